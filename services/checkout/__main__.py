@@ -1,0 +1,40 @@
+"""The edge of checkout: reads settings, installs telemetry, starts uvicorn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+import telemetry
+from checkout.app import create_app
+from checkout.payment_client import PaymentClient
+from doors import edge
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+class Settings(edge.EdgeSettings):
+    """Checkout's settings: ``CHECKOUT_PORT``, ``CHECKOUT_PAYMENT_URL`` and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="CHECKOUT_")
+
+    port: int = Field(8000, ge=1, le=65535)
+    payment_url: str = Field("http://127.0.0.1:8001", pattern=r"^https?://[^/]+$", description="Where payment listens")
+    payment_timeout: float = Field(2.0, gt=0, le=60, description="Seconds to wait for payment, all in all")
+
+
+def app() -> FastAPI:
+    """The whole service; uvicorn calls this once in each worker."""
+    settings = edge.load(Settings)
+    payments = PaymentClient(settings.payment_url, settings.payment_timeout)
+    app = create_app(payments)
+    telemetry.install(app, "checkout", package="three-pillar-demo")
+    telemetry.instrument_client(payments.http)  # after install: it takes the providers that install made the process's own
+    return app
+
+
+if __name__ == "__main__":
+    edge.serve("checkout.__main__:app", edge.load(Settings))

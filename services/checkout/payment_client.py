@@ -1,0 +1,90 @@
+"""The only caller of payment. It never waits longer than its own limit, whatever payment does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httpx2
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+ANSWERED, GATEWAY_TIMEOUT = 200, 504
+
+
+class PaymentError(Exception):
+    """Payment gave no usable answer; ``outcome`` is a row of the table in docs/telemetry.md."""
+
+    def __init__(self, outcome: str, reason: str) -> None:
+        """Name the outcome, and the reason in words for whoever reads the log."""
+        super().__init__(reason)
+        self.outcome = outcome
+
+
+class Deadline(httpx2.AsyncBaseTransport):
+    """Limits a whole call, its body included; httpx limits each step of it (connect, write, read) on its own.
+
+    It sits below the instrumentation, so that the CLIENT span sees the time-out: a cancelled span has no error status.
+    """
+
+    def __init__(self, transport: httpx2.AsyncBaseTransport, seconds: float) -> None:
+        """Wrap ``transport``."""
+        self.transport = transport
+        self.seconds = seconds
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send ``request`` and read the whole answer, or raise ``httpx2.ReadTimeout``."""
+        try:
+            async with asyncio.timeout(self.seconds):
+                response = await self.transport.handle_async_request(request)
+                await response.aread()
+                return response
+        except TimeoutError as error:
+            message = f"no answer within {self.seconds:g} s"
+            raise httpx2.ReadTimeout(message) from error
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.transport.aclose()
+
+
+class PaymentClient:
+    """Calls payment at ``url`` over ``transport``; no call takes longer than ``limit`` seconds."""
+
+    def __init__(self, url: str, limit: float, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        """Open no connection yet; ``aclose`` closes what later calls open."""
+        self.http = httpx2.AsyncClient(
+            base_url=url, timeout=None, transport=Deadline(transport or httpx2.AsyncHTTPTransport(), limit)
+        )
+
+    async def charge(self, order_id: str, amount: Decimal, currency: str, card: str) -> bool:
+        """Charge ``card``; True when authorised, False when declined.
+
+        Raises:
+            PaymentError: Payment is down, too slow, or answered with something else.
+        """
+        body = {"order_id": order_id, "amount": str(amount), "currency": currency, "card": card}
+        try:
+            response = await self.http.post("/charges", json=body)
+        except httpx2.TimeoutException as error:
+            raise PaymentError("payment_slow", f"payment: {error}") from error
+        except httpx2.ConnectError as error:
+            raise PaymentError("payment_unreachable", f"payment cannot be reached: {error}") from error
+        except httpx2.HTTPError as error:
+            raise PaymentError("payment_crashed", f"payment broke off: {type(error).__name__}") from error
+        if response.status_code == GATEWAY_TIMEOUT:
+            raise PaymentError("gateway_timeout", "payment answered 504: its gateway timed out")
+        outcome = _outcome(response)
+        if outcome not in {"authorised", "declined"}:
+            raise PaymentError("payment_crashed", f"payment answered {response.status_code} without an outcome we know")
+        return outcome == "authorised"
+
+
+def _outcome(response: httpx2.Response) -> object:
+    if response.status_code != ANSWERED:
+        return None
+    try:
+        return response.json()["outcome"]
+    except (ValueError, KeyError, TypeError):
+        return None

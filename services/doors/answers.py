@@ -1,0 +1,60 @@
+"""Answers: every one carries ``trace_id``, an error says what to do, and nothing of the internals is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from telemetry import trace_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+NOT_JSON, WRONG_SHAPE = 400, 422
+
+
+def answer(code: int, outcome: str, headers: Mapping[str, str] | None = None, /, **fields: object) -> JSONResponse:
+    """An answer with its outcome, which the request's canonical line repeats, and its trace id."""
+    structlog.contextvars.bind_contextvars(outcome=outcome)
+    return JSONResponse({**fields, "outcome": outcome, "trace_id": trace_id()}, code, headers)
+
+
+def install(app: FastAPI) -> None:
+    """Make ``app`` answer bad input, unknown paths and crashes in the same shape as everything else."""
+    app.add_exception_handler(RequestValidationError, _bad_input)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(Exception, _crashed)
+
+
+def _bad_input(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  (for mypy: Starlette's handlers take any Exception)
+    first, *rest = error.errors()
+    more = f" (and {len(rest)} more)" if rest else ""
+    status = NOT_JSON if first["type"] == "json_invalid" else WRONG_SHAPE
+    return answer(status, "invalid", detail=_reason(first) + more)
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """One sentence: where, and what is allowed there. Never the value: it may be a secret, or a megabyte."""
+    if error["type"] == "json_invalid":
+        return f"The body is not JSON: {error['ctx']['error']}"
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"][1:]).lstrip(".")
+    if not place:
+        return "The body must be a JSON object, sent with Content-Type: application/json"
+    return f"{place}: {error['msg']}"
+
+
+def _refused(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  (for mypy, as above)
+    return answer(error.status_code, "invalid", error.headers, detail=error.detail)
+
+
+def _crashed(_request: Request, _error: Exception) -> JSONResponse:
+    return answer(500, "crashed", detail="Internal error")

@@ -1,0 +1,58 @@
+"""The edge of a process: settings from the environment, and uvicorn."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TypeVar
+
+import uvicorn
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+import telemetry
+
+STOP_SECONDS = 4
+"""How long a stopping service waits for requests under way; the slowest takes checkout's own limit of 2 s by default."""
+
+
+class EdgeSettings(BaseSettings):
+    """What every service has; a service adds its own fields and its prefix."""
+
+    model_config = SettingsConfigDict(frozen=True)
+
+    bind: str = Field("127.0.0.1", description="Address to listen on")
+    port: int = Field(ge=1, le=65535, description="Port to listen on")
+    workers: int = Field(1, ge=1, le=64, description="uvicorn worker processes")
+
+
+Settings = TypeVar("Settings", bound=EdgeSettings)
+
+
+def load(kind: type[Settings]) -> Settings:
+    """Read ``kind`` from the environment; a bad value ends the process, naming the variable, the value and what is allowed."""
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = kind.model_config.get("env_prefix", "")
+        for problem in error.errors():
+            name = prefix + "_".join(str(part).upper() for part in problem["loc"])
+            value = os.environ.get(name, "(not set)") if problem["loc"] else "(several)"
+            sys.stderr.write(f"{name}={value}: {problem['msg']}\n")
+        sys.exit(2)
+
+
+def serve(factory: str, settings: EdgeSettings) -> None:
+    """Run uvicorn with ``factory`` ("module:function"), called once in each worker, until SIGTERM or SIGINT."""
+    telemetry.log_to_stdout()
+    uvicorn.run(
+        factory,
+        factory=True,
+        host=settings.bind,
+        port=settings.port,
+        workers=settings.workers,
+        access_log=False,  # the canonical line says it with the trace id
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )

@@ -1,0 +1,38 @@
+"""The doors of payment: ``POST /charges`` and ``GET /healthz``."""
+
+from __future__ import annotations
+
+import structlog
+from fastapi import FastAPI
+from starlette.responses import JSONResponse
+
+from doors import answers
+from doors.body import BodyLimit
+from payment.charges import Charge, charge
+from payment.faults import Faults, GatewayTimeoutError
+
+log = structlog.get_logger()
+
+
+def create_app(faults: Faults) -> FastAPI:
+    """The app without telemetry; ``faults`` says how it misbehaves."""
+    app = FastAPI(title="payment", docs_url=None, redoc_url=None)  # both pages load scripts from a CDN
+    app.add_middleware(BodyLimit)
+    answers.install(app)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.post("/charges")
+    async def post_charges(request: Charge) -> JSONResponse:
+        structlog.contextvars.bind_contextvars(**{"order.id": request.order_id})
+        try:
+            outcome = await charge(request, faults)
+        except GatewayTimeoutError:
+            structlog.contextvars.bind_contextvars(**{"error.type": "gateway_timeout"})
+            log.error("the bank's gateway did not answer: order not charged")
+            return answers.answer(504, "gateway_timeout", detail="Gateway timeout")
+        return answers.answer(200, outcome)
+
+    return app

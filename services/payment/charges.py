@@ -1,0 +1,33 @@
+"""The rules: authorise or decline a charge."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from payment.faults import DECLINED
+
+if TYPE_CHECKING:
+    from payment.faults import Faults
+
+Outcome = Literal["authorised", "declined"]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+
+class Charge(BaseModel):
+    """What to take, from which card, for which order. ``amount`` is in units of ``currency``, not in cents."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    order_id: Name
+    amount: Annotated[Decimal, Field(gt=0, le=10_000_000, decimal_places=2)]
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    card: Name
+
+
+async def charge(request: Charge, faults: Faults) -> Outcome:
+    """Ask the gateway and name the outcome; a failing gateway's exceptions pass through."""
+    await faults.gateway(request.order_id, request.card)
+    return "declined" if request.card == DECLINED else "authorised"

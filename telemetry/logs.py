@@ -1,0 +1,90 @@
+"""Logs: every event is one JSON object on stdout and the same record by OTLP, joined to its trace in both."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, cast
+
+import structlog
+from opentelemetry import trace
+from opentelemetry._logs import set_logger_provider
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.instrumentation.structlog import StructlogProcessor
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+TOLD = "_told_by_canonical_line"
+"""Set on an exception whose traceback the canonical line carries; uvicorn need not print it again."""
+
+
+def to_collector(resource: Resource) -> LoggerProvider:
+    """A provider that sends log records by OTLP."""
+    provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
+    set_logger_provider(provider)
+    return provider
+
+
+def configure(provider: LoggerProvider) -> None:
+    """Make structlog write every event to stdout and to ``provider``: an event walks down this list."""
+    log_to_stdout()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),  # a stamp without a zone would be ignored by OTLP
+            _to_otlp(provider),  # before the ids: the record has fields of its own for them
+            add_trace_ids,
+            *_RENDER,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=False,  # the request logger is bound once anyway; a cache would outlive a new configure()
+    )
+
+
+def log_to_stdout() -> None:
+    """Write what libraries say through ``logging`` to stdout as JSON too, and never to OTLP.
+
+    An exporter that fails logs a warning; sent by OTLP, that warning would be the next thing to fail.
+    """
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_RENDER],
+        )
+    )
+    handler.addFilter(_not_told_yet)
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # one line a call; the CLIENT span says more
+
+
+def _to_otlp(provider: LoggerProvider) -> Processor:
+    return cast("Processor", StructlogProcessor(provider))  # type: ignore[no-untyped-call]
+
+
+def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Add ``trace_id`` and ``span_id`` as W3C spells them: lower-case hex, zero-padded."""
+    context = trace.get_current_span().get_span_context()
+    if context.is_valid:
+        event["trace_id"] = trace.format_trace_id(context.trace_id)
+        event["span_id"] = trace.format_span_id(context.span_id)
+    return event
+
+
+def _not_told_yet(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and hasattr(record.exc_info[1], TOLD))
+
+
+_RENDER: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

@@ -1,0 +1,60 @@
+"""Traces: one SERVER span a request, one CLIENT span a call, sent to the Collector in batches."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
+from opentelemetry.instrumentation.propagators import TraceResponsePropagator, set_global_response_propagator
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import httpx2
+    from fastapi import FastAPI
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.sdk.resources import Resource
+
+
+def to_collector(resource: Resource) -> TracerProvider:
+    """A provider that sends spans by OTLP; it becomes the process's own, so ``trace.get_tracer`` finds it."""
+    # shutdown_on_exit is off everywhere: the lifespan flushes with a time limit, atexit would wait 30 s.
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def instrument(app: FastAPI, traces: TracerProvider, metrics: MeterProvider, quiet: Sequence[str]) -> None:
+    """Give every request of ``app`` a SERVER span, the standard duration histogram and a ``traceresponse`` header.
+
+    FastAPI's own telemetry stands down where this instrumentation is installed, so nothing is counted twice.
+    """
+    set_global_response_propagator(TraceResponsePropagator())  # type: ignore[no-untyped-call]
+    FastAPIInstrumentor.instrument_app(
+        app,
+        tracer_provider=traces,
+        meter_provider=metrics,
+        # A regular expression on the whole URL: anchored, or a path that merely contains a quiet one would vanish.
+        excluded_urls=rf"^https?://[^/]+({'|'.join(map(re.escape, quiet))})$",
+        # Without this every request makes three spans, and the two extra ones say nothing.
+        exclude_spans=["receive", "send"],
+    )
+
+
+def instrument_client(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
+    """Give every call of ``client`` a CLIENT span and send ``traceparent`` with it."""
+    HTTPX2ClientInstrumentor.instrument_client(client)
+    return client
+
+
+def trace_id() -> str:
+    """The current trace id in its one spelling: 32 lower-case hex digits, zero-padded; empty outside a trace."""
+    context = trace.get_current_span().get_span_context()
+    return trace.format_trace_id(context.trace_id) if context.is_valid else ""

@@ -1,34 +1,29 @@
 """The three pillars of any service: one call installs traces, metrics and logs into a FastAPI app.
 
-This package knows nothing of checkouts and is meant to be copied. It reads the standard ``OTEL_*`` variables and no others;
-the few defaults of its own are in ``DEFAULTS`` below and give way to the environment.
+This package knows nothing of checkouts and is meant to be copied. It reads the standard ``OTEL_*`` variables and no others.
 """
-
-from __future__ import annotations
 
 import asyncio
 import logging
 import os
 import threading
 import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fastapi import FastAPI
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from prometheus_client import CollectorRegistry
 
 from telemetry import logs, metrics, requests, traces
+from telemetry.logs import log_to_stdout
 from telemetry.traces import instrument_client, trace_id
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from fastapi import FastAPI
-    from opentelemetry.sdk._logs import LoggerProvider
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.trace import TracerProvider
-    from prometheus_client import CollectorRegistry
 
 __all__ = ["QUIET_PATHS", "Pillars", "install", "instrument_client", "log_to_stdout", "trace_id"]
 
@@ -43,13 +38,11 @@ DEFAULTS = {
     "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
     # The SDK waits 5 s with spans and 60 s with metrics; somebody who just clicked is waiting for them.
     "OTEL_BSP_SCHEDULE_DELAY": "1000",
-    "OTEL_BLRP_SCHEDULE_DELAY": "1000",
     "OTEL_METRIC_EXPORT_INTERVAL": "2000",
     # Loki refuses a whole batch for one entry over 64 KiB of metadata, and a refused batch is not sent again.
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "8192",
 }
-
-log_to_stdout = logs.log_to_stdout
+"""Defaults of ours for standard variables; what the environment says wins."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +55,11 @@ class Pillars:
     registry: CollectorRegistry
 
     def shutdown(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Send what is left, all three at once, and give up after ``seconds``: a dead Collector must not hold a stop.
+        """Send what is left, all three at once; False when that took over ``seconds``, as with a dead Collector.
 
         The SDK's own ``force_flush`` ignores its timeout, so each provider gets a daemon thread and all share one deadline.
-        Returns whether everything was handed over or refused in time.
         """
-        providers = (self.traces, self.metrics, self.logs)
-        threads = [threading.Thread(target=provider.shutdown, daemon=True) for provider in providers]
+        threads = [threading.Thread(target=each.shutdown, daemon=True) for each in (self.traces, self.metrics, self.logs)]
         deadline = time.monotonic() + seconds
         for thread in threads:
             thread.start()
@@ -78,29 +69,27 @@ class Pillars:
 
 
 def to_collector(service: str, package: str) -> Pillars:
-    """The pillars of ``service``, sent by OTLP over HTTP to ``OTEL_EXPORTER_OTLP_ENDPOINT`` (default localhost:4318).
-
-    ``service.instance.id`` is the SDK's: a random UUID for each process, so that the counters of several workers add up.
-    """
-    defaults = {
+    """Build pillars that send by OTLP over HTTP to ``OTEL_EXPORTER_OTLP_ENDPOINT`` (default localhost:4318)."""
+    ours = {
         "service.name": service,
         "service.namespace": "shop",
         "service.version": version(package),
         "deployment.environment.name": "demo",
     }
-    # Resource.create() lets the code win over OTEL_RESOURCE_ATTRIBUTES; an operator expects the opposite.
-    resource = Resource.create({**defaults, **OTELResourceDetector().detect().attributes})
-    registry = metrics.registry()
+    # Resource.create() lets code win over OTEL_RESOURCE_ATTRIBUTES; an operator expects the opposite. It also adds
+    # service.instance.id, a random UUID for each process, so that the counters of several workers add up.
+    resource = Resource.create({**ours, **OTELResourceDetector().detect().attributes})
+    registry = CollectorRegistry()  # not the global one: that adds figures of the Python process
     return Pillars(
         traces.to_collector(resource), metrics.to_collector(resource, registry), logs.to_collector(resource), registry
     )
 
 
-def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None = None) -> Pillars:
-    """Install the three pillars into ``app`` and flush them when its lifespan ends.
+def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None = None) -> None:
+    """Install the three pillars into ``app``, which must be finished, and flush them when its lifespan ends.
 
     Args:
-        app: The finished app; nothing may be added to it afterwards.
+        app: The app; routes and middleware added later would not be seen.
         service: ``service.name``, and the prefix of the request counter (``<service>_requests_total``).
         package: The installed distribution whose version is ``service.version``.
         pillars: Ready-made ones, for tests; by default they lead to the Collector.
@@ -109,17 +98,12 @@ def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None
         os.environ.setdefault(name, value)
     pillars = pillars or to_collector(service, package)
     logs.configure(pillars.logs)
-    app.add_middleware(
-        requests.RequestsMiddleware, prefix=service, meter=pillars.metrics.get_meter("telemetry"), quiet=QUIET_PATHS
-    )
+    meter = pillars.metrics.get_meter("telemetry")
+    app.add_middleware(requests.RequestsMiddleware, prefix=service, meter=meter, quiet=QUIET_PATHS)
     app.add_route("/metrics", metrics.exposition(pillars.registry), include_in_schema=False)
     # Last, because it wraps everything above: the span is open while our own middleware counts and writes.
     traces.instrument(app, pillars.traces, pillars.metrics, quiet=QUIET_PATHS)
-    _flush_at_the_end(app, pillars)
-    return pillars
 
-
-def _flush_at_the_end(app: FastAPI, pillars: Pillars) -> None:
     # Not atexit: uvicorn raises SIGTERM again after its shutdown, and the process dies before atexit runs.
     inner = app.router.lifespan_context
 

@@ -1,10 +1,8 @@
 """Logs: every event is one JSON object on stdout and the same record by OTLP, joined to its trace in both."""
 
-from __future__ import annotations
-
 import logging
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import structlog
 from opentelemetry import trace
@@ -13,10 +11,8 @@ from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.instrumentation.structlog import StructlogProcessor
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.resources import Resource
-    from structlog.typing import EventDict, Processor, WrappedLogger
+from opentelemetry.sdk.resources import Resource
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 TOLD = "_told_by_canonical_line"
 """Set on an exception whose traceback the canonical line carries; uvicorn need not print it again."""

@@ -1,55 +1,39 @@
 """Metrics: recorded once with the OpenTelemetry API; they leave by OTLP, and ``/metrics`` shows the same instruments."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from opentelemetry import metrics
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import DropAggregation, View
+from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from starlette.requests import Request
 from starlette.responses import Response
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from opentelemetry.sdk.metrics.export import MetricReader
-    from opentelemetry.sdk.resources import Resource
-    from starlette.requests import Request
-
-
-def registry() -> CollectorRegistry:
-    """A fresh registry: the library's global one would add the process's own Python metrics."""
-    return CollectorRegistry()
-
-
-def provider(resource: Resource, *readers: MetricReader) -> MeterProvider:
-    """A provider that keeps what we chart and drops what nobody asked for."""
+def provider(resource: Resource, reader: MetricReader, registry: CollectorRegistry) -> MeterProvider:
+    """Build a provider that feeds ``reader`` and shows the same figures, under Prometheus' names, in ``registry``."""
     # The instrumentation keeps the response size on an object that concurrent requests share: the figure is wrong.
     sizes = View(instrument_name="http.server.*.body.size", aggregation=DropAggregation())
-    return MeterProvider(resource=resource, metric_readers=readers, views=[sizes], shutdown_on_exit=False)
-
-
-def prometheus_reader(registry: CollectorRegistry) -> PrometheusMetricReader:
-    """Fills ``registry`` with the names and labels that Prometheus gives the same instruments when they come by OTLP."""
-    return PrometheusMetricReader(scope_info_enabled=False, registry=registry)
+    shown = PrometheusMetricReader(scope_info_enabled=False, registry=registry)
+    return MeterProvider(resource=resource, metric_readers=[reader, shown], views=[sizes], shutdown_on_exit=False)
 
 
 def to_collector(resource: Resource, registry: CollectorRegistry) -> MeterProvider:
-    """A provider that sends metrics by OTLP and shows them in ``registry``; it becomes the process's own."""
-    meters = provider(resource, PeriodicExportingMetricReader(OTLPMetricExporter()), prometheus_reader(registry))
+    """Build a provider that sends metrics by OTLP, and make it the process's own."""
+    meters = provider(resource, PeriodicExportingMetricReader(OTLPMetricExporter()), registry)
     metrics.set_meter_provider(meters)
     return meters
 
 
 def exposition(registry: CollectorRegistry) -> Callable[[Request], Response]:
-    """``GET /metrics`` in the Prometheus formats (text, or OpenMetrics when asked for).
+    """Build ``GET /metrics``, in the Prometheus text format, or OpenMetrics when asked for.
 
-    It shows this one process: ``target_info`` names its ``service_instance_id``. The sum over all workers is in Prometheus.
+    It shows this one process, whose ``service_instance_id`` is in ``target_info``; the sum over workers is in Prometheus.
     """
 
     def answer(request: Request) -> Response:

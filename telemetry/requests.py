@@ -4,21 +4,15 @@ It sees every request, also those that never reach a handler (404, 405, 413, 422
 A service adds to the line by binding context: ``structlog.contextvars.bind_contextvars(outcome="declined")``.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import structlog
+from opentelemetry.metrics import Meter
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from telemetry.logs import TOLD
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from opentelemetry.metrics import Meter
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """Methods that may become a label; anything else a client makes up is ``_OTHER``, as in OpenTelemetry's HTTP conventions."""

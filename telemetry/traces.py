@@ -1,25 +1,19 @@
 """Traces: one SERVER span a request, one CLIENT span a call, sent to the Collector in batches."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+import httpx2
+from fastapi import FastAPI
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
 from opentelemetry.instrumentation.propagators import TraceResponsePropagator, set_global_response_propagator
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import httpx2
-    from fastapi import FastAPI
-    from opentelemetry.metrics import MeterProvider
-    from opentelemetry.sdk.resources import Resource
 
 
 def to_collector(resource: Resource) -> TracerProvider:

@@ -1,9 +1,6 @@
 """The edge of checkout: reads settings, installs telemetry, starts uvicorn."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from fastapi import FastAPI
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -12,18 +9,17 @@ from checkout.app import create_app
 from checkout.payment_client import PaymentClient
 from doors import edge
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
 
 class Settings(edge.EdgeSettings):
     """Checkout's settings: ``CHECKOUT_PORT``, ``CHECKOUT_PAYMENT_URL`` and so on."""
 
     model_config = SettingsConfigDict(env_prefix="CHECKOUT_")
 
-    port: int = Field(8000, ge=1, le=65535)
-    payment_url: str = Field("http://127.0.0.1:8001", pattern=r"^https?://[^/]+$", description="Where payment listens")
-    payment_timeout: float = Field(2.0, gt=0, le=60, description="Seconds to wait for payment, all in all")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on, 1 to 65535")
+    payment_url: str = Field(
+        "http://127.0.0.1:8001", pattern=r"^https?://[^/]+$", description="Where payment listens, like http://127.0.0.1:8001"
+    )
+    payment_timeout: float = Field(2.0, gt=0, le=60, description="Seconds to wait for payment, over 0 and up to 60")
 
 
 def app() -> FastAPI:

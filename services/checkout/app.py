@@ -1,21 +1,15 @@
 """The doors of checkout: ``POST /checkout`` and ``GET /healthz``."""
 
-from __future__ import annotations
-
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.responses import JSONResponse
 
 from checkout.orders import SUCCESS, Basket, place
+from checkout.payment_client import PaymentClient
 from doors import answers
 from doors.body import BodyLimit
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from checkout.payment_client import PaymentClient
 
 
 def create_app(payments: PaymentClient) -> FastAPI:

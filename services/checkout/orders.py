@@ -1,20 +1,15 @@
 """The rules: price a basket, place an order, name its outcome; and the span that tells of it."""
 
-from __future__ import annotations
-
 import uuid
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import structlog
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from checkout.payment_client import PaymentError
-
-if TYPE_CHECKING:
-    from checkout.payment_client import PaymentClient
+from checkout.payment_client import PaymentClient, PaymentError
 
 log = structlog.get_logger()
 tracer = trace.get_tracer("checkout.orders")
@@ -72,7 +67,7 @@ class Basket(BaseModel):
         return sum((item.quantity * item.unit_price for item in self.items), Decimal(0))
 
     @model_validator(mode="after")
-    def _total_is_bounded(self) -> Basket:
+    def _total_is_bounded(self) -> Self:
         if self.total > MAX_TOTAL:
             message = f"the basket's total must not be over {MAX_TOTAL}"
             raise ValueError(message)

@@ -1,14 +1,9 @@
 """The only caller of payment. It never waits longer than its own limit, whatever payment does."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from decimal import Decimal
 
 import httpx2
-
-if TYPE_CHECKING:
-    from decimal import Decimal
 
 ANSWERED, GATEWAY_TIMEOUT = 200, 504
 

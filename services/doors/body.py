@@ -1,14 +1,8 @@
 """A limit on the size of a request's body, before anything reads it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BYTES = 64 * 1024
 

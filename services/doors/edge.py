@@ -1,7 +1,5 @@
 """The edge of a process: settings from the environment, and uvicorn."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import TypeVar
@@ -22,8 +20,8 @@ class EdgeSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True)
 
     bind: str = Field("127.0.0.1", description="Address to listen on")
-    port: int = Field(ge=1, le=65535, description="Port to listen on")
-    workers: int = Field(1, ge=1, le=64, description="uvicorn worker processes")
+    port: int = Field(ge=1, le=65535)
+    workers: int = Field(1, ge=1, le=64, description="uvicorn worker processes, 1 to 64")
 
 
 Settings = TypeVar("Settings", bound=EdgeSettings)
@@ -36,9 +34,10 @@ def load(kind: type[Settings]) -> Settings:
     except ValidationError as error:
         prefix = kind.model_config.get("env_prefix", "")
         for problem in error.errors():
-            name = prefix + "_".join(str(part).upper() for part in problem["loc"])
-            value = os.environ.get(name, "(not set)") if problem["loc"] else "(several)"
-            sys.stderr.write(f"{name}={value}: {problem['msg']}\n")
+            field = str(problem["loc"][0]) if problem["loc"] else ""
+            name = prefix + (field.upper() or "*")
+            hint = f" ({kind.model_fields[field].description})" if field in kind.model_fields else ""
+            sys.stderr.write(f"{name}={os.environ.get(name, '')}: {problem['msg']}{hint}\n")
         sys.exit(2)
 
 

@@ -1,7 +1,5 @@
 """The doors of payment: ``POST /charges`` and ``GET /healthz``."""
 
-from __future__ import annotations
-
 import structlog
 from fastapi import FastAPI
 from starlette.responses import JSONResponse

@@ -1,18 +1,12 @@
 """The rules: authorise or decline a charge."""
 
-from __future__ import annotations
-
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from payment.faults import DECLINED
+from payment.faults import DECLINED, Faults
 
-if TYPE_CHECKING:
-    from payment.faults import Faults
-
-Outcome = Literal["authorised", "declined"]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
@@ -27,7 +21,7 @@ class Charge(BaseModel):
     card: Name
 
 
-async def charge(request: Charge, faults: Faults) -> Outcome:
+async def charge(request: Charge, faults: Faults) -> Literal["authorised", "declined"]:
     """Ask the gateway and name the outcome; a failing gateway's exceptions pass through."""
     await faults.gateway(request.order_id, request.card)
     return "declined" if request.card == DECLINED else "authorised"

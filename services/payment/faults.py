@@ -1,13 +1,10 @@
-"""Everything that is simulated, in one visible place: latency, failure rate, and cards that always misbehave.
-
-The draw is seeded with the order id, so a run repeats with any number of workers.
-"""
-
-from __future__ import annotations
+"""Everything that is simulated, in one visible place: latency, failure rate, and cards that always misbehave."""
 
 import asyncio
 import random
-from dataclasses import dataclass
+from typing import Self
+
+from pydantic import BaseModel, Field, model_validator
 
 DECLINED, GATEWAY_TIMEOUT, SLOW, CRASH = "declined", "gateway-timeout", "slow", "crash"
 """The magic cards. Any other name is an ordinary card."""
@@ -17,18 +14,25 @@ class GatewayTimeoutError(Exception):
     """The bank's gateway did not answer."""
 
 
-@dataclass(frozen=True)
-class Faults:
-    """How payment misbehaves: latency in seconds, and the share of ordinary cards whose gateway times out."""
+class Faults(BaseModel):
+    """How payment misbehaves."""
 
-    latency_min: float = 0.1
-    latency_max: float = 0.5
-    failure_rate: float = 0.2
-    slow_seconds: float = 3.0
-    seed: int = 0
+    latency_min: float = Field(0.1, ge=0, le=60, description="Seconds a charge takes at least, 0 to 60")
+    latency_max: float = Field(0.5, ge=0, le=60, description="Seconds a charge takes at most, 0 to 60")
+    failure_rate: float = Field(0.2, ge=0, le=1, description="Share of ordinary cards whose gateway times out, 0 to 1")
+    slow_seconds: float = Field(3.0, ge=0, le=60, description="Seconds the card `slow` takes, 0 to 60")
+    seed: int = Field(0, description="Seed of the draw, a whole number; the order id is the rest of it")
+
+    @model_validator(mode="after")
+    def _latency_is_a_range(self) -> Self:
+        if self.latency_min > self.latency_max:
+            raise ValueError("latency_min must not be over latency_max")
+        return self
 
     async def gateway(self, order_id: str, card: str) -> None:
-        """Be the gateway: take the time it takes, then answer, fail or crash.
+        """Take the time a gateway takes, then answer, fail or crash.
+
+        The draw is seeded with the order id, so a run repeats with any number of workers.
 
         Raises:
             GatewayTimeoutError: By chance, or for the card ``gateway-timeout``.
@@ -37,8 +41,7 @@ class Faults:
         draw = random.Random(f"{self.seed}:{order_id}")  # noqa: S311  (a simulation, not a secret)
         await asyncio.sleep(self.slow_seconds if card == SLOW else draw.uniform(self.latency_min, self.latency_max))
         if card == CRASH:
-            message = "simulated crash: the gateway's answer could not be read"
-            raise RuntimeError(message)
+            raise RuntimeError("simulated crash: the gateway's answer could not be read")
         by_chance = card not in {DECLINED, SLOW} and draw.random() < self.failure_rate
         if card == GATEWAY_TIMEOUT or by_chance:
             raise GatewayTimeoutError

@@ -1,0 +1,62 @@
+"""Buys from checkout, as a customer would, and remembers what the shop said."""
+
+import os
+import time
+from dataclasses import dataclass
+
+import httpx2
+
+from demo.outcomes import basket
+
+CHECKOUT_URL = f"http://{os.environ.get('CHECKOUT_HOST', '127.0.0.1')}:8000"
+PATIENCE = 10.0
+"""Seconds a customer waits; checkout itself gives payment 2 s."""
+
+
+class ShopError(Exception):
+    """The shop gave no answer, or one without a trace id."""
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """One purchase as the customer saw it. Times are seconds since the epoch."""
+
+    card: str
+    order_id: str | None
+    trace_id: str
+    status: int
+    outcome: str
+    message: str
+    started: float
+    finished: float
+
+
+def client() -> httpx2.AsyncClient:
+    """A customer's client; it sends no trace context, so each purchase is a trace of its own."""
+    return httpx2.AsyncClient(base_url=CHECKOUT_URL, timeout=PATIENCE, trust_env=False)
+
+
+async def buy(http: httpx2.AsyncClient, card: str = "ordinary", order_id: str | None = None) -> Purchase:
+    """Buy once.
+
+    Raises:
+        ShopError: Checkout is not there, too slow, or its answer carries no trace id.
+    """
+    started = time.time()
+    try:
+        response = await http.post("/checkout", json=basket(card, order_id))
+        said = response.json()
+        return Purchase(
+            card=card,
+            order_id=said.get("order_id"),
+            trace_id=said["trace_id"],
+            status=response.status_code,
+            outcome=said["outcome"],
+            message=said.get("message") or said.get("detail", ""),
+            started=started,
+            finished=time.time(),
+        )
+    except httpx2.HTTPError as error:
+        raise ShopError(f"checkout at {CHECKOUT_URL}: {error or type(error).__name__} (is it up? see: demo status)") from error
+    except (ValueError, KeyError) as error:
+        raise ShopError(f"checkout at {CHECKOUT_URL} answered {response.status_code} without outcome and trace id") from error

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import time
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -114,7 +115,7 @@ class Backends:
 
     async def samples(self, promql: str, at: float | None = None) -> list[tuple[dict[str, str], float]]:
         """The instant vector of ``promql``, now or ``at`` seconds since the epoch."""
-        found = await self._get("prometheus", "/api/v1/query", query=promql, **({"time": at} if at else {}))
+        found = await self._get("prometheus", "/api/v1/query", query=promql, time=at or time.time())
         return [(each["metric"], float(each["value"][1])) for each in found["data"]["result"]]
 
     async def exemplars(self, promql: str, start: float, end: float) -> list[Exemplar]:

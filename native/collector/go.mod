@@ -1,6 +1,6 @@
 module native/collector
 
-go 1.26.8
+go 1.26.5
 
 tool go.opentelemetry.io/collector/cmd/builder
 

@@ -1,6 +1,6 @@
 module native/loki
 
-go 1.26.8
+go 1.26.5
 
 // Loki builds only with the forks and exclusions its own go.mod names; Go does not pass them on, so they stand here again.
 // Left out on purpose: the local ./pkg/push, which the module proxy serves as a module of its own.

@@ -1,6 +1,6 @@
 module native/prometheus
 
-go 1.26.8
+go 1.26.5
 
 tool (
 	github.com/prometheus/prometheus/cmd/prometheus

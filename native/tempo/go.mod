@@ -1,6 +1,6 @@
 module native/tempo
 
-go 1.26.8
+go 1.26.5
 
 // Tempo builds only with the forks its own go.mod names; Go does not pass them on, so they stand here again.
 replace (

@@ -1,0 +1,250 @@
+"""Starts the components in stages, watches them, and stops them along the data's way.
+
+One loop decides everything. A thread finds or builds the binaries one after the other (two builds at once would only be
+slower on two cores) and puts what it learns on a queue; signals set a flag; the loop looks at queue, flag and children.
+"""
+
+import queue
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from types import FrameType
+
+import psutil
+from rich.console import Console
+
+from demo import binaries, state
+from demo.board import Board
+from demo.components import COMPONENTS, LOOPBACK, STATE, Component
+from demo.process import Child
+
+READY_SECONDS = 60.0
+TICK = 0.1
+FREE_BYTES = 1024**3
+"""Disk that a run wants free: retention keeps what the backends store under it."""
+
+Found = tuple[Component, Path | binaries.BuildError]
+
+
+class LaunchError(Exception):
+    """The stack cannot start or go on; the text names the component, the reason and the log."""
+
+
+class Launcher:
+    """One run of the house."""
+
+    def __init__(self, console: Console, components: Sequence[Component] = COMPONENTS) -> None:
+        """Prepare; nothing is started yet."""
+        self.components = components
+        self.console = console
+        self.board = Board(components, console)
+        self.children: dict[str, Child] = {}
+        self.found: queue.Queue[Found] = queue.Queue()
+        self.signals = 0
+        self.run = state.Run(state.current_process(), time.time())
+
+    def up(self) -> None:
+        """Start everything, say so, and stay until a signal; then stop everything.
+
+        Raises:
+            LaunchError: Something is in the way, fails to build, does not become ready, or dies. All else is stopped by then.
+            state.RunningError: Another launcher is running.
+        """
+        with state.only_one():
+            stop_orphans(self.console)
+            check_disk()
+            check_ports(self.components)
+            handlers = {
+                number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            }
+            try:
+                self._start()
+                self._watch()
+            finally:
+                self._stop()
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+
+    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
+        self.signals += 1
+
+    def _start(self) -> None:
+        began = time.monotonic()
+        self.run.save()
+        for component in self.components:
+            if component.binary is None:
+                self._spawn(component, None)
+        threading.Thread(target=self._find_binaries, daemon=True).start()
+        with self.board:
+            while not self.signals and not self.run.ready:
+                self._take_found()
+                self._look_at_children()
+                if len(self.children) == len(self.components) and all(
+                    c.ready_after is not None for c in self.children.values()
+                ):
+                    self.run.ready = True
+        if self.run.ready:
+            self.run.save()
+            self.board.summary(time.monotonic() - began)
+
+    def _find_binaries(self) -> None:
+        for component in self.components:
+            if (binary := component.binary) is None:
+                continue
+            try:
+                if at_hand := binaries.find(binary):
+                    path, where = at_hand
+                    self.board.step(component.name, f"{binary.name} {binary.version} found {where}", counting=True)
+                else:
+                    log = STATE / "logs" / f"build-{component.name}.log"
+                    self.board.step(component.name, "building")
+                    path = binaries.build(binary, log, partial(self._tell, component))
+                    self.board.step(component.name, "built")
+                self.found.put((component, path))
+            except binaries.BuildError as error:
+                self.found.put((component, error))
+                return
+
+    def _tell(self, component: Component, step: str) -> None:
+        self.board.step(component.name, f"building: {step}")
+
+    def _take_found(self) -> None:
+        try:
+            component, path = self.found.get(timeout=TICK)
+        except queue.Empty:
+            return
+        if isinstance(path, binaries.BuildError):
+            raise LaunchError(str(path))
+        self._spawn(component, path)
+
+    def _spawn(self, component: Component, executable: Path | None) -> None:
+        self.board.step(component.name, "starting")
+        try:
+            child = Child(component, executable)
+        except OSError as error:
+            raise LaunchError(f"{component.name} cannot be started: {error}") from error
+        self.children[component.name] = child
+        self.run.components[component.name] = state.identify(child.process.pid)
+        self.run.save()
+
+    def _look_at_children(self) -> None:
+        for name, child in self.children.items():
+            if child.exit_code is not None:
+                raise LaunchError(_died(child))
+            if child.ready_after is None:
+                if child.probe():
+                    self.board.step(name, "ready", done=True)
+                elif time.monotonic() - child.started > READY_SECONDS:
+                    raise LaunchError(
+                        f"{name} is not ready after {READY_SECONDS:.0f} s: "
+                        f"{child.component.ready_url} said {child.last_answer}\n"
+                        f"  its log: {child.component.log}"
+                    )
+
+    def _watch(self) -> None:
+        while not self.signals:
+            for child in self.children.values():
+                if child.exit_code is not None:
+                    raise LaunchError(_died(child))
+            time.sleep(TICK)
+
+    def _stop(self) -> None:
+        """Stop along the data's way, so that each hands over what it holds to one that still listens."""
+        asked = self.signals
+        if self.children:
+            self.console.print("stopping", style="dim")
+        in_order = sorted(self.children.values(), key=lambda child: child.component.stop_order)
+        for _, group in groupby(in_order, key=lambda child: child.component.stop_order):
+            stop(list(group), impatient=lambda: self.signals > asked)
+        self.run.ready = False
+        self.run.components = {}
+        self.run.save()
+
+
+def stop(children: list[Child], impatient: Callable[[], bool] = lambda: False) -> None:
+    """Ask all of ``children`` to stop, and kill each that is still there after its grace, or when ``impatient``."""
+    for child in children:
+        child.terminate()
+    began = time.monotonic()
+    for child in children:
+        while not child.wait(TICK) and time.monotonic() - began < child.component.grace and not impatient():
+            pass
+        child.kill()
+        child.wait(READY_SECONDS)
+
+
+def stop_orphans(console: Console) -> None:
+    """Stop what a launcher that was killed has left running."""
+    run = state.load()
+    orphans = [(name, alive) for name, each in run.components.items() if (alive := each.alive())] if run else []
+    if not orphans:
+        return
+    console.print(f"An earlier launcher was killed; stopping what it left: {', '.join(name for name, _ in orphans)}")
+    for _, process in orphans:
+        process.terminate()
+    _, stubborn = psutil.wait_procs([process for _, process in orphans], timeout=10)
+    for process in stubborn:
+        process.kill()
+    psutil.wait_procs(stubborn, timeout=10)
+
+
+def check_disk() -> None:
+    """Refuse to start on a nearly full disk.
+
+    Raises:
+        LaunchError: Less than ``FREE_BYTES`` is free.
+    """
+    free = shutil.disk_usage(STATE).free
+    if free < FREE_BYTES:
+        raise LaunchError(f"only {free / 1024**2:.0f} MiB are free at {STATE}; the stack wants {FREE_BYTES / 1024**2:.0f} MiB")
+
+
+def check_ports(components: Iterable[Component]) -> None:
+    """Refuse to start when somebody else listens on one of our ports.
+
+    Raises:
+        LaunchError: With every port that is taken, and by whom where that can be seen.
+    """
+    taken = [
+        f"  port {port} ({component.name}){_holder(port)}"
+        for component in components
+        for port in component.ports
+        if _taken(port)
+    ]
+    if taken:
+        raise LaunchError("these ports are in use; stop what listens there and try again:\n" + "\n".join(taken))
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return True
+    return False
+
+
+def _holder(port: int) -> str:
+    try:
+        connections = psutil.net_connections("tcp")
+        listening = {getattr(each.laddr, "port", 0): each.pid for each in connections if each.status == psutil.CONN_LISTEN}
+        pid = listening.get(port)
+        return f": process {pid}, {psutil.Process(pid).name()}" if pid else ""
+    except psutil.Error:  # macOS shows other people's sockets to root only
+        return ""
+
+
+def _died(child: Child) -> str:
+    code = child.exit_code
+    how = f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with exit code {code}"
+    return (
+        f"{child.component.name} {how} after {time.monotonic() - child.started:.0f} s. Its last words:\n{child.last_words()}\n"
+        f"  its log: {child.component.log}"
+    )

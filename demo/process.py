@@ -1,0 +1,88 @@
+"""One child, in a process group of its own, so that Ctrl-C reaches only the launcher; stopped with grace, then killed."""
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+
+from demo.binaries import ROOT
+from demo.components import Component, environment
+
+PROBE_SECONDS = 1.0
+
+
+class Child:
+    """A running component."""
+
+    def __init__(self, component: Component, executable: Path | None) -> None:
+        """Start it; its output is appended to its log.
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        self.component = component
+        self.started = time.monotonic()
+        self.ready_after: float | None = None
+        self.last_answer = "no answer yet"
+        component.data.mkdir(parents=True, exist_ok=True)
+        component.log.parent.mkdir(parents=True, exist_ok=True)
+        command = [*([str(executable)] if executable else []), *component.command]
+        with component.log.open("ab") as log:
+            log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n".encode())
+            log.flush()
+            self.offset = log.tell()
+            self.process = subprocess.Popen(  # noqa: S603  (the list in components.py)
+                command,
+                cwd=ROOT,
+                env=environment(component),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative when a signal ended it."""
+        return self.process.poll()
+
+    def probe(self) -> bool:
+        """Ask once whether it is ready; remembers how long it took, or what it said."""
+        if self.ready_after is None:
+            try:
+                answer = httpx2.get(self.component.ready_url, timeout=PROBE_SECONDS, trust_env=False)
+                self.last_answer = f"{answer.status_code} {answer.text.strip()[:100]}"
+                if answer.is_success:
+                    self.ready_after = time.monotonic() - self.started
+            except httpx2.HTTPError as error:
+                self.last_answer = str(error) or type(error).__name__
+        return self.ready_after is not None
+
+    def last_words(self, lines: int = 8) -> str:
+        """The end of what it wrote since it was started, a long line cut."""
+        with self.component.log.open("rb") as log:
+            log.seek(self.offset)
+            said = log.read().decode(errors="replace").splitlines()
+        return "\n".join(f"    {line[:200]}" for line in said[-lines:])
+
+    def terminate(self) -> None:
+        """Ask it to stop: the leader only, which tells its own workers."""
+        with suppress(ProcessLookupError):
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """End it and whatever is left of its group."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end; False when it is still there after ``seconds``."""
+        try:
+            self.process.wait(max(0.0, seconds))
+        except subprocess.TimeoutExpired:
+            return False
+        return True

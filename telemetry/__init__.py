@@ -88,11 +88,8 @@ def to_collector(service: str, package: str) -> Pillars:
 def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None = None) -> None:
     """Install the three pillars into ``app``, which must be finished, and flush them when its lifespan ends.
 
-    Args:
-        app: The app; routes and middleware added later would not be seen.
-        service: ``service.name``, and the prefix of the request counter (``<service>_requests_total``).
-        package: The installed distribution whose version is ``service.version``.
-        pillars: Ready-made ones, for tests; by default they lead to the Collector.
+    ``service`` is ``service.name`` and the prefix of the request metrics; the version of the installed ``package`` is
+    ``service.version``. ``pillars`` lead to the Collector by default; tests bring their own.
     """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)

@@ -19,7 +19,7 @@ TOLD = "_told_by_canonical_line"
 
 
 def to_collector(resource: Resource) -> LoggerProvider:
-    """A provider that sends log records by OTLP."""
+    """Build a provider that sends log records by OTLP, and make it the process's own."""
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
     set_logger_provider(provider)
@@ -33,8 +33,9 @@ def configure(provider: LoggerProvider) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),  # a stamp without a zone would be ignored by OTLP
-            _to_otlp(provider),  # before the ids: the record has fields of its own for them
+            _STAMP,
+            # Before the ids: the record has fields of its own for them.
+            cast("Processor", StructlogProcessor(provider)),  # type: ignore[no-untyped-call]
             add_trace_ids,
             *_RENDER,
         ],
@@ -49,25 +50,14 @@ def log_to_stdout() -> None:
 
     An exporter that fails logs a warning; sent by OTLP, that warning would be the next thing to fail.
     """
-    shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
+    stdlib = structlog.stdlib
+    about: list[Processor] = [stdlib.add_log_level, stdlib.add_logger_name, _STAMP]
+    render = [stdlib.ProcessorFormatter.remove_processors_meta, *_RENDER]
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_RENDER],
-        )
-    )
-    handler.addFilter(_not_told_yet)
+    handler.setFormatter(stdlib.ProcessorFormatter(foreign_pre_chain=about, processors=render))
+    handler.addFilter(lambda record: not (record.exc_info and hasattr(record.exc_info[1], TOLD)))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # one line a call; the CLIENT span says more
-
-
-def _to_otlp(provider: LoggerProvider) -> Processor:
-    return cast("Processor", StructlogProcessor(provider))  # type: ignore[no-untyped-call]
 
 
 def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -79,8 +69,5 @@ def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     return event
 
 
-def _not_told_yet(record: logging.LogRecord) -> bool:
-    return not (record.exc_info and hasattr(record.exc_info[1], TOLD))
-
-
+_STAMP = structlog.processors.TimeStamper(fmt="iso", utc=True)  # a stamp without a zone would be ignored by OTLP
 _RENDER: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

@@ -26,10 +26,9 @@ CLIENT_GONE = 499
 
 
 class RequestsMiddleware:
-    """Counts, measures and logs each request that passes; changes nothing about it."""
+    """Records ``<prefix>_requests_total`` and ``<prefix>_request_latency_seconds``; changes nothing about the request."""
 
     def __init__(self, app: ASGIApp, *, prefix: str, meter: Meter, quiet: Sequence[str]) -> None:
-        """Create ``<prefix>_requests_total`` and ``<prefix>_request_latency_seconds`` on ``meter``."""
         self.app = app
         self.quiet = frozenset(quiet)
         self.log = structlog.get_logger().bind()

@@ -9,10 +9,9 @@ ANSWERED, GATEWAY_TIMEOUT = 200, 504
 
 
 class PaymentError(Exception):
-    """Payment gave no usable answer; ``outcome`` is a row of the table in docs/telemetry.md."""
+    """Payment gave no usable answer: an outcome of docs/telemetry.md, and the reason in words for whoever reads the log."""
 
     def __init__(self, outcome: str, reason: str) -> None:
-        """Name the outcome, and the reason in words for whoever reads the log."""
         super().__init__(reason)
         self.outcome = outcome
 
@@ -24,7 +23,6 @@ class Deadline(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, transport: httpx2.AsyncBaseTransport, seconds: float) -> None:
-        """Wrap ``transport``."""
         self.transport = transport
         self.seconds = seconds
 
@@ -48,7 +46,6 @@ class PaymentClient:
     """Calls payment at ``url`` over ``transport``; no call takes longer than ``limit`` seconds."""
 
     def __init__(self, url: str, limit: float, transport: httpx2.AsyncBaseTransport | None = None) -> None:
-        """Open no connection yet; ``aclose`` closes what later calls open."""
         self.http = httpx2.AsyncClient(
             base_url=url, timeout=None, transport=Deadline(transport or httpx2.AsyncHTTPTransport(), limit)
         )

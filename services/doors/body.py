@@ -11,7 +11,6 @@ class BodyLimit:
     """Refuses a body over ``MAX_BYTES`` with 413, whether it says its length or comes in chunks."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap ``app``."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

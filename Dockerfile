@@ -1,0 +1,21 @@
+# One image, two commands for the two services: python -m checkout, python -m payment.
+
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY requirements.lock requirements-dev.lock ./
+RUN pip install --no-cache-dir --require-hashes -r requirements-dev.lock
+RUN python -m venv --without-pip /venv \
+    && pip --python /venv/bin/python install --no-cache-dir --require-hashes -r requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY services services
+COPY telemetry telemetry
+COPY demo demo
+# The build tools stay in this stage: what leaves it is /venv, which has none, not even pip.
+RUN python -m hatchling build -t wheel \
+    && pip --python /venv/bin/python install --no-cache-dir --no-deps --no-index dist/*.whl
+
+FROM python:3.13-slim
+COPY --from=build /venv /venv
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+CMD ["python", "-m", "checkout"]

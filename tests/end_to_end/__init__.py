@@ -1,0 +1,1 @@
+"""Tests on the real Collector, Tempo, Loki and Prometheus."""

@@ -1,0 +1,87 @@
+"""The real stack, started once; a test that needs it otherwise restarts it and leaves it running."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+DEMO = [sys.executable, "-m", "demo"]
+COLD_BUILD_SECONDS = 3600
+POLL_SECONDS = 0.1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs the stack."""
+    for item in items:
+        if "end_to_end" in str(item.path):
+            item.add_marker(pytest.mark.stack)
+
+
+def poll_until(done: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Ask until ``done`` says yes; fails with ``what`` it waited for."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(POLL_SECONDS)
+
+
+class Stack:
+    """The demo command, with a state folder of its own."""
+
+    def __init__(self, state: Path) -> None:
+        """Keep everything under ``state``."""
+        self.state = state
+        self.foreground: subprocess.Popen[str] | None = None
+
+    def demo(
+        self, *arguments: str, seconds: float = 120, check: bool = True, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``demo`` with ``arguments`` to its end."""
+        done = subprocess.run(
+            [*DEMO, *arguments], env=self.environment(env), capture_output=True, text=True, timeout=seconds, check=False
+        )
+        assert not check or done.returncode == 0, f"demo {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
+        """What the demo command finds in its environment."""
+        return {**os.environ, "DEMO_STATE": str(self.state), "COLUMNS": "80", **(extra or {})}
+
+    def up(self, **env: str) -> None:
+        """Start it in the background."""
+        self.demo("up", "--detach", seconds=COLD_BUILD_SECONDS, env=env)
+
+    def up_in_foreground(self) -> None:
+        """Start it as in a terminal: the leader of a process group, which Ctrl-C reaches as a whole."""
+        self.foreground = subprocess.Popen(
+            [*DEMO, "up"], env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
+        )
+        poll_until(lambda: self.demo("status", check=False).returncode == 0, "every component to be ready")
+
+    def ctrl_c(self) -> str:
+        """Press it, and wait for the end."""
+        assert self.foreground
+        os.killpg(self.foreground.pid, signal.SIGINT)
+        said, _ = self.foreground.communicate(timeout=60)
+        self.foreground = None
+        return str(said)
+
+    def down(self) -> None:
+        """Stop it."""
+        self.demo("down")
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack; builds the binaries when there are none yet."""
+    house = Stack(tmp_path_factory.mktemp("stack"))
+    house.up()
+    yield house
+    if house.foreground:
+        house.ctrl_c()
+    house.down()

@@ -1,0 +1,86 @@
+"""docker-compose.yaml is the other list of what runs: it agrees with the native one, and it is locked down."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from demo.components import BY_NAME, COMPONENTS, Component, environment
+
+COMPOSE: dict[str, Any] = yaml.safe_load(Path("docker-compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+HELPERS = {"otel-collector-init", "demo", "customers"}
+MINE = "three-pillar-demo:0.1.0"
+
+
+def arguments(component: Component) -> list[str]:
+    """The command without paths: those differ between a container and this folder."""
+    return [re.sub(r"[^=\s]*/", "", part) for part in component.command[(0 if component.binary else 1) :]]
+
+
+def test_the_same_components() -> None:
+    """Whoever runs in one list runs in the other, under the same name."""
+    assert SERVICES.keys() - HELPERS == BY_NAME.keys()
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.name)
+def test_the_same_command(component: Component) -> None:
+    """Both start a component with the same arguments, but for where files lie and which address it listens on."""
+    compose = [re.sub(r"[^=\s]*/", "", part) for part in SERVICES[component.name]["command"]]
+    ours = [part for part in arguments(component) if not part.startswith("--web.listen-address")]
+    assert compose[(0 if component.binary else 1) :] == ours
+
+
+@pytest.mark.parametrize("component", [each for each in COMPONENTS if each.binary], ids=lambda component: component.name)
+def test_the_same_version(component: Component) -> None:
+    """The image has the version that is built natively."""
+    assert component.binary
+    assert SERVICES[component.name]["image"].rsplit(":", 1)[1].removeprefix("v") == component.binary.version
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.name)
+def test_the_same_ports_on_loopback_only(component: Component) -> None:
+    """A published port is one of the component's own, has the same number inside, and is not for the network."""
+    for port in SERVICES[component.name]["ports"]:
+        host, outside, inside = port.split(":")
+        assert host == "127.0.0.1"
+        assert outside == inside
+        assert int(outside) in component.ports
+
+
+def test_every_port_is_unique_in_the_whole_house() -> None:
+    """No two components want the same port, so that all fit on one host."""
+    ports = [port for component in COMPONENTS for port in component.ports]
+    assert len(ports) == len(set(ports))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_is_locked_down(name: str) -> None:
+    """Pinned, not root, no capabilities, read-only, limited in memory, CPU and processes."""
+    service = SERVICES[name]
+    assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), "not pinned"
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"]
+    assert service["mem_limit"]
+    assert service["cpus"]
+    assert not service.get("privileged")
+    if name == "otel-collector-init":
+        # It gives a fresh volume to the Collector's user, alone, without a network, and ends.
+        assert (service["cap_add"], service["network_mode"], service["restart"]) == (["CHOWN"], "none", "no")
+    else:
+        assert not service["user"].startswith("0")
+        assert "cap_add" not in service
+
+
+def test_peers_have_their_compose_names_by_default() -> None:
+    """A config file names a peer as ${NAME_HOST} with the compose name as default, and the native list sets that variable."""
+    native = environment(BY_NAME["payment"])
+    for file in ("otel-collector.yaml", "tempo.yaml", "loki.yaml", "docker-compose.yaml"):
+        for variable, default in re.findall(r"\$\{(?:env:)?([A-Z_]+_HOST):-([a-z-]+)\}", Path(file).read_text()):
+            assert default in SERVICES
+            assert variable == f"{default.upper().replace('-', '_')}_HOST"
+            assert native[variable] == "127.0.0.1"

@@ -1,17 +1,22 @@
 """The ``demo`` command."""
 
 import asyncio
+import io
 import sys
 from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from demo import background, launcher, state
+from demo import background, buy, launcher, state
+from demo import follow as following
+from demo import traffic as playing
 from demo import verify as verifying
 from demo.backends import BackendError
 from demo.binaries import BuildError
 from demo.shop import ShopError
+from demo.story import clean
 
 app = typer.Typer(
     help="One checkout, followed through traces, logs and metrics.",
@@ -19,6 +24,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")  # a terminal that cannot show a tick gets a question mark, not a traceback
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -64,6 +72,35 @@ def logs(
 
 
 @app.command()
+def checkout(
+    card: Annotated[str, typer.Option(help="declined, gateway-timeout, slow, crash, or any other name.")] = "ordinary",
+) -> None:
+    """Buy once; prints the outcome, the trace id and the next command."""
+    sys.exit(asyncio.run(buy.checkout(card)))
+
+
+@app.command()
+def follow(
+    trace_id: Annotated[str | None, typer.Argument(help="32 hex digits, or a traceresponse header.")] = None,
+    *,
+    last_error: Annotated[bool, typer.Option("--last-error", help="The newest failed purchase of the last hour.")] = False,
+) -> None:
+    """Print one trace as a tree, with the log lines of both services at their place in it."""
+    sys.exit(asyncio.run(following.follow(trace_id, last_error=last_error)))
+
+
+@app.command()
+def traffic(
+    rate: Annotated[float, typer.Option(help="Customers a second; they come whatever the answers take.")] = 5,
+    duration: Annotated[str, typer.Option("--for", help="Like 500ms, 60s, 2m, 1h.")] = "60s",
+    card_mix: Annotated[str, typer.Option(help="`default`, or like ordinary=9,slow=1.")] = "default",
+    seed: Annotated[int, typer.Option(help="The same seed is the same customers again.")] = 0,
+) -> None:
+    """Play customers at a steady arrival rate."""
+    sys.exit(asyncio.run(playing.traffic(rate, duration, card_mix, seed)))
+
+
+@app.command()
 def verify(
     checkouts: Annotated[int, typer.Option(min=1, max=5000, help="How many purchases.")] = 60,
     rate: Annotated[float, typer.Option(min=0.1, max=50, help="Purchases a second.")] = 10,
@@ -82,7 +119,9 @@ def verify(
 
 
 def _fail(command: str, error: Exception) -> NoReturn:
-    err.print(f"[red]demo {command}:[/] {error!s}", markup=True)
+    # A backend's own words may be in it: shown, never interpreted.
+    said = "\n".join(clean(line, 600) for line in str(error).splitlines())
+    err.print(Text.assemble((f"demo {command}: ", "red"), said))
     sys.exit(1)
 
 

@@ -146,7 +146,10 @@ class Backends:
 
 def _span(trace_id: str, batch: dict[str, Any], span: dict[str, Any]) -> Span:
     status = span.get("status", {})
-    exceptions = (_attributes(event) for event in span.get("events", []) if event["name"] == "exception")
+    events = (_attributes(event) for event in span.get("events", []) if event["name"] == "exception")
+    exceptions = (
+        ": ".join(str(each[key]) for key in ("exception.type", "exception.message") if key in each) for each in events
+    )
     return Span(
         trace_id=trace_id,
         span_id=_hex(span["spanId"]),
@@ -159,7 +162,7 @@ def _span(trace_id: str, batch: dict[str, Any], span: dict[str, Any]) -> Span:
         error=status.get("code") == "STATUS_CODE_ERROR",
         message=status.get("message", ""),
         attributes=_attributes(span),
-        exceptions=tuple(f"{each.get('exception.type')}: {each.get('exception.message')}" for each in exceptions),
+        exceptions=tuple(exceptions),
     )
 
 

@@ -16,8 +16,8 @@ from rich.table import Table
 from demo import state
 from demo.binaries import ROOT
 from demo.components import BY_NAME, COMPONENTS, STATE
-from demo.launcher import LaunchError, stop_orphans
-from demo.process import PROBE_SECONDS
+from demo.launcher import LaunchError
+from demo.process import PROBE_SECONDS, stop_orphans
 
 LOG = STATE / "logs" / "launcher.log"
 START_SECONDS = 5400.0

@@ -26,6 +26,7 @@ class Component:
         ready: The path on the first port, or on ``ready_port``, that answers 200 once it works.
         stop_order: Lower stops first, along the data's way; equal ones stop together.
         grace: Seconds between SIGTERM and SIGKILL.
+        ready_seconds: What it may take to become ready; who needs longer hangs.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Component:
     binary: Binary | None = None
     ready_port: int | None = None
     grace: float = 10.0
+    ready_seconds: float = 60.0
     env: dict[str, str] = field(default_factory=dict)
 
     @property

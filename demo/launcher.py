@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from types import FrameType
@@ -22,14 +22,15 @@ from rich.console import Console
 from demo import binaries, state
 from demo.board import Board
 from demo.components import COMPONENTS, LOOPBACK, STATE, Component
-from demo.process import Child
+from demo.process import Child, stop, stop_orphans
 
-READY_SECONDS = 60.0
 TICK = 0.1
+BUILD_GRACE = 3.0
+"""Seconds that Go gets to clear away its temporary files."""
 FREE_BYTES = 1024**3
 """Disk that a run wants free: retention keeps what the backends store under it."""
 
-Found = tuple[Component, Path | binaries.BuildError]
+Found = tuple[Component, Path | Exception]
 
 
 class LaunchError(Exception):
@@ -46,7 +47,9 @@ class Launcher:
         self.board = Board(components, console)
         self.children: dict[str, Child] = {}
         self.found: queue.Queue[Found] = queue.Queue()
+        self.finder = threading.Thread(target=self._find_binaries, daemon=True)
         self.signals = 0
+        self.stopping = False
         self.run = state.Run(state.current_process(), time.time())
 
     def up(self) -> None:
@@ -56,23 +59,32 @@ class Launcher:
             LaunchError: Something is in the way, fails to build, does not become ready, or dies. All else is stopped by then.
             state.RunningError: Another launcher is running.
         """
-        with state.only_one():
-            stop_orphans(self.console)
-            check_disk()
-            check_ports(self.components)
-            handlers = {
-                number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-            }
-            try:
-                self._start()
-                self._watch()
-            finally:
-                self._stop()
-                for number, handler in handlers.items():
-                    signal.signal(number, handler)
+        try:
+            with state.only_one():
+                stop_orphans(self.console)
+                check_disk()
+                check_ports(self.components)
+                self._run()
+        except OSError as error:
+            raise LaunchError(str(error)) from error
 
-    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
-        self.signals += 1
+    def _run(self) -> None:
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        if handlers[signal.SIGHUP] is signal.SIG_IGN:  # started with nohup
+            del handlers[signal.SIGHUP]
+        for number in handlers:
+            signal.signal(number, self._signalled)
+        try:
+            self._start()
+            self._watch()
+        finally:
+            self._stop()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGHUP or not self.signals:  # shell and kernel both send one when a window is closed
+            self.signals += 1
 
     def _start(self) -> None:
         began = time.monotonic()
@@ -80,7 +92,7 @@ class Launcher:
         for component in self.components:
             if component.binary is None:
                 self._spawn(component, None)
-        threading.Thread(target=self._find_binaries, daemon=True).start()
+        self.finder.start()
         with self.board:
             while not self.signals and not self.run.ready:
                 self._take_found()
@@ -95,32 +107,38 @@ class Launcher:
 
     def _find_binaries(self) -> None:
         for component in self.components:
-            if (binary := component.binary) is None:
+            if component.binary is None:
                 continue
             try:
-                if at_hand := binaries.find(binary):
-                    path, where = at_hand
-                    self.board.step(component.name, f"{binary.name} {binary.version} found {where}", counting=True)
-                else:
-                    log = STATE / "logs" / f"build-{component.name}.log"
-                    self.board.step(component.name, "building")
-                    path = binaries.build(binary, log, partial(self._tell, component))
-                    self.board.step(component.name, "built")
-                self.found.put((component, path))
-            except binaries.BuildError as error:
+                self.found.put((component, self._find_or_build(component, component.binary)))
+            except Exception as error:  # noqa: BLE001  (whatever it is: the loop waits to hear of it)
                 self.found.put((component, error))
                 return
 
+    def _find_or_build(self, component: Component, binary: binaries.Binary) -> Path:
+        if at_hand := binaries.find(binary):
+            path, where = at_hand
+            self.board.step(component.name, f"{binary.name} {binary.version} found {where}", counting=True)
+            return path
+        self._tell(component, "building")
+        path = binaries.build(
+            binary, STATE / "logs" / f"build-{component.name}.log", lambda step: self._tell(component, f"building: {step}")
+        )
+        self._tell(component, "built")
+        return path
+
     def _tell(self, component: Component, step: str) -> None:
-        self.board.step(component.name, f"building: {step}")
+        if self.stopping:
+            raise binaries.BuildError("stopped")
+        self.board.step(component.name, step)
 
     def _take_found(self) -> None:
         try:
             component, path = self.found.get(timeout=TICK)
         except queue.Empty:
             return
-        if isinstance(path, binaries.BuildError):
-            raise LaunchError(str(path))
+        if isinstance(path, Exception):
+            raise LaunchError(str(path) if isinstance(path, binaries.BuildError) else f"{component.name}: {path!r}") from path
         self._spawn(component, path)
 
     def _spawn(self, component: Component, executable: Path | None) -> None:
@@ -140,9 +158,9 @@ class Launcher:
             if child.ready_after is None:
                 if child.probe():
                     self.board.step(name, "ready", done=True)
-                elif time.monotonic() - child.started > READY_SECONDS:
+                elif time.monotonic() - child.started > child.component.ready_seconds:
                     raise LaunchError(
-                        f"{name} is not ready after {READY_SECONDS:.0f} s: "
+                        f"{name} is not ready after {child.component.ready_seconds:.0f} s: "
                         f"{child.component.ready_url} said {child.last_answer}\n"
                         f"  its log: {child.component.log}"
                     )
@@ -156,42 +174,28 @@ class Launcher:
 
     def _stop(self) -> None:
         """Stop along the data's way, so that each hands over what it holds to one that still listens."""
-        asked = self.signals
+        self.stopping = True
+        asked = min(self.signals, 1)
         if self.children:
-            self.console.print("stopping", style="dim")
+            with suppress(OSError, SystemExit):  # the terminal may be gone; what runs has to be stopped all the same
+                self.console.print("stopping", style="dim")
         in_order = sorted(self.children.values(), key=lambda child: child.component.stop_order)
         for _, group in groupby(in_order, key=lambda child: child.component.stop_order):
             stop(list(group), impatient=lambda: self.signals > asked)
+        self._stop_build()
         self.run.ready = False
         self.run.components = {}
-        self.run.save()
+        with suppress(OSError):  # a full disk; the reason that is on its way matters more
+            self.run.save()
 
-
-def stop(children: list[Child], impatient: Callable[[], bool] = lambda: False) -> None:
-    """Ask all of ``children`` to stop, and kill each that is still there after its grace, or when ``impatient``."""
-    for child in children:
-        child.terminate()
-    began = time.monotonic()
-    for child in children:
-        while not child.wait(TICK) and time.monotonic() - began < child.component.grace and not impatient():
-            pass
-        child.kill()
-        child.wait(READY_SECONDS)
-
-
-def stop_orphans(console: Console) -> None:
-    """Stop what a launcher that was killed has left running."""
-    run = state.load()
-    orphans = [(name, alive) for name, each in run.components.items() if (alive := each.alive())] if run else []
-    if not orphans:
-        return
-    console.print(f"An earlier launcher was killed; stopping what it left: {', '.join(name for name, _ in orphans)}")
-    for _, process in orphans:
-        process.terminate()
-    _, stubborn = psutil.wait_procs([process for _, process in orphans], timeout=10)
-    for process in stubborn:
-        process.kill()
-    psutil.wait_procs(stubborn, timeout=10)
+    def _stop_build(self) -> None:
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            if not self.finder.is_alive():
+                return
+            for each in psutil.Process().children(recursive=True):  # the components are gone: these belong to a build
+                with suppress(psutil.Error):
+                    end(each)
+            self.finder.join(BUILD_GRACE)  # it removes what it has built so far
 
 
 def check_disk() -> None:

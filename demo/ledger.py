@@ -56,7 +56,7 @@ async def fill(count: int, rate: float, bought: Bought) -> Ledger:
     run = uuid.uuid4().hex[:8]
     ledger = Ledger()
     began = time.monotonic()
-    async with shop.client() as http, asyncio.TaskGroup() as tasks:
+    async with shop.client(connections=count) as http, asyncio.TaskGroup() as tasks:
 
         async def one(number: int) -> None:
             try:

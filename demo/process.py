@@ -1,18 +1,26 @@
-"""One child, in a process group of its own, so that Ctrl-C reaches only the launcher; stopped with grace, then killed."""
+"""Children, each in a process group of its own, so that Ctrl-C reaches only the launcher; stopped with grace, then killed."""
 
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import httpx2
+from rich.console import Console
 
+from demo import state
 from demo.binaries import ROOT
 from demo.components import Component, environment
 
 PROBE_SECONDS = 1.0
+TICK = 0.1
+KILL_SECONDS = 10.0
+"""How long the system may take to clear away what was killed."""
+ORPHAN_GRACE = 10.0
+LAST_BYTES = 64 * 1024
 
 
 class Child:
@@ -65,7 +73,7 @@ class Child:
     def last_words(self, lines: int = 8) -> str:
         """The end of what it wrote since it was started, a long line cut."""
         with self.component.log.open("rb") as log:
-            log.seek(self.offset)
+            log.seek(max(self.offset, self.component.log.stat().st_size - LAST_BYTES))
             said = log.read().decode(errors="replace").splitlines()
         return "\n".join(f"    {line[:200]}" for line in said[-lines:])
 
@@ -76,8 +84,7 @@ class Child:
 
     def kill(self) -> None:
         """End it and whatever is left of its group."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        _kill_group(self.process.pid)
 
     def wait(self, seconds: float) -> bool:
         """Wait for its end; False when it is still there after ``seconds``."""
@@ -86,3 +93,43 @@ class Child:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+
+def stop(children: list[Child], impatient: Callable[[], bool] = lambda: False) -> None:
+    """Ask all of ``children`` to stop, and kill each that is still there after its grace, or when ``impatient``."""
+    for child in children:
+        child.terminate()
+    began = time.monotonic()
+    for child in children:
+        while not child.wait(TICK) and time.monotonic() - began < child.component.grace and not impatient():
+            pass
+        child.kill()
+        child.wait(KILL_SECONDS)
+
+
+def stop_orphans(console: Console) -> None:
+    """Stop what a launcher that was killed has left running."""
+    run = state.load()
+    orphans = {name: each for name, each in run.components.items() if each.alive()} if run else {}
+    if not orphans:
+        return
+    console.print(f"An earlier launcher was killed; stopping what it left: {', '.join(orphans)}")
+    for each in orphans.values():
+        if process := each.alive():
+            process.terminate()
+    _wait_for_end(list(orphans.values()), ORPHAN_GRACE)
+    for each in orphans.values():
+        _kill_group(each.pid)
+    _wait_for_end(list(orphans.values()), KILL_SECONDS)
+
+
+def _wait_for_end(processes: list[state.Process], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while any(each.alive() for each in processes) and time.monotonic() < deadline:
+        time.sleep(TICK)
+
+
+def _kill_group(leader: int) -> None:
+    """The number of a group is not given away again while one of its processes is there, with its leader or without."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)

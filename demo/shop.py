@@ -31,9 +31,26 @@ class Purchase:
     finished: float
 
 
-def client() -> httpx2.AsyncClient:
-    """A customer's client; it sends no trace context, so each purchase is a trace of its own."""
-    return httpx2.AsyncClient(base_url=CHECKOUT_URL, timeout=PATIENCE, trust_env=False)
+def client(connections: int = 100) -> httpx2.AsyncClient:
+    """A client for as many customers at once as there are ``connections``; one more would wait for a connection.
+
+    It sends no trace context, so each purchase is a trace of its own.
+    """
+    # uvicorn closes a connection that was idle for 5 s; a request sent on it at that moment would be lost.
+    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=2.0)
+    return httpx2.AsyncClient(base_url=CHECKOUT_URL, timeout=PATIENCE, trust_env=False, limits=limits)
+
+
+async def knock(http: httpx2.AsyncClient) -> None:
+    """Make sure that somebody is there.
+
+    Raises:
+        ShopError: Nobody is.
+    """
+    try:
+        await http.get("/healthz")
+    except httpx2.HTTPError as error:
+        raise _not_there(error) from error
 
 
 async def buy(http: httpx2.AsyncClient, card: str = "ordinary", order_id: str | None = None) -> Purchase:
@@ -57,6 +74,11 @@ async def buy(http: httpx2.AsyncClient, card: str = "ordinary", order_id: str | 
             finished=time.time(),
         )
     except httpx2.HTTPError as error:
-        raise ShopError(f"checkout at {CHECKOUT_URL}: {error or type(error).__name__} (is it up? see: demo status)") from error
-    except (ValueError, KeyError) as error:
+        raise _not_there(error) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ShopError(f"checkout at {CHECKOUT_URL} answered {response.status_code} without outcome and trace id") from error
+
+
+def _not_there(error: httpx2.HTTPError) -> ShopError:
+    reason = str(error) or type(error).__name__
+    return ShopError(f"checkout at {CHECKOUT_URL}: {reason} (is it up? see: demo status)")

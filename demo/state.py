@@ -82,7 +82,7 @@ def only_one() -> Iterator[None]:
     with LOCK.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             run = load()
             who = f" (process {run.launcher.pid}, since {time.strftime('%H:%M', time.localtime(run.since))})" if run else ""
             raise RunningError(f"a stack is running already{who}: `demo status` shows it, `demo down` stops it") from error

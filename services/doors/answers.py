@@ -31,6 +31,7 @@ def install(app: FastAPI) -> None:
 def _bad_input(_request: Request, error: Any) -> JSONResponse:  # noqa: ANN401  (Starlette types it as any exception)
     first, *rest = error.errors()
     more = f" (and {len(rest)} more)" if rest else ""
+    structlog.contextvars.bind_contextvars(reason=first["msg"])  # not where: that may be the customer's own word
     status = NOT_JSON if first["type"] == "json_invalid" else WRONG_SHAPE
     return answer(status, "invalid", detail=_reason(first) + more)
 

@@ -1,0 +1,107 @@
+"""Traces made by hand, as the backends would hold them: a purchase that payment answered too late, and parts for others."""
+
+from dataclasses import replace
+from typing import Any
+
+from demo.backends import Exemplar, Line, Span
+from demo.story import Story
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+BEGIN = 1_767_225_600 * 10**9
+"""2026-01-01 00:00:00 UTC."""
+MILLI = 10**6
+ROOT, ORDER, CALL, CHARGE = "root000000000000", "order00000000000", "call000000000000", "charge0000000000"
+
+
+def span(span_id: str, parent_id: str, kind: str = "SERVER", *, at: float = 0, took: float = 100, **changes: Any) -> Span:  # noqa: ANN401  (any field)
+    """A span of checkout that starts ``at`` ms after the trace and takes ``took`` ms."""
+    start = BEGIN + round(at * MILLI)
+    plain = Span(
+        trace_id=TRACE,
+        span_id=span_id,
+        parent_id=parent_id,
+        service="checkout",
+        name="POST /checkout",
+        kind=kind,
+        start=start,
+        end=start + round(took * MILLI),
+        error=False,
+        message="",
+        attributes={},
+        exceptions=(),
+    )
+    return replace(plain, **changes)
+
+
+def line(span_id: str, body: str, *, at: float = 0, service: str = "checkout", severity: str = "INFO", **fields: str) -> Line:
+    """A log line, ``at`` ms after the trace's start."""
+    return Line(BEGIN + round(at * MILLI), service, severity, body, {"trace_id": TRACE, "span_id": span_id, **fields})
+
+
+def canonical(span_id: str, service: str, status: int, outcome: str, **about: Any) -> Line:  # noqa: ANN401  (as above)
+    """The line at the end of a request; ``about`` as in ``line``."""
+    route = "/checkout" if service == "checkout" else "/charges"
+    fields = {"http_response_status_code": str(status), "outcome": outcome}
+    return line(span_id, f"POST {route} {status} {outcome}", service=service, **about | fields)
+
+
+def exemplar(service: str, route: str, status: int, le: str, value: float) -> Exemplar:
+    """An exemplar of the standard histogram."""
+    labels = {"__name__": "http_server_request_duration_seconds_bucket", "service_name": service, "http_route": route}
+    labels |= {"http_request_method": "POST", "http_response_status_code": str(status), "le": le}
+    return Exemplar(TRACE, value, BEGIN / 10**9, labels)
+
+
+def slow() -> Story:
+    """Checkout gave up after 2 s, payment answered after 3."""
+    order: dict[str, Any] = {
+        "order.id": "o-1",
+        "order.amount": 9,
+        "order.currency": "EUR",
+        "error.type": "payment_slow",
+        "order.outcome": "payment_slow",
+    }
+    late = ("httpx2.ReadTimeout: no answer within 2 s",)
+    spans = [
+        span(ROOT, "", took=2004, error=True, attributes={"http.response.status_code": "504"}),
+        span(
+            ORDER,
+            ROOT,
+            "INTERNAL",
+            at=0.5,
+            took=2003,
+            name="place order",
+            error=True,
+            message="Payment took too long",
+            attributes=order,
+            exceptions=("checkout.payment_client.PaymentError: payment: no answer within 2 s",),
+        ),
+        span(
+            CALL,
+            ORDER,
+            "CLIENT",
+            at=1,
+            took=2001,
+            name="POST",
+            error=True,
+            message="ReadTimeout: no answer within 2 s",
+            attributes={"error.type": "ReadTimeout", "url.full": "http://127.0.0.1:8001/charges"},
+            exceptions=late,
+        ),
+        span(
+            CHARGE,
+            CALL,
+            at=2,
+            took=3001,
+            service="payment",
+            name="POST /charges",
+            attributes={"http.response.status_code": "200"},
+        ),
+    ]
+    lines = [
+        line(ORDER, "order not placed: payment: no answer within 2 s", at=2003, severity="ERROR"),
+        canonical(ROOT, "checkout", 504, "payment_slow", at=2004.2, severity="ERROR"),
+        canonical(CHARGE, "payment", 200, "authorised", at=3002.9),
+    ]
+    exemplars = [exemplar("payment", "/charges", 200, "5", 3.0011), exemplar("checkout", "/checkout", 504, "2.5", 2.0042)]
+    return Story(TRACE, spans, lines, exemplars)

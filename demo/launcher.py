@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -30,7 +30,7 @@ BUILD_GRACE = 3.0
 FREE_BYTES = 1024**3
 """Disk that a run wants free: retention keeps what the backends store under it."""
 
-Found = tuple[Component, Path | Exception]
+Found = tuple[Component, Path | BaseException]
 
 
 class LaunchError(Exception):
@@ -102,8 +102,8 @@ class Launcher:
                 ):
                     self.run.ready = True
         if self.run.ready:
-            self.run.save()
             self.board.summary(time.monotonic() - began)
+            self.run.save()
 
     def _find_binaries(self) -> None:
         for component in self.components:
@@ -111,7 +111,7 @@ class Launcher:
                 continue
             try:
                 self.found.put((component, self._find_or_build(component, component.binary)))
-            except Exception as error:  # noqa: BLE001  (whatever it is: the loop waits to hear of it)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is: the loop waits to hear of it)
                 self.found.put((component, error))
                 return
 
@@ -137,7 +137,7 @@ class Launcher:
             component, path = self.found.get(timeout=TICK)
         except queue.Empty:
             return
-        if isinstance(path, Exception):
+        if isinstance(path, BaseException):
             raise LaunchError(str(path) if isinstance(path, binaries.BuildError) else f"{component.name}: {path!r}") from path
         self._spawn(component, path)
 
@@ -154,7 +154,7 @@ class Launcher:
     def _look_at_children(self) -> None:
         for name, child in self.children.items():
             if child.exit_code is not None:
-                raise LaunchError(_died(child))
+                raise LaunchError(child.obituary())
             if child.ready_after is None:
                 if child.probe():
                     self.board.step(name, "ready", done=True)
@@ -169,7 +169,7 @@ class Launcher:
         while not self.signals:
             for child in self.children.values():
                 if child.exit_code is not None:
-                    raise LaunchError(_died(child))
+                    raise LaunchError(child.obituary())
             time.sleep(TICK)
 
     def _stop(self) -> None:
@@ -243,12 +243,3 @@ def _holder(port: int) -> str:
         return f": process {pid}, {psutil.Process(pid).name()}" if pid else ""
     except psutil.Error:  # macOS shows other people's sockets to root only
         return ""
-
-
-def _died(child: Child) -> str:
-    code = child.exit_code
-    how = f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with exit code {code}"
-    return (
-        f"{child.component.name} {how} after {time.monotonic() - child.started:.0f} s. Its last words:\n{child.last_words()}\n"
-        f"  its log: {child.component.log}"
-    )

@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
 import httpx2
+import psutil
 from rich.console import Console
 
 from demo import state
@@ -77,6 +78,15 @@ class Child:
             said = log.read().decode(errors="replace").splitlines()
         return "\n".join(f"    {line[:200]}" for line in said[-lines:])
 
+    def obituary(self) -> str:
+        """How it ended, its last words, and where to read more."""
+        code = self.exit_code
+        how = f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with exit code {code}"
+        return (
+            f"{self.component.name} {how} after {time.monotonic() - self.started:.0f} s. Its last words:\n{self.last_words()}\n"
+            f"  its log: {self.component.log}"
+        )
+
     def terminate(self) -> None:
         """Ask it to stop: the leader only, which tells its own workers."""
         with suppress(ProcessLookupError):
@@ -114,22 +124,33 @@ def stop_orphans(console: Console) -> None:
     if not orphans:
         return
     console.print(f"An earlier launcher was killed; stopping what it left: {', '.join(orphans)}")
+    groups = {each.pid: _group(each.pid) for each in orphans.values()}
     for each in orphans.values():
         if process := each.alive():
-            process.terminate()
-    _wait_for_end(list(orphans.values()), ORPHAN_GRACE)
-    for each in orphans.values():
-        _kill_group(each.pid)
-    _wait_for_end(list(orphans.values()), KILL_SECONDS)
+            with suppress(psutil.Error):
+                process.terminate()
+    _wait_for_end(orphans.values(), ORPHAN_GRACE)
+    for leader, members in groups.items():
+        if any(member.is_running() for member in members):  # else the number may be somebody else's by now
+            _kill_group(leader)
+    _wait_for_end(orphans.values(), KILL_SECONDS)
 
 
-def _wait_for_end(processes: list[state.Process], seconds: float) -> None:
+def _wait_for_end(processes: Collection[state.Process], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while any(each.alive() for each in processes) and time.monotonic() < deadline:
         time.sleep(TICK)
 
 
+def _group(leader: int) -> list[psutil.Process]:
+    members = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(process.pid) == leader:
+                members.append(process)
+    return members
+
+
 def _kill_group(leader: int) -> None:
-    """The number of a group is not given away again while one of its processes is there, with its leader or without."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)

@@ -67,7 +67,7 @@ def load() -> Run | None:
         said = json.loads(FILE.read_text())
         components = {name: Process(**process) for name, process in said["components"].items()}
         return Run(Process(**said["launcher"]), said["since"], said["ready"], components)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -89,13 +89,10 @@ def only_one() -> Iterator[None]:
         yield
 
 
-def locked() -> bool:
-    """Whether a launcher is running."""
-    try:
-        with only_one():
-            return False
-    except RunningError:
-        return True
+def living() -> Run | None:
+    """The run whose launcher is there now. Asked without the lock: whoever looks must not be in a starting launcher's way."""
+    run = load()
+    return run if run and run.launcher.alive() else None
 
 
 def current_process() -> Process:

@@ -22,13 +22,16 @@ def answer(code: int, outcome: str, headers: Mapping[str, str] | None = None, /,
 
 
 def install(app: FastAPI) -> None:
-    """Make ``app`` answer bad input, unknown paths and crashes in the same shape as everything else."""
+    """Make ``app`` answer bad input, unknown paths and crashes in the same shape as everything else.
+
+    The handlers are coroutines: a plain function would run in a thread, and what it binds to the canonical line be lost.
+    """
     app.add_exception_handler(RequestValidationError, _bad_input)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _crashed)
 
 
-def _bad_input(_request: Request, error: Any) -> JSONResponse:  # noqa: ANN401  (Starlette types it as any exception)
+async def _bad_input(_request: Request, error: Any) -> JSONResponse:  # noqa: ANN401  (Starlette types it as any exception)
     first, *rest = error.errors()
     more = f" (and {len(rest)} more)" if rest else ""
     structlog.contextvars.bind_contextvars(reason=first["msg"])  # not where: that may be the customer's own word
@@ -46,9 +49,10 @@ def _reason(error: Mapping[str, Any]) -> str:
     return f"{place}: {error['msg']}"
 
 
-def _refused(_request: Request, error: Any) -> JSONResponse:  # noqa: ANN401  (as above)
+async def _refused(_request: Request, error: Any) -> JSONResponse:  # noqa: ANN401  (as above)
     return answer(error.status_code, "invalid", error.headers, detail=error.detail)
 
 
-def _crashed(_request: Request, _error: Exception) -> JSONResponse:
-    return answer(500, "crashed", detail="Internal error")
+async def _crashed(_request: Request, _error: Exception) -> JSONResponse:
+    # uvicorn hangs up after a crash; without the header the caller would send its next request into that.
+    return answer(500, "crashed", {"connection": "close"}, detail="Internal error")

@@ -54,4 +54,5 @@ def serve(factory: str, settings: EdgeSettings) -> None:
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=STOP_SECONDS,
+        timeout_keep_alive=15,  # longer than a client keeps a connection (httpx: 5 s), or its next request meets a closing door
     )

@@ -1,0 +1,1 @@
+"""Programs that stand in for components and for Go, and the demo command that runs them."""

@@ -1,0 +1,115 @@
+"""The house's own rules: who imports whom, one spelling, a size to read in one sitting, simulation in one place."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PARTS = {name: ROOT / "services" / name for name in ("checkout", "payment", "doors")} | {
+    name: ROOT / name for name in ("telemetry", "demo")
+}
+MAY_IMPORT = {
+    "checkout": {"checkout", "doors", "telemetry"},
+    "payment": {"payment", "doors", "telemetry"},
+    "doors": {"doors", "telemetry"},
+    "telemetry": {"telemetry"},
+    "demo": {"demo"},
+}
+API = {
+    "opentelemetry.trace",
+    "opentelemetry.metrics",
+    "opentelemetry.context",
+    "opentelemetry.propagate",
+    "opentelemetry.baggage",
+}
+FOREIGN_KEYS = {"demo/backends.py"}
+"""Files that read somebody else's JSON, with its own spelling."""
+
+modules = [
+    pytest.param(part, path, id=str(path.relative_to(ROOT))) for part in PARTS for path in sorted(PARTS[part].rglob("*.py"))
+]
+services = [each for each in modules if each.values[0] in {"checkout", "payment", "doors"}]
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of everything that a module imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide who is meant"
+            names |= {f"{node.module}.{each.name}" for each in node.names}
+    return names
+
+
+def under(name: str, packages: set[str]) -> bool:
+    """Whether ``name`` is one of ``packages`` or lies in one."""
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
+
+
+@pytest.mark.parametrize(("part", "path"), modules)
+def test_imports_point_one_way(part: str, path: Path) -> None:
+    """Services build on doors and telemetry, doors on telemetry, and telemetry and the demo on nothing of the house."""
+    ours = {name.partition(".")[0] for name in imported(path)} & set(PARTS)
+    assert ours <= MAY_IMPORT[part]
+
+
+@pytest.mark.parametrize(("part", "path"), modules)
+def test_only_telemetry_touches_the_sdk(part: str, path: Path) -> None:
+    """A service speaks OpenTelemetry's API, the demo none of it; SDK, exporters and instrumentations live in telemetry."""
+    if part != "telemetry":
+        allowed = set() if part == "demo" else API
+        foreign = {name for name in imported(path) if under(name, {"opentelemetry", "prometheus_client"})}
+        assert not {name for name in foreign if not under(name, allowed)}
+
+
+@pytest.mark.parametrize(("part", "path"), services)
+def test_simulation_lives_in_one_file(part: str, path: Path) -> None:
+    """Chance and pretended slowness are in ``faults.py`` and nowhere else in the services."""
+    found = {name for name in imported(path) if under(name, {"random", "secrets", "asyncio.sleep", "time.sleep"})}
+    found |= {
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "sleep"
+    }
+    assert bool(found) == (f"{part}/{path.name}" == "payment/faults.py"), found
+
+
+def our_sources() -> Iterator[Path]:
+    """Every Python file that somebody here wrote."""
+    for folder in ("services", "telemetry", "demo", "grafana", "tests"):
+        yield from (ROOT / folder).rglob("*.py")
+
+
+def test_trace_id_has_one_spelling() -> None:
+    """Our code says ``trace_id``; other spellings are only read where a foreign API's answer has them."""
+    other = re.compile(r"(?i:trace)[I][dD]|TRACE[I]D")
+    wrong = {str(path.relative_to(ROOT)) for path in our_sources() if other.search(path.read_text())}
+    assert wrong <= FOREIGN_KEYS
+
+
+def test_the_house_can_be_read_in_one_sitting() -> None:
+    """Services and telemetry together stay under 900 lines, and no module of theirs holds more than 200."""
+    lines = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines())
+        for folder in ("services", "telemetry")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert max(lines.values()) <= 200, lines
+    assert sum(lines.values()) < 900
+
+
+def test_every_test_says_what_it_proves() -> None:
+    """Each test has a docstring of one sentence: the promise that breaks with it."""
+    mute = []
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                promise = ast.get_docstring(node) or ""
+                if not re.fullmatch(r"[A-Z0-9`].+[.]", " ".join(promise.split())) or re.search(r"[.!?]\s+[A-Z`]", promise):
+                    mute.append(f"{path.name}::{node.name}: {promise}")
+    assert not mute

@@ -131,9 +131,9 @@ def stop_orphans(console: Console) -> None:
                 process.terminate()
     _wait_for_end(orphans.values(), ORPHAN_GRACE)
     for leader, members in groups.items():
-        if any(member.is_running() for member in members):  # else the number may be somebody else's by now
+        if any(member.alive() for member in members):  # else the number may be somebody else's by now
             _kill_group(leader)
-    _wait_for_end(orphans.values(), KILL_SECONDS)
+        _wait_for_end(members, KILL_SECONDS)
 
 
 def _wait_for_end(processes: Collection[state.Process], seconds: float) -> None:
@@ -142,12 +142,12 @@ def _wait_for_end(processes: Collection[state.Process], seconds: float) -> None:
         time.sleep(TICK)
 
 
-def _group(leader: int) -> list[psutil.Process]:
+def _group(leader: int) -> list[state.Process]:
     members = []
-    for process in psutil.process_iter():
+    for pid in psutil.pids():
         with suppress(ProcessLookupError, PermissionError):
-            if os.getpgid(process.pid) == leader:
-                members.append(process)
+            if os.getpgid(pid) == leader:
+                members.append(state.identify(pid))
     return members
 
 

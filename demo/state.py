@@ -31,10 +31,12 @@ class Process:
         """The process, if it is still the same one and running."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE
+            same = abs(process.create_time() - self.created) < 1
+            # A zombie's ports are free once the last of its threads is gone.
+            ended = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
         except psutil.Error:
             return None
-        return process if same else None
+        return process if same and not ended else None
 
 
 def identify(pid: int) -> Process:

@@ -4,7 +4,6 @@ It sees every request, also those that never reach a handler (404, 405, 413, 422
 A service adds to the line by binding context: ``structlog.contextvars.bind_contextvars(outcome="declined")``.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -33,12 +32,8 @@ class RequestsMiddleware:
         self.quiet = frozenset(quiet)
         self.log = structlog.get_logger().bind()
         self.requests = meter.create_counter(f"{prefix}.requests", unit="{request}", description="Requests answered.")
-        self.latency = meter.create_histogram(
-            f"{prefix}.request.latency",
-            unit="s",
-            description="Time to answer a request.",
-            explicit_bucket_boundaries_advisory=LATENCY_BUCKETS,
-        )
+        name, buckets = f"{prefix}.request.latency", LATENCY_BUCKETS
+        self.latency = meter.create_histogram(name, "s", "Time to answer.", explicit_bucket_boundaries_advisory=buckets)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; whatever becomes of it, count it and write its line."""
@@ -58,9 +53,6 @@ class RequestsMiddleware:
         crash: Exception | None = None
         try:
             await self.app(scope, receive, send_and_note)
-        except asyncio.CancelledError:
-            status = CLIENT_GONE
-            raise
         except Exception as error:
             status, crash = SERVER_ERROR, error
             setattr(error, TOLD, True)
@@ -80,18 +72,10 @@ class RequestsMiddleware:
             "http.server.request.duration": round(seconds, 6),
         }
         outcome = structlog.contextvars.get_contextvars().get("outcome")
-        if crash or not outcome:
-            line["outcome"] = outcome = _outcome(status, crash)
+        if crash or not outcome:  # the service named none
+            by_class = {4: "invalid", 5: "failed"}.get(status // 100, "success")
+            line["outcome"] = outcome = "crashed" if crash else "abandoned" if status == CLIENT_GONE else by_class
         if crash:
             line |= {"error.type": type(crash).__qualname__, "exc_info": crash}
         write = self.log.error if status >= SERVER_ERROR else self.log.warning if status >= CLIENT_ERROR else self.log.info
         write(f"{method} {endpoint} {status} {outcome}", **line)
-
-
-def _outcome(status: int, crash: Exception | None) -> str:
-    """The outcome of a request whose service named none."""
-    if crash:
-        return "crashed"
-    if status == CLIENT_GONE:
-        return "abandoned"
-    return "failed" if status >= SERVER_ERROR else "invalid" if status >= CLIENT_ERROR else "success"

@@ -1,7 +1,5 @@
 """A stack without a terminal: started, looked at and stopped from another one; and what a killed launcher leaves behind."""
 
-import fcntl
-import io
 import json
 import signal
 import subprocess
@@ -13,10 +11,8 @@ from typing import Any
 
 import psutil
 import pytest
-from rich.console import Console
 
-from demo import background, state
-from demo.launcher import LaunchError
+from demo import state
 from tests.stubs.running import Stack, until
 
 Make = Callable[..., Stack]
@@ -53,10 +49,11 @@ def test_status_of_nothing(make: Make) -> None:
 
 def test_status_of_what_runs(make: Make) -> None:
     """Status asks each component itself, and exits 0 once all are ready."""
-    stack = make(SHOP, TRACES | {"warming": 1.5})
+    stack = make(SHOP, TRACES | {"says": "warming up"})
     stack.up(ready=False)
     until(lambda: "shop            ready" in stack.out, "the first to be ready")
     assert states(stack) == (1, {"shop": "ready", "traces": "not ready"})
+    stack.let("warm")
     until(lambda: stack.is_ready, "all to be ready")
     assert states(stack) == (0, {"shop": "ready", "traces": "ready"})
 
@@ -97,7 +94,7 @@ def test_detached_it_goes_on(make: Make) -> None:
 def test_detached_it_says_why_it_did_not_start(make: Make) -> None:
     """What the launcher complains about is shown, and the exit code says so too."""
     stack = make(SHOP | {"exit": 3, "words": "no space left on device"})
-    stack.let_die()
+    stack.let("die")
     failed = stack.demo("up", "--detach")
     assert failed.returncode == 1
     assert "demo up: shop ended with exit code 3" in failed.stdout
@@ -170,14 +167,3 @@ def test_a_broken_note_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     monkeypatch.setattr(state, "FILE", tmp_path / "run.json")
     state.FILE.write_text(said)
     assert state.load() is None
-
-
-def test_down_waits_for_one_that_has_just_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A launcher that holds the lock but has noted nothing yet is not nothing."""
-    monkeypatch.setattr(state, "FILE", tmp_path / "run.json")
-    monkeypatch.setattr(state, "LOCK", tmp_path / "lock")
-    monkeypatch.setattr(background, "STOP_SECONDS", 0.3)
-    with state.LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(LaunchError, match="a launcher is still there"):
-            background.stop(Console(file=io.StringIO()))

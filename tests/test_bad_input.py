@@ -14,7 +14,6 @@ from opentelemetry.trace import StatusCode
 import checkout.__main__ as checkout
 import payment.__main__ as payment
 from demo.outcomes import CHECKOUT
-from doors import edge
 from tests.conftest import Build, House
 
 JSON = {"content-type": "application/json"}
@@ -240,7 +239,7 @@ def test_a_bad_setting_is_explained(
     """A bad setting ends the process with one line that names the variable, its value and what is allowed."""
     monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as ended:
-        edge.load(payment.Settings if name.startswith("PAYMENT") else checkout.Settings)
+        (payment.Settings if name.startswith("PAYMENT") else checkout.Settings).load()
     said = capsys.readouterr().err
     assert ended.value.code == 2
     assert len(said.splitlines()) == 1

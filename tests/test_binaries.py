@@ -221,7 +221,7 @@ def test_a_build_is_stopped_with_the_rest(stack: Stack, why: str) -> None:
     """Who stops during a build leaves no compiler and nothing half built."""
     stack.up(ready=False)
     until(lambda: "compiling" in stack.out and stack.diary("started"), "the build")
-    stack.signal(signal.SIGTERM) if why == "SIGTERM" else stack.let_die()
+    stack.signal(signal.SIGTERM) if why == "SIGTERM" else stack.let("die")
     assert stack.end(why) == (0 if why == "SIGTERM" else 1)
     assert stack.left() == []
     assert files(stack.cache) == set()

@@ -9,6 +9,8 @@ from checkout.app import create_app
 from checkout.payment_client import PaymentClient
 from doors import edge
 
+ADDRESS = r"^https?://([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?$"
+
 
 class Settings(edge.EdgeSettings):
     """Checkout's settings: ``CHECKOUT_PORT``, ``CHECKOUT_PAYMENT_URL`` and so on."""
@@ -16,15 +18,13 @@ class Settings(edge.EdgeSettings):
     model_config = SettingsConfigDict(env_prefix="CHECKOUT_")
 
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on, 1 to 65535")
-    payment_url: str = Field(
-        "http://127.0.0.1:8001", pattern=r"^https?://[^/]+$", description="Where payment listens, like http://127.0.0.1:8001"
-    )
+    payment_url: str = Field("http://127.0.0.1:8001", pattern=ADDRESS, description="Payment, like http://127.0.0.1:8001")
     payment_timeout: float = Field(2.0, gt=0, le=60, description="Seconds to wait for payment, over 0 and up to 60")
 
 
 def app() -> FastAPI:
     """The whole service; uvicorn calls this once in each worker."""
-    settings = edge.load(Settings)
+    settings = Settings.load()
     payments = PaymentClient(settings.payment_url, settings.payment_timeout)
     app = create_app(payments)
     telemetry.install(app, "checkout", package="three-pillar-demo")
@@ -33,4 +33,4 @@ def app() -> FastAPI:
 
 
 if __name__ == "__main__":
-    edge.serve("checkout.__main__:app", edge.load(Settings))
+    edge.serve("checkout.__main__:app", Settings.load())

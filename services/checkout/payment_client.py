@@ -50,8 +50,8 @@ class PaymentClient:
             base_url=url, timeout=None, transport=Deadline(transport or httpx2.AsyncHTTPTransport(), limit)
         )
 
-    async def charge(self, order_id: str, amount: Decimal, currency: str, card: str) -> bool:
-        """Charge ``card``; True when authorised, False when declined.
+    async def charge(self, order_id: str, amount: Decimal, currency: str, card: str) -> str:
+        """Charge ``card``; returns the outcome, ``success`` or ``declined``.
 
         Raises:
             PaymentError: Payment is down, too slow, or answered with something else.
@@ -59,24 +59,18 @@ class PaymentClient:
         body = {"order_id": order_id, "amount": str(amount), "currency": currency, "card": card}
         try:
             response = await self.http.post("/charges", json=body)
+            said = response.json() if response.status_code == ANSWERED else None
         except httpx2.TimeoutException as error:
             raise PaymentError("payment_slow", f"payment: {error}") from error
         except httpx2.ConnectError as error:
             raise PaymentError("payment_unreachable", f"payment cannot be reached: {error}") from error
-        except httpx2.HTTPError as error:
-            raise PaymentError("payment_crashed", f"payment broke off: {type(error).__name__}") from error
+        except (httpx2.HTTPError, ValueError, RecursionError) as error:
+            raise PaymentError("payment_crashed", f"payment's answer cannot be read: {type(error).__name__}") from error
         if response.status_code == GATEWAY_TIMEOUT:
             raise PaymentError("gateway_timeout", "payment answered 504: its gateway timed out")
-        outcome = _outcome(response)
-        if outcome not in {"authorised", "declined"}:
-            raise PaymentError("payment_crashed", f"payment answered {response.status_code} without an outcome we know")
-        return outcome == "authorised"
-
-
-def _outcome(response: httpx2.Response) -> object:
-    if response.status_code != ANSWERED:
-        return None
-    try:
-        return response.json()["outcome"]
-    except (ValueError, KeyError, TypeError):
-        return None
+        match said:
+            case {"outcome": "authorised"}:
+                return "success"
+            case {"outcome": "declined"}:
+                return "declined"
+        raise PaymentError("payment_crashed", f"payment answered {response.status_code} without an outcome we know")

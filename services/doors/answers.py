@@ -1,6 +1,7 @@
 """Answers: every one carries ``trace_id``, an error says what to do, and nothing of the internals is shown."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import structlog
@@ -10,9 +11,36 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from doors.body import BodyLimit
 from telemetry import trace_id
 
 NOT_JSON, WRONG_SHAPE = 400, 422
+WORDS = {
+    "too_short": "Input should have at least {min_length} item",
+    "too_long": "Input should have at most {max_length} items",
+    "model_attributes_type": "Input should be an object",
+    "decimal_type": "Input should be a number",
+}
+"""Where pydantic speaks Python to somebody who sent JSON."""
+
+
+def create_app(title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
+    """An app that answers ``/healthz``, bad input, unknown paths and crashes; a service adds its own doors.
+
+    The handlers are coroutines: a plain function would run in a thread, and what it binds to the canonical line be lost.
+    """
+    # No pages: they load scripts from a CDN. No redirects: they would answer without a trace id.
+    app = FastAPI(title=title, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
+    app.add_middleware(BodyLimit)
+    app.add_exception_handler(RequestValidationError, _bad_input)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(Exception, _crashed)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    return app
 
 
 def answer(code: int, outcome: str, headers: Mapping[str, str] | None = None, /, **fields: object) -> JSONResponse:
@@ -21,32 +49,23 @@ def answer(code: int, outcome: str, headers: Mapping[str, str] | None = None, /,
     return JSONResponse({**fields, "outcome": outcome, "trace_id": trace_id()}, code, headers)
 
 
-def install(app: FastAPI) -> None:
-    """Make ``app`` answer bad input, unknown paths and crashes in the same shape as everything else.
-
-    The handlers are coroutines: a plain function would run in a thread, and what it binds to the canonical line be lost.
-    """
-    app.add_exception_handler(RequestValidationError, _bad_input)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(Exception, _crashed)
-
-
 async def _bad_input(_request: Request, error: Any) -> JSONResponse:  # noqa: ANN401  (Starlette types it as any exception)
-    first, *rest = error.errors()
-    more = f" (and {len(rest)} more)" if rest else ""
-    structlog.contextvars.bind_contextvars(reason=first["msg"])  # not where: that may be the customer's own word
+    places = [each["loc"] for each in error.errors()]
+    # A list whose items are wrong is also called too short: only the innermost mistake is the customer's.
+    inner = [each for each in error.errors() if not any(at[:-1][: len(each["loc"])] == each["loc"] for at in places)]
+    first, more = inner[0], f" (and {len(inner) - 1} more)" if inner[1:] else ""
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][1:]).lstrip(".")
+    what = WORDS[first["type"]].format(**first.get("ctx", {})) if first["type"] in WORDS else first["msg"]
+    if first["type"] == "json_invalid":
+        place, what = "", f"The body is not JSON: {first['ctx']['error']}"
+    elif first["type"] == "value_error":
+        what = str(first["ctx"]["error"])
+    elif not place:
+        what = "The body must be a JSON object, sent with Content-Type: application/json"
+    # Never the value: it may be a secret, or a megabyte. The place may be the customer's own word: cut, and not in the log.
+    structlog.contextvars.bind_contextvars(reason=what)
     status = NOT_JSON if first["type"] == "json_invalid" else WRONG_SHAPE
-    return answer(status, "invalid", detail=_reason(first) + more)
-
-
-def _reason(error: Mapping[str, Any]) -> str:
-    """One sentence: where, and what is allowed there. Never the value: it may be a secret, or a megabyte."""
-    if error["type"] == "json_invalid":
-        return f"The body is not JSON: {error['ctx']['error']}"
-    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"][1:]).lstrip(".")
-    if not place:
-        return "The body must be a JSON object, sent with Content-Type: application/json"
-    return f"{place}: {error['msg']}"
+    return answer(status, "invalid", detail=f"{ascii(place)[1:-1][:80]}: {what}{more}" if place else what + more)
 
 
 async def _refused(_request: Request, error: Any) -> JSONResponse:  # noqa: ANN401  (as above)

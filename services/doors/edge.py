@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import TypeVar
+from typing import Self
 
 import uvicorn
 from pydantic import Field, ValidationError
@@ -19,26 +19,25 @@ class EdgeSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True)
 
-    bind: str = Field("127.0.0.1", description="Address to listen on")
+    bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(ge=1, le=65535)
     workers: int = Field(1, ge=1, le=64, description="uvicorn worker processes, 1 to 64")
 
-
-Settings = TypeVar("Settings", bound=EdgeSettings)
-
-
-def load(kind: type[Settings]) -> Settings:
-    """Read ``kind`` from the environment; a bad value ends the process, naming the variable, the value and what is allowed."""
-    try:
-        return kind()
-    except ValidationError as error:
-        prefix = kind.model_config.get("env_prefix", "")
-        for problem in error.errors():
-            field = str(problem["loc"][0]) if problem["loc"] else ""
-            name = prefix + (field.upper() or "*")
-            hint = f" ({kind.model_fields[field].description})" if field in kind.model_fields else ""
-            sys.stderr.write(f"{name}={os.environ.get(name, '')}: {problem['msg']}{hint}\n")
-        sys.exit(2)
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment; a bad value ends the process, naming the variable, the value and what is allowed."""
+        try:
+            return cls()
+        except ValidationError as error:
+            prefix = cls.model_config.get("env_prefix", "")
+            for problem in error.errors():
+                field = str(problem["loc"][0]) if problem["loc"] else ""
+                # A problem between two fields belongs to none: show all that were set.
+                names = [prefix + field.upper()] if field else [each for each in os.environ if each.startswith(prefix)]
+                values = " ".join(f"{name}={os.environ.get(name, '')}" for name in names)
+                hint = f" ({cls.model_fields[field].description})" if field in cls.model_fields else ""
+                sys.stderr.write(f"{values}: {problem['msg']}{hint}\n")
+            sys.exit(2)
 
 
 def serve(factory: str, settings: EdgeSettings) -> None:

@@ -20,10 +20,10 @@ class Settings(edge.EdgeSettings, Faults):
 
 def app() -> FastAPI:
     """Build the whole service; uvicorn calls this once in each worker."""
-    app = create_app(edge.load(Settings))
+    app = create_app(Settings.load())
     telemetry.install(app, "payment", package="three-pillar-demo")
     return app
 
 
 if __name__ == "__main__":
-    edge.serve("payment.__main__:app", edge.load(Settings))
+    edge.serve("payment.__main__:app", Settings.load())

@@ -1,11 +1,10 @@
-"""The doors of payment: ``POST /charges`` and ``GET /healthz``."""
+"""The door of payment: ``POST /charges``."""
 
 import structlog
 from fastapi import FastAPI
 from starlette.responses import JSONResponse
 
 from doors import answers
-from doors.body import BodyLimit
 from payment.charges import Charge, charge
 from payment.faults import Faults, GatewayTimeoutError
 
@@ -14,13 +13,7 @@ log = structlog.get_logger()
 
 def create_app(faults: Faults) -> FastAPI:
     """The app without telemetry; ``faults`` says how it misbehaves."""
-    app = FastAPI(title="payment", docs_url=None, redoc_url=None)  # both pages load scripts from a CDN
-    app.add_middleware(BodyLimit)
-    answers.install(app)
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
+    app = answers.create_app("payment")
 
     @app.post("/charges")
     async def post_charges(request: Charge) -> JSONResponse:

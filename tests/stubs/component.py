@@ -2,8 +2,7 @@
 
 name, diary   Who it is; the file that gets a line for each event: name, event, process id.
 port          Where it listens, unless it is ``silent``.
-warming       Seconds in which it answers 503.
-says          What it answers with 503 for ever.
+says          What it answers with 503, for as long as there is no file "warm" beside the diary.
 deaf          Goes on after SIGTERM.
 child         Starts a deaf child of its own, which it does not care for.
 exit          How it ends, a code or -signal, after its last ``words``: once there is a file "die" beside the diary.
@@ -25,7 +24,7 @@ LINGER_SECONDS = 0.2
 TICK = 0.02
 
 plan: dict[str, Any] = json.loads(sys.argv[1])
-began = time.monotonic()
+beside = Path(plan["diary"])
 
 
 class Doors(BaseHTTPRequestHandler):
@@ -33,7 +32,7 @@ class Doors(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Ready, or not yet."""
-        says = plan.get("says", "warming up" if time.monotonic() - began < plan.get("warming", 0) else "")
+        says = "" if beside.with_name("warm").exists() else plan.get("says", "")
         self.send_response(503 if says else 200)
         self.end_headers()
         self.wfile.write(says.encode())
@@ -44,7 +43,7 @@ class Doors(BaseHTTPRequestHandler):
 
 def note(event: str) -> None:
     """Write one line; appended at once, so lines of several components keep their order."""
-    with Path(plan["diary"]).open("a") as diary:
+    with beside.open("a") as diary:
         diary.write(f"{plan['name']} {event} {os.getpid()}\n")
 
 
@@ -59,7 +58,7 @@ def told(number: int, _frame: object) -> None:
 
 def die_when_told() -> None:
     """Wait for the file, then die."""
-    while not Path(plan["diary"]).with_name("die").exists():
+    while not beside.with_name("die").exists():
         time.sleep(TICK)
     sys.stdout.write(plan.get("words", "") + "\n")
     sys.stdout.flush()

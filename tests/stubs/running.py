@@ -122,9 +122,9 @@ class Stack:
         assert self.launcher
         self.launcher.send_signal(number)
 
-    def let_die(self) -> None:
-        """Let the component die that can."""
-        (self.folder / "die").touch()
+    def let(self, what: str) -> None:
+        """Let the component "die" that can, or be "warm"."""
+        (self.folder / what).touch()
 
     def end(self, what: str) -> int:
         """Wait for the launcher's end; returns its exit code."""

@@ -5,7 +5,7 @@ docker-compose.yaml is the other list; a test compares the two.
 
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from demo.binaries import LOKI, OTELCOL, PROMETHEUS, ROOT, TEMPO, Binary
@@ -38,7 +38,6 @@ class Component:
     ready_port: int | None = None
     grace: float = 10.0
     ready_seconds: float = 60.0
-    env: dict[str, str] = field(default_factory=dict)
 
     @property
     def data(self) -> Path:
@@ -119,8 +118,10 @@ def environment(component: Component) -> dict[str, str]:
         **{f"{name}_HOST": LOOPBACK for name in names},
         **{f"{name}_DATA": str(each.data) for name, each in names.items()},
         "BIND_ADDRESS": LOOPBACK,
-        # Even where the machine's own environment names a Collector: what happens in this house stays in it.
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:4318",
         "PYTHONUNBUFFERED": "1",
     }
-    return {**os.environ, **ours, **component.env}
+    if component.binary:
+        # Tempo and Loki would take these as an order to trace themselves, into the Collector.
+        return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | ours
+    # Even where the machine's own environment names a Collector: what happens in this house stays in it.
+    return {**os.environ, **ours, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:4318"}

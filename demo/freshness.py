@@ -9,7 +9,7 @@ from demo.backends import BackendError, Backends
 from demo.checks import REQUESTS
 from demo.shop import Purchase
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 GIVE_UP_SECONDS = 30.0
 KINDS = ("trace by id", "TraceQL search", "log", "metric")
 

@@ -138,7 +138,8 @@ class Launcher:
         except queue.Empty:
             return
         if isinstance(path, BaseException):
-            raise LaunchError(str(path) if isinstance(path, binaries.BuildError) else f"{component.name}: {path!r}") from path
+            known = isinstance(path, binaries.BuildError)
+            raise LaunchError(str(path) if known else f"{component.name}: {type(path).__name__}: {path}") from path
         self._spawn(component, path)
 
     def _spawn(self, component: Component, executable: Path | None) -> None:

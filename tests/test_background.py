@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from demo import state
-from tests.stubs.running import Stack, until
+from tests.stubs.running import Stack
 
 Make = Callable[..., Stack]
 SHOP: dict[str, Any] = {"name": "shop", "stop_order": 1}
@@ -51,10 +51,10 @@ def test_status_of_what_runs(make: Make) -> None:
     """Status asks each component itself, and exits 0 once all are ready."""
     stack = make(SHOP, TRACES | {"says": "warming up"})
     stack.up(ready=False)
-    until(lambda: "shop            ready" in stack.out, "the first to be ready")
+    stack.until(lambda: "shop            ready" in stack.out, "the first to be ready")
     assert states(stack) == (1, {"shop": "ready", "traces": "not ready"})
     stack.let("warm")
-    until(lambda: stack.is_ready, "all to be ready")
+    stack.until(lambda: stack.is_ready, "all to be ready")
     assert states(stack) == (0, {"shop": "ready", "traces": "ready"})
 
 
@@ -107,7 +107,7 @@ def test_ctrl_c_while_it_detaches_stops_it(make: Make) -> None:
     """Who does not want to wait for readiness gets everything stopped, not a stack that starts unseen."""
     stack = make(SHOP, TRACES | {"silent": True})
     stack.up("--detach", terminal=True, ready=False)
-    until(lambda: len(stack.diary("started")) == 2, "both to be started")
+    stack.until(lambda: len(stack.diary("started")) == 2, "both to be started")
     stack.type("\x03")
     assert stack.end("Ctrl-C") == 1
     assert "stopped before everything was ready" in stack.out
@@ -117,7 +117,7 @@ def test_ctrl_c_while_it_detaches_stops_it(make: Make) -> None:
 def kill_launcher(stack: Stack) -> None:
     """Leave its components alone in the world."""
     stack.up()
-    until(lambda: len(stack.diary("started")) == 3, "the child")
+    stack.until(lambda: len(stack.diary("started")) == 3, "the child")
     stack.signal(signal.SIGKILL)
     stack.end("SIGKILL")
     assert len(stack.left()) == 3

@@ -23,7 +23,7 @@ ROOT = FOLDER.parent.parent
 SECONDS = 30.0
 """How long a test waits for anything: far longer than it takes, for machines that are busy."""
 TICK = 0.02
-_ports = itertools.count(15_000 + os.getpid() % 10_000)  # below the ones that systems give to outgoing connections
+_ports = itertools.count(10_000 + os.getpid() * 97 % 20_000)  # below the ones that systems give to outgoing connections
 
 
 def until(done: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
@@ -61,6 +61,7 @@ class Stack:
         self.env = {
             "PATH": f"{FOLDER}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder),
+            "PYTHONPATH": str(ROOT),
             "DEMO_STATE": str(self.state),
             "COLUMNS": "120",
             "PYTHONWARNINGS": "error,ignore:subprocess:ResourceWarning",  # a detached launcher outlives who started it
@@ -97,14 +98,17 @@ class Stack:
             else:
                 self._start(subprocess.DEVNULL, out, err, options)
         if ready:
-            until(lambda: self.is_ready or self.ended, "everything to be ready")
-            assert not self.ended, self.out + self.err
+            self.until(lambda: self.is_ready, "everything to be ready")
 
     def _start(self, stdin: int, out: int | IO[bytes], err: int | IO[bytes], options: tuple[str, ...]) -> None:
         command = [*self.command, "up", *options]
+        # It hears what the tests themselves may have been told to ignore, by nohup or a shell.
+        ours = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)}
         self.launcher = subprocess.Popen(
             command, cwd=ROOT, env=self.env, stdin=stdin, stdout=out, stderr=err, start_new_session=True
         )
+        for number, handler in ours.items():
+            signal.signal(number, handler)
 
     def type(self, keys: str) -> None:
         """Press keys in its terminal."""
@@ -121,6 +125,11 @@ class Stack:
         """Send a signal to the launcher alone."""
         assert self.launcher
         self.launcher.send_signal(number)
+
+    def until(self, done: Callable[[], object], what: str) -> None:
+        """Wait until ``done`` says yes, as long as the launcher runs."""
+        until(lambda: done() or self.ended, what)
+        assert done(), f"it ended before {what}:\n{self.out}{self.err}"
 
     def let(self, what: str) -> None:
         """Let the component "die" that can, or be "warm"."""

@@ -11,8 +11,6 @@ from demo.binaries import Binary
 from demo.components import Component
 
 STUB = Path(__file__).with_name("component.py")
-TOOL = Binary("tempo", "1.2.3", ("stubtool",), ("example.com/cmd/stubtool",))
-"""Runs its arguments, once it is built with the go of this folder."""
 
 if sys.stdin.isatty():
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # Ctrl-C there, and its hangup, are ours now
@@ -24,7 +22,8 @@ components = tuple(
         (plan["port"], *plan.get("more_ports", ())),
         "/ready",
         plan.get("stop_order", 1),
-        binary=TOOL if plan.get("binary") else None,
+        # Built with the go of this folder, it runs its arguments.
+        binary=Binary(plan["binary"], "1.2.3", ("stubtool",), ("example.com/cmd/stubtool",)) if "binary" in plan else None,
         grace=plan.get("grace", 10.0),
         ready_seconds=plan.get("ready_seconds", 60.0),
     )

@@ -1,0 +1,95 @@
+"""What a person types and sees, on the real stack."""
+
+import asyncio
+import json
+import re
+import time
+
+from demo import checks
+from demo.backends import Backends
+from tests.end_to_end.conftest import Stack
+from tests.test_docs import metrics
+
+EXPORTERS = {"otlp_grpc/tempo", "otlp_http/loki", "otlp_http/prometheus"}
+
+
+def test_a_failed_purchase_is_followed_to_its_reason(stack: Stack) -> None:
+    """Buy, fail, follow: the tree, the lines of both services, the exemplar and the reason, plain and in 80 columns."""
+    bought = stack.demo("checkout", "--card", "gateway-timeout").stdout
+    trace_id = re.search(r"demo follow ([0-9a-f]{32})", bought)
+    assert trace_id
+    told = stack.demo("follow", trace_id[1]).stdout
+    # By now it can be searched for, too.
+    assert trace_id[1] in stack.demo("follow", "--last-error").stdout
+    for part in ("place order", "POST /charges", "POST /checkout 500 gateway_timeout", "POST /charges 504 gateway_timeout"):
+        assert part in told
+    assert "Exemplars that point here" in told
+    assert "Why: checkout answered 500 gateway_timeout because payment" in told
+    assert max(map(len, told.splitlines())) <= 80
+    assert "\x1b" not in told
+
+
+def test_status_tells_scripts_what_runs(stack: Stack) -> None:
+    """``demo status --json`` is one object with every component, its pid, memory and log."""
+    said = json.loads(stack.demo("status", "--json").stdout)
+    assert said["running"]
+    assert {each["state"] for each in said["components"]} == {"ready"}
+    assert all(each["pid"] and each["memory_mib"] for each in said["components"])
+
+
+def test_a_second_stack_is_refused(stack: Stack) -> None:
+    """Running ``up`` twice says who runs already, and disturbs nothing."""
+    said = stack.demo("up", check=False)
+    assert said.returncode == 1
+    assert "a stack is running already" in said.stderr
+    assert stack.demo("status").returncode == 0
+
+
+def test_traffic_is_answered(stack: Stack) -> None:
+    """Customers at a steady rate are all served, and the summary says how."""
+    said = stack.demo("traffic", "--rate", "5", "--for", "3s").stdout
+    assert "Sent 15 in" in said
+
+
+def test_the_metrics_of_the_vocabulary_are_in_prometheus(stack: Stack) -> None:
+    """Every metric that docs/telemetry.md names is in Prometheus under that name, with those labels."""
+    assert stack
+    makers = {"telemetry/requests.py", "the FastAPI instrumentation", "the HTTPX instrumentation"}
+
+    async def labels(name: str) -> set[str]:
+        async with Backends() as backends:
+            series = name if name.endswith(("_total", "_requests")) else f"{name}_count"
+            return {label for found, _ in await backends.samples(series) for label in found}
+
+    async def missing() -> list[str]:
+        return [name for name, wanted in metrics(makers).items() if not wanted <= await labels(name)]
+
+    async def complete() -> bool:
+        return not await missing()
+
+    assert asyncio.run(checks.settle(complete)), asyncio.run(missing())
+
+
+def test_the_collectors_own_figures_are_in_prometheus(stack: Stack) -> None:
+    """The Collector tells Prometheus what it received, sent and holds, so that the pipeline itself can be judged."""
+    assert stack
+
+    async def complete() -> bool:
+        async with Backends() as backends:
+            sent = await backends.samples("otelcol_exporter_sent_spans_total")
+            room = await backends.samples("otelcol_exporter_queue_capacity")
+            return bool(sent) and {labels["exporter"] for labels, _ in room} == EXPORTERS
+
+    assert asyncio.run(checks.settle(complete))
+
+
+def test_nobody_but_the_shop_is_in_tempo(stack: Stack) -> None:
+    """No backend traces itself into our Tempo: what a person searches there is what customers did."""
+    assert stack
+
+    async def found(query: str) -> list[str]:
+        async with Backends() as backends:
+            return await backends.search(query, time.time() - 900, time.time())
+
+    assert asyncio.run(found('{ resource.service.namespace = "shop" }'))
+    assert asyncio.run(found('{ resource.service.namespace != "shop" || resource.service.namespace = nil }')) == []

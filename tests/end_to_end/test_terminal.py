@@ -91,5 +91,5 @@ def test_nobody_but_the_shop_is_in_tempo(stack: Stack) -> None:
         async with Backends() as backends:
             return await backends.search(query, time.time() - 900, time.time())
 
-    assert asyncio.run(found('{ resource.service.namespace = "shop" }'))
-    assert asyncio.run(found('{ resource.service.namespace != "shop" || resource.service.namespace = nil }')) == []
+    assert asyncio.run(found('{ resource.service.name = "checkout" }'))
+    assert asyncio.run(found('{ resource.service.name != "checkout" && resource.service.name != "payment" }')) == []

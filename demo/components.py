@@ -60,7 +60,7 @@ class Component:
         return f"http://{LOOPBACK}:{self.ready_port or self.ports[0]}{self.ready}"
 
 
-COMPONENTS = (
+COMPONENTS: tuple[Component, ...] = (
     # Services and Collector first: customers are served at once, and the Collector's queue holds what a backend
     # that is still being built cannot take yet.
     Component("payment", (sys.executable, "-m", "payment"), (8001,), "/healthz", stop_order=2),
@@ -108,6 +108,23 @@ COMPONENTS = (
     ),
 )
 
+SERVICES = ("payment", "checkout")
+"""Those that send telemetry."""
+
+GRAFANA_HOME = os.environ.get("GRAFANA_HOME")
+"""Grafana cannot be built from Go modules; where there is one, it runs too, with the same provisioning as in compose."""
+
+if GRAFANA_HOME:
+    COMPONENTS += (
+        Component(
+            "grafana",
+            (f"{GRAFANA_HOME}/bin/grafana", "server", f"--homepath={GRAFANA_HOME}", "--config=grafana/grafana.ini"),
+            (3000,),
+            "/api/health",
+            stop_order=4,
+        ),
+    )
+
 BY_NAME = {component.name: component for component in COMPONENTS}
 
 
@@ -120,7 +137,13 @@ def environment(component: Component) -> dict[str, str]:
         "BIND_ADDRESS": LOOPBACK,
         "PYTHONUNBUFFERED": "1",
     }
-    if component.binary:
+    if component.name == "grafana":
+        ours |= {
+            "GF_PATHS_DATA": str(component.data),
+            "GF_PATHS_PROVISIONING": str(ROOT / "grafana" / "provisioning"),
+            "GRAFANA_DASHBOARDS": str(ROOT / "grafana" / "dashboards"),
+        }
+    if component.name not in SERVICES:
         # Tempo and Loki would take these as an order to trace themselves, into the Collector.
         return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | ours
     # Even where the machine's own environment names a Collector: what happens in this house stays in it.

@@ -22,6 +22,8 @@ KILL_SECONDS = 10.0
 """How long the system may take to clear away what was killed."""
 ORPHAN_GRACE = 10.0
 LAST_BYTES = 64 * 1024
+LOG_BYTES = 32 * 1024**2
+"""A log longer than this is put aside at the next start, and the one put aside before is gone."""
 
 
 class Child:
@@ -39,6 +41,8 @@ class Child:
         self.last_answer = "no answer yet"
         component.data.mkdir(parents=True, exist_ok=True)
         component.log.parent.mkdir(parents=True, exist_ok=True)
+        if component.log.exists() and component.log.stat().st_size > LOG_BYTES:
+            component.log.replace(component.log.with_suffix(".old.log"))
         command = [*([str(executable)] if executable else []), *component.command]
         with component.log.open("ab") as log:
             log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n".encode())

@@ -28,19 +28,15 @@ class BuildError(Exception):
 
 @dataclass(frozen=True)
 class Binary:
-    """One executable: ``module`` is a folder of ``native/``; ``names`` are what it is called on PATH, its own name first."""
+    """One executable: ``module`` is a folder of ``native/``; ``on_path`` is another name it has there, if any."""
 
     module: str
     version: str
-    names: tuple[str, ...]
+    name: str
     packages: tuple[str, ...]
     tags: str = ""
     version_variable: str = ""
-
-    @property
-    def name(self) -> str:
-        """What the built file is called."""
-        return self.names[0]
+    on_path: str = ""
 
     @property
     def flags(self) -> list[str]:
@@ -57,19 +53,25 @@ class Binary:
         return home / "three-pillar-demo" / f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
 
 
-OTELCOL = Binary("collector", "0.159.0", ("otelcol", "otelcol-contrib"), ("go.opentelemetry.io/collector/cmd/builder",))
-TEMPO = Binary("tempo", "2.9.0", ("tempo",), ("github.com/grafana/tempo/cmd/tempo",), version_variable="main.Version")
+OTELCOL = Binary(
+    "collector",
+    "0.159.0",
+    "otelcol",
+    ("go.opentelemetry.io/collector/cmd/builder",),
+    on_path="otelcol-contrib",  # what is called otelcol there is the core distribution, which has no file_storage
+)
+TEMPO = Binary("tempo", "2.9.0", "tempo", ("github.com/grafana/tempo/cmd/tempo",), version_variable="main.Version")
 LOKI = Binary(
     "loki",
     "3.7.6",
-    ("loki",),
+    "loki",
     ("github.com/grafana/loki/v3/cmd/loki",),
     version_variable="github.com/grafana/loki/v3/pkg/util/build.Version",
 )
 PROMETHEUS = Binary(
     "prometheus",
     "3.14.0",
-    ("prometheus",),
+    "prometheus",
     ("github.com/prometheus/prometheus/cmd/prometheus", "github.com/prometheus/prometheus/cmd/promtool"),
     tags="remove_all_sd,netgo",  # no service discovery: everything is pushed. A third of the size, half the time.
     version_variable="github.com/prometheus/common/version.Version",
@@ -81,10 +83,9 @@ Tell = Callable[[str], None]
 
 def find(binary: Binary) -> tuple[Path, str] | None:
     """Look on PATH and in the cache; returns the executable and where it was found, or None when it must be built."""
-    for name in binary.names:
-        on_path = shutil.which(name)
-        if on_path and _version(on_path) == binary.version:
-            return Path(on_path), "on PATH"
+    on_path = shutil.which(binary.on_path or binary.name)
+    if on_path and _version(on_path) == binary.version:
+        return Path(on_path), "on PATH"
     cached = binary.folder() / binary.name
     return (cached, "in the cache") if cached.exists() else None
 

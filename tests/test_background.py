@@ -2,8 +2,10 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +15,7 @@ import psutil
 import pytest
 
 from demo import state
-from tests.stubs.running import Stack
+from tests.stubs.running import FOLDER, SECONDS, Stack, free_port, until
 
 Make = Callable[..., Stack]
 SHOP: dict[str, Any] = {"name": "shop", "stop_order": 1}
@@ -75,10 +77,13 @@ def test_logs_of_nobody_lists_what_there_is(make: Make, name: str) -> None:
 def test_detached_it_goes_on(make: Make) -> None:
     """`up --detach` returns with the same table when all is ready; a second one is refused and harms nothing; down stops it."""
     stack = make(SHOP, TRACES)
+    stack.log("launcher").parent.mkdir(parents=True)
+    stack.log("launcher").write_text("an earlier one\n")
     started = stack.demo("up", "--detach")
     assert (started.returncode, started.stderr) == (0, "")
     assert started.stdout.endswith("\n`demo down` stops everything.\n")
     said = stack.log("launcher").read_text()
+    assert "an earlier one" not in said
     assert started.stdout == said.replace("Ctrl-C", "`demo down`")
     refused = stack.demo("up", "--detach")
     assert refused.returncode == 1
@@ -159,6 +164,27 @@ def test_a_recycled_pid_is_never_touched(make: Make, command: str) -> None:
         assert stack.demo("down").stdout.startswith("stopped in" if command == "up" else "nothing is running\n")
         innocent.communicate(b"\n")
     assert innocent.returncode == 0
+
+
+def listens(port: int) -> bool:
+    """Whether somebody takes calls there."""
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_what_has_ended_holds_no_port(tmp_path: Path) -> None:
+    """A process counts as alive until the last of its threads is gone, and with it the port: the next one can have it."""
+    port, diary = free_port(), tmp_path / "diary"
+    plan = json.dumps(SHOP | {"port": port, "diary": str(diary)})
+    with subprocess.Popen([sys.executable, str(FOLDER / "component.py"), plan]) as component:
+        known = state.identify(component.pid)
+        until(lambda: listens(port), "the component to listen")
+        component.terminate()
+        deadline = time.monotonic() + SECONDS
+        while known.alive():
+            assert time.monotonic() < deadline, "it does not end"
+        with socket.create_server(("127.0.0.1", port)) as successor:
+            assert successor.getsockname()[1] == port
 
 
 @pytest.mark.parametrize("said", ["", "null", "[]", "{}", '{"launcher": {"pid": 1}}', '{"components": []}', "half a l"])

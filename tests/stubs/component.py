@@ -78,4 +78,4 @@ if "exit" in plan:
 if not plan.get("silent"):
     threading.Thread(target=ThreadingHTTPServer(("127.0.0.1", plan["port"]), Doors).serve_forever, daemon=True).start()
 while True:
-    signal.pause()
+    time.sleep(TICK)  # not signal.pause, which would not hear of a signal that came just before

@@ -23,7 +23,7 @@ components = tuple(
         "/ready",
         plan.get("stop_order", 1),
         # Built with the go of this folder, it runs its arguments.
-        binary=Binary(plan["binary"], "1.2.3", ("stubtool",), ("example.com/cmd/stubtool",)) if "binary" in plan else None,
+        binary=Binary(plan["binary"], "1.2.3", "stubtool", ("example.com/cmd/stubtool",)) if "binary" in plan else None,
         grace=plan.get("grace", 10.0),
         ready_seconds=plan.get("ready_seconds", 60.0),
     )

@@ -15,6 +15,8 @@ RUN python -m hatchling build -t wheel \
     && pip --python /venv/bin/python install --no-cache-dir --no-deps --no-index dist/*.whl
 
 FROM python:3.13-slim
+# Its own pip goes too.
+RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001

@@ -1,6 +1,6 @@
 # The front door. `make` alone lists the verbs.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status checkout follow traffic verify test test-fast check clean lock
+.PHONY: help setup up down status checkout follow traffic verify test test-fast test-compose check dashboards clean lock
 
 # The first Python that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -54,10 +54,16 @@ test: setup ## all tests; starts the real stack once
 test-fast: setup ## the tests that need no stack
 	@$(BIN)/pytest -m 'not stack'
 
+test-compose: setup ## docker-compose.yaml on a real engine (DOCKER_HOST, COMPOSE)
+	@$(BIN)/pytest tests/compose
+
 check: setup ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+dashboards: setup ## write the dashboards' JSON
+	@$(BIN)/python -m grafana.build
 
 lock: ## pin the newest versions again (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade pyproject.toml -o requirements.lock

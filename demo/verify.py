@@ -10,7 +10,7 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from demo import checks, freshness, ledger, shop
+from demo import checks, freshness, ledger, links, shop
 from demo.backends import BackendError, Backends
 from demo.checks import Check, Counts
 
@@ -44,9 +44,11 @@ async def verify(count: int, rate: float, max_freshness: float | None, say: Say)
         (in_logs, others), in_traces = await asyncio.gather(checks.logs(backends, bought), checks.traces(backends, bought))
         in_metrics = await checks.metrics(backends, bought, before or {}, others if before is not None else None)
         in_exemplars = await checks.exemplars(backends, bought)
+        say("following the links between the pillars")
+        in_links = await links.check(backends, bought)
     mix = ", ".join(f"{count} {outcome}" for outcome, count in bought.outcomes.most_common())
     answered = Check("purchases", not bought.unanswered, f"{len(bought.purchases)} answered: {mix}", bought.unanswered)
-    return [answered, in_traces, in_logs, in_metrics, in_exemplars, *timely(fresh, max_freshness)]
+    return [answered, in_traces, in_logs, in_metrics, in_exemplars, *timely(fresh, max_freshness), *in_links]
 
 
 async def ready(backends: Backends) -> None:

@@ -34,6 +34,12 @@ def test_every_purchase_is_whole_in_all_three_pillars(stack: Stack) -> None:
         "logs",
         "metrics",
         "exemplars",
+        "link exemplar -> trace",
+        "link exemplar -> logs",
+        "link trace -> logs",
+        "link trace -> metrics",
+        "link log -> trace",
+        "link log -> metrics",
     ]
     for outcome in ("success", "declined", "gateway_timeout", "payment_slow", "payment_crashed", "invalid"):
         assert outcome in by_name["purchases"]["figures"]

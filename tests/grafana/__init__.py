@@ -1,0 +1,1 @@
+"""Tests of Grafana itself; skipped where there is none."""

@@ -1,0 +1,34 @@
+"""docs/wiring.md names files and settings that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in Path("docs/wiring.md").read_text().splitlines()
+    if re.match(r"\| (?!hop |--)", line)
+]
+
+
+def test_each_link_has_a_row() -> None:
+    """All six directions are there."""
+    hops = {row[0] for row in ROWS}
+    assert {
+        "exemplar -> trace",
+        "exemplar -> logs",
+        "trace -> logs",
+        "trace -> metrics",
+        "log -> trace",
+        "log -> metrics",
+    } <= hops
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+def test_the_setting_is_in_the_file(row: list[str]) -> None:
+    """Every hop has a file, a setting that the file contains, what breaks without it, and a way to see it."""
+    _hop, file, setting, breaks, see = row
+    assert setting.strip("`") in Path(file.strip("`")).read_text()
+    assert breaks
+    assert see

@@ -33,6 +33,7 @@ from checkout.payment_client import PaymentClient
 from demo.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
 from payment.app import create_app as create_payment
 from payment.faults import Faults
+from tests.end_to_end.conftest import Stack
 
 RESOURCE = Resource.create({"service.name": "house"})
 CANONICAL = "http.response.status_code"
@@ -185,3 +186,14 @@ def closed_port() -> Iterator[int]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack; builds the binaries when there are none yet."""
+    house = Stack(tmp_path_factory.mktemp("stack"))
+    house.up()
+    yield house
+    if house.foreground:
+        house.ctrl_c()
+    house.down()

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,14 +74,3 @@ class Stack:
     def down(self) -> None:
         """Stop it."""
         self.demo("down")
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running stack; builds the binaries when there are none yet."""
-    house = Stack(tmp_path_factory.mktemp("stack"))
-    house.up()
-    yield house
-    if house.foreground:
-        house.ctrl_c()
-    house.down()

@@ -1,11 +1,13 @@
 """A running Grafana: the one that GRAFANA_URL names, or one of GRAFANA_HOME's, started for these tests."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from demo.components import BY_NAME
+from tests.end_to_end.conftest import DEMO
 
 URL = os.environ.get("GRAFANA_URL")
 HOME = os.environ.get("GRAFANA_HOME")
@@ -23,11 +25,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def grafana(request: pytest.FixtureRequest) -> str:
-    """Its address. With GRAFANA_URL the stack is whatever that Grafana looks at, compose for example."""
-    if URL:
-        return URL.rstrip("/")
-    request.getfixturevalue("stack")  # with GRAFANA_HOME, demo up starts a Grafana too
-    return BY_NAME["grafana"].address
+    """Its address, after a minute of customers; with GRAFANA_URL the stack is what that Grafana looks at."""
+    if not URL:
+        request.getfixturevalue("stack")  # with GRAFANA_HOME, demo up starts a Grafana too
+    subprocess.run([*DEMO, "traffic", "--rate", "4", "--for", "60s"], check=True, capture_output=True)
+    return URL.rstrip("/") if URL else BY_NAME["grafana"].address
 
 
 @pytest.fixture(scope="session")

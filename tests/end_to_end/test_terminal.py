@@ -7,7 +7,7 @@ import time
 
 from demo import checks
 from demo.backends import Backends
-from tests.end_to_end.conftest import Stack
+from tests.end_to_end.conftest import Stack, poll_until
 from tests.test_docs import metrics
 
 EXPORTERS = {"otlp_grpc/tempo", "otlp_http/loki", "otlp_http/prometheus"}
@@ -19,8 +19,8 @@ def test_a_failed_purchase_is_followed_to_its_reason(stack: Stack) -> None:
     trace_id = re.search(r"demo follow ([0-9a-f]{32})", bought)
     assert trace_id
     told = stack.demo("follow", trace_id[1]).stdout
-    # By now it can be searched for, too.
-    assert trace_id[1] in stack.demo("follow", "--last-error").stdout
+    # It can be searched for a second or two after it can be had by its id.
+    poll_until(lambda: trace_id[1] in stack.demo("follow", "--last-error").stdout, "the newest failure to be found")
     for part in ("place order", "POST /charges", "POST /checkout 500 gateway_timeout", "POST /charges 504 gateway_timeout"):
         assert part in told
     assert "Exemplars that point here" in told

@@ -9,14 +9,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from demo import background, buy, launcher, state
-from demo import follow as following
-from demo import traffic as playing
-from demo import verify as verifying
-from demo.backends import BackendError
-from demo.binaries import BuildError
-from demo.shop import ShopError
-from demo.story import clean
+from backends.lgtm import BackendError
+from demo.customers import buy
+from demo.customers import traffic as playing
+from demo.customers.shop import ShopError
+from demo.proof import verify as verifying
+from demo.request import follow as following
+from demo.request.story import clean
+from demo.stack import background, launcher, state
+from demo.stack.binaries import BuildError
 
 app = typer.Typer(
     help="One checkout, followed through traces, logs and metrics.",

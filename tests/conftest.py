@@ -30,7 +30,7 @@ import telemetry
 import telemetry.metrics
 from checkout.app import create_app as create_checkout
 from checkout.payment_client import PaymentClient
-from demo.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
+from demo.proof.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
 from payment.app import create_app as create_payment
 from payment.faults import Faults
 from tests.end_to_end.conftest import Stack
@@ -114,7 +114,7 @@ class House:
 
     @property
     def roles(self) -> dict[str, ReadableSpan]:
-        """The spans by their part in a purchase, as ``demo.outcomes`` names them; each may be there once."""
+        """The spans by their part in a purchase, as ``demo.proof.outcomes`` names them; each may be there once."""
         roles = [_role(span) for span in self.spans]
         assert len(roles) == len(set(roles)), roles
         return dict(zip(roles, self.spans, strict=True))

@@ -9,9 +9,9 @@ import pytest
 import typer.main
 import yaml
 
-from demo import binaries
 from demo.__main__ import app
-from demo.binaries import PROMETHEUS
+from demo.stack import binaries
+from demo.stack.binaries import PROMETHEUS
 from telemetry.requests import LATENCY_BUCKETS
 
 RULES = Path("alerts.yml")

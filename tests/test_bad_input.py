@@ -13,7 +13,7 @@ from opentelemetry.trace import StatusCode
 
 import checkout.__main__ as checkout
 import payment.__main__ as payment
-from demo.outcomes import CHECKOUT
+from demo.proof.outcomes import CHECKOUT
 from tests.conftest import Build, House
 
 JSON = {"content-type": "application/json"}

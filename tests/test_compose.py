@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from demo.components import BY_NAME, COMPONENTS, Component, environment
+from demo.stack.components import BY_NAME, COMPONENTS, Component, environment
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("docker-compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from checkout.__main__ import Settings as CheckoutSettings
 from demo.__main__ import app
-from demo.outcomes import EXPECTED
+from demo.proof.outcomes import EXPECTED
 from payment.__main__ import Settings as PaymentSettings
 from tests.conftest import Build, House, about
 

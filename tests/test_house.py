@@ -26,8 +26,8 @@ API = {
     "opentelemetry.baggage",
 }
 FOREIGN_KEYS = {
-    "demo/backends.py",
-    "demo/links.py",
+    "backends/lgtm.py",
+    "demo/proof/links.py",
     "grafana/checkout.py",
     "tests/end_to_end/test_dashboards.py",
     "tests/end_to_end/test_links.py",

@@ -22,7 +22,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 from prometheus_client.parser import text_string_to_metric_families
 
 import telemetry
-from demo.outcomes import CHECKOUT
+from demo.proof.outcomes import CHECKOUT
 from telemetry.logs import add_trace_ids
 from tests.conftest import Build, House
 

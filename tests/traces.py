@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from demo.backends import Exemplar, Line, Span
-from demo.story import Story
+from backends.lgtm import Exemplar, Line, Span
+from demo.request.story import Story
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 BEGIN = 1_767_225_600 * 10**9

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from demo.binaries import LOKI, OTELCOL, PROMETHEUS, TEMPO, Binary, find
+from demo.stack.binaries import LOKI, OTELCOL, PROMETHEUS, TEMPO, Binary, find
 from tests.compose import engine
 
 LABEL = "three-pillar-demo.stand-in"

@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
-from demo import checks, shop
-from demo.backends import BackendError, Backends
-from demo.ledger import Ledger, fill
-from demo.shop import Purchase
+from backends.lgtm import BackendError, Backends
+from demo.customers import shop
+from demo.customers.shop import Purchase
+from demo.proof import checks
+from demo.proof.ledger import Ledger, fill
 from tests.compose import engine, standins
 from tests.compose.conftest import House
 

@@ -11,9 +11,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from demo import shop
-from demo.backends import Backends
-from demo.shop import Purchase
+from backends.lgtm import Backends
+from demo.customers import shop
+from demo.customers.shop import Purchase
 from tests.end_to_end.conftest import Stack, poll_until
 
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(Path("grafana/dashboards").glob("*.json"))}

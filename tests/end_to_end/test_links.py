@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from demo import checks, ledger, links
-from demo.backends import Backends
-from demo.checks import Check
-from demo.ledger import Ledger
-from demo.shop import Purchase
+from backends.lgtm import Backends
+from demo.customers.shop import Purchase
+from demo.proof import checks, ledger, links
+from demo.proof.checks import Check
+from demo.proof.ledger import Ledger
 from tests.end_to_end.conftest import Stack
 
 SIX = (

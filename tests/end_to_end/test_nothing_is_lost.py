@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from demo import checks
-from demo.backends import Backends
-from demo.ledger import Ledger, fill
-from demo.shop import Purchase
+from backends.lgtm import Backends
+from demo.customers.shop import Purchase
+from demo.proof import checks
+from demo.proof.ledger import Ledger, fill
 from tests.end_to_end.conftest import Stack
 
 STOPS = 10  # even: it ends in the background, as it began

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
-from demo import checks, shop
-from demo.backends import Backends
-from demo.ledger import Ledger
+from backends.lgtm import Backends
+from demo.customers import shop
+from demo.proof import checks
+from demo.proof.ledger import Ledger
 from tests.end_to_end.conftest import Stack, poll_until
 
 BROKEN = """

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import yaml
 
-from demo.backends import Backends
+from backends.lgtm import Backends
 from tests.end_to_end.conftest import Stack, poll_until
 
 RULES: list[dict[str, Any]] = [

@@ -5,8 +5,8 @@ import json
 import re
 import time
 
-from demo import checks
-from demo.backends import Backends
+from backends.lgtm import Backends
+from demo.proof import checks
 from tests.end_to_end.conftest import Stack, poll_until
 from tests.test_docs import metrics
 

@@ -7,9 +7,9 @@ import secrets
 import subprocess
 from typing import Any
 
-from demo import checks, ledger
-from demo.backends import Backends
-from demo.shop import Purchase
+from backends.lgtm import Backends
+from demo.customers.shop import Purchase
+from demo.proof import checks, ledger
 from tests.end_to_end.conftest import DEMO, Stack, poll_until
 
 

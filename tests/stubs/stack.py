@@ -6,9 +6,9 @@ import sys
 import termios
 from pathlib import Path
 
-import demo.components
-from demo.binaries import Binary
-from demo.components import Component
+import demo.stack.components
+from demo.stack.binaries import Binary
+from demo.stack.components import Component
 
 STUB = Path(__file__).with_name("component.py")
 
@@ -29,7 +29,7 @@ components = tuple(
     )
     for plan in plans
 )
-vars(demo.components).update(COMPONENTS=components, BY_NAME={each.name: each for each in components})
+vars(demo.stack.components).update(COMPONENTS=components, BY_NAME={each.name: each for each in components})
 
 import demo.__main__  # noqa: E402  (it takes the components as they are now)
 

@@ -1,0 +1,1 @@
+"""The customers: one purchase, or a steady stream of them."""

@@ -1,0 +1,1 @@
+"""The story of one request: gathered from the three pillars, explained, drawn."""

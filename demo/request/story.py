@@ -1,0 +1,144 @@
+"""One trace's story out of what the backends hold: spans and log lines in one tree, and why it ended as it did.
+
+What telemetry says is somebody else's text: ``clean`` it before it is shown.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from backends.lgtm import NANO, Exemplar, Line, Span
+
+REFUSED = 400
+"""From this HTTP status on, an answer is not what the customer wanted."""
+STATUS = "http.response.status_code"
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything the three backends hold about one trace; ``remarks`` say what is missing."""
+
+    trace_id: str
+    spans: list[Span]
+    lines: list[Line]
+    exemplars: list[Exemplar]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A span or line at its place in the tree; ``head`` draws its branch, ``rest`` goes before whatever is below it."""
+
+    node: Span | Line
+    parent: Span | None = None
+    depth: int = 0
+    head: str = ""
+    rest: str = ""
+    leaf: bool = True
+
+
+def clean(text: object, limit: int = 300) -> str:
+    r"""Return ``text`` as one line of at most ``limit`` characters, with what could steer a terminal spelled out (``\x1b``)."""
+    shown = "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in str(text)[: limit + 1])
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def is_canonical(line: Line) -> bool:
+    """Whether ``line`` is the one a service writes at the end of every request."""
+    return "http_response_status_code" in line.fields
+
+
+def rows(story: Story) -> Iterator[Row]:
+    """Every span and line, parents first, siblings in the order of time; those whose parent is unknown are roots."""
+    known = {span.span_id for span in story.spans}
+    below: dict[str, list[Span | Line]] = defaultdict(list)
+    nodes: list[Span | Line] = [*story.spans, *story.lines]
+    for node in nodes:
+        owner = node.parent_id if isinstance(node, Span) else node.fields.get("span_id", "")
+        below[owner if owner in known else ""].append(node)
+    stack = [Row(root) for root in sorted(below.pop("", []), key=_when, reverse=True)]
+    while stack:
+        row = stack.pop()
+        # Taken out, not looked up: ids that repeat, or that make a ring, cannot keep us here.
+        children = sorted(below.pop(row.node.span_id, []), key=_when) if isinstance(row.node, Span) else []
+        yield Row(row.node, row.parent, row.depth, row.head, row.rest, leaf=not children)
+        for child in reversed(children):
+            branch, trunk = ("└─ ", "   ") if child is children[-1] else ("├─ ", "│  ")
+            parent = row.node if isinstance(row.node, Span) else None
+            stack.append(Row(child, parent, row.depth + 1, row.rest + branch, row.rest + trunk))
+
+
+def why(story: Story) -> str:
+    """One sentence: what the first service answered, and the deepest failure that spans and log lines tell of."""
+    spans = [(row.depth, row.node) for row in rows(story) if isinstance(row.node, Span)]
+    if not spans:
+        return "Nobody knows: there are no spans."
+    root = spans[0][1]
+    status, answered = _answer(root, story)
+    failed = [each for each in spans if each[1].error or _complaints(each[1], story)]
+    bad = root.error or status >= REFUSED
+    if failed:
+        cause = max(failed, key=lambda each: each[0])[1]
+        return f"{answered} {'because' if bad else 'although'} {_reason(cause, root, story)}{_too_late(story)}."
+    others = [span for _, span in spans if span.kind == "SERVER" and span is not root]
+    if others:
+        return f"{answered}{' because' if bad else ';'} {_answer(others[-1], story)[1]}."
+    reasons = [line.fields["reason"] for line in story.lines if "reason" in line.fields]
+    return f"{answered}, without calling anybody else" + (f': "{clean(reasons[0])}".' if reasons else ".")
+
+
+def _when(node: Span | Line) -> int:
+    return node.start if isinstance(node, Span) else node.time
+
+
+def _answer(span: Span, story: Story) -> tuple[int, str]:
+    """The HTTP status (0 when unknown), and a clause like ``checkout answered 500 gateway_timeout``."""
+    told = (line.fields for line in story.lines if is_canonical(line) and line.fields.get("span_id") == span.span_id)
+    fields = next(told, {})
+    code = str(span.attributes.get(STATUS) or fields.get("http_response_status_code", ""))
+    words = f"{code} {fields.get('outcome', '')}".strip()
+    return int(code) if code.isdecimal() else 0, f"{clean(span.service)} answered {clean(words) or 'nothing on record'}"
+
+
+def _complaints(span: Span, story: Story) -> list[str]:
+    """What ``span`` logged as an error; not its canonical line, which only repeats the status."""
+    own = (line for line in story.lines if line.fields.get("span_id") == span.span_id and not is_canonical(line))
+    return [line.body for line in own if line.severity in {"ERROR", "FATAL"}]
+
+
+def failures(span: Span) -> list[str]:
+    """What ``span`` itself says went wrong, each thing once: its exceptions (``Type: message``), then its status message."""
+    # Modules before the type's name say nothing here: httpx2.ReadTimeout is ReadTimeout.
+    short = (f"{kind.rpartition('.')[2]}{colon}{said}" for kind, colon, said in (e.partition(":") for e in span.exceptions))
+    return list(dict.fromkeys(clean(said) for said in (*short, span.message) if said))
+
+
+def _reason(span: Span, root: Span, story: Story) -> str:
+    told, complaints = failures(span), _complaints(span, story)
+    who = "it" if span is root else clean(span.service)
+    if span.kind == "CLIENT":
+        whose = "its" if span.service == root.service else f"{clean(span.service)}'s"
+        how = f": {told[0]}" if told else f" with {clean(span.attributes[STATUS])}" if STATUS in span.attributes else ""
+        return f"{whose} call to {_callee(span, story)} failed{how}"
+    if complaints:
+        return f'{who} logged "{clean(complaints[0])}"'
+    if told:
+        return f"{who} {'raised' if span.exceptions else 'said'} {told[0]}"
+    return _answer(span, story)[1] if span is not root else "of something it did not record"
+
+
+def _callee(call: Span, story: Story) -> str:
+    """The service that was called, or the address when that service's span is not there."""
+    servers = (clean(span.service) for span in story.spans if span.parent_id == call.span_id)
+    return next(servers, clean(call.attributes.get("url.full", "another service")))
+
+
+def _too_late(story: Story) -> str:
+    """The lesson of a slow callee: it did answer, but nobody was listening."""
+    calls = {span.span_id: span for span in story.spans if span.kind == "CLIENT" and STATUS not in span.attributes}
+    for span in story.spans:
+        call = calls.get(span.parent_id)
+        if call and span.end > call.end:
+            late = (span.end - call.end) / NANO
+            return f"; {_answer(span, story)[1]} {late:.1f} s after {clean(call.service)} had given up"
+    return ""

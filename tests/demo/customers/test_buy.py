@@ -1,0 +1,73 @@
+"""Buying once: what the customer is told, and what a shop that cannot answer costs."""
+
+import asyncio
+
+import httpx2
+import pytest
+
+from demo.customers import buy, shop
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def checkout(monkeypatch: pytest.MonkeyPatch, card: str, answer: httpx2.Response | Exception) -> int:
+    """The exit code when the shop says ``answer``."""
+
+    async def say(request: httpx2.Request) -> httpx2.Response:
+        assert request.url.path == "/checkout"
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(say), base_url="http://shop")
+    monkeypatch.setattr(shop, "client", lambda: http)
+    return asyncio.run(buy.checkout(card))
+
+
+def test_an_answer_is_told_with_the_next_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Any answer, a refusal too, ends with 0 and shows outcome, status, message, order, trace and what to type next."""
+    said = {"outcome": "declined", "detail": "Card declined", "order_id": "o-1", "trace_id": TRACE}
+    assert checkout(monkeypatch, "declined", httpx2.Response(402, json=said)) == 0
+    out, err = capsys.readouterr()
+    rows = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert rows.pop("took").endswith(" s")
+    assert rows == {
+        "outcome": "declined",
+        "answer": "402 Card declined",
+        "order": "o-1",
+        "trace": TRACE,
+        "next": f"demo follow {TRACE}",
+    }
+    assert not err
+
+
+def test_what_the_shop_says_is_only_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Markup and control characters in an answer are shown, never obeyed."""
+    said = {"outcome": "[red]x", "message": "\x1b[2J\n[b]y", "order_id": "\x07", "trace_id": "\x1b]0;t"}
+    assert checkout(monkeypatch, "ordinary", httpx2.Response(200, json=said)) == 0
+    out = capsys.readouterr().out
+    assert r"200 \x1b[2J [b]y" in out
+    assert "[red]x" in out
+    assert not {"\x1b", "\x07"} & set(out)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (httpx2.ConnectError("refused"), "refused (is it up? see: demo status)"),
+        (httpx2.ReadTimeout(""), "ReadTimeout (is it up? see: demo status)"),
+        (httpx2.Response(200, text="<html>"), "answered 200 without outcome and trace id"),
+        (httpx2.Response(200, json=["no", "object"]), "answered 200 without outcome and trace id"),
+        (httpx2.Response(502, json={"outcome": "x"}), "answered 502 without outcome and trace id"),
+    ],
+)
+def test_no_answer_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: httpx2.Response | Exception, said: str
+) -> None:
+    """A shop that is down, or is none, ends with 1 and one line on stderr."""
+    assert checkout(monkeypatch, "ordinary", answer) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.startswith("demo checkout: checkout at http://")
+    assert said in err
+    assert err.count("\n") == 1

@@ -1,0 +1,211 @@
+"""Following a trace: which ids are taken, how long it waits and for what, and what it says when there is nothing."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from backends.lgtm import BackendError, Backends, Exemplar, Line, Span
+from demo.request import follow
+from demo.request.story import Story
+from tests.traces import CALL, CHARGE, ROOT, TRACE, slow, span
+
+
+class Scripted(Backends):
+    """Backends that tell one story after the other, then the last one again; None is a Tempo without the trace."""
+
+    def __init__(self, *stories: Story | None, loki: bool = True) -> None:
+        """Tell ``stories`` in this order; without ``loki``, Loki is down."""
+        super().__init__()
+        self.loki = loki
+        self.stories = list(stories)
+        self.asked: list[tuple[str, float, float]] = []
+        self.found: list[str] = []
+
+    async def trace(self, trace_id: str) -> list[Span]:
+        """The next story's spans."""
+        assert trace_id == TRACE
+        self.now = self.stories.pop(0) if len(self.stories) > 1 else self.stories[0]
+        return self.now.spans if self.now else []
+
+    async def lines(self, logql: str, start: float, end: float, limit: int = 1000) -> list[Line]:
+        """Its lines."""
+        assert limit
+        self.asked.append((logql, start, end))
+        if not self.loki:
+            raise BackendError("loki at http://127.0.0.1:3100: refused")
+        return self.now.lines if self.now else []
+
+    async def exemplars(self, promql: str, start: float, end: float) -> list[Exemplar]:
+        """Its exemplars, and one of another trace."""
+        self.asked.append((promql, start, end))
+        return [Exemplar("f" * 32, 1.0, start, {}), *(self.now.exemplars if self.now else [])]
+
+    async def search(self, traceql: str, start: float, end: float, limit: int = 20) -> list[str]:
+        """What the test put there."""
+        assert limit
+        self.asked.append((traceql, start, end))
+        return self.found
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "POLL", 0)
+
+
+def gather(backends: Backends) -> tuple[Story, list[str]]:
+    """What was found, and what was awaited until then, each thing once."""
+    said: dict[str, None] = {}
+    story = asyncio.run(follow.gather(backends, TRACE, lambda reason: said.update({reason: None})))
+    return story, list(said)
+
+
+def just_now(story: Story) -> Story:
+    """The same story, told of a purchase that ends this second."""
+    later = time.time_ns() - max(span.end for span in story.spans)
+    return replace(story, spans=[replace(each, start=each.start + later, end=each.end + later) for each in story.spans])
+
+
+def without(story: Story, service: str) -> Story:
+    """The same story, before anything of ``service`` has come."""
+    spans = [each for each in story.spans if each.service != service]
+    return replace(story, spans=spans, lines=[each for each in story.lines if each.service != service])
+
+
+@pytest.mark.parametrize("text", [TRACE, TRACE.upper(), f" {TRACE}\n", f"00-{TRACE}-b7ad6b7169203331-01"])
+def test_a_trace_id_is_taken_in_any_case_and_from_a_header(text: str) -> None:
+    """32 hex digits, or a whole ``traceresponse``, become the id in its one spelling."""
+    assert follow.parse_trace_id(text) == TRACE
+
+
+@pytest.mark.parametrize("text", ["", "xyz", TRACE[:-1], TRACE + "0", "0x" + TRACE, "0" * 32, "\x1b[2J", "\u0966" * 32])
+def test_anything_else_is_refused_with_what_to_type(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no trace id ends with 2 and one line that says what one looks like and how to get one."""
+    assert asyncio.run(follow.follow(text)) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert err.count("\n") == 1
+    assert "32 hex digits" in err
+    assert "demo checkout" in err
+    assert "\x1b" not in err
+
+
+def test_a_whole_trace_is_shown_at_once() -> None:
+    """Nothing is awaited when everything is there; exemplars of other traces are left out."""
+    backends = Scripted(slow())
+    story, said = gather(backends)
+    assert (story, said) == (slow(), [])
+    assert [query for query, _, _ in backends.asked] == [f'{{service_name=~".+"}} | trace_id="{TRACE}"', follow.METRIC]
+
+
+def test_it_waits_for_the_late_half_of_a_trace() -> None:
+    """Payment's span, its line and an exemplar come later than the rest: each is named while it is awaited."""
+    whole = just_now(slow())
+    backends = Scripted(
+        None,
+        without(whole, "payment"),
+        replace(whole, lines=[each for each in whole.lines if each.service != "payment"]),
+        replace(whole, exemplars=whole.exemplars[:1]),
+        whole,
+    )
+    story, said = gather(backends)
+    assert story == whole
+    assert said == [
+        "Tempo to have the trace",
+        "the span at the other end of checkout's call to http://127.0.0.1:8001/charges",
+        "payment's log line of POST /charges",
+        "Prometheus to have an exemplar of it",
+    ]
+
+
+def test_what_is_long_overdue_is_a_remark() -> None:
+    """An old trace that lacks something is shown at once, and says what is missing."""
+    story, said = gather(Scripted(without(slow(), "payment")))
+    assert not said
+    assert len(story.spans) == 3
+    awaited = "the span at the other end of checkout's call to http://127.0.0.1:8001/charges"
+    assert story.remarks == (f"not here: {awaited}. If it is only late, ask again",)
+
+
+def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trace that never becomes whole, by a clock that is ahead, is shown when patience is over."""
+    monkeypatch.setattr(follow, "PATIENCE", 0)
+    ahead = just_now(without(slow(), "payment"))
+    ahead = replace(ahead, spans=[replace(each, end=each.end + 3600 * 10**9) for each in ahead.spans])
+    assert gather(Scripted(ahead))[0].remarks
+
+
+def test_a_call_that_reached_nobody_is_not_awaited() -> None:
+    """A refused connection has no other end, so its trace is whole without one."""
+    call = span(CALL, ROOT, "CLIENT", error=True, attributes={"error.type": "ConnectError"})
+    assert not list(follow.missing_spans([span(ROOT, ""), call]))
+
+
+def test_a_missing_parent_is_named() -> None:
+    """Spans whose parent has not come are waited for by the child's name."""
+    orphan = span(CHARGE, CALL, service="payment", name="POST /charges")
+    assert list(follow.missing_spans([orphan])) == ["the parent of payment's span POST /charges"]
+
+
+def test_a_trace_nobody_has_is_a_clear_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """After its patience the command ends with 1, naming the backend and what to check."""
+    monkeypatch.setattr(follow, "PATIENCE", 0)
+    monkeypatch.setattr(follow, "Backends", lambda: Scripted(None))
+    assert asyncio.run(follow.follow(TRACE)) == 1
+    out, err = capsys.readouterr()
+    assert not out
+    assert f"Tempo at http://127.0.0.1:3200 does not have trace {TRACE}" in err
+    assert "demo status" in err
+
+
+def test_without_loki_the_spans_are_shown() -> None:
+    """A backend that is down costs its own part only, and the remark says which."""
+    story, _ = gather(Scripted(slow(), loki=False))
+    assert (len(story.spans), len(story.exemplars), story.lines) == (4, 2, [])
+    assert story.remarks == ("no log lines, because loki at http://127.0.0.1:3100: refused",)
+
+
+def test_the_last_error_is_followed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--last-error`` asks Tempo for checkout's failed server spans of the last hour and follows the newest."""
+    backends = Scripted(slow())
+    backends.found = [TRACE, "f" * 32]
+    monkeypatch.setattr(follow, "Backends", lambda: backends)
+    assert asyncio.run(follow.follow(last_error=True)) == 0
+    query, start, end = backends.asked[0]
+    assert query.startswith('{ resource.service.name="checkout" && kind=server && status=error }')
+    assert end - start == 3600
+    out, err = capsys.readouterr()
+    assert out.startswith(f"Trace {TRACE}\n")
+    assert "\x1b" not in out
+    assert not err
+
+
+def test_no_error_says_how_to_make_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a failure in the last hour the command ends with 1 and says what to type."""
+    monkeypatch.setattr(follow, "SEARCH", 0)
+    monkeypatch.setattr(follow, "Backends", lambda: Scripted(None))
+    assert asyncio.run(follow.follow(last_error=True)) == 1
+    assert "demo checkout --card gateway-timeout" in capsys.readouterr().err
+
+
+def test_a_failure_of_this_second_is_found() -> None:
+    """Tempo finds a trace a little later than it has it, so an empty search is repeated."""
+    backends = Scripted(None)
+    said: list[str] = []
+
+    def fail(reason: str) -> None:
+        said.append(reason)
+        backends.found = [TRACE]
+
+    assert asyncio.run(follow.newest_failure(backends, fail)) == TRACE
+    assert said == ["Tempo to find a failed checkout"]
+
+
+@pytest.mark.parametrize("arguments", [(None, False), (TRACE, True)])
+def test_one_trace_is_asked_for(arguments: Sequence[object], capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither an id nor ``--last-error``, or both, ends with 2 and says what to type."""
+    trace_id, last_error = arguments
+    assert asyncio.run(follow.follow(trace_id, last_error=last_error)) == 2  # type: ignore[arg-type]
+    assert "demo follow TRACE_ID" in capsys.readouterr().err

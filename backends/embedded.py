@@ -1,0 +1,226 @@
+"""Answers the questions out of the embedded store's file, read-only: there is no server to ask."""
+
+import asyncio
+import json
+import sqlite3
+import time
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import httpx2
+
+from backends import arithmetic
+from backends.questions import DURATION, LOOKBACK, NANO, BackendError, Edge, Exemplar, Line, Red, Span
+
+TIMEOUT = 10.0
+KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+SERVER, ERROR = 2, 2
+REACH = 200_000
+"""Rows that a search without an index looks at, from the newest back."""
+NAME = "the embedded store"
+MINE = "source IN (SELECT id FROM source WHERE service = :service)"
+CANONICAL = '"http.response.status_code":'
+SPAN = """SELECT trace_id, span_id, parent_id, service, name, kind, start, start + duration, status, message, attributes,
+events FROM span JOIN source ON source.id = span.source WHERE trace_id = ? ORDER BY start, span.rowid"""
+LINE = "SELECT time, service, severity_text, body, attributes, trace_id, span_id FROM log JOIN source ON source.id = log.source"
+EDGES = """SELECT caller.service, called.service, sum(calls), sum(failed) FROM (
+  SELECT client.source AS client, server.source AS server, count(*) AS calls,
+    sum(client.status = 2 OR server.status = 2) AS failed
+  FROM span AS server INDEXED BY span_server JOIN span AS client INDEXED BY span_client
+    ON client.kind = 3 AND client.trace_id = server.trace_id AND client.span_id = server.parent_id
+  WHERE server.kind = 2 AND server.start BETWEEN ? AND ? GROUP BY 1, 2
+) JOIN source AS caller ON caller.id = client JOIN source AS called ON called.id = server
+WHERE caller.service != called.service GROUP BY 1, 2 ORDER BY 1, 2"""
+NEWEST = {
+    "traces": "SELECT max(start + duration) FROM (SELECT start, duration FROM span WHERE kind = 2 ORDER BY start DESC LIMIT 1)",
+    "logs": "SELECT max(time) FROM log",
+    "metrics": "SELECT max((SELECT time FROM point WHERE series = series.id ORDER BY time DESC LIMIT 1)) FROM series",
+}
+
+
+class Embedded:
+    """A connection to the file at ``path``; an async context manager. Each question runs in a thread, with a time limit."""
+
+    def __init__(self, path: Path, url: str = "http://127.0.0.1:4318") -> None:
+        """``url`` is where the receiver says whether it is well."""
+        self.path, self.url = path, url
+        self.names: Mapping[str, str] = dict.fromkeys(("traces", "logs", "metrics"), NAME)
+        self.components: Mapping[str, str] = dict.fromkeys(("traces", "logs", "metrics"), "embedded")
+        self.file: sqlite3.Connection | None = None
+        self.mark = 0
+        self.lock = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        """Nothing is opened before it is asked for: the file may come later."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the file."""
+        if self.file:
+            self.file.close()
+            self.file = None
+
+    async def trace(self, trace_id: str) -> list[Span]:
+        """All spans of a trace, in order of their start."""
+        return [_span(row) for row in await self._ask(SPAN, (bytes.fromhex(trace_id),))]
+
+    async def requests(  # noqa: PLR0913  (the question's own)
+        self,
+        service: str,
+        start: float,
+        end: float,
+        *,
+        failed: bool = False,
+        slower: float = 0.0,
+        order_id: str = "",
+        limit: int = 20,
+    ) -> list[str]:
+        """Trace ids of a service's requests, newest first."""
+        wanted = f"kind = {SERVER} AND start BETWEEN :start AND :end AND {MINE}"
+        wanted += f" AND status = {ERROR}" * failed + " AND duration > :slower" * (slower > 0)
+        query = f"SELECT trace_id FROM span WHERE {wanted} ORDER BY start DESC LIMIT :limit"  # noqa: S608
+        if order_id:
+            wanted = f"rowid > (SELECT max(rowid) - {REACH} FROM span) AND start BETWEEN :start AND :end AND {MINE}"  # noqa: S608
+            wanted += " AND instr(attributes, :order) AND attributes ->> '$.\"order.id\"' = :id"
+            query = f"SELECT DISTINCT trace_id FROM span WHERE {wanted} ORDER BY start DESC LIMIT :limit"  # noqa: S608
+        known = {"service": service, "start": int(start * NANO), "end": int(end * NANO), "limit": limit}
+        known |= {"slower": int(slower * NANO), "order": json.dumps(order_id, ensure_ascii=False), "id": order_id}
+        return [row[0].hex() for row in await self._ask(query, known)]
+
+    async def trace_lines(self, trace_id: str, start: float, end: float) -> list[Line]:
+        """The log lines of a trace, oldest first."""
+        where = "WHERE trace_id = ? AND time BETWEEN ? AND ? ORDER BY time, log.rowid"
+        return [
+            _line(row)
+            for row in await self._ask(f"{LINE} {where}", (bytes.fromhex(trace_id), int(start * NANO), int(end * NANO)))
+        ]
+
+    async def lines(  # noqa: PLR0913  (the question's own)
+        self,
+        start: float,
+        end: float,
+        *,
+        service: str = "",
+        severity: str = "",
+        text: str = "",
+        canonical: bool = False,
+        limit: int = 50,
+    ) -> list[Line]:
+        """The newest log lines, newest first."""
+        narrow = "time BETWEEN :start AND :end" + f" AND {MINE}" * bool(service)
+        narrow += " AND severity_text = :severity" * bool(severity)
+        inner = f"SELECT rowid FROM log WHERE {narrow} ORDER BY time DESC LIMIT {REACH}"  # noqa: S608
+        where = f"log.rowid IN ({inner})" + " AND instr(body, :text)" * bool(text)
+        where += f" AND instr(attributes, '{CANONICAL}')" * canonical
+        known = {"start": int(start * NANO), "end": int(end * NANO), "service": service, "severity": severity}
+        query = f"{LINE} WHERE {where} ORDER BY time DESC, log.rowid DESC LIMIT :limit"
+        return [_line(row) for row in await self._ask(query, known | {"text": text, "limit": limit})]
+
+    async def counters(
+        self, name: str, by: Sequence[str], where: Mapping[str, str] | None = None, *, within: float = LOOKBACK
+    ) -> dict[tuple[str, ...], float]:
+        """The newest value of each series, summed by labels."""
+        base, value = (name.removesuffix("_count"), "count") if name.endswith("_count") else (name, "value")
+        newest = f"SELECT {value} FROM point WHERE series = series.id AND time > ? ORDER BY time DESC LIMIT 1"  # noqa: S608
+        query = f"SELECT labels, ({newest}) FROM series WHERE name = ?"  # noqa: S608
+        found: dict[tuple[str, ...], float] = defaultdict(float)
+        for labels, newest_value in await self._ask(query, (int((time.time() - within) * NANO), base)):
+            known = json.loads(labels)
+            if newest_value is not None and all(known.get(key, "") == wanted for key, wanted in (where or {}).items()):
+                found[tuple(known.get(key, "") for key in by)] += newest_value
+        return dict(found)
+
+    async def red(  # noqa: PLR0913  (the question's own)
+        self,
+        service: str,
+        route: str,
+        start: float,
+        end: float,
+        *,
+        step: float = 5.0,
+        window: float = 60.0,
+        shares: Sequence[float] = (0.5, 0.95, 0.99),
+    ) -> list[Red]:
+        """Rate, error ratio and quantiles of a route."""
+        query = """SELECT series.id, labels, bounds, born, time, point.start, count, buckets FROM series
+        JOIN point ON series = id WHERE name = ? AND labels ->> 'service_name' = ?
+        AND labels ->> 'http_route' = ? AND time BETWEEN ? AND ? ORDER BY series.id, time"""
+        since, until = int((start - window) * NANO), int(end * NANO)
+        rows = await self._ask(query, (DURATION, service, route, since, until))
+        return await asyncio.to_thread(arithmetic.red, rows, (start, end, step, window), shares)
+
+    async def exemplars(self, start: float, end: float) -> list[Exemplar]:
+        """The exemplars of ``DURATION``'s buckets."""
+        query = """SELECT exemplar.trace_id, value, time, labels, bounds FROM exemplar
+        JOIN series ON series.id = exemplar.series WHERE time BETWEEN ? AND ? AND name = ? ORDER BY time"""
+        return [
+            Exemplar(trace_id.hex(), value, moment / NANO, {**json.loads(labels), **_bucket(value, json.loads(bounds))})
+            for trace_id, value, moment, labels, bounds in await self._ask(
+                query, (int(start * NANO), int(end * NANO), DURATION)
+            )
+        ]
+
+    async def edges(self, start: float, end: float) -> list[Edge]:
+        """Who called whom, from the spans at both ends of a call."""
+        return [Edge(*row) for row in await self._ask(EDGES, (int(start * NANO), int(end * NANO)))]
+
+    async def counted(self) -> dict[str, int]:
+        """What was taken in since the file was made."""
+        return dict(await self._ask("SELECT signal, rows FROM tally", ()))
+
+    async def ages(self) -> dict[str, float | None]:
+        """How old the newest of each pillar is."""
+        newest = {pillar: (await self._ask(query, ()))[0][0] for pillar, query in NEWEST.items()}
+        return {pillar: None if at is None else max(0.0, time.time() - at / NANO) for pillar, at in newest.items()}
+
+    async def up(self) -> dict[str, str]:
+        """Whether the receiver is well, and the file can be read."""
+        try:
+            async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as http:
+                said = await http.get(f"{self.url}/healthz")
+            if not said.is_success:
+                return {"embedded": said.text[:200]}
+            await self.counted()
+        except (httpx2.HTTPError, BackendError) as error:
+            return {"embedded": str(error) or type(error).__name__}
+        return {"embedded": ""}
+
+    async def _ask(self, query: str, known: Sequence[object] | Mapping[str, object]) -> list[Any]:
+        async with self.lock:
+            try:
+                return await asyncio.to_thread(self._fetch, query, known)
+            except sqlite3.Error as error:
+                raise BackendError(f"{NAME} at {self.path}: {error} (see: demo status, demo logs embedded)") from error
+
+    def _fetch(self, query: str, known: Sequence[object] | Mapping[str, object]) -> list[Any]:
+        mark = self.path.stat().st_ino if self.path.exists() else 0
+        if self.file is None or mark != self.mark:  # there is another file now: cleaned away, or put aside
+            self.mark = mark
+            self.file = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=TIMEOUT, check_same_thread=False)
+        deadline = time.monotonic() + TIMEOUT
+        self.file.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
+        return self.file.execute(query, known).fetchall()
+
+
+def _span(row: Sequence[Any]) -> Span:
+    trace_id, span_id, parent_id, service, name, kind, start, end, status, message, attributes, events = row
+    exceptions = (each["attributes"] for each in json.loads(events) if each["name"] == "exception")
+    said = (": ".join(str(each[key]) for key in ("exception.type", "exception.message") if key in each) for each in exceptions)
+    ids = (trace_id.hex(), span_id.hex(), parent_id.hex() if parent_id else "")
+    named = (service, name, KINDS[kind] if kind < len(KINDS) else str(kind))
+    return Span(*ids, *named, start, end, status == ERROR, message, json.loads(attributes), tuple(said))
+
+
+def _line(row: Sequence[Any]) -> Line:
+    moment, service, severity, body, attributes, trace_id, span_id = row
+    fields = {key.replace(".", "_"): v if isinstance(v, str) else json.dumps(v) for key, v in json.loads(attributes).items()}
+    ids = {"trace_id": trace_id.hex(), "span_id": span_id.hex()} if trace_id else {}
+    return Line(moment, service, severity, body, fields | ids)
+
+
+def _bucket(value: float, bounds: Sequence[float]) -> dict[str, str]:
+    at = bisect_left(bounds, value)
+    return {"le": f"{bounds[at]:g}" if at < len(bounds) else "+Inf", "__name__": f"{DURATION}_bucket"}

@@ -1,0 +1,87 @@
+"""What bounds the file: the oldest rows go, by age and by size, in small steps while it serves.
+
+No VACUUM: freed pages are used again, so in a steady state the file does not grow.
+"""
+
+import time
+
+from embedded.store import NANO, Store
+
+REMEMBER_SECONDS = 3600
+"""How long the digest of a batch is kept: an SDK sends one again within a minute, a proxy within minutes."""
+KEEP_HOURS, KEEP_POINT_HOURS = 48, 12
+"""As Tempo and Loki are set here; points come every two seconds whether anything happens or not."""
+STEP = 500
+"""Rows that one step of deletion takes, so that no commit waits long for it."""
+STEPS = 20
+"""Steps of one tidying: every ten seconds, so a thousand rows a second can go."""
+OLDEST = {
+    "span": ("start", "SELECT start FROM span ORDER BY rowid LIMIT 1"),
+    "log": ("time", "SELECT time FROM log ORDER BY rowid LIMIT 1"),
+    "exemplar": ("time", "SELECT time FROM exemplar ORDER BY rowid LIMIT 1"),
+}
+OLDEST_POINT = "SELECT min((SELECT time FROM point WHERE series = series.id ORDER BY time LIMIT 1)) FROM series"
+
+
+def tidy(store: Store) -> None:
+    """Delete what is too old, in at most ``STEPS`` steps. Called now and then."""
+    now = time.time_ns()
+    old, old_point = now - KEEP_HOURS * 3600 * NANO, now - KEEP_POINT_HOURS * 3600 * NANO
+    for _ in range(STEPS):
+        with store.file:
+            store.file.execute("BEGIN IMMEDIATE")
+            gone = [_delete(store, table, each) for table, each in (("span", old), ("log", old), ("exemplar", old_point))]
+        if max(gone) < STEP:
+            break
+    with store.file:
+        store.file.execute("BEGIN IMMEDIATE")
+        _delete_points(store, old_point)
+        store.file.execute("DELETE FROM batch WHERE time < ?", (now // NANO - REMEMBER_SECONDS,))
+        store.file.execute("DELETE FROM source WHERE seen < ?", (now // NANO - (KEEP_HOURS + 1) * 3600,))
+    store.learn()
+
+
+def make_room(store: Store, came: int) -> None:
+    """While more than ``size`` is in use, delete the oldest, at most three times the rows that ``came``."""
+    left = 3 * max(came, STEP)
+    while left > 0 and used(store) > store.size:
+        heads = {table: store.file.execute(head).fetchone() for table, (_, head) in OLDEST.items()}
+        oldest = min((head[0] for head in heads.values() if head), default=None)
+        point = store.file.execute(OLDEST_POINT).fetchone()[0]
+        lead = next((table for table, head in heads.items() if head and head[0] == oldest), None)
+        with store.file:
+            store.file.execute("BEGIN IMMEDIATE")
+            if lead and (point is None or (oldest or 0) <= point):
+                _delete(store, lead, None)
+            elif point is not None:
+                _delete_points(store, point + 60 * NANO)
+            else:  # nothing but names is left
+                store.file.execute("DELETE FROM source")
+                left = 0
+        left -= STEP
+        store.learn()
+
+
+def used(store: Store) -> int:
+    """Bytes of the pages in use."""
+    pages, free, page = (
+        store.file.execute(f"PRAGMA {each}").fetchone()[0] for each in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * page)
+
+
+def _delete(store: Store, table: str, before: int | None) -> int:
+    """Delete the first ``STEP`` rows, or of these the ones from ``before`` that time; returns how many."""
+    first = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY rowid LIMIT {STEP})"  # noqa: S608
+    return store.file.execute(first + (f" AND {OLDEST[table][0]} < {before}" if before is not None else "")).rowcount
+
+
+def _delete_points(store: Store, before: int) -> None:
+    """Delete points from ``before`` that time, and series that have none left."""
+    for (series,) in store.file.execute("SELECT id FROM series").fetchall():
+        store.file.execute(
+            "DELETE FROM point WHERE series = ?1 AND time IN "
+            "(SELECT time FROM point WHERE series = ?1 AND time < ?2 ORDER BY time LIMIT ?3)",
+            (series, before, STEP),
+        )
+    store.file.execute("DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM point WHERE series = series.id)")

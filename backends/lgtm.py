@@ -1,175 +1,153 @@
-"""Asks Tempo, Loki and Prometheus one question each, over their HTTP APIs."""
+"""Answers every question by asking Tempo, Loki and Prometheus."""
 
 import asyncio
-import base64
-import os
+import json
 import time
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
 
-import httpx2
+from backends.apis import Apis
+from backends.questions import DURATION, LOOKBACK, NANO, Edge, Exemplar, Line, Red
 
-TIMEOUT = 10.0
-"""Seconds for one question."""
-NANO = 1_000_000_000
-NOT_FOUND = 404
-
-
-class BackendError(Exception):
-    """A backend is not there, or did not understand the question."""
+HOUR = 3600.0
+NEWEST = " with (most_recent=true)"
+"""Without it Tempo stops at any traces that match, and the newest may not be among them."""
+ANY = '{service_name=~".+"}'
+TOLD = '{service_name!="", __name__!~"otelcol_.*|ALERTS.*|.*:.*"}'
+"""What services told: not the Collector's own figures, and not what rules go on recording after the last of it."""
 
 
-@dataclass(frozen=True)
-class Span:
-    """One span; times in nanoseconds since the epoch, ids in hex."""
+class Lgtm(Apis):
+    """Loki, Grafana, Tempo, Metrics: ``backends.questions.Backends`` in TraceQL, LogQL and PromQL."""
 
-    trace_id: str
-    span_id: str
-    parent_id: str
-    service: str
-    name: str
-    kind: str
-    start: int
-    end: int
-    error: bool
-    message: str
-    attributes: dict[str, Any]
-    exceptions: tuple[str, ...]
+    names: Mapping[str, str] = {"traces": "Tempo", "logs": "Loki", "metrics": "Prometheus"}
+    components: Mapping[str, str] = {"traces": "tempo", "logs": "loki", "metrics": "prometheus"}
 
+    async def requests(  # noqa: PLR0913  (each narrows the search)
+        self,
+        service: str,
+        start: float,
+        end: float,
+        *,
+        failed: bool = False,
+        slower: float = 0.0,
+        order_id: str = "",
+        limit: int = 20,
+    ) -> list[str]:
+        """Trace ids of the requests that ``service`` answered, newest first."""
+        wanted = [f"resource.service.name={quoted(service)}"]
+        wanted += [f"span.order.id={quoted(order_id)}"] if order_id else ["kind=server"]
+        wanted += ["status=error"] * failed
+        wanted += [f"duration>{slower * 1e6:.0f}us"] * (slower > 0)
+        return list(await self.traceql(f"{{ {' && '.join(wanted)} }}{NEWEST}", start, end, limit))
 
-@dataclass(frozen=True)
-class Line:
-    """One log line; ``time`` in nanoseconds since the epoch, ``fields`` as Loki names them (``trace_id``, ``outcome``)."""
+    async def trace_lines(self, trace_id: str, start: float, end: float) -> list[Line]:
+        """The log lines of a trace, oldest first."""
+        return await self.logql(f"{ANY} | trace_id={quoted(trace_id)}", start, end)
 
-    time: int
-    service: str
-    severity: str
-    body: str
-    fields: dict[str, str]
+    async def lines(  # noqa: PLR0913  (as above)
+        self,
+        start: float,
+        end: float,
+        *,
+        service: str = "",
+        severity: str = "",
+        text: str = "",
+        canonical: bool = False,
+        limit: int = 50,
+    ) -> list[Line]:
+        """The newest log lines, newest first."""
+        query = f"{{service_name={quoted(service)}}}" if service else ANY
+        query += f" |= {quoted(text)}" if text else ""
+        query += f" | severity_text={quoted(severity)}" if severity else ""
+        query += ' | http_response_status_code!=""' if canonical else ""
+        return await self.logql(query, start, end, limit, newest=True)
 
+    async def counters(
+        self, name: str, by: Sequence[str], where: Mapping[str, str] | None = None, *, within: float = LOOKBACK
+    ) -> dict[tuple[str, ...], float]:
+        """The newest value of each series of ``name`` with the labels ``where``, summed by the labels ``by``."""
+        newest = f"last_over_time({series(name, where)}[{within * 1000:.0f}ms])"
+        found = await self.promql(f"sum by ({', '.join(by)}) ({newest})")
+        return {tuple(labels.get(label, "") for label in by): value for labels, value in found}
 
-@dataclass(frozen=True)
-class Exemplar:
-    """One exemplar: a measured ``value``, where it was counted, and the trace it came from."""
-
-    trace_id: str
-    value: float
-    time: float
-    labels: dict[str, str]
-
-
-class Backends:
-    """A connection to all three; use it as an async context manager."""
-
-    def __init__(self) -> None:
-        """Take the hosts from ``TEMPO_HOST``, ``LOKI_HOST`` and ``PROMETHEUS_HOST``; the ports are the house's own."""
-        self.urls = {
-            name: f"http://{os.environ.get(name.upper() + '_HOST', '127.0.0.1')}:{port}"
-            for name, port in (("tempo", 3200), ("loki", 3100), ("prometheus", 9090))
-        }
-
-    async def __aenter__(self) -> Self:
-        """Open the client."""
-        self.http = httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False, limits=httpx2.Limits(max_connections=16))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close the client."""
-        await self.http.aclose()
-
-    async def trace(self, trace_id: str) -> list[Span]:
-        """All spans of a trace, in order of their start; empty when Tempo does not have it (yet)."""
-        found = await self._get("tempo", f"/api/traces/{trace_id}", missing={"batches": []})
-        spans = [
-            _span(trace_id, batch, span)
-            for batch in found["batches"]
-            for scope in batch["scopeSpans"]
-            for span in scope["spans"]
-        ]
-        return sorted(spans, key=lambda span: span.start)
-
-    async def search(self, traceql: str, start: float, end: float, limit: int = 20) -> list[str]:
-        """Trace ids that match, newest first; ``start`` and ``end`` in seconds since the epoch."""
-        found = await self._get("tempo", "/api/search", q=traceql, start=int(start), end=int(end) + 1, limit=limit)
-        traces = sorted(found.get("traces", []), key=lambda trace: int(trace["startTimeUnixNano"]), reverse=True)
-        return [trace["traceID"].zfill(32) for trace in traces]  # Tempo drops leading zeros
-
-    async def lines(self, logql: str, start: float, end: float, limit: int = 1000) -> list[Line]:
-        """Log lines that match, oldest first; ``start`` and ``end`` in seconds since the epoch."""
-        found = await self._get(
-            "loki",
-            "/loki/api/v1/query_range",
-            query=logql,
-            start=int(start * NANO),
-            end=int(end * NANO),
-            limit=limit,
-            direction="forward",
-        )
-        lines = [
-            Line(int(time), fields.get("service_name", ""), fields.get("severity_text", ""), body, fields)
-            for stream in found["data"]["result"]
-            for fields in [stream["stream"]]
-            for time, body in stream["values"]
-        ]
-        return sorted(lines, key=lambda line: line.time)
-
-    async def samples(self, promql: str, at: float | None = None) -> list[tuple[dict[str, str], float]]:
-        """The instant vector of ``promql``, now or ``at`` seconds since the epoch."""
-        found = await self._get("prometheus", "/api/v1/query", query=promql, time=at or time.time())
-        return [(each["metric"], float(each["value"][1])) for each in found["data"]["result"]]
-
-    async def exemplars(self, promql: str, start: float, end: float) -> list[Exemplar]:
-        """The exemplars of ``promql``'s series between ``start`` and ``end``, seconds since the epoch."""
-        found = await self._get("prometheus", "/api/v1/query_exemplars", query=promql, start=start, end=end)
+    async def red(  # noqa: PLR0913  (a range and what to read in it)
+        self,
+        service: str,
+        route: str,
+        start: float,
+        end: float,
+        *,
+        step: float = 5.0,
+        window: float = 60.0,
+        shares: Sequence[float] = (0.5, 0.95, 0.99),
+    ) -> list[Red]:
+        """Rate, error ratio and quantiles of ``route``, every ``step`` seconds from ``start`` to ``end``."""
+        where, over = {"service_name": service, "http_route": route}, f"[{window * 1000:.0f}ms]"
+        # In whole milliseconds, as Prometheus counts: its answers are found again by their time.
+        times = [at / 1000 for at in range(round(start * 1000), round(end * 1000) + 1, round(step * 1000))]
+        requests = series(f"{DURATION}_count", where)
+        faults = f'{requests.removesuffix("}")}, http_response_status_code=~"5.."}}'
+        buckets = f"sum by (le) (rate({series(f'{DURATION}_bucket', where)}{over}))"
+        queries = [f"sum(rate({each}{over}))" for each in (requests, faults)]
+        queries += [f"histogram_quantile({share}, {buckets})" for share in shares]
+        rates, failed, *quantiles = await asyncio.gather(*(self.promql_range(query, times) for query in queries))
         return [
-            Exemplar(each["labels"].get("trace_id", ""), float(each["value"]), each["timestamp"], series["seriesLabels"])
-            for series in found["data"]
-            for each in series["exemplars"]
+            Red(
+                at,
+                rates.get(at),
+                failed.get(at, 0.0) / rates[at] if rates.get(at) else None,
+                tuple(each.get(at) for each in quantiles),
+            )
+            for at in times
         ]
 
-    async def _get(self, backend: str, path: str, missing: dict[str, Any] | None = None, **params: Any) -> Any:  # noqa: ANN401  (JSON)
-        url = self.urls[backend]
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                response = await self.http.get(url + path, params=params, headers={"accept": "application/json"})
-            if response.status_code == NOT_FOUND and missing is not None:
-                return missing
-            response.raise_for_status()
-            return response.json()
-        except httpx2.HTTPStatusError as error:
-            said = error.response.text.strip()[:300]
-            raise BackendError(f"{backend} at {url} answered {error.response.status_code}: {said}") from error
-        except (httpx2.HTTPError, TimeoutError, ValueError) as error:
-            reason = str(error) or type(error).__name__
-            raise BackendError(f"{backend} at {url}: {reason} (see: demo status, demo logs {backend})") from error
+    async def exemplars(self, start: float, end: float) -> list[Exemplar]:
+        """The exemplars of the duration histogram's buckets between two times."""
+        return await self.promql_exemplars(f"{DURATION}_bucket", start, end)
+
+    async def edges(self, start: float, end: float) -> list[Edge]:
+        """Who called whom, by the counters that Tempo makes; "user" is its word for whoever sends no spans, and left out."""
+        over = f"[{max(1.0, end - start) * 1000:.0f}ms]"
+
+        async def rise(name: str) -> dict[tuple[str, str], float]:
+            counter = f'traces_service_graph_{name}_total{{client!="user", server!="user"}}'
+            found = await self.promql(f"sum by (client, server) (increase({counter}{over}))", end)
+            return {(labels["client"], labels["server"]): value for labels, value in found}
+
+        calls, failed = await asyncio.gather(rise("request"), rise("request_failed"))
+        return [Edge(*pair, count, failed.get(pair, 0.0)) for pair, count in sorted(calls.items()) if count]
+
+    async def counted(self) -> dict[str, int]:
+        """How many spans, lines and points were taken in since the start of Tempo, Loki and Prometheus, by their own count."""
+        spans, lines, points = await asyncio.gather(
+            self.figure("tempo", "tempo_distributor_spans_received_total"),
+            self.figure("loki", "loki_distributor_lines_received_total"),
+            self.figure("prometheus", "prometheus_tsdb_head_samples_appended_total"),
+        )
+        return {"spans": spans, "lines": lines, "points": points}
+
+    async def ages(self) -> dict[str, float | None]:
+        """How many seconds old the newest trace, log line and metric is; None when there is none this hour."""
+        now = time.time()
+        traces, lines, points = await asyncio.gather(
+            self.traceql(f"{{}}{NEWEST}", now - HOUR, now, 1),
+            self.logql(ANY, now - HOUR, now, 1, newest=True),
+            # The time of the newest point, looked for every half minute back: Prometheus does not see further by itself.
+            self.promql(f"max(max_over_time(timestamp({TOLD})[1h:30s]))", now),
+        )
+        newest = {
+            "traces": next(iter(traces.values()), None),
+            "logs": lines[0].time / NANO if lines else None,
+            "metrics": points[0][1] if points else None,
+        }
+        return {pillar: None if at is None else max(0.0, now - at) for pillar, at in newest.items()}
 
 
-def _span(trace_id: str, batch: dict[str, Any], span: dict[str, Any]) -> Span:
-    status = span.get("status", {})
-    events = (_attributes(event) for event in span.get("events", []) if event["name"] == "exception")
-    exceptions = (
-        ": ".join(str(each[key]) for key in ("exception.type", "exception.message") if key in each) for each in events
-    )
-    return Span(
-        trace_id=trace_id,
-        span_id=_hex(span["spanId"]),
-        parent_id=_hex(span.get("parentSpanId", "")),
-        service=str(_attributes(batch["resource"]).get("service.name", "")),
-        name=span["name"],
-        kind=span.get("kind", "").removeprefix("SPAN_KIND_"),
-        start=int(span["startTimeUnixNano"]),
-        end=int(span["endTimeUnixNano"]),
-        error=status.get("code") == "STATUS_CODE_ERROR",
-        message=status.get("message", ""),
-        attributes=_attributes(span),
-        exceptions=tuple(exceptions),
-    )
+def quoted(text: str) -> str:
+    """``text`` as a string of TraceQL, LogQL and PromQL: nothing in it ends the string."""
+    return json.dumps(text, ensure_ascii=False)
 
 
-def _attributes(owner: dict[str, Any]) -> dict[str, Any]:
-    return {each["key"]: next(iter(each["value"].values()), None) for each in owner.get("attributes", [])}
-
-
-def _hex(encoded: str) -> str:
-    """Tempo's JSON has ids in base64; the rest of the house spells them in hex."""
-    return base64.b64decode(encoded).hex()
+def series(name: str, where: Mapping[str, str] | None) -> str:
+    """The selector of the series of ``name`` with the labels ``where``."""
+    return "{" + ", ".join(f"{label}={quoted(value)}" for label, value in {"__name__": name, **(where or {})}.items()) + "}"

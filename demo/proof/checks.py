@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from backends.lgtm import Backends, Line, Span
+from backends.questions import DURATION, NANO, Backends, Line, Span
 from demo.customers.shop import Purchase
 from demo.proof.ledger import Ledger, expect
 from demo.proof.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
@@ -22,7 +22,8 @@ ROLES = {
     PAYMENT: ("payment", "SERVER"),
 }
 REQUESTS = "checkout_requests_total"
-DURATION = "http_server_request_duration_seconds"
+PAGE = 5000
+"""Log lines to ask for at once; Loki gives no more."""
 
 Counts = dict[tuple[str, str, str], float]
 """By (what, status, service.instance.id)."""
@@ -39,13 +40,14 @@ class Check:
 
 
 async def traces(backends: Backends, ledger: Ledger) -> Check:
-    """Every trace is in Tempo, its spans joined parent to child, their statuses as in the outcome table."""
+    """Every trace is there, its spans joined parent to child, their statuses as in the outcome table."""
     wrong = {purchase.trace_id: "not asked yet" for purchase in ledger.purchases}
+    where = backends.names["traces"]
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def look(purchase: Purchase) -> None:
         async with gate:
-            wrong[purchase.trace_id] = what_is_wrong(purchase, await backends.trace(purchase.trace_id))
+            wrong[purchase.trace_id] = what_is_wrong(purchase, await backends.trace(purchase.trace_id), where)
 
     async def complete() -> bool:
         await asyncio.gather(*(look(each) for each in ledger.purchases if wrong[each.trace_id]))
@@ -54,14 +56,14 @@ async def traces(backends: Backends, ledger: Ledger) -> Check:
     passed = await settle(complete)
     missing = [f"{trace_id}: {reason}" for trace_id, reason in wrong.items() if reason]
     spans = sum(len(expect(each).spans) for each in ledger.purchases)
-    return Check("traces", passed, f"{len(wrong) - len(missing)} of {len(wrong)} whole in Tempo, {spans} spans", missing)
+    return Check("traces", passed, f"{len(wrong) - len(missing)} of {len(wrong)} whole in {where}, {spans} spans", missing)
 
 
-def what_is_wrong(purchase: Purchase, spans: list[Span]) -> str:
-    """Compare one trace with what the outcome table says of it; empty when all is as it should be."""
+def what_is_wrong(purchase: Purchase, spans: list[Span], where: str) -> str:
+    """Compare one trace, as found ``where``, with the outcome table; empty when all is as it should be."""
     expected = expect(purchase)
     if not spans:
-        return "not in Tempo"
+        return f"not in {where}"
     by_role = {role: [span for span in spans if (span.service, span.kind) == who] for role, who in ROLES.items()}
     present = tuple(role for role in ROLES if by_role[role])
     if present != expected.spans or len(spans) != len(expected.spans):
@@ -93,8 +95,7 @@ async def logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str]]:
 
     async def complete() -> bool:
         seen.clear()
-        query = '{service_namespace="shop"} | http_response_status_code != ""'
-        for line in await backends.lines(query, ledger.started - 1, time.time()):
+        for line in await _canonical_lines(backends, ledger.started - 1):
             seen.setdefault((line.fields.get("trace_id", ""), line.service), []).append(line)
         return all(_as_told(seen.get(key, []), told) for key, told in wanted.items())
 
@@ -105,8 +106,22 @@ async def logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str]]:
         if not _as_told(seen.get(key, []), told)
     ]
     others = {trace_id for trace_id, service in seen if service == "checkout"} - ledger.trace_ids
-    figures = f"{len(wanted) - len(missing)} of {len(wanted)} canonical lines in Loki"
+    figures = f"{len(wanted) - len(missing)} of {len(wanted)} canonical lines in {backends.names['logs']}"
     return Check("logs", passed, figures, missing), others
+
+
+async def _canonical_lines(backends: Backends, start: float) -> list[Line]:
+    """All of them since ``start``, page by page: what is as old as a page's last line belongs to the next page."""
+    found: list[Line] = []
+    newest = time.time_ns()
+    while True:
+        # A float is not exact to the nanosecond, so a little more is asked for.
+        page = await backends.lines(start, newest / NANO + 0.001, canonical=True, limit=PAGE)
+        fits = [line for line in page if line.time <= newest]
+        if len(page) < PAGE or page[-1].time >= newest:
+            return found + fits
+        found += [line for line in fits if line.time > page[-1].time]
+        newest = page[-1].time
 
 
 def _told(purchase: Purchase) -> dict[str, tuple[str | None, str, str]]:
@@ -128,17 +143,15 @@ def _said(lines: list[Line]) -> str:
 
 async def counts(backends: Backends) -> Counts:
     """The counters as they stand now, one entry for each series; what has not happened yet is absent."""
-    queries = {
-        REQUESTS: f'sum by (endpoint, status, instance) ({REQUESTS}{{endpoint="/checkout"}})',
-        f"{DURATION}_count": f"sum by (http_route, http_response_status_code, instance) ({DURATION}_count)",
+    questions: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
+        (REQUESTS, ("endpoint", "status", "instance"), {"endpoint": "/checkout"}),
+        (f"{DURATION}_count", ("http_route", "http_response_status_code", "instance"), {}),
+    )
+    return {
+        (f"{name} {route}", status, instance): value
+        for name, by, where in questions
+        for (route, status, instance), value in (await backends.counters(name, by, where)).items()
     }
-    found: Counts = {}
-    for what, query in queries.items():
-        for labels, value in await backends.samples(query):
-            route = labels.get("http_route") or labels.get("endpoint", "")
-            status = labels.get("http_response_status_code") or labels.get("status", "")
-            found[f"{what} {route}", status, labels.get("instance", "")] = value
-    return found
 
 
 async def metrics(backends: Backends, ledger: Ledger, before: Counts, others: set[str] | None) -> Check:
@@ -176,7 +189,7 @@ async def metrics(backends: Backends, ledger: Ledger, before: Counts, others: se
 
 
 async def exemplars(backends: Backends, ledger: Ledger) -> Check:
-    """Each exemplar of the run leads to a trace in Tempo, and each (route, status) seen has one."""
+    """Each exemplar of the run leads to its trace, and each (route, status) seen has one."""
     seen = {("/checkout", status) for status in ledger.checkout_statuses()} | {
         ("/charges", status) for status in ledger.payment_statuses()
     }
@@ -184,7 +197,7 @@ async def exemplars(backends: Backends, ledger: Ledger) -> Check:
 
     async def complete() -> bool:
         found.clear()
-        for each in await backends.exemplars(f"{DURATION}_bucket", ledger.started, time.time()):
+        for each in await backends.exemplars(ledger.started, time.time()):
             place = (each.labels.get("http_route", ""), each.labels.get("http_response_status_code", ""))
             found.setdefault(each.trace_id, set()).add(place)
         return seen <= set().union(*found.values())
@@ -201,7 +214,8 @@ async def _without_trace(backends: Backends, trace_ids: Iterable[str]) -> list[s
 
     async def look(trace_id: str) -> str | None:
         async with gate:
-            return None if trace_id and await backends.trace(trace_id) else f"{trace_id}: an exemplar, but no trace in Tempo"
+            there = trace_id and await backends.trace(trace_id)
+            return None if there else f"{trace_id}: an exemplar, but no trace in {backends.names['traces']}"
 
     return [each for each in await asyncio.gather(*map(look, trace_ids)) if each]
 

@@ -5,7 +5,7 @@ import time
 from typing import NoReturn
 from urllib.parse import unquote
 
-from backends.lgtm import Line
+from backends.questions import Line
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -5,13 +5,14 @@ import time
 from collections.abc import Awaitable, Callable
 from statistics import quantiles
 
-from backends.lgtm import BackendError, Backends
+from backends.questions import BackendError, Backends
 from demo.customers.shop import Purchase
 from demo.proof.checks import REQUESTS
+from demo.request.story import is_canonical
 
 POLL_SECONDS = 0.2
 GIVE_UP_SECONDS = 30.0
-KINDS = ("trace by id", "TraceQL search", "log", "metric")
+KINDS = ("trace by id", "search", "log", "metric")
 
 
 class Freshness:
@@ -32,7 +33,7 @@ class Freshness:
             return
         ask: dict[str, Callable[[], Awaitable[bool]]] = {
             "trace by id": lambda: self._trace(purchase),
-            "TraceQL search": lambda: self._search(purchase),
+            "search": lambda: self._search(purchase),
             "log": lambda: self._log(purchase),
         }
         if self.before is not None:
@@ -56,12 +57,14 @@ class Freshness:
         )
 
     async def _search(self, purchase: Purchase) -> bool:
-        query = f'{{ span.order.id = "{purchase.order_id}" }}'
-        return purchase.trace_id in await self.backends.search(query, purchase.started - 1, time.time())
+        order_id = purchase.order_id or ""
+        return purchase.trace_id in await self.backends.requests(
+            "checkout", purchase.started - 1, time.time(), order_id=order_id
+        )
 
     async def _log(self, purchase: Purchase) -> bool:
-        query = f'{{service_name="checkout"}} | trace_id="{purchase.trace_id}" | http_response_status_code != ""'
-        return bool(await self.backends.lines(query, purchase.started - 1, time.time()))
+        lines = await self.backends.trace_lines(purchase.trace_id, purchase.started - 1, time.time())
+        return any(line.service == "checkout" and is_canonical(line) for line in lines)
 
     async def _metric(self, total: float) -> bool:
         return await requests_total(self.backends) >= total
@@ -77,8 +80,7 @@ class Freshness:
 
 async def requests_total(backends: Backends) -> float:
     """All checkouts ever counted by the instances that live, 0 when none was."""
-    samples = await backends.samples(f'sum({REQUESTS}{{endpoint="/checkout"}})')
-    return samples[0][1] if samples else 0.0
+    return sum((await backends.counters(REQUESTS, (), {"endpoint": "/checkout"})).values())
 
 
 def percentile(values: list[float], percent: int) -> float:

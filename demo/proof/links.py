@@ -12,8 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from backends.lgtm import NANO, BackendError, Backends, Exemplar, Line, Span
-from demo.proof.checks import DURATION, Check, settle
+from backends.apis import Apis
+from backends.questions import DURATION, NANO, BackendError, Exemplar, Line, Span
+from demo.proof.checks import Check, settle
 from demo.proof.expressions import BrokenLinkError, derived, fill, just_after, moment, nothing, seconds
 from demo.proof.ledger import Ledger, expect
 from demo.stack.binaries import ROOT
@@ -36,7 +37,7 @@ def configured(path: Path = CONFIG) -> Sources:
     return {source["uid"]: source for source in found["datasources"]}
 
 
-async def check(backends: Backends, ledger: Ledger, sources: Sources | None = None) -> list[Check]:
+async def check(backends: Apis, ledger: Ledger, sources: Sources | None = None) -> list[Check]:
     """Follow each link from one purchase of every outcome."""
     if sources is None and not CONFIG.exists():
         return [Check("links", None, f"not judged: there is no {CONFIG.relative_to(ROOT)} here")]
@@ -77,7 +78,7 @@ async def _follow(name: str, link: Callable[[], Awaitable[int]]) -> Check:
 class Trip:
     """The way of a user through Grafana, link by link."""
 
-    def __init__(self, backends: Backends, ledger: Ledger, sources: Sources) -> None:
+    def __init__(self, backends: Apis, ledger: Ledger, sources: Sources) -> None:
         """Start from one purchase of every outcome in ``ledger``."""
         self.backends = backends
         self.sources = sources
@@ -143,7 +144,7 @@ class Trip:
                 matchers = ", ".join(f'{label}="{value}"' for label, value in tags.items())
                 for each in link["queries"]:
                     query = fill(each["query"], {"__tags": matchers, "__rate_interval": RATE_INTERVAL})
-                    found = await self.backends.samples(query, just_after(span.end / NANO))
+                    found = await self.backends.promql(query, just_after(span.end / NANO))
                     statuses = {labels.get("http_response_status_code", _status(span)) for labels, _ in found}
                     if _status(span) not in statuses:
                         raise BrokenLinkError(f"{each['name']}: nothing about {span.service}'s answer {_status(span)}: {query}")
@@ -175,7 +176,7 @@ class Trip:
                 raise BrokenLinkError(f"the line's moment is not in the time shown: {address.geturl()}")
             for expr in _panel(address.path):
                 query = fill(expr, {"service": asked.get("var-service", ""), "__rate_interval": RATE_INTERVAL})
-                found = await self.backends.samples(query, just_after(at))
+                found = await self.backends.promql(query, just_after(at))
                 if line.service not in {labels.get("service_name") for labels, _ in found}:
                     raise BrokenLinkError(f"no error ratio of {line.service} around {line.time}: {query}")
         return len(lines)
@@ -194,7 +195,7 @@ class Trip:
         """One live exemplar for each answer, with what it has under ``label``."""
         if label != "trace_id":
             raise BrokenLinkError(f"exemplars have no label {label}")
-        found = await self.backends.exemplars(f"{DURATION}_bucket", self.ledger.started, time.time())
+        found = await self.backends.promql_exemplars(f"{DURATION}_bucket", self.ledger.started, time.time())
         ours = {
             (each.labels["service_name"], each.labels["http_response_status_code"]): (each.trace_id, each)
             for each in found
@@ -207,12 +208,12 @@ class Trip:
         lines: list[Line] = []
         for purchase in self.purchases:
             query = f'{{service_namespace="shop"}} | trace_id="{purchase.trace_id}"'
-            lines += await self.backends.lines(query, self.ledger.started - 1, time.time())
+            lines += await self.backends.logql(query, self.ledger.started - 1, time.time())
         return lines or nothing("line")
 
     async def _same_request(self, trace_id: str, query: str, start: float, end: float) -> None:
         """The lines are of this request only, and of every service that its trace has."""
-        lines = await self.backends.lines(query, start, end)
+        lines = await self.backends.logql(query, start, end)
         if strangers := {line.fields.get("trace_id") for line in lines} - {trace_id}:
             raise BrokenLinkError(f"{trace_id}: lines of others too, as of {strangers.pop()}: {query}")
         purchase = next(each for each in self.ledger.purchases if each.trace_id == trace_id)

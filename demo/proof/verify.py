@@ -10,7 +10,9 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from backends.lgtm import BackendError, Backends
+from backends.lgtm import Lgtm
+from backends.questions import BackendError, Backends
+from demo import asking
 from demo.customers import shop
 from demo.proof import checks, freshness, ledger, links
 from demo.proof.checks import Check, Counts
@@ -32,7 +34,7 @@ async def verify(count: int, rate: float, max_freshness: float | None, say: Say)
         BackendError: A backend is not there.
         shop.ShopError: Checkout is not there.
     """
-    async with Backends() as backends:
+    async with asking.backends() as backends:
         say("waiting for the stack to be ready")
         await ready(backends)
         say("waiting for the counters to stand still")
@@ -41,12 +43,14 @@ async def verify(count: int, rate: float, max_freshness: float | None, say: Say)
         fresh = freshness.Freshness(backends, total, max(1, count // SAMPLE))
         say(f"buying {count} times, {rate:g} a second")
         bought = await ledger.fill(count, rate, fresh.watch)
-        say("comparing the ledger with Tempo, Loki and Prometheus")
+        say(f"comparing the ledger with {', '.join(dict.fromkeys(backends.names.values()))}")
         (in_logs, others), in_traces = await asyncio.gather(checks.logs(backends, bought), checks.traces(backends, bought))
         in_metrics = await checks.metrics(backends, bought, before or {}, others if before is not None else None)
         in_exemplars = await checks.exemplars(backends, bought)
-        say("following the links between the pillars")
-        in_links = await links.check(backends, bought)
+        in_links: list[Check] = []
+        if isinstance(backends, Lgtm):  # the links are Grafana's, and so are the languages they are written in
+            say("following the links between the pillars")
+            in_links = await links.check(backends, bought)
     mix = ", ".join(f"{count} {outcome}" for outcome, count in bought.outcomes.most_common())
     answered = Check("purchases", not bought.unanswered, f"{len(bought.purchases)} answered: {mix}", bought.unanswered)
     return [answered, in_traces, in_logs, in_metrics, in_exemplars, *timely(fresh, max_freshness), *in_links]
@@ -58,20 +62,27 @@ async def ready(backends: Backends) -> None:
     Raises:
         BackendError: One of them does not within ``READY_SECONDS``; the text says which and what it said.
     """
-    urls = {"checkout": f"{shop.CHECKOUT_URL}/healthz"} | {
-        name: url + ("/-/ready" if name == "prometheus" else "/ready") for name, url in backends.urls.items()
-    }
     deadline = time.monotonic() + READY_SECONDS
-    for name, url in urls.items():
+    async with shop.client(1) as http:
         while True:
-            try:
-                said = (await backends.http.get(url)).raise_for_status().text
-                break
-            except httpx2.HTTPError as error:
-                said = str(error) or type(error).__name__
+            answers = {"checkout": await _shop(http)} | await backends.up()
+            wrong = [
+                f"{name} is not ready: {said} (see: demo status, demo logs {name})" for name, said in answers.items() if said
+            ]
+            if not wrong:
+                return
             if time.monotonic() > deadline:
-                raise BackendError(f"{name} is not ready: {url}: {said} (see: demo status, demo logs {name})")
+                raise BackendError("\n".join(wrong))
             await asyncio.sleep(checks.POLL_SECONDS)
+
+
+async def _shop(http: httpx2.AsyncClient) -> str:
+    """What is wrong with checkout; empty when it is up."""
+    try:
+        (await http.get("/healthz")).raise_for_status()
+    except httpx2.HTTPError as error:
+        return f"{http.base_url}: {str(error) or type(error).__name__}"
+    return ""
 
 
 async def standing_still(backends: Backends) -> Counts | None:

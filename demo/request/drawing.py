@@ -8,7 +8,7 @@ from itertools import cycle
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from backends.lgtm import NANO, Exemplar, Line, Span
+from backends.questions import NANO, Exemplar, Line, Span
 from demo.request.story import STATUS, Row, Story, clean, failures, rows, why
 
 MILLI = 1_000_000
@@ -20,7 +20,7 @@ ROOMY = 72
 NARROWEST = 20
 """The tree keeps this many characters for its words, however deep it gets."""
 FIELDS = ("order.id", "order.amount", "order.currency", "order.outcome", "error.type")
-"""Span attributes worth reading here; Tempo has the rest."""
+"""Span attributes worth reading here; the store has the rest."""
 SEVERITIES = {"ERROR": "red", "FATAL": "red", "WARN": "yellow"}
 HALVES = {(True, True): "━", (True, False): "╸", (False, True): "╺", (False, False): " "}
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from rich.console import Console
 from rich.text import Text
 
-from backends.lgtm import NANO, BackendError, Backends, Exemplar, Line, Span
+from backends.questions import NANO, BackendError, Backends, Exemplar, Line, Span
+from demo import asking
 from demo.request.drawing import Drawing
 from demo.request.story import Story, clean, is_canonical
 
@@ -27,8 +28,6 @@ POLL = 0.5
 MARGIN = 60
 """Seconds of log lines to ask for on either side of the spans: a service whose spans are lost may still have lines."""
 
-METRIC = "http_server_request_duration_seconds_bucket"
-LAST_ERROR = '{ resource.service.name="checkout" && kind=server && status=error } with (most_recent=true)'
 HOUR = 3600
 UNREACHED = {"ConnectError", "ConnectTimeout"}
 """Errors of a call that never arrived, so nobody on the other side has a span."""
@@ -38,14 +37,14 @@ TRACE_ID = re.compile(r"(?:00-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?", r
 
 
 class NotThereError(Exception):
-    """Tempo answers, but does not have what is asked for."""
+    """The backends answer, but do not have what is asked for."""
 
 
 async def follow(trace_id: str | None = None, *, last_error: bool = False) -> int:
     """Print one trace with its log lines and exemplars: ``trace_id``, or checkout's last failure of the past hour.
 
     Returns:
-        The exit code: 0 when it was shown, 1 when it is not there or Tempo is not, 2 when asked wrongly.
+        The exit code: 0 when it was shown, 1 when it or a backend is not there, 2 when asked wrongly.
     """
     out, err = Console(highlight=False), Console(stderr=True, highlight=False)
     if (trace_id is None) != last_error:
@@ -56,7 +55,7 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
         return _refuse(err, 2, str(error))
     try:
         with _waiting(err) as say:
-            async with Backends() as backends:
+            async with asking.backends() as backends:
                 story = await gather(backends, wanted or await newest_failure(backends, say), say)
     except (NotThereError, BackendError) as error:
         return _refuse(err, 1, str(error))
@@ -85,7 +84,7 @@ def parse_trace_id(text: str) -> str:
 
 
 async def newest_failure(backends: Backends, say: Callable[[str], None]) -> str:
-    """Ask Tempo for the trace id of checkout's last failure; ``say`` hears of a wait.
+    """Ask for the trace id of checkout's last failure; ``say`` hears of a wait.
 
     Raises:
         NotThereError: There was none in the past hour.
@@ -93,20 +92,20 @@ async def newest_failure(backends: Backends, say: Callable[[str], None]) -> str:
     asked = time.monotonic()
     while True:
         now = time.time()
-        if found := await backends.search(LAST_ERROR, now - HOUR, now):
+        if found := await backends.requests("checkout", now - HOUR, now, failed=True):
             return found[0]
         if time.monotonic() - asked >= SEARCH:
             raise NotThereError("checkout had no failure in the last hour. To make one: demo checkout --card gateway-timeout")
-        say("Tempo to find a failed checkout")
+        say(f"{backends.names['traces']} to find a failed checkout")
         await asyncio.sleep(POLL)
 
 
 async def gather(backends: Backends, trace_id: str, say: Callable[[str], None]) -> Story:
-    """Ask all three backends until the trace is whole, or nothing more can be expected; ``say`` hears what is awaited.
+    """Ask for all three pillars until the trace is whole, or nothing more can be expected; ``say`` hears what is awaited.
 
     Raises:
-        NotThereError: Tempo does not have the trace, after ``PATIENCE`` seconds.
-        BackendError: Tempo cannot be asked. Without the other two the story has a remark.
+        NotThereError: There is no such trace, after ``PATIENCE`` seconds.
+        BackendError: Traces cannot be asked for. Without lines or exemplars the story has a remark.
     """
     asked = time.monotonic()
     while True:
@@ -114,8 +113,9 @@ async def gather(backends: Backends, trace_id: str, say: Callable[[str], None]) 
         patient = time.monotonic() - asked < PATIENCE
         if not story.spans and not patient:
             raise NotThereError(
-                f"Tempo at {backends.urls['tempo']} does not have trace {trace_id}, even after {PATIENCE:g} s. "
-                "Is it this stack's, and younger than two days? What may hold it back: demo status, demo logs collector"
+                f"{backends.names['traces']} does not have trace {trace_id}, even after {PATIENCE:g} s. "
+                "Is it this stack's, and younger than two days? What may hold it back: demo status, "
+                f"demo logs {backends.components['traces']}"
             )
         age = time.time() - max((span.end for span in story.spans), default=time.time_ns()) / NANO
         if awaited and patient and age < SETTLE:
@@ -124,7 +124,7 @@ async def gather(backends: Backends, trace_id: str, say: Callable[[str], None]) 
             late = [f"not here: {', '.join(awaited)}. If it is only late, ask again"] if awaited else []
             return replace(story, remarks=(*story.remarks, *late))
         else:
-            say("Prometheus to have an exemplar of it")
+            say(f"{backends.names['metrics']} to have an exemplar of it")
         await asyncio.sleep(POLL)
 
 
@@ -139,18 +139,18 @@ async def _look(backends: Backends, trace_id: str) -> tuple[Story, list[str]]:
     """What is there now, and what is still to come."""
     spans = await backends.trace(trace_id)
     if not spans:
-        return Story(trace_id, [], [], []), ["Tempo to have the trace"]
+        return Story(trace_id, [], [], []), [f"{backends.names['traces']} to have the trace"]
     start, end = min(span.start for span in spans) / NANO, max(span.end for span in spans) / NANO
     awaited, remarks = list(missing_spans(spans)), []
     lines: list[Line] = []
     exemplars: list[Exemplar] = []
     try:
-        lines = await backends.lines(f'{{service_name=~".+"}} | trace_id="{trace_id}"', start - MARGIN, end + MARGIN)
+        lines = await backends.trace_lines(trace_id, start - MARGIN, end + MARGIN)
         awaited += missing_lines(spans, lines)
     except BackendError as error:
         remarks.append(f"no log lines, because {clean(error)}")
     try:
-        found = await backends.exemplars(METRIC, start - 1, end + 1)
+        found = await backends.exemplars(start - 1, end + 1)
         exemplars = [each for each in found if each.trace_id == trace_id]
     except BackendError as error:
         remarks.append(f"no exemplars, because {clean(error)}")

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from backends.lgtm import NANO, Exemplar, Line, Span
+from backends.questions import NANO, Exemplar, Line, Span
 
 REFUSED = 400
 """From this HTTP status on, an answer is not what the customer wanted."""
@@ -16,7 +16,7 @@ STATUS = "http.response.status_code"
 
 @dataclass(frozen=True)
 class Story:
-    """Everything the three backends hold about one trace; ``remarks`` say what is missing."""
+    """Everything the backends hold about one trace; ``remarks`` say what is missing."""
 
     trace_id: str
     spans: list[Span]

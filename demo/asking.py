@@ -1,0 +1,28 @@
+"""Who answers questions about what the services told: the backends of the stack that runs."""
+
+import os
+import socket
+
+from backends.embedded import Embedded
+from backends.lgtm import Lgtm
+from backends.questions import Backends
+from demo.stack import state
+from demo.stack.components import LOOPBACK, STATE
+
+FILE = STATE / "data" / "embedded" / "telemetry.db"
+TEMPO = 3200
+
+
+def backends() -> Backends:
+    """The embedded store, or Tempo, Loki and Prometheus: as the stack that runs here was started.
+
+    Compose's stack leaves no note here: in its tools container ``TEMPO_HOST`` is set, on the host its ports answer.
+    """
+    mode = state.mode() or ("full" if "TEMPO_HOST" in os.environ or _listens(TEMPO) else "embedded")
+    return Lgtm() if mode == "full" else Embedded(FILE)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((LOOPBACK, port)) == 0

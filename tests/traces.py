@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from backends.lgtm import Exemplar, Line, Span
+from backends.questions import Exemplar, Line, Span
 from demo.request.story import Story
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from backends.lgtm import BackendError, Backends
+from backends.lgtm import Lgtm
+from backends.questions import BackendError, Backends
 from demo.customers import shop
 from demo.customers.shop import Purchase
 from demo.proof import checks
@@ -137,7 +138,7 @@ def test_a_collector_that_goes_away_loses_nothing(house: House, way: str) -> Non
     assert house.services
 
     async def prove() -> None:
-        async with Backends() as backends:
+        async with Lgtm() as backends:
             before: checks.Counts = {}
 
             async def still() -> bool:
@@ -197,13 +198,13 @@ def test_warm_start(house: House, tell: Tell) -> None:
     answered = time.monotonic() - began
 
     async def found() -> None:
-        async with Backends() as backends:
+        async with Lgtm() as backends:
 
             async def ready() -> bool:
                 try:
-                    await backends.samples("vector(1)")
+                    await backends.promql("vector(1)")
                     await backends.trace(ledger.purchases[0].trace_id)
-                    await backends.lines('{service_namespace="shop"}', ledger.started, time.time(), 1)
+                    await backends.lines(ledger.started, time.time(), limit=1)
                 except BackendError:  # not up yet: asked again
                     return False
                 return True
@@ -235,7 +236,7 @@ def test_stops_in_time(house: House, tell: Tell) -> None:
     house.up()
 
     async def prove() -> None:
-        async with Backends() as backends:
+        async with Lgtm() as backends:
             await _whole(backends, ledger, {}, counted=False)
 
     asyncio.run(prove())
@@ -246,7 +247,7 @@ async def _ignore(_purchase: Purchase) -> None:
 
 
 async def _counts() -> checks.Counts:
-    async with Backends() as backends:
+    async with Lgtm() as backends:
         return await checks.counts(backends)
 
 

@@ -1,4 +1,4 @@
-"""The real stack, started once; a test that needs it otherwise restarts it and leaves it running."""
+"""A whole stack, started once; a test that needs it otherwise restarts it and leaves it running."""
 
 import os
 import signal
@@ -10,16 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from backends.embedded import Embedded
+from backends.lgtm import Lgtm
+from backends.questions import Backends
+
+FULL = os.environ.get("STACK") == "full"
+"""Whether the real Collector, Prometheus, Tempo and Loki are to run; the embedded stack otherwise."""
 DEMO = [sys.executable, "-m", "demo"]
+UP = ["--full"] * FULL
 COLD_BUILD_SECONDS = 3600
 POLL_SECONDS = 0.1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder needs the stack."""
+    """Everything in this folder needs the stack, and some of it the real one."""
     for item in items:
         if "end_to_end" in str(item.path):
             item.add_marker(pytest.mark.stack)
+        if item.get_closest_marker("full") and not FULL:
+            item.add_marker(pytest.mark.skip(reason="about the real Collector, Prometheus, Tempo and Loki: make test-full"))
 
 
 def poll_until(done: Callable[[], bool], what: str, seconds: float = 60) -> None:
@@ -54,12 +63,17 @@ class Stack:
 
     def up(self, **env: str) -> None:
         """Start it in the background."""
-        self.demo("up", "--detach", seconds=COLD_BUILD_SECONDS, env=env)
+        self.demo("up", "--detach", *UP, seconds=COLD_BUILD_SECONDS, env=env)
 
     def up_in_foreground(self) -> None:
         """Start it as in a terminal: the leader of a process group, which Ctrl-C reaches as a whole."""
         self.foreground = subprocess.Popen(
-            [*DEMO, "up"], env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0
+            [*DEMO, "up", *UP],
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            process_group=0,
         )
         poll_until(lambda: self.demo("status", check=False).returncode == 0, "every component to be ready")
 
@@ -74,3 +88,7 @@ class Stack:
     def down(self) -> None:
         """Stop it."""
         self.demo("down")
+
+    def backends(self) -> Backends:
+        """Who answers for it."""
+        return Lgtm() if FULL else Embedded(self.state / "data" / "embedded" / "telemetry.db")

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from backends.lgtm import Backends
+from backends.apis import Apis
 from demo.customers import shop
 from demo.customers.shop import Purchase
 from tests.end_to_end.conftest import Stack, poll_until
@@ -23,10 +23,11 @@ RIGHTLY_EMPTY = {
 }
 """What a metric's name begins with, and why there is none in a healthy house: the panel shows 0."""
 SECONDS = 900
-URLS = Backends().urls
+URLS = Apis().urls
 KNOWN = {"service": ".+", "__rate_interval": "1m", "__range": "15m", "__auto": "10s"}
 """What Grafana would put in; the trace id is added."""
 
+pytestmark = pytest.mark.full
 Target = dict[str, Any]
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from backends.lgtm import Backends
+from backends.apis import Apis
 from demo.customers.shop import Purchase
 from demo.proof import checks, ledger, links
 from demo.proof.checks import Check
 from demo.proof.ledger import Ledger
 from tests.end_to_end.conftest import Stack
 
+pytestmark = pytest.mark.full
 SIX = (
     "link exemplar -> trace",
     "link exemplar -> logs",
@@ -59,7 +60,7 @@ def follow(bought: Ledger, sources: links.Sources | None = None) -> list[Check]:
     """Follow all six."""
 
     async def ask() -> list[Check]:
-        async with Backends() as backends:
+        async with Apis() as backends:
             return await links.check(backends, bought, sources)
 
     return asyncio.run(ask())

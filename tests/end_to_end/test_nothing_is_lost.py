@@ -6,15 +6,15 @@ from collections import Counter
 
 import pytest
 
-from backends.lgtm import Backends
+from backends.questions import Backends
 from demo.customers.shop import Purchase
 from demo.proof import checks
 from demo.proof.ledger import Ledger, fill
 from tests.end_to_end.conftest import Stack
 
 STOPS = 10  # even: it ends in the background, as it began
-WINDOW = "1h"
-"""How far back counters are asked for: instances of earlier starts are gone, and so is their instant value."""
+WINDOW = 3600.0
+"""How far back, in seconds, counters are asked for: instances of earlier starts are gone, and so is their instant value."""
 
 
 async def _bought(_purchase: Purchase) -> None:
@@ -23,14 +23,12 @@ async def _bought(_purchase: Purchase) -> None:
 
 async def totals(backends: Backends) -> dict[str, Counter[str]]:
     """The last value of every counter of every instance that ever lived, summed by status."""
-    queries = {
-        "checkout": f'sum by (status) (last_over_time(checkout_requests_total{{endpoint="/checkout"}}[{WINDOW}]))',
-        "payment": f'sum by (status) (last_over_time(payment_requests_total{{endpoint="/charges"}}[{WINDOW}]))',
-    }
-    return {
-        service: Counter({labels["status"]: round(value) for labels, value in await backends.samples(query)})
-        for service, query in queries.items()
-    }
+    found: dict[str, Counter[str]] = {}
+    for service, endpoint in (("checkout", "/checkout"), ("payment", "/charges")):
+        where = {"endpoint": endpoint}
+        counted = await backends.counters(f"{service}_requests_total", ("status",), where, within=WINDOW)
+        found[service] = Counter({status: round(value) for (status,), value in counted.items()})
+    return found
 
 
 @pytest.mark.timeout(600)
@@ -38,7 +36,7 @@ def test_stopped_right_after_the_last_answer_ten_times(stack: Stack) -> None:
     """Stopped by ``demo down`` and by Ctrl-C in turn, right after the last answer: every span, line and count is there."""
 
     async def before() -> dict[str, Counter[str]]:
-        async with Backends() as backends:
+        async with stack.backends() as backends:
             assert await checks.settle(lambda: _still(backends))
             return await totals(backends)
 
@@ -48,7 +46,7 @@ def test_stopped_right_after_the_last_answer_ten_times(stack: Stack) -> None:
         return first == await totals(backends)
 
     async def prove(ledger: Ledger, earlier: dict[str, Counter[str]]) -> None:
-        async with Backends() as backends:
+        async with stack.backends() as backends:
             in_traces = await checks.traces(backends, ledger)
             assert in_traces.passed, in_traces.missing
             in_logs, _ = await checks.logs(backends, ledger)

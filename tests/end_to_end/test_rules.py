@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import yaml
 
-from backends.lgtm import Backends
+from backends.apis import Apis
 from tests.end_to_end.conftest import Stack, poll_until
 
 RULES: list[dict[str, Any]] = [
@@ -22,7 +22,8 @@ METRIC = re.compile(
 )
 RIGHTLY_EMPTY = re.compile(r"otelcol_exporter_(?:send_failed|enqueue_failed)_\w+|collector:exporter_lost_items:sum")
 """Nothing is lost in a healthy house, and these counters begin with their first event."""
-URL = Backends().urls["prometheus"]
+URL = Apis().urls["prometheus"]
+pytestmark = pytest.mark.full
 
 
 def series(metric: str) -> bool:

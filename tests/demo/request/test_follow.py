@@ -2,27 +2,38 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, Self, cast
 
 import pytest
 
-from backends.lgtm import BackendError, Backends, Exemplar, Line, Span
+from backends.questions import BackendError, Backends, Exemplar, Line, Span
+from demo import asking
 from demo.request import follow
 from demo.request.story import Story
 from tests.traces import CALL, CHARGE, ROOT, TRACE, slow, span
 
 
-class Scripted(Backends):
-    """Backends that tell one story after the other, then the last one again; None is a Tempo without the trace."""
+class Scripted:
+    """Backends that tell one story after the other, then the last one again; None is a store without the trace."""
 
-    def __init__(self, *stories: Story | None, loki: bool = True) -> None:
-        """Tell ``stories`` in this order; without ``loki``, Loki is down."""
-        super().__init__()
-        self.loki = loki
+    names: Mapping[str, str] = {"traces": "the trace store", "logs": "the log store", "metrics": "the metric store"}
+    components: Mapping[str, str] = {"traces": "tracer", "logs": "logger", "metrics": "meter"}
+
+    def __init__(self, *stories: Story | None, logs: bool = True) -> None:
+        """Tell ``stories`` in this order; without ``logs``, nobody answers for them."""
+        self.logs = logs
         self.stories = list(stories)
-        self.asked: list[tuple[str, float, float]] = []
+        self.asked: list[tuple[Any, ...]] = []
         self.found: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        """Nothing to open."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing to close."""
 
     async def trace(self, trace_id: str) -> list[Span]:
         """The next story's spans."""
@@ -30,23 +41,22 @@ class Scripted(Backends):
         self.now = self.stories.pop(0) if len(self.stories) > 1 else self.stories[0]
         return self.now.spans if self.now else []
 
-    async def lines(self, logql: str, start: float, end: float, limit: int = 1000) -> list[Line]:
+    async def trace_lines(self, trace_id: str, start: float, end: float) -> list[Line]:
         """Its lines."""
-        assert limit
-        self.asked.append((logql, start, end))
-        if not self.loki:
-            raise BackendError("loki at http://127.0.0.1:3100: refused")
+        self.asked.append((trace_id, start, end))
+        if not self.logs:
+            raise BackendError("logger: refused")
         return self.now.lines if self.now else []
 
-    async def exemplars(self, promql: str, start: float, end: float) -> list[Exemplar]:
+    async def exemplars(self, start: float, end: float) -> list[Exemplar]:
         """Its exemplars, and one of another trace."""
-        self.asked.append((promql, start, end))
+        self.asked.append(("exemplars", start, end))
         return [Exemplar("f" * 32, 1.0, start, {}), *(self.now.exemplars if self.now else [])]
 
-    async def search(self, traceql: str, start: float, end: float, limit: int = 20) -> list[str]:
+    async def requests(self, service: str, start: float, end: float, *, failed: bool) -> list[str]:
         """What the test put there."""
-        assert limit
-        self.asked.append((traceql, start, end))
+        assert failed
+        self.asked.append((service, start, end))
         return self.found
 
 
@@ -55,10 +65,10 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "POLL", 0)
 
 
-def gather(backends: Backends) -> tuple[Story, list[str]]:
+def gather(backends: Scripted) -> tuple[Story, list[str]]:
     """What was found, and what was awaited until then, each thing once."""
     said: dict[str, None] = {}
-    story = asyncio.run(follow.gather(backends, TRACE, lambda reason: said.update({reason: None})))
+    story = asyncio.run(follow.gather(cast("Backends", backends), TRACE, lambda reason: said.update({reason: None})))
     return story, list(said)
 
 
@@ -97,7 +107,7 @@ def test_a_whole_trace_is_shown_at_once() -> None:
     backends = Scripted(slow())
     story, said = gather(backends)
     assert (story, said) == (slow(), [])
-    assert [query for query, _, _ in backends.asked] == [f'{{service_name=~".+"}} | trace_id="{TRACE}"', follow.METRIC]
+    assert [what for what, _, _ in backends.asked] == [TRACE, "exemplars"]
 
 
 def test_it_waits_for_the_late_half_of_a_trace() -> None:
@@ -113,10 +123,10 @@ def test_it_waits_for_the_late_half_of_a_trace() -> None:
     story, said = gather(backends)
     assert story == whole
     assert said == [
-        "Tempo to have the trace",
+        "the trace store to have the trace",
         "the span at the other end of checkout's call to http://127.0.0.1:8001/charges",
         "payment's log line of POST /charges",
-        "Prometheus to have an exemplar of it",
+        "the metric store to have an exemplar of it",
     ]
 
 
@@ -152,29 +162,29 @@ def test_a_missing_parent_is_named() -> None:
 def test_a_trace_nobody_has_is_a_clear_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """After its patience the command ends with 1, naming the backend and what to check."""
     monkeypatch.setattr(follow, "PATIENCE", 0)
-    monkeypatch.setattr(follow, "Backends", lambda: Scripted(None))
+    monkeypatch.setattr(asking, "backends", lambda: Scripted(None))
     assert asyncio.run(follow.follow(TRACE)) == 1
     out, err = capsys.readouterr()
     assert not out
-    assert f"Tempo at http://127.0.0.1:3200 does not have trace {TRACE}" in err
-    assert "demo status" in err
+    assert f"the trace store does not have trace {TRACE}" in err
+    assert "demo status, demo logs tracer" in err
 
 
-def test_without_loki_the_spans_are_shown() -> None:
+def test_without_log_lines_the_spans_are_shown() -> None:
     """A backend that is down costs its own part only, and the remark says which."""
-    story, _ = gather(Scripted(slow(), loki=False))
+    story, _ = gather(Scripted(slow(), logs=False))
     assert (len(story.spans), len(story.exemplars), story.lines) == (4, 2, [])
-    assert story.remarks == ("no log lines, because loki at http://127.0.0.1:3100: refused",)
+    assert story.remarks == ("no log lines, because logger: refused",)
 
 
 def test_the_last_error_is_followed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """``--last-error`` asks Tempo for checkout's failed server spans of the last hour and follows the newest."""
+    """``--last-error`` asks for checkout's failed requests of the last hour and follows the newest."""
     backends = Scripted(slow())
     backends.found = [TRACE, "f" * 32]
-    monkeypatch.setattr(follow, "Backends", lambda: backends)
+    monkeypatch.setattr(asking, "backends", lambda: backends)
     assert asyncio.run(follow.follow(last_error=True)) == 0
-    query, start, end = backends.asked[0]
-    assert query.startswith('{ resource.service.name="checkout" && kind=server && status=error }')
+    service, start, end = backends.asked[0]
+    assert service == "checkout"
     assert end - start == 3600
     out, err = capsys.readouterr()
     assert out.startswith(f"Trace {TRACE}\n")
@@ -185,13 +195,13 @@ def test_the_last_error_is_followed(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_no_error_says_how_to_make_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a failure in the last hour the command ends with 1 and says what to type."""
     monkeypatch.setattr(follow, "SEARCH", 0)
-    monkeypatch.setattr(follow, "Backends", lambda: Scripted(None))
+    monkeypatch.setattr(asking, "backends", lambda: Scripted(None))
     assert asyncio.run(follow.follow(last_error=True)) == 1
     assert "demo checkout --card gateway-timeout" in capsys.readouterr().err
 
 
 def test_a_failure_of_this_second_is_found() -> None:
-    """Tempo finds a trace a little later than it has it, so an empty search is repeated."""
+    """A store may find a trace a little later than it has it, so an empty search is repeated."""
     backends = Scripted(None)
     said: list[str] = []
 
@@ -199,8 +209,8 @@ def test_a_failure_of_this_second_is_found() -> None:
         said.append(reason)
         backends.found = [TRACE]
 
-    assert asyncio.run(follow.newest_failure(backends, fail)) == TRACE
-    assert said == ["Tempo to find a failed checkout"]
+    assert asyncio.run(follow.newest_failure(cast("Backends", backends), fail)) == TRACE
+    assert said == ["the trace store to find a failed checkout"]
 
 
 @pytest.mark.parametrize("arguments", [(None, False), (TRACE, True)])

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from backends.lgtm import Line
+from backends.questions import Line
 from demo.request.drawing import Drawing
 from demo.request.story import Story, clean, rows, why
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, canonical, line, slow, span

@@ -116,7 +116,7 @@ async def _canonical_lines(backends: Backends, start: float) -> list[Line]:
     newest = time.time_ns()
     while True:
         # A float is not exact to the nanosecond, so a little more is asked for.
-        page = await backends.lines(start, newest / NANO + 0.001, canonical=True, limit=PAGE)
+        page = await backends.lines(start, newest / NANO + 1e-6, canonical=True, limit=PAGE)
         fits = [line for line in page if line.time <= newest]
         if len(page) < PAGE or page[-1].time >= newest:
             return found + fits

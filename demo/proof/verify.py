@@ -79,10 +79,10 @@ async def ready(backends: Backends) -> None:
 async def _shop(http: httpx2.AsyncClient) -> str:
     """What is wrong with checkout; empty when it is up."""
     try:
-        (await http.get("/healthz")).raise_for_status()
+        answer = await http.get("/healthz")
     except httpx2.HTTPError as error:
         return f"{http.base_url}: {str(error) or type(error).__name__}"
-    return ""
+    return "" if answer.is_success else f"{http.base_url} answered {answer.status_code}"
 
 
 async def standing_still(backends: Backends) -> Counts | None:

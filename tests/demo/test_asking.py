@@ -1,0 +1,31 @@
+"""Who is asked: as the stack that runs was started, else whoever is there."""
+
+import pytest
+
+from backends.embedded import Embedded
+from backends.lgtm import Lgtm
+from demo import asking
+from demo.stack import state
+
+
+@pytest.mark.parametrize(
+    ("mode", "tempo_host", "listens", "asked"),
+    [
+        ("embedded", "tempo", True, Embedded),
+        ("full", "", False, Lgtm),
+        (None, "tempo", False, Lgtm),
+        (None, "", True, Lgtm),
+        (None, "", False, Embedded),
+    ],
+)
+def test_the_stack_that_runs_is_asked(
+    monkeypatch: pytest.MonkeyPatch, mode: str | None, tempo_host: str, *, listens: bool, asked: type
+) -> None:
+    """A launcher's note decides; without one, compose's tools container and its published ports do."""
+    monkeypatch.setattr(state, "mode", lambda: mode)
+    monkeypatch.setattr(asking, "_listens", lambda _: listens)
+    if tempo_host:
+        monkeypatch.setenv("TEMPO_HOST", tempo_host)
+    else:
+        monkeypatch.delenv("TEMPO_HOST", raising=False)
+    assert type(asking.backends()) is asked

@@ -1,34 +1,51 @@
 # The front door. `make` alone lists the verbs.
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status checkout follow traffic verify test test-fast test-compose check dashboards clean lock
+.PHONY: help setup dev demo up up-full down status checkout follow traffic verify test test-fast test-full test-compose bench-embedded \
+	check dashboards clean lock
 
 # The first Python that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+install = if command -v uv >/dev/null; then uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1); \
+	else $(PIP) --no-compile --require-hashes -r $(1); fi
 
 help: ## list these verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: .venv/.ready ## the Python environment only
+setup: .venv/.ready ## the Python environment that the demo runs in
 
-# uv when it is there, else venv and pip; both check every hash.
-.venv/.ready: requirements-dev.lock pyproject.toml
+# uv when it is there, else venv and pip; both check every hash. Files are compiled when they are first used: that is sooner ready.
+.venv/.ready: requirements.lock requirements-build.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found. Name one: make PYTHON=/path/to/python3"; exit 1; }
 	@echo "setting up .venv with $(PYTHON)"
 	@rm -rf .venv
 	@if command -v uv >/dev/null; then \
-		uv venv --quiet --seed --python $(PYTHON) .venv && \
-		uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock; \
+		uv venv --quiet --seed --python $(PYTHON) .venv; \
 	else \
-		{ $(PYTHON) -m venv .venv || { echo "Python's venv module is missing (Debian, Ubuntu: the package python3-venv)"; exit 1; }; } && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
+		$(PYTHON) -m venv .venv || { echo "Python's venv module is missing (Debian, Ubuntu: the package python3-venv)"; exit 1; }; \
 	fi
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --editable .
+	@$(call install,requirements.lock) && $(call install,requirements-build.lock)
+	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-up: setup ## start everything; Ctrl-C stops it
+# What tests and checks need besides.
+.venv/.dev: .venv/.ready requirements-dev.lock
+	@echo "adding what the tests need"
+	@$(call install,requirements-dev.lock)
+	@touch $@
+
+dev: .venv/.dev
+
+demo: setup ## the guided first run: start, buy, prove, follow one failure; leaves it running
+	@$(BIN)/demo tour
+
+up: setup ## start everything, with Python alone; Ctrl-C stops it
 	@$(BIN)/demo up
+
+up-full: setup ## the same on the real Collector, Prometheus, Tempo and Loki
+	@$(BIN)/demo up --full
 
 down: setup ## stop everything, from another terminal
 	@$(BIN)/demo down
@@ -48,27 +65,34 @@ traffic: setup ## a minute of customers
 verify: setup ## prove that every purchase is whole in all three pillars
 	@$(BIN)/demo verify
 
-test: setup ## all tests; starts the real stack once
-	@$(BIN)/pytest
+test: dev ## all tests that need Python alone; starts the embedded stack
+	@$(BIN)/pytest -m 'not full'
 
-test-fast: setup ## the tests that need no stack
-	@$(BIN)/pytest -m 'not stack'
+test-fast: dev ## those of them that start no stack
+	@$(BIN)/pytest -m 'not full and not stack'
 
-test-compose: setup ## docker-compose.yaml on a real engine (DOCKER_HOST, COMPOSE)
+test-full: dev ## the end-to-end tests, rules, panels and links on the real stack, as far as its binaries are there
+	@STACK=full $(BIN)/pytest -m 'full or stack'
+
+test-compose: dev ## docker-compose.yaml on a real engine (DOCKER_HOST, COMPOSE)
 	@$(BIN)/pytest tests/compose
 
-check: setup ## ruff and mypy
+bench-embedded: dev ## how fast the embedded store takes in and answers; takes some minutes
+	@$(BIN)/python -m tests.bench_embedded
+
+check: dev ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-dashboards: setup ## write the dashboards' JSON
+dashboards: dev ## write the dashboards' JSON
 	@$(BIN)/python -m grafana.build
 
 lock: ## pin the newest versions again (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group build -o requirements-build.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group dev -c requirements.lock \
-		pyproject.toml -o requirements-dev.lock
+		-c requirements-build.lock pyproject.toml -o requirements-dev.lock
 
 clean: ## remove what runs and tests left here; the built binaries stay in the cache
 	@if [ -x $(BIN)/demo ]; then $(BIN)/demo down; fi

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from backends.lgtm import BackendError
+from backends.questions import BackendError
+from demo import tour as touring
 from demo.customers import buy
 from demo.customers import traffic as playing
 from demo.customers.shop import ShopError
@@ -18,6 +19,8 @@ from demo.request import follow as following
 from demo.request.story import clean
 from demo.stack import background, launcher, state
 from demo.stack.binaries import BuildError
+from demo.stack.components import DEFAULT
+from demo.stack.preflight import LaunchError
 
 app = typer.Typer(
     help="One checkout, followed through traces, logs and metrics.",
@@ -33,14 +36,30 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.command()
-def up(*, detach: Annotated[bool, typer.Option("--detach", help="Return when everything is ready.")] = False) -> None:
-    """Start the whole stack; Ctrl-C stops it."""
+def tour() -> None:
+    """Start what is not running, buy, prove it in three pillars, and follow one failure."""
+    try:
+        proven = asyncio.run(touring.tour(out, err))
+    except (LaunchError, state.RunningError, BackendError, ShopError, following.NotThereError) as error:
+        _fail("tour", error)
+    if not proven:
+        sys.exit(1)
+
+
+@app.command()
+def up(
+    *,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when everything is ready.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="On the real Collector, Prometheus, Tempo and Loki.")] = False,
+) -> None:
+    """Start the whole stack, by default with Python alone; Ctrl-C stops it."""
+    mode = "full" if full else DEFAULT
     try:
         if detach:
-            background.start(out)
+            background.start(out, mode)
         else:
-            launcher.Launcher(out).up()
-    except (launcher.LaunchError, state.RunningError, BuildError) as error:
+            launcher.Launcher(out, mode).up()
+    except (LaunchError, state.RunningError, BuildError) as error:
         _fail("up", error)
 
 
@@ -49,7 +68,7 @@ def down() -> None:
     """Stop the stack, wherever it was started."""
     try:
         background.stop(out)
-    except launcher.LaunchError as error:
+    except LaunchError as error:
         _fail("down", error)
 
 
@@ -68,7 +87,7 @@ def logs(
     """Print the end of a component's log."""
     try:
         background.logs(name, lines)
-    except launcher.LaunchError as error:
+    except LaunchError as error:
         _fail("logs", error)
 
 

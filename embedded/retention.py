@@ -9,8 +9,8 @@ from embedded.store import NANO, Store
 
 REMEMBER_SECONDS = 3600
 """How long the digest of a batch is kept: an SDK sends one again within a minute, a proxy within minutes."""
-KEEP_HOURS, KEEP_POINT_HOURS = 48, 12
-"""As Tempo and Loki are set here; points come every two seconds whether anything happens or not."""
+KEEP_HOURS, KEEP_POINT_HOURS = 48, 6
+"""As Tempo and Loki are set here; points come every second whether anything happens or not."""
 STEP = 500
 """Rows that one step of deletion takes, so that no commit waits long for it."""
 STEPS = 20

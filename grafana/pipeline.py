@@ -83,7 +83,7 @@ def pipeline() -> build.Dashboard:
         .with_panel(
             number(
                 "Services",
-                "How long ago the more silent of the services last sent metrics; each does every 2 s.",
+                "How long ago the more silent of the services last sent metrics; each does every second.",
                 promql("time() - min(max by (service_name) (timestamp(http_server_active_requests)))"),
                 "s",
                 steps(GREEN, (20, ORANGE), (60, RED)),

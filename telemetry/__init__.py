@@ -38,7 +38,7 @@ DEFAULTS = {
     "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
     # The SDK waits 5 s with spans and 60 s with metrics; somebody who just clicked is waiting for them.
     "OTEL_BSP_SCHEDULE_DELAY": "1000",
-    "OTEL_METRIC_EXPORT_INTERVAL": "2000",
+    "OTEL_METRIC_EXPORT_INTERVAL": "1000",
     # Loki refuses a whole batch for one entry over 64 KiB of metadata, and a refused batch is not sent again.
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "8192",
 }

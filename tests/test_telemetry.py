@@ -222,7 +222,7 @@ def test_the_operator_has_the_last_word(tmp_path: Path) -> None:
         "shop",
         "demo",
     )
-    assert ours["interval"] == "2000"
+    assert ours["interval"] == "1000"
     assert uuid.UUID(ours["service.instance.id"]), "the counters of several workers add up"
     theirs = json.loads(
         run(

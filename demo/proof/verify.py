@@ -18,7 +18,7 @@ from demo.proof import checks, freshness, ledger, links
 from demo.proof.checks import Check, Counts
 
 READY_SECONDS = 60.0
-QUIET_SECONDS = 3.0
+QUIET_SECONDS = 2.0
 """The counters must stand still this long before the run, longer than services take to send them; else somebody else buys."""
 QUIET_DEADLINE = 12.0
 SAMPLE = 25
@@ -35,25 +35,33 @@ async def verify(count: int, rate: float, max_freshness: float | None, say: Say)
         shop.ShopError: Checkout is not there.
     """
     async with asking.backends() as backends:
-        say("waiting for the stack to be ready")
-        await ready(backends)
-        say("waiting for the counters to stand still")
-        before = await standing_still(backends)
-        total = await freshness.requests_total(backends) if before is not None else None
-        fresh = freshness.Freshness(backends, total, max(1, count // SAMPLE))
-        say(f"buying {count} times, {rate:g} a second")
-        bought = await ledger.fill(count, rate, fresh.watch)
-        say(f"comparing the ledger with {', '.join(dict.fromkeys(backends.names.values()))}")
-        (in_logs, others), in_traces = await asyncio.gather(checks.logs(backends, bought), checks.traces(backends, bought))
-        in_metrics = await checks.metrics(backends, bought, before or {}, others if before is not None else None)
-        in_exemplars = await checks.exemplars(backends, bought)
-        in_links: list[Check] = []
-        if isinstance(backends, Lgtm):  # the links are Grafana's, and so are the languages they are written in
-            say("following the links between the pillars")
-            in_links = await links.check(backends, bought)
+        verdicts, _ = await prove(backends, count, rate, max_freshness, say)
+    return verdicts
+
+
+async def prove(
+    backends: Backends, count: int, rate: float, max_freshness: float | None, say: Say
+) -> tuple[list[Check], ledger.Ledger]:
+    """As ``verify``; returns what was bought, too."""
+    say("waiting for the stack to be ready")
+    await ready(backends)
+    say("waiting for the counters to stand still")
+    before = await standing_still(backends)
+    total = await freshness.requests_total(backends) if before is not None else None
+    fresh = freshness.Freshness(backends, total, max(1, count // SAMPLE))
+    say(f"buying {count} times, {rate:g} a second")
+    bought = await ledger.fill(count, rate, fresh.watch)
+    say(f"comparing the ledger with {', '.join(dict.fromkeys(backends.names.values()))}")
+    (in_logs, others), in_traces = await asyncio.gather(checks.logs(backends, bought), checks.traces(backends, bought))
+    in_metrics = await checks.metrics(backends, bought, before or {}, others if before is not None else None)
+    in_exemplars = await checks.exemplars(backends, bought)
+    in_links: list[Check] = []
+    if isinstance(backends, Lgtm):  # the links are Grafana's, and so are the languages they are written in
+        say("following the links between the pillars")
+        in_links = await links.check(backends, bought)
     mix = ", ".join(f"{count} {outcome}" for outcome, count in bought.outcomes.most_common())
     answered = Check("purchases", not bought.unanswered, f"{len(bought.purchases)} answered: {mix}", bought.unanswered)
-    return [answered, in_traces, in_logs, in_metrics, in_exemplars, *timely(fresh, max_freshness), *in_links]
+    return [answered, in_traces, in_logs, in_metrics, in_exemplars, *timely(fresh, max_freshness), *in_links], bought
 
 
 async def ready(backends: Backends) -> None:

@@ -22,7 +22,7 @@ SETTLE = 6.0
 SEARCH = 3.0
 """Seconds to wait for a failure to be found: a trace can be searched for 1 to 2 s after its end."""
 EXPORT = 4.0
-"""Seconds after which an exemplar has come or never will: metrics leave every 2 s."""
+"""Seconds after which an exemplar has come or never will: metrics leave every second."""
 POLL = 0.5
 """Seconds between two questions."""
 MARGIN = 60

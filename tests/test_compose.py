@@ -1,4 +1,4 @@
-"""docker-compose.yaml is the other list of what runs: it agrees with the native one.
+"""docker-compose.yaml is the full mode's other list: it agrees with the native one.
 
 That it is locked down is judged in tests/compose, which also runs it on a real engine.
 """
@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from demo.stack.components import BY_NAME, COMPONENTS, Component, environment
+from demo.stack.components import BY_NAME, FULL, MODES, Component, environment
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("docker-compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 HELPERS = {"otel-collector-init", "demo", "customers"}
 ELSEWHERE = {"grafana"}
 """Runs natively only where GRAFANA_HOME names one; in compose its image's own entry point starts it."""
-STARTED_BY_US = [each for each in COMPONENTS if each.name not in ELSEWHERE]
+STARTED_BY_US = [each for each in FULL if each.name not in ELSEWHERE]
 
 
 def arguments(component: Component) -> list[str]:
@@ -27,7 +27,7 @@ def arguments(component: Component) -> list[str]:
 
 def test_the_same_components() -> None:
     """Whoever runs in one list runs in the other, under the same name."""
-    assert SERVICES.keys() - HELPERS == BY_NAME.keys() | ELSEWHERE
+    assert SERVICES.keys() - HELPERS == {component.name for component in FULL} | ELSEWHERE
 
 
 @pytest.mark.parametrize("component", STARTED_BY_US, ids=lambda component: component.name)
@@ -38,14 +38,14 @@ def test_the_same_command(component: Component) -> None:
     assert compose[(0 if component.binary else 1) :] == ours
 
 
-@pytest.mark.parametrize("component", [each for each in COMPONENTS if each.binary], ids=lambda component: component.name)
+@pytest.mark.parametrize("component", [each for each in FULL if each.binary], ids=lambda component: component.name)
 def test_the_same_version(component: Component) -> None:
-    """The image has the version that is built natively."""
+    """The image has the version that is built natively, or known to work there."""
     assert component.binary
     assert SERVICES[component.name]["image"].rsplit(":", 1)[1].removeprefix("v") == component.binary.version
 
 
-@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.name)
+@pytest.mark.parametrize("component", FULL, ids=lambda component: component.name)
 def test_the_same_ports_on_loopback_only(component: Component) -> None:
     """A published port is one of the component's own, has the same number inside, and is not for the network."""
     for port in SERVICES[component.name]["ports"]:
@@ -55,9 +55,10 @@ def test_the_same_ports_on_loopback_only(component: Component) -> None:
         assert int(outside) in component.ports
 
 
-def test_every_port_is_unique_in_the_whole_house() -> None:
-    """No two components want the same port, so that all fit on one host."""
-    ports = [port for component in COMPONENTS for port in component.ports]
+@pytest.mark.parametrize("mode", MODES)
+def test_every_port_is_unique_in_the_whole_house(mode: str) -> None:
+    """No two components that run together want the same port, so that all fit on one host."""
+    ports = [port for component in MODES[mode] for port in component.ports]
     assert len(ports) == len(set(ports))
 
 

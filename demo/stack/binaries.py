@@ -1,4 +1,4 @@
-"""The backends' own binaries: found on PATH in the pinned version, in the cache, or built once from pinned Go modules."""
+"""Collector and Prometheus: found on PATH in the pinned version, in the cache, or built once from pinned Go modules."""
 
 import hashlib
 import importlib.util
@@ -17,9 +17,9 @@ from typing import TextIO
 ROOT = Path(__file__).resolve().parents[2]
 NATIVE = ROOT / "native"
 BUILD_SECONDS = 3600
-"""A build that takes longer than this hangs: two cores and a slow network need under 15 minutes for the longest."""
-FREE_BYTES = 5 * 1024**3
-"""Disk that the largest build wants, for its modules and the compiler's cache; all four together take 10 GB."""
+"""A build that takes longer than this hangs: two cores and a slow network need 3 minutes for the longer one."""
+FREE_BYTES = 4 * 1024**3
+"""Disk that the larger build wants, for its modules and the compiler's cache; both together take 3 GB."""
 
 
 class BuildError(Exception):
@@ -60,14 +60,6 @@ OTELCOL = Binary(
     ("go.opentelemetry.io/collector/cmd/builder",),
     on_path="otelcol-contrib",  # what is called otelcol there is the core distribution, which has no file_storage
 )
-TEMPO = Binary("tempo", "2.9.0", "tempo", ("github.com/grafana/tempo/cmd/tempo",), version_variable="main.Version")
-LOKI = Binary(
-    "loki",
-    "3.7.6",
-    "loki",
-    ("github.com/grafana/loki/v3/cmd/loki",),
-    version_variable="github.com/grafana/loki/v3/pkg/util/build.Version",
-)
 PROMETHEUS = Binary(
     "prometheus",
     "3.14.0",
@@ -84,7 +76,7 @@ Tell = Callable[[str], None]
 def find(binary: Binary) -> tuple[Path, str] | None:
     """Look on PATH and in the cache; returns the executable and where it was found, or None when it must be built."""
     on_path = shutil.which(binary.on_path or binary.name)
-    if on_path and _version(on_path) == binary.version:
+    if on_path and version_of(on_path) == binary.version:
         return Path(on_path), "on PATH"
     cached = binary.folder() / binary.name
     return (cached, "in the cache") if cached.exists() else None
@@ -130,7 +122,7 @@ def toolchain(binary: Binary, log: Path, tell: Tell) -> Path:
     needed = re.search(r"^go (\S+)", (NATIVE / binary.module / "go.mod").read_text(), re.MULTILINE)
     assert needed  # noqa: S101  (go.mod always has it)
     system = shutil.which("go")
-    if system and _numbers(_version(system, "version")) >= _numbers(needed[1]):
+    if system and numbers(version_of(system, "version")) >= numbers(needed[1]):
         return Path(system)
     lock = NATIVE / "go.lock"
     home = binary.folder().parent / f"go-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
@@ -212,7 +204,8 @@ def _keep(binary: Binary, work: Path, target: Path) -> None:
     done.rename(target)
 
 
-def _version(executable: str, argument: str = "--version") -> str:
+def version_of(executable: str, argument: str = "--version") -> str:
+    """The first thing like a version that a program says of itself; empty when it says none."""
     try:
         said = subprocess.run(  # noqa: S603  (what is called so on PATH)
             [executable, argument], capture_output=True, text=True, errors="replace", timeout=10, check=False
@@ -223,7 +216,8 @@ def _version(executable: str, argument: str = "--version") -> str:
     return found[0] if found else ""
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """A version that compares as versions do."""
     return tuple(int(part) for part in version.split(".") if part)
 
 

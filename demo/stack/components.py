@@ -1,6 +1,6 @@
-"""The native list: what runs, from which binary, where it listens, when it is ready, in which order it stops.
+"""What runs in which mode, from which binary, where it listens, when it is ready, in which order it stops.
 
-docker-compose.yaml is the other list; a test compares the two.
+docker-compose.yaml is the full mode's other list; a test compares the two.
 """
 
 import os
@@ -8,7 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.stack.binaries import LOKI, OTELCOL, PROMETHEUS, ROOT, TEMPO, Binary
+from demo.stack.binaries import OTELCOL, PROMETHEUS, ROOT, Binary
+from demo.stack.official import LOKI, TEMPO, Official
 
 LOOPBACK = "127.0.0.1"
 STATE = Path(os.environ.get("DEMO_STATE") or ROOT / ".demo")
@@ -20,7 +21,7 @@ class Component:
     """One process of the house.
 
     Attributes:
-        name: Its name, the same as in compose.
+        name: Its name, in compose too.
         command: Arguments; the binary, if there is one, goes before them.
         ports: All it listens on; the first is the one a person opens.
         ready: The path on the first port, or on ``ready_port``, that answers 200 once it works.
@@ -34,7 +35,7 @@ class Component:
     ports: tuple[int, ...]
     ready: str
     stop_order: int
-    binary: Binary | None = None
+    binary: Binary | Official | None = None
     ready_port: int | None = None
     grace: float = 10.0
     ready_seconds: float = 60.0
@@ -60,11 +61,22 @@ class Component:
         return f"http://{LOOPBACK}:{self.ready_port or self.ports[0]}{self.ready}"
 
 
-COMPONENTS: tuple[Component, ...] = (
-    # Services and Collector first: customers are served at once, and the Collector's queue holds what a backend
-    # that is still being built cannot take yet.
+SERVICES: tuple[Component, ...] = (
     Component("payment", (sys.executable, "-m", "payment"), (8001,), "/healthz", stop_order=2),
     Component("checkout", (sys.executable, "-m", "checkout"), (8000,), "/healthz", stop_order=1),
+)
+"""Those that send telemetry."""
+
+EMBEDDED: tuple[Component, ...] = (
+    *SERVICES,
+    Component("embedded", (sys.executable, "-m", "embedded"), (4318,), "/healthz", stop_order=3),
+)
+"""Python alone: what the services send goes into one file."""
+
+FULL: tuple[Component, ...] = (
+    # Services and Collector first: customers are served at once, and the Collector's queue holds what a backend
+    # that is still being built cannot take yet.
+    *SERVICES,
     Component(
         "otel-collector",
         ("--config=otel-collector.yaml",),
@@ -96,7 +108,7 @@ COMPONENTS: tuple[Component, ...] = (
         "/ready",
         stop_order=4,
         binary=TEMPO,
-        grace=3.0,  # once it has answered a query it never exits on SIGTERM; it cuts its WAL first, in well under a second
+        grace=3.0,  # once it has answered a query it never exits on SIGTERM; what it holds is on disk by then
     ),
     Component(
         "loki",
@@ -107,15 +119,13 @@ COMPONENTS: tuple[Component, ...] = (
         binary=LOKI,
     ),
 )
-
-SERVICES = ("payment", "checkout")
-"""Those that send telemetry."""
+"""The Collector and the real backends, from the config files that compose uses."""
 
 GRAFANA_HOME = os.environ.get("GRAFANA_HOME")
-"""Grafana cannot be built from Go modules; where there is one, it runs too, with the same provisioning as in compose."""
+"""Grafana is brought by a person too; where there is one, it runs with the rest, with the same provisioning as in compose."""
 
 if GRAFANA_HOME:
-    COMPONENTS += (
+    FULL += (
         Component(
             "grafana",
             (f"{GRAFANA_HOME}/bin/grafana", "server", f"--homepath={GRAFANA_HOME}", "--config=grafana/grafana.ini"),
@@ -125,12 +135,16 @@ if GRAFANA_HOME:
         ),
     )
 
-BY_NAME = {component.name: component for component in COMPONENTS}
+DEFAULT = "embedded"
+MODES = {DEFAULT: EMBEDDED, "full": FULL}
+"""What runs by the name of its mode, as run.json and the command's options have it."""
+
+BY_NAME = {component.name: component for components in MODES.values() for component in components}
 
 
 def environment(component: Component) -> dict[str, str]:
     """What ``component`` finds in its environment: the caller's, with every peer and every listener on loopback."""
-    names = {each.name.upper().replace("-", "_"): each for each in COMPONENTS}
+    names = {each.name.upper().replace("-", "_"): each for each in BY_NAME.values()}
     ours = {
         **{f"{name}_HOST": LOOPBACK for name in names},
         **{f"{name}_DATA": str(each.data) for name, each in names.items()},
@@ -143,8 +157,8 @@ def environment(component: Component) -> dict[str, str]:
             "GF_PATHS_PROVISIONING": str(ROOT / "grafana" / "provisioning"),
             "GRAFANA_DASHBOARDS": str(ROOT / "grafana" / "dashboards"),
         }
-    if component.name not in SERVICES:
-        # Tempo and Loki would take these as an order to trace themselves, into the Collector.
+    if component not in SERVICES:
+        # Tempo and Loki would take these as an order to trace themselves, into the Collector; embedded is where they lead.
         return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | ours
     # Even where the machine's own environment names a Collector: what happens in this house stays in it.
     return {**os.environ, **ours, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:4318"}

@@ -5,12 +5,9 @@ slower on two cores) and puts what it learns on a queue; signals set a flag; the
 """
 
 import queue
-import shutil
 import signal
-import socket
 import threading
 import time
-from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -21,36 +18,31 @@ from rich.console import Console
 
 from demo.stack import binaries, state
 from demo.stack.board import Board
-from demo.stack.components import COMPONENTS, LOOPBACK, STATE, Component
+from demo.stack.components import DEFAULT, MODES, STATE, Component
+from demo.stack.preflight import LaunchError, check_disk, check_official, check_ports
 from demo.stack.process import Child, stop, stop_orphans
 
 TICK = 0.1
 BUILD_GRACE = 3.0
 """Seconds that Go gets to clear away its temporary files."""
-FREE_BYTES = 1024**3
-"""Disk that a run wants free: retention keeps what the backends store under it."""
 
 Found = tuple[Component, Path | BaseException]
-
-
-class LaunchError(Exception):
-    """The stack cannot start or go on; the text names the component, the reason and the log."""
 
 
 class Launcher:
     """One run of the house."""
 
-    def __init__(self, console: Console, components: Sequence[Component] = COMPONENTS) -> None:
-        """Prepare; nothing is started yet."""
-        self.components = components
+    def __init__(self, console: Console, mode: str = DEFAULT) -> None:
+        """Prepare for one of ``components.MODES``; nothing is started yet."""
+        self.components = MODES[mode]
         self.console = console
-        self.board = Board(components, console)
+        self.board = Board(self.components, console)
         self.children: dict[str, Child] = {}
         self.found: queue.Queue[Found] = queue.Queue()
         self.finder = threading.Thread(target=self._find_binaries, daemon=True)
         self.signals = 0
         self.stopping = False
-        self.run = state.Run(state.current_process(), time.time())
+        self.run = state.Run(state.current_process(), time.time(), mode)
 
     def up(self) -> None:
         """Start everything, say so, and stay until a signal; then stop everything.
@@ -61,6 +53,8 @@ class Launcher:
         """
         try:
             with state.only_one():
+                for doubt in check_official(self.components):
+                    self.console.print(doubt, style="yellow", soft_wrap=True)
                 stop_orphans(self.console)
                 check_disk()
                 check_ports(self.components)
@@ -90,8 +84,8 @@ class Launcher:
         began = time.monotonic()
         self.run.save()
         for component in self.components:
-            if component.binary is None:
-                self._spawn(component, None)
+            if not isinstance(component.binary, binaries.Binary):
+                self._spawn(component, component.binary.path if component.binary else None)
         self.finder.start()
         with self.board:
             while not self.signals and not self.run.ready:
@@ -107,7 +101,7 @@ class Launcher:
 
     def _find_binaries(self) -> None:
         for component in self.components:
-            if component.binary is None:
+            if not isinstance(component.binary, binaries.Binary):
                 continue
             try:
                 self.found.put((component, self._find_or_build(component, component.binary)))
@@ -197,50 +191,3 @@ class Launcher:
                 with suppress(psutil.Error):
                     end(each)
             self.finder.join(BUILD_GRACE)  # it removes what it has built so far
-
-
-def check_disk() -> None:
-    """Refuse to start on a nearly full disk.
-
-    Raises:
-        LaunchError: Less than ``FREE_BYTES`` is free.
-    """
-    free = shutil.disk_usage(STATE).free
-    if free < FREE_BYTES:
-        raise LaunchError(f"only {free / 1024**2:.0f} MiB are free at {STATE}; the stack wants {FREE_BYTES / 1024**2:.0f} MiB")
-
-
-def check_ports(components: Iterable[Component]) -> None:
-    """Refuse to start when somebody else listens on one of our ports.
-
-    Raises:
-        LaunchError: With every port that is taken, and by whom where that can be seen.
-    """
-    taken = [
-        f"  port {port} ({component.name}){_holder(port)}"
-        for component in components
-        for port in component.ports
-        if _taken(port)
-    ]
-    if taken:
-        raise LaunchError("these ports are in use; stop what listens there and try again:\n" + "\n".join(taken))
-
-
-def _taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return True
-    return False
-
-
-def _holder(port: int) -> str:
-    try:
-        connections = psutil.net_connections("tcp")
-        listening = {getattr(each.laddr, "port", 0): each.pid for each in connections if each.status == psutil.CONN_LISTEN}
-        pid = listening.get(port)
-        return f": process {pid}, {psutil.Process(pid).name()}" if pid else ""
-    except psutil.Error:  # macOS shows other people's sockets to root only
-        return ""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 import psutil
 
-from demo.stack.components import STATE
+from demo.stack.components import MODES, STATE
 
 FILE = STATE / "run.json"
 LOCK = STATE / "lock"
@@ -53,6 +53,7 @@ class Run:
 
     launcher: Process
     since: float
+    mode: str
     ready: bool = False
     components: dict[str, Process] = field(default_factory=dict)
 
@@ -68,7 +69,8 @@ def load() -> Run | None:
     try:
         said = json.loads(FILE.read_text())
         components = {name: Process(**process) for name, process in said["components"].items()}
-        return Run(Process(**said["launcher"]), said["since"], said["ready"], components)
+        MODES[said["mode"]]  # one that we know
+        return Run(Process(**said["launcher"]), said["since"], said["mode"], said["ready"], components)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -86,7 +88,8 @@ def only_one() -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             run = load()
-            who = f" (process {run.launcher.pid}, since {time.strftime('%H:%M', time.localtime(run.since))})" if run else ""
+            since = time.strftime("%H:%M", time.localtime(run.since)) if run else ""
+            who = f" ({run.mode}, process {run.launcher.pid}, since {since})" if run else ""
             raise RunningError(f"a stack is running already{who}: `demo status` shows it, `demo down` stops it") from error
         yield
 
@@ -95,6 +98,12 @@ def living() -> Run | None:
     """The run whose launcher is there now. Asked without the lock: whoever looks must not be in a starting launcher's way."""
     run = load()
     return run if run and run.launcher.alive() else None
+
+
+def mode() -> str | None:
+    """Which of ``components.MODES`` runs now; None when nothing does."""
+    run = living()
+    return run.mode if run else None
 
 
 def current_process() -> Process:

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from demo.stack.binaries import LOKI, OTELCOL, PROMETHEUS, TEMPO, Binary, find
+from demo.stack.binaries import OTELCOL, PROMETHEUS, Binary, find
+from demo.stack.official import LOKI, TEMPO, Official
 from tests.compose import engine
 
 LABEL = "three-pillar-demo.stand-in"
@@ -106,14 +107,11 @@ def collector(image: Image) -> None:
 
 
 def tempo(image: Image) -> None:
-    """Distroless with busybox in /busybox, not in /bin; its folder is for its user only."""
+    """Distroless without busybox (since 3.0), like Loki; its folder is for its user only."""
     _distroless(image)
-    image.folder("/busybox")
-    image.busybox("/busybox")
     image.folder("/var/tempo", 0o700, USER)
-    image.file("/tempo", _native(TEMPO), 0o755)
+    image.file("/tempo", _brought(TEMPO), 0o755)
     image.changes += [f"USER {USER}:{USER}", 'ENTRYPOINT ["/tempo"]']
-    image.changes += ["ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/busybox"]
 
 
 def loki(image: Image) -> None:
@@ -122,7 +120,7 @@ def loki(image: Image) -> None:
     for folder in ("/etc/loki", "/loki", "/loki/rules", "/loki/rules-temp"):
         image.folder(folder, 0o755, USER)
     image.file("/etc/loki/local-config.yaml", "# the official image has an example here\n", owner=USER)
-    image.file("/usr/bin/loki", _native(LOKI), 0o755)
+    image.file("/usr/bin/loki", _brought(LOKI), 0o755)
     image.changes += [f"USER {USER}", 'ENTRYPOINT ["/usr/bin/loki"]', "EXPOSE 3100"]
 
 
@@ -231,8 +229,14 @@ def _distroless(image: Image) -> None:
 def _native(binary: Binary) -> Path:
     found = find(binary)
     if not found:
-        raise MissingError(f"{binary.name} {binary.version} is not built yet: make up builds it")
+        raise MissingError(f"{binary.name} {binary.version} is not built yet: demo up --full builds it")
     return found[0].resolve()
+
+
+def _brought(official: Official) -> Path:
+    if not official.path:
+        raise MissingError(f"no {official.name} on PATH for its stand-in: its official release is at {official.releases}")
+    return official.path.resolve()
 
 
 def _tool(name: str, where: str) -> Path:

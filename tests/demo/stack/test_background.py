@@ -155,7 +155,7 @@ def test_a_recycled_pid_is_never_touched(make: Make, command: str) -> None:
         recycled = {"pid": innocent.pid, "created": psutil.Process(innocent.pid).create_time() - 3600}
         stack = make(SHOP)
         stack.state.mkdir()
-        run = {"launcher": recycled, "since": 0, "ready": True, "components": {"shop": recycled}}
+        run = {"launcher": recycled, "since": 0, "mode": "full", "ready": True, "components": {"shop": recycled}}
         (stack.state / "run.json").write_text(json.dumps(run))
         assert states(stack) == (1, {"shop": "stopped"})
         if command == "up":
@@ -187,7 +187,12 @@ def test_what_has_ended_holds_no_port(tmp_path: Path) -> None:
             assert successor.getsockname()[1] == port
 
 
-@pytest.mark.parametrize("said", ["", "null", "[]", "{}", '{"launcher": {"pid": 1}}', '{"components": []}', "half a l"])
+OF_ANOTHER_KIND = '{"launcher": {"pid": 1, "created": 1}, "since": 0, "mode": "cloudy", "ready": true, "components": {}}'
+
+
+@pytest.mark.parametrize(
+    "said", ["", "null", "[]", "{}", '{"launcher": {"pid": 1}}', '{"components": []}', "half", OF_ANOTHER_KIND]
+)
 def test_a_broken_note_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str) -> None:
     """Whatever else is in run.json, it is no reason to fail."""
     monkeypatch.setattr(state, "FILE", tmp_path / "run.json")

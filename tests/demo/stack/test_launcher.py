@@ -15,7 +15,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from demo.stack import launcher, state
+from demo.stack import launcher, preflight, state
 from tests.stubs.running import Stack
 
 Make = Callable[..., Stack]
@@ -144,7 +144,7 @@ def test_running_twice_is_refused(make: Make) -> None:
     stack.up()
     refused = stack.demo("up")
     assert refused.returncode == 1
-    assert f"a stack is running already (process {stack.run['launcher']['pid']}, since " in refused.stderr
+    assert f"a stack is running already (embedded, process {stack.run['launcher']['pid']}, since " in refused.stderr
     assert "demo down" in refused.stderr
     assert not stack.ended
     assert stack.run["ready"]
@@ -210,15 +210,15 @@ def test_who_is_never_ready_is_named(make: Make, said: str) -> None:
 @pytest.mark.parametrize("missing", [0, 1])
 def test_a_nearly_full_disk_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: int) -> None:
     """A byte less than a run needs is refused, with how much is free and where."""
-    monkeypatch.setattr(launcher, "STATE", tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=launcher.FREE_BYTES - missing))
+    monkeypatch.setattr(preflight, "STATE", tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=preflight.FREE_BYTES - missing))
     if not missing:
-        launcher.check_disk()
+        preflight.check_disk()
         return
     for module, name in ((state, "STATE"), (state, "LOCK"), (state, "FILE")):
         monkeypatch.setattr(module, name, tmp_path / name)
-    with pytest.raises(launcher.LaunchError, match=f"only 1024 MiB are free at {tmp_path}"):
-        launcher.Launcher(Console(quiet=True), ()).up()
+    with pytest.raises(preflight.LaunchError, match=f"only 1024 MiB are free at {tmp_path}"):
+        launcher.Launcher(Console(quiet=True)).up()
 
 
 BLOCKED = {

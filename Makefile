@@ -78,7 +78,7 @@ test-compose: dev ## docker-compose.yaml on a real engine (DOCKER_HOST, COMPOSE)
 	@$(BIN)/pytest tests/compose
 
 bench-embedded: dev ## how fast the embedded store takes in and answers; takes some minutes
-	@$(BIN)/python -m tests.bench_embedded
+	@$(BIN)/python -m bench.embedded
 
 check: dev ## ruff and mypy
 	@$(BIN)/ruff check .

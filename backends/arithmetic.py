@@ -6,10 +6,11 @@ on purpose: a series that is born inside the window counts from zero, so its fir
 
 import json
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from operator import add, gt
 from typing import Any
 
 from backends.questions import NANO, Red
@@ -20,41 +21,53 @@ EXTRAPOLATE = 1.1
 """Up to so many average intervals from the window's edge, a series is taken to go on to the edge; else half an interval."""
 
 
-class Counter:
-    """One series: moments in seconds, ascending, and values with resets taken out.
+class Window:
+    """The points of a series in the ``seconds`` before ``end``: which they are, and what lies between them and the edges.
 
-    ``begin`` is when it was zero, for a series whose first point this is; None when there were others before.
+    ``begin`` is when the series was zero, if its very first point is among ``times``; None when there were others before.
     """
+
+    def __init__(self, times: Sequence[float], begin: float | None, end: float, seconds: float) -> None:
+        start = end - seconds
+        self.first, self.last = bisect_right(times, start), bisect_right(times, end) - 1
+        self.seconds, self.born = seconds, self.first == 0 and begin is not None
+        count = self.last - self.first + 1 + self.born
+        known = self.last >= self.first and count > 1  # a rate is between two points
+        since = times[self.first] if known else end
+        since = max(start, min(begin, since)) if self.born and begin is not None else since
+        self.sampled = times[self.last] - since if known else 0.0
+        if self.sampled > 0:
+            interval = self.sampled / (count - 1)
+            self.to_start, to_end = (
+                edge if edge < interval * EXTRAPOLATE else interval / 2 for edge in (since - start, end - times[self.last])
+            )
+            self.reach = self.sampled + to_end
+
+
+class Counter:
+    """One series: ``times`` in seconds, ascending, and its values; what was lost in resets is put back."""
 
     def __init__(self, times: Sequence[float], values: Sequence[float], begin: float | None = None) -> None:
         self.times, self.raw, self.begin = times, values, begin
-        self.whole = list(values)
-        lost = 0.0
-        for at in range(1, len(values)):
-            if values[at] < values[at - 1]:
-                lost += values[at - 1]
-            self.whole[at] = values[at] + lost
+        self.whole = values
+        if any(map(gt, values, values[1:])):
+            resets = accumulate(a if a > b else 0.0 for a, b in pairwise(values))
+            self.whole = [values[0], *map(add, values[1:], resets)]
 
-    def rate(self, end: float, window: float) -> float | None:
-        """The average rate a second over the ``window`` seconds before ``end``; None when it is not known."""
-        start = end - window
-        first, last = bisect_right(self.times, start), bisect_right(self.times, end) - 1
-        if last < first:
+    def rate(self, end: float, seconds: float) -> float | None:
+        """The average rate a second over the ``seconds`` before ``end``; None when it is not known."""
+        return self.rate_in(Window(self.times, self.begin, end, seconds))
+
+    def rate_in(self, window: Window) -> float | None:
+        """The same in a window that is worked out already."""
+        if window.sampled <= 0:
             return None
-        begin, low, count = self.times[first], self.raw[first], last - first + 1
-        rise = self.whole[last] - self.whole[first]
-        if first == 0 and self.begin is not None:
-            begin, low, count, rise = max(start, min(self.begin, begin)), 0.0, count + 1, rise + self.raw[0]
-        if count < 2 or self.times[last] <= begin:  # noqa: PLR2004  (a rate is between two points)
-            return None
-        sampled = self.times[last] - begin
-        interval = sampled / (count - 1)
-        to_start, to_end = begin - start, end - self.times[last]
-        to_start = to_start if to_start < interval * EXTRAPOLATE else interval / 2
-        if rise > 0 and low >= 0:
-            to_start = min(to_start, sampled * low / rise)  # not further back than where it would have been zero
-        to_end = to_end if to_end < interval * EXTRAPOLATE else interval / 2
-        return rise * (sampled + to_start + to_end) / sampled / window
+        low = 0.0 if window.born else self.raw[window.first]
+        rise = self.whole[window.last] - self.whole[window.first] + (self.raw[0] if window.born else 0.0)
+        if rise <= 0:
+            return 0.0
+        # Not further back than where it would have been zero.
+        return rise * (window.reach + min(window.to_start, window.sampled * low / rise)) / window.sampled / window.seconds
 
 
 def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
@@ -63,14 +76,15 @@ def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
     total = buckets[bounds[-1]] if bounds and bounds[-1] == math.inf else 0.0
     if total <= 0 or len(bounds) < 2:  # noqa: PLR2004  (the last one has no upper bound)
         return None
-    rank = share * total
-    at = next((at for at, bound in enumerate(bounds) if buckets[bound] >= rank), len(bounds) - 1)
-    if at == len(bounds) - 1:
+    under = list(accumulate((buckets[bound] for bound in bounds), max))  # of different layouts summed, one may be less
+    rank = share * under[-1]
+    at = bisect_left(under, rank)
+    if at >= len(bounds) - 1:
         return bounds[-2]
     if at == 0 and bounds[0] <= 0:
         return bounds[0]
-    low, below = (bounds[at - 1], buckets[bounds[at - 1]]) if at else (0.0, 0.0)
-    return low + (bounds[at] - low) * (rank - below) / (buckets[bounds[at]] - below)
+    low, below = (bounds[at - 1], under[at - 1]) if at else (0.0, 0.0)
+    return low + (bounds[at] - low) * (rank - below) / (under[at] - below) if under[at] else None
 
 
 def red(rows: list[Any], span: tuple[float, float, float, float], shares: Sequence[float]) -> list[Red]:
@@ -82,25 +96,32 @@ def red(rows: list[Any], span: tuple[float, float, float, float], shares: Sequen
     series: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
         series[row[0]].append(row)
-    counts: list[tuple[bool, Counter]] = []
-    buckets: list[tuple[float, Counter]] = []
+    known: list[tuple[bool, Counter, list[tuple[float, Counter]]]] = []
     for points in series.values():
         _, labels, bounds, born, first, since, _, _ = points[0]
         times = [row[4] / NANO for row in points]
         begin = since / NANO if born == first else None
         failed = str(json.loads(labels).get("http_response_status_code", "")).startswith(FAULT)
-        counts.append((failed, Counter(times, [row[6] for row in points], begin)))
-        told = [list(accumulate(json.loads(row[7]))) for row in points]
-        for at, bound in enumerate([*json.loads(bounds), math.inf]):
-            buckets.append((bound, Counter(times, [each[at] for each in told], begin)))
-    found = []
-    for number in range(int((end - start) / step + 1e-9) + 1):
-        moment = start + number * step
-        rates = [(failed, rate) for failed, each in counts if (rate := each.rate(moment, window)) is not None]
-        total = sum(rate for _, rate in rates)
-        under: dict[float, float] = defaultdict(float)
+        parsed = json.loads(f"[{','.join(row[7] for row in points)}]")  # at once: a third of the time
+        told = zip(*map(accumulate, parsed), strict=True)
+        buckets = [
+            (bound, Counter(times, values, begin)) for bound, values in zip([*json.loads(bounds), math.inf], told, strict=True)
+        ]
+        known.append((failed, Counter(times, [row[6] for row in points], begin), buckets))
+    return [_at(start + number * step, window, known, shares) for number in range(int((end - start) / step + 1e-9) + 1)]
+
+
+def _at(
+    moment: float, seconds: float, known: Sequence[tuple[bool, Counter, list[tuple[float, Counter]]]], shares: Sequence[float]
+) -> Red:
+    total, failures, seen = 0.0, 0.0, False
+    under: dict[float, float] = defaultdict(float)
+    for failed, requests, buckets in known:
+        window = Window(requests.times, requests.begin, moment, seconds)
+        if (rate := requests.rate_in(window)) is None:
+            continue
+        seen, total, failures = True, total + rate, failures + rate * failed
         for bound, each in buckets:
-            under[bound] += each.rate(moment, window) or 0.0
-        errors = sum(rate for failed, rate in rates if failed) / total if total else None
-        found.append(Red(moment, total if rates else None, errors, tuple(quantile(share, under) for share in shares)))
-    return found
+            under[bound] += each.rate_in(window) or 0.0
+    quantiles = tuple(quantile(share, under) for share in shares)
+    return Red(moment, total if seen else None, failures / total if total else None, quantiles)

@@ -4,7 +4,6 @@ import asyncio
 import json
 import sqlite3
 import time
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,33 +11,16 @@ from typing import Any, Self
 
 import httpx2
 
-from backends import arithmetic
+from backends import arithmetic, rows
 from backends.questions import DURATION, LOOKBACK, NANO, BackendError, Edge, Exemplar, Line, Red, Span
 
-TIMEOUT = 10.0
-KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+TIMEOUT, HOUR = 10.0, 3600.0
 SERVER, ERROR = 2, 2
 REACH = 200_000
 """Rows that a search without an index looks at, from the newest back."""
 NAME = "the embedded store"
 MINE = "source IN (SELECT id FROM source WHERE service = :service)"
 CANONICAL = '"http.response.status_code":'
-SPAN = """SELECT trace_id, span_id, parent_id, service, name, kind, start, start + duration, status, message, attributes,
-events FROM span JOIN source ON source.id = span.source WHERE trace_id = ? ORDER BY start, span.rowid"""
-LINE = "SELECT time, service, severity_text, body, attributes, trace_id, span_id FROM log JOIN source ON source.id = log.source"
-EDGES = """SELECT caller.service, called.service, sum(calls), sum(failed) FROM (
-  SELECT client.source AS client, server.source AS server, count(*) AS calls,
-    sum(client.status = 2 OR server.status = 2) AS failed
-  FROM span AS server INDEXED BY span_server JOIN span AS client INDEXED BY span_client
-    ON client.kind = 3 AND client.trace_id = server.trace_id AND client.span_id = server.parent_id
-  WHERE server.kind = 2 AND server.start BETWEEN ? AND ? GROUP BY 1, 2
-) JOIN source AS caller ON caller.id = client JOIN source AS called ON called.id = server
-WHERE caller.service != called.service GROUP BY 1, 2 ORDER BY 1, 2"""
-NEWEST = {
-    "traces": "SELECT max(start + duration) FROM (SELECT start, duration FROM span WHERE kind = 2 ORDER BY start DESC LIMIT 1)",
-    "logs": "SELECT max(time) FROM log",
-    "metrics": "SELECT max((SELECT time FROM point WHERE series = series.id ORDER BY time DESC LIMIT 1)) FROM series",
-}
 
 
 class Embedded:
@@ -65,7 +47,7 @@ class Embedded:
 
     async def trace(self, trace_id: str) -> list[Span]:
         """All spans of a trace, in order of their start."""
-        return [_span(row) for row in await self._ask(SPAN, (bytes.fromhex(trace_id),))]
+        return [rows.span(row) for row in await self._ask(rows.SPAN, (bytes.fromhex(trace_id),))]
 
     async def requests(  # noqa: PLR0913  (the question's own)
         self,
@@ -94,8 +76,8 @@ class Embedded:
         """The log lines of a trace, oldest first."""
         where = "WHERE trace_id = ? AND time BETWEEN ? AND ? ORDER BY time, log.rowid"
         return [
-            _line(row)
-            for row in await self._ask(f"{LINE} {where}", (bytes.fromhex(trace_id), int(start * NANO), int(end * NANO)))
+            rows.line(row)
+            for row in await self._ask(f"{rows.LINE} {where}", (bytes.fromhex(trace_id), int(start * NANO), int(end * NANO)))
         ]
 
     async def lines(  # noqa: PLR0913  (the question's own)
@@ -110,14 +92,17 @@ class Embedded:
         limit: int = 50,
     ) -> list[Line]:
         """The newest log lines, newest first."""
-        narrow = "time BETWEEN :start AND :end" + f" AND {MINE}" * bool(service)
-        narrow += " AND severity_text = :severity" * bool(severity)
-        inner = f"SELECT rowid FROM log WHERE {narrow} ORDER BY time DESC LIMIT {REACH}"  # noqa: S608
-        where = f"log.rowid IN ({inner})" + " AND instr(body, :text)" * bool(text)
-        where += f" AND instr(attributes, '{CANONICAL}')" * canonical
+        where = (
+            "time BETWEEN :start AND :end" + f" AND {MINE}" * bool(service) + " AND severity_text = :severity" * bool(severity)
+        )
+        if text or canonical:
+            where += (
+                " AND time >= coalesce((SELECT time FROM log WHERE time <= :end ORDER BY time DESC LIMIT 1 OFFSET :reach), 0)"
+            )
+            where += " AND instr(body, :text)" * bool(text) + f" AND instr(attributes, '{CANONICAL}')" * canonical
         known = {"start": int(start * NANO), "end": int(end * NANO), "service": service, "severity": severity}
-        query = f"{LINE} WHERE {where} ORDER BY time DESC, log.rowid DESC LIMIT :limit"
-        return [_line(row) for row in await self._ask(query, known | {"text": text, "limit": limit})]
+        query = f"{rows.LINE} WHERE {where} ORDER BY time DESC, log.rowid DESC LIMIT :limit"
+        return [rows.line(row) for row in await self._ask(query, known | {"text": text, "limit": limit, "reach": REACH})]
 
     async def counters(
         self, name: str, by: Sequence[str], where: Mapping[str, str] | None = None, *, within: float = LOOKBACK
@@ -157,7 +142,7 @@ class Embedded:
         query = """SELECT exemplar.trace_id, value, time, labels, bounds FROM exemplar
         JOIN series ON series.id = exemplar.series WHERE time BETWEEN ? AND ? AND name = ? ORDER BY time"""
         return [
-            Exemplar(trace_id.hex(), value, moment / NANO, {**json.loads(labels), **_bucket(value, json.loads(bounds))})
+            Exemplar(trace_id.hex(), value, moment / NANO, {**json.loads(labels), **rows.bucket(value, json.loads(bounds))})
             for trace_id, value, moment, labels, bounds in await self._ask(
                 query, (int(start * NANO), int(end * NANO), DURATION)
             )
@@ -165,7 +150,7 @@ class Embedded:
 
     async def edges(self, start: float, end: float) -> list[Edge]:
         """Who called whom, from the spans at both ends of a call."""
-        return [Edge(*row) for row in await self._ask(EDGES, (int(start * NANO), int(end * NANO)))]
+        return [Edge(*row) for row in await self._ask(rows.EDGES, (int(start * NANO), int(end * NANO)))]
 
     async def counted(self) -> dict[str, int]:
         """What was taken in since the file was made."""
@@ -173,8 +158,9 @@ class Embedded:
 
     async def ages(self) -> dict[str, float | None]:
         """How old the newest of each pillar is."""
-        newest = {pillar: (await self._ask(query, ()))[0][0] for pillar, query in NEWEST.items()}
-        return {pillar: None if at is None else max(0.0, time.time() - at / NANO) for pillar, at in newest.items()}
+        newest = {pillar: (await self._ask(query, ()))[0][0] for pillar, query in rows.NEWEST.items()}
+        ages = {pillar: None if at is None else max(0.0, time.time() - at / NANO) for pillar, at in newest.items()}
+        return {pillar: None if age is None or age > HOUR else age for pillar, age in ages.items()}
 
     async def up(self) -> dict[str, str]:
         """Whether the receiver is well, and the file can be read."""
@@ -198,29 +184,10 @@ class Embedded:
     def _fetch(self, query: str, known: Sequence[object] | Mapping[str, object]) -> list[Any]:
         mark = self.path.stat().st_ino if self.path.exists() else 0
         if self.file is None or mark != self.mark:  # there is another file now: cleaned away, or put aside
+            if self.file:
+                self.file.close()
             self.mark = mark
             self.file = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=TIMEOUT, check_same_thread=False)
         deadline = time.monotonic() + TIMEOUT
         self.file.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
         return self.file.execute(query, known).fetchall()
-
-
-def _span(row: Sequence[Any]) -> Span:
-    trace_id, span_id, parent_id, service, name, kind, start, end, status, message, attributes, events = row
-    exceptions = (each["attributes"] for each in json.loads(events) if each["name"] == "exception")
-    said = (": ".join(str(each[key]) for key in ("exception.type", "exception.message") if key in each) for each in exceptions)
-    ids = (trace_id.hex(), span_id.hex(), parent_id.hex() if parent_id else "")
-    named = (service, name, KINDS[kind] if kind < len(KINDS) else str(kind))
-    return Span(*ids, *named, start, end, status == ERROR, message, json.loads(attributes), tuple(said))
-
-
-def _line(row: Sequence[Any]) -> Line:
-    moment, service, severity, body, attributes, trace_id, span_id = row
-    fields = {key.replace(".", "_"): v if isinstance(v, str) else json.dumps(v) for key, v in json.loads(attributes).items()}
-    ids = {"trace_id": trace_id.hex(), "span_id": span_id.hex()} if trace_id else {}
-    return Line(moment, service, severity, body, fields | ids)
-
-
-def _bucket(value: float, bounds: Sequence[float]) -> dict[str, str]:
-    at = bisect_left(bounds, value)
-    return {"le": f"{bounds[at]:g}" if at < len(bounds) else "+Inf", "__name__": f"{DURATION}_bucket"}

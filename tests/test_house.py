@@ -9,15 +9,26 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PARTS = {name: ROOT / "services" / name for name in ("checkout", "payment", "doors")} | {
-    name: ROOT / name for name in ("telemetry", "demo")
+    name: ROOT / name for name in ("telemetry", "embedded", "backends", "demo")
 }
 MAY_IMPORT = {
     "checkout": {"checkout", "doors", "telemetry"},
     "payment": {"payment", "doors", "telemetry"},
     "doors": {"doors", "telemetry"},
     "telemetry": {"telemetry"},
-    "demo": {"demo"},
+    "embedded": {"embedded"},
+    "backends": {"backends"},
+    "demo": {"demo", "backends"},
 }
+ROOMS = {
+    "stack": {"stack"},
+    "request": {"request"},
+    "customers": {"customers", "request"},
+    "proof": {"proof", "customers", "request", "stack"},
+}
+"""Rooms of ``demo/`` and those that each may enter. What is not in a room joins them: the command, the tour, who is asked."""
+WIRE = {"embedded": {"opentelemetry.proto"}, "demo": set[str](), "backends": set[str]()}
+"""What of OpenTelemetry those may import that are no service."""
 API = {
     "opentelemetry.trace",
     "opentelemetry.metrics",
@@ -26,6 +37,7 @@ API = {
     "opentelemetry.baggage",
 }
 FOREIGN_KEYS = {
+    "backends/apis.py",
     "backends/lgtm.py",
     "demo/proof/links.py",
     "grafana/checkout.py",
@@ -58,18 +70,43 @@ def under(name: str, packages: set[str]) -> bool:
     return any(f"{name}.".startswith(f"{package}.") for package in packages)
 
 
+def under_any(names: set[str], packages: set[str]) -> bool:
+    """Whether one of ``names`` is in one of ``packages``."""
+    return any(under(name, packages) for name in names)
+
+
 @pytest.mark.parametrize(("part", "path"), modules)
 def test_imports_point_one_way(part: str, path: Path) -> None:
-    """Services build on doors and telemetry, doors on telemetry, and telemetry and the demo on nothing of the house."""
+    """Services build on doors and telemetry, doors on telemetry, the demo on backends, and the rest on nothing of the house."""
     ours = {name.partition(".")[0] for name in imported(path)} & set(PARTS)
     assert ours <= MAY_IMPORT[part]
 
 
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_of_the_demo_import_one_way(room: str) -> None:
+    """The proof builds on customers, customers on the story of a request; how the stack runs builds on none of them."""
+    for path in (ROOT / "demo" / room).glob("*.py"):
+        entered = {name.split(".")[1] for name in imported(path) if under(name, {"demo"}) and name.count(".") > 1}
+        assert entered & set(ROOMS) <= ROOMS[room], path
+
+
+def test_questions_are_asked_in_the_words_of_the_house() -> None:
+    """Outside ``backends/``, only what follows Grafana's own links knows a query language."""
+    speak = {path for path in (ROOT / "demo").rglob("*.py") if under_any(imported(path), {"backends.apis", "backends.lgtm"})}
+    assert {path.name for path in speak} == {"asking.py", "links.py", "verify.py"}
+
+
+def test_no_module_under_agpl_is_fetched_or_built() -> None:
+    """Tempo, Loki and Grafana are brought by a person or by Docker: no module of theirs is pinned here."""
+    pinned = "\n".join(path.read_text() for path in (ROOT / "native").rglob("*") if path.is_file())
+    assert not re.search(r"github\.com/grafana/(tempo|loki|grafana|k6)\b", pinned)
+
+
 @pytest.mark.parametrize(("part", "path"), modules)
 def test_only_telemetry_touches_the_sdk(part: str, path: Path) -> None:
-    """A service speaks OpenTelemetry's API, the demo none of it; SDK, exporters and instrumentations live in telemetry."""
+    """A service speaks OpenTelemetry's API, embedded reads its wire format; SDK and instrumentations live in telemetry."""
     if part != "telemetry":
-        allowed = set() if part == "demo" else API
+        allowed = WIRE.get(part, API)
         foreign = {name for name in imported(path) if under(name, {"opentelemetry", "prometheus_client"})}
         assert not {name for name in foreign if not under(name, allowed)}
 
@@ -88,7 +125,7 @@ def test_simulation_lives_in_one_file(part: str, path: Path) -> None:
 
 def our_sources() -> Iterator[Path]:
     """Every Python file that somebody here wrote."""
-    for folder in ("services", "telemetry", "demo", "grafana", "tests"):
+    for folder in ("services", "telemetry", "embedded", "backends", "demo", "grafana", "tests"):
         yield from (ROOT / folder).rglob("*.py")
 
 

@@ -1,0 +1,55 @@
+"""The embedded store's rows: how they are asked for, and what they are in the words of the questions."""
+
+import json
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+from backends.questions import DURATION, Line, Span
+
+KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
+ERROR = 2
+"""OTLP's number for a status."""
+SPAN = """SELECT trace_id, span_id, parent_id, service, name, kind, start, start + duration, status, message, attributes,
+events FROM span JOIN source ON source.id = span.source WHERE trace_id = ? ORDER BY start, span.rowid"""
+# CROSS: the lines come first, in their order.
+LINE = (
+    "SELECT time, service, severity_text, body, attributes, trace_id, span_id FROM log CROSS JOIN source ON source.id = source"
+)
+EDGES = """SELECT caller.service, called.service, sum(calls), sum(failed) FROM (
+  SELECT client.source AS client, server.source AS server, count(*) AS calls,
+    sum(client.status = 2 OR server.status = 2) AS failed
+  FROM span AS server INDEXED BY span_server JOIN span AS client INDEXED BY span_client
+    ON client.kind = 3 AND client.trace_id = server.trace_id AND client.span_id = server.parent_id
+  WHERE server.kind = 2 AND server.start BETWEEN ? AND ? GROUP BY 1, 2
+) JOIN source AS caller ON caller.id = client JOIN source AS called ON called.id = server
+WHERE caller.service != called.service GROUP BY 1, 2 ORDER BY 1, 2"""
+NEWEST = {
+    "traces": "SELECT max(start + duration) FROM (SELECT start, duration FROM span WHERE kind = 2 ORDER BY start DESC LIMIT 1)",
+    "logs": "SELECT max(time) FROM log",
+    "metrics": "SELECT max((SELECT time FROM point WHERE series = series.id ORDER BY time DESC LIMIT 1)) FROM series",
+}
+
+
+def span(row: Sequence[Any]) -> Span:
+    """A row of ``SPAN``."""
+    trace_id, span_id, parent_id, service, name, kind, start, end, status, message, attributes, events = row
+    exceptions = (each["attributes"] for each in json.loads(events) if each["name"] == "exception")
+    said = (": ".join(str(each[key]) for key in ("exception.type", "exception.message") if key in each) for each in exceptions)
+    ids = (trace_id.hex(), span_id.hex(), parent_id.hex() if parent_id else "")
+    named = (service, name, KINDS[kind] if 0 <= kind < len(KINDS) else str(kind))
+    return Span(*ids, *named, start, end, status == ERROR, message, json.loads(attributes), tuple(said))
+
+
+def line(row: Sequence[Any]) -> Line:
+    """A row of ``LINE``."""
+    moment, service, severity, body, attributes, trace_id, span_id = row
+    fields = {key.replace(".", "_"): v if isinstance(v, str) else json.dumps(v) for key, v in json.loads(attributes).items()}
+    ids = {"trace_id": trace_id.hex(), "span_id": span_id.hex()} if trace_id else {}
+    return Line(moment, service, severity, body, fields | ids)
+
+
+def bucket(value: float, bounds: Sequence[float]) -> dict[str, str]:
+    """The label of the bucket that ``value`` was counted in."""
+    at = bisect_left(bounds, value)
+    return {"le": f"{bounds[at]:g}" if at < len(bounds) else "+Inf", "__name__": f"{DURATION}_bucket"}

@@ -1,0 +1,1 @@
+"""Measurements, each printed as one table; nothing here is a test."""

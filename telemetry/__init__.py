@@ -39,6 +39,9 @@ DEFAULTS = {
     # The SDK waits 5 s with spans and 60 s with metrics; somebody who just clicked is waiting for them.
     "OTEL_BSP_SCHEDULE_DELAY": "1000",
     "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+    # Seconds, whatever the specification says. The exporter tries again after 1, 2, 4, 8 s, and gives a batch up when the next
+    # pause would end behind this: the default, 10, loses what was sent while a Collector was gone for 7 s.
+    "OTEL_EXPORTER_OTLP_TIMEOUT": "30",
     # Loki refuses a whole batch for one entry over 64 KiB of metadata, and a refused batch is not sent again.
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "8192",
 }

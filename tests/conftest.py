@@ -31,9 +31,10 @@ import telemetry.metrics
 from checkout.app import create_app as create_checkout
 from checkout.payment_client import PaymentClient
 from demo.proof.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
+from demo.stack.official import LOKI, TEMPO
 from payment.app import create_app as create_payment
 from payment.faults import Faults
-from tests.end_to_end.conftest import Stack
+from tests.end_to_end.conftest import FULL, Stack
 
 RESOURCE = Resource.create({"service.name": "house"})
 CANONICAL = "http.response.status_code"
@@ -190,7 +191,9 @@ def closed_port() -> Iterator[int]:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running stack; builds the binaries when there are none yet."""
+    """A running stack: the embedded one, or with ``STACK=full`` the real one, which builds what may be built."""
+    if FULL and (missing := [each.name for each in (TEMPO, LOKI) if not each.path]):
+        pytest.skip(f"no {' and no '.join(missing)} on PATH: the real stack cannot be started")
     house = Stack(tmp_path_factory.mktemp("stack"))
     house.up()
     yield house

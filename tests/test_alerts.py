@@ -41,7 +41,7 @@ def judge(promtool: Path, *arguments: str) -> str:
     return done.stdout + done.stderr if done.returncode else ""
 
 
-@pytest.mark.stack
+@pytest.mark.full
 @pytest.mark.timeout(3600)  # the build
 def test_prometheus_takes_its_configuration_and_the_rules(promtool: Path) -> None:
     """The configuration names the rules, and Prometheus objects to neither, not even a little."""
@@ -49,7 +49,7 @@ def test_prometheus_takes_its_configuration_and_the_rules(promtool: Path) -> Non
     assert str(RULES) in yaml.safe_load(Path("prometheus.yml").read_text())["rule_files"]
 
 
-@pytest.mark.stack
+@pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_each_alert_fires_when_it_should_and_only_then(promtool: Path) -> None:
     """Every case of ``tests/alerts.test.yml`` comes out as it says."""

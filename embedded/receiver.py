@@ -126,6 +126,8 @@ def _read(signal: str, packed: bytes, encoding: str, media: str) -> Batch:
     message = kind()
     try:
         if media == JSON:
+            if not body.lstrip().startswith(b"{"):  # the parser takes an empty list for an empty object
+                raise RefusedError(400, "the body is no JSON object")
             json_format.Parse(body, message, ignore_unknown_fields=True)
             _ids_from_hex(message)
         else:

@@ -11,15 +11,18 @@ REMEMBER_SECONDS = 3600
 """How long the digest of a batch is kept: an SDK sends one again within a minute, a proxy within minutes."""
 KEEP_HOURS, KEEP_POINT_HOURS = 48, 6
 """As Tempo and Loki are set here; points come every second whether anything happens or not."""
+FORGET_HOURS = KEEP_HOURS + 25
+"""A source stays while a row of its may: a row may be from a day ahead (``otlp.AHEAD``)."""
 STEP = 500
 """Rows that one step of deletion takes, so that no commit waits long for it."""
 STEPS = 20
 """Steps of one tidying: every ten seconds, so a thousand rows a second can go."""
 OLDEST = {
-    "span": ("start", "SELECT start FROM span ORDER BY rowid LIMIT 1"),
-    "log": ("time", "SELECT time FROM log ORDER BY rowid LIMIT 1"),
-    "exemplar": ("time", "SELECT time FROM exemplar ORDER BY rowid LIMIT 1"),
+    "span": ("start", f"SELECT min(start) FROM (SELECT start FROM span ORDER BY rowid LIMIT {STEP})"),  # noqa: S608
+    "log": ("time", f"SELECT min(time) FROM (SELECT time FROM log ORDER BY rowid LIMIT {STEP})"),  # noqa: S608
+    "exemplar": ("time", f"SELECT min(time) FROM (SELECT time FROM exemplar ORDER BY rowid LIMIT {STEP})"),  # noqa: S608
 }
+"""The column of the time, and the oldest of the rows that would go next: one clock that is ahead does not decide."""
 OLDEST_POINT = "SELECT min((SELECT time FROM point WHERE series = series.id ORDER BY time LIMIT 1)) FROM series"
 
 
@@ -37,7 +40,8 @@ def tidy(store: Store) -> None:
         store.file.execute("BEGIN IMMEDIATE")
         _delete_points(store, old_point)
         store.file.execute("DELETE FROM batch WHERE time < ?", (now // NANO - REMEMBER_SECONDS,))
-        store.file.execute("DELETE FROM source WHERE seen < ?", (now // NANO - (KEEP_HOURS + 1) * 3600,))
+        store.file.execute("DELETE FROM source WHERE seen < ?", (now // NANO - FORGET_HOURS * 3600,))
+        store.file.execute("UPDATE tally SET rows = rows")  # says, also when nothing was old, whether it can be written
     store.learn()
 
 
@@ -45,13 +49,12 @@ def make_room(store: Store, came: int) -> None:
     """While more than ``size`` is in use, delete the oldest, at most three times the rows that ``came``."""
     left = 3 * max(came, STEP)
     while left > 0 and used(store) > store.size:
-        heads = {table: store.file.execute(head).fetchone() for table, (_, head) in OLDEST.items()}
-        oldest = min((head[0] for head in heads.values() if head), default=None)
+        found = ((store.file.execute(head).fetchone()[0], table) for table, (_, head) in OLDEST.items())
+        oldest, lead = min(((moment, table) for moment, table in found if moment is not None), default=(0, ""))
         point = store.file.execute(OLDEST_POINT).fetchone()[0]
-        lead = next((table for table, head in heads.items() if head and head[0] == oldest), None)
         with store.file:
             store.file.execute("BEGIN IMMEDIATE")
-            if lead and (point is None or (oldest or 0) <= point):
+            if lead and (point is None or oldest <= point):
                 _delete(store, lead, None)
             elif point is not None:
                 _delete_points(store, point + 60 * NANO)

@@ -1,6 +1,7 @@
 """The one thread that writes: takes what has queued up into one transaction, and says when it is on the disk."""
 
 import asyncio
+import contextlib
 import logging
 import queue
 import sqlite3
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from embedded import retention
 from embedded.otlp import Batch
-from embedded.store import Store
+from embedded.store import Store, code_of, is_damage
 
 log = logging.getLogger("embedded")
 
@@ -19,8 +20,8 @@ MAX_WAITING = 64 * 1024**2
 """Bytes of requests that may wait for the disk; one more is told to come again."""
 TOGETHER = 64
 """Batches in one transaction, at most."""
-TIDY_SECONDS = 10.0
-DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+TIDY_SECONDS, TROUBLED_SECONDS = 10.0, 1.0
+"""How often the file is tidied, and how often it is tried again while it cannot be written."""
 
 
 class BusyError(Exception):
@@ -41,7 +42,8 @@ class Waiting:
 
     def tell(self, error: Exception | None) -> None:
         """Wake up who waits, on its own loop."""
-        self.loop.call_soon_threadsafe(self._settle, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(self._settle, error)
 
     def _settle(self, error: Exception | None) -> None:
         if not self.stored.done():  # a client that hung up is not there any more
@@ -89,31 +91,39 @@ class Writer:
         while going:
             group: list[Waiting] = []
             try:
-                first = self.queue.get(timeout=TIDY_SECONDS)
-                while first and len(group) < TOGETHER:
-                    group.append(first)
-                    first = self.queue.get_nowait()
-                going = first is not None or len(group) == TOGETHER
+                each = self.queue.get(timeout=TROUBLED_SECONDS if self.trouble else TIDY_SECONDS)
+                while each and len(group) < TOGETHER - 1:
+                    group.append(each)
+                    each = self.queue.get_nowait()
+                going = each is not None
+                group += [each] if each else []
             except queue.Empty:
                 pass
             self._write(group)
-            if time.monotonic() - tidied > TIDY_SECONDS:
-                self._guarded(lambda: retention.tidy(self.store))
+            if self.trouble or time.monotonic() - tidied > TIDY_SECONDS:
+                if self._guarded(lambda: retention.tidy(self.store)) is None:
+                    self._well()
                 tidied = time.monotonic()
         self.store.close()
 
     def _write(self, group: list[Waiting]) -> None:
         if not group:
             return
-        if self._guarded(lambda: self.store.write(each.batch for each in group)) is None:
-            for each in group:
-                each.tell(None)
-        else:  # one of them may be the reason: none of the others pays for it
-            for each in group:
-                error = self._guarded(lambda batch=each.batch: self.store.write([batch]))  # type: ignore[misc]
-                each.tell(error and StoreError(str(error)))
         came = sum(len(each.batch.spans) + len(each.batch.lines) + len(each.batch.points) for each in group)
+        error = self._guarded(lambda: self.store.write(each.batch for each in group))
+        if error is None or code_of(error) == sqlite3.SQLITE_BUSY:  # somebody else's lock would hold up each of them again
+            for each in group:
+                self._tell(each, error)
+        else:  # one of them may be the reason: none of the others pays for it
+            self._guarded(lambda: retention.make_room(self.store, came))
+            for each in group:
+                self._tell(each, self._guarded(lambda batch=each.batch: self.store.write([batch])))  # type: ignore[misc]
         self._guarded(lambda: retention.make_room(self.store, came))
+
+    def _tell(self, waiting: Waiting, error: Exception | None) -> None:
+        if error is None:
+            self._well()
+        waiting.tell(error and StoreError(str(error)))
 
     def _guarded(self, work: Callable[[], None]) -> Exception | None:
         """Do ``work``; returns what went wrong with it. Nothing ends this thread but ``stop``."""
@@ -124,19 +134,16 @@ class Writer:
             if reason != self.trouble:
                 log.error("cannot store: %s", reason)
             self.trouble = reason
-            if isinstance(error, sqlite3.DatabaseError) and error.sqlite_errorcode in DAMAGED:
-                self._start_anew(reason)
+            if is_damage(error):
+                try:
+                    self.store.start_anew(reason)
+                except Exception as again:  # noqa: BLE001  (as above; the store tries again by itself)
+                    log.error("no new file: %s", again)
             return error
+        return None
+
+    def _well(self) -> None:
+        """Something was written: what was wrong with the disk is not any more."""
         if self.trouble:
             log.warning("storing again")
         self.trouble = ""
-        return None
-
-    def _start_anew(self, reason: str) -> None:
-        """Put a damaged file aside: what is in it can still be looked at, and what comes is kept."""
-        try:
-            self.store.close()
-            self.store.put_aside(reason)
-            self.store.reopen()
-        except Exception as error:  # noqa: BLE001  (as above; the next batch tries again)
-            log.error("no new file: %s", error)

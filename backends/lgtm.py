@@ -12,8 +12,8 @@ HOUR = 3600.0
 NEWEST = " with (most_recent=true)"
 """Without it Tempo stops at any traces that match, and the newest may not be among them."""
 ANY = '{service_name=~".+"}'
-TOLD = '{service_name!="", __name__!~"otelcol_.*|ALERTS.*|.*:.*"}'
-"""What services told: not the Collector's own figures, and not what rules go on recording after the last of it."""
+TOLD = 'max(timestamp(target_info{job!~"otelcol.*"}))'
+"""The newest point of all metrics of whoever is not the Collector: Prometheus dates each sender's ``target_info`` by it."""
 
 
 class Lgtm(Apis):
@@ -130,13 +130,12 @@ class Lgtm(Apis):
         """How many seconds old the newest trace, log line and metric is; None when there is none this hour."""
         now = time.time()
         traces, lines, points = await asyncio.gather(
-            self.traceql(f"{{}}{NEWEST}", now - HOUR, now, 1),
+            self.traceql(f"{{}}{NEWEST}", now - HOUR, now),
             self.logql(ANY, now - HOUR, now, 1, newest=True),
-            # The time of the newest point, looked for every half minute back: Prometheus does not see further by itself.
-            self.promql(f"max(max_over_time(timestamp({TOLD})[1h:30s]))", now),
+            self.promql(f"{TOLD} or max_over_time({TOLD}[1h:30s])", now),  # by itself it looks five minutes back
         )
         newest = {
-            "traces": next(iter(traces.values()), None),
+            "traces": max(traces.values(), default=None),
             "logs": lines[0].time / NANO if lines else None,
             "metrics": points[0][1] if points else None,
         }

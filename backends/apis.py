@@ -14,11 +14,8 @@ from backends.questions import NANO, BackendError, Exemplar, Line, Span
 
 TIMEOUT = 10.0
 """Seconds for one question."""
-NOT_FOUND = 404
 PORTS = {"tempo": 3200, "loki": 3100, "prometheus": 9090}
 READY = {"tempo": "/ready", "loki": "/ready", "prometheus": "/-/ready"}
-
-Labels = dict[str, str]
 
 
 class Apis:
@@ -64,10 +61,9 @@ class Apis:
 
     async def logql(self, query: str, start: float, end: float, limit: int = 1000, *, newest: bool = False) -> list[Line]:
         """The lines that match, oldest first, of more than ``limit`` the oldest; or ``newest`` first, the newest."""
-        between = {"start": int(start * NANO), "end": int(end * NANO)}
+        between = {"start": int(start * NANO), "end": int(end * NANO), "limit": limit}
         direction = "backward" if newest else "forward"
-        path = "/loki/api/v1/query_range"
-        found = await self._json("loki", path, query=query, limit=limit, direction=direction, **between)
+        found = await self._json("loki", "/loki/api/v1/query_range", query=query, direction=direction, **between)
         lines = [
             Line(int(time), fields.get("service_name", ""), fields.get("severity_text", ""), body, fields)
             for stream in found["data"]["result"]
@@ -76,7 +72,7 @@ class Apis:
         ]
         return sorted(lines, key=lambda line: line.time, reverse=newest)
 
-    async def promql(self, query: str, at: float | None = None) -> list[tuple[Labels, float]]:
+    async def promql(self, query: str, at: float | None = None) -> list[tuple[dict[str, str], float]]:
         """The instant vector of ``query``, now or ``at`` another time."""
         found = await self._json("prometheus", "/api/v1/query", query=query, time=at or time.time())
         return [(each["metric"], float(each["value"][1])) for each in found["data"]["result"]]
@@ -86,7 +82,7 @@ class Apis:
         step = times[1] - times[0] if len(times) > 1 else 1.0
         params = {"start": times[0], "end": times[-1], "step": round(step, 3)}
         found = await self._json("prometheus", "/api/v1/query_range", query=query, **params)
-        values = [each for series in found["data"]["result"] for each in series["values"]]
+        values = (each for series in found["data"]["result"] for each in series["values"])
         return {round(time, 3): float(value) for time, value in values if value != "NaN"}
 
     async def promql_exemplars(self, query: str, start: float, end: float) -> list[Exemplar]:
@@ -118,7 +114,7 @@ class Apis:
     async def _json(self, backend: str, path: str, missing: object = None, **params: Any) -> Any:  # noqa: ANN401  (JSON)
         response = await self._get(backend, path, **params, optional=missing is not None)
         try:
-            return missing if response.status_code == NOT_FOUND else response.json()
+            return missing if response.status_code == httpx2.codes.NOT_FOUND else response.json()
         except ValueError as error:
             raise BackendError(f"{backend} at {self.urls[backend]} answered without JSON: {response.text[:300]}") from error
 
@@ -127,7 +123,7 @@ class Apis:
         try:
             async with asyncio.timeout(TIMEOUT):
                 response = await self.http.get(url + path, params=params, headers={"accept": "application/json"})
-            return response if optional and response.status_code == NOT_FOUND else response.raise_for_status()
+            return response if optional and response.status_code == httpx2.codes.NOT_FOUND else response.raise_for_status()
         except httpx2.HTTPStatusError as error:
             said = error.response.text.strip()[:300]
             raise BackendError(f"{backend} at {url} answered {error.response.status_code}: {said}") from error

@@ -30,11 +30,11 @@ class Window:
     def __init__(self, times: Sequence[float], begin: float | None, end: float, seconds: float) -> None:
         start = end - seconds
         self.first, self.last = bisect_right(times, start), bisect_right(times, end) - 1
-        self.seconds, self.born = seconds, self.first == 0 and begin is not None
-        count = self.last - self.first + 1 + self.born
+        # One that counted before the window began, but was not heard of, did not rise by all that in the window.
+        self.born = self.first == 0 and self.last >= 0 and begin is not None and start <= begin < times[0]
+        self.seconds, count = seconds, self.last - self.first + 1 + self.born
         known = self.last >= self.first and count > 1  # a rate is between two points
-        since = times[self.first] if known else end
-        since = max(start, min(begin, since)) if self.born and begin is not None else since
+        since = (begin if self.born and begin is not None else times[self.first]) if known else end
         self.sampled = times[self.last] - since if known else 0.0
         if self.sampled > 0:
             interval = self.sampled / (count - 1)

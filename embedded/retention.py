@@ -41,7 +41,8 @@ def tidy(store: Store) -> None:
         _delete_points(store, old_point)
         store.file.execute("DELETE FROM batch WHERE time < ?", (now // NANO - REMEMBER_SECONDS,))
         store.file.execute("DELETE FROM source WHERE seen < ?", (now // NANO - FORGET_HOURS * 3600,))
-        store.file.execute("UPDATE tally SET rows = rows")  # says, also when nothing was old, whether it can be written
+        for change in (1, -1):  # says, also when nothing was old, whether the file can be written
+            store.file.execute("UPDATE tally SET rows = rows + ?", (change,))
     store.learn()
 
 

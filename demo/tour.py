@@ -2,8 +2,6 @@
 
 import io
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import httpx2
 from rich.console import Console
@@ -16,6 +14,7 @@ from demo.proof import verify
 from demo.proof.ledger import Ledger
 from demo.request.drawing import Drawing
 from demo.request.follow import gather
+from demo.request.saying import saying
 from demo.stack import background, components, state
 from demo.stack.preflight import LaunchError
 
@@ -87,19 +86,3 @@ async def _story(backends: Backends, bought: Ledger, out: Console, err: Console)
     out.print("\nOne of the failures, from its trace, its log lines and its exemplars:\n", style="bold")
     out.print(Drawing(story))
     return True
-
-
-@contextmanager
-def saying(err: Console) -> Iterator[Callable[[str], None]]:
-    """Say what goes on: in one place that goes away on a terminal, else in a line for each thing."""
-    told = set[str]()
-    with err.status("") as status:
-
-        def say(step: str) -> None:
-            if err.is_terminal:
-                status.update(Text(step, "dim"))
-            elif step not in told:
-                told.add(step)
-                err.print(step, style="dim", markup=False)
-
-        yield say

@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 from rich.console import Console
@@ -13,6 +12,7 @@ from rich.text import Text
 from backends.questions import NANO, BackendError, Backends, Exemplar, Line, Span
 from demo import asking
 from demo.request.drawing import Drawing
+from demo.request.saying import saying
 from demo.request.story import Story, clean, is_canonical
 
 PATIENCE = 10.0
@@ -54,8 +54,12 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
     except ValueError as error:
         return _refuse(err, 2, str(error))
     try:
-        with _waiting(err) as say:
+        with saying(err) as told:
             async with asking.backends() as backends:
+
+                def say(reason: str) -> None:
+                    told(f"waiting for {reason}")
+
                 story = await gather(backends, wanted or await newest_failure(backends, say), say)
     except (NotThereError, BackendError) as error:
         return _refuse(err, 1, str(error))
@@ -174,20 +178,3 @@ def missing_lines(spans: list[Span], lines: list[Line]) -> Iterator[str]:
     for span in spans:
         if span.kind == "SERVER" and span.span_id not in there:
             yield f"{span.service}'s log line of {span.name}"
-
-
-@contextmanager
-def _waiting(err: Console) -> Iterator[Callable[[str], None]]:
-    """Say what is awaited: in one line that goes away on a terminal, else in a line for each thing."""
-    told = set[str]()
-    with err.status("asking") as status:
-
-        def say(reason: str) -> None:
-            text = Text(f"waiting for {clean(reason)}", "dim")
-            if err.is_terminal:
-                status.update(text)
-            elif reason not in told:
-                told.add(reason)
-                err.print(text, soft_wrap=True)
-
-        yield say

@@ -9,7 +9,7 @@ import pytest
 
 from backends.apis import Apis
 from demo.proof import checks
-from tests.end_to_end.conftest import Stack, poll_until
+from tests.end_to_end.conftest import FULL, Stack, poll_until
 from tests.test_docs import metrics
 
 EXPORTERS = {"otlp_grpc/tempo", "otlp_http/loki", "otlp_http/prometheus"}
@@ -97,3 +97,23 @@ def test_nobody_but_the_shop_is_in_tempo(stack: Stack) -> None:
 
     assert asyncio.run(found('{ resource.service.name = "checkout" }'))
     assert asyncio.run(found('{ resource.service.name != "checkout" && resource.service.name != "payment" }')) == []
+
+
+def test_the_tour_proves_and_explains(stack: Stack) -> None:
+    """The guided run takes the stack that runs, proves its purchases, says why one failed, and what to type next."""
+    said = stack.demo("tour").stdout
+    assert f"Using the stack that runs: {'full' if FULL else 'embedded'}." in said
+    assert "\nPASS\n" in said
+    assert "Why: checkout answered" in said
+    assert [line.split()[0] for line in said.splitlines()[-3:]] == ["Next", "Look", "Stop"]
+
+
+def test_the_tour_starts_what_is_not_running(stack: Stack) -> None:
+    """Without a stack the guided run starts the embedded one, in the background, and leaves it running."""
+    if FULL:
+        pytest.skip("the tour starts the embedded stack: make test")
+    stack.down()
+    said = stack.demo("tour").stdout
+    assert said.startswith("Started payment, checkout, embedded in ")
+    assert "\nPASS\n" in said
+    assert stack.demo("status").returncode == 0

@@ -19,7 +19,7 @@ from rich.table import Table
 from demo.stack import state
 from demo.stack.binaries import ROOT
 from demo.stack.components import BY_NAME, DEFAULT, MODES, STATE
-from demo.stack.preflight import LaunchError
+from demo.stack.preflight import LaunchError, check_official
 from demo.stack.process import PROBE_SECONDS, stop_orphans
 
 LOG = STATE / "logs" / "launcher.log"
@@ -39,6 +39,7 @@ def start(console: Console, mode: str) -> None:
     """
     try:
         with state.only_one():  # else this would be the log of the one that runs
+            check_official(MODES[mode])  # the launcher does too; said here, it is said once
             LOG.parent.mkdir(parents=True, exist_ok=True)
             LOG.write_text("")
     except OSError as error:

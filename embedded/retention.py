@@ -13,6 +13,8 @@ KEEP_HOURS, KEEP_POINT_HOURS = 48, 6
 """As Tempo and Loki are set here; points come every second whether anything happens or not."""
 FORGET_HOURS = KEEP_HOURS + 25
 """A source stays while a row of its may: a row may be from a day ahead (``otlp.AHEAD``)."""
+LOG_BYTES, PATIENCE_MS = 8 * 1024**2, 200
+"""How long the log may be before it is put into the file, and how long that may wait for readers to end."""
 STEP = 500
 """Rows that one step of deletion takes, so that no commit waits long for it."""
 STEPS = 20
@@ -64,6 +66,17 @@ def make_room(store: Store, came: int) -> None:
                 left = 0
         left -= STEP
         store.learn()
+    _shorten_log(store)
+
+
+def _shorten_log(store: Store) -> None:
+    """Put the log into the file where SQLite alone does not come to it: while somebody always reads it would grow for ever."""
+    log = store.path.with_name(f"{store.path.name}-wal")
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        before = store.file.execute("PRAGMA busy_timeout").fetchone()[0]
+        store.file.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
+        store.file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        store.file.execute(f"PRAGMA busy_timeout = {before}")
 
 
 def used(store: Store) -> int:

@@ -1,0 +1,231 @@
+"""The file stays small and young, while it is written and read."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from embedded import otlp, retention
+from embedded.otlp import Batch
+from embedded.retention import FORGET_HOURS, KEEP_HOURS, KEEP_POINT_HOURS, REMEMBER_SECONDS
+from embedded.store import Store
+from tests.embedded.conftest import (
+    MIB,
+    NANO,
+    buckets,
+    counter,
+    gauge,
+    histogram,
+    line,
+    logs,
+    metrics,
+    pairs,
+    point,
+    poll_until,
+    read,
+    running,
+    span,
+    traces,
+)
+
+HOUR = 3600 * NANO
+CAP = 16 * MIB
+TOLERANCE, LOG = 1.25, 24 * MIB
+
+
+def files(path: Path) -> tuple[int, int]:
+    """Bytes of the file, and of the log of what is not in it yet."""
+    return path.stat().st_size, path.with_name(f"{path.name}-wal").stat().st_size
+
+
+def test_the_size_is_bounded_in_a_steady_state(tmp_path: Path) -> None:
+    """Five times the cap goes through: the file never holds a quarter over it, the newest are there, the oldest are gone."""
+    path = tmp_path / "telemetry.db"
+    peak, log, slowest, asked = 0, 0, 0.0, 0
+    with running(path, CAP) as house:
+        over, failures = threading.Event(), []
+
+        def look() -> None:
+            nonlocal asked
+            reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+            while not over.is_set():
+                try:
+                    reader.execute("SELECT name FROM spans ORDER BY start DESC LIMIT 5").fetchall()
+                    reader.execute("SELECT count(*), sum(length(body)) FROM lines").fetchall()
+                    asked += 1
+                except sqlite3.Error as error:
+                    failures.append(str(error))
+            reader.close()
+
+        reading = threading.Thread(target=look)
+        reading.start()
+        try:
+            for number in range(100):
+                began = time.monotonic()
+                spans = [span(f"span {number}", attributes=pairs(padding="x" * 400)) for _ in range(300)]
+                lines = [line(f"line {number} " + "x" * 500) for _ in range(450)]
+                sold = counter("sold", *(point(number, attributes=pairs(id=str(each))) for each in range(50)))
+                sent = (("traces", traces(*spans)), ("logs", logs(*lines)), ("metrics", metrics(sold)))
+                assert {house.send(*each).status_code for each in sent} == {200}
+                slowest = max(slowest, time.monotonic() - began)
+                peak, log = map(max, (peak, log), files(path))
+        finally:
+            over.set()
+            reading.join()
+        assert not failures
+        assert house.whole()
+        assert retention.used(house.store) < CAP * 1.1
+    assert asked > 5
+    assert peak < CAP * TOLERANCE
+    assert log < LOG, "the log is put into the file also while somebody always reads"
+    assert slowest < 5, "nobody waits long for the old to go"
+    kept = {int(name.split()[1]) for (name,) in read(path, "SELECT DISTINCT name FROM spans")}
+    said = {int(body.split()[1]) for (body,) in read(path, "SELECT DISTINCT body FROM lines")}
+    for found in (kept, said):
+        assert found == set(range(min(found), 100)), "what is there is the newest, without a gap"
+        assert 10 < min(found) < 90
+    assert abs(min(kept) - min(said)) < 15, "traces and logs reach back equally far"
+    assert read(path, "SELECT count(DISTINCT time) FROM points WHERE labels ->> 'id' = '7'")[0][0] > 10
+
+
+def fill(store: Store, ages: dict[str, float]) -> None:
+    """One span, line, point and exemplar for each name, so many hours old; a service of its own for each."""
+    for name, hours in ages.items():
+        at = time.time_ns() - int(hours * HOUR)
+        made = Batch(name.encode())
+        otlp.traces(traces(span(name, start=at), service=name), made)
+        otlp.logs(logs(line(name, at=at), service=name), made)
+        otlp.metrics(metrics(gauge(name, point(1, at=at)), service=name), made)
+        store.write([made])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An open file without a writer."""
+    return Store(tmp_path / "telemetry.db", 512 * MIB)
+
+
+def test_the_old_are_deleted(store: Store) -> None:
+    """Spans and lines go after two days, points after half a day, and not before."""
+    fill(store, {"ancient": KEEP_HOURS + 1, "old": KEEP_POINT_HOURS + 1, "young": 1})
+    retention.tidy(store)
+    assert store.file.execute("SELECT name FROM spans").fetchall() == [("old",), ("young",)]
+    assert store.file.execute("SELECT body FROM lines").fetchall() == [("old",), ("young",)]
+    assert store.file.execute("SELECT name FROM points").fetchall() == [("young",)]
+    store.close()
+
+
+def test_what_is_silent_is_forgotten(store: Store) -> None:
+    """A series without points goes with its last one; a source that said nothing for longer than any row is kept goes too."""
+    fill(store, {"old": KEEP_HOURS + 1, "young": 1})
+    long_ago = int(time.time()) - (FORGET_HOURS + 1) * 3600
+    store.file.execute("UPDATE source SET seen = ? WHERE service = 'old'", (long_ago,))
+    retention.tidy(store)
+    assert store.file.execute("SELECT name FROM series").fetchall() == [("young",)]
+    assert store.file.execute("SELECT service FROM source").fetchall() == [("young",)]
+    fill(store, {"old again": 0})
+    made = Batch(b"another", 1)
+    otlp.traces(traces(span("back"), service="old"), made)
+    otlp.metrics(metrics(gauge("old", point(1)), service="old"), made)
+    store.write([made])
+    assert store.file.execute("SELECT service FROM spans WHERE name = 'back'").fetchall() == [("old",)]
+    assert store.file.execute("SELECT value FROM points WHERE name = 'old'").fetchall() == [(1.0,)]
+    store.close()
+
+
+def test_exemplars_go_with_their_points(store: Store) -> None:
+    """An exemplar is as old as a point may be."""
+    for hours in (KEEP_POINT_HOURS + 1, 1):
+        at = time.time_ns() - hours * HOUR
+        told = buckets([1, 0, 0], at=at)
+        told.exemplars.add(as_double=0.05, time_unix_nano=at, trace_id=b"t" * 16, span_id=b"s" * 8)
+        made = Batch(str(hours).encode())
+        otlp.metrics(metrics(histogram("took", told)), made)
+        store.write([made])
+    retention.tidy(store)
+    assert store.file.execute("SELECT count(*) FROM exemplars").fetchall() == [(1,)]
+    store.close()
+
+
+def test_digests_are_forgotten_after_an_hour(store: Store) -> None:
+    """What was accepted long ago is not remembered for ever."""
+    store.write([Batch(b"old"), Batch(b"young")])
+    store.file.execute("UPDATE batch SET time = time - ? WHERE digest = ?", (REMEMBER_SECONDS + 5, b"old"))
+    retention.tidy(store)
+    assert store.file.execute("SELECT digest FROM batch").fetchall() == [(b"young",)]
+    store.close()
+
+
+@pytest.mark.parametrize("hours", [23, -47], ids=["ahead", "behind"])
+def test_one_wrong_clock_does_not_decide_what_goes(store: Store, hours: int) -> None:
+    """A span from tomorrow, or from the day before, in front of the others does not make all lines go before any span."""
+    made = Batch(b"odd")
+    otlp.traces(traces(span("odd", start=time.time_ns() + hours * HOUR)), made)
+    store.write([made])
+    for number in range(30):
+        made = Batch(str(number).encode())
+        otlp.traces(traces(*(span("x" * 200) for _ in range(200))), made)
+        otlp.logs(logs(*(line("x" * 200) for _ in range(200))), made)
+        store.write([made])
+    store.size = int(retention.used(store) * 0.5)
+    for _ in range(20):
+        retention.make_room(store, 500)
+    assert retention.used(store) <= store.size
+    spans, lines = store.file.execute("SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM log)").fetchone()
+    assert spans > 1000
+    assert lines > 1000
+    store.close()
+
+
+def test_points_make_room_too(store: Store) -> None:
+    """Where metrics alone fill the file, the oldest points go."""
+    now = time.time_ns()
+    for minute in range(60, 0, -1):
+        made = Batch(str(minute).encode())
+        at = now - minute * 60 * NANO
+        many = [point(1, at=at + each * NANO, attributes=pairs(id=str(each % 10))) for each in range(50)]
+        otlp.metrics(metrics(counter("sold", *many)), made)
+        store.write([made])
+    before = retention.used(store)
+    store.size = before // 2
+    for _ in range(60):
+        retention.make_room(store, 500)
+    assert retention.used(store) <= store.size
+    [(oldest, newest)] = store.file.execute("SELECT min(time), max(time) FROM point").fetchall()
+    assert newest == now - 60 * NANO + 49 * NANO
+    assert oldest > now - 50 * 60 * NANO
+    store.close()
+
+
+def test_names_alone_make_room_and_are_learned_anew(store: Store) -> None:
+    """Where nothing but names is left they go as well, and what comes afterwards has its names again."""
+    fill(store, {"only": 1})
+    store.size = 1
+    for _ in range(5):
+        retention.make_room(store, 500)
+    tables = "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM point), (SELECT count(*) FROM source)"
+    assert store.file.execute(tables).fetchall() == [(0, 0, 0)]
+    store.size = 512 * MIB
+    made = Batch(b"after")
+    otlp.traces(traces(span("after")), made)
+    store.write([made])
+    assert store.file.execute("SELECT name, service FROM spans").fetchall() == [("after", "checkout")]
+    store.close()
+
+
+def test_it_tidies_by_itself(tmp_path: Path) -> None:
+    """The running app deletes what is too old without being told."""
+    path = tmp_path / "telemetry.db"
+    store = Store(path, 512 * MIB)
+    fill(store, {"ancient": KEEP_HOURS + 1, "young": 1})
+    store.close()
+
+    def left(*wanted: str) -> Callable[[], bool]:
+        return lambda: [name for (name,) in read(path, "SELECT name FROM spans ORDER BY name")] == [*wanted]
+
+    with running(path) as house:
+        house.send("traces", traces(span("zest")))
+        poll_until(left("young", "zest"), "what is too old to be gone")

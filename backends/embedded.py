@@ -47,7 +47,7 @@ class Embedded:
 
     async def trace(self, trace_id: str) -> list[Span]:
         """All spans of a trace, in order of their start."""
-        return [rows.span(row) for row in await self._ask(rows.SPAN, (bytes.fromhex(trace_id),))]
+        return [rows.span(row) for row in await self._ask(rows.SPAN, (rows.id_of(trace_id),))]
 
     async def requests(  # noqa: PLR0913  (the question's own)
         self,
@@ -77,7 +77,7 @@ class Embedded:
         where = "WHERE trace_id = ? AND time BETWEEN ? AND ? ORDER BY time, log.rowid"
         return [
             rows.line(row)
-            for row in await self._ask(f"{rows.LINE} {where}", (bytes.fromhex(trace_id), int(start * NANO), int(end * NANO)))
+            for row in await self._ask(f"{rows.LINE} {where}", (rows.id_of(trace_id), int(start * NANO), int(end * NANO)))
         ]
 
     async def lines(  # noqa: PLR0913  (the question's own)

@@ -53,3 +53,11 @@ def bucket(value: float, bounds: Sequence[float]) -> dict[str, str]:
     """The label of the bucket that ``value`` was counted in."""
     at = bisect_left(bounds, value)
     return {"le": f"{bounds[at]:g}" if at < len(bounds) else "+Inf", "__name__": f"{DURATION}_bucket"}
+
+
+def id_of(trace_id: str) -> bytes:
+    """A trace id as the store keeps it; of what is none, an id that no trace has."""
+    try:
+        return bytes.fromhex(trace_id)
+    except ValueError:
+        return b""

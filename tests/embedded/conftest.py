@@ -1,7 +1,9 @@
 """OTLP messages to send, the app with its file, and embedded as a process of its own."""
 
 import asyncio
+import base64
 import gzip
+import json
 import os
 import secrets
 import signal
@@ -17,6 +19,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from google.protobuf import json_format
 from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -161,6 +164,19 @@ def metrics(*found: Metric, service: str = "checkout", instance: str = "one") ->
     scoped = ScopeMetrics(scope=InstrumentationScope(name="tests"), metrics=found)
     who = resource(service, instance)
     return ExportMetricsServiceRequest(resource_metrics=[ResourceMetrics(resource=who, scope_metrics=[scoped])])
+
+
+def as_json(request: Message) -> bytes:
+    """The request as OTLP's JSON has it: ids in hex, where protobuf's own has base64."""
+
+    def hexed(value: Any, key: str = "") -> Any:  # noqa: ANN401  (JSON)
+        if isinstance(value, dict):
+            return {name: hexed(each, name) for name, each in value.items()}
+        if isinstance(value, list):
+            return [hexed(each) for each in value]
+        return base64.b64decode(value).hex() if key.lower() in {"traceid", "spanid", "parentspanid"} else value
+
+    return json.dumps(hexed(json_format.MessageToDict(request))).encode()
 
 
 class House:

@@ -1,9 +1,7 @@
 """Hostile and broken requests: each is answered as planned, nothing ends, and the file stays whole."""
 
 import asyncio
-import base64
 import gzip
-import json
 import random
 import zlib
 from collections import Counter
@@ -12,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from google.protobuf import json_format
 from google.protobuf.message import Message
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
@@ -25,6 +22,7 @@ from tests.embedded.conftest import (
     MIB,
     NANO,
     PROTOBUF,
+    as_json,
     buckets,
     counter,
     gauge,
@@ -50,15 +48,15 @@ COUNTS = (0, 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1)
 TEXTS = ("", "\x00", "a\x00b", "é" * 300, "\U0001f4a5", "'; DROP TABLE span; --", '"', "\\", "x" * 20_000, "\u202e\ufeff")
 IDS = (b"", b"\x00" * 16, b"\x00" * 8, b"short", b"\xff" * 16, b"\x01" * 8, b"\x02" * 16, b"\x03" * 300)
 JUNK = (
-    b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "\\ud800", "traceId": "' + b"0a" * 16 + b'"}]}]}]}',
+    b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "\\ud800", "trace_id": "' + b"0a" * 16 + b'"}]}]}]}',
     b'{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "\\udfff\\u0000"}}]}]}]}',
     b'{"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"gauge": {"dataPoints": [{"asDouble": "NaN"}]}}]}]}]}',
     b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": 1e999}]}]}]}',
     b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": "-1"}]}]}]}',
     b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": ' + b"9" * 5000 + b"}]}]}]}",
-    b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"kind": "SPAN_KIND_NONE", "traceId": "zz"}]}]}]}',
-    b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": 7}]}]}]}',
-    b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "abc", "spanId": "====", "flags": -1}]}]}]}',
+    b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"kind": "SPAN_KIND_NONE", "trace_id": "zz"}]}]}]}',
+    b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"trace_id": 7}]}]}]}',
+    b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"trace_id": "abc", "spanId": "====", "flags": -1}]}]}]}',
     b'{"resourceSpans": null, "resourceLogs": {}, "resourceMetrics": ""}',
     b'{"resourceSpans": [null]}',
     b'{"resourceSpans": {"scopeSpans": {}}}',
@@ -226,20 +224,6 @@ class Chance(random.Random):
             return signal, self.choice(JUNK), JSON
         text = as_json(message)
         return signal, text if kind == 9 else self.choice([self.bits, self.cut, self.spliced])(text), JSON
-
-
-def as_json(message: Message) -> bytes:
-    """OTLP's JSON, with ids in hex for the most part."""
-    found = json_format.MessageToDict(message)
-
-    def hexed(value: Any, key: str = "") -> Any:  # noqa: ANN401  (JSON)
-        if isinstance(value, dict):
-            return {name: hexed(each, name) for name, each in value.items()}
-        if isinstance(value, list):
-            return [hexed(each) for each in value]
-        return base64.b64decode(value).hex() if key in {"traceId", "spanId", "parentSpanId"} else value
-
-    return json.dumps(hexed(found)).encode()
 
 
 def bombs() -> list[tuple[str, bytes, dict[str, str]]]:

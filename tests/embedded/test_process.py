@@ -96,7 +96,7 @@ def test_nothing_acknowledged_is_lost_in_twenty_kills(process: Process) -> None:
     try:
         for _ in range(KILLS):
             before = len(senders.acknowledged)
-            more = before + chance.randrange(5, 60)
+            more = before + chance.randrange(5, 40)
             poll_until(lambda more=more: len(senders.acknowledged) > more, "batches to be acknowledged")  # type: ignore[misc]
             process.stop(signal.SIGKILL)
             slowest = max(slowest, process.start())

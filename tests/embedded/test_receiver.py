@@ -1,9 +1,7 @@
 """The door: what is taken, what is refused, and in which words."""
 
 import asyncio
-import base64
 import gzip
-import json
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,7 +9,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
@@ -26,6 +23,7 @@ from tests.embedded.conftest import (
     NANO,
     PROTOBUF,
     House,
+    as_json,
     buckets,
     counter,
     gauge,
@@ -59,19 +57,6 @@ def message(signal: str) -> Message:
         case "logs":
             return logs(line(trace_id=TRACE, span_id=SPAN, attributes=pairs(order__id="7")))
     return metrics(counter("sold", point(3, attributes=pairs(route="/checkout"))))
-
-
-def as_json(request: Message) -> bytes:
-    """The request as OTLP's JSON has it: ids in hex, where protobuf's own has base64."""
-
-    def hexed(value: Any, key: str = "") -> Any:  # noqa: ANN401  (JSON)
-        if isinstance(value, dict):
-            return {name: hexed(each, name) for name, each in value.items()}
-        if isinstance(value, list):
-            return [hexed(each) for each in value]
-        return base64.b64decode(value).hex() if key in {"traceId", "spanId", "parentSpanId"} else value
-
-    return json.dumps(hexed(json.loads(json_format.MessageToJson(request)))).encode()
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
@@ -157,7 +142,7 @@ def test_refused_points_are_counted_and_named(house: House) -> None:
         (b"{", JSON),
         (b"[]", JSON),
         (b'{"resourceSpans": 7}', JSON),
-        (b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "xyz"}]}]}]}', JSON),
+        (b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"trace_id": "xyz"}]}]}]}', JSON),
         (b"\xc3\x28", JSON),
         (b"no gzip", {"content_encoding": "gzip"}),
         (gzip.compress(b"cut")[:-4], {"content_encoding": "gzip"}),

@@ -14,9 +14,11 @@ from typing import Any
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from embedded.values import MAX_ATTRIBUTES, attributes, cut, dumped, label, prometheus_name, text, value_of
+from embedded.values import MAX_ATTRIBUTES, attributes, cut, dumped, label, prometheus_name, severity_of, text, value_of
 
 MAX_TIME = 2**63 - 1
+MAX_RECORDS, MAX_BUCKETS = 20_000, 500
+"""Of one request, and of one histogram; an SDK sends some hundred, and has some ten."""
 AHEAD = 24 * 3600 * 10**9
 """A record from further in the future than this has a broken clock: it would be the newest for days."""
 TRACE_ID, SPAN_ID = 16, 8
@@ -38,6 +40,12 @@ class Batch:
     lines: list[tuple[Source, Row]] = field(default_factory=list)
     points: list["Point"] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def full(self) -> str:
+        """What is wrong with one more record, once there are ``MAX_RECORDS``."""
+        taken = len(self.spans) + len(self.lines) + len(self.points)
+        return f"{MAX_RECORDS} others in its request" if taken >= MAX_RECORDS else ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ def traces(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
         for scope in resource.scope_spans:
             source = _source(resource.resource, scope.scope)
             for span in scope.spans:
-                if problem := _unusable(span.start_time_unix_nano) or _bad_ids(span.trace_id, span.span_id):
+                if problem := _unusable(span.start_time_unix_nano) or _bad_ids(span.trace_id, span.span_id) or batch.full:
                     batch.refused[f"span with {problem}"] += 1
                     continue
                 events = [
@@ -85,14 +93,14 @@ def logs(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
             source = _source(resource.resource, scope.scope)
             for line in scope.log_records:
                 moment = line.time_unix_nano or line.observed_time_unix_nano or time.time_ns()
-                if problem := _unusable(moment):
+                if problem := _unusable(moment) or batch.full:
                     batch.refused[f"log record with {problem}"] += 1
                     continue
                 joined = not _bad_ids(line.trace_id, line.span_id)
                 ids = (line.trace_id, line.span_id) if joined else (None, None)
                 body = value_of(line.body)
                 said = cut(body) if isinstance(body, str) else "" if body is None else cut(dumped(body))
-                severity = cut(line.severity_text) or _severity(line.severity_number)
+                severity = cut(line.severity_text) or severity_of(line.severity_number)
                 row = (moment, *ids, line.severity_number, severity, said, dumped(attributes(line.attributes)))
                 batch.lines.append((source, row))
 
@@ -113,7 +121,7 @@ def metrics(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated cod
                 delta = what != "gauge" and data.aggregation_temporality == AGGREGATION_TEMPORALITY_DELTA
                 name, common = prometheus_name(metric.name, metric.unit, kind), _labels(resource.resource)
                 for each in data.data_points:
-                    if problem := _unusable(each.time_unix_nano) or _unusable_point(each, kind):
+                    if problem := _unusable(each.time_unix_nano) or _unusable_point(each, kind) or batch.full:
                         batch.refused[f"point of {cut(metric.name, 100)} with {problem}"] += 1
                         continue
                     labels = {label(key): text(value) for key, value in attributes(each.attributes).items()} | common
@@ -134,7 +142,7 @@ def _point(each: Any, source: Source, name: str, kind: str, labels: str, *, delt
         value=each.sum if histogram else _number(each),
         count=each.count if histogram else None,
         buckets=(list(each.bucket_counts) or [each.count]) if histogram else None,
-        exemplars=tuple(_exemplars(each.exemplars)),
+        exemplars=tuple(_exemplars(each.exemplars[:MAX_ATTRIBUTES])),
     )
 
 
@@ -171,6 +179,8 @@ def _unusable_point(point: Any, kind: str) -> str:  # noqa: ANN401  (generated c
     if kind != "histogram":
         return "" if math.isfinite(_number(point)) else "a value that is no number"
     bounds: Sequence[float] = point.explicit_bounds
+    if len(bounds) > MAX_BUCKETS:
+        return f"over {MAX_BUCKETS} buckets"
     ordered = all(math.isfinite(each) for each in bounds) and all(a < b for a, b in pairwise(bounds))
     fits = len(point.bucket_counts) == len(bounds) + 1 or not (bounds or point.bucket_counts)
     adds_up = point.count <= MAX_TIME and sum(point.bucket_counts) == (point.count if point.bucket_counts else 0)
@@ -186,8 +196,3 @@ def _exemplars(found: Iterable[Any]) -> Iterator[tuple[int, bytes, bytes, float]
         value = _number(each)
         if not (_bad_ids(each.trace_id, each.span_id) or _unusable(each.time_unix_nano)) and math.isfinite(value):
             yield each.time_unix_nano, each.trace_id, each.span_id, value
-
-
-def _severity(number: int) -> str:
-    names = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
-    return names[(number - 1) // 4] if 1 <= number <= 4 * len(names) else ""

@@ -25,13 +25,13 @@ from starlette.routing import Route
 
 from embedded import otlp
 from embedded.otlp import Batch
-from embedded.writer import BusyError, StoreError, Writer
+from embedded.writer import MAX_WAITING, BusyError, StoreError, Writer
 
-MAX_BODY, MAX_UNPACKED = 4 * 1024**2, 16 * 1024**2
+MAX_BODY, MAX_UNPACKED = 4 * 1024**2, 8 * 1024**2
 """Bytes of a request as it comes, and unpacked; a batch of an SDK has some hundred thousand."""
 READ_SECONDS = 10.0
-AT_ONCE = 2
-"""Requests that are decoded at the same time: unpacked they take memory."""
+AT_ONCE = 1
+"""Requests that are decoded at the same time: of empty records, a body takes ninety times its bytes in memory."""
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 INVALID, UNAVAILABLE = 3, 14
 """Codes of google.rpc: INVALID_ARGUMENT, UNAVAILABLE."""
@@ -66,13 +66,13 @@ def create_app(writer: Writer) -> Starlette:
 
     async def take(request: Request) -> Response:
         media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        signal = request.path_params["signal"]
+        signal, parts = request.path_params["signal"], list[bytes]()
         try:
             _check(signal, request.method, media)
-            packed = await _body(request)
+            await _body(request, parts, writer)
             async with gate:
                 encoding = request.headers.get("content-encoding", "").strip().lower()
-                batch = await asyncio.to_thread(_read, signal, packed, encoding, media)
+                batch = await asyncio.to_thread(_read, signal, b"".join(parts), encoding, media)
             await writer.put(batch)
         except RefusedError as refused:
             return _refusal(refused.status, str(refused), media)
@@ -80,6 +80,8 @@ def create_app(writer: Writer) -> Starlette:
             return _refusal(429, "the disk is behind; come again", media)
         except StoreError as error:
             return _refusal(503, f"cannot store now: {error}", media)
+        finally:
+            writer.waiting -= sum(map(len, parts))
         return _answer(200, _taken(signal, batch), media)
 
     async def healthz(_request: Request) -> Response:
@@ -103,8 +105,9 @@ def _check(signal: str, method: str, media: str) -> None:
         raise RefusedError(415, f"send as {PROTOBUF} or {JSON}")
 
 
-async def _body(request: Request) -> bytes:
-    parts, size = [], 0
+async def _body(request: Request, parts: list[bytes], writer: Writer) -> None:
+    """Read the body into ``parts``; what is here counts as waiting."""
+    size = 0
     try:
         async with asyncio.timeout(READ_SECONDS):
             async for part in request.stream():
@@ -112,11 +115,13 @@ async def _body(request: Request) -> bytes:
                 if size > MAX_BODY:
                     raise RefusedError(413, f"the body is over {MAX_BODY} bytes; send smaller batches")
                 parts.append(part)
+                writer.waiting += len(part)
+                if writer.waiting > MAX_WAITING:
+                    raise BusyError
     except TimeoutError:
         raise RefusedError(408, f"the body was not here after {READ_SECONDS:g} s") from None
     except ClientDisconnect:
         raise RefusedError(400, "the body ended early") from None
-    return b"".join(parts)
 
 
 def _read(signal: str, packed: bytes, encoding: str, media: str) -> Batch:

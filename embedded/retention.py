@@ -48,10 +48,13 @@ def tidy(store: Store) -> None:
     store.learn()
 
 
-def make_room(store: Store, came: int) -> None:
-    """While more than ``size`` is in use, delete the oldest, at most three times the rows that ``came``."""
-    left = 3 * max(came, STEP)
-    while left > 0 and used(store) > store.size:
+def make_room(store: Store, came: int, spare: int = 0) -> None:
+    """While more than ``size`` is in use, delete the oldest, at most three times the rows that ``came``.
+
+    ``spare`` bytes are to fit in besides, under what the file may have at most.
+    """
+    left, limit = 3 * max(came, STEP), min(store.size, store.most - spare)
+    while left > 0 and used(store) > limit:
         found = ((store.file.execute(head).fetchone()[0], table) for table, (_, head) in OLDEST.items())
         oldest, lead = min(((moment, table) for moment, table in found if moment is not None), default=(0, ""))
         point = store.file.execute(OLDEST_POINT).fetchone()[0]

@@ -42,6 +42,7 @@ class Store:
     def __init__(self, path: Path, size: int) -> None:
         """Open ``path`` or make it; one that is not ours, of another version or damaged is put aside, and said so."""
         self.path, self.size = path, size
+        self.most = int(1.25 * size)  # for the worst case; retention keeps what is in use under ``size``
         self.sources: dict[Source, tuple[int, int]] = {}
         self.series: dict[tuple[str, ...], int] = {}
         self.open = False
@@ -83,9 +84,8 @@ class Store:
             file.execute("PRAGMA journal_mode = WAL")
             file.execute("PRAGMA synchronous = FULL")  # a commit is on the disk before the batch is acknowledged
             file.execute(f"PRAGMA journal_size_limit = {4 * 1024**2}")
-            # A bound for the worst case; retention keeps what is in use under ``size``.
             page = file.execute("PRAGMA page_size").fetchone()[0]
-            file.execute(f"PRAGMA max_page_count = {int(1.25 * self.size) // page}")
+            file.execute(f"PRAGMA max_page_count = {self.most // page}")
             if empty:
                 schema = files("embedded").joinpath("schema.sql").read_text()
                 ids = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"

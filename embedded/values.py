@@ -70,3 +70,9 @@ def cut(said: str, limit: int = MAX_TEXT) -> str:
 def text(value: Any) -> str:  # noqa: ANN401  (JSON)
     """A value as a label or a name has it."""
     return value if isinstance(value, str) else dumped(value)
+
+
+def severity_of(number: int) -> str:
+    """The word for OTLP's number; none for what is none."""
+    names = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+    return names[(number - 1) // 4] if 1 <= number <= 4 * len(names) else ""

@@ -115,7 +115,8 @@ class Writer:
             for each in group:
                 self._tell(each, error)
         else:  # one of them may be the reason: none of the others pays for it
-            self._guarded(lambda: retention.make_room(self.store, came))
+            largest = max(each.batch.size for each in group)
+            self._guarded(lambda: retention.make_room(self.store, came, 2 * largest))
             for each in group:
                 self._tell(each, self._guarded(lambda batch=each.batch: self.store.write([batch])))  # type: ignore[misc]
         self._guarded(lambda: retention.make_room(self.store, came))

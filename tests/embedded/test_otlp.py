@@ -191,6 +191,14 @@ def test_buckets_that_do_not_fit_are_refused(counts: list[int], bounds: list[flo
     assert batch.refused == {"point of took with buckets that do not fit together": 1}
 
 
+def test_too_many_buckets_are_refused() -> None:
+    """A histogram of very many buckets is nobody's, and is not kept."""
+    batch = Batch()
+    otlp.metrics(metrics(histogram("took", buckets([1] * 502, [float(each) for each in range(501)]))), batch)
+    assert not batch.points
+    assert batch.refused == {"point of took with over 500 buckets": 1}
+
+
 def test_a_histogram_without_buckets_is_one_bucket() -> None:
     """Sum and count alone make a histogram too."""
     batch = Batch()

@@ -14,8 +14,10 @@ from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogram, ExponentialHistogramDataPoint, Metric, Summary
 
+from embedded.otlp import MAX_RECORDS
 from embedded.receiver import MAX_BODY, MAX_UNPACKED, create_app
 from embedded.writer import TOGETHER
 from tests.embedded.conftest import (
@@ -190,6 +192,28 @@ def test_a_body_that_is_too_large_is_refused(house: House) -> None:
     assert house.send("traces", message("traces")).status_code == 200
 
 
+def test_a_crowd_of_empty_records_is_bounded(house: House) -> None:
+    """A small body of very many empty records is taken up to a limit, and the rest refused by name and count."""
+    answer = house.send("logs", logs(*[LogRecord()] * (MAX_RECORDS + 5)), packed=True)
+    partial = ExportLogsServiceResponse.FromString(answer.content).partial_success
+    assert partial.rejected_log_records == 5
+    assert partial.error_message == f"refused: 5 x log record with {MAX_RECORDS} others in its request"
+    assert house.rows("SELECT count(*) FROM log") == [(MAX_RECORDS,)]
+
+
+def test_what_is_read_counts_as_waiting(house: House) -> None:
+    """Bodies that are read but not decoded take no more memory than may wait, and all is given back at the end."""
+
+    async def crowd() -> list[int]:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(create_app(house.writer)), base_url="http://it") as http:
+            body = bytes(3 * MIB)
+            sent = (http.post("/v1/logs", content=body, headers=PROTOBUF) for _ in range(40))
+            return [each.status_code for each in await asyncio.gather(*sent)]
+
+    assert set(asyncio.run(crowd())) == {400, 429}
+    assert house.writer.waiting == 0
+
+
 def lock(house: House) -> sqlite3.Connection:
     """Another connection that holds the file for itself, so that nothing can be written."""
     other = sqlite3.connect(house.path, isolation_level=None)
@@ -239,7 +263,7 @@ def test_more_than_may_wait_is_told_to_come_again(house: House) -> None:
 
     async def crowd() -> list[httpx2.Response]:
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(create_app(house.writer)), base_url="http://it") as http:
-            bodies = [gzip.compress(logs(line(f"{each}" + "x" * 15 * MIB)).SerializeToString(), 1) for each in range(6)]
+            bodies = [gzip.compress(logs(line(f"{each}" + "x" * 7 * MIB)).SerializeToString(), 1) for each in range(11)]
             headers = PROTOBUF | {"content-encoding": "gzip"}
             sent = [asyncio.create_task(http.post("/v1/logs", content=body, headers=headers)) for body in bodies]
             await until(lambda: sum(each.done() for each in sent) == 2, "two to be told to come again")
@@ -247,9 +271,9 @@ def test_more_than_may_wait_is_told_to_come_again(house: House) -> None:
             return await asyncio.gather(*sent)
 
     answers = asyncio.run(crowd())
-    assert sorted(each.status_code for each in answers) == [200, 200, 200, 200, 429, 429]
+    assert sorted(each.status_code for each in answers) == [200] * 9 + [429] * 2
     assert {each.headers["retry-after"] for each in answers if each.status_code == 429} == {"1"}
-    assert house.rows("SELECT count(*) FROM log") == [(4,)]
+    assert house.rows("SELECT count(*) FROM log") == [(9,)]
 
 
 def test_every_batch_of_a_crowd_is_answered(house: House) -> None:

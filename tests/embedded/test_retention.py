@@ -91,6 +91,19 @@ def test_the_size_is_bounded_in_a_steady_state(tmp_path: Path) -> None:
     assert read(path, "SELECT count(DISTINCT time) FROM points WHERE labels ->> 'id' = '7'")[0][0] > 10
 
 
+def test_a_small_file_takes_large_batches(tmp_path: Path) -> None:
+    """A batch that does not fit beside what is there is told to come again at most once or twice: the old makes room."""
+    with running(tmp_path / "telemetry.db", CAP) as house:
+        for number in range(6):
+            large = logs(*(line(f"{number} " + "x" * 7500) for _ in range(1000)))
+            answers = []
+            while 200 not in answers:
+                answers.append(house.send("logs", large, packed=True).status_code)
+                assert len(answers) < 4
+        assert house.rows("SELECT count(*) FROM log WHERE body LIKE '5 %'") == [(1000,)]
+        assert house.client.get("/healthz").status_code == 200
+
+
 def fill(store: Store, ages: dict[str, float]) -> None:
     """One span, line, point and exemplar for each name, so many hours old; a service of its own for each."""
     for name, hours in ages.items():

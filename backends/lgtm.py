@@ -134,6 +134,7 @@ class Lgtm(Apis):
             self.logql(ANY, now - HOUR, now, 1, newest=True),
             self.promql(f"{TOLD} or max_over_time({TOLD}[1h:30s])", now),  # by itself it looks five minutes back
         )
+        points = points or await self.promql(f"max(timestamp({DURATION}_count))", now)  # target_info is not always there
         newest = {
             "traces": max(traces.values(), default=None),
             "logs": lines[0].time / NANO if lines else None,

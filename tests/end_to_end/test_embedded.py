@@ -36,7 +36,9 @@ def test_the_queries_of_the_page_have_answers(stack: Stack) -> None:
 
     async def whole() -> bool:
         async with stack.backends() as backends:
-            return bool((await checks.traces(backends, ledger)).passed and (await checks.exemplars(backends, ledger)).passed)
+            in_logs, _ = await checks.logs(backends, ledger)
+            found = (await checks.traces(backends, ledger), in_logs, await checks.exemplars(backends, ledger))
+            return all(check.passed for check in found)
 
     assert asyncio.run(whole())
     file = sqlite3.connect(f"file:{stack.state}/data/embedded/telemetry.db?mode=ro", uri=True)

@@ -2,13 +2,15 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY requirements.lock requirements-dev.lock ./
-RUN pip install --no-cache-dir --require-hashes -r requirements-dev.lock
+COPY requirements.lock requirements-build.lock ./
+RUN pip install --no-cache-dir --require-hashes -r requirements-build.lock
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY services services
 COPY telemetry telemetry
+COPY embedded embedded
+COPY backends backends
 COPY demo demo
 # The build tools stay in this stage: what leaves it is /venv, which has none, not even pip.
 RUN python -m hatchling build -t wheel \

@@ -66,7 +66,7 @@ class Embedded:
         query = f"SELECT trace_id FROM span WHERE {wanted} ORDER BY start DESC LIMIT :limit"  # noqa: S608
         if order_id:
             wanted = f"rowid > (SELECT max(rowid) - {REACH} FROM span) AND start BETWEEN :start AND :end AND {MINE}"  # noqa: S608
-            wanted += " AND instr(attributes, :order) AND attributes ->> '$.\"order.id\"' = :id"
+            wanted += " AND instr(attributes, :order) AND json_extract(attributes, '$.\"order.id\"') = :id"
             query = f"SELECT DISTINCT trace_id FROM span WHERE {wanted} ORDER BY start DESC LIMIT :limit"  # noqa: S608
         known = {"service": service, "start": int(start * NANO), "end": int(end * NANO), "limit": limit}
         known |= {"slower": int(slower * NANO), "order": json.dumps(order_id, ensure_ascii=False), "id": order_id}
@@ -131,8 +131,8 @@ class Embedded:
     ) -> list[Red]:
         """Rate, error ratio and quantiles of a route."""
         query = """SELECT series.id, labels, bounds, born, time, point.start, count, buckets FROM series
-        JOIN point ON series = id WHERE name = ? AND labels ->> 'service_name' = ?
-        AND labels ->> 'http_route' = ? AND time BETWEEN ? AND ? ORDER BY series.id, time"""
+        JOIN point ON series = id WHERE name = ? AND json_extract(labels, '$.service_name') = ?
+        AND json_extract(labels, '$.http_route') = ? AND time BETWEEN ? AND ? ORDER BY series.id, time"""
         since, until = int((start - window) * NANO), int(end * NANO)
         rows = await self._ask(query, (DURATION, service, route, since, until))
         return await asyncio.to_thread(arithmetic.red, rows, (start, end, step, window), shares)

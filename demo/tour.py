@@ -22,7 +22,7 @@ COUNT, RATE = 30, 15.0
 TELLING = ("gateway_timeout", "payment_slow", "payment_crashed")
 """Outcomes whose story is worth telling first, the best one first."""
 NEXT = (
-    ("Next", "make checkout, make follow", "buy again, read how the newest failure came about"),
+    ("Next", "make checkout, make follow", "buy again, read why the newest failed"),
     ("Look", "README.md, docs/embedded.md", "what this was, and the tables behind it"),
     ("Stop", "make down", "what was told stays for the next start"),
 )

@@ -90,10 +90,10 @@ CREATE VIEW lines AS SELECT
 FROM log JOIN source ON source.id = log.source;
 
 CREATE VIEW points AS SELECT
-  name, labels ->> 'service_name' AS service, labels, kind, time, value, count, bounds, buckets
+  name, json_extract(labels, '$.service_name') AS service, labels, kind, time, value, count, bounds, buckets
 FROM point JOIN series ON series.id = point.series;
 
 CREATE VIEW exemplars AS SELECT
-  name, labels ->> 'service_name' AS service, labels, time, value, lower(hex(trace_id)) AS trace_id,
+  name, json_extract(labels, '$.service_name') AS service, labels, time, value, lower(hex(trace_id)) AS trace_id,
   lower(hex(span_id)) AS span_id
 FROM exemplar JOIN series ON series.id = exemplar.series;

@@ -63,9 +63,7 @@ def _start(out: Console, err: Console) -> None:
             err.print(heard.file.getvalue(), markup=False)
         raise
     names = ", ".join(each.name for each in components.MODES[components.DEFAULT])
-    out.print(
-        f"Started {names} in {time.monotonic() - began:.1f} s. Now {COUNT} purchases, each to be found in three pillars.\n"
-    )
+    out.print(f"Started {names} in {time.monotonic() - began:.1f} s. Now {COUNT} purchases.\n")
 
 
 def _sells() -> bool:

@@ -176,8 +176,15 @@ class Embedded:
 
     async def _ask(self, query: str, known: Sequence[object] | Mapping[str, object]) -> list[Any]:
         async with self.lock:
+            work = asyncio.ensure_future(asyncio.to_thread(self._fetch, query, known))
             try:
-                return await asyncio.to_thread(self._fetch, query, known)
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:  # nobody may touch the connection while a thread still uses it
+                while not work.done():
+                    if self.file:
+                        self.file.interrupt()
+                    await asyncio.wait([work], timeout=0.1)
+                raise
             except sqlite3.Error as error:
                 raise BackendError(f"{NAME} at {self.path}: {error} (see: demo status, demo logs embedded)") from error
 

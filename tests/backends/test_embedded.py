@@ -306,3 +306,19 @@ def test_ages_are_of_the_newest_within_the_hour(house: House) -> None:
         if seconds > 3600:
             assert ages == nothing
     assert all(30 <= age < 60 for age in ages.values())
+
+
+def test_a_question_that_is_given_up_holds_up_nobody(house: House) -> None:
+    """When who asked does not wait any longer, the question ends, and the next is answered."""
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+
+    async def give_up() -> dict[str, int]:
+        async with Embedded(house.path) as it:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await it._ask(endless, ())  # noqa: SLF001  (no question of ours takes so long)
+            return await it.counted()
+
+    began = time.monotonic()
+    assert asyncio.run(give_up()) == {"spans": 0, "lines": 0, "points": 0}
+    assert time.monotonic() - began < 5

@@ -20,7 +20,7 @@ from demo.proof.checks import Check, Counts
 READY_SECONDS = 60.0
 QUIET_SECONDS = 3.0
 """The counters must stand still this long before the run, longer than services take to send them; else somebody else buys."""
-QUIET_DEADLINE = 12.0
+QUIET_DEADLINE = 10.0
 SAMPLE = 25
 SHOWN = 10
 

@@ -22,13 +22,12 @@ COLD_BUILD_SECONDS = 3600
 POLL_SECONDS = 0.1
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Everything in this folder needs the stack, and some of it the real one."""
-    for item in items:
-        if "end_to_end" in str(item.path):
-            item.add_marker(pytest.mark.stack)
-        if item.get_closest_marker("full") and not FULL:
-            item.add_marker(pytest.mark.skip(reason="about the real Collector, Prometheus, Tempo and Loki: make test-full"))
+    if "end_to_end" in str(item.path):
+        item.add_marker(pytest.mark.stack)
+    if item.get_closest_marker("full") and not FULL:
+        item.add_marker(pytest.mark.skip(reason="about the real Collector, Prometheus, Tempo and Loki: make test-full"))
 
 
 def poll_until(done: Callable[[], bool], what: str, seconds: float = 60) -> None:

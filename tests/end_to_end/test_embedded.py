@@ -87,7 +87,7 @@ def test_killed_under_load_and_back_within_ten_seconds_nothing_is_lost(stack: St
         async with stack.backends() as backends:
             before = await checks.counts(backends)
             ledger = Ledger()
-            buying = asyncio.create_task(fill(150, 10, _bought))
+            buying = asyncio.create_task(fill(120, 10, _bought))
             await asyncio.sleep(2)  # a load is under way
             running["embedded"].kill()
             await asyncio.to_thread(running["embedded"].wait)

@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from checkout.__main__ import Settings as CheckoutSettings
 from demo.__main__ import app
 from demo.proof.outcomes import EXPECTED
+from embedded import otlp, receiver, retention, store, values, writer
+from embedded.__main__ import Settings as EmbeddedSettings
 from payment.__main__ import Settings as PaymentSettings
 from tests.conftest import Build, House, about
 
@@ -95,11 +97,11 @@ def test_the_log_fields(busy: House) -> None:
 
 
 def test_every_setting_is_in_the_readme() -> None:
-    """The README names exactly the settings that the services read."""
-    named = set(re.findall(r"`((?:CHECKOUT|PAYMENT)_[A-Z_]+)`", README))
+    """The README names exactly the settings that the services and the embedded store read."""
+    named = set(re.findall(r"`((?:CHECKOUT|PAYMENT|EMBEDDED)_[A-Z_]+)`", README))
     read = {
         f"{settings.model_config['env_prefix']}{field}".upper()
-        for settings in (CheckoutSettings, PaymentSettings)
+        for settings in (CheckoutSettings, PaymentSettings, EmbeddedSettings)
         for field in settings.model_fields
     }
     assert named == read
@@ -121,7 +123,26 @@ def test_every_command_is_in_the_readme() -> None:
 def test_every_file_that_is_named_exists(document: Path) -> None:
     """A path in a document leads somewhere."""
     text = document.read_text()
-    named = re.findall(r"`((?:services|telemetry|demo|docs|native|tests)/[\w./-]*\w/?)`", text)
+    named = re.findall(r"`((?:services|telemetry|demo|embedded|backends|bench|docs|native|tests)/[\w./-]*\w/?)`", text)
     named += re.findall(r"`([\w-]+\.(?:yaml|yml|toml))`", text)
     linked = [str(document.parent / link) for link in re.findall(r"\]\((?!http)([^)#]+)\)", text)]
     assert [path for path in named + linked if not Path(path).exists()] == []
+
+
+def test_the_limits_of_the_embedded_store_are_the_page_s() -> None:
+    """Every limit that docs/embedded.md states is the one that the code keeps."""
+    page = " ".join(Path("docs/embedded.md").read_text().split())
+    mib = 1024**2
+    for said in (
+        f"over {receiver.MAX_BODY // mib} MiB, or over {receiver.MAX_UNPACKED // mib} MiB unpacked",
+        f"{writer.MAX_WAITING // mib} MiB wait for the disk already",
+        f"at most {values.MAX_ATTRIBUTES} attributes, texts cut at {values.MAX_TEXT} characters",
+        f"a time over a day in the future{'' if otlp.AHEAD == 24 * 3600 * 10**9 else '?'}",
+        f"more than {otlp.MAX_RECORDS:,} records in a request, more than {otlp.MAX_BUCKETS} buckets",
+        f"beyond the {store.MAX_SERIES:,}th",
+        f"Traces and lines {retention.KEEP_HOURS} hours, points and exemplars {retention.KEEP_POINT_HOURS} hours",
+        f"in steps of {retention.STEP} rows",
+        f"`EMBEDDED_SIZE_MIB` ({EmbeddedSettings.model_fields['size_mib'].default})",
+    ):
+        assert said in page, said
+    assert retention.REMEMBER_SECONDS == 3600  # "within an hour"

@@ -42,7 +42,7 @@ def main() -> None:
         receiver = subprocess.Popen([sys.executable, "-m", "embedded"], env=environment, stdout=subprocess.DEVNULL)
         try:
             _until_ready()
-            stored = 0
+            stored, told = 0, time.time() - HISTORY
             for size in sizes:
                 seconds, acks = fill(size - stored, size)
                 taken, stored = size - stored, size
@@ -50,7 +50,7 @@ def main() -> None:
                 rates = f"{taken / seconds:,.0f} spans/s and {taken * LINES / SPANS / seconds:,.0f} lines/s"
                 resident = psutil.Process(receiver.pid).memory_info().rss / 1024**2
                 out.print(f"taken in: {rates} from {SENDERS} senders; {_acks(acks)}; resident {resident:.0f} MiB")
-                ask(Path(folder) / "telemetry.db", psutil.Process(receiver.pid), out)
+                told = ask(Path(folder) / "telemetry.db", psutil.Process(receiver.pid), out, told)
         finally:
             receiver.terminate()
             receiver.wait(15)
@@ -93,12 +93,15 @@ def _post(connection: http.client.HTTPConnection, signal: str, body: bytes) -> f
         time.sleep(0.1)  # it said: come again
 
 
-def ask(file: Path, receiver: psutil.Process, out: Console) -> None:
-    """Ask each question ``ROUNDS`` times while 50 purchases a second come in; print p50, p95, and the receiver's load."""
+def ask(file: Path, receiver: psutil.Process, out: Console, told: float) -> float:
+    """Ask each question ``ROUNDS`` times while 50 purchases a second come in; print p50, p95, and the receiver's load.
+
+    Metric points are sent from ``told`` on, in seconds since the epoch; returns until when they are.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
-    now = time.time_ns()
-    for second in range(HISTORY, 0, -1):
-        _post(connection, "metrics", counts(now - second * NANO, HISTORY - second + 1))
+    while told < time.time() - 1:  # a point a second, as the services send them
+        told += 1
+        _post(connection, "metrics", counts(int(told * NANO), 10_000 + told % 10_000))
     stop = threading.Event()
     acks: list[float] = []
     live = threading.Thread(target=_live, args=(stop, acks))
@@ -121,6 +124,7 @@ def ask(file: Path, receiver: psutil.Process, out: Console) -> None:
     out.print(
         f"50 purchases/s for {time.perf_counter() - began:.0f} s: the receiver takes {alone:.1f} % of a core; {_acks(acks)}"
     )
+    return time.time()
 
 
 def _live(stop: threading.Event, acks: list[float]) -> None:
@@ -130,7 +134,7 @@ def _live(stop: threading.Event, acks: list[float]) -> None:
         spans, lines = patch(time.time_ns() - EACH * STEP)
         acks += [_post(connection, "traces", spans), _post(connection, "logs", lines)]
         if number % 2:
-            acks.append(_post(connection, "metrics", counts(time.time_ns(), HISTORY + number / 2)))
+            acks.append(_post(connection, "metrics", counts(time.time_ns(), 10_000 + time.time() % 10_000)))
         number += 1
 
 

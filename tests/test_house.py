@@ -147,6 +147,13 @@ def test_the_house_can_be_read_in_one_sitting() -> None:
     assert sum(lines.values()) < 900
 
 
+@pytest.mark.parametrize(("part", "longest"), [("embedded", 200), ("backends", 200), ("demo", 250)])
+def test_a_module_holds_one_thing(part: str, longest: int) -> None:
+    """No module of the embedded store and of the questions is over 200 lines, and none of the demo over 250."""
+    lines = {path.name: len(path.read_text().splitlines()) for path in (ROOT / part).rglob("*.py")}
+    assert max(lines.values()) <= longest, lines
+
+
 def test_every_test_says_what_it_proves() -> None:
     """Each test has a docstring of one sentence: the promise that breaks with it."""
     mute = []

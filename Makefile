@@ -7,6 +7,7 @@
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+NO_ENGINE := --ignore tests/compose/test_engine.py
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 install = if command -v uv >/dev/null; then uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1); \
 	else $(PIP) --no-compile --require-hashes -r $(1); fi
@@ -70,14 +71,14 @@ test: dev ## all tests that need Python alone; starts the embedded stack
 	@mkdir -p .demo/logs; \
 	nice -n 10 $(BIN)/pytest -m 'not full and not stack' >.demo/logs/test-fast.log 2>&1 & fast=$$!; \
 	trap 'kill $$fast 2>/dev/null' INT TERM; \
-	$(BIN)/pytest -m 'stack and not full'; stack=$$?; \
+	$(BIN)/pytest -m 'stack and not full' $(NO_ENGINE); stack=$$?; \
 	wait $$fast; fast=$$?; cat .demo/logs/test-fast.log; exit $$((stack | fast))
 
 test-fast: dev ## those of them that start no stack
 	@$(BIN)/pytest -m 'not full and not stack'
 
 test-full: dev ## the end-to-end tests, rules, panels and links on the real stack, as far as its binaries are there
-	@STACK=full $(BIN)/pytest -m 'full or stack'
+	@STACK=full $(BIN)/pytest -m 'full or stack' $(NO_ENGINE)
 
 test-compose: dev ## docker-compose.yaml on a real engine (DOCKER_HOST, COMPOSE)
 	@$(BIN)/pytest tests/compose

@@ -215,6 +215,7 @@ def answerer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     if request.param == "full":
         if not FULL:
             pytest.skip("about the real Collector, Prometheus, Tempo and Loki: make test-full")
+        request.getfixturevalue("stack")  # starts it, or skips with the reason
         told.tell(COLLECTOR)
         yield Answerer("full", Lgtm, told)
         return

@@ -9,6 +9,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -31,6 +32,8 @@ import telemetry.metrics
 from checkout.app import create_app as create_checkout
 from checkout.payment_client import PaymentClient
 from demo.proof.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
+from demo.stack import binaries
+from demo.stack.binaries import PROMETHEUS
 from demo.stack.official import LOKI, TEMPO
 from payment.app import create_app as create_payment
 from payment.faults import Faults
@@ -200,3 +203,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     if house.foreground:
         house.ctrl_c()
     house.down()
+
+
+@pytest.fixture(scope="session")
+def promtool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prometheus' own judge, built with it when it is not there yet."""
+    tool = PROMETHEUS.folder() / "promtool"
+    if not tool.exists():
+        binaries.build(PROMETHEUS, tmp_path_factory.mktemp("build") / "prometheus.log", lambda _step: None)
+    return tool

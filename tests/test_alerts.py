@@ -10,8 +10,6 @@ import typer.main
 import yaml
 
 from demo.__main__ import app
-from demo.stack import binaries
-from demo.stack.binaries import PROMETHEUS
 from telemetry.requests import LATENCY_BUCKETS
 
 RULES = Path("alerts.yml")
@@ -24,15 +22,6 @@ RUNBOOK = Path("docs/runbook.md").read_text()
 SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))
 VOCABULARY = Path("docs/telemetry.md").read_text()
 DASHBOARDS = {"/d/checkout", "/d/one-request", "/d/pipeline", "/d/slo"}
-
-
-@pytest.fixture(scope="module")
-def promtool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prometheus' own judge, built with it when it is not there yet."""
-    tool = PROMETHEUS.folder() / "promtool"
-    if not tool.exists():
-        binaries.build(PROMETHEUS, tmp_path_factory.mktemp("build") / "prometheus.log", lambda _step: None)
-    return tool
 
 
 def judge(promtool: Path, *arguments: str) -> str:

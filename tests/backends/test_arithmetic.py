@@ -13,7 +13,6 @@ import yaml
 
 from backends.arithmetic import Counter, quantile, red
 from backends.questions import NANO
-from demo.stack.binaries import PROMETHEUS, find
 
 EVERY = 10.0
 INFINITY = math.inf
@@ -136,13 +135,6 @@ def test_red_of_a_new_route_has_its_first_request() -> None:
     assert list(one.quantiles) == pytest.approx([0.1 + 0.4 / 2])
 
 
-def promtool() -> Path | None:
-    """Prometheus' own program for testing rules, if it is there."""
-    found = find(PROMETHEUS)
-    beside = found[0].parent / "promtool" if found else None
-    return beside if beside and beside.exists() else None
-
-
 class Chance(random.Random):
     """A fixed seed's series: with resets, gaps and silence."""
 
@@ -163,8 +155,9 @@ def notation(told: list[list[int] | None], at: int) -> str:
     return " ".join("_" if each is None else str(list(accumulate(each))[at]) for each in told)
 
 
-@pytest.mark.skipif(promtool() is None, reason="Prometheus is neither on PATH nor built yet (make test-full)")
-def test_prometheus_itself_comes_to_the_same(tmp_path: Path) -> None:
+@pytest.mark.full
+@pytest.mark.timeout(3600)  # the build
+def test_prometheus_itself_comes_to_the_same(promtool: Path, tmp_path: Path) -> None:
     """Over a hundred random series with resets and gaps, Prometheus' own program finds no other rate, ratio or quantile."""
     chance, groups = Chance(3), []
     for _ in range(60):
@@ -196,9 +189,7 @@ def test_prometheus_itself_comes_to_the_same(tmp_path: Path) -> None:
         groups.append({"interval": f"{EVERY:.0f}s", "input_series": inputs, "promql_expr_test": tests})
     file = tmp_path / "arithmetic.test.yml"
     file.write_text(yaml.safe_dump({"evaluation_interval": "10s", "tests": groups}))
-    ended = subprocess.run(
-        [str(promtool()), "test", "rules", str(file)], capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, (ended.stdout + ended.stderr)[:3000]
 
 

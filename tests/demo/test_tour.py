@@ -1,0 +1,55 @@
+"""The guided run's verdict: whoever scripts it learns whether everything was proven."""
+
+import asyncio
+import io
+import time
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from backends.questions import Backends
+from demo import tour
+from demo.customers.shop import Purchase
+from demo.proof import verify
+from demo.proof.checks import Check
+from demo.proof.ledger import Ledger
+from demo.request.story import Story
+from tests.traces import TRACE, slow
+
+
+def purchase(outcome: str) -> Purchase:
+    """One that ended in ``outcome``."""
+    return Purchase("slow", "order-1", TRACE, 504, outcome, "", time.time(), time.time())
+
+
+def take(monkeypatch: pytest.MonkeyPatch, outcome: str, *, verdict: bool | None) -> bool:
+    """Take the tour past a stack that sells, whose one proof came out as ``verdict``."""
+
+    async def prove(*_: object) -> tuple[list[Check], Ledger]:
+        return [Check("traces", verdict, "1 of 1")], Ledger([purchase(outcome)])
+
+    async def gather(_backends: Backends, _trace_id: str, _say: Any) -> Story:  # noqa: ANN401  (a function)
+        return slow()
+
+    monkeypatch.setattr(tour, "_sells", lambda: True)
+    monkeypatch.setattr(verify, "prove", prove)
+    monkeypatch.setattr(tour, "gather", gather)
+    quiet = Console(file=io.StringIO())
+    return asyncio.run(tour.tour(quiet, quiet))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome", "proven"),
+    [
+        pytest.param(True, "payment_slow", True, id="proven and told"),
+        pytest.param(None, "payment_slow", True, id="could not be judged"),
+        pytest.param(False, "payment_slow", False, id="something is missing"),
+        pytest.param(True, "success", False, id="no failure to tell of"),
+    ],
+)
+def test_only_what_is_proven_ends_well(
+    monkeypatch: pytest.MonkeyPatch, outcome: str, *, verdict: bool | None, proven: bool
+) -> None:
+    """The tour ends well only when no proof failed and a failed purchase's story was told."""
+    assert take(monkeypatch, outcome, verdict=verdict) is proven

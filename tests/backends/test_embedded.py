@@ -293,6 +293,18 @@ def test_edges_need_both_ends(house: House) -> None:
     assert ask(house.path, lambda it: it.edges(*between)) == [Edge("front", "bank", 1, 0)]
 
 
+@pytest.mark.parametrize("ends", [(True, False), (False, True), (True, True), (False, False)])
+def test_a_call_failed_if_either_end_says_so(house: House, ends: tuple[bool, bool]) -> None:
+    """An edge counts a call as failed when the caller's span or the other one has error status."""
+    now = time.time_ns()
+    caller = span("GET", start=now, trace_id=TRACE, span_id=b"caller01", kind=3, error=ends[0])
+    called = span("GET /", start=now, trace_id=TRACE, parent_span_id=b"caller01", error=ends[1])
+    house.send("traces", traces(caller, service="front"))
+    house.send("traces", traces(called, service="bank"))
+    found = ask(house.path, lambda it: it.edges(now / NANO - 1, now / NANO + 1))
+    assert found == [Edge("front", "bank", 1, int(any(ends)))]
+
+
 def test_ages_are_of_the_newest_within_the_hour(house: House) -> None:
     """An empty file has no ages, an old one neither, and a young one is as old as its newest."""
     nothing = {"traces": None, "logs": None, "metrics": None}

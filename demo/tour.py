@@ -52,17 +52,15 @@ def _start(out: Console, err: Console) -> None:
     if state.living() or _sells():
         out.print(f"Using the stack that runs: {state.mode() or 'compose'}.\n")
         return
-    began = time.monotonic()
-    heard = Console(file=io.StringIO(), width=err.width)
+    names = ", ".join(each.name for each in components.MODES[components.DEFAULT])
+    began, heard = time.monotonic(), io.StringIO()
     try:
         with saying(err) as say:
-            say(f"starting {', '.join(each.name for each in components.MODES[components.DEFAULT])}")
-            background.start(heard, components.DEFAULT)
+            say(f"starting {names}")
+            background.start(Console(file=heard, width=err.width), components.DEFAULT)
     except LaunchError:
-        if isinstance(heard.file, io.StringIO):
-            err.print(heard.file.getvalue(), markup=False)
+        err.print(heard.getvalue(), markup=False)
         raise
-    names = ", ".join(each.name for each in components.MODES[components.DEFAULT])
     out.print(f"Started {names} in {time.monotonic() - began:.1f} s. Now {COUNT} purchases.\n")
 
 

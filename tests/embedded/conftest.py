@@ -243,15 +243,13 @@ class Process:
         self.env = {**os.environ, **known, **{f"EMBEDDED_{name}": value for name, value in settings.items()}}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> float:
-        """Start it; returns how many seconds it took to its first answer."""
-        began = time.monotonic()
+    def start(self) -> None:
+        """Start it and wait for its first answer."""
         with self.said.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "embedded"], env=self.env, stdout=out, stderr=subprocess.STDOUT
             )
         poll_until(self.answers, f"embedded to answer; it said {self.said.read_text()}", READY_SECONDS)
-        return time.monotonic() - began
 
     def answers(self) -> bool:
         """Whether it says that it is well."""

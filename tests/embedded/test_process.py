@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
@@ -35,8 +34,6 @@ from tests.embedded.conftest import (
 KILLS = 20
 SENDERS = 4
 RESENT = 50
-QUICK = 3.0
-"""Seconds to the first answer after a kill, at most, on a machine that does other things besides."""
 
 
 class Senders:
@@ -92,14 +89,13 @@ def test_nothing_acknowledged_is_lost_in_twenty_kills(process: Process) -> None:
     process.start()
     senders = Senders(process.url)
     chance = random.Random(5)  # noqa: S311  (no secret)
-    slowest = 0.0
     try:
         for _ in range(KILLS):
             before = len(senders.acknowledged)
             more = before + chance.randrange(5, 40)
             poll_until(lambda more=more: len(senders.acknowledged) > more, "batches to be acknowledged")  # type: ignore[misc]
             process.stop(signal.SIGKILL)
-            slowest = max(slowest, process.start())
+            process.start()
     finally:
         senders.stop()
 
@@ -116,7 +112,6 @@ def test_nothing_acknowledged_is_lost_in_twenty_kills(process: Process) -> None:
     assert stored(process.path) == dict.fromkeys(senders.sent, 20)
     rows = dict(read(process.path, "SELECT * FROM tally"))
     assert rows["spans"] + rows["lines"] == 20 * len(senders.sent)
-    assert slowest < QUICK
 
 
 def test_it_stops_when_asked_and_the_file_is_whole(process: Process) -> None:
@@ -125,9 +120,7 @@ def test_it_stops_when_asked_and_the_file_is_whole(process: Process) -> None:
     senders = Senders(process.url)
     try:
         poll_until(lambda: len(senders.acknowledged) > 50, "batches to be acknowledged")
-        began = time.monotonic()
         assert process.stop() in {0, -signal.SIGTERM}  # uvicorn ends with the signal it was sent
-        assert time.monotonic() - began < 8
     finally:
         senders.stop()
     assert [each.name for each in process.path.parent.iterdir()] == ["telemetry.db"]

@@ -44,7 +44,7 @@ def files(path: Path) -> tuple[int, int]:
 def test_the_size_is_bounded_in_a_steady_state(tmp_path: Path) -> None:
     """Five times the cap goes through: the file never holds a quarter over it, the newest are there, the oldest are gone."""
     path = tmp_path / "telemetry.db"
-    peak, log, slowest, asked = 0, 0, 0.0, 0
+    peak, log, asked = 0, 0, 0
     with running(path, CAP) as house:
         over, failures = threading.Event(), []
 
@@ -64,13 +64,11 @@ def test_the_size_is_bounded_in_a_steady_state(tmp_path: Path) -> None:
         reading.start()
         try:
             for number in range(100):
-                began = time.monotonic()
                 spans = [span(f"span {number}", attributes=pairs(padding="x" * 400)) for _ in range(300)]
                 lines = [line(f"line {number} " + "x" * 500) for _ in range(450)]
                 sold = counter("sold", *(point(number, attributes=pairs(id=str(each))) for each in range(50)))
                 sent = (("traces", traces(*spans)), ("logs", logs(*lines)), ("metrics", metrics(sold)))
                 assert {house.send(*each).status_code for each in sent} == {200}
-                slowest = max(slowest, time.monotonic() - began)
                 peak, log = map(max, (peak, log), files(path))
         finally:
             over.set()
@@ -81,7 +79,6 @@ def test_the_size_is_bounded_in_a_steady_state(tmp_path: Path) -> None:
     assert asked > 5
     assert peak < CAP * TOLERANCE
     assert log < LOG, "the log is put into the file also while somebody always reads"
-    assert slowest < 5, "nobody waits long for the old to go"
     kept = {int(name.split()[1]) for (name,) in read(path, "SELECT DISTINCT name FROM spans")}
     said = {int(body.split()[1]) for (body,) in read(path, "SELECT DISTINCT body FROM lines")}
     for found in (kept, said):

@@ -47,7 +47,7 @@ OUTCOMES = {
     "^gateway_timeout$": RED,
     "^payment_slow$": ORANGE,
     "^payment_crashed$": "dark-red",
-    "^payment_unreachable$": "purple",
+    "^payment_(unreachable|busy)$": "purple",
     "^(crashed|abandoned)$": "dark-purple",
 }
 

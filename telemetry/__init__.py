@@ -3,6 +3,9 @@
 This package knows nothing of checkouts and is meant to be copied. It reads the standard ``OTEL_*`` variables and no others.
 """
 
+import telemetry.settings  # noqa: F401  (first: OpenTelemetry reads variables while it is imported)
+
+# isort: split
 import asyncio
 import logging
 import os
@@ -12,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from multiprocessing import parent_process
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,7 +26,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
 from telemetry import logs, metrics, requests, traces
+from telemetry.edge import Edge
 from telemetry.logs import log_to_stdout
+from telemetry.otlp import session
 from telemetry.traces import instrument_client, trace_id
 
 __all__ = ["QUIET_PATHS", "Pillars", "install", "instrument_client", "log_to_stdout", "trace_id"]
@@ -32,20 +38,6 @@ QUIET_PATHS = ("/healthz", "/metrics")
 
 FLUSH_SECONDS = 4.0
 """How long a stopping service waits for the Collector: under the 5 s it has, and far under an orchestrator's usual 10 s."""
-
-DEFAULTS = {
-    # The old conventions put the client's Host header on metrics: a stranger could make series without end.
-    "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
-    # The SDK waits 5 s with spans and 60 s with metrics; somebody who just clicked is waiting for them.
-    "OTEL_BSP_SCHEDULE_DELAY": "1000",
-    "OTEL_METRIC_EXPORT_INTERVAL": "1000",
-    # Seconds, whatever the specification says. The exporter tries again after 1, 2, 4, 8 s, and gives a batch up when the next
-    # pause would end behind this: the default, 10, loses what was sent while a Collector was gone for 7 s.
-    "OTEL_EXPORTER_OTLP_TIMEOUT": "30",
-    # Loki refuses a whole batch for one entry over 64 KiB of metadata, and a refused batch is not sent again.
-    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "8192",
-}
-"""Defaults of ours for standard variables; what the environment says wins."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +71,18 @@ def to_collector(service: str, package: str) -> Pillars:
         "service.version": version(package),
         "deployment.environment.name": "demo",
     }
+    theirs = dict(OTELResourceDetector().detect().attributes)
+    if instance := theirs.get("service.instance.id") if parent_process() else None:
+        theirs["service.instance.id"] = f"{instance}/{os.getpid()}"  # a worker: two may not count under one name
     # Resource.create() lets code win over OTEL_RESOURCE_ATTRIBUTES; an operator expects the opposite. It also adds
     # service.instance.id, a random UUID for each process, so that the counters of several workers add up.
-    resource = Resource.create({**ours, **OTELResourceDetector().detect().attributes})
+    resource = Resource.create({**ours, **theirs})
     registry = CollectorRegistry()  # not the global one: that adds figures of the Python process
     return Pillars(
-        traces.to_collector(resource), metrics.to_collector(resource, registry), logs.to_collector(resource), registry
+        traces.to_collector(resource, session("TRACES")),
+        metrics.to_collector(resource, registry, session("METRICS")),
+        logs.to_collector(resource, session("LOGS")),
+        registry,
     )
 
 
@@ -94,15 +92,15 @@ def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None
     ``service`` is ``service.name`` and the prefix of the request metrics; the version of the installed ``package`` is
     ``service.version``. ``pillars`` lead to the Collector by default; tests bring their own.
     """
-    for name, value in DEFAULTS.items():
-        os.environ.setdefault(name, value)
+    plain = app.build_middleware_stack()
     pillars = pillars or to_collector(service, package)
     logs.configure(pillars.logs)
     meter = pillars.metrics.get_meter("telemetry")
-    app.add_middleware(requests.RequestsMiddleware, prefix=service, meter=meter, quiet=QUIET_PATHS)
+    app.add_middleware(requests.RequestsMiddleware, prefix=service, meter=meter)
     app.add_route("/metrics", metrics.exposition(pillars.registry), include_in_schema=False)
     # Last, because it wraps everything above: the span is open while our own middleware counts and writes.
-    traces.instrument(app, pillars.traces, pillars.metrics, quiet=QUIET_PATHS)
+    traces.instrument(app, pillars.traces)
+    app.middleware_stack = Edge(app.build_middleware_stack(), plain, QUIET_PATHS)
 
     # Not atexit: uvicorn raises SIGTERM again after its shutdown, and the process dies before atexit runs.
     inner = app.router.lifespan_context

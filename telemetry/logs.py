@@ -2,26 +2,31 @@
 
 import logging
 import sys
-from typing import cast
+import traceback
+from typing import TextIO, cast
 
 import structlog
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry._logs import set_logger_provider
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.instrumentation.structlog import StructlogProcessor
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
+from requests import Session
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from telemetry.otlp import encodable
 
 TOLD = "_told_by_canonical_line"
 """Set on an exception whose traceback the canonical line carries; uvicorn need not print it again."""
 
 
-def to_collector(resource: Resource) -> LoggerProvider:
-    """Build a provider that sends log records by OTLP, and make it the process's own."""
+def to_collector(resource: Resource, session: Session | None) -> LoggerProvider:
+    """Build a provider that sends log records by OTLP, or to nobody without a ``session``, and make it the process's own."""
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
-    provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
+    if session:
+        provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(session=session)))
     set_logger_provider(provider)
     return provider
 
@@ -34,13 +39,14 @@ def configure(provider: LoggerProvider) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             _STAMP,
+            spell_out,
             # Before the ids: the record has fields of its own for them.
             cast("Processor", StructlogProcessor(provider)),  # type: ignore[no-untyped-call]
             add_trace_ids,
             *_RENDER,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", Stdout(sys.stdout))),
         cache_logger_on_first_use=False,  # the request logger is bound once anyway; a cache would outlive a new configure()
     )
 
@@ -53,11 +59,42 @@ def log_to_stdout() -> None:
     stdlib = structlog.stdlib
     about: list[Processor] = [stdlib.add_log_level, stdlib.add_logger_name, _STAMP]
     render = [stdlib.ProcessorFormatter.remove_processors_meta, *_RENDER]
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(Stdout(sys.stdout))
     handler.setFormatter(stdlib.ProcessorFormatter(foreign_pre_chain=about, processors=render))
     handler.addFilter(lambda record: not (record.exc_info and hasattr(record.exc_info[1], TOLD)))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # one line a call; the CLIENT span says more
+    for name in ("baggage", "baggage.propagation", "trace.span"):  # they quote what a client sent, and however much
+        logging.getLogger(f"opentelemetry.{name}").setLevel(logging.CRITICAL)
+
+
+class Stdout:
+    """Where lines go. One that cannot be written (a full disk, nobody reading) changes no answer: it is counted as lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.lost = metrics.get_meter("telemetry").create_counter("log.lines.lost", "{line}", "Lines that stdout did not take.")
+
+    def write(self, text: str) -> None:
+        """Write and flush ``text``."""
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except (OSError, ValueError):
+            self.lost.add(1)
+
+    def flush(self) -> None:
+        """Do nothing: all is written."""
+
+
+def spell_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Write as text what JSON or OTLP cannot carry, the exception first: one odd value would cost the whole batch."""
+    error = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if error is True else error[1] if isinstance(error, tuple) else error
+    if isinstance(error, BaseException):
+        event["exception"] = "".join(traceback.format_exception(error))
+        event["exception.type"], event["exception.message"] = type(error).__qualname__, encodable(error)
+    return cast("EventDict", encodable(event))
 
 
 def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

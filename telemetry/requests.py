@@ -1,4 +1,4 @@
-"""One pure ASGI middleware: counts every request once and writes its one canonical line.
+"""One pure ASGI middleware: counts every request once and writes its one canonical line, when its last byte is sent.
 
 It sees every request, also those that never reach a handler (404, 405, 413, 422) and those whose handler crashes.
 A service adds to the line by binding context: ``structlog.contextvars.bind_contextvars(outcome="declined")``.
@@ -8,9 +8,13 @@ import time
 from collections.abc import Sequence
 
 import structlog
+from fastapi.routing import iter_route_contexts
+from opentelemetry import trace
 from opentelemetry.metrics import Meter
+from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from telemetry.edge import ORIGINALS
 from telemetry.logs import TOLD
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
@@ -21,54 +25,95 @@ LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5
 
 CLIENT_ERROR, SERVER_ERROR = 400, 500
 CLIENT_GONE = 499
-"""The status nginx made customary for a request that ended without an answer."""
+"""The status nginx made customary for a request that ended without its last byte."""
 
 
 class RequestsMiddleware:
-    """Records ``<prefix>_requests_total`` and ``<prefix>_request_latency_seconds``; changes nothing about the request."""
+    """Records ``<prefix>.requests``, ``<prefix>.request.latency`` and OpenTelemetry's ``http.server.*``; changes nothing.
 
-    def __init__(self, app: ASGIApp, *, prefix: str, meter: Meter, quiet: Sequence[str]) -> None:
+    The time is that to the last byte of the body: for a background task nobody waits. A crash before that byte is a 500
+    in every pillar, even where the first line of the answer said 200; a crash after it is a line of its own.
+    """
+
+    def __init__(self, app: ASGIApp, *, prefix: str, meter: Meter) -> None:
         self.app = app
-        self.quiet = frozenset(quiet)
         self.log = structlog.get_logger().bind()
         self.requests = meter.create_counter(f"{prefix}.requests", unit="{request}", description="Requests answered.")
-        name, buckets = f"{prefix}.request.latency", LATENCY_BUCKETS
-        self.latency = meter.create_histogram(name, "s", "Time to answer.", explicit_bucket_boundaries_advisory=buckets)
+        self.active = meter.create_up_down_counter("http.server.active_requests", "{request}", "Requests under way.")
+        self.times = [
+            meter.create_histogram(name, "s", "Time to the last byte.", explicit_bucket_boundaries_advisory=LATENCY_BUCKETS)
+            for name in (f"{prefix}.request.latency", "http.server.request.duration")
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; whatever becomes of it, count it and write its line."""
-        if scope["type"] != "http" or scope["path"] in self.quiet:
+        scope = {**scope, **scope[ORIGINALS]}
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         structlog.contextvars.clear_contextvars()
-        status = CLIENT_GONE
+        teller, status = _Teller(self, scope), CLIENT_GONE
 
         async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
+            if message["type"] != "http.response.start" and not message.get("more_body"):
+                teller.tell(status)
 
-        start = time.perf_counter()
-        crash: Exception | None = None
         try:
             await self.app(scope, receive, send_and_note)
         except Exception as error:
-            status, crash = SERVER_ERROR, error
             setattr(error, TOLD, True)
+            teller.tell(SERVER_ERROR, error)
             raise
         finally:
-            self._tell(scope, status, time.perf_counter() - start, crash)
+            teller.tell(CLIENT_GONE)
 
-    def _tell(self, scope: Scope, status: int, seconds: float, crash: Exception | None) -> None:
+
+class _Teller:
+    """Tells of one request, once."""
+
+    def __init__(self, to: RequestsMiddleware, scope: Scope) -> None:
+        self.to, self.told, self.start = to, False, time.perf_counter()
+        self.span = trace.get_current_span()
+        self.context = trace.set_span_in_context(self.span)  # the last byte may be sent from another one
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
-        endpoint = getattr(scope.get("route"), "path", "unmatched")
-        self.requests.add(1, {"method": method, "endpoint": endpoint, "status": str(status)})
-        self.latency.record(seconds, {"endpoint": endpoint})
-        line: dict[str, object] = {
+        scheme = "https" if scope.get("scheme") in {"https", "wss"} else "http"  # a proxy may say wss
+        self.known = {"http.request.method": method, "url.scheme": scheme}
+        to.active.add(1, self.known)
+        self.route = route = template(scope["app"].routes, scope)
+        self.what = f"{method} {route or 'unmatched'}"
+        if route:  # for the instrumentation a route ends where an app is mounted: opentelemetry-python-contrib#2891
+            self.span.update_name(self.what.replace("_OTHER", "HTTP"))
+            self.span.set_attribute("http.route", route)
+        self.labels = {
+            **self.known,
+            "network.protocol.version": scope["http_version"],
+            **({"http.route": route} if route else {}),
+        }
+
+    def tell(self, status: int, crash: Exception | None = None) -> None:
+        """Count it and write its line, the first time; later only a crash is news."""
+        failed = {"error.type": type(crash).__qualname__ if crash else str(status)} if status >= SERVER_ERROR else {}
+        if self.told and crash:
+            self.to.log.error(f"{self.what} failed after its answer", **failed, exc_info=crash)
+        if self.told:
+            return
+        self.told, seconds = True, time.perf_counter() - self.start
+        method, endpoint = self.known["http.request.method"], self.route or "unmatched"
+        code = {"http.response.status_code": status}
+        self.to.active.add(-1, self.known)
+        self.to.requests.add(1, {"method": method, "endpoint": endpoint, "status": str(status)}, self.context)
+        for histogram, labels in zip(self.to.times, ({"endpoint": endpoint}, {**self.labels, **code, **failed}), strict=True):
+            histogram.record(seconds, labels, self.context)
+        if self.span.is_recording():  # else it ended with the last byte
+            self.span.set_attributes(code)
+        line = {
             "http.request.method": method,
             "http.route": endpoint,
-            "http.response.status_code": status,
+            **code,
             "http.server.request.duration": round(seconds, 6),
         }
         outcome = structlog.contextvars.get_contextvars().get("outcome")
@@ -76,6 +121,22 @@ class RequestsMiddleware:
             by_class = {4: "invalid", 5: "failed"}.get(status // 100, "success")
             line["outcome"] = outcome = "crashed" if crash else "abandoned" if status == CLIENT_GONE else by_class
         if crash:
-            line |= {"error.type": type(crash).__qualname__, "exc_info": crash}
-        write = self.log.error if status >= SERVER_ERROR else self.log.warning if status >= CLIENT_ERROR else self.log.info
-        write(f"{method} {endpoint} {status} {outcome}", **line)
+            line |= {**failed, "exc_info": crash}
+        log = self.to.log
+        write = log.error if status >= SERVER_ERROR else log.warning if status >= CLIENT_ERROR else log.info
+        write(f"{self.what} {status} {outcome}", **line)
+
+
+def template(routes: Sequence[BaseRoute], scope: Scope) -> str | None:
+    """The template of the path that ``scope`` asks for, with the prefixes of routers and mounts; None if there is no route."""
+    partial = None
+    for route in iter_route_contexts(routes):
+        match, child = route.matches(scope)
+        found = route.path
+        if match is not Match.NONE and isinstance(route.original_route, Mount | Host):
+            inner = template(route.routes, {**scope, **child}) if route.routes else "/{path}"
+            found = inner and getattr(route, "path", "") + inner
+        if match is Match.FULL:
+            return found
+        partial = partial or (found if match is Match.PARTIAL else None)
+    return partial

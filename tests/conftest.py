@@ -38,6 +38,7 @@ from demo.stack.official import LOKI, TEMPO
 from payment.app import create_app as create_payment
 from payment.faults import Faults
 from tests.end_to_end.conftest import FULL, Stack
+from tests.processes import Sink, listening
 
 RESOURCE = Resource.create({"service.name": "house"})
 CANONICAL = "http.response.status_code"
@@ -63,6 +64,7 @@ class House:
         spans: tuple[TracerProvider, InMemorySpanExporter],
         *,
         limit: float = 5.0,
+        calls: int = 100,
         url: str = "",
         transport: httpx2.AsyncBaseTransport | None = None,
         **faults: float,
@@ -74,13 +76,13 @@ class House:
         registry = CollectorRegistry()
         logs = LoggerProvider(resource=RESOURCE, shutdown_on_exit=False)
         logs.add_log_record_processor(SimpleLogRecordProcessor(self._records))
-        meters = telemetry.metrics.provider(RESOURCE, self._reader, registry)
+        meters = telemetry.metrics.provider(RESOURCE, [self._reader], registry)
         pillars = telemetry.Pillars(traces, meters, logs, registry)
 
         quick = Faults.model_validate({"latency_min": 0, "latency_max": 0.001, "failure_rate": 0, "slow_seconds": 0.3} | faults)
         self.payment = create_payment(quick)
         inside = None if url else transport or httpx2.ASGITransport(self._call_payment, raise_app_exceptions=False)
-        payments = PaymentClient(url or "http://payment", limit, inside)
+        payments = PaymentClient(url or "http://payment", limit, calls, inside)
         self.checkout = create_checkout(payments)
         with contextlib.redirect_stdout(self.stdout):  # logging is configured with the stdout of this moment
             telemetry.install(self.payment, "payment", package="three-pillar-demo", pillars=pillars)
@@ -190,6 +192,13 @@ def closed_port() -> Iterator[int]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    """A Collector of few words."""
+    with listening() as kept:
+        yield kept
 
 
 @pytest.fixture(scope="session")

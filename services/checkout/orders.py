@@ -25,6 +25,7 @@ OUTCOMES = {
     "payment_slow": (504, "Payment took too long"),
     "payment_crashed": (502, "Payment failed"),
     "payment_unreachable": (503, "Payment unreachable"),
+    "payment_busy": (503, "Payment is busy"),
 }
 """What can become of an order: the status and the words of checkout's answer."""
 

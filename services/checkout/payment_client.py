@@ -23,13 +23,12 @@ class Deadline(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, transport: httpx2.AsyncBaseTransport, seconds: float) -> None:
-        self.transport = transport
-        self.seconds = seconds
+        self.transport, self.seconds = transport, seconds
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send ``request`` and read the whole answer, or raise ``httpx2.ReadTimeout``."""
         try:
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout_at(request.extensions["deadline"]):
                 response = await self.transport.handle_async_request(request)
                 await response.aread()
                 return response
@@ -43,22 +42,33 @@ class Deadline(httpx2.AsyncBaseTransport):
 
 
 class PaymentClient:
-    """Calls payment at ``url`` over ``transport``; no call takes longer than ``limit`` seconds."""
+    """Calls payment at ``url``: at most ``calls`` at once, none longer than ``limit`` seconds, the wait for its turn included.
 
-    def __init__(self, url: str, limit: float, transport: httpx2.AsyncBaseTransport | None = None) -> None:
-        self.http = httpx2.AsyncClient(
-            base_url=url, timeout=None, transport=Deadline(transport or httpx2.AsyncHTTPTransport(), limit)
-        )
+    They wait here, not in httpx's pool: so a CLIENT span begins when it is sent, and who never got a turn is told so.
+    """
+
+    def __init__(self, url: str, limit: float, calls: int = 100, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self.limit, self.calls, self.free = limit, calls, asyncio.Semaphore(calls)
+        limits = httpx2.Limits(max_connections=calls, max_keepalive_connections=calls)
+        deadline = Deadline(transport or httpx2.AsyncHTTPTransport(limits=limits), limit)
+        self.http = httpx2.AsyncClient(base_url=url, timeout=None, transport=deadline)
 
     async def charge(self, order_id: str, amount: Decimal, currency: str, card: str) -> str:
         """Charge ``card``; returns the outcome, ``success`` or ``declined``.
 
         Raises:
-            PaymentError: Payment is down, too slow, or answered with something else.
+            PaymentError: Payment is down, too slow, has too much to do, or answered with something else.
         """
         body = {"order_id": order_id, "amount": str(amount), "currency": currency, "card": card}
+        deadline = asyncio.get_running_loop().time() + self.limit
         try:
-            response = await self.http.post("/charges", json=body)
+            async with asyncio.timeout_at(deadline):
+                await self.free.acquire()
+        except TimeoutError as error:
+            reason = f"payment was not called: all {self.calls} connections were in use for {self.limit:g} s"
+            raise PaymentError("payment_busy", reason) from error
+        try:
+            response = await self.http.post("/charges", json=body, extensions={"deadline": deadline})
             said = response.json() if response.status_code == ANSWERED else None
         except httpx2.TimeoutException as error:
             raise PaymentError("payment_slow", f"payment: {error}") from error
@@ -66,6 +76,8 @@ class PaymentClient:
             raise PaymentError("payment_unreachable", f"payment cannot be reached: {error}") from error
         except (httpx2.HTTPError, ValueError, RecursionError) as error:
             raise PaymentError("payment_crashed", f"payment's answer cannot be read: {type(error).__name__}") from error
+        finally:
+            self.free.release()
         if response.status_code == GATEWAY_TIMEOUT:
             raise PaymentError("gateway_timeout", "payment answered 504: its gateway timed out")
         match said:

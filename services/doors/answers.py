@@ -36,7 +36,7 @@ def create_app(title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextMan
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _crashed)
 
-    @app.get("/healthz")
+    @app.api_route("/healthz", methods=["GET", "HEAD"])
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 

@@ -17,7 +17,7 @@ STOP_SECONDS = 4
 class EdgeSettings(BaseSettings):
     """What every service has; a service adds its own fields and its prefix."""
 
-    model_config = SettingsConfigDict(frozen=True)
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True)
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(ge=1, le=65535)

@@ -65,18 +65,13 @@ class Pillars:
 
 def to_collector(service: str, package: str) -> Pillars:
     """Build pillars that send by OTLP over HTTP to ``OTEL_EXPORTER_OTLP_ENDPOINT`` (default localhost:4318)."""
-    ours = {
-        "service.name": service,
-        "service.namespace": "shop",
-        "service.version": version(package),
-        "deployment.environment.name": "demo",
-    }
+    ours = {"service.name": service, "service.namespace": "shop", "service.version": version(package)}
     theirs = dict(OTELResourceDetector().detect().attributes)
     if instance := theirs.get("service.instance.id") if parent_process() else None:
         theirs["service.instance.id"] = f"{instance}/{os.getpid()}"  # a worker: two may not count under one name
     # Resource.create() lets code win over OTEL_RESOURCE_ATTRIBUTES; an operator expects the opposite. It also adds
     # service.instance.id, a random UUID for each process, so that the counters of several workers add up.
-    resource = Resource.create({**ours, **theirs})
+    resource = Resource.create({"deployment.environment.name": "demo", **ours, **theirs})
     registry = CollectorRegistry()  # not the global one: that adds figures of the Python process
     return Pillars(
         traces.to_collector(resource, session("TRACES")),

@@ -33,8 +33,7 @@ class Deadline(httpx2.AsyncBaseTransport):
                 await response.aread()
                 return response
         except TimeoutError as error:
-            message = f"no answer within {self.seconds:g} s"
-            raise httpx2.ReadTimeout(message) from error
+            raise httpx2.ReadTimeout(f"no answer within {self.seconds:g} s") from error
 
     async def aclose(self) -> None:
         """Close the connections."""

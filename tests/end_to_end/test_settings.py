@@ -1,0 +1,44 @@
+"""A line as wide as the settings allow arrives where lines rest."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.end_to_end.conftest import Stack, poll_until
+
+PROGRAM = """
+import structlog, telemetry, telemetry.logs
+from opentelemetry import trace
+
+pillars = telemetry.to_collector("wide", "three-pillar-demo")
+telemetry.logs.configure(pillars.logs)
+with trace.get_tracer("wide").start_as_current_span("wide"):
+    structlog.get_logger().info("wide", **{f"attribute{n}": "x" * LENGTH for n in range(120)})
+    print(telemetry.trace_id())
+pillars.shutdown(20)
+"""
+KEYS = ",".join(f"key{n}={'v' * 100}" for n in range(64))
+
+
+@pytest.mark.parametrize("length", [10, 9000], ids=["many attributes", "many long attributes"])
+def test_the_widest_line_arrives(stack: Stack, length: int) -> None:
+    """A line with 64 resource attributes and 120 of its own, short or of our longest length, is found by its trace id."""
+    started = time.time()
+    env = {
+        **os.environ,
+        "OTEL_RESOURCE_ATTRIBUTES": KEYS,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+    }
+    program = PROGRAM.replace("LENGTH", str(length))
+    said = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60, check=True)
+    trace_id = said.stdout.split()[-1]
+
+    async def found() -> int:
+        async with stack.backends() as backends:
+            return len(await backends.trace_lines(trace_id, started - 60, time.time() + 60))
+
+    poll_until(lambda: asyncio.run(found()) == 1, f"the line of {trace_id}")

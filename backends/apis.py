@@ -25,7 +25,7 @@ class Apis:
         """Take the hosts from ``TEMPO_HOST``, ``LOKI_HOST`` and ``PROMETHEUS_HOST``; a ``transport`` stands in for all."""
         self.transport = transport
         self.urls = {
-            name: f"http://{os.environ.get(name.upper() + '_HOST', '127.0.0.1')}:{port}" for name, port in PORTS.items()
+            name: f"http://{os.environ.get(name.upper() + '_HOST') or '127.0.0.1'}:{port}" for name, port in PORTS.items()
         }
 
     async def __aenter__(self) -> Self:

@@ -18,7 +18,7 @@ def backends() -> Backends:
 
     Compose's stack leaves no note here: in its tools container ``TEMPO_HOST`` is set, on the host its ports answer.
     """
-    mode = state.mode() or ("full" if "TEMPO_HOST" in os.environ or _listens(TEMPO) else "embedded")
+    mode = state.mode() or ("full" if os.environ.get("TEMPO_HOST") or _listens(TEMPO) else "embedded")
     return Lgtm() if mode == "full" else Embedded(FILE)
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import uvicorn
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from embedded.receiver import create_app
@@ -20,12 +20,17 @@ MIB = 1024**2
 class Settings(BaseSettings):
     """Embedded's settings: ``EMBEDDED_DATA``, ``EMBEDDED_SIZE_MIB`` and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="EMBEDDED_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(env_prefix="EMBEDDED_", frozen=True)
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(4318, ge=1, le=65535, description="Port to listen on, 1 to 65535")
     data: Path = Field(Path(".demo/data/embedded"), description="Folder of the file")
     size_mib: int = Field(512, ge=16, le=1024**2, description="MiB that the file may use, 16 to 1048576")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_unset(cls, values: dict[str, object]) -> dict[str, object]:
+        return {name: value for name, value in values.items() if str(value).strip()}
 
 
 def main() -> int:

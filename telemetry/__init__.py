@@ -24,6 +24,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
+from starlette.routing import Route
 
 from telemetry import logs, metrics, requests, traces
 from telemetry.edge import Edge
@@ -92,7 +93,8 @@ def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None
     logs.configure(pillars.logs)
     meter = pillars.metrics.get_meter("telemetry")
     app.add_middleware(requests.RequestsMiddleware, prefix=service, meter=meter)
-    app.add_route("/metrics", metrics.exposition(pillars.registry), include_in_schema=False)
+    # First, or an app that answers everything would answer it.
+    app.router.routes.insert(0, Route("/metrics", metrics.exposition(pillars.registry), include_in_schema=False))
     # Last, because it wraps everything above: the span is open while our own middleware counts and writes.
     traces.instrument(app, pillars.traces)
     app.middleware_stack = Edge(app.build_middleware_stack(), plain, QUIET_PATHS)

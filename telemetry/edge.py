@@ -20,7 +20,7 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; a mounted app finds in its scope that it is told of already."""
-        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        path = scope.get("path", "").removeprefix(scope.get("root_path", "").rstrip("/"))
         quiet = path in self.quiet and scope.get("method") in {"GET", "HEAD"}
         told = ORIGINALS in scope
         scope.setdefault("fastapi.telemetry", None)  # for mounted apps without ours

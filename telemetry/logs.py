@@ -16,7 +16,7 @@ from opentelemetry.sdk.resources import Resource
 from requests import Session
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from telemetry.otlp import encodable
+from telemetry.otlp import encodable, text
 
 TOLD = "_told_by_canonical_line"
 """Set on an exception whose traceback the canonical line carries; uvicorn need not print it again."""
@@ -43,7 +43,7 @@ def configure(provider: LoggerProvider) -> None:
             # Before the ids: the record has fields of its own for them.
             cast("Processor", StructlogProcessor(provider)),  # type: ignore[no-untyped-call]
             add_trace_ids,
-            *_RENDER,
+            structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", Stdout(sys.stdout))),
@@ -58,7 +58,7 @@ def log_to_stdout() -> None:
     """
     stdlib = structlog.stdlib
     about: list[Processor] = [stdlib.add_log_level, stdlib.add_logger_name, _STAMP]
-    render = [stdlib.ProcessorFormatter.remove_processors_meta, *_RENDER]
+    render: list[Processor] = [stdlib.ProcessorFormatter.remove_processors_meta, spell_out, structlog.processors.JSONRenderer()]
     handler = logging.StreamHandler(Stdout(sys.stdout))
     handler.setFormatter(stdlib.ProcessorFormatter(foreign_pre_chain=about, processors=render))
     handler.addFilter(lambda record: not (record.exc_info and hasattr(record.exc_info[1], TOLD)))
@@ -75,12 +75,12 @@ class Stdout:
         self.stream = stream
         self.lost = metrics.get_meter("telemetry").create_counter("log.lines.lost", "{line}", "Lines that stdout did not take.")
 
-    def write(self, text: str) -> None:
-        """Write and flush ``text``."""
+    def write(self, lines: str) -> None:
+        """Write and flush ``lines``."""
         try:
-            self.stream.write(text)
+            self.stream.write(lines)
             self.stream.flush()
-        except (OSError, ValueError):
+        except (OSError, ValueError, AttributeError):  # the last: a process without stdout
             self.lost.add(1)
 
     def flush(self) -> None:
@@ -90,11 +90,12 @@ class Stdout:
 def spell_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Write as text what JSON or OTLP cannot carry, the exception first: one odd value would cost the whole batch."""
     error = event.pop("exc_info", None)
-    error = sys.exc_info()[1] if error is True else error[1] if isinstance(error, tuple) else error
-    if isinstance(error, BaseException):
-        event["exception"] = "".join(traceback.format_exception(error))
-        event["exception.type"], event["exception.message"] = type(error).__qualname__, encodable(error)
-    return cast("EventDict", encodable(event))
+    error = sys.exc_info()[1] if error is True else error
+    for each in error if isinstance(error, tuple) else (error,):
+        if isinstance(each, BaseException):
+            event["exception"] = "".join(traceback.format_exception(each))
+            event["exception.type"], event["exception.message"] = type(each).__qualname__, " ".join(map(text, each.args))
+    return {encodable(name): encodable(value) for name, value in event.items()}
 
 
 def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -107,4 +108,3 @@ def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
 
 
 _STAMP = structlog.processors.TimeStamper(fmt="iso", utc=True)  # a stamp without a zone would be ignored by OTLP
-_RENDER: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

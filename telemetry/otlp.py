@@ -1,15 +1,16 @@
 """The way out: the HTTP session of the three OTLP exporters, and text in place of what OTLP cannot carry."""
 
-import json
 import os
+from math import isfinite
 from traceback import format_exception_only
 from typing import Any
 from urllib.parse import urlsplit
 
 from requests import HTTPError, Response, Session
 
-INT64_DIGITS = 18
-"""Whole numbers of so many digits surely fit into 64 bits."""
+INT64 = 2**63
+DEPTH = 5
+"""How deep a value may be nested; what is deeper, or holds itself, is text."""
 
 
 def session(signal: str) -> Session | None:
@@ -21,25 +22,35 @@ class _Session(Session):
     def request(self, method: str, url: str | bytes, *known: Any, **options: Any) -> Response:  # noqa: ANN401  (its own)
         host = urlsplit(str(url)).hostname or ""
         # A proxy leads elsewhere: not to this machine, and not to a neighbour, whose name has no dot.
-        self.trust_env = "." in host and not host.startswith("127.")
+        if host == "::1" or host.startswith("127.") or not set(".:") & set(host):
+            options["proxies"] = {"no_proxy": host}
         response = super().request(method, url, *known, **options)
-        if response.is_redirect:  # the exporter takes it for a success, and the batch would be gone
-            raise HTTPError(f"{url!s} is elsewhere: {response.headers['location'][:200]}")
+        if 300 <= response.status_code < 400:  # noqa: PLR2004  (the exporter takes it for a success, and the batch is gone)
+            raise HTTPError(f"{url!s} is elsewhere: {response.headers.get('location', 'nowhere')[:200]}")
         return response
 
 
-def encodable(value: object) -> Any:  # noqa: ANN401  (an attribute's)
+def encodable(value: object, depth: int = DEPTH) -> Any:  # noqa: ANN401, PLR0911  (an attribute's; one for each kind)
     """Return ``value`` as both JSON and OTLP can carry it; what they cannot is text: objects, NaN, half a surrogate pair."""
-    try:
-        text = json.dumps(value, default=_text, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):  # odd keys, or something that holds itself
-        text = json.dumps(_text(value), ensure_ascii=False)
-    spelled = text.encode("utf-8", "xmlcharrefreplace")
-    return json.loads(spelled, parse_constant=str, parse_int=lambda each: int(each) if len(each) <= INT64_DIGITS else each)
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+        case int() if -INT64 <= value < INT64:
+            return int(value)
+        case float() if isfinite(value):
+            return float(value)
+        case dict() if depth:
+            return {text(key): encodable(each, depth - 1) for key, each in value.items()}
+        case list() | tuple() | set() | frozenset() if depth:
+            return [encodable(each, depth - 1) for each in value]
+    return text(value)
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """Return ``value`` in words, whatever its own ``__str__`` does."""
     try:
-        return "".join(format_exception_only(value)).strip() if isinstance(value, BaseException) else str(value)
-    except Exception:  # noqa: BLE001  (somebody's __str__)
+        return str(encodable("".join(format_exception_only(value)).strip() if isinstance(value, BaseException) else str(value)))
+    except Exception:  # noqa: BLE001  (anybody's)
         return object.__repr__(value)

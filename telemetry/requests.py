@@ -6,6 +6,7 @@ A service adds to the line by binding context: ``structlog.contextvars.bind_cont
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 from fastapi.routing import iter_route_contexts
@@ -52,31 +53,31 @@ class RequestsMiddleware:
             await self.app(scope, receive, send)
             return
         structlog.contextvars.clear_contextvars()
-        teller, status = _Teller(self, scope), CLIENT_GONE
+        teller = _Teller(self, scope)
 
         async def send_and_note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
             await send(message)
-            if message["type"] != "http.response.start" and not message.get("more_body"):
-                teller.tell(status)
+            if message["type"] == "http.response.start":
+                teller.began(message["status"])
+            elif message["type"] in {"http.response.body", "http.response.pathsend"} and not message.get("more_body"):
+                teller.ended()
 
         try:
             await self.app(scope, receive, send_and_note)
         except Exception as error:
-            setattr(error, TOLD, True)
-            teller.tell(SERVER_ERROR, error)
+            with suppress(AttributeError):  # a frozen one
+                setattr(error, TOLD, True)
+            teller.tell(error)
             raise
         finally:
-            teller.tell(CLIENT_GONE)
+            teller.tell()
 
 
 class _Teller:
     """Tells of one request, once."""
 
     def __init__(self, to: RequestsMiddleware, scope: Scope) -> None:
-        self.to, self.told, self.start = to, False, time.perf_counter()
+        self.to, self.told, self.status, self.start, self.seconds = to, False, 0, time.perf_counter(), 0.0
         self.span = trace.get_current_span()
         self.context = trace.set_span_in_context(self.span)  # the last byte may be sent from another one
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
@@ -94,14 +95,26 @@ class _Teller:
             **({"http.route": route} if route else {}),
         }
 
-    def tell(self, status: int, crash: Exception | None = None) -> None:
+    def began(self, status: int) -> None:
+        """Note the first line of the answer."""
+        self.status = status
+
+    def ended(self) -> None:
+        """Note the last byte. A mounted app sends its 500 before the crash goes on to us: that is told when it has come."""
+        self.seconds = time.perf_counter() - self.start
+        if self.status < SERVER_ERROR:
+            self.tell()
+
+    def tell(self, crash: Exception | None = None) -> None:
         """Count it and write its line, the first time; later only a crash is news."""
-        failed = {"error.type": type(crash).__qualname__ if crash else str(status)} if status >= SERVER_ERROR else {}
+        broken = SERVER_ERROR if crash else CLIENT_GONE
+        status = self.status if self.seconds else broken
+        failed = {"error.type": type(crash).__qualname__ if crash else str(status)} if crash or status >= SERVER_ERROR else {}
         if self.told and crash:
             self.to.log.error(f"{self.what} failed after its answer", **failed, exc_info=crash)
         if self.told:
             return
-        self.told, seconds = True, time.perf_counter() - self.start
+        self.told, seconds = True, self.seconds or time.perf_counter() - self.start
         method, endpoint = self.known["http.request.method"], self.route or "unmatched"
         code = {"http.response.status_code": status}
         self.to.active.add(-1, self.known)
@@ -131,11 +144,13 @@ def template(routes: Sequence[BaseRoute], scope: Scope) -> str | None:
     """The template of the path that ``scope`` asks for, with the prefixes of routers and mounts; None if there is no route."""
     partial = None
     for route in iter_route_contexts(routes):
-        match, child = route.matches(scope)
+        try:
+            match, child = route.matches(scope)
+        except Exception:  # noqa: BLE001  (somebody's convertor; the router meets it too, and that is told of)
+            return None
         found = route.path
         if match is not Match.NONE and isinstance(route.original_route, Mount | Host):
-            inner = template(route.routes, {**scope, **child}) if route.routes else "/{path}"
-            found = inner and getattr(route, "path", "") + inner
+            found = (route.path or "") + (template(route.routes or (), {**scope, **child}) or "/{path}")
         if match is Match.FULL:
             return found
         partial = partial or (found if match is Match.PARTIAL else None)

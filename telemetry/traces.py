@@ -34,7 +34,13 @@ class SpanExporter(OTLPSpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send ``spans``."""
-        return super().export([each if f"{each.name}{each.status.description}".isascii() else _spelled(each) for each in spans])
+        return super().export([each if _is_plain(each) else _spelled(each) for each in spans])
+
+
+def _is_plain(span: ReadableSpan) -> bool:
+    values = [span.name, span.status.description, *(span.attributes or {}).values()]
+    values += [value for each in span.events for value in (each.name, *(each.attributes or {}).values())]
+    return all(value.isascii() for value in values if isinstance(value, str))
 
 
 def _spelled(span: ReadableSpan) -> ReadableSpan:

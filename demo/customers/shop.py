@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 
-CHECKOUT_URL = f"http://{os.environ.get('CHECKOUT_HOST', '127.0.0.1')}:8000"
+CHECKOUT_URL = f"http://{os.environ.get('CHECKOUT_HOST') or '127.0.0.1'}:8000"
 PATIENCE = 10.0
 """Seconds a customer waits; checkout itself gives payment 2 s."""
 

@@ -8,8 +8,9 @@ import telemetry
 from checkout.app import create_app
 from checkout.payment_client import PaymentClient
 from doors import edge
+from telemetry.settings import PORT
 
-ADDRESS = r"^https?://([\w.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?$"
+ADDRESS = rf"^https?://([\w.-]+|\[[0-9a-fA-F:]+\]){PORT}$"
 
 
 class Settings(edge.EdgeSettings):

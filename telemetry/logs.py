@@ -64,7 +64,7 @@ def log_to_stdout() -> None:
     handler.addFilter(lambda record: not (record.exc_info and hasattr(record.exc_info[1], TOLD)))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # one line a call; the CLIENT span says more
-    for name in ("baggage", "baggage.propagation", "trace.span"):  # they quote what a client sent, and however much
+    for name in ("attributes", "baggage", "trace"):  # a line for whatever a client sends too much of, some quote it whole
         logging.getLogger(f"opentelemetry.{name}").setLevel(logging.CRITICAL)
 
 

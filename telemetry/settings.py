@@ -67,7 +67,7 @@ def apply() -> None:
     """Unset what is empty, refuse what is wrong, and set our defaults; ends the process when something is refused."""
     ours = {name: os.environ.pop(name).strip() for name in sorted(os.environ) if name.startswith("OTEL_")}
     os.environ.update({name: value for name, value in ours.items() if value})  # the specification: an empty one is unset
-    problems = {}
+    problems: dict[str, str] = {}
     for name, value in ours.items():
         for names, allowed, words in RULES:
             fits = re.compile(allowed).fullmatch if isinstance(allowed, str) else allowed

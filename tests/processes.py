@@ -104,9 +104,11 @@ def listening() -> Iterator[Sink]:
         kept = Sink(server)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        yield kept
-        server.shutdown()
-        thread.join()
+        try:
+            yield kept
+        finally:  # or a failing test would never end
+            server.shutdown()
+            thread.join()
 
 
 @dataclass

@@ -57,6 +57,7 @@ ROWS = {
     "payment_slow": Row("payment_slow", "Payment took too long", card("slow"), house={"limit": 0.1}),
     "payment_crashed": Row("payment_crashed", "Payment failed", card("crash")),
     "payment_unreachable": Row("payment_unreachable", "Payment unreachable", house={"url": "http://127.0.0.1:{closed}"}),
+    "payment_busy": Row("payment_busy", "Payment is busy", house={"calls": 0, "limit": 0.1}),
     "invalid 422": Row("invalid", "items[0].quantity: ", card("invalid")),
     "invalid 413": Row("invalid", "The body is over 65536 bytes", {"content": b" " * 65537}, status=413),
     "invalid 400": Row("invalid", "The body is not JSON: ", {"content": b"{", "headers": JSON}, status=400),
@@ -165,6 +166,7 @@ def test_exceptions_stand_on_the_span_where_they_happened(visit: Visit) -> None:
         "payment_crashed": {ORDER: "checkout.payment_client.PaymentError", PAYMENT: "RuntimeError"},
         "payment_slow": {ORDER: "checkout.payment_client.PaymentError", CLIENT: "httpx2.ReadTimeout"},
         "payment_unreachable": {ORDER: "checkout.payment_client.PaymentError", CLIENT: "httpx2.ConnectError"},
+        "payment_busy": {ORDER: "checkout.payment_client.PaymentError"},
         "gateway_timeout": {ORDER: "checkout.payment_client.PaymentError"},
     }
     found = {

@@ -22,18 +22,19 @@ class Deadline(httpx2.AsyncBaseTransport):
     It sits below the instrumentation, so that the CLIENT span sees the time-out: a cancelled span has no error status.
     """
 
-    def __init__(self, transport: httpx2.AsyncBaseTransport, seconds: float) -> None:
-        self.transport, self.seconds = transport, seconds
+    def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
+        self.transport = transport
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send ``request`` and read the whole answer, or raise ``httpx2.ReadTimeout``."""
+        seconds = request.extensions["deadline"] - asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout_at(request.extensions["deadline"]):
+            async with asyncio.timeout(seconds):
                 response = await self.transport.handle_async_request(request)
                 await response.aread()
                 return response
         except TimeoutError as error:
-            raise httpx2.ReadTimeout(f"no answer within {self.seconds:g} s") from error
+            raise httpx2.ReadTimeout(f"no answer within {seconds:.3g} s") from error
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -43,14 +44,15 @@ class Deadline(httpx2.AsyncBaseTransport):
 class PaymentClient:
     """Calls payment at ``url``: at most ``calls`` at once, none longer than ``limit`` seconds, the wait for its turn included.
 
-    They wait here, not in httpx's pool: so a CLIENT span begins when it is sent, and who never got a turn is told so.
+    They wait here, not in httpx's pool: so a CLIENT span begins when it is sent, and who never got a turn is told so. After
+    half the limit the wait is given up: a call with less than that left would only keep the next one waiting.
     """
 
     def __init__(self, url: str, limit: float, calls: int = 100, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         self.limit, self.calls, self.free = limit, calls, asyncio.Semaphore(calls)
         limits = httpx2.Limits(max_connections=calls, max_keepalive_connections=calls)
-        deadline = Deadline(transport or httpx2.AsyncHTTPTransport(limits=limits), limit)
-        self.http = httpx2.AsyncClient(base_url=url, timeout=None, transport=deadline)
+        inner = Deadline(transport or httpx2.AsyncHTTPTransport(limits=limits))
+        self.http = httpx2.AsyncClient(base_url=url, timeout=None, transport=inner)
 
     async def charge(self, order_id: str, amount: Decimal, currency: str, card: str) -> str:
         """Charge ``card``; returns the outcome, ``success`` or ``declined``.
@@ -61,10 +63,10 @@ class PaymentClient:
         body = {"order_id": order_id, "amount": str(amount), "currency": currency, "card": card}
         deadline = asyncio.get_running_loop().time() + self.limit
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(self.limit / 2):
                 await self.free.acquire()
         except TimeoutError as error:
-            reason = f"payment was not called: all {self.calls} connections were in use for {self.limit:g} s"
+            reason = f"payment was not called: all {self.calls} connections were in use for {self.limit / 2:g} s"
             raise PaymentError("payment_busy", reason) from error
         try:
             response = await self.http.post("/charges", json=body, extensions={"deadline": deadline})

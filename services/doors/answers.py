@@ -36,7 +36,8 @@ def create_app(title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextMan
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _crashed)
 
-    @app.api_route("/healthz", methods=["GET", "HEAD"])
+    @app.get("/healthz")
+    @app.head("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 

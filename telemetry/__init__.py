@@ -40,6 +40,9 @@ QUIET_PATHS = ("/healthz", "/metrics")
 FLUSH_SECONDS = 4.0
 """How long a stopping service waits for the Collector: under the 5 s it has, and far under an orchestrator's usual 10 s."""
 
+UNWIND_SECONDS = 0.1
+"""What uvicorn cut off at its own limit ends now, and is told of: a moment for that, before the last batch is made."""
+
 
 @dataclass(frozen=True)
 class Pillars:
@@ -106,6 +109,7 @@ def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
         async with inner(app) as state:
             yield state
+        await asyncio.sleep(UNWIND_SECONDS)
         if not await asyncio.to_thread(pillars.shutdown):
             logging.getLogger(__name__).warning(f"telemetry not flushed within {FLUSH_SECONDS:g} s: is the Collector there?")
 

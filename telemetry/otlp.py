@@ -1,5 +1,6 @@
 """The way out: the HTTP session of the three OTLP exporters, and text in place of what OTLP cannot carry."""
 
+import json
 import os
 from math import isfinite
 from traceback import format_exception_only
@@ -36,14 +37,14 @@ def encodable(value: object, depth: int = DEPTH) -> Any:  # noqa: ANN401, PLR091
         case None | bool():
             return value
         case str():
-            return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+            return value if value.isascii() else value.encode("utf-8", "xmlcharrefreplace").decode()
         case int() if -INT64 <= value < INT64:
             return int(value)
-        case float() if isfinite(value):
-            return float(value)
+        case float():
+            return float(value) if isfinite(value) else json.dumps(value)  # NaN, Infinity: as protobuf has them in JSON
         case dict() if depth:
             return {text(key): encodable(each, depth - 1) for key, each in value.items()}
-        case list() | tuple() | set() | frozenset() if depth:
+        case list() | tuple() if depth:
             return [encodable(each, depth - 1) for each in value]
     return text(value)
 

@@ -94,7 +94,7 @@ def spell_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
     for each in error if isinstance(error, tuple) else (error,):
         if isinstance(each, BaseException):
             event["exception"] = "".join(traceback.format_exception(each))
-            event["exception.type"], event["exception.message"] = type(each).__qualname__, " ".join(map(text, each.args))
+            event["exception.type"], event["exception.message"] = type(each).__qualname__, text(each).partition(": ")[2]
     return {encodable(name): encodable(value) for name, value in event.items()}
 
 

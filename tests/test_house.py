@@ -137,14 +137,14 @@ def test_trace_id_has_one_spelling() -> None:
 
 
 def test_the_house_can_be_read_in_one_sitting() -> None:
-    """Services and telemetry together stay under 1,200 lines, and no module of theirs holds more than 200."""
+    """Services and telemetry together stay under 1,300 lines, and no module of theirs holds more than 200."""
     lines = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
         for folder in ("services", "telemetry")
         for path in (ROOT / folder).rglob("*.py")
     }
     assert max(lines.values()) <= 200, lines
-    assert sum(lines.values()) < 1200
+    assert sum(lines.values()) < 1300
 
 
 @pytest.mark.parametrize(("part", "longest"), [("embedded", 200), ("backends", 200), ("demo", 250)])

@@ -88,6 +88,7 @@ def to_collector(service: str, package: str) -> Pillars:
 def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None = None) -> None:
     """Install the three pillars into ``app``, which must be finished, and flush them when its lifespan ends.
 
+    It must be the app that the server runs: nobody runs the lifespan of a mounted one, so its last batch would be lost.
     ``service`` is ``service.name`` and the prefix of the request metrics; the version of the installed ``package`` is
     ``service.version``. ``pillars`` lead to the Collector by default; tests bring their own.
     """

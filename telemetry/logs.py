@@ -3,6 +3,8 @@
 import logging
 import sys
 import traceback
+from contextlib import suppress
+from select import select
 from typing import TextIO, cast
 
 import structlog
@@ -17,6 +19,9 @@ from requests import Session
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from telemetry.otlp import encodable, text
+
+PATIENCE = 0.1
+"""Seconds that a full pipe gets, once, to be read; then its lines are lost until it is."""
 
 TOLD = "_told_by_canonical_line"
 """Set on an exception whose traceback the canonical line carries; uvicorn need not print it again."""
@@ -69,15 +74,19 @@ def log_to_stdout() -> None:
 
 
 class Stdout:
-    """Where lines go. One that cannot be written (a full disk, nobody reading) changes no answer: it is counted as lost."""
+    """Where lines go. What cannot be written (a full disk, a reader gone or asleep) is counted as lost: nobody waits for a log."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+        self.stream, self.patience = stream, PATIENCE
         self.lost = metrics.get_meter("telemetry").create_counter("log.lines.lost", "{line}", "Lines that stdout did not take.")
 
     def write(self, lines: str) -> None:
         """Write and flush ``lines``."""
+        with suppress(OSError, ValueError, TypeError):  # what is no file has room
+            self.patience = PATIENCE if select([], [self.stream], [], self.patience)[1] else 0
         try:
+            if not self.patience:
+                raise BlockingIOError
             self.stream.write(lines)
             self.stream.flush()
         except (OSError, ValueError, AttributeError):  # the last: a process without stdout
@@ -94,7 +103,7 @@ def spell_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
     for each in error if isinstance(error, tuple) else (error,):
         if isinstance(each, BaseException):
             event["exception"] = "".join(traceback.format_exception(each))
-            event["exception.type"], event["exception.message"] = type(each).__qualname__, text(each).partition(": ")[2]
+            event["exception.type"], event["exception.message"] = type(each).__qualname__, text(each)
     return {encodable(name): encodable(value) for name, value in event.items()}
 
 

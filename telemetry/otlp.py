@@ -3,7 +3,6 @@
 import json
 import os
 from math import isfinite
-from traceback import format_exception_only
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,12 +45,14 @@ def encodable(value: object, depth: int = DEPTH) -> Any:  # noqa: ANN401, PLR091
             return {text(key): encodable(each, depth - 1) for key, each in value.items()}
         case list() | tuple() if depth:
             return [encodable(each, depth - 1) for each in value]
+        case BaseException():
+            return f"{type(value).__qualname__}: {text(value)}"
     return text(value)
 
 
 def text(value: object) -> str:
     """Return ``value`` in words, whatever its own ``__str__`` does."""
     try:
-        return str(encodable("".join(format_exception_only(value)).strip() if isinstance(value, BaseException) else str(value)))
+        return str(encodable(str(value)))
     except Exception:  # noqa: BLE001  (anybody's)
         return object.__repr__(value)

@@ -1,7 +1,8 @@
 """One pure ASGI middleware: counts every request once and writes its one canonical line, when its last byte is sent.
 
 It sees every request, also those that never reach a handler (404, 405, 413, 422) and those whose handler crashes.
-A service adds to the line by binding context: ``structlog.contextvars.bind_contextvars(outcome="declined")``.
+A service adds to the line by binding context: ``structlog.contextvars.bind_contextvars(outcome="declined")``, in a coroutine:
+a plain ``def`` handler, and one behind ``BaseHTTPMiddleware``, runs in a copy of the context.
 """
 
 import time

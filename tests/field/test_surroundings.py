@@ -179,3 +179,15 @@ def test_lost_lines_are_counted(shops: Shops, name: str) -> None:
 def test_a_deaf_stdout_ends_as_ever(shops: Shops, name: str) -> None:
     """SIGTERM ends a service with the exit code it always has, also where Python cannot flush stdout at its end."""
     assert shops(name).exits == [SHUTDOWN[SURROUNDINGS[name][1]], SHUTDOWN["1"]]
+
+
+def test_a_reader_who_sleeps_stops_nobody() -> None:
+    """A pipe that is full, because its reader does not read, changes no answer either: nobody waits for a log."""
+    order = json.dumps({"order_id": "o", "amount": "1", "currency": "EUR", "card": "declined"})
+    with listening() as sink, start("payment", "reader-asleep", OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **QUICK) as (url, _):
+        address = urlsplit(url)
+        with closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=5)) as connection:
+            for _ in range(400):  # a pipe takes 64 KiB
+                connection.request("POST", "/charges", order, {"content-type": "application/json"})
+                answer = connection.getresponse()
+                assert (answer.status, bool(answer.read())) == (200, True)

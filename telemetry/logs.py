@@ -74,7 +74,7 @@ def log_to_stdout() -> None:
 
 
 class Stdout:
-    """Where lines go. What cannot be written (a full disk, a reader gone or asleep) is counted as lost: nobody waits for a log."""
+    """Where lines go. What cannot be written (a full disk, a reader gone or asleep) is counted as lost; nobody waits for it."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self.patience = stream, PATIENCE

@@ -1,0 +1,151 @@
+"""The doors: the page, one request, and the till."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx2
+from fastapi import FastAPI
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from backends.questions import NANO, Backends
+from console import grafana, words
+from console.cache import Cache
+from console.guard import Guard
+from console.view import MINUTES, SEVERITIES, View
+from console.watch import PACE, ROUTES, Watch, root_of
+from demo.customers import shop
+from demo.customers.till import CAP, CARDS, MAX_RATE, Till
+from demo.request.story import clean
+from demo.stack import answering
+
+HERE = Path(__file__).parent
+TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+MAX_BODY = 1024
+ROWS = 50
+TOURED = "toured"
+A_YEAR = 365 * 24 * 3600
+
+
+class Pages:
+    """Draws ``templates/``; everything that is not markup there is escaped."""
+
+    def __init__(self, watch: Watch, mode: str, grafana_url: str) -> None:
+        """``watch`` knows the health that is on every page."""
+        self.watch, self.common = watch, {"mode": mode, "grafana_url": grafana_url}
+        loader = FileSystemLoader(HERE / "templates")
+        self.templates = Environment(
+            loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        said = ("seconds", "ratio", "rate", "size", "clock", "age")
+        self.templates.filters |= {"clean": clean} | {name: getattr(words, name) for name in said}
+        self.templates.globals |= {"minutes": MINUTES, "severities": SEVERITIES, "services": list(ROUTES), "cards": CARDS}
+
+    async def draw(self, name: str, view: View, told: dict[str, Any], status: int = 200) -> HTMLResponse:
+        """One of them, with the house's health."""
+        health = await self.watch.health()
+        return HTMLResponse(self.templates.get_template(name).render(**self.common, **told, view=view, health=health), status)
+
+
+def create_app(  # noqa: C901  (one door after the other)
+    backends: Backends, mode: str, hosts: Collection[str], grafana_url: str, http: httpx2.AsyncClient | None = None
+) -> FastAPI:
+    """The page of a house that runs in ``mode``, asked by ``hosts``; ``http`` is a client of the shop, else one is made."""
+    cache, till = Cache(), Till(http or shop.client(CAP))
+    looking = httpx2.AsyncClient(timeout=answering.TIMEOUT, trust_env=False)
+    watch = Watch(backends, cache, looking, mode)
+    pages = Pages(watch, mode, grafana_url)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with backends, looking:
+            yield
+            await till.close()
+            await cache.close()
+
+    app = FastAPI(title="console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.add_middleware(Guard, hosts=hosts)
+    app.mount("/static", StaticFiles(directory=HERE / "static"))
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/", response_class=HTMLResponse)
+    async def index(request: Request) -> Response:
+        view = _view(request)
+        answers = await asyncio.gather(watch.lines(view), watch.edges(view), watch.panels(view), watch.recognise(till))
+        told: dict[str, Any] = dict(zip(("lines", "edges", "panels"), answers, strict=False))
+        told["rows"] = [row for row in till.rows if row.failed or not view.failed][:ROWS]
+        told["step"] = view.tour if view.tour is not None else 0 if TOURED in request.cookies else 1
+        answer = await pages.draw(
+            "index.html", view, told | {"till": till, "window": PACE[view.minutes][1], "max_rate": MAX_RATE}
+        )
+        if view.tour == 0:
+            answer.set_cookie(TOURED, "1", max_age=A_YEAR, httponly=True, samesite="lax")
+        return answer
+
+    @app.get("/trace/{trace_id}", response_class=HTMLResponse)
+    async def trace(request: Request, trace_id: str) -> Response:
+        view = _view(request)
+        if not TRACE_ID.fullmatch(trace_id):
+            raise HTTPException(404, "That is no trace id: it has 32 hex digits, in lower case.")
+        answer = await watch.request(trace_id)
+        told: dict[str, Any] = {"trace_id": trace_id, "request": answer.value, "error": answer.error, "step": view.tour or 0}
+        spans = answer.value.told.spans if answer.value else []
+        start, end = (min(s.start for s in spans) / NANO, max(s.end for s in spans) / NANO) if spans else (0.0, 0.0)
+        told |= {"root": root_of(spans), "start": start, "end": end, "ways": grafana.ways(trace_id, start, end)}
+        told["place"] = await watch.place(answer.value.told) if answer.value else None
+        return await pages.draw("trace.html", view, told)
+
+    @app.post("/buy")
+    async def buy(request: Request) -> Response:
+        said = await _form(request)
+        till.buy(said.get("card", ""), int(said.get("count", "1")))
+        return _back(request)
+
+    @app.post("/stream")
+    async def stream(request: Request) -> Response:
+        till.stream(float((await _form(request)).get("rate", "")))
+        return _back(request)
+
+    @app.exception_handler(ValueError)
+    async def wrong(_request: Request, error: ValueError) -> Response:
+        return await pages.draw("problem.html", View(), {"reason": f"That cannot be asked of this page: {error}."}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, error: HTTPException) -> Response:
+        return await pages.draw("problem.html", View(), {"reason": error.detail}, error.status_code)
+
+    @app.exception_handler(Exception)
+    async def crashed(_request: Request, _error: Exception) -> Response:
+        return PlainTextResponse("The page went wrong; its log says why: demo logs console\n", 500)
+
+    return app
+
+
+def _view(request: Request) -> View:
+    return View.parse(request.query_params)
+
+
+def _back(request: Request) -> Response:
+    """To the page, in the state in which it was."""
+    return RedirectResponse("/" + _view(request).query(), 303)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """A form's fields; it has few."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            raise HTTPException(413, f"A form here has at most {MAX_BODY} bytes.")
+    return dict(parse_qsl(body.decode("ascii"), max_num_fields=10))

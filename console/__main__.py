@@ -35,13 +35,11 @@ def main() -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        for problem in error.errors():
-            name = str(problem["loc"][0])
-            allowed = Settings.model_fields[name].description
-            sys.stderr.write(f"CONSOLE_{name.upper()}={problem['input']}: {problem['msg']} ({allowed})\n")
+        for each in error.errors():
+            name, allowed = str(each["loc"][0]).upper(), Settings.model_fields[str(each["loc"][0])].description
+            sys.stderr.write(f"CONSOLE_{name}={each['input']}: {each['msg']} ({allowed})\n")
         return 2
-    hosts = [f"{name}:{settings.port}" for name in ("localhost", "127.0.0.1", "[::1]")]
-    hosts += [each.strip().lower() for each in settings.hosts.split(",") if each.strip()]
+    hosts = [f"{name}:{settings.port}" for name in ("localhost", "127.0.0.1", "[::1]")] + settings.hosts.lower().split(",")
     uvicorn.run(
         create_app(asking.backends(), asking.mode(), hosts, settings.grafana_url),
         host=settings.bind,

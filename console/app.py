@@ -13,11 +13,11 @@ from fastapi import FastAPI
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from backends.questions import NANO, Backends
-from console import grafana, words
+from console import grafana, waterfall, words
 from console.cache import Cache
 from console.guard import Guard
 from console.view import MINUTES, SEVERITIES, View
@@ -29,10 +29,8 @@ from demo.stack import answering
 
 HERE = Path(__file__).parent
 TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
-MAX_BODY = 1024
-ROWS = 50
-TOURED = "toured"
-A_YEAR = 365 * 24 * 3600
+MAX_BODY, ROWS = 1024, 50
+TOURED, A_YEAR = "toured", 365 * 24 * 3600
 
 
 class Pages:
@@ -81,7 +79,7 @@ def create_app(  # noqa: C901  (one door after the other)
 
     @app.get("/", response_class=HTMLResponse)
     async def index(request: Request) -> Response:
-        view = _view(request)
+        view = View.parse(request.query_params)
         answers = await asyncio.gather(watch.lines(view), watch.edges(view), watch.panels(view), watch.recognise(till))
         told: dict[str, Any] = dict(zip(("lines", "edges", "panels"), answers, strict=False))
         told["rows"] = [row for row in till.rows if row.failed or not view.failed][:ROWS]
@@ -95,14 +93,20 @@ def create_app(  # noqa: C901  (one door after the other)
 
     @app.get("/trace/{trace_id}", response_class=HTMLResponse)
     async def trace(request: Request, trace_id: str) -> Response:
-        view = _view(request)
+        view = View.parse(request.query_params)
         if not TRACE_ID.fullmatch(trace_id):
             raise HTTPException(404, "That is no trace id: it has 32 hex digits, in lower case.")
         answer = await watch.request(trace_id)
         told: dict[str, Any] = {"trace_id": trace_id, "request": answer.value, "error": answer.error, "step": view.tour or 0}
         spans = answer.value.told.spans if answer.value else []
         start, end = (min(s.start for s in spans) / NANO, max(s.end for s in spans) / NANO) if spans else (0.0, 0.0)
-        told |= {"root": root_of(spans), "start": start, "end": end, "ways": grafana.ways(trace_id, start, end)}
+        told |= {
+            "root": root_of(spans),
+            "start": start,
+            "end": end,
+            "ticks": waterfall.ticks(max(end - start, 1e-6)),
+            "ways": grafana.ways(trace_id, start, end),
+        }
         told["place"] = await watch.place(answer.value.told) if answer.value else None
         return await pages.draw("trace.html", view, told)
 
@@ -125,20 +129,12 @@ def create_app(  # noqa: C901  (one door after the other)
     async def refused(_request: Request, error: HTTPException) -> Response:
         return await pages.draw("problem.html", View(), {"reason": error.detail}, error.status_code)
 
-    @app.exception_handler(Exception)
-    async def crashed(_request: Request, _error: Exception) -> Response:
-        return PlainTextResponse("The page went wrong; its log says why: demo logs console\n", 500)
-
     return app
-
-
-def _view(request: Request) -> View:
-    return View.parse(request.query_params)
 
 
 def _back(request: Request) -> Response:
     """To the page, in the state in which it was."""
-    return RedirectResponse("/" + _view(request).query(), 303)
+    return RedirectResponse("/" + View.parse(request.query_params).query(), 303)
 
 
 async def _form(request: Request) -> dict[str, str]:

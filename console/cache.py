@@ -13,17 +13,14 @@ from backends.questions import BackendError
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-LIFETIME = 1.0
-"""Seconds that an answer is good for."""
-REST = 4.0
-"""An answer that took long is good for so many times as long: no question keeps a backend busy for over a fifth of the time."""
-TIMEOUT = 5.0
-"""Seconds after which a question is given up."""
+LIFETIME, TIMEOUT = 1.0, 5.0
+"""Seconds that an answer is good for, and after which a question is given up."""
 PATIENCE = 0.6
 """Seconds that a visitor waits for a fresh answer, before the last one is shown, or none."""
-AT_ONCE = 4
-"""Questions under way at any time."""
-ENTRIES = 64
+REST = 4.0
+"""An answer that took long is good for so many times as long: no question keeps a backend busy for over a fifth of the time."""
+AT_ONCE, ENTRIES = 4, 64
+"""Questions under way at any time, and questions that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +31,11 @@ class Answer(Generic[T]):
     error: str = ""
 
 
+@dataclass
 class _Entry:
-    def __init__(self) -> None:
-        self.answer: Answer[Any] = Answer()
-        self.due = 0.0
-        self.task: asyncio.Task[None] | None = None
+    answer: Answer[Any] = Answer()
+    due: float = 0.0
+    task: asyncio.Task[None] | None = None
 
 
 class Cache:

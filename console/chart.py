@@ -11,15 +11,12 @@ from backends.questions import Exemplar
 from console import words
 
 FULL = 1000.0
-STEPS = (1.0, 2.0, 5.0)
-"""A round step is one of these, times a power of ten."""
 CLOCK = ((10, 4), (60, 6), (180, 6), (600, 7))
 """Seconds between two ticks of time, and how many of them have room."""
 LANES = 60
-"""Of the dots in each so many-th of the time, one that failed and one that did not are shown: the slowest."""
+"""In each so many-th of the time two dots are shown: the slowest that failed, and the slowest that did not."""
 READS = 75
 """Moments that can be read off, at most."""
-FAULT = "5"
 
 Value = float | None
 Say = Callable[[Value], str]
@@ -47,41 +44,37 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Read:
-    """What the lines say at one moment."""
-
-    x: float
-    text: str
-
-
-@dataclass(frozen=True)
 class Plot:
     """Everything that is drawn. ``polylines`` are the parts of each line between its gaps, as SVG's ``points``."""
 
     start: float
     end: float
+    top: float
     polylines: list[tuple[str, list[str]]] = field(default_factory=list)
     x_ticks: list[tuple[float, str]] = field(default_factory=list)
     y_ticks: list[tuple[float, str]] = field(default_factory=list)
     dots: list[Dot] = field(default_factory=list)
-    reads: list[Read] = field(default_factory=list)
-    top: float = 0.0
+    reads: list[tuple[float, str]] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing in it."""
         return not any(parts for _, parts in self.polylines) and not self.dots
 
+    def x(self, at: float) -> float:
+        """Where a moment is."""
+        return FULL * (at - self.start) / (self.end - self.start)
+
     def y(self, value: float) -> float:
         """Where a value is; above the top is at the top."""
-        return FULL - FULL * min(max(value / self.top, 0.0), 1.0) if self.top else FULL
+        return FULL - FULL * min(max(value / self.top, 0.0), 1.0)
 
 
 def ceiling(value: float, parts: int = 4) -> tuple[float, float]:
     """The round top of an axis that ``value`` fits under, and its round step: ``parts`` of them at most, and two or more."""
     rough = value / parts
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next((each * power for each in STEPS if each * power >= rough * (1 - 1e-9)), 10 * power)
+    step = next((each * power for each in (1, 2, 5) if each * power >= rough * (1 - 1e-9)), 10 * power)
     return max(2, math.ceil(value / step - 1e-9)) * step, step
 
 
@@ -101,7 +94,7 @@ def polylines(times: Sequence[float], values: Sequence[Value], plot: Plot) -> It
     part: list[str] = []
     for at, value in [*zip(times, values, strict=True), (math.inf, None)]:
         if value is not None and math.isfinite(value):
-            part.append(f"{FULL * (at - plot.start) / (plot.end - plot.start):.1f},{plot.y(value):.1f}")
+            part.append(f"{plot.x(at):.1f},{plot.y(value):.1f}")
         elif part:
             x, _, y = part[0].partition(",")
             yield " ".join(part if len(part) > 1 else [*part, f"{float(x) + 1:.1f},{y}"])
@@ -122,7 +115,7 @@ def thin(exemplars: Sequence[Exemplar], start: float, end: float, mine: str = ""
 
 def failed(exemplar: Exemplar) -> bool:
     """Whether the request that it was measured in was the service's own fault."""
-    return exemplar.labels.get("http_response_status_code", "").startswith(FAULT)
+    return exemplar.labels.get("http_response_status_code", "").startswith("5")
 
 
 def draw(  # noqa: PLR0913  (a chart)
@@ -143,7 +136,7 @@ def draw(  # noqa: PLR0913  (a chart)
     shown = list(thin(exemplars, start, end, mine))
     known = [value for line in lines for value in line.values if value is not None and math.isfinite(value)]
     top, step = ceiling(max([least, *known, *(each.value for each in shown)]))
-    plot = Plot(start, end, x_ticks=list(time_ticks(start, end)), top=top)
+    plot = Plot(start, end, top, x_ticks=list(time_ticks(start, end)))
     plot.polylines.extend((line.style, list(polylines(times, line.values, plot))) for line in lines)
     plot.y_ticks.extend((plot.y(step * each), words.round_one(say(step * each))) for each in range(round(top / step) + 1))
     plot.dots.extend(_dot(each, plot, say) for each in shown)
@@ -151,12 +144,11 @@ def draw(  # noqa: PLR0913  (a chart)
     for at in range((len(times) - 1) % every, len(times), every):
         if any(line.values[at] is not None for line in lines):
             said = "  ".join(f"{line.name} {say(line.values[at])}" for line in lines)
-            plot.reads.append(Read(FULL * (times[at] - start) / (end - start), f"{words.clock(times[at])}  {said}"))
+            plot.reads.append((plot.x(times[at]), f"{words.clock(times[at])}  {said}"))
     return plot
 
 
 def _dot(each: Exemplar, plot: Plot, say: Say) -> Dot:
     service, status = (each.labels.get(name, "?") for name in ("service_name", "http_response_status_code"))
     label = f"{service} answered {status} after {say(each.value)} at {words.clock(each.time)}: open this request"
-    x = FULL * (each.time - plot.start) / (plot.end - plot.start)
-    return Dot(f"{each.trace_id}-{service}", x, plot.y(each.value), each.trace_id, label, failed(each))
+    return Dot(f"{each.trace_id}-{service}", plot.x(each.time), plot.y(each.value), each.trace_id, label, failed(each))

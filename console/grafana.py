@@ -3,10 +3,8 @@
 import json
 from urllib.parse import urlencode
 
-DURATION_PANEL = 12
-"""Of the dashboard ``checkout``; a test compares it with the dashboard's file."""
-MARGIN = 3_600_000
-"""Milliseconds on either side of a request."""
+DURATION_PANEL, MARGIN = 12, 3_600_000
+"""The panel of the dashboard ``checkout``, as a test compares; milliseconds on either side of a request."""
 
 
 def explore(store: str, query: dict[str, object], start: float, end: float) -> str:

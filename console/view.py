@@ -1,76 +1,42 @@
 """What a visitor looks at. Every state of the page has an address, and there is no other state."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlencode
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 MINUTES = (5, 15, 60)
 SEVERITIES = ("INFO", "WARN", "ERROR")
-MAX_TEXT = 100
-STEPS = 5
-"""Of the tour."""
 
 
-@dataclass(frozen=True)
-class View:
-    """One state.
+class View(BaseModel):
+    """One state; the descriptions say what an address may have."""
 
-    Attributes:
-        minutes: How far back the charts go.
-        service: Whose lines are shown; all when empty.
-        severity: Of which level the lines are; all when empty.
-        text: What the lines contain.
-        failed: Whether only purchases that failed are shown.
-        still: Whether the page stands still.
-        tour: The tour's step; 0 when it is over, None when the address does not say.
-    """
+    model_config = ConfigDict(frozen=True)
 
-    minutes: int = MINUTES[0]
-    service: str = ""
-    severity: str = ""
-    text: str = ""
-    failed: bool = False
-    still: bool = False
-    tour: int | None = None
+    minutes: Annotated[Literal[5, 15, 60], BeforeValidator(int), Field(description="how far back: 5, 15 or 60")] = 5
+    service: str = Field("", pattern=r"^[\w.-]{0,64}$", description="whose lines: a name")
+    severity: Literal["", "INFO", "WARN", "ERROR"] = Field("", description="of which level lines are: INFO, WARN or ERROR")
+    text: str = Field("", max_length=100, description="what lines contain: at most 100 characters")
+    failed: bool = Field(default=False, description="whether only purchases that failed are shown: 1")
+    still: bool = Field(default=False, description="whether the page stands still: 1")
+    tour: int | None = Field(None, ge=0, le=5, description="the tour's step: 1 to 5, or 0 when it is over")
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Self:
-        """Read an address' query; what it does not name is as it is by default.
+        """Read an address' query; what it does not name, or leaves empty, is as it is by default.
 
         Raises:
             ValueError: Something is not allowed; the text says what is.
         """
-        said = {name: query.get(name, "").strip() for name in cls.__dataclass_fields__}
-        return cls(
-            minutes=int(_one_of("minutes", said["minutes"] or str(MINUTES[0]), list(map(str, MINUTES)))),
-            service=_matching("service", said["service"], r"[\w.-]{0,64}", "a name"),
-            severity=_one_of("severity", said["severity"], ["", *SEVERITIES]),
-            text=_matching("text", said["text"], rf"(?s).{{0,{MAX_TEXT}}}", f"at most {MAX_TEXT} characters"),
-            failed=_one_of("failed", said["failed"], ["", "1"]) == "1",
-            still=_one_of("still", said["still"], ["", "1"]) == "1",
-            tour=int(_one_of("tour", said["tour"], list(map(str, range(STEPS + 1))))) if said["tour"] else None,
-        )
+        try:
+            return cls.model_validate({name: said for name, value in query.items() if (said := value.strip())})
+        except ValidationError as error:
+            name = str(error.errors()[0]["loc"][0])
+            raise ValueError(f"{name} is {cls.model_fields[name].description}") from error
 
     def query(self, **changes: object) -> str:
         """The address' query with ``changes``, without what is as by default; with its ``?``, or empty."""
-        other = replace(self, **changes)  # type: ignore[arg-type]
-        told = {
-            name: int(value) if isinstance(value, bool) else value
-            for name, field in self.__dataclass_fields__.items()
-            if (value := getattr(other, name)) != field.default
-        }
-        return "?" + urlencode(told) if told else ""
-
-
-def _one_of(name: str, said: str, allowed: list[str]) -> str:
-    if said not in allowed:
-        raise ValueError(f"{name} is one of: {', '.join(filter(None, allowed))}")
-    return said
-
-
-def _matching(name: str, said: str, pattern: str, allowed: str) -> str:
-    if not re.fullmatch(pattern, said):
-        raise ValueError(f"{name} is {allowed}")
-    return said
+        told = self.model_copy(update=changes).model_dump(exclude_defaults=True)
+        return "?" + urlencode({name: int(v) if isinstance(v, bool) else v for name, v in told.items()}) if told else ""

@@ -21,12 +21,8 @@ ROUTES = {"checkout": "/checkout", "payment": "/charges"}
 PACE = {5: (2.0, 30.0), 15: (6.0, 60.0), 60: (30.0, 120.0)}
 """By the minutes that are shown: seconds between two values, and seconds that a rate is over."""
 SHARES = (0.5, 0.95, 0.99)
-LINES, FOUND = 50, 200
-"""How many lines are shown, and how many traces a look for the newest purchases finds, at most."""
-AROUND = 150.0
-"""Seconds on either side of a request on its own chart."""
-OURSELVES = "console"
-QUEUES = "otelcol_exporter_queue_size"
+LINES, FOUND, AROUND = 50, 200, 150.0
+"""Lines that are shown, traces that a look for new purchases finds, seconds on either side of a request on its own chart."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +47,10 @@ class Request:
 
 
 class Watch:
-    """Asks ``backends`` for one page after the other; ``http`` looks at the components of ``mode``."""
+    """Asks for one page after the other."""
 
     def __init__(self, backends: Backends, cache: Cache, http: httpx2.AsyncClient, mode: str) -> None:
-        """Nothing is asked yet."""
+        """``http`` looks at the components of ``mode``; nothing is asked yet."""
         self.backends, self.cache, self.http, self.mode = backends, cache, http, mode
 
     async def health(self) -> dict[str, Answer[Any]]:
@@ -62,11 +58,11 @@ class Watch:
 
         async def components() -> dict[str, str]:
             told, found = await asyncio.gather(self.backends.up(), answering.problems(self.http, self.mode))
-            found.pop(OURSELVES, None)
+            found.pop("console", None)
             return found | told
 
         async def queues() -> dict[str, float]:
-            found = await self.backends.counters(QUEUES, ["exporter"])
+            found = await self.backends.counters("otelcol_exporter_queue_size", ["exporter"])
             return {exporter.rpartition("/")[2]: value for (exporter,), value in sorted(found.items())}
 
         asked: dict[str, Callable[[], Awaitable[Any]]] = {"components": components, "queues": queues}

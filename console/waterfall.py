@@ -4,18 +4,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from backends.questions import NANO, Line, Span
+from console import chart, words
 from demo.request import story
 
-FULL = 1000.0
-LEAST = 2.0
-"""Thousandths of the width that even the shortest bar gets."""
-DEEPEST = 12
-"""Levels that are still indented."""
-FIELDS = 40
-"""Attributes that are shown of a span, at most."""
+FULL, LEAST = 1000.0, 2.0
+"""The whole width, and what even the shortest bar gets of it."""
+DEEPEST, FIELDS = 12, 40
+"""Levels that are still indented; attributes that are shown of a span or line, at most."""
 
 Bar = tuple[float, float]
-"""Where a piece of a bar begins, and its width, in thousandths of the whole."""
+"""Where a piece of a bar begins, and its width."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,14 @@ def rows(told: story.Story) -> Iterator[Row]:
             status=str(node.attributes.get(story.STATUS, "")),
             told=story.failures(node),
         )
+
+
+def ticks(seconds: float) -> list[tuple[float, str]]:
+    """Round moments of a request, from its start, in thousandths of the width."""
+    step = chart.ceiling(seconds)[1]
+    return [
+        (FULL * at * step / seconds, words.round_one(words.seconds(at * step))) for at in range(int(seconds / step * 0.95) + 1)
+    ]
 
 
 def own_time(span: Span, below: Sequence[Span]) -> Iterator[tuple[int, int]]:

@@ -44,8 +44,7 @@ class Cache:
     def __init__(self, timeout: float = TIMEOUT, patience: float = PATIENCE) -> None:
         """Both in seconds."""
         self.timeout, self.patience = timeout, patience
-        self.entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        self.room = asyncio.Semaphore(AT_ONCE)
+        self.entries, self.room = OrderedDict[Hashable, _Entry](), asyncio.Semaphore(AT_ONCE)
 
     async def ask(self, key: Hashable, question: Callable[[], Awaitable[T]], lifetime: float = LIFETIME) -> Answer[T]:
         """The answer to ``key``, at most ``lifetime`` seconds old if ``question`` can be answered in time; never raises."""

@@ -19,7 +19,6 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-READS = {"GET", "HEAD"}
 
 
 class Guard:
@@ -60,4 +59,4 @@ class Guard:
             return ""
         # A link that somebody sent opens; nothing else of a foreign page may even look.
         opens = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-        return "" if method in READS and opens else "This page takes nothing from another one."
+        return "" if method in {"GET", "HEAD"} and opens else "This page takes nothing from another one."

@@ -5,10 +5,7 @@
 function merge(old, fresh) {
   if (old.isEqualNode(fresh)) return;
   if (old.nodeType !== Node.ELEMENT_NODE) { old.data = fresh.data; return; }
-  if (old.hasAttribute("data-own")) {
-    if (old.max) old.max = fresh.max;
-    return;
-  }
+  if (old.hasAttribute("data-own")) { if (old.max) old.max = fresh.max; return; }
   for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   const stays = new Map([...fresh.children].filter((each) => each.id).map((each) => [each.id, each]));
@@ -22,9 +19,8 @@ function merge(old, fresh) {
     if (same && same === at) at = at.nextSibling;
     else old.insertBefore(same || document.importNode(next, true), at);
   }
-  while (at) [at, ] = [at.nextSibling, at.remove()];
+  while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
 }
-
 let held = false, turn = 0;
 async function refresh(asked = fetch(location.href), force = false) {
   const mine = ++turn;

@@ -1,9 +1,9 @@
 """The doors: the page, one request, and the till."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from backends.questions import NANO, Backends
-from console import grafana, waterfall, words
+from console import chart, grafana, waterfall, words
 from console.cache import Cache
 from console.guard import Guard
 from console.view import MINUTES, SEVERITIES, View
@@ -28,50 +28,43 @@ from demo.request.story import clean
 from demo.stack import answering
 
 HERE = Path(__file__).parent
-TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 MAX_BODY, ROWS = 1024, 50
 TOURED, A_YEAR = "toured", 365 * 24 * 3600
 
 
-class Pages:
-    """Draws ``templates/``; everything that is not markup there is escaped."""
-
-    def __init__(self, watch: Watch, mode: str, grafana_url: str) -> None:
-        """``watch`` knows the health that is on every page."""
-        self.watch, self.common = watch, {"mode": mode, "grafana_url": grafana_url}
-        loader = FileSystemLoader(HERE / "templates")
-        self.templates = Environment(
-            loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-        )
-        said = ("seconds", "ratio", "rate", "size", "clock", "age")
-        self.templates.filters |= {"clean": clean} | {name: getattr(words, name) for name in said}
-        self.templates.globals |= {"minutes": MINUTES, "severities": SEVERITIES, "services": list(ROUTES), "cards": CARDS}
-
-    async def draw(self, name: str, view: View, told: dict[str, Any], status: int = 200) -> HTMLResponse:
-        """One of them, with the house's health."""
-        health = await self.watch.health()
-        return HTMLResponse(self.templates.get_template(name).render(**self.common, **told, view=view, health=health), status)
+@cache
+def templates() -> Environment:
+    """What is in ``templates/``; everything that is not markup there is escaped."""
+    loader = FileSystemLoader(HERE / "templates")
+    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    said = ("seconds", "ratio", "rate", "size", "clock", "age")
+    found.filters |= {"clean": clean} | {name: getattr(words, name) for name in said}
+    found.globals |= {"minutes": MINUTES, "severities": SEVERITIES, "services": list(ROUTES), "cards": CARDS}
+    return found
 
 
 def create_app(  # noqa: C901  (one door after the other)
     backends: Backends, mode: str, hosts: Collection[str], grafana_url: str, http: httpx2.AsyncClient | None = None
 ) -> FastAPI:
     """The page of a house that runs in ``mode``, asked by ``hosts``; ``http`` is a client of the shop, else one is made."""
-    cache, till = Cache(), Till(http or shop.client(CAP))
+    shared, till = Cache(), Till(http or shop.client(CAP))
     looking = httpx2.AsyncClient(timeout=answering.TIMEOUT, trust_env=False)
-    watch = Watch(backends, cache, looking, mode)
-    pages = Pages(watch, mode, grafana_url)
+    watch = Watch(backends, shared, looking, mode)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with backends, looking:
             yield
             await till.close()
-            await cache.close()
+            await shared.close()
 
     app = FastAPI(title="console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, hosts=hosts)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
+
+    async def draw(name: str, view: View, told: dict[str, Any], status: int = 200) -> HTMLResponse:
+        told |= {"view": view, "mode": mode, "grafana_url": grafana_url, "health": await watch.health()}
+        return HTMLResponse(templates().get_template(name).render(told), status)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -84,9 +77,7 @@ def create_app(  # noqa: C901  (one door after the other)
         told: dict[str, Any] = dict(zip(("lines", "edges", "panels"), answers, strict=False))
         told["rows"] = [row for row in till.rows if row.failed or not view.failed][:ROWS]
         told["step"] = view.tour if view.tour is not None else 0 if TOURED in request.cookies else 1
-        answer = await pages.draw(
-            "index.html", view, told | {"till": till, "window": PACE[view.minutes][1], "max_rate": MAX_RATE}
-        )
+        answer = await draw("index.html", view, told | {"till": till, "window": PACE[view.minutes][1], "max_rate": MAX_RATE})
         if view.tour == 0:
             answer.set_cookie(TOURED, "1", max_age=A_YEAR, httponly=True, samesite="lax")
         return answer
@@ -94,7 +85,7 @@ def create_app(  # noqa: C901  (one door after the other)
     @app.get("/trace/{trace_id}", response_class=HTMLResponse)
     async def trace(request: Request, trace_id: str) -> Response:
         view = View.parse(request.query_params)
-        if not TRACE_ID.fullmatch(trace_id):
+        if not chart.TRACE_ID.fullmatch(trace_id):
             raise HTTPException(404, "That is no trace id: it has 32 hex digits, in lower case.")
         answer = await watch.request(trace_id)
         told: dict[str, Any] = {"trace_id": trace_id, "request": answer.value, "error": answer.error, "step": view.tour or 0}
@@ -108,7 +99,7 @@ def create_app(  # noqa: C901  (one door after the other)
             "ways": grafana.ways(trace_id, start, end),
         }
         told["place"] = await watch.place(answer.value.told) if answer.value else None
-        return await pages.draw("trace.html", view, told)
+        return await draw("trace.html", view, told)
 
     @app.post("/buy")
     async def buy(request: Request) -> Response:
@@ -123,11 +114,11 @@ def create_app(  # noqa: C901  (one door after the other)
 
     @app.exception_handler(ValueError)
     async def wrong(_request: Request, error: ValueError) -> Response:
-        return await pages.draw("problem.html", View(), {"reason": f"That cannot be asked of this page: {error}."}, 422)
+        return await draw("problem.html", View(), {"reason": f"That cannot be asked of this page: {error}."}, 422)
 
     @app.exception_handler(HTTPException)
     async def refused(_request: Request, error: HTTPException) -> Response:
-        return await pages.draw("problem.html", View(), {"reason": error.detail}, error.status_code)
+        return await draw("problem.html", View(), {"reason": error.detail}, error.status_code)
 
     return app
 

@@ -4,13 +4,14 @@ Places in the plot are in thousandths of its width and height, from its upper le
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from backends.questions import Exemplar
 from console import words
 
-FULL = 1000.0
+FULL, TRACE_ID = 1000.0, re.compile(r"(?!0{32})[0-9a-f]{32}")
 CLOCK = ((10, 4), (60, 6), (180, 6), (600, 7))
 """Seconds between two ticks of time, and how many of them have room."""
 LANES = 60
@@ -106,7 +107,7 @@ def thin(exemplars: Sequence[Exemplar], start: float, end: float, mine: str = ""
     wide = (end - start) / LANES
     best: dict[tuple[int, bool, bool], Exemplar] = {}
     for each in exemplars:
-        if start <= each.time <= end and each.trace_id and math.isfinite(each.value):
+        if start <= each.time <= end and TRACE_ID.fullmatch(each.trace_id) and math.isfinite(each.value):
             lane = (int(each.time // wide), failed(each), each.trace_id == mine)
             if lane not in best or each.value > best[lane].value:
                 best[lane] = each

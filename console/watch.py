@@ -162,7 +162,7 @@ def _durations(
     about: tuple[str, str], answer: Answer[list[Red]], exemplars: Sequence[Exemplar], span: tuple[float, float], mine: str = ""
 ) -> Panel:
     """The quantiles and dots of a service's route; ``mine`` is a trace whose dot must not be left out."""
-    service, reds = about[0], answer.value or []
+    service, reds = story.clean(about[0], 64), answer.value or []
     names = [f"p{share * 100:.0f}" for share in SHARES]
     lines = [chart.Line(name, f"{service} {name}", [red.quantiles[at] for red in reds]) for at, name in enumerate(names)]
     dots = [each for each in exemplars if (each.labels.get("service_name"), each.labels.get("http_route")) == about]

@@ -73,7 +73,8 @@ def create_app(  # noqa: C901  (one door after the other)
     @app.get("/", response_class=HTMLResponse)
     async def index(request: Request) -> Response:
         view = View.parse(request.query_params)
-        answers = await asyncio.gather(watch.lines(view), watch.edges(view), watch.panels(view), watch.recognise(till))
+        asked = (watch.lines(view), watch.edges(view), watch.panels(view), watch.recognise(till), watch.health())
+        answers = await asyncio.gather(*asked)
         told: dict[str, Any] = dict(zip(("lines", "edges", "panels"), answers, strict=False))
         told["rows"] = [row for row in till.rows if row.failed or not view.failed][:ROWS]
         told["step"] = view.tour if view.tour is not None else 0 if TOURED in request.cookies else 1
@@ -87,7 +88,7 @@ def create_app(  # noqa: C901  (one door after the other)
         view = View.parse(request.query_params)
         if not chart.TRACE_ID.fullmatch(trace_id):
             raise HTTPException(404, "That is no trace id: it has 32 hex digits, in lower case.")
-        answer = await watch.request(trace_id)
+        answer, _ = await asyncio.gather(watch.request(trace_id), watch.health())
         told: dict[str, Any] = {"trace_id": trace_id, "request": answer.value, "error": answer.error, "step": view.tour or 0}
         spans = answer.value.told.spans if answer.value else []
         start, end = (min(s.start for s in spans) / NANO, max(s.end for s in spans) / NANO) if spans else (0.0, 0.0)

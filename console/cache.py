@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 LIFETIME, TIMEOUT = 1.0, 5.0
 """Seconds that an answer is good for, and after which a question is given up."""
-PATIENCE = 0.6
+PATIENCE = 0.4
 """Seconds that a visitor waits for a fresh answer, before the last one is shown, or none."""
 REST = 4.0
 """An answer that took long is good for so many times as long: no question keeps a backend busy for over a fifth of the time."""
@@ -25,7 +25,7 @@ AT_ONCE, ENTRIES = 4, 64
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """A ``value``, or what is wrong; neither while nobody has answered yet."""
+    """A ``value``, or what is wrong."""
 
     value: T | None = None
     error: str = ""
@@ -33,7 +33,7 @@ class Answer(Generic[T]):
 
 @dataclass
 class _Entry:
-    answer: Answer[Any] = Answer()
+    answer: Answer[Any] = Answer(error="no answer yet")
     due: float = 0.0
     task: asyncio.Task[None] | None = None
 

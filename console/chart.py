@@ -14,9 +14,9 @@ from console import words
 FULL, TRACE_ID = 1000.0, re.compile(r"(?!0{32})[0-9a-f]{32}")
 CLOCK = ((10, 4), (60, 6), (180, 6), (600, 7))
 """Seconds between two ticks of time, and how many of them have room."""
-LANES = 60
+LANES = 40
 """In each so many-th of the time two dots are shown: the slowest that failed, and the slowest that did not."""
-READS = 75
+READS = 60
 """Moments that can be read off, at most."""
 
 Value = float | None

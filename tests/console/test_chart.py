@@ -98,7 +98,7 @@ def test_a_dot_lies_where_it_was_measured() -> None:
 
 
 def test_of_many_dots_few_are_drawn_and_they_stay() -> None:
-    """At most two dots share a sixtieth of the time, failures are among them, and time going by changes no choice."""
+    """At most two dots share a fortieth of the time, failures are among them, and time going by changes no choice."""
     many = [dot(at / 10, 0.1 + at % 7 / 10, "500" if at % 3 else "200", f"{at:032x}") for at in range(3000)]
     shown = list(chart.thin(many, START, START + SECONDS))
     assert len(shown) <= 2 * chart.LANES
@@ -116,7 +116,7 @@ def test_my_own_dot_is_never_left_out() -> None:
 
 
 def test_values_can_be_read_off() -> None:
-    """The newest moment and at most 74 others can be read, each with every line's value; gaps cannot."""
+    """The newest moment and a few dozen others can be read, each with every line's value; gaps cannot."""
     plot = draw([None, *[0.1] * 400])
     assert len(plot.reads) <= chart.READS
     assert plot.reads[-1][0] == 1000.0

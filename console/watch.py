@@ -57,9 +57,13 @@ class Watch:
         """The problems of each component, the ages of the pillars, the Collector's queues, the size of the file."""
 
         async def components() -> dict[str, str]:
-            told, found = await asyncio.gather(self.backends.up(), answering.problems(self.http, self.mode))
-            found.pop("console", None)
-            return found | told
+            told = asyncio.ensure_future(self.backends.up())  # it knows more, but may take longer to say so
+            found, _ = await asyncio.gather(
+                answering.problems(self.http, self.mode), asyncio.wait([told], timeout=answering.TIMEOUT)
+            )
+            found |= told.result() if told.done() else {}
+            told.cancel()
+            return {name: problem for name, problem in found.items() if name != "console"}
 
         async def queues() -> dict[str, float]:
             found = await self.backends.counters("otelcol_exporter_queue_size", ["exporter"])

@@ -29,7 +29,9 @@ async def problems(http: httpx2.AsyncClient, mode: str) -> dict[str, str]:
         try:
             async with asyncio.timeout(TIMEOUT):
                 answer = await http.get(url)
-        except (httpx2.HTTPError, TimeoutError) as error:
+        except TimeoutError:
+            return f"no answer within {TIMEOUT:g} s"
+        except httpx2.HTTPError as error:
             return str(error) or type(error).__name__
         return "" if answer.is_success else f"answers {answer.status_code}"
 

@@ -42,4 +42,4 @@ def test_a_problem_is_told_and_not_raised(monkeypatch: pytest.MonkeyPatch) -> No
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(say)) as http:
             return await answering.problems(http, "embedded")
 
-    assert asyncio.run(look()) == {"well": "", "ill": "answers 503", "gone": "refused", "mute": "TimeoutError"}
+    assert asyncio.run(look()) == {"well": "", "ill": "answers 503", "gone": "refused", "mute": "no answer within 0.05 s"}

@@ -1,4 +1,4 @@
-# One image, two commands for the two services: python -m checkout, python -m payment.
+# One image, a command for each of ours: python -m checkout, python -m payment, python -m console.
 
 FROM python:3.13-slim AS build
 WORKDIR /src
@@ -12,6 +12,7 @@ COPY telemetry telemetry
 COPY embedded embedded
 COPY backends backends
 COPY demo demo
+COPY console console
 # The build tools stay in this stage: what leaves it is /venv, which has none, not even pip.
 RUN python -m hatchling build -t wheel \
     && pip --python /venv/bin/python install --no-cache-dir --no-deps --no-index dist/*.whl

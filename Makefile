@@ -1,7 +1,7 @@
 # The front door. `make` alone lists the verbs.
 .DEFAULT_GOAL := help
 .PHONY: help setup dev demo up up-full down status checkout follow traffic verify test test-fast test-full test-compose bench-embedded \
-	check dashboards clean lock
+	check dashboards pictures clean lock
 
 # The first Python that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -93,6 +93,9 @@ check: dev ## ruff and mypy
 
 dashboards: dev ## write the dashboards' JSON
 	@$(BIN)/python -m grafana.build
+
+pictures: dev ## draw every state of the page that runs, into .demo/pictures, in Chromium; the best are in docs/images
+	@$(BIN)/python -m tests.console.pictures .demo/pictures
 
 lock: ## pin the newest versions again (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade pyproject.toml -o requirements.lock

@@ -130,21 +130,16 @@ class Embedded:
         shares: Sequence[float] = (0.5, 0.95, 0.99),
     ) -> list[Red]:
         """Rate, error ratio and quantiles of a route."""
-        query = """SELECT series.id, labels, bounds, born, time, point.start, count, buckets FROM series
-        JOIN point ON series = id WHERE name = ? AND json_extract(labels, '$.service_name') = ?
-        AND json_extract(labels, '$.http_route') = ? AND time BETWEEN ? AND ? ORDER BY series.id, time"""
         since, until = int((start - window) * NANO), int(end * NANO)
-        rows = await self._ask(query, (DURATION, service, route, since, until))
-        return await asyncio.to_thread(arithmetic.red, rows, (start, end, step, window), shares)
+        points = await self._ask(rows.POINTS, (DURATION, service, route, since, until))
+        return await asyncio.to_thread(arithmetic.red, points, (start, end, step, window), shares)
 
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
         """The exemplars of ``DURATION``'s buckets."""
-        query = """SELECT exemplar.trace_id, value, time, labels, bounds FROM exemplar
-        JOIN series ON series.id = exemplar.series WHERE time BETWEEN ? AND ? AND name = ? ORDER BY time"""
         return [
             Exemplar(trace_id.hex(), value, moment / NANO, {**json.loads(labels), **rows.bucket(value, json.loads(bounds))})
             for trace_id, value, moment, labels, bounds in await self._ask(
-                query, (int(start * NANO), int(end * NANO), DURATION)
+                rows.EXEMPLARS, (int(start * NANO), int(end * NANO), DURATION)
             )
         ]
 
@@ -161,6 +156,11 @@ class Embedded:
         newest = {pillar: (await self._ask(query, ()))[0][0] for pillar, query in rows.NEWEST.items()}
         ages = {pillar: None if at is None else max(0.0, time.time() - at / NANO) for pillar, at in newest.items()}
         return {pillar: None if age is None or age > HOUR else age for pillar, age in ages.items()}
+
+    async def size(self) -> int | None:
+        """The file, and what is written beside it; 0 when there is none."""
+        files = (self.path.with_name(self.path.name + end) for end in ("", "-wal"))
+        return sum(each.stat().st_size for each in files if each.exists())
 
     async def up(self) -> dict[str, str]:
         """Whether the receiver is well, and the file can be read."""

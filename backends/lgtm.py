@@ -142,6 +142,10 @@ class Lgtm(Apis):
         }
         return {pillar: None if at is None else max(0.0, now - at) for pillar, at in newest.items()}
 
+    async def size(self) -> int | None:
+        """Nobody tells."""
+        return None
+
 
 def quoted(text: str) -> str:
     """``text`` as a string of TraceQL, LogQL and PromQL: nothing in it ends the string."""

@@ -172,5 +172,8 @@ class Backends(Protocol):
     async def ages(self) -> dict[str, float | None]:
         """How many seconds old the newest of ``traces``, ``logs`` and ``metrics`` is; None when there is none this hour."""
 
+    async def size(self) -> int | None:
+        """How many bytes everything takes on the disk; None where a backend does not tell."""
+
     async def up(self) -> dict[str, str]:
         """By component, what is wrong with it; empty when it is up. Never raises."""

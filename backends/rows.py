@@ -16,6 +16,11 @@ events FROM span JOIN source ON source.id = span.source WHERE trace_id = ? ORDER
 LINE = (
     "SELECT time, service, severity_text, body, attributes, trace_id, span_id FROM log CROSS JOIN source ON source.id = source"
 )
+POINTS = """SELECT series.id, labels, bounds, born, time, point.start, count, buckets FROM series
+JOIN point ON series = id WHERE name = ? AND json_extract(labels, '$.service_name') = ?
+AND json_extract(labels, '$.http_route') = ? AND time BETWEEN ? AND ? ORDER BY series.id, time"""
+EXEMPLARS = """SELECT exemplar.trace_id, value, time, labels, bounds FROM exemplar
+JOIN series ON series.id = exemplar.series WHERE time BETWEEN ? AND ? AND name = ? ORDER BY time"""
 EDGES = """SELECT caller.service, called.service, sum(calls), sum(failed) FROM (
   SELECT client.source AS client, server.source AS server, count(*) AS calls,
     sum(client.status = 2 OR server.status = 2) AS failed

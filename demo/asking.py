@@ -13,13 +13,17 @@ FILE = STATE / "data" / "embedded" / "telemetry.db"
 TEMPO = 3200
 
 
-def backends() -> Backends:
-    """The embedded store, or Tempo, Loki and Prometheus: as the stack that runs here was started.
+def mode() -> str:
+    """What runs: ``embedded``, ``full`` or ``compose``; embedded where nothing does.
 
-    Compose's stack leaves no note here: in its tools container ``TEMPO_HOST`` is set, on the host its ports answer.
+    Compose's stack leaves no note here: in its containers ``TEMPO_HOST`` is set, on the host its ports answer.
     """
-    mode = state.mode() or ("full" if os.environ.get("TEMPO_HOST") or _listens(TEMPO) else "embedded")
-    return Lgtm() if mode == "full" else Embedded(FILE)
+    return state.mode() or ("compose" if os.environ.get("TEMPO_HOST") or _listens(TEMPO) else "embedded")
+
+
+def backends() -> Backends:
+    """The embedded store, or Tempo, Loki and Prometheus: as the stack that runs here was started."""
+    return Embedded(FILE) if mode() == "embedded" else Lgtm()
 
 
 def _listens(port: int) -> bool:

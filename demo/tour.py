@@ -25,6 +25,7 @@ NEXT = (
     ("Next", "make checkout, make follow", "buy again, read why the newest failed"),
     ("Look", "README.md, docs/embedded.md", "what this was, and the tables behind it"),
     ("Stop", "make down", "what was told stays for the next start"),
+    ("Page", components.CONSOLE.address, "buy, watch, and read why, in a browser"),
 )
 
 

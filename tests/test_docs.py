@@ -9,6 +9,7 @@ import typer.main
 from prometheus_client.parser import text_string_to_metric_families
 
 from checkout.__main__ import Settings as CheckoutSettings
+from console.__main__ import Settings as ConsoleSettings
 from demo.__main__ import app
 from demo.proof.outcomes import EXPECTED
 from embedded import otlp, receiver, retention, store, values, writer
@@ -97,11 +98,11 @@ def test_the_log_fields(busy: House) -> None:
 
 
 def test_every_setting_is_in_the_readme() -> None:
-    """The README names exactly the settings that the services and the embedded store read."""
-    named = set(re.findall(r"`((?:CHECKOUT|PAYMENT|EMBEDDED)_[A-Z_]+)`", README))
+    """The README names exactly the settings that the services, the embedded store and the page read."""
+    named = set(re.findall(r"`((?:CHECKOUT|PAYMENT|EMBEDDED|CONSOLE)_[A-Z_]+)`", README))
     read = {
         f"{settings.model_config['env_prefix']}{field}".upper()
-        for settings in (CheckoutSettings, PaymentSettings, EmbeddedSettings)
+        for settings in (CheckoutSettings, PaymentSettings, EmbeddedSettings, ConsoleSettings)
         for field in settings.model_fields
     }
     assert named == read
@@ -123,7 +124,7 @@ def test_every_command_is_in_the_readme() -> None:
 def test_every_file_that_is_named_exists(document: Path) -> None:
     """A path in a document leads somewhere."""
     text = document.read_text()
-    named = re.findall(r"`((?:services|telemetry|demo|embedded|backends|bench|docs|native|tests)/[\w./-]*\w/?)`", text)
+    named = re.findall(r"`((?:services|telemetry|demo|embedded|backends|console|bench|docs|native|tests)/[\w./-]*\w/?)`", text)
     named += re.findall(r"`([\w-]+\.(?:yaml|yml|toml))`", text)
     linked = [str(document.parent / link) for link in re.findall(r"\]\((?!http)([^)#]+)\)", text)]
     assert [path for path in named + linked if not Path(path).exists()] == []

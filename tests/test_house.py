@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PARTS = {name: ROOT / "services" / name for name in ("checkout", "payment", "doors")} | {
-    name: ROOT / name for name in ("telemetry", "embedded", "backends", "demo")
+    name: ROOT / name for name in ("telemetry", "embedded", "backends", "demo", "console")
 }
 MAY_IMPORT = {
     "checkout": {"checkout", "doors", "telemetry"},
@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "embedded": {"embedded"},
     "backends": {"backends"},
     "demo": {"demo", "backends"},
+    "console": {"console", "demo", "backends"},
 }
 ROOMS = {
     "stack": {"stack"},
@@ -27,7 +28,9 @@ ROOMS = {
     "proof": {"proof", "customers", "request", "stack"},
 }
 """Rooms of ``demo/`` and those that each may enter. What is not in a room joins them: the command, the tour, who is asked."""
-WIRE = {"embedded": {"opentelemetry.proto"}, "demo": set[str](), "backends": set[str]()}
+SHOWN = {"demo.asking", "demo.customers", "demo.request", "demo.stack.answering"}
+"""What the page may enter of the demo: whom to ask, who buys, the story of one request, who answers."""
+WIRE = {"embedded": {"opentelemetry.proto"}, "demo": set[str](), "backends": set[str](), "console": set[str]()}
 """What of OpenTelemetry those may import that are no service."""
 API = {
     "opentelemetry.trace",
@@ -77,7 +80,7 @@ def under_any(names: set[str], packages: set[str]) -> bool:
 
 @pytest.mark.parametrize(("part", "path"), modules)
 def test_imports_point_one_way(part: str, path: Path) -> None:
-    """Services build on doors and telemetry, doors on telemetry, the demo on backends, and the rest on nothing of the house."""
+    """Services build on doors and telemetry, doors on telemetry, the page on the demo, that on backends, others on nothing."""
     ours = {name.partition(".")[0] for name in imported(path)} & set(PARTS)
     assert ours <= MAY_IMPORT[part]
 
@@ -90,9 +93,16 @@ def test_rooms_of_the_demo_import_one_way(room: str) -> None:
         assert entered & set(ROOMS) <= ROOMS[room], path
 
 
+def test_the_page_enters_few_rooms_of_the_demo() -> None:
+    """The page knows whom to ask, who buys, a request's story and who answers, and nothing of the proof or the launcher."""
+    for path in (ROOT / "console").glob("*.py"):
+        assert not {name for name in imported(path) if under(name, {"demo"}) and not under(name, SHOWN)}, path
+
+
 def test_questions_are_asked_in_the_words_of_the_house() -> None:
     """Outside ``backends/``, only what follows Grafana's own links knows a query language."""
-    speak = {path for path in (ROOT / "demo").rglob("*.py") if under_any(imported(path), {"backends.apis", "backends.lgtm"})}
+    asking = [*(ROOT / "demo").rglob("*.py"), *(ROOT / "console").rglob("*.py")]
+    speak = {path for path in asking if under_any(imported(path), {"backends.apis", "backends.lgtm"})}
     assert {path.name for path in speak} == {"asking.py", "links.py", "verify.py"}
 
 
@@ -125,7 +135,7 @@ def test_simulation_lives_in_one_file(part: str, path: Path) -> None:
 
 def our_sources() -> Iterator[Path]:
     """Every Python file that somebody here wrote."""
-    for folder in ("services", "telemetry", "embedded", "backends", "demo", "grafana", "tests"):
+    for folder in ("services", "telemetry", "embedded", "backends", "demo", "console", "grafana", "tests"):
         yield from (ROOT / folder).rglob("*.py")
 
 
@@ -147,11 +157,18 @@ def test_the_house_can_be_read_in_one_sitting() -> None:
     assert sum(lines.values()) < 1300
 
 
-@pytest.mark.parametrize(("part", "longest"), [("embedded", 200), ("backends", 200), ("demo", 250)])
+@pytest.mark.parametrize(("part", "longest"), [("embedded", 200), ("backends", 200), ("console", 200), ("demo", 250)])
 def test_a_module_holds_one_thing(part: str, longest: int) -> None:
-    """No module of the embedded store and of the questions is over 200 lines, and none of the demo over 250."""
+    """No module of the embedded store, of the questions and of the page is over 200 lines, and none of the demo over 250."""
     lines = {path.name: len(path.read_text().splitlines()) for path in (ROOT / part).rglob("*.py")}
     assert max(lines.values()) <= longest, lines
+
+
+def test_the_page_is_small() -> None:
+    """The page's Python, templates and style together stay under 1,200 lines, and its one script at most at 80."""
+    lines = {path: len(path.read_text().splitlines()) for path in (ROOT / "console").rglob("*.*") if path.suffix != ".pyc"}
+    assert sum(count for path, count in lines.items() if path.suffix in {".py", ".html", ".css"}) < 1200
+    assert {path.name: count <= 80 for path, count in lines.items() if path.suffix == ".js"} == {"page.js": True}
 
 
 def test_every_test_says_what_it_proves() -> None:

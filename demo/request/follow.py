@@ -113,7 +113,7 @@ async def gather(backends: Backends, trace_id: str, say: Callable[[str], None]) 
     """
     asked = time.monotonic()
     while True:
-        story, awaited = await _look(backends, trace_id)
+        story, awaited = await look(backends, trace_id)
         patient = time.monotonic() - asked < PATIENCE
         if not story.spans and not patient:
             raise NotThereError(
@@ -139,8 +139,12 @@ def _pointed_to(story: Story) -> bool:
     }
 
 
-async def _look(backends: Backends, trace_id: str) -> tuple[Story, list[str]]:
-    """What is there now, and what is still to come."""
+async def look(backends: Backends, trace_id: str) -> tuple[Story, list[str]]:
+    """What is there now, and what is still to come.
+
+    Raises:
+        BackendError: Traces cannot be asked for. Without lines or exemplars the story has a remark.
+    """
     spans = await backends.trace(trace_id)
     if not spans:
         return Story(trace_id, [], [], []), [f"{backends.names['traces']} to have the trace"]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from demo.stack.components import STATE, Component
+from demo.stack.components import CONSOLE, STATE, Component
 
 
 class Board:
@@ -70,6 +70,8 @@ class Board:
             "Ctrl-C stops everything.",
             highlight=False,
         )
+        if CONSOLE in self.components:
+            self.console.print(f"\nBuy, watch and read why: [bold]{CONSOLE.address}[/]", highlight=False)
 
 
 def _short(component: Component) -> str:

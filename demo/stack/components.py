@@ -67,9 +67,13 @@ SERVICES: tuple[Component, ...] = (
 )
 """Those that send telemetry."""
 
+CONSOLE = Component("console", (sys.executable, "-m", "console"), (8080,), "/healthz", stop_order=0, grace=5.0)
+"""The page. It stops first: its stream of customers ends before the shop closes."""
+
 EMBEDDED: tuple[Component, ...] = (
     *SERVICES,
     Component("embedded", (sys.executable, "-m", "embedded"), (4318,), "/healthz", stop_order=3),
+    CONSOLE,
 )
 """Python alone: what the services send goes into one file."""
 
@@ -77,6 +81,7 @@ FULL: tuple[Component, ...] = (
     # Services and Collector first: customers are served at once, and the Collector's queue holds what a backend
     # that is still being built cannot take yet.
     *SERVICES,
+    CONSOLE,
     Component(
         "otel-collector",
         ("--config=otel-collector.yaml",),

@@ -429,6 +429,13 @@ def test_nothing_is_an_answer_too(answerer: Answerer) -> None:
     ]
 
 
+def test_the_size_is_told_where_there_is_one_file(answerer: Answerer) -> None:
+    """The embedded store tells how much its file takes; the real backends tell nothing."""
+    size = answerer.ask(lambda it: it.size())
+    assert (size is None) is (answerer.kind == "full")
+    assert size is None or size > 10_000
+
+
 def test_the_whole_is_counted_young_and_up(answerer: Answerer) -> None:
     """What each pillar has counted includes what was told, its newest is as old as it is, and everything is up."""
     counted = answerer.ask(lambda it: it.counted())

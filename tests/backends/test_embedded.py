@@ -305,6 +305,11 @@ def test_a_call_failed_if_either_end_says_so(house: House, ends: tuple[bool, boo
     assert found == [Edge("front", "bank", 1, int(any(ends)))]
 
 
+def test_no_file_has_no_size(tmp_path: Path) -> None:
+    """Before the store has made its file, it takes nothing."""
+    assert ask(tmp_path / "telemetry.db", lambda it: it.size()) == 0
+
+
 def test_ages_are_of_the_newest_within_the_hour(house: House) -> None:
     """An empty file has no ages, an old one neither, and a young one is as old as its newest."""
     nothing = {"traces": None, "logs": None, "metrics": None}

@@ -105,7 +105,7 @@ def test_the_tour_proves_and_explains(stack: Stack) -> None:
     assert f"Using the stack that runs: {'full' if FULL else 'embedded'}." in said
     assert "\nPASS\n" in said
     assert "Why: checkout answered" in said
-    assert [line.split()[0] for line in said.splitlines()[-3:]] == ["Next", "Look", "Stop"]
+    assert [line.split()[0] for line in said.splitlines()[-4:]] == ["Next", "Look", "Stop", "Page"]
 
 
 def test_the_tour_starts_what_is_not_running(stack: Stack) -> None:
@@ -114,6 +114,6 @@ def test_the_tour_starts_what_is_not_running(stack: Stack) -> None:
         pytest.skip("the tour starts the embedded stack: make test")
     stack.down()
     said = stack.demo("tour").stdout
-    assert said.startswith("Started payment, checkout, embedded in ")
+    assert said.startswith("Started payment, checkout, embedded, console in ")
     assert "\nPASS\n" in said
     assert stack.demo("status").returncode == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from demo.stack import preflight
-from demo.stack.components import BY_NAME, DEFAULT, EMBEDDED, FULL, MODES, environment
+from demo.stack.components import BY_NAME, CONSOLE, DEFAULT, EMBEDDED, FULL, MODES, environment
 from demo.stack.official import LOKI, TEMPO, Official
 from tests.stubs.running import Stack
 
@@ -111,7 +111,7 @@ def test_the_embedded_mode_is_python_alone() -> None:
     assert MODES[DEFAULT] is EMBEDDED
     assert all(component.binary is None for component in EMBEDDED)
     assert preflight.check_official(EMBEDDED) == []
-    assert [component for component in FULL if component in EMBEDDED] == [*EMBEDDED[:2]]
+    assert [component for component in FULL if component in EMBEDDED] == [*EMBEDDED[:2], CONSOLE]
     assert BY_NAME["embedded"].ports[0] == BY_NAME["otel-collector"].ports[0] == 4318
     assert {official for each in FULL if isinstance(official := each.binary, Official)} == {TEMPO, LOKI}
 

@@ -1,0 +1,139 @@
+"""The doors: the page, one request, and the till."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx2
+from fastapi import FastAPI
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from backends.questions import NANO, Backends
+from console import chart, grafana, waterfall, words
+from console.cache import Cache
+from console.guard import Guard
+from console.view import MINUTES, SEVERITIES, View
+from console.watch import PACE, ROUTES, Watch, root_of
+from demo.customers import shop
+from demo.customers.till import CAP, CARDS, MAX_RATE, Till
+from demo.request.story import clean
+from demo.stack import answering
+
+HERE = Path(__file__).parent
+MAX_BODY, ROWS = 1024, 50
+TOURED, A_YEAR = "toured", 365 * 24 * 3600
+
+
+@cache
+def templates() -> Environment:
+    """What is in ``templates/``; everything that is not markup there is escaped."""
+    loader = FileSystemLoader(HERE / "templates")
+    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    said = ("seconds", "ratio", "rate", "size", "clock", "age")
+    found.filters |= {"clean": clean} | {name: getattr(words, name) for name in said}
+    found.globals |= {"minutes": MINUTES, "severities": SEVERITIES, "services": list(ROUTES), "cards": CARDS}
+    return found
+
+
+def create_app(  # noqa: C901  (one door after the other)
+    backends: Backends, mode: str, hosts: Collection[str], grafana_url: str, http: httpx2.AsyncClient | None = None
+) -> FastAPI:
+    """The page of a house that runs in ``mode``, asked by ``hosts``; ``http`` is a client of the shop, else one is made."""
+    shared, till = Cache(), Till(http or shop.client(CAP))
+    looking = httpx2.AsyncClient(timeout=answering.TIMEOUT, trust_env=False)
+    watch = Watch(backends, shared, looking, mode)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with backends, looking:
+            yield
+            await till.close()
+            await shared.close()
+
+    app = FastAPI(title="console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.add_middleware(Guard, hosts=hosts)
+    app.mount("/static", StaticFiles(directory=HERE / "static"))
+
+    async def draw(name: str, view: View, told: dict[str, Any], status: int = 200) -> HTMLResponse:
+        told |= {"view": view, "mode": mode, "grafana_url": grafana_url, "health": await watch.health()}
+        return HTMLResponse(templates().get_template(name).render(told), status)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/", response_class=HTMLResponse)
+    async def index(request: Request) -> Response:
+        view = View.parse(request.query_params)
+        asked = (watch.lines(view), watch.edges(view), watch.panels(view), watch.recognise(till), watch.health())
+        answers = await asyncio.gather(*asked)
+        told: dict[str, Any] = dict(zip(("lines", "edges", "panels"), answers, strict=False))
+        told["rows"] = [row for row in till.rows if row.failed or not view.failed][:ROWS]
+        told["step"] = view.tour if view.tour is not None else 0 if TOURED in request.cookies else 1
+        answer = await draw("index.html", view, told | {"till": till, "window": PACE[view.minutes][1], "max_rate": MAX_RATE})
+        if view.tour == 0:
+            answer.set_cookie(TOURED, "1", max_age=A_YEAR, httponly=True, samesite="lax")
+        return answer
+
+    @app.get("/trace/{trace_id}", response_class=HTMLResponse)
+    async def trace(request: Request, trace_id: str) -> Response:
+        view = View.parse(request.query_params)
+        if not chart.TRACE_ID.fullmatch(trace_id):
+            raise HTTPException(404, "That is no trace id: it has 32 hex digits, in lower case.")
+        answer, _ = await asyncio.gather(watch.request(trace_id), watch.health())
+        told: dict[str, Any] = {"trace_id": trace_id, "request": answer.value, "error": answer.error, "step": view.tour or 0}
+        spans = answer.value.told.spans if answer.value else []
+        start, end = (min(s.start for s in spans) / NANO, max(s.end for s in spans) / NANO) if spans else (0.0, 0.0)
+        told |= {
+            "root": root_of(spans),
+            "start": start,
+            "end": end,
+            "ticks": waterfall.ticks(max(end - start, 1e-6)),
+            "ways": grafana.ways(trace_id, start, end),
+        }
+        told["place"] = await watch.place(answer.value.told) if answer.value else None
+        return await draw("trace.html", view, told)
+
+    @app.post("/buy")
+    async def buy(request: Request) -> Response:
+        said = await _form(request)
+        till.buy(said.get("card", ""), int(said.get("count", "1")))
+        return _back(request)
+
+    @app.post("/stream")
+    async def stream(request: Request) -> Response:
+        till.stream(float((await _form(request)).get("rate", "")))
+        return _back(request)
+
+    @app.exception_handler(ValueError)
+    async def wrong(_request: Request, error: ValueError) -> Response:
+        return await draw("problem.html", View(), {"reason": f"That cannot be asked of this page: {error}."}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, error: HTTPException) -> Response:
+        return await draw("problem.html", View(), {"reason": error.detail}, error.status_code)
+
+    return app
+
+
+def _back(request: Request) -> Response:
+    """To the page, in the state in which it was."""
+    return RedirectResponse("/" + View.parse(request.query_params).query(), 303)
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """A form's fields; it has few."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            raise HTTPException(413, f"A form here has at most {MAX_BODY} bytes.")
+    return dict(parse_qsl(body.decode("ascii"), max_num_fields=10))

@@ -1,0 +1,179 @@
+"""What the page asks, and what it draws of the answers: each question through the cache, so that all visitors share it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from backends.questions import NANO, Backends, Edge, Exemplar, Line, Red, Span
+from console import chart, waterfall, words
+from console.cache import Answer, Cache
+from console.view import View
+from demo.customers.till import Till
+from demo.request import follow, story
+from demo.stack import answering
+
+ROUTES = {"checkout": "/checkout", "payment": "/charges"}
+"""Whose requests are watched."""
+PACE = {5: (2.0, 30.0), 15: (6.0, 60.0), 60: (30.0, 120.0)}
+"""By the minutes that are shown: seconds between two values, and seconds that a rate is over."""
+SHARES = (0.5, 0.95, 0.99)
+LINES, FOUND, AROUND = 50, 200, 150.0
+"""Lines that are shown, traces that a look for new purchases finds, seconds on either side of a request on its own chart."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A chart with its words; ``now`` are a line's name, style and newest value; ``error`` says why there is nothing."""
+
+    key: str
+    title: str
+    plot: chart.Plot
+    now: list[tuple[str, str, str]]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as its page shows it; ``awaited`` is what is not there yet."""
+
+    told: story.Story
+    awaited: list[str]
+    rows: list[waterfall.Row]
+    why: str
+
+
+class Watch:
+    """Asks for one page after the other."""
+
+    def __init__(self, backends: Backends, cache: Cache, http: httpx2.AsyncClient, mode: str) -> None:
+        """``http`` looks at the components of ``mode``; nothing is asked yet."""
+        self.backends, self.cache, self.http, self.mode = backends, cache, http, mode
+
+    async def health(self) -> dict[str, Answer[Any]]:
+        """The problems of each component, the ages of the pillars, the Collector's queues, the size of the file."""
+
+        async def components() -> dict[str, str]:
+            told = asyncio.ensure_future(self.backends.up())  # it knows more, but may take longer to say so
+            found, _ = await asyncio.gather(
+                answering.problems(self.http, self.mode), asyncio.wait([told], timeout=answering.TIMEOUT)
+            )
+            found |= told.result() if told.done() else {}
+            told.cancel()
+            return {name: problem for name, problem in found.items() if name != "console"}
+
+        async def queues() -> dict[str, float]:
+            found = await self.backends.counters("otelcol_exporter_queue_size", ["exporter"])
+            return {exporter.rpartition("/")[2]: value for (exporter,), value in sorted(found.items())}
+
+        asked: dict[str, Callable[[], Awaitable[Any]]] = {"components": components, "queues": queues}
+        asked |= {"ages": self.backends.ages, "size": self.backends.size}
+        return dict(zip(asked, await asyncio.gather(*(self.cache.ask(*each) for each in asked.items())), strict=True))
+
+    async def panels(self, view: View) -> list[Panel]:
+        """Rate, errors and durations of both services, up to now."""
+        now, (step, window) = time.time(), PACE[view.minutes]
+
+        async def red(service: str) -> Answer[list[Red]]:
+            end = now // step * step  # on a grid, so that what was drawn stays as it was
+            between = (end - view.minutes * 60, end)
+            return await self.cache.ask(
+                ("red", service, view.minutes),
+                lambda: self.backends.red(service, ROUTES[service], *between, step=step, window=window, shares=SHARES),
+            )
+
+        start = now - view.minutes * 60
+        dots = self.cache.ask(("exemplars", view.minutes), lambda: self.backends.exemplars(start, now))
+        exemplars, reds = await asyncio.gather(dots, asyncio.gather(*map(red, ROUTES)))
+        return panels(dict(zip(ROUTES, reds, strict=True)), exemplars.value or [], (start, now))
+
+    async def edges(self, view: View) -> Answer[list[Edge]]:
+        """Who called whom, over as long as a rate is."""
+        now, (_, window) = time.time(), PACE[view.minutes]
+        return await self.cache.ask(("edges", window), lambda: self.backends.edges(now - window, now))
+
+    async def lines(self, view: View) -> Answer[list[Line]]:
+        """The newest log lines that the view asks for."""
+        now, (service, severity, text) = time.time(), (view.service, view.severity, view.text)
+
+        async def question() -> list[Line]:
+            start = now - view.minutes * 60
+            return await self.backends.lines(start, now, service=service, severity=severity, text=text, limit=LINES)
+
+        return await self.cache.ask(("lines", view.minutes, service, severity, text), question)
+
+    async def recognise(self, till: Till) -> None:
+        """Tell ``till`` which of its purchases can be read by now."""
+        if waiting := till.waiting():
+            start, end = waiting[-1].time - 1, time.time() + 1
+            found = await self.cache.ask("found", lambda: self.backends.requests("checkout", start, end, limit=FOUND))
+            till.seen(found.value or [])
+
+    async def request(self, trace_id: str) -> Answer[Request]:
+        """One request, as much of it as is there."""
+
+        async def question() -> Request:
+            told, awaited = await follow.look(self.backends, trace_id)
+            return Request(told, awaited, list(waterfall.rows(told)), story.why(told))
+
+        return await self.cache.ask(("trace", trace_id), question)
+
+    async def place(self, told: story.Story) -> Panel | None:
+        """The duration chart around a request, with its own dot in it; None where its route is not on record."""
+        root = root_of(told.spans)
+        route = str(root.attributes.get("http.route", "")) if root else ""
+        if root is None or not route:
+            return None
+        at, (step, window) = root.start / NANO, PACE[5]
+        start, end = at - AROUND, min(at + AROUND, max(time.time(), at + step))
+
+        async def question() -> tuple[list[Red], list[Exemplar]]:
+            between = (start // step * step, end // step * step)
+            asked = self.backends.red(root.service, route, *between, step=step, window=window, shares=SHARES)
+            return await asyncio.gather(asked, self.backends.exemplars(start, end))
+
+        answer = await self.cache.ask(("place", told.trace_id), question)
+        reds, dots = answer.value or ([], [])
+        return _durations((root.service, route), Answer(reds, answer.error), dots, (start, end), told.trace_id)
+
+
+def root_of(spans: Sequence[Span]) -> Span | None:
+    """The first span that nobody of the trace called."""
+    known = {span.span_id for span in spans}
+    return next((span for span in spans if span.parent_id not in known), None)
+
+
+def panels(reds: Mapping[str, Answer[list[Red]]], dots: Sequence[Exemplar], span: tuple[float, float]) -> list[Panel]:
+    """The charts of the page out of answers, or of why there are none, between two times."""
+    shared = [_shared("rate", "Requests", 1.0, reds, span), _shared("errors", "Error ratio", 0.1, reds, span)]
+    return shared + [_durations((service, ROUTES[service]), answer, dots, span) for service, answer in reds.items()]
+
+
+def _shared(key: str, title: str, least: float, reds: Mapping[str, Answer[list[Red]]], span: tuple[float, float]) -> Panel:
+    """One chart of both services: of one, there may be no answer."""
+    say = words.rate if key == "rate" else words.ratio
+    times = sorted({red.time for answer in reds.values() for red in answer.value or []})
+    known = {service: {red.time: getattr(red, key) for red in answer.value or []} for service, answer in reds.items()}
+    lines = [chart.Line(service, service, [values.get(at) for at in times]) for service, values in known.items()]
+    plot = chart.draw(*span, times, lines, say, least=least)
+    return Panel(key, title, plot, _now(lines, say), next((each.error for each in reds.values() if each.error), ""))
+
+
+def _durations(
+    about: tuple[str, str], answer: Answer[list[Red]], exemplars: Sequence[Exemplar], span: tuple[float, float], mine: str = ""
+) -> Panel:
+    """The quantiles and dots of a service's route; ``mine`` is a trace whose dot must not be left out."""
+    service, reds = story.clean(about[0], 64), answer.value or []
+    names = [f"p{share * 100:.0f}" for share in SHARES]
+    lines = [chart.Line(name, f"{service} {name}", [red.quantiles[at] for red in reds]) for at, name in enumerate(names)]
+    dots = [each for each in exemplars if (each.labels.get("service_name"), each.labels.get("http_route")) == about]
+    times, say = [red.time for red in reds], words.seconds
+    plot = chart.draw(*span, times, lines, say, least=0.5, exemplars=dots, mine=mine)
+    return Panel(f"duration-{service}", f"Duration of {service}", plot, _now(lines, say), answer.error)
+
+
+def _now(lines: Sequence[chart.Line], say: chart.Say) -> list[tuple[str, str, str]]:
+    return [(line.name, line.style, say(line.values[-1] if line.values else None)) for line in lines]

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from backends.questions import NANO, Backends
 from console import chart, grafana, waterfall, words
-from console.cache import Cache
+from console.cache import Answer, Cache
 from console.guard import Guard
 from console.view import MINUTES, SEVERITIES, View
 from console.watch import PACE, ROUTES, Watch, root_of
@@ -62,8 +62,8 @@ def create_app(  # noqa: C901  (one door after the other)
     app.add_middleware(Guard, hosts=hosts)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
 
-    async def draw(name: str, view: View, told: dict[str, Any], status: int = 200) -> HTMLResponse:
-        told |= {"view": view, "mode": mode, "grafana_url": grafana_url, "health": await watch.health()}
+    def draw(name: str, view: View, health: dict[str, Answer[Any]], told: dict[str, Any], status: int = 200) -> HTMLResponse:
+        told |= {"view": view, "mode": mode, "grafana_url": grafana_url, "health": health}
         return HTMLResponse(templates().get_template(name).render(told), status)
 
     @app.get("/healthz")
@@ -73,12 +73,12 @@ def create_app(  # noqa: C901  (one door after the other)
     @app.get("/", response_class=HTMLResponse)
     async def index(request: Request) -> Response:
         view = View.parse(request.query_params)
-        asked = (watch.lines(view), watch.edges(view), watch.panels(view), watch.recognise(till), watch.health())
-        answers = await asyncio.gather(*asked)
-        told: dict[str, Any] = dict(zip(("lines", "edges", "panels"), answers, strict=False))
+        asked = (watch.lines(view), watch.edges(view), watch.panels(view), watch.health())
+        (lines, edges, panels, health), _ = await asyncio.gather(asyncio.gather(*asked), watch.recognise(till))
+        told: dict[str, Any] = {"lines": lines, "edges": edges, "panels": panels}
         told["rows"] = [row for row in till.rows if row.failed or not view.failed][:ROWS]
         told["step"] = view.tour if view.tour is not None else 0 if TOURED in request.cookies else 1
-        answer = await draw("index.html", view, told | {"till": till, "window": PACE[view.minutes][1], "max_rate": MAX_RATE})
+        answer = draw("index.html", view, health, told | {"till": till, "window": PACE[view.minutes][1], "max_rate": MAX_RATE})
         if view.tour == 0:
             answer.set_cookie(TOURED, "1", max_age=A_YEAR, httponly=True, samesite="lax")
         return answer
@@ -88,7 +88,7 @@ def create_app(  # noqa: C901  (one door after the other)
         view = View.parse(request.query_params)
         if not chart.TRACE_ID.fullmatch(trace_id):
             raise HTTPException(404, "That is no trace id: it has 32 hex digits, in lower case.")
-        answer, _ = await asyncio.gather(watch.request(trace_id), watch.health())
+        answer, health = await asyncio.gather(watch.request(trace_id), watch.health())
         told: dict[str, Any] = {"trace_id": trace_id, "request": answer.value, "error": answer.error, "step": view.tour or 0}
         spans = answer.value.told.spans if answer.value else []
         start, end = (min(s.start for s in spans) / NANO, max(s.end for s in spans) / NANO) if spans else (0.0, 0.0)
@@ -100,7 +100,7 @@ def create_app(  # noqa: C901  (one door after the other)
             "ways": grafana.ways(trace_id, start, end),
         }
         told["place"] = await watch.place(answer.value.told) if answer.value else None
-        return await draw("trace.html", view, told)
+        return draw("trace.html", view, health, told)
 
     @app.post("/buy")
     async def buy(request: Request) -> Response:
@@ -115,11 +115,13 @@ def create_app(  # noqa: C901  (one door after the other)
 
     @app.exception_handler(ValueError)
     async def wrong(_request: Request, error: ValueError) -> Response:
-        return await draw("problem.html", View(), {"reason": f"That cannot be asked of this page: {error}."}, 422)
+        return draw(
+            "problem.html", View(), await watch.health(), {"reason": f"That cannot be asked of this page: {error}."}, 422
+        )
 
     @app.exception_handler(HTTPException)
     async def refused(_request: Request, error: HTTPException) -> Response:
-        return await draw("problem.html", View(), {"reason": error.detail}, error.status_code)
+        return draw("problem.html", View(), await watch.health(), {"reason": error.detail}, error.status_code)
 
     return app
 

@@ -15,8 +15,8 @@ T = TypeVar("T")
 
 LIFETIME, TIMEOUT = 1.0, 5.0
 """Seconds that an answer is good for, and after which a question is given up."""
-PATIENCE = 0.4
-"""Seconds that a visitor waits for a fresh answer, before the last one is shown, or none."""
+PATIENCE, SOON, STALE = 0.4, 0.1, 5.0
+"""Seconds that a visitor waits for a first answer, and for a fresh one, before the last is shown; and how long it may be."""
 REST = 4.0
 """An answer that took long is good for so many times as long: no question keeps a backend busy for over a fifth of the time."""
 AT_ONCE, ENTRIES = 4, 64
@@ -31,9 +31,12 @@ class Answer(Generic[T]):
     error: str = ""
 
 
+NONE: Answer[Any] = Answer(error="no answer yet")
+
+
 @dataclass
 class _Entry:
-    answer: Answer[Any] = Answer(error="no answer yet")
+    answer: Answer[Any] = NONE
     due: float = 0.0
     task: asyncio.Task[None] | None = None
 
@@ -54,10 +57,11 @@ class Cache:
             old = self.entries.popitem(last=False)[1]
             if old.task:
                 old.task.cancel()
-        if entry.task is None and time.monotonic() >= entry.due:
+        if entry.task is None and (since := time.monotonic() - entry.due) >= 0:
+            entry.answer = entry.answer if since < STALE else NONE
             entry.task = asyncio.create_task(self._refresh(entry, question, lifetime))
         if entry.task:
-            await asyncio.wait([entry.task], timeout=self.patience)
+            await asyncio.wait([entry.task], timeout=self.patience if entry.answer is NONE else SOON)
         return entry.answer
 
     async def _refresh(self, entry: _Entry, question: Callable[[], Awaitable[T]], lifetime: float) -> None:

@@ -1,6 +1,7 @@
 """The cache: one question at a time whoever asks, bounded in time and number, and no error gets out."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -89,9 +90,9 @@ def test_a_slow_backend_is_given_up() -> None:
 
 
 def test_a_visitor_does_not_wait_for_ever() -> None:
-    """While a question is under way, the last answer is shown, or none."""
+    """While a question is under way, the last answer is shown, or none; an old one is not."""
 
-    async def visit() -> tuple[Answer[int], Answer[int]]:
+    async def visit() -> list[Answer[int]]:
         shared = Cache(timeout=60, patience=0.01)
 
         async def quick() -> int:
@@ -99,12 +100,15 @@ def test_a_visitor_does_not_wait_for_ever() -> None:
 
         none = await shared.ask("slow", never)
         await shared.ask("key", quick, 0)
-        shared.entries["key"].due = 0  # as after its rest
+        shared.entries["key"].due = time.monotonic()  # as after its rest
         last = await shared.ask("key", never)
+        await shared.ask("old", quick, 0)
+        shared.entries["old"].due = time.monotonic() - cache.STALE
+        old = await shared.ask("old", never)
         await shared.close()
-        return none, last
+        return [none, last, old]
 
-    assert asyncio.run(visit()) == (Answer(error="no answer yet"), Answer(1))
+    assert asyncio.run(visit()) == [cache.NONE, Answer(1), cache.NONE]
 
 
 def test_few_questions_are_remembered_and_few_under_way() -> None:

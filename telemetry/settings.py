@@ -84,9 +84,8 @@ def apply() -> None:
     os.environ.update({name: value for name, value in DEFAULTS.items() if name not in os.environ})
     # The old conventions put the client's Host header on metrics, where a stranger could make series without end.
     chosen = os.environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "").split(",")
-    os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = ",".join(["http", *(each for each in chosen if "http" not in each)]).strip(
-        ","
-    )
+    others = [each for each in chosen if each and "http" not in each]
+    os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = ",".join(["http", *others])
 
 
 def shown(value: str, *, secret: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""The system's Chromium, for tests that look at the page as a person does."""
+"""The system's Chromium, for tests that look at a page as a person does."""
 
 import os
 import shutil

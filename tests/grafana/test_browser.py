@@ -1,27 +1,17 @@
 """A visitor's way through Grafana, in a real browser: dashboard, trace, log lines, trace, figures."""
 
 import re
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from tests.console.browser import CHROMIUM, FLAGS, WHY_NOT
+
 SECONDS = 30
 FAILED = "section:has-text('Newest failed purchases') a[href*='/explore']"
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on PATH")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason=WHY_NOT)
 
 
 @pytest.fixture

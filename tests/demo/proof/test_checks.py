@@ -141,3 +141,23 @@ def test_an_exemplar_without_its_trace_is_named() -> None:
         "no exemplar for /charges 200",
         f"{story.trace_id}: an exemplar, but no trace in the trace store",
     ]
+
+
+def test_an_exemplar_may_be_there_before_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exemplars and traces travel apart: that of another customer is waited for, like one's own."""
+    monkeypatch.setattr(checks, "SETTLE_SECONDS", 10.0)
+    monkeypatch.setattr(checks, "POLL_SECONDS", 0.0)
+    story = slow()
+    backends = Kept()
+    backends.dots = story.exemplars
+
+    async def arrives(trace_id: str) -> list[Span]:
+        """Nothing when it is asked first."""
+        asked.append(trace_id)
+        return story.spans if asked.count(trace_id) > 1 else []
+
+    asked: list[str] = []
+    monkeypatch.setattr(backends, "trace", arrives)
+    check = asyncio.run(checks.exemplars(cast("Backends", backends), ledger(("payment_slow", 504), trace_id=story.trace_id)))
+    assert check.passed, check.missing
+    assert len(asked) == 2 * len(set(asked))

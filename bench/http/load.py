@@ -1,0 +1,69 @@
+"""The load: wrk, with as many requests under way as it has connections; it reports in JSON, errors by kind."""
+
+import json
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.http.arms import Route
+from bench.http.running import REST
+
+CONNECTIONS = 16
+SCRIPT = """
+wrk.method, wrk.body, wrk.headers["content-type"] = "%s", %s, "application/json"
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format('\\n{"requests":%%d,"micros":%%d,"socket":%%d,"status":%%d,"p50":%%d,"p99":%%d}\\n', summary.requests,
+    summary.duration, e.connect + e.read + e.write + e.timeout, e.status, latency:percentile(50), latency:percentile(99)))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What wrk saw."""
+
+    requests: int
+    seconds: float
+    errors: int
+    p50: float
+    p99: float
+    cpu: float
+    """Of a core, that wrk took."""
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+
+def found() -> str:
+    """Where wrk is; without it the run ends in a line that says how to get it."""
+    if path := shutil.which("wrk"):
+        return path
+    raise SystemExit("wrk, the load generator, is not on PATH (Debian and Ubuntu: the package wrk; macOS: brew install wrk)")
+
+
+def wrk(port: int, route: Route, seconds: int) -> Load:
+    """Load ``route`` for ``seconds``."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "wrk.lua"
+        script.write_text(SCRIPT % ("POST" if route.body else "GET", f"[[{route.body}]]" if route.body else "nil"))
+        command = [found(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script)]
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        said = subprocess.run(
+            ["taskset", "-c", REST, *command, f"http://127.0.0.1:{port}{route.path}"],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    told = json.loads(said.stdout.strip().splitlines()[-1])
+    cpu = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / took
+    return Load(
+        told["requests"], told["micros"] / 1e6, told["socket"] + told["status"], told["p50"] / 1000, told["p99"] / 1000, cpu
+    )

@@ -1,0 +1,97 @@
+"""The processes of a round: receiver and services, each on its core, and how much of a core each took."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from bench.http.arms import ROOT, Arm, Route
+
+SERVICE, REST = "0", "1"
+"""The core of the service, and that of everybody else."""
+FAULTLESS = {"PAYMENT_LATENCY_MIN": "0", "PAYMENT_LATENCY_MAX": "0", "PAYMENT_FAILURE_RATE": "0"}
+PATIENCE = 30
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process and its port."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+    def cpu(self) -> float:
+        """Seconds of CPU so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+
+@contextmanager
+def receiver(core: str = REST) -> Iterator[Running]:
+    """A receiver that takes everything."""
+    with _run([sys.executable, "-m", "bench.http.receiver"], core, "/", {}, Path(os.devnull)) as running:
+        yield running
+
+
+def taken(running: Running) -> dict[str, int]:
+    """What it was sent since it was asked last."""
+    return {name: int(value) for name, value in json.loads(_get(running.port, "/taken")).items()}
+
+
+@contextmanager
+def service(arm: Arm, route: Route, endpoint: str, log: Path, core: str = SERVICE, **more: str) -> Iterator[Running]:
+    """The service of ``route``, which tells ``endpoint`` as ``arm`` does; its stdout is a file, as with ``demo up``."""
+    command = [*arm.python, "-m", "bench.http.app", route.app]
+    known = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": route.app}
+    settings = FAULTLESS | (known if arm.settings or arm.install else {}) | arm.settings | more
+    with _run(command, core, "/healthz", settings, log, "install" if arm.install else "bare") as running:
+        yield running
+
+
+@contextmanager
+def _run(command: list[str], core: str, path: str, settings: dict[str, str], log: Path, *last: str) -> Iterator[Running]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    strange = ("OTEL_", "FASTAPI_OTEL_", "CHECKOUT_", "PAYMENT_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            ["taskset", "-c", core, *command, str(port), *last],
+            cwd=ROOT,
+            env=clean | settings,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                _get(port, path)
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(f"{' '.join(command)} did not start:\n{log.read_text()[-2000:]}") from None
+                time.sleep(0.05)
+        yield Running(process, port)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def _get(port: int, path: str) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+    finally:
+        connection.close()

@@ -1,4 +1,4 @@
-"""The load: wrk, with as many requests under way as it has connections; it reports in JSON, errors by kind."""
+"""The load: wrk, with as many requests under way as it has connections; it reports in JSON."""
 
 import json
 import resource
@@ -25,7 +25,7 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk saw."""
+    """What a load generator saw; times in milliseconds."""
 
     requests: int
     seconds: float
@@ -33,7 +33,9 @@ class Load:
     p50: float
     p99: float
     cpu: float
-    """Of a core, that wrk took."""
+    """Of a core, that the generator took."""
+    late: float = 0
+    """How much later than planned it asked, p99: what a generator itself adds to what it measures."""
 
     @property
     def rate(self) -> float:
@@ -63,7 +65,11 @@ def wrk(port: int, route: Route, seconds: int) -> Load:
         )
         took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     told = json.loads(said.stdout.strip().splitlines()[-1])
+    errors, millis = told["socket"] + told["status"], [told[each] / 1000 for each in ("p50", "p99")]
     cpu = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / took
-    return Load(
-        told["requests"], told["micros"] / 1e6, told["socket"] + told["status"], told["p50"] / 1000, told["p99"] / 1000, cpu
-    )
+    return Load(told["requests"], told["micros"] / 1e6, errors, millis[0], millis[1], cpu)
+
+
+def percentile(values: list[float], part: float) -> float:
+    """The value that ``part`` (0 to 1) of ``values`` do not exceed; 0 when there is none."""
+    return sorted(values)[min(len(values) - 1, int(part * len(values)))] if values else 0.0

@@ -9,9 +9,12 @@ from statistics import median
 
 from bench.http import load, running
 from bench.http.arms import ARMS, ROUTES
+from bench.http.steady import steady
 
 WARM_UP = 2
 """Seconds of load that nobody measures: code is compiled to caches, connections are made."""
+SETTLE = 2
+"""Seconds after it, before an open loop begins: what the warm-up left in the queues is sent."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class Round:
     taken: dict[str, int]
 
 
-def play(arm: str, route: str, seconds: int, receiver: running.Running) -> Round:
-    """Start the service anew, load it, stop it."""
+def play(arm: str, route: str, seconds: int, receiver: running.Running, rate: float | None = None) -> Round:
+    """Start the service anew, load it, with all it can take or at ``rate`` requests a second, and stop it."""
     told, asked = ARMS[arm], ROUTES[route]
     endpoint = f"http://127.0.0.1:{receiver.port}"
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -42,8 +45,9 @@ def play(arm: str, route: str, seconds: int, receiver: running.Running) -> Round
         running.taken(receiver)
         with running.service(told, asked, endpoint, log, **settings) as service:
             warm = load.wrk(service.port, asked, WARM_UP)
+            time.sleep(SETTLE if rate else 0)
             began, before, took = time.monotonic(), service.cpu(), receiver.cpu()
-            seen = load.wrk(service.port, asked, seconds)
+            seen = steady(service.port, asked, rate, seconds) if rate else load.wrk(service.port, asked, seconds)
             span, cpu = time.monotonic() - began, service.cpu() - before
             shares = cpu / span, (receiver.cpu() - took) / span, cpu / max(1, seen.requests) * 1e6
         stack.close()

@@ -37,7 +37,8 @@ def main() -> None:
     if "zero-code" in arms and not (ZERO_CODE / "opentelemetry-instrument").exists():
         parser.error("zero-code needs .venv-bench: run `make bench`, which sets it up, or name other --arms")
     count, seconds = said.rounds or (3 if said.quick else 5), said.seconds or (4 if said.quick else 10)
-    load.found()
+    for tool in load.PACKAGES:
+        load.found(tool)
     os.sched_setaffinity(0, {int(running.REST)})
     show: Callable[[report.Section], None] = report.write if said.write else lambda _: None
     with running.receiver(running.SERVICE) as alone:

@@ -13,6 +13,8 @@ from bench.http.arms import Route
 from bench.http.running import REST
 
 CONNECTIONS = 16
+PACKAGES = {"wrk": "wrk", "taskset": "util-linux"}
+"""Tools that are found on PATH, and the Debian packages that have them."""
 SCRIPT = """
 wrk.method, wrk.body, wrk.headers["content-type"] = "%s", %s, "application/json"
 function done(summary, latency)
@@ -35,7 +37,7 @@ class Load:
     cpu: float
     """Of a core, that the generator took."""
     late: float = 0
-    """How much later than planned it asked, p99: what a generator itself adds to what it measures."""
+    """How much later than planned it came to a request, p99: what a generator itself adds to what it measures."""
 
     @property
     def rate(self) -> float:
@@ -43,11 +45,11 @@ class Load:
         return self.requests / self.seconds
 
 
-def found() -> str:
-    """Where wrk is; without it the run ends in a line that says how to get it."""
-    if path := shutil.which("wrk"):
+def found(tool: str = "wrk") -> str:
+    """Where ``tool`` is; without it the run ends in a line that says how to get it."""
+    if path := shutil.which(tool):
         return path
-    raise SystemExit("wrk, the load generator, is not on PATH (Debian and Ubuntu: the package wrk; macOS: brew install wrk)")
+    raise SystemExit(f"{tool} is not on PATH (Debian and Ubuntu: apt install {PACKAGES[tool]})")
 
 
 def wrk(port: int, route: Route, seconds: int) -> Load:

@@ -19,7 +19,7 @@ from bench.http.arms import ROOT, Arm, Route
 SERVICE, REST = "0", "1"
 """The core of the service, and that of everybody else."""
 FAULTLESS = {"PAYMENT_LATENCY_MIN": "0", "PAYMENT_LATENCY_MAX": "0", "PAYMENT_FAILURE_RATE": "0"}
-PATIENCE = 30
+PATIENCE = 60
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Running:
 @contextmanager
 def receiver(core: str = REST) -> Iterator[Running]:
     """A receiver that takes everything."""
-    with _run([sys.executable, "-m", "bench.http.receiver"], core, "/", {}, Path(os.devnull)) as running:
+    with _run([sys.executable, "-m", "bench.http.receiver"], core, {}, Path(os.devnull)) as running:
         yield running
 
 
@@ -53,12 +53,12 @@ def service(arm: Arm, route: Route, endpoint: str, log: Path, core: str = SERVIC
     command = [*arm.python, "-m", "bench.http.app", route.app]
     known = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": route.app}
     settings = FAULTLESS | (known if arm.settings or arm.install else {}) | arm.settings | more
-    with _run(command, core, "/healthz", settings, log, "install" if arm.install else "bare") as running:
+    with _run(command, core, settings, log, "install" if arm.install else "bare") as running:
         yield running
 
 
 @contextmanager
-def _run(command: list[str], core: str, path: str, settings: dict[str, str], log: Path, *last: str) -> Iterator[Running]:
+def _run(command: list[str], core: str, settings: dict[str, str], log: Path, *last: str) -> Iterator[Running]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -76,7 +76,7 @@ def _run(command: list[str], core: str, path: str, settings: dict[str, str], log
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                _get(port, path)
+                socket.create_connection(("127.0.0.1", port), PATIENCE).close()  # to ask would be one request that is told of
                 break
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:

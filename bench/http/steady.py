@@ -59,11 +59,11 @@ def steady(port: int, route: Route, rate: float, seconds: float) -> Load:
     while (coming < end or due or busy) and time.perf_counter() < end + PATIENCE:
         while coming < end and coming <= time.perf_counter():
             due.append(coming)
+            late.append(time.perf_counter() - coming)
             coming = next(plan)
         while due and idle:
             connection = idle.popleft()
             connection.planned, connection.said = due.popleft(), b""
-            late.append(time.perf_counter() - connection.planned)
             connection.socket.sendall(request)
             busy.add(connection)
         wait = coming - time.perf_counter() if coming < end else 0.1

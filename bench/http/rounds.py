@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -36,21 +35,15 @@ def play(arm: str, route: str, seconds: int, receiver: running.Running, rate: fl
     """Start the service anew, load it, with all it can take or at ``rate`` requests a second, and stop it."""
     told, asked = ARMS[arm], ROUTES[route]
     endpoint = f"http://127.0.0.1:{receiver.port}"
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        settings, log = {}, Path(folder) / "log"
-        if route == "checkout":  # payment, told of in the same way, on the other core
-            charges = ROUTES["charges"]
-            payment = stack.enter_context(running.service(told, charges, endpoint, Path(folder) / "payment", running.REST))
-            settings["CHECKOUT_PAYMENT_URL"] = f"http://127.0.0.1:{payment.port}"
+    with tempfile.TemporaryDirectory() as folder:
         running.taken(receiver)
-        with running.service(told, asked, endpoint, log, **settings) as service:
+        with running.shop(told, route, endpoint, Path(folder)) as service:
             warm = load.wrk(service.port, asked, WARM_UP)
             time.sleep(SETTLE if rate else 0)
             began, before, took = time.monotonic(), service.cpu(), receiver.cpu()
             seen = steady(service.port, asked, rate, seconds) if rate else load.wrk(service.port, asked, seconds)
             span, cpu = time.monotonic() - began, service.cpu() - before
             shares = cpu / span, (receiver.cpu() - took) / span, cpu / max(1, seen.requests) * 1e6
-        stack.close()
         both = (warm.requests + seen.requests) * (2 if route == "checkout" else 1)
         return Round(seen, *shares, both, running.taken(receiver))
 

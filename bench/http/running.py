@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from bench.http.arms import ROOT, Arm, Route
+from bench.http.arms import ROOT, ROUTES, Arm, Route
 
 SERVICE, REST = "0", "1"
 """The core of the service, and that of everybody else."""
@@ -55,6 +55,17 @@ def service(arm: Arm, route: Route, endpoint: str, log: Path, core: str = SERVIC
     settings = FAULTLESS | (known if arm.settings or arm.install else {}) | arm.settings | more
     with _run(command, core, settings, log, "install" if arm.install else "bare") as running:
         yield running
+
+
+@contextmanager
+def shop(arm: Arm, name: str, endpoint: str, folder: Path) -> Iterator[Running]:
+    """The service of the route ``name``; checkout has payment behind it, told of in the same way, on the other core."""
+    with ExitStack() as stack:
+        settings = {}
+        if name == "checkout":
+            payment = stack.enter_context(service(arm, ROUTES["charges"], endpoint, folder / "payment.log", REST))
+            settings["CHECKOUT_PAYMENT_URL"] = f"http://127.0.0.1:{payment.port}"
+        yield stack.enter_context(service(arm, ROUTES[name], endpoint, folder / "service.log", **settings))
 
 
 @contextmanager

@@ -31,8 +31,7 @@ class Running:
 
     def cpu(self) -> float:
         """Seconds of CPU so far."""
-        times = psutil.Process(self.process.pid).cpu_times()
-        return float(times.user + times.system)
+        return cpu(self.process)
 
 
 @contextmanager
@@ -70,18 +69,27 @@ def shop(arm: Arm, name: str, endpoint: str, folder: Path) -> Iterator[Running]:
 
 @contextmanager
 def _run(command: list[str], core: str, settings: dict[str, str], log: Path, *last: str) -> Iterator[Running]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
+    with started([*command, str(port), *last], core, port, log, settings) as process:
+        yield Running(process, port)
+
+
+@contextmanager
+def started(  # noqa: PLR0913  (what a process needs)
+    command: list[str], core: str, port: int, log: Path, settings: dict[str, str] | None = None, *, pipes: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``command`` on ``core`` until the end of the block, from when it listens on ``port``."""
     strange = ("OTEL_", "FASTAPI_OTEL_", "CHECKOUT_", "PAYMENT_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
+    pipe = subprocess.PIPE if pipes else None
     with log.open("ab") as out:
         process = subprocess.Popen(
-            ["taskset", "-c", core, *command, str(port), *last],
+            ["taskset", "-c", core, *command],
             cwd=ROOT,
-            env=clean | settings,
-            stdout=out,
-            stderr=subprocess.STDOUT,
+            env=clean | (settings or {}),
+            stdin=pipe,
+            stdout=pipe or out,
+            stderr=out,
         )
     try:
         deadline = time.monotonic() + PATIENCE
@@ -93,10 +101,23 @@ def _run(command: list[str], core: str, settings: dict[str, str], log: Path, *la
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise SystemExit(f"{' '.join(command)} did not start:\n{log.read_text()[-2000:]}") from None
                 time.sleep(0.05)
-        yield Running(process, port)
+        yield process
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.communicate(timeout=PATIENCE)
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def cpu(process: subprocess.Popen[bytes]) -> float:
+    """Seconds of CPU that ``process`` took so far."""
+    times = psutil.Process(process.pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def _get(port: int, path: str) -> bytes:

@@ -101,9 +101,7 @@ def main() -> None:
     tables = []
     for mode in asked:
         with tempfile.TemporaryDirectory() as folder:
-            tables += measure(
-                Stack(mode, Path(folder)), minutes, 1 if quick else STARTS, lambda what: sys.stderr.write(f"{what}\n")
-            )
+            tables += measure(Stack(mode, Path(folder)), minutes, 1 if quick else STARTS)
     words = f"{minutes} min at {RATE} checkouts/s, with the usual mix of cards; a stack of its own, from an empty folder."
     section = report.Section("footprint", words, tables)
     report.draw(section)

@@ -12,10 +12,11 @@ from typing import Any
 
 import httpx2
 import pytest
+import yaml
 
-from bench import report
-from bench.http import load, running, tables
-from bench.http.arms import ARMS, ROUTES, ZERO_CODE, Route
+from bench import collector, report
+from bench.http import load, profile, running, tables
+from bench.http.arms import ARMS, ROOT, ROUTES, ZERO_CODE, Route
 from bench.http.rounds import Result, Round
 from bench.http.steady import steady
 from tests.processes import Sink, wait_for
@@ -172,3 +173,48 @@ def test_a_section_takes_its_place_on_the_page(tmp_path: Path, monkeypatch: pyte
     assert text.startswith("Before.\n<!-- kept -->\nWords.\n\n| arm | rate |\n| --- | ---: |\n| bare | 1 |\n\nMeasured ")
     assert text.endswith("<!-- /kept -->\nAfter.\n")
     assert "old" not in text
+
+
+@pytest.mark.parametrize("section", ["kept", "added", "profile", "collector", "footprint"])
+def test_the_page_has_a_place_for_each_section(section: str) -> None:
+    """Whatever a run writes has its place in docs/benchmarks.md."""
+    page = report.PAGE.read_text()
+    assert page.count(f"<!-- {section} -->") == page.count(f"<!-- /{section} -->") == 1
+
+
+@pytest.mark.parametrize(
+    ("stack", "part"),
+    [
+        ("run (/x/uvicorn/server.py:1);__call__ (/x/telemetry/edge.py:1);app (/x/fastapi/routing.py:9)", "the app"),
+        ("__call__ (/x/telemetry/requests.py:1);tell (/x/telemetry/requests.py:9)", "telemetry/: middleware and edge"),
+        (
+            "tell (/x/telemetry/requests.py:9);render (/x/structlog/processors.py:1);dumps (/lib/json/encoder.py:1)",
+            "log line: proc",
+        ),
+        (
+            "__init__ (/x/telemetry/requests.py:9);template (/x/telemetry/requests.py:1);matches (/x/starlette/r.py:1)",
+            "telemetry/: f",
+        ),
+        (
+            "run (/lib/threading.py:1);export (/x/opentelemetry/exporter/otlp/proto/http/__init__.py:1)",
+            "the threads that export",
+        ),
+        ("dumps (/lib/json/encoder.py:1)", "everything else"),
+    ],
+)
+def test_a_look_is_booked_once(stack: str, part: str) -> None:
+    """A stack counts for the part that caused it: JSON for the log line, routing for who looks up the route."""
+    booked = profile.book(f"{stack} 3\n")
+    assert [(name.startswith(part), count) for name, count in booked.items()] == [(True, 3)]
+
+
+def test_the_collectors_pipelines_are_what_they_are_called() -> None:
+    """One pipeline is otel-collector.yaml on other ports, the other its receiver and exporter and nothing between."""
+    ports = {name: 50000 + number for number, name in enumerate(collector.PORTS)}
+    ours, plain = (yaml.safe_load(collector.config(which, ports)) for which in ("ours", "plain"))
+    stands = (ROOT / "otel-collector.yaml").read_text()
+    assert ours["processors"] == yaml.safe_load(stands)["processors"]
+    assert not any(f":{usual}" in collector.config("ours", ports) for usual in collector.PORTS.values())
+    assert plain["service"]["pipelines"] == {"traces": {"receivers": ["otlp"], "exporters": ["otlp_grpc/tempo"]}}
+    assert set(plain["exporters"]["otlp_grpc/tempo"]) == {"endpoint", "tls"}
+    assert "processors" not in plain

@@ -27,7 +27,7 @@ class Round:
     micros: float
     """Of CPU, that the service took for one request: of all figures the one that others on the machine disturb least."""
     asked: int
-    """Requests to all services, those of the warm-up included."""
+    """Requests, those of the warm-up included."""
     taken: dict[str, int]
 
 
@@ -44,8 +44,7 @@ def play(arm: str, route: str, seconds: int, receiver: running.Running, rate: fl
             seen = steady(service.port, asked, rate, seconds) if rate else load.wrk(service.port, asked, seconds)
             span, cpu = time.monotonic() - began, service.cpu() - before
             shares = cpu / span, (receiver.cpu() - took) / span, cpu / max(1, seen.requests) * 1e6
-        both = (warm.requests + seen.requests) * (2 if route == "checkout" else 1)
-        return Round(seen, *shares, both, running.taken(receiver))
+        return Round(seen, *shares, warm.requests + seen.requests, running.taken(receiver))
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,12 @@ def found(tool: str = "wrk") -> str:
     raise SystemExit(f"{tool} is not on PATH (Debian and Ubuntu: apt install {PACKAGES[tool]})")
 
 
+def version() -> str:
+    """What wrk calls itself."""
+    said = subprocess.run([found(), "-v"], check=False, capture_output=True, text=True)  # it exits with 1
+    return " ".join(said.stdout.split()[:2])
+
+
 def wrk(port: int, route: Route, seconds: int) -> Load:
     """Load ``route`` for ``seconds``."""
     with tempfile.TemporaryDirectory() as folder:

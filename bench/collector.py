@@ -167,8 +167,9 @@ def shown(played: dict[tuple[str, int], list[Round]], seconds: int) -> report.Se
         rows.append((which, f"{median(each.rate for each in rounds):,.0f}", *row, f"{lost:,}"))
     count = len(next(iter(played.values())))
     words = (
-        f"Collector {binaries.OTELCOL.version}; spans only, in requests of {BATCH}, by OTLP over HTTP; {count} rounds of {seconds} s. `ours` is otel-collector.yaml "
-        "as it stands, `plain` its receiver and exporter with their defaults: no limit on memory, no queue on disk."
+        f"Collector {binaries.OTELCOL.version}; spans only, in requests of {BATCH}, by OTLP over HTTP; {count} rounds of "
+        f"{seconds} s. `ours` is otel-collector.yaml as it stands, `plain` its receiver and exporter with their defaults: no "
+        "limit on memory, no queue on disk."
     )
     return report.Section("collector", words, [report.Table("", HEADINGS, rows)])
 

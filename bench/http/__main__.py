@@ -81,9 +81,9 @@ def kept(results: Results, ceiling: load.Load, seconds: int) -> report.Section:
     routes = list(dict.fromkeys(route for route, _ in results))
     busiest = max(each.middle("cpu") for each in results.values())
     words = (
-        f"{load.version()} with {load.CONNECTIONS} connections, {seconds} s a round; the service on a core of its own, wrk, receiver "
-        f"and payment on the other. wrk alone makes {ceiling.rate:,.0f} requests a second of a server that only says 200, "
-        f"and took {busiest:.0%} of its core at most."
+        f"{load.version()} with {load.CONNECTIONS} connections, {seconds} s a round; the service on a core of its own, "
+        f"wrk, receiver and payment on the other. wrk alone makes {ceiling.rate:,.0f} requests a second of a server that "
+        f"only says 200, and took {busiest:.0%} of its core at most."
     )
     done = [tables.kept(route, {arm: each for (of, arm), each in results.items() if of == route}) for route in routes]
     return report.Section("kept", words, done)

@@ -81,7 +81,7 @@ class Stack:
         if self.mode == "full":
             head = httpx2.get("http://127.0.0.1:9090/api/v1/status/tsdb", trust_env=False).json()["data"]["headStats"]
             loki = httpx2.get("http://127.0.0.1:3100/metrics", trust_env=False).text
-            streams = re.search(r"^loki_ingester_memory_streams\S* (\S+)", loki, re.MULTILINE)
+            streams = re.search(r"^loki_ingester_memory_streams(?:{.*})? (\S+)", loki, re.MULTILINE)
             return {"prometheus": int(head["numSeries"]), "loki": int(float(streams[1])) if streams else 0}
         file = sqlite3.connect(f"file:{self.state}/data/embedded/telemetry.db?mode=ro", uri=True)
         try:

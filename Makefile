@@ -95,12 +95,12 @@ test-compose: dev ## docker-compose.yaml on a real engine (DOCKER_HOST, COMPOSE)
 # One after the other: each wants the machine for itself. The Collector is built if it must be.
 bench: dev .venv-bench/.ready ## what telemetry costs, measured, into docs/benchmarks.md; takes an hour and the whole machine
 	@$(BIN)/python -m bench.http --write
-	@$(BIN)/python -m bench.http.profile --write
+	@$(BIN)/python -m bench.http.profile nothing checkout --write
 	@$(BIN)/python -m bench.collector --write
 	@$(BIN)/python -m bench.footprint --write
 
-profile: dev .venv-bench/.ready ## where the time of a request goes
-	@$(BIN)/python -m bench.http.profile
+profile: dev .venv-bench/.ready ## where the time of a request goes (ROUTE=nothing, charges or checkout)
+	@$(BIN)/python -m bench.http.profile $(ROUTE)
 
 bench-embedded: dev ## how fast the embedded store takes in and answers; takes some minutes
 	@$(BIN)/python -m bench.embedded

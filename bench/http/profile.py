@@ -1,4 +1,4 @@
-"""Where the time of a request goes: ``make profile``, or ``python -m bench.http.profile [nothing|charges|checkout]``.
+"""Where the time of a request goes: ``make profile``, or ``python -m bench.http.profile [nothing] [charges] [checkout]``.
 
 py-spy looks 200 times a second at whoever holds the interpreter lock while wrk loads ours, and each look is
 booked on one part.
@@ -40,26 +40,31 @@ LOOK = ("record", "--gil", "--rate=200", "--nonblocking", "--full-filenames", "-
 
 def main() -> None:
     """Load ours, look, and print where the time went."""
-    route = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1] in ROUTES else "nothing"
-    spy = ZERO_CODE / "py-spy"
-    if not spy.exists():
+    if not (ZERO_CODE / "py-spy").exists():
         raise SystemExit("py-spy is in .venv-bench, which make bench and make profile set up")
     os.sched_setaffinity(0, {int(running.REST)})
+    tables = [look(route) for route in [each for each in sys.argv[1:] if each in ROUTES] or ["nothing"]]
+    words = "`ours` under wrk, by who held the interpreter lock, and that share of the CPU that a request takes."
+    section = report.Section("profile", words, tables)
+    report.draw(section)
+    if "--write" in sys.argv:
+        report.write(section)
+
+
+def look(route: str) -> report.Table:
+    """Look at one route for ``SECONDS``."""
     with tempfile.TemporaryDirectory() as folder, running.receiver() as receiver:
         stacks, endpoint = Path(folder) / "stacks", f"http://127.0.0.1:{receiver.port}"
         with running.shop(ARMS["ours"], route, endpoint, Path(folder)) as service:
             load.wrk(service.port, ROUTES[route], 2)
-            command = [str(spy), *LOOK, f"--duration={SECONDS}", f"--output={stacks}", f"--pid={service.process.pid}"]
-            looking, before = subprocess.Popen(command, stdout=subprocess.DEVNULL), service.cpu()
+            command = [str(ZERO_CODE / "py-spy"), *LOOK, f"--duration={SECONDS}", f"--output={stacks}"]
+            looking = subprocess.Popen([*command, f"--pid={service.process.pid}"], stdout=subprocess.DEVNULL)
+            before = service.cpu()
             seen = load.wrk(service.port, ROUTES[route], SECONDS)
             micros = (service.cpu() - before) / seen.requests * 1e6
             if looking.wait(60):
                 raise SystemExit("py-spy could not look: it needs root, or kernel.yama.ptrace_scope=0")
-        booked = book(stacks.read_text())
-    section = shown(booked, route, micros)
-    report.draw(section)
-    if "--write" in sys.argv:
-        report.write(section)
+        return shown(book(stacks.read_text()), route, micros)
 
 
 def book(stacks: str) -> Counter[str]:
@@ -81,12 +86,13 @@ def part_of(frames: list[str]) -> str:
     return next(known, OTHER)
 
 
-def shown(booked: Counter[str], route: str, micros: float) -> report.Section:
+def shown(booked: Counter[str], route: str, micros: float) -> report.Table:
     """The parts, the largest first, of the ``micros`` of CPU that a request takes."""
     total = sum(booked.values())
     rows = [(part, f"{count / total:.1%}", f"{count / total * micros:,.0f}") for part, count in booked.most_common()]
-    words = f"`ours`, {route}: {total:,} looks at the holder of the interpreter lock; {micros:,.0f} µs of CPU a request."
-    return report.Section("profile", words, [report.Table("", ("part", "share", "CPU µs a request"), rows)])
+    return report.Table(
+        f"{route}, {total:,} looks", ("part", "share", "CPU µs a request"), [*rows, ("all", "", f"{micros:,.0f}")]
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Traces: one SERVER span a request, one CLIENT span a call, sent to the Collector in batches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import httpx2
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import Status
 from requests import Session
 
+from telemetry import redact, trust
 from telemetry.otlp import encodable
 
 
@@ -30,7 +32,7 @@ def to_collector(resource: Resource, session: Session | None) -> TracerProvider:
 
 
 class SpanExporter(OTLPSpanExporter):
-    """Spells out what a failed request's exception said: one piece of text that OTLP cannot carry costs the whole batch."""
+    """Redacts; and spells out what OTLP cannot carry: one such text, from an exception, would cost the whole batch."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send ``spans``."""
@@ -38,18 +40,22 @@ class SpanExporter(OTLPSpanExporter):
 
 
 def _is_plain(span: ReadableSpan) -> bool:
-    values = [span.name, span.status.description, *(span.attributes or {}).values()]
-    values += [value for each in span.events for value in (each.name, *(each.attributes or {}).values())]
-    return all(value.isascii() for value in values if isinstance(value, str))
+    events = [(each.name, dict(each.attributes or {})) for each in span.events]
+    said = ascii((span.name, span.status.description, dict(span.attributes or {}), events))
+    return "\\" not in said and not redact.hinted(said)
 
 
 def _spelled(span: ReadableSpan) -> ReadableSpan:
     same = ("context", "parent", "resource", "links", "kind", "start_time", "end_time", "instrumentation_scope")
+
+    def told(about: Mapping[str, Any] | None) -> dict[str, Any]:
+        return redact.fields(encodable(dict(about or {})))
+
     return ReadableSpan(
-        encodable(span.name),
-        attributes=encodable(dict(span.attributes or {})),
-        events=[Event(encodable(each.name), encodable(dict(each.attributes or {})), each.timestamp) for each in span.events],
-        status=Status(span.status.status_code, encodable(span.status.description)),
+        redact.text(encodable(span.name)),
+        attributes=told(span.attributes),
+        events=[Event(redact.text(encodable(each.name)), told(each.attributes), each.timestamp) for each in span.events],
+        status=Status(span.status.status_code, redact.text(encodable(span.status.description or "")) or None),
         **{name: getattr(span, name) for name in same},
     )
 
@@ -68,6 +74,7 @@ def instrument(app: FastAPI, traces: TracerProvider) -> None:
         excluded_urls="",  # telemetry/edge.py decides, for all pillars
         # Without this every request makes three spans, and the two extra ones say nothing.
         exclude_spans=["receive", "send"],
+        server_request_hook=trust.link,
     )
 
 

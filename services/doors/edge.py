@@ -5,11 +5,13 @@ import sys
 from typing import Self
 
 import uvicorn
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import telemetry
+from doors.protocol import BoundedProtocol
 from telemetry.settings import shown
+from telemetry.trust import Trust
 
 STOP_SECONDS = 4
 """How long a stopping service waits for requests under way; the slowest takes checkout's own limit of 2 s by default."""
@@ -23,11 +25,18 @@ class EdgeSettings(BaseSettings):
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(ge=1, le=65535)
     workers: int = Field(1, ge=1, le=64, description="uvicorn worker processes, 1 to 64")
+    inside: str = Field("", description="Networks of callers whose traces go on here, comma-separated, or *; nobody by default")
 
     @model_validator(mode="before")
     @classmethod
     def _blank_is_unset(cls, values: dict[str, object]) -> dict[str, object]:
         return {name: value for name, value in values.items() if str(value).strip()}
+
+    @field_validator("inside")
+    @classmethod
+    def _inside_are_networks(cls, inside: str) -> str:
+        Trust(inside)
+        return inside
 
     @classmethod
     def load(cls) -> Self:
@@ -52,6 +61,7 @@ def serve(factory: str, settings: EdgeSettings) -> None:
     uvicorn.run(
         factory,
         factory=True,
+        http=BoundedProtocol,
         host=settings.bind,
         port=settings.port,
         workers=settings.workers,

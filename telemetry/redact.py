@@ -17,9 +17,9 @@ RULES = [
     (re.compile(r"""(?i)(cookie: ?)[^\r\n"']+"""), r"\1[secret]"),
     (re.compile(rf"""(?i)({LABEL})(?(2)(?:(?!\2)(?:\\.|.))*|(?:(?:bearer|basic|digest)[\s+]+)?[^\s"'&;]+)"""), r"\1[secret]"),
     (re.compile(r"(//)[^\s/]*:[^\s/]*(?=@)"), r"\1[secret]"),
-    (re.compile(r"(?i)\b(bearer(?:[\s+]|%20)+)[\w.~+/-]{6,}=*"), r"\1[secret]"),
-    (re.compile(r"\b((?i:basic)(?:[\s+]|%20)+)(?=[a-z+/]*[0-9A-Z=])[A-Za-z0-9+/]{4,}=*"), r"\1[secret]"),
-    (re.compile(r"(?<![\w-])eyJ[\w-]{5,}\.[\w-]+\.[\w-]*"), "[secret]"),
+    (re.compile(rf"(?i)(?:{BY_CODE}|\b)(bearer(?:[\s+]|%20)+)[\w.~+/-]{{6,}}=*"), r"\1[secret]"),
+    (re.compile(rf"(?:{BY_CODE}|\b)((?i:basic)(?:[\s+]|%20)+)(?=[a-z+/]*[0-9A-Z=])[A-Za-z0-9+/]{{4,}}=*"), r"\1[secret]"),
+    (re.compile(rf"(?:{BY_CODE}|(?<![\w-]))eyJ[\w-]{{5,}}\.[\w-]+\.[\w-]*"), "[secret]"),
     (re.compile(r"(?<![\w.+%-])[\w.+%-]+(?:@|%40)(?:[\w-]+\.)+[^\W\d_][\w-]+"), "[email]"),
 ]
 CARD = re.compile(rf"(?:{BY_CODE}|(?<!{HEX})(?<!%)|(?<=[G-Zg-z][A-Fa-f]))(?<![0-9]\.)(?=[2-6][0-9]{{3}})")

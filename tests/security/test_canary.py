@@ -3,39 +3,19 @@
 import asyncio
 import json
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import quote
 
 import httpx2
 import pytest
 
 from tests.end_to_end.conftest import FULL, Stack, poll_until
-from tests.processes import free_port
 from tests.security.canaries import Canaries
+from tests.security.serving import leaky
 
 pytestmark = pytest.mark.stack
 SHOP, PAYMENT, OTLP = "http://127.0.0.1:8000", "http://127.0.0.1:8001", "http://127.0.0.1:4318"
-
-
-@contextmanager
-def leaky(folder: Path) -> Iterator[str]:
-    """Run the service that repeats what it hears; its lines go to ``folder``."""
-    port = free_port()
-    with (folder / "leaky.log").open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.security.leaky", str(port)], stdout=out, stderr=subprocess.STDOUT
-        )
-    try:
-        poll_until(lambda: "Uvicorn running" in (folder / "leaky.log").read_text(), "the leaky service")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def by_every_door(http: httpx2.Client, base: str, canaries: Canaries) -> Iterator[httpx2.Response]:
@@ -139,7 +119,7 @@ def test_no_canary_is_in_any_store_or_line(stack: Stack) -> None:
     canaries, answers, said = Canaries(), list[httpx2.Response](), set[str]()
     with (
         httpx2.Client(timeout=30, trust_env=False, headers={"connection": "close"}) as http,
-        leaky(stack.state / "logs") as repeating,
+        leaky(stack.state / "logs", OTLP) as (repeating, _),
     ):
         for base in (SHOP, PAYMENT, repeating):
             answers += by_every_door(http, base, canaries)

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "telemetry": {"telemetry", "delivery", "settings"},
     "delivery": {"delivery"},
     "settings": {"settings"},
-    "embedded": {"embedded", "settings"},
+    "embedded": {"embedded", "delivery", "settings"},
     "backends": {"backends"},
     "demo": {"demo", "backends"},
     "console": {"console", "demo", "backends", "settings"},

@@ -90,8 +90,9 @@ def test_ids_have_one_spelling() -> None:
     assert telemetry.trace_id() == ""
 
 
-def test_a_trace_that_began_outside_goes_on_inside(house: House) -> None:
-    """A caller's ``traceparent`` is continued, and its small trace id is spelled alike in answer, line and record."""
+def test_a_trace_of_an_inside_caller_goes_on(build: Build) -> None:
+    """An inside caller's ``traceparent`` is continued, and its small trace id is spelled alike in answer, line and record."""
+    house = build(inside="127.0.0.0/8")
     answer = house.ask(headers={"traceparent": f"00-{1:032x}-{2:016x}-01"})
     assert answer.json()["trace_id"] == f"{1:032x}"
     parent = house.roles[CHECKOUT].parent

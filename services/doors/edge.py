@@ -1,10 +1,12 @@
 """The edge of a process: what every service can be told, and uvicorn."""
 
 import uvicorn
-from pydantic import Field
+from pydantic import Field, field_validator
 
 import telemetry
+from doors.protocol import BoundedProtocol
 from settings.environment import Settings
+from telemetry.trust import Trust
 
 STOP_SECONDS = 4
 """How long a stopping service waits for requests under way; the slowest takes checkout's own limit of 2 s by default."""
@@ -16,6 +18,13 @@ class EdgeSettings(Settings):
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(ge=1, le=65535)
     workers: int = Field(1, ge=1, le=64, description="uvicorn worker processes, 1 to 64")
+    inside: str = Field("", description="Networks of callers whose traces go on here, comma-separated, or *; nobody by default")
+
+    @field_validator("inside")
+    @classmethod
+    def _inside_are_networks(cls, inside: str) -> str:
+        Trust(inside)
+        return inside
 
 
 def serve(factory: str, settings: EdgeSettings) -> None:
@@ -24,6 +33,7 @@ def serve(factory: str, settings: EdgeSettings) -> None:
     uvicorn.run(
         factory,
         factory=True,
+        http=BoundedProtocol,
         host=settings.bind,
         port=settings.port,
         workers=settings.workers,

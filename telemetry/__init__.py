@@ -109,7 +109,7 @@ def install(app: FastAPI, service: str, *, package: str, inside: str = "", pilla
     logs.configure(pillars.logs)
     meter = pillars.metrics.get_meter("telemetry")
     observe = [each.observe for each in pillars.losses]
-    meter.create_observable_counter("telemetry.lost", observe, "{item}", "Spans and log records that nobody took.")
+    meter.create_observable_counter("telemetry.dropped", observe, "{item}", "Spans and log records that nobody took.")
     app.add_middleware(requests.RequestsMiddleware, prefix=service, meter=meter)
     # First, or an app that answers everything would answer it.
     app.router.routes.insert(0, Route("/metrics", metrics.exposition(pillars.registry), include_in_schema=False))

@@ -4,7 +4,7 @@ import logging
 import sys
 
 import uvicorn
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from console.app import create_app
@@ -14,18 +14,22 @@ from demo import asking
 class Settings(BaseSettings):
     """The page's settings: ``CONSOLE_PORT``, ``CONSOLE_HOSTS`` and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="CONSOLE_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(env_prefix="CONSOLE_", frozen=True)
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(8080, ge=1, le=65535, description="Port to listen on, 1 to 65535")
-    hosts: str = Field(
-        "", max_length=1000, description="Further names it is asked by, like page.test:8080, with commas between"
-    )
-    grafana_url: str = Field(
-        "http://127.0.0.1:3000",
-        pattern=r"^https?://[^\s/?#]+$",
-        description="Where a browser finds Grafana, like http://host:3000",
-    )
+    hosts: str = Field("", max_length=1000, description="Further names it is asked by, like page.test:8080, between commas")
+    grafana_url: str = Field("http://127.0.0.1:3000", pattern=r"^https?://[^\s/?#]+$", description="Grafana, for a browser")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blank_is_unset(cls, values: dict[str, object]) -> dict[str, object]:
+        return {name: value for name, value in values.items() if str(value).strip()}
+
+    def names(self) -> set[str]:
+        """The names, with their ports, by which this page may be asked."""
+        others = {name.strip() for name in self.hosts.lower().split(",")} - {""}
+        return others | {f"{name}:{self.port}" for name in ("localhost", "127.0.0.1", "[::1]")}
 
 
 def main() -> int:
@@ -39,9 +43,8 @@ def main() -> int:
             name, allowed = str(each["loc"][0]).upper(), Settings.model_fields[str(each["loc"][0])].description
             sys.stderr.write(f"CONSOLE_{name}={each['input']}: {each['msg']} ({allowed})\n")
         return 2
-    hosts = [f"{name}:{settings.port}" for name in ("localhost", "127.0.0.1", "[::1]")] + settings.hosts.lower().split(",")
     uvicorn.run(
-        create_app(asking.backends(), asking.mode(), hosts, settings.grafana_url),
+        create_app(asking.backends(), asking.mode(), settings.names(), settings.grafana_url),
         host=settings.bind,
         port=settings.port,
         access_log=False,

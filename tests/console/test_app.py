@@ -51,6 +51,9 @@ def test_one_request(busy: Told, page: TestClient) -> None:
     assert "went on for 1.0 s after its caller had given up" in text
     assert "in the bucket up to 2.5 s" in text
     assert 'class="dot bad mine"' in text
+    assert 'class="key bucket">bucket</span> <b>1 s to 2.5 s' in text
+    (place,) = re.findall(r'<rect class="bucket" width="100%" y="([\d.]+)%" height="([\d.]+)%"/><line class="moment"', text)
+    assert [round(float(each)) for each in place] == [17, 50]  # from 1 to 2.5 s on an axis of 3
     assert "order.amount" in text
 
 

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import APIOperation, Case, GenerationMode
 
 from payment.faults import CRASH, DECLINED, GATEWAY_TIMEOUT, SLOW
+from tests.end_to_end.conftest import FULL
 from tests.processes import Service, shop
 
-CASES = 250
+CASES = 250 if FULL else 100
 PHASES = (Phase.explicit, Phase.generate)
 MAGIC = (CRASH, DECLINED, GATEWAY_TIMEOUT, SLOW)
 QUIET = {f"OTEL_{each}_EXPORTER": "none" for each in ("TRACES", "METRICS", "LOGS")}
@@ -25,11 +26,11 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Servic
         yield {"checkout": checkout, "payment": payment}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "forbidden"])
 @pytest.mark.parametrize("service", ["checkout", "payment"])
 def test_nothing_that_can_be_asked_breaks_a_service(doors: dict[str, Service], service: str, mode: GenerationMode) -> None:
-    """250 cases of what an operation allows, and of what it forbids: no 5xx but for a magic card, and no hung worker."""
+    """A hundred or more cases of what is allowed, and of what is not: no 5xx but for a magic card, and no hung worker."""
     door, seen = doors[service], Counter[str]()
     schema = schemathesis.openapi.from_url(f"{door.url}/openapi.json")
     for found in schema.get_all_operations():

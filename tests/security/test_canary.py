@@ -12,6 +12,7 @@ import pytest
 
 from tests.end_to_end.conftest import FULL, Stack, poll_until
 from tests.security.canaries import Canaries
+from tests.security.raw import everything
 from tests.security.serving import leaky
 
 pytestmark = pytest.mark.stack
@@ -44,40 +45,8 @@ def purchases(http: httpx2.Client, canaries: Canaries) -> Iterator[httpx2.Respon
 
 def by_otlp(http: httpx2.Client, canaries: Canaries) -> None:
     """Tell the second layer alone, as a service without the first one would."""
-    now, text = str(time.time_ns()), canaries.sentence
-    pairs = [{"key": key, "value": {"stringValue": value}} for key, value in canaries.shown.items()]
-    pairs += [
-        {"key": "number", "value": {"intValue": canaries.shown["card"]}},
-        {"key": "password", "value": {"stringValue": text}},
-    ]
-    pairs += [{"key": "order.id", "value": {"stringValue": canaries.clean["order"]}}]
-    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "outspoken"}}, *pairs]}
-    ids = {"traceId": canaries.clean["trace"], "spanId": secrets.token_hex(8)}
-    event = {"timeUnixNano": now, "name": "exception", "attributes": pairs}
-    times = {"startTimeUnixNano": now, "endTimeUnixNano": now}
-    span = {
-        **ids,
-        **times,
-        "name": text,
-        "kind": 2,
-        "attributes": pairs,
-        "events": [event],
-        "status": {"code": 2, "message": text},
-    }
-    line = {**ids, "timeUnixNano": now, "body": {"stringValue": text}, "attributes": pairs, "severityNumber": 9}
-    deep = {**line, "body": {"kvlistValue": {"values": pairs}}}
-    point = {"timeUnixNano": now, "asDouble": 1.0, "attributes": pairs}
-    for signal, told in {
-        "traces": {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]},
-        "logs": {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [line, deep]}]}]},
-        "metrics": {"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": [gauge(point)]}]}]},
-    }.items():
-        assert http.post(f"{OTLP}/v1/{signal}", json=told).is_success
-
-
-def gauge(point: dict[str, object]) -> dict[str, object]:
-    """A metric of one point."""
-    return {"name": "canary.gauge", "gauge": {"dataPoints": [point]}}
+    for path, told in everything(canaries, [*canaries.shown.values(), canaries.sentence]).items():
+        assert http.post(OTLP + path, json=told).is_success
 
 
 def stored(stack: Stack, http: httpx2.Client, traces: set[str]) -> bytes:
@@ -101,11 +70,11 @@ def stored(stack: Stack, http: httpx2.Client, traces: set[str]) -> bytes:
         told.append(http.get("http://127.0.0.1:3200/api/v2/search/tags").content)
         told.append(http.get("http://127.0.0.1:3100/loki/api/v1/series").content)
     else:
-        told.append(json.dumps(asyncio.run(everything(stack, traces)), default=str).encode())
+        told.append(json.dumps(asyncio.run(answered(stack, traces)), default=str).encode())
     return b"\n".join(told)
 
 
-async def everything(stack: Stack, traces: set[str]) -> list[object]:
+async def answered(stack: Stack, traces: set[str]) -> list[object]:
     """What the questions of the house answer."""
     async with stack.backends() as backends:
         now = time.time()

@@ -1,7 +1,7 @@
 # The front door. `make` alone lists the verbs.
 .DEFAULT_GOAL := help
 .PHONY: help setup dev demo up up-full down status checkout follow traffic verify test test-fast test-full test-compose bench \
-	bench-embedded profile check dashboards pictures clean lock
+	bench-embedded profile check audit sbom dashboards pictures clean lock
 
 # The first Python that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -110,6 +110,18 @@ check: dev ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# In an environment of its own: it brings a pip, and a dozen libraries that nothing else here wants.
+.venv/.audit: .venv/.ready requirements-audit.lock
+	@$(PYTHON) -m venv .venv/audit
+	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock
+	@touch $@
+
+audit: .venv/.audit ## whether a locked package has a known vulnerability (asks PyPI)
+	@for lock in requirements*.lock; do .venv/audit/bin/pip-audit --strict --disable-pip --progress-spinner off -r $$lock || exit; done
+
+sbom: dev ## the bill of materials, CycloneDX, on stdout
+	@$(BIN)/python -m bench.bill
+
 dashboards: dev ## write the dashboards' JSON
 	@$(BIN)/python -m grafana.build
 
@@ -123,6 +135,7 @@ lock: ## pin the newest versions again (needs uv)
 		-c requirements-build.lock pyproject.toml -o requirements-dev.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group bench -c requirements.lock \
 		-c requirements-build.lock pyproject.toml -o requirements-bench.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group audit -o requirements-audit.lock
 
 clean: ## remove what runs and tests left here; the built binaries stay in the cache
 	@if [ -x $(BIN)/demo ]; then $(BIN)/demo down; fi

@@ -18,13 +18,13 @@ from starlette.staticfiles import StaticFiles
 
 from backends.questions import NANO, Backends
 from console import chart, grafana, waterfall, words
-from console.cache import Answer, Cache
+from console.cache import NONE, Answer, Cache
 from console.guard import Guard
 from console.view import MINUTES, SEVERITIES, View
 from console.watch import PACE, ROUTES, Watch, root_of
 from demo.customers import shop
 from demo.customers.till import CAP, CARDS, MAX_RATE, Till
-from demo.request.story import clean
+from demo.request.story import Story, clean
 from demo.stack import answering
 
 HERE = Path(__file__).parent
@@ -39,7 +39,9 @@ def templates() -> Environment:
     found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     said = ("seconds", "ratio", "rate", "size", "clock", "age")
     found.filters |= {"clean": clean} | {name: getattr(words, name) for name in said}
-    found.globals |= {"minutes": MINUTES, "severities": SEVERITIES, "services": list(ROUTES), "cards": CARDS}
+    found.tests["failed"] = chart.failed
+    found.globals |= {"minutes": MINUTES, "severities": SEVERITIES, "services": list(ROUTES)}
+    found.globals |= {"cards": CARDS, "waiting": NONE.error}
     return found
 
 
@@ -89,18 +91,11 @@ def create_app(  # noqa: C901  (one door after the other)
         if not chart.TRACE_ID.fullmatch(trace_id):
             raise HTTPException(404, "That is no trace id: it has 32 hex digits, in lower case.")
         answer, health = await asyncio.gather(watch.request(trace_id), watch.health())
-        told: dict[str, Any] = {"trace_id": trace_id, "request": answer.value, "error": answer.error, "step": view.tour or 0}
-        spans = answer.value.told.spans if answer.value else []
-        start, end = (min(s.start for s in spans) / NANO, max(s.end for s in spans) / NANO) if spans else (0.0, 0.0)
-        told |= {
-            "root": root_of(spans),
-            "start": start,
-            "end": end,
-            "ticks": waterfall.ticks(max(end - start, 1e-6)),
-            "ways": grafana.ways(trace_id, start, end),
-        }
-        told["place"] = await watch.place(answer.value.told) if answer.value else None
-        return draw("trace.html", view, health, told)
+        request_, awaited, rows, why = answer.value or (Story(trace_id, [], [], []), [], [], "")
+        start, end = (at / NANO for at in waterfall.extent(request_))
+        told = {"request": request_, "awaited": awaited, "rows": rows, "why": why, "error": answer.error}
+        told |= {"ticks": waterfall.ticks(end - start), "ways": grafana.ways(trace_id, start, end), "step": view.tour or 0}
+        return draw("trace.html", view, health, told | {"root": root_of(request_), "place": await watch.place(request_)})
 
     @app.post("/buy")
     async def buy(request: Request) -> Response:
@@ -114,14 +109,12 @@ def create_app(  # noqa: C901  (one door after the other)
         return _back(request)
 
     @app.exception_handler(ValueError)
-    async def wrong(_request: Request, error: ValueError) -> Response:
-        return draw(
-            "problem.html", View(), await watch.health(), {"reason": f"That cannot be asked of this page: {error}."}, 422
-        )
-
     @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> Response:
-        return draw("problem.html", View(), await watch.health(), {"reason": error.detail}, error.status_code)
+    async def refused(_request: Request, error: Exception) -> Response:
+        status, reason = 422, f"That cannot be asked of this page: {error}."
+        if isinstance(error, HTTPException):
+            status, reason = error.status_code, error.detail
+        return draw("problem.html", View(), await watch.health(), {"reason": reason}, status)
 
     return app
 

@@ -3,7 +3,7 @@
 This package knows nothing of checkouts and is meant to be copied. It reads the standard ``OTEL_*`` variables and no others.
 """
 
-import telemetry.settings  # noqa: F401  (first: OpenTelemetry reads variables while it is imported)
+import settings.otel  # noqa: F401  (first: OpenTelemetry reads variables while it is imported)
 
 # isort: split
 import asyncio
@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,11 +26,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 
+from delivery.batches import Records, Spans
+from delivery.losses import Losses
+from delivery.session import Session, session
 from telemetry import logs, metrics, requests, traces
 from telemetry.edge import Edge
 from telemetry.logs import log_to_stdout
-from telemetry.otlp import session
 from telemetry.traces import instrument_client, trace_id
+from telemetry.trust import Trust
 
 __all__ = ["QUIET_PATHS", "Pillars", "install", "instrument_client", "log_to_stdout", "trace_id"]
 
@@ -52,14 +55,18 @@ class Pillars:
     metrics: MeterProvider
     logs: LoggerProvider
     registry: CollectorRegistry
+    sessions: Sequence[Session] = ()
+    losses: Sequence[Losses] = ()
 
     def shutdown(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Send what is left, all three at once; False when that took over ``seconds``, as with a dead Collector.
+        """Send what is left, all three at once; False when that took over ``seconds``, as with a Collector that hangs.
 
         The SDK's own ``force_flush`` ignores its timeout, so each provider gets a daemon thread and all share one deadline.
         """
         threads = [threading.Thread(target=each.shutdown, daemon=True) for each in (self.traces, self.metrics, self.logs)]
         deadline = time.monotonic() + seconds
+        for each in self.sessions:
+            each.closing.set()
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -77,31 +84,38 @@ def to_collector(service: str, package: str) -> Pillars:
     # service.instance.id, a random UUID for each process, so that the counters of several workers add up.
     resource = Resource.create({"deployment.environment.name": "demo", **ours, **theirs})
     registry = CollectorRegistry()  # not the global one: that adds figures of the Python process
+    spans, figures, lines = (session(signal) for signal in ("TRACES", "METRICS", "LOGS"))
+    in_traces, in_logs = Losses("traces"), Losses("logs")
     return Pillars(
-        traces.to_collector(resource, session("TRACES")),
-        metrics.to_collector(resource, registry, session("METRICS")),
-        logs.to_collector(resource, session("LOGS")),
+        traces.to_collector(resource, Spans(spans, in_traces) if spans else None),
+        metrics.to_collector(resource, registry, figures),
+        logs.to_collector(resource, Records(lines, in_logs) if lines else None),
         registry,
+        [each for each in (spans, figures, lines) if each],
+        (in_traces, in_logs),
     )
 
 
-def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None = None) -> None:
+def install(app: FastAPI, service: str, *, package: str, inside: str = "", pillars: Pillars | None = None) -> None:
     """Install the three pillars into ``app``, which must be finished, and flush them when its lifespan ends.
 
     It must be the app that the server runs: nobody runs the lifespan of a mounted one, so its last batch would be lost.
     ``service`` is ``service.name`` and the prefix of the request metrics; the version of the installed ``package`` is
-    ``service.version``. ``pillars`` lead to the Collector by default; tests bring their own.
+    ``service.version``. ``inside`` are the networks of callers whose traces go on here (telemetry/trust.py); by default none.
+    ``pillars`` lead to the Collector by default; tests bring their own.
     """
     plain = app.build_middleware_stack()
     pillars = pillars or to_collector(service, package)
     logs.configure(pillars.logs)
     meter = pillars.metrics.get_meter("telemetry")
+    observe = [each.observe for each in pillars.losses]
+    meter.create_observable_counter("telemetry.dropped", observe, "{item}", "Spans and log records that nobody took.")
     app.add_middleware(requests.RequestsMiddleware, prefix=service, meter=meter)
     # First, or an app that answers everything would answer it.
     app.router.routes.insert(0, Route("/metrics", metrics.exposition(pillars.registry), include_in_schema=False))
     # Last, because it wraps everything above: the span is open while our own middleware counts and writes.
     traces.instrument(app, pillars.traces)
-    app.middleware_stack = Edge(app.build_middleware_stack(), plain, QUIET_PATHS)
+    app.middleware_stack = Edge(app.build_middleware_stack(), plain, QUIET_PATHS, Trust(inside))
 
     # Not atexit: uvicorn raises SIGTERM again after its shutdown, and the process dies before atexit runs.
     inner = app.router.lifespan_context
@@ -111,7 +125,9 @@ def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None
         async with inner(app) as state:
             yield state
         await asyncio.sleep(UNWIND_SECONDS)
-        if not await asyncio.to_thread(pillars.shutdown):
-            logging.getLogger(__name__).warning(f"telemetry not flushed within {FLUSH_SECONDS:g} s: is the Collector there?")
+        in_time = await asyncio.to_thread(pillars.shutdown)
+        lost = {each.signal: each.undelivered() for each in pillars.losses}
+        if any(lost.values()) or not in_time:
+            logging.getLogger(__name__).warning(f"telemetry not delivered: {lost}. Is the Collector there?")
 
     app.router.lifespan_context = lifespan

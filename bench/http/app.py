@@ -6,7 +6,10 @@ Without ``install`` the services' own code runs unchanged, and the two calls int
 import os
 import sys
 
-import telemetry.settings  # first: OpenTelemetry reads variables while it is imported
+import settings.otel  # first: OpenTelemetry reads variables while it is imported
+
+# isort: split
+import telemetry
 
 # isort: split
 from fastapi import FastAPI
@@ -32,7 +35,7 @@ def build() -> FastAPI:
     """Build what the command line names; uvicorn calls this."""
     app, _, how = sys.argv[1:]
     if how == "bare":
-        for name in (*telemetry.settings.DEFAULTS, "OTEL_SEMCONV_STABILITY_OPT_IN"):  # ours, and no default of others
+        for name in (*settings.otel.DEFAULTS, "OTEL_SEMCONV_STABILITY_OPT_IN"):  # ours, and no default of others
             os.environ.pop(name, None)
         telemetry.install = lambda *_, **__: None
         telemetry.instrument_client = lambda client: client

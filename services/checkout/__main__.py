@@ -8,7 +8,7 @@ import telemetry
 from checkout.app import create_app
 from checkout.payment_client import PaymentClient
 from doors import edge
-from telemetry.settings import PORT
+from settings.otel import PORT
 
 ADDRESS = rf"^https?://([\w.-]+|\[[0-9a-fA-F:]+\]){PORT}$"
 
@@ -30,7 +30,7 @@ def app() -> FastAPI:
     settings = Settings.load()
     payments = PaymentClient(settings.payment_url, settings.payment_timeout, settings.payment_connections)
     app = create_app(payments)
-    telemetry.install(app, "checkout", package="three-pillar-demo")
+    telemetry.install(app, "checkout", package="three-pillar-demo", inside=settings.inside)
     telemetry.instrument_client(payments.http)  # after install: it takes the providers that install made the process's own
     return app
 

@@ -1,49 +1,30 @@
-"""The edge of a process: settings from the environment, and uvicorn."""
-
-import os
-import sys
-from typing import Self
+"""The edge of a process: what every service can be told, and uvicorn."""
 
 import uvicorn
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
 
 import telemetry
-from telemetry.settings import shown
+from doors.protocol import BoundedProtocol
+from settings.environment import Settings
+from telemetry.trust import Trust
 
 STOP_SECONDS = 4
 """How long a stopping service waits for requests under way; the slowest takes checkout's own limit of 2 s by default."""
 
 
-class EdgeSettings(BaseSettings):
+class EdgeSettings(Settings):
     """What every service has; a service adds its own fields and its prefix."""
-
-    model_config = SettingsConfigDict(frozen=True)
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(ge=1, le=65535)
     workers: int = Field(1, ge=1, le=64, description="uvicorn worker processes, 1 to 64")
+    inside: str = Field("", description="Networks of callers whose traces go on here, comma-separated, or *; nobody by default")
 
-    @model_validator(mode="before")
+    @field_validator("inside")
     @classmethod
-    def _blank_is_unset(cls, values: dict[str, object]) -> dict[str, object]:
-        return {name: value for name, value in values.items() if str(value).strip()}
-
-    @classmethod
-    def load(cls) -> Self:
-        """Read the environment; a bad value ends the process, naming the variable, the value and what is allowed."""
-        try:
-            return cls()
-        except ValidationError as error:
-            prefix = cls.model_config.get("env_prefix", "")
-            for problem in error.errors():
-                field = str(problem["loc"][0]) if problem["loc"] else ""
-                # A problem between two fields belongs to none: show all that were set.
-                names = [prefix + field.upper()] if field else [each for each in os.environ if each.startswith(prefix)]
-                values = " ".join(f"{name}={shown(os.environ.get(name, ''))}" for name in names)
-                hint = f" ({cls.model_fields[field].description})" if field in cls.model_fields else ""
-                sys.stderr.write(f"{values}: {problem['msg']}{hint}\n")
-            sys.exit(2)
+    def _inside_are_networks(cls, inside: str) -> str:
+        Trust(inside)
+        return inside
 
 
 def serve(factory: str, settings: EdgeSettings) -> None:
@@ -52,6 +33,7 @@ def serve(factory: str, settings: EdgeSettings) -> None:
     uvicorn.run(
         factory,
         factory=True,
+        http=BoundedProtocol,
         host=settings.bind,
         port=settings.port,
         workers=settings.workers,

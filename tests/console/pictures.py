@@ -5,7 +5,7 @@ Customers are sent first, so that there is something to see; then each state is 
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -16,7 +16,15 @@ URL = "http://127.0.0.1:8080"
 WIDTHS = {"wide": (1280, 900), "narrow": (390, 844)}
 SCHEMES = ("light", "dark")
 SECONDS = 75
-"""Of customers, before the first picture."""
+"""Of customers, before the first picture; a few go on coming while it is drawn."""
+ACTIONS: dict[str, dict[str, Callable[[Page], None]]] = {
+    "page": {
+        "reading": lambda view: view.locator("#chart-duration-checkout .area").hover(position={"x": 200, "y": 40}),
+        "dot": lambda view: view.locator("#chart-duration-checkout .dot").last.focus(),
+    },
+    "trace-gateway-timeout": {"attributes": lambda view: view.locator("summary").nth(1).click()},
+}
+"""What is done in a state, for a picture more."""
 
 
 def states(page: Page) -> Iterator[tuple[str, str]]:
@@ -26,6 +34,7 @@ def states(page: Page) -> Iterator[tuple[str, str]]:
     yield "failed-only", "/?tour=0&failed=1&severity=ERROR"
     yield "filtered-to-nothing", "/?tour=0&text=nobody+says+this"
     yield "an-hour", "/?tour=0&minutes=60"
+    yield "stands-still", "/?tour=0&still=1"
     yield "tour-2", "/?tour=2"
     yield "tour-3", "/?tour=3"
     yield "refused", "/?minutes=7"
@@ -51,11 +60,12 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
         page.get_by_label("Customers a second").fill("6")
         page.get_by_role("button", name="Start").click()
         page.wait_for_timeout(seconds * 1000)
-        page.get_by_role("button", name="Stop").click()
+        page.get_by_label("Customers a second").fill("1")
+        page.get_by_role("button", name="Change").click()
         for card in ("crash", "slow", "declined", "A broken request", "One checkout", "gateway-timeout"):
             page.get_by_role("button", name=card).click()
             page.wait_for_timeout(400)
-        page.wait_for_timeout(6000)
+        page.wait_for_timeout(4000)
         found = list(states(page))
         page.close()
         for scheme in SCHEMES:
@@ -64,9 +74,16 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
                 view = context.new_page()
                 for name, path in found:
                     view.goto(URL + path)
-                    view.wait_for_timeout(300)
+                    view.wait_for_timeout(1500)
                     view.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
+                    for action, act in ACTIONS.get(name, {}).items():
+                        act(view)
+                        view.wait_for_timeout(300)
+                        view.screenshot(path=folder / f"{name}-{action}-{width}-{scheme}.png", full_page=True)
                 context.close()
+        last = browser.new_page(base_url=URL)
+        last.goto("/?tour=0")
+        last.get_by_role("button", name="Stop").click()
         browser.close()
 
 

@@ -11,8 +11,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from backends.questions import Edge, Exemplar, Line
+from console.__main__ import Settings
 from console.app import MAX_BODY
-from tests.console.conftest import FAILING, HANGING, QUESTIONS, STRANGE, Told
+from tests.console.conftest import FAILING, HANGING, HOST, QUESTIONS, STRANGE, Told
 from tests.traces import ROOT, TRACE, line, span
 
 Open = Callable[..., TestClient]
@@ -50,6 +51,9 @@ def test_one_request(busy: Told, page: TestClient) -> None:
     assert "went on for 1.0 s after its caller had given up" in text
     assert "in the bucket up to 2.5 s" in text
     assert 'class="dot bad mine"' in text
+    assert 'class="key bucket">bucket</span> <b>1 s to 2.5 s' in text
+    (place,) = re.findall(r'<rect class="bucket" width="100%" y="([\d.]+)%" height="([\d.]+)%"/><line class="moment"', text)
+    assert [round(float(each)) for each in place] == [17, 50]  # from 1 to 2.5 s on an axis of 3
     assert "order.amount" in text
 
 
@@ -304,3 +308,21 @@ def test_reading_off_is_json(busy: Told, page: TestClient) -> None:
     found = re.findall(r'data-read="([^"]*)"', page.get("/").text)
     assert len(found) == 4
     assert all("checkout 4.0/s  payment 4.0/s" in each for each in json.loads(unescape(found[0])))
+
+
+def test_who_is_waited_for_is_no_failure(told: Told, open_page: Open) -> None:
+    """An answer that is only late is told without the colour of failure."""
+    told.moods = dict.fromkeys(QUESTIONS, HANGING)
+    text = open_page(patience=0.01, timeout=30.0).get("/").text
+    assert text.count("no answer yet") >= 6
+    assert '<p class="problem">' not in text
+
+
+def test_blank_settings_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spaces are no setting, and no name to be asked by; further names are, between commas."""
+    for name in ("PORT", "BIND", "HOSTS", "GRAFANA_URL"):
+        monkeypatch.setenv(f"CONSOLE_{name}", "  ")
+    names = Settings().names()
+    assert names == {HOST, "localhost:8080", "[::1]:8080"}
+    monkeypatch.setenv("CONSOLE_HOSTS", "Page.test:8080, ,other.test")
+    assert Settings().names() == names | {"page.test:8080", "other.test"}

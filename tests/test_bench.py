@@ -202,6 +202,10 @@ def test_the_page_has_a_place_for_each_section(section: str) -> None:
             "run (/lib/threading.py:1);export (/x/opentelemetry/exporter/otlp/proto/http/__init__.py:1)",
             "the threads that export",
         ),
+        (
+            "tell (/x/telemetry/requests.py:9);proc (/x/structlog/base.py:1);text (/x/delivery/redact.py:1)",
+            "delivery/: redaction",
+        ),
         ("dumps (/lib/json/encoder.py:1)", "everything else"),
     ],
 )

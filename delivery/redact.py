@@ -62,8 +62,10 @@ def text(value: str) -> str:
 
 def fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return attributes likewise; one that is named as a secret is one, whatever it says."""
-    if not hinted(repr(values)):
-        return dict(values)
+    return _fields(values) if hinted(repr(values)) else dict(values)
+
+
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
     return {text(name): "[secret]" if NAMED.search(name) else _value(value) for name, value in values.items()}
 
 
@@ -72,7 +74,7 @@ def _value(value: Any) -> Any:  # noqa: ANN401  (an attribute's)
         case str():
             return text(value)
         case Mapping():
-            return fields(value)
+            return _fields(value)
         case list() | tuple():
             return [_value(each) for each in value]
         case int() | float() if (said := text(str(value))) != str(value):

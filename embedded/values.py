@@ -20,12 +20,16 @@ UNITS = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}
 
 def attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     """Attributes as JSON has them, redacted: at most ``MAX_ATTRIBUTES``, texts cut at ``MAX_TEXT``."""
+    return redact.fields(_plain(pairs))
+
+
+def _plain(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for pair in pairs:
         if len(found) >= MAX_ATTRIBUTES:
             break
         found[cut(pair.key, 256)] = value_of(pair.value)
-    return redact.fields(found)
+    return found
 
 
 def value_of(value: AnyValue) -> Any:  # noqa: ANN401  (JSON)
@@ -40,7 +44,7 @@ def value_of(value: AnyValue) -> Any:  # noqa: ANN401  (JSON)
         case "array_value":
             return [value_of(each) for each in plain.values[:MAX_ATTRIBUTES]]
         case "kvlist_value":
-            return attributes(plain.values)
+            return _plain(plain.values)
         case "bytes_value":
             return base64.b64encode(plain[:MAX_TEXT]).decode()
     return plain

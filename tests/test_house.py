@@ -49,6 +49,7 @@ FOREIGN_KEYS = {
     "tests/end_to_end/test_dashboards.py",
     "tests/end_to_end/test_links.py",
     "tests/grafana/test_api.py",
+    "tests/security/raw.py",
 }
 """Files that read or name somebody else's fields, with their own spelling."""
 
@@ -149,14 +150,14 @@ def test_trace_id_has_one_spelling() -> None:
 
 
 def test_the_house_can_be_read_in_one_sitting() -> None:
-    """Services and telemetry together stay under 1,300 lines, and no module of theirs holds more than 200."""
+    """Services and telemetry together stay under 1,560 lines, and no module of theirs holds more than 200."""
     lines = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
         for folder in ("services", "telemetry")
         for path in (ROOT / folder).rglob("*.py")
     }
     assert max(lines.values()) <= 200, lines
-    assert sum(lines.values()) < 1300
+    assert sum(lines.values()) < 1560
 
 
 @pytest.mark.parametrize(("part", "longest"), [("embedded", 200), ("backends", 200), ("console", 200), ("demo", 250)])

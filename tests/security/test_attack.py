@@ -132,10 +132,8 @@ def memory() -> Counter[str]:
 
 @pytest.mark.timeout(1200)
 def test_what_is_made_up_makes_nothing_grow(stack: Stack) -> None:
-    """Unique paths, methods, hosts, agents, queries, headers and baggage make no series and no streams, and no store larger.
-
-    Larger than as many requests of a few kinds make it: those come first, so that every class of answer has its series.
-    """
+    """Unique paths, hosts, agents, queries, headers and baggage make no series, no streams, and no store larger than usual."""
+    # Usual is what as many requests of a few words make: they come first, so that every class of answer has its series.
     with httpx2.Client(timeout=30, trust_env=False) as http:
 
         def attack(words: Callable[[], str]) -> tuple[Counter[str], Counter[str]]:

@@ -74,8 +74,8 @@ def can_mount() -> None:
     probe = STATE / "rehearsal-disk"
     probe.mkdir(parents=True, exist_ok=True)
     try:
-        _mount(probe)
-        _unmount(probe)
+        mount(probe)
+        unmount(probe)
     finally:
         with suppress(OSError):
             probe.rmdir()
@@ -88,7 +88,7 @@ async def small_disk(name: str) -> AsyncIterator[Path]:
     data = BY_NAME[name].data
     try:
         await surely(lambda: purpose.act("stop", name))
-        await surely(lambda: _mount(data))
+        await surely(lambda: mount(data))
         await surely(lambda: back(name))
         yield data
     finally:
@@ -99,7 +99,7 @@ def _own_disk(name: str, data: Path) -> None:
     run = state.living()
     if run and name not in run.on_purpose:
         purpose.act("stop", name)
-    _unmount(data)
+    unmount(data)
     back(name)
 
 
@@ -122,12 +122,17 @@ def _fill(ballast: Path) -> None:
                     pass
 
 
-def _mount(folder: Path) -> None:
-    mount = shutil.which("mount")
-    if not sys.platform.startswith("linux") or mount is None:
+def mount(folder: Path) -> None:
+    """Put a tmpfs of ``DISK_MIB`` there.
+
+    Raises:
+        ImpossibleError: This machine, or this user, may not.
+    """
+    command = shutil.which("mount")
+    if not sys.platform.startswith("linux") or command is None:
         raise ImpossibleError("a small disk is a tmpfs, and this machine has no way to mount one")
     said = subprocess.run(  # noqa: S603  (fixed arguments)
-        [mount, "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0700", "rehearsal", str(folder)],
+        [command, "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0700", "rehearsal", str(folder)],
         capture_output=True,
         text=True,
         check=False,
@@ -136,6 +141,7 @@ def _mount(folder: Path) -> None:
         raise ImpossibleError(f"a small disk is a tmpfs, and mounting one is not permitted here: {said.stderr.strip()}")
 
 
-def _unmount(folder: Path) -> None:
+def unmount(folder: Path) -> None:
+    """Take it away again, if it is there."""
     if folder.is_mount():
         subprocess.run([shutil.which("umount") or "umount", "--lazy", str(folder)], capture_output=True, check=False)  # noqa: S603

@@ -36,6 +36,7 @@ class Seen:
     away: float = 0.0
     drained: float | None = None
     errors: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
     turned_away: int = 0
     begun_unanswered: int = 0
     steady_p99: float = math.nan
@@ -48,29 +49,42 @@ class Seen:
     skipped: str = ""
 
 
-def judge(seen: Seen, promise: Promise) -> list[str]:
-    """Everything that was promised and is not so; empty when all is well."""
-    wrong = [*seen.manners]
-    if not seen.made:
-        wrong.append("nobody bought anything")
-    if promise.stored:
-        wrong += _losses(seen, promise)
-    if promise.drain is not None and not _in_time(seen.drained, promise.drain):
-        wrong.append(f"not drained {promise.drain:g} s after it was restored")
-    if seen.errors:
-        wrong.append(f"customers: {seen.errors} errors")
-    if seen.begun_unanswered:
-        wrong.append(f"customers: {seen.begun_unanswered} requests under way were not answered")
-    ratio = seen.broken_p99 / seen.steady_p99
-    if promise.unfelt and not ratio <= P99_RATIO:
-        wrong.append(f"customers: p99 is {ratio:.2f} of steady, over {P99_RATIO:g}")
-    if seen.most_mib - seen.steady_mib > MEMORY_MIB:
-        wrong.append(f"services grew by {seen.most_mib - seen.steady_mib:.0f} MiB, over {MEMORY_MIB:g}")
-    if promise.exits is not None and not (seen.exits and max(seen.exits) <= promise.exits):
-        wrong.append(f"a stop took {max(seen.exits, default=math.nan):.1f} s, over {promise.exits:g}")
-    if promise.state and not seen.states:
-        wrong.append("no clear state while it was broken")
-    return wrong
+@dataclass(frozen=True)
+class Verdict:
+    """What is not as promised: ``wrong`` whatever the machine, ``slow`` perhaps only on a busy one. Both fail a rehearsal."""
+
+    wrong: list[str]
+    slow: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all is as promised."""
+        return not self.wrong and not self.slow
+
+
+def judge(seen: Seen, promise: Promise) -> Verdict:
+    """Compare what was seen with what was promised."""
+    if seen.skipped:
+        return Verdict([], [])
+    late = promise.drain is not None and not _in_time(seen.drained, promise.drain)
+    grown = seen.most_mib - seen.steady_mib
+    wrong = {
+        "nobody bought anything": not seen.made,
+        f"not drained {promise.drain or 0:g} s after it was restored": late,
+        f"customers: {seen.errors} errors": seen.errors > 0,
+        f"customers: {seen.begun_unanswered} requests under way were not answered": seen.begun_unanswered > 0,
+        f"services grew by {grown:.0f} MiB, over {MEMORY_MIB:g}": grown > MEMORY_MIB,
+        "no clear state while it was broken": promise.state and not seen.states,
+    }
+    ratio, longest = seen.broken_p99 / seen.steady_p99, max(seen.exits, default=math.nan)
+    slow = {  # NaN is not within any limit
+        f"customers: p99 is {ratio:.2f} of steady, over {P99_RATIO:g}": promise.unfelt and not ratio <= P99_RATIO,
+        f"a stop took {longest:.1f} s, over {promise.exits or 0:g}": promise.exits is not None and not longest <= promise.exits,
+    }
+    losses = _losses(seen, promise) if promise.stored else []
+    return Verdict(
+        [*seen.manners, *losses, *(what for what, so in wrong.items() if so)], [what for what, so in slow.items() if so]
+    )
 
 
 def _losses(seen: Seen, promise: Promise) -> list[str]:

@@ -45,7 +45,7 @@ class Load:
     url: str
     run: str
     rate: float = 10.0
-    phase: str = "steady"
+    phase: str = "warming"
     visits: list[Visit] = field(default_factory=list)
     started: float = field(default_factory=time.time)
 

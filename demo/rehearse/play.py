@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
@@ -16,8 +17,8 @@ from demo.rehearse.load import Load
 from demo.rehearse.services import Services
 from demo.stack.components import BY_NAME, LOOPBACK, STATE
 
-STEADY_SECONDS, AFTER_SECONDS = 10.0, 3.0
-"""How long customers come before something is broken, and after it is restored."""
+WARM_SECONDS, STEADY_SECONDS, AFTER_SECONDS = 2.0, 10.0, 3.0
+"""How long customers come to services that have just been started, before something is broken, and after it is restored."""
 SERVED_SECONDS = 0.6
 """How long customers are served between two stops of the services."""
 POLL_SECONDS = 0.5
@@ -67,7 +68,9 @@ class Play:
             coming = tasks.create_task(load.come(stop))
             weighing = tasks.create_task(self._weigh(services, load))
             self.say(f"{self.rehearsal.name}: {load.rate:g} customers a second, all is well")
-            await asyncio.sleep(STEADY_SECONDS)
+            await asyncio.sleep(WARM_SECONDS)
+            load.phase = "steady"
+            await asyncio.sleep(STEADY_SECONDS if self.rehearsal.promise.unfelt else 0.0)
             load.phase = "broken"
             await (self._break() if self.rehearsal.broken else self._stop_services(services))
             load.phase, restored = "restored", time.monotonic()
@@ -107,7 +110,7 @@ class Play:
     async def _weigh(self, services: Services, load: Load) -> None:
         while True:
             weight = await asyncio.to_thread(services.memory)
-            if load.phase == "steady":
+            if load.phase in {"warming", "steady"}:
                 self.seen.steady_mib = max(self.seen.steady_mib, weight)
             self.seen.most_mib = max(self.seen.most_mib, weight)
             await asyncio.sleep(1.0)
@@ -118,6 +121,7 @@ class Play:
         unanswered = [each for each in load.visits if each.purchase is None]
         faults = [each for each in load.visits if each.purchase and each.error]
         begun = [each for each in unanswered if each.order_id in words]
+        seen.answers = Counter(each.purchase.outcome if each.purchase else each.problem for each in load.visits)
         seen.begun_unanswered = len(begun)
         seen.turned_away = len(unanswered) - len(begun) if again_and_again else 0
         seen.errors = len(faults) + (0 if again_and_again else len(unanswered) - len(begun))

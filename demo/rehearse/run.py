@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from demo import asking
-from demo.rehearse.judge import Seen, judge
+from demo.rehearse.judge import judge
 from demo.rehearse.plan import BY_NAME, RECEIVER, REHEARSALS, Rehearsal, Scene
 from demo.rehearse.play import Play
+from demo.rehearse.report import Played
 from demo.request.saying import saying
 from demo.stack import background, components, state
 from demo.stack.preflight import LaunchError
-
-Played = list[tuple[Seen, list[str]]]
 
 
 def chosen(name: str | None, mode: str, *, long: bool) -> list[Rehearsal]:

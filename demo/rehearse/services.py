@@ -91,7 +91,10 @@ class Services:
             f"{prefix}_PORT": str(self.ports[name]),
             f"{prefix}_WORKERS": str(self.workers),
             "CHECKOUT_PAYMENT_URL": f"http://{LOOPBACK}:{self.ports['payment']}",
+            # Nothing fails by design: what customers see is what was broken. Longer than the default 2 s, and shorter than
+            # customers wait, or a busy machine would look like an outage of payment.
             "PAYMENT_FAILURE_RATE": "0",
+            "CHECKOUT_PAYMENT_TIMEOUT": "8",
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint,
             "OTEL_RESOURCE_ATTRIBUTES": f"service.instance.id={self.run}-{self.starts}",
         }

@@ -17,7 +17,6 @@ from demo.customers.shop import ShopError
 from demo.proof import verify as verifying
 from demo.rehearse import plan, report
 from demo.rehearse import run as rehearsing
-from demo.rehearse.services import ServiceError
 from demo.request import follow as following
 from demo.request.story import clean
 from demo.stack import background, launcher, purpose, state
@@ -173,7 +172,7 @@ def rehearse(
         return
     try:
         played = rehearsing.rehearse(name, err, long=long)
-    except (LaunchError, state.RunningError, ServiceError, BackendError) as error:
+    except (LaunchError, state.RunningError) as error:
         _fail("rehearse", error)
     except KeyboardInterrupt:
         err.print("demo rehearse: interrupted; what was broken is restored", style="yellow")

@@ -47,6 +47,8 @@ class Seen:
     states: list[str] = field(default_factory=list)
     manners: list[str] = field(default_factory=list)
     skipped: str = ""
+    ended: str = ""
+    """Why it could not be played to its end."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def judge(seen: Seen, promise: Promise) -> Verdict:
     """Compare what was seen with what was promised."""
     if seen.skipped:
         return Verdict([], [])
+    if seen.ended:
+        return Verdict([f"not played to its end: {seen.ended}"], [])
     late = promise.drain is not None and not _in_time(seen.drained, promise.drain)
     grown = seen.most_mib - seen.steady_mib
     wrong = {

@@ -110,9 +110,11 @@ async def states(scene: Scene) -> list[str]:
     async with httpx2.AsyncClient(trust_env=False) as http:
         found = [f"{name} {said}" for name, said in (await answering.problems(http, scene.mode)).items() if said]
     if scene.mode == "full":
+        refused = (await scene.backends.counters("otelcol_receiver_refused_spans_total", (), within=30)).get((), 0)
         by = ("alertname", "alertstate")
         alerts = await scene.backends.counters("ALERTS", by, {"alertname": "CollectorRefusesData"}, within=30)
         found = [each for each in found if not each.startswith("tempo")]  # that one was stopped on purpose
+        found += [f"the Collector has refused {refused:.0f} spans so far"] * bool(refused)
         found += [f"alert {name} {state}" for name, state in alerts]
     return found
 

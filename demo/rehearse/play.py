@@ -14,8 +14,9 @@ from demo.rehearse.breaking import ImpossibleError, small_disk, surely
 from demo.rehearse.front import Front, manners
 from demo.rehearse.judge import Seen
 from demo.rehearse.load import Load
-from demo.rehearse.services import Services
+from demo.rehearse.services import ServiceError, Services
 from demo.stack.components import BY_NAME, LOOPBACK, STATE
+from demo.stack.preflight import LaunchError
 
 WARM_SECONDS, STEADY_SECONDS, AFTER_SECONDS = 2.0, 10.0, 3.0
 """How long customers come to services that have just been started, before something is broken, and after it is restored."""
@@ -37,11 +38,7 @@ class Play:
         self.began = time.monotonic()
 
     async def run(self) -> Seen:
-        """Play it; what was broken is restored when this returns, however it ends.
-
-        Raises:
-            BackendError, ServiceError, LaunchError: The stack, or the services beside it, are not there any more.
-        """
+        """Play it; what was broken is restored when this returns, however it ends."""
         rehearsal, endpoint = self.rehearsal, f"http://{LOOPBACK}:{BY_NAME[self.scene.receiver].ports[0]}"
         try:
             async with AsyncExitStack() as stack:
@@ -55,8 +52,10 @@ class Play:
                 self.say(f"{rehearsal.name}: starting services of its own")
                 await surely(services.start)
                 await self._play(services)
-        except ImpossibleError as error:
-            self.seen.skipped = str(error)
+        except* ImpossibleError as group:
+            self.seen.skipped = _first(group)
+        except* (BackendError, ServiceError, LaunchError) as group:
+            self.seen.ended = _first(group)
         return self.seen
 
     async def _play(self, services: Services) -> None:
@@ -157,3 +156,11 @@ class Play:
                 if late:
                     return found, None
             await asyncio.sleep(POLL_SECONDS)
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> str:
+    """The words of the first of several errors, which may be in groups of their own."""
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return str(first)

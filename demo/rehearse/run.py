@@ -39,7 +39,7 @@ def rehearse(name: str | None, err: Console, *, long: bool) -> Played:
     """Play what was chosen, on the stack that runs, else on an embedded one that is started and stopped for it.
 
     Raises:
-        LaunchError, BackendError, ServiceError: The stack is not there, or not any more.
+        LaunchError: There is no stack, or no such rehearsal.
         KeyboardInterrupt: Ctrl-C; what was broken is restored by then.
     """
     ours = state.living() is None
@@ -70,6 +70,8 @@ async def _play(rehearsals: Sequence[Rehearsal], mode: str, err: Console, *, lon
                     play = Play(each, each.long if long else each.short, Scene(mode, backends), say)
                     seen = await play.run()
                     played.append((seen, judge(seen, each.promise)))
+                    if state.living() is None:
+                        break  # the whole stack is gone, and the last one says why
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     return played

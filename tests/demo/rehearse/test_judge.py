@@ -40,6 +40,7 @@ def test_all_is_well() -> None:
         ({"errors": 1}, "customers: 1 errors"),
         ({"begun_unanswered": 1}, "customers: 1 requests under way were not answered"),
         ({"most_mib": 215}, "services grew by 65 MiB, over 64"),
+        ({"ended": "the whole stack has stopped meanwhile"}, "not played to its end: the whole stack has stopped meanwhile"),
         ({"manners": ["3 batches sent again after a 400"]}, "3 batches sent again after a 400"),
     ],
 )

@@ -80,7 +80,7 @@ class Load:
         try:
             purchase = await shop.buy(http, order_id=order_id)
         except shop.ShopError as error:
-            problem = "refused" if isinstance(error.__cause__, httpx2.ConnectError) else str(error)
+            problem = "refused" if isinstance(error.__cause__, httpx2.ConnectError) else type(error.__cause__).__name__
         self.visits.append(Visit(phase, order_id, time.monotonic() - due, purchase, problem))
 
     @property

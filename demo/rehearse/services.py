@@ -61,7 +61,7 @@ class Services:
         return f"http://{LOOPBACK}:{self.ports['checkout']}"
 
     def start(self) -> None:
-        """Start both and wait until they answer.
+        """Start payment, and once that answers checkout: nobody is to find a shop that cannot charge.
 
         Raises:
             ServiceError: One of them does not.
@@ -77,8 +77,7 @@ class Services:
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-        deadline = time.monotonic() + READY_SECONDS
-        for name in NAMES:
+            deadline = time.monotonic() + READY_SECONDS
             while not self._answers(name):
                 if self.running[name].poll() is not None or time.monotonic() > deadline:
                     raise ServiceError(f"{name} of the rehearsal did not start; see: demo logs rehearsal-{name}")

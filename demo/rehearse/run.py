@@ -49,7 +49,12 @@ def rehearse(name: str | None, err: Console, *, long: bool) -> Played:
         raise LaunchError(f"nothing is rehearsed on {mode}")
     if ours:
         err.print("starting an embedded stack for it", style="dim")
-        background.start(Console(file=io.StringIO()), mode)
+        heard = io.StringIO()
+        try:
+            background.start(Console(file=heard, width=err.width), mode)
+        except LaunchError:
+            err.print(heard.getvalue(), markup=False)
+            raise
     try:
         return asyncio.run(_play(rehearsals, mode, err, long=long))
     finally:

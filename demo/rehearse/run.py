@@ -67,7 +67,7 @@ def rehearse(name: str | None, err: Console, *, long: bool) -> Played:
 async def _play(rehearsals: Sequence[Rehearsal], mode: str, err: Console, *, long: bool) -> Played:
     loop, playing = asyncio.get_running_loop(), asyncio.current_task()
     assert playing  # noqa: S101  (this one)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, playing.cancel)
     played: Played = []
     try:

@@ -15,9 +15,11 @@ from demo.customers import buy
 from demo.customers import traffic as playing
 from demo.customers.shop import ShopError
 from demo.proof import verify as verifying
+from demo.rehearse import plan, report
+from demo.rehearse import run as rehearsing
 from demo.request import follow as following
 from demo.request.story import clean
-from demo.stack import background, launcher, state
+from demo.stack import background, launcher, purpose, state
 from demo.stack.binaries import BuildError
 from demo.stack.components import DEFAULT
 from demo.stack.preflight import LaunchError
@@ -80,6 +82,24 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON obj
 
 
 @app.command()
+def kill(name: Annotated[str, typer.Argument(help="A component of the stack that runs.")]) -> None:
+    """SIGKILL one component; the others go on without it."""
+    _on_purpose("kill", name)
+
+
+@app.command()
+def stop(name: Annotated[str, typer.Argument(help="A component of the stack that runs.")]) -> None:
+    """Stop one component, with grace; the others go on without it."""
+    _on_purpose("stop", name)
+
+
+@app.command()
+def start(name: Annotated[str, typer.Argument(help="A component that was killed or stopped.")]) -> None:
+    """Start what was killed or stopped, and wait until it is ready."""
+    _on_purpose("start", name)
+
+
+@app.command()
 def logs(
     name: Annotated[str, typer.Argument(help="A component, or build-COMPONENT.")],
     lines: Annotated[int, typer.Option(min=1, help="How many lines from the end.")] = 50,
@@ -136,6 +156,39 @@ def verify(
     verifying.report(verdicts, out, as_json=as_json)
     if not verifying.passed(verdicts):
         sys.exit(1)
+
+
+@app.command()
+def rehearse(
+    name: Annotated[str | None, typer.Argument(help="Which one; none lists them.")] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="One after the other.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="The long form: minutes, and more stops.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Break something under a steady load, restore it, and prove that nothing is lost."""
+    if name is None and not everything:
+        report.known(plan.REHEARSALS, out)
+        return
+    try:
+        played = rehearsing.rehearse(name, err, long=long)
+    except (LaunchError, state.RunningError) as error:
+        _fail("rehearse", error)
+    except KeyboardInterrupt:
+        err.print("demo rehearse: interrupted; what was broken is restored", style="yellow")
+        sys.exit(130)
+    report.report(played, out, as_json=as_json)
+    if not report.passed(played):
+        sys.exit(1)
+
+
+def _on_purpose(verb: str, name: str) -> None:
+    try:
+        seconds = purpose.act(verb, name)
+    except LaunchError as error:
+        _fail(verb, error)
+    done = "ready" if verb == "start" else f"{purpose.ENDED[verb]} on purpose"
+    out.print(f"{clean(name)} {done} after {seconds:.1f} s")
 
 
 def _fail(command: str, error: Exception) -> NoReturn:

@@ -28,6 +28,7 @@ ROOMS = {
     "request": {"request"},
     "customers": {"customers", "request"},
     "proof": {"proof", "customers", "request", "stack"},
+    "rehearse": {"rehearse", "proof", "customers", "request", "stack"},
 }
 """Rooms of ``demo/`` and those that each may enter. What is not in a room joins them: the command, the tour, who is asked."""
 SHOWN = {"demo.asking", "demo.customers", "demo.request", "demo.stack.answering"}

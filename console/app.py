@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -28,7 +29,7 @@ from demo.request.story import Story, clean
 from demo.stack import answering
 
 HERE = Path(__file__).parent
-MAX_BODY, ROWS = 1024, 50
+MAX_BODY, ROWS, LOOKUPS = 1024, 50, 64
 TOURED, A_YEAR = "toured", 365 * 24 * 3600
 
 
@@ -37,9 +38,8 @@ def templates() -> Environment:
     """What is in ``templates/``; everything that is not markup there is escaped."""
     loader = FileSystemLoader(HERE / "templates")
     found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    said = ("seconds", "ratio", "rate", "size", "clock", "age")
-    found.filters |= {"clean": clean} | {name: getattr(words, name) for name in said}
-    found.tests["failed"] = chart.failed
+    found.filters |= {name: getattr(words, name) for name in ("seconds", "ratio", "rate", "size", "clock", "age")}
+    found.filters["clean"], found.tests["failed"] = clean, chart.failed
     found.globals |= {"minutes": MINUTES, "severities": SEVERITIES, "services": list(ROUTES)}
     found.globals |= {"cards": CARDS, "waiting": NONE.error}
     return found
@@ -55,10 +55,11 @@ def create_app(  # noqa: C901  (one door after the other)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        # Names of peers that are gone are looked up for ten seconds and more, in threads: they may not keep the others waiting.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS))
         async with backends, looking:
             yield
-            await till.close()
-            await shared.close()
+            await asyncio.gather(till.close(), shared.close())
 
     app = FastAPI(title="console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, hosts=hosts)

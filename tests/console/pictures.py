@@ -3,15 +3,22 @@
 Customers are sent first, so that there is something to see; then each state is looked at in both widths and schemes.
 """
 
+import json
+import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
 from tests.console.browser import CHROMIUM, FLAGS
 
+DEMO = [sys.executable, "-m", "demo"]
 URL = "http://127.0.0.1:8080"
 WIDTHS = {"wide": (1280, 900), "narrow": (390, 844)}
 SCHEMES = ("light", "dark")
@@ -50,6 +57,17 @@ def states(page: Page) -> Iterator[tuple[str, str]]:
                 yield "tour-5", f"{path}?tour=5"
 
 
+@contextmanager
+def held() -> Iterator[str]:
+    """A store whose process is stopped for a while, and its name."""
+    told = json.loads(subprocess.run([*DEMO, "status", "--json"], capture_output=True, check=True).stdout)["components"]
+    pids = {each["component"]: each["pid"] for each in told}
+    name = "loki" if "loki" in pids else "embedded"
+    os.kill(pids[name], signal.SIGSTOP)
+    yield name
+    os.kill(pids[name], signal.SIGCONT)
+
+
 def main(folder: Path, seconds: float = SECONDS) -> None:
     """Write ``STATE-WIDTH-SCHEME.png`` into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,19 +86,24 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
         page.wait_for_timeout(4000)
         found = list(states(page))
         page.close()
-        for scheme in SCHEMES:
-            for width, (across, down) in WIDTHS.items():
-                context = browser.new_context(viewport={"width": across, "height": down}, color_scheme=scheme)  # type: ignore[arg-type]
-                view = context.new_page()
-                for name, path in found:
-                    view.goto(URL + path)
-                    view.wait_for_timeout(1500)
-                    view.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
-                    for action, act in ACTIONS.get(name, {}).items():
-                        act(view)
-                        view.wait_for_timeout(300)
-                        view.screenshot(path=folder / f"{name}-{action}-{width}-{scheme}.png", full_page=True)
-                context.close()
+        for scheme, width in product(SCHEMES, WIDTHS):
+            across, down = WIDTHS[width]
+            context = browser.new_context(viewport={"width": across, "height": down}, color_scheme=scheme)  # type: ignore[arg-type]
+            view = context.new_page()
+            for name, path in found:
+                view.goto(URL + path)
+                view.wait_for_timeout(1500)
+                view.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
+                for action, act in ACTIONS.get(name, {}).items():
+                    act(view)
+                    view.wait_for_timeout(300)
+                    view.screenshot(path=folder / f"{name}-{action}-{width}-{scheme}.png", full_page=True)
+            with held() as name:
+                view.goto(f"{URL}/?tour=0")
+                view.locator(f"#problem-{name}").wait_for(timeout=60_000)
+                view.wait_for_timeout(6000)  # what was known is no longer shown
+                view.screenshot(path=folder / f"down-{width}-{scheme}.png", full_page=True)
+            context.close()
         last = browser.new_page(base_url=URL)
         last.goto("/?tour=0")
         last.get_by_role("button", name="Stop").click()

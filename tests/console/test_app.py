@@ -1,7 +1,9 @@
 """The page as text: what it shows of good, broken, slow and hostile answers, and what its actions do."""
 
+import asyncio
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from html import unescape
@@ -108,6 +110,22 @@ def test_a_component_that_is_down_is_named(busy: Told, open_page: Open, monkeypa
     assert busy.asked
     assert "payment is down: " in text
     assert "12.5 %" in text
+
+
+def test_names_that_are_looked_up_for_long_hold_up_nobody(page: TestClient) -> None:
+    """With forty threads of the page busy, as with names of peers that a resolver is silent about, the next one still runs."""
+    end = threading.Event()
+
+    async def crowd() -> None:
+        looked_up = [asyncio.ensure_future(asyncio.to_thread(end.wait, 60)) for _ in range(40)]
+        try:
+            await asyncio.wait_for(asyncio.to_thread(int), 30)
+        finally:
+            end.set()
+            await asyncio.gather(*looked_up)
+
+    assert page.portal
+    page.portal.call(crowd)
 
 
 def test_queues_are_shown_by_backend(told: Told, page: TestClient) -> None:

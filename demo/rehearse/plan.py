@@ -108,12 +108,12 @@ async def _restart_collector(_scene: Scene) -> None:
 async def states(scene: Scene) -> list[str]:
     """What says at this moment that something is wrong, as the page, ``demo status`` and the alerts have it."""
     async with httpx2.AsyncClient(trust_env=False) as http:
-        found = [f"{name} {said}" for name, said in (await answering.problems(http, scene.mode)).items() if said]
+        said = (await answering.problems(http, scene.mode)).get(scene.receiver, "")
+    found = [f"{scene.receiver} {said}"] if said.startswith("answers") else []  # no answer at all is no clear state
     if scene.mode == "full":
         refused = (await scene.backends.counters("otelcol_receiver_refused_spans_total", (), within=30)).get((), 0)
         by = ("alertname", "alertstate")
         alerts = await scene.backends.counters("ALERTS", by, {"alertname": "CollectorRefusesData"}, within=30)
-        found = [each for each in found if not each.startswith("tempo")]  # that one was stopped on purpose
         found += [f"the Collector has refused {refused:.0f} spans so far"] * bool(refused)
         found += [f"alert {name} {state}" for name, state in alerts]
     return found

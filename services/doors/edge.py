@@ -23,11 +23,18 @@ class EdgeSettings(BaseSettings):
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(ge=1, le=65535)
     workers: int = Field(1, ge=1, le=64, description="uvicorn worker processes, 1 to 64")
+    drills: str = Field("", description="File in which a drill says what is to go wrong; refused where BIND is not loopback")
 
     @model_validator(mode="before")
     @classmethod
     def _blank_is_unset(cls, values: dict[str, object]) -> dict[str, object]:
         return {name: value for name, value in values.items() if str(value).strip()}
+
+    @model_validator(mode="after")
+    def _drills_are_played_at_home(self) -> Self:
+        if self.drills and self.bind not in {"127.0.0.1", "::1", "localhost"}:
+            raise ValueError("drills are played on loopback only, where nobody else's customers are")
+        return self
 
     @classmethod
     def load(cls) -> Self:

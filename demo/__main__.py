@@ -14,6 +14,7 @@ from demo import tour as touring
 from demo.customers import buy
 from demo.customers import traffic as playing
 from demo.customers.shop import ShopError
+from demo.drills import command as drills
 from demo.proof import verify as verifying
 from demo.request import follow as following
 from demo.request.story import clean
@@ -28,6 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(drills.app, name="drill")
 for stream in (sys.stdout, sys.stderr):
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")  # a terminal that cannot show a tick gets a question mark, not a traceback

@@ -29,7 +29,7 @@ LEASE, TOUCH = 2.0, 0.5
 CALM: dict[str, Any] = {"failure_rate": 0.0, "latency_min": 0.05, "latency_max": 0.15}
 """The shop that a drill breaks: with the demo's own one failure in five, nobody would see another."""
 STORE = STATE / "data" / "embedded" / "telemetry.db"
-READY_SECONDS, TICK = 30.0, 0.1
+READY_SECONDS, TICK = 60.0, 0.1
 
 
 def on() -> dict[str, dict[str, Any]]:

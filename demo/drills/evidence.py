@@ -11,8 +11,8 @@ from backends.questions import Backends, Line
 from demo.drills import questions, traces
 from demo.drills.questions import Question
 
-SHORTEST = 3.0
-"""Seconds that a rate is over, at least: metrics come every second."""
+SHORTEST = 2.5
+"""Seconds that a rate is over, at least: metrics come every second. Before that nothing is known."""
 SETTLED = 2.0
 """Seconds after which a request's trace is whole: each service sends its spans every second."""
 TRACES, LINES = 12, 300
@@ -29,7 +29,7 @@ class Since:
     @property
     def seconds(self) -> float:
         """How long ago that was."""
-        return max(SHORTEST, time.time() - self.began)
+        return max(0.1, time.time() - self.began)
 
 
 async def begin(backends: Backends, asked: list[Question]) -> Since:
@@ -85,6 +85,8 @@ async def number(backends: Backends, since: Since, asked: Question) -> float | N
 async def _red(backends: Backends, since: Since, asked: questions.Red) -> float | None:
     async def of(service: str, route: str) -> float | None:
         now = time.time()
+        if since.seconds < SHORTEST:
+            return None
         found = await backends.red(service, route, now, now, window=since.seconds, shares=tuple(SHARES.values()))
         if not found:
             return None
@@ -100,7 +102,7 @@ async def _red(backends: Backends, since: Since, asked: questions.Red) -> float 
 
 
 async def _counters(backends: Backends, since: Since, asked: questions.Counters) -> float | None:
-    found = await backends.counters(asked.name, [asked.by], within=SHORTEST)
+    found = await backends.counters(asked.name, [asked.by], within=since.seconds)
     before = since.before.get(f"{asked.name} {asked.by}", {})
     if asked.read == "series":
         return float(len(found)) if found else None

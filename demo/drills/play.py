@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
+import httpx2
+
 from backends.questions import NANO, BackendError, Backends, Span
 from demo.customers import shop, traffic
 from demo.customers.tally import Tally
 from demo.drills import breaking, evidence
 from demo.drills.breaking import DRILLS
-from demo.drills.catalogue import Drill, DrillError
+from demo.drills.catalogue import Drill, DrillError, Fault
 from demo.drills.evidence import Since
 from demo.drills.questions import Question
 
@@ -82,24 +84,20 @@ async def playing(drill: Drill, backends: Backends, calm: float = 0.0) -> AsyncI
     questions = [drill.symptom, *drill.evidence, *drill.decoys]
     async with shop.client(traffic.CAP) as http:
         await shop.knock(http)
-        with alone():
-            if calm:
-                async with (
-                    breaking.broken(drill.fault.model_copy(update=dict.fromkeys(drill.fault.model_fields_set))),
-                    _buying(http, drill.customers.rate, drill.customers.mix),
-                ):
-                    await asyncio.sleep(calm)
-            async with breaking.broken(drill.fault):
-                since = await evidence.begin(backends, questions)
-                async with _buying(http, drill.customers.rate, drill.fault.customers or drill.customers.mix):
-                    yield Play(drill, backends, since)
+        if calm:
+            async with breaking.broken(Fault()), _buying(http, drill.customers.rate, drill.customers.mix):
+                await asyncio.sleep(calm)
+        async with breaking.broken(drill.fault):
+            since = await evidence.begin(backends, questions)
+            async with _buying(http, drill.customers.rate, drill.fault.customers or drill.customers.mix):
+                yield Play(drill, backends, since)
 
 
 @asynccontextmanager
-async def _buying(http: object, rate: float, mix: dict[str, float]) -> AsyncIterator[None]:
+async def _buying(http: httpx2.AsyncClient, rate: float, mix: dict[str, float]) -> AsyncIterator[None]:
     """Customers until the end of the block, who are not waited for when it ends by an error."""
     stop, plan = asyncio.Event(), traffic.Plan(rate, traffic.DAY, mix, secrets.randbelow(10**9))
-    driving = asyncio.create_task(traffic.drive(http, plan, Tally(rate, traffic.DAY), stop))  # type: ignore[arg-type]
+    driving = asyncio.create_task(traffic.drive(http, plan, Tally(rate, traffic.DAY), stop))
     try:
         yield
         stop.set()

@@ -18,7 +18,7 @@ from demo.drills import command as drills
 from demo.proof import verify as verifying
 from demo.request import follow as following
 from demo.request.story import clean
-from demo.stack import background, launcher, state
+from demo.stack import background, launcher, purpose, state
 from demo.stack.binaries import BuildError
 from demo.stack.components import DEFAULT
 from demo.stack.preflight import LaunchError
@@ -82,6 +82,24 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="One JSON obj
 
 
 @app.command()
+def kill(name: Annotated[str, typer.Argument(help="A component of the stack that runs.")]) -> None:
+    """SIGKILL one component; the others go on without it."""
+    _on_purpose("kill", name)
+
+
+@app.command()
+def stop(name: Annotated[str, typer.Argument(help="A component of the stack that runs.")]) -> None:
+    """Stop one component, with grace; the others go on without it."""
+    _on_purpose("stop", name)
+
+
+@app.command()
+def start(name: Annotated[str, typer.Argument(help="A component that was killed or stopped.")]) -> None:
+    """Start what was killed or stopped, and wait until it is ready."""
+    _on_purpose("start", name)
+
+
+@app.command()
 def logs(
     name: Annotated[str, typer.Argument(help="A component, or build-COMPONENT.")],
     lines: Annotated[int, typer.Option(min=1, help="How many lines from the end.")] = 50,
@@ -138,6 +156,15 @@ def verify(
     verifying.report(verdicts, out, as_json=as_json)
     if not verifying.passed(verdicts):
         sys.exit(1)
+
+
+def _on_purpose(verb: str, name: str) -> None:
+    try:
+        seconds = purpose.act(verb, name)
+    except LaunchError as error:
+        _fail(verb, error)
+    done = "ready" if verb == "start" else f"{purpose.ENDED[verb]} on purpose"
+    out.print(f"{clean(name)} {done} after {seconds:.1f} s")
 
 
 def _fail(command: str, error: Exception) -> NoReturn:

@@ -11,16 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-import httpx2
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from demo.stack import state
+from demo.stack import purpose, state
 from demo.stack.binaries import ROOT
 from demo.stack.components import BY_NAME, DEFAULT, MODES, STATE
 from demo.stack.preflight import LaunchError, check_official
-from demo.stack.process import PROBE_SECONDS, stop_orphans
+from demo.stack.process import stop_orphans
 
 LOG = STATE / "logs" / "launcher.log"
 START_SECONDS = 5400.0
@@ -105,10 +104,11 @@ def status(console: Console, *, as_json: bool) -> bool:
     for component in MODES[mode]:
         known = run.components.get(component.name) if run else None
         process = known.alive() if known else None
+        ended = f"{run.on_purpose[component.name]} on purpose" if run and component.name in run.on_purpose else "stopped"
         rows.append(
             {
                 "component": component.name,
-                "state": "stopped" if process is None else "ready" if _ready(component.ready_url) else "not ready",
+                "state": ended if process is None else "ready" if purpose.answers(component) else "not ready",
                 "pid": process.pid if process else None,
                 "memory_mib": _memory(process) if process else None,
                 "address": component.address,
@@ -122,7 +122,8 @@ def status(console: Console, *, as_json: bool) -> bool:
         for heading in ("component", "state", "pid", "MiB", "address"):
             table.add_column(heading, no_wrap=True, justify="right" if heading in {"pid", "MiB"} else "left")
         for row in rows:
-            colour = {"ready": "green", "not ready": "yellow"}.get(str(row["state"]), "dim")
+            away = str(row["state"]).endswith("on purpose")
+            colour = "magenta" if away else {"ready": "green", "not ready": "yellow"}.get(str(row["state"]), "dim")
             cells = [str(row[key] or "") for key in ("pid", "memory_mib", "address")]
             table.add_row(str(row["component"]), f"[{colour}]{row['state']}[/]", *cells)
         console.print(table)
@@ -144,13 +145,6 @@ def logs(name: str, lines: int) -> None:
         raise LaunchError(f"there is no log of {name!r}; there are: {have}")
     with path.open(errors="replace") as log:
         sys.stdout.writelines(deque(log, lines))
-
-
-def _ready(url: str) -> bool:
-    try:
-        return httpx2.get(url, timeout=PROBE_SECONDS, trust_env=False).is_success
-    except httpx2.HTTPError:
-        return False
 
 
 def _memory(process: psutil.Process) -> int:

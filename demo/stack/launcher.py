@@ -16,11 +16,11 @@ from types import FrameType
 import psutil
 from rich.console import Console
 
-from demo.stack import binaries, state
+from demo.stack import binaries, purpose, state
 from demo.stack.board import Board
 from demo.stack.components import DEFAULT, MODES, STATE, Component
 from demo.stack.preflight import LaunchError, check_disk, check_official, check_ports
-from demo.stack.process import Child, stop, stop_orphans
+from demo.stack.process import KILL_SECONDS, Child, stop, stop_orphans
 
 TICK = 0.1
 BUILD_GRACE = 3.0
@@ -38,6 +38,7 @@ class Launcher:
         self.console = console
         self.board = Board(self.components, console)
         self.children: dict[str, Child] = {}
+        self.executables: dict[str, Path | None] = {}
         self.found: queue.Queue[Found] = queue.Queue()
         self.finder = threading.Thread(target=self._find_binaries, daemon=True)
         self.signals = 0
@@ -82,6 +83,7 @@ class Launcher:
 
     def _start(self) -> None:
         began = time.monotonic()
+        purpose.forget()
         self.run.save()
         for component in self.components:
             if not isinstance(component.binary, binaries.Binary):
@@ -142,7 +144,7 @@ class Launcher:
             child = Child(component, executable)
         except OSError as error:
             raise LaunchError(f"{component.name} cannot be started: {error}") from error
-        self.children[component.name] = child
+        self.children[component.name], self.executables[component.name] = child, executable
         self.run.components[component.name] = state.identify(child.process.pid)
         self.run.save()
 
@@ -162,10 +164,25 @@ class Launcher:
 
     def _watch(self) -> None:
         while not self.signals:
-            for child in self.children.values():
-                if child.exit_code is not None:
-                    raise LaunchError(child.obituary())
+            self._look_at_children()
+            for name, verb in purpose.taken():
+                self._obey(name, verb)
             time.sleep(TICK)
+
+    def _obey(self, name: str, verb: str) -> None:
+        """End or start one component because a person said so; the others go on."""
+        if verb in purpose.ENDED and (child := self.children.pop(name, None)):
+            if verb == "stop":
+                stop([child], impatient=lambda: self.signals > 0)
+            child.kill()
+            child.wait(KILL_SECONDS)
+            self.run.on_purpose[name] = purpose.ENDED[verb]
+            del self.run.components[name]
+            self.board.step(name, f"{purpose.ENDED[verb]} on purpose")
+        elif verb == "start" and name in self.run.on_purpose:
+            del self.run.on_purpose[name]
+            self._spawn(next(each for each in self.components if each.name == name), self.executables[name])
+        self.run.save()
 
     def _stop(self) -> None:
         """Stop along the data's way, so that each hands over what it holds to one that still listens."""
@@ -179,7 +196,7 @@ class Launcher:
             stop(list(group), impatient=lambda: self.signals > asked)
         self._stop_build()
         self.run.ready = False
-        self.run.components = {}
+        self.run.components, self.run.on_purpose = {}, {}
         with suppress(OSError):  # a full disk; the reason that is on its way matters more
             self.run.save()
 

@@ -56,6 +56,8 @@ class Run:
     mode: str
     ready: bool = False
     components: dict[str, Process] = field(default_factory=dict)
+    on_purpose: dict[str, str] = field(default_factory=dict)
+    """Who was ``stopped`` or ``killed`` by a person, and is to stay away."""
 
     def save(self) -> None:
         """Write it at once: a reader sees the old one or the new one."""
@@ -70,7 +72,8 @@ def load() -> Run | None:
         said = json.loads(FILE.read_text())
         components = {name: Process(**process) for name, process in said["components"].items()}
         MODES[said["mode"]]  # one that we know
-        return Run(Process(**said["launcher"]), said["since"], said["mode"], said["ready"], components)
+        on_purpose = dict(said.get("on_purpose", {}))  # an older one has none
+        return Run(Process(**said["launcher"]), said["since"], said["mode"], said["ready"], components, on_purpose)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -26,6 +26,7 @@ ROOMS = {
     "request": {"request"},
     "customers": {"customers", "request"},
     "proof": {"proof", "customers", "request", "stack"},
+    "drills": {"drills", "customers", "stack"},
 }
 """Rooms of ``demo/`` and those that each may enter. What is not in a room joins them: the command, the tour, who is asked."""
 SHOWN = {"demo.asking", "demo.customers", "demo.request", "demo.stack.answering"}
@@ -39,6 +40,8 @@ API = {
     "opentelemetry.propagate",
     "opentelemetry.baggage",
 }
+DRILLED = ("services/checkout/faults.py", "services/doors/drills.py")
+"""What is there for drills alone."""
 FOREIGN_KEYS = {
     "backends/apis.py",
     "backends/lgtm.py",
@@ -123,14 +126,14 @@ def test_only_telemetry_touches_the_sdk(part: str, path: Path) -> None:
 
 @pytest.mark.parametrize(("part", "path"), services)
 def test_simulation_lives_in_one_file(part: str, path: Path) -> None:
-    """Chance and pretended slowness are in ``faults.py`` and nowhere else in the services."""
+    """Chance and pretended slowness are in the services' ``faults.py`` and nowhere else in them."""
     found = {name for name in imported(path) if under(name, {"random", "secrets", "asyncio.sleep", "time.sleep"})}
     found |= {
         ast.unparse(node)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "sleep"
     }
-    assert bool(found) == (f"{part}/{path.name}" == "payment/faults.py"), found
+    assert bool(found) == (path.name == "faults.py"), f"{part}: {found}"
 
 
 def our_sources() -> Iterator[Path]:
@@ -147,14 +150,17 @@ def test_trace_id_has_one_spelling() -> None:
 
 
 def test_the_house_can_be_read_in_one_sitting() -> None:
-    """Services and telemetry together stay under 1,300 lines, and no module of theirs holds more than 200."""
+    """The services stay under 600 lines, beside 80 of what drills break in them, and with telemetry all is under 1,400."""
     lines = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
         for folder in ("services", "telemetry")
         for path in (ROOT / folder).rglob("*.py")
     }
+    broken = sum(lines[each] for each in DRILLED)
     assert max(lines.values()) <= 200, lines
-    assert sum(lines.values()) < 1300
+    assert broken <= 80
+    assert sum(count for path, count in lines.items() if path.startswith("services")) - broken < 600
+    assert sum(lines.values()) < 1400
 
 
 @pytest.mark.parametrize(("part", "longest"), [("embedded", 200), ("backends", 200), ("console", 200), ("demo", 250)])

@@ -6,12 +6,12 @@ Faults inside a service are turned on by a file that only this user can write (`
 import asyncio
 import json
 import os
-import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ import httpx2
 
 from demo.drills import proxy
 from demo.drills.catalogue import DrillError, Fault
+from demo.stack import purpose
 from demo.stack.components import BY_NAME, LOOPBACK, STATE, environment
+from demo.stack.preflight import LaunchError
 
 DRILLS = STATE / "drill"
 """Everything about the drill that is played."""
@@ -33,11 +35,12 @@ READY_SECONDS, TICK = 60.0, 0.1
 
 
 def on() -> dict[str, dict[str, Any]]:
-    """What is turned on in each service now, as the service sees it."""
+    """What is turned on in each service now: what a killed player has left is off by itself."""
     found = {}
     for path in sorted(DRILLS.glob("*.fault")):
         with suppress(OSError, ValueError):
-            found[path.stem] = json.loads(path.read_text())
+            if time.time() - path.stat().st_mtime < LEASE:
+                found[path.stem] = json.loads(path.read_text())
     return found
 
 
@@ -60,6 +63,8 @@ async def broken(fault: Fault) -> AsyncIterator[None]:
             checkout["via"] = await undo.enter_async_context(proxy.between(upstreams, drop_context=fault.drop_context))
         if fault.lock_store:
             undo.enter_context(_locked(STORE))
+        if fault.stop:
+            await undo.enter_async_context(_away(fault.stop))
         await undo.enter_async_context(_told({"payment": CALM | payment, "checkout": checkout}))
         yield
 
@@ -134,6 +139,30 @@ async def _ready(url: str, process: subprocess.Popen[bytes]) -> None:
     raise DrillError("the second payment did not start; see: demo logs payment")
 
 
+@asynccontextmanager
+async def _away(names: Sequence[str]) -> AsyncIterator[None]:
+    """Kill components, and start them at the end; a guard does, if this process is killed before."""
+    guard = subprocess.Popen(  # noqa: S603, ASYNC220  (our own module; started at once)
+        [sys.executable, "-m", "demo.drills.guard", str(os.getpid()), *names],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for name in names:
+            await asyncio.to_thread(purpose.act, "kill", name)
+        yield
+    except LaunchError as error:
+        raise DrillError(str(error)) from error
+    finally:
+        for name in names:
+            with suppress(LaunchError):  # the whole stack may be gone
+                await asyncio.to_thread(purpose.act, "start", name)
+        guard.terminate()
+        guard.wait()
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the embedded store's file, as a backup that never ends would; the system lets it go with this process."""
@@ -148,12 +177,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def clear() -> None:
-    """Remove what a player that was killed has left; it is off by itself by then."""
+    """Remove what a killed player has left."""
     if DRILLS.exists():
         for path in DRILLS.glob("*.fault"):
             path.unlink(missing_ok=True)
-
-
-def forget() -> None:
-    """Remove everything about drills."""
-    shutil.rmtree(DRILLS, ignore_errors=True)

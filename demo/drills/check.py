@@ -1,6 +1,7 @@
 """Plays a drill without a person: the symptom comes, the evidence is found, the decoys are not, and all is put back."""
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from backends.questions import Backends
@@ -10,6 +11,9 @@ from demo.drills.questions import Question
 
 EVIDENCE_SECONDS = 30.0
 """How long after the symptom the evidence may take: a trace is whole two seconds after its request."""
+
+Look = Callable[[play.Play], Awaitable[list[str]]]
+"""Returns problems."""
 
 
 @dataclass
@@ -23,8 +27,8 @@ class Verdict:
     figures: list[str] = field(default_factory=list)
 
 
-async def check(drill: Drill, backends: Backends) -> Verdict:
-    """Play ``drill`` and say what did not go as its file says.
+async def check(drill: Drill, backends: Backends, also: Look | None = None) -> Verdict:
+    """Play ``drill`` and say what did not go as its file says; ``also`` looks while the fault lasts.
 
     Raises:
         DrillError: It cannot be played here.
@@ -32,13 +36,13 @@ async def check(drill: Drill, backends: Backends) -> Verdict:
     """
     began, verdict = time.monotonic(), Verdict(drill.name)
     with play.alone():
-        await _play(drill, backends, verdict)
+        await _play(drill, backends, verdict, also)
         verdict.problems += await play.as_it_was(backends)
     verdict.took = time.monotonic() - began
     return verdict
 
 
-async def _play(drill: Drill, backends: Backends, verdict: Verdict) -> None:
+async def _play(drill: Drill, backends: Backends, verdict: Verdict, also: Look | None) -> None:
     async with play.playing(drill, backends) as played:
         started = time.monotonic()
         found, number = await played.until(drill.symptom, drill.within)
@@ -57,6 +61,8 @@ async def _play(drill: Drill, backends: Backends, verdict: Verdict) -> None:
                 _note(verdict, "decoy", each, number)
                 if found:
                     verdict.problems.append(f"a decoy is found: {_said(each, number)}")
+            if also:
+                verdict.problems += await also(played)
 
 
 def _note(verdict: Verdict, kind: str, asked: Question, number: float | None) -> None:

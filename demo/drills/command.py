@@ -1,9 +1,7 @@
 """``demo drill``: be woken at three in the afternoon instead of at night."""
 
 import asyncio
-import os
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,15 +16,12 @@ from rich.text import Text
 from backends.questions import BackendError
 from demo import asking
 from demo.customers.shop import ShopError
-from demo.drills import breaking, catalogue, desk
+from demo.drills import background, breaking, catalogue, desk
 from demo.drills import check as checking
 from demo.drills.catalogue import WHY, Drill, DrillError
 from demo.stack import state
-from demo.stack.binaries import ROOT
-from demo.stack.components import CONSOLE, STATE
+from demo.stack.components import CONSOLE
 
-LOG = STATE / "logs" / "drill.log"
-TICK, STOP_SECONDS = 0.2, 30.0
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 app = typer.Typer(help="Incidents to find the cause of: start, look, answer.", no_args_is_help=True)
@@ -73,25 +68,28 @@ def start(
     name: Annotated[str, typer.Argument(help="A drill; one at random without a name.")] = "",
     *,
     blind: Annotated[bool, typer.Option("--blind", help="One at random, and not by name.")] = False,
+    calm: Annotated[float, typer.Option(min=0, max=600, help="Seconds in which all is well, for the charts.")] = 12,
 ) -> None:
     """Bring customers and the fault; returns when you are paged."""
     with _telling():
         drill, hidden = _chosen(name, blind=blind)
-        notes = _paged(drill, hidden=hidden)
+        notes = background.start(out, drill, calm, blind=hidden)
     _page(drill, notes)
 
 
 def _page(drill: Drill, notes: desk.Notes) -> None:
     out.print(Text.assemble(("\n PAGER ", "bold white on red"), time.strftime("  %H:%M:%S", time.localtime(notes.paged))))
     out.print(f"\n{drill.story.strip()}\n\nSeen: {drill.symptom.says}.\n")
+    table = Table.grid(padding=(0, 2))
     for word, said in (
-        ("Look", f"{CONSOLE.address}   demo follow --last-error   curl localhost:8000/metrics"),
+        ("Look", f"{CONSOLE.address}, demo follow --last-error, demo status, curl localhost:8000/metrics"),
         ("Help", "demo drill hint"),
-        ("Answer", "demo drill answer WHAT WHERE WHY   (component; service, route, version or card; a reason)"),
+        ("Answer", "demo drill answer WHAT WHERE WHY: a component; a service, route, version, metric or card; a reason"),
         ("Reasons", ", ".join(WHY)),
         ("End", "demo drill give-up, demo drill stop"),
     ):
-        out.print(Text.assemble((f"{word:<9}", "bold"), said))
+        table.add_row(Text(word, "bold"), said)
+    out.print(table)
 
 
 def _chosen(name: str, *, blind: bool) -> tuple[Drill, bool]:
@@ -103,39 +101,6 @@ def _chosen(name: str, *, blind: bool) -> tuple[Drill, bool]:
         return drill, False
     fit = [each for each in map(catalogue.load, catalogue.names()) if mode in each.modes]
     return random.choice(fit), True  # noqa: S311  (a game)
-
-
-def _paged(drill: Drill, *, hidden: bool) -> desk.Notes:
-    """Start the player and wait for the symptom."""
-    if (notes := desk.last()) and notes.living:
-        raise DrillError("a drill is being played already: `demo drill stop` ends it")
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    with LOG.open("wb") as log:
-        player = subprocess.Popen(  # noqa: S603  (our own module)
-            [sys.executable, "-m", "demo.drills.player", drill.name, *["blind"] * hidden],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    out.print("The shop is well for some seconds; then something happens. Wait to be paged.", style="dim")
-    try:
-        while True:
-            notes = desk.last()
-            mine = notes is not None and notes.player.pid == player.pid
-            if notes and mine and notes.how:
-                raise DrillError(notes.how)
-            if notes and mine and notes.paged:
-                return notes
-            if player.poll() is not None:
-                raise DrillError(LOG.read_text(errors="replace").strip().splitlines()[-1:][0] or f"the player ended; see {LOG}")
-            time.sleep(TICK)
-    except KeyboardInterrupt:
-        player.terminate()
-        player.wait()
-        raise DrillError("stopped before you were paged; all is as it was") from None
 
 
 @app.command()
@@ -186,7 +151,7 @@ def stop() -> None:
         breaking.clear()
         out.print("no drill is being played")
         return
-    _gone(notes)
+    background.wait_for_end(notes)
     out.print("stopped; the shop is as it was")
 
 
@@ -194,18 +159,7 @@ def _over(notes: desk.Notes) -> None:
     out.print()
     for line in desk.report(notes, catalogue.load(notes.drill)):
         out.print(line, soft_wrap=True)
-    _gone(notes)
-
-
-def _gone(notes: desk.Notes) -> None:
-    """Wait until the player has mended everything; one that hangs is ended, and its faults with it."""
-    deadline = time.monotonic() + STOP_SECONDS
-    while process := notes.player.alive():
-        if time.monotonic() > deadline:
-            process.kill()
-            break
-        time.sleep(TICK)
-    breaking.clear()
+    background.wait_for_end(notes)
 
 
 @app.command()

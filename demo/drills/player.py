@@ -1,4 +1,4 @@
-"""Plays a drill for a person, in a process of its own: ``python -m demo.drills.player NAME [blind]``."""
+"""Plays a drill for a person, in a process of its own: ``python -m demo.drills.player NAME CALM_SECONDS [blind]``."""
 
 import asyncio
 import signal
@@ -13,17 +13,15 @@ from demo.drills import desk, play
 from demo.drills.catalogue import Drill, DrillError, load
 from demo.stack import state
 
-CALM_SECONDS = 12.0
-"""How long the shop is well first, so that a chart shows when it began."""
 LONGEST = 3600.0
 """Seconds after which nobody plays any more."""
 TICK = 0.25
 
 
-async def serve(drill: Drill, backends: Backends) -> None:
+async def serve(drill: Drill, backends: Backends, calm: float) -> None:
     """Play until somebody ends it, the stack is gone, or nobody plays any more."""
     run = state.living()
-    async with backends, play.playing(drill, backends, CALM_SECONDS) as played:
+    async with backends, play.playing(drill, backends, calm) as played:
         found, _ = await played.until(drill.symptom, drill.within)
         with desk.change() as notes:
             if found:
@@ -40,7 +38,7 @@ async def serve(drill: Drill, backends: Backends) -> None:
             await asyncio.sleep(TICK)
 
 
-def main(name: str, *, blind: bool) -> int:
+def main(name: str, calm: float, *, blind: bool) -> int:
     """Play drill ``name``; whatever ends this process by a signal ends the fault first."""
     drill = load(name)
 
@@ -48,7 +46,7 @@ def main(name: str, *, blind: bool) -> int:
         task = asyncio.current_task()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancel() if task else None)
-        await serve(drill, asking.backends())
+        await serve(drill, asking.backends(), calm)
 
     try:
         with play.alone():
@@ -75,4 +73,4 @@ def _ended_by(playing: Coroutine[None, None, None]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], blind="blind" in sys.argv[2:]))
+    sys.exit(main(sys.argv[1], float(sys.argv[2]), blind="blind" in sys.argv[3:]))

@@ -8,6 +8,8 @@ RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY services services
+COPY settings settings
+COPY delivery delivery
 COPY telemetry telemetry
 COPY embedded embedded
 COPY backends backends

@@ -4,17 +4,18 @@ import logging
 import sys
 
 import uvicorn
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from console.app import create_app
 from demo import asking
+from settings import environment
 
 
-class Settings(BaseSettings):
+class Settings(environment.Settings):
     """The page's settings: ``CONSOLE_PORT``, ``CONSOLE_HOSTS`` and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="CONSOLE_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(env_prefix="CONSOLE_")
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(8080, ge=1, le=65535, description="Port to listen on, 1 to 65535")
@@ -32,13 +33,7 @@ def main() -> int:
     """Run until SIGTERM or SIGINT."""
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would tell of every purchase and every look at a component
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        for each in error.errors():
-            name, allowed = str(each["loc"][0]).upper(), Settings.model_fields[str(each["loc"][0])].description
-            sys.stderr.write(f"CONSOLE_{name}={each['input']}: {each['msg']} ({allowed})\n")
-        return 2
+    settings = Settings.load()
     hosts = [f"{name}:{settings.port}" for name in ("localhost", "127.0.0.1", "[::1]")] + settings.hosts.lower().split(",")
     uvicorn.run(
         create_app(asking.backends(), asking.mode(), hosts, settings.grafana_url),

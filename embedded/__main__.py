@@ -6,45 +6,35 @@ import sys
 from pathlib import Path
 
 import uvicorn
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from embedded.receiver import create_app
 from embedded.store import Store
 from embedded.writer import Writer
+from settings import environment
 
 FILE = "telemetry.db"
 MIB = 1024**2
 
 
-class Settings(BaseSettings):
+class Settings(environment.Settings):
     """Embedded's settings: ``EMBEDDED_DATA``, ``EMBEDDED_SIZE_MIB`` and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="EMBEDDED_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="EMBEDDED_")
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(4318, ge=1, le=65535, description="Port to listen on, 1 to 65535")
     data: Path = Field(Path(".demo/data/embedded"), description="Folder of the file")
     size_mib: int = Field(512, ge=16, le=1024**2, description="MiB that the file may use, 16 to 1048576")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _blank_is_unset(cls, values: dict[str, object]) -> dict[str, object]:
-        return {name: value for name, value in values.items() if str(value).strip()}
-
 
 def main() -> int:
     """Run until SIGTERM or SIGINT."""
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    settings = Settings.load()
     try:
-        settings = Settings()
         writer = Writer(Store(settings.data / FILE, settings.size_mib * MIB))
-    except ValidationError as error:
-        for problem in error.errors():
-            name = str(problem["loc"][0])
-            allowed = Settings.model_fields[name].description
-            sys.stderr.write(f"EMBEDDED_{name.upper()}={problem['input']}: {problem['msg']} ({allowed})\n")
-        return 2
     except (OSError, sqlite3.Error) as error:
         sys.stderr.write(
             f"{settings.data / FILE} cannot be opened: {error}. Is the disk full, or the folder somebody else's?\n"

@@ -3,7 +3,7 @@
 This package knows nothing of checkouts and is meant to be copied. It reads the standard ``OTEL_*`` variables and no others.
 """
 
-import telemetry.settings  # noqa: F401  (first: OpenTelemetry reads variables while it is imported)
+import settings.otel  # noqa: F401  (first: OpenTelemetry reads variables while it is imported)
 
 # isort: split
 import asyncio
@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,10 +26,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 from starlette.routing import Route
 
+from delivery.batches import Records, Spans
+from delivery.losses import Losses
+from delivery.session import Session, session
 from telemetry import logs, metrics, requests, traces
 from telemetry.edge import Edge
 from telemetry.logs import log_to_stdout
-from telemetry.otlp import session
 from telemetry.traces import instrument_client, trace_id
 
 __all__ = ["QUIET_PATHS", "Pillars", "install", "instrument_client", "log_to_stdout", "trace_id"]
@@ -52,14 +54,18 @@ class Pillars:
     metrics: MeterProvider
     logs: LoggerProvider
     registry: CollectorRegistry
+    sessions: Sequence[Session] = ()
+    losses: Sequence[Losses] = ()
 
     def shutdown(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Send what is left, all three at once; False when that took over ``seconds``, as with a dead Collector.
+        """Send what is left, all three at once; False when that took over ``seconds``, as with a Collector that hangs.
 
         The SDK's own ``force_flush`` ignores its timeout, so each provider gets a daemon thread and all share one deadline.
         """
         threads = [threading.Thread(target=each.shutdown, daemon=True) for each in (self.traces, self.metrics, self.logs)]
         deadline = time.monotonic() + seconds
+        for each in self.sessions:
+            each.closing.set()
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -77,11 +83,15 @@ def to_collector(service: str, package: str) -> Pillars:
     # service.instance.id, a random UUID for each process, so that the counters of several workers add up.
     resource = Resource.create({"deployment.environment.name": "demo", **ours, **theirs})
     registry = CollectorRegistry()  # not the global one: that adds figures of the Python process
+    spans, figures, lines = (session(signal) for signal in ("TRACES", "METRICS", "LOGS"))
+    in_traces, in_logs = Losses("traces"), Losses("logs")
     return Pillars(
-        traces.to_collector(resource, session("TRACES")),
-        metrics.to_collector(resource, registry, session("METRICS")),
-        logs.to_collector(resource, session("LOGS")),
+        traces.to_collector(resource, Spans(spans, in_traces) if spans else None),
+        metrics.to_collector(resource, registry, figures),
+        logs.to_collector(resource, Records(lines, in_logs) if lines else None),
         registry,
+        [each for each in (spans, figures, lines) if each],
+        (in_traces, in_logs),
     )
 
 
@@ -96,6 +106,8 @@ def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None
     pillars = pillars or to_collector(service, package)
     logs.configure(pillars.logs)
     meter = pillars.metrics.get_meter("telemetry")
+    observe = [each.observe for each in pillars.losses]
+    meter.create_observable_counter("telemetry.lost", observe, "{item}", "Spans and log records that nobody took.")
     app.add_middleware(requests.RequestsMiddleware, prefix=service, meter=meter)
     # First, or an app that answers everything would answer it.
     app.router.routes.insert(0, Route("/metrics", metrics.exposition(pillars.registry), include_in_schema=False))
@@ -111,7 +123,9 @@ def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None
         async with inner(app) as state:
             yield state
         await asyncio.sleep(UNWIND_SECONDS)
-        if not await asyncio.to_thread(pillars.shutdown):
-            logging.getLogger(__name__).warning(f"telemetry not flushed within {FLUSH_SECONDS:g} s: is the Collector there?")
+        in_time = await asyncio.to_thread(pillars.shutdown)
+        lost = {each.signal: each.undelivered() for each in pillars.losses}
+        if any(lost.values()) or not in_time:
+            logging.getLogger(__name__).warning(f"telemetry not delivered: {lost}. Is the Collector there?")
 
     app.router.lifespan_context = lifespan

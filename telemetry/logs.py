@@ -3,36 +3,30 @@
 import logging
 import sys
 import traceback
-from contextlib import suppress
-from select import select
 from typing import TextIO, cast
 
 import structlog
-from opentelemetry import metrics, trace
-from opentelemetry._logs import set_logger_provider
-from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry import _logs as logs
+from opentelemetry import trace
 from opentelemetry.instrumentation.structlog import StructlogProcessor
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.resources import Resource
-from requests import Session
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from telemetry.otlp import encodable, text
-
-PATIENCE = 0.1
-"""Seconds that a full pipe gets, once, to be read; then its lines are lost until it is."""
+from delivery.batches import Records
+from delivery.stdout import Stdout
+from delivery.text import encodable, text
 
 TOLD = "_told_by_canonical_line"
 """Set on an exception whose traceback the canonical line carries; uvicorn need not print it again."""
 
 
-def to_collector(resource: Resource, session: Session | None) -> LoggerProvider:
-    """Build a provider that sends log records by OTLP, or to nobody without a ``session``, and make it the process's own."""
+def to_collector(resource: Resource, records: Records | None) -> LoggerProvider:
+    """Build a provider that sends ``records``, if to anybody, and make it the process's own."""
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
-    if session:
-        provider.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(session=session)))
-    set_logger_provider(provider)
+    if records:
+        provider.add_log_record_processor(records)
+    logs.set_logger_provider(provider)
     return provider
 
 
@@ -46,7 +40,7 @@ def configure(provider: LoggerProvider) -> None:
             _STAMP,
             spell_out,
             # Before the ids: the record has fields of its own for them.
-            cast("Processor", StructlogProcessor(provider)),  # type: ignore[no-untyped-call]
+            cast("Processor", StructlogProcessor(_OneLogger(provider))),  # type: ignore[no-untyped-call]
             add_trace_ids,
             structlog.processors.JSONRenderer(),
         ],
@@ -73,27 +67,15 @@ def log_to_stdout() -> None:
         logging.getLogger(f"opentelemetry.{name}").setLevel(logging.CRITICAL)
 
 
-class Stdout:
-    """Where lines go. What cannot be written (a full disk, a reader gone or asleep) is counted as lost; nobody waits for it."""
+class _OneLogger(logs.LoggerProvider):
+    """Spares the processor, which asks for a logger with every event, the search for it."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream, self.patience = stream, PATIENCE
-        self.lost = metrics.get_meter("telemetry").create_counter("log.lines.lost", "{line}", "Lines that stdout did not take.")
+    def __init__(self, provider: LoggerProvider) -> None:
+        self.logger = provider.get_logger("structlog")
 
-    def write(self, lines: str) -> None:
-        """Write and flush ``lines``."""
-        with suppress(OSError, ValueError, TypeError):  # what is no file has room
-            self.patience = PATIENCE if select([], [self.stream], [], self.patience)[1] else 0
-        try:
-            if not self.patience:
-                raise BlockingIOError
-            self.stream.write(lines)
-            self.stream.flush()
-        except (OSError, ValueError, AttributeError):  # the last: a process without stdout
-            self.lost.add(1)
-
-    def flush(self) -> None:
-        """Do nothing: all is written."""
+    def get_logger(self, *_known: object, **_options: object) -> logs.Logger:
+        """Return the one there is."""
+        return self.logger
 
 
 def spell_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -1,57 +1,26 @@
 """Traces: one SERVER span a request, one CLIENT span a call, sent to the Collector in batches."""
 
-from collections.abc import Sequence
-
 import httpx2
 from fastapi import FastAPI
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
 from opentelemetry.instrumentation.propagators import TraceResponsePropagator, set_global_response_propagator
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
-from opentelemetry.trace import Status
-from requests import Session
+from opentelemetry.sdk.trace import TracerProvider
 
-from telemetry.otlp import encodable
+from delivery.batches import Spans
 
 
-def to_collector(resource: Resource, session: Session | None) -> TracerProvider:
-    """A provider that sends spans by OTLP, or to nobody without a ``session``; it becomes the process's own."""
+def to_collector(resource: Resource, spans: Spans | None) -> TracerProvider:
+    """A provider that sends ``spans``, if to anybody; it becomes the process's own."""
     # shutdown_on_exit is off everywhere: the lifespan flushes with a time limit, atexit would wait 30 s.
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    if session:
-        provider.add_span_processor(BatchSpanProcessor(SpanExporter(session=session)))
+    if spans:
+        provider.add_span_processor(spans)
     trace.set_tracer_provider(provider)
     return provider
-
-
-class SpanExporter(OTLPSpanExporter):
-    """Spells out what a failed request's exception said: one piece of text that OTLP cannot carry costs the whole batch."""
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send ``spans``."""
-        return super().export([each if _is_plain(each) else _spelled(each) for each in spans])
-
-
-def _is_plain(span: ReadableSpan) -> bool:
-    values = [span.name, span.status.description, *(span.attributes or {}).values()]
-    values += [value for each in span.events for value in (each.name, *(each.attributes or {}).values())]
-    return all(value.isascii() for value in values if isinstance(value, str))
-
-
-def _spelled(span: ReadableSpan) -> ReadableSpan:
-    same = ("context", "parent", "resource", "links", "kind", "start_time", "end_time", "instrumentation_scope")
-    return ReadableSpan(
-        encodable(span.name),
-        attributes=encodable(dict(span.attributes or {})),
-        events=[Event(encodable(each.name), encodable(dict(each.attributes or {})), each.timestamp) for each in span.events],
-        status=Status(span.status.status_code, encodable(span.status.description)),
-        **{name: getattr(span, name) for name in same},
-    )
 
 
 def instrument(app: FastAPI, traces: TracerProvider) -> None:

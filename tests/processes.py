@@ -29,7 +29,7 @@ NOTHING_BUT_THE_FLUSH = dict.fromkeys(
 QUICK = {"PAYMENT_LATENCY_MIN": "0", "PAYMENT_LATENCY_MAX": "0.01", "PAYMENT_FAILURE_RATE": "0"}
 
 
-def wait_for(what: str, found: Callable[[], object], seconds: float = 20) -> None:
+def wait_for(what: str, found: Callable[[], object], seconds: float = 60) -> None:
     """Poll until ``found`` is true; a failure says what was waited for."""
     deadline = time.monotonic() + seconds
     while not found():

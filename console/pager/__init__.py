@@ -89,28 +89,33 @@ class Pager:
                 self.alerts[key] = Alert(str(name), str(severity), str(summary), str(each.get("startsAt", ""))[11:19])
 
 
+def act(said: dict[str, str]) -> None:
+    """Do what a form of the pager asks for.
+
+    Raises:
+        ValueError: That cannot be done; the text says why.
+    """
+    try:
+        match said.get("do"):
+            case "hint":
+                desk.hint()
+            case "give-up":
+                desk.end("given up")
+            case "answer":
+                desk.answer({part: said.get(part, "")[:60] for part in desk.PARTS})
+            case _:
+                raise ValueError("a drill can be given a hint, an answer, or up")
+    except DrillError as error:
+        raise ValueError(str(error)) from error
+
+
 def doors(app: FastAPI, form: Callable[[Request], Awaitable[dict[str, str]]], back: Callable[[Request], Response]) -> Pager:
     """Add the pager's doors to the page: each does one thing, and leads ``back`` to where the visitor was."""
     pager = Pager()
 
-    def refuse(verb: str) -> Response:
-        raise ValueError(f"nobody can {verb[:20]!r} a drill")
-
     @app.post("/drill")
     async def drill(request: Request) -> Response:
-        said = await form(request)
-        try:
-            match said.pop("do", ""):
-                case "hint":
-                    desk.hint()
-                case "give-up":
-                    desk.end("given up")
-                case "answer":
-                    desk.answer({part: said.get(part, "")[:60] for part in desk.PARTS})
-                case other:
-                    return refuse(other)
-        except DrillError as error:
-            raise ValueError(str(error)) from error
+        act(await form(request))
         return back(request)
 
     @app.post("/alerts", status_code=204)

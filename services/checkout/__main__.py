@@ -9,7 +9,7 @@ from checkout import faults
 from checkout.app import create_app
 from checkout.payment_client import PaymentClient
 from doors import edge
-from telemetry.settings import PORT
+from settings.otel import PORT
 
 ADDRESS = rf"^https?://([\w.-]+|\[[0-9a-fA-F:]+\]){PORT}$"
 

@@ -20,10 +20,10 @@ import yaml
 from requests.adapters import BaseAdapter
 
 import embedded.__main__
-import telemetry.settings
+import settings.otel
 from checkout.__main__ import Settings as Checkout
+from delivery.session import session
 from payment.__main__ import Settings as Payment
-from telemetry.otlp import session
 from tests.processes import Sink, listening, serve, shop, wait_for
 
 SECRET = "geheim"  # noqa: S105  (nobody's)
@@ -48,9 +48,9 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "a delay in words": ({"OTEL_BLRP_SCHEDULE_DELAY": "1s"}, "=1s: allowed is"),
     "an interval below nothing": ({"OTEL_METRIC_EXPORT_INTERVAL": "-5"}, "=-5: allowed is"),
     "a limit without end": ({"OTEL_METRIC_EXPORT_TIMEOUT": "inf"}, "=inf: allowed is"),
-    "batches over the queue": ({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "4096"}, "=4096: allowed is"),
+    "batches over the queue": ({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9000"}, "=9000: allowed is"),
     "a queue under the batches": ({"OTEL_BSP_MAX_QUEUE_SIZE": "10"}, "=10: allowed is"),
-    "batches of lines over the queue": ({"OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "4096"}, "=4096: allowed is"),
+    "batches of lines over the queue": ({"OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "9000"}, "=9000: allowed is"),
     "a queue under the batches of lines": ({"OTEL_BLRP_MAX_QUEUE_SIZE": "10"}, "=10: allowed is"),
     "time for no export": ({"OTEL_EXPORTER_OTLP_TIMEOUT": "0"}, "=0: allowed is"),
     "time in words": ({"OTEL_EXPORTER_OTLP_LOGS_TIMEOUT": "10s"}, "=10s: allowed is a number of seconds"),
@@ -152,7 +152,7 @@ def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch, 
     for name, value in (("OTEL_PROPAGATORS", "b3"), ("OTEL_TRACES_SAMPLER", "x"), ("OTEL_SDK_DISABLED", "y")):
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as end:
-        telemetry.settings.apply()
+        settings.otel.apply()
     assert end.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 3
 
@@ -282,19 +282,19 @@ def test_a_switched_off_sdk_sells(told: Callable[[str], Told]) -> None:
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\t"], ids=["empty", "blanks", "tab"])
-@pytest.mark.parametrize("name", telemetry.settings.DEFAULTS)
+@pytest.mark.parametrize("name", settings.otel.DEFAULTS)
 def test_an_empty_variable_leaves_our_default(monkeypatch: pytest.MonkeyPatch, name: str, blank: str) -> None:
     """A standard variable that is empty, or blank, is an unset one: our own default holds."""
     monkeypatch.setenv(name, blank)
-    telemetry.settings.apply()
-    assert os.environ[name] == telemetry.settings.DEFAULTS[name]
+    settings.otel.apply()
+    assert os.environ[name] == settings.otel.DEFAULTS[name]
 
 
 @pytest.mark.parametrize("said", ["", " ", ",", "http", "http/dup", "database", "database,http/dup", " database , http "])
 def test_http_is_always_opted_in(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     """The stable names of HTTP are in the list of what is opted in, once, and their old ones are not."""
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", said)
-    telemetry.settings.apply()
+    settings.otel.apply()
     chosen = [each.strip() for each in os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"].split(",") if each.strip()]
     assert [each for each in chosen if "http" in each] == ["http"]
     assert ("database" in chosen) == ("database" in said)
@@ -551,5 +551,5 @@ def test_loki_takes_the_widest_line_that_can_be_told() -> None:
     limits = yaml.safe_load(Path("loki.yaml").read_text())["limits_config"]
     assert limits["max_structured_metadata_entries_count"] >= 64 + 10 + 128
     assert limits["max_structured_metadata_size"] == "2MB"
-    assert 128 * int(telemetry.settings.DEFAULTS["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"]) < 2_000_000
+    assert 128 * int(settings.otel.DEFAULTS["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"]) < 2_000_000
     assert limits["max_line_size_truncate"] is True

@@ -12,9 +12,9 @@ DEFAULTS = {
     # The SDK waits 5 s with spans and 60 s with metrics; somebody who just clicked is waiting for them.
     "OTEL_BSP_SCHEDULE_DELAY": "1000",
     "OTEL_METRIC_EXPORT_INTERVAL": "1000",
-    # Seconds, whatever the specification says. The exporter tries again after 1, 2, 4, 8 s, and gives a batch up when the next
-    # pause would end behind this: the default, 10, loses what was sent while a Collector was gone for 7 s.
-    "OTEL_EXPORTER_OTLP_TIMEOUT": "30",
+    # What waits while nobody takes it: four minutes of ten checkouts a second, some 30 MB.
+    "OTEL_BSP_MAX_QUEUE_SIZE": "8192",
+    "OTEL_BLRP_MAX_QUEUE_SIZE": "8192",
     # Loki refuses an entry over 64 KiB of metadata, and what is refused is not sent again.
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "8192",
     # The SDK's default obeys a stranger who says "not sampled", and hands out a trace id that is in no trace.
@@ -75,9 +75,9 @@ def apply() -> None:
                 problems.setdefault(name, f"{name}={shown(value, secret=name.endswith('HEADERS'))}: allowed is {words}\n")
     for kind in () if problems else ("BSP", "BLRP"):
         batch, size = (f"OTEL_{kind}_MAX_{what}_SIZE" for what in ("EXPORT_BATCH", "QUEUE"))
-        if int(os.environ.get(batch, "512")) > int(os.environ.get(size, "2048")):
+        if int(os.environ.get(batch, "512")) > int(os.environ.get(size, DEFAULTS[size])):
             name = batch if batch in ours else size
-            problems[name] = f"{name}={ours[name]}: allowed is a batch (512 by default) no greater than its queue (2048)\n"
+            problems[name] = f"{name}={ours[name]}: allowed is a batch (512 by default) no greater than its queue (8192)\n"
     if problems:
         sys.stderr.write("".join(problems.values()))
         sys.exit(2)

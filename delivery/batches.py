@@ -1,0 +1,84 @@
+"""The SDK's batches of spans and log records, with what they lose counted, and their text such as can be sent."""
+
+import os
+from collections.abc import Sequence
+
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExportResult
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.trace import Status
+
+from delivery.losses import Losses
+from delivery.session import Session
+from delivery.text import encodable
+
+
+class Spans(BatchSpanProcessor):
+    """Sends spans by OTLP; ``losses`` knows of those that did not arrive."""
+
+    def __init__(self, session: Session, losses: Losses) -> None:
+        self.losses, losses.size = losses, int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE", "2048"))
+        super().__init__(_SpanExporter(session, losses), losses.size)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Put ``span`` into the queue."""
+        if span.context and span.context.trace_flags.sampled:
+            self.losses.given()
+            super().on_end(span)
+
+
+class Records(BatchLogRecordProcessor):
+    """Sends log records by OTLP; ``losses`` knows of those that did not arrive."""
+
+    def __init__(self, session: Session, losses: Losses) -> None:
+        self.losses, losses.size = losses, int(os.environ.get("OTEL_BLRP_MAX_QUEUE_SIZE", "2048"))
+        super().__init__(_LogExporter(session, losses), max_queue_size=losses.size)
+
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        """Put ``log_record`` into the queue."""
+        self.losses.given()
+        super().on_emit(log_record)
+
+
+class _SpanExporter(OTLPSpanExporter):
+    def __init__(self, session: Session, losses: Losses) -> None:
+        super().__init__(session=session)
+        self.session, self.losses = session, losses
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.losses.taken(len(spans))
+        result = super().export([each if _is_plain(each) else _spelled(each) for each in spans])
+        self.losses.ended("" if result is SpanExportResult.SUCCESS else self.session.refusal)
+        return result
+
+
+class _LogExporter(OTLPLogExporter):
+    def __init__(self, session: Session, losses: Losses) -> None:
+        super().__init__(session=session)
+        self.session, self.losses = session, losses
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        self.losses.taken(len(batch))
+        result = super().export(batch)
+        self.losses.ended("" if result is LogRecordExportResult.SUCCESS else self.session.refusal)
+        return result
+
+
+def _is_plain(span: ReadableSpan) -> bool:
+    values = [span.name, span.status.description, *(span.attributes or {}).values()]
+    values += [value for each in span.events for value in (each.name, *(each.attributes or {}).values())]
+    return all(value.isascii() for value in values if isinstance(value, str))
+
+
+def _spelled(span: ReadableSpan) -> ReadableSpan:
+    same = ("context", "parent", "resource", "links", "kind", "start_time", "end_time", "instrumentation_scope")
+    return ReadableSpan(
+        encodable(span.name),
+        attributes=encodable(dict(span.attributes or {})),
+        events=[Event(encodable(each.name), encodable(dict(each.attributes or {})), each.timestamp) for each in span.events],
+        status=Status(span.status.status_code, encodable(span.status.description)),
+        **{name: getattr(span, name) for name in same},
+    )

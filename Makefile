@@ -1,6 +1,6 @@
 # The front door. `make` alone lists the verbs.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo up up-full down status checkout follow traffic verify test test-fast test-full test-compose bench-embedded \
+.PHONY: help setup dev demo up up-full down status checkout follow traffic verify rehearse test test-fast test-full test-compose bench-embedded \
 	check dashboards pictures clean lock
 
 # The first Python that is new enough.
@@ -65,6 +65,9 @@ traffic: setup ## a minute of customers
 
 verify: setup ## prove that every purchase is whole in all three pillars
 	@$(BIN)/demo verify
+
+rehearse: setup ## break one thing after the other under load, in the long form, on the stack that runs; takes half an hour
+	@$(BIN)/demo rehearse --all --long
 
 # Two runs side by side: one mostly waits for the stack, the other needs none. Its report is printed last.
 test: dev ## all tests that need Python alone; starts the embedded stack

@@ -16,6 +16,8 @@ from demo.customers import traffic as playing
 from demo.customers.shop import ShopError
 from demo.drills import command as drills
 from demo.proof import verify as verifying
+from demo.rehearse import plan, report
+from demo.rehearse import run as rehearsing
 from demo.request import follow as following
 from demo.request.story import clean
 from demo.stack import background, launcher, purpose, state
@@ -155,6 +157,30 @@ def verify(
         _fail("verify", error)
     verifying.report(verdicts, out, as_json=as_json)
     if not verifying.passed(verdicts):
+        sys.exit(1)
+
+
+@app.command()
+def rehearse(
+    name: Annotated[str | None, typer.Argument(help="Which one; none lists them.")] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="One after the other.")] = False,
+    long: Annotated[bool, typer.Option("--long", help="The long form: minutes, and more stops.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Break something under a steady load, restore it, and prove that nothing is lost."""
+    if name is None and not everything:
+        report.known(plan.REHEARSALS, out)
+        return
+    try:
+        played = rehearsing.rehearse(name, err, long=long)
+    except (LaunchError, state.RunningError) as error:
+        _fail("rehearse", error)
+    except KeyboardInterrupt:
+        err.print("demo rehearse: interrupted; what was broken is restored", style="yellow")
+        sys.exit(130)
+    report.report(played, out, as_json=as_json)
+    if not report.passed(played):
         sys.exit(1)
 
 

@@ -29,6 +29,7 @@ ROOMS = {
     "customers": {"customers", "request"},
     "proof": {"proof", "customers", "request", "stack"},
     "drills": {"drills", "customers", "stack"},
+    "rehearse": {"rehearse", "proof", "customers", "request", "stack"},
 }
 """Rooms of ``demo/`` and those that each may enter. What is not in a room joins them: the command, the tour, who is asked."""
 SHOWN = {"demo.asking", "demo.customers", "demo.request", "demo.stack.answering", "demo.drills.desk", "demo.drills.catalogue"}

@@ -95,7 +95,7 @@ async def logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str]]:
 
     async def complete() -> bool:
         seen.clear()
-        for line in await _canonical_lines(backends, ledger.started - 1):
+        for line in await canonical_lines(backends, ledger.started - 1):
             seen.setdefault((line.fields.get("trace_id", ""), line.service), []).append(line)
         return all(_as_told(seen.get(key, []), told) for key, told in wanted.items())
 
@@ -110,7 +110,7 @@ async def logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str]]:
     return Check("logs", passed, figures, missing), others
 
 
-async def _canonical_lines(backends: Backends, start: float) -> list[Line]:
+async def canonical_lines(backends: Backends, start: float) -> list[Line]:
     """All of them since ``start``, page by page: what is as old as a page's last line belongs to the next page."""
     found: list[Line] = []
     newest = time.time_ns()

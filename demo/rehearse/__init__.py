@@ -1,0 +1,1 @@
+"""Rehearsals: a steady load, one thing broken and restored, and the books compared afterwards."""

@@ -1,5 +1,6 @@
 """The drill files: what each must say, and that it does."""
 
+import os
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from demo.drills.questions import Question
 from demo.stack.binaries import ROOT
 
-FOLDER = ROOT / "drills"
+FOLDERS = (ROOT / "drills", *map(Path, filter(None, [os.environ.get("DEMO_DRILLS")])))
+"""Where drill files are; a later folder's win."""
 WHY = {
     "slow-gateway": "a gateway that payment calls has become slow",
     "failing-gateway": "the bank's gateway does not answer",
@@ -132,9 +134,14 @@ class Drill(Part):
         return self
 
 
+def files() -> dict[str, Path]:
+    """The file of each drill, by its name."""
+    return {path.stem: path for folder in FOLDERS for path in sorted(folder.glob("*.toml"))}
+
+
 def names() -> list[str]:
     """The names of all drills."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+    return sorted(files())
 
 
 @cache
@@ -144,9 +151,9 @@ def load(name: str) -> Drill:
     Raises:
         DrillError: There is none, or its file is wrong; the text says where and what is allowed.
     """
-    if name not in names():
+    if name not in files():
         raise DrillError(f"there is no drill {name[:40]!r}; there are: {', '.join(names())}")
-    return read(FOLDER / f"{name}.toml")
+    return read(files()[name])
 
 
 def read(path: Path) -> Drill:

@@ -1,17 +1,21 @@
 """Plays a drill without a person: the symptom comes, the evidence is found, the decoys are not, and all is put back."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from backends.lgtm import Lgtm
 from backends.questions import Backends
-from demo.drills import play
+from demo.drills import alerts, play
 from demo.drills.catalogue import Drill
 from demo.drills.questions import Question
 
 EVIDENCE_SECONDS = 30.0
 """How long after the symptom the evidence may take: a trace is whole two seconds after its request."""
 
+ALERT_SECONDS = 30.0
+"""How long after the evidence the alerts may take."""
 Look = Callable[[play.Play], Awaitable[list[str]]]
 """Returns problems."""
 
@@ -61,8 +65,22 @@ async def _play(drill: Drill, backends: Backends, verdict: Verdict, also: Look |
                 _note(verdict, "decoy", each, number)
                 if found:
                     verdict.problems.append(f"a decoy is found: {_said(each, number)}")
+            if isinstance(backends, Lgtm):
+                verdict.problems += await _alerts(played, backends, verdict)
             if also:
                 verdict.problems += await also(played)
+
+
+async def _alerts(played: play.Play, backends: Lgtm, verdict: Verdict) -> list[str]:
+    """Whether exactly those alerts fire that the file names; they need some time in which it goes on."""
+    deadline, wanted = time.monotonic() + ALERT_SECONDS, set(played.drill.alerts.fire)
+    while True:
+        rung = await alerts.fired(backends, played.since.began, time.time(), played.drill.alerts.shrink)
+        if rung == wanted or time.monotonic() > deadline:
+            break
+        await asyncio.sleep(1)
+    verdict.figures.append(f"alerts: {', '.join(sorted(rung)) or 'none'}")
+    return [f"alerts that rang: {sorted(rung)}; those that must: {sorted(wanted)}"] if rung != wanted else []
 
 
 def _note(verdict: Verdict, kind: str, asked: Question, number: float | None) -> None:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,6 +130,28 @@ def test_what_a_drill_has_stopped_comes_back_by_itself(stack: Stack) -> None:
         player.wait()
         poll_until(lambda: stack.demo("status", check=False).returncode == 0, "payment to be back", 90)
     assert looking(stack, "mended") == []
+
+
+@pytest.mark.timeout(300)
+def test_a_thirteenth_drill_is_written_by_following_the_page(stack: Stack, tmp_path: Path) -> None:
+    """The file of docs/drills.md, put into a folder of one's own, is listed, passes its check, and fails without its fault."""
+    page = Path("docs/drills.md").read_text()
+    found = re.search(r"```toml\n# ([a-z-]+)\.toml\n(.*?)```", page, re.DOTALL)
+    assert found
+    name, text = found[1], found[2]
+    assert f"demo drill check {name} --verbose" in page
+    env = {"DEMO_DRILLS": str(tmp_path)}
+    path = tmp_path / f"{name}.toml"
+    path.write_text(text)
+    assert name in stack.demo("drill", "list", env=env).stdout
+    told = stack.demo("drill", "check", name, "--verbose", env=env, seconds=280).stdout
+    assert re.search(rf"{name} +PASS", told)
+    path.write_text(
+        text.replace("latency_min = 0.8, latency_max = 1.0", "failure_rate = 0.0").replace("within = 60", "within = 6")
+    )
+    broken = stack.demo("drill", "check", name, env=env, check=False)
+    assert broken.returncode == 1
+    assert "the symptom did not come within 6 s" in broken.stdout
 
 
 def test_a_drill_ends_with_its_stack(stack: Stack) -> None:

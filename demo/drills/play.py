@@ -110,8 +110,11 @@ async def _buying(http: httpx2.AsyncClient, rate: float, mix: dict[str, float]) 
 
 async def as_it_was(backends: Backends) -> list[str]:
     """Buy some times and look: what is not as in a shop that nobody breaks, in words; nothing when all is well."""
-    async with shop.client() as http:
-        bought = [await shop.buy(http, "visa") for _ in range(AFTER)]
+    try:
+        async with shop.client() as http:
+            bought = [await shop.buy(http, "visa") for _ in range(AFTER)]
+    except shop.ShopError as error:
+        return [str(error)]
     wrong = [f"an ordinary purchase ended as {each.outcome}" for each in bought if each.outcome not in QUIET]
     wrong += [f"{service} still has a fault: {fault}" for service, fault in breaking.on().items()]
     for each in bought:

@@ -117,7 +117,7 @@ async def as_it_was(backends: Backends) -> list[str]:
         return [str(error)]
     wrong = [f"an ordinary purchase ended as {each.outcome}" for each in bought if each.outcome not in QUIET]
     wrong += [f"{service} still has a fault: {fault}" for service, fault in breaking.on().items()]
-    for each in bought:
+    for each in bought if not wrong else []:
         deadline = time.monotonic() + WHOLE_SECONDS
         while problem := odd(await backends.trace(each.trace_id)):
             if time.monotonic() > deadline:

@@ -1,14 +1,14 @@
 # The front door. `make` alone lists the verbs.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo up up-full down status checkout follow traffic verify rehearse test test-fast test-full test-compose bench-embedded \
-	check dashboards pictures clean lock
+.PHONY: help setup dev demo up up-full down status checkout follow traffic verify rehearse test test-fast test-full test-compose bench \
+	bench-embedded profile check audit sbom dashboards pictures clean lock
 
 # The first Python that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 NO_ENGINE := --ignore tests/compose/test_engine.py
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 install = if command -v uv >/dev/null; then uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1); \
 	else $(PIP) --no-compile --require-hashes -r $(1); fi
 
@@ -38,6 +38,15 @@ setup: .venv/.ready ## the Python environment that the demo runs in
 	@touch $@
 
 dev: .venv/.dev
+
+# OpenTelemetry's distribution, to be compared with: in an environment of its own, or it would instrument ours too.
+.venv-bench/.ready: BIN := .venv-bench/bin
+.venv-bench/.ready: requirements-bench.lock
+	@echo "setting up .venv-bench, once, for OpenTelemetry's zero-code distribution and py-spy"
+	@rm -rf .venv-bench && $(PYTHON) -m venv .venv-bench
+	@$(call install,requirements-bench.lock)
+	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
 
 demo: setup ## the guided first run: start, buy, prove, follow one failure; leaves it running
 	@$(BIN)/demo tour
@@ -86,6 +95,16 @@ test-full: dev ## the end-to-end tests, rules, panels and links on the real stac
 test-compose: dev ## docker-compose.yaml on a real engine (DOCKER_HOST, COMPOSE)
 	@$(BIN)/pytest tests/compose
 
+# One after the other: each wants the machine for itself. The Collector is built if it must be.
+bench: dev .venv-bench/.ready ## what telemetry costs, measured, into docs/benchmarks.md; takes an hour and the whole machine
+	@$(BIN)/python -m bench.http --write
+	@$(BIN)/python -m bench.http.profile nothing checkout --write
+	@$(BIN)/python -m bench.collector --write
+	@$(BIN)/python -m bench.footprint --write
+
+profile: dev .venv-bench/.ready ## where the time of a request goes (ROUTE=nothing, charges or checkout)
+	@$(BIN)/python -m bench.http.profile $(ROUTE)
+
 bench-embedded: dev ## how fast the embedded store takes in and answers; takes some minutes
 	@$(BIN)/python -m bench.embedded
 
@@ -93,6 +112,18 @@ check: dev ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+# In an environment of its own: it brings a pip, and a dozen libraries that nothing else here wants.
+.venv/.audit: .venv/.ready requirements-audit.lock
+	@$(PYTHON) -m venv .venv/audit
+	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock
+	@touch $@
+
+audit: .venv/.audit ## whether a locked package has a known vulnerability (asks PyPI)
+	@for lock in requirements*.lock; do .venv/audit/bin/pip-audit --strict --disable-pip --progress-spinner off -r $$lock || exit; done
+
+sbom: dev ## the bill of materials, CycloneDX, on stdout
+	@$(BIN)/python -m bench.bill
 
 dashboards: dev ## write the dashboards' JSON
 	@$(BIN)/python -m grafana.build
@@ -105,7 +136,10 @@ lock: ## pin the newest versions again (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group build -o requirements-build.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group dev -c requirements.lock \
 		-c requirements-build.lock pyproject.toml -o requirements-dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group bench -c requirements.lock \
+		-c requirements-build.lock pyproject.toml -o requirements-bench.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group audit -o requirements-audit.lock
 
 clean: ## remove what runs and tests left here; the built binaries stay in the cache
 	@if [ -x $(BIN)/demo ]; then $(BIN)/demo down; fi
-	@rm -rf .demo .venv .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf .demo .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache

@@ -19,14 +19,13 @@ class Settings(environment.Settings):
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(8080, ge=1, le=65535, description="Port to listen on, 1 to 65535")
-    hosts: str = Field(
-        "", max_length=1000, description="Further names it is asked by, like page.test:8080, with commas between"
-    )
-    grafana_url: str = Field(
-        "http://127.0.0.1:3000",
-        pattern=r"^https?://[^\s/?#]+$",
-        description="Where a browser finds Grafana, like http://host:3000",
-    )
+    hosts: str = Field("", max_length=1000, description="Further names it is asked by, like page.test:8080, between commas")
+    grafana_url: str = Field("http://127.0.0.1:3000", pattern=r"^https?://[^\s/?#]+$", description="Grafana, for a browser")
+
+    def names(self) -> set[str]:
+        """The names, with their ports, by which this page may be asked."""
+        others = {name.strip() for name in self.hosts.lower().split(",")} - {""}
+        return others | {f"{name}:{self.port}" for name in ("localhost", "127.0.0.1", "[::1]")}
 
 
 def main() -> int:
@@ -34,9 +33,8 @@ def main() -> int:
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would tell of every purchase and every look at a component
     settings = Settings.load()
-    hosts = [f"{name}:{settings.port}" for name in ("localhost", "127.0.0.1", "[::1]")] + settings.hosts.lower().split(",")
     uvicorn.run(
-        create_app(asking.backends(), asking.mode(), hosts, settings.grafana_url),
+        create_app(asking.backends(), asking.mode(), settings.names(), settings.grafana_url),
         host=settings.bind,
         port=settings.port,
         access_log=False,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -18,17 +19,17 @@ from starlette.staticfiles import StaticFiles
 
 from backends.questions import NANO, Backends
 from console import chart, grafana, pager, waterfall, words
-from console.cache import Answer, Cache
+from console.cache import NONE, Answer, Cache
 from console.guard import Guard
 from console.view import MINUTES, SEVERITIES, View
 from console.watch import PACE, ROUTES, Watch, root_of
 from demo.customers import shop
 from demo.customers.till import CAP, CARDS, MAX_RATE, Till
-from demo.request.story import clean
+from demo.request.story import Story, clean
 from demo.stack import answering
 
 HERE = Path(__file__).parent
-MAX_BODY, ROWS = 1024, 50
+MAX_BODY, ROWS, LOOKUPS = 1024, 50, 64
 TOURED, A_YEAR = "toured", 365 * 24 * 3600
 
 
@@ -37,9 +38,10 @@ def templates() -> Environment:
     """What is in ``templates/``; everything that is not markup there is escaped."""
     loader = FileSystemLoader([HERE / "templates", HERE / "pager"])
     found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    said = ("seconds", "ratio", "rate", "size", "clock", "age")
-    found.filters |= {"clean": clean} | {name: getattr(words, name) for name in said}
-    found.globals |= {"minutes": MINUTES, "severities": SEVERITIES, "services": list(ROUTES), "cards": CARDS}
+    found.filters |= {name: getattr(words, name) for name in ("seconds", "ratio", "rate", "size", "clock", "age")}
+    found.filters["clean"], found.tests["failed"] = clean, chart.failed
+    found.globals |= {"minutes": MINUTES, "severities": SEVERITIES, "services": list(ROUTES)}
+    found.globals |= {"cards": CARDS, "waiting": NONE.error}
     return found
 
 
@@ -53,10 +55,11 @@ def create_app(  # noqa: C901  (one door after the other)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        # Names of peers that are gone are looked up for ten seconds and more, in threads: they may not keep the others waiting.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(LOOKUPS))
         async with backends, looking:
             yield
-            await till.close()
-            await shared.close()
+            await asyncio.gather(till.close(), shared.close())
 
     app = FastAPI(title="console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, hosts=hosts)
@@ -90,18 +93,11 @@ def create_app(  # noqa: C901  (one door after the other)
         if not chart.TRACE_ID.fullmatch(trace_id):
             raise HTTPException(404, "That is no trace id: it has 32 hex digits, in lower case.")
         answer, health = await asyncio.gather(watch.request(trace_id), watch.health())
-        told: dict[str, Any] = {"trace_id": trace_id, "request": answer.value, "error": answer.error, "step": view.tour or 0}
-        spans = answer.value.told.spans if answer.value else []
-        start, end = (min(s.start for s in spans) / NANO, max(s.end for s in spans) / NANO) if spans else (0.0, 0.0)
-        told |= {
-            "root": root_of(spans),
-            "start": start,
-            "end": end,
-            "ticks": waterfall.ticks(max(end - start, 1e-6)),
-            "ways": grafana.ways(trace_id, start, end),
-        }
-        told["place"] = await watch.place(answer.value.told) if answer.value else None
-        return draw("trace.html", view, health, told)
+        request_, awaited, rows, why = answer.value or (Story(trace_id, [], [], []), [], [], "")
+        start, end = (at / NANO for at in waterfall.extent(request_))
+        told = {"request": request_, "awaited": awaited, "rows": rows, "why": why, "error": answer.error}
+        told |= {"ticks": waterfall.ticks(end - start), "ways": grafana.ways(trace_id, start, end), "step": view.tour or 0}
+        return draw("trace.html", view, health, told | {"root": root_of(request_), "place": await watch.place(request_)})
 
     @app.post("/buy")
     async def buy(request: Request) -> Response:
@@ -115,14 +111,12 @@ def create_app(  # noqa: C901  (one door after the other)
         return _back(request)
 
     @app.exception_handler(ValueError)
-    async def wrong(_request: Request, error: ValueError) -> Response:
-        return draw(
-            "problem.html", View(), await watch.health(), {"reason": f"That cannot be asked of this page: {error}."}, 422
-        )
-
     @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> Response:
-        return draw("problem.html", View(), await watch.health(), {"reason": error.detail}, error.status_code)
+    async def refused(_request: Request, error: Exception) -> Response:
+        status, reason = 422, f"That cannot be asked of this page: {error}."
+        if isinstance(error, HTTPException):
+            status, reason = error.status_code, error.detail
+        return draw("problem.html", View(), await watch.health(), {"reason": reason}, status)
 
     return app
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from backends.questions import Exemplar
 from console import words
@@ -14,6 +15,8 @@ from console import words
 FULL, TRACE_ID = 1000.0, re.compile(r"(?!0{32})[0-9a-f]{32}")
 CLOCK = ((10, 4), (60, 6), (180, 6), (600, 7))
 """Seconds between two ticks of time, and how many of them have room."""
+BOUNDS = (0.0, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, math.inf)
+"""Of the buckets, in seconds, that durations are counted in by OpenTelemetry's convention."""
 LANES = 40
 """In each so many-th of the time two dots are shown: the slowest that failed, and the slowest that did not."""
 READS = 60
@@ -33,15 +36,17 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Dot:
-    """An exemplar at its place."""
+class Mine:
+    """The request that a chart is about: when it ended, and how long it took."""
 
-    key: str
-    x: float
-    y: float
     trace_id: str
-    label: str
-    failed: bool
+    time: float
+    value: float
+
+    @property
+    def bucket(self) -> tuple[float, float]:
+        """The bounds that it was counted between."""
+        return next(each for each in pairwise(BOUNDS) if self.value <= each[1])
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,9 @@ class Plot:
     polylines: list[tuple[str, list[str]]] = field(default_factory=list)
     x_ticks: list[tuple[float, str]] = field(default_factory=list)
     y_ticks: list[tuple[float, str]] = field(default_factory=list)
-    dots: list[Dot] = field(default_factory=list)
+    dots: list[Exemplar] = field(default_factory=list)
     reads: list[tuple[float, str]] = field(default_factory=list)
+    mine: Mine | None = None
 
     @property
     def empty(self) -> bool:
@@ -102,13 +108,13 @@ def polylines(times: Sequence[float], values: Sequence[Value], plot: Plot) -> It
             part = []
 
 
-def thin(exemplars: Sequence[Exemplar], start: float, end: float, mine: str = "") -> Iterator[Exemplar]:
+def thin(exemplars: Sequence[Exemplar], start: float, end: float, mine: Mine | None = None) -> Iterator[Exemplar]:
     """Of many dots those worth drawing, ``mine`` among them; the choice stays the same while time goes by."""
     wide = (end - start) / LANES
     best: dict[tuple[int, bool, bool], Exemplar] = {}
     for each in exemplars:
         if start <= each.time <= end and TRACE_ID.fullmatch(each.trace_id) and math.isfinite(each.value):
-            lane = (int(each.time // wide), failed(each), each.trace_id == mine)
+            lane = (int(each.time // wide), failed(each), mine is not None and each.trace_id == mine.trace_id)
             if lane not in best or each.value > best[lane].value:
                 best[lane] = each
     yield from sorted(best.values(), key=lambda each: each.time)
@@ -128,7 +134,7 @@ def draw(  # noqa: PLR0913  (a chart)
     *,
     least: float,
     exemplars: Sequence[Exemplar] = (),
-    mine: str = "",
+    mine: Mine | None = None,
 ) -> Plot:
     """Place ``lines`` and dots between two times, on an axis from 0 up to ``least`` or whatever the highest value needs."""
     kept = [at for at, time in enumerate(times) if start <= time <= end]
@@ -137,19 +143,12 @@ def draw(  # noqa: PLR0913  (a chart)
     shown = list(thin(exemplars, start, end, mine))
     known = [value for line in lines for value in line.values if value is not None and math.isfinite(value)]
     top, step = ceiling(max([least, *known, *(each.value for each in shown)]))
-    plot = Plot(start, end, top, x_ticks=list(time_ticks(start, end)))
+    plot = Plot(start, end, top, x_ticks=list(time_ticks(start, end)), dots=shown, mine=mine)
     plot.polylines.extend((line.style, list(polylines(times, line.values, plot))) for line in lines)
     plot.y_ticks.extend((plot.y(step * each), words.round_one(say(step * each))) for each in range(round(top / step) + 1))
-    plot.dots.extend(_dot(each, plot, say) for each in shown)
     every = max(1, math.ceil(len(times) / READS))
     for at in range((len(times) - 1) % every, len(times), every):
         if any(line.values[at] is not None for line in lines):
             said = "  ".join(f"{line.name} {say(line.values[at])}" for line in lines)
             plot.reads.append((plot.x(times[at]), f"{words.clock(times[at])}  {said}"))
     return plot
-
-
-def _dot(each: Exemplar, plot: Plot, say: Say) -> Dot:
-    service, status = (each.labels.get(name, "?") for name in ("service_name", "http_response_status_code"))
-    label = f"{service} answered {status} after {say(each.value)} at {words.clock(each.time)}: open this request"
-    return Dot(f"{each.trace_id}-{service}", plot.x(each.time), plot.y(each.value), each.trace_id, label, failed(each))

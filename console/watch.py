@@ -1,9 +1,11 @@
 """What the page asks, and what it draws of the answers: each question through the cache, so that all visitors share it."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -16,18 +18,23 @@ from demo.customers.till import Till
 from demo.request import follow, story
 from demo.stack import answering
 
+Pair = tuple[str, str]
+Between = tuple[float, float]
+Reds = Answer[list[Red]]
+Dots = Sequence[Exemplar]
 ROUTES = {"checkout": "/checkout", "payment": "/charges"}
 """Whose requests are watched."""
 PACE = {5: (2.0, 30.0), 15: (6.0, 60.0), 60: (30.0, 120.0)}
 """By the minutes that are shown: seconds between two values, and seconds that a rate is over."""
 SHARES = (0.5, 0.95, 0.99)
+UNKNOWN = Red(0.0, None, None, (None,) * len(SHARES))
 LINES, FOUND, AROUND = 50, 200, 150.0
 """Lines that are shown, traces that a look for new purchases finds, seconds on either side of a request on its own chart."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart with its words; ``now`` are a line's name, style and newest value; ``error`` says why there is nothing."""
+    """A chart with its words; ``now`` are names, styles and the newest values; ``error`` says why there is nothing."""
 
     key: str
     title: str
@@ -36,14 +43,8 @@ class Panel:
     error: str = ""
 
 
-@dataclass(frozen=True)
-class Request:
-    """One request as its page shows it; ``awaited`` is what is not there yet."""
-
-    told: story.Story
-    awaited: list[str]
-    rows: list[waterfall.Row]
-    why: str
+Request = tuple[story.Story, list[str], list[waterfall.Row], str]
+"""One request as its page shows it: all of it that is there, what is not there yet, its rows, and why it ended so."""
 
 
 class Watch:
@@ -58,9 +59,8 @@ class Watch:
 
         async def components() -> dict[str, str]:
             told = asyncio.ensure_future(self.backends.up())  # it knows more, but may take longer to say so
-            found, _ = await asyncio.gather(
-                answering.problems(self.http, self.mode), asyncio.wait([told], timeout=answering.TIMEOUT)
-            )
+            looking = answering.problems(self.http, self.mode)
+            found, _ = await asyncio.gather(looking, asyncio.wait([told], timeout=answering.TIMEOUT))
             found |= told.result() if told.done() else {}
             told.cancel()
             return {name: problem for name, problem in found.items() if name != "console"}
@@ -76,19 +76,17 @@ class Watch:
     async def panels(self, view: View) -> list[Panel]:
         """Rate, errors and durations of both services, up to now."""
         now, (step, window) = time.time(), PACE[view.minutes]
+        start, end = now - view.minutes * 60, now // step * step  # on a grid, so that what was drawn stays as it was
 
-        async def red(service: str) -> Answer[list[Red]]:
-            end = now // step * step  # on a grid, so that what was drawn stays as it was
-            between = (end - view.minutes * 60, end)
-            return await self.cache.ask(
-                ("red", service, view.minutes),
-                lambda: self.backends.red(service, ROUTES[service], *between, step=step, window=window, shares=SHARES),
-            )
+        async def red(about: Pair) -> Reds:
+            wanted = partial(self.backends.red, *about, end - view.minutes * 60, end, step=step, window=window, shares=SHARES)
+            return await self.cache.ask((*about, view.minutes), wanted)
 
-        start = now - view.minutes * 60
         dots = self.cache.ask(("exemplars", view.minutes), lambda: self.backends.exemplars(start, now))
-        exemplars, reds = await asyncio.gather(dots, asyncio.gather(*map(red, ROUTES)))
-        return panels(dict(zip(ROUTES, reds, strict=True)), exemplars.value or [], (start, now))
+        exemplars, answers = await asyncio.gather(dots, asyncio.gather(*map(red, ROUTES.items())))
+        reds, span = dict(zip(ROUTES, answers, strict=True)), (start, now)
+        shared = [_shared("rate", "Requests", 1.0, reds, span), _shared("errors", "Error ratio", 0.1, reds, span)]
+        return shared + [_durations(about, reds[about[0]], exemplars.value or [], span) for about in ROUTES.items()]
 
     async def edges(self, view: View) -> Answer[list[Edge]]:
         """Who called whom, over as long as a rate is."""
@@ -117,63 +115,61 @@ class Watch:
 
         async def question() -> Request:
             told, awaited = await follow.look(self.backends, trace_id)
-            return Request(told, awaited, list(waterfall.rows(told)), story.why(told))
+            return told, awaited, list(waterfall.rows(told)), story.why(told)
 
         return await self.cache.ask(("trace", trace_id), question)
 
     async def place(self, told: story.Story) -> Panel | None:
         """The duration chart around a request, with its own dot in it; None where its route is not on record."""
-        root = root_of(told.spans)
+        root = root_of(told)
         route = str(root.attributes.get("http.route", "")) if root else ""
         if root is None or not route:
             return None
         at, (step, window) = root.start / NANO, PACE[5]
         start, end = at - AROUND, min(at + AROUND, max(time.time(), at + step))
 
-        async def question() -> tuple[list[Red], list[Exemplar]]:
+        async def question() -> tuple[list[Red], Dots]:
             between = (start // step * step, end // step * step)
             asked = self.backends.red(root.service, route, *between, step=step, window=window, shares=SHARES)
             return await asyncio.gather(asked, self.backends.exemplars(start, end))
 
         answer = await self.cache.ask(("place", told.trace_id), question)
         reds, dots = answer.value or ([], [])
-        return _durations((root.service, route), Answer(reds, answer.error), dots, (start, end), told.trace_id)
+        measured = [each.value for each in told.exemplars if each.labels.get("service_name") == root.service]
+        took = next(filter(math.isfinite, measured), (root.end - root.start) / NANO)
+        mine = chart.Mine(told.trace_id, root.end / NANO, took)
+        return _durations((root.service, route), Answer(reds, answer.error), dots, (start, end), mine)
 
 
-def root_of(spans: Sequence[Span]) -> Span | None:
+def root_of(told: story.Story) -> Span | None:
     """The first span that nobody of the trace called."""
-    known = {span.span_id for span in spans}
-    return next((span for span in spans if span.parent_id not in known), None)
+    known = {span.span_id for span in told.spans}
+    return next((span for span in told.spans if span.parent_id not in known), None)
 
 
-def panels(reds: Mapping[str, Answer[list[Red]]], dots: Sequence[Exemplar], span: tuple[float, float]) -> list[Panel]:
-    """The charts of the page out of answers, or of why there are none, between two times."""
-    shared = [_shared("rate", "Requests", 1.0, reds, span), _shared("errors", "Error ratio", 0.1, reds, span)]
-    return shared + [_durations((service, ROUTES[service]), answer, dots, span) for service, answer in reds.items()]
-
-
-def _shared(key: str, title: str, least: float, reds: Mapping[str, Answer[list[Red]]], span: tuple[float, float]) -> Panel:
+def _shared(key: str, title: str, least: float, reds: Mapping[str, Reds], span: Between) -> Panel:
     """One chart of both services: of one, there may be no answer."""
     say = words.rate if key == "rate" else words.ratio
     times = sorted({red.time for answer in reds.values() for red in answer.value or []})
     known = {service: {red.time: getattr(red, key) for red in answer.value or []} for service, answer in reds.items()}
     lines = [chart.Line(service, service, [values.get(at) for at in times]) for service, values in known.items()]
     plot = chart.draw(*span, times, lines, say, least=least)
-    return Panel(key, title, plot, _now(lines, say), next((each.error for each in reds.values() if each.error), ""))
+    now = [(service, service, say(getattr((answer.value or [UNKNOWN])[-1], key))) for service, answer in reds.items()]
+    return Panel(key, title, plot, now, next((each.error for each in reds.values() if each.error), ""))
 
 
-def _durations(
-    about: tuple[str, str], answer: Answer[list[Red]], exemplars: Sequence[Exemplar], span: tuple[float, float], mine: str = ""
-) -> Panel:
-    """The quantiles and dots of a service's route; ``mine`` is a trace whose dot must not be left out."""
+def _durations(about: Pair, answer: Reds, exemplars: Dots, span: Between, mine: chart.Mine | None = None) -> Panel:
+    """The quantiles and dots of a service's route; around ``mine``, with its place, and with what was usual then."""
     service, reds = story.clean(about[0], 64), answer.value or []
     names = [f"p{share * 100:.0f}" for share in SHARES]
     lines = [chart.Line(name, f"{service} {name}", [red.quantiles[at] for red in reds]) for at, name in enumerate(names)]
     dots = [each for each in exemplars if (each.labels.get("service_name"), each.labels.get("http_route")) == about]
     times, say = [red.time for red in reds], words.seconds
-    plot = chart.draw(*span, times, lines, say, least=0.5, exemplars=dots, mine=mine)
-    return Panel(f"duration-{service}", f"Duration of {service}", plot, _now(lines, say), answer.error)
-
-
-def _now(lines: Sequence[chart.Line], say: chart.Say) -> list[tuple[str, str, str]]:
-    return [(line.name, line.style, say(line.values[-1] if line.values else None)) for line in lines]
+    least = max(0.5, 0.0, *filter(math.isfinite, mine.bucket if mine else ()))
+    plot = chart.draw(*span, times, lines, say, least=least, exemplars=dots, mine=mine)
+    then = next((red for red in reds if mine and red.time >= mine.time), (reds or [UNKNOWN])[-1])
+    now = [(line.name, line.style, say(value)) for line, value in zip(lines, then.quantiles, strict=True)]
+    if mine:
+        now += [("bucket", "bucket", words.between(*mine.bucket)), ("moment", "moment", words.clock(mine.time))]
+    title = f"Duration of {service}" + (f" {story.clean(about[1], 80)}" if mine else "")
+    return Panel(f"duration-{service}", title, plot, now, answer.error)

@@ -7,8 +7,8 @@ from backends.questions import NANO, Line, Span
 from console import chart, words
 from demo.request import story
 
-FULL, LEAST = 1000.0, 2.0
-"""The whole width, and what even the shortest bar gets of it."""
+FULL, LEAST, HALF_A_MILLI = 1000.0, 2.0, 500_000
+"""The whole width, and what even the shortest bar gets of it; nanoseconds that even the shortest request is drawn over."""
 DEEPEST, FIELDS = 12, 40
 """Levels that are still indented; attributes that are shown of a span or line, at most."""
 
@@ -42,10 +42,15 @@ class Row:
     told: list[str] = field(default_factory=list)
 
 
+def extent(told: story.Story) -> tuple[int, int]:
+    """When a request begins, and when the last of it ends; the latter is the later one."""
+    begin = min([each.start for each in told.spans] or [each.time for each in told.lines], default=0)
+    return begin, max([begin + HALF_A_MILLI, *(each.end for each in told.spans), *(each.time for each in told.lines)])
+
+
 def rows(told: story.Story) -> Iterator[Row]:
     """Every span and line in the order of ``demo follow``, parents first, siblings in time."""
-    begin = min([each.start for each in told.spans] or [each.time for each in told.lines], default=0)
-    end = max([begin + 1, *(each.end for each in told.spans), *(each.time for each in told.lines)])
+    begin, end = extent(told)
     calls = {span.span_id: span for span in told.spans if span.kind == "CLIENT"}
 
     def bar(start: int, end_: int) -> Bar:

@@ -28,7 +28,13 @@ def rate(value: float | None) -> str:
 def round_one(said: str) -> str:
     """A number with a unit without the digits that a round one does not need: ``2 s``, ``0``."""
     short = re.sub(r"\.0+(?=\D)", "", said)
-    return "0" if re.match(r"0\D", short) else short
+    return "0" if re.match(r"0 |0/", short) else short
+
+
+def between(low: float, high: float) -> str:
+    """The bounds of a bucket of durations: ``250 ms to 500 ms``."""
+    least = round_one(seconds(low))
+    return f"over {least}" if high == float("inf") else f"{least} to {round_one(seconds(high))}"
 
 
 def size(octets: float) -> str:

@@ -1,7 +1,8 @@
 """The SDK's batches of spans and log records, with what they lose counted, and their text such as can be sent."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -11,6 +12,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import Status
 
+from delivery import redact
 from delivery.losses import Losses
 from delivery.session import Session
 from delivery.text import encodable
@@ -68,17 +70,21 @@ class _LogExporter(OTLPLogExporter):
 
 
 def _is_plain(span: ReadableSpan) -> bool:
-    values = [span.name, span.status.description, *(span.attributes or {}).values()]
-    values += [value for each in span.events for value in (each.name, *(each.attributes or {}).values())]
-    return all(value.isascii() for value in values if isinstance(value, str))
+    events = [(each.name, dict(each.attributes or {})) for each in span.events]
+    said = ascii((span.name, span.status.description, dict(span.attributes or {}), events))
+    return "\\" not in said and not redact.hinted(said)
 
 
 def _spelled(span: ReadableSpan) -> ReadableSpan:
     same = ("context", "parent", "resource", "links", "kind", "start_time", "end_time", "instrumentation_scope")
+
+    def told(about: Mapping[str, Any] | None) -> dict[str, Any]:
+        return redact.fields(encodable(dict(about or {})))
+
     return ReadableSpan(
-        encodable(span.name),
-        attributes=encodable(dict(span.attributes or {})),
-        events=[Event(encodable(each.name), encodable(dict(each.attributes or {})), each.timestamp) for each in span.events],
-        status=Status(span.status.status_code, encodable(span.status.description)),
+        redact.text(encodable(span.name)),
+        attributes=told(span.attributes),
+        events=[Event(redact.text(encodable(each.name)), told(each.attributes), each.timestamp) for each in span.events],
+        status=Status(span.status.status_code, redact.text(encodable(span.status.description or "")) or None),
         **{name: getattr(span, name) for name in same},
     )

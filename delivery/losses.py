@@ -37,14 +37,14 @@ class Losses:
             self.on_the_way, untold = 0, 0 if reason else self.untold
             self.untold -= untold
         if untold:
-            structlog.get_logger().warning("telemetry lost", signal=self.signal, count=untold)
+            structlog.get_logger().warning("telemetry dropped", signal=self.signal, count=untold)
 
     def _lose(self, count: int, reason: str) -> None:
         self.lost[reason] = self.lost.get(reason, 0) + count
         self.untold += count
 
     def observe(self, _options: CallbackOptions) -> Iterable[Observation]:
-        """Tell the metric ``telemetry.lost``."""
+        """Tell the metric ``telemetry.dropped``."""
         return [Observation(count, {"signal": self.signal, "error.type": reason}) for reason, count in list(self.lost.items())]
 
     def undelivered(self) -> int:

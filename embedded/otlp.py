@@ -14,7 +14,7 @@ from typing import Any
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from embedded.values import MAX_ATTRIBUTES, attributes, cut, dumped, label, prometheus_name, severity_of, text, value_of
+from embedded.values import MAX_ATTRIBUTES, attributes, cut, dumped, label, prometheus_name, severity_of, text, told, value_of
 
 MAX_TIME = 2**63 - 1
 MAX_RECORDS, MAX_BUCKETS = 20_000, 500
@@ -76,13 +76,13 @@ def traces(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
                     batch.refused[f"span with {problem}"] += 1
                     continue
                 events = [
-                    {"name": cut(each.name), "time": each.time_unix_nano, "attributes": attributes(each.attributes)}
+                    {"name": told(each.name), "time": each.time_unix_nano, "attributes": attributes(each.attributes)}
                     for each in span.events[:MAX_ATTRIBUTES]
                 ]
                 parent = span.parent_span_id if len(span.parent_span_id) == SPAN_ID and any(span.parent_span_id) else None
                 duration = max(0, min(span.end_time_unix_nano, MAX_TIME) - span.start_time_unix_nano)
-                about = (span.kind, span.start_time_unix_nano, duration, span.status.code, cut(span.status.message))
-                row = (span.trace_id, span.span_id, parent, cut(span.name), *about, dumped(attributes(span.attributes)))
+                about = (span.kind, span.start_time_unix_nano, duration, span.status.code, told(span.status.message))
+                row = (span.trace_id, span.span_id, parent, told(span.name), *about, dumped(attributes(span.attributes)))
                 batch.spans.append((source, (*row, dumped(events))))
 
 
@@ -99,7 +99,7 @@ def logs(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
                 joined = not _bad_ids(line.trace_id, line.span_id)
                 ids = (line.trace_id, line.span_id) if joined else (None, None)
                 body = value_of(line.body)
-                said = cut(body) if isinstance(body, str) else "" if body is None else cut(dumped(body))
+                said = told(body) if isinstance(body, str) else "" if body is None else told(dumped(body))
                 severity = cut(line.severity_text) or severity_of(line.severity_number)
                 row = (moment, *ids, line.severity_number, severity, said, dumped(attributes(line.attributes)))
                 batch.lines.append((source, row))

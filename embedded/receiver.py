@@ -33,6 +33,8 @@ READ_SECONDS = 10.0
 AT_ONCE = 1
 """Requests that are decoded at the same time: of empty records, a body takes ninety times its bytes in memory."""
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
+AGAIN = {429: "1", 503: "5"}
+"""Seconds to come again after. An SDK tries six times, whatever it is told: after a full disk's 1 s it would give up in 5 s."""
 INVALID, UNAVAILABLE = 3, 14
 """Codes of google.rpc: INVALID_ARGUMENT, UNAVAILABLE."""
 SIGNALS: dict[str, tuple[type[Message], type[Message], str, Callable[[Any, Batch], None]]] = {
@@ -182,9 +184,9 @@ def _taken(signal: str, batch: Batch) -> Message:
 
 
 def _refusal(status: int, words: str, media: str) -> Response:
-    again = status in {429, 503}
+    again = AGAIN.get(status)
     response = _answer(status, Status(code=UNAVAILABLE if again else INVALID, message=words), media)
-    response.headers.update({"retry-after": "1"} if again else {"allow": "POST"} if status == 405 else {})  # noqa: PLR2004
+    response.headers.update({"retry-after": again} if again else {"allow": "POST"} if status == 405 else {})  # noqa: PLR2004
     return response
 
 

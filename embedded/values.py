@@ -9,6 +9,8 @@ from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from delivery import redact
+
 MAX_ATTRIBUTES = 128
 """Of one thing; the SDKs' own limit. What is more is left out."""
 MAX_TEXT = 8192
@@ -17,7 +19,11 @@ UNITS = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}
 
 
 def attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
-    """Attributes as JSON has them: at most ``MAX_ATTRIBUTES``, texts cut at ``MAX_TEXT``."""
+    """Attributes as JSON has them, redacted: at most ``MAX_ATTRIBUTES``, texts cut at ``MAX_TEXT``."""
+    return redact.fields(_plain(pairs))
+
+
+def _plain(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for pair in pairs:
         if len(found) >= MAX_ATTRIBUTES:
@@ -38,7 +44,7 @@ def value_of(value: AnyValue) -> Any:  # noqa: ANN401  (JSON)
         case "array_value":
             return [value_of(each) for each in plain.values[:MAX_ATTRIBUTES]]
         case "kvlist_value":
-            return attributes(plain.values)
+            return _plain(plain.values)
         case "bytes_value":
             return base64.b64encode(plain[:MAX_TEXT]).decode()
     return plain
@@ -65,6 +71,11 @@ def dumped(value: object) -> str:
 def cut(said: str, limit: int = MAX_TEXT) -> str:
     """At most ``limit`` characters of what was said."""
     return said if len(said) <= limit else said[:limit]
+
+
+def told(said: str) -> str:
+    """What was said, without what nobody should know, and cut."""
+    return cut(redact.text(cut(said, 2 * MAX_TEXT)))
 
 
 def text(value: Any) -> str:  # noqa: ANN401  (JSON)

@@ -33,6 +33,7 @@ from telemetry import logs, metrics, requests, traces
 from telemetry.edge import Edge
 from telemetry.logs import log_to_stdout
 from telemetry.traces import instrument_client, trace_id
+from telemetry.trust import Trust
 
 __all__ = ["QUIET_PATHS", "Pillars", "install", "instrument_client", "log_to_stdout", "trace_id"]
 
@@ -95,25 +96,26 @@ def to_collector(service: str, package: str) -> Pillars:
     )
 
 
-def install(app: FastAPI, service: str, *, package: str, pillars: Pillars | None = None) -> None:
+def install(app: FastAPI, service: str, *, package: str, inside: str = "", pillars: Pillars | None = None) -> None:
     """Install the three pillars into ``app``, which must be finished, and flush them when its lifespan ends.
 
     It must be the app that the server runs: nobody runs the lifespan of a mounted one, so its last batch would be lost.
     ``service`` is ``service.name`` and the prefix of the request metrics; the version of the installed ``package`` is
-    ``service.version``. ``pillars`` lead to the Collector by default; tests bring their own.
+    ``service.version``. ``inside`` are the networks of callers whose traces go on here (telemetry/trust.py); by default none.
+    ``pillars`` lead to the Collector by default; tests bring their own.
     """
     plain = app.build_middleware_stack()
     pillars = pillars or to_collector(service, package)
     logs.configure(pillars.logs)
     meter = pillars.metrics.get_meter("telemetry")
     observe = [each.observe for each in pillars.losses]
-    meter.create_observable_counter("telemetry.lost", observe, "{item}", "Spans and log records that nobody took.")
+    meter.create_observable_counter("telemetry.dropped", observe, "{item}", "Spans and log records that nobody took.")
     app.add_middleware(requests.RequestsMiddleware, prefix=service, meter=meter)
     # First, or an app that answers everything would answer it.
     app.router.routes.insert(0, Route("/metrics", metrics.exposition(pillars.registry), include_in_schema=False))
     # Last, because it wraps everything above: the span is open while our own middleware counts and writes.
     traces.instrument(app, pillars.traces)
-    app.middleware_stack = Edge(app.build_middleware_stack(), plain, QUIET_PATHS)
+    app.middleware_stack = Edge(app.build_middleware_stack(), plain, QUIET_PATHS, Trust(inside))
 
     # Not atexit: uvicorn raises SIGTERM again after its shutdown, and the process dies before atexit runs.
     inner = app.router.lifespan_context

@@ -1,9 +1,11 @@
-"""The outermost ASGI layer: who is quiet is so in all three pillars, and what OpenTelemetry cannot stand is mended for it."""
+"""The outermost ASGI layer: who is quiet is so in all three pillars; OpenTelemetry sees what it can stand and may believe."""
 
 from collections.abc import Sequence
 
 from opentelemetry.context import Context, attach, detach
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from telemetry.trust import OUTSIDE, Trust
 
 ORIGINALS = "telemetry.originals"
 """In the scope of a request that is told of: what was mended in it, as it came."""
@@ -15,8 +17,8 @@ class Edge:
     FastAPI's own telemetry looks along ``app`` for somebody who does its work, and stands down.
     """
 
-    def __init__(self, app: ASGIApp, plain: ASGIApp, quiet: Sequence[str]) -> None:
-        self.app, self.plain, self.quiet = app, plain, frozenset(quiet)
+    def __init__(self, app: ASGIApp, plain: ASGIApp, quiet: Sequence[str], trust: Trust) -> None:
+        self.app, self.plain, self.quiet, self.trust = app, plain, frozenset(quiet), trust
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; a mounted app finds in its scope that it is told of already."""
@@ -30,16 +32,16 @@ class Edge:
         # uvicorn starts a pipelined request inside the one before it, whose span is then the current one: Kludex/uvicorn#3158
         token = attach(Context())
         try:
-            await self.app(_mended(scope), receive, send)
+            await self.app(_mended(scope, self.trust), receive, send)
         finally:
             detach(token)
 
 
-def _mended(scope: Scope) -> Scope:
-    """Spell out what is not UTF-8, on which the instrumentation fails: opentelemetry-python-contrib#1478."""
-    headers = [(_utf8(name), _utf8(value)) for name, value in scope["headers"]]
+def _mended(scope: Scope, trust: Trust) -> Scope:
+    """Spell out what is not UTF-8, on which the instrumentation fails (contrib#1478); trust nobody outside."""
+    headers, outside = trust.of(scope, [(_utf8(name), _utf8(value)) for name, value in scope["headers"]])
     mended = {"headers": headers, "query_string": _utf8(scope["query_string"])}
-    return {**scope, **mended, ORIGINALS: {name: scope[name] for name in mended}}
+    return {**scope, **mended, ORIGINALS: {name: scope[name] for name in mended}, OUTSIDE: outside}
 
 
 def _utf8(raw: bytes) -> bytes:

@@ -13,6 +13,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import Resource
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from delivery import redact
 from delivery.batches import Records
 from delivery.stdout import Stdout
 from delivery.text import encodable, text
@@ -79,14 +80,14 @@ class _OneLogger(logs.LoggerProvider):
 
 
 def spell_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Write as text what JSON or OTLP cannot carry, the exception first: one odd value would cost the whole batch."""
+    """Write as text what JSON or OTLP cannot carry, the exception first, or it would cost the whole batch; then redact."""
     error = event.pop("exc_info", None)
     error = sys.exc_info()[1] if error is True else error
     for each in error if isinstance(error, tuple) else (error,):
         if isinstance(each, BaseException):
             event["exception"] = "".join(traceback.format_exception(each))
             event["exception.type"], event["exception.message"] = type(each).__qualname__, text(each)
-    return {encodable(name): encodable(value) for name, value in event.items()}
+    return redact.fields({encodable(name): encodable(value) for name, value in event.items()})
 
 
 def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -11,6 +11,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
 from delivery.batches import Spans
+from telemetry import trust
 
 
 def to_collector(resource: Resource, spans: Spans | None) -> TracerProvider:
@@ -37,6 +38,7 @@ def instrument(app: FastAPI, traces: TracerProvider) -> None:
         excluded_urls="",  # telemetry/edge.py decides, for all pillars
         # Without this every request makes three spans, and the two extra ones say nothing.
         exclude_spans=["receive", "send"],
+        server_request_hook=trust.link,
     )
 
 

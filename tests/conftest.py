@@ -59,7 +59,7 @@ class Sample:
 class House:
     """Checkout wired to payment without a network. ``ask`` is a customer; the rest is what the backends would hold."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (a house has many doors)
         self,
         spans: tuple[TracerProvider, InMemorySpanExporter],
         *,
@@ -67,9 +67,10 @@ class House:
         calls: int = 100,
         url: str = "",
         transport: httpx2.AsyncBaseTransport | None = None,
+        inside: str = "",
         **faults: float,
     ) -> None:
-        """Build it; a ``url`` leads out of the house, a ``transport`` stands in for payment."""
+        """Build it; a ``url`` leads out of the house, a ``transport`` stands in for payment, ``inside`` may continue traces."""
         traces, self._spans = spans
         self._records, self._reader, self.stdout = InMemoryLogRecordExporter(), InMemoryMetricReader(), io.StringIO()  # type: ignore[no-untyped-call]
         self._running: set[asyncio.Task[None]] = set()
@@ -81,12 +82,12 @@ class House:
 
         quick = Faults.model_validate({"latency_min": 0, "latency_max": 0.001, "failure_rate": 0, "slow_seconds": 0.3} | faults)
         self.payment = create_payment(quick)
-        inside = None if url else transport or httpx2.ASGITransport(self._call_payment, raise_app_exceptions=False)
-        payments = PaymentClient(url or "http://payment", limit, calls, inside)
+        within = None if url else transport or httpx2.ASGITransport(self._call_payment, raise_app_exceptions=False)
+        payments = PaymentClient(url or "http://payment", limit, calls, within)
         self.checkout = create_checkout(payments)
         with contextlib.redirect_stdout(self.stdout):  # logging is configured with the stdout of this moment
-            telemetry.install(self.payment, "payment", package="three-pillar-demo", pillars=pillars)
-            telemetry.install(self.checkout, "checkout", package="three-pillar-demo", pillars=pillars)
+            telemetry.install(self.payment, "payment", package="three-pillar-demo", inside="*", pillars=pillars)
+            telemetry.install(self.checkout, "checkout", package="three-pillar-demo", inside=inside, pillars=pillars)
         telemetry.instrument_client(payments.http)
 
     async def _call_payment(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401  (ASGI)

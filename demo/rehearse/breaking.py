@@ -116,10 +116,8 @@ async def full(disk: Path) -> AsyncIterator[None]:
 
 def _fill(ballast: Path) -> None:
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
-        for size in (2**16, 2**12, 1):  # to the last byte
-            with suppress(OSError):
-                while file.write(b"\0" * size):
-                    pass
+        while file.write(b"\0" * 2**16):  # the last one fits in part
+            pass
 
 
 def mount(folder: Path) -> None:

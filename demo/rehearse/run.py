@@ -9,7 +9,7 @@ from rich.console import Console
 
 from demo import asking
 from demo.rehearse.judge import judge
-from demo.rehearse.plan import BY_NAME, RECEIVER, REHEARSALS, Rehearsal, Scene
+from demo.rehearse.plan import BY_NAME, REHEARSALS, Rehearsal, Scene
 from demo.rehearse.play import Play
 from demo.rehearse.report import Played
 from demo.request.saying import saying
@@ -42,25 +42,32 @@ def rehearse(name: str | None, err: Console, *, long: bool) -> Played:
         LaunchError: There is no stack, or no such rehearsal.
         KeyboardInterrupt: Ctrl-C; what was broken is restored by then.
     """
-    ours = state.living() is None
+    run = state.living()
+    if run and not run.ready:
+        raise LaunchError("the stack is still starting: `demo status` says when it is ready")
+    if run and run.on_purpose:
+        raise LaunchError(f"away on purpose: {', '.join(run.on_purpose)}; `demo start NAME` first")
     mode = state.mode() or components.DEFAULT
     rehearsals = chosen(name, mode, long=long)
-    if mode not in RECEIVER:
-        raise LaunchError(f"nothing is rehearsed on {mode}")
-    if ours:
+    if run is None:
         err.print("starting an embedded stack for it", style="dim")
-        background.start(Console(file=io.StringIO()), mode)
+        heard = io.StringIO()
+        try:
+            background.start(Console(file=heard, width=err.width), mode)
+        except LaunchError:
+            err.print(heard.getvalue(), markup=False)
+            raise
     try:
         return asyncio.run(_play(rehearsals, mode, err, long=long))
     finally:
-        if ours:
+        if run is None:
             background.stop(Console(file=io.StringIO()))
 
 
 async def _play(rehearsals: Sequence[Rehearsal], mode: str, err: Console, *, long: bool) -> Played:
     loop, playing = asyncio.get_running_loop(), asyncio.current_task()
     assert playing  # noqa: S101  (this one)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, playing.cancel)
     played: Played = []
     try:

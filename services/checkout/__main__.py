@@ -34,7 +34,7 @@ def app() -> FastAPI:
     app = create_app(payments)
     if settings.drills:
         app.add_middleware(faults.blocking, drills=settings.drills)
-    telemetry.install(app, "checkout", package="three-pillar-demo")
+    telemetry.install(app, "checkout", package="three-pillar-demo", inside=settings.inside)
     telemetry.instrument_client(payments.http)  # after install: it takes the providers that install made the process's own
     return app
 

@@ -3,10 +3,12 @@
 from typing import Self
 
 import uvicorn
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 import telemetry
+from doors.protocol import BoundedProtocol
 from settings.environment import Settings
+from telemetry.trust import Trust
 
 STOP_SECONDS = 4
 """How long a stopping service waits for requests under way; the slowest takes checkout's own limit of 2 s by default."""
@@ -26,6 +28,14 @@ class EdgeSettings(Settings):
             raise ValueError("drills are played on loopback only, where nobody else's customers are")
         return self
 
+    inside: str = Field("", description="Networks of callers whose traces go on here, comma-separated, or *; nobody by default")
+
+    @field_validator("inside")
+    @classmethod
+    def _inside_are_networks(cls, inside: str) -> str:
+        Trust(inside)
+        return inside
+
 
 def serve(factory: str, settings: EdgeSettings) -> None:
     """Run uvicorn with ``factory`` ("module:function"), called once in each worker, until SIGTERM or SIGINT."""
@@ -33,6 +43,7 @@ def serve(factory: str, settings: EdgeSettings) -> None:
     uvicorn.run(
         factory,
         factory=True,
+        http=BoundedProtocol,
         host=settings.bind,
         port=settings.port,
         workers=settings.workers,

@@ -16,12 +16,14 @@ class Settings(edge.EdgeSettings, Faults):
     model_config = SettingsConfigDict(env_prefix="PAYMENT_")
 
     port: int = Field(8001, ge=1, le=65535, description="Port to listen on, 1 to 65535")
+    inside: str = Field("127.0.0.0/8,::1", description="Networks of callers whose traces go on here, comma-separated, or *")
 
 
 def app() -> FastAPI:
     """Build the whole service; uvicorn calls this once in each worker."""
-    app = create_app(Settings.load())
-    telemetry.install(app, "payment", package="three-pillar-demo")
+    settings = Settings.load()
+    app = create_app(settings)
+    telemetry.install(app, "payment", package="three-pillar-demo", inside=settings.inside)
     return app
 
 

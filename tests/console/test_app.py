@@ -1,7 +1,9 @@
 """The page as text: what it shows of good, broken, slow and hostile answers, and what its actions do."""
 
+import asyncio
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from html import unescape
@@ -11,8 +13,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from backends.questions import Edge, Exemplar, Line
+from console.__main__ import Settings
 from console.app import MAX_BODY
-from tests.console.conftest import FAILING, HANGING, QUESTIONS, STRANGE, Told
+from tests.console.conftest import FAILING, HANGING, HOST, QUESTIONS, STRANGE, Told
 from tests.traces import ROOT, TRACE, line, span
 
 Open = Callable[..., TestClient]
@@ -50,6 +53,9 @@ def test_one_request(busy: Told, page: TestClient) -> None:
     assert "went on for 1.0 s after its caller had given up" in text
     assert "in the bucket up to 2.5 s" in text
     assert 'class="dot bad mine"' in text
+    assert 'class="key bucket">bucket</span> <b>1 s to 2.5 s' in text
+    (place,) = re.findall(r'<rect class="bucket" width="100%" y="([\d.]+)%" height="([\d.]+)%"/><line class="moment"', text)
+    assert [round(float(each)) for each in place] == [17, 50]  # from 1 to 2.5 s on an axis of 3
     assert "order.amount" in text
 
 
@@ -104,6 +110,22 @@ def test_a_component_that_is_down_is_named(busy: Told, open_page: Open, monkeypa
     assert busy.asked
     assert "payment is down: " in text
     assert "12.5 %" in text
+
+
+def test_names_that_are_looked_up_for_long_hold_up_nobody(page: TestClient) -> None:
+    """With forty threads of the page busy, as with names of peers that a resolver is silent about, the next one still runs."""
+    end = threading.Event()
+
+    async def crowd() -> None:
+        looked_up = [asyncio.ensure_future(asyncio.to_thread(end.wait, 60)) for _ in range(40)]
+        try:
+            await asyncio.wait_for(asyncio.to_thread(int), 30)
+        finally:
+            end.set()
+            await asyncio.gather(*looked_up)
+
+    assert page.portal
+    page.portal.call(crowd)
 
 
 def test_queues_are_shown_by_backend(told: Told, page: TestClient) -> None:
@@ -304,3 +326,21 @@ def test_reading_off_is_json(busy: Told, page: TestClient) -> None:
     found = re.findall(r'data-read="([^"]*)"', page.get("/").text)
     assert len(found) == 4
     assert all("checkout 4.0/s  payment 4.0/s" in each for each in json.loads(unescape(found[0])))
+
+
+def test_who_is_waited_for_is_no_failure(told: Told, open_page: Open) -> None:
+    """An answer that is only late is told without the colour of failure."""
+    told.moods = dict.fromkeys(QUESTIONS, HANGING)
+    text = open_page(patience=0.01, timeout=30.0).get("/").text
+    assert text.count("no answer yet") >= 6
+    assert '<p class="problem">' not in text
+
+
+def test_blank_settings_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spaces are no setting, and no name to be asked by; further names are, between commas."""
+    for name in ("PORT", "BIND", "HOSTS", "GRAFANA_URL"):
+        monkeypatch.setenv(f"CONSOLE_{name}", "  ")
+    names = Settings().names()
+    assert names == {HOST, "localhost:8080", "[::1]:8080"}
+    monkeypatch.setenv("CONSOLE_HOSTS", "Page.test:8080, ,other.test")
+    assert Settings().names() == names | {"page.test:8080", "other.test"}

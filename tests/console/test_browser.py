@@ -13,6 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from console import words
 from demo.stack.components import CONSOLE
 from tests.console.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
 from tests.end_to_end.conftest import FULL, Stack
@@ -103,6 +104,11 @@ def test_from_a_dot_to_its_request(visit: Visit) -> None:
     expect(page.locator(f"#chart-duration-checkout #dot-{trace_id}-checkout.mine")).to_be_attached()
     expect(page.locator("#why")).to_contain_text(trace_id)
     expect(page.locator("#why")).to_contain_text("checkout answered ")
+    told = page.locator("#exemplars p").filter(has_text="checkout").inner_text()
+    bound = words.round_one(words.seconds(float(re.findall(r"up to ([\d.]+) s", told)[0])))
+    expect(page.locator("#chart-duration-checkout .now")).to_contain_text(
+        re.compile(f"bucket .* to {re.escape(bound)} +moment")
+    )
 
 
 def test_a_late_payment_is_seen(visit: Visit) -> None:

@@ -9,13 +9,14 @@ import pytest
 
 from backends.questions import Exemplar
 from console import chart, words
+from telemetry.requests import LATENCY_BUCKETS
 
 START = 1_767_225_600.0
 """A round hour."""
 SECONDS = 300.0
 
 
-def draw(values: list[float | None], exemplars: list[Exemplar] | None = None, mine: str = "") -> chart.Plot:
+def draw(values: list[float | None], exemplars: list[Exemplar] | None = None, mine: chart.Mine | None = None) -> chart.Plot:
     """A chart of five minutes with one line."""
     times = [START + SECONDS * number / max(1, len(values) - 1) for number in range(len(values))]
     lines = [chart.Line("checkout", "checkout", values)]
@@ -85,16 +86,16 @@ def test_strange_values_do_no_harm() -> None:
     """Infinity and NaN are left out of lines, axes and dots."""
     plot = draw([math.inf, 0.1, math.nan, 0.2], [dot(10, math.inf), dot(20, math.nan), dot(30, 0.3)])
     assert plot.top < 1
-    assert [each.y for each in plot.dots] == [plot.y(0.3)]
+    assert [each.value for each in plot.dots] == [0.3]
     assert "nan" not in str(plot.polylines)
     assert "inf" not in str(plot.polylines)
 
 
 def test_a_dot_lies_where_it_was_measured() -> None:
-    """An exemplar's place is its moment and value; its words say what answered what, when, after how long."""
-    (found,) = draw([0.5, 2.0], [dot(150, 1.0, "504")]).dots
-    assert (found.x, found.y, found.failed) == (500.0, 500.0, True)
-    assert re.fullmatch(r"checkout answered 504 after 1\.0 s at \d\d:02:30: open this request", found.label)
+    """An exemplar's place is its moment and value, and 500 or more is a failure."""
+    plot = draw([0.5, 2.0], [dot(150, 1.0, "504")])
+    (found,) = plot.dots
+    assert (plot.x(found.time), plot.y(found.value), chart.failed(found)) == (500.0, 500.0, True)
 
 
 def test_of_many_dots_few_are_drawn_and_they_stay() -> None:
@@ -112,7 +113,23 @@ def test_my_own_dot_is_never_left_out() -> None:
     """Of the request that is looked at, the dot is there among slower ones."""
     mine = dot(100, 0.2, trace_id="b" * 32)
     many = [dot(100 + each / 100, 0.9, trace_id=f"{each:032x}") for each in range(100)]
-    assert mine.trace_id in {each.trace_id for each in draw([0.1], [mine, *many], mine="b" * 32).dots}
+    about = chart.Mine(mine.trace_id, mine.time, mine.value)
+    assert mine.trace_id in {each.trace_id for each in draw([0.1], [mine, *many], about).dots}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.0, "0 to 5 ms"), (0.25, "100 ms to 250 ms"), (2.004, "1 s to 2.5 s"), (11.0, "over 10 s")]
+)
+def test_a_request_lies_in_its_bucket(value: float, said: str) -> None:
+    """A duration belongs to the bucket whose upper bound it does not pass, as Prometheus counts."""
+    low, high = chart.Mine("b" * 32, START, value).bucket
+    assert low <= value <= high
+    assert words.between(low, high) == said
+
+
+def test_the_buckets_are_those_that_are_counted_in() -> None:
+    """The page draws the bounds that the services' histograms have."""
+    assert (0.0, *LATENCY_BUCKETS, math.inf) == chart.BOUNDS
 
 
 def test_values_can_be_read_off() -> None:

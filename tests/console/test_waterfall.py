@@ -94,13 +94,23 @@ def test_attributes_are_bounded() -> None:
     assert len(row.fields) == waterfall.FIELDS
 
 
-@pytest.mark.parametrize("seconds", [0.000001, 0.004, 0.163, 2.004, 3600])
+@pytest.mark.parametrize("seconds", [0.0005, 0.0012, 0.004, 0.163, 2.004, 3600])
 def test_the_axis_is_round(seconds: float) -> None:
     """A request's axis begins at 0 and has two to six ticks inside."""
     ticks = waterfall.ticks(seconds)
     assert ticks[0] == (0, "0")
     assert 2 <= len(ticks) <= 6
     assert all(0 <= x <= 950 + 1e-6 for x, _ in ticks)
+    assert len({said for _, said in ticks}) == len(ticks)
+
+
+def test_axis_and_bars_have_one_extent() -> None:
+    """A log line after the last span is in the time that the axis has, so a bar of 1 ms ends where the axis says 1 ms."""
+    story = Story(TRACE, [span(ROOT, "", took=1)], [line(ROOT, "late", at=1.5)], [])
+    begin, end = waterfall.extent(story)
+    (bar,) = [row.whole for row in waterfall.rows(story) if row.whole]
+    (mark,) = [x for x, said in waterfall.ticks((end - begin) / 1e9) if said == "1 ms"]
+    assert bar[0] + bar[1] == pytest.approx(mark)
 
 
 def test_roles_are_told() -> None:

@@ -262,8 +262,9 @@ ENDINGS: dict[str, tuple[bytes, int]] = {
 
 
 @pytest.mark.parametrize(("first", "status"), list(ENDINGS.values()), ids=list(ENDINGS))
-def test_pipelined_purchases_have_a_trace_each(house: House, first: bytes, status: int) -> None:
+def test_pipelined_purchases_have_a_trace_each(build: Build, first: bytes, status: int) -> None:
     """Purchases written at once have a SERVER span and a trace each, and their own parent, whatever the one before became."""
+    house = build(inside="*")
     for parser in PARSERS:
         known = len(house.spans)
         ours = request(b"POST /checkout", f"Traceparent: {TRACEPARENT}".encode(), close=False)
@@ -536,8 +537,9 @@ STRANGERS: dict[str, tuple[tuple[str, ...], str]] = {
 
 @pytest.mark.parametrize("unsampled", [False, True], ids=["alone", "with a tracestate"])
 @pytest.mark.parametrize(("sent", "expected"), list(STRANGERS.values()), ids=list(STRANGERS))
-def test_a_trace_id_in_an_answer_is_somewhere(house: House, sent: tuple[str, ...], expected: str, unsampled: bool) -> None:  # noqa: FBT001
-    """A valid ``traceparent`` is continued whatever its flags say, any other makes a new trace, and the pillars all have it."""
+def test_a_trace_id_in_an_answer_is_somewhere(build: Build, sent: tuple[str, ...], expected: str, unsampled: bool) -> None:  # noqa: FBT001
+    """From inside a valid ``traceparent`` is continued whatever its flags say, any other makes a new trace."""
+    house = build(inside="*")
     headers = [(b"traceparent", each.encode()) for each in sent]
     answer = house.ask(headers=headers + [(b"tracestate", b"theirs=1,=,")] * unsampled)
     trace_id = answer.json()["trace_id"]
@@ -741,7 +743,7 @@ CHECKOUTS = {
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     """All these processes, started at once."""
     folder, often, port = tmp_path_factory.mktemp("town"), {"OTEL_BLRP_SCHEDULE_DELAY": "100"}, str(free_port())
-    paid = {"CHECKOUT_PAYMENT_URL": f"http://127.0.0.1:{port}"}
+    paid = {"CHECKOUT_PAYMENT_URL": f"http://127.0.0.1:{port}", "CHECKOUT_INSIDE": "127.0.0.1"}
     with listening() as sink, ExitStack() as stack:
         doors = [serve("payment", folder, sink.url, PAYMENT_PORT=port, **often)]
         doors += [serve("checkout", folder, sink.url, **paid, **often, **more) for more in CHECKOUTS.values()]

@@ -1,0 +1,46 @@
+"""The service under load, as ``python -m checkout`` runs it: ``python -m bench.http.app APP PORT install|bare``.
+
+Without ``install`` the services' own code runs unchanged, and the two calls into ``telemetry/`` do nothing.
+"""
+
+import os
+import sys
+
+import settings.otel  # first: OpenTelemetry reads variables while it is imported
+
+# isort: split
+import telemetry
+
+# isort: split
+from fastapi import FastAPI
+
+import checkout.__main__
+import payment.__main__
+from doors import answers, edge
+
+
+def nothing() -> FastAPI:
+    """An app with a route that does nothing."""
+    app = answers.create_app("nothing")
+
+    @app.get("/nothing")
+    async def get_nothing() -> dict[str, str]:
+        return {"status": "ok"}
+
+    telemetry.install(app, "nothing", package="three-pillar-demo")
+    return app
+
+
+def build() -> FastAPI:
+    """Build what the command line names; uvicorn calls this."""
+    app, _, how = sys.argv[1:]
+    if how == "bare":
+        for name in (*settings.otel.DEFAULTS, "OTEL_SEMCONV_STABILITY_OPT_IN"):  # ours, and no default of others
+            os.environ.pop(name, None)
+        telemetry.install = lambda *_, **__: None
+        telemetry.instrument_client = lambda client: client
+    return {"nothing": nothing, "payment": payment.__main__.app, "checkout": checkout.__main__.app}[app]()
+
+
+if __name__ == "__main__":
+    edge.serve("bench.http.app:build", edge.EdgeSettings(bind="127.0.0.1", port=int(sys.argv[2]), workers=1))

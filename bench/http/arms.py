@@ -1,0 +1,53 @@
+"""The arms: the same app each time, and what tells of it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+ZERO_CODE = ROOT / ".venv-bench" / "bin"
+"""Where ``make bench`` installs OpenTelemetry's distribution: an environment of its own, or it would instrument every arm."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to tell of requests; ``install`` is whether the services call ``telemetry.install``."""
+
+    words: str
+    install: bool = True
+    settings: dict[str, str] = field(default_factory=dict[str, str])
+    python: tuple[str, ...] = (str(ROOT / ".venv/bin/python"),)
+
+
+ARMS = {
+    "bare": Arm("the app without telemetry", install=False),
+    "ours": Arm("telemetry.install: all three signals, every request, one line"),
+    "always_off": Arm("ours with OTEL_TRACES_SAMPLER=always_off", settings={"OTEL_TRACES_SAMPLER": "always_off"}),
+    "disabled": Arm("ours with OTEL_SDK_DISABLED=true", settings={"OTEL_SDK_DISABLED": "true"}),
+    "zero-code": Arm(
+        "opentelemetry-instrument with its defaults, by OTLP over HTTP as the others",
+        install=False,
+        settings={"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
+        python=(str(ZERO_CODE / "opentelemetry-instrument"), str(ZERO_CODE / "python")),
+    ),
+    "fastapi": Arm(
+        "FastAPI's own telemetry with its defaults (no span for the call to payment, no lines)",
+        install=False,
+        settings={"FASTAPI_OTEL_AUTO_CONFIGURE": "true"},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """What is asked of which app."""
+
+    app: str
+    path: str
+    body: str = ""
+
+
+ROUTES = {
+    "nothing": Route("nothing", "/nothing"),
+    "charges": Route("payment", "/charges", '{"order_id":"bench-1","amount":"9.00","currency":"EUR","card":"ordinary"}'),
+    "checkout": Route("checkout", "/checkout", '{"items":[{"sku":"tea","quantity":2,"unit_price":4.5}],"card":"ordinary"}'),
+}

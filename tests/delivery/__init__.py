@@ -1,0 +1,1 @@
+"""The way out: batches that are kept, and what is lost counted."""

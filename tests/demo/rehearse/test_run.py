@@ -1,0 +1,35 @@
+"""The command by itself: what it lists, and the stacks on which it begins nothing."""
+
+from pathlib import Path
+from typing import Any
+
+from tests.stubs.running import Stack
+
+SHOP: dict[str, Any] = {"name": "shop", "stop_order": 1}
+TRACES: dict[str, Any] = {"name": "traces", "stop_order": 2}
+
+
+def test_without_a_name_nothing_is_broken(tmp_path: Path) -> None:
+    """It lists the rehearsals, needs no stack for that, and starts none."""
+    with Stack(tmp_path, SHOP) as stack:
+        done = stack.demo("rehearse")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "receiver-killed" in done.stdout
+        assert not stack.state.exists()
+
+
+def test_a_stack_with_a_hole_is_not_broken_further(tmp_path: Path) -> None:
+    """Where something is away on purpose already, or not ready yet, the books could not be trusted: it says so and stops."""
+    with Stack(tmp_path, SHOP, TRACES | {"says": "warming up"}) as stack:
+        stack.up(ready=False)
+        stack.until(lambda: len(stack.diary("started")) == 2, "both to be started")
+        early = stack.demo("rehearse", "receiver-killed")
+        assert (early.returncode, early.stdout) == (1, "")
+        assert "the stack is still starting" in early.stderr
+        stack.let("warm")
+        stack.until(lambda: stack.is_ready, "all to be ready")
+        stack.demo("stop", "traces")
+        refused = stack.demo("rehearse", "receiver-killed")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "away on purpose: traces; `demo start NAME` first" in refused.stderr
+        assert not stack.ended

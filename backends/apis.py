@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx2
 
-from backends.questions import NANO, BackendError, Exemplar, Line, Span
+from backends.questions import NANO, VERSION, BackendError, Exemplar, Line, Span
 
 TIMEOUT = 10.0
 """Seconds for one question."""
@@ -133,7 +133,7 @@ class Apis:
 
 
 def _span(trace_id: str, batch: dict[str, Any], span: dict[str, Any]) -> Span:
-    status = span.get("status", {})
+    status, resource = span.get("status", {}), _attributes(batch["resource"])
     events = (_attributes(event) for event in span.get("events", []) if event["name"] == "exception")
     exceptions = (
         ": ".join(str(each[key]) for key in ("exception.type", "exception.message") if key in each) for each in events
@@ -142,14 +142,14 @@ def _span(trace_id: str, batch: dict[str, Any], span: dict[str, Any]) -> Span:
         trace_id=trace_id,
         span_id=_hex(span["spanId"]),
         parent_id=_hex(span.get("parentSpanId", "")),
-        service=str(_attributes(batch["resource"]).get("service.name", "")),
+        service=str(resource.get("service.name", "")),
         name=span["name"],
         kind=span.get("kind", "").removeprefix("SPAN_KIND_"),
         start=int(span["startTimeUnixNano"]),
         end=int(span["endTimeUnixNano"]),
         error=status.get("code") == "STATUS_CODE_ERROR",
         message=status.get("message", ""),
-        attributes=_attributes(span),
+        attributes={VERSION: resource[VERSION]} | _attributes(span) if VERSION in resource else _attributes(span),
         exceptions=tuple(exceptions),
     )
 

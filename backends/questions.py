@@ -14,6 +14,9 @@ LOOKBACK = 300.0
 DURATION = "http_server_request_duration_seconds"
 """The histogram that rate, error ratio and quantiles are read from: OpenTelemetry's ``http.server.request.duration``."""
 
+VERSION = "service.version"
+"""The one thing of a span's or a line's resource that is among its attributes: two versions may serve at once."""
+
 
 class BackendError(Exception):
     """A backend is not there, or did not understand the question; the text says which, and what to look at."""

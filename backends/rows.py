@@ -3,19 +3,19 @@
 import json
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from backends.questions import DURATION, Line, Span
+from backends.questions import DURATION, VERSION, Line, Span
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 ERROR = 2
 """OTLP's number for a status."""
 SPAN = """SELECT trace_id, span_id, parent_id, service, name, kind, start, start + duration, status, message, attributes,
-events FROM span JOIN source ON source.id = span.source WHERE trace_id = ? ORDER BY start, span.rowid"""
+events, resource FROM span JOIN source ON source.id = span.source WHERE trace_id = ? ORDER BY start, span.rowid"""
 # CROSS: the lines come first, in their order.
-LINE = (
-    "SELECT time, service, severity_text, body, attributes, trace_id, span_id FROM log CROSS JOIN source ON source.id = source"
-)
+LINE = """SELECT time, service, severity_text, body, attributes, trace_id, span_id, resource FROM log
+CROSS JOIN source ON source.id = source"""
 POINTS = """SELECT series.id, labels, bounds, born, time, point.start, count, buckets FROM series
 JOIN point ON series = id WHERE name = ? AND json_extract(labels, '$.service_name') = ?
 AND json_extract(labels, '$.http_route') = ? AND time BETWEEN ? AND ? ORDER BY series.id, time"""
@@ -38,20 +38,29 @@ NEWEST = {
 
 def span(row: Sequence[Any]) -> Span:
     """A row of ``SPAN``."""
-    trace_id, span_id, parent_id, service, name, kind, start, end, status, message, attributes, events = row
+    trace_id, span_id, parent_id, service, name, kind, start, end, status, message, attributes, events, resource = row
     exceptions = (each["attributes"] for each in json.loads(events) if each["name"] == "exception")
     said = (": ".join(str(each[key]) for key in ("exception.type", "exception.message") if key in each) for each in exceptions)
     ids = (trace_id.hex(), span_id.hex(), parent_id.hex() if parent_id else "")
     named = (service, name, KINDS[kind] if 0 <= kind < len(KINDS) else str(kind))
-    return Span(*ids, *named, start, end, status == ERROR, message, json.loads(attributes), tuple(said))
+    about = version(resource) | json.loads(attributes)
+    return Span(*ids, *named, start, end, status == ERROR, message, about, tuple(said))
 
 
 def line(row: Sequence[Any]) -> Line:
     """A row of ``LINE``."""
-    moment, service, severity, body, attributes, trace_id, span_id = row
-    fields = {key.replace(".", "_"): v if isinstance(v, str) else json.dumps(v) for key, v in json.loads(attributes).items()}
+    moment, service, severity, body, attributes, trace_id, span_id, resource = row
+    about = version(resource) | json.loads(attributes)
+    fields = {key.replace(".", "_"): v if isinstance(v, str) else json.dumps(v) for key, v in about.items()}
     ids = {"trace_id": trace_id.hex(), "span_id": span_id.hex()} if trace_id else {}
     return Line(moment, service, severity, body, fields | ids)
+
+
+@lru_cache
+def version(resource: str) -> dict[str, Any]:
+    """The version of the service that spoke, as an attribute; nothing if it did not say."""
+    told = json.loads(resource).get(VERSION)
+    return {VERSION: told} if told else {}
 
 
 def bucket(value: float, bounds: Sequence[float]) -> dict[str, str]:

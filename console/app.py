@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from backends.questions import NANO, Backends
-from console import chart, grafana, waterfall, words
+from console import chart, grafana, pager, waterfall, words
 from console.cache import NONE, Answer, Cache
 from console.guard import Guard
 from console.view import MINUTES, SEVERITIES, View
@@ -36,7 +36,7 @@ TOURED, A_YEAR = "toured", 365 * 24 * 3600
 @cache
 def templates() -> Environment:
     """What is in ``templates/``; everything that is not markup there is escaped."""
-    loader = FileSystemLoader(HERE / "templates")
+    loader = FileSystemLoader([HERE / "templates", HERE / "pager"])
     found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     found.filters |= {name: getattr(words, name) for name in ("seconds", "ratio", "rate", "size", "clock", "age")}
     found.filters["clean"], found.tests["failed"] = clean, chart.failed
@@ -64,6 +64,7 @@ def create_app(  # noqa: C901  (one door after the other)
     app = FastAPI(title="console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, hosts=hosts)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
+    ringing = pager.doors(app, _form, _back)
 
     def draw(name: str, view: View, health: dict[str, Answer[Any]], told: dict[str, Any], status: int = 200) -> HTMLResponse:
         told |= {"view": view, "mode": mode, "grafana_url": grafana_url, "health": health}
@@ -78,7 +79,7 @@ def create_app(  # noqa: C901  (one door after the other)
         view = View.parse(request.query_params)
         asked = (watch.lines(view), watch.edges(view), watch.panels(view), watch.health())
         (lines, edges, panels, health), _ = await asyncio.gather(asyncio.gather(*asked), watch.recognise(till))
-        told: dict[str, Any] = {"lines": lines, "edges": edges, "panels": panels}
+        told: dict[str, Any] = {"lines": lines, "edges": edges, "panels": panels, "pager": ringing.look(), "why": ringing.why}
         told["rows"] = [row for row in till.rows if row.failed or not view.failed][:ROWS]
         told["step"] = view.tour if view.tour is not None else 0 if TOURED in request.cookies else 1
         answer = draw("index.html", view, health, told | {"till": till, "window": PACE[view.minutes][1], "max_rate": MAX_RATE})

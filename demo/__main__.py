@@ -14,6 +14,7 @@ from demo import tour as touring
 from demo.customers import buy
 from demo.customers import traffic as playing
 from demo.customers.shop import ShopError
+from demo.drills import command as drills
 from demo.proof import verify as verifying
 from demo.rehearse import plan, report
 from demo.rehearse import run as rehearsing
@@ -30,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(drills.app, name="drill")
 for stream in (sys.stdout, sys.stderr):
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="replace")  # a terminal that cannot show a tick gets a question mark, not a traceback

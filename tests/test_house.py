@@ -28,11 +28,12 @@ ROOMS = {
     "request": {"request"},
     "customers": {"customers", "request"},
     "proof": {"proof", "customers", "request", "stack"},
+    "drills": {"drills", "customers", "stack"},
     "rehearse": {"rehearse", "proof", "customers", "request", "stack"},
 }
 """Rooms of ``demo/`` and those that each may enter. What is not in a room joins them: the command, the tour, who is asked."""
-SHOWN = {"demo.asking", "demo.customers", "demo.request", "demo.stack.answering"}
-"""What the page may enter of the demo: whom to ask, who buys, the story of one request, who answers."""
+SHOWN = {"demo.asking", "demo.customers", "demo.request", "demo.stack.answering", "demo.drills.desk", "demo.drills.catalogue"}
+"""What the page may enter of the demo: whom to ask, who buys, one request's story, who answers, the drill that is played."""
 WIRE = {"embedded": {"opentelemetry.proto"}, "demo": set[str](), "backends": set[str](), "console": set[str]()}
 """What of OpenTelemetry those may import that are no service."""
 API = {
@@ -42,6 +43,8 @@ API = {
     "opentelemetry.propagate",
     "opentelemetry.baggage",
 }
+DRILLED = ("services/checkout/faults.py", "services/doors/drills.py")
+"""What is there for drills alone."""
 FOREIGN_KEYS = {
     "backends/apis.py",
     "backends/lgtm.py",
@@ -99,15 +102,15 @@ def test_rooms_of_the_demo_import_one_way(room: str) -> None:
 
 def test_the_page_enters_few_rooms_of_the_demo() -> None:
     """The page knows whom to ask, who buys, a request's story and who answers, and nothing of the proof or the launcher."""
-    for path in (ROOT / "console").glob("*.py"):
+    for path in (ROOT / "console").rglob("*.py"):
         assert not {name for name in imported(path) if under(name, {"demo"}) and not under(name, SHOWN)}, path
 
 
 def test_questions_are_asked_in_the_words_of_the_house() -> None:
-    """Outside ``backends/``, only what follows Grafana's own links knows a query language."""
+    """Outside ``backends/``, only what follows Grafana's own links, or judges alerts, knows a query language."""
     asking = [*(ROOT / "demo").rglob("*.py"), *(ROOT / "console").rglob("*.py")]
     speak = {path for path in asking if under_any(imported(path), {"backends.apis", "backends.lgtm"})}
-    assert {path.name for path in speak} == {"asking.py", "links.py", "verify.py"}
+    assert {path.name for path in speak} == {"asking.py", "links.py", "verify.py", "alerts.py", "check.py"}
 
 
 def test_no_module_under_agpl_is_fetched_or_built() -> None:
@@ -127,14 +130,14 @@ def test_only_telemetry_touches_the_sdk(part: str, path: Path) -> None:
 
 @pytest.mark.parametrize(("part", "path"), services)
 def test_simulation_lives_in_one_file(part: str, path: Path) -> None:
-    """Chance and pretended slowness are in ``faults.py`` and nowhere else in the services."""
+    """Chance and pretended slowness are in the services' ``faults.py`` and nowhere else in them."""
     found = {name for name in imported(path) if under(name, {"random", "secrets", "asyncio.sleep", "time.sleep"})}
     found |= {
         ast.unparse(node)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "sleep"
     }
-    assert bool(found) == (f"{part}/{path.name}" == "payment/faults.py"), found
+    assert bool(found) == (path.name == "faults.py"), f"{part}: {found}"
 
 
 def our_sources() -> Iterator[Path]:
@@ -151,14 +154,16 @@ def test_trace_id_has_one_spelling() -> None:
 
 
 def test_the_house_can_be_read_in_one_sitting() -> None:
-    """Services and telemetry together stay under 1,560 lines, and no module of theirs holds more than 200."""
+    """Services and telemetry together stay under 1,560 lines beside 80 of drills, and no module holds more than 200."""
     lines = {
         str(path.relative_to(ROOT)): len(path.read_text().splitlines())
         for folder in ("services", "telemetry")
         for path in (ROOT / folder).rglob("*.py")
     }
+    broken = sum(lines[each] for each in DRILLED)
     assert max(lines.values()) <= 200, lines
-    assert sum(lines.values()) < 1560
+    assert broken <= 80
+    assert sum(lines.values()) - broken < 1560
 
 
 @pytest.mark.parametrize(("part", "longest"), [("embedded", 200), ("backends", 200), ("console", 200), ("demo", 250)])
@@ -169,9 +174,12 @@ def test_a_module_holds_one_thing(part: str, longest: int) -> None:
 
 
 def test_the_page_is_small() -> None:
-    """The page's Python, templates and style together stay under 1,200 lines, and its one script at most at 80."""
+    """The page's Python, templates and style stay under 1,200 lines, its pager at most at 200, and its one script at 80."""
     lines = {path: len(path.read_text().splitlines()) for path in (ROOT / "console").rglob("*.*") if path.suffix != ".pyc"}
-    assert sum(count for path, count in lines.items() if path.suffix in {".py", ".html", ".css"}) < 1200
+    counted = {path: count for path, count in lines.items() if path.suffix in {".py", ".html", ".css"}}
+    pager = sum(count for path, count in counted.items() if path.parent.name == "pager")
+    assert pager <= 200
+    assert sum(counted.values()) - pager < 1200
     assert {path.name: count <= 80 for path, count in lines.items() if path.suffix == ".js"} == {"page.js": True}
 
 

@@ -87,7 +87,9 @@ def _not_there(error: httpx2.HTTPError) -> ShopError:
 
 
 def basket(card: str, order_id: str | None = None) -> dict[str, Any]:
-    """A basket that ``card`` pays; the card ``invalid`` makes one that checkout refuses."""
+    """A basket that ``card`` pays: ``visa@950.00`` buys one thing at that price, ``invalid`` is one that checkout refuses."""
+    card, _, price = card.partition("@")
     if card == "invalid":
         return {**BASKET, "items": [{"sku": "tea", "quantity": -1, "unit_price": "4.50"}]}
-    return {**BASKET, "card": card} | ({"order_id": order_id} if order_id else {})
+    items = {"items": [{"sku": "tea", "quantity": 1, "unit_price": price}]} if price else {}
+    return {**BASKET, **items, "card": card} | ({"order_id": order_id} if order_id else {})

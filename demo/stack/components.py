@@ -165,5 +165,8 @@ def environment(component: Component) -> dict[str, str]:
     if component not in SERVICES:
         # Tempo and Loki would take these as an order to trace themselves, into the Collector; embedded is where they lead.
         return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | ours
+    prefix = component.name.upper()
+    if (os.environ.get(f"{prefix}_BIND") or LOOPBACK) == LOOPBACK:  # elsewhere the service would refuse it
+        ours[f"{prefix}_DRILLS"] = str(STATE / "drill" / f"{component.name}.fault")
     # Even where the machine's own environment names a Collector: what happens in this house stays in it.
     return {**os.environ, **ours, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:4318"}

@@ -5,6 +5,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 import telemetry
+from checkout import faults
 from checkout.app import create_app
 from checkout.payment_client import PaymentClient
 from doors import edge
@@ -28,8 +29,11 @@ class Settings(edge.EdgeSettings):
 def app() -> FastAPI:
     """The whole service; uvicorn calls this once in each worker."""
     settings = Settings.load()
-    payments = PaymentClient(settings.payment_url, settings.payment_timeout, settings.payment_connections)
+    payment = (settings.payment_url, settings.payment_timeout, settings.payment_connections)
+    payments = faults.FaultyClient(settings.drills, *payment) if settings.drills else PaymentClient(*payment)
     app = create_app(payments)
+    if settings.drills:
+        app.add_middleware(faults.blocking, drills=settings.drills)
     telemetry.install(app, "checkout", package="three-pillar-demo", inside=settings.inside)
     telemetry.instrument_client(payments.http)  # after install: it takes the providers that install made the process's own
     return app

@@ -1,7 +1,9 @@
 """The edge of a process: what every service can be told, and uvicorn."""
 
+from typing import Self
+
 import uvicorn
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 import telemetry
 from doors.protocol import BoundedProtocol
@@ -18,6 +20,14 @@ class EdgeSettings(Settings):
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(ge=1, le=65535)
     workers: int = Field(1, ge=1, le=64, description="uvicorn worker processes, 1 to 64")
+    drills: str = Field("", description="File in which a drill says what is to go wrong; refused where BIND is not loopback")
+
+    @model_validator(mode="after")
+    def _drills_are_played_at_home(self) -> Self:
+        if self.drills and self.bind not in {"127.0.0.1", "::1", "localhost"}:
+            raise ValueError("drills are played on loopback only, where nobody else's customers are")
+        return self
+
     inside: str = Field("", description="Networks of callers whose traces go on here, comma-separated, or *; nobody by default")
 
     @field_validator("inside")

@@ -3,9 +3,10 @@
 from decimal import Decimal
 from typing import Annotated, Literal
 
+from opentelemetry import trace
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from payment.faults import DECLINED, Faults
+from payment.faults import DECLINED, NETWORKS, Faults
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
@@ -23,5 +24,7 @@ class Charge(BaseModel):
 
 async def charge(request: Charge, faults: Faults) -> Literal["authorised", "declined"]:
     """Ask the gateway and name the outcome; a failing gateway's exceptions pass through."""
-    await faults.gateway(request.order_id, request.card)
+    network = request.card.partition("-")[0]  # never the card itself
+    trace.get_current_span().set_attribute("card.network", network if network in NETWORKS else "other")
+    await faults.gateway(request.order_id, request.card, request.amount)
     return "declined" if request.card == DECLINED else "authorised"

@@ -57,6 +57,7 @@ def test_a_trace(answer: Any) -> None:  # noqa: ANN401  (as above)
         error=True,
         message="Payment gateway timeout",
         attributes={
+            "service.version": "0.1.0",
             "order.id": "recorded-1-failed",
             "order.amount": 9.0,
             "order.currency": "EUR",
@@ -70,6 +71,7 @@ def test_a_trace(answer: Any) -> None:  # noqa: ANN401  (as above)
     assert (charge.parent_id, charge.kind, charge.service) == (call.span_id, "SERVER", "payment")
     assert [each.attributes["http.response.status_code"] for each in (server, call, charge)] == [500, 504, 504]
     assert charge.attributes == {
+        "service.version": "0.1.0",
         "url.scheme": "http",
         "server.port": 8001,
         "network.protocol.version": "1.1",

@@ -1,0 +1,76 @@
+"""Plays a drill for a person, in a process of its own: ``python -m demo.drills.player NAME CALM_SECONDS [blind]``."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+
+from backends.questions import BackendError, Backends
+from demo import asking
+from demo.customers.shop import ShopError
+from demo.drills import desk, play
+from demo.drills.catalogue import Drill, DrillError, load
+from demo.stack import state
+
+LONGEST = 3600.0
+"""Seconds after which nobody plays any more."""
+TICK = 0.25
+
+
+async def serve(drill: Drill, backends: Backends, calm: float) -> None:
+    """Play until somebody ends it, the stack is gone, or nobody plays any more."""
+    run = state.living()
+    async with backends, play.playing(drill, backends, calm) as played:
+        found, _ = await played.until(drill.symptom, drill.within)
+        with desk.change() as notes:
+            if found:
+                notes.paged = time.time()
+            else:
+                notes.how, notes.ended = f"no symptom within {drill.within:g} s", time.time()
+        began = time.monotonic()
+        while (notes_now := desk.last()) and not notes_now.how:
+            now = state.living()
+            if now is None or run is None or now.launcher != run.launcher:
+                desk.end("the stack was stopped")
+            elif time.monotonic() - began > LONGEST:
+                desk.end("nobody answered")
+            await asyncio.sleep(TICK)
+
+
+def main(name: str, calm: float, *, blind: bool) -> int:
+    """Play drill ``name``; whatever ends this process by a signal ends the fault first."""
+    drill = load(name)
+
+    async def until_signalled() -> None:
+        task = asyncio.current_task()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancel() if task else None)
+        await serve(drill, asking.backends(), calm)
+
+    try:
+        with play.alone():
+            desk.save(desk.Notes(name, state.current_process(), time.time(), blind))
+            how = _ended_by(until_signalled())
+            if how and (notes := desk.last()) and not notes.how:
+                notes.how, notes.ended = how, time.time()
+                desk.save(notes)
+    except DrillError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 1 if how else 0
+
+
+def _ended_by(playing: Coroutine[None, None, None]) -> str:
+    """Play; what ended it too early, in words."""
+    try:
+        asyncio.run(playing)
+    except (DrillError, ShopError, BackendError, OSError) as error:
+        return str(error) or type(error).__name__
+    except asyncio.CancelledError:
+        return "interrupted"
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], float(sys.argv[2]), blind="blind" in sys.argv[3:]))

@@ -11,9 +11,10 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from multiprocessing import parent_process
 from typing import Any
@@ -57,6 +58,7 @@ class Pillars:
     registry: CollectorRegistry
     sessions: Sequence[Session] = ()
     losses: Sequence[Losses] = ()
+    active: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def shutdown(self, seconds: float = FLUSH_SECONDS) -> bool:
         """Send what is left, all three at once; False when that took over ``seconds``, as with a Collector that hangs.
@@ -110,7 +112,7 @@ def install(app: FastAPI, service: str, *, package: str, inside: str = "", pilla
     meter = pillars.metrics.get_meter("telemetry")
     observe = [each.observe for each in pillars.losses]
     meter.create_observable_counter("telemetry.dropped", observe, "{item}", "Spans and log records that nobody took.")
-    app.add_middleware(requests.RequestsMiddleware, prefix=service, meter=meter)
+    app.add_middleware(requests.RequestsMiddleware, prefix=service, meter=meter, active=pillars.active)
     # First, or an app that answers everything would answer it.
     app.router.routes.insert(0, Route("/metrics", metrics.exposition(pillars.registry), include_in_schema=False))
     # Last, because it wraps everything above: the span is open while our own middleware counts and writes.

@@ -38,12 +38,12 @@ class RequestsMiddleware:
     in every pillar, even where the first line of the answer said 200; a crash after it is a line of its own.
     """
 
-    def __init__(self, app: ASGIApp, *, prefix: str, meter: Meter) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, prefix: str, meter: Meter, active: Counter[tuple[str, ...]]) -> None:
+        """Count into ``active`` what is under way; apps that share a ``meter`` share it, for the instrument is made once."""
+        self.app, self.active = app, active
         self.log = structlog.get_logger().bind()
         # Counted here and looked at once an export: the SDK's own counters cost some 20 us a request, for each reader.
         self.answered: Counter[tuple[str, ...]] = Counter()
-        self.active: Counter[tuple[str, ...]] = Counter()
         said = [_observe(self.answered, "method", "endpoint", "status")]
         meter.create_observable_counter(f"{prefix}.requests", said, "{request}", "Requests answered.")
         said = [_observe(self.active, "http.request.method", "url.scheme")]

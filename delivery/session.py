@@ -1,5 +1,6 @@
 """The HTTP session of an OTLP exporter: it goes the right way, and keeps a batch until somebody takes it."""
 
+import logging
 import os
 import random
 from threading import Event
@@ -42,7 +43,7 @@ class Session(AnySession):
         # A proxy leads elsewhere: not to this machine, and not to a neighbour, whose name has no dot.
         if host == "::1" or host.startswith("127.") or not set(".:") & set(host):
             options["proxies"] = {"no_proxy": host}
-        pause, self.refusal = 1.0, "failed"
+        pause, first, self.refusal = 1.0, True, "failed"
         while True:
             asked = ""
             last = self.closing.is_set()
@@ -57,6 +58,9 @@ class Session(AnySession):
                 if response.status_code not in BUSY:
                     return response
                 problem, asked = response.status_code, response.headers.get("retry-after", "")
+            if first:
+                logging.getLogger(__name__).warning(f"{url!s} does not take telemetry, and is asked again: {problem}")
+            first = False
             if last:
                 self.refusal = "shutdown"
                 raise ClosingError(f"nobody took it: {problem}")

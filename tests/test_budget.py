@@ -17,11 +17,11 @@ from tests.processes import NOTHING_BUT_THE_FLUSH, Sink, shop
 
 BUDGET = {
     "spans": 4,
-    "bytes of spans": 1354,
+    "bytes of spans": 1379,  # card.network is on payment's span: 25
     "lines": 2,
     "bytes of lines": 644,
     "series": 89,  # as Prometheus counts them: of a histogram one for each bucket, one for the sum, one for the count
-    "bytes of metrics": 3852,
+    "bytes of metrics": 3952,
 }
 """Of one purchase that goes well."""
 LINES_OF_A_FAILURE = 4

@@ -16,6 +16,8 @@ SHORTEST = 2.5
 SETTLED = 2.0
 """Seconds after which a request's trace is whole: each service sends its spans every second."""
 TRACES, LINES = 12, 300
+FEWEST = 6
+"""A share of fewer is chance."""
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -118,7 +120,7 @@ def _lines(found: list[Line], since: Since, asked: questions.Lines) -> float | N
         return len(found) / since.seconds
     values = [line.fields[asked.field] for line in found if asked.field in line.fields]
     if asked.read == "share":
-        return sum(value == asked.value for value in values) / len(values) if values else None
+        return sum(value == asked.value for value in values) / len(values) if len(values) >= FEWEST else None
     return statistics.median(map(float, values)) if values else None
 
 
@@ -130,5 +132,5 @@ async def _requests(backends: Backends, since: Since, asked: questions.Requests)
         return len(ids) / since.seconds
     found = await asyncio.gather(*map(backends.trace, ids))
     if asked.read == "share":
-        return traces.share(found, asked.span, asked.attribute, asked.value)
+        return traces.share(found, asked.span, asked.attribute, asked.value) if len(found) >= FEWEST else None
     return traces.typical(found, asked.read)

@@ -56,6 +56,7 @@ class Session(AnySession):
                 if 300 <= response.status_code < 400:  # noqa: PLR2004
                     raise HTTPError(f"{url!s} is elsewhere: {response.headers.get('location', 'nowhere')[:200]}")
                 if response.status_code not in BUSY:
+                    self.refusal = "failed" if response.ok else self.refusal  # what is taken gives no reason to the next batch
                     return response
                 problem, asked = response.status_code, response.headers.get("retry-after", "")
             if first:

@@ -62,6 +62,7 @@ def test_a_batch_is_sent_until_it_is_taken(monkeypatch: pytest.MonkeyPatch, rece
     traces.close()
     assert receiver.spans == ["first", "second"]
     assert traces.losses.undelivered() == 0
+    assert traces.session.refusal == "failed", "a batch that is lost before it is sent is not counted under an earlier answer"
 
 
 def test_nobody_there_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ WHY = {
     "bad-release": "a new version has a bug",
     "eager-retries": "a caller tries again at once, and again",
     "small-pool": "too few connections for the calls",
-    "blocked-loop": "a call that blocks keeps everybody waiting",
+    "synchronous-call": "a call that blocks keeps everybody waiting",
     "lost-context": "somebody on the way drops the trace context",
     "unbounded-label": "a metric has a label without end",
     "stuck-telemetry": "telemetry cannot be stored",

@@ -59,6 +59,11 @@ def test_every_reason_is_somebodys() -> None:
     assert set(reasons) < set(WHY)
 
 
+def test_no_reason_is_a_drills_name() -> None:
+    """The reasons are told as the choices of a blind drill: not one of them gives its name away."""
+    assert not set(catalogue.names()) & set(WHY)
+
+
 def test_no_two_are_found_by_the_same_evidence() -> None:
     """Each drill asks something that no other one asks in the same words."""
     asked: dict[str, set[str]] = {}

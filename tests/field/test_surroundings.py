@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.processes import NOTHING_BUT_THE_FLUSH, QUICK, Sink, free_port, listening, wait_for
 
-SETTINGS = NOTHING_BUT_THE_FLUSH | QUICK | {"CHECKOUT_PAYMENT_TIMEOUT": "1", "PAYMENT_SLOW_SECONDS": "1.5"}
+SETTINGS = NOTHING_BUT_THE_FLUSH | QUICK | {"CHECKOUT_PAYMENT_TIMEOUT": "4", "PAYMENT_SLOW_SECONDS": "5"}
 SURROUNDINGS = {"full": (">/dev/full 2>/dev/full", "1"), "closed": (">&- 2>&-", "1"), "reader-gone": ("", "2")}
 """Where the shell leads stdout and stderr (nothing: into a pipe that nobody holds at the other end); checkout's workers."""
 CARDS: dict[str, tuple[int, str]] = {

@@ -1,7 +1,8 @@
 """What this house is made of: a software bill of materials in CycloneDX's JSON, from the lock files alone, the same every time.
 
-Python packages with the hashes they are checked by, and the licence that an installed one states; Go modules of Collector
-and Prometheus; the images of compose. Tempo, Loki and Grafana a person brings, or Docker: only their images are named.
+Python packages with the hashes they are checked by, and the licence that an installed one states; Go modules of Collector,
+Prometheus and Alertmanager; the images of compose. Tempo, Loki and Grafana a person brings, or Docker: only their images
+are named.
 """
 
 import json
@@ -44,7 +45,7 @@ def licence(name: str) -> str:
 
 
 def go() -> Iterator[dict[str, Any]]:
-    """The modules that the Collector and Prometheus are built from."""
+    """The modules that Collector, Prometheus and Alertmanager are built from."""
     seen = set[tuple[str, str]]()
     for file in sorted((ROOT / "native").rglob("*")):
         if file.name in {"go.sum", "builder.yaml"}:

@@ -1,4 +1,4 @@
-"""Collector and Prometheus: found on PATH in the pinned version, in the cache, or built once from pinned Go modules."""
+"""Collector, Prometheus, Alertmanager: on PATH in the pinned version, in the cache, or built once from pinned Go modules."""
 
 import hashlib
 import importlib.util
@@ -66,6 +66,13 @@ PROMETHEUS = Binary(
     "prometheus",
     ("github.com/prometheus/prometheus/cmd/prometheus", "github.com/prometheus/prometheus/cmd/promtool"),
     tags="remove_all_sd,netgo",  # no service discovery: everything is pushed. A third of the size, half the time.
+    version_variable="github.com/prometheus/common/version.Version",
+)
+ALERTMANAGER = Binary(
+    "alertmanager",
+    "0.31.1",  # the newest whose module has its built pages in it: later ones do not compile from the module proxy alone
+    "alertmanager",
+    ("github.com/prometheus/alertmanager/cmd/alertmanager",),
     version_variable="github.com/prometheus/common/version.Version",
 )
 

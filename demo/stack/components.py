@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.stack.binaries import OTELCOL, PROMETHEUS, ROOT, Binary
+from demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, ROOT, Binary
 from demo.stack.official import LOKI, TEMPO, Official
 
 LOOPBACK = "127.0.0.1"
@@ -105,6 +105,19 @@ FULL: tuple[Component, ...] = (
         "/-/ready",
         stop_order=4,
         binary=PROMETHEUS,
+    ),
+    Component(
+        "alertmanager",
+        (
+            "--config.file=alertmanager.yml",
+            f"--storage.path={STATE / 'data' / 'alertmanager'}",
+            f"--web.listen-address={LOOPBACK}:9093",
+            "--cluster.listen-address=",  # one of its kind: it would look for others on 0.0.0.0:9094
+        ),
+        (9093,),
+        "/-/ready",
+        stop_order=5,  # Prometheus hands over what it has still to say
+        binary=ALERTMANAGER,
     ),
     Component(
         "tempo",

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from demo.stack.binaries import OTELCOL, PROMETHEUS, Binary, find
+from demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary, find
 from demo.stack.official import LOKI, TEMPO, Official
 from tests.compose import engine
 
@@ -126,18 +126,13 @@ def loki(image: Image) -> None:
 
 def prometheus(image: Image) -> None:
     """Busybox in /bin; runs as nobody; its folder is declared a volume."""
-    for folder in ("/bin", "/etc", "/etc/prometheus"):
-        image.folder(folder)
-    image.folder("/tmp", 0o1777)  # noqa: S108  (inside the image)
-    image.busybox("/bin")
-    image.file("/etc/passwd", f"root:x:0:0:root:/root:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:nobody:/home:/bin/false\n")
-    image.file("/etc/group", f"root:x:0:\nnobody:x:{NOBODY}:\n")
-    image.file("/etc/prometheus/prometheus.yml", "# the official image has an example here\n", owner=NOBODY)
-    image.folder("/prometheus", 0o775, NOBODY)
-    binary = _native(PROMETHEUS)
-    image.file("/bin/prometheus", binary, 0o755)
-    image.file("/bin/promtool", binary.with_name("promtool"), 0o755)
-    image.changes += ["USER nobody", "WORKDIR /prometheus", "VOLUME /prometheus", 'ENTRYPOINT ["/bin/prometheus"]']
+    _of_prometheus(image, PROMETHEUS)
+    image.file("/bin/promtool", _native(PROMETHEUS).with_name("promtool"), 0o755)
+
+
+def alertmanager(image: Image) -> None:
+    """As Prometheus; what else its image has, amtool, nothing here uses."""
+    _of_prometheus(image, ALERTMANAGER)
 
 
 def python(image: Image) -> None:
@@ -174,6 +169,7 @@ RECIPES: dict[str, Callable[[Image], None]] = {
     "grafana/tempo": tempo,
     "grafana/loki": loki,
     "prom/prometheus": prometheus,
+    "prom/alertmanager": alertmanager,
     BASE: python,
 }
 
@@ -224,6 +220,20 @@ def _distroless(image: Image) -> None:
     image.file("/etc/passwd", f"root:x:0:0:root:/root:/sbin/nologin\nuser:x:{USER}:{USER}::/:/sbin/nologin\n")
     image.file("/etc/group", f"root:x:0:\nuser:x:{USER}:\n")
     image.file("/etc/ssl/certs/ca-certificates.crt", CERTIFICATES)
+
+
+def _of_prometheus(image: Image, binary: Binary) -> None:
+    name = binary.name
+    for folder in ("/bin", "/etc", f"/etc/{name}"):
+        image.folder(folder)
+    image.folder("/tmp", 0o1777)  # noqa: S108  (inside the image)
+    image.busybox("/bin")
+    image.file("/etc/passwd", f"root:x:0:0:root:/root:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:nobody:/home:/bin/false\n")
+    image.file("/etc/group", f"root:x:0:\nnobody:x:{NOBODY}:\n")
+    image.file(f"/etc/{name}/{name}.yml", "# the official image has an example here\n", owner=NOBODY)
+    image.folder(f"/{name}", 0o775, NOBODY)
+    image.file(f"/bin/{name}", _native(binary), 0o755)
+    image.changes += ["USER nobody", f"WORKDIR /{name}", f"VOLUME /{name}", f'ENTRYPOINT ["/bin/{name}"]']
 
 
 def _native(binary: Binary) -> Path:

@@ -12,10 +12,10 @@ from unittest.mock import Mock
 import pytest
 
 from demo.stack import binaries
-from demo.stack.binaries import OTELCOL, PROMETHEUS, Binary, BuildError
+from demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary, BuildError
 from tests.stubs.running import FOLDER
 
-ALL = (OTELCOL, PROMETHEUS)
+ALL = (OTELCOL, PROMETHEUS, ALERTMANAGER)
 NO_NETWORK = "go: example.com/tool@v1.2.3: dial tcp: lookup proxy.example.com: no such host"
 STEPS = ["fetching its modules", "compiling (1 packages)", "compiling (2 packages)"]
 
@@ -52,6 +52,7 @@ def files(cache: Path) -> set[str]:
 SAID = {
     "the Collector's words": (OTELCOL, "otelcol-contrib", "otelcol-contrib version {}", True),
     "Prometheus' words": (PROMETHEUS, "prometheus", "prometheus, version {} (branch: HEAD)\n  go version: go1.26.5", True),
+    "Alertmanager's words": (ALERTMANAGER, "alertmanager", "alertmanager, version {} (branch: HEAD)", True),
     "another version": (PROMETHEUS, "prometheus", "prometheus, version 3.0.0 (branch: release-{})", False),
     "a longer version": (PROMETHEUS, "prometheus", "prometheus, version {}0", False),
     "no version": (PROMETHEUS, "prometheus", "unknown flag: --version", False),

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from backends.apis import Apis
+from demo.stack.components import BY_NAME
 from tests.end_to_end.conftest import Stack, poll_until
 
 RULES: list[dict[str, Any]] = [
@@ -53,6 +54,16 @@ def test_every_rule_is_evaluated_without_an_error(customers: float) -> None:
         return all(rule["health"] == "ok" for rule in rules)
 
     poll_until(evaluated, "every rule to be evaluated")
+
+
+def test_a_rule_that_fires_is_on_the_page(customers: float) -> None:
+    """Customers whose purchases fail wake somebody: the page of alerts.yml has gone through Alertmanager and rings."""
+    assert customers
+
+    def rings() -> bool:
+        return "CheckoutAvailabilityBurnFast" in httpx2.get(BY_NAME["console"].address, timeout=20, trust_env=False).text
+
+    poll_until(rings, "the page to ring", 120)
 
 
 @pytest.mark.parametrize("name", RECORDED)

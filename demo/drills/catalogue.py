@@ -4,12 +4,14 @@ import os
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from demo.drills.questions import Question
+from demo.stack import state
 from demo.stack.binaries import ROOT
+from demo.stack.components import DEFAULT
 
 FOLDERS = (ROOT / "drills", *map(Path, filter(None, [os.environ.get("DEMO_DRILLS")])))
 """Where drill files are; a later folder's win."""
@@ -87,6 +89,7 @@ class Alerts(Part):
 
     fire: tuple[str, ...] = ()
     shrink: int = Field(60, ge=1, le=120)
+    pipeline: bool = Field(default=False, description="Judge those about the Collector too, which tells its figures every 5 s")
 
 
 class Answer(Part):
@@ -123,6 +126,7 @@ class Drill(Part):
     fix: Sentence
     page: str = Field(pattern=r"^/")
     runbook: str = Field(pattern=r"^docs/[\w/.-]+\.md(#[\w-]+)?$")
+    full: dict[str, Any] = Field({}, description="What is otherwise on the real stack")
 
     @model_validator(mode="after")
     def _every_question_has_words_and_a_limit(self) -> Self:
@@ -144,28 +148,31 @@ def names() -> list[str]:
     return sorted(files())
 
 
-@cache
 def load(name: str) -> Drill:
-    """The drill ``name``.
+    """The drill ``name``, as it is played on the stack that runs here; without one, as on embedded.
 
     Raises:
         DrillError: There is none, or its file is wrong; the text says where and what is allowed.
     """
     if name not in files():
         raise DrillError(f"there is no drill {name[:40]!r}; there are: {', '.join(names())}")
-    return read(files()[name])
+    return read(files()[name], state.mode() or DEFAULT)
 
 
-def read(path: Path) -> Drill:
-    """The drill in a file, which has its name.
+@cache
+def read(path: Path, mode: str = DEFAULT) -> Drill:
+    """The drill in a file, which has its name; what is in the table ``full`` replaces the rest on the real stack.
 
     Raises:
         DrillError: The file is wrong.
     """
     try:
-        return Drill.model_validate({**tomllib.loads(path.read_text()), "name": path.stem})
+        said = {**tomllib.loads(path.read_text()), "name": path.stem}
+        drill = Drill.model_validate(said)
+        real = Drill.model_validate(said | drill.full)  # a mistake in it is told wherever it is read
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DrillError(f"{path}: {error}") from error
     except ValidationError as error:
-        said = [f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in error.errors()]
-        raise DrillError(f"{path} is no drill:\n" + "\n".join(f"  {each}" for each in said)) from error
+        wrong = [f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in error.errors()]
+        raise DrillError(f"{path} is no drill:\n" + "\n".join(f"  {each}" for each in wrong)) from error
+    return real if mode == "full" else drill

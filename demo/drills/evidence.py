@@ -81,6 +81,8 @@ async def number(backends: Backends, since: Since, asked: Question) -> float | N
         case questions.Counted():
             before = since.before["counted"].get((asked.what,), 0.0)
             return ((await backends.counted()).get(asked.what, 0) - before) / since.seconds
+        case questions.Up():
+            return float(bool((await backends.up()).get(asked.component)))
     assert_never(asked)
 
 
@@ -108,6 +110,8 @@ async def _counters(backends: Backends, since: Since, asked: questions.Counters)
     before = since.before.get(f"{asked.name} {asked.by}", {})
     if asked.read == "series":
         return float(len(found)) if found else None
+    if asked.read == "sum":
+        return sum(found.get((each,), 0.0) for each in asked.values)
     rise: dict[str, float] = defaultdict(float)
     for (label,), value in found.items():
         rise[label] += max(0.0, value - before.get((label,), 0.0))

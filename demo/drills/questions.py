@@ -38,12 +38,12 @@ class Red(Asked):
 
 
 class Counters(Asked):
-    """A metric's ``series`` by a label, or the ``share`` of its rise that has one of the label's ``values``."""
+    """A metric's ``series`` by a label; the ``share`` of its rise that has one of the label's ``values``; their ``sum``."""
 
     ask: Literal["counters"]
     name: str
     by: str
-    read: Literal["series", "share"]
+    read: Literal["series", "share", "sum"]
     values: tuple[str, ...] = ()
 
 
@@ -96,4 +96,11 @@ class Counted(Asked):
     what: Literal["spans", "lines", "points"]
 
 
-Question = Annotated[Red | Counters | Lines | Requests | Edges | Ages | Counted, Field(discriminator="ask")]
+class Up(Asked):
+    """Whether something is wrong with a component: 1, or 0."""
+
+    ask: Literal["up"]
+    component: str
+
+
+Question = Annotated[Red | Counters | Lines | Requests | Edges | Ages | Counted | Up, Field(discriminator="ask")]

@@ -14,7 +14,7 @@ from demo.drills import catalogue, check, play
 from demo.drills.catalogue import Drill, Fault
 from demo.drills.questions import Question
 
-NOTHING: dict[str, Any] = {"requests": [], "lines": [], "red": [], "counters": {}, "edges": [], "counted": {}}
+NOTHING: dict[str, Any] = {"requests": [], "lines": [], "red": [], "counters": {}, "edges": [], "counted": {}, "up": {}}
 NOTHING["ages"] = {"traces": None, "logs": None, "metrics": None}
 CALM_SECONDS = 8.0
 """How long customers come to a shop where nothing is broken."""

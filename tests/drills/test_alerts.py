@@ -53,6 +53,19 @@ def test_the_judge_is_prometheus_own(promtool: Path, answers: dict[str, int], ex
     assert asyncio.run(alerts.judged(series, 28, rules)) == expected
 
 
+@pytest.mark.full
+def test_what_waits_for_a_backend_rings_too(promtool: Path) -> None:
+    """A queue that grows while nothing leaves it rings, where the rules about the Collector are judged."""
+    assert promtool.exists()
+    series: list[alerts.Series] = [
+        ({"__name__": "otelcol_exporter_queue_size", "exporter": "otlp_http/loki"}, [5000.0 * at for at in range(1, 60)]),
+        ({"__name__": "otelcol_exporter_sent_log_records_total", "exporter": "otlp_http/loki"}, [70.0] * 59),
+        ({"__name__": "otelcol_process_uptime_seconds_total"}, [float(at) for at in range(59)]),
+    ]
+    assert asyncio.run(alerts.judged(series, 58, alerts.shrunk(RULES, 6))) == set()
+    assert asyncio.run(alerts.judged(series, 58, alerts.shrunk(RULES, 6, pipeline=True))) == {"CollectorCannotSend"}
+
+
 @pytest.mark.parametrize("name", catalogue.names())
 def test_a_drill_rings_where_customers_are_hurt(name: str) -> None:
     """A drill whose symptom is that checkouts fail rings, one of bank cards that are declined does not."""

@@ -9,6 +9,7 @@ import yaml
 from demo.drills import catalogue
 from demo.drills.catalogue import WHY, DrillError
 from demo.drills.questions import Asked
+from demo.stack.components import MODES
 
 ALERTS = {
     rule["alert"]
@@ -38,10 +39,11 @@ def test_the_twelve_are_there() -> None:
     assert set(catalogue.names()) >= ISSUE
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", catalogue.names())
-def test_a_file_names_what_exists(name: str) -> None:
+def test_a_file_names_what_exists(name: str, mode: str) -> None:
     """It is read, its alerts are in alerts.yml, its runbook's section is there, and its story does not give the answer away."""
-    drill = catalogue.load(name)
+    drill = catalogue.read(catalogue.files()[name], mode)
     assert set(drill.alerts.fire) <= ALERTS
     path, _, section = drill.runbook.partition("#")
     headings = re.findall(r"^## (.+)$", Path(path).read_text(), re.MULTILINE)
@@ -50,6 +52,16 @@ def test_a_file_names_what_exists(name: str) -> None:
     assert drill.answer.why not in told
     assert not {each for each in drill.answer.where if each[0].isdigit() and each in told}
     assert 1 <= len(re.findall(r"[.!?](?:\s|\"|$)", drill.story)) <= 4
+
+
+def test_a_drill_can_be_another_one_on_the_real_stack() -> None:
+    """What stands in the table ``full`` replaces the rest there, and only there."""
+    path = catalogue.files()["queue-fills"]
+    here, there = catalogue.read(path), catalogue.read(path, "full")
+    assert (here.fault.lock_store, here.fault.stop) == (True, ())
+    assert (there.fault.lock_store, there.fault.stop) == (False, ("loki",))
+    assert there.alerts.fire == ("CollectorCannotSend",)
+    assert (here.page, here.answer.why) == (there.page, there.answer.why)
 
 
 def test_every_reason_is_somebodys() -> None:
@@ -88,6 +100,7 @@ def test_no_two_are_found_by_the_same_evidence() -> None:
         ('"Open a slow dot', '"One more hint.", "Open a slow dot', "hints"),
         ('runbook = "docs/', 'runbook = "/etc/', "runbook"),
         ("[fault]", "[fault", "line"),
+        ("[fault]", "[full]\npains = 1\n[fault]", "pains"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path: Path, before: str, after: str, said: str) -> None:

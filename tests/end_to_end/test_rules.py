@@ -56,6 +56,7 @@ def test_every_rule_is_evaluated_without_an_error(customers: float) -> None:
     poll_until(evaluated, "every rule to be evaluated")
 
 
+@pytest.mark.timeout(300)
 def test_a_rule_that_fires_is_on_the_page(customers: float) -> None:
     """Customers whose purchases fail wake somebody: the page of alerts.yml has gone through Alertmanager and rings."""
     assert customers
@@ -63,7 +64,7 @@ def test_a_rule_that_fires_is_on_the_page(customers: float) -> None:
     def rings() -> bool:
         return "CheckoutAvailabilityBurnFast" in httpx2.get(BY_NAME["console"].address, timeout=20, trust_env=False).text
 
-    poll_until(rings, "the page to ring", 120)
+    poll_until(rings, "the page to ring", 240)
 
 
 @pytest.mark.parametrize("name", RECORDED)

@@ -25,7 +25,7 @@ class Guard:
     """ASGI middleware: refuses foreign names (DNS rebinding) and foreign pages, and puts ``HEADERS`` on every answer."""
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
-        """``hosts`` are the names with their ports, in lower case, by which this page is asked."""
+        """``hosts`` are the names with their ports, in lower case, by which this page is asked; with a path, for that alone."""
         self.app, self.hosts = app, frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,7 +34,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        reason = self.refusal(str(scope["method"]), Headers(scope=scope))
+        reason = self.refusal(str(scope["method"]), str(scope["path"]), Headers(scope=scope))
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -45,13 +45,14 @@ class Guard:
         answer: Any = PlainTextResponse(f"{reason}\n", status) if reason else self.app
         await answer(scope, receive, guarded)
 
-    def refusal(self, method: str, headers: Headers) -> str:
+    def refusal(self, method: str, path: str, headers: Headers) -> str:
         """Why a request with such headers is not let in; empty when it is.
 
         One without ``Origin`` and ``Sec-Fetch-Site`` comes from no browser of today, so no page of somebody else's sent it.
         """
         host, origin, site = (headers.get(name, "") for name in ("host", "origin", "sec-fetch-site"))
-        if len(headers.getlist("host")) != 1 or host.lower() not in self.hosts:
+        known = "/" not in host and not self.hosts.isdisjoint({host.lower(), host.lower() + path})
+        if len(headers.getlist("host")) != 1 or not known:
             return "This Host is not a name of this page; CONSOLE_HOSTS can add one."
         if origin:
             return "" if origin.lower() == f"http://{host.lower()}" else "This page takes nothing from another one."

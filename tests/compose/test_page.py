@@ -12,7 +12,7 @@ from tests.end_to_end.conftest import poll_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 PAGE = "http://127.0.0.1:8080"
-BACKENDS = ("tempo", "loki", "prometheus", "otel-collector")
+BACKENDS = ("tempo", "loki", "prometheus", "otel-collector", "alertmanager")
 FOREIGN = ({"host": "evil.test"}, {"host": "console:8080"}, {"host": "127.0.0.1:8080", "origin": "http://evil.test"})
 
 
@@ -36,6 +36,16 @@ def test_it_is_for_its_own_visitors(house: House, headers: dict[str, str]) -> No
     assert house.services
     answer = httpx2.post(f"{PAGE}/buy", data={"card": "ordinary"}, headers=headers, timeout=20, trust_env=False)
     assert answer.status_code == (403 if "origin" in headers else 421)
+
+
+def test_an_alert_goes_through_alertmanager_to_the_page(house: House) -> None:
+    """Prometheus has found Alertmanager by its name there, and what Alertmanager is told rings on the page."""
+    assert "alertmanager" in house.services
+    told = [{"labels": {"alertname": "TriedInCompose", "severity": "page"}, "annotations": {"summary": "Only a trial"}}]
+    httpx2.post("http://127.0.0.1:9093/api/v2/alerts", json=told, timeout=20, trust_env=False).raise_for_status()
+    poll_until(lambda: "TriedInCompose" in page("/?tour=0") and "Only a trial" in page("/?tour=0"), "the page to ring", 120)
+    known = httpx2.get("http://127.0.0.1:9090/api/v1/alertmanagers", timeout=20, trust_env=False).json()["data"]
+    assert [each["url"] for each in known["activeAlertmanagers"]] == ["http://alertmanager:9093/api/v2/alerts"]
 
 
 def test_a_purchase_is_followed_to_its_reason(house: House) -> None:

@@ -131,7 +131,9 @@ def open_page(told: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     def start(shop: Shop = sells, patience: float = 2.0, timeout: float = 5.0) -> TestClient:
         monkeypatch.setattr(cache.Cache.__init__, "__defaults__", (timeout, patience))
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(shop), base_url="http://shop")
-        app = create_app(cast("Backends", Answering(told)), "embedded", {HOST}, "http://127.0.0.1:3000", http)
+        app = create_app(
+            cast("Backends", Answering(told)), "embedded", {HOST, "inside:8080/alerts"}, "http://127.0.0.1:3000", http
+        )
         page = TestClient(app, base_url=f"http://{HOST}", follow_redirects=False)
         opened.append(page.__enter__())
         return page

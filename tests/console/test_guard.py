@@ -16,6 +16,19 @@ def test_a_foreign_name_is_refused(page: TestClient, host: str, path: str) -> No
     assert (answer.status_code, "Host" in answer.text) == (421, True)
 
 
+@pytest.mark.parametrize("host", ["inside:8080", "inside:8080/alerts", "inside:8080/", "inside:8080/alerts/"])
+def test_a_name_for_one_path_is_good_for_that_alone(page: TestClient, host: str) -> None:
+    """By the name that it has for alerts the page takes alerts, and is refused for anything else, however that is spelled."""
+    taken = page.post("/alerts", json={"alerts": []}, headers={"host": host})
+    assert taken.status_code == (204 if host == "inside:8080" else 421)
+    for method, path in (("GET", "/"), ("POST", "/buy"), ("POST", "/drill"), ("GET", "/healthz"), ("POST", "/alerts/")):
+        assert page.request(method, path, headers={"host": host}).status_code == 421
+    answer = page.post("/alerts", json={"alerts": []}, headers={"host": "inside:8080", "origin": "http://inside:8080"})
+    assert answer.status_code == 204
+    answer = page.post("/alerts", json={"alerts": []}, headers={"host": "inside:8080", "origin": "http://evil.test"})
+    assert answer.status_code == 403
+
+
 @pytest.mark.parametrize(
     "headers",
     [

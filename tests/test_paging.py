@@ -154,7 +154,7 @@ def test_peers_are_named_where_they_listen(folder: str) -> None:
     url = httpx2.URL((ROOT / folder / "console.url").read_text().strip())
     native = folder == "peers"
     assert group["targets"] == [f"{'127.0.0.1' if native else 'alertmanager'}:9093"]
-    assert (url.host, url.port) == ("127.0.0.1" if native else "console", 8080)
+    assert (url.host, url.port, url.path) == ("127.0.0.1" if native else "console", 8080, "/alerts")
     for name, config in (("prometheus", "prometheus.yml"), ("alertmanager", "alertmanager.yml")):
         mounted = dict(volume.split(":")[:2] for volume in COMPOSE[name]["volumes"])
         assert mounted["./peers/compose"] == str(Path(mounted[f"./{config}"]).with_name("peers"))

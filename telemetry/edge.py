@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from opentelemetry.context import Context, attach, detach
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from telemetry.trust import OUTSIDE, Trust
+from guards.trust import OUTSIDE, Trust
 
 ORIGINALS = "telemetry.originals"
 """In the scope of a request that is told of: what was mended in it, as it came."""

@@ -10,25 +10,14 @@ from opentelemetry import _logs as logs
 from opentelemetry import trace
 from opentelemetry.instrumentation.structlog import StructlogProcessor
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk.resources import Resource
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from delivery import redact
-from delivery.batches import Records
 from delivery.stdout import Stdout
 from delivery.text import encodable, text
 
 TOLD = "_told_by_canonical_line"
 """Set on an exception whose traceback the canonical line carries; uvicorn need not print it again."""
-
-
-def to_collector(resource: Resource, records: Records | None) -> LoggerProvider:
-    """Build a provider that sends ``records``, if to anybody, and make it the process's own."""
-    provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
-    if records:
-        provider.add_log_record_processor(records)
-    logs.set_logger_provider(provider)
-    return provider
 
 
 def configure(provider: LoggerProvider) -> None:

@@ -1,4 +1,4 @@
-"""Traces: one SERVER span a request, one CLIENT span a call, sent to the Collector in batches."""
+"""Traces: one SERVER span a request, one CLIENT span a call."""
 
 import httpx2
 from fastapi import FastAPI
@@ -7,21 +7,9 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
 from opentelemetry.instrumentation.propagators import TraceResponsePropagator, set_global_response_propagator
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 
-from delivery.batches import Spans
-from telemetry import trust
-
-
-def to_collector(resource: Resource, spans: Spans | None) -> TracerProvider:
-    """A provider that sends ``spans``, if to anybody; it becomes the process's own."""
-    # shutdown_on_exit is off everywhere: the lifespan flushes with a time limit, atexit would wait 30 s.
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    if spans:
-        provider.add_span_processor(spans)
-    trace.set_tracer_provider(provider)
-    return provider
+from guards import trust
 
 
 def instrument(app: FastAPI, traces: TracerProvider) -> None:

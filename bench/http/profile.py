@@ -27,7 +27,7 @@ WITHIN = (
 )
 """Whatever these call is theirs."""
 INNERMOST = (
-    ("telemetry/: middleware and edge", ("/telemetry/requests.py", "/telemetry/edge.py", "/telemetry/trust.py", "/delivery/")),
+    ("telemetry/: middleware and edge", ("/telemetry/requests.py", "/telemetry/edge.py", "/guards/", "/delivery/")),
     ("spans: the instrumentation", ("/opentelemetry/",)),
     ("the client: httpx2", ("/httpx2/", "/httpcore2/", "/h11/", "/anyio/", "/payment_client.py")),
     ("the app: Starlette, FastAPI, pydantic", ("/starlette/", "/fastapi/", "/pydantic", "/services/", "/bench/")),

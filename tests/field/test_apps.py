@@ -49,7 +49,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import telemetry
-import telemetry.metrics
+from delivery.pillars import Pillars, meter_provider
 from tests.processes import Sink, free_port, listening, wait_for
 
 RESOURCE = Resource.create({"service.name": "foreign"})
@@ -71,9 +71,9 @@ class Foreign:
         traces.add_span_processor(SimpleSpanProcessor(self._spans))
         logs.add_log_record_processor(SimpleLogRecordProcessor(self._records))
         registry = CollectorRegistry()
-        meters = telemetry.metrics.provider(RESOURCE, [self._reader], registry)
+        meters = meter_provider(RESOURCE, [self._reader], registry)
         with contextlib.redirect_stdout(self.stdout):
-            telemetry.install(app, name, package="fastapi", pillars=telemetry.Pillars(traces, meters, logs, registry))
+            telemetry.install(app, name, package="fastapi", pillars=Pillars(traces, meters, logs, registry))
 
     def ask(self, path: str, method: str = "GET", app: ASGIApp | None = None, **about: str) -> httpx2.Response:
         """Ask the app, or another one that it is mounted in; ``about``: the ``host``, the ``root_path``."""

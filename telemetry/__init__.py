@@ -15,9 +15,10 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from delivery.exposition import exposition
 from delivery.pillars import Pillars, to_collector
 from guards.trust import Trust
-from telemetry import logs, metrics, requests, traces
+from telemetry import logs, requests, traces
 from telemetry.edge import Edge
 from telemetry.logs import log_to_stdout
 from telemetry.traces import instrument_client, trace_id
@@ -47,7 +48,7 @@ def install(app: FastAPI, service: str, *, package: str, inside: str = "", pilla
     meter.create_observable_counter("telemetry.dropped", observe, "{item}", "Spans and log records that nobody took.")
     app.add_middleware(requests.RequestsMiddleware, prefix=service, meter=meter, active=pillars.active)
     # First, or an app that answers everything would answer it.
-    app.router.routes.insert(0, Route("/metrics", metrics.exposition(pillars.registry), include_in_schema=False))
+    app.router.routes.insert(0, Route("/metrics", exposition(pillars.registry), include_in_schema=False))
     # Last, because it wraps everything above: the span is open while our own middleware counts and writes.
     traces.instrument(app, pillars.traces)
     app.middleware_stack = Edge(app.build_middleware_stack(), plain, QUIET_PATHS, Trust(inside))

@@ -7,17 +7,15 @@ a plain ``def`` handler, and one behind ``BaseHTTPMiddleware``, runs in a copy o
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 
 import structlog
-from fastapi.routing import iter_route_contexts
 from opentelemetry import trace
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
-from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from telemetry.edge import ORIGINALS
+from telemetry.edge import ORIGINALS, ROUTE
 from telemetry.logs import TOLD
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
@@ -68,7 +66,7 @@ class RequestsMiddleware:
         async def send_and_note(message: Message) -> None:
             await send(message)
             if message["type"] == "http.response.start":
-                teller.began(message["status"])
+                teller.status = message["status"]
             elif message["type"] in {"http.response.body", "http.response.pathsend"} and not message.get("more_body"):
                 teller.ended()
 
@@ -94,20 +92,13 @@ class _Teller:
         scheme = "https" if scope.get("scheme") in {"https", "wss"} else "http"  # a proxy may say wss
         self.known = {"http.request.method": method, "url.scheme": scheme}
         to.active[method, scheme] += 1
-        self.route = route = template(scope["app"].routes, scope)
+        self.route = route = scope[ROUTE]
         self.what = f"{method} {route or 'unmatched'}"
-        if route:  # for the instrumentation a route ends where an app is mounted: opentelemetry-python-contrib#2891
-            self.span.update_name(self.what.replace("_OTHER", "HTTP"))
-            self.span.set_attribute("http.route", route)
         self.labels = {
             **self.known,
             "network.protocol.version": scope["http_version"],
             **({"http.route": route} if route else {}),
         }
-
-    def began(self, status: int) -> None:
-        """Note the first line of the answer."""
-        self.status = status
 
     def ended(self) -> None:
         """Note the last byte. A mounted app sends its 500 before the crash goes on to us: that is told when it has come."""
@@ -148,20 +139,3 @@ class _Teller:
         log = self.to.log
         write = log.error if status >= SERVER_ERROR else log.warning if status >= CLIENT_ERROR else log.info
         write(f"{self.what} {status} {outcome}", **line)
-
-
-def template(routes: Sequence[BaseRoute], scope: Scope) -> str | None:
-    """The template of the path that ``scope`` asks for, with the prefixes of routers and mounts; None if there is no route."""
-    partial = None
-    for route in iter_route_contexts(routes):
-        try:
-            match, child = route.matches(scope)
-        except Exception:  # noqa: BLE001  (somebody's convertor; the router meets it too, and that is told of)
-            return None
-        found = route.path
-        if match is not Match.NONE and isinstance(route.original_route, Mount | Host):
-            found = (route.path or "") + (template(route.routes or (), {**scope, **child}) or "/{path}")
-        if match is Match.FULL:
-            return found
-        partial = partial or (found if match is Match.PARTIAL else None)
-    return partial

@@ -8,8 +8,11 @@ from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
 from opentelemetry.instrumentation.propagators import TraceResponsePropagator, set_global_response_propagator
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Span
+from starlette.types import Scope
 
 from guards import trust
+from telemetry.edge import ORIGINALS
 
 
 def instrument(app: FastAPI, traces: TracerProvider) -> None:
@@ -26,8 +29,13 @@ def instrument(app: FastAPI, traces: TracerProvider) -> None:
         excluded_urls="",  # telemetry/edge.py decides, for all pillars
         # Without this every request makes three spans, and the two extra ones say nothing.
         exclude_spans=["receive", "send"],
-        server_request_hook=trust.link,
+        server_request_hook=_began,
     )
+
+
+def _began(span: Span, scope: Scope) -> None:
+    scope["app"] = scope[ORIGINALS]["app"]  # the instrumentation has the route; who handles a crash wants the app
+    trust.link(span, scope)
 
 
 def instrument_client(client: httpx2.AsyncClient) -> httpx2.AsyncClient:

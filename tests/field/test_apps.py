@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -42,6 +42,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -332,6 +333,25 @@ def test_libraries_may_say_anything(name: str, capsys: pytest.CaptureFixture[str
     assert not capsys.readouterr().err
 
 
+class UnspeakableError(Exception):
+    """What cannot be said."""
+
+    def __str__(self) -> str:
+        raise UnspeakableError
+
+
+@pytest.mark.parametrize(
+    ("said", "arguments"),
+    [("%d", ("x",)), ("%s %s", (1,)), ("no place", (1,)), ("say %s", (UnspeakableError(),)), (UnspeakableError(), ())],
+)
+def test_libraries_may_say_it_wrong(said: object, arguments: tuple[object, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """A message that its arguments do not fit, or that cannot be said at all, is a line too, and stderr stays empty."""
+    foreign = Foreign(FastAPI())
+    logging.getLogger("foreign").error(said, *arguments)
+    assert len(foreign.lines()) == 1
+    assert not capsys.readouterr().err
+
+
 # --- where a request went
 
 
@@ -431,6 +451,7 @@ TEMPLATES: dict[str, tuple[str, str, int]] = {
     "405 of a file": ("POST /files/page.html", "/files/{path}", 405),
     "any ASGI app": ("GET /any/7/8", "/any/{path}", 200),
     "host": ("GET //acme.example/item/7", "/item/{number}", 200),
+    "frontend": ("GET /pages/page.html", "unmatched", 200),  # FastAPI tells nobody which one it was
     "mount without its slash": ("GET /sub", "unmatched", 307),
     "a slash too much": ("GET /api/v1/nested/deep/7/", "unmatched", 307),
 }
@@ -555,7 +576,37 @@ def test_a_bare_parent_tells_nothing_twice(parent: Callable[[], Any], path: str,
     assert foreign.told() == (1, 1, 1, 1)
 
 
-@pytest.mark.parametrize("path", ["/talk/7"])
+class Day(Convertor[date]):
+    """A day, as Starlette's docs make one."""
+
+    regex = r"\d{4}-\d{2}-\d{2}"
+
+    def convert(self, value: str) -> date:
+        """Fail for a thirteenth month."""
+        return date.fromisoformat(value)
+
+    def to_string(self, value: date) -> str:
+        """Write it."""
+        return value.isoformat()
+
+
+@pytest.mark.parametrize("prefix", ["", "/sub"])
+def test_a_crash_of_a_convertor_is_a_crash(prefix: str) -> None:
+    """What fits a path and cannot be converted is a 500 with a span, a line and a count, and its route has its name."""
+    register_url_convertor("day", Day())
+    app, sub = FastAPI(), FastAPI()
+    for each in (app, sub):
+        each.add_api_route("/on/{day:day}", lambda day: day)
+    app.mount("/sub", sub)
+    foreign = Foreign(app)
+    assert foreign.ask(f"{prefix}/on/2026-13-01").status_code == 500
+    assert foreign.told() == (1, 1, 1, 1)
+    assert foreign.routes() == {pillar: {f"{prefix}/on/{{day:day}}"} for pillar in foreign.routes()}
+    (line,) = foreign.canonical()
+    assert (line["outcome"], line["error.type"]) == ("crashed", "ValueError")
+
+
+@pytest.mark.parametrize("path", ["/talk/7", "/sub/talk/7"])
 def test_websockets_work_as_ever(path: str) -> None:
     """A websocket opens, talks and closes through all layers, also with bytes in its headers and query that are no UTF-8."""
     app = leafy()

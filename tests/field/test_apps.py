@@ -779,10 +779,12 @@ async def empty():
     return Response(status_code=204)
 
 @app.get("/odd-span")
+@app.get("/odd-link")
 async def odd_span():
     with trace.get_tracer("foreign").start_as_current_span("odd", attributes={"half": "\\ud800"}) as span:
         span.record_exception(ValueError("\\udfff"))
         span.add_event("half", {"half": ["\\ud800"]})
+        span.add_link(span.get_span_context(), {"half": "\\ud800"})
 
 @app.get("/odd-status")
 async def odd_status():
@@ -1050,7 +1052,7 @@ def test_every_answer_has_an_end(apps: Processes, how: str, name: str) -> None:
     agree(apps[how].wait_told(route, method), status, "crashed" if status == 500 else "success")
 
 
-@pytest.mark.parametrize("pillar", ["span", "event", "status", "line"])
+@pytest.mark.parametrize("pillar", ["span", "event", "link", "status", "line"])
 def test_an_odd_value_costs_no_batch(apps: Processes, pillar: str) -> None:
     """Half a character in a span, a label or a line reaches the Collector spelled out, and so does all that comes after."""
     app = apps["plain"]
@@ -1060,7 +1062,8 @@ def test_an_odd_value_costs_no_batch(apps: Processes, pillar: str) -> None:
     kind = kinds.get(pillar, ExportTraceServiceRequest)
     half = r"(&#55296;|\\\\ud800)"
     places = {"event": f'name: "half {half}"', "status": f'message: "ValueError: half {half}"'}
-    spelled = places.get(pillar, rf'key: "half"\s+value \{{\s+string_value: "{half}"')
+    field = rf'key: "half"\s+value \{{\s+string_value: "{half}"'
+    spelled = places.get(pillar, rf"links \{{[^{{}}]*attributes \{{\s+{field}" if pillar == "link" else field)
     wait_for("it spelled out", lambda: any(re.search(spelled, str(each)) for each in app.messages(kind)), 5)
 
 

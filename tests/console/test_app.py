@@ -332,7 +332,9 @@ def test_who_is_waited_for_is_no_failure(told: Told, open_page: Open) -> None:
     """An answer that is only late is told without the colour of failure."""
     told.moods = dict.fromkeys(QUESTIONS, HANGING)
     text = open_page(patience=0.01, timeout=30.0).get("/").text
-    assert text.count("no answer yet") >= 6
+    assert text.count("no answer yet") >= 7
+    assert re.search(r'class="mode">embedded</b>\s*<span>no answer yet</span>', text)
+    assert "Nobody called anybody" not in text
     assert '<p class="problem">' not in text
 
 

@@ -69,6 +69,14 @@ def test_a_bar_lies_where_its_span_lies() -> None:
     assert bars == ["━" * 14, " " * 7 + "━━━╸", " " * 13 + "╺"]
 
 
+def test_a_span_beside_its_caller_is_told() -> None:
+    """A span that begins after the call that made it had ended says so; one that outlives its parent does not."""
+    spans = [span(ROOT, ""), span(CALL, ROOT, "CLIENT", took=90), span(CHARGE, CALL, at=3000), span(ORDER, ROOT, at=150)]
+    text = draw(Story(TRACE, spans, [], []))
+    assert text.count("begins") == 1
+    assert "begins 2.9 s after its caller had ended" in text
+
+
 def test_colour_is_for_terminals_only() -> None:
     """In a pipe there is no escape sequence; on a terminal there is."""
     assert "\x1b" not in draw(slow())

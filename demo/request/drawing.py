@@ -19,7 +19,7 @@ ROOMY = 72
 """On a console narrower than this the bars are left out."""
 NARROWEST = 20
 """The tree keeps this many characters for its words, however deep it gets."""
-FIELDS = ("order.id", "order.amount", "order.currency", "order.outcome", "error.type")
+FIELDS = ("order.id", "order.amount", "order.currency", "order.outcome", "card.network", "error.type")
 """Span attributes worth reading here; the store has the rest."""
 SEVERITIES = {"ERROR": "red", "FATAL": "red", "WARN": "yellow"}
 HALVES = {(True, True): "━", (True, False): "╸", (False, True): "╺", (False, False): " "}
@@ -60,6 +60,15 @@ class _Page:
         yield Text.assemble("Trace ", (self.story.trace_id, "bold"))
         counts = f"{_count(self.story.spans, 'span')}, {_count(self.story.lines, 'log line')}"
         yield Text(f"{when:%Y-%m-%d %H:%M:%S} UTC, {_ms(self.end - self.begin)} ms, {counts}", "dim")
+        known = {
+            span.service: span.attributes["service.version"]
+            for span in self.story.spans
+            if "service.version" in span.attributes
+        }
+        if known:
+            yield from self.paragraph(
+                Text(", ".join(f"{clean(service)} {clean(version)}" for service, version in known.items()), "dim")
+            )
 
     def tree(self) -> Iterator[Text]:
         """One row for each span and line; a span's details are below it."""

@@ -63,7 +63,14 @@ class RequestsMiddleware:
         structlog.contextvars.clear_contextvars()
         teller = _Teller(self, scope)
 
+        async def receive_and_note() -> Message:
+            message = await receive()
+            teller.gone = teller.gone or message["type"] == "http.disconnect"
+            return message
+
         async def send_and_note(message: Message) -> None:
+            if teller.gone:  # nobody is there: an answer to a body that ended half-way is none
+                return
             await send(message)
             if message["type"] == "http.response.start":
                 teller.status = message["status"]
@@ -71,7 +78,7 @@ class RequestsMiddleware:
                 teller.ended()
 
         try:
-            await self.app(scope, receive, send_and_note)
+            await self.app(scope, receive_and_note, send_and_note)
         except Exception as error:
             with suppress(AttributeError):  # a frozen one
                 setattr(error, TOLD, True)
@@ -85,7 +92,7 @@ class _Teller:
     """Tells of one request, once."""
 
     def __init__(self, to: RequestsMiddleware, scope: Scope) -> None:
-        self.to, self.told, self.status, self.start, self.seconds = to, False, 0, time.perf_counter(), 0.0
+        self.to, self.told, self.gone, self.status, self.start, self.seconds = to, False, False, 0, time.perf_counter(), 0.0
         self.span = trace.get_current_span()
         self.context = trace.set_span_in_context(self.span)  # the last byte may be sent from another one
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
@@ -124,12 +131,8 @@ class _Teller:
             histogram.record(seconds, labels, self.context)
         if self.span.is_recording():  # else it ended with the last byte
             self.span.set_attributes(code)
-        line = {
-            "http.request.method": method,
-            "http.route": endpoint,
-            **code,
-            "http.server.request.duration": round(seconds, 6),
-        }
+        took: dict[str, object] = {"http.server.request.duration": round(seconds, 6)}
+        line = {"http.request.method": method, "http.route": endpoint, **code, **took}
         outcome = structlog.contextvars.get_contextvars().get("outcome")
         if crash or not outcome:  # the service named none
             by_class = {4: "invalid", 5: "failed"}.get(status // 100, "success")

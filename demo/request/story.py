@@ -83,6 +83,9 @@ def why(story: Story) -> str:
     others = [span for _, span in spans if span.kind == "SERVER" and span is not root]
     if others:
         return f"{answered}{' because' if bad else ';'} {_answer(others[-1], story)[1]}."
+    if calls := [span for _, span in spans if span.kind == "CLIENT"]:
+        whom, status_ = _callee(calls[-1], story), clean(calls[-1].attributes.get(STATUS, "nothing"))
+        return f"{answered}; its call to {whom} was answered {status_}, and who answered it is not on record."
     reasons = [line.fields["reason"] for line in story.lines if "reason" in line.fields]
     return f"{answered}, without calling anybody else" + (f': "{clean(reasons[0])}".' if reasons else ".")
 

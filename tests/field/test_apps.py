@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -736,6 +737,10 @@ async def after_boom():
 async def open_gate(name: str):
     gates[name].set()
 
+@app.post("/heavy")
+async def heavy(body: dict[str, str]):
+    return body
+
 @app.get("/background")
 async def background(tasks: BackgroundTasks):
     tasks.add_task(held, "background")
@@ -1031,6 +1036,17 @@ def test_a_customer_who_hangs_up_is_told_of(apps: Processes) -> None:
     answer.close()
     connection.close()
     agree(app.wait_told("/endless"), 499, "abandoned")
+
+
+@plain_and_behind_a_middleware
+def test_a_customer_who_hangs_up_in_mid_body_is_told_of(apps: Processes, how: str) -> None:
+    """A request whose body never came whole was refused to nobody: it is abandoned, and 499 in all pillars."""
+    app = apps[how]
+    with socket.create_connection(("127.0.0.1", app.port)) as client:
+        client.sendall(
+            b'POST /heavy HTTP/1.1\r\nhost: app\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"a": '
+        )
+    agree(app.wait_told("/heavy", "POST"), 499, "abandoned")
 
 
 PLAIN = {

@@ -183,6 +183,11 @@ def test_why_of_what_went_well() -> None:
     assert why(Story(TRACE, spans, [], [])) == "checkout answered 200; payment answered 200."
     refused = [span(ROOT, "", attributes={ANSWERED: "422"})]
     assert why(Story(TRACE, refused, [], [])) == "checkout answered 422, without calling anybody else."
+    called = {"http.response.status_code": "200", "url.full": "http://payment"}
+    alone = [span(ROOT, "", attributes={"http.response.status_code": "200"}), span(CALL, ROOT, "CLIENT", attributes=called)]
+    assert why(Story(TRACE, alone, [], [])) == (
+        "checkout answered 200; its call to http://payment was answered 200, and who answered it is not on record."
+    )
     crashed = [span(ROOT, "", error=True, attributes={ANSWERED: "500"}, exceptions=("KeyError: 'card'",))]
     assert why(Story(TRACE, crashed, [], [])) == "checkout answered 500 because it raised KeyError: 'card'."
     told_little = [

@@ -153,14 +153,17 @@ def grade(right: Answer, given: dict[str, str]) -> Grade:
 
 
 def report(notes: Notes, drill: Drill) -> list[str]:
-    """What there is to say when it is over."""
+    """What there is to say when it is over; of one that was only stopped, not what it was: it may be played again."""
     minutes, seconds = divmod(round(notes.seconds), 60)
     right = drill.answer
     tried = ", ".join(
         f"{count} {what}{'s' * (count != 1)}" for what, count in (("hint", notes.hints), ("answer", len(notes.answers)))
     )
+    ended = f"{drill.name}: {notes.how} after {minutes} min {seconds:02} s, {tried}"
+    if notes.how == "stopped":
+        return [ended]
     return [
-        f"{drill.name}: {notes.how} after {minutes} min {seconds:02} s, {tried}",
+        ended,
         f"It was   {right.what[0]}, {right.where[0]}, {right.why} ({WHY[right.why]})",
         f"Because  {right.because}",
         f"Fix      {drill.fix.strip()}",

@@ -13,6 +13,10 @@ from demo.stack import state
 from demo.stack.state import current_process
 
 
+ENDS = {"solved": True, "given up": True, "stopped": False}
+"""How a drill may end, and whether its answer is told then."""
+
+
 @pytest.mark.parametrize("name", names())
 def test_the_answer_of_the_file_is_right(name: str) -> None:
     """Every accepted word is right, in any case, with the reason by its name."""
@@ -81,6 +85,12 @@ print((span.start_time - began) / 1e9, datetime.datetime.fromisoformat(stamp).ti
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert [3 <= float(each) < 30 for each in done.stdout.split()] == [True, True]
+
+
+def test_a_drill_that_is_stopped_is_not_given_away() -> None:
+    """Who gives up is told what it was; who only stops may play it again."""
+    told = {how: desk.report(desk.Notes("slow-bank", current_process(), 0.0, how=how), load("slow-bank")) for how in ENDS}
+    assert {how: any("visa" in each for each in lines) for how, lines in told.items()} == ENDS
 
 
 def test_each_part_is_graded() -> None:

@@ -12,7 +12,6 @@ from demo.drills.catalogue import DrillError, load, names
 from demo.stack import state
 from demo.stack.state import current_process
 
-
 ENDS = {"solved": True, "given up": True, "stopped": False}
 """How a drill may end, and whether its answer is told then."""
 

@@ -1,6 +1,7 @@
 """The providers of one process: what it tells, with whom it says so, and how that gets to the Collector."""
 
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -26,6 +27,10 @@ from delivery.session import Session, session
 
 FLUSH_SECONDS = 4.0
 """How long a stopping service waits for the Collector: under the 5 s it has, and far under an orchestrator's usual 10 s."""
+
+SWITCH_SECONDS = 0.001
+"""After so long the threads that encode let a request go on. Python's own 5 ms, at each system call of the request, made its
+p99 three times as long while they work; below 1 ms nothing more is gained."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ def to_collector(service: str, package: str) -> Pillars:
 
     They become the process's own. A signal whose exporter is ``none`` is made, shown on ``/metrics``, and sent to nobody.
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     ours = {"service.name": service, "service.namespace": "shop", "service.version": version(package)}
     theirs = dict(OTELResourceDetector().detect().attributes)
     if instance := theirs.get("service.instance.id") if parent_process() else None:

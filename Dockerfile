@@ -10,6 +10,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY services services
 COPY settings settings
 COPY delivery delivery
+COPY guards guards
 COPY telemetry telemetry
 COPY embedded embedded
 COPY backends backends

@@ -168,9 +168,9 @@ class Embedded:
             async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as http:
                 said = await http.get(f"{self.url}/healthz")
             if not said.is_success:
-                return {"embedded": said.text[:200]}
+                return {"embedded": str(said.json().get("status", said.status_code))[:200]}
             await self.counted()
-        except (httpx2.HTTPError, BackendError) as error:
+        except (httpx2.HTTPError, BackendError, ValueError, AttributeError) as error:
             return {"embedded": str(error) or type(error).__name__}
         return {"embedded": ""}
 

@@ -55,13 +55,13 @@ class Round:
 
 def main() -> None:
     """Play both pipelines at both rates, in turn."""
-    quick = "--quick" in sys.argv
+    said = report.arguments("bench.collector", __doc__)
     if not (ZERO_CODE / "python").exists():
         raise SystemExit("gRPC, for what stands in for Tempo, is in .venv-bench, which make bench sets up")
     found = binaries.find(binaries.OTELCOL)
     binary = found[0] if found else binaries.build(binaries.OTELCOL, ROOT / ".demo/logs/build-otel-collector.log", _say)
     os.sched_setaffinity(0, {int(running.REST)})
-    count, seconds = (1, 5) if quick else (5, 15)
+    count, seconds = (1, 5) if said.quick else (5, 15)
     played: dict[tuple[str, int], list[Round]] = {(which, rate): [] for rate in RATES for which in ("ours", "plain")}
     patch, now = template(), time.time_ns()
     bodies = [patch(now + number * EACH * STEP)[0] for number in range(200)]
@@ -71,7 +71,7 @@ def main() -> None:
             _say(f"{which} {rate}: {rounds[-1]}")
     section = shown(played, seconds)
     report.draw(section)
-    if "--write" in sys.argv:
+    if said.write:
         report.write(section)
 
 

@@ -92,9 +92,9 @@ class Stack:
 
 def main() -> None:
     """Measure the modes that can be had here."""
-    quick = "--quick" in sys.argv
+    said = report.arguments("bench.footprint", __doc__, STORES)
+    quick, asked = said.quick, said.which or list(STORES)
     minutes = 1 if quick else 10
-    asked = [each for each in sys.argv[1:] if each in STORES] or list(STORES)
     if "full" in asked and (missing := [each.name for each in (TEMPO, LOKI) if not each.path]):
         sys.stderr.write(f"full is left out: no {' and no '.join(missing)} on PATH\n")
         asked.remove("full")
@@ -105,7 +105,7 @@ def main() -> None:
     words = f"{minutes} min at {RATE} checkouts/s, with the usual mix of cards; a stack of its own, from an empty folder."
     section = report.Section("footprint", words, tables)
     report.draw(section)
-    if "--write" in sys.argv:
+    if said.write:
         report.write(section)
 
 

@@ -1,9 +1,10 @@
 """What was measured, as a table in the terminal and in ``docs/benchmarks.md``, with the machine, the versions and the date."""
 
+import argparse
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -35,6 +36,19 @@ class Section:
     name: str
     words: str
     tables: Sequence[Table]
+
+
+def arguments(module: str, about: str | None, which: Iterable[str] = (), *, quick: bool = True) -> argparse.Namespace:
+    """Read what a measurement is told: ``quick``, ``write``, and ``which`` of its parts; anything else ends it with a word."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
+    if quick:
+        parser.add_argument("--quick", action="store_true", help="shorter, for use while developing")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument("which", nargs="*", help=f"of {', '.join(which)}" if which else argparse.SUPPRESS)
+    said = parser.parse_args()
+    if unknown := [each for each in said.which if each not in which]:
+        parser.error(f"{unknown[0]} is none of {', '.join(which) or 'its options'}")
+    return said
 
 
 def draw(section: Section) -> None:

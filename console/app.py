@@ -1,6 +1,7 @@
 """The doors: the page, one request, and the till."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -30,6 +31,8 @@ from demo.stack import answering
 
 HERE = Path(__file__).parent
 MAX_BODY, ROWS, LOOKUPS = 1024, 50, 64
+YOUNG = 30.0
+"""Seconds after a request in which the rest of it may still come: a store that was away is asked again that long."""
 TOURED, A_YEAR = "toured", 365 * 24 * 3600
 
 
@@ -96,7 +99,12 @@ def create_app(  # noqa: C901  (one door after the other)
         request_, awaited, rows, why = answer.value or (Story(trace_id, [], [], []), [], [], "")
         start, end = (at / NANO for at in waterfall.extent(request_))
         told = {"request": request_, "awaited": awaited, "rows": rows, "why": why, "error": answer.error}
-        told |= {"ticks": waterfall.ticks(end - start), "ways": grafana.ways(trace_id, start, end), "step": view.tour or 0}
+        told |= {
+            "young": time.time() - end < YOUNG,
+            "ticks": waterfall.ticks(end - start),
+            "ways": grafana.ways(trace_id, start, end),
+            "step": view.tour or 0,
+        }
         return draw("trace.html", view, health, told | {"root": root_of(request_), "place": await watch.place(request_)})
 
     @app.post("/buy")

@@ -51,7 +51,7 @@ def extent(told: story.Story) -> tuple[int, int]:
 def rows(told: story.Story) -> Iterator[Row]:
     """Every span and line in the order of ``demo follow``, parents first, siblings in time."""
     begin, end = extent(told)
-    calls = {span.span_id: span for span in told.spans if span.kind == "CLIENT"}
+    calls = story.given_up(told)
 
     def bar(start: int, end_: int) -> Bar:
         x = min(max((start - begin) * FULL / (end - begin), 0.0), FULL - LEAST)
@@ -77,7 +77,7 @@ def rows(told: story.Story) -> Iterator[Row]:
             too_late=0.0 if since is None else (node.end - since) / NANO,
             took=(node.end - node.start) / NANO,
             status=str(node.attributes.get(story.STATUS, "")),
-            told=story.failures(node),
+            told=[*story.failures(node), *story.astray(node, row.parent)],
         )
 
 

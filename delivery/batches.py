@@ -10,7 +10,7 @@ from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExportResult
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
-from opentelemetry.trace import Status
+from opentelemetry.trace import Link, Status
 
 from delivery import redact
 from delivery.losses import Losses
@@ -51,10 +51,8 @@ class _SpanExporter(OTLPSpanExporter):
         self.session, self.losses = session, losses
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        self.losses.taken(len(spans))
-        result = super().export([each if _is_plain(each) else _spelled(each) for each in spans])
-        self.losses.ended("" if result is SpanExportResult.SUCCESS else self.session.refusal)
-        return result
+        with self.losses.batch(len(spans), self.session):
+            return super().export([each if _is_plain(each) else _spelled(each) for each in spans])
 
 
 class _LogExporter(OTLPLogExporter):
@@ -63,20 +61,19 @@ class _LogExporter(OTLPLogExporter):
         self.session, self.losses = session, losses
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        self.losses.taken(len(batch))
-        result = super().export(batch)
-        self.losses.ended("" if result is LogRecordExportResult.SUCCESS else self.session.refusal)
-        return result
+        with self.losses.batch(len(batch), self.session):
+            return super().export(batch)
 
 
 def _is_plain(span: ReadableSpan) -> bool:
     events = [(each.name, dict(each.attributes or {})) for each in span.events]
-    said = ascii((span.name, span.status.description, dict(span.attributes or {}), events))
+    links = [dict(each.attributes or {}) for each in span.links]
+    said = ascii((span.name, span.status.description, dict(span.attributes or {}), events, links))
     return "\\" not in said and not redact.hinted(said)
 
 
 def _spelled(span: ReadableSpan) -> ReadableSpan:
-    same = ("context", "parent", "resource", "links", "kind", "start_time", "end_time", "instrumentation_scope")
+    same = ("context", "parent", "resource", "kind", "start_time", "end_time", "instrumentation_scope")
 
     def told(about: Mapping[str, Any] | None) -> dict[str, Any]:
         return redact.fields(encodable(dict(about or {})))
@@ -85,6 +82,7 @@ def _spelled(span: ReadableSpan) -> ReadableSpan:
         redact.text(encodable(span.name)),
         attributes=told(span.attributes),
         events=[Event(redact.text(encodable(each.name)), told(each.attributes), each.timestamp) for each in span.events],
+        links=[Link(each.context, told(each.attributes)) for each in span.links],
         status=Status(span.status.status_code, redact.text(encodable(span.status.description or "")) or None),
         **{name: getattr(span, name) for name in same},
     )

@@ -1,10 +1,13 @@
 """What a process could not deliver: counted by signal and reason, and told of in one line when somebody listens again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 import structlog
 from opentelemetry.metrics import CallbackOptions, Observation
+
+from delivery.session import Session
 
 
 class Losses:
@@ -23,14 +26,19 @@ class Losses:
                 self.queued = self.size
                 self._lose(1, "queue_full")
 
-    def taken(self, count: int) -> None:
-        """Note a batch that left the queue."""
+    @contextmanager
+    def batch(self, count: int, session: Session) -> Iterator[None]:
+        """Note a batch that left the queue, and at the end what became of it, whatever happened: ``session`` knows."""
         with self.lock:
             self.queued -= count
             self.on_the_way = count
+        session.refusal = "failed"  # until somebody answers: what cannot be encoded is never sent
+        try:
+            yield
+        finally:
+            self._ended(session.refusal)
 
-    def ended(self, reason: str) -> None:
-        """Note what became of that batch: it arrived, or ``reason`` says why not."""
+    def _ended(self, reason: str) -> None:
         with self.lock:
             if reason:
                 self._lose(self.on_the_way, reason)

@@ -26,11 +26,12 @@ class Session(AnySession):
     """Sends a batch again until it is taken or refused; the SDK's exporter tries six times and drops it.
 
     While it waits, the SDK's queue behind it fills up to its own limit, and what is too much there is counted (``losses``).
+    ``refusal`` says why the newest batch was not taken: nothing, when it was.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.closing, self.refusal = Event(), "failed"
+        self.closing, self.refusal = Event(), ""
 
     def request(self, method: str, url: str | bytes, *known: Any, **options: Any) -> Response:  # noqa: ANN401  (its own)
         """Send one batch: the answer, once it is not one of ``BUSY``.
@@ -56,7 +57,7 @@ class Session(AnySession):
                 if 300 <= response.status_code < 400:  # noqa: PLR2004
                     raise HTTPError(f"{url!s} is elsewhere: {response.headers.get('location', 'nowhere')[:200]}")
                 if response.status_code not in BUSY:
-                    self.refusal = "failed" if response.ok else self.refusal  # what is taken gives no reason to the next batch
+                    self.refusal = "" if response.ok else self.refusal
                     return response
                 problem, asked = response.status_code, response.headers.get("retry-after", "")
             if first:

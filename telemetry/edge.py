@@ -1,14 +1,16 @@
 """The outermost ASGI layer: who is quiet is so in all three pillars; OpenTelemetry sees what it can stand and may believe."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 from opentelemetry.context import Context, attach, detach
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from telemetry.trust import OUTSIDE, Trust
+from guards.trust import OUTSIDE, Trust
+from telemetry.routes import Found, template
 
-ORIGINALS = "telemetry.originals"
-"""In the scope of a request that is told of: what was mended in it, as it came."""
+ORIGINALS, ROUTE = "telemetry.originals", "telemetry.route"
+"""In the scope of a request that is told of: what was mended in it, as it came; and the template of its path, or None."""
 
 
 class Edge:
@@ -38,10 +40,12 @@ class Edge:
 
 
 def _mended(scope: Scope, trust: Trust) -> Scope:
-    """Spell out what is not UTF-8, on which the instrumentation fails (contrib#1478); trust nobody outside."""
+    """Spell out what is not UTF-8, on which the instrumentation fails (contrib#1478); trust nobody outside; find the route."""
     headers, outside = trust.of(scope, [(_utf8(name), _utf8(value)) for name, value in scope["headers"]])
-    mended = {"headers": headers, "query_string": _utf8(scope["query_string"])}
-    return {**scope, **mended, ORIGINALS: {name: scope[name] for name in mended}, OUTSIDE: outside}
+    route = template(scope["app"].routes, scope)
+    app = SimpleNamespace(routes=[Found(route)] if route else [])
+    mended = {"headers": headers, "query_string": _utf8(scope["query_string"]), "app": app}
+    return {**scope, **mended, ORIGINALS: {name: scope[name] for name in mended}, OUTSIDE: outside, ROUTE: route}
 
 
 def _utf8(raw: bytes) -> bytes:

@@ -10,25 +10,14 @@ from opentelemetry import _logs as logs
 from opentelemetry import trace
 from opentelemetry.instrumentation.structlog import StructlogProcessor
 from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk.resources import Resource
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from delivery import redact
-from delivery.batches import Records
 from delivery.stdout import Stdout
 from delivery.text import encodable, text
 
 TOLD = "_told_by_canonical_line"
 """Set on an exception whose traceback the canonical line carries; uvicorn need not print it again."""
-
-
-def to_collector(resource: Resource, records: Records | None) -> LoggerProvider:
-    """Build a provider that sends ``records``, if to anybody, and make it the process's own."""
-    provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
-    if records:
-        provider.add_log_record_processor(records)
-    logs.set_logger_provider(provider)
-    return provider
 
 
 def configure(provider: LoggerProvider) -> None:
@@ -61,11 +50,19 @@ def log_to_stdout() -> None:
     render: list[Processor] = [stdlib.ProcessorFormatter.remove_processors_meta, spell_out, structlog.processors.JSONRenderer()]
     handler = logging.StreamHandler(Stdout(sys.stdout))
     handler.setFormatter(stdlib.ProcessorFormatter(foreign_pre_chain=about, processors=render))
-    handler.addFilter(lambda record: not (record.exc_info and hasattr(record.exc_info[1], TOLD)))
+    handler.addFilter(_can_be_written)
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # one line a call; the CLIENT span says more
     for name in ("attributes", "baggage", "trace"):  # a line for whatever a client sends too much of, some quote it whole
         logging.getLogger(f"opentelemetry.{name}").setLevel(logging.CRITICAL)
+
+
+def _can_be_written(record: logging.LogRecord) -> bool:
+    try:
+        record.getMessage()
+    except Exception:  # noqa: BLE001  (arguments that do not fit, or anybody's __str__: as it came, and not lost)
+        record.msg, record.args = f"{text(record.msg)} {encodable(record.args)}", ()
+    return not (record.exc_info and hasattr(record.exc_info[1], TOLD))
 
 
 class _OneLogger(logs.LoggerProvider):

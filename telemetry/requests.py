@@ -7,17 +7,15 @@ a plain ``def`` handler, and one behind ``BaseHTTPMiddleware``, runs in a copy o
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 
 import structlog
-from fastapi.routing import iter_route_contexts
 from opentelemetry import trace
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
-from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from telemetry.edge import ORIGINALS
+from telemetry.edge import ORIGINALS, ROUTE
 from telemetry.logs import TOLD
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
@@ -65,15 +63,22 @@ class RequestsMiddleware:
         structlog.contextvars.clear_contextvars()
         teller = _Teller(self, scope)
 
+        async def receive_and_note() -> Message:
+            message = await receive()
+            teller.gone = teller.gone or message["type"] == "http.disconnect"
+            return message
+
         async def send_and_note(message: Message) -> None:
+            if teller.gone:  # nobody is there: an answer to a body that ended half-way is none
+                return
             await send(message)
             if message["type"] == "http.response.start":
-                teller.began(message["status"])
+                teller.status = message["status"]
             elif message["type"] in {"http.response.body", "http.response.pathsend"} and not message.get("more_body"):
                 teller.ended()
 
         try:
-            await self.app(scope, receive, send_and_note)
+            await self.app(scope, receive_and_note, send_and_note)
         except Exception as error:
             with suppress(AttributeError):  # a frozen one
                 setattr(error, TOLD, True)
@@ -87,27 +92,20 @@ class _Teller:
     """Tells of one request, once."""
 
     def __init__(self, to: RequestsMiddleware, scope: Scope) -> None:
-        self.to, self.told, self.status, self.start, self.seconds = to, False, 0, time.perf_counter(), 0.0
+        self.to, self.told, self.gone, self.status, self.start, self.seconds = to, False, False, 0, time.perf_counter(), 0.0
         self.span = trace.get_current_span()
         self.context = trace.set_span_in_context(self.span)  # the last byte may be sent from another one
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
         scheme = "https" if scope.get("scheme") in {"https", "wss"} else "http"  # a proxy may say wss
         self.known = {"http.request.method": method, "url.scheme": scheme}
         to.active[method, scheme] += 1
-        self.route = route = template(scope["app"].routes, scope)
+        self.route = route = scope[ROUTE]
         self.what = f"{method} {route or 'unmatched'}"
-        if route:  # for the instrumentation a route ends where an app is mounted: opentelemetry-python-contrib#2891
-            self.span.update_name(self.what.replace("_OTHER", "HTTP"))
-            self.span.set_attribute("http.route", route)
         self.labels = {
             **self.known,
             "network.protocol.version": scope["http_version"],
             **({"http.route": route} if route else {}),
         }
-
-    def began(self, status: int) -> None:
-        """Note the first line of the answer."""
-        self.status = status
 
     def ended(self) -> None:
         """Note the last byte. A mounted app sends its 500 before the crash goes on to us: that is told when it has come."""
@@ -133,12 +131,8 @@ class _Teller:
             histogram.record(seconds, labels, self.context)
         if self.span.is_recording():  # else it ended with the last byte
             self.span.set_attributes(code)
-        line = {
-            "http.request.method": method,
-            "http.route": endpoint,
-            **code,
-            "http.server.request.duration": round(seconds, 6),
-        }
+        took: dict[str, object] = {"http.server.request.duration": round(seconds, 6)}
+        line = {"http.request.method": method, "http.route": endpoint, **code, **took}
         outcome = structlog.contextvars.get_contextvars().get("outcome")
         if crash or not outcome:  # the service named none
             by_class = {4: "invalid", 5: "failed"}.get(status // 100, "success")
@@ -148,20 +142,3 @@ class _Teller:
         log = self.to.log
         write = log.error if status >= SERVER_ERROR else log.warning if status >= CLIENT_ERROR else log.info
         write(f"{self.what} {status} {outcome}", **line)
-
-
-def template(routes: Sequence[BaseRoute], scope: Scope) -> str | None:
-    """The template of the path that ``scope`` asks for, with the prefixes of routers and mounts; None if there is no route."""
-    partial = None
-    for route in iter_route_contexts(routes):
-        try:
-            match, child = route.matches(scope)
-        except Exception:  # noqa: BLE001  (somebody's convertor; the router meets it too, and that is told of)
-            return None
-        found = route.path
-        if match is not Match.NONE and isinstance(route.original_route, Mount | Host):
-            found = (route.path or "") + (template(route.routes or (), {**scope, **child}) or "/{path}")
-        if match is Match.FULL:
-            return found
-        partial = partial or (found if match is Match.PARTIAL else None)
-    return partial

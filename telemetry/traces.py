@@ -1,4 +1,4 @@
-"""Traces: one SERVER span a request, one CLIENT span a call, sent to the Collector in batches."""
+"""Traces: one SERVER span a request, one CLIENT span a call."""
 
 import httpx2
 from fastapi import FastAPI
@@ -7,21 +7,12 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
 from opentelemetry.instrumentation.propagators import TraceResponsePropagator, set_global_response_propagator
 from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Span
+from starlette.types import Scope
 
-from delivery.batches import Spans
-from telemetry import trust
-
-
-def to_collector(resource: Resource, spans: Spans | None) -> TracerProvider:
-    """A provider that sends ``spans``, if to anybody; it becomes the process's own."""
-    # shutdown_on_exit is off everywhere: the lifespan flushes with a time limit, atexit would wait 30 s.
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    if spans:
-        provider.add_span_processor(spans)
-    trace.set_tracer_provider(provider)
-    return provider
+from guards import trust
+from telemetry.edge import ORIGINALS
 
 
 def instrument(app: FastAPI, traces: TracerProvider) -> None:
@@ -38,8 +29,13 @@ def instrument(app: FastAPI, traces: TracerProvider) -> None:
         excluded_urls="",  # telemetry/edge.py decides, for all pillars
         # Without this every request makes three spans, and the two extra ones say nothing.
         exclude_spans=["receive", "send"],
-        server_request_hook=trust.link,
+        server_request_hook=_began,
     )
+
+
+def _began(span: Span, scope: Scope) -> None:
+    scope["app"] = scope[ORIGINALS]["app"]  # the instrumentation has the route; who handles a crash wants the app
+    trust.link(span, scope)
 
 
 def instrument_client(client: httpx2.AsyncClient) -> httpx2.AsyncClient:

@@ -28,9 +28,9 @@ from opentelemetry.trace import SpanKind, format_trace_id
 from prometheus_client import CollectorRegistry
 
 import telemetry
-import telemetry.metrics
 from checkout.app import create_app as create_checkout
 from checkout.payment_client import PaymentClient
+from delivery.pillars import Pillars, meter_provider
 from demo.proof.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
 from demo.stack import binaries
 from demo.stack.binaries import PROMETHEUS
@@ -77,8 +77,8 @@ class House:
         registry = CollectorRegistry()
         logs = LoggerProvider(resource=RESOURCE, shutdown_on_exit=False)
         logs.add_log_record_processor(SimpleLogRecordProcessor(self._records))
-        meters = telemetry.metrics.provider(RESOURCE, [self._reader], registry)
-        pillars = telemetry.Pillars(traces, meters, logs, registry)
+        meters = meter_provider(RESOURCE, [self._reader], registry)
+        pillars = Pillars(traces, meters, logs, registry)
 
         quick = Faults.model_validate({"latency_min": 0, "latency_max": 0.001, "failure_rate": 0, "slow_seconds": 0.3} | faults)
         self.payment = create_payment(quick)

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -29,6 +31,16 @@ needs_taskset = pytest.mark.skipif(
 )
 needs_wrk = pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is the load generator: apt install wrk")
 needs_zero_code = pytest.mark.skipif(not ZERO_CODE.exists(), reason=".venv-bench is made by make bench")
+
+
+@pytest.mark.parametrize("module", ["bench.http", "bench.http.profile", "bench.collector", "bench.footprint"])
+@pytest.mark.parametrize("word", ["--quik", "nonsense"])
+def test_a_wrong_word_measures_nothing(module: str, word: str) -> None:
+    """What is no option is refused before anything is started, with the word and where to look: a run may take half an hour."""
+    done = subprocess.run([sys.executable, "-m", module, word], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert word in done.stderr
+    assert "usage: " in done.stderr
 
 
 def told_by(arm: str, sink: Sink, folder: Path, least: int = 0, **settings: str) -> tuple[dict[str, list[Any]], list[str]]:

@@ -22,6 +22,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 from prometheus_client.parser import text_string_to_metric_families
 
 import telemetry
+from delivery.pillars import Pillars
 from demo.proof.outcomes import CHECKOUT
 from telemetry.logs import add_trace_ids
 from tests.conftest import Build, House
@@ -179,7 +180,7 @@ def test_a_hanging_provider_does_not_hang_the_service() -> None:
     """Shutting down gives up at one deadline for all, says so, and gives the pillars that are well their chance."""
     hang, done = threading.Event(), []
     stuck, well = SimpleNamespace(shutdown=hang.wait), SimpleNamespace(shutdown=lambda: done.append(1))
-    pillars: Any = telemetry.Pillars
+    pillars: Any = Pillars
     began = time.monotonic()
     assert pillars(stuck, well, stuck, None).shutdown(0.2) is False
     assert time.monotonic() - began < 30, "it came back at all: nobody lets go of what hangs"
@@ -207,8 +208,9 @@ def run(code: str, folder: Path, **environment: str) -> str:
 
 SETTINGS = """
 import json, os, telemetry
+from delivery.pillars import to_collector
 from fastapi import FastAPI
-pillars = telemetry.to_collector("checkout", "three-pillar-demo")
+pillars = to_collector("checkout", "three-pillar-demo")
 telemetry.install(FastAPI(), "checkout", package="three-pillar-demo", pillars=pillars)
 more = {"sampler": pillars.traces.sampler.get_description(), "interval": os.environ["OTEL_METRIC_EXPORT_INTERVAL"]}
 print(json.dumps({**pillars.traces.resource.attributes, **more}))
@@ -244,8 +246,9 @@ def test_the_operator_has_the_last_word(tmp_path: Path) -> None:
     assert theirs["service.version"] == ours["service.version"]
 
 
+COPIED = ("telemetry", "guards", "delivery", "settings")
 FOREIGN = """
-import asyncio, sys, delivery, httpx2, settings, telemetry
+import asyncio, sys, delivery, guards, httpx2, settings, telemetry
 from fastapi import FastAPI
 app = FastAPI()
 @app.get("/hello/{name}")
@@ -254,13 +257,14 @@ async def hello(name: str) -> dict[str, str]:
 telemetry.install(app, "foreign", package="fastapi")
 http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://foreign")
 print(asyncio.run(http.get("/hello/you")).text, asyncio.run(http.get("/metrics")).text, sep="\\n")
-print(telemetry.__file__, delivery.__file__, settings.__file__, {"checkout", "payment", "doors", "demo"} & set(sys.modules))
+copied = [each.__file__ for each in (telemetry, guards, delivery, settings)]
+print(*copied, {"checkout", "payment", "doors", "demo"} & set(sys.modules))
 """
 
 
 def test_a_foreign_app_can_copy_telemetry(tmp_path: Path) -> None:
-    """A copy of three folders gives an app that never heard of checkouts its spans, counts and lines."""
-    for folder in ("telemetry", "delivery", "settings"):
+    """A copy of four folders gives an app that never heard of checkouts its spans, counts and lines."""
+    for folder in COPIED:
         shutil.copytree(
             Path(telemetry.__file__).parents[1] / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -268,4 +272,4 @@ def test_a_foreign_app_can_copy_telemetry(tmp_path: Path) -> None:
     assert json.loads(line)["trace_id"] == json.loads(answer)["trace_id"]
     assert json.loads(line)["http.route"] == "/hello/{name}"
     assert 'foreign_requests_total{endpoint="/hello/{name}",method="GET",status="200"} 1.0' in shown
-    assert last == " ".join(f"{tmp_path / each / '__init__.py'}" for each in ("telemetry", "delivery", "settings")) + " set()"
+    assert last == " ".join(f"{tmp_path / each / '__init__.py'}" for each in COPIED) + " set()"

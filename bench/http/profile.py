@@ -6,7 +6,6 @@ booked on one part.
 
 import os
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -27,7 +26,7 @@ WITHIN = (
 )
 """Whatever these call is theirs."""
 INNERMOST = (
-    ("telemetry/: middleware and edge", ("/telemetry/requests.py", "/telemetry/edge.py", "/telemetry/trust.py", "/delivery/")),
+    ("telemetry/: middleware and edge", ("/telemetry/requests.py", "/telemetry/edge.py", "/guards/", "/delivery/")),
     ("spans: the instrumentation", ("/opentelemetry/",)),
     ("the client: httpx2", ("/httpx2/", "/httpcore2/", "/h11/", "/anyio/", "/payment_client.py")),
     ("the app: Starlette, FastAPI, pydantic", ("/starlette/", "/fastapi/", "/pydantic", "/services/", "/bench/")),
@@ -42,14 +41,15 @@ LOOK = ("record", "--gil", "--rate=200", "--nonblocking", "--full-filenames", "-
 
 def main() -> None:
     """Load ours, look, and print where the time went."""
+    said = report.arguments("bench.http.profile", __doc__, ROUTES, quick=False)
     if not (ZERO_CODE / "py-spy").exists():
         raise SystemExit("py-spy is in .venv-bench, which make bench and make profile set up")
     os.sched_setaffinity(0, {int(running.REST)})
-    tables = [look(route) for route in [each for each in sys.argv[1:] if each in ROUTES] or ["nothing"]]
+    tables = [look(route) for route in said.which or ["nothing"]]
     words = "`ours` under wrk, by who held the interpreter lock, and that share of the CPU that a request takes."
     section = report.Section("profile", words, tables)
     report.draw(section)
-    if "--write" in sys.argv:
+    if said.write:
         report.write(section)
 
 

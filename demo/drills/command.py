@@ -4,6 +4,7 @@ import asyncio
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -24,6 +25,8 @@ from demo.stack.components import CONSOLE
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+CALM, WINDOW = 12.0, 30.0
+"""Seconds before something happens; and those that the page's rates look back."""
 app = typer.Typer(help="Incidents to find the cause of: start, look, answer.", no_args_is_help=True)
 
 
@@ -68,13 +71,24 @@ def start(
     name: Annotated[str, typer.Argument(help="A drill; one at random without a name.")] = "",
     *,
     blind: Annotated[bool, typer.Option("--blind", help="One at random, and not by name.")] = False,
-    calm: Annotated[float, typer.Option(min=0, max=600, help="Seconds in which all is well, for the charts.")] = 12,
+    calm: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=600, help=f"Seconds in which all is well, for the charts; {CALM:g}, and more after another drill."
+        ),
+    ] = None,
 ) -> None:
     """Bring customers and the fault; returns when you are paged."""
     with _telling():
-        drill, hidden = _chosen(name, blind=blind)
-        notes = background.start(out, drill, calm, blind=hidden)
+        drill, hidden = chosen(name, blind=blind)
+        notes = background.start(out, drill, calm_seconds() if calm is None else calm, blind=hidden)
     _page(drill, notes)
+
+
+def calm_seconds() -> float:
+    """Seconds in which all is well: what another drill left in the rates has to go first."""
+    notes = desk.last()
+    return max(CALM, WINDOW - (time.time() - notes.ended) if notes and notes.ended else 0.0)
 
 
 def _page(drill: Drill, notes: desk.Notes) -> None:
@@ -84,7 +98,10 @@ def _page(drill: Drill, notes: desk.Notes) -> None:
     for word, said in (
         ("Look", f"{CONSOLE.address}, demo follow --last-error, demo status, curl localhost:8000/metrics"),
         ("Help", "demo drill hint"),
-        ("Answer", "demo drill answer WHAT WHERE WHY: a component; a service, route, version, metric or card; a reason"),
+        (
+            "Answer",
+            "demo drill answer WHAT WHERE WHY: a component, or customers; a service, route, version, metric or card; a reason",
+        ),
         ("Reasons", ", ".join(WHY)),
         ("End", "demo drill give-up, demo drill stop"),
     ):
@@ -92,7 +109,8 @@ def _page(drill: Drill, notes: desk.Notes) -> None:
     out.print(table)
 
 
-def _chosen(name: str, *, blind: bool) -> tuple[Drill, bool]:
+def chosen(name: str, *, blind: bool) -> tuple[Drill, bool]:
+    """The drill of that name, or one of those that were played least; and whether its name stays hidden."""
     mode = _mode()
     if name and not blind:
         drill = catalogue.load(name)
@@ -100,7 +118,9 @@ def _chosen(name: str, *, blind: bool) -> tuple[Drill, bool]:
             raise DrillError(f"{name} is played on: {', '.join(drill.modes)}; what runs is {mode}")
         return drill, False
     fit = [each for each in map(catalogue.load, catalogue.names()) if mode in each.modes]
-    return random.choice(fit), True  # noqa: S311  (a game)
+    played = Counter(desk.played())
+    fewest = min(played[each.name] for each in fit)
+    return random.choice([each for each in fit if played[each.name] == fewest]), True  # noqa: S311  (a game)
 
 
 @app.command()
@@ -115,7 +135,7 @@ def hint() -> None:
 def answer(
     words: Annotated[list[str] | None, typer.Argument(help="WHAT WHERE WHY, three words.")] = None,
     *,
-    what: Annotated[str, typer.Option(help="The component.")] = "",
+    what: Annotated[str, typer.Option(help="The component, or customers.")] = "",
     where: Annotated[str, typer.Option(help="The service, route, version or card.")] = "",
     why: Annotated[str, typer.Option(help="A reason, or a part of its name.")] = "",
 ) -> None:
@@ -131,7 +151,7 @@ def answer(
 
 def _parts(words: list[str]) -> dict[str, str]:
     if len(words) != len(desk.PARTS) or not all(words):
-        raise DrillError("an answer is three words: demo drill answer WHAT WHERE WHY, like: payment visa slow-gateway")
+        raise DrillError("an answer is three words: demo drill answer WHAT WHERE WHY, like: checkout basket bad-input")
     return dict(zip(desk.PARTS, words, strict=True))
 
 

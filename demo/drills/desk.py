@@ -17,7 +17,10 @@ PARTS = ("what", "where", "why")
 
 @dataclass
 class Notes:
-    """One play. Times in seconds since the epoch; ``paged`` when the symptom was there; ``how`` it ended, empty before."""
+    """One play. Times in seconds since the epoch; ``paged`` when the symptom was there; ``how`` it ended, empty before.
+
+    ``before`` names the drills that were played before, one after the other.
+    """
 
     drill: str
     player: Process
@@ -28,6 +31,7 @@ class Notes:
     how: str = ""
     hints: int = 0
     answers: list[dict[str, str]] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)
 
     @property
     def living(self) -> bool:
@@ -86,11 +90,23 @@ def change() -> Iterator[Notes]:
         save(notes)
 
 
+def played() -> list[str]:
+    """The drills that were played here, one after the other."""
+    notes = last()
+    return [*notes.before, notes.drill] if notes else []
+
+
 def hint() -> tuple[int, str]:
-    """The next hint and its number; the last one again when there are no more."""
+    """The next hint and its number.
+
+    Raises:
+        DrillError: There are no more.
+    """
     with change() as notes:
         hints = load(notes.drill).hints
-        notes.hints = min(notes.hints + 1, len(hints))
+        if notes.hints == len(hints):
+            raise DrillError(f"there are no more than {len(hints)} hints; the last was: {hints[-1]}")
+        notes.hints += 1
         return notes.hints, hints[notes.hints - 1]
 
 
@@ -137,12 +153,17 @@ def grade(right: Answer, given: dict[str, str]) -> Grade:
 
 
 def report(notes: Notes, drill: Drill) -> list[str]:
-    """What there is to say when it is over."""
+    """What there is to say when it is over; of one that was only stopped, not what it was: it may be played again."""
     minutes, seconds = divmod(round(notes.seconds), 60)
-    tried = len(notes.answers)
     right = drill.answer
+    tried = ", ".join(
+        f"{count} {what}{'s' * (count != 1)}" for what, count in (("hint", notes.hints), ("answer", len(notes.answers)))
+    )
+    ended = f"{drill.name}: {notes.how} after {minutes} min {seconds:02} s, {tried}"
+    if notes.how == "stopped":
+        return [ended]
     return [
-        f"{drill.name}: {notes.how} after {minutes} min {seconds:02} s, {notes.hints} hints, {tried} answers",
+        ended,
         f"It was   {right.what[0]}, {right.where[0]}, {right.why} ({WHY[right.why]})",
         f"Because  {right.because}",
         f"Fix      {drill.fix.strip()}",

@@ -50,7 +50,7 @@ def main(name: str, calm: float, *, blind: bool) -> int:
 
     try:
         with play.alone():
-            desk.save(desk.Notes(name, state.current_process(), time.time(), blind))
+            desk.save(desk.Notes(name, state.current_process(), time.time(), blind, before=desk.played()))
             how = _ended_by(until_signalled())
             if how and (notes := desk.last()) and not notes.how:
                 notes.how, notes.ended = how, time.time()

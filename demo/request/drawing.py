@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from backends.questions import NANO, Exemplar, Line, Span
-from demo.request.story import STATUS, Row, Story, clean, failures, rows, why
+from demo.request.story import STATUS, Row, Story, astray, clean, failures, rows, why
 
 MILLI = 1_000_000
 """Nanoseconds in a millisecond."""
@@ -19,7 +19,7 @@ ROOMY = 72
 """On a console narrower than this the bars are left out."""
 NARROWEST = 20
 """The tree keeps this many characters for its words, however deep it gets."""
-FIELDS = ("order.id", "order.amount", "order.currency", "order.outcome", "error.type")
+FIELDS = ("order.id", "order.amount", "order.currency", "order.outcome", "card.network", "error.type")
 """Span attributes worth reading here; the store has the rest."""
 SEVERITIES = {"ERROR": "red", "FATAL": "red", "WARN": "yellow"}
 HALVES = {(True, True): "━", (True, False): "╸", (False, True): "╺", (False, False): " "}
@@ -60,6 +60,15 @@ class _Page:
         yield Text.assemble("Trace ", (self.story.trace_id, "bold"))
         counts = f"{_count(self.story.spans, 'span')}, {_count(self.story.lines, 'log line')}"
         yield Text(f"{when:%Y-%m-%d %H:%M:%S} UTC, {_ms(self.end - self.begin)} ms, {counts}", "dim")
+        known = {
+            span.service: span.attributes["service.version"]
+            for span in self.story.spans
+            if "service.version" in span.attributes
+        }
+        if known:
+            yield from self.paragraph(
+                Text(", ".join(f"{clean(service)} {clean(version)}" for service, version in known.items()), "dim")
+            )
 
     def tree(self) -> Iterator[Text]:
         """One row for each span and line; a span's details are below it."""
@@ -87,7 +96,7 @@ class _Page:
             right.append("  " + self._bar(span), colour)
         yield from self._row(_ms(span.start - self.begin), row.head, row.rest, label, right)
         stem = row.rest + ("   " if row.leaf else "│  ")
-        for detail in _details(span):
+        for detail in _details(span, row.parent):
             yield from self._row("", stem, stem, detail)
 
     def _line(self, row: Row, line: Line) -> Iterator[Text]:
@@ -151,15 +160,15 @@ class _Page:
         return Text.assemble("  ", (service, f"bold {self.colours.get(service, 'default')}"), where)
 
 
-def _details(span: Span) -> Iterator[Text]:
+def _details(span: Span, parent: Span | None) -> Iterator[Text]:
     fields = {name: clean(span.attributes[name]) for name in FIELDS if name in span.attributes}
     said = {fields.get("order.outcome"), str(span.attributes.get(STATUS)), *(each.split(":")[0] for each in failures(span))}
     if fields.get("error.type") in said:
         fields.pop("error.type", None)
     if fields:
         yield Text(" ".join(f"{name}={value}" for name, value in fields.items()), "dim")
-    for failure in failures(span):
-        yield Text(failure, "red")
+    for each in (*failures(span), *astray(span, parent)):
+        yield Text(each, "red")
 
 
 def _count(things: Sized, name: str) -> str:

@@ -25,6 +25,8 @@ EXPORT = 4.0
 """Seconds after which an exemplar has come or never will: metrics leave every second."""
 POLL = 0.5
 """Seconds between two questions."""
+AGE = 60.0
+"""Seconds after which a failure may be another one than the person means."""
 MARGIN = 60
 """Seconds of log lines to ask for on either side of the spans: a service whose spans are lost may still have lines."""
 
@@ -63,6 +65,8 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
                 story = await gather(backends, wanted or await newest_failure(backends, say), say)
     except (NotThereError, BackendError) as error:
         return _refuse(err, 1, str(error))
+    if last_error and (age := time.time() - min(span.start for span in story.spans) / NANO) > AGE:
+        err.print(f"The newest failure is {age / 60:.0f} min old.", style="dim")
     out.print(Drawing(story))
     return 0
 

@@ -83,6 +83,9 @@ def why(story: Story) -> str:
     others = [span for _, span in spans if span.kind == "SERVER" and span is not root]
     if others:
         return f"{answered}{' because' if bad else ';'} {_answer(others[-1], story)[1]}."
+    if calls := [span for _, span in spans if span.kind == "CLIENT"]:
+        whom, status_ = _callee(calls[-1], story), clean(calls[-1].attributes.get(STATUS, "nothing"))
+        return f"{answered}; its call to {whom} was answered {status_}, and who answered it is not on record."
     reasons = [line.fields["reason"] for line in story.lines if "reason" in line.fields]
     return f"{answered}, without calling anybody else" + (f': "{clean(reasons[0])}".' if reasons else ".")
 
@@ -113,6 +116,20 @@ def failures(span: Span) -> list[str]:
     return list(dict.fromkeys(clean(said) for said in (*short, span.message) if said))
 
 
+def given_up(story: Story) -> dict[str, Span]:
+    """The calls that had no answer, by their ids: whoever made them did not wait for one."""
+    return {span.span_id: span for span in story.spans if span.kind == "CLIENT" and STATUS not in span.attributes}
+
+
+def astray(span: Span, parent: Span | None) -> list[str]:
+    """What is odd about a span that lies beside the call that made it, not within it; nothing for any other."""
+    if parent is None or parent.kind != "CLIENT":
+        return []
+    after, before = (span.start - parent.end) / NANO, (parent.start - span.end) / NANO
+    odd = {f"begins {after:.1f} s after its caller had ended": after, f"ends {before:.1f} s before its caller began": before}
+    return [said for said, seconds in odd.items() if seconds > 0]
+
+
 def _reason(span: Span, root: Span, story: Story) -> str:
     told, complaints = failures(span), _complaints(span, story)
     who = "it" if span is root else clean(span.service)
@@ -135,7 +152,7 @@ def _callee(call: Span, story: Story) -> str:
 
 def _too_late(story: Story) -> str:
     """The lesson of a slow callee: it did answer, but nobody was listening."""
-    calls = {span.span_id: span for span in story.spans if span.kind == "CLIENT" and STATUS not in span.attributes}
+    calls = given_up(story)
     for span in story.spans:
         call = calls.get(span.parent_id)
         if call and span.end > call.end:

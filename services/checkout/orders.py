@@ -17,7 +17,6 @@ tracer = trace.get_tracer("checkout.orders")
 MAX_TOTAL, CENT = 1_000_000, Decimal("0.01")
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
-
 OUTCOMES = {
     "success": (200, "Checkout complete"),
     "declined": (402, "Card declined"),
@@ -58,8 +57,7 @@ class Basket(BaseModel):
     @model_validator(mode="after")
     def _total_is_bounded(self) -> Self:
         if self.total > MAX_TOTAL:
-            message = f"the basket's total must not be over {MAX_TOTAL}"
-            raise ValueError(message)
+            raise ValueError(f"the basket's total must not be over {MAX_TOTAL}")
         return self
 
 

@@ -5,8 +5,6 @@ from decimal import Decimal
 
 import httpx2
 
-ANSWERED, GATEWAY_TIMEOUT = 200, 504
-
 
 class PaymentError(Exception):
     """Payment gave no usable answer: an outcome of docs/telemetry.md, and the reason in words for whoever reads the log."""
@@ -70,7 +68,7 @@ class PaymentClient:
             raise PaymentError("payment_busy", reason) from error
         try:
             response = await self.http.post("/charges", json=body, extensions={"deadline": deadline})
-            said = response.json() if response.status_code == ANSWERED else None
+            said = response.json() if response.status_code == httpx2.codes.OK else None
         except httpx2.TimeoutException as error:
             raise PaymentError("payment_slow", f"payment: {error}") from error
         except httpx2.ConnectError as error:
@@ -79,11 +77,9 @@ class PaymentClient:
             raise PaymentError("payment_crashed", f"payment's answer cannot be read: {type(error).__name__}") from error
         finally:
             self.free.release()
-        if response.status_code == GATEWAY_TIMEOUT:
+        if response.status_code == httpx2.codes.GATEWAY_TIMEOUT:
             raise PaymentError("gateway_timeout", "payment answered 504: its gateway timed out")
         match said:
-            case {"outcome": "authorised"}:
-                return "success"
-            case {"outcome": "declined"}:
-                return "declined"
+            case {"outcome": "authorised" | "declined" as outcome}:
+                return "success" if outcome == "authorised" else "declined"
         raise PaymentError("payment_crashed", f"payment answered {response.status_code} without an outcome we know")

@@ -1,1 +1,1 @@
-"""What both services' doors share: settings that explain themselves, a body limit, answers that carry the trace id."""
+"""What both services' doors share: settings that explain themselves, answers that carry the trace id."""

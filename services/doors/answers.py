@@ -11,10 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from doors.body import BodyLimit
+from guards.body import BodyLimit
 from telemetry import trace_id
 
-NOT_JSON, WRONG_SHAPE = 400, 422
 WORDS = {
     "too_short": "Input should have at least {min_length} item",
     "too_long": "Input should have at most {max_length} items",
@@ -65,7 +64,7 @@ async def _bad_input(_request: Request, error: Any) -> JSONResponse:  # noqa: AN
         what = "The body must be a JSON object, sent with Content-Type: application/json"
     # Never the value: it may be a secret, or a megabyte. The place may be the customer's own word: cut, and not in the log.
     structlog.contextvars.bind_contextvars(reason=what)
-    status = NOT_JSON if first["type"] == "json_invalid" else WRONG_SHAPE
+    status = 400 if first["type"] == "json_invalid" else 422
     return answer(status, "invalid", detail=f"{ascii(place)[1:-1][:80]}: {what}{more}" if place else what + more)
 
 

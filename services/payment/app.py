@@ -8,8 +8,6 @@ from doors import answers
 from payment.charges import Charge, charge
 from payment.faults import Faults, GatewayTimeoutError
 
-log = structlog.get_logger()
-
 
 def create_app(faults: Faults) -> FastAPI:
     """The app without telemetry; ``faults`` says how it misbehaves."""
@@ -22,7 +20,7 @@ def create_app(faults: Faults) -> FastAPI:
             outcome = await charge(request, faults)
         except GatewayTimeoutError:
             structlog.contextvars.bind_contextvars(**{"error.type": "gateway_timeout"})
-            log.error("the bank's gateway did not answer: order not charged")
+            structlog.get_logger().error("the bank's gateway did not answer: order not charged")
             return answers.answer(504, "gateway_timeout", detail="Gateway timeout")
         return answers.answer(200, outcome)
 

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 
 import httpx2
@@ -16,7 +17,7 @@ from backends.questions import Edge, Exemplar, Line
 from console.__main__ import Settings
 from console.app import MAX_BODY
 from tests.console.conftest import FAILING, HANGING, HOST, QUESTIONS, STRANGE, Told
-from tests.traces import ROOT, TRACE, line, span
+from tests.traces import CALL, ROOT, TRACE, line, span
 
 Open = Callable[..., TestClient]
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}\x1b[31m\u202egnp.exe\u2066'\"&"
@@ -287,6 +288,15 @@ def test_a_trace_that_is_not_there_yet(page: TestClient) -> None:
     assert "Not here yet" in page.get(f"/trace/{TRACE}").text
 
 
+@pytest.mark.parametrize(("ago", "said"), [(1, "Not here yet: "), (100, "Not here, and too old to come: ")])
+def test_what_is_missing_is_waited_for_only_so_long(told: Told, page: TestClient, ago: float, said: str) -> None:
+    """The other end of a call may still come for half a minute; afterwards nobody is told to wait for it."""
+    start = time.time_ns() - int(ago * 1e9)
+    call = span(CALL, ROOT, "CLIENT", attributes={"http.response.status_code": "200"})
+    told.spans = [replace(each, start=start, end=start + 1000) for each in (span(ROOT, ""), call)]
+    assert said in page.get(f"/trace/{TRACE}").text
+
+
 def test_the_tour_is_for_the_first_visit(page: TestClient) -> None:
     """Whoever ends the tour is not shown it again, unless they ask."""
     assert "1 of 5" in page.get("/").text
@@ -332,7 +342,9 @@ def test_who_is_waited_for_is_no_failure(told: Told, open_page: Open) -> None:
     """An answer that is only late is told without the colour of failure."""
     told.moods = dict.fromkeys(QUESTIONS, HANGING)
     text = open_page(patience=0.01, timeout=30.0).get("/").text
-    assert text.count("no answer yet") >= 6
+    assert text.count("no answer yet") >= 7
+    assert re.search(r'class="mode">embedded</b>\s*<span>no answer yet</span>', text)
+    assert "Nobody called anybody" not in text
     assert '<p class="problem">' not in text
 
 

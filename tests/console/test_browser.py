@@ -5,8 +5,10 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -14,7 +16,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from console import words
+from demo.drills import desk
 from demo.stack.components import CONSOLE
+from demo.stack.state import current_process
 from tests.console.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
 from tests.end_to_end.conftest import FULL, Stack
 
@@ -255,3 +259,19 @@ def test_nothing_is_wider_than_the_window(visit: Visit, width: int) -> None:
     for address in ("/?tour=1", "/?tour=3", path):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_pager_is_no_wider_than_the_window(visit: Visit, stack: Stack, width: int) -> None:
+    """A drill's form, with the longest of its reasons, fits too, and axe finds nothing in it."""
+    played = desk.Notes("slow-bank", current_process(), time.time() - 60, paged=time.time() - 40, hints=3)
+    notes = stack.state / "drill" / "notes.json"
+    notes.parent.mkdir(mode=0o700, exist_ok=True)
+    notes.write_text(json.dumps(asdict(played)))
+    try:
+        page = visit("/?tour=0", width=width)
+        expect(page.locator("#drill-answer")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert Axe().run(page).violations_count == 0
+    finally:
+        notes.unlink()

@@ -40,6 +40,18 @@ def test_a_late_payment_is_seen_to_be_late() -> None:
     assert drawn(slow())["POST /checkout"].late is None
 
 
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [(3000, "begins 2.9 s after its caller had ended"), (-300, "ends 0.2 s before its caller began"), (95, "")],
+)
+def test_who_had_an_answer_did_not_give_up(at: int, said: str) -> None:
+    """A span beside a call that had its answer is not late: where it lies is told, and a little over the edge is nothing."""
+    call = span(CALL, ROOT, "CLIENT", attributes={"http.response.status_code": "200"})
+    charge = span(CHARGE, CALL, at=at, took=100, name="POST /charges")
+    row = drawn(Story(TRACE, [span(ROOT, "", took=120), call, charge], [], []))["POST /charges"]
+    assert (row.late, row.told) == (None, [said] if said else [])
+
+
 def test_own_time_is_what_no_child_takes() -> None:
     """Overlapping children count once, a child that outlives its parent takes no more than there is."""
     parent = span(ROOT, "", took=100)

@@ -62,7 +62,6 @@ def test_a_batch_is_sent_until_it_is_taken(monkeypatch: pytest.MonkeyPatch, rece
     traces.close()
     assert receiver.spans == ["first", "second"]
     assert traces.losses.undelivered() == 0
-    assert traces.session.refusal == "failed", "a batch that is lost before it is sent is not counted under an earlier answer"
 
 
 def test_nobody_there_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +127,20 @@ def test_what_is_refused_is_counted(monkeypatch: pytest.MonkeyPatch, receiver: R
     assert [(each["signal"], each["count"]) for each in said if each["event"] == "telemetry dropped"] == [("traces", 2)]
     (seen,) = traces.losses.observe(CallbackOptions())
     assert (seen.value, seen.attributes) == (2, {"signal": "traces", "error.type": str(status)})
+
+
+def test_what_cannot_be_encoded_is_counted(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+    """A batch that never leaves the process is counted too, and not under the answer that the one before got."""
+    receiver.answers.append((400, {}))
+    traces = Traces(monkeypatch, receiver.url)
+    traces.make("refused")
+    wait_for("the refusal", lambda: traces.losses.lost)
+    traces.provider.get_tracer("half a character: \ud800").start_span("span").end()
+    wait_for("the next one", lambda: traces.losses.lost == {"400": 1, "failed": 1})
+    traces.make("taken")
+    wait_for("the last one", lambda: receiver.spans == ["taken"])
+    traces.close()
+    assert traces.losses.undelivered() == 2
 
 
 def test_made_is_stored_and_dropped(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:

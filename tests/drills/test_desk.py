@@ -1,9 +1,19 @@
 """Answers are graded part by part, and a reason is a choice."""
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
-from demo.drills import desk
+from demo.drills import command, desk
 from demo.drills.catalogue import DrillError, load, names
+from demo.stack import state
+from demo.stack.state import current_process
+
+ENDS = {"solved": True, "given up": True, "stopped": False}
+"""How a drill may end, and whether its answer is told then."""
 
 
 @pytest.mark.parametrize("name", names())
@@ -13,6 +23,73 @@ def test_the_answer_of_the_file_is_right(name: str) -> None:
     for what in right.what:
         for where in right.where:
             assert desk.grade(right, {"what": what.upper(), "where": where, "why": right.why}).solved
+
+
+@pytest.fixture
+def notes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plays of nobody else."""
+    for module, name in ((desk, "DRILLS"), (desk, "NOTES"), (desk, "GUARD")):
+        monkeypatch.setattr(module, name, tmp_path / name)
+
+
+@pytest.mark.usefixtures("notes_of_its_own")
+def test_there_are_three_hints() -> None:
+    """Each is told once, in turn; who asks for a fourth is told that there is none, and it does not count."""
+    desk.save(desk.Notes("slow-bank", current_process(), time.time()))
+    assert [desk.hint() for _ in range(3)] == list(enumerate(load("slow-bank").hints, 1))
+    with pytest.raises(DrillError, match="no more than 3 hints"):
+        desk.hint()
+    found = desk.last()
+    assert found
+    assert found.hints == 3
+
+
+@pytest.mark.usefixtures("notes_of_its_own")
+def test_a_blind_drill_is_one_that_was_played_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance chooses among those that came up least often: all have their turn before one comes again."""
+    monkeypatch.setattr(state, "mode", lambda: "embedded")
+    fit = sorted(name for name in names() if "embedded" in load(name).modes)
+    for _ in range(2):
+        came = []
+        for _ in fit:
+            drill, blind = command.chosen("", blind=True)
+            assert blind
+            came.append(drill.name)
+            desk.save(desk.Notes(drill.name, current_process(), 0.0, before=desk.played()))
+        assert sorted(came) == fit
+
+
+@pytest.mark.usefixtures("notes_of_its_own")
+@pytest.mark.parametrize(("ended", "least", "most"), [(None, 12, 12), (5, 20, 25), (25, 12, 12)])
+def test_the_shop_is_well_for_longer_after_another_drill(ended: float | None, least: float, most: float) -> None:
+    """What the drill before left in the rates of the last half minute is gone before something happens."""
+    if ended is not None:
+        desk.save(desk.Notes("slow-bank", current_process(), 0.0, ended=time.time() - ended))
+    assert least <= command.calm_seconds() <= most
+
+
+def test_the_clock_of_the_twin_is_ahead_for_spans_and_lines() -> None:
+    """Both carry the service's own clock, so both are late by as much."""
+    code = """
+from demo.drills.twin import put_ahead
+import time
+began = time.time_ns()
+put_ahead(3.0)
+import datetime, json, structlog
+from opentelemetry.sdk.trace import TracerProvider
+span = TracerProvider().get_tracer("clock").start_span("now")
+stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "info", {})["timestamp"]
+print((span.start_time - began) / 1e9, datetime.datetime.fromisoformat(stamp).timestamp() - began / 1e9)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [3 <= float(each) < 30 for each in done.stdout.split()] == [True, True]
+
+
+def test_a_drill_that_is_stopped_is_not_given_away() -> None:
+    """Who gives up is told what it was; who only stops may play it again."""
+    told = {how: desk.report(desk.Notes("slow-bank", current_process(), 0.0, how=how), load("slow-bank")) for how in ENDS}
+    assert {how: any("visa" in each for each in lines) for how, lines in told.items()} == ENDS
 
 
 def test_each_part_is_graded() -> None:

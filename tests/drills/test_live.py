@@ -97,7 +97,7 @@ def test_a_person_plays_a_drill(stack: Stack) -> None:
     assert (wrong.returncode, "where visa: no" in wrong.stdout) == (1, True)
     told = stack.demo("drill", "answer", "payment", "/charges", "failing").stdout
     assert "solved after" in told
-    assert "1 hints, 2 answers" in told
+    assert "1 hint, 2 answers" in told
     assert on(stack) == []
     assert looking(stack, "mended") == []
 

@@ -12,9 +12,10 @@ from tests.end_to_end.conftest import Stack, poll_until
 
 PROGRAM = """
 import structlog, telemetry, telemetry.logs
+from delivery.pillars import to_collector
 from opentelemetry import trace
 
-pillars = telemetry.to_collector("wide", "three-pillar-demo")
+pillars = to_collector("wide", "three-pillar-demo")
 telemetry.logs.configure(pillars.logs)
 with trace.get_tracer("wide").start_as_current_span("wide"):
     structlog.get_logger().info("wide", **{f"attribute{n}": "x" * LENGTH for n in range(120)})

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -42,6 +43,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -49,7 +51,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import telemetry
-import telemetry.metrics
+from delivery.pillars import Pillars, meter_provider
 from tests.processes import Sink, free_port, listening, wait_for
 
 RESOURCE = Resource.create({"service.name": "foreign"})
@@ -71,9 +73,9 @@ class Foreign:
         traces.add_span_processor(SimpleSpanProcessor(self._spans))
         logs.add_log_record_processor(SimpleLogRecordProcessor(self._records))
         registry = CollectorRegistry()
-        meters = telemetry.metrics.provider(RESOURCE, [self._reader], registry)
+        meters = meter_provider(RESOURCE, [self._reader], registry)
         with contextlib.redirect_stdout(self.stdout):
-            telemetry.install(app, name, package="fastapi", pillars=telemetry.Pillars(traces, meters, logs, registry))
+            telemetry.install(app, name, package="fastapi", pillars=Pillars(traces, meters, logs, registry))
 
     def ask(self, path: str, method: str = "GET", app: ASGIApp | None = None, **about: str) -> httpx2.Response:
         """Ask the app, or another one that it is mounted in; ``about``: the ``host``, the ``root_path``."""
@@ -332,6 +334,25 @@ def test_libraries_may_say_anything(name: str, capsys: pytest.CaptureFixture[str
     assert not capsys.readouterr().err
 
 
+class UnspeakableError(Exception):
+    """What cannot be said."""
+
+    def __str__(self) -> str:
+        raise UnspeakableError
+
+
+@pytest.mark.parametrize(
+    ("said", "arguments"),
+    [("%d", ("x",)), ("%s %s", (1,)), ("no place", (1,)), ("say %s", (UnspeakableError(),)), (UnspeakableError(), ())],
+)
+def test_libraries_may_say_it_wrong(said: object, arguments: tuple[object, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """A message that its arguments do not fit, or that cannot be said at all, is a line too, and stderr stays empty."""
+    foreign = Foreign(FastAPI())
+    logging.getLogger("foreign").error(said, *arguments)
+    assert len(foreign.lines()) == 1
+    assert not capsys.readouterr().err
+
+
 # --- where a request went
 
 
@@ -431,6 +452,7 @@ TEMPLATES: dict[str, tuple[str, str, int]] = {
     "405 of a file": ("POST /files/page.html", "/files/{path}", 405),
     "any ASGI app": ("GET /any/7/8", "/any/{path}", 200),
     "host": ("GET //acme.example/item/7", "/item/{number}", 200),
+    "frontend": ("GET /pages/page.html", "unmatched", 200),  # FastAPI tells nobody which one it was
     "mount without its slash": ("GET /sub", "unmatched", 307),
     "a slash too much": ("GET /api/v1/nested/deep/7/", "unmatched", 307),
 }
@@ -555,7 +577,37 @@ def test_a_bare_parent_tells_nothing_twice(parent: Callable[[], Any], path: str,
     assert foreign.told() == (1, 1, 1, 1)
 
 
-@pytest.mark.parametrize("path", ["/talk/7"])
+class Day(Convertor[date]):
+    """A day, as Starlette's docs make one."""
+
+    regex = r"\d{4}-\d{2}-\d{2}"
+
+    def convert(self, value: str) -> date:
+        """Fail for a thirteenth month."""
+        return date.fromisoformat(value)
+
+    def to_string(self, value: date) -> str:
+        """Write it."""
+        return value.isoformat()
+
+
+@pytest.mark.parametrize("prefix", ["", "/sub"])
+def test_a_crash_of_a_convertor_is_a_crash(prefix: str) -> None:
+    """What fits a path and cannot be converted is a 500 with a span, a line and a count, and its route has its name."""
+    register_url_convertor("day", Day())
+    app, sub = FastAPI(), FastAPI()
+    for each in (app, sub):
+        each.add_api_route("/on/{day:day}", lambda day: day)
+    app.mount("/sub", sub)
+    foreign = Foreign(app)
+    assert foreign.ask(f"{prefix}/on/2026-13-01").status_code == 500
+    assert foreign.told() == (1, 1, 1, 1)
+    assert foreign.routes() == {pillar: {f"{prefix}/on/{{day:day}}"} for pillar in foreign.routes()}
+    (line,) = foreign.canonical()
+    assert (line["outcome"], line["error.type"]) == ("crashed", "ValueError")
+
+
+@pytest.mark.parametrize("path", ["/talk/7", "/sub/talk/7"])
 def test_websockets_work_as_ever(path: str) -> None:
     """A websocket opens, talks and closes through all layers, also with bytes in its headers and query that are no UTF-8."""
     app = leafy()
@@ -685,6 +737,10 @@ async def after_boom():
 async def open_gate(name: str):
     gates[name].set()
 
+@app.post("/heavy")
+async def heavy(body: dict[str, str]):
+    return body
+
 @app.get("/background")
 async def background(tasks: BackgroundTasks):
     tasks.add_task(held, "background")
@@ -728,10 +784,12 @@ async def empty():
     return Response(status_code=204)
 
 @app.get("/odd-span")
+@app.get("/odd-link")
 async def odd_span():
     with trace.get_tracer("foreign").start_as_current_span("odd", attributes={"half": "\\ud800"}) as span:
         span.record_exception(ValueError("\\udfff"))
         span.add_event("half", {"half": ["\\ud800"]})
+        span.add_link(span.get_span_context(), {"half": "\\ud800"})
 
 @app.get("/odd-status")
 async def odd_status():
@@ -980,6 +1038,17 @@ def test_a_customer_who_hangs_up_is_told_of(apps: Processes) -> None:
     agree(app.wait_told("/endless"), 499, "abandoned")
 
 
+@plain_and_behind_a_middleware
+def test_a_customer_who_hangs_up_in_mid_body_is_told_of(apps: Processes, how: str) -> None:
+    """A request whose body never came whole was refused to nobody: it is abandoned, and 499 in all pillars."""
+    app = apps[how]
+    with socket.create_connection(("127.0.0.1", app.port)) as client:
+        client.sendall(
+            b'POST /heavy HTTP/1.1\r\nhost: app\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"a": '
+        )
+    agree(app.wait_told("/heavy", "POST"), 499, "abandoned")
+
+
 PLAIN = {
     "a file": ("GET /file", "/file", 200),
     "a head": ("HEAD /head", "/head", 200),
@@ -999,7 +1068,7 @@ def test_every_answer_has_an_end(apps: Processes, how: str, name: str) -> None:
     agree(apps[how].wait_told(route, method), status, "crashed" if status == 500 else "success")
 
 
-@pytest.mark.parametrize("pillar", ["span", "event", "status", "line"])
+@pytest.mark.parametrize("pillar", ["span", "event", "link", "status", "line"])
 def test_an_odd_value_costs_no_batch(apps: Processes, pillar: str) -> None:
     """Half a character in a span, a label or a line reaches the Collector spelled out, and so does all that comes after."""
     app = apps["plain"]
@@ -1009,7 +1078,8 @@ def test_an_odd_value_costs_no_batch(apps: Processes, pillar: str) -> None:
     kind = kinds.get(pillar, ExportTraceServiceRequest)
     half = r"(&#55296;|\\\\ud800)"
     places = {"event": f'name: "half {half}"', "status": f'message: "ValueError: half {half}"'}
-    spelled = places.get(pillar, rf'key: "half"\s+value \{{\s+string_value: "{half}"')
+    field = rf'key: "half"\s+value \{{\s+string_value: "{half}"'
+    spelled = places.get(pillar, rf"links \{{[^{{}}]*attributes \{{\s+{field}" if pillar == "link" else field)
     wait_for("it spelled out", lambda: any(re.search(spelled, str(each)) for each in app.messages(kind)), 5)
 
 

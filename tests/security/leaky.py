@@ -33,6 +33,7 @@ def create_app() -> FastAPI:
         span.update_name(f"said {rest}")
         span.set_attributes({"words": words, "listed": [words, rest], "user.password": rest, **carried})
         span.add_event(f"heard {words}", {"words": words})
+        span.add_link(span.get_span_context(), {"words": words})
         span.set_status(Status(StatusCode.ERROR, words))
         metrics.get_meter("leaky").create_counter("leaky.said").add(1, {"words": words})
         if request.method == "POST":

@@ -9,8 +9,8 @@ import httpx2
 import psutil
 import pytest
 
-from doors.body import BODY_SECONDS
-from doors.protocol import HEAD_SECONDS
+from guards.body import BODY_SECONDS
+from guards.protocol import HEAD_SECONDS
 from tests.processes import Service, shop
 
 CHUNKED = b"POST /checkout HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"

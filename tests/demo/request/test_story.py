@@ -69,6 +69,14 @@ def test_a_bar_lies_where_its_span_lies() -> None:
     assert bars == ["━" * 14, " " * 7 + "━━━╸", " " * 13 + "╺"]
 
 
+def test_a_span_beside_its_caller_is_told() -> None:
+    """A span that begins after the call that made it had ended says so; one that outlives its parent does not."""
+    spans = [span(ROOT, ""), span(CALL, ROOT, "CLIENT", took=90), span(CHARGE, CALL, at=3000), span(ORDER, ROOT, at=150)]
+    text = draw(Story(TRACE, spans, [], []))
+    assert text.count("begins") == 1
+    assert "begins 2.9 s after its caller had ended" in text
+
+
 def test_colour_is_for_terminals_only() -> None:
     """In a pipe there is no escape sequence; on a terminal there is."""
     assert "\x1b" not in draw(slow())
@@ -175,6 +183,11 @@ def test_why_of_what_went_well() -> None:
     assert why(Story(TRACE, spans, [], [])) == "checkout answered 200; payment answered 200."
     refused = [span(ROOT, "", attributes={ANSWERED: "422"})]
     assert why(Story(TRACE, refused, [], [])) == "checkout answered 422, without calling anybody else."
+    called = {"http.response.status_code": "200", "url.full": "http://payment"}
+    alone = [span(ROOT, "", attributes={"http.response.status_code": "200"}), span(CALL, ROOT, "CLIENT", attributes=called)]
+    assert why(Story(TRACE, alone, [], [])) == (
+        "checkout answered 200; its call to http://payment was answered 200, and who answered it is not on record."
+    )
     crashed = [span(ROOT, "", error=True, attributes={ANSWERED: "500"}, exceptions=("KeyError: 'card'",))]
     assert why(Story(TRACE, crashed, [], [])) == "checkout answered 500 because it raised KeyError: 'card'."
     told_little = [

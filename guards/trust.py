@@ -16,6 +16,12 @@ OUTSIDE = "telemetry.outside"
 Headers = Sequence[tuple[bytes, bytes]]
 
 
+def networks(inside: str) -> str:
+    """Return ``inside`` if ``Trust`` can read it; raises ValueError where it cannot."""
+    Trust(inside)
+    return inside
+
+
 class Trust:
     """Who is ``inside``: addresses and networks, comma-separated; ``*`` is everybody, and by default it is nobody."""
 

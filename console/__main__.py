@@ -19,11 +19,7 @@ class Settings(environment.Settings):
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(8080, ge=1, le=65535, description="Port to listen on, 1 to 65535")
-    hosts: str = Field(
-        "",
-        max_length=1000,
-        description="Further names it is asked by, like page.test:8080, or page.test:8080/alerts for that alone",
-    )
+    hosts: str = Field("", max_length=1000, description="Further names, like page.test:8080, or page.test:8080/alerts")
     grafana_url: str = Field("http://127.0.0.1:3000", pattern=r"^https?://[^\s/?#]+$", description="Grafana, for a browser")
 
     def names(self) -> set[str]:

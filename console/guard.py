@@ -51,8 +51,7 @@ class Guard:
         One without ``Origin`` and ``Sec-Fetch-Site`` comes from no browser of today, so no page of somebody else's sent it.
         """
         host, origin, site = (headers.get(name, "") for name in ("host", "origin", "sec-fetch-site"))
-        known = "/" not in host and not self.hosts.isdisjoint({host.lower(), host.lower() + path})
-        if len(headers.getlist("host")) != 1 or not known:
+        if len(headers.getlist("host")) != 1 or "/" in host or self.hosts.isdisjoint({host.lower(), host.lower() + path}):
             return "This Host is not a name of this page; CONSOLE_HOSTS can add one."
         if origin:
             return "" if origin.lower() == f"http://{host.lower()}" else "This page takes nothing from another one."

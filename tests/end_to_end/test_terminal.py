@@ -5,10 +5,12 @@ import json
 import re
 import time
 
+import httpx2
 import pytest
 
 from backends.apis import Apis
 from demo.proof import checks
+from demo.stack.binaries import ROOT
 from tests.end_to_end.conftest import FULL, Stack, poll_until
 from tests.test_docs import metrics
 
@@ -98,6 +100,17 @@ def test_nobody_but_the_shop_is_in_tempo(stack: Stack) -> None:
     assert asyncio.run(found('{ resource.service.name = "checkout" }'))
     tests = "wide|leaky|outspoken|unknown_service"  # who else tells in the tests beside this one
     assert asyncio.run(found(f'{{ resource.service.name !~ "checkout|payment|{tests}" }}')) == []
+
+
+@pytest.mark.full
+def test_loki_keeps_its_chunks_with_its_data(stack: Stack) -> None:
+    """What Loki writes out lies in its data folder, and nothing of it in the directory that the stack was started from."""
+    stack.demo("checkout", "--card", "declined")
+    before = sorted(each.name for each in ROOT.iterdir())
+    assert httpx2.post("http://127.0.0.1:3100/flush", timeout=60, trust_env=False).is_success
+    chunks = stack.state / "data" / "loki" / "chunks"
+    poll_until(lambda: any(each.is_file() for each in chunks.rglob("*")), "a chunk to be written out")
+    assert sorted(each.name for each in ROOT.iterdir()) == before
 
 
 def test_the_tour_proves_and_explains(stack: Stack) -> None:

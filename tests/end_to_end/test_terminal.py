@@ -91,13 +91,13 @@ def test_the_collectors_own_figures_are_in_prometheus(stack: Stack) -> None:
 @pytest.mark.full
 def test_nobody_but_the_shop_is_in_tempo(stack: Stack) -> None:
     """No backend traces itself into our Tempo: what a person searches there is what customers did."""
-    assert stack
+    stack.demo("checkout")
 
     async def found(query: str) -> list[str]:
         async with Apis() as backends:
             return [*await backends.traceql(query, time.time() - 900, time.time())]
 
-    assert asyncio.run(found('{ resource.service.name = "checkout" }'))
+    poll_until(lambda: bool(asyncio.run(found('{ resource.service.name = "checkout" }'))), "the shop to be found")
     tests = "wide|leaky|outspoken|unknown_service"  # who else tells in the tests beside this one
     assert asyncio.run(found(f'{{ resource.service.name !~ "checkout|payment|{tests}" }}')) == []
 

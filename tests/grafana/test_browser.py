@@ -1,12 +1,15 @@
 """A visitor's way through Grafana, in a real browser: dashboard, trace, log lines, trace, figures."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from demo.stack.components import CONSOLE
 from tests.console.browser import CHROMIUM, FLAGS, WHY_NOT
+from tests.end_to_end.conftest import DEMO
 
 SECONDS = 30
 FAILED = "section:has-text('Newest failed purchases') a[href*='/explore']"
@@ -21,6 +24,7 @@ def page(grafana: str) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         found = browser.new_page(base_url=grafana, viewport={"width": 1280, "height": 1700})
         found.set_default_timeout(SECONDS * 1000)
+        expect.set_options(timeout=SECONDS * 1000)
         yield found
         browser.close()
 
@@ -56,3 +60,26 @@ def test_from_a_failed_purchase_to_its_lines_and_back(page: Page) -> None:
     back = page.get_by_role("link", name="Open the trace").first
     page.goto(back.get_attribute("href") or "")
     expect(page.get_by_text(trace_id).first).to_be_visible()
+
+
+def test_from_the_page_to_the_same_request(page: Page) -> None:
+    """One request's own page leads to its trace, its lines, the panel around it and all about it, in Grafana."""
+    bought = subprocess.run([*DEMO, "checkout", "--card", "gateway-timeout"], check=True, capture_output=True, text=True).stdout
+    trace_id = re.findall(r"demo follow ([0-9a-f]{32})", bought)[0]
+    page.goto(f"{CONSOLE.address}/trace/{trace_id}")
+    links = page.locator(".ways a")
+    expect(links).to_have_count(4)
+    trace, lines, panel, everything = (each.get_attribute("href") or "" for each in links.all())
+
+    page.goto(trace)
+    expect(page.get_by_text(trace_id).first).to_be_visible()
+    expect(page.get_by_test_id("span-view")).to_have_count(4)
+    page.goto(lines)
+    for said in ("POST /checkout 500 gateway_timeout", "POST /charges 504 gateway_timeout"):
+        expect(page.get_by_text(said).first).to_be_visible()
+    page.goto(panel)
+    expect(page.get_by_role("heading", name=re.compile("Duration")).first).to_be_visible()
+    expect(page.get_by_text("No data")).to_have_count(0)
+    page.goto(everything)
+    expect(page.get_by_text(trace_id).first).to_be_visible()
+    expect(page.get_by_text("POST /charges 504 gateway_timeout").first).to_be_visible()

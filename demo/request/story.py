@@ -12,6 +12,8 @@ from backends.questions import NANO, Exemplar, Line, Span
 REFUSED = 400
 """From this HTTP status on, an answer is not what the customer wanted."""
 STATUS = "http.response.status_code"
+LONG = 0.6
+"""Seconds; an ordinary purchase takes less."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,25 @@ def why(story: Story) -> str:
         return f"{answered} {'because' if bad else 'although'} {_reason(cause, root, story)}{_too_late(story)}."
     others = [span for _, span in spans if span.kind == "SERVER" and span is not root]
     if others:
-        return f"{answered}{' because' if bad else ';'} {_answer(others[-1], story)[1]}."
+        return f"{answered}{' because' if bad else ';'} {_answer(others[-1], story)[1]}{_longest(root, story)}."
     if calls := [span for _, span in spans if span.kind == "CLIENT"]:
         whom, status_ = _callee(calls[-1], story), clean(calls[-1].attributes.get(STATUS, "nothing"))
         return f"{answered}; its call to {whom} was answered {status_}, and who answered it is not on record."
     reasons = [line.fields["reason"] for line in story.lines if "reason" in line.fields]
     return f"{answered}, without calling anybody else" + (f': "{clean(reasons[0])}".' if reasons else ".")
+
+
+def _longest(root: Span, story: Story) -> str:
+    """Who took most of the time of a request that took long, though nothing failed."""
+    took, calls = root.end - root.start, defaultdict[str, int](int)
+    for span in story.spans:
+        calls[span.parent_id] += span.end - span.start
+    own = {span.span_id: span.end - span.start - calls[span.span_id] for span in story.spans}
+    most = max(story.spans, key=lambda span: own[span.span_id])
+    if took < LONG * NANO or own[most.span_id] < took / 2:
+        return ""
+    seconds = f"{own[most.span_id] / NANO:.1f} of {took / NANO:.1f} s"
+    return f"; {seconds} were {clean(most.service)}'s own, in {clean(most.name)}"
 
 
 def _when(node: Span | Line) -> int:

@@ -183,6 +183,13 @@ def test_why_of_what_went_well() -> None:
     assert why(Story(TRACE, spans, [], [])) == "checkout answered 200; payment answered 200."
     refused = [span(ROOT, "", attributes={ANSWERED: "422"})]
     assert why(Story(TRACE, refused, [], [])) == "checkout answered 422, without calling anybody else."
+    ok = {"http.response.status_code": "200"}
+    waited = [span(ROOT, "", took=1200, attributes=ok), span(ORDER, ROOT, "INTERNAL", took=1190, name="place order")]
+    waited += [span(CALL, ORDER, "CLIENT", at=900, took=200, attributes=ok)]
+    waited += [span(CHARGE, CALL, at=910, took=180, attributes=ok, service="payment")]
+    assert why(Story(TRACE, waited, [], [])) == (
+        "checkout answered 200; payment answered 200; 1.0 of 1.2 s were checkout's own, in place order."
+    )
     called = {"http.response.status_code": "200", "url.full": "http://payment"}
     alone = [span(ROOT, "", attributes={"http.response.status_code": "200"}), span(CALL, ROOT, "CLIENT", attributes=called)]
     assert why(Story(TRACE, alone, [], [])) == (

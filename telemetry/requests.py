@@ -134,7 +134,7 @@ class _Teller:
         took: dict[str, object] = {"http.server.request.duration": round(seconds, 6)}
         line = {"http.request.method": method, "http.route": endpoint, **code, **took}
         outcome = structlog.contextvars.get_contextvars().get("outcome")
-        if crash or not outcome:  # the service named none
+        if crash or status == CLIENT_GONE or not outcome:  # the service named none, or one that nobody heard
             by_class = {4: "invalid", 5: "failed"}.get(status // 100, "success")
             line["outcome"] = outcome = "crashed" if crash else "abandoned" if status == CLIENT_GONE else by_class
         if crash:

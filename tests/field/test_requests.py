@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import re
+import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -774,6 +775,21 @@ def test_an_id_without_a_trace_is_in_the_lines(town: Town, sampler: str, flags: 
     for file in (checkout.output, town.payment.output):
         wait_for(f"{trace_id} in {file}", partial(contains, file, trace_id))
     wait_for(f"two records of {trace_id}", lambda: town.records(trace_id) == ["checkout", "payment"])
+
+
+def test_who_hangs_up_in_mid_body_has_abandoned_it(town: Town) -> None:
+    """Half a basket was refused to nobody: its one line says abandoned, and not what the answer would have said."""
+    checkout = next(iter(town.checkouts.values()))
+    url = httpx2.URL(checkout.url)
+    with socket.create_connection((url.host, url.port or 80)) as client:
+        client.sendall(b"POST /checkout HTTP/1.1\r\nhost: shop\r\ncontent-type: application/json\r\n")
+        client.sendall(b'content-length: 99\r\n\r\n{"card": ')
+
+    def told() -> list[dict[str, Any]]:
+        return [each for each in checkout.lines() if each.get("http.response.status_code") == 499]
+
+    wait_for("its line", told)
+    assert [(each["outcome"], each["event"]) for each in told()] == [("abandoned", "POST /checkout 499 abandoned")]
 
 
 def test_real_connections_are_given_back(town: Town) -> None:

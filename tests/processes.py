@@ -121,7 +121,7 @@ class Service:
 
     def post(self, path: str, body: dict[str, object] | None = None) -> httpx2.Response:
         """Ask once, over a connection of its own."""
-        return httpx2.post(self.url + path, json=body, timeout=10, trust_env=False)
+        return httpx2.post(self.url + path, json=body, timeout=60, trust_env=False)
 
     def stop(self, seconds: float) -> None:
         """SIGTERM, and be gone within ``seconds``."""

@@ -175,7 +175,7 @@ class Told:
         sent += [("metrics", self.histogram_at(number)) for number in range(POINTS)]
         second = counter("orders_sold", point(5, at=self.base + SECONDS * NANO, attributes=pairs(outcome="success")))
         sent.append(("metrics", metrics(second, service=self.front, instance="two")))
-        with httpx2.Client(base_url=url, timeout=10, trust_env=False) as http:
+        with httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
             for kind, message in sent:
                 http.post(f"/v1/{kind}", content=message.SerializeToString(), headers=PROTOBUF).raise_for_status()
 

@@ -51,7 +51,7 @@ class Senders:
             each.start()
 
     def _run(self) -> None:
-        with httpx2.Client(base_url=self.url, timeout=5, trust_env=False) as http:
+        with httpx2.Client(base_url=self.url, timeout=30, trust_env=False) as http:
             while not self.over.is_set():
                 name = f"batch {next(self.numbers)}"
                 signal_, body = "traces", traces(*(span(name) for _ in range(20))).SerializeToString()
@@ -107,7 +107,7 @@ def test_nothing_acknowledged_is_lost_in_twenty_kills(process: Process) -> None:
     unknown = set(senders.sent) - senders.acknowledged
     again = [*unknown, *sorted(senders.acknowledged)[:RESENT]]
     assert unknown, "some batch was under way when it was killed"
-    with httpx2.Client(base_url=process.url, timeout=5, trust_env=False) as http:
+    with httpx2.Client(base_url=process.url, timeout=30, trust_env=False) as http:
         assert {post(http, *senders.sent[name]) for name in again} == {200}
     assert stored(process.path) == dict.fromkeys(senders.sent, 20)
     rows = dict(read(process.path, "SELECT * FROM tally"))
@@ -132,7 +132,7 @@ def test_it_stops_when_asked_and_the_file_is_whole(process: Process) -> None:
 def test_a_full_disk_is_said_and_recovers_by_itself(process: Process) -> None:
     """When nothing can be written any more batches are told to come again and the health says why, until there is room."""
     process.start()
-    with httpx2.Client(base_url=process.url, timeout=10, trust_env=False) as http:
+    with httpx2.Client(base_url=process.url, timeout=30, trust_env=False) as http:
         large = logs(*(line("x" * 4000) for _ in range(100))).SerializeToString()
         assert post(http, "logs", large) == 200
         assert process.process
@@ -162,7 +162,7 @@ def test_a_large_body_over_the_network_is_refused_in_words(process: Process) -> 
             for _ in range(5 * 8):
                 yield bytes(MIB // 8)
 
-        async with httpx2.AsyncClient(base_url=process.url, timeout=10, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=process.url, timeout=30, trust_env=False) as http:
             return await http.post("/v1/traces", content=parts(), headers=PROTOBUF)
 
     assert asyncio.run(send()).status_code == 413
@@ -177,7 +177,7 @@ def test_two_on_one_port_are_one(process: Process) -> None:
     )
     assert second.returncode != 0
     assert "address already in use" in second.stdout + second.stderr
-    with httpx2.Client(base_url=process.url, timeout=5, trust_env=False) as http:
+    with httpx2.Client(base_url=process.url, timeout=30, trust_env=False) as http:
         sold = metrics(counter("sold", point(1, attributes=pairs(a="b"))))
         assert post(http, "metrics", sold.SerializeToString()) == 200
     assert read(process.path, "PRAGMA integrity_check") == [("ok",)]

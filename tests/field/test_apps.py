@@ -905,7 +905,7 @@ class Process:
 
     def wait_told(self, route: str, method: str = "GET") -> Told:
         """All there is to say of ``route``."""
-        wait_for(f"span, line, count and times of {method} {route}", lambda: self.told(route, method).whole, 10)
+        wait_for(f"span, line, count and times of {method} {route}", lambda: self.told(route, method).whole)
         return self.told(route, method)
 
     def stop(self) -> None:
@@ -1080,7 +1080,7 @@ def test_an_odd_value_costs_no_batch(apps: Processes, pillar: str) -> None:
     places = {"event": f'name: "half {half}"', "status": f'message: "ValueError: half {half}"'}
     field = rf'key: "half"\s+value \{{\s+string_value: "{half}"'
     spelled = places.get(pillar, rf"links \{{[^{{}}]*attributes \{{\s+{field}" if pillar == "link" else field)
-    wait_for("it spelled out", lambda: any(re.search(spelled, str(each)) for each in app.messages(kind)), 5)
+    wait_for("it spelled out", lambda: any(re.search(spelled, str(each)) for each in app.messages(kind)))
 
 
 def test_the_last_requests_are_flushed(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def start(name: str, surroundings: str, **settings: str) -> Iterator[tuple[str, 
         os.close(writing)
 
     def ready() -> bool:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as probe:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as probe:
             try:
                 probe.request("GET", "/healthz")
                 return probe.getresponse().status == 200
@@ -186,7 +186,7 @@ def test_a_reader_who_sleeps_stops_nobody() -> None:
     order = json.dumps({"order_id": "o", "amount": "1", "currency": "EUR", "card": "declined"})
     with listening() as sink, start("payment", "reader-asleep", OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **QUICK) as (url, _):
         address = urlsplit(url)
-        with closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=5)) as connection:
+        with closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)) as connection:
             for _ in range(400):  # a pipe takes 64 KiB
                 connection.request("POST", "/charges", order, {"content-type": "application/json"})
                 answer = connection.getresponse()

@@ -24,7 +24,7 @@ def trace_id(grafana: str) -> str:
     """The newest failed purchase; there has to be one, so one is bought."""
     assert grafana
     card = {"items": [{"sku": "tea", "quantity": 1, "unit_price": "4.50"}], "currency": "EUR", "card": "gateway-timeout"}
-    answer = httpx2.post("http://127.0.0.1:8000/checkout", json=card, timeout=10, trust_env=False)
+    answer = httpx2.post("http://127.0.0.1:8000/checkout", json=card, timeout=60, trust_env=False)
     return str(answer.json()["trace_id"])
 
 

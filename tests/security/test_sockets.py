@@ -119,7 +119,8 @@ def test_the_endless_end(doors: tuple[Service, Service], name: str) -> None:
         said, closed, sent = converse(doors[0].url, *ENDLESSLY[name], every=0.001)
         assert closed, f"it took {sent} bytes"
         assert not said or said.split(b" ")[1][:1] == b"4", said
-    assert process.memory_info().rss - before < 2 * MEBIBYTE
+    # Kept, three of them would be 24 MiB; what it tells of them, and the allocator's own, has been over 2.
+    assert process.memory_info().rss - before < 6 * MEBIBYTE
     assert well(doors)
 
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 LIFETIME, TIMEOUT = 1.0, 5.0
 """Seconds that an answer is good for, and after which a question is given up."""
-PATIENCE, SOON, STALE = 0.4, 0.1, 5.0
+PATIENCE, SOON, STALE = 0.7, 0.1, 5.0
 """Seconds that a visitor waits for a first answer, and for a fresh one, before the last is shown; and how long it may be."""
 REST = 4.0
 """An answer that took long is good for so many times as long: no question keeps a backend busy for over a fifth of the time."""

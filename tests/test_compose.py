@@ -4,6 +4,7 @@ That it is locked down is judged in tests/compose, which also runs it on a real 
 """
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,15 @@ STARTED_BY_US = [each for each in FULL if each.name not in ELSEWHERE]
 def arguments(component: Component) -> list[str]:
     """The command without paths: those differ between a container and this folder."""
     return [re.sub(r"[^=\s]*/", "", part) for part in component.command[(0 if component.binary else 1) :]]
+
+
+def test_the_image_gets_what_it_is_made_of() -> None:
+    """Every package of the wheel is copied into the image, and what is copied is not ignored, as all else is."""
+    packages = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    copies = [line.split()[1:-1] for line in Path("Dockerfile").read_text().splitlines() if re.match(r"COPY (?!--)", line)]
+    copied = {each for sources in copies for each in sources}
+    assert {each.partition("/")[0] for each in packages} <= copied
+    assert copied <= {line[1:] for line in Path(".dockerignore").read_text().splitlines() if line.startswith("!")}
 
 
 def test_the_same_components() -> None:

@@ -32,7 +32,7 @@ from demo.stack import answering
 HERE = Path(__file__).parent
 MAX_BODY, ROWS, LOOKUPS = 1024, 50, 64
 YOUNG = 30.0
-"""Seconds after a request in which the rest of it may still come: a store that was away is asked again that long."""
+"""Seconds after a request in which the rest of it is on its way; later only what waits for a receiver that was away comes."""
 TOURED, A_YEAR = "toured", 365 * 24 * 3600
 
 

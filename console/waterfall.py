@@ -1,6 +1,6 @@
 """Geometry of one request: its spans and log lines as rows, each at its place in the request's time. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from backends.questions import NANO, Line, Span
@@ -72,7 +72,7 @@ def rows(told: story.Story) -> Iterator[Row]:
         yield Row(
             *(key, at, depth, node.service, node.name, node.kind.lower(), node.error, fields, whole[0]),
             whole=whole,
-            own=[bar(*part) for part in own_time(node, [each for each in told.spans if each.parent_id == node.span_id])],
+            own=[bar(*part) for part in story.own_time(node, [each for each in told.spans if each.parent_id == node.span_id])],
             late=None if since is None else bar(since, node.end),
             too_late=0.0 if since is None else (node.end - since) / NANO,
             took=(node.end - node.start) / NANO,
@@ -87,16 +87,3 @@ def ticks(seconds: float) -> list[tuple[float, str]]:
     return [
         (FULL * at * step / seconds, words.round_one(words.seconds(at * step))) for at in range(int(seconds / step * 0.95) + 1)
     ]
-
-
-def own_time(span: Span, below: Sequence[Span]) -> Iterator[tuple[int, int]]:
-    """The parts of a span's time that none of its children takes, in nanoseconds since the epoch."""
-    at = span.start
-    for start, end in sorted((each.start, each.end) for each in below if each is not span):
-        if at < start:
-            yield at, min(start, span.end)
-        at = max(at, end)
-        if at >= span.end:
-            return
-    if at < span.end or not below:
-        yield at, span.end

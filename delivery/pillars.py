@@ -35,7 +35,7 @@ p99 three times as long while they work; below 1 ms nothing more is gained."""
 
 @dataclass(frozen=True)
 class Pillars:
-    """The providers of one process. Tests make them with in-memory exporters."""
+    """The providers of one process, and the requests it has under way by method and scheme. Tests have in-memory exporters."""
 
     traces: TracerProvider
     metrics: MeterProvider

@@ -17,10 +17,8 @@ class Stdout:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self.patience, self.waits = stream, PATIENCE, True
-        with suppress(
-            OSError, ValueError, AttributeError
-        ):  # a file never makes anybody wait; to ask it costs a switch of threads
-            self.waits = not S_ISREG(os.fstat(stream.fileno()).st_mode)
+        with suppress(OSError, ValueError, AttributeError):  # asked once: each select gives the interpreter lock away
+            self.waits = not S_ISREG(os.fstat(stream.fileno()).st_mode)  # a file never makes anybody wait
         self.lost = metrics.get_meter("telemetry").create_counter("log.lines.lost", "{line}", "Lines that stdout did not take.")
 
     def write(self, lines: str) -> None:

@@ -50,14 +50,14 @@ def log_to_stdout() -> None:
     render: list[Processor] = [stdlib.ProcessorFormatter.remove_processors_meta, spell_out, structlog.processors.JSONRenderer()]
     handler = logging.StreamHandler(Stdout(sys.stdout))
     handler.setFormatter(stdlib.ProcessorFormatter(foreign_pre_chain=about, processors=render))
-    handler.addFilter(_can_be_written)
+    handler.addFilter(_mended)
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # one line a call; the CLIENT span says more
     for name in ("attributes", "baggage", "trace"):  # a line for whatever a client sends too much of, some quote it whole
         logging.getLogger(f"opentelemetry.{name}").setLevel(logging.CRITICAL)
 
 
-def _can_be_written(record: logging.LogRecord) -> bool:
+def _mended(record: logging.LogRecord) -> bool:
     try:
         record.getMessage()
     except Exception:  # noqa: BLE001  (arguments that do not fit, or anybody's __str__: as it came, and not lost)

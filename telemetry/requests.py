@@ -30,7 +30,7 @@ CLIENT_GONE = 499
 
 
 class RequestsMiddleware:
-    """Records ``<prefix>.requests``, ``<prefix>.request.latency`` and OpenTelemetry's ``http.server.*``; changes nothing.
+    """Records ``<prefix>.requests``, ``<prefix>.request.latency``, ``http.server.*``; changes no answer that is heard.
 
     The time is that to the last byte of the body: for a background task nobody waits. A crash before that byte is a 500
     in every pillar, even where the first line of the answer said 200; a crash after it is a line of its own.

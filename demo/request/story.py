@@ -4,7 +4,7 @@ What telemetry says is somebody else's text: ``clean`` it before it is shown.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from backends.questions import NANO, Exemplar, Line, Span
@@ -94,15 +94,13 @@ def why(story: Story) -> str:
 
 def _longest(root: Span, story: Story) -> str:
     """Who took most of the time of a request that took long, though nothing failed."""
-    took, calls = root.end - root.start, defaultdict[str, int](int)
-    for span in story.spans:
-        calls[span.parent_id] += span.end - span.start
-    own = {span.span_id: span.end - span.start - calls[span.span_id] for span in story.spans}
-    most = max(story.spans, key=lambda span: own[span.span_id])
-    if took < LONG * NANO or own[most.span_id] < took / 2:
+    took = root.end - root.start
+    below = {span.span_id: [each for each in story.spans if each.parent_id == span.span_id] for span in story.spans}
+    own = [(sum(end - start for start, end in own_time(span, below[span.span_id])), span) for span in story.spans]
+    most, span = max(own, key=lambda each: each[0])
+    if took < LONG * NANO or most < took / 2:
         return ""
-    seconds = f"{own[most.span_id] / NANO:.1f} of {took / NANO:.1f} s"
-    return f"; {seconds} were {clean(most.service)}'s own, in {clean(most.name)}"
+    return f"; {most / NANO:.1f} of {took / NANO:.1f} s were {clean(span.service)}'s own, in {clean(span.name)}"
 
 
 def _when(node: Span | Line) -> int:
@@ -129,6 +127,19 @@ def failures(span: Span) -> list[str]:
     # Modules before the type's name say nothing here: httpx2.ReadTimeout is ReadTimeout.
     short = (f"{kind.rpartition('.')[2]}{colon}{said}" for kind, colon, said in (e.partition(":") for e in span.exceptions))
     return list(dict.fromkeys(clean(said) for said in (*short, span.message) if said))
+
+
+def own_time(span: Span, below: Sequence[Span]) -> Iterator[tuple[int, int]]:
+    """The parts of a span's time that none of its children takes, in nanoseconds since the epoch."""
+    at = span.start
+    for start, end in sorted((each.start, each.end) for each in below if each is not span):
+        if at < start:
+            yield at, min(start, span.end)
+        at = max(at, end)
+        if at >= span.end:
+            return
+    if at < span.end or not below:
+        yield at, span.end
 
 
 def given_up(story: Story) -> dict[str, Span]:

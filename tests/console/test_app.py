@@ -288,7 +288,7 @@ def test_a_trace_that_is_not_there_yet(page: TestClient) -> None:
     assert "Not here yet" in page.get(f"/trace/{TRACE}").text
 
 
-@pytest.mark.parametrize(("ago", "said"), [(1, "Not here yet: "), (100, "Not here, and too old to come: ")])
+@pytest.mark.parametrize(("ago", "said"), [(1, "Not here yet: "), (100, "Not here after half a minute: ")])
 def test_what_is_missing_is_waited_for_only_so_long(told: Told, page: TestClient, ago: float, said: str) -> None:
     """The other end of a call may still come for half a minute; afterwards nobody is told to wait for it."""
     start = time.time_ns() - int(ago * 1e9)

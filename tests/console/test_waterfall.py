@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from console import waterfall
-from demo.request.story import Story
+from demo.request.story import Story, own_time
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, line, slow, span
 
 
@@ -57,14 +57,14 @@ def test_own_time_is_what_no_child_takes() -> None:
     parent = span(ROOT, "", took=100)
     children = [span("a", ROOT, at=10, took=20), span("b", ROOT, at=20, took=30), span("c", ROOT, at=90, took=50)]
     begin = parent.start
-    found = [((start - begin) / 1e6, (end - begin) / 1e6) for start, end in waterfall.own_time(parent, children)]
+    found = [((start - begin) / 1e6, (end - begin) / 1e6) for start, end in own_time(parent, children)]
     assert found == [(0, 10), (50, 90)]
 
 
 def test_a_span_that_calls_nobody_is_all_its_own() -> None:
     """Without children the whole span is own time, even one that took none."""
     alone = span(ROOT, "", took=0)
-    assert list(waterfall.own_time(alone, [])) == [(alone.start, alone.end)]
+    assert list(own_time(alone, [])) == [(alone.start, alone.end)]
 
 
 def test_even_the_shortest_can_be_seen() -> None:

@@ -207,12 +207,13 @@ def run(code: str, folder: Path, **environment: str) -> str:
 
 
 SETTINGS = """
-import json, os, telemetry
+import json, os, sys, telemetry
 from delivery.pillars import to_collector
 from fastapi import FastAPI
 pillars = to_collector("checkout", "three-pillar-demo")
 telemetry.install(FastAPI(), "checkout", package="three-pillar-demo", pillars=pillars)
 more = {"sampler": pillars.traces.sampler.get_description(), "interval": os.environ["OTEL_METRIC_EXPORT_INTERVAL"]}
+more["switch"] = sys.getswitchinterval()
 print(json.dumps({**pillars.traces.resource.attributes, **more}))
 """
 
@@ -220,6 +221,7 @@ print(json.dumps({**pillars.traces.resource.attributes, **more}))
 def test_the_operator_has_the_last_word(tmp_path: Path) -> None:
     """Standard ``OTEL_*`` variables win over our defaults, and our defaults hold without them."""
     ours = json.loads(run(SETTINGS, tmp_path))
+    assert ours["switch"] == pytest.approx(0.001), "the threads that encode would keep requests waiting"
     assert (ours["service.name"], ours["service.namespace"], ours["deployment.environment.name"]) == (
         "checkout",
         "shop",

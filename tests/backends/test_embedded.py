@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.embedded.conftest import (
     metrics,
     pairs,
     point,
+    poll_until,
     running,
     span,
     traces,
@@ -201,6 +203,19 @@ def test_whether_it_is_up(tmp_path: Path, process: Process) -> None:
     assert ask(process.path, lambda it: it.up(), process.url) == {"embedded": ""}
     [reason] = ask(tmp_path / "elsewhere.db", lambda it: it.up(), process.url).values()
     assert "unable to open" in reason
+
+
+def test_what_is_wrong_is_said_in_words(process: Process) -> None:
+    """A receiver that cannot store is down for its own reason, and not for the JSON that says so."""
+    process.start()
+    with closing(sqlite3.connect(process.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        batch = traces(span("late", start=time.time_ns(), trace_id=TRACE)).SerializeToString()
+        with suppress(httpx2.HTTPError):  # it may hold on for as long as it tries
+            headers = {"content-type": "application/x-protobuf"}
+            httpx2.post(f"{process.url}/v1/traces", content=batch, headers=headers, timeout=10, trust_env=False)
+        poll_until(lambda: not process.answers(), "the receiver to say that it is not well", 60)
+        assert ask(process.path, lambda it: it.up(), process.url) == {"embedded": "OperationalError: database is locked"}
 
 
 def test_odd_values_do_not_break_an_answer(house: House) -> None:

@@ -348,6 +348,14 @@ def test_who_is_waited_for_is_no_failure(told: Told, open_page: Open) -> None:
     assert '<p class="problem">' not in text
 
 
+def test_what_is_not_known_is_not_nobody(told: Told, open_page: Open) -> None:
+    """Where no call arrived and the rates are awaited still, nobody is said to have called."""
+    told.moods = {"red": HANGING}
+    text = open_page(patience=0.01, timeout=30.0).get("/").text
+    assert "No answer" in text
+    assert "Nobody called anybody" not in text
+
+
 def test_blank_settings_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spaces are no setting, and no name to be asked by; further names are, between commas."""
     for name in ("PORT", "BIND", "HOSTS", "GRAFANA_URL"):

@@ -69,6 +69,15 @@ def test_a_bar_lies_where_its_span_lies() -> None:
     assert bars == ["━" * 14, " " * 7 + "━━━╸", " " * 13 + "╺"]
 
 
+def test_versions_and_networks_are_shown() -> None:
+    """Each service's version stands in the head, once, and a card's network with its span: some failures are theirs."""
+    about = {"service.version": "0.2.0", "card.network": "visa"}
+    spans = [span(ROOT, "", attributes={"service.version": "0.1.0"}), span(CHARGE, ROOT, service="payment", attributes=about)]
+    text = draw(Story(TRACE, spans, [], []))
+    assert text.splitlines()[2] == "checkout 0.1.0, payment 0.2.0"
+    assert "card.network=visa" in text
+
+
 def test_a_span_beside_its_caller_is_told() -> None:
     """A span that begins after the call that made it had ended says so; one that outlives its parent does not."""
     spans = [span(ROOT, ""), span(CALL, ROOT, "CLIENT", took=90), span(CHARGE, CALL, at=3000), span(ORDER, ROOT, at=150)]

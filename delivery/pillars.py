@@ -20,7 +20,6 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.util.types import Attributes
 from prometheus_client import CollectorRegistry
 
 from delivery.batches import Records, Spans
@@ -66,8 +65,8 @@ class Pillars:
 class _Hashed(Resource):
     """Hashed once: the encoders ask for every span and record, and the SDK's own writes its JSON each time."""
 
-    def __init__(self, attributes: Attributes) -> None:
-        super().__init__(attributes)
+    def __init__(self, known: Resource) -> None:
+        super().__init__(known.attributes, known.schema_url)
         self.hash = super().__hash__()
 
     def __hash__(self) -> int:
@@ -88,7 +87,7 @@ def to_collector(service: str, package: str) -> Pillars:
         theirs["service.instance.id"] = f"{instance}/{os.getpid()}"  # a worker: two may not count under one name
     # Resource.create() lets code win over OTEL_RESOURCE_ATTRIBUTES; an operator expects the opposite. It also adds
     # service.instance.id, a random UUID for each process, so that the counters of several workers add up.
-    resource = _Hashed(Resource.create({"deployment.environment.name": "demo", **ours, **theirs}).attributes)
+    resource = _Hashed(Resource.create({"deployment.environment.name": "demo", **ours, **theirs}))
     to_traces, to_metrics, to_logs = (session(signal) for signal in ("TRACES", "METRICS", "LOGS"))
     losses = in_traces, in_logs = Losses("traces"), Losses("logs")
     # shutdown_on_exit is off everywhere: the lifespan flushes with a time limit, atexit would wait 30 s.

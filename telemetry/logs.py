@@ -6,7 +6,6 @@ import traceback
 from typing import TextIO, cast
 
 import structlog
-from opentelemetry import _logs as logs
 from opentelemetry import trace
 from opentelemetry.instrumentation.structlog import StructlogProcessor
 from opentelemetry.sdk._logs import LoggerProvider
@@ -30,7 +29,7 @@ def configure(provider: LoggerProvider) -> None:
             _STAMP,
             spell_out,
             # Before the ids: the record has fields of its own for them.
-            cast("Processor", StructlogProcessor(_OneLogger(provider))),  # type: ignore[no-untyped-call]
+            cast("Processor", StructlogProcessor(provider)),  # type: ignore[no-untyped-call]
             add_trace_ids,
             structlog.processors.JSONRenderer(),
         ],
@@ -63,17 +62,6 @@ def _mended(record: logging.LogRecord) -> bool:
     except Exception:  # noqa: BLE001  (arguments that do not fit, or anybody's __str__: as it came, and not lost)
         record.msg, record.args = f"{text(record.msg)} {encodable(record.args)}", ()
     return not (record.exc_info and hasattr(record.exc_info[1], TOLD))
-
-
-class _OneLogger(logs.LoggerProvider):
-    """Spares the processor, which asks for a logger with every event, the search for it."""
-
-    def __init__(self, provider: LoggerProvider) -> None:
-        self.logger = provider.get_logger("structlog")
-
-    def get_logger(self, *_known: object, **_options: object) -> logs.Logger:
-        """Return the one there is."""
-        return self.logger
 
 
 def spell_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

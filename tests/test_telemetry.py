@@ -207,13 +207,16 @@ def run(code: str, folder: Path, **environment: str) -> str:
 
 
 SETTINGS = """
-import json, os, sys, telemetry
+import gc, json, os, sys, telemetry
 from delivery.pillars import to_collector
 from fastapi import FastAPI
+from opentelemetry.sdk.resources import Resource
 pillars = to_collector("checkout", "three-pillar-demo")
 telemetry.install(FastAPI(), "checkout", package="three-pillar-demo", pillars=pillars)
 more = {"sampler": pillars.traces.sampler.get_description(), "interval": os.environ["OTEL_METRIC_EXPORT_INTERVAL"]}
-more["switch"] = sys.getswitchinterval()
+more["switch"], more["frozen"] = sys.getswitchinterval(), gc.get_freeze_count()
+known, Resource.__hash__ = pillars.traces.resource, lambda _: 1 / 0
+more["hash"] = hash(known)
 print(json.dumps({**pillars.traces.resource.attributes, **more}))
 """
 
@@ -222,6 +225,8 @@ def test_the_operator_has_the_last_word(tmp_path: Path) -> None:
     """Standard ``OTEL_*`` variables win over our defaults, and our defaults hold without them."""
     ours = json.loads(run(SETTINGS, tmp_path))
     assert ours["switch"] == pytest.approx(0.001), "the threads that encode would keep requests waiting"
+    assert ours["frozen"] > 10_000, "a full collection would look through all that was loaded, and nobody be served meanwhile"
+    assert ours["hash"], "the encoders would have the resource written as JSON for every span and record"
     assert (ours["service.name"], ours["service.namespace"], ours["deployment.environment.name"]) == (
         "checkout",
         "shop",

@@ -87,6 +87,14 @@ def test_ours_tells_all_three_signals(sink: Sink, tmp_path: Path, arm: str, span
 
 
 @needs_taskset
+def test_spans_are_all_that_the_instrumentation_makes(sink: Sink, tmp_path: Path) -> None:
+    """The arm that shows what the instrumentation leaves for everything else makes one span a request, and nothing besides."""
+    found, written = told_by("spans", sink, tmp_path, ASKED)
+    assert [scope for scope, _ in found["spans"]] == ASKED * ["opentelemetry.instrumentation.fastapi"]
+    assert (found["metrics"], found["log_records"], written) == ([], [], [])
+
+
+@needs_taskset
 def test_a_disabled_sdk_leaves_the_line(sink: Sink, tmp_path: Path) -> None:
     """With the SDK disabled nothing is sent, and the canonical line is still written."""
     _, written = told_by("disabled", sink, tmp_path)

@@ -1,6 +1,7 @@
-"""The service under load, as ``python -m checkout`` runs it: ``python -m bench.http.app APP PORT install|bare``.
+"""The service under load, as ``python -m checkout`` runs it: ``python -m bench.http.app APP PORT install|spans|bare``.
 
-Without ``install`` the services' own code runs unchanged, and the two calls into ``telemetry/`` do nothing.
+With ``bare`` the services' own code runs unchanged, and the two calls into ``telemetry/`` do nothing; with ``spans`` the first
+is the instrumentation alone.
 """
 
 import os
@@ -13,6 +14,11 @@ import telemetry
 
 # isort: split
 from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 import checkout.__main__
 import payment.__main__
@@ -31,6 +37,14 @@ def nothing() -> FastAPI:
     return app
 
 
+def spans(app: FastAPI, *_: object, **__: object) -> None:
+    """Make one span a request, and nothing else, with the SDK's own batches."""
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    FastAPIInstrumentor.instrument_app(app, exclude_spans=["receive", "send"])
+
+
 def build() -> FastAPI:
     """Build what the command line names; uvicorn calls this."""
     app, _, how = sys.argv[1:]
@@ -39,6 +53,8 @@ def build() -> FastAPI:
             os.environ.pop(name, None)
         telemetry.install = lambda *_, **__: None
         telemetry.instrument_client = lambda client: client
+    if how == "spans":
+        telemetry.install = spans
     return {"nothing": nothing, "payment": payment.__main__.app, "checkout": checkout.__main__.app}[app]()
 
 

@@ -10,28 +10,29 @@ ZERO_CODE = ROOT / ".venv-bench" / "bin"
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to tell of requests; ``install`` is whether the services call ``telemetry.install``."""
+    """One way to tell of requests; ``how`` is what ``bench/http/app.py`` makes of the services' ``telemetry.install``."""
 
     words: str
-    install: bool = True
+    how: str = "install"
     settings: dict[str, str] = field(default_factory=dict[str, str])
     python: tuple[str, ...] = (str(ROOT / ".venv/bin/python"),)
 
 
 ARMS = {
-    "bare": Arm("the app without telemetry", install=False),
+    "bare": Arm("the app without telemetry", how="bare"),
     "ours": Arm("telemetry.install: all three signals, every request, one line"),
     "always_off": Arm("ours with OTEL_TRACES_SAMPLER=always_off", settings={"OTEL_TRACES_SAMPLER": "always_off"}),
+    "spans": Arm("the FastAPI instrumentation alone: one span a request, no metrics, no line", how="spans"),
     "disabled": Arm("ours with OTEL_SDK_DISABLED=true", settings={"OTEL_SDK_DISABLED": "true"}),
     "zero-code": Arm(
         "opentelemetry-instrument with its defaults, by OTLP over HTTP as the others",
-        install=False,
+        how="bare",
         settings={"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
         python=(str(ZERO_CODE / "opentelemetry-instrument"), str(ZERO_CODE / "python")),
     ),
     "fastapi": Arm(
         "FastAPI's own telemetry with its defaults (no span for the call to payment, no lines)",
-        install=False,
+        how="bare",
         settings={"FASTAPI_OTEL_AUTO_CONFIGURE": "true"},
     ),
 }

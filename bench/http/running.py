@@ -51,8 +51,8 @@ def service(arm: Arm, route: Route, endpoint: str, log: Path, core: str = SERVIC
     """The service of ``route``, which tells ``endpoint`` as ``arm`` does; its stdout is a file, as with ``demo up``."""
     command = [*arm.python, "-m", "bench.http.app", route.app]
     known = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": route.app}
-    settings = FAULTLESS | (known if arm.settings or arm.install else {}) | arm.settings | more
-    with _run(command, core, settings, log, "install" if arm.install else "bare") as running:
+    settings = FAULTLESS | (known if arm.settings or arm.how != "bare" else {}) | arm.settings | more
+    with _run(command, core, settings, log, arm.how) as running:
         yield running
 
 

@@ -103,6 +103,24 @@ def test_nobody_but_the_shop_is_in_tempo(stack: Stack) -> None:
 
 
 @pytest.mark.full
+def test_a_trace_is_not_asked_for_fifty_times(stack: Stack) -> None:
+    """For one trace Tempo asks itself as seldom as it can: by default fifty times, and each waits for its turn."""
+    found = re.search("[0-9a-f]{32}", stack.demo("checkout").stdout)
+    assert found
+
+    def asked() -> float:
+        told = httpx2.get("http://127.0.0.1:3200/metrics", timeout=20, trust_env=False).text
+        counts = re.findall(
+            r'^tempo_request_duration_seconds_count\{.*"querier_api_v2_traces_traceid".*\} (\S+)$', told, re.MULTILINE
+        )
+        return sum(map(float, counts))
+
+    before = asked()
+    httpx2.get(f"http://127.0.0.1:3200/api/v2/traces/{found[0]}", timeout=20, trust_env=False)
+    assert 1 <= asked() - before <= 2
+
+
+@pytest.mark.full
 def test_loki_keeps_its_chunks_with_its_data(stack: Stack) -> None:
     """What Loki writes out lies in its data folder, and nothing of it in the directory that the stack was started from."""
     stack.demo("checkout", "--card", "declined")

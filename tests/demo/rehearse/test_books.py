@@ -5,14 +5,16 @@ import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from backends.embedded import Embedded
+from demo.customers.shop import Purchase
 from demo.proof.checks import settle
 from demo.rehearse import services as serving
-from demo.rehearse.books import Books, Found
+from demo.rehearse.books import SAMPLE, Books, Found
 from demo.rehearse.load import Load
 from demo.rehearse.services import Services
 from tests.embedded.conftest import Process
@@ -96,3 +98,27 @@ def test_what_is_missing_and_what_is_twice_is_counted(services: Services, store:
     assert found.whole == len(bought) - 2
     assert dict(found.lost) == {"spans": 1, "lines": 2, "counts": 1}
     assert dict(found.twice) == {"spans": 2, "lines": 2, "counts": 0}
+
+
+def test_while_some_are_missing_the_others_are_not_asked_for(store: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What drains is asked for a sample of its traces, and for all once those are there or when it must be thorough."""
+    bought = [Purchase("ordinary", None, f"{number:032x}", 200, "success", "", 0.0, 0.0) for number in range(1, 501)]
+
+    async def asked(*, thorough: bool) -> tuple[int, int]:
+        async with Embedded(store.path, store.url) as backends:
+            monkeypatch.setattr(backends, "trace", lambda trace_id: found(int(trace_id, 16)))
+            seen.clear()
+            return (await Books(backends, "run", 0.0).compare(bought, WITHIN, thorough=thorough)).lost["spans"], len(set(seen))
+
+    async def found(number: int) -> list[object]:
+        seen.append(number)
+        return [] if number == gone else [SimpleNamespace(span_id=str(each)) for each in range(4)]
+
+    seen: list[int] = []
+    gone = len(bought)
+    lost, count = asyncio.run(asked(thorough=False))
+    assert lost == 4 * len(bought) - 4 * (count - 1)
+    assert SAMPLE <= count <= 2 * SAMPLE
+    assert asyncio.run(asked(thorough=True)) == (4, len(bought))
+    gone = 0
+    assert asyncio.run(asked(thorough=False)) == (0, len(bought))

@@ -152,7 +152,12 @@ STOPS = (
 REHEARSALS = (
     Rehearsal("receiver-killed", "who takes the telemetry is killed", 20, 20, Promise(), _away("kill")),
     Rehearsal(
-        "receiver-stopped", "who takes the telemetry is stopped for minutes", 0, 300, Promise(lost="counted"), _away("stop")
+        "receiver-stopped",
+        "who takes the telemetry is stopped for minutes",
+        0,
+        300,
+        Promise(lost="counted", drain=150.0),  # most of it is asking for three thousand traces, one by one
+        _away("stop"),
     ),
     *OUTAGES,
     *STOPS,

@@ -75,7 +75,7 @@ traffic: setup ## a minute of customers
 verify: setup ## prove that every purchase is whole in all three pillars
 	@$(BIN)/demo verify
 
-rehearse: setup ## break one thing after the other under load, in the long form, on the stack that runs; takes half an hour
+rehearse: setup ## break one thing after the other under load, in the long form, on the stack that runs; takes an hour
 	@$(BIN)/demo rehearse --all --long
 
 # Two runs side by side: one mostly waits for the stack, the other needs none. Its report is printed last.

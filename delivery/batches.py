@@ -8,7 +8,7 @@ from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExportResult
-from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import Link, Status
 
@@ -16,6 +16,9 @@ from delivery import redact
 from delivery.losses import Losses
 from delivery.session import Session
 from delivery.text import encodable
+
+END = 64
+"""Characters that go too where the SDK has cut a text, perhaps in the middle of a secret: no rule knows a beginning."""
 
 
 class Spans(BatchSpanProcessor):
@@ -48,11 +51,12 @@ class Records(BatchLogRecordProcessor):
 class _SpanExporter(OTLPSpanExporter):
     def __init__(self, session: Session, losses: Losses) -> None:
         super().__init__(session=session)
-        self.session, self.losses = session, losses
+        self.session, self.losses, limits = session, losses, SpanLimits()
+        self.limits = {each for each in (limits.max_span_attribute_length, limits.max_attribute_length) if each}
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         with self.losses.batch(len(spans), self.session):
-            return super().export([each if _is_plain(each) else _spelled(each) for each in spans])
+            return super().export([each if _is_plain(each, self.limits) else _spelled(each, self.limits) for each in spans])
 
 
 class _LogExporter(OTLPLogExporter):
@@ -65,18 +69,24 @@ class _LogExporter(OTLPLogExporter):
             return super().export(batch)
 
 
-def _is_plain(span: ReadableSpan) -> bool:
+def _is_plain(span: ReadableSpan, limits: set[int]) -> bool:
     events = [(each.name, each.attributes) for each in span.events]
     links = [each.attributes for each in span.links]
     said = ascii((span.name, span.status.description, span.attributes, events, links))  # they show their items, in one go
-    return "\\" not in said and not redact.hinted(said)
+    return "\\" not in said and len(said) < min(limits, default=len(said) + 1) and not redact.hinted(said)
 
 
-def _spelled(span: ReadableSpan) -> ReadableSpan:
+def _spelled(span: ReadableSpan, limits: set[int]) -> ReadableSpan:
     same = ("context", "parent", "resource", "kind", "start_time", "end_time", "instrumentation_scope")
 
     def told(about: Mapping[str, Any] | None) -> dict[str, Any]:
-        return redact.fields(encodable(dict(about or {})))
+        clean = [(value, redact.fields(encodable({name: value}))) for name, value in (about or {}).items()]
+        return {name: ended(value, each[name]) for value, each in clean for name in each}
+
+    def ended(value: object, clean: Any) -> Any:  # noqa: ANN401  (an attribute's)
+        if isinstance(value, str) and len(value) in limits:
+            return clean[: -min(END, len(value) // 8 + 1)]
+        return list(map(ended, value, clean)) if isinstance(value, list | tuple) and isinstance(clean, list) else clean
 
     return ReadableSpan(
         redact.text(encodable(span.name)),

@@ -38,7 +38,7 @@ def value_of(value: AnyValue) -> Any:  # noqa: ANN401  (JSON)
     plain: Any = getattr(value, kind) if kind else None
     match kind:
         case "string_value":
-            return cut(plain)
+            return told(plain) if len(plain) > MAX_TEXT else plain
         case "double_value" if not math.isfinite(plain):
             return str(plain)
         case "array_value":

@@ -16,7 +16,7 @@ from delivery.batches import Records, Spans
 from delivery.losses import Losses
 from delivery.session import Session
 from tests.delivery.receiver import Receiver, receiving
-from tests.processes import free_port, wait_for
+from tests.processes import Sink, free_port, wait_for
 
 
 class Traces:
@@ -141,6 +141,27 @@ def test_what_cannot_be_encoded_is_counted(monkeypatch: pytest.MonkeyPatch, rece
     wait_for("the last one", lambda: receiver.spans == ["taken"])
     traces.close()
     assert traces.losses.undelivered() == 2
+
+
+def test_a_secret_that_was_cut_leaves_nothing(monkeypatch: pytest.MonkeyPatch, sink: Sink) -> None:
+    """Wherever the SDK cuts a text of a span, what it leaves of a secret goes too; a text that fits stays whole."""
+    monkeypatch.setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "1000")
+    traces = Traces(monkeypatch, sink.url)
+    secret, whole = "somebody.or.other@example.co.uk", "x " * 499
+    for end in range(1, len(secret)):
+        text = f"{'a ' * 500}"[: 1000 - end] + secret
+        with traces.provider.get_tracer("test").start_as_current_span(
+            "span", attributes={"list": ["a", text], "whole": whole}
+        ) as span:
+            span.set_attribute("text", text)
+            span.add_event("event", {"text": text})
+        wait_for("the span", lambda end=end: len(sink.spans) == end)  # type: ignore[misc]
+    traces.close()
+    told = str([message for _, message in sink.received])
+    assert "some" not in told
+    assert "a a a" in told
+    assert told.count(whole) == len(secret) - 1
+    assert not traces.losses.undelivered()
 
 
 def test_made_is_stored_and_dropped(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:

@@ -63,6 +63,10 @@ def test_attributes_are_bounded() -> None:
     kept = attributes_of(span(attributes=many))
     assert len(kept) == MAX_ATTRIBUTES
     assert {len(str(each)) for each in kept.values()} == {MAX_TEXT}
+    across = "a " * (MAX_TEXT // 2 - 6) + "somebody.or.other@example.co.uk was here"
+    assert "some" not in str(attributes_of(span(attributes=pairs(across=across)))["across"]), (
+        "what the cut leaves of an address is no address"
+    )
 
 
 def test_a_span_that_ends_before_it_starts_takes_no_time() -> None:

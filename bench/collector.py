@@ -19,7 +19,7 @@ import yaml
 
 from bench import report
 from bench.http import running
-from bench.http.arms import ROOT, ZERO_CODE
+from bench.http.arms import ROOT
 from bench.purchases import EACH, SPANS, STEP, template
 from demo.stack import binaries
 
@@ -32,7 +32,7 @@ DRAINED = 30
 PORTS = {
     "otlp": "4318",
     "grpc": "4317",
-    "tempo": "4417",
+    "tempo": "4418",
     "health": "13133",
     "own": "8888",
     "prometheus": "9090",
@@ -56,8 +56,6 @@ class Round:
 def main() -> None:
     """Play both pipelines at both rates, in turn."""
     said = report.arguments("bench.collector", __doc__)
-    if not (ZERO_CODE / "python").exists():
-        raise SystemExit("gRPC, for what stands in for Tempo, is in .venv-bench, which make bench sets up")
     found = binaries.find(binaries.OTELCOL)
     binary = found[0] if found else binaries.build(binaries.OTELCOL, ROOT / ".demo/logs/build-otel-collector.log", _say)
     os.sched_setaffinity(0, {int(running.REST)})
@@ -83,38 +81,35 @@ def config(which: str, ports: dict[str, int]) -> str:
     if which == "ours":
         return text
     known: dict[str, Any] = yaml.safe_load(text)
-    exporter = known["exporters"]["otlp_grpc/tempo"]
-    known["exporters"] = {"otlp_grpc/tempo": {name: exporter[name] for name in ("endpoint", "tls")}}
+    exporter = known["exporters"]["otlp_http/tempo"]
+    known["exporters"] = {"otlp_http/tempo": {"endpoint": exporter["endpoint"]}}
     known["extensions"] = {"health_check": known["extensions"]["health_check"]}
     known["service"]["extensions"] = ["health_check"]
-    known["service"]["pipelines"] = {"traces": {"receivers": ["otlp"], "exporters": ["otlp_grpc/tempo"]}}
+    known["service"]["pipelines"] = {"traces": {"receivers": ["otlp"], "exporters": ["otlp_http/tempo"]}}
     known.pop("processors")
     return yaml.safe_dump(known)
 
 
 def play(binary: Path, which: str, rate: int, seconds: int, bodies: list[bytes]) -> Round:
     """Send ``rate`` spans a second through a new Collector."""
-    with tempfile.TemporaryDirectory() as name, running.receiver() as prometheus:
+    with tempfile.TemporaryDirectory() as name, running.receiver() as tempo, running.receiver() as others:
         folder = Path(name)
-        ports = {name: running.free_port() for name in PORTS} | {"prometheus": prometheus.port, "loki": prometheus.port}
+        ports = {name: running.free_port() for name in PORTS}
+        ports |= {"tempo": tempo.port, "prometheus": others.port, "loki": others.port}
         (folder / "config.yaml").write_text(config(which, ports))
         settings = {f"{name}_HOST": "127.0.0.1" for name in ("TEMPO", "LOKI", "PROMETHEUS")}
         settings |= {"OTEL_COLLECTOR_DATA": str(folder / "queue")}
-        sink = [str(ZERO_CODE / "python"), "-m", "bench.sink", str(ports["tempo"])]
         command = [str(binary), f"--config={folder / 'config.yaml'}"]
-        with (
-            running.started(sink, running.REST, ports["tempo"], folder / "sink", pipes=True) as tempo,
-            running.started(command, running.SERVICE, ports["otlp"], folder / "log", settings) as collector,
-        ):
+        with running.started(command, running.SERVICE, ports["otlp"], folder / "log", settings) as collector:
             warm, _, _ = send(ports["otlp"], rate, WARM_UP, bodies, collector)
             before, began = running.cpu(collector), time.monotonic()
             sent, resident, late = send(ports["otlp"], rate, seconds, bodies, collector)
             took = time.monotonic() - began
             share = (running.cpu(collector) - before) / took
-            deadline, arrived = time.monotonic() + DRAINED, count(tempo)
+            deadline, arrived = time.monotonic() + DRAINED, running.taken(tempo)["spans"]
             while arrived < sent + warm and time.monotonic() < deadline:
                 time.sleep(0.2)
-                arrived = count(tempo)
+                arrived += running.taken(tempo)["spans"]
             if late > 1:
                 _say(f"the sender was up to {late:.1f} s late: the rate was not kept")
             return Round(sent / took, share, fmean(resident), max(resident), sent + warm, sent + warm - arrived)
@@ -139,15 +134,6 @@ def send(
             resident.append(process.memory_info().rss / 1024**2)
     connection.close()
     return sent, resident, late
-
-
-def count(sink: subprocess.Popen[bytes]) -> int:
-    """Ask the stand-in how many spans it has."""
-    assert sink.stdin  # noqa: S101
-    assert sink.stdout  # noqa: S101
-    sink.stdin.write(b"\n")
-    sink.stdin.flush()
-    return int(sink.stdout.readline())
 
 
 def _say(what: str) -> None:

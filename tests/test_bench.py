@@ -242,6 +242,6 @@ def test_the_collectors_pipelines_are_what_they_are_called() -> None:
     stands = (ROOT / "otel-collector.yaml").read_text()
     assert ours["processors"] == yaml.safe_load(stands)["processors"]
     assert not any(f":{usual}" in collector.config("ours", ports) for usual in collector.PORTS.values())
-    assert plain["service"]["pipelines"] == {"traces": {"receivers": ["otlp"], "exporters": ["otlp_grpc/tempo"]}}
-    assert set(plain["exporters"]["otlp_grpc/tempo"]) == {"endpoint", "tls"}
+    assert plain["service"]["pipelines"] == {"traces": {"receivers": ["otlp"], "exporters": ["otlp_http/tempo"]}}
+    assert set(plain["exporters"]["otlp_http/tempo"]) == {"endpoint"}
     assert "processors" not in plain

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gzip
 import json
 import sys
 from typing import Any, cast
@@ -41,7 +42,7 @@ class Receiver(asyncio.Protocol):
             del self.buffer[: self.wanted]
             self.wanted = 0
             if body:
-                kept.append((path, body))
+                kept.append((path, gzip.decompress(body) if "content-encoding: gzip" in head.lower() else body))
             said = json.dumps(taken()).encode() if path == "/taken" else b""
             self.transport.write(OK % len(said) + said)
 

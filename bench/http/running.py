@@ -75,20 +75,18 @@ def _run(command: list[str], core: str, settings: dict[str, str], log: Path, *la
 
 
 @contextmanager
-def started(  # noqa: PLR0913  (what a process needs)
-    command: list[str], core: str, port: int, log: Path, settings: dict[str, str] | None = None, *, pipes: bool = False
+def started(
+    command: list[str], core: str, port: int, log: Path, settings: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` on ``core`` until the end of the block, from when it listens on ``port``."""
     strange = ("OTEL_", "FASTAPI_OTEL_", "CHECKOUT_", "PAYMENT_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
-    pipe = subprocess.PIPE if pipes else None
     with log.open("ab") as out:
         process = subprocess.Popen(
             ["taskset", "-c", core, *command],
             cwd=ROOT,
             env=clean | (settings or {}),
-            stdin=pipe,
-            stdout=pipe or out,
+            stdout=out,
             stderr=out,
         )
     try:

@@ -122,7 +122,7 @@ FULL: tuple[Component, ...] = (
     Component(
         "tempo",
         ("-config.file=tempo.yaml", "-config.expand-env=true"),
-        (3200, 9095, 4417),
+        (3200, 9095, 4418),
         "/ready",
         stop_order=4,
         binary=TEMPO,

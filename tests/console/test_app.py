@@ -131,7 +131,7 @@ def test_names_that_are_looked_up_for_long_hold_up_nobody(page: TestClient) -> N
 
 def test_queues_are_shown_by_backend(told: Told, page: TestClient) -> None:
     """What waits in the Collector is told for each of its exporters."""
-    told.queues = {("otlp_http/loki",): 17.0, ("otlp_grpc/tempo",): 0.0}
+    told.queues = {("otlp_http/loki",): 17.0, ("otlp_http/tempo",): 0.0}
     text = page.get("/").text
     assert "loki <b>17</b>" in text
     assert "tempo <b>0</b>" in text

@@ -14,7 +14,7 @@ from demo.stack.binaries import ROOT
 from tests.end_to_end.conftest import FULL, Stack, poll_until
 from tests.test_docs import metrics
 
-EXPORTERS = {"otlp_grpc/tempo", "otlp_http/loki", "otlp_http/prometheus"}
+EXPORTERS = {"otlp_http/tempo", "otlp_http/loki", "otlp_http/prometheus"}
 
 
 def test_a_failed_purchase_is_followed_to_its_reason(stack: Stack) -> None:

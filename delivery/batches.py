@@ -80,8 +80,10 @@ def _spelled(span: ReadableSpan, limits: set[int]) -> ReadableSpan:
     same = ("context", "parent", "resource", "kind", "start_time", "end_time", "instrumentation_scope")
 
     def told(about: Mapping[str, Any] | None) -> dict[str, Any]:
-        clean = [(value, redact.fields(encodable({name: value}))) for name, value in (about or {}).items()]
-        return {name: ended(value, each[name]) for value, each in clean for name in each}
+        said: dict[str, Any] = {}
+        for name, value in (about or {}).items():
+            said |= {key: ended(value, clean) for key, clean in redact.fields(encodable({name: value})).items()}
+        return said
 
     def ended(value: object, clean: Any) -> Any:  # noqa: ANN401  (an attribute's)
         if isinstance(value, str) and len(value) in limits:

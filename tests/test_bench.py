@@ -1,5 +1,6 @@
 """What ``bench/http`` compares and how it counts: each arm is what its name says, and no slow or bad answer is left out."""
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from bench.http import load, profile, running, tables
 from bench.http.arms import ARMS, ROOT, ROUTES, ZERO_CODE, Route
 from bench.http.rounds import Result, Round
 from bench.http.steady import steady
+from tests.embedded.conftest import span, traces
 from tests.processes import Sink, wait_for
 
 ASKED = 5
@@ -68,6 +70,17 @@ def counted(found: dict[str, list[Any]]) -> int:
     """How many requests the newest export of the standard histogram holds."""
     histograms = [each for _, each in found["metrics"] if each.name == "http.server.request.duration"]
     return sum(point.count for point in histograms[-1].histogram.data_points) if histograms else 0
+
+
+@needs_taskset
+def test_what_the_collector_compresses_is_counted() -> None:
+    """The receiver counts the spans of a compressed request, as the Collector sends them, once."""
+    body = traces(span("one"), span("two")).SerializeToString()
+    with running.receiver() as receiver:
+        for content in (gzip.compress(body), body):
+            httpx2.post(f"http://127.0.0.1:{receiver.port}/v1/traces", content=content, trust_env=False).raise_for_status()
+        assert running.taken(receiver)["spans"] == 4
+        assert running.taken(receiver)["spans"] == 0
 
 
 @needs_taskset

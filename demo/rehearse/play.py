@@ -73,7 +73,7 @@ class Play:
             load.phase = "broken"
             await (self._break() if self.rehearsal.broken else self._stop_services(services))
             load.phase, restored = "restored", time.monotonic()
-            draining = tasks.create_task(self._settle(list(load.purchases), restored, ("spans", "lines")))
+            draining = tasks.create_task(self.settle(list(load.purchases), restored, ("spans", "lines")))
             await asyncio.sleep(AFTER_SECONDS)
             stop.set()
             await coming
@@ -128,11 +128,11 @@ class Play:
 
     async def _compare(self, load: Load, restored: float) -> None:
         seen = self.seen
-        found, _ = await self._settle(load.purchases, restored, ("spans", "lines", "counts"))
+        found, _ = await self.settle(load.purchases, restored, ("spans", "lines", "counts"))
         seen.whole, seen.lost, seen.twice = found.whole, found.lost, found.twice
         seen.dropped_told = await drops.told(self.scene.backends, load.started - 1, time.time())
 
-    async def _settle(self, purchases: Sequence[Purchase], restored: float, kinds: Sequence[str]) -> tuple[Found, float | None]:
+    async def settle(self, purchases: Sequence[Purchase], restored: float, kinds: Sequence[str]) -> tuple[Found, float | None]:
         """Compare until nothing of these ``kinds`` is missing, or what is missing is counted where that was promised.
 
         Returns:

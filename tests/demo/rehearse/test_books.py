@@ -23,15 +23,6 @@ WITHIN = 3600.0
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Process]:
-    """Embedded, running, and gone at the end."""
-    process = Process(tmp_path / "data")
-    process.start()
-    yield process
-    process.stop(signal.SIGKILL)
-
-
-@pytest.fixture
 def services(tmp_path: Path, store: Process, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     """A rehearsal's own services, running, and gone at the end."""
     (tmp_path / "logs").mkdir()

@@ -9,7 +9,7 @@ from typing import Any
 
 HINTS = "pass pwd secret token authoriz cookie key credential cv earer asic eyj @ %".split()  # noqa: SIM905  (half as long)
 KINDS = bytes(ord("0" if chr(each).isdigit() else "a" if chr(each).isalpha() else " ") for each in range(128)) + b" " * 128
-NAMES = "passw(?:or)?d|passphrase|pwd|secret|token|authorization|cookie|(?:api|private)[_-]?key|credentials?|cv[vc]2?"
+NAMES = "api[_-]?key|authorization|cookie|credentials?|cv[vc]2?|passphrase|passw(?:or)?d|private[_-]?key|pwd|secret|token"
 LABEL = rf"""(?:{NAMES})(?:\\*["']|%22)?\s{{0,3}}(?:=>|=|:|%3[AD]|(?<=["']),)\s{{0,3}}(?:b?(\\*["']))?"""
 GAP, HEX, BY_CODE = r"(?:[ +\xa0-]|%20|%2[Dd])", "[0-9A-Fa-f]", "(?<=%[0-9A-Fa-f]{2})"
 NAMED = re.compile(f"(?i:{NAMES})$")

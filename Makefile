@@ -9,15 +9,19 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 NO_ENGINE := --ignore tests/compose/test_engine.py
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
-install = if command -v uv >/dev/null; then uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1); \
-	else $(PIP) --no-compile --require-hashes -r $(1); fi
+# Files are compiled when they are first used: that is sooner ready. Who keeps Python from writing them has them compiled here,
+# or every start of every process would compile all again, for six seconds.
+LATER := $(if $(PYTHONDONTWRITEBYTECODE),,yes)
+install = if command -v uv >/dev/null; then \
+	uv pip install --quiet $(if $(LATER),,--compile-bytecode) --python $(BIN)/python --require-hashes -r $(1); \
+	else $(PIP) $(if $(LATER),--no-compile) --require-hashes -r $(1); fi
 
 help: ## list these verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/.ready ## the Python environment that the demo runs in
 
-# uv when it is there, else venv and pip; both check every hash. Files are compiled when they are first used: that is sooner ready.
+# uv when it is there, else venv and pip; both check every hash.
 .venv/.ready: requirements.lock requirements-build.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found. Name one: make PYTHON=/path/to/python3"; exit 1; }
 	@echo "setting up .venv with $(PYTHON)"

@@ -6,6 +6,7 @@ from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.structlog import StructlogProcessor
 from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExportResult
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits
@@ -15,7 +16,7 @@ from opentelemetry.trace import Link, Status
 from delivery import redact
 from delivery.losses import Losses
 from delivery.session import Session
-from delivery.text import encodable
+from delivery.text import encodable, narrow
 
 END = 64
 """Characters that go too where the SDK has cut a text, perhaps in the middle of a secret: no rule knows a beginning."""
@@ -43,7 +44,11 @@ class Records(BatchLogRecordProcessor):
         super().__init__(_LogExporter(session, losses), max_queue_size=losses.size)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """Put ``log_record`` into the queue."""
+        """Put ``log_record`` into the queue; a library's own, which did not go through structlog, such as can be sent."""
+        if getattr(log_record.instrumentation_scope, "name", "") != StructlogProcessor.__module__:
+            record = log_record.log_record
+            record.body = redact.fields({"body": encodable(record.body)})["body"]
+            record.attributes = narrow(redact.fields(encodable(dict(record.attributes or {}))))
         self.losses.given()
         super().on_emit(log_record)
 

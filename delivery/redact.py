@@ -9,16 +9,27 @@ from typing import Any
 
 HINTS = "pass pwd secret token authoriz cookie key credential cv earer asic eyj @ %".split()  # noqa: SIM905  (half as long)
 KINDS = bytes(ord("0" if chr(each).isdigit() else "a" if chr(each).isalpha() else " ") for each in range(128)) + b" " * 128
-NAMES = "api[_-]?key|authorization|cookie|credentials?|cv[vc]2?|passphrase|passw(?:or)?d|private[_-]?key|pwd|secret|token"
-LABEL = rf"""(?:{NAMES})(?:\\*["']|%22)?\s{{0,3}}(?:=>|=|:|%3[AD]|(?<=["']),)\s{{0,3}}(?:b?(\\*["']))?"""
+NAMES = (
+    "access[_-]?key|api[_-]?key|authorization|cookie|credentials?|cv[vc]2?|passphrase|passw(?:or)?ds?|private[_-]?key|pwd|"
+    "secret[_-]?key|secrets?|token"
+)
+SCHEMES = "(?:bearer|basic|digest|token|api-?key|negotiate)"
+LABEL = rf"""(?:{NAMES})(?:\\{{0,15}}["']|%22)?\s{{0,3}}(?:=>|=|:|%3[AD]|(?<=["']),)\s{{0,3}}(?:b?(\\{{0,15}}["']))?"""
 GAP, HEX, BY_CODE = r"(?:[ +\xa0-]|%20|%2[Dd])", "[0-9A-Fa-f]", "(?<=%[0-9A-Fa-f]{2})"
+SPACE = r"(?:[\s+]|%20)"
+KEY = "[A-Z ]{0,24}PRIVATE KEY-----"
+ESCAPED = re.compile(r"\\(?:x..|u....|U........|.)")
 NAMED = re.compile(f"(?i:{NAMES})$")
 RULES = [
     (re.compile(r"""(?i)(cookie: ?)[^\r\n"']+"""), r"\1[secret]"),
-    (re.compile(rf"""(?i)({LABEL})(?(2)(?:(?!\2)(?:\\.|.))*|(?:(?:bearer|basic|digest)[\s+]+)?[^\s"'&;]+)"""), r"\1[secret]"),
-    (re.compile(r"(//)[^\s/]*:[^\s/]*(?=@)"), r"\1[secret]"),
-    (re.compile(rf"(?i)(?:{BY_CODE}|\b)(bearer(?:[\s+]|%20)+)[\w.~+/-]{{6,}}=*"), r"\1[secret]"),
-    (re.compile(rf"(?:{BY_CODE}|\b)((?i:basic)(?:[\s+]|%20)+)(?=[a-z+/]*[0-9A-Z=])[A-Za-z0-9+/]{{4,}}=*"), r"\1[secret]"),
+    (re.compile(rf"""(?i)({LABEL})(?(2)(?:(?!\2)(?s:\\.|.))*|(?:{SCHEMES}[\s+]+)?[^\s"'&;]+)"""), r"\1[secret]"),
+    (re.compile(f"(?s)(-----BEGIN {KEY}).*?(?=-----END {KEY}|\\Z)"), r"\1[secret]"),
+    (re.compile(r"(//)[^\s/:]*:[^\s/]*(?=@)"), r"\1[secret]"),
+    (re.compile(rf"(?i)(?:{BY_CODE}|\b)(bearer{SPACE}+)[\w.~+/-]{{6,}}=*"), r"\1[secret]"),
+    (
+        re.compile(rf"(?:{BY_CODE}|\b)((?i:basic){SPACE}{{1,8}})(?=[a-z+/]{{0,64}}[0-9A-Z=])[A-Za-z0-9+/]{{4,}}=*"),
+        r"\1[secret]",
+    ),
     (re.compile(rf"(?:{BY_CODE}|(?<![\w-]))eyJ[\w-]{{5,}}\.[\w-]+\.[\w-]*"), "[secret]"),
     (re.compile(r"(?<![\w.+%-])[\w.+%-]+(?:@|%40)(?:[\w-]+\.)+[^\W\d_][\w-]+"), "[email]"),
 ]
@@ -62,7 +73,8 @@ def text(value: str) -> str:
 
 def fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return attributes likewise; one that is named as a secret is one, whatever it says."""
-    return _fields(values) if hinted(repr(values)) else dict(values)
+    said = repr(values)  # its escapes end in letters, which a word would seem to begin with
+    return _fields(values) if hinted(ESCAPED.sub(" ", said) if "\\" in said else said) else dict(values)
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,6 +87,8 @@ def _value(value: Any) -> Any:  # noqa: ANN401  (an attribute's)
             return text(value)
         case Mapping():
             return _fields(value)
+        case [str(name), _] if NAMED.search(name.rstrip("'")):  # a header, as servers have them: a pair, perhaps of bytes
+            return [text(name), "[secret]"]
         case list() | tuple():
             return [_value(each) for each in value]
         case int() | float() if (said := text(str(value))) != str(value):

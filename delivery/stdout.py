@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from select import select
 from stat import S_ISREG
+from threading import Lock
 from typing import TextIO
 
 from opentelemetry import metrics
@@ -16,22 +17,48 @@ class Stdout:
     """Where lines go. What cannot be written (a full disk, a reader gone or asleep) is counted as lost; nobody waits for it."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.stream, self.patience, self.waits = stream, PATIENCE, True
+        self.stream, self.patience, self.waits, self.lock = stream, PATIENCE, True, Lock()
+        self.pipe: int | None = None
+        self.rest = b""
         with suppress(OSError, ValueError, AttributeError):  # asked once: each select gives the interpreter lock away
             self.waits = not S_ISREG(os.fstat(stream.fileno()).st_mode)  # a file never makes anybody wait
+            # Room for a page is not room for a traceback. Opened anew it never waits, and nobody else who holds it notices;
+            # a socket cannot be, nor is there such a path outside Linux.
+            path, how = f"/proc/self/fd/{stream.fileno()}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            self.pipe = os.open(path, how) if self.waits else None
         self.lost = metrics.get_meter("telemetry").create_counter("log.lines.lost", "{line}", "Lines that stdout did not take.")
 
     def write(self, lines: str) -> None:
         """Write and flush ``lines``."""
-        with suppress(OSError, ValueError, TypeError):  # what is no file has room
-            self.patience = PATIENCE if not self.waits or select([], [self.stream], [], self.patience)[1] else 0
         try:
-            if not self.patience:
-                raise BlockingIOError
-            self.stream.write(lines)
-            self.stream.flush()
+            with self.lock:
+                if self.pipe is not None:
+                    self._offer(self.pipe, lines.encode())
+                else:
+                    self._write(lines)
         except (OSError, ValueError, AttributeError):  # the last: a process without stdout
             self.lost.add(1)
+
+    def _offer(self, pipe: int, lines: bytes) -> None:
+        """Write what there is room for. A line that was begun is ended before the next one begins."""
+        for patience in (0.0, self.patience):
+            if patience:
+                select([], [pipe], [], patience)
+            with suppress(BlockingIOError):
+                while self.rest:
+                    self.rest = self.rest[os.write(pipe, self.rest) :]
+                self.rest, self.patience = lines[os.write(pipe, lines) :], PATIENCE
+                return
+        self.patience = 0.0
+        raise BlockingIOError
+
+    def _write(self, lines: str) -> None:
+        with suppress(OSError, ValueError, TypeError):  # what is no file has room
+            self.patience = PATIENCE if not self.waits or select([], [self.stream], [], self.patience)[1] else 0.0
+        if not self.patience:
+            raise BlockingIOError
+        self.stream.write(lines)
+        self.stream.flush()
 
     def flush(self) -> None:
         """Do nothing: all is written."""

@@ -58,12 +58,14 @@ def install(app: FastAPI, service: str, *, package: str, inside: str = "", pilla
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
-        async with inner(app) as state:
-            yield state
-        await asyncio.sleep(UNWIND_SECONDS)
-        in_time = await asyncio.to_thread(pillars.shutdown)
-        lost = {each.signal: each.undelivered() for each in pillars.losses}
-        if any(lost.values()) or not in_time:
-            logging.getLogger(__name__).warning(f"telemetry not delivered: {lost}. Is the Collector there?")
+        try:
+            async with inner(app) as state:
+                yield state
+        finally:
+            await asyncio.sleep(UNWIND_SECONDS)
+            in_time = await asyncio.to_thread(pillars.shutdown)
+            lost = {each.signal: each.undelivered() for each in pillars.losses}
+            if any(lost.values()) or not in_time:
+                logging.getLogger(__name__).warning(f"telemetry not delivered: {lost}. Is the Collector there?")
 
     app.router.lifespan_context = lifespan

@@ -13,7 +13,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from delivery import redact
 from delivery.stdout import Stdout
-from delivery.text import encodable, text
+from delivery.text import encodable, narrow, text
 
 TOLD = "_told_by_canonical_line"
 """Set on an exception whose traceback the canonical line carries; uvicorn need not print it again."""
@@ -21,7 +21,7 @@ TOLD = "_told_by_canonical_line"
 
 def configure(provider: LoggerProvider) -> None:
     """Make structlog write every event to stdout and to ``provider``: an event walks down this list."""
-    log_to_stdout()
+    stdout = log_to_stdout()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -34,26 +34,28 @@ def configure(provider: LoggerProvider) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", Stdout(sys.stdout))),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", stdout)),
         cache_logger_on_first_use=False,  # the request logger is bound once anyway; a cache would outlive a new configure()
     )
 
 
-def log_to_stdout() -> None:
-    """Write what libraries say through ``logging`` to stdout as JSON too, and never to OTLP.
+def log_to_stdout() -> Stdout:
+    """Write what libraries say through ``logging`` to stdout as JSON too, and never to OTLP; returns where that goes.
 
     An exporter that fails logs a warning; sent by OTLP, that warning would be the next thing to fail.
     """
     stdlib = structlog.stdlib
     about: list[Processor] = [stdlib.add_log_level, stdlib.add_logger_name, _STAMP]
     render: list[Processor] = [stdlib.ProcessorFormatter.remove_processors_meta, spell_out, structlog.processors.JSONRenderer()]
-    handler = logging.StreamHandler(Stdout(sys.stdout))
+    stdout = Stdout(sys.stdout)
+    handler = logging.StreamHandler(stdout)
     handler.setFormatter(stdlib.ProcessorFormatter(foreign_pre_chain=about, processors=render))
     handler.addFilter(_mended)
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # one line a call; the CLIENT span says more
     for name in ("attributes", "baggage", "trace"):  # a line for whatever a client sends too much of, some quote it whole
         logging.getLogger(f"opentelemetry.{name}").setLevel(logging.CRITICAL)
+    return stdout
 
 
 def _mended(record: logging.LogRecord) -> bool:
@@ -72,7 +74,7 @@ def spell_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
         if isinstance(each, BaseException):
             event["exception"] = "".join(traceback.format_exception(each))
             event["exception.type"], event["exception.message"] = type(each).__qualname__, text(each)
-    return redact.fields({encodable(name): encodable(value) for name, value in event.items()})
+    return narrow(redact.fields({encodable(name): encodable(value) for name, value in event.items()}))
 
 
 def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -10,6 +10,9 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +20,13 @@ from typing import Any
 import httpx2
 import pytest
 import structlog
+from fastapi import FastAPI
 from opentelemetry import trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import NonRecordingSpan, SpanContext
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 import telemetry
@@ -187,6 +195,29 @@ def test_a_hanging_provider_does_not_hang_the_service() -> None:
     hang.set()
     assert pillars(well, well, well, None).shutdown(5) is True
     assert len(done) == 1 + 3
+
+
+def test_an_app_that_fails_at_its_end_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an app does when it ends may fail: its last batches are sent all the same, and its failure goes on."""
+
+    @asynccontextmanager
+    async def failing(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        raise ConnectionError("the pool is gone")
+
+    async def live() -> None:
+        async with app.router.lifespan_context(app):
+            assert not done
+
+    done: list[str] = []
+    pillars = Pillars(TracerProvider(), MeterProvider(), LoggerProvider(), CollectorRegistry())
+    for name in ("traces", "metrics", "logs"):
+        monkeypatch.setattr(getattr(pillars, name), "shutdown", partial(done.append, name))
+    app = FastAPI(lifespan=failing)
+    telemetry.install(app, "failing", package="three-pillar-demo", pillars=pillars)
+    with pytest.raises(ConnectionError, match="the pool is gone"):
+        asyncio.run(live())
+    assert sorted(done) == ["logs", "metrics", "traces"]
 
 
 def run(code: str, folder: Path, **environment: str) -> str:

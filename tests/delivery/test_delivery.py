@@ -206,3 +206,21 @@ def test_lines_are_kept_and_counted_likewise(monkeypatch: pytest.MonkeyPatch, re
     session.closing.set()
     provider.shutdown()
     assert losses.undelivered() == 1
+
+
+def test_what_a_library_tells_is_redacted_too(monkeypatch: pytest.MonkeyPatch, sink: Sink) -> None:
+    """A record that did not come through structlog tells no secret, costs no batch, and is not too wide."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url)
+    monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "100")
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(Records(Session(), Losses("logs")))
+    wide = {str(number): number for number in range(300)}
+    about = {"password": "hunter2", "half": "\ud800", "wide": wide, "mail": ["bob@example.com"]}
+    provider.get_logger("a library").emit(body={"said": "Bearer abcdef123456"}, attributes=about)
+    wait_for("the record", lambda: sink.received)
+    provider.shutdown()
+    told = str([message for _, message in sink.received])
+    assert not [each for each in ("hunter2", "abcdef", "bob") if each in told]
+    assert told.count("[secret]") == 2
+    assert "&#55296;" in told
+    assert r"299\': 299" in told

@@ -226,6 +226,7 @@ ODD: dict[str, tuple[object, object]] = {
     "key of bytes": ({b"a": 1}, ...),
     "number of 5000 digits": (10**5000, ...),
     "number of 5000 digits within": ([10**5000], ...),
+    "300 items": (dict.fromkeys(map(str, range(300)), 0), str(dict.fromkeys(map(str, range(300)), 0))),
     "60 lists deep": (nested(60), ...),
     "60 objects deep": (nested(60, lambda inner: {"a": inner}), ...),
     "3000 lists deep": (nested(3000), ...),

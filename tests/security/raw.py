@@ -17,7 +17,7 @@ def everything(canaries: Canaries, texts: Iterable[str]) -> dict[str, dict[str, 
     pairs += [pair("order.id", canaries.clean["order"]), pair("amount", canaries.clean["amount"])]
     resource = {"attributes": [pair("service.name", "outspoken"), pair("service.instance.id", "one"), *pairs]}
     ids = {"traceId": canaries.clean["trace"], "spanId": secrets.token_hex(8)}
-    event = {"timeUnixNano": now, "name": "exception", "attributes": pairs}
+    event = {"timeUnixNano": now, "name": text, "attributes": pairs}
     span = {**ids, "startTimeUnixNano": now, "endTimeUnixNano": now, "name": text, "kind": 2, "attributes": pairs}
     span |= {"events": [event], "status": {"code": 2, "message": text}}
     line = {**ids, "timeUnixNano": now, "body": {"stringValue": text}, "attributes": pairs, "severityNumber": 9}

@@ -1,0 +1,53 @@
+"""Lines on a real pipe: whole, in their order, counted where they are lost, and nobody waits."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import TextIO
+
+import pytest
+
+from delivery import stdout
+from delivery.stdout import Stdout
+from tests.processes import wait_for
+
+PAGE = 4096
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, TextIO]]:
+    """A pipe in which one page is free: whom to read, and where to write."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"." * PAGE)
+    os.set_blocking(writer, True)
+    os.read(reader, PAGE)
+    with os.fdopen(writer, "w") as stream:
+        yield reader, stream
+    os.close(reader)
+
+
+def test_a_traceback_is_not_waited_for(pipe: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line for which there is half the room it wants is begun, and ended when somebody reads; those meanwhile are lost."""
+    monkeypatch.setattr(stdout, "PATIENCE", 0.01)
+    (reader, stream), lost = pipe, list[int]()
+    out, long = Stdout(stream), "x" * 2 * PAGE
+    monkeypatch.setattr(out, "lost", SimpleNamespace(add=lost.append))
+    writing = threading.Thread(target=lambda: [out.write(f"{line}\n") for line in (long, "a", "b")], daemon=True)
+    writing.start()
+    wait_for("all lines to be written or lost", lambda: not writing.is_alive())
+    assert lost == [1, 1]
+    os.set_blocking(reader, False)
+    said = b""
+    for line in ("c", "d"):
+        with suppress(BlockingIOError):
+            while True:
+                said += os.read(reader, PAGE)
+        out.write(f"{line}\n")
+    said += os.read(reader, PAGE)
+    assert said.decode().lstrip(".").split("\n") == [long, "c", "d", ""]
+    assert os.get_blocking(stream.fileno()), "who else writes there waits as ever"

@@ -26,9 +26,11 @@ def pipe() -> Iterator[tuple[int, TextIO]]:
             os.write(writer, b"." * PAGE)
     os.set_blocking(writer, True)
     os.read(reader, PAGE)
-    with os.fdopen(writer, "w") as stream:
-        yield reader, stream
-    os.close(reader)
+    stream = os.fdopen(writer, "w")
+    yield reader, stream
+    os.close(reader)  # who still waits for room waits no longer
+    with suppress(BrokenPipeError):
+        stream.close()
 
 
 def test_a_traceback_is_not_waited_for(pipe: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch) -> None:

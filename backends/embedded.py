@@ -194,7 +194,9 @@ class Embedded:
             if self.file:
                 self.file.close()
             self.mark = mark
-            self.file = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=TIMEOUT, check_same_thread=False)
+            self.file = sqlite3.connect(
+                f"{self.path.resolve().as_uri()}?mode=ro", uri=True, timeout=TIMEOUT, check_same_thread=False
+            )
         deadline = time.monotonic() + TIMEOUT
         self.file.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
         return self.file.execute(query, known).fetchall()

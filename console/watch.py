@@ -4,8 +4,9 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import httpx2
@@ -30,6 +31,8 @@ SHARES = (0.5, 0.95, 0.99)
 UNKNOWN = Red(0.0, None, None, (None,) * len(SHARES))
 LINES, FOUND, AROUND = 50, 200, 150.0
 """Lines that are shown, traces that a look for new purchases finds, seconds on either side of a request on its own chart."""
+MOST = 1_000
+"""Spans and lines of one request that are drawn: more is megabytes, each second."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,10 @@ class Watch:
 
         async def question() -> Request:
             told, awaited = await follow.look(self.backends, trace_id)
-            return told, awaited, list(waterfall.rows(told)), story.why(told)
+            drawn, why = await asyncio.to_thread(lambda: (list(islice(waterfall.rows(told), MOST)), story.why(told)))
+            count = len(told.spans) + len(told.lines)
+            many = (f"The first {MOST:,} of its {count:,} spans and lines are drawn.",) if count > MOST else ()
+            return replace(told, remarks=(*told.remarks, *many)), awaited, drawn, why
 
         return await self.cache.ask(("trace", trace_id), question)
 

@@ -72,7 +72,7 @@ def rows(told: story.Story) -> Iterator[Row]:
         yield Row(
             *(key, at, depth, node.service, node.name, node.kind.lower(), node.error, fields, whole[0]),
             whole=whole,
-            own=[bar(*part) for part in story.own_time(node, [each for each in told.spans if each.parent_id == node.span_id])],
+            own=[bar(*part) for part in story.own_time(node, told.below.get(node.span_id, []))],
             late=None if since is None else bar(since, node.end),
             too_late=0.0 if since is None else (node.end - since) / NANO,
             took=(node.end - node.start) / NANO,

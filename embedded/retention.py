@@ -5,7 +5,7 @@ No VACUUM: freed pages are used again, so in a steady state the file does not gr
 
 import time
 
-from embedded.store import NANO, Store
+from embedded.store import MAX_SERIES, NANO, Store
 
 REMEMBER_SECONDS = 3600
 """How long the digest of a batch is kept: an SDK sends one again within a minute, a proxy within minutes."""
@@ -15,6 +15,8 @@ FORGET_HOURS = KEEP_HOURS + 25
 """A source stays while a row of its may: a row may be from a day ahead (``otlp.AHEAD``)."""
 LOG_BYTES, PATIENCE_MS = 8 * 1024**2, 200
 """How long the log may be before it is put into the file, and how long that may wait for readers to end."""
+SILENT_SECONDS, SILENT_STEP = 600, 100
+"""Where all series are taken, those silent for so long go, so many at each tidying: who starts again has new ones."""
 STEP = 500
 """Rows that one step of deletion takes, so that no commit waits long for it."""
 STEPS = 20
@@ -25,6 +27,10 @@ OLDEST = {
     "exemplar": ("time", f"SELECT min(time) FROM (SELECT time FROM exemplar ORDER BY rowid LIMIT {STEP})"),  # noqa: S608
 }
 """The column of the time, and the oldest of the rows that would go next: one clock that is ahead does not decide."""
+SILENT = (
+    "DELETE FROM point WHERE series IN (SELECT id FROM series WHERE NOT EXISTS "
+    "(SELECT 1 FROM point WHERE series = series.id AND time >= ?) ORDER BY born LIMIT ?)"
+)
 OLDEST_POINT = "SELECT min((SELECT time FROM point WHERE series = series.id ORDER BY time LIMIT 1)) FROM series"
 
 
@@ -40,6 +46,8 @@ def tidy(store: Store) -> None:
             break
     with store.file:
         store.file.execute("BEGIN IMMEDIATE")
+        if len(store.series) >= MAX_SERIES:
+            store.file.execute(SILENT, (now - SILENT_SECONDS * NANO, SILENT_STEP))
         _delete_points(store, old_point)
         store.file.execute("DELETE FROM batch WHERE time < ?", (now // NANO - REMEMBER_SECONDS,))
         store.file.execute("DELETE FROM source WHERE seen < ?", (now // NANO - FORGET_HOURS * 3600,))

@@ -132,9 +132,11 @@ class Store:
     def _insert(self, batch: Batch) -> None:
         self.file.executemany(SPAN, self._with_source(batch.spans, 3))
         self.file.executemany(LINE, self._with_source(batch.lines, 3))
+        before = batch.refused.total()
         for point in batch.points:
             self._insert_point(point, batch)
-        told = (("spans", len(batch.spans)), ("lines", len(batch.lines)), ("points", len(batch.points)))
+        points = len(batch.points) - (batch.refused.total() - before)
+        told = (("spans", len(batch.spans)), ("lines", len(batch.lines)), ("points", points))
         self.file.executemany("UPDATE tally SET rows = rows + ?2 WHERE signal = ?1", told)
 
     def _with_source(self, rows: Iterable[tuple[Source, Row]], at: int) -> Iterable[Row]:

@@ -1,9 +1,12 @@
 """The pager: what Alertmanager delivers, and the drill that is played, with its clock, its hints and a form for the answer."""
 
+import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from fastapi import FastAPI
@@ -26,7 +29,10 @@ class Alert:
     name: str
     severity: str
     summary: str
-    since: str
+    since: float
+    """Seconds since the epoch; 0 where it did not say."""
+    key: str
+    """Another one for each that fires; several may have one name."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,14 @@ class Pager:
             self.alerts.pop(key, None)
             if each["status"] == "firing" and len(self.alerts) < MAX_ALERTS:
                 name, severity, summary = labels.get("alertname", "?"), labels.get("severity", ""), about.get("summary", "")
-                self.alerts[key] = Alert(str(name), str(severity), str(summary), str(each.get("startsAt", ""))[11:19])
+                since, digest = _moment(str(each.get("startsAt", ""))), hashlib.sha256(key.encode()).hexdigest()[:12]
+                self.alerts[key] = Alert(str(name), str(severity), str(summary), since, digest)
+
+
+def _moment(said: str) -> float:
+    with suppress(ValueError, OverflowError):
+        return datetime.fromisoformat(said).timestamp()
+    return 0.0
 
 
 def act(said: dict[str, str]) -> None:

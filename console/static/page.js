@@ -15,6 +15,7 @@ function merge(old, fresh) {
   for (const next of [...fresh.childNodes]) {
     const like = at && !at.id && !next.id && at.nodeName === next.nodeName ? at : null;
     const same = next.id ? known.get(next.id) : like;
+    known.delete(next.id);
     if (same) merge(same, next);
     if (same && same === at) at = at.nextSibling;
     else old.insertBefore(same || document.importNode(next, true), at);

@@ -45,7 +45,8 @@ def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> desk.Notes
             if notes and mine and notes.paged:
                 return notes
             if player.poll() is not None:
-                raise DrillError(LOG.read_text(errors="replace").strip().splitlines()[-1:][0] or f"the player ended; see {LOG}")
+                said = LOG.read_text(errors="replace").split("\n")
+                raise DrillError(next(filter(str.strip, reversed(said)), f"the player ended; see {LOG}"))
             time.sleep(TICK)
     except KeyboardInterrupt:
         player.terminate()

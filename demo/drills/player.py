@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 
 from backends.questions import BackendError, Backends
 from demo import asking
@@ -20,7 +21,29 @@ TICK = 0.25
 
 async def serve(drill: Drill, backends: Backends, calm: float) -> None:
     """Play until somebody ends it, the stack is gone, or nobody plays any more."""
-    run = state.living()
+    run, began, over = state.living(), time.monotonic(), asyncio.Event()
+    playing = asyncio.create_task(_play(drill, backends, calm, over))
+    try:
+        while not playing.done():
+            now, notes = state.living(), desk.last()
+            if notes is None or notes.how:
+                over.set()
+                if notes is None or not notes.paged:  # nobody looks at the notes in there yet
+                    playing.cancel()
+            else:
+                gone = now is None or run is None or now.launcher != run.launcher
+                with suppress(DrillError):  # somebody else has ended it just now
+                    if gone or time.monotonic() - began > LONGEST:
+                        desk.end("the stack was stopped" if gone else "nobody answered")
+            await asyncio.wait([playing], timeout=TICK)
+    finally:
+        playing.cancel()
+        await asyncio.wait([playing])
+    if not playing.cancelled():
+        playing.result()
+
+
+async def _play(drill: Drill, backends: Backends, calm: float, over: asyncio.Event) -> None:
     async with backends, play.playing(drill, backends, calm) as played:
         found, _ = await played.until(drill.symptom, drill.within)
         with desk.change() as notes:
@@ -28,14 +51,7 @@ async def serve(drill: Drill, backends: Backends, calm: float) -> None:
                 notes.paged = time.time()
             else:
                 notes.how, notes.ended = f"no symptom within {drill.within:g} s", time.time()
-        began = time.monotonic()
-        while (notes_now := desk.last()) and not notes_now.how:
-            now = state.living()
-            if now is None or run is None or now.launcher != run.launcher:
-                desk.end("the stack was stopped")
-            elif time.monotonic() - began > LONGEST:
-                desk.end("nobody answered")
-            await asyncio.sleep(TICK)
+        await over.wait()
 
 
 def main(name: str, calm: float, *, blind: bool) -> int:

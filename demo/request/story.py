@@ -6,6 +6,7 @@ What telemetry says is somebody else's text: ``clean`` it before it is shown.
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from backends.questions import NANO, Exemplar, Line, Span
 
@@ -25,6 +26,22 @@ class Story:
     lines: list[Line]
     exemplars: list[Exemplar]
     remarks: tuple[str, ...] = ()
+
+    @cached_property
+    def below(self) -> dict[str, list[Span]]:
+        """The spans that have the same parent, by its id. A trace may have ten thousand: nobody looks through all for each."""
+        found = defaultdict[str, list[Span]](list)
+        for span in self.spans:
+            found[span.parent_id].append(span)
+        return dict(found)
+
+    @cached_property
+    def said(self) -> dict[str, list[Line]]:
+        """The lines of a span, by its id."""
+        found = defaultdict[str, list[Line]](list)
+        for line in self.lines:
+            found[line.fields.get("span_id", "")].append(line)
+        return dict(found)
 
 
 @dataclass(frozen=True)
@@ -95,8 +112,7 @@ def why(story: Story) -> str:
 def _longest(root: Span, story: Story) -> str:
     """Who took most of the time of a request that took long, though nothing failed."""
     took = root.end - root.start
-    below = {span.span_id: [each for each in story.spans if each.parent_id == span.span_id] for span in story.spans}
-    own = [(sum(end - start for start, end in own_time(span, below[span.span_id])), span) for span in story.spans]
+    own = [(sum(end - start for start, end in own_time(span, story.below.get(span.span_id, []))), span) for span in story.spans]
     most, span = max(own, key=lambda each: each[0])
     if took < LONG * NANO or most < took / 2:
         return ""
@@ -109,7 +125,7 @@ def _when(node: Span | Line) -> int:
 
 def _answer(span: Span, story: Story) -> tuple[int, str]:
     """The HTTP status (0 when unknown), and a clause like ``checkout answered 500 gateway_timeout``."""
-    told = (line.fields for line in story.lines if is_canonical(line) and line.fields.get("span_id") == span.span_id)
+    told = (line.fields for line in story.said.get(span.span_id, []) if is_canonical(line))
     fields = next(told, {})
     code = str(span.attributes.get(STATUS) or fields.get("http_response_status_code", ""))
     words = f"{code} {fields.get('outcome', '')}".strip()
@@ -118,7 +134,7 @@ def _answer(span: Span, story: Story) -> tuple[int, str]:
 
 def _complaints(span: Span, story: Story) -> list[str]:
     """What ``span`` logged as an error; not its canonical line, which only repeats the status."""
-    own = (line for line in story.lines if line.fields.get("span_id") == span.span_id and not is_canonical(line))
+    own = (line for line in story.said.get(span.span_id, []) if not is_canonical(line))
     return [line.body for line in own if line.severity in {"ERROR", "FATAL"}]
 
 
@@ -172,7 +188,7 @@ def _reason(span: Span, root: Span, story: Story) -> str:
 
 def _callee(call: Span, story: Story) -> str:
     """The service that was called, or the address when that service's span is not there."""
-    servers = (clean(span.service) for span in story.spans if span.parent_id == call.span_id)
+    servers = (clean(span.service) for span in story.below.get(call.span_id, []))
     return next(servers, clean(call.attributes.get("url.full", "another service")))
 
 

@@ -31,7 +31,7 @@ class Process:
         """The process, if it is still the same one and running."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < 1
+            same = abs(_since_boot(process) - self.created) < 1
             # A zombie's ports are free once the last of its threads is gone.
             ended = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
         except psutil.Error:
@@ -39,12 +39,17 @@ class Process:
         return process if same and not ended else None
 
 
+def _since_boot(process: psutil.Process) -> float:
+    """When it began, in seconds since the machine did: Linux reckons both by the clock, which may be set meanwhile."""
+    return process.create_time() - (psutil.boot_time() if psutil.LINUX else 0.0)
+
+
 def identify(pid: int) -> Process:
     """The process that has ``pid`` now."""
     try:
-        return Process(pid, psutil.Process(pid).create_time())
+        return Process(pid, _since_boot(psutil.Process(pid)))
     except psutil.Error:  # gone already
-        return Process(pid, time.time())
+        return Process(pid, 0.0)
 
 
 @dataclass

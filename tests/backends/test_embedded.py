@@ -16,7 +16,9 @@ import pytest
 
 from backends.embedded import REACH, Embedded
 from backends.questions import NANO, BackendError, Edge, Line, Span
+from embedded.store import Store
 from tests.embedded.conftest import (
+    MIB,
     House,
     Process,
     buckets,
@@ -216,6 +218,15 @@ def test_what_is_wrong_is_said_in_words(process: Process) -> None:
             httpx2.post(f"{process.url}/v1/traces", content=batch, headers=headers, timeout=10, trust_env=False)
         poll_until(lambda: not process.answers(), "the receiver to say that it is not well", 60)
         assert ask(process.path, lambda it: it.up(), process.url) == {"embedded": "OperationalError: database is locked"}
+
+
+@pytest.mark.parametrize("folder", ["c#", "what?mode=rwc", "50%41", "ü b"])
+def test_a_folder_may_have_any_name(tmp_path: Path, folder: str) -> None:
+    """The file is found whatever the folder is called into which somebody cloned, and no other one is made."""
+    path = tmp_path / folder / "telemetry.db"
+    Store(path, 64 * MIB).close()
+    assert ask(path, lambda it: it.counted()) == {"spans": 0, "lines": 0, "points": 0}
+    assert list(tmp_path.iterdir()) == [path.parent]
 
 
 def test_odd_values_do_not_break_an_answer(house: House) -> None:

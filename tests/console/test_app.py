@@ -189,6 +189,21 @@ def test_a_huge_answer_has_a_bounded_page(told: Told, page: TestClient) -> None:
     assert len(page.get("/").text) < 200_000
 
 
+def test_a_huge_request_is_drawn_in_part(told: Told, page: TestClient) -> None:
+    """Of ten thousand spans and as many lines the first thousand are drawn, and the page says so."""
+    told.spans = [span(f"{number:016x}", "" if not number else f"{number // 50:016x}") for number in range(1, 10_000)]
+    told.trace_lines = [line(f"{number:016x}", "said") for number in range(1, 10_001)]
+    shown = page.get(f"/trace/{TRACE}").text
+    assert shown.count('<div class="row ') == 1_001  # and the head
+    assert "The first 1,000 of its 19,999 spans and lines are drawn." in shown
+
+
+def test_a_page_that_stands_still_does_so_when_it_is_filtered(page: TestClient) -> None:
+    """The form of the filter keeps what the address says, standing still included."""
+    assert '<input type="hidden" name="still" value="1">' in page.get("/", params={"still": "1"}).text
+    assert 'name="still"' not in page.get("/").text
+
+
 def test_the_filter_is_asked_as_it_is_shown(told: Told, page: TestClient) -> None:
     """Service, level and text of the address are the question's, and stand in the form."""
     shown = unescape(page.get("/", params={"service": "payment", "severity": "WARN", "text": 'a"b<c'}).text)

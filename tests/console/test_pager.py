@@ -1,7 +1,9 @@
 """The page's pager: it shows what rings and the drill that is played, takes the answer, and runs nobody's markup."""
 
 import json
+import re
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +80,18 @@ def test_an_alert_rings_until_it_is_resolved(page: TestClient) -> None:
     shown = page.get("/").text
     assert "PaymentUnreachable" in shown
     assert "&lt;b&gt;Checkout" in shown
-    assert "10:11:12" in shown
     page.post("/alerts", content=json.dumps({"alerts": [{**FIRING, "status": "resolved"}]}))
     assert "PaymentUnreachable" not in page.get("/").text
+
+
+def test_alerts_of_one_name_ring_each(page: TestClient) -> None:
+    """Two that differ in a label alone have ids of their own, or the page would merge one into the other; a time is local."""
+    both = [{**FIRING, "labels": {"alertname": "ServiceSilent", "job": each}} for each in ("shop/checkout", "shop/payment")]
+    page.post("/alerts", content=json.dumps({"alerts": [*both, {**FIRING, "startsAt": "soon"}]}))
+    shown = page.get("/").text
+    assert len(set(re.findall(r'id="(alert-[^"]+)"', shown))) == 3
+    at = datetime.fromisoformat(str(FIRING["startsAt"])).astimezone().strftime("%H:%M:%S")
+    assert shown.count(f"since {at}") == 2
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,23 @@ from dataclasses import replace
 import pytest
 
 from console import waterfall
-from demo.request.story import Story, own_time
+from demo.request.story import Story, own_time, why
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, line, slow, span
 
 
 def drawn(story: Story) -> dict[str, waterfall.Row]:
     """The rows by their text."""
     return {row.text: row for row in waterfall.rows(story)}
+
+
+@pytest.mark.timeout(60)
+def test_a_large_trace_is_told_by_its_length() -> None:
+    """Thirty thousand spans and as many lines take time by their number, not by its square: that would be minutes."""
+    ids = [f"{number:016x}" for number in range(30_000)]
+    spans = [span(each, ids[number // 50] if number else "") for number, each in enumerate(ids)]
+    told = Story(TRACE, spans, [line(each, "said") for each in ids], [])
+    assert len(list(waterfall.rows(told))) == 60_000
+    assert "checkout answered" in why(told)
 
 
 def test_every_span_and_line_has_its_row() -> None:

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from opentelemetry.metrics import CallbackOptions
@@ -215,7 +216,7 @@ def test_what_a_library_tells_is_redacted_too(monkeypatch: pytest.MonkeyPatch, s
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(Records(Session(), Losses("logs")))
     wide = {str(number): number for number in range(300)}
-    about = {"password": "hunter2", "half": "\ud800", "wide": wide, "mail": ["bob@example.com"]}
+    about: dict[str, Any] = {"password": "hunter2", "half": "\ud800", "wide": wide, "mail": ["bob@example.com"]}
     provider.get_logger("a library").emit(body={"said": "Bearer abcdef123456"}, attributes=about)
     wait_for("the record", lambda: sink.received)
     provider.shutdown()

@@ -39,7 +39,7 @@ def test_a_traceback_is_not_waited_for(pipe: tuple[int, TextIO], monkeypatch: py
     (reader, stream), lost = pipe, list[int]()
     out, long = Stdout(stream), "x" * 2 * PAGE
     monkeypatch.setattr(out, "lost", SimpleNamespace(add=lost.append))
-    writing = threading.Thread(target=lambda: [out.write(f"{line}\n") for line in (long, "a", "b")], daemon=True)
+    writing = threading.Thread(target=lambda: list(map(out.write, (f"{long}\n", "a\n", "b\n"))), daemon=True)
     writing.start()
     wait_for("all lines to be written or lost", lambda: not writing.is_alive())
     assert lost == [1, 1]

@@ -1,13 +1,15 @@
 """Answers are graded part by part, and a reason is a choice."""
 
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from demo.drills import command, desk
+from demo.drills import background, command, desk
 from demo.drills.catalogue import DrillError, load, names
 from demo.stack import state
 from demo.stack.state import current_process
@@ -42,6 +44,15 @@ def test_there_are_three_hints() -> None:
     found = desk.last()
     assert found
     assert found.hints == 3
+
+
+@pytest.mark.usefixtures("notes_of_its_own")
+def test_a_player_that_dies_without_a_word_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for the symptom is told where to look, not shown a traceback."""
+    monkeypatch.setattr(background, "LOG", tmp_path / "drill.log")
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(DrillError, match=f"the player ended; see {background.LOG}"):
+        background.start(Console(quiet=True), load("slow-bank"), 0, blind=False)
 
 
 @pytest.mark.usefixtures("notes_of_its_own")

@@ -129,6 +129,18 @@ def test_a_drill_that_is_interrupted_leaves_nothing(stack: Stack, step: str, num
         poll_until(lambda: len(on(stack)) == 2, "the next drill")
 
 
+@pytest.mark.parametrize("calm", ["30", "0"])
+def test_a_drill_ends_before_anybody_is_paged(stack: Stack, calm: str) -> None:
+    """While all is well, or the fault is on and not seen yet, ``stop`` is obeyed at once: nothing is broken afterwards."""
+    with played(stack, "cardinality-bomb", calm) as player:
+        if calm == "0":
+            poll_until(lambda: bool(on(stack)), "the fault")
+        assert not notes(stack)["paged"]
+        assert "stopped" in stack.demo("drill", "stop").stdout
+        assert player.wait(30) == 0
+        assert on(stack) == []
+
+
 def test_what_a_drill_has_stopped_comes_back_by_itself(stack: Stack) -> None:
     """A player that is killed while payment is away leaves a guard that starts it."""
     with played(stack, "payment-down") as player:

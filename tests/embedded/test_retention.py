@@ -101,11 +101,11 @@ def test_a_small_file_takes_large_batches(tmp_path: Path) -> None:
         assert house.client.get("/healthz").status_code == 200
 
 
-def fill(store: Store, ages: dict[str, float]) -> None:
+def fill(store: Store, ages: dict[str, float], salt: bytes = b"") -> None:
     """One span, line, point and exemplar for each name, so many hours old; a service of its own for each."""
     for name, hours in ages.items():
         at = time.time_ns() - int(hours * HOUR)
-        made = Batch(name.encode())
+        made = Batch(salt + name.encode())
         otlp.traces(traces(span(name, start=at), service=name), made)
         otlp.logs(logs(line(name, at=at), service=name), made)
         otlp.metrics(metrics(gauge(name, point(1, at=at)), service=name), made)
@@ -125,6 +125,17 @@ def test_the_old_are_deleted(store: Store) -> None:
     assert store.file.execute("SELECT name FROM spans").fetchall() == [("old",), ("young",)]
     assert store.file.execute("SELECT body FROM lines").fetchall() == [("old",), ("young",)]
     assert store.file.execute("SELECT name FROM points").fetchall() == [("young",)]
+    store.close()
+
+
+def test_who_starts_again_has_room(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody's label took all series, those that have been silent go at the next tidying, and new ones are taken."""
+    for module in ("store", "retention"):
+        monkeypatch.setattr(f"embedded.{module}.MAX_SERIES", 3)
+    fill(store, {"silent": 1, "silent too": 2, "speaks": 0, "restarted": 0})
+    retention.tidy(store)
+    fill(store, {"restarted": 0}, b"again ")
+    assert store.file.execute("SELECT name FROM series ORDER BY name").fetchall() == [("restarted",), ("speaks",)]
     store.close()
 
 

@@ -111,6 +111,7 @@ def test_more_series_than_the_limit_are_refused(house: House) -> None:
     known = metrics(counter("sold", point(2, attributes=pairs(id="7"))))
     assert not ExportMetricsServiceResponse.FromString(house.send("metrics", known).content).HasField("partial_success")
     assert house.rows("SELECT count(*) FROM series") == [(MAX_SERIES,)]
+    assert house.rows("SELECT rows FROM tally WHERE signal = 'points'") == [(MAX_SERIES + 1,)]  # what is stored, no more
 
 
 def batch(digest: bytes, *names: str) -> Batch:

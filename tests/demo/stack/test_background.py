@@ -198,3 +198,12 @@ def test_a_broken_note_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     monkeypatch.setattr(state, "FILE", tmp_path / "run.json")
     state.FILE.write_text(said)
     assert state.load() is None
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="only Linux reckons a process's start by the clock")
+def test_a_clock_that_is_set_changes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process is still the same one after the machine's clock was set, or a virtual machine went on after a pause."""
+    mine, boot = state.current_process(), psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + 3600)
+    assert psutil.Process().create_time() > time.time() + 1800, "the clock is believed to have been set"
+    assert mine.alive()

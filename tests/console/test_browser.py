@@ -178,6 +178,19 @@ def test_a_refresh_takes_nothing_away(visit: Visit) -> None:
     expect(page.locator(".row.span dl").first).to_be_visible()
 
 
+def test_two_of_one_id_stay_two(visit: Visit) -> None:
+    """What comes with an id that is there already, as a second alert may, is not merged into the first one."""
+    merged = """() => {
+      const [old, fresh] = ["<p id=x>1</p><i>2</i>", "<p id=x>1</p><p id=x>3</p><i>4</i>"].map((html) => {
+        const made = document.createElement("div");
+        made.innerHTML = html;
+        return made;
+      });
+      return [1, 2].map(() => { merge(old, fresh); return old.innerHTML === fresh.innerHTML; });
+    }"""
+    assert visit("/?tour=0").evaluate(merged) == [True, True]
+
+
 def refreshed(page: Page) -> None:
     """Wait until the page has asked twice more."""
     for _ in range(2):

@@ -16,11 +16,11 @@ def drawn(story: Story) -> dict[str, waterfall.Row]:
 
 @pytest.mark.timeout(60)
 def test_a_large_trace_is_told_by_its_length() -> None:
-    """Thirty thousand spans and as many lines take time by their number, not by its square: that would be minutes."""
-    ids = [f"{number:016x}" for number in range(30_000)]
+    """Fifty thousand spans and as many lines take time by their number, not by its square: that would be minutes."""
+    ids = [f"{number:016x}" for number in range(50_000)]
     spans = [span(each, ids[number // 50] if number else "") for number, each in enumerate(ids)]
     told = Story(TRACE, spans, [line(each, "said") for each in ids], [])
-    assert len(list(waterfall.rows(told))) == 60_000
+    assert len(list(waterfall.rows(told))) == 100_000
     assert "checkout answered" in why(told)
 
 

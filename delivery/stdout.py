@@ -1,6 +1,7 @@
 """Lines on stdout, which may be full, closed, or a pipe whose reader is gone or asleep: nobody waits for it."""
 
 import os
+import time
 from contextlib import suppress
 from select import select
 from stat import S_ISREG
@@ -11,6 +12,8 @@ from opentelemetry import metrics
 
 PATIENCE = 0.1
 """Seconds that a full pipe gets, once, to be read; then its lines are lost until it is."""
+LONGEST = 1.0
+"""Seconds that a line may take which is longer than a pipe, and somebody reads it bit by bit; its rest goes before the next."""
 
 
 class Stdout:
@@ -40,17 +43,27 @@ class Stdout:
             self.lost.add(1)
 
     def _offer(self, pipe: int, lines: bytes) -> None:
-        """Write what there is room for. A line that was begun is ended before the next one begins."""
-        for patience in (0.0, self.patience):
-            if patience:
-                select([], [pipe], [], patience)
-            with suppress(BlockingIOError):
-                while self.rest:
-                    self.rest = self.rest[os.write(pipe, self.rest) :]
-                self.rest, self.patience = lines[os.write(pipe, lines) :], PATIENCE
+        """Write what is taken at once. A line that was begun is ended before the next one begins."""
+        if self._goes_on(pipe):
+            self.rest = lines
+            if self._goes_on(pipe) or len(self.rest) < len(lines):
                 return
-        self.patience = 0.0
+            self.rest = b""
         raise BlockingIOError
+
+    def _goes_on(self, pipe: int) -> bool:
+        """Write the rest, while somebody reads; whether all is written."""
+        deadline = time.monotonic() + LONGEST
+        while self.rest:
+            try:
+                self.rest = self.rest[os.write(pipe, self.rest) :]
+            except BlockingIOError:
+                if not self.patience or not select([], [pipe], [], self.patience)[1] or time.monotonic() > deadline:
+                    self.patience = 0.0
+                    return False
+            else:
+                self.patience = PATIENCE
+        return True
 
     def _write(self, lines: str) -> None:
         with suppress(OSError, ValueError, TypeError):  # what is no file has room

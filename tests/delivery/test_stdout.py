@@ -53,3 +53,19 @@ def test_a_traceback_is_not_waited_for(pipe: tuple[int, TextIO], monkeypatch: py
     said += os.read(reader, PAGE)
     assert said.decode().lstrip(".").split("\n") == [long, "c", "d", ""]
     assert os.get_blocking(stream.fileno()), "who else writes there waits as ever"
+
+
+def test_who_reads_gets_a_line_of_any_length(pipe: tuple[int, TextIO]) -> None:
+    """A line that no pipe can hold at once is written whole while somebody reads, the last one too."""
+    reader, stream = pipe
+    said = bytearray()
+
+    def read() -> None:
+        while not said.endswith(b"\n"):
+            said.extend(os.read(reader, PAGE))
+
+    reading = threading.Thread(target=read, daemon=True)
+    reading.start()
+    Stdout(stream).write("x" * 2**20 + "\n")
+    wait_for("the line", lambda: not reading.is_alive())
+    assert said.lstrip(b".") == b"x" * 2**20 + b"\n"

@@ -28,7 +28,7 @@ class Embedded:
 
     def __init__(self, path: Path, url: str = "http://127.0.0.1:4318") -> None:
         """``url`` is where the receiver says whether it is well."""
-        self.path, self.url = path, url
+        self.path, self.url, self.uri = path, url, f"{path.resolve().as_uri()}?mode=ro"
         self.names: Mapping[str, str] = dict.fromkeys(("traces", "logs", "metrics"), NAME)
         self.components: Mapping[str, str] = dict.fromkeys(("traces", "logs", "metrics"), "embedded")
         self.file: sqlite3.Connection | None = None
@@ -194,9 +194,7 @@ class Embedded:
             if self.file:
                 self.file.close()
             self.mark = mark
-            self.file = sqlite3.connect(
-                f"{self.path.resolve().as_uri()}?mode=ro", uri=True, timeout=TIMEOUT, check_same_thread=False
-            )
+            self.file = sqlite3.connect(self.uri, uri=True, timeout=TIMEOUT, check_same_thread=False)
         deadline = time.monotonic() + TIMEOUT
         self.file.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
         return self.file.execute(query, known).fetchall()

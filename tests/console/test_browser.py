@@ -105,7 +105,7 @@ def test_from_a_dot_to_its_request(visit: Visit) -> None:
     dot.locator("circle").last.click(force=True)  # another dot may lie nearly on it, and be opened
     expect(page).to_have_url(re.compile("/trace/[0-9a-f]{32}$"))
     trace_id = page.url.rsplit("/", 1)[1]
-    expect(page.locator(f"#chart-duration-checkout #dot-{trace_id}-checkout.mine")).to_be_attached()
+    expect(page.locator(f"#chart-duration-checkout [id^=dot-{trace_id}-checkout-].mine")).to_be_attached()
     expect(page.locator("#why")).to_contain_text(trace_id)
     expect(page.locator("#why")).to_contain_text("checkout answered ")
     told = page.locator("#exemplars p").filter(has_text="checkout").inner_text()

@@ -112,4 +112,6 @@ def _delete_points(store: Store, before: int) -> None:
             "(SELECT time FROM point WHERE series = ?1 AND time < ?2 ORDER BY time LIMIT ?3)",
             (series, before, STEP),
         )
-    store.file.execute("DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM point WHERE series = series.id)")
+    gone = store.file.execute("DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM point WHERE series = series.id)").rowcount
+    if gone:  # the next series gets the number of the last one that went, and would get its exemplars
+        store.file.execute("DELETE FROM exemplar WHERE series NOT IN (SELECT id FROM series)")

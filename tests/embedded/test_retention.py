@@ -133,9 +133,11 @@ def test_who_starts_again_has_room(store: Store, monkeypatch: pytest.MonkeyPatch
     for module in ("store", "retention"):
         monkeypatch.setattr(f"embedded.{module}.MAX_SERIES", 3)
     fill(store, {"silent": 1, "silent too": 2, "speaks": 0, "restarted": 0})
+    store.file.execute("INSERT INTO exemplar SELECT id, born, x'00', x'00', 1 FROM series WHERE name LIKE 'silent%'")
     retention.tidy(store)
     fill(store, {"restarted": 0}, b"again ")
     assert store.file.execute("SELECT name FROM series ORDER BY name").fetchall() == [("restarted",), ("speaks",)]
+    assert store.file.execute("SELECT value FROM exemplar").fetchall() == []  # of a series that went; the next has its number
     store.close()
 
 

@@ -2,10 +2,10 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY requirements.lock requirements-build.lock ./
-RUN pip install --no-cache-dir --require-hashes -r requirements-build.lock
+COPY requirements/runtime.lock requirements/build.lock ./
+RUN pip install --no-cache-dir --require-hashes -r requirements/build.lock
 RUN python -m venv --without-pip /venv \
-    && pip --python /venv/bin/python install --no-cache-dir --require-hashes -r requirements.lock
+    && pip --python /venv/bin/python install --no-cache-dir --require-hashes -r requirements/runtime.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY services services
 COPY settings settings

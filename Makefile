@@ -22,7 +22,7 @@ help: ## list these verbs
 setup: .venv/.ready ## the Python environment that the demo runs in
 
 # uv when it is there, else venv and pip; both check every hash.
-.venv/.ready: requirements.lock requirements-build.lock pyproject.toml
+.venv/.ready: requirements/runtime.lock requirements/build.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found. Name one: make PYTHON=/path/to/python3"; exit 1; }
 	@echo "setting up .venv with $(PYTHON)"
 	@rm -rf .venv
@@ -31,24 +31,24 @@ setup: .venv/.ready ## the Python environment that the demo runs in
 	else \
 		$(PYTHON) -m venv .venv || { echo "Python's venv module is missing (Debian, Ubuntu: the package python3-venv)"; exit 1; }; \
 	fi
-	@$(call install,requirements.lock) && $(call install,requirements-build.lock)
+	@$(call install,requirements/runtime.lock) && $(call install,requirements/build.lock)
 	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
 # What tests and checks need besides.
-.venv/.dev: .venv/.ready requirements-dev.lock
+.venv/.dev: .venv/.ready requirements/dev.lock
 	@echo "adding what the tests need"
-	@$(call install,requirements-dev.lock)
+	@$(call install,requirements/dev.lock)
 	@touch $@
 
 dev: .venv/.dev
 
 # OpenTelemetry's distribution, to be compared with: in an environment of its own, or it would instrument ours too.
 .venv-bench/.ready: BIN := .venv-bench/bin
-.venv-bench/.ready: requirements-bench.lock
+.venv-bench/.ready: requirements/bench.lock
 	@echo "setting up .venv-bench, once, for OpenTelemetry's zero-code distribution and py-spy"
 	@rm -rf .venv-bench && $(PYTHON) -m venv .venv-bench
-	@$(call install,requirements-bench.lock)
+	@$(call install,requirements/bench.lock)
 	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
@@ -118,13 +118,13 @@ check: dev ## ruff and mypy
 	@$(BIN)/mypy
 
 # In an environment of its own: it brings a pip, and a dozen libraries that nothing else here wants.
-.venv/.audit: .venv/.ready requirements-audit.lock
+.venv/.audit: .venv/.ready requirements/audit.lock
 	@$(PYTHON) -m venv .venv/audit
-	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock
+	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.lock
 	@touch $@
 
 audit: .venv/.audit ## whether a locked package has a known vulnerability (asks PyPI)
-	@for lock in requirements*.lock; do .venv/audit/bin/pip-audit --strict --disable-pip --progress-spinner off -r $$lock || exit; done
+	@for lock in requirements/*.lock; do .venv/audit/bin/pip-audit --strict --disable-pip --progress-spinner off -r $$lock || exit; done
 
 sbom: dev ## the bill of materials, CycloneDX, on stdout
 	@$(BIN)/python -m bench.bill
@@ -136,13 +136,13 @@ pictures: dev ## draw every state of the page that runs, into .demo/pictures, in
 	@$(BIN)/python -m tests.console.pictures .demo/pictures
 
 lock: ## pin the newest versions again (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group build -o requirements-build.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group dev -c requirements.lock \
-		-c requirements-build.lock pyproject.toml -o requirements-dev.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group bench -c requirements.lock \
-		-c requirements-build.lock pyproject.toml -o requirements-bench.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group audit -o requirements-audit.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade pyproject.toml -o requirements/runtime.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group build -o requirements/build.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group dev -c requirements/runtime.lock \
+		-c requirements/build.lock pyproject.toml -o requirements/dev.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group bench -c requirements/runtime.lock \
+		-c requirements/build.lock pyproject.toml -o requirements/bench.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group audit -o requirements/audit.lock
 
 clean: ## remove what runs and tests left here; the built binaries stay in the cache
 	@if [ -x $(BIN)/demo ]; then $(BIN)/demo down; fi

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parent.parent
-LOCKS = {"requirements.lock": "required", "requirements-dev.lock": "excluded"}
+LOCKS = {"requirements/runtime.lock": "required", "requirements/dev.lock": "excluded"}
 """The scope of what each lock pins: in the image, or only where it is tested."""
 
 

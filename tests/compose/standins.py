@@ -303,7 +303,7 @@ def _wheels(version: str, folder: Path) -> list[Path]:
     if not given:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
         try:
-            engine.run(*pip, "--python-version", version, "--requirement", "requirements-dev.lock", "--dest", str(folder))
+            engine.run(*pip, "--python-version", version, "--requirement", "requirements/dev.lock", "--dest", str(folder))
         except engine.EngineError as error:
             raise MissingError(
                 "the locked wheels cannot be fetched; COMPOSE_WHEELS names a folder that `pip download` filled"

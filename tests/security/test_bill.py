@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_bill_lists_what_is_pinned() -> None:
     """Every package of the image, with hashes and a licence, and every Go module that is built from is on the bill, once."""
     parts = {each["purl"]: each for each in bill()["components"]}
-    pinned = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    pinned = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements/runtime.lock").read_text(), re.MULTILINE)
     for name, version in pinned:
         part = parts[f"pkg:pypi/{name}@{version}"]
         assert part["hashes"], name

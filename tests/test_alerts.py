@@ -12,7 +12,7 @@ import yaml
 from demo.__main__ import app
 from telemetry.requests import LATENCY_BUCKETS
 
-RULES = Path("alerts.yml")
+RULES = Path("config/alerts.yml")
 CASES = Path("tests/alerts.test.yml")
 GROUPS: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"]
 ALL: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"]]

@@ -85,7 +85,7 @@ def test_grafana_has_what_its_files_ask_for(file: str) -> None:
 def test_peers_have_their_compose_names_by_default() -> None:
     """A config file names a peer as ${NAME_HOST} with the compose name as default, and the native list sets that variable."""
     native = environment(BY_NAME["payment"])
-    for file in ("otel-collector.yaml", "tempo.yaml", "loki.yaml", "docker-compose.yaml"):
+    for file in ("otel-collector.yaml", "config/tempo.yaml", "config/loki.yaml", "docker-compose.yaml"):
         for variable, default in re.findall(r"\$\{(?:env:)?([A-Z_]+_HOST):-([a-z-]+)\}", Path(file).read_text()):
             assert default in SERVICES
             assert variable == f"{default.upper().replace('-', '_')}_HOST"

@@ -91,7 +91,7 @@ def test_links_between_dashboards_lead_somewhere() -> None:
     """An address in a dashboard, a data source or an alert names a dashboard that there is."""
     texts = [path.read_text() for path in FOLDER.glob("*.json")]
     texts += [Path(name).read_text() for name in ("grafana/provisioning/datasources/datasources.yaml", "grafana/grafana.ini")]
-    texts += [path.read_text() for path in (Path("alerts.yml"),) if path.exists()]
+    texts += [path.read_text() for path in (Path("config/alerts.yml"),) if path.exists()]
     named = set(re.findall(r"/d/([a-z-]+)", "\n".join(texts)))
     assert named
     assert named <= BOARDS.keys()

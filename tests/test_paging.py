@@ -30,7 +30,7 @@ groups:
       - {alert: SameButSlow, expr: "broken > 0", labels: {severity: ticket, slo: tried}}
       - {alert: Another, expr: "broken > 0", labels: {severity: ticket}, annotations: {summary: It can wait}}
 """
-CONFIGS = ("prometheus.yml", "alertmanager.yml")
+CONFIGS = ("prometheus.yml", "config/alertmanager.yml")
 
 
 def executable(binary: Binary, log: Path) -> Path:
@@ -60,12 +60,12 @@ class House:
         """Write what differs."""
         self.folder = folder
         self.prometheus, self.alertmanager, self.page = free_port(), free_port(), free_port()
+        shutil.copytree(ROOT / "config" / "targets", folder / "config" / "targets")
         for name in CONFIGS:
-            shutil.copy(ROOT / name, folder)
-        shutil.copytree(ROOT / "peers", folder / "peers")
-        (folder / "alerts.yml").write_text(RULES)
-        for file, before, after in (("alertmanager.yml", 9093, self.alertmanager), ("console.url", 8080, self.page)):
-            path = folder / "peers" / file
+            shutil.copy(ROOT / name, folder / name)
+        (folder / "config" / "alerts.yml").write_text(RULES)
+        for file, before, after in (("alertmanager.yml", 9093, self.alertmanager), ("alert_webhook.url", 8080, self.page)):
+            path = folder / "config" / "targets" / file
             text = path.read_text()
             assert str(before) in text
             path.write_text(text.replace(str(before), str(after)))
@@ -83,7 +83,7 @@ class House:
                 (ALERTMANAGER, self.alertmanager, ["--cluster.listen-address=", "--storage.path=alertmanager"]),
                 (PROMETHEUS, self.prometheus, ["--web.enable-otlp-receiver", "--storage.tsdb.path=prometheus"]),
             ):
-                config = "prometheus.yml" if binary is PROMETHEUS else "alertmanager.yml"
+                config = "prometheus.yml" if binary is PROMETHEUS else "config/alertmanager.yml"
                 command = (
                     executable(binary, self.folder / "build.log"),
                     f"--config.file={config}",
@@ -143,19 +143,19 @@ def test_an_alert_that_fires_reaches_the_page_and_leaves_it(house: House) -> Non
 
 def test_the_page_takes_what_is_delivered_in_containers_too() -> None:
     """Where Alertmanager delivers there is what the page answers to, and nothing else is added."""
-    delivered = (ROOT / "peers/compose/console.url").read_text().strip()
+    delivered = (ROOT / "config/targets/compose/alert_webhook.url").read_text().strip()
     assert delivered == f"http://{COMPOSE['console']['environment']['CONSOLE_HOSTS']}"
 
 
-@pytest.mark.parametrize("folder", ["peers", "peers/compose"])
+@pytest.mark.parametrize("folder", ["config/targets", "config/targets/compose"])
 def test_peers_are_named_where_they_listen(folder: str) -> None:
     """Natively on loopback, in containers by name; the ports are the same, and the files that lead there are mounted."""
     (group,) = yaml.safe_load((ROOT / folder / "alertmanager.yml").read_text())
-    url = httpx2.URL((ROOT / folder / "console.url").read_text().strip())
-    native = folder == "peers"
+    url = httpx2.URL((ROOT / folder / "alert_webhook.url").read_text().strip())
+    native = folder == "config/targets"
     assert group["targets"] == [f"{'127.0.0.1' if native else 'alertmanager'}:9093"]
     assert (url.host, url.port, url.path) == ("127.0.0.1" if native else "console", 8080, "/alerts")
-    for name, config in (("prometheus", "prometheus.yml"), ("alertmanager", "alertmanager.yml")):
+    for name, config in (("prometheus", "prometheus.yml"), ("alertmanager", "config/alertmanager.yml")):
         mounted = dict(volume.split(":")[:2] for volume in COMPOSE[name]["volumes"])
-        assert mounted["./peers/compose"] == str(Path(mounted[f"./{config}"]).with_name("peers"))
-    assert COMPOSE["alertmanager"]["working_dir"] == str(Path(mounted["./alertmanager.yml"]).parent)
+        assert mounted["./config/targets/compose"] == f"/etc/{name}/config/targets"
+    assert mounted["./config/alertmanager.yml"] == COMPOSE["alertmanager"]["working_dir"] + "/config/alertmanager.yml"

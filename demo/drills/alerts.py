@@ -21,7 +21,7 @@ from demo.stack.binaries import PROMETHEUS, ROOT
 Series = tuple[Mapping[str, str], Sequence[float | None]]
 """Labels, and a value for each second."""
 
-RULES = ROOT / "alerts.yml"
+RULES = ROOT / "config" / "alerts.yml"
 SHOP = "http_server_request_duration_seconds_(count|bucket)|target_info"
 """The series that the rules about customers look at."""
 COLLECTOR = "otelcol_(receiver|exporter|process_uptime)_.+"

@@ -109,7 +109,7 @@ FULL: tuple[Component, ...] = (
     Component(
         "alertmanager",
         (
-            "--config.file=alertmanager.yml",
+            "--config.file=config/alertmanager.yml",
             f"--storage.path={STATE / 'data' / 'alertmanager'}",
             f"--web.listen-address={LOOPBACK}:9093",
             "--cluster.listen-address=",  # one of its kind: it would look for others on 0.0.0.0:9094
@@ -121,7 +121,7 @@ FULL: tuple[Component, ...] = (
     ),
     Component(
         "tempo",
-        ("-config.file=tempo.yaml", "-config.expand-env=true"),
+        ("-config.file=config/tempo.yaml", "-config.expand-env=true"),
         (3200, 9095, 4418),
         "/ready",
         stop_order=4,
@@ -130,7 +130,7 @@ FULL: tuple[Component, ...] = (
     ),
     Component(
         "loki",
-        ("-config.file=loki.yaml", "-config.expand-env=true"),
+        ("-config.file=config/loki.yaml", "-config.expand-env=true"),
         (3100, 9096),
         "/ready",
         stop_order=4,

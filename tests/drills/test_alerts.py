@@ -9,7 +9,7 @@ import yaml
 
 from demo.drills import alerts, catalogue
 
-RULES = Path("alerts.yml").read_text()
+RULES = Path("config/alerts.yml").read_text()
 
 
 def counted(status: str, each: int, seconds: int = 30) -> tuple[dict[str, str], list[float | None]]:

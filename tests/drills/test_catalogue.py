@@ -13,7 +13,7 @@ from demo.stack.components import MODES
 
 ALERTS = {
     rule["alert"]
-    for group in yaml.safe_load(Path("alerts.yml").read_text())["groups"]
+    for group in yaml.safe_load(Path("config/alerts.yml").read_text())["groups"]
     for rule in group["rules"]
     if "alert" in rule
 }

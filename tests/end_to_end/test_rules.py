@@ -14,7 +14,7 @@ from demo.stack.components import BY_NAME
 from tests.end_to_end.conftest import Stack, poll_until
 
 RULES: list[dict[str, Any]] = [
-    rule for group in yaml.safe_load(Path("alerts.yml").read_text())["groups"] for rule in group["rules"]
+    rule for group in yaml.safe_load(Path("config/alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]
 RECORDED = sorted({rule["record"] for rule in RULES if "record" in rule})
 ALERTS = {rule["alert"]: rule["expr"] for rule in RULES if "alert" in rule}

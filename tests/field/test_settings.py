@@ -548,7 +548,7 @@ def test_two_workers_are_told_apart(tmp_path: Path, sink: Sink) -> None:
 
 def test_loki_takes_the_widest_line_that_can_be_told() -> None:
     """Loki's limits are above what a line can have: 64 resource attributes and the SDK's 128, each of our longest length."""
-    limits = yaml.safe_load(Path("loki.yaml").read_text())["limits_config"]
+    limits = yaml.safe_load(Path("config/loki.yaml").read_text())["limits_config"]
     assert limits["max_structured_metadata_entries_count"] >= 64 + 10 + 128
     assert limits["max_structured_metadata_size"] == "2MB"
     assert 128 * int(settings.otel.DEFAULTS["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"]) < 2_000_000

@@ -9,10 +9,10 @@ from pydantic_settings import SettingsConfigDict
 
 from console.app import create_app
 from demo import asking
-from settings import environment
+from three_pillars import settings
 
 
-class Settings(environment.Settings):
+class Settings(settings.Settings):
     """The page's settings: ``CONSOLE_PORT``, ``CONSOLE_HOSTS`` and so on."""
 
     model_config = SettingsConfigDict(env_prefix="CONSOLE_")

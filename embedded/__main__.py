@@ -12,13 +12,13 @@ from pydantic_settings import SettingsConfigDict
 from embedded.receiver import create_app
 from embedded.store import Store
 from embedded.writer import Writer
-from settings import environment
+from three_pillars import settings
 
 FILE = "telemetry.db"
 MIB = 1024**2
 
 
-class Settings(environment.Settings):
+class Settings(settings.Settings):
     """Embedded's settings: ``EMBEDDED_DATA``, ``EMBEDDED_SIZE_MIB`` and so on."""
 
     model_config = SettingsConfigDict(env_prefix="EMBEDDED_")

@@ -9,7 +9,7 @@ from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from delivery import redact
+from three_pillars import redaction
 
 MAX_ATTRIBUTES = 128
 """Of one thing; the SDKs' own limit. What is more is left out."""
@@ -20,7 +20,7 @@ UNITS = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}
 
 def attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     """Attributes as JSON has them, redacted: at most ``MAX_ATTRIBUTES``, texts cut at ``MAX_TEXT``."""
-    return redact.fields(_plain(pairs))
+    return redaction.fields(_plain(pairs))
 
 
 def _plain(pairs: Iterable[KeyValue]) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def cut(said: str, limit: int = MAX_TEXT) -> str:
 
 def told(said: str) -> str:
     """What was said, without what nobody should know, and cut."""
-    return cut(redact.text(cut(said, 2 * MAX_TEXT)))
+    return cut(redaction.text(cut(said, 2 * MAX_TEXT)))
 
 
 def text(value: Any) -> str:  # noqa: ANN401  (JSON)

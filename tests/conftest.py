@@ -27,10 +27,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, format_trace_id
 from prometheus_client import CollectorRegistry
 
-import telemetry
+import three_pillars
 from checkout.app import create_app as create_checkout
 from checkout.payment_client import PaymentClient
-from delivery.pillars import Pillars, meter_provider
+from three_pillars.providers import Pillars, meter_provider
 from demo.proof.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
 from demo.stack import binaries
 from demo.stack.binaries import PROMETHEUS
@@ -86,9 +86,9 @@ class House:
         payments = PaymentClient(url or "http://payment", limit, calls, within)
         self.checkout = create_checkout(payments)
         with contextlib.redirect_stdout(self.stdout):  # logging is configured with the stdout of this moment
-            telemetry.install(self.payment, "payment", package="three-pillar-demo", inside="*", pillars=pillars)
-            telemetry.install(self.checkout, "checkout", package="three-pillar-demo", inside=inside, pillars=pillars)
-        telemetry.instrument_client(payments.http)
+            three_pillars.install(self.payment, "payment", package="three-pillar-demo", inside="*", pillars=pillars)
+            three_pillars.install(self.checkout, "checkout", package="three-pillar-demo", inside=inside, pillars=pillars)
+        three_pillars.instrument_client(payments.http)
 
     async def _call_payment(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401  (ASGI)
         """As over a network: payment sees none of the caller's context, and goes on when the caller gives up."""

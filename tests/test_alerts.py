@@ -10,7 +10,7 @@ import typer.main
 import yaml
 
 from demo.__main__ import app
-from telemetry.requests import LATENCY_BUCKETS
+from three_pillars.request_recorder import LATENCY_BUCKETS
 
 RULES = Path("config/alerts.yml")
 CASES = Path("tests/alerts.test.yml")

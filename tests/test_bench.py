@@ -237,7 +237,7 @@ def test_the_page_has_a_place_for_each_section(section: str) -> None:
         ),
         (
             "tell (/x/telemetry/requests.py:9);proc (/x/structlog/base.py:1);text (/x/delivery/redact.py:1)",
-            "delivery/: redaction",
+            "telemetry/: redaction",
         ),
         ("dumps (/lib/json/encoder.py:1)", "everything else"),
     ],

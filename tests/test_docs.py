@@ -83,7 +83,7 @@ def test_the_metrics(busy: House) -> None:
         name = family.name + ("_total" if family.type == "counter" else "")
         shown[name] = {label for sample in family.samples for label in sample.labels if label != "le"}
     shown.pop("target_info")
-    assert shown == metrics({"telemetry/requests.py", "the FastAPI instrumentation"})
+    assert shown == metrics({"telemetry/three_pillars/request_recorder.py", "the FastAPI instrumentation"})
 
 
 def test_the_log_fields(busy: House) -> None:

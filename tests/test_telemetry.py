@@ -29,10 +29,10 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-import telemetry
-from delivery.pillars import Pillars
+import three_pillars
+from three_pillars.providers import Pillars
 from demo.proof.outcomes import CHECKOUT
-from telemetry.logs import add_trace_ids
+from three_pillars.logs import add_trace_ids
 from tests.conftest import Build, House
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -94,9 +94,9 @@ def test_ids_have_one_spelling() -> None:
     """Small ids are padded with zeros to 32 and 16 lower-case hex digits, and outside a trace there are none."""
     with trace.use_span(NonRecordingSpan(SpanContext(trace_id=0x1, span_id=0xAB, is_remote=False))):
         assert add_trace_ids(None, "info", {}) == {"trace_id": "0" * 31 + "1", "span_id": "0" * 14 + "ab"}
-        assert telemetry.trace_id() == "0" * 31 + "1"
+        assert three_pillars.trace_id() == "0" * 31 + "1"
     assert add_trace_ids(None, "info", {}) == {}
-    assert telemetry.trace_id() == ""
+    assert three_pillars.trace_id() == ""
 
 
 def test_a_trace_of_an_inside_caller_goes_on(build: Build) -> None:
@@ -214,7 +214,7 @@ def test_an_app_that_fails_at_its_end_is_flushed(monkeypatch: pytest.MonkeyPatch
     for name in ("traces", "metrics", "logs"):
         monkeypatch.setattr(getattr(pillars, name), "shutdown", partial(done.append, name))
     app = FastAPI(lifespan=failing)
-    telemetry.install(app, "failing", package="three-pillar-demo", pillars=pillars)
+    three_pillars.install(app, "failing", package="three-pillar-demo", pillars=pillars)
     with pytest.raises(ConnectionError, match="the pool is gone"):
         asyncio.run(live())
     assert sorted(done) == ["logs", "metrics", "traces"]
@@ -243,7 +243,7 @@ from delivery.pillars import to_collector
 from fastapi import FastAPI
 from opentelemetry.sdk.resources import Resource
 pillars = to_collector("checkout", "three-pillar-demo")
-telemetry.install(FastAPI(), "checkout", package="three-pillar-demo", pillars=pillars)
+three_pillars.install(FastAPI(), "checkout", package="three-pillar-demo", pillars=pillars)
 more = {"sampler": pillars.traces.sampler.get_description(), "interval": os.environ["OTEL_METRIC_EXPORT_INTERVAL"]}
 more["switch"], more["frozen"] = sys.getswitchinterval(), gc.get_freeze_count()
 known, Resource.__hash__ = pillars.traces.resource, lambda _: 1 / 0
@@ -291,11 +291,11 @@ from fastapi import FastAPI
 app = FastAPI()
 @app.get("/hello/{name}")
 async def hello(name: str) -> dict[str, str]:
-    return {"trace_id": telemetry.trace_id()}
-telemetry.install(app, "foreign", package="fastapi")
+    return {"trace_id": three_pillars.trace_id()}
+three_pillars.install(app, "foreign", package="fastapi")
 http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://foreign")
 print(asyncio.run(http.get("/hello/you")).text, asyncio.run(http.get("/metrics")).text, sep="\\n")
-copied = [each.__file__ for each in (telemetry, guards, delivery, settings)]
+copied = [each.__file__ for each in (three_pillars, guards, delivery, settings)]
 print(*copied, {"checkout", "payment", "doors", "demo"} & set(sys.modules))
 """
 
@@ -304,7 +304,7 @@ def test_a_foreign_app_can_copy_telemetry(tmp_path: Path) -> None:
     """A copy of four folders gives an app that never heard of checkouts its spans, counts and lines."""
     for folder in COPIED:
         shutil.copytree(
-            Path(telemetry.__file__).parents[1] / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+            Path(three_pillars.__file__).parents[1] / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
         )
     line, answer, *shown, last = run(FOREIGN, tmp_path).splitlines()
     assert json.loads(line)["trace_id"] == json.loads(answer)["trace_id"]

@@ -7,10 +7,10 @@ is the instrumentation alone.
 import os
 import sys
 
-import settings.otel  # first: OpenTelemetry reads variables while it is imported
+import three_pillars.environment  # first: OpenTelemetry reads variables while it is imported
 
 # isort: split
-import telemetry
+import three_pillars
 
 # isort: split
 from fastapi import FastAPI
@@ -33,7 +33,7 @@ def nothing() -> FastAPI:
     async def get_nothing() -> dict[str, str]:
         return {"status": "ok"}
 
-    telemetry.install(app, "nothing", package="three-pillar-demo")
+    three_pillars.install(app, "nothing", package="three-pillar-demo")
     return app
 
 
@@ -49,12 +49,12 @@ def build() -> FastAPI:
     """Build what the command line names; uvicorn calls this."""
     app, _, how = sys.argv[1:]
     if how == "bare":
-        for name in (*settings.otel.DEFAULTS, "OTEL_SEMCONV_STABILITY_OPT_IN"):  # ours, and no default of others
+        for name in (*three_pillars.environment.DEFAULTS, "OTEL_SEMCONV_STABILITY_OPT_IN"):  # ours, and no default of others
             os.environ.pop(name, None)
-        telemetry.install = lambda *_, **__: None
-        telemetry.instrument_client = lambda client: client
+        three_pillars.install = lambda *_, **__: None
+        three_pillars.instrument_client = lambda client: client
     if how == "spans":
-        telemetry.install = spans
+        three_pillars.install = spans
     return {"nothing": nothing, "payment": payment.__main__.app, "checkout": checkout.__main__.app}[app]()
 
 

@@ -16,8 +16,8 @@ from bench.http.arms import ARMS, ROUTES, ZERO_CODE
 
 WITHIN = (
     ("the threads that export", ("_export_worker", "/opentelemetry/exporter/", "_ticker", "/_shared_internal/__init__.py")),
-    ("delivery/: redaction", ("/delivery/redact.py",)),
-    ("delivery/: counting what is handed over", ("/delivery/losses.py",)),
+    ("telemetry/: redaction", ("/delivery/redact.py",)),
+    ("telemetry/: counting what is handed over", ("/delivery/losses.py",)),
     ("metrics: recording", ("/opentelemetry/sdk/metrics/",)),
     ("log line: the record for OTLP", ("/opentelemetry/instrumentation/structlog/", "/opentelemetry/sdk/_logs/")),
     ("log line: processors, JSON, stdout", ("/structlog/", "/telemetry/logs.py")),

@@ -1,3 +1,3 @@
 """The checkout service."""
 
-import telemetry  # noqa: F401  (first: it looks at OTEL_* before anybody reads them)
+import three_pillars  # noqa: F401  (first: it looks at OTEL_* before anybody reads them)

@@ -4,12 +4,12 @@ from fastapi import FastAPI
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-import telemetry
+import three_pillars
 from checkout import faults
 from checkout.app import create_app
 from checkout.payment_client import PaymentClient
 from doors import edge
-from settings.otel import PORT
+from three_pillars.environment import PORT
 
 ADDRESS = rf"^https?://([\w.-]+|\[[0-9a-fA-F:]+\]){PORT}$"
 
@@ -34,8 +34,8 @@ def app() -> FastAPI:
     app = create_app(payments)
     if settings.drills:
         app.add_middleware(faults.blocking, drills=settings.drills)
-    telemetry.install(app, "checkout", package="three-pillar-demo", inside=settings.inside)
-    telemetry.instrument_client(payments.http)  # after install: it takes the providers that install made the process's own
+    three_pillars.install(app, "checkout", package="three-pillar-demo", inside=settings.inside)
+    three_pillars.instrument_client(payments.http)  # after install: it takes the providers that install made the process's own
     return app
 
 

@@ -11,8 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from guards.body import BodyLimit
-from telemetry import trace_id
+from three_pillars.limits import BodyLimit
+from three_pillars import trace_id
 
 WORDS = {
     "too_short": "Input should have at least {min_length} item",

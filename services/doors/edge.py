@@ -5,10 +5,10 @@ from typing import Self
 import uvicorn
 from pydantic import Field, field_validator, model_validator
 
-import telemetry
-from guards.protocol import BoundedProtocol
-from guards.trust import networks
-from settings.environment import Settings
+import three_pillars
+from three_pillars.http_protocol import BoundedProtocol
+from three_pillars.trusted_callers import networks
+from three_pillars.settings import Settings
 
 STOP_SECONDS = 4
 """How long a stopping service waits for requests under way; the slowest takes checkout's own limit of 2 s by default."""
@@ -33,7 +33,7 @@ class EdgeSettings(Settings):
 
 def serve(factory: str, settings: EdgeSettings) -> None:
     """Run uvicorn with ``factory`` ("module:function"), called once in each worker, until SIGTERM or SIGINT."""
-    telemetry.log_to_stdout()
+    three_pillars.log_to_stdout()
     uvicorn.run(
         factory,
         factory=True,

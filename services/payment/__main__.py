@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-import telemetry
+import three_pillars
 from doors import edge
 from payment.app import create_app
 from payment.faults import Faults
@@ -23,7 +23,7 @@ def app() -> FastAPI:
     """Build the whole service; uvicorn calls this once in each worker."""
     settings = Settings.load()
     app = create_app(settings)
-    telemetry.install(app, "payment", package="three-pillar-demo", inside=settings.inside)
+    three_pillars.install(app, "payment", package="three-pillar-demo", inside=settings.inside)
     return app
 
 

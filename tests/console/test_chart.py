@@ -9,7 +9,7 @@ import pytest
 
 from backends.questions import Exemplar
 from console import chart, words
-from telemetry.requests import LATENCY_BUCKETS
+from three_pillars.request_recorder import LATENCY_BUCKETS
 
 START = 1_767_225_600.0
 """A round hour."""

@@ -12,10 +12,10 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 from structlog.testing import capture_logs
 
-from delivery import session as sessions
-from delivery.batches import Records, Spans
-from delivery.losses import Losses
-from delivery.session import Session
+from three_pillars.export import session as sessions
+from three_pillars.export.batch import Records, Spans
+from three_pillars.export.drops import Losses
+from three_pillars.export.session import Session
 from tests.delivery.receiver import Receiver, receiving
 from tests.processes import Sink, free_port, wait_for
 

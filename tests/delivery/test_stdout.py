@@ -9,8 +9,8 @@ from typing import TextIO
 
 import pytest
 
-from delivery import stdout
-from delivery.stdout import Stdout
+from three_pillars import stdout
+from three_pillars.stdout import Stdout
 from tests.processes import wait_for
 
 PAGE = 4096

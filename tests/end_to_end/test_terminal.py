@@ -57,7 +57,7 @@ def test_traffic_is_answered(stack: Stack) -> None:
 
 def test_the_metrics_of_the_vocabulary_are_there(stack: Stack) -> None:
     """Every metric that docs/telemetry.md names is stored under Prometheus' name for it, with those labels."""
-    makers = {"telemetry/requests.py", "the FastAPI instrumentation", "the HTTPX instrumentation"}
+    makers = {"telemetry/three_pillars/request_recorder.py", "the FastAPI instrumentation", "the HTTPX instrumentation"}
 
     async def labels(name: str, wanted: set[str]) -> set[str]:
         series, by = name if name.endswith(("_total", "_requests")) else f"{name}_count", sorted(wanted)

@@ -50,8 +50,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-import telemetry
-from delivery.pillars import Pillars, meter_provider
+import three_pillars
+from three_pillars.providers import Pillars, meter_provider
 from tests.processes import Sink, free_port, listening, wait_for
 
 RESOURCE = Resource.create({"service.name": "foreign"})
@@ -75,7 +75,7 @@ class Foreign:
         registry = CollectorRegistry()
         meters = meter_provider(RESOURCE, [self._reader], registry)
         with contextlib.redirect_stdout(self.stdout):
-            telemetry.install(app, name, package="fastapi", pillars=Pillars(traces, meters, logs, registry))
+            three_pillars.install(app, name, package="fastapi", pillars=Pillars(traces, meters, logs, registry))
 
     def ask(self, path: str, method: str = "GET", app: ASGIApp | None = None, **about: str) -> httpx2.Response:
         """Ask the app, or another one that it is mounted in; ``about``: the ``host``, the ``root_path``."""
@@ -372,7 +372,7 @@ def leafy() -> FastAPI:
     @app.get("/item/{number}")
     async def item(number: str) -> dict[str, str]:
         structlog.get_logger().info("inside")
-        return {"number": number, "trace_id": telemetry.trace_id()}
+        return {"number": number, "trace_id": three_pillars.trace_id()}
 
     @app.get("/crash")
     async def crash() -> None:
@@ -812,7 +812,7 @@ async def odd_line():
 sub = FastAPI()
 @sub.get("/item/{number}")
 async def item(number: str):
-    return {"trace_id": telemetry.trace_id()}
+    return {"trace_id": three_pillars.trace_id()}
 
 app.mount("/sub", sub)
 app.mount("/static", StaticFiles(directory=os.path.dirname(__file__)))
@@ -821,7 +821,7 @@ if "middleware" in sys.argv:
     async def through(request, call_next):
         return await call_next(request)
 
-telemetry.install(app, "foreign", package="fastapi")
+three_pillars.install(app, "foreign", package="fastapi")
 uvicorn.run(app, port=int(sys.argv[1]), log_config=None, access_log=False, timeout_graceful_shutdown=1)
 """
 
@@ -919,7 +919,7 @@ class Process:
 def running(folder: Path, *how: str, interval: str = "100") -> Iterator[Process]:
     """Run the foreign app with a copy of ``telemetry/``."""
     folder.mkdir()
-    shutil.copytree(Path(telemetry.__file__).parent, folder / "telemetry", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(three_pillars.__file__).parent, folder / "telemetry", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "script.py").write_text(FOREIGN)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     often = dict.fromkeys(("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY", "OTEL_METRIC_EXPORT_INTERVAL"), interval)

@@ -20,9 +20,9 @@ import yaml
 from requests.adapters import BaseAdapter
 
 import embedded.__main__
-import settings.otel
+import three_pillars.environment
 from checkout.__main__ import Settings as Checkout
-from delivery.session import session
+from three_pillars.export.session import session
 from payment.__main__ import Settings as Payment
 from tests.processes import Sink, listening, serve, shop, wait_for
 
@@ -152,7 +152,7 @@ def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch, 
     for name, value in (("OTEL_PROPAGATORS", "b3"), ("OTEL_TRACES_SAMPLER", "x"), ("OTEL_SDK_DISABLED", "y")):
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as end:
-        settings.otel.apply()
+        three_pillars.environment.apply()
     assert end.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 3
 
@@ -282,19 +282,19 @@ def test_a_switched_off_sdk_sells(told: Callable[[str], Told]) -> None:
 
 
 @pytest.mark.parametrize("blank", ["", "  ", "\t"], ids=["empty", "blanks", "tab"])
-@pytest.mark.parametrize("name", settings.otel.DEFAULTS)
+@pytest.mark.parametrize("name", three_pillars.environment.DEFAULTS)
 def test_an_empty_variable_leaves_our_default(monkeypatch: pytest.MonkeyPatch, name: str, blank: str) -> None:
     """A standard variable that is empty, or blank, is an unset one: our own default holds."""
     monkeypatch.setenv(name, blank)
-    settings.otel.apply()
-    assert os.environ[name] == settings.otel.DEFAULTS[name]
+    three_pillars.environment.apply()
+    assert os.environ[name] == three_pillars.environment.DEFAULTS[name]
 
 
 @pytest.mark.parametrize("said", ["", " ", ",", "http", "http/dup", "database", "database,http/dup", " database , http "])
 def test_http_is_always_opted_in(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     """The stable names of HTTP are in the list of what is opted in, once, and their old ones are not."""
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", said)
-    settings.otel.apply()
+    three_pillars.environment.apply()
     chosen = [each.strip() for each in os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"].split(",") if each.strip()]
     assert [each for each in chosen if "http" in each] == ["http"]
     assert ("database" in chosen) == ("database" in said)
@@ -551,5 +551,5 @@ def test_loki_takes_the_widest_line_that_can_be_told() -> None:
     limits = yaml.safe_load(Path("config/loki.yaml").read_text())["limits_config"]
     assert limits["max_structured_metadata_entries_count"] >= 64 + 10 + 128
     assert limits["max_structured_metadata_size"] == "2MB"
-    assert 128 * int(settings.otel.DEFAULTS["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"]) < 2_000_000
+    assert 128 * int(three_pillars.environment.DEFAULTS["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"]) < 2_000_000
     assert limits["max_line_size_truncate"] is True

@@ -3,7 +3,7 @@
 import logging
 import sys
 
-import telemetry
+import three_pillars
 
 # isort: split
 import structlog
@@ -42,12 +42,12 @@ def create_app() -> FastAPI:
             except ValueError as error:
                 log.exception("it failed")
                 raise RuntimeError(f"it went wrong with {words}, {heard}") from error
-        return {"trace_id": telemetry.trace_id()}
+        return {"trace_id": three_pillars.trace_id()}
 
-    telemetry.install(app, "leaky", package="three-pillar-demo", inside="127.0.0.1")
+    three_pillars.install(app, "leaky", package="three-pillar-demo", inside="127.0.0.1")
     return app
 
 
 if __name__ == "__main__":
-    telemetry.log_to_stdout()
+    three_pillars.log_to_stdout()
     uvicorn.run(create_app(), port=int(sys.argv[1]), log_config=None, access_log=False, timeout_graceful_shutdown=2)

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 import yaml
 
-from delivery import redact
+from three_pillars import redaction
 from demo.stack import binaries
 from demo.stack.binaries import OTELCOL
 from tests.processes import Sink, free_port, wait_for
@@ -47,7 +47,7 @@ def test_every_pipeline_redacts_after_the_limiter() -> None:
 
 def test_both_layers_take_the_same_names_for_a_secret() -> None:
     """What a field is called, and what a text says before its secret: the same list, here and there."""
-    rules, names = pipelines()["processors"]["redaction"], redact.NAMES.replace("(?:", "(")
+    rules, names = pipelines()["processors"]["redaction"], redaction.NAMES.replace("(?:", "(")
     assert rules["blocked_key_patterns"] == [f"(?i)({names})$$"]
     assert [each for each in rules["blocked_values"] if each.startswith(f"(?i)({names})(")] == rules["blocked_values"][-1:]
 

@@ -6,8 +6,8 @@ from collections import namedtuple
 
 import pytest
 
-from delivery import redact
-from delivery.text import encodable
+from three_pillars import redaction
+from three_pillars.values import encodable
 from tests.security.canaries import Canaries, card, groups, iban
 
 PEM = "-----BEGIN RSA PRIVATE KEY-----"
@@ -89,19 +89,19 @@ STAYS = (
 @pytest.mark.parametrize("said", list(GOES))
 def test_what_nobody_should_know_goes(said: str) -> None:
     """A card, an account, an address or a secret is replaced by what it was, and all around it stays."""
-    assert redact.text(said) == GOES[said]
+    assert redaction.text(said) == GOES[said]
 
 
 @pytest.mark.parametrize("said", STAYS)
 def test_what_merely_looks_like_it_stays(said: str) -> None:
     """Order ids, amounts, times and trace ids stay as they are: they are searched for."""
-    assert redact.text(said) == said
+    assert redaction.text(said) == said
 
 
 @pytest.mark.parametrize("said", [*GOES, *STAYS])
 def test_twice_is_as_good_as_once(said: str) -> None:
     """The second layer changes nothing in what the first one has been over."""
-    assert redact.text(redact.text(said)) == redact.text(said)
+    assert redaction.text(redaction.text(said)) == redaction.text(said)
 
 
 def test_every_canary_goes_wherever_it_is() -> None:
@@ -118,7 +118,7 @@ def test_every_canary_goes_wherever_it_is() -> None:
             canaries.shown["e-mail"]: 1,
             "user.password": next(iter(canaries.hidden)),
         }
-        told = repr(redact.fields(about | canaries.clean))
+        told = repr(redaction.fields(about | canaries.clean))
         assert canaries.found(told) == set()
         assert all(each in told for each in canaries.clean.values())
 
@@ -127,13 +127,13 @@ def test_every_canary_goes_wherever_it_is() -> None:
 def test_a_line_break_hides_nothing(said: str) -> None:
     """What stands behind a line break, a tab or another character that is spelled out goes from a field as from a text."""
     for gap in "\n\t\x0b\u2028":
-        assert redact.fields({"event": f"refund to{gap}{said}"}) == {"event": f"refund to{gap}{redact.text(said)}"}
+        assert redaction.fields({"event": f"refund to{gap}{said}"}) == {"event": f"refund to{gap}{redaction.text(said)}"}
 
 
 @pytest.mark.parametrize("name", ["cookie", "X-Api-Key", b"authorization"])
 def test_a_header_in_a_pair_is_one(name: str | bytes) -> None:
     """Headers as servers have them, a list of pairs, perhaps of bytes, say no more than as a mapping; nor do named tuples."""
-    told = redact.fields(encodable({"headers": [(name, "hunter2"), ("host", "h")], "login": Login("bob", "hunter2")}))
+    told = redaction.fields(encodable({"headers": [(name, "hunter2"), ("host", "h")], "login": Login("bob", "hunter2")}))
     assert told == {"headers": [[str(name), "[secret]"], ["host", "h"]], "login": {"user": "bob", "password": "[secret]"}}
 
 
@@ -141,11 +141,11 @@ def test_random_ids_and_numbers_stay() -> None:
     """Of random hexadecimal ids none is eaten; of cards that a digit makes wrong none, of right ones all."""
     dice = random.Random(1)  # noqa: S311  (it repeats)
     ids = [f"{dice.getrandbits(128):032x}" for _ in range(20_000)]
-    assert [each for each in ids if redact.text(each) != each] == []
+    assert [each for each in ids if redaction.text(each) != each] == []
     for _ in range(1000):
         wrong = card(valid=False)
-        assert redact.text(wrong) == wrong
-        assert redact.text(f"for {groups(card(), '-')}, from {groups(iban(), ' ')}") == "for [card], from [iban]"
+        assert redaction.text(wrong) == wrong
+        assert redaction.text(f"for {groups(card(), '-')}, from {groups(iban(), ' ')}") == "for [card], from [iban]"
 
 
 BEGINNINGS = (
@@ -192,4 +192,4 @@ PIECES = (
 def test_no_text_takes_for_ever(begin: str) -> None:
     """Whatever keeps a rule busy takes time by its length, not by its square: that would be minutes here."""
     for piece in PIECES:
-        redact.text("pwd " + begin + piece * (100_000 // len(piece)))  # the first word, or nobody would look at all
+        redaction.text("pwd " + begin + piece * (100_000 // len(piece)))  # the first word, or nobody would look at all

@@ -9,8 +9,8 @@ import httpx2
 import psutil
 import pytest
 
-from guards.body import BODY_SECONDS
-from guards.protocol import HEAD_SECONDS
+from three_pillars.limits import BODY_SECONDS
+from three_pillars.http_protocol import HEAD_SECONDS
 from tests.processes import Service, shop
 
 CHUNKED = b"POST /checkout HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -3,7 +3,7 @@
 import pytest
 from opentelemetry.trace import SpanKind, format_trace_id
 
-from guards.trust import Trust
+from three_pillars.trusted_callers import Trust
 from tests.conftest import Build, House, about
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

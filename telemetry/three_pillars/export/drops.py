@@ -7,7 +7,7 @@ from threading import Lock
 import structlog
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from delivery.session import Session
+from .session import Session
 
 
 class Losses:

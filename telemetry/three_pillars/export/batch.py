@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import Link, Status
 
-from delivery import redact
-from delivery.losses import Losses
-from delivery.session import Session
-from delivery.text import encodable, narrow
+from .. import redaction
+from .drops import Losses
+from .session import Session
+from ..values import encodable, narrow
 
 END = 64
 """Characters that go too where the SDK has cut a text, perhaps in the middle of a secret: no rule knows a beginning."""
@@ -47,8 +47,8 @@ class Records(BatchLogRecordProcessor):
         """Put ``log_record`` into the queue; a library's own, which did not go through structlog, such as can be sent."""
         if getattr(log_record.instrumentation_scope, "name", "") != StructlogProcessor.__module__:
             record = log_record.log_record
-            record.body = redact.fields({"body": encodable(record.body)})["body"]
-            record.attributes = narrow(redact.fields(encodable(dict(record.attributes or {}))))
+            record.body = redaction.fields({"body": encodable(record.body)})["body"]
+            record.attributes = narrow(redaction.fields(encodable(dict(record.attributes or {}))))
         self.losses.given()
         super().on_emit(log_record)
 
@@ -78,7 +78,7 @@ def _is_plain(span: ReadableSpan, limits: set[int]) -> bool:
     events = [(each.name, each.attributes) for each in span.events]
     links = [each.attributes for each in span.links]
     said = ascii((span.name, span.status.description, span.attributes, events, links))  # they show their items, in one go
-    return "\\" not in said and len(said) < min(limits, default=len(said) + 1) and not redact.hinted(said)
+    return "\\" not in said and len(said) < min(limits, default=len(said) + 1) and not redaction.hinted(said)
 
 
 def _spelled(span: ReadableSpan, limits: set[int]) -> ReadableSpan:
@@ -87,7 +87,7 @@ def _spelled(span: ReadableSpan, limits: set[int]) -> ReadableSpan:
     def told(about: Mapping[str, Any] | None) -> dict[str, Any]:
         said: dict[str, Any] = {}
         for name, value in (about or {}).items():
-            said |= {key: ended(value, clean) for key, clean in redact.fields(encodable({name: value})).items()}
+            said |= {key: ended(value, clean) for key, clean in redaction.fields(encodable({name: value})).items()}
         return said
 
     def ended(value: object, clean: Any) -> Any:  # noqa: ANN401  (an attribute's)
@@ -96,10 +96,10 @@ def _spelled(span: ReadableSpan, limits: set[int]) -> ReadableSpan:
         return list(map(ended, value, clean)) if isinstance(value, list | tuple) and isinstance(clean, list) else clean
 
     return ReadableSpan(
-        redact.text(encodable(span.name)),
+        redaction.text(encodable(span.name)),
         attributes=told(span.attributes),
-        events=[Event(redact.text(encodable(each.name)), told(each.attributes), each.timestamp) for each in span.events],
+        events=[Event(redaction.text(encodable(each.name)), told(each.attributes), each.timestamp) for each in span.events],
         links=[Link(each.context, told(each.attributes)) for each in span.links],
-        status=Status(span.status.status_code, redact.text(encodable(span.status.description or "")) or None),
+        status=Status(span.status.status_code, redaction.text(encodable(span.status.description or "")) or None),
         **{name: getattr(span, name) for name in same},
     )

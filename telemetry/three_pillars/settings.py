@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from settings.otel import shown
+from .environment import shown
 
 
 class Settings(BaseSettings):

@@ -22,9 +22,9 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
-from delivery.batches import Records, Spans
-from delivery.losses import Losses
-from delivery.session import Session, session
+from .export.batch import Records, Spans
+from .export.drops import Losses
+from .export.session import Session, session
 
 FLUSH_SECONDS = 4.0
 """How long a stopping service waits for the Collector: under the 5 s it has, and far under an orchestrator's usual 10 s."""

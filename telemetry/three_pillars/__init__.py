@@ -3,7 +3,7 @@
 This package knows nothing of checkouts and is meant to be copied. It reads the standard ``OTEL_*`` variables and no others.
 """
 
-import settings.otel  # noqa: F401  (first: OpenTelemetry reads variables while it is imported)
+from . import environment  # noqa: F401  (first: OpenTelemetry reads variables while it is imported)
 
 # isort: split
 import asyncio
@@ -15,13 +15,13 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from delivery.exposition import exposition
-from delivery.pillars import Pillars, to_collector
-from guards.trust import Trust
-from telemetry import logs, requests, traces
-from telemetry.edge import Edge
-from telemetry.logs import log_to_stdout
-from telemetry.traces import instrument_client, trace_id
+from .metrics_endpoint import exposition
+from .providers import Pillars, to_collector
+from .trusted_callers import Trust
+from . import logs, request_recorder, traces
+from .boundary import Edge
+from .logs import log_to_stdout
+from .traces import instrument_client, trace_id
 
 __all__ = ["QUIET_PATHS", "install", "instrument_client", "log_to_stdout", "trace_id"]
 
@@ -46,7 +46,7 @@ def install(app: FastAPI, service: str, *, package: str, inside: str = "", pilla
     meter = pillars.metrics.get_meter("telemetry")
     observe = [each.observe for each in pillars.losses]
     meter.create_observable_counter("telemetry.dropped", observe, "{item}", "Spans and log records that nobody took.")
-    app.add_middleware(requests.RequestsMiddleware, prefix=service, meter=meter, active=pillars.active)
+    app.add_middleware(request_recorder.RequestsMiddleware, prefix=service, meter=meter, active=pillars.active)
     # First, or an app that answers everything would answer it.
     app.router.routes.insert(0, Route("/metrics", exposition(pillars.registry), include_in_schema=False))
     # Last, because it wraps everything above: the span is open while our own middleware counts and writes.

@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span
 from starlette.types import Scope
 
-from guards import trust
-from telemetry.edge import ORIGINALS
+from . import trusted_callers
+from .boundary import ORIGINALS
 
 
 def instrument(app: FastAPI, traces: TracerProvider) -> None:
@@ -35,7 +35,7 @@ def instrument(app: FastAPI, traces: TracerProvider) -> None:
 
 def _began(span: Span, scope: Scope) -> None:
     scope["app"] = scope[ORIGINALS]["app"]  # the instrumentation has the route; who handles a crash wants the app
-    trust.link(span, scope)
+    trusted_callers.link(span, scope)
 
 
 def instrument_client(client: httpx2.AsyncClient) -> httpx2.AsyncClient:

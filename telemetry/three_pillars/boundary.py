@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from opentelemetry.context import Context, attach, detach
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from guards.trust import OUTSIDE, Trust
-from telemetry.routes import Found, template
+from .trusted_callers import OUTSIDE, Trust
+from .routes import Found, template
 
 ORIGINALS, ROUTE = "telemetry.originals", "telemetry.route"
 """In the scope of a request that is told of: what was mended in it, as it came; and the template of its path, or None."""

@@ -15,8 +15,8 @@ from opentelemetry import trace
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from telemetry.edge import ORIGINALS, ROUTE
-from telemetry.logs import TOLD
+from .boundary import ORIGINALS, ROUTE
+from .logs import TOLD
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """Methods that may become a label; anything else a client makes up is ``_OTHER``, as in OpenTelemetry's HTTP conventions."""

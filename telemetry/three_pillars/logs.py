@@ -11,9 +11,9 @@ from opentelemetry.instrumentation.structlog import StructlogProcessor
 from opentelemetry.sdk._logs import LoggerProvider
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from delivery import redact
-from delivery.stdout import Stdout
-from delivery.text import encodable, narrow, text
+from . import redaction
+from .stdout import Stdout
+from .values import encodable, narrow, text
 
 TOLD = "_told_by_canonical_line"
 """Set on an exception whose traceback the canonical line carries; uvicorn need not print it again."""
@@ -74,7 +74,7 @@ def spell_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
         if isinstance(each, BaseException):
             event["exception"] = "".join(traceback.format_exception(each))
             event["exception.type"], event["exception.message"] = type(each).__qualname__, text(each)
-    return narrow(redact.fields({encodable(name): encodable(value) for name, value in event.items()}))
+    return narrow(redaction.fields({encodable(name): encodable(value) for name, value in event.items()}))
 
 
 def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -1,4 +1,4 @@
-# One image, a command for each of ours: python -m checkout, python -m payment, python -m console.
+# One image, a command for each of ours: python -m services.checkout, python -m services.payment, python -m console.
 
 FROM python:3.13-slim AS build
 WORKDIR /src
@@ -26,4 +26,4 @@ RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
-CMD ["python", "-m", "checkout"]
+CMD ["python", "-m", "services.checkout"]

@@ -28,15 +28,15 @@ from opentelemetry.trace import SpanKind, format_trace_id
 from prometheus_client import CollectorRegistry
 
 import three_pillars
-from checkout.app import create_app as create_checkout
-from checkout.payment_client import PaymentClient
+from services.checkout.app import create_app as create_checkout
+from services.checkout.payment_client import PaymentClient
 from three_pillars.providers import Pillars, meter_provider
 from demo.proof.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
 from demo.stack import binaries
 from demo.stack.binaries import PROMETHEUS
 from demo.stack.official import LOKI, TEMPO
-from payment.app import create_app as create_payment
-from payment.faults import Faults
+from services.payment.app import create_app as create_payment
+from services.payment.faults import Faults
 from tests.end_to_end.conftest import FULL, Stack
 from tests.processes import Sink, listening
 

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from opentelemetry.trace import StatusCode
 
-import checkout.__main__ as checkout
-import payment.__main__ as payment
+import services.checkout.__main__ as checkout
+import services.payment.__main__ as payment
 from demo.proof.outcomes import CHECKOUT
 from tests.conftest import Build, House
 
@@ -252,7 +252,7 @@ def test_a_bad_setting_is_explained(
 def test_a_service_refuses_to_start_with_a_bad_setting() -> None:
     """The real process ends at once, with a status that a launcher notices and without a traceback."""
     environment = os.environ | {"PAYMENT_FAILURE_RATE": "often"}
-    command = [sys.executable, "-m", "payment"]
+    command = [sys.executable, "-m", "services.payment"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("PAYMENT_FAILURE_RATE=often: ")

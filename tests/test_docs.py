@@ -8,13 +8,13 @@ import pytest
 import typer.main
 from prometheus_client.parser import text_string_to_metric_families
 
-from checkout.__main__ import Settings as CheckoutSettings
+from services.checkout.__main__ import Settings as CheckoutSettings
 from console.__main__ import Settings as ConsoleSettings
 from demo.__main__ import app
 from demo.proof.outcomes import EXPECTED
 from embedded import otlp, receiver, retention, store, values, writer
 from embedded.__main__ import Settings as EmbeddedSettings
-from payment.__main__ import Settings as PaymentSettings
+from services.payment.__main__ import Settings as PaymentSettings
 from tests.conftest import Build, House, about
 
 VOCABULARY = Path("docs/telemetry.md").read_text()

@@ -44,7 +44,7 @@ API = {
     "opentelemetry.propagate",
     "opentelemetry.baggage",
 }
-DRILLED = ("services/checkout/faults.py", "services/doors/drills.py")
+DRILLED = ("services/checkout/faults.py", "services/common/active_faults.py")
 """What is there for drills alone."""
 FOREIGN_KEYS = {
     "backends/apis.py",

@@ -1,4 +1,4 @@
-"""The service under load, as ``python -m checkout`` runs it: ``python -m bench.http.app APP PORT install|spans|bare``.
+"""The service under load, as ``python -m services.checkout`` runs it: ``python -m bench.http.app APP PORT install|spans|bare``.
 
 With ``bare`` the services' own code runs unchanged, and the two calls into ``telemetry/`` do nothing; with ``spans`` the first
 is the instrumentation alone.
@@ -20,14 +20,14 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-import checkout.__main__
-import payment.__main__
-from doors import answers, edge
+import services.checkout.__main__
+import services.payment.__main__
+from services.common import errors, server
 
 
 def nothing() -> FastAPI:
     """An app with a route that does nothing."""
-    app = answers.create_app("nothing")
+    app = errors.create_app("nothing")
 
     @app.get("/nothing")
     async def get_nothing() -> dict[str, str]:
@@ -55,8 +55,8 @@ def build() -> FastAPI:
         three_pillars.instrument_client = lambda client: client
     if how == "spans":
         three_pillars.install = spans
-    return {"nothing": nothing, "payment": payment.__main__.app, "checkout": checkout.__main__.app}[app]()
+    return {"nothing": nothing, "payment": services.payment.__main__.app, "checkout": services.checkout.__main__.app}[app]()
 
 
 if __name__ == "__main__":
-    edge.serve("bench.http.app:build", edge.EdgeSettings(bind="127.0.0.1", port=int(sys.argv[2]), workers=1))
+    server.serve("bench.http.app:build", server.EdgeSettings(bind="127.0.0.1", port=int(sys.argv[2]), workers=1))

@@ -1,6 +1,6 @@
 """Breaks what a drill wants broken, and mends it: whatever ends the player, a fault ends within ``LEASE`` seconds after it.
 
-Faults inside a service are turned on by a file that only this user can write (``services/doors/drills.py``).
+Faults inside a service are turned on by a file that only this user can write (``services/common/active_faults.py``).
 """
 
 import asyncio

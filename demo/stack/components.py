@@ -62,8 +62,8 @@ class Component:
 
 
 SERVICES: tuple[Component, ...] = (
-    Component("payment", (sys.executable, "-m", "payment"), (8001,), "/healthz", stop_order=2),
-    Component("checkout", (sys.executable, "-m", "checkout"), (8000,), "/healthz", stop_order=1),
+    Component("payment", (sys.executable, "-m", "services.payment"), (8001,), "/healthz", stop_order=2),
+    Component("checkout", (sys.executable, "-m", "services.checkout"), (8000,), "/healthz", stop_order=1),
 )
 """Those that send telemetry."""
 

@@ -5,16 +5,16 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 import three_pillars
-from checkout import faults
-from checkout.app import create_app
-from checkout.payment_client import PaymentClient
-from doors import edge
+from services.checkout import faults
+from services.checkout.app import create_app
+from services.checkout.payment_client import PaymentClient
+from services.common import server
 from three_pillars.environment import PORT
 
 ADDRESS = rf"^https?://([\w.-]+|\[[0-9a-fA-F:]+\]){PORT}$"
 
 
-class Settings(edge.EdgeSettings):
+class Settings(server.EdgeSettings):
     """Checkout's settings: ``CHECKOUT_PORT``, ``CHECKOUT_PAYMENT_URL`` and so on."""
 
     model_config = SettingsConfigDict(env_prefix="CHECKOUT_")
@@ -40,4 +40,4 @@ def app() -> FastAPI:
 
 
 if __name__ == "__main__":
-    edge.serve("checkout.__main__:app", Settings.load())
+    server.serve("services.checkout.__main__:app", Settings.load())

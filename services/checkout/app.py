@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.responses import JSONResponse
 
-from checkout.orders import OUTCOMES, Basket, place
-from checkout.payment_client import PaymentClient
-from doors import answers
+from services.checkout.orders import OUTCOMES, Basket, place
+from services.checkout.payment_client import PaymentClient
+from services.common import errors
 
 
 def create_app(payments: PaymentClient) -> FastAPI:
@@ -19,7 +19,7 @@ def create_app(payments: PaymentClient) -> FastAPI:
         yield
         await payments.http.aclose()
 
-    app = answers.create_app("checkout", lifespan)
+    app = errors.create_app("checkout", lifespan)
 
     @app.post("/checkout")
     async def post_checkout(basket: Basket | None = None) -> JSONResponse:
@@ -28,6 +28,6 @@ def create_app(payments: PaymentClient) -> FastAPI:
         status, message = OUTCOMES[outcome]
         said = {"status": "success", "message": message} if outcome == "success" else {"detail": message}
         order = {"order_id": basket.order_id, "amount": str(basket.total), "currency": basket.currency}
-        return answers.answer(status, outcome, **said, **order)
+        return errors.answer(status, outcome, **said, **order)
 
     return app

@@ -9,8 +9,8 @@ from decimal import Decimal
 from opentelemetry.metrics import CallbackOptions, Observation, get_meter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from checkout.payment_client import PaymentClient, PaymentError
-from doors.drills import faults
+from services.checkout.payment_client import PaymentClient, PaymentError
+from services.common.active_faults import faults
 
 
 class FaultyClient(PaymentClient):

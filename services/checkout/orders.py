@@ -9,7 +9,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from checkout.payment_client import PaymentClient, PaymentError
+from services.checkout.payment_client import PaymentClient, PaymentError
 
 log = structlog.get_logger()
 tracer = trace.get_tracer("checkout.orders")

@@ -5,12 +5,12 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 import three_pillars
-from doors import edge
-from payment.app import create_app
-from payment.faults import Faults
+from services.common import server
+from services.payment.app import create_app
+from services.payment.faults import Faults
 
 
-class Settings(edge.EdgeSettings, Faults):
+class Settings(server.EdgeSettings, Faults):
     """Payment's settings: ``PAYMENT_PORT``, ``PAYMENT_FAILURE_RATE`` and so on."""
 
     model_config = SettingsConfigDict(env_prefix="PAYMENT_")
@@ -28,4 +28,4 @@ def app() -> FastAPI:
 
 
 if __name__ == "__main__":
-    edge.serve("payment.__main__:app", Settings.load())
+    server.serve("services.payment.__main__:app", Settings.load())

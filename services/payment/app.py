@@ -4,14 +4,14 @@ import structlog
 from fastapi import FastAPI
 from starlette.responses import JSONResponse
 
-from doors import answers
-from payment.charges import Charge, charge
-from payment.faults import Faults, GatewayTimeoutError
+from services.common import errors
+from services.payment.charges import Charge, charge
+from services.payment.faults import Faults, GatewayTimeoutError
 
 
 def create_app(faults: Faults) -> FastAPI:
     """The app without telemetry; ``faults`` says how it misbehaves."""
-    app = answers.create_app("payment")
+    app = errors.create_app("payment")
 
     @app.post("/charges")
     async def post_charges(request: Charge) -> JSONResponse:
@@ -21,7 +21,7 @@ def create_app(faults: Faults) -> FastAPI:
         except GatewayTimeoutError:
             structlog.contextvars.bind_contextvars(**{"error.type": "gateway_timeout"})
             structlog.get_logger().error("the bank's gateway did not answer: order not charged")
-            return answers.answer(504, "gateway_timeout", detail="Gateway timeout")
-        return answers.answer(200, outcome)
+            return errors.answer(504, "gateway_timeout", detail="Gateway timeout")
+        return errors.answer(200, outcome)
 
     return app

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from opentelemetry import trace
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from payment.faults import DECLINED, NETWORKS, Faults
+from services.payment.faults import DECLINED, NETWORKS, Faults
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 

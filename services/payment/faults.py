@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from doors.drills import faults
+from services.common.active_faults import faults
 
 DECLINED, GATEWAY_TIMEOUT, SLOW, CRASH = "declined", "gateway-timeout", "slow", "crash"
 """The magic cards. Any other name is an ordinary card."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from doors import drills
-from payment.faults import Faults
+from services.common import active_faults
+from services.payment.faults import Faults
 from tests.conftest import Build, about
 from tests.processes import Sink, shop
 
@@ -28,42 +28,42 @@ def control(tmp_path: Path) -> Path:
 
 def test_the_file_is_believed(control: Path) -> None:
     """A fresh file of this user's own says what is broken."""
-    assert drills.faults(str(control)) == {"failure_rate": 1.0}
+    assert active_faults.faults(str(control)) == {"failure_rate": 1.0}
 
 
 def test_without_a_file_nothing_is_broken(tmp_path: Path) -> None:
     """No name, no file and a file that cannot be read are no fault."""
     rubbish = tmp_path / "rubbish"
     rubbish.write_text("[1]")
-    assert [drills.faults(each) for each in ("", str(tmp_path / "none"), str(tmp_path), str(rubbish))] == [{}] * 4
+    assert [active_faults.faults(each) for each in ("", str(tmp_path / "none"), str(tmp_path), str(rubbish))] == [{}] * 4
 
 
 @pytest.mark.parametrize("mode", [0o622, 0o606, 0o660])
 def test_a_file_that_others_can_write_is_refused(control: Path, mode: int) -> None:
     """Whoever else may write it may not break the shop."""
     control.chmod(mode)
-    assert drills.faults(str(control)) == {}
+    assert active_faults.faults(str(control)) == {}
 
 
 def test_a_link_is_refused(control: Path, tmp_path: Path) -> None:
     """A link could lead to somebody else's file."""
     link = tmp_path / "link"
     link.symlink_to(control)
-    assert drills.faults(str(link)) == {}
+    assert active_faults.faults(str(link)) == {}
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
 def test_somebody_elses_file_is_refused(control: Path) -> None:
     """A file of another user breaks nothing."""
     os.chown(control, 12345, -1)
-    assert drills.faults(str(control)) == {}
+    assert active_faults.faults(str(control)) == {}
 
 
 def test_a_fault_ends_with_its_player(control: Path) -> None:
     """A file that nobody has touched for the length of the lease is off."""
-    past = time.time() - drills.LEASE - 0.1
+    past = time.time() - active_faults.LEASE - 0.1
     os.utime(control, (past, past))
-    assert drills.faults(str(control)) == {}
+    assert active_faults.faults(str(control)) == {}
 
 
 @pytest.mark.parametrize("service", ["payment", "checkout"])

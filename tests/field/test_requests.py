@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from checkout.payment_client import PaymentClient
+from services.checkout.payment_client import PaymentClient
 from demo.proof.outcomes import CHECKOUT
 from tests.conftest import CANONICAL, Build, House, about
 from tests.processes import Service, Sink, free_port, listening, serve, wait_for

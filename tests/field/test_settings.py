@@ -21,9 +21,9 @@ from requests.adapters import BaseAdapter
 
 import embedded.__main__
 import three_pillars.environment
-from checkout.__main__ import Settings as Checkout
+from services.checkout.__main__ import Settings as Checkout
 from three_pillars.export.session import session
-from payment.__main__ import Settings as Payment
+from services.payment.__main__ import Settings as Payment
 from tests.processes import Sink, listening, serve, shop, wait_for
 
 SECRET = "geheim"  # noqa: S105  (nobody's)

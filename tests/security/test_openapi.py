@@ -9,7 +9,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import APIOperation, Case, GenerationMode
 
-from payment.faults import CRASH, DECLINED, GATEWAY_TIMEOUT, SLOW
+from services.payment.faults import CRASH, DECLINED, GATEWAY_TIMEOUT, SLOW
 from tests.end_to_end.conftest import FULL
 from tests.processes import Service, shop
 

@@ -1,0 +1,1 @@
+"""The demo services: checkout, payment, and what they share."""

@@ -21,7 +21,7 @@ from bench import report
 from bench.http import running
 from bench.http.arms import ROOT
 from bench.purchases import EACH, SPANS, STEP, template
-from demo.stack import binaries
+from three_pillar_demo.stack import binaries
 
 RATES = (2_000, 10_000)
 """Spans a second."""

@@ -22,7 +22,7 @@ import httpx2
 from backends.embedded import Embedded
 from backends.lgtm import Lgtm
 from bench import report
-from demo.stack.official import LOKI, TEMPO
+from three_pillar_demo.stack.official import LOKI, TEMPO
 
 RATE = 20
 STORES = {"embedded": ("embedded",), "full": ("tempo", "loki", "prometheus", "otel-collector")}

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from console.app import create_app
-from demo import asking
+from three_pillar_demo import asking
 from three_pillars import settings
 
 

@@ -24,10 +24,10 @@ from console.cache import NONE, Answer, Cache
 from console.guard import Guard
 from console.view import MINUTES, SEVERITIES, View
 from console.watch import PACE, ROUTES, Watch, root_of
-from demo.customers import shop
-from demo.customers.till import CAP, CARDS, MAX_RATE, Till
-from demo.request.story import Story, clean
-from demo.stack import answering
+from three_pillar_demo.customers import shop
+from three_pillar_demo.customers.till import CAP, CARDS, MAX_RATE, Till
+from three_pillar_demo.request.story import Story, clean
+from three_pillar_demo.stack import answering
 
 HERE = Path(__file__).parent
 MAX_BODY, ROWS, LOOKUPS = 1024, 50, 64

@@ -15,9 +15,9 @@ from backends.questions import NANO, Backends, Edge, Exemplar, Line, Red, Span
 from console import chart, waterfall, words
 from console.cache import Answer, Cache
 from console.view import View
-from demo.customers.till import Till
-from demo.request import follow, story
-from demo.stack import answering
+from three_pillar_demo.customers.till import Till
+from three_pillar_demo.request import follow, story
+from three_pillar_demo.stack import answering
 
 Pair = tuple[str, str]
 Between = tuple[float, float]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from backends.questions import NANO, Line, Span
 from console import chart, words
-from demo.request import story
+from three_pillar_demo.request import story
 
 FULL, LEAST, HALF_A_MILLI = 1000.0, 2.0, 500_000
 """The whole width, and what even the shortest bar gets of it; nanoseconds that even the shortest request is drawn over."""

@@ -31,10 +31,10 @@ import three_pillars
 from services.checkout.app import create_app as create_checkout
 from services.checkout.payment_client import PaymentClient
 from three_pillars.providers import Pillars, meter_provider
-from demo.proof.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
-from demo.stack import binaries
-from demo.stack.binaries import PROMETHEUS
-from demo.stack.official import LOKI, TEMPO
+from three_pillar_demo.proof.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
+from three_pillar_demo.stack import binaries
+from three_pillar_demo.stack.binaries import PROMETHEUS
+from three_pillar_demo.stack.official import LOKI, TEMPO
 from services.payment.app import create_app as create_payment
 from services.payment.faults import Faults
 from tests.end_to_end.conftest import FULL, Stack

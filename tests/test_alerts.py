@@ -9,7 +9,7 @@ import pytest
 import typer.main
 import yaml
 
-from demo.__main__ import app
+from three_pillar_demo.__main__ import app
 from three_pillars.request_recorder import LATENCY_BUCKETS
 
 RULES = Path("config/alerts.yml")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.stack import binaries
-from demo.stack.binaries import OTELCOL
+from three_pillar_demo.stack import binaries
+from three_pillar_demo.stack.binaries import OTELCOL
 
 
 @pytest.mark.full

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from demo.stack.components import BY_NAME, FULL, MODES, Component, environment
+from three_pillar_demo.stack.components import BY_NAME, FULL, MODES, Component, environment
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("docker-compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]

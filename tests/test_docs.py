@@ -10,8 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.checkout.__main__ import Settings as CheckoutSettings
 from console.__main__ import Settings as ConsoleSettings
-from demo.__main__ import app
-from demo.proof.outcomes import EXPECTED
+from three_pillar_demo.__main__ import app
+from three_pillar_demo.proof.outcomes import EXPECTED
 from embedded import otlp, receiver, retention, store, values, writer
 from embedded.__main__ import Settings as EmbeddedSettings
 from services.payment.__main__ import Settings as PaymentSettings

@@ -49,7 +49,7 @@ DRILLED = ("services/checkout/faults.py", "services/common/active_faults.py")
 FOREIGN_KEYS = {
     "backends/apis.py",
     "backends/lgtm.py",
-    "demo/proof/links.py",
+    "demo/three_pillar_demo/proof/links.py",
     "grafana/checkout.py",
     "tests/end_to_end/test_dashboards.py",
     "tests/end_to_end/test_links.py",

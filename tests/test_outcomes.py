@@ -8,8 +8,8 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
 from services.checkout.orders import OUTCOMES
-from demo.customers.shop import basket
-from demo.proof.outcomes import CHECKOUT, CLIENT, EXPECTED, ORDER, PAYMENT, Expected
+from three_pillar_demo.customers.shop import basket
+from three_pillar_demo.proof.outcomes import CHECKOUT, CLIENT, EXPECTED, ORDER, PAYMENT, Expected
 from tests.conftest import CANONICAL, Build, House, Sample, about
 
 JSON = {"content-type": "application/json"}

@@ -14,8 +14,8 @@ import httpx2
 import pytest
 import yaml
 
-from demo.stack import binaries
-from demo.stack.binaries import ALERTMANAGER, PROMETHEUS, Binary
+from three_pillar_demo.stack import binaries
+from three_pillar_demo.stack.binaries import ALERTMANAGER, PROMETHEUS, Binary
 from tests.stubs.running import free_port, until
 
 ROOT = Path(__file__).parent.parent

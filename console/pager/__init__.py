@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from demo.drills import desk
-from demo.drills.catalogue import WHY, Drill, DrillError, load
+from three_pillar_demo.drills import desk
+from three_pillar_demo.drills.catalogue import WHY, Drill, DrillError, load
 
 SHOWN_SECONDS = 600.0
 """How long a drill that is over is still shown."""

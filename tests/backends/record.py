@@ -20,7 +20,7 @@ import httpx2
 from backends import apis, lgtm
 from backends.lgtm import Lgtm
 from backends.questions import BackendError
-from demo.customers import shop
+from three_pillar_demo.customers import shop
 
 FOLDER = Path(__file__).parent / "recorded"
 FIGURES = (

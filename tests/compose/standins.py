@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary, find
-from demo.stack.official import LOKI, TEMPO, Official
+from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary, find
+from three_pillar_demo.stack.official import LOKI, TEMPO, Official
 from tests.compose import engine
 
 LABEL = "three-pillar-demo.stand-in"

@@ -12,10 +12,10 @@ import pytest
 
 from backends.lgtm import Lgtm
 from backends.questions import BackendError, Backends
-from demo.customers import shop
-from demo.customers.shop import Purchase
-from demo.proof import checks
-from demo.proof.ledger import Ledger, fill
+from three_pillar_demo.customers import shop
+from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.proof import checks
+from three_pillar_demo.proof.ledger import Ledger, fill
 from tests.compose import engine, standins
 from tests.compose.conftest import House
 

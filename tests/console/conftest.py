@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from backends.questions import BackendError, Backends, Edge, Exemplar, Line, Red, Span
 from console import cache
 from console.app import create_app
-from demo.stack import answering
+from three_pillar_demo.stack import answering
 from tests.traces import TRACE, exemplar, slow
 
 HOST = "127.0.0.1:8080"

@@ -16,9 +16,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from console import words
-from demo.drills import desk
-from demo.stack.components import CONSOLE
-from demo.stack.state import current_process
+from three_pillar_demo.drills import desk
+from three_pillar_demo.stack.components import CONSOLE
+from three_pillar_demo.stack.state import current_process
 from tests.console.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
 from tests.end_to_end.conftest import FULL, Stack
 

@@ -11,8 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from console.pager import MAX_BODY
-from demo.drills import catalogue, desk
-from demo.stack import state
+from three_pillar_demo.drills import catalogue, desk
+from three_pillar_demo.stack import state
 
 DRILL = catalogue.load("slow-bank")
 FIRING = {

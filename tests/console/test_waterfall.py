@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from console import waterfall
-from demo.request.story import Story, own_time, why
+from three_pillar_demo.request.story import Story, own_time, why
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, line, slow, span
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from backends.embedded import Embedded
 from backends.lgtm import Lgtm
-from demo import asking
-from demo.stack import state
+from three_pillar_demo import asking
+from three_pillar_demo.stack import state
 
 
 @pytest.mark.parametrize(

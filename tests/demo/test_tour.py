@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from backends.questions import Backends
-from demo import tour
-from demo.customers.shop import Purchase
-from demo.proof import verify
-from demo.proof.checks import Check
-from demo.proof.ledger import Ledger
-from demo.request.story import Story
+from three_pillar_demo import tour
+from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.proof import verify
+from three_pillar_demo.proof.checks import Check
+from three_pillar_demo.proof.ledger import Ledger
+from three_pillar_demo.request.story import Story
 from tests.traces import TRACE, slow
 
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from backends.questions import Backends
-from demo import asking
-from demo.drills import catalogue, check, play
-from demo.drills.catalogue import Drill, Fault
-from demo.drills.questions import Question
+from three_pillar_demo import asking
+from three_pillar_demo.drills import catalogue, check, play
+from three_pillar_demo.drills.catalogue import Drill, Fault
+from three_pillar_demo.drills.questions import Question
 
 NOTHING: dict[str, Any] = {"requests": [], "lines": [], "red": [], "counters": {}, "edges": [], "counted": {}, "up": {}}
 NOTHING["ages"] = {"traces": None, "logs": None, "metrics": None}

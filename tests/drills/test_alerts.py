@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from demo.drills import alerts, catalogue
+from three_pillar_demo.drills import alerts, catalogue
 
 RULES = Path("config/alerts.yml").read_text()
 

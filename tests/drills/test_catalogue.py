@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from demo.drills import catalogue
-from demo.drills.catalogue import WHY, DrillError
-from demo.drills.questions import Asked
-from demo.stack.components import MODES
+from three_pillar_demo.drills import catalogue
+from three_pillar_demo.drills.catalogue import WHY, DrillError
+from three_pillar_demo.drills.questions import Asked
+from three_pillar_demo.stack.components import MODES
 
 ALERTS = {
     rule["alert"]

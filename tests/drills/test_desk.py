@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from demo.drills import background, command, desk
-from demo.drills.catalogue import DrillError, load, names
-from demo.stack import state
-from demo.stack.state import current_process
+from three_pillar_demo.drills import background, command, desk
+from three_pillar_demo.drills.catalogue import DrillError, load, names
+from three_pillar_demo.stack import state
+from three_pillar_demo.stack.state import current_process
 
 ENDS = {"solved": True, "given up": True, "stopped": False}
 """How a drill may end, and whether its answer is told then."""

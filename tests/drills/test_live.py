@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from demo.drills import catalogue
-from demo.stack.state import Process
+from three_pillar_demo.drills import catalogue
+from three_pillar_demo.stack.state import Process
 from tests.end_to_end.conftest import FULL, Stack, poll_until
 
 MODE = "full" if FULL else "embedded"
@@ -48,7 +48,7 @@ def notes(stack: Stack) -> dict[str, Any]:
 @contextmanager
 def played(stack: Stack, name: str, calm: str = "0") -> Iterator[subprocess.Popen[str]]:
     """The player of a drill."""
-    player = subprocess.Popen([sys.executable, "-m", "demo.drills.player", name, calm], env=stack.environment(), text=True)
+    player = subprocess.Popen([sys.executable, "-m", "three_pillar_demo.drills.player", name, calm], env=stack.environment(), text=True)
     try:
         poll_until(lambda: notes(stack).get("player", {}).get("pid") == player.pid, "the player to begin")
         yield player

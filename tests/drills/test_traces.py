@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from backends.questions import NANO, Span
-from demo.drills import play, traces
+from three_pillar_demo.drills import play, traces
 
 STATUS = "http.response.status_code"
 

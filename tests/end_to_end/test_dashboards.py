@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from backends.apis import Apis
-from demo.customers import shop
-from demo.customers.shop import Purchase
+from three_pillar_demo.customers import shop
+from three_pillar_demo.customers.shop import Purchase
 from tests.end_to_end.conftest import Stack, poll_until
 
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(Path("grafana/dashboards").glob("*.json"))}

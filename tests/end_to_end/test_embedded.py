@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from demo.customers.shop import Purchase
-from demo.proof import checks
-from demo.proof.ledger import Ledger, fill
+from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.proof import checks
+from three_pillar_demo.proof.ledger import Ledger, fill
 from tests.end_to_end.conftest import FULL, Stack, poll_until
 
 pytestmark = pytest.mark.skipif(FULL, reason="about the embedded stack: make test")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from backends.apis import Apis
-from demo.customers.shop import Purchase
-from demo.proof import checks, ledger, links
-from demo.proof.checks import Check
-from demo.proof.ledger import Ledger
+from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.proof import checks, ledger, links
+from three_pillar_demo.proof.checks import Check
+from three_pillar_demo.proof.ledger import Ledger
 from tests.end_to_end.conftest import Stack
 
 pytestmark = pytest.mark.full

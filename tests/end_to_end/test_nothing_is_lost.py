@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from backends.questions import Backends
-from demo.customers.shop import Purchase
-from demo.proof import checks
-from demo.proof.ledger import Ledger, fill
+from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.proof import checks
+from three_pillar_demo.proof.ledger import Ledger, fill
 from tests.end_to_end.conftest import Stack
 
 STOPS = 10  # even: it ends in the background, as it began

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
-from demo.customers import shop
-from demo.proof import checks
-from demo.proof.ledger import Ledger
+from three_pillar_demo.customers import shop
+from three_pillar_demo.proof import checks
+from three_pillar_demo.proof.ledger import Ledger
 from tests.end_to_end.conftest import Stack, poll_until
 
 BROKEN = """

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from backends.apis import Apis
-from demo.stack.components import BY_NAME
+from three_pillar_demo.stack.components import BY_NAME
 from tests.end_to_end.conftest import Stack, poll_until
 
 RULES: list[dict[str, Any]] = [

@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from backends.apis import Apis
-from demo.proof import checks
-from demo.stack.binaries import ROOT
+from three_pillar_demo.proof import checks
+from three_pillar_demo.stack.binaries import ROOT
 from tests.end_to_end.conftest import FULL, Stack, poll_until
 from tests.test_docs import metrics
 

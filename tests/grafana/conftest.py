@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.stack.components import BY_NAME
+from three_pillar_demo.stack.components import BY_NAME
 from tests.end_to_end.conftest import DEMO, FULL
 
 URL = os.environ.get("GRAFANA_URL")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from demo.stack.components import CONSOLE
+from three_pillar_demo.stack.components import CONSOLE
 from tests.console.browser import CHROMIUM, FLAGS, WHY_NOT
 from tests.end_to_end.conftest import DEMO
 

@@ -12,8 +12,8 @@ import httpx2
 import psutil
 import pytest
 
-from demo.stack.components import EMBEDDED
-from demo.stack.components import FULL as REAL
+from three_pillar_demo.stack.components import EMBEDDED
+from three_pillar_demo.stack.components import FULL as REAL
 from tests.end_to_end.conftest import FULL, Stack, poll_until
 
 pytestmark = pytest.mark.stack

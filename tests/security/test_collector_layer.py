@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from three_pillars import redaction
-from demo.stack import binaries
-from demo.stack.binaries import OTELCOL
+from three_pillar_demo.stack import binaries
+from three_pillar_demo.stack.binaries import OTELCOL
 from tests.processes import Sink, free_port, wait_for
 from tests.security.canaries import Canaries
 from tests.security.raw import everything

@@ -10,10 +10,10 @@ import termios
 from pathlib import Path
 from typing import Any
 
-import demo.stack.components
-from demo.stack.binaries import Binary
-from demo.stack.components import Component
-from demo.stack.official import Official
+import three_pillar_demo.stack.components
+from three_pillar_demo.stack.binaries import Binary
+from three_pillar_demo.stack.components import Component
+from three_pillar_demo.stack.official import Official
 
 STUB = Path(__file__).with_name("component.py")
 
@@ -45,11 +45,11 @@ components = tuple(
     for plan in plans
 )
 default = tuple(each for each, plan in zip(components, plans, strict=True) if not plan.get("full"))
-demo.stack.components.MODES.update(embedded=default, full=components)
-demo.stack.components.BY_NAME.update({each.name: each for each in components})
+three_pillar_demo.stack.components.MODES.update(embedded=default, full=components)
+three_pillar_demo.stack.components.BY_NAME.update({each.name: each for each in components})
 
-import demo.__main__  # noqa: E402  (it takes the components as they are now)
+import three_pillar_demo.__main__  # noqa: E402  (it takes the components as they are now)
 
 sys.executable = str(Path(sys.argv[1]).with_name("demo"))  # what `up --detach` starts
 sys.argv[1:2] = []
-demo.__main__.app()
+three_pillar_demo.__main__.app()

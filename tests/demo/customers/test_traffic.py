@@ -14,10 +14,10 @@ import httpx2
 import pytest
 from rich.console import Console
 
-from demo.customers import shop, traffic
-from demo.customers.shop import Purchase
-from demo.customers.tally import Tally, percentile
-from demo.customers.traffic import DEFAULT_MIX, Plan, drive, parse_duration, parse_mix, parse_rate
+from three_pillar_demo.customers import shop, traffic
+from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.customers.tally import Tally, percentile
+from three_pillar_demo.customers.traffic import DEFAULT_MIX, Plan, drive, parse_duration, parse_mix, parse_rate
 
 Handler = Callable[[httpx2.Request], Coroutine[Any, Any, httpx2.Response]]
 ORDINARY = {"ordinary": 1.0}

@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 
 from backends.questions import DURATION, NANO, Backends, Exemplar, Line, Span
-from demo.customers.shop import Purchase
-from demo.proof import checks
-from demo.proof.ledger import Ledger
+from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.proof import checks
+from three_pillar_demo.proof.ledger import Ledger
 from tests.traces import canonical, exemplar, slow
 
 NOW = time.time_ns()

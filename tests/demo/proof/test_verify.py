@@ -7,8 +7,8 @@ import httpx2
 import pytest
 
 from backends.questions import BackendError, Backends
-from demo.customers import shop
-from demo.proof import checks, verify
+from three_pillar_demo.customers import shop
+from three_pillar_demo.proof import checks, verify
 
 
 class Starting:

@@ -11,12 +11,12 @@ import psutil
 import pytest
 
 from backends.embedded import Embedded
-from demo.customers.shop import Purchase
-from demo.proof.checks import settle
-from demo.rehearse import services as serving
-from demo.rehearse.books import SAMPLE, Books, Found
-from demo.rehearse.load import Load
-from demo.rehearse.services import Services
+from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.proof.checks import settle
+from three_pillar_demo.rehearse import services as serving
+from three_pillar_demo.rehearse.books import SAMPLE, Books, Found
+from three_pillar_demo.rehearse.load import Load
+from three_pillar_demo.rehearse.services import Services
 from tests.embedded.conftest import Process
 
 WITHIN = 3600.0

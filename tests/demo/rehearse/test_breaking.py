@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.rehearse import breaking
-from demo.rehearse.breaking import ImpossibleError
-from demo.rehearse.front import Front
+from three_pillar_demo.rehearse import breaking
+from three_pillar_demo.rehearse.breaking import ImpossibleError
+from three_pillar_demo.rehearse.front import Front
 from tests.processes import Sink
 
 

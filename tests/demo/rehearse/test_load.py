@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from demo.proof.checks import settle
-from demo.rehearse import load as loading
-from demo.rehearse.load import Load, Visit
+from three_pillar_demo.proof.checks import settle
+from three_pillar_demo.rehearse import load as loading
+from three_pillar_demo.rehearse.load import Load, Visit
 from tests.processes import Sink, shop
 
 

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from backends.embedded import Embedded
-from demo.customers.shop import Purchase
-from demo.rehearse import drops
-from demo.rehearse.books import Books, Found
-from demo.rehearse.judge import Promise
-from demo.rehearse.plan import EVERYWHERE, Rehearsal, Scene
-from demo.rehearse.play import Play
+from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.rehearse import drops
+from three_pillar_demo.rehearse.books import Books, Found
+from three_pillar_demo.rehearse.judge import Promise
+from three_pillar_demo.rehearse.plan import EVERYWHERE, Rehearsal, Scene
+from three_pillar_demo.rehearse.play import Play
 from tests.embedded.conftest import Process
 
 

@@ -7,11 +7,11 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from demo.rehearse.judge import Seen, Verdict
-from demo.rehearse.plan import REHEARSALS
-from demo.rehearse.report import known, report
-from demo.rehearse.run import chosen
-from demo.stack.preflight import LaunchError
+from three_pillar_demo.rehearse.judge import Seen, Verdict
+from three_pillar_demo.rehearse.plan import REHEARSALS
+from three_pillar_demo.rehearse.report import known, report
+from three_pillar_demo.rehearse.run import chosen
+from three_pillar_demo.stack.preflight import LaunchError
 
 LOST = Seen("prometheus-and-collector", made=407, whole=390, lost=Counter(spans=36, lines=18), away=21.3, steady_p99=0.49)
 SKIPPED = Seen("disk-full", skipped="a small disk is a tmpfs, and mounting one is not permitted here")

@@ -10,9 +10,9 @@ from typing import Any, Self, cast
 import pytest
 
 from backends.questions import BackendError, Backends, Exemplar, Line, Span
-from demo import asking
-from demo.request import follow
-from demo.request.story import Story
+from three_pillar_demo import asking
+from three_pillar_demo.request import follow
+from three_pillar_demo.request.story import Story
 from tests.traces import CALL, CHARGE, ROOT, TRACE, slow, span
 
 

@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from backends.questions import Line
-from demo.request.drawing import Drawing
-from demo.request.story import Story, clean, rows, why
+from three_pillar_demo.request.drawing import Drawing
+from three_pillar_demo.request.story import Story, clean, rows, why
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, canonical, line, slow, span
 
 PICTURE = """\

@@ -5,8 +5,8 @@ import asyncio
 import httpx2
 import pytest
 
-from demo.stack import answering
-from demo.stack.components import MODES
+from three_pillar_demo.stack import answering
+from three_pillar_demo.stack.components import MODES
 
 
 def test_the_addresses_are_the_components(monkeypatch: pytest.MonkeyPatch) -> None:

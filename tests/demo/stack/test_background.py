@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from demo.stack import state
+from three_pillar_demo.stack import state
 from tests.stubs.running import FOLDER, SECONDS, Stack, free_port, until
 
 Make = Callable[..., Stack]

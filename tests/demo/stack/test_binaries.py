@@ -11,8 +11,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from demo.stack import binaries
-from demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary, BuildError
+from three_pillar_demo.stack import binaries
+from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary, BuildError
 from tests.stubs.running import FOLDER
 
 ALL = (OTELCOL, PROMETHEUS, ALERTMANAGER)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from rich.console import Console
 
-from demo.stack import launcher, preflight, state
+from three_pillar_demo.stack import launcher, preflight, state
 from tests.stubs.running import Stack
 
 Make = Callable[..., Stack]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from demo.stack import preflight
-from demo.stack.components import BY_NAME, CONSOLE, DEFAULT, EMBEDDED, FULL, MODES, environment
-from demo.stack.official import LOKI, TEMPO, Official
+from three_pillar_demo.stack import preflight
+from three_pillar_demo.stack.components import BY_NAME, CONSOLE, DEFAULT, EMBEDDED, FULL, MODES, environment
+from three_pillar_demo.stack.official import LOKI, TEMPO, Official
 from tests.stubs.running import Stack
 
 Make = Callable[..., Stack]

@@ -1,0 +1,92 @@
+"""Plays a drill for a person, in a process of its own: ``python -m three_pillar_demo.drills.player NAME CALM_SECONDS [blind]``."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+
+from backends.questions import BackendError, Backends
+from three_pillar_demo import asking
+from three_pillar_demo.customers.shop import ShopError
+from three_pillar_demo.drills import desk, play
+from three_pillar_demo.drills.catalogue import Drill, DrillError, load
+from three_pillar_demo.stack import state
+
+LONGEST = 3600.0
+"""Seconds after which nobody plays any more."""
+TICK = 0.25
+
+
+async def serve(drill: Drill, backends: Backends, calm: float) -> None:
+    """Play until somebody ends it, the stack is gone, or nobody plays any more."""
+    run, began, over = state.living(), time.monotonic(), asyncio.Event()
+    playing = asyncio.create_task(_play(drill, backends, calm, over))
+    try:
+        while not playing.done():
+            now, notes = state.living(), desk.last()
+            if notes is None or notes.how:
+                over.set()
+                if notes is None or not notes.paged:  # nobody looks at the notes in there yet
+                    playing.cancel()
+            else:
+                gone = now is None or run is None or now.launcher != run.launcher
+                with suppress(DrillError):  # somebody else has ended it just now
+                    if gone or time.monotonic() - began > LONGEST:
+                        desk.end("the stack was stopped" if gone else "nobody answered")
+            await asyncio.wait([playing], timeout=TICK)
+    finally:
+        playing.cancel()
+        await asyncio.wait([playing])
+    if not playing.cancelled():
+        playing.result()
+
+
+async def _play(drill: Drill, backends: Backends, calm: float, over: asyncio.Event) -> None:
+    async with backends, play.playing(drill, backends, calm) as played:
+        found, _ = await played.until(drill.symptom, drill.within)
+        with desk.change() as notes:
+            if found:
+                notes.paged = time.time()
+            else:
+                notes.how, notes.ended = f"no symptom within {drill.within:g} s", time.time()
+        await over.wait()
+
+
+def main(name: str, calm: float, *, blind: bool) -> int:
+    """Play drill ``name``; whatever ends this process by a signal ends the fault first."""
+    drill = load(name)
+
+    async def until_signalled() -> None:
+        task = asyncio.current_task()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancel() if task else None)
+        await serve(drill, asking.backends(), calm)
+
+    try:
+        with play.alone():
+            desk.save(desk.Notes(name, state.current_process(), time.time(), blind, before=desk.played()))
+            how = _ended_by(until_signalled())
+            if how and (notes := desk.last()) and not notes.how:
+                notes.how, notes.ended = how, time.time()
+                desk.save(notes)
+    except DrillError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 1 if how else 0
+
+
+def _ended_by(playing: Coroutine[None, None, None]) -> str:
+    """Play; what ended it too early, in words."""
+    try:
+        asyncio.run(playing)
+    except (DrillError, ShopError, BackendError, OSError) as error:
+        return str(error) or type(error).__name__
+    except asyncio.CancelledError:
+        return "interrupted"
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], float(sys.argv[2]), blind="blind" in sys.argv[3:]))

@@ -39,7 +39,7 @@ def main() -> None:
     out = Console(width=110)
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "EMBEDDED_PORT": str(PORT), "EMBEDDED_DATA": folder, "EMBEDDED_SIZE_MIB": "8192"}
-        receiver = subprocess.Popen([sys.executable, "-m", "embedded"], env=environment, stdout=subprocess.DEVNULL)
+        receiver = subprocess.Popen([sys.executable, "-m", "three_pillar_demo.local_store"], env=environment, stdout=subprocess.DEVNULL)
         try:
             _until_ready()
             stored, told = 0, time.time() - HISTORY

@@ -12,8 +12,8 @@ from services.checkout.__main__ import Settings as CheckoutSettings
 from console.__main__ import Settings as ConsoleSettings
 from three_pillar_demo.__main__ import app
 from three_pillar_demo.proof.outcomes import EXPECTED
-from embedded import otlp, receiver, retention, store, values, writer
-from embedded.__main__ import Settings as EmbeddedSettings
+from three_pillar_demo.local_store import otlp, receiver, retention, store, values, writer
+from three_pillar_demo.local_store.__main__ import Settings as EmbeddedSettings
 from services.payment.__main__ import Settings as PaymentSettings
 from tests.conftest import Build, House, about
 

@@ -16,7 +16,7 @@ import pytest
 
 from backends.embedded import REACH, Embedded
 from backends.questions import NANO, BackendError, Edge, Line, Span
-from embedded.store import Store
+from three_pillar_demo.local_store.store import Store
 from tests.embedded.conftest import (
     MIB,
     House,

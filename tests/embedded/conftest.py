@@ -41,9 +41,9 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 from starlette.testclient import TestClient
 
-from embedded.receiver import create_app
-from embedded.store import Store
-from embedded.writer import Writer
+from three_pillar_demo.local_store.receiver import create_app
+from three_pillar_demo.local_store.store import Store
+from three_pillar_demo.local_store.writer import Writer
 
 NANO = 10**9
 MIB = 1024**2
@@ -247,7 +247,7 @@ class Process:
         """Start it and wait for its first answer."""
         with self.said.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "embedded"], env=self.env, stdout=out, stderr=subprocess.STDOUT
+                [sys.executable, "-m", "three_pillar_demo.local_store"], env=self.env, stdout=out, stderr=subprocess.STDOUT
             )
         poll_until(self.answers, f"embedded to answer; it said {self.said.read_text()}", READY_SECONDS)
 

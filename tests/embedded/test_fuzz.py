@@ -14,9 +14,9 @@ from google.protobuf.message import Message
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
 
-from embedded.receiver import MAX_BODY, create_app
-from embedded.store import Store
-from embedded.writer import Writer
+from three_pillar_demo.local_store.receiver import MAX_BODY, create_app
+from three_pillar_demo.local_store.store import Store
+from three_pillar_demo.local_store.writer import Writer
 from tests.embedded.conftest import (
     DELTA,
     MIB,

@@ -9,9 +9,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from embedded import otlp
-from embedded.otlp import Batch
-from embedded.values import MAX_ATTRIBUTES, MAX_TEXT, prometheus_name
+from three_pillar_demo.local_store import otlp
+from three_pillar_demo.local_store.otlp import Batch
+from three_pillar_demo.local_store.values import MAX_ATTRIBUTES, MAX_TEXT, prometheus_name
 from tests.embedded.conftest import (
     DELTA,
     NANO,

@@ -173,7 +173,7 @@ def test_two_on_one_port_are_one(process: Process) -> None:
     """A second one on the same port ends with an error, and the first goes on with a whole file."""
     process.start()
     second = subprocess.run(
-        [sys.executable, "-m", "embedded"], env=process.env, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "three_pillar_demo.local_store"], env=process.env, capture_output=True, text=True, timeout=30, check=False
     )
     assert second.returncode != 0
     assert "address already in use" in second.stdout + second.stderr
@@ -188,7 +188,7 @@ def test_a_bad_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
     """A setting that makes no sense ends it with one line that says what is allowed."""
     process = Process(tmp_path / "data", **{name: value})
     ended = subprocess.run(
-        [sys.executable, "-m", "embedded"], env=process.env, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "three_pillar_demo.local_store"], env=process.env, capture_output=True, text=True, timeout=30, check=False
     )
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"EMBEDDED_{name}={value}: ")
@@ -200,7 +200,7 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     process = Process(tmp_path / "data")
     ended = subprocess.run(
-        [sys.executable, "-m", "embedded"], env=process.env, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "three_pillar_demo.local_store"], env=process.env, capture_output=True, text=True, timeout=30, check=False
     )
     assert ended.returncode == 1
     assert "cannot be opened" in ended.stderr

@@ -17,9 +17,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogram, ExponentialHistogramDataPoint, Metric, Summary
 
-from embedded.otlp import MAX_RECORDS
-from embedded.receiver import MAX_BODY, MAX_UNPACKED, create_app
-from embedded.writer import TOGETHER
+from three_pillar_demo.local_store.otlp import MAX_RECORDS
+from three_pillar_demo.local_store.receiver import MAX_BODY, MAX_UNPACKED, create_app
+from three_pillar_demo.local_store.writer import TOGETHER
 from tests.embedded.conftest import (
     MIB,
     NANO,

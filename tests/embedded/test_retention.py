@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from embedded import otlp, retention
-from embedded.otlp import Batch
-from embedded.retention import FORGET_HOURS, KEEP_HOURS, KEEP_POINT_HOURS, REMEMBER_SECONDS
-from embedded.store import Store
+from three_pillar_demo.local_store import otlp, retention
+from three_pillar_demo.local_store.otlp import Batch
+from three_pillar_demo.local_store.retention import FORGET_HOURS, KEEP_HOURS, KEEP_POINT_HOURS, REMEMBER_SECONDS
+from three_pillar_demo.local_store.store import Store
 from tests.embedded.conftest import (
     MIB,
     NANO,

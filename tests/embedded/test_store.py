@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 
-from embedded import otlp
-from embedded.otlp import Batch
-from embedded.store import MAX_SERIES, Store
-from embedded.writer import StoreError
+from three_pillar_demo.local_store import otlp
+from three_pillar_demo.local_store.otlp import Batch
+from three_pillar_demo.local_store.store import MAX_SERIES, Store
+from three_pillar_demo.local_store.writer import StoreError
 from tests.embedded.conftest import (
     DELTA,
     MIB,

@@ -19,7 +19,7 @@ import requests
 import yaml
 from requests.adapters import BaseAdapter
 
-import embedded.__main__
+import three_pillar_demo.local_store.__main__
 import three_pillars.environment
 from services.checkout.__main__ import Settings as Checkout
 from three_pillars.export.session import session
@@ -302,10 +302,10 @@ def test_http_is_always_opted_in(monkeypatch: pytest.MonkeyPatch, said: str) -> 
 
 @pytest.mark.parametrize("blank", ["", "  "], ids=["empty", "blanks"])
 @pytest.mark.parametrize(
-    "settings", [Checkout, Payment, embedded.__main__.Settings], ids=["CHECKOUT_", "PAYMENT_", "EMBEDDED_"]
+    "settings", [Checkout, Payment, three_pillar_demo.local_store.__main__.Settings], ids=["CHECKOUT_", "PAYMENT_", "EMBEDDED_"]
 )
 def test_our_own_empty_variables_are_unset_too(
-    monkeypatch: pytest.MonkeyPatch, settings: type[Checkout | Payment | embedded.__main__.Settings], blank: str
+    monkeypatch: pytest.MonkeyPatch, settings: type[Checkout | Payment | three_pillar_demo.local_store.__main__.Settings], blank: str
 ) -> None:
     """Our own variables follow the rule of the standard ones: all of them empty, or blank, is all of them unset."""
     prefix = settings.model_config["env_prefix"]
@@ -505,7 +505,7 @@ CLIENTS = {f"httpx2.{each}" for each in ("AsyncClient", "Client", "get", "post",
 
 def client_sources() -> list[Path]:
     """Every module outside the services that may make a client."""
-    root = Path(embedded.__main__.__file__).parent.parent
+    root = Path(three_pillar_demo.local_store.__main__.__file__).parent.parent
     return [path for part in ("demo", "backends", "embedded") for path in (root / part).rglob("*.py")]
 
 

@@ -72,7 +72,7 @@ CONSOLE = Component("console", (sys.executable, "-m", "console"), (8080,), "/hea
 
 EMBEDDED: tuple[Component, ...] = (
     *SERVICES,
-    Component("embedded", (sys.executable, "-m", "embedded"), (4318,), "/healthz", stop_order=3),
+    Component("embedded", (sys.executable, "-m", "three_pillar_demo.local_store"), (4318,), "/healthz", stop_order=3),
     CONSOLE,
 )
 """Python alone: what the services send goes into one file."""

@@ -9,9 +9,9 @@ import uvicorn
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from embedded.receiver import create_app
-from embedded.store import Store
-from embedded.writer import Writer
+from three_pillar_demo.local_store.receiver import create_app
+from three_pillar_demo.local_store.store import Store
+from three_pillar_demo.local_store.writer import Writer
 from three_pillars import settings
 
 FILE = "telemetry.db"

@@ -5,7 +5,7 @@ No VACUUM: freed pages are used again, so in a steady state the file does not gr
 
 import time
 
-from embedded.store import MAX_SERIES, NANO, Store
+from three_pillar_demo.local_store.store import MAX_SERIES, NANO, Store
 
 REMEMBER_SECONDS = 3600
 """How long the digest of a batch is kept: an SDK sends one again within a minute, a proxy within minutes."""

@@ -14,7 +14,18 @@ from typing import Any
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from embedded.values import MAX_ATTRIBUTES, attributes, cut, dumped, label, prometheus_name, severity_of, text, told, value_of
+from three_pillar_demo.local_store.values import (
+    MAX_ATTRIBUTES,
+    attributes,
+    cut,
+    dumped,
+    label,
+    prometheus_name,
+    severity_of,
+    text,
+    told,
+    value_of,
+)
 
 MAX_TIME = 2**63 - 1
 MAX_RECORDS, MAX_BUCKETS = 20_000, 500

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
-from embedded.otlp import Batch, Point, Row, Source
+from three_pillar_demo.local_store.otlp import Batch, Point, Row, Source
 
 log = logging.getLogger("embedded")
 

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from embedded import retention
-from embedded.otlp import Batch
-from embedded.store import Store, code_of, is_damage
+from three_pillar_demo.local_store import retention
+from three_pillar_demo.local_store.otlp import Batch
+from three_pillar_demo.local_store.store import Store, code_of, is_damage
 
 log = logging.getLogger("embedded")
 

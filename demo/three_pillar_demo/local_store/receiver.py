@@ -23,9 +23,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from embedded import otlp
-from embedded.otlp import Batch
-from embedded.writer import MAX_WAITING, BusyError, StoreError, Writer
+from three_pillar_demo.local_store import otlp
+from three_pillar_demo.local_store.otlp import Batch
+from three_pillar_demo.local_store.writer import MAX_WAITING, BusyError, StoreError, Writer
 
 MAX_BODY, MAX_UNPACKED = 4 * 1024**2, 8 * 1024**2
 """Bytes of a request as it comes, and unpacked; a batch of an SDK has some hundred thousand."""

@@ -21,7 +21,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from backends.embedded import Embedded
+from three_pillar_demo.query.local import Embedded
 from bench.purchases import EACH, LINES, SPANS, STEP, counts, share, template
 
 PORT = 14318

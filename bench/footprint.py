@@ -19,8 +19,8 @@ from statistics import median
 
 import httpx2
 
-from backends.embedded import Embedded
-from backends.lgtm import Lgtm
+from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.query.lgtm import Lgtm
 from bench import report
 from three_pillar_demo.stack.official import LOKI, TEMPO
 

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from backends.questions import NANO, Backends
+from three_pillar_demo.query.interface import NANO, Backends
 from console import chart, grafana, pager, waterfall, words
 from console.cache import NONE, Answer, Cache
 from console.guard import Guard

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from backends.questions import BackendError
+from three_pillar_demo.query.interface import BackendError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from backends.questions import Exemplar
+from three_pillar_demo.query.interface import Exemplar
 from console import words
 
 FULL, TRACE_ID = 1000.0, re.compile(r"(?!0{32})[0-9a-f]{32}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 
-from backends.questions import NANO, Backends, Edge, Exemplar, Line, Red, Span
+from three_pillar_demo.query.interface import NANO, Backends, Edge, Exemplar, Line, Red, Span
 from console import chart, waterfall, words
 from console.cache import Answer, Cache
 from console.view import View

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from backends.questions import NANO, Line, Span
+from three_pillar_demo.query.interface import NANO, Line, Span
 from console import chart, words
 from three_pillar_demo.request import story
 

@@ -47,8 +47,8 @@ API = {
 DRILLED = ("services/checkout/faults.py", "services/common/active_faults.py")
 """What is there for drills alone."""
 FOREIGN_KEYS = {
-    "backends/apis.py",
-    "backends/lgtm.py",
+    "demo/three_pillar_demo/query/http_clients.py",
+    "demo/three_pillar_demo/query/lgtm.py",
     "demo/three_pillar_demo/proof/links.py",
     "grafana/checkout.py",
     "tests/end_to_end/test_dashboards.py",
@@ -108,7 +108,7 @@ def test_the_page_enters_few_rooms_of_the_demo() -> None:
 
 
 def test_questions_are_asked_in_the_words_of_the_house() -> None:
-    """Outside ``backends/``, only what follows Grafana's own links, or judges alerts, knows a query language."""
+    """Outside ``demo/three_pillar_demo/query/``, only what follows Grafana's own links, or judges alerts, knows a query language."""
     asking = [*(ROOT / "demo").rglob("*.py"), *(ROOT / "console").rglob("*.py")]
     speak = {path for path in asking if under_any(imported(path), {"backends.apis", "backends.lgtm"})}
     assert {path.name for path in speak} == {"asking.py", "links.py", "verify.py", "alerts.py", "check.py"}

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from backends.questions import Exemplar, Line, Span
+from three_pillar_demo.query.interface import Exemplar, Line, Span
 from three_pillar_demo.request.story import Story
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from backends.questions import BackendError
+from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo import tour as touring
 from three_pillar_demo.customers import buy
 from three_pillar_demo.customers import traffic as playing

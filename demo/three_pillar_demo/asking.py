@@ -3,9 +3,9 @@
 import os
 import socket
 
-from backends.embedded import Embedded
-from backends.lgtm import Lgtm
-from backends.questions import Backends
+from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import state
 from three_pillar_demo.stack.components import LOOPBACK, STATE
 

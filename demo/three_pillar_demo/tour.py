@@ -7,7 +7,7 @@ import httpx2
 from rich.console import Console
 from rich.text import Text
 
-from backends.questions import Backends
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo import asking
 from three_pillar_demo.customers import shop
 from three_pillar_demo.proof import verify

@@ -17,9 +17,9 @@ from typing import Any
 
 import httpx2
 
-from backends import apis, lgtm
-from backends.lgtm import Lgtm
-from backends.questions import BackendError
+from three_pillar_demo.query import http_clients, lgtm
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.customers import shop
 
 FOLDER = Path(__file__).parent / "recorded"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from backends.arithmetic import Counter, quantile, red
-from backends.questions import NANO
+from three_pillar_demo.query.promql_math import Counter, quantile, red
+from three_pillar_demo.query.interface import NANO
 
 EVERY = 10.0
 INFINITY = math.inf

@@ -14,9 +14,9 @@ from google.protobuf.message import Message
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from backends.embedded import Embedded
-from backends.lgtm import Lgtm
-from backends.questions import DURATION, NANO, Backends, Edge
+from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.interface import DURATION, NANO, Backends, Edge
 from tests.embedded.conftest import (
     PROTOBUF,
     Process,

@@ -14,8 +14,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from backends.embedded import REACH, Embedded
-from backends.questions import NANO, BackendError, Edge, Line, Span
+from three_pillar_demo.query.local import REACH, Embedded
+from three_pillar_demo.query.interface import NANO, BackendError, Edge, Line, Span
 from three_pillar_demo.local_store.store import Store
 from tests.embedded.conftest import (
     MIB,

@@ -8,8 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from backends.lgtm import Lgtm, quoted, series
-from backends.questions import BackendError, Edge, Exemplar, Line, Red, Span
+from three_pillar_demo.query.lgtm import Lgtm, quoted, series
+from three_pillar_demo.query.interface import BackendError, Edge, Exemplar, Line, Red, Span
 from tests.backends.record import FOLDER, QUESTIONS, Told, asked, stop_the_clock
 
 TOLD = Told(**json.loads((FOLDER / "told.json").read_text()))

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import pytest
 
-from backends.lgtm import Lgtm
-from backends.questions import BackendError, Backends
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.customers import shop
 from three_pillar_demo.customers.shop import Purchase
 from three_pillar_demo.proof import checks

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from backends.questions import BackendError, Backends, Edge, Exemplar, Line, Red, Span
+from three_pillar_demo.query.interface import BackendError, Backends, Edge, Exemplar, Line, Red, Span
 from console import cache
 from console.app import create_app
 from three_pillar_demo.stack import answering

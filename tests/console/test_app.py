@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from backends.questions import Edge, Exemplar, Line
+from three_pillar_demo.query.interface import Edge, Exemplar, Line
 from console.__main__ import Settings
 from console.app import MAX_BODY
 from tests.console.conftest import FAILING, HANGING, HOST, QUESTIONS, STRANGE, Told

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from backends.questions import BackendError
+from three_pillar_demo.query.interface import BackendError
 from console import cache
 from console.cache import Answer, Cache
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from backends.questions import Exemplar
+from three_pillar_demo.query.interface import Exemplar
 from console import chart, words
 from three_pillars.request_recorder import LATENCY_BUCKETS
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from backends.embedded import Embedded
-from backends.lgtm import Lgtm
+from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo import asking
 from three_pillar_demo.stack import state
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from backends.questions import Backends
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo import tour
 from three_pillar_demo.customers.shop import Purchase
 from three_pillar_demo.proof import verify

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
-from backends.questions import Backends
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo import asking
 from three_pillar_demo.drills import catalogue, check, play
 from three_pillar_demo.drills.catalogue import Drill, Fault

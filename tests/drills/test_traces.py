@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backends.questions import NANO, Span
+from three_pillar_demo.query.interface import NANO, Span
 from three_pillar_demo.drills import play, traces
 
 STATUS = "http.response.status_code"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from backends.embedded import Embedded
-from backends.lgtm import Lgtm
-from backends.questions import Backends
+from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.interface import Backends
 
 FULL = os.environ.get("STACK") == "full"
 """Whether the real Collector, Prometheus, Tempo and Loki are to run; the embedded stack otherwise."""

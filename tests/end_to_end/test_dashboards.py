@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from backends.apis import Apis
+from three_pillar_demo.query.http_clients import Apis
 from three_pillar_demo.customers import shop
 from three_pillar_demo.customers.shop import Purchase
 from tests.end_to_end.conftest import Stack, poll_until

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from backends.questions import Backends
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.customers.shop import Purchase
 from three_pillar_demo.proof import checks
 from three_pillar_demo.proof.ledger import Ledger, fill

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import yaml
 
-from backends.apis import Apis
+from three_pillar_demo.query.http_clients import Apis
 from three_pillar_demo.stack.components import BY_NAME
 from tests.end_to_end.conftest import Stack, poll_until
 

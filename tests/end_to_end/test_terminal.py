@@ -8,7 +8,7 @@ import time
 import httpx2
 import pytest
 
-from backends.apis import Apis
+from three_pillar_demo.query.http_clients import Apis
 from three_pillar_demo.proof import checks
 from three_pillar_demo.stack.binaries import ROOT
 from tests.end_to_end.conftest import FULL, Stack, poll_until

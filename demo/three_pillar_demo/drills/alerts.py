@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from backends.lgtm import Lgtm
+from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.drills.catalogue import Alerts, DrillError
 from three_pillar_demo.stack.binaries import PROMETHEUS, ROOT
 

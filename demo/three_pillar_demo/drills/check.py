@@ -5,8 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from backends.lgtm import Lgtm
-from backends.questions import Backends
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.drills import alerts, play
 from three_pillar_demo.drills.catalogue import Drill
 from three_pillar_demo.drills.questions import Question

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backends.questions import BackendError
+from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo import asking
 from three_pillar_demo.customers.shop import ShopError
 from three_pillar_demo.drills import background, breaking, catalogue, desk

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from backends.questions import Backends, Line
+from three_pillar_demo.query.interface import Backends, Line
 from three_pillar_demo.drills import questions, traces
 from three_pillar_demo.drills.questions import Question
 

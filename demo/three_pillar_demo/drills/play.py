@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import httpx2
 
-from backends.questions import NANO, BackendError, Backends, Span
+from three_pillar_demo.query.interface import NANO, BackendError, Backends, Span
 from three_pillar_demo.customers import shop, traffic
 from three_pillar_demo.customers.tally import Tally
 from three_pillar_demo.drills import breaking, evidence

@@ -7,7 +7,7 @@ import time
 from collections.abc import Coroutine
 from contextlib import suppress
 
-from backends.questions import BackendError, Backends
+from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo import asking
 from three_pillar_demo.customers.shop import ShopError
 from three_pillar_demo.drills import desk, play

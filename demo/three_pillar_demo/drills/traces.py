@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Sequence
 
-from backends.questions import NANO, Span
+from three_pillar_demo.query.interface import NANO, Span
 
 Trace = Sequence[Span]
 OUTSIDE = 1.0

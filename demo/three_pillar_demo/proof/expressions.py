@@ -5,7 +5,7 @@ import time
 from typing import NoReturn
 from urllib.parse import unquote
 
-from backends.questions import Line
+from three_pillar_demo.query.interface import Line
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

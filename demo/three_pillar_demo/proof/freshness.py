@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from statistics import quantiles
 
-from backends.questions import BackendError, Backends
+from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.customers.shop import Purchase
 from three_pillar_demo.proof.checks import REQUESTS
 from three_pillar_demo.request.story import is_canonical

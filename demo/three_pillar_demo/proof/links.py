@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from backends.apis import Apis
-from backends.questions import DURATION, NANO, BackendError, Exemplar, Line, Span
+from three_pillar_demo.query.http_clients import Apis
+from three_pillar_demo.query.interface import DURATION, NANO, BackendError, Exemplar, Line, Span
 from three_pillar_demo.proof.checks import Check, settle
 from three_pillar_demo.proof.expressions import BrokenLinkError, derived, fill, just_after, moment, nothing, seconds
 from three_pillar_demo.proof.ledger import Ledger, expect

@@ -10,8 +10,8 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from backends.lgtm import Lgtm
-from backends.questions import BackendError, Backends
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo import asking
 from three_pillar_demo.customers import shop
 from three_pillar_demo.proof import checks, freshness, ledger, links

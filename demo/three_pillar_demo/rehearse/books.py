@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from backends.questions import Backends
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.customers.shop import Purchase
 from three_pillar_demo.proof.checks import AT_ONCE, canonical_lines
 from three_pillar_demo.proof.ledger import Ledger, expect

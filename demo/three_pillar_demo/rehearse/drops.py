@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from backends.questions import Backends
+from three_pillar_demo.query.interface import Backends
 
 METRIC, LABEL = "telemetry_dropped_total", "signal"
 SIGNALS = {"traces": "spans", "logs": "lines"}

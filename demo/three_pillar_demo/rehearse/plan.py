@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx2
 
-from backends.questions import Backends
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.rehearse.breaking import away, full, misbehaving
 from three_pillar_demo.rehearse.front import Front
 from three_pillar_demo.rehearse.judge import Promise

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
-from backends.questions import BackendError
+from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.customers.shop import Purchase
 from three_pillar_demo.rehearse import drops, plan
 from three_pillar_demo.rehearse.books import Books, Found

@@ -8,7 +8,7 @@ from itertools import cycle
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from backends.questions import NANO, Exemplar, Line, Span
+from three_pillar_demo.query.interface import NANO, Exemplar, Line, Span
 from three_pillar_demo.request.story import STATUS, Row, Story, astray, clean, failures, rows, why
 
 MILLI = 1_000_000

@@ -9,7 +9,7 @@ from dataclasses import replace
 from rich.console import Console
 from rich.text import Text
 
-from backends.questions import NANO, BackendError, Backends, Exemplar, Line, Span
+from three_pillar_demo.query.interface import NANO, BackendError, Backends, Exemplar, Line, Span
 from three_pillar_demo import asking
 from three_pillar_demo.request.drawing import Drawing
 from three_pillar_demo.request.saying import saying

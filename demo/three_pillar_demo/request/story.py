@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from backends.questions import NANO, Exemplar, Line, Span
+from three_pillar_demo.query.interface import NANO, Exemplar, Line, Span
 
 REFUSED = 400
 """From this HTTP status on, an answer is not what the customer wanted."""

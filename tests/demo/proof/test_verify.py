@@ -6,7 +6,7 @@ from typing import cast
 import httpx2
 import pytest
 
-from backends.questions import BackendError, Backends
+from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.customers import shop
 from three_pillar_demo.proof import checks, verify
 

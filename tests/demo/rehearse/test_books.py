@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from backends.embedded import Embedded
+from three_pillar_demo.query.local import Embedded
 from three_pillar_demo.customers.shop import Purchase
 from three_pillar_demo.proof.checks import settle
 from three_pillar_demo.rehearse import services as serving

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from backends.embedded import Embedded
+from three_pillar_demo.query.local import Embedded
 from three_pillar_demo.customers.shop import Purchase
 from three_pillar_demo.rehearse import drops
 from three_pillar_demo.rehearse.books import Books, Found

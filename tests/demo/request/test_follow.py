@@ -9,7 +9,7 @@ from typing import Any, Self, cast
 
 import pytest
 
-from backends.questions import BackendError, Backends, Exemplar, Line, Span
+from three_pillar_demo.query.interface import BackendError, Backends, Exemplar, Line, Span
 from three_pillar_demo import asking
 from three_pillar_demo.request import follow
 from three_pillar_demo.request.story import Story

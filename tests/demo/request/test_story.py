@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from backends.questions import Line
+from three_pillar_demo.query.interface import Line
 from three_pillar_demo.request.drawing import Drawing
 from three_pillar_demo.request.story import Story, clean, rows, why
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, canonical, line, slow, span

@@ -5,8 +5,8 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 
-from backends.apis import Apis
-from backends.questions import DURATION, LOOKBACK, NANO, Edge, Exemplar, Line, Red
+from three_pillar_demo.query.http_clients import Apis
+from three_pillar_demo.query.interface import DURATION, LOOKBACK, NANO, Edge, Exemplar, Line, Red
 
 HOUR = 3600.0
 NEWEST = " with (most_recent=true)"

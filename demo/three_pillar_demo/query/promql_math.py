@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 from operator import add, gt
 from typing import Any
 
-from backends.questions import NANO, Red
+from three_pillar_demo.query.interface import NANO, Red
 
 FAULT = "5"
 """How the statuses begin that are the service's own fault."""

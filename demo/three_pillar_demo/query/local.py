@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import httpx2
 
-from backends import arithmetic, rows
-from backends.questions import DURATION, LOOKBACK, NANO, BackendError, Edge, Exemplar, Line, Red, Span
+from three_pillar_demo.query import promql_math, sqlite_rows
+from three_pillar_demo.query.interface import DURATION, LOOKBACK, NANO, BackendError, Edge, Exemplar, Line, Red, Span
 
 TIMEOUT, HOUR = 10.0, 3600.0
 SERVER, ERROR = 2, 2
@@ -47,7 +47,7 @@ class Embedded:
 
     async def trace(self, trace_id: str) -> list[Span]:
         """All spans of a trace, in order of their start."""
-        return [rows.span(row) for row in await self._ask(rows.SPAN, (rows.id_of(trace_id),))]
+        return [sqlite_rows.span(row) for row in await self._ask(sqlite_rows.SPAN, (sqlite_rows.id_of(trace_id),))]
 
     async def requests(  # noqa: PLR0913  (the question's own)
         self,
@@ -76,8 +76,8 @@ class Embedded:
         """The log lines of a trace, oldest first."""
         where = "WHERE trace_id = ? AND time BETWEEN ? AND ? ORDER BY time, log.rowid"
         return [
-            rows.line(row)
-            for row in await self._ask(f"{rows.LINE} {where}", (rows.id_of(trace_id), int(start * NANO), int(end * NANO)))
+            sqlite_rows.line(row)
+            for row in await self._ask(f"{sqlite_rows.LINE} {where}", (sqlite_rows.id_of(trace_id), int(start * NANO), int(end * NANO)))
         ]
 
     async def lines(  # noqa: PLR0913  (the question's own)
@@ -101,8 +101,8 @@ class Embedded:
             )
             where += " AND instr(body, :text)" * bool(text) + f" AND instr(attributes, '{CANONICAL}')" * canonical
         known = {"start": int(start * NANO), "end": int(end * NANO), "service": service, "severity": severity}
-        query = f"{rows.LINE} WHERE {where} ORDER BY time DESC, log.rowid DESC LIMIT :limit"
-        return [rows.line(row) for row in await self._ask(query, known | {"text": text, "limit": limit, "reach": REACH})]
+        query = f"{sqlite_rows.LINE} WHERE {where} ORDER BY time DESC, log.rowid DESC LIMIT :limit"
+        return [sqlite_rows.line(row) for row in await self._ask(query, known | {"text": text, "limit": limit, "reach": REACH})]
 
     async def counters(
         self, name: str, by: Sequence[str], where: Mapping[str, str] | None = None, *, within: float = LOOKBACK
@@ -131,21 +131,21 @@ class Embedded:
     ) -> list[Red]:
         """Rate, error ratio and quantiles of a route."""
         since, until = int((start - window) * NANO), int(end * NANO)
-        points = await self._ask(rows.POINTS, (DURATION, service, route, since, until))
-        return await asyncio.to_thread(arithmetic.red, points, (start, end, step, window), shares)
+        points = await self._ask(sqlite_rows.POINTS, (DURATION, service, route, since, until))
+        return await asyncio.to_thread(promql_math.red, points, (start, end, step, window), shares)
 
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
         """The exemplars of ``DURATION``'s buckets."""
         return [
-            Exemplar(trace_id.hex(), value, moment / NANO, {**json.loads(labels), **rows.bucket(value, json.loads(bounds))})
+            Exemplar(trace_id.hex(), value, moment / NANO, {**json.loads(labels), **sqlite_rows.bucket(value, json.loads(bounds))})
             for trace_id, value, moment, labels, bounds in await self._ask(
-                rows.EXEMPLARS, (int(start * NANO), int(end * NANO), DURATION)
+                sqlite_rows.EXEMPLARS, (int(start * NANO), int(end * NANO), DURATION)
             )
         ]
 
     async def edges(self, start: float, end: float) -> list[Edge]:
         """Who called whom, from the spans at both ends of a call."""
-        return [Edge(*row) for row in await self._ask(rows.EDGES, (int(start * NANO), int(end * NANO)))]
+        return [Edge(*row) for row in await self._ask(sqlite_rows.EDGES, (int(start * NANO), int(end * NANO)))]
 
     async def counted(self) -> dict[str, int]:
         """What was taken in since the file was made."""
@@ -153,7 +153,7 @@ class Embedded:
 
     async def ages(self) -> dict[str, float | None]:
         """How old the newest of each pillar is."""
-        newest = {pillar: (await self._ask(query, ()))[0][0] for pillar, query in rows.NEWEST.items()}
+        newest = {pillar: (await self._ask(query, ()))[0][0] for pillar, query in sqlite_rows.NEWEST.items()}
         ages = {pillar: None if at is None else max(0.0, time.time() - at / NANO) for pillar, at in newest.items()}
         return {pillar: None if age is None or age > HOUR else age for pillar, age in ages.items()}
 

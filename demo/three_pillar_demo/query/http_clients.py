@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx2
 
-from backends.questions import NANO, VERSION, BackendError, Exemplar, Line, Span
+from three_pillar_demo.query.interface import NANO, VERSION, BackendError, Exemplar, Line, Span
 
 TIMEOUT = 10.0
 """Seconds for one question."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from backends.questions import DURATION, VERSION, Line, Span
+from three_pillar_demo.query.interface import DURATION, VERSION, Line, Span
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 ERROR = 2

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from console.app import create_app
-from three_pillar_demo import asking
+from three_pillar_demo.query import connect
 from three_pillars import settings
 
 
@@ -34,7 +34,7 @@ def main() -> int:
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would tell of every purchase and every look at a component
     settings = Settings.load()
     uvicorn.run(
-        create_app(asking.backends(), asking.mode(), settings.names(), settings.grafana_url),
+        create_app(connect.backends(), connect.mode(), settings.names(), settings.grafana_url),
         host=settings.bind,
         port=settings.port,
         access_log=False,

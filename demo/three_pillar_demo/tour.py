@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo import asking
+from three_pillar_demo.query import connect
 from three_pillar_demo.customers import shop
 from three_pillar_demo.proof import verify
 from three_pillar_demo.proof.ledger import Ledger
@@ -37,7 +37,7 @@ async def tour(out: Console, err: Console) -> bool:
         BackendError, ShopError, NotThereError: It does not answer.
     """
     _start(out, err)
-    async with asking.backends() as backends:
+    async with connect.backends() as backends:
         with saying(err) as say:
             verdicts, bought = await verify.prove(backends, COUNT, RATE, None, say)
         verify.report(verdicts, out, as_json=False)

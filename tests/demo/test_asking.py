@@ -4,7 +4,7 @@ import pytest
 
 from three_pillar_demo.query.local import Embedded
 from three_pillar_demo.query.lgtm import Lgtm
-from three_pillar_demo import asking
+from three_pillar_demo.query import connect
 from three_pillar_demo.stack import state
 
 
@@ -28,4 +28,4 @@ def test_the_stack_that_runs_is_asked(
         monkeypatch.setenv("TEMPO_HOST", tempo_host)
     else:
         monkeypatch.delenv("TEMPO_HOST", raising=False)
-    assert type(asking.backends()) is asked
+    assert type(connect.backends()) is asked

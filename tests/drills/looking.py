@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo import asking
+from three_pillar_demo.query import connect
 from three_pillar_demo.drills import catalogue, check, play
 from three_pillar_demo.drills.catalogue import Drill, Fault
 from three_pillar_demo.drills.questions import Question
@@ -75,7 +75,7 @@ async def unbroken(drills: Sequence[Drill], backends: Backends) -> list[str]:
 
 async def main(verb: str, names: list[str]) -> int:
     """Do it; returns how much is wrong."""
-    async with asking.backends() as backends:
+    async with connect.backends() as backends:
         drills = [catalogue.load(name) for name in names or catalogue.names()]
         if verb == "check":
             problems = [each for drill in drills for each in await checked(drill, backends)]

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from three_pillar_demo.query.interface import BackendError
-from three_pillar_demo import asking
+from three_pillar_demo.query import connect
 from three_pillar_demo.customers.shop import ShopError
 from three_pillar_demo.drills import background, breaking, catalogue, desk
 from three_pillar_demo.drills import check as checking
@@ -208,7 +208,7 @@ async def _checked(drill: Drill, mode: str, *, verbose: bool) -> bool:
     if mode not in drill.modes:
         out.print(f"{drill.name:<18}skipped: played on {', '.join(drill.modes)}", style="dim")
         return True
-    async with asking.backends() as backends:
+    async with connect.backends() as backends:
         verdict = await checking.check(drill, backends)
     good = not verdict.problems
     result = Text("PASS", "green") if good else Text("FAIL", "bold red")

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 
 from three_pillar_demo.query.interface import BackendError, Backends
-from three_pillar_demo import asking
+from three_pillar_demo.query import connect
 from three_pillar_demo.customers.shop import ShopError
 from three_pillar_demo.drills import desk, play
 from three_pillar_demo.drills.catalogue import Drill, DrillError, load
@@ -62,7 +62,7 @@ def main(name: str, calm: float, *, blind: bool) -> int:
         task = asyncio.current_task()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancel() if task else None)
-        await serve(drill, asking.backends(), calm)
+        await serve(drill, connect.backends(), calm)
 
     try:
         with play.alone():

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.query.interface import BackendError, Backends
-from three_pillar_demo import asking
+from three_pillar_demo.query import connect
 from three_pillar_demo.customers import shop
 from three_pillar_demo.proof import checks, freshness, ledger, links
 from three_pillar_demo.proof.checks import Check, Counts
@@ -34,7 +34,7 @@ async def verify(count: int, rate: float, max_freshness: float | None, say: Say)
         BackendError: A backend is not there.
         shop.ShopError: Checkout is not there.
     """
-    async with asking.backends() as backends:
+    async with connect.backends() as backends:
         verdicts, _ = await prove(backends, count, rate, max_freshness, say)
     return verdicts
 

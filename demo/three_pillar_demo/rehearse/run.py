@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from three_pillar_demo import asking
+from three_pillar_demo.query import connect
 from three_pillar_demo.rehearse.judge import judge
 from three_pillar_demo.rehearse.plan import BY_NAME, REHEARSALS, Rehearsal, Scene
 from three_pillar_demo.rehearse.play import Play
@@ -71,7 +71,7 @@ async def _play(rehearsals: Sequence[Rehearsal], mode: str, err: Console, *, lon
         loop.add_signal_handler(number, playing.cancel)
     played: Played = []
     try:
-        async with asking.backends() as backends:
+        async with connect.backends() as backends:
             with saying(err) as say:
                 for each in rehearsals:
                     play = Play(each, each.long if long else each.short, Scene(mode, backends), say)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from three_pillar_demo.query.interface import NANO, BackendError, Backends, Exemplar, Line, Span
-from three_pillar_demo import asking
+from three_pillar_demo.query import connect
 from three_pillar_demo.request.drawing import Drawing
 from three_pillar_demo.request.saying import saying
 from three_pillar_demo.request.story import Story, clean, is_canonical
@@ -57,7 +57,7 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
         return _refuse(err, 2, str(error))
     try:
         with saying(err) as told:
-            async with asking.backends() as backends:
+            async with connect.backends() as backends:
 
                 def say(reason: str) -> None:
                     told(f"waiting for {reason}")

@@ -10,7 +10,7 @@ from typing import Any, Self, cast
 import pytest
 
 from three_pillar_demo.query.interface import BackendError, Backends, Exemplar, Line, Span
-from three_pillar_demo import asking
+from three_pillar_demo.query import connect
 from three_pillar_demo.request import follow
 from three_pillar_demo.request.story import Story
 from tests.traces import CALL, CHARGE, ROOT, TRACE, slow, span

@@ -1,4 +1,4 @@
-# One image, a command for each of ours: python -m services.checkout, python -m services.payment, python -m console.
+# One image, a command for each of ours: python -m services.checkout, python -m services.payment, python -m three_pillar_demo.web.
 
 FROM python:3.13-slim AS build
 WORKDIR /src

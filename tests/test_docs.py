@@ -9,7 +9,7 @@ import typer.main
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.checkout.__main__ import Settings as CheckoutSettings
-from console.__main__ import Settings as ConsoleSettings
+from three_pillar_demo.web.__main__ import Settings as ConsoleSettings
 from three_pillar_demo.__main__ import app
 from three_pillar_demo.proof.outcomes import EXPECTED
 from three_pillar_demo.local_store import otlp, receiver, retention, store, values, writer

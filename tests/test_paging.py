@@ -78,7 +78,7 @@ class House:
         console = {"PYTHONPATH": str(ROOT), "CONSOLE_PORT": str(self.page)}
         with ExitStack() as running_here:
             start = running_here.enter_context
-            start(running(sys.executable, "-m", "console", folder=self.folder, **env, **console))
+            start(running(sys.executable, "-m", "three_pillar_demo.web", folder=self.folder, **env, **console))
             for binary, port, options in (
                 (ALERTMANAGER, self.alertmanager, ["--cluster.listen-address=", "--storage.path=alertmanager"]),
                 (PROMETHEUS, self.prometheus, ["--web.enable-otlp-receiver", "--storage.tsdb.path=prometheus"]),

@@ -10,8 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from three_pillar_demo.query.interface import BackendError, Backends, Edge, Exemplar, Line, Red, Span
-from console import cache
-from console.app import create_app
+from three_pillar_demo.web import cache
+from three_pillar_demo.web.app import create_app
 from three_pillar_demo.stack import answering
 from tests.traces import TRACE, exemplar, slow
 

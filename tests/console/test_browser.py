@@ -15,7 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from console import words
+from three_pillar_demo.web import format
 from three_pillar_demo.drills import desk
 from three_pillar_demo.stack.components import CONSOLE
 from three_pillar_demo.stack.state import current_process
@@ -109,7 +109,7 @@ def test_from_a_dot_to_its_request(visit: Visit) -> None:
     expect(page.locator("#why")).to_contain_text(trace_id)
     expect(page.locator("#why")).to_contain_text("checkout answered ")
     told = page.locator("#exemplars p").filter(has_text="checkout").inner_text()
-    bound = words.round_one(words.seconds(float(re.findall(r"up to ([\d.]+) s", told)[0])))
+    bound = format.round_one(format.seconds(float(re.findall(r"up to ([\d.]+) s", told)[0])))
     expect(page.locator("#chart-duration-checkout .now")).to_contain_text(
         re.compile(f"bucket .* to {re.escape(bound)} +moment")
     )

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from three_pillar_demo.query.interface import BackendError
-from console import cache
-from console.cache import Answer, Cache
+from three_pillar_demo.web import cache
+from three_pillar_demo.web.cache import Answer, Cache
 
 
 async def next_answer(shared: Cache, question: Callable[[], Awaitable[int]], last: Answer[int]) -> Answer[int]:

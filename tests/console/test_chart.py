@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from three_pillar_demo.query.interface import Exemplar
-from console import chart, words
+from three_pillar_demo.web import chart, format
 from three_pillars.request_recorder import LATENCY_BUCKETS
 
 START = 1_767_225_600.0
@@ -20,7 +20,7 @@ def draw(values: list[float | None], exemplars: list[Exemplar] | None = None, mi
     """A chart of five minutes with one line."""
     times = [START + SECONDS * number / max(1, len(values) - 1) for number in range(len(values))]
     lines = [chart.Line("checkout", "checkout", values)]
-    return chart.draw(START, START + SECONDS, times, lines, words.seconds, least=0.5, exemplars=exemplars or [], mine=mine)
+    return chart.draw(START, START + SECONDS, times, lines, format.seconds, least=0.5, exemplars=exemplars or [], mine=mine)
 
 
 def dot(at: float, value: float, status: str = "200", trace_id: str = "a" * 32) -> Exemplar:
@@ -124,7 +124,7 @@ def test_a_request_lies_in_its_bucket(value: float, said: str) -> None:
     """A duration belongs to the bucket whose upper bound it does not pass, as Prometheus counts."""
     low, high = chart.Mine("b" * 32, START, value).bucket
     assert low <= value <= high
-    assert words.between(low, high) == said
+    assert format.between(low, high) == said
 
 
 def test_the_buckets_are_those_that_are_counted_in() -> None:

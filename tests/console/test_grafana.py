@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from console import grafana
+from three_pillar_demo.web import grafana
 from tests.traces import TRACE
 
 HOUR = 3_600_000

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from console.pager import MAX_BODY
+from three_pillar_demo.web.alert_inbox import MAX_BODY
 from three_pillar_demo.drills import catalogue, desk
 from three_pillar_demo.stack import state
 

@@ -4,7 +4,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from console.view import View
+from three_pillar_demo.web.view_state import View
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ SERVICES: tuple[Component, ...] = (
 )
 """Those that send telemetry."""
 
-CONSOLE = Component("console", (sys.executable, "-m", "console"), (8080,), "/healthz", stop_order=0, grace=5.0)
+CONSOLE = Component("console", (sys.executable, "-m", "three_pillar_demo.web"), (8080,), "/healthz", stop_order=0, grace=5.0)
 """The page. It stops first: its stream of customers ends before the shop closes."""
 
 EMBEDDED: tuple[Component, ...] = (

@@ -7,7 +7,7 @@ import uvicorn
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from console.app import create_app
+from three_pillar_demo.web.app import create_app
 from three_pillar_demo.query import connect
 from three_pillars import settings
 

@@ -19,11 +19,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from three_pillar_demo.query.interface import NANO, Backends
-from console import chart, grafana, pager, waterfall, words
-from console.cache import NONE, Answer, Cache
-from console.guard import Guard
-from console.view import MINUTES, SEVERITIES, View
-from console.watch import PACE, ROUTES, Watch, root_of
+from three_pillar_demo.web import chart, grafana, alert_inbox, waterfall, format
+from three_pillar_demo.web.cache import NONE, Answer, Cache
+from three_pillar_demo.web.access import Guard
+from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, View
+from three_pillar_demo.web.data import PACE, ROUTES, Watch, root_of
 from three_pillar_demo.customers import shop
 from three_pillar_demo.customers.till import CAP, CARDS, MAX_RATE, Till
 from three_pillar_demo.request.story import Story, clean
@@ -67,7 +67,7 @@ def create_app(  # noqa: C901  (one door after the other)
     app = FastAPI(title="console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, hosts=hosts)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
-    ringing = pager.doors(app, _form, _back)
+    ringing = alert_inbox.doors(app, _form, _back)
 
     def draw(name: str, view: View, health: dict[str, Answer[Any]], told: dict[str, Any], status: int = 200) -> HTMLResponse:
         told |= {"view": view, "mode": mode, "grafana_url": grafana_url, "health": health}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from three_pillar_demo.query.interface import Exemplar
-from console import words
+from three_pillar_demo.web import format
 
 FULL, TRACE_ID = 1000.0, re.compile(r"(?!0{32})[0-9a-f]{32}")
 CLOCK = ((10, 4), (60, 6), (180, 6), (600, 7))
@@ -92,7 +92,7 @@ def time_ticks(start: float, end: float) -> Iterator[tuple[float, str]]:
     while at < end:
         x = FULL * (at - start) / (end - start)
         if FULL * 0.05 < x < FULL * 0.95:
-            yield x, words.clock(at)[: 8 if step % 60 else 5]
+            yield x, format.clock(at)[: 8 if step % 60 else 5]
         at += step
 
 
@@ -145,10 +145,10 @@ def draw(  # noqa: PLR0913  (a chart)
     top, step = ceiling(max([least, *known, *(each.value for each in shown)]))
     plot = Plot(start, end, top, x_ticks=list(time_ticks(start, end)), dots=shown, mine=mine)
     plot.polylines.extend((line.style, list(polylines(times, line.values, plot))) for line in lines)
-    plot.y_ticks.extend((plot.y(step * each), words.round_one(say(step * each))) for each in range(round(top / step) + 1))
+    plot.y_ticks.extend((plot.y(step * each), format.round_one(say(step * each))) for each in range(round(top / step) + 1))
     every = max(1, math.ceil(len(times) / READS))
     for at in range((len(times) - 1) % every, len(times), every):
         if any(line.values[at] is not None for line in lines):
             said = "  ".join(f"{line.name} {say(line.values[at])}" for line in lines)
-            plot.reads.append((plot.x(times[at]), f"{words.clock(times[at])}  {said}"))
+            plot.reads.append((plot.x(times[at]), f"{format.clock(times[at])}  {said}"))
     return plot

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from three_pillar_demo.query.interface import NANO, Line, Span
-from console import chart, words
+from three_pillar_demo.web import chart, format
 from three_pillar_demo.request import story
 
 FULL, LEAST, HALF_A_MILLI = 1000.0, 2.0, 500_000
@@ -85,5 +85,5 @@ def ticks(seconds: float) -> list[tuple[float, str]]:
     """Round moments of a request, from its start, in thousandths of the width."""
     step = chart.ceiling(seconds)[1]
     return [
-        (FULL * at * step / seconds, words.round_one(words.seconds(at * step))) for at in range(int(seconds / step * 0.95) + 1)
+        (FULL * at * step / seconds, format.round_one(format.seconds(at * step))) for at in range(int(seconds / step * 0.95) + 1)
     ]

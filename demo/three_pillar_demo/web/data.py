@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 
 from three_pillar_demo.query.interface import NANO, Backends, Edge, Exemplar, Line, Red, Span
-from console import chart, waterfall, words
-from console.cache import Answer, Cache
-from console.view import View
+from three_pillar_demo.web import chart, waterfall, format
+from three_pillar_demo.web.cache import Answer, Cache
+from three_pillar_demo.web.view_state import View
 from three_pillar_demo.customers.till import Till
 from three_pillar_demo.request import follow, story
 from three_pillar_demo.stack import answering
@@ -155,7 +155,7 @@ def root_of(told: story.Story) -> Span | None:
 
 def _shared(key: str, title: str, least: float, reds: Mapping[str, Reds], span: Between) -> Panel:
     """One chart of both services: of one, there may be no answer."""
-    say = words.rate if key == "rate" else words.ratio
+    say = format.rate if key == "rate" else format.ratio
     times = sorted({red.time for answer in reds.values() for red in answer.value or []})
     known = {service: {red.time: getattr(red, key) for red in answer.value or []} for service, answer in reds.items()}
     lines = [chart.Line(service, service, [values.get(at) for at in times]) for service, values in known.items()]
@@ -170,12 +170,12 @@ def _durations(about: Pair, answer: Reds, exemplars: Dots, span: Between, mine: 
     names = [f"p{share * 100:.0f}" for share in SHARES]
     lines = [chart.Line(name, f"{service} {name}", [red.quantiles[at] for red in reds]) for at, name in enumerate(names)]
     dots = [each for each in exemplars if (each.labels.get("service_name"), each.labels.get("http_route")) == about]
-    times, say = [red.time for red in reds], words.seconds
+    times, say = [red.time for red in reds], format.seconds
     least = max(0.5, 0.0, *filter(math.isfinite, mine.bucket if mine else ()))
     plot = chart.draw(*span, times, lines, say, least=least, exemplars=dots, mine=mine)
     then = next((red for red in reds if mine and red.time >= mine.time), (reds or [UNKNOWN])[-1])
     now = [(line.name, line.style, say(value)) for line, value in zip(lines, then.quantiles, strict=True)]
     if mine:
-        now += [("bucket", "bucket", words.between(*mine.bucket)), ("moment", "moment", words.clock(mine.time))]
+        now += [("bucket", "bucket", format.between(*mine.bucket)), ("moment", "moment", format.clock(mine.time))]
     title = f"Duration of {service}" + (f" {story.clean(about[1], 80)}" if mine else "")
     return Panel(f"duration-{service}", title, plot, now, answer.error)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from three_pillar_demo.customers import shop as customers
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load import checkout_client as customers
+from three_pillar_demo.load.checkout_client import Purchase
 from tests.end_to_end.conftest import Stack, poll_until
 from tests.processes import NOTHING_BUT_THE_FLUSH, Sink, shop
 

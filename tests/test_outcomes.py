@@ -8,7 +8,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
 from services.checkout.orders import OUTCOMES
-from three_pillar_demo.customers.shop import basket
+from three_pillar_demo.load.checkout_client import basket
 from three_pillar_demo.proof.outcomes import CHECKOUT, CLIENT, EXPECTED, ORDER, PAYMENT, Expected
 from tests.conftest import CANONICAL, Build, House, Sample, about
 

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo import tour as touring
-from three_pillar_demo.customers import buy
-from three_pillar_demo.customers import traffic as playing
-from three_pillar_demo.customers.shop import ShopError
+from three_pillar_demo.load import buy
+from three_pillar_demo.load import traffic as playing
+from three_pillar_demo.load.checkout_client import ShopError
 from three_pillar_demo.drills import command as drills
 from three_pillar_demo.proof import verify as verifying
 from three_pillar_demo.rehearse import plan, report

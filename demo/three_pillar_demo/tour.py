@@ -9,7 +9,7 @@ from rich.text import Text
 
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.query import connect
-from three_pillar_demo.customers import shop
+from three_pillar_demo.load import checkout_client
 from three_pillar_demo.proof import verify
 from three_pillar_demo.proof.ledger import Ledger
 from three_pillar_demo.request.drawing import Drawing
@@ -67,7 +67,7 @@ def _start(out: Console, err: Console) -> None:
 
 def _sells() -> bool:
     try:
-        return httpx2.get(f"{shop.CHECKOUT_URL}/healthz", timeout=1.0, trust_env=False).is_success
+        return httpx2.get(f"{checkout_client.CHECKOUT_URL}/healthz", timeout=1.0, trust_env=False).is_success
     except httpx2.HTTPError:
         return False
 

@@ -20,7 +20,7 @@ import httpx2
 from three_pillar_demo.query import http_clients, lgtm
 from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.query.interface import BackendError
-from three_pillar_demo.customers import shop
+from three_pillar_demo.load import checkout_client
 
 FOLDER = Path(__file__).parent / "recorded"
 FIGURES = (
@@ -113,11 +113,11 @@ def _figures(text: str) -> str:
 
 
 async def _record() -> None:
-    async with shop.client() as http:
+    async with checkout_client.client() as http:
         for number in range(2):
             start = time.time()
-            failed = await shop.buy(http, "gateway-timeout", f"recorded-{number}-failed")
-            declined = await shop.buy(http, "declined", f"recorded-{number}-declined")
+            failed = await checkout_client.buy(http, "gateway-timeout", f"recorded-{number}-failed")
+            declined = await checkout_client.buy(http, "declined", f"recorded-{number}-declined")
             await asyncio.sleep(SETTLE_SECONDS)
     told = Told(
         failed.trace_id, declined.trace_id, failed.order_id or "", int(start) - 1.0, int(time.time()) + 0.0, time.time()

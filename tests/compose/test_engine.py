@@ -12,8 +12,8 @@ import pytest
 
 from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.query.interface import BackendError, Backends
-from three_pillar_demo.customers import shop
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load import checkout_client
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.proof import checks
 from three_pillar_demo.proof.ledger import Ledger, fill
 from tests.compose import engine, standins
@@ -257,10 +257,10 @@ def _instances(counts: checks.Counts) -> set[str]:
 
 
 async def _buy_once(ledger: Ledger) -> bool:
-    async with shop.client() as http:
+    async with checkout_client.client() as http:
         try:
-            bought = await shop.buy(http)
-        except shop.ShopError:
+            bought = await checkout_client.buy(http)
+        except checkout_client.ShopError:
             return False
     ledger.purchases.append(bought)
     return True

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo import tour
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.proof import verify
 from three_pillar_demo.proof.checks import Check
 from three_pillar_demo.proof.ledger import Ledger

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from three_pillar_demo.query.http_clients import Apis
-from three_pillar_demo.customers import shop
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load import checkout_client
+from three_pillar_demo.load.checkout_client import Purchase
 from tests.end_to_end.conftest import Stack, poll_until
 
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(Path("grafana/dashboards").glob("*.json"))}
@@ -56,8 +56,8 @@ def filled(expression: str, trace_id: str) -> str:
 
 async def failed_purchase() -> Purchase:
     """Buy with a card whose bank does not answer."""
-    async with shop.client() as http:
-        return await shop.buy(http, "gateway-timeout")
+    async with checkout_client.client() as http:
+        return await checkout_client.buy(http, "gateway-timeout")
 
 
 @pytest.fixture(scope="module")

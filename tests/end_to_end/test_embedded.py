@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.proof import checks
 from three_pillar_demo.proof.ledger import Ledger, fill
 from tests.end_to_end.conftest import FULL, Stack, poll_until

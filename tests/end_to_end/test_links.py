@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from three_pillar_demo.query.http_clients import Apis
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.proof import checks, ledger, links
 from three_pillar_demo.proof.checks import Check
 from three_pillar_demo.proof.ledger import Ledger

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.proof import checks
 from three_pillar_demo.proof.ledger import Ledger, fill
 from tests.end_to_end.conftest import Stack

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
-from three_pillar_demo.customers import shop
+from three_pillar_demo.load import checkout_client
 from three_pillar_demo.proof import checks
 from three_pillar_demo.proof.ledger import Ledger
 from tests.end_to_end.conftest import Stack, poll_until
@@ -76,7 +76,7 @@ def test_an_outage_is_whole_in_all_three_pillars(stack: Stack, outcome: str, pro
         async with stack.backends() as backends, httpx2.AsyncClient(base_url=url) as http:
             before = await checks.counts(backends)
             bought = Ledger()
-            bought.purchases = [await shop.buy(http) for _ in range(3)]
+            bought.purchases = [await checkout_client.buy(http) for _ in range(3)]
             assert dict(bought.outcomes) == {outcome: 3}
             in_logs, others = await checks.logs(backends, bought)
             return [
@@ -97,7 +97,7 @@ def test_the_exception_of_a_crash_is_on_its_span_and_its_line(stack: Stack) -> N
 
     async def look(url: str) -> None:
         async with stack.backends() as backends, httpx2.AsyncClient(base_url=url) as http:
-            purchase = await shop.buy(http)
+            purchase = await checkout_client.buy(http)
             assert purchase.message == "Internal error"
 
             async def told() -> bool:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.query import connect
-from three_pillar_demo.customers.shop import ShopError
+from three_pillar_demo.load.checkout_client import ShopError
 from three_pillar_demo.drills import background, breaking, catalogue, desk
 from three_pillar_demo.drills import check as checking
 from three_pillar_demo.drills.catalogue import WHY, Drill, DrillError

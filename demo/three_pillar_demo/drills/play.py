@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import httpx2
 
 from three_pillar_demo.query.interface import NANO, BackendError, Backends, Span
-from three_pillar_demo.customers import shop, traffic
-from three_pillar_demo.customers.tally import Tally
+from three_pillar_demo.load import checkout_client, traffic
+from three_pillar_demo.load.stats import Tally
 from three_pillar_demo.drills import breaking, evidence
 from three_pillar_demo.drills.breaking import DRILLS
 from three_pillar_demo.drills.catalogue import Drill, DrillError, Fault
@@ -82,8 +82,8 @@ async def playing(drill: Drill, backends: Backends, calm: float = 0.0) -> AsyncI
         ShopError: Nobody sells.
     """
     questions = [drill.symptom, *drill.evidence, *drill.decoys]
-    async with shop.client(traffic.CAP) as http:
-        await shop.knock(http)
+    async with checkout_client.client(traffic.CAP) as http:
+        await checkout_client.knock(http)
         if calm:
             async with breaking.broken(Fault()), _buying(http, drill.customers.rate, drill.customers.mix):
                 await asyncio.sleep(calm)
@@ -111,9 +111,9 @@ async def _buying(http: httpx2.AsyncClient, rate: float, mix: dict[str, float]) 
 async def as_it_was(backends: Backends) -> list[str]:
     """Buy some times and look: what is not as in a shop that nobody breaks, in words; nothing when all is well."""
     try:
-        async with shop.client() as http:
-            bought = [await shop.buy(http, "visa") for _ in range(AFTER)]
-    except shop.ShopError as error:
+        async with checkout_client.client() as http:
+            bought = [await checkout_client.buy(http, "visa") for _ in range(AFTER)]
+    except checkout_client.ShopError as error:
         return [str(error)]
     wrong = [f"an ordinary purchase ended as {each.outcome}" for each in bought if each.outcome not in QUIET]
     wrong += [f"{service} still has a fault: {fault}" for service, fault in breaking.on().items()]

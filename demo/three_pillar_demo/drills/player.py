@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.query import connect
-from three_pillar_demo.customers.shop import ShopError
+from three_pillar_demo.load.checkout_client import ShopError
 from three_pillar_demo.drills import desk, play
 from three_pillar_demo.drills.catalogue import Drill, DrillError, load
 from three_pillar_demo.stack import state

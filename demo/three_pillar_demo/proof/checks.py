@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from three_pillar_demo.query.interface import DURATION, NANO, Backends, Line, Span
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.proof.ledger import Ledger, expect
 from three_pillar_demo.proof.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
 

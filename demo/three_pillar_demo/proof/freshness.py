@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from statistics import quantiles
 
 from three_pillar_demo.query.interface import BackendError, Backends
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.proof.checks import REQUESTS
 from three_pillar_demo.request.story import is_canonical
 

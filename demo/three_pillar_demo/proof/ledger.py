@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
-from three_pillar_demo.customers import shop
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load import checkout_client
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.proof.outcomes import EXPECTED, Expected
 
 PLAN = ("ordinary", "declined", "gateway-timeout", "slow", "crash", "invalid", "ordinary", "ordinary", "ordinary", "ordinary")
@@ -56,12 +56,12 @@ async def fill(count: int, rate: float, bought: Bought) -> Ledger:
     run = uuid.uuid4().hex[:8]
     ledger = Ledger()
     began = time.monotonic()
-    async with shop.client(connections=count) as http, asyncio.TaskGroup() as tasks:
+    async with checkout_client.client(connections=count) as http, asyncio.TaskGroup() as tasks:
 
         async def one(number: int) -> None:
             try:
-                purchase = await shop.buy(http, PLAN[number % len(PLAN)], f"verify-{run}-{number}")
-            except shop.ShopError as error:
+                purchase = await checkout_client.buy(http, PLAN[number % len(PLAN)], f"verify-{run}-{number}")
+            except checkout_client.ShopError as error:
                 ledger.unanswered.append(f"purchase {number}: {error}")
                 return
             ledger.purchases.append(purchase)

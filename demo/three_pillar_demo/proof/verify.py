@@ -13,7 +13,7 @@ from rich.table import Table
 from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.query import connect
-from three_pillar_demo.customers import shop
+from three_pillar_demo.load import checkout_client
 from three_pillar_demo.proof import checks, freshness, ledger, links
 from three_pillar_demo.proof.checks import Check, Counts
 
@@ -32,7 +32,7 @@ async def verify(count: int, rate: float, max_freshness: float | None, say: Say)
 
     Raises:
         BackendError: A backend is not there.
-        shop.ShopError: Checkout is not there.
+        checkout_client.ShopError: Checkout is not there.
     """
     async with connect.backends() as backends:
         verdicts, _ = await prove(backends, count, rate, max_freshness, say)
@@ -71,7 +71,7 @@ async def ready(backends: Backends) -> None:
         BackendError: One of them does not within ``READY_SECONDS``; the text says which and what it said.
     """
     deadline = time.monotonic() + READY_SECONDS
-    async with shop.client(1) as http:
+    async with checkout_client.client(1) as http:
         while True:
             answers = {"checkout": await _shop(http)} | await backends.up()
             wrong = [

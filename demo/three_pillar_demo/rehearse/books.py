@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.proof.checks import AT_ONCE, canonical_lines
 from three_pillar_demo.proof.ledger import Ledger, expect
 

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from three_pillar_demo.customers import shop
-from three_pillar_demo.customers.shop import Purchase
-from three_pillar_demo.customers.tally import FAULT, percentile
+from three_pillar_demo.load import checkout_client
+from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.load.stats import FAULT, percentile
 from three_pillar_demo.stack.components import LOOPBACK
 
 MAX_RATE, MOST = 50.0, 10_000
@@ -60,7 +60,7 @@ class Load:
         """Send customers until ``stop`` is set, then wait for those under way."""
         # A connection for each: one that is kept may be closed by a stopping shop at the moment it is used again.
         limits = httpx2.Limits(max_connections=500, max_keepalive_connections=0)
-        timeout = httpx2.Timeout(shop.PATIENCE)
+        timeout = httpx2.Timeout(checkout_client.PATIENCE)
         began = time.monotonic()
         async with (
             httpx2.AsyncClient(base_url=self.url, timeout=timeout, trust_env=False, limits=limits) as http,
@@ -78,8 +78,8 @@ class Load:
     async def _buy(self, http: httpx2.AsyncClient, order_id: str, due: float) -> None:
         phase, purchase, problem = self.phase, None, ""
         try:
-            purchase = await shop.buy(http, order_id=order_id)
-        except shop.ShopError as error:
+            purchase = await checkout_client.buy(http, order_id=order_id)
+        except checkout_client.ShopError as error:
             problem = "refused" if isinstance(error.__cause__, httpx2.ConnectError) else type(error.__cause__).__name__
         self.visits.append(Visit(phase, order_id, time.monotonic() - due, purchase, problem))
 

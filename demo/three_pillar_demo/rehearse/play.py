@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from three_pillar_demo.query.interface import BackendError
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.rehearse import drops, plan
 from three_pillar_demo.rehearse.books import Books, Found
 from three_pillar_demo.rehearse.breaking import ImpossibleError, small_disk, surely

@@ -24,8 +24,8 @@ from three_pillar_demo.web.cache import NONE, Answer, Cache
 from three_pillar_demo.web.access import Guard
 from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, View
 from three_pillar_demo.web.data import PACE, ROUTES, Watch, root_of
-from three_pillar_demo.customers import shop
-from three_pillar_demo.customers.till import CAP, CARDS, MAX_RATE, Till
+from three_pillar_demo.load import checkout_client
+from three_pillar_demo.load.manual_traffic import CAP, CARDS, MAX_RATE, Till
 from three_pillar_demo.request.story import Story, clean
 from three_pillar_demo.stack import answering
 
@@ -52,7 +52,7 @@ def create_app(  # noqa: C901  (one door after the other)
     backends: Backends, mode: str, hosts: Collection[str], grafana_url: str, http: httpx2.AsyncClient | None = None
 ) -> FastAPI:
     """The page of a house that runs in ``mode``, asked by ``hosts``; ``http`` is a client of the shop, else one is made."""
-    shared, till = Cache(), Till(http or shop.client(CAP))
+    shared, till = Cache(), Till(http or checkout_client.client(CAP))
     looking = httpx2.AsyncClient(timeout=answering.TIMEOUT, trust_env=False)
     watch = Watch(backends, shared, looking, mode)
 

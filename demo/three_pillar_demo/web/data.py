@@ -15,7 +15,7 @@ from three_pillar_demo.query.interface import NANO, Backends, Edge, Exemplar, Li
 from three_pillar_demo.web import chart, waterfall, format
 from three_pillar_demo.web.cache import Answer, Cache
 from three_pillar_demo.web.view_state import View
-from three_pillar_demo.customers.till import Till
+from three_pillar_demo.load.manual_traffic import Till
 from three_pillar_demo.request import follow, story
 from three_pillar_demo.stack import answering
 

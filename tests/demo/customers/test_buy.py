@@ -5,7 +5,7 @@ import asyncio
 import httpx2
 import pytest
 
-from three_pillar_demo.customers import buy, shop
+from three_pillar_demo.load import buy, checkout_client
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 import httpx2
 import pytest
 
-from three_pillar_demo.customers import till as customers
-from three_pillar_demo.customers.till import Till
+from three_pillar_demo.load import manual_traffic as customers
+from three_pillar_demo.load.manual_traffic import Till
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 

@@ -14,10 +14,10 @@ import httpx2
 import pytest
 from rich.console import Console
 
-from three_pillar_demo.customers import shop, traffic
-from three_pillar_demo.customers.shop import Purchase
-from three_pillar_demo.customers.tally import Tally, percentile
-from three_pillar_demo.customers.traffic import DEFAULT_MIX, Plan, drive, parse_duration, parse_mix, parse_rate
+from three_pillar_demo.load import checkout_client, traffic
+from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.load.stats import Tally, percentile
+from three_pillar_demo.load.traffic import DEFAULT_MIX, Plan, drive, parse_duration, parse_mix, parse_rate
 
 Handler = Callable[[httpx2.Request], Coroutine[Any, Any, httpx2.Response]]
 ORDINARY = {"ordinary": 1.0}
@@ -148,7 +148,7 @@ def test_a_customer_never_waits_for_a_connection(monkeypatch: pytest.MonkeyPatch
         server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=200)
         monkeypatch.setattr(shop, "CHECKOUT_URL", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         tally = Tally(200, 0.6)
-        async with server, shop.client(traffic.CAP) as http:
+        async with server, checkout_client.client(traffic.CAP) as http:
             await drive(http, Plan(200, 0.6, ORDINARY), tally, asyncio.Event())
         return tally
 

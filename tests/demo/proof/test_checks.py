@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from three_pillar_demo.query.interface import DURATION, NANO, Backends, Exemplar, Line, Span
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.proof import checks
 from three_pillar_demo.proof.ledger import Ledger
 from tests.traces import canonical, exemplar, slow

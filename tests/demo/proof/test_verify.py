@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from three_pillar_demo.query.interface import BackendError, Backends
-from three_pillar_demo.customers import shop
+from three_pillar_demo.load import checkout_client
 from three_pillar_demo.proof import checks, verify
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from three_pillar_demo.query.local import Embedded
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.rehearse import drops
 from three_pillar_demo.rehearse.books import Books, Found
 from three_pillar_demo.rehearse.judge import Promise

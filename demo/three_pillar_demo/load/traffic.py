@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from three_pillar_demo.customers import shop
-from three_pillar_demo.customers.tally import Tally
+from three_pillar_demo.load import checkout_client
+from three_pillar_demo.load.stats import Tally
 from three_pillar_demo.request.story import clean
 
 DEFAULT_MIX = {"ordinary": 88.0, "declined": 6.0, "invalid": 2.0, "gateway-timeout": 2.0, "slow": 1.0, "crash": 1.0}
@@ -70,11 +70,11 @@ async def traffic(rate: float = 5.0, duration: str = "60s", card_mix: str = "def
     except ValueError as error:
         return _refuse(2, str(error))
     try:
-        async with shop.client(plan.cap) as http:
-            await shop.knock(http)
+        async with checkout_client.client(plan.cap) as http:
+            await checkout_client.knock(http)
             tally = Tally(plan.rate, plan.seconds)
             await _until_interrupted(http, plan, tally, out)
-    except shop.ShopError as error:
+    except checkout_client.ShopError as error:
         return _refuse(1, str(error))
     tally.report(out)
     return 0 if tally.all_answered else 1
@@ -109,8 +109,8 @@ async def _customer(http: httpx2.AsyncClient, tally: Tally, card: str, order_id:
     """Buy once. The clock runs from ``due``: a customer who had to wait for the start has waited too."""
     tally.latest = max(tally.latest, time.monotonic() - due)
     try:
-        purchase = await shop.buy(http, card, order_id)
-    except shop.ShopError as error:
+        purchase = await checkout_client.buy(http, card, order_id)
+    except checkout_client.ShopError as error:
         tally.unanswered[str(error)] += 1
     except asyncio.CancelledError:
         tally.unanswered["left behind"] += 1

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.text import Text
 
-from three_pillar_demo.customers import shop
+from three_pillar_demo.load import checkout_client
 from three_pillar_demo.request.story import clean
 
 REFUSED, FAULT = 400, 500
@@ -18,9 +18,9 @@ async def checkout(card: str = "ordinary") -> int:
         The exit code: 0 when the shop answered, whatever it said, else 1.
     """
     try:
-        async with shop.client() as http:
-            purchase = await shop.buy(http, card)
-    except shop.ShopError as error:
+        async with checkout_client.client() as http:
+            purchase = await checkout_client.buy(http, card)
+    except checkout_client.ShopError as error:
         said = Text.assemble(("demo checkout: ", "red"), clean(error, 600))
         Console(stderr=True, highlight=False).print(said, soft_wrap=True)
         return 1
@@ -30,7 +30,7 @@ async def checkout(card: str = "ordinary") -> int:
     return 0
 
 
-def describe(purchase: shop.Purchase) -> Iterator[Text]:
+def describe(purchase: checkout_client.Purchase) -> Iterator[Text]:
     """What the customer saw, a line for each thing; the last one is what to type next."""
     colour = "red" if purchase.status >= FAULT else "yellow" if purchase.status >= REFUSED else "green"
     for name, value, style in (

@@ -10,8 +10,8 @@ from itertools import count
 
 import httpx2
 
-from three_pillar_demo.customers import shop
-from three_pillar_demo.customers.traffic import DAY, Plan
+from three_pillar_demo.load import checkout_client
+from three_pillar_demo.load.traffic import DAY, Plan
 
 ROWS = 200
 """Purchases that are remembered."""
@@ -79,8 +79,8 @@ class Till:
 
     async def _buy(self, row: Row, order_id: str | None) -> None:
         try:
-            bought = await shop.buy(self.http, row.card, order_id)
-        except shop.ShopError:
+            bought = await checkout_client.buy(self.http, row.card, order_id)
+        except checkout_client.ShopError:
             row.outcome, row.seconds = "no answer", time.time() - row.time
         else:
             row.outcome, row.status, row.trace_id = bought.outcome, bought.status, bought.trace_id

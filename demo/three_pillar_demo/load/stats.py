@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from three_pillar_demo.customers.shop import Purchase
+from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.request.story import clean
 
 FAULT = 500

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from three_pillar_demo.query.interface import Exemplar, Line, Span
-from three_pillar_demo.request.story import Story
+from three_pillar_demo.trace_view.view import Story
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 BEGIN = 1_767_225_600 * 10**9

@@ -18,8 +18,8 @@ from three_pillar_demo.drills import command as drills
 from three_pillar_demo.proof import verify as verifying
 from three_pillar_demo.rehearse import plan, report
 from three_pillar_demo.rehearse import run as rehearsing
-from three_pillar_demo.request import follow as following
-from three_pillar_demo.request.story import clean
+from three_pillar_demo.trace_view import follow as following
+from three_pillar_demo.trace_view.view import clean
 from three_pillar_demo.stack import background, launcher, purpose, state
 from three_pillar_demo.stack.binaries import BuildError
 from three_pillar_demo.stack.components import DEFAULT

@@ -12,9 +12,9 @@ from three_pillar_demo.query import connect
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.proof import verify
 from three_pillar_demo.proof.ledger import Ledger
-from three_pillar_demo.request.drawing import Drawing
-from three_pillar_demo.request.follow import gather
-from three_pillar_demo.request.saying import saying
+from three_pillar_demo.trace_view.render import Drawing
+from three_pillar_demo.trace_view.follow import gather
+from three_pillar_demo.trace_view.messages import saying
 from three_pillar_demo.stack import background, components, state
 from three_pillar_demo.stack.preflight import LaunchError
 

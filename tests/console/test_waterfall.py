@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from three_pillar_demo.web import waterfall
-from three_pillar_demo.request.story import Story, own_time, why
+from three_pillar_demo.trace_view.view import Story, own_time, why
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, line, slow, span
 
 

@@ -14,7 +14,7 @@ from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.proof import verify
 from three_pillar_demo.proof.checks import Check
 from three_pillar_demo.proof.ledger import Ledger
-from three_pillar_demo.request.story import Story
+from three_pillar_demo.trace_view.view import Story
 from tests.traces import TRACE, slow
 
 

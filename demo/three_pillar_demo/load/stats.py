@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.request.story import clean
+from three_pillar_demo.trace_view.view import clean
 
 FAULT = 500
 """From this HTTP status on, the shop is to blame."""

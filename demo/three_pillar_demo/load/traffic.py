@@ -19,7 +19,7 @@ from rich.text import Text
 
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.stats import Tally
-from three_pillar_demo.request.story import clean
+from three_pillar_demo.trace_view.view import clean
 
 DEFAULT_MIX = {"ordinary": 88.0, "declined": 6.0, "invalid": 2.0, "gateway-timeout": 2.0, "slow": 1.0, "crash": 1.0}
 """How often each card comes. Payment fails ordinary cards too, at a rate of its own."""

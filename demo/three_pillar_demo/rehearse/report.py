@@ -11,7 +11,7 @@ from rich.text import Text
 
 from three_pillar_demo.rehearse.judge import Seen, Verdict
 from three_pillar_demo.rehearse.plan import Rehearsal
-from three_pillar_demo.request.story import clean
+from three_pillar_demo.trace_view.view import clean
 
 Played = list[tuple[Seen, Verdict]]
 KINDS = ("spans", "lines", "counts")

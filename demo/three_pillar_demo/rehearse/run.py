@@ -12,7 +12,7 @@ from three_pillar_demo.rehearse.judge import judge
 from three_pillar_demo.rehearse.plan import BY_NAME, REHEARSALS, Rehearsal, Scene
 from three_pillar_demo.rehearse.play import Play
 from three_pillar_demo.rehearse.report import Played
-from three_pillar_demo.request.saying import saying
+from three_pillar_demo.trace_view.messages import saying
 from three_pillar_demo.stack import background, components, state
 from three_pillar_demo.stack.preflight import LaunchError
 

@@ -26,7 +26,7 @@ from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, View
 from three_pillar_demo.web.data import PACE, ROUTES, Watch, root_of
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.manual_traffic import CAP, CARDS, MAX_RATE, Till
-from three_pillar_demo.request.story import Story, clean
+from three_pillar_demo.trace_view.view import Story, clean
 from three_pillar_demo.stack import answering
 
 HERE = Path(__file__).parent

@@ -16,7 +16,7 @@ from three_pillar_demo.web import chart, waterfall, format
 from three_pillar_demo.web.cache import Answer, Cache
 from three_pillar_demo.web.view_state import View
 from three_pillar_demo.load.manual_traffic import Till
-from three_pillar_demo.request import follow, story
+from three_pillar_demo.trace_view import follow, view
 from three_pillar_demo.stack import answering
 
 Pair = tuple[str, str]
@@ -46,7 +46,7 @@ class Panel:
     error: str = ""
 
 
-Request = tuple[story.Story, list[str], list[waterfall.Row], str]
+Request = tuple[view.Story, list[str], list[waterfall.Row], str]
 """One request as its page shows it: all of it that is there, what is not there yet, its rows, and why it ended so."""
 
 
@@ -118,14 +118,14 @@ class Watch:
 
         async def question() -> Request:
             told, awaited = await follow.look(self.backends, trace_id)
-            drawn, why = await asyncio.to_thread(lambda: (list(islice(waterfall.rows(told), MOST)), story.why(told)))
+            drawn, why = await asyncio.to_thread(lambda: (list(islice(waterfall.rows(told), MOST)), view.why(told)))
             count = len(told.spans) + len(told.lines)
             many = (f"The first {MOST:,} of its {count:,} spans and lines are drawn.",) if count > MOST else ()
             return replace(told, remarks=(*told.remarks, *many)), awaited, drawn, why
 
         return await self.cache.ask(("trace", trace_id), question)
 
-    async def place(self, told: story.Story) -> Panel | None:
+    async def place(self, told: view.Story) -> Panel | None:
         """The duration chart around a request, with its own dot in it; None where its route is not on record."""
         root = root_of(told)
         route = str(root.attributes.get("http.route", "")) if root else ""
@@ -147,7 +147,7 @@ class Watch:
         return _durations((root.service, route), Answer(reds, answer.error), dots, (start, end), mine)
 
 
-def root_of(told: story.Story) -> Span | None:
+def root_of(told: view.Story) -> Span | None:
     """The first span that nobody of the trace called."""
     known = {span.span_id for span in told.spans}
     return next((span for span in told.spans if span.parent_id not in known), None)
@@ -166,7 +166,7 @@ def _shared(key: str, title: str, least: float, reds: Mapping[str, Reds], span: 
 
 def _durations(about: Pair, answer: Reds, exemplars: Dots, span: Between, mine: chart.Mine | None = None) -> Panel:
     """The quantiles and dots of a service's route; around ``mine``, with its place, and with what was usual then."""
-    service, reds = story.clean(about[0], 64), answer.value or []
+    service, reds = view.clean(about[0], 64), answer.value or []
     names = [f"p{share * 100:.0f}" for share in SHARES]
     lines = [chart.Line(name, f"{service} {name}", [red.quantiles[at] for red in reds]) for at, name in enumerate(names)]
     dots = [each for each in exemplars if (each.labels.get("service_name"), each.labels.get("http_route")) == about]
@@ -177,5 +177,5 @@ def _durations(about: Pair, answer: Reds, exemplars: Dots, span: Between, mine: 
     now = [(line.name, line.style, say(value)) for line, value in zip(lines, then.quantiles, strict=True)]
     if mine:
         now += [("bucket", "bucket", format.between(*mine.bucket)), ("moment", "moment", format.clock(mine.time))]
-    title = f"Duration of {service}" + (f" {story.clean(about[1], 80)}" if mine else "")
+    title = f"Duration of {service}" + (f" {view.clean(about[1], 80)}" if mine else "")
     return Panel(f"duration-{service}", title, plot, now, answer.error)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from three_pillar_demo.query.interface import NANO, Line, Span
 from three_pillar_demo.web import chart, format
-from three_pillar_demo.request import story
+from three_pillar_demo.trace_view import view
 
 FULL, LEAST, HALF_A_MILLI = 1000.0, 2.0, 500_000
 """The whole width, and what even the shortest bar gets of it; nanoseconds that even the shortest request is drawn over."""
@@ -42,22 +42,22 @@ class Row:
     told: list[str] = field(default_factory=list)
 
 
-def extent(told: story.Story) -> tuple[int, int]:
+def extent(told: view.Story) -> tuple[int, int]:
     """When a request begins, and when the last of it ends; the latter is the later one."""
     begin = min([each.start for each in told.spans] or [each.time for each in told.lines], default=0)
     return begin, max([begin + HALF_A_MILLI, *(each.end for each in told.spans), *(each.time for each in told.lines)])
 
 
-def rows(told: story.Story) -> Iterator[Row]:
+def rows(told: view.Story) -> Iterator[Row]:
     """Every span and line in the order of ``demo follow``, parents first, siblings in time."""
     begin, end = extent(told)
-    calls = story.given_up(told)
+    calls = view.given_up(told)
 
     def bar(start: int, end_: int) -> Bar:
         x = min(max((start - begin) * FULL / (end - begin), 0.0), FULL - LEAST)
         return x, max(min((end_ - start) * FULL / (end - begin), FULL - x), LEAST)
 
-    for number, row in enumerate(story.rows(told)):
+    for number, row in enumerate(view.rows(told)):
         node, depth = row.node, min(row.depth, DEEPEST)
         about = node.attributes if isinstance(node, Span) else node.fields
         fields = sorted((name, str(value)) for name, value in about.items())[:FIELDS]
@@ -72,12 +72,12 @@ def rows(told: story.Story) -> Iterator[Row]:
         yield Row(
             *(key, at, depth, node.service, node.name, node.kind.lower(), node.error, fields, whole[0]),
             whole=whole,
-            own=[bar(*part) for part in story.own_time(node, told.below.get(node.span_id, []))],
+            own=[bar(*part) for part in view.own_time(node, told.below.get(node.span_id, []))],
             late=None if since is None else bar(since, node.end),
             too_late=0.0 if since is None else (node.end - since) / NANO,
             took=(node.end - node.start) / NANO,
-            status=str(node.attributes.get(story.STATUS, "")),
-            told=[*story.failures(node), *story.astray(node, row.parent)],
+            status=str(node.attributes.get(view.STATUS, "")),
+            told=[*view.failures(node), *view.astray(node, row.parent)],
         )
 
 

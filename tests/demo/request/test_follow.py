@@ -11,8 +11,8 @@ import pytest
 
 from three_pillar_demo.query.interface import BackendError, Backends, Exemplar, Line, Span
 from three_pillar_demo.query import connect
-from three_pillar_demo.request import follow
-from three_pillar_demo.request.story import Story
+from three_pillar_demo.trace_view import follow
+from three_pillar_demo.trace_view.view import Story
 from tests.traces import CALL, CHARGE, ROOT, TRACE, slow, span
 
 

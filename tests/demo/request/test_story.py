@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from three_pillar_demo.query.interface import Line
-from three_pillar_demo.request.drawing import Drawing
-from three_pillar_demo.request.story import Story, clean, rows, why
+from three_pillar_demo.trace_view.render import Drawing
+from three_pillar_demo.trace_view.view import Story, clean, rows, why
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, canonical, line, slow, span
 
 PICTURE = """\

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
-from three_pillar_demo.request.story import clean
+from three_pillar_demo.trace_view.view import clean
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from three_pillar_demo.query.interface import NANO, BackendError, Backends, Exemplar, Line, Span
 from three_pillar_demo.query import connect
-from three_pillar_demo.request.drawing import Drawing
-from three_pillar_demo.request.saying import saying
-from three_pillar_demo.request.story import Story, clean, is_canonical
+from three_pillar_demo.trace_view.render import Drawing
+from three_pillar_demo.trace_view.messages import saying
+from three_pillar_demo.trace_view.view import Story, clean, is_canonical
 
 PATIENCE = 10.0
 """Seconds to wait for anything at all."""

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from three_pillar_demo.query.interface import NANO, Exemplar, Line, Span
-from three_pillar_demo.request.story import STATUS, Row, Story, astray, clean, failures, rows, why
+from three_pillar_demo.trace_view.view import STATUS, Row, Story, astray, clean, failures, rows, why
 
 MILLI = 1_000_000
 """Nanoseconds in a millisecond."""

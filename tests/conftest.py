@@ -31,7 +31,7 @@ import three_pillars
 from services.checkout.app import create_app as create_checkout
 from services.checkout.payment_client import PaymentClient
 from three_pillars.providers import Pillars, meter_provider
-from three_pillar_demo.proof.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
+from three_pillar_demo.verify.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
 from three_pillar_demo.stack import binaries
 from three_pillar_demo.stack.binaries import PROMETHEUS
 from three_pillar_demo.stack.official import LOKI, TEMPO

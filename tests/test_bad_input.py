@@ -14,7 +14,7 @@ from opentelemetry.trace import StatusCode
 
 import services.checkout.__main__ as checkout
 import services.payment.__main__ as payment
-from three_pillar_demo.proof.outcomes import CHECKOUT
+from three_pillar_demo.verify.outcomes import CHECKOUT
 from tests.conftest import Build, House
 
 JSON = {"content-type": "application/json"}

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.checkout.__main__ import Settings as CheckoutSettings
 from three_pillar_demo.web.__main__ import Settings as ConsoleSettings
 from three_pillar_demo.__main__ import app
-from three_pillar_demo.proof.outcomes import EXPECTED
+from three_pillar_demo.verify.outcomes import EXPECTED
 from three_pillar_demo.local_store import otlp, receiver, retention, store, values, writer
 from three_pillar_demo.local_store.__main__ import Settings as EmbeddedSettings
 from services.payment.__main__ import Settings as PaymentSettings

@@ -49,7 +49,7 @@ DRILLED = ("services/checkout/faults.py", "services/common/active_faults.py")
 FOREIGN_KEYS = {
     "demo/three_pillar_demo/query/http_clients.py",
     "demo/three_pillar_demo/query/lgtm.py",
-    "demo/three_pillar_demo/proof/links.py",
+    "demo/three_pillar_demo/verify/links.py",
     "grafana/checkout.py",
     "tests/end_to_end/test_dashboards.py",
     "tests/end_to_end/test_links.py",

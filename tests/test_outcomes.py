@@ -9,7 +9,7 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 
 from services.checkout.orders import OUTCOMES
 from three_pillar_demo.load.checkout_client import basket
-from three_pillar_demo.proof.outcomes import CHECKOUT, CLIENT, EXPECTED, ORDER, PAYMENT, Expected
+from three_pillar_demo.verify.outcomes import CHECKOUT, CLIENT, EXPECTED, ORDER, PAYMENT, Expected
 from tests.conftest import CANONICAL, Build, House, Sample, about
 
 JSON = {"content-type": "application/json"}

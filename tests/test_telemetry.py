@@ -31,7 +31,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import three_pillars
 from three_pillars.providers import Pillars
-from three_pillar_demo.proof.outcomes import CHECKOUT
+from three_pillar_demo.verify.outcomes import CHECKOUT
 from three_pillars.logs import add_trace_ids
 from tests.conftest import Build, House
 

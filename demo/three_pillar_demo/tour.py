@@ -10,8 +10,8 @@ from rich.text import Text
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.query import connect
 from three_pillar_demo.load import checkout_client
-from three_pillar_demo.proof import verify
-from three_pillar_demo.proof.ledger import Ledger
+from three_pillar_demo.verify import verify
+from three_pillar_demo.verify.ledger import Ledger
 from three_pillar_demo.trace_view.render import Drawing
 from three_pillar_demo.trace_view.follow import gather
 from three_pillar_demo.trace_view.messages import saying

@@ -14,8 +14,8 @@ from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.proof import checks
-from three_pillar_demo.proof.ledger import Ledger, fill
+from three_pillar_demo.verify import checks
+from three_pillar_demo.verify.ledger import Ledger, fill
 from tests.compose import engine, standins
 from tests.compose.conftest import House
 

@@ -14,8 +14,8 @@ import httpx2
 import pytest
 
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.proof import checks
-from three_pillar_demo.proof.ledger import Ledger, fill
+from three_pillar_demo.verify import checks
+from three_pillar_demo.verify.ledger import Ledger, fill
 from tests.end_to_end.conftest import FULL, Stack, poll_until
 
 pytestmark = pytest.mark.skipif(FULL, reason="about the embedded stack: make test")

@@ -7,9 +7,9 @@ import pytest
 
 from three_pillar_demo.query.http_clients import Apis
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.proof import checks, ledger, links
-from three_pillar_demo.proof.checks import Check
-from three_pillar_demo.proof.ledger import Ledger
+from three_pillar_demo.verify import checks, ledger, links
+from three_pillar_demo.verify.checks import Check
+from three_pillar_demo.verify.ledger import Ledger
 from tests.end_to_end.conftest import Stack
 
 pytestmark = pytest.mark.full

@@ -8,8 +8,8 @@ import pytest
 
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.proof import checks
-from three_pillar_demo.proof.ledger import Ledger, fill
+from three_pillar_demo.verify import checks
+from three_pillar_demo.verify.ledger import Ledger, fill
 from tests.end_to_end.conftest import Stack
 
 STOPS = 10  # even: it ends in the background, as it began

@@ -12,8 +12,8 @@ import httpx2
 import pytest
 
 from three_pillar_demo.load import checkout_client
-from three_pillar_demo.proof import checks
-from three_pillar_demo.proof.ledger import Ledger
+from three_pillar_demo.verify import checks
+from three_pillar_demo.verify.ledger import Ledger
 from tests.end_to_end.conftest import Stack, poll_until
 
 BROKEN = """

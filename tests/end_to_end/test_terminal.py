@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from three_pillar_demo.query.http_clients import Apis
-from three_pillar_demo.proof import checks
+from three_pillar_demo.verify import checks
 from three_pillar_demo.stack.binaries import ROOT
 from tests.end_to_end.conftest import FULL, Stack, poll_until
 from tests.test_docs import metrics

@@ -8,7 +8,7 @@ import subprocess
 from typing import Any
 
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.proof import checks, ledger
+from three_pillar_demo.verify import checks, ledger
 from tests.end_to_end.conftest import DEMO, FULL, Stack, poll_until
 from tests.end_to_end.test_links import SIX
 

@@ -26,7 +26,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from services.checkout.payment_client import PaymentClient
-from three_pillar_demo.proof.outcomes import CHECKOUT
+from three_pillar_demo.verify.outcomes import CHECKOUT
 from tests.conftest import CANONICAL, Build, House, about
 from tests.processes import Service, Sink, free_port, listening, serve, wait_for
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.proof.checks import AT_ONCE, canonical_lines
-from three_pillar_demo.proof.ledger import Ledger, expect
+from three_pillar_demo.verify.checks import AT_ONCE, canonical_lines
+from three_pillar_demo.verify.ledger import Ledger, expect
 
 SAMPLE = 16
 """So many traces are asked for first, from the oldest to the newest; while one is missing the thousand others can wait."""

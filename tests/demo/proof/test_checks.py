@@ -9,8 +9,8 @@ import pytest
 
 from three_pillar_demo.query.interface import DURATION, NANO, Backends, Exemplar, Line, Span
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.proof import checks
-from three_pillar_demo.proof.ledger import Ledger
+from three_pillar_demo.verify import checks
+from three_pillar_demo.verify.ledger import Ledger
 from tests.traces import canonical, exemplar, slow
 
 NOW = time.time_ns()

@@ -8,7 +8,7 @@ import pytest
 
 from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.load import checkout_client
-from three_pillar_demo.proof import checks, verify
+from three_pillar_demo.verify import checks, verify
 
 
 class Starting:

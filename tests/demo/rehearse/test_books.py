@@ -12,7 +12,7 @@ import pytest
 
 from three_pillar_demo.query.local import Embedded
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.proof.checks import settle
+from three_pillar_demo.verify.checks import settle
 from three_pillar_demo.rehearse import services as serving
 from three_pillar_demo.rehearse.books import SAMPLE, Books, Found
 from three_pillar_demo.rehearse.load import Load

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.proof.outcomes import EXPECTED, Expected
+from three_pillar_demo.verify.outcomes import EXPECTED, Expected
 
 PLAN = ("ordinary", "declined", "gateway-timeout", "slow", "crash", "invalid", "ordinary", "ordinary", "ordinary", "ordinary")
 """Cards, over and over: the first six purchases already have every outcome that needs no outage."""

@@ -14,8 +14,8 @@ from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.query import connect
 from three_pillar_demo.load import checkout_client
-from three_pillar_demo.proof import checks, freshness, ledger, links
-from three_pillar_demo.proof.checks import Check, Counts
+from three_pillar_demo.verify import checks, freshness, ledger, links
+from three_pillar_demo.verify.checks import Check, Counts
 
 READY_SECONDS = 60.0
 QUIET_SECONDS = 3.0

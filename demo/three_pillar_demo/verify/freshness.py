@@ -7,7 +7,7 @@ from statistics import quantiles
 
 from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.proof.checks import REQUESTS
+from three_pillar_demo.verify.checks import REQUESTS
 from three_pillar_demo.trace_view.view import is_canonical
 
 POLL_SECONDS = 0.2

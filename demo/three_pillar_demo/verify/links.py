@@ -14,9 +14,9 @@ import yaml
 
 from three_pillar_demo.query.http_clients import Apis
 from three_pillar_demo.query.interface import DURATION, NANO, BackendError, Exemplar, Line, Span
-from three_pillar_demo.proof.checks import Check, settle
-from three_pillar_demo.proof.expressions import BrokenLinkError, derived, fill, just_after, moment, nothing, seconds
-from three_pillar_demo.proof.ledger import Ledger, expect
+from three_pillar_demo.verify.checks import Check, settle
+from three_pillar_demo.verify.expressions import BrokenLinkError, derived, fill, just_after, moment, nothing, seconds
+from three_pillar_demo.verify.ledger import Ledger, expect
 from three_pillar_demo.stack.binaries import ROOT
 
 GRAFANA = ROOT / "grafana"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from three_pillar_demo.query.interface import DURATION, NANO, Backends, Line, Span
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.proof.ledger import Ledger, expect
-from three_pillar_demo.proof.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
+from three_pillar_demo.verify.ledger import Ledger, expect
+from three_pillar_demo.verify.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
 
 SETTLE_SECONDS = 30.0
 """How long a pillar may take to have everything, after the last answer."""

@@ -16,8 +16,8 @@ from three_pillar_demo.load import traffic as playing
 from three_pillar_demo.load.checkout_client import ShopError
 from three_pillar_demo.drills import command as drills
 from three_pillar_demo.verify import verify as verifying
-from three_pillar_demo.rehearse import plan, report
-from three_pillar_demo.rehearse import run as rehearsing
+from three_pillar_demo.chaos import plan, report
+from three_pillar_demo.chaos import run as rehearsing
 from three_pillar_demo.trace_view import follow as following
 from three_pillar_demo.trace_view.view import clean
 from three_pillar_demo.stack import background, launcher, purpose, state

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from three_pillar_demo.rehearse.plan import RECEIVER
+from three_pillar_demo.chaos.plan import RECEIVER
 from tests.end_to_end.conftest import DEMO, FULL, Stack, poll_until
 
 ON_THE_REAL_STACK = [f"{name}-{how}" for name in ("tempo", "loki", "prometheus") for how in ("stopped", "and-collector")] + [

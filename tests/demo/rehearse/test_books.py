@@ -13,10 +13,10 @@ import pytest
 from three_pillar_demo.query.local import Embedded
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.verify.checks import settle
-from three_pillar_demo.rehearse import services as serving
-from three_pillar_demo.rehearse.books import SAMPLE, Books, Found
-from three_pillar_demo.rehearse.load import Load
-from three_pillar_demo.rehearse.services import Services
+from three_pillar_demo.chaos import services as serving
+from three_pillar_demo.chaos.audit import SAMPLE, Books, Found
+from three_pillar_demo.chaos.load import Load
+from three_pillar_demo.chaos.services import Services
 from tests.embedded.conftest import Process
 
 WITHIN = 3600.0

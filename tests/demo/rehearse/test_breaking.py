@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from three_pillar_demo.rehearse import breaking
-from three_pillar_demo.rehearse.breaking import ImpossibleError
-from three_pillar_demo.rehearse.front import Front
+from three_pillar_demo.chaos import faults
+from three_pillar_demo.chaos.faults import ImpossibleError
+from three_pillar_demo.chaos.faulty_receiver import Front
 from tests.processes import Sink
 
 
@@ -25,7 +25,7 @@ def test_ctrl_c_waits_for_a_restoration() -> None:
         done.append("restored")
 
     async def interrupted() -> None:
-        task = asyncio.create_task(breaking.surely(work))
+        task = asyncio.create_task(faults.surely(work))
         assert await asyncio.to_thread(begun.wait, 30)
         for _ in range(3):
             task.cancel()
@@ -46,14 +46,14 @@ def test_what_goes_wrong_is_heard() -> None:
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space left"):
-        asyncio.run(breaking.surely(work))
+        asyncio.run(faults.surely(work))
 
 
 def test_a_receiver_behaves_well_afterwards(sink: Sink) -> None:
     """However a block ends, the receiver in front is as it was."""
 
     async def play(front: Front) -> None:
-        async with breaking.misbehaving(front, "mute"):
+        async with faults.misbehaving(front, "mute"):
             assert front.manner == "mute"
             raise ZeroDivisionError
 
@@ -68,14 +68,14 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A small disk, where one can be had."""
     monkeypatch.setattr(breaking, "STATE", tmp_path)
     try:
-        breaking.can_mount()
+        faults.can_mount()
     except ImpossibleError as error:
         pytest.skip(str(error))
     folder = tmp_path / "disk"
     folder.mkdir()
-    breaking.mount(folder)
+    faults.mount(folder)
     yield folder
-    breaking.unmount(folder)
+    faults.unmount(folder)
     assert not folder.is_mount()
 
 
@@ -84,7 +84,7 @@ def test_a_disk_is_full_to_its_last_byte_and_then_has_room(disk: Path) -> None:
     (disk / "kept").write_text("kept")
 
     async def play() -> None:
-        async with breaking.full(disk):
+        async with faults.full(disk):
             assert shutil.disk_usage(disk).free == 0
             with pytest.raises(OSError, match="No space left"):
                 (disk / "more").write_bytes(b"\0" * 8192)
@@ -99,8 +99,8 @@ def test_where_nothing_can_be_mounted_it_says_so(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(breaking, "STATE", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ImpossibleError, match="a small disk is a tmpfs"):
-        breaking.can_mount()
+        faults.can_mount()
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(ImpossibleError, match="no way to mount one"):
-        breaking.can_mount()
+        faults.can_mount()
     assert list(tmp_path.iterdir()) == []

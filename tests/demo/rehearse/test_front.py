@@ -5,7 +5,7 @@ import threading
 import httpx2
 import pytest
 
-from three_pillar_demo.rehearse.front import Answer, Front, manners
+from three_pillar_demo.chaos.faulty_receiver import Answer, Front, manners
 from tests.processes import Sink, wait_for
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from three_pillar_demo.rehearse.judge import Promise, Seen, Verdict, judge
-from three_pillar_demo.rehearse.plan import REHEARSALS
+from three_pillar_demo.chaos.judge import Promise, Seen, Verdict, judge
+from three_pillar_demo.chaos.plan import REHEARSALS
 
 WELL = Seen(
     "a rehearsal",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from three_pillar_demo.verify.checks import settle
-from three_pillar_demo.rehearse import load as loading
-from three_pillar_demo.rehearse.load import Load, Visit
+from three_pillar_demo.chaos import load as loading
+from three_pillar_demo.chaos.load import Load, Visit
 from tests.processes import Sink, shop
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from three_pillar_demo.query.local import Embedded
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.rehearse import drops
-from three_pillar_demo.rehearse.books import Books, Found
-from three_pillar_demo.rehearse.judge import Promise
-from three_pillar_demo.rehearse.plan import EVERYWHERE, Rehearsal, Scene
-from three_pillar_demo.rehearse.play import Play
+from three_pillar_demo.chaos import drops
+from three_pillar_demo.chaos.audit import Books, Found
+from three_pillar_demo.chaos.judge import Promise
+from three_pillar_demo.chaos.plan import EVERYWHERE, Rehearsal, Scene
+from three_pillar_demo.chaos.runner import Play
 from tests.embedded.conftest import Process
 
 

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from three_pillar_demo.rehearse.judge import Seen, Verdict
-from three_pillar_demo.rehearse.plan import REHEARSALS
-from three_pillar_demo.rehearse.report import known, report
-from three_pillar_demo.rehearse.run import chosen
+from three_pillar_demo.chaos.judge import Seen, Verdict
+from three_pillar_demo.chaos.plan import REHEARSALS
+from three_pillar_demo.chaos.report import known, report
+from three_pillar_demo.chaos.run import chosen
 from three_pillar_demo.stack.preflight import LaunchError
 
 LOST = Seen("prometheus-and-collector", made=407, whole=390, lost=Counter(spans=36, lines=18), away=21.3, steady_p99=0.49)

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx2
 
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.rehearse.breaking import away, full, misbehaving
-from three_pillar_demo.rehearse.front import Front
-from three_pillar_demo.rehearse.judge import Promise
+from three_pillar_demo.chaos.faults import away, full, misbehaving
+from three_pillar_demo.chaos.faulty_receiver import Front
+from three_pillar_demo.chaos.judge import Promise
 from three_pillar_demo.stack import answering
 
 COLLECTOR = "otel-collector"

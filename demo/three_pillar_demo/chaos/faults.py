@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from three_pillar_demo.rehearse.front import Front
+from three_pillar_demo.chaos.faulty_receiver import Front
 from three_pillar_demo.stack import purpose, state
 from three_pillar_demo.stack.components import BY_NAME, STATE
 

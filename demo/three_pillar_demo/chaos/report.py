@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from three_pillar_demo.rehearse.judge import Seen, Verdict
-from three_pillar_demo.rehearse.plan import Rehearsal
+from three_pillar_demo.chaos.judge import Seen, Verdict
+from three_pillar_demo.chaos.plan import Rehearsal
 from three_pillar_demo.trace_view.view import clean
 
 Played = list[tuple[Seen, Verdict]]

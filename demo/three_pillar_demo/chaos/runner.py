@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack
 
 from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.rehearse import drops, plan
-from three_pillar_demo.rehearse.books import Books, Found
-from three_pillar_demo.rehearse.breaking import ImpossibleError, small_disk, surely
-from three_pillar_demo.rehearse.front import Front, manners
-from three_pillar_demo.rehearse.judge import Seen
-from three_pillar_demo.rehearse.load import Load
-from three_pillar_demo.rehearse.services import ServiceError, Services
+from three_pillar_demo.chaos import drops, plan
+from three_pillar_demo.chaos.audit import Books, Found
+from three_pillar_demo.chaos.faults import ImpossibleError, small_disk, surely
+from three_pillar_demo.chaos.faulty_receiver import Front, manners
+from three_pillar_demo.chaos.judge import Seen
+from three_pillar_demo.chaos.load import Load
+from three_pillar_demo.chaos.services import ServiceError, Services
 from three_pillar_demo.stack.components import BY_NAME, LOOPBACK, STATE
 from three_pillar_demo.stack.preflight import LaunchError
 

@@ -16,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from three_pillar_demo.web import format
-from three_pillar_demo.drills import desk
+from three_pillar_demo.drills import session
 from three_pillar_demo.stack.components import CONSOLE
 from three_pillar_demo.stack.state import current_process
 from tests.console.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
@@ -277,7 +277,7 @@ def test_nothing_is_wider_than_the_window(visit: Visit, width: int) -> None:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_pager_is_no_wider_than_the_window(visit: Visit, stack: Stack, width: int) -> None:
     """A drill's form, with the longest of its reasons, fits too, and axe finds nothing in it."""
-    played = desk.Notes("slow-bank", current_process(), time.time() - 60, paged=time.time() - 40, hints=3)
+    played = session.Notes("slow-bank", current_process(), time.time() - 60, paged=time.time() - 40, hints=3)
     notes = stack.state / "drill" / "notes.json"
     notes.parent.mkdir(mode=0o700, exist_ok=True)
     notes.write_text(json.dumps(asdict(played)))

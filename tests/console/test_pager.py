@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from three_pillar_demo.web.alert_inbox import MAX_BODY
-from three_pillar_demo.drills import catalogue, desk
+from three_pillar_demo.drills import catalogue, session
 from three_pillar_demo.stack import state
 
 DRILL = catalogue.load("slow-bank")
@@ -31,7 +31,7 @@ def _notes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def played(**changes: Any) -> None:  # noqa: ANN401  (any of the notes)
     """This process plays a drill."""
-    desk.save(desk.Notes(DRILL.name, state.current_process(), time.time() - 80, **changes))
+    session.save(session.Notes(DRILL.name, state.current_process(), time.time() - 80, **changes))
 
 
 def test_without_a_drill_there_is_no_pager(page: TestClient) -> None:

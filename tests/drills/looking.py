@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.query import connect
-from three_pillar_demo.drills import catalogue, check, play
+from three_pillar_demo.drills import catalogue, check, runner
 from three_pillar_demo.drills.catalogue import Drill, Fault
-from three_pillar_demo.drills.questions import Question
+from three_pillar_demo.drills.conditions import Question
 
 NOTHING: dict[str, Any] = {"requests": [], "lines": [], "red": [], "counters": {}, "edges": [], "counted": {}, "up": {}}
 NOTHING["ages"] = {"traces": None, "logs": None, "metrics": None}
@@ -39,11 +39,11 @@ class Without:
         return nothing
 
 
-async def found_without(played: play.Play, asked: Sequence[Question]) -> list[str]:
+async def found_without(played: runner.Play, asked: Sequence[Question]) -> list[str]:
     """Which evidence is found though what it is in is gone; that something is absent cannot be taken away."""
     found = []
     for each in asked:
-        blind = play.Play(played.drill, cast("Backends", Without(played.backends, each.ask)), played.since)
+        blind = runner.Play(played.drill, cast("Backends", Without(played.backends, each.ask)), played.since)
         if each.over is not None and (await blind.sees(each))[0]:
             found.append(f"without its evidence it is found all the same: {each.says}")
     return found
@@ -60,8 +60,8 @@ async def unbroken(drills: Sequence[Drill], backends: Backends) -> list[str]:
     """Customers come to a shop where nothing is broken: which drills would pass there."""
     calm = drills[0].model_copy(update={"fault": Fault(), "customers": catalogue.Customers(rate=8, mix=CALM)})
     asked = tuple(each for drill in drills for each in (drill.symptom, *drill.evidence))
-    with play.alone():
-        async with play.playing(calm.model_copy(update={"evidence": asked}), backends) as played:
+    with runner.alone():
+        async with runner.playing(calm.model_copy(update={"evidence": asked}), backends) as played:
             await asyncio.sleep(CALM_SECONDS)
             passed = []
             for drill in drills:
@@ -82,7 +82,7 @@ async def main(verb: str, names: list[str]) -> int:
         elif verb == "calm":
             problems = await unbroken(drills, backends)
         else:
-            problems = await play.as_it_was(backends)
+            problems = await runner.as_it_was(backends)
     sys.stdout.writelines(f"{each}\n" for each in problems)
     return len(problems)
 

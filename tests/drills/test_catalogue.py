@@ -8,7 +8,7 @@ import yaml
 
 from three_pillar_demo.drills import catalogue
 from three_pillar_demo.drills.catalogue import WHY, DrillError
-from three_pillar_demo.drills.questions import Asked
+from three_pillar_demo.drills.conditions import Asked
 from three_pillar_demo.stack.components import MODES
 
 ALERTS = {

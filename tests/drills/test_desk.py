@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from three_pillar_demo.drills import background, command, desk
+from three_pillar_demo.drills import background, command, session
 from three_pillar_demo.drills.catalogue import DrillError, load, names
 from three_pillar_demo.stack import state
 from three_pillar_demo.stack.state import current_process
@@ -24,7 +24,7 @@ def test_the_answer_of_the_file_is_right(name: str) -> None:
     right = load(name).answer
     for what in right.what:
         for where in right.where:
-            assert desk.grade(right, {"what": what.upper(), "where": where, "why": right.why}).solved
+            assert session.grade(right, {"what": what.upper(), "where": where, "why": right.why}).solved
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def notes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("notes_of_its_own")
 def test_there_are_three_hints() -> None:
     """Each is told once, in turn; who asks for a fourth is told that there is none, and it does not count."""
-    desk.save(desk.Notes("slow-bank", current_process(), time.time()))
-    assert [desk.hint() for _ in range(3)] == list(enumerate(load("slow-bank").hints, 1))
+    session.save(session.Notes("slow-bank", current_process(), time.time()))
+    assert [session.hint() for _ in range(3)] == list(enumerate(load("slow-bank").hints, 1))
     with pytest.raises(DrillError, match="no more than 3 hints"):
-        desk.hint()
-    found = desk.last()
+        session.hint()
+    found = session.last()
     assert found
     assert found.hints == 3
 
@@ -66,7 +66,7 @@ def test_a_blind_drill_is_one_that_was_played_least(monkeypatch: pytest.MonkeyPa
             drill, blind = command.chosen("", blind=True)
             assert blind
             came.append(drill.name)
-            desk.save(desk.Notes(drill.name, current_process(), 0.0, before=desk.played()))
+            session.save(session.Notes(drill.name, current_process(), 0.0, before=session.played()))
         assert sorted(came) == fit
 
 
@@ -75,7 +75,7 @@ def test_a_blind_drill_is_one_that_was_played_least(monkeypatch: pytest.MonkeyPa
 def test_the_shop_is_well_for_longer_after_another_drill(ended: float | None, least: float, most: float) -> None:
     """What the drill before left in the rates of the last half minute is gone before something happens."""
     if ended is not None:
-        desk.save(desk.Notes("slow-bank", current_process(), 0.0, ended=time.time() - ended))
+        session.save(session.Notes("slow-bank", current_process(), 0.0, ended=time.time() - ended))
     assert least <= command.calm_seconds() <= most
 
 
@@ -99,13 +99,13 @@ print((span.start_time - began) / 1e9, datetime.datetime.fromisoformat(stamp).ti
 
 def test_a_drill_that_is_stopped_is_not_given_away() -> None:
     """Who gives up is told what it was; who only stops may play it again."""
-    told = {how: desk.report(desk.Notes("slow-bank", current_process(), 0.0, how=how), load("slow-bank")) for how in ENDS}
+    told = {how: session.report(session.Notes("slow-bank", current_process(), 0.0, how=how), load("slow-bank")) for how in ENDS}
     assert {how: any("visa" in each for each in lines) for how, lines in told.items()} == ENDS
 
 
 def test_each_part_is_graded() -> None:
     """A wrong part does not spoil the others, and is named."""
-    grade = desk.grade(load("slow-bank").answer, {"what": "payment", "where": "amex", "why": "slow-gateway"})
+    grade = session.grade(load("slow-bank").answer, {"what": "payment", "where": "amex", "why": "slow-gateway"})
     assert grade.right == {"what": True, "where": False, "why": True}
     assert not grade.solved
     assert grade.said[1] == "where amex: no"
@@ -113,15 +113,15 @@ def test_each_part_is_graded() -> None:
 
 def test_naming_everything_is_no_answer() -> None:
     """Many words for one part are wrong, also when the right one is among them."""
-    grade = desk.grade(load("slow-bank").answer, {"what": "payment checkout", "where": "visa amex", "why": "slow-gateway"})
+    grade = session.grade(load("slow-bank").answer, {"what": "payment checkout", "where": "visa amex", "why": "slow-gateway"})
     assert not grade.right["what"]
     assert not grade.right["where"]
 
 
 def test_a_reason_may_be_cut() -> None:
     """A part that only one reason has is that reason; what fits several or none is answered with the choice."""
-    assert desk.reason("slow") == "slow-gateway"
-    assert desk.reason(" SLOW-gateway ") == "slow-gateway"
+    assert session.reason("slow") == "slow-gateway"
+    assert session.reason(" SLOW-gateway ") == "slow-gateway"
     for vague in ("gateway", "", "gremlins"):
         with pytest.raises(DrillError, match="why is one of"):
-            desk.reason(vague)
+            session.reason(vague)

@@ -48,7 +48,7 @@ def notes(stack: Stack) -> dict[str, Any]:
 @contextmanager
 def played(stack: Stack, name: str, calm: str = "0") -> Iterator[subprocess.Popen[str]]:
     """The player of a drill."""
-    player = subprocess.Popen([sys.executable, "-m", "three_pillar_demo.drills.player", name, calm], env=stack.environment(), text=True)
+    player = subprocess.Popen([sys.executable, "-m", "three_pillar_demo.drills.runner_process", name, calm], env=stack.environment(), text=True)
     try:
         poll_until(lambda: notes(stack).get("player", {}).get("pid") == player.pid, "the player to begin")
         yield player

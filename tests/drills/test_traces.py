@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from three_pillar_demo.query.interface import NANO, Span
-from three_pillar_demo.drills import play, traces
+from three_pillar_demo.drills import runner, traces
 
 STATUS = "http.response.status_code"
 
@@ -37,7 +37,7 @@ def test_an_ordinary_purchase() -> None:
     assert [traces.READ[each](spans) for each in ("calls", "gap", "lead", "alone", "outside")] == pytest.approx(
         [1, 0, 0.01, 0, 0]
     )
-    assert play.odd(spans) == ""
+    assert runner.odd(spans) == ""
 
 
 def test_a_wait_before_the_call() -> None:
@@ -49,7 +49,7 @@ def test_a_clock_that_is_ahead() -> None:
     """A child three seconds after its parent's end is outside; one that is a little late is not."""
     assert traces.outside(purchase(late=3)) == 1
     assert traces.outside(purchase(late=0.5)) == 0
-    assert "outside of its parent" in play.odd(purchase(late=3))
+    assert "outside of its parent" in runner.odd(purchase(late=3))
 
 
 def test_somebody_who_answered_and_is_not_there() -> None:
@@ -57,7 +57,7 @@ def test_somebody_who_answered_and_is_not_there() -> None:
     assert traces.alone(purchase()[:3]) == 1
     refused = [*purchase()[:2], replace(purchase()[2], attributes={})]
     assert traces.alone(refused) is None
-    assert "its spans are" in play.odd(purchase()[:3])
+    assert "its spans are" in runner.odd(purchase()[:3])
 
 
 def test_a_share_is_of_those_that_have_the_span() -> None:

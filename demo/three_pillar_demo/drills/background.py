@@ -7,7 +7,7 @@ import time
 
 from rich.console import Console
 
-from three_pillar_demo.drills import breaking, desk
+from three_pillar_demo.drills import faults, session
 from three_pillar_demo.drills.catalogue import Drill, DrillError
 from three_pillar_demo.stack.binaries import ROOT
 from three_pillar_demo.stack.components import STATE
@@ -16,18 +16,18 @@ LOG = STATE / "logs" / "drill.log"
 TICK, STOP_SECONDS = 0.2, 30.0
 
 
-def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> desk.Notes:
+def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> session.Notes:
     """Start the player and wait for the symptom.
 
     Raises:
         DrillError: Another drill is played, this one cannot be, or Ctrl-C ended it.
     """
-    if (notes := desk.last()) and notes.living:
+    if (notes := session.last()) and notes.living:
         raise DrillError("a drill is being played already: `demo drill stop` ends it")
     LOG.parent.mkdir(parents=True, exist_ok=True)
     with LOG.open("wb") as log:
         player = subprocess.Popen(  # noqa: S603  (our own module)
-            [sys.executable, "-m", "three_pillar_demo.drills.player", drill.name, str(calm), *["blind"] * blind],
+            [sys.executable, "-m", "three_pillar_demo.drills.runner_process", drill.name, str(calm), *["blind"] * blind],
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
@@ -38,7 +38,7 @@ def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> desk.Notes
     out.print("The shop is well for some seconds; then something happens. Wait to be paged.", style="dim")
     try:
         while True:
-            notes = desk.last()
+            notes = session.last()
             mine = notes is not None and notes.player.pid == player.pid
             if notes and mine and notes.how:
                 raise DrillError(notes.how)
@@ -54,7 +54,7 @@ def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> desk.Notes
         raise DrillError("stopped before you were paged; all is as it was") from None
 
 
-def wait_for_end(notes: desk.Notes) -> None:
+def wait_for_end(notes: session.Notes) -> None:
     """Wait until the player has mended everything; one that hangs is ended, and its faults with it."""
     deadline = time.monotonic() + STOP_SECONDS
     while process := notes.player.alive():
@@ -62,4 +62,4 @@ def wait_for_end(notes: desk.Notes) -> None:
             process.kill()
             break
         time.sleep(TICK)
-    breaking.clear()
+    faults.clear()

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from three_pillar_demo.drills.questions import Question
+from three_pillar_demo.drills.conditions import Question
 from three_pillar_demo.stack import state
 from three_pillar_demo.stack.binaries import ROOT
 from three_pillar_demo.stack.components import DEFAULT

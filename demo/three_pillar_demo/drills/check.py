@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.drills import alerts, play
+from three_pillar_demo.drills import alerts, runner
 from three_pillar_demo.drills.catalogue import Drill
-from three_pillar_demo.drills.questions import Question
+from three_pillar_demo.drills.conditions import Question
 
 EVIDENCE_SECONDS = 30.0
 """How long after the symptom the evidence may take: a trace is whole two seconds after its request."""
@@ -18,7 +18,7 @@ ALERT_SECONDS = 60.0
 """How long after the evidence the alerts may take."""
 SILENCE_SECONDS = 20.0
 """How long it must have gone on before it is believed that nobody else rings."""
-Look = Callable[[play.Play], Awaitable[list[str]]]
+Look = Callable[[runner.Play], Awaitable[list[str]]]
 """Returns problems."""
 
 
@@ -41,15 +41,15 @@ async def check(drill: Drill, backends: Backends, also: Look | None = None) -> V
         ShopError, BackendError: The stack does not answer.
     """
     began, verdict = time.monotonic(), Verdict(drill.name)
-    with play.alone():
+    with runner.alone():
         await _play(drill, backends, verdict, also)
-        verdict.problems += await play.as_it_was(backends)
+        verdict.problems += await runner.as_it_was(backends)
     verdict.took = time.monotonic() - began
     return verdict
 
 
 async def _play(drill: Drill, backends: Backends, verdict: Verdict, also: Look | None) -> None:
-    async with play.playing(drill, backends) as played:
+    async with runner.playing(drill, backends) as played:
         started = time.monotonic()
         found, number = await played.until(drill.symptom, drill.within)
         verdict.symptom = time.monotonic() - started
@@ -73,7 +73,7 @@ async def _play(drill: Drill, backends: Backends, verdict: Verdict, also: Look |
                 verdict.problems += await also(played)
 
 
-async def _alerts(played: play.Play, backends: Lgtm, verdict: Verdict) -> list[str]:
+async def _alerts(played: runner.Play, backends: Lgtm, verdict: Verdict) -> list[str]:
     """Whether exactly those alerts fire that the file names; they need some time in which it goes on."""
     deadline, wanted = time.monotonic() + ALERT_SECONDS, set(played.drill.alerts.fire)
     while True:

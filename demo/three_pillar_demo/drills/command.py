@@ -17,7 +17,7 @@ from rich.text import Text
 from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.query import connect
 from three_pillar_demo.load.checkout_client import ShopError
-from three_pillar_demo.drills import background, breaking, catalogue, desk
+from three_pillar_demo.drills import background, faults, catalogue, session
 from three_pillar_demo.drills import check as checking
 from three_pillar_demo.drills.catalogue import WHY, Drill, DrillError
 from three_pillar_demo.stack import state
@@ -51,7 +51,7 @@ def show(
     *, faults: Annotated[bool, typer.Option("--faults", help="Also what is turned on now; it may give away.")] = False
 ) -> None:
     """Name the drills, and the one that is played."""
-    notes = desk.last()
+    notes = session.last()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("drill", "what hurts", "on"):
         table.add_column(heading, no_wrap=heading != "what hurts")
@@ -62,7 +62,7 @@ def show(
     if notes and notes.living:
         out.print(f"\nPlayed now: {'one of them' if notes.blind else notes.drill}. `demo drill stop` ends it.")
     if faults:
-        found = breaking.on()
+        found = faults.on()
         out.print("\nTurned on: " + ("; ".join(f"{name} {fault}" for name, fault in found.items()) or "nothing"))
 
 
@@ -87,11 +87,11 @@ def start(
 
 def calm_seconds() -> float:
     """Seconds in which all is well: what another drill left in the rates has to go first."""
-    notes = desk.last()
+    notes = session.last()
     return max(CALM, WINDOW - (time.time() - notes.ended) if notes and notes.ended else 0.0)
 
 
-def _page(drill: Drill, notes: desk.Notes) -> None:
+def _page(drill: Drill, notes: session.Notes) -> None:
     out.print(Text.assemble(("\n PAGER ", "bold white on red"), time.strftime("  %H:%M:%S", time.localtime(notes.paged))))
     out.print(f"\n{drill.story.strip()}\n\nSeen: {drill.symptom.says}.\n")
     table = Table.grid(padding=(0, 2))
@@ -118,7 +118,7 @@ def chosen(name: str, *, blind: bool) -> tuple[Drill, bool]:
             raise DrillError(f"{name} is played on: {', '.join(drill.modes)}; what runs is {mode}")
         return drill, False
     fit = [each for each in map(catalogue.load, catalogue.names()) if mode in each.modes]
-    played = Counter(desk.played())
+    played = Counter(session.played())
     fewest = min(played[each.name] for each in fit)
     return random.choice([each for each in fit if played[each.name] == fewest]), True  # noqa: S311  (a game)
 
@@ -127,7 +127,7 @@ def chosen(name: str, *, blind: bool) -> tuple[Drill, bool]:
 def hint() -> None:
     """One of three, from vague to plain."""
     with _telling():
-        number, said = desk.hint()
+        number, said = session.hint()
     out.print(f"{number} of 3: {said}")
 
 
@@ -141,7 +141,7 @@ def answer(
 ) -> None:
     """Say what it is; each part is graded."""
     with _telling():
-        notes, grade = desk.answer(_parts(words or [what, where, why]))
+        notes, grade = session.answer(_parts(words or [what, where, why]))
     for line in grade.said:
         out.print(line, style="green" if line.endswith("right") else "red")
     if not grade.solved:
@@ -150,34 +150,34 @@ def answer(
 
 
 def _parts(words: list[str]) -> dict[str, str]:
-    if len(words) != len(desk.PARTS) or not all(words):
+    if len(words) != len(session.PARTS) or not all(words):
         raise DrillError("an answer is three words: demo drill answer WHAT WHERE WHY, like: checkout basket bad-input")
-    return dict(zip(desk.PARTS, words, strict=True))
+    return dict(zip(session.PARTS, words, strict=True))
 
 
 @app.command("give-up")
 def give_up() -> None:
     """End it and be told."""
     with _telling():
-        _over(desk.end("given up"))
+        _over(session.end("given up"))
 
 
 @app.command()
 def stop() -> None:
     """End it; nothing of the fault is left."""
     try:
-        notes = desk.end("stopped")
+        notes = session.end("stopped")
     except DrillError:
-        breaking.clear()
+        faults.clear()
         out.print("no drill is being played")
         return
     background.wait_for_end(notes)
     out.print("stopped; the shop is as it was")
 
 
-def _over(notes: desk.Notes) -> None:
+def _over(notes: session.Notes) -> None:
     out.print()
-    for line in desk.report(notes, catalogue.load(notes.drill)):
+    for line in session.report(notes, catalogue.load(notes.drill)):
         out.print(line, soft_wrap=True)
     background.wait_for_end(notes)
 

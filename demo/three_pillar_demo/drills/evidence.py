@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from three_pillar_demo.query.interface import Backends, Line
-from three_pillar_demo.drills import questions, traces
-from three_pillar_demo.drills.questions import Question
+from three_pillar_demo.drills import conditions, traces
+from three_pillar_demo.drills.conditions import Question
 
 SHORTEST = 2.5
 """Seconds that a rate is over, at least: metrics come every second. Before that nothing is known."""
@@ -38,9 +38,9 @@ async def begin(backends: Backends, asked: list[Question]) -> Since:
     """Note what the counters say now that the questions are about."""
     since = Since(time.time())
     for each in asked:
-        if isinstance(each, questions.Counters):
+        if isinstance(each, conditions.Counters):
             since.before[f"{each.name} {each.by}"] = await backends.counters(each.name, [each.by])
-        elif isinstance(each, questions.Counted):
+        elif isinstance(each, conditions.Counted):
             since.before["counted"] = {(what,): float(count) for what, count in (await backends.counted()).items()}
     return since
 
@@ -53,11 +53,11 @@ async def number(backends: Backends, since: Since, asked: Question) -> float | N
     """
     now = time.time()
     match asked:
-        case questions.Red():
+        case conditions.Red():
             return await _red(backends, since, asked)
-        case questions.Counters():
+        case conditions.Counters():
             return await _counters(backends, since, asked)
-        case questions.Lines():
+        case conditions.Lines():
             found = await backends.lines(
                 since.began,
                 now,
@@ -68,25 +68,25 @@ async def number(backends: Backends, since: Since, asked: Question) -> float | N
                 limit=LINES,
             )
             return _lines(found, since, asked)
-        case questions.Requests():
+        case conditions.Requests():
             return await _requests(backends, since, asked)
-        case questions.Edges():
+        case conditions.Edges():
             edges = await backends.edges(since.began, now)
             pair = [each for each in edges if (each.client, each.server) == (asked.client, asked.server)]
             if asked.read == "calls":
                 return sum(each.calls for each in pair) / since.seconds
             return pair[0].failed / pair[0].calls if pair and pair[0].calls else None
-        case questions.Ages():
+        case conditions.Ages():
             return (await backends.ages())[asked.pillar]
-        case questions.Counted():
+        case conditions.Counted():
             before = since.before["counted"].get((asked.what,), 0.0)
             return ((await backends.counted()).get(asked.what, 0) - before) / since.seconds
-        case questions.Up():
+        case conditions.Up():
             return float(bool((await backends.up()).get(asked.component)))
     assert_never(asked)
 
 
-async def _red(backends: Backends, since: Since, asked: questions.Red) -> float | None:
+async def _red(backends: Backends, since: Since, asked: conditions.Red) -> float | None:
     async def of(service: str, route: str) -> float | None:
         now = time.time()
         if since.seconds < SHORTEST:
@@ -105,7 +105,7 @@ async def _red(backends: Backends, since: Since, asked: questions.Red) -> float 
     return value / other if other else None
 
 
-async def _counters(backends: Backends, since: Since, asked: questions.Counters) -> float | None:
+async def _counters(backends: Backends, since: Since, asked: conditions.Counters) -> float | None:
     found = await backends.counters(asked.name, [asked.by], within=since.seconds)
     before = since.before.get(f"{asked.name} {asked.by}", {})
     if asked.read == "series":
@@ -119,7 +119,7 @@ async def _counters(backends: Backends, since: Since, asked: questions.Counters)
     return sum(rise[each] for each in asked.values) / total if total else None
 
 
-def _lines(found: list[Line], since: Since, asked: questions.Lines) -> float | None:
+def _lines(found: list[Line], since: Since, asked: conditions.Lines) -> float | None:
     if asked.read == "rate":
         return len(found) / since.seconds
     values = [line.fields[asked.field] for line in found if asked.field in line.fields]
@@ -128,7 +128,7 @@ def _lines(found: list[Line], since: Since, asked: questions.Lines) -> float | N
     return statistics.median(map(float, values)) if values else None
 
 
-async def _requests(backends: Backends, since: Since, asked: questions.Requests) -> float | None:
+async def _requests(backends: Backends, since: Since, asked: conditions.Requests) -> float | None:
     ids = await backends.requests(
         asked.service, since.began, time.time() - SETTLED, failed=asked.failed, slower=asked.slower, limit=TRACES
     )

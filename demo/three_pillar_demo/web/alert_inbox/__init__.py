@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from three_pillar_demo.drills import desk
+from three_pillar_demo.drills import session
 from three_pillar_demo.drills.catalogue import WHY, Drill, DrillError, load
 
 SHOWN_SECONDS = 600.0
@@ -40,20 +40,20 @@ class Shown:
     """What there is to show; ``notes`` and ``drill`` of one that is played, or was a moment ago."""
 
     alerts: list[Alert]
-    notes: desk.Notes | None = None
+    notes: session.Notes | None = None
     drill: Drill | None = None
 
     @property
     def over(self) -> list[str]:
         """The report of a drill that is over."""
-        return desk.report(self.notes, self.drill) if self.notes and self.drill and self.notes.how else []
+        return session.report(self.notes, self.drill) if self.notes and self.drill and self.notes.how else []
 
     @property
     def graded(self) -> list[str]:
         """What the newest answer was worth, part by part."""
         if not self.notes or not self.drill or not self.notes.answers or self.notes.how:
             return []
-        return desk.grade(self.drill.answer, self.notes.answers[-1]).said
+        return session.grade(self.drill.answer, self.notes.answers[-1]).said
 
     @property
     def clock(self) -> str:
@@ -72,7 +72,7 @@ class Pager:
 
     def look(self) -> Shown:
         """What there is now; a drill whose file is wrong is not shown."""
-        notes, alerts = desk.last(), list(self.alerts.values())
+        notes, alerts = session.last(), list(self.alerts.values())
         if notes is None or not (notes.living or (notes.ended and time.time() - notes.ended < SHOWN_SECONDS)):
             return Shown(alerts)
         try:
@@ -111,11 +111,11 @@ def act(said: dict[str, str]) -> None:
     try:
         match said.get("do"):
             case "hint":
-                desk.hint()
+                session.hint()
             case "give-up":
-                desk.end("given up")
+                session.end("given up")
             case "answer":
-                desk.answer({part: said.get(part, "")[:60] for part in desk.PARTS})
+                session.answer({part: said.get(part, "")[:60] for part in session.PARTS})
             case _:
                 raise ValueError("a drill can be given a hint, an answer, or up")
     except DrillError as error:

@@ -1,4 +1,4 @@
-"""A second payment for a drill: ``python -m three_pillar_demo.drills.twin SECONDS``, whose clock is so many seconds ahead.
+"""A second payment for a drill: ``python -m three_pillar_demo.drills.second_payment SECONDS``, whose clock is so many seconds ahead.
 
 It ends with whoever started it: an orphan would be somebody's fault long after the drill.
 """

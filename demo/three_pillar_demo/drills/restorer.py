@@ -1,4 +1,4 @@
-"""Starts what a drill has stopped if its player is killed: ``python -m three_pillar_demo.drills.guard PID COMPONENT...``."""
+"""Starts what a drill has stopped if its player is killed: ``python -m three_pillar_demo.drills.restorer PID COMPONENT...``."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Plays a drill for a person, in a process of its own: ``python -m three_pillar_demo.drills.player NAME CALM_SECONDS [blind]``."""
+"""Plays a drill for a person, in a process of its own: ``python -m three_pillar_demo.drills.runner_process NAME CALM_SECONDS [blind]``."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ from contextlib import suppress
 from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.query import connect
 from three_pillar_demo.load.checkout_client import ShopError
-from three_pillar_demo.drills import desk, play
+from three_pillar_demo.drills import session, runner
 from three_pillar_demo.drills.catalogue import Drill, DrillError, load
 from three_pillar_demo.stack import state
 
@@ -25,7 +25,7 @@ async def serve(drill: Drill, backends: Backends, calm: float) -> None:
     playing = asyncio.create_task(_play(drill, backends, calm, over))
     try:
         while not playing.done():
-            now, notes = state.living(), desk.last()
+            now, notes = state.living(), session.last()
             if notes is None or notes.how:
                 over.set()
                 if notes is None or not notes.paged:  # nobody looks at the notes in there yet
@@ -34,7 +34,7 @@ async def serve(drill: Drill, backends: Backends, calm: float) -> None:
                 gone = now is None or run is None or now.launcher != run.launcher
                 with suppress(DrillError):  # somebody else has ended it just now
                     if gone or time.monotonic() - began > LONGEST:
-                        desk.end("the stack was stopped" if gone else "nobody answered")
+                        session.end("the stack was stopped" if gone else "nobody answered")
             await asyncio.wait([playing], timeout=TICK)
     finally:
         playing.cancel()
@@ -44,9 +44,9 @@ async def serve(drill: Drill, backends: Backends, calm: float) -> None:
 
 
 async def _play(drill: Drill, backends: Backends, calm: float, over: asyncio.Event) -> None:
-    async with backends, play.playing(drill, backends, calm) as played:
+    async with backends, runner.playing(drill, backends, calm) as played:
         found, _ = await played.until(drill.symptom, drill.within)
-        with desk.change() as notes:
+        with session.change() as notes:
             if found:
                 notes.paged = time.time()
             else:
@@ -65,12 +65,12 @@ def main(name: str, calm: float, *, blind: bool) -> int:
         await serve(drill, connect.backends(), calm)
 
     try:
-        with play.alone():
-            desk.save(desk.Notes(name, state.current_process(), time.time(), blind, before=desk.played()))
+        with runner.alone():
+            session.save(session.Notes(name, state.current_process(), time.time(), blind, before=session.played()))
             how = _ended_by(until_signalled())
-            if how and (notes := desk.last()) and not notes.how:
+            if how and (notes := session.last()) and not notes.how:
                 notes.how, notes.ended = how, time.time()
-                desk.save(notes)
+                session.save(notes)
     except DrillError as error:
         sys.stderr.write(f"{error}\n")
         return 1

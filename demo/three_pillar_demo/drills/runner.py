@@ -13,11 +13,11 @@ import httpx2
 from three_pillar_demo.query.interface import NANO, BackendError, Backends, Span
 from three_pillar_demo.load import checkout_client, traffic
 from three_pillar_demo.load.stats import Tally
-from three_pillar_demo.drills import breaking, evidence
-from three_pillar_demo.drills.breaking import DRILLS
+from three_pillar_demo.drills import faults, evidence
+from three_pillar_demo.drills.faults import DRILLS
 from three_pillar_demo.drills.catalogue import Drill, DrillError, Fault
 from three_pillar_demo.drills.evidence import Since
-from three_pillar_demo.drills.questions import Question
+from three_pillar_demo.drills.conditions import Question
 
 POLL = 0.25
 WHOLE_SECONDS = 20.0
@@ -43,7 +43,7 @@ def alone() -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DrillError("a drill is being played already: `demo drill stop` ends it") from None
-        breaking.clear()
+        faults.clear()
         yield
 
 
@@ -85,9 +85,9 @@ async def playing(drill: Drill, backends: Backends, calm: float = 0.0) -> AsyncI
     async with checkout_client.client(traffic.CAP) as http:
         await checkout_client.knock(http)
         if calm:
-            async with breaking.broken(Fault()), _buying(http, drill.customers.rate, drill.customers.mix):
+            async with faults.broken(Fault()), _buying(http, drill.customers.rate, drill.customers.mix):
                 await asyncio.sleep(calm)
-        async with breaking.broken(drill.fault):
+        async with faults.broken(drill.fault):
             since = await evidence.begin(backends, questions)
             async with _buying(http, drill.customers.rate, drill.fault.customers or drill.customers.mix):
                 yield Play(drill, backends, since)
@@ -116,7 +116,7 @@ async def as_it_was(backends: Backends) -> list[str]:
     except checkout_client.ShopError as error:
         return [str(error)]
     wrong = [f"an ordinary purchase ended as {each.outcome}" for each in bought if each.outcome not in QUIET]
-    wrong += [f"{service} still has a fault: {fault}" for service, fault in breaking.on().items()]
+    wrong += [f"{service} still has a fault: {fault}" for service, fault in faults.on().items()]
     for each in bought if not wrong else []:
         deadline = time.monotonic() + WHOLE_SECONDS
         while problem := odd(await backends.trace(each.trace_id)):

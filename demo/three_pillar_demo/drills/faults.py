@@ -111,7 +111,7 @@ async def _twin(fault: Fault) -> AsyncIterator[str]:
         env["OTEL_RESOURCE_ATTRIBUTES"] = f"service.version={fault.second_version}"
     with BY_NAME["payment"].log.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603, ASYNC220  (our own module; started at once)
-            [sys.executable, "-m", "three_pillar_demo.drills.twin", str(fault.clock_ahead)],
+            [sys.executable, "-m", "three_pillar_demo.drills.second_payment", str(fault.clock_ahead)],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -143,7 +143,7 @@ async def _ready(url: str, process: subprocess.Popen[bytes]) -> None:
 async def _away(names: Sequence[str]) -> AsyncIterator[None]:
     """Kill components, and start them at the end; a guard does, if this process is killed before."""
     guard = subprocess.Popen(  # noqa: S603, ASYNC220  (our own module; started at once)
-        [sys.executable, "-m", "three_pillar_demo.drills.guard", str(os.getpid()), *names],
+        [sys.executable, "-m", "three_pillar_demo.drills.restorer", str(os.getpid()), *names],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

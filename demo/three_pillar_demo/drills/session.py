@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
-from three_pillar_demo.drills.breaking import DRILLS
+from three_pillar_demo.drills.faults import DRILLS
 from three_pillar_demo.drills.catalogue import WHY, Answer, Drill, DrillError, load
 from three_pillar_demo.stack.state import Process
 

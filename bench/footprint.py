@@ -22,7 +22,7 @@ import httpx2
 from three_pillar_demo.query.local import Embedded
 from three_pillar_demo.query.lgtm import Lgtm
 from bench import report
-from three_pillar_demo.stack.official import LOKI, TEMPO
+from three_pillar_demo.stack.external_binary import LOKI, TEMPO
 
 RATE = 20
 STORES = {"embedded": ("embedded",), "full": ("tempo", "loki", "prometheus", "otel-collector")}

@@ -34,7 +34,7 @@ from three_pillars.providers import Pillars, meter_provider
 from three_pillar_demo.verify.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
 from three_pillar_demo.stack import binaries
 from three_pillar_demo.stack.binaries import PROMETHEUS
-from three_pillar_demo.stack.official import LOKI, TEMPO
+from three_pillar_demo.stack.external_binary import LOKI, TEMPO
 from services.payment.app import create_app as create_payment
 from services.payment.faults import Faults
 from tests.end_to_end.conftest import FULL, Stack

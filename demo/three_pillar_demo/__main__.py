@@ -20,7 +20,7 @@ from three_pillar_demo.chaos import plan, report
 from three_pillar_demo.chaos import run as rehearsing
 from three_pillar_demo.trace_view import follow as following
 from three_pillar_demo.trace_view.view import clean
-from three_pillar_demo.stack import background, launcher, purpose, state
+from three_pillar_demo.stack import background, launcher, control, state
 from three_pillar_demo.stack.binaries import BuildError
 from three_pillar_demo.stack.components import DEFAULT
 from three_pillar_demo.stack.preflight import LaunchError
@@ -186,10 +186,10 @@ def rehearse(
 
 def _on_purpose(verb: str, name: str) -> None:
     try:
-        seconds = purpose.act(verb, name)
+        seconds = control.act(verb, name)
     except LaunchError as error:
         _fail(verb, error)
-    done = "ready" if verb == "start" else f"{purpose.ENDED[verb]} on purpose"
+    done = "ready" if verb == "start" else f"{control.ENDED[verb]} on purpose"
     out.print(f"{clean(name)} {done} after {seconds:.1f} s")
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary, find
-from three_pillar_demo.stack.official import LOKI, TEMPO, Official
+from three_pillar_demo.stack.external_binary import LOKI, TEMPO, Official
 from tests.compose import engine
 
 LABEL = "three-pillar-demo.stand-in"

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from three_pillar_demo.query.interface import BackendError, Backends, Edge, Exemplar, Line, Red, Span
 from three_pillar_demo.web import cache
 from three_pillar_demo.web.app import create_app
-from three_pillar_demo.stack import answering
+from three_pillar_demo.stack import health
 from tests.traces import TRACE, exemplar, slow
 
 HOST = "127.0.0.1:8080"

@@ -103,7 +103,7 @@ def test_everything_fails_and_comes_back(told: Told, page: TestClient) -> None:
 
 def test_a_component_that_is_down_is_named(busy: Told, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """The strip says who is down, in words too, and everything else is shown."""
-    from three_pillar_demo.stack import answering  # noqa: PLC0415  (patched for this test alone)
+    from three_pillar_demo.stack import health  # noqa: PLC0415  (patched for this test alone)
 
     page = open_page()
     monkeypatch.setattr(answering, "addresses", lambda _mode: {"payment": "http://127.0.0.1:9/healthz"})
@@ -330,7 +330,7 @@ def test_the_tour_leads_from_the_dot_to_the_sentence(busy: Told, page: TestClien
 
 def test_into_grafana_only_where_it_runs(busy: Told, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """Links into Grafana are there when it answers, with the request's id, and not otherwise."""
-    from three_pillar_demo.stack import answering  # noqa: PLC0415  (patched for this test alone)
+    from three_pillar_demo.stack import health  # noqa: PLC0415  (patched for this test alone)
 
     busy.spans = [span(ROOT, "", attributes={"http.route": "/checkout"})]
     page = open_page()

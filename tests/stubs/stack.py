@@ -13,7 +13,7 @@ from typing import Any
 import three_pillar_demo.stack.components
 from three_pillar_demo.stack.binaries import Binary
 from three_pillar_demo.stack.components import Component
-from three_pillar_demo.stack.official import Official
+from three_pillar_demo.stack.external_binary import Official
 
 STUB = Path(__file__).with_name("component.py")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from three_pillar_demo.chaos.faulty_receiver import Front
-from three_pillar_demo.stack import purpose, state
+from three_pillar_demo.stack import control, state
 from three_pillar_demo.stack.components import BY_NAME, STATE
 
 T = TypeVar("T")
@@ -42,14 +42,14 @@ def back(name: str) -> None:
     """Start a component again, if it is away on purpose."""
     run = state.living()
     if run and name in run.on_purpose:
-        purpose.act("start", name)
+        control.act("start", name)
 
 
 @asynccontextmanager
 async def away(verb: str, name: str) -> AsyncIterator[None]:
     """``kill`` or ``stop`` a component of the stack; it is back afterwards."""
     try:
-        await surely(lambda: purpose.act(verb, name))
+        await surely(lambda: control.act(verb, name))
         yield
     finally:
         await surely(lambda: back(name))
@@ -87,7 +87,7 @@ async def small_disk(name: str) -> AsyncIterator[Path]:
     can_mount()
     data = BY_NAME[name].data
     try:
-        await surely(lambda: purpose.act("stop", name))
+        await surely(lambda: control.act("stop", name))
         await surely(lambda: mount(data))
         await surely(lambda: back(name))
         yield data
@@ -98,7 +98,7 @@ async def small_disk(name: str) -> AsyncIterator[Path]:
 def _own_disk(name: str, data: Path) -> None:
     run = state.living()
     if run and name not in run.on_purpose:
-        purpose.act("stop", name)
+        control.act("stop", name)
     unmount(data)
     back(name)
 

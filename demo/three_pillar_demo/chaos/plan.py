@@ -12,7 +12,7 @@ from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.chaos.faults import away, full, misbehaving
 from three_pillar_demo.chaos.faulty_receiver import Front
 from three_pillar_demo.chaos.judge import Promise
-from three_pillar_demo.stack import answering
+from three_pillar_demo.stack import health
 
 COLLECTOR = "otel-collector"
 RECEIVER = {"embedded": "embedded", "full": COLLECTOR}
@@ -108,7 +108,7 @@ async def _restart_collector(_scene: Scene) -> None:
 async def states(scene: Scene) -> list[str]:
     """What says at this moment that something is wrong, as the page, ``demo status`` and the alerts have it."""
     async with httpx2.AsyncClient(trust_env=False) as http:
-        said = (await answering.problems(http, scene.mode)).get(scene.receiver, "")
+        said = (await health.problems(http, scene.mode)).get(scene.receiver, "")
     found = [f"{scene.receiver} {said}"] if said.startswith("answers") else []  # no answer at all is no clear state
     if scene.mode == "full":
         refused = (await scene.backends.counters("otelcol_receiver_refused_spans_total", (), within=30)).get((), 0)

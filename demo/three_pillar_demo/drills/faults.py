@@ -20,7 +20,7 @@ import httpx2
 
 from three_pillar_demo.drills import proxy
 from three_pillar_demo.drills.catalogue import DrillError, Fault
-from three_pillar_demo.stack import purpose
+from three_pillar_demo.stack import control
 from three_pillar_demo.stack.components import BY_NAME, LOOPBACK, STATE, environment
 from three_pillar_demo.stack.preflight import LaunchError
 
@@ -151,14 +151,14 @@ async def _away(names: Sequence[str]) -> AsyncIterator[None]:
     )
     try:
         for name in names:
-            await asyncio.to_thread(purpose.act, "kill", name)
+            await asyncio.to_thread(control.act, "kill", name)
         yield
     except LaunchError as error:
         raise DrillError(str(error)) from error
     finally:
         for name in names:
             with suppress(LaunchError):  # the whole stack may be gone
-                await asyncio.to_thread(purpose.act, "start", name)
+                await asyncio.to_thread(control.act, "start", name)
         guard.terminate()
         guard.wait()
 

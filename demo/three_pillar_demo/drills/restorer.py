@@ -4,7 +4,7 @@ import sys
 import time
 from contextlib import suppress
 
-from three_pillar_demo.stack import purpose, state
+from three_pillar_demo.stack import control, state
 from three_pillar_demo.stack.preflight import LaunchError
 
 LOOK = 0.25
@@ -17,7 +17,7 @@ def main(player: int, names: list[str]) -> None:
         time.sleep(LOOK)
     for name in names:
         with suppress(LaunchError):  # it is there already, or the whole stack is gone
-            purpose.act("start", name)
+            control.act("start", name)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from three_pillar_demo.stack import purpose, state
+from three_pillar_demo.stack import control, state
 from three_pillar_demo.stack.binaries import ROOT
 from three_pillar_demo.stack.components import BY_NAME, DEFAULT, MODES, STATE
 from three_pillar_demo.stack.preflight import LaunchError, check_official
@@ -108,7 +108,7 @@ def status(console: Console, *, as_json: bool) -> bool:
         rows.append(
             {
                 "component": component.name,
-                "state": ended if process is None else "ready" if purpose.answers(component) else "not ready",
+                "state": ended if process is None else "ready" if control.answers(component) else "not ready",
                 "pid": process.pid if process else None,
                 "memory_mib": _memory(process) if process else None,
                 "address": component.address,

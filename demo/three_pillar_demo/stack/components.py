@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, ROOT, Binary
-from three_pillar_demo.stack.official import LOKI, TEMPO, Official
+from three_pillar_demo.stack.external_binary import LOKI, TEMPO, Official
 
 LOOPBACK = "127.0.0.1"
 STATE = Path(os.environ.get("DEMO_STATE") or ROOT / ".demo")

@@ -16,8 +16,8 @@ from types import FrameType
 import psutil
 from rich.console import Console
 
-from three_pillar_demo.stack import binaries, purpose, state
-from three_pillar_demo.stack.board import Board
+from three_pillar_demo.stack import binaries, control, state
+from three_pillar_demo.stack.progress import Board
 from three_pillar_demo.stack.components import DEFAULT, MODES, STATE, Component
 from three_pillar_demo.stack.preflight import LaunchError, check_disk, check_official, check_ports
 from three_pillar_demo.stack.process import KILL_SECONDS, Child, stop, stop_orphans
@@ -83,7 +83,7 @@ class Launcher:
 
     def _start(self) -> None:
         began = time.monotonic()
-        purpose.forget()
+        control.forget()
         self.run.save()
         for component in self.components:
             if not isinstance(component.binary, binaries.Binary):
@@ -165,20 +165,20 @@ class Launcher:
     def _watch(self) -> None:
         while not self.signals:
             self._look_at_children()
-            for name, verb in purpose.taken():
+            for name, verb in control.taken():
                 self._obey(name, verb)
             time.sleep(TICK)
 
     def _obey(self, name: str, verb: str) -> None:
         """End or start one component because a person said so; the others go on."""
-        if verb in purpose.ENDED and (child := self.children.pop(name, None)):
+        if verb in control.ENDED and (child := self.children.pop(name, None)):
             if verb == "stop":
                 stop([child], impatient=lambda: self.signals > 0)
             child.kill()
             child.wait(KILL_SECONDS)
-            self.run.on_purpose[name] = purpose.ENDED[verb]
+            self.run.on_purpose[name] = control.ENDED[verb]
             del self.run.components[name]
-            self.board.step(name, f"{purpose.ENDED[verb]} on purpose")
+            self.board.step(name, f"{control.ENDED[verb]} on purpose")
         elif verb == "start" and name in self.run.on_purpose:
             del self.run.on_purpose[name]
             self._spawn(next(each for each in self.components if each.name == name), self.executables[name])

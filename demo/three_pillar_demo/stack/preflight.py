@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import psutil
 
 from three_pillar_demo.stack.components import LOOPBACK, STATE, Component
-from three_pillar_demo.stack.official import Official
+from three_pillar_demo.stack.external_binary import Official
 
 FREE_BYTES = 1024**3
 """Disk that a run wants free: retention keeps what the backends store under it."""

@@ -27,7 +27,7 @@ from three_pillar_demo.web.data import PACE, ROUTES, Watch, root_of
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.manual_traffic import CAP, CARDS, MAX_RATE, Till
 from three_pillar_demo.trace_view.view import Story, clean
-from three_pillar_demo.stack import answering
+from three_pillar_demo.stack import health
 
 HERE = Path(__file__).parent
 MAX_BODY, ROWS, LOOKUPS = 1024, 50, 64
@@ -53,7 +53,7 @@ def create_app(  # noqa: C901  (one door after the other)
 ) -> FastAPI:
     """The page of a house that runs in ``mode``, asked by ``hosts``; ``http`` is a client of the shop, else one is made."""
     shared, till = Cache(), Till(http or checkout_client.client(CAP))
-    looking = httpx2.AsyncClient(timeout=answering.TIMEOUT, trust_env=False)
+    looking = httpx2.AsyncClient(timeout=health.TIMEOUT, trust_env=False)
     watch = Watch(backends, shared, looking, mode)
 
     @asynccontextmanager

@@ -17,7 +17,7 @@ from three_pillar_demo.web.cache import Answer, Cache
 from three_pillar_demo.web.view_state import View
 from three_pillar_demo.load.manual_traffic import Till
 from three_pillar_demo.trace_view import follow, view
-from three_pillar_demo.stack import answering
+from three_pillar_demo.stack import health
 
 Pair = tuple[str, str]
 Between = tuple[float, float]
@@ -62,8 +62,8 @@ class Watch:
 
         async def components() -> dict[str, str]:
             told = asyncio.ensure_future(self.backends.up())  # it knows more, but may take longer to say so
-            looking = answering.problems(self.http, self.mode)
-            found, _ = await asyncio.gather(looking, asyncio.wait([told], timeout=answering.TIMEOUT))
+            looking = health.problems(self.http, self.mode)
+            found, _ = await asyncio.gather(looking, asyncio.wait([told], timeout=health.TIMEOUT))
             found |= told.result() if told.done() else {}
             told.cancel()
             return {name: problem for name, problem in found.items() if name != "console"}

@@ -5,7 +5,7 @@ import asyncio
 import httpx2
 import pytest
 
-from three_pillar_demo.stack import answering
+from three_pillar_demo.stack import health
 from three_pillar_demo.stack.components import MODES
 
 
@@ -14,10 +14,10 @@ def test_the_addresses_are_the_components(monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("PAYMENT_HOST", "GRAFANA_HOST"):
         monkeypatch.delenv(name, raising=False)
     for mode, components in MODES.items():
-        assert answering.addresses(mode) == {each.name: each.ready_url for each in components}
+        assert health.addresses(mode) == {each.name: each.ready_url for each in components}
     monkeypatch.setenv("PAYMENT_HOST", "payment")
     monkeypatch.setenv("GRAFANA_HOST", "grafana")
-    compose = answering.addresses("compose")
+    compose = health.addresses("compose")
     assert compose["payment"] == "http://payment:8001/healthz"
     assert compose["grafana"] == "http://grafana:3000/api/health"
     assert {each.name for each in MODES["full"]} <= compose.keys()
@@ -40,6 +40,6 @@ def test_a_problem_is_told_and_not_raised(monkeypatch: pytest.MonkeyPatch) -> No
 
     async def look() -> dict[str, str]:
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(say)) as http:
-            return await answering.problems(http, "embedded")
+            return await health.problems(http, "embedded")
 
     assert asyncio.run(look()) == {"well": "", "ill": "answers 503", "gone": "refused", "mute": "no answer within 0.05 s"}

@@ -11,7 +11,7 @@ import pytest
 
 from three_pillar_demo.stack import preflight
 from three_pillar_demo.stack.components import BY_NAME, CONSOLE, DEFAULT, EMBEDDED, FULL, MODES, environment
-from three_pillar_demo.stack.official import LOKI, TEMPO, Official
+from three_pillar_demo.stack.external_binary import LOKI, TEMPO, Official
 from tests.stubs.running import Stack
 
 Make = Callable[..., Stack]

@@ -31,7 +31,7 @@ ISSUE = {
     "queue-fills",
     "clock-skew",
 }
-GOOD = Path("drills/slow-bank.toml").read_text()
+GOOD = Path("demo/three_pillar_demo/drills/scenarios/slow-bank.toml").read_text()
 
 
 def test_the_twelve_are_there() -> None:

@@ -23,7 +23,7 @@ from bench.http import load, profile, running, tables
 from bench.http.arms import ARMS, ROOT, ROUTES, ZERO_CODE, Route
 from bench.http.rounds import Result, Round
 from bench.http.steady import steady
-from tests.embedded.conftest import span, traces
+from tests.demo.local_store.conftest import span, traces
 from tests.processes import Sink, wait_for
 
 ASKED = 5

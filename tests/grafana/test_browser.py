@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from three_pillar_demo.stack.components import CONSOLE
-from tests.console.browser import CHROMIUM, FLAGS, WHY_NOT
+from tests.demo.web.browser import CHROMIUM, FLAGS, WHY_NOT
 from tests.end_to_end.conftest import DEMO
 
 SECONDS = 30

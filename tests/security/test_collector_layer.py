@@ -18,7 +18,7 @@ from three_pillar_demo.stack.binaries import OTELCOL
 from tests.processes import Sink, free_port, wait_for
 from tests.security.canaries import Canaries
 from tests.security.raw import everything
-from tests.security.test_redact import GOES, STAYS
+from tests.telemetry.test_redaction import GOES, STAYS
 
 WITHOUT_CHECK_DIGITS = {"DE89370400440532013001", "4111111111111112", "order-5555555555554445"}
 """What the Collector takes for a card or an account, because it does not calculate; as ``order.id`` it stays."""

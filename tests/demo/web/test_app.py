@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from three_pillar_demo.query.interface import Edge, Exemplar, Line
 from three_pillar_demo.web.__main__ import Settings
 from three_pillar_demo.web.app import MAX_BODY
-from tests.console.conftest import FAILING, HANGING, HOST, QUESTIONS, STRANGE, Told
+from tests.demo.web.conftest import FAILING, HANGING, HOST, QUESTIONS, STRANGE, Told
 from tests.traces import CALL, ROOT, TRACE, line, span
 
 Open = Callable[..., TestClient]

@@ -16,7 +16,7 @@ from three_pillars.export import session as sessions
 from three_pillars.export.batch import Records, Spans
 from three_pillars.export.drops import Losses
 from three_pillars.export.session import Session
-from tests.delivery.receiver import Receiver, receiving
+from tests.telemetry.receiver import Receiver, receiving
 from tests.processes import Sink, free_port, wait_for
 
 

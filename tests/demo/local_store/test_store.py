@@ -16,7 +16,7 @@ from three_pillar_demo.local_store import otlp
 from three_pillar_demo.local_store.otlp import Batch
 from three_pillar_demo.local_store.store import MAX_SERIES, Store
 from three_pillar_demo.local_store.writer import StoreError
-from tests.embedded.conftest import (
+from tests.demo.local_store.conftest import (
     DELTA,
     MIB,
     NANO,

@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from three_pillar_demo.local_store import otlp
 from three_pillar_demo.local_store.otlp import Batch
 from three_pillar_demo.local_store.values import MAX_ATTRIBUTES, MAX_TEXT, prometheus_name
-from tests.embedded.conftest import (
+from tests.demo.local_store.conftest import (
     DELTA,
     NANO,
     buckets,

@@ -17,7 +17,7 @@ from three_pillar_demo.chaos import services as serving
 from three_pillar_demo.chaos.audit import SAMPLE, Books, Found
 from three_pillar_demo.chaos.load import Load
 from three_pillar_demo.chaos.services import Services
-from tests.embedded.conftest import Process
+from tests.demo.local_store.conftest import Process
 
 WITHIN = 3600.0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedded.conftest import Process
+from tests.demo.local_store.conftest import Process
 
 
 @pytest.fixture

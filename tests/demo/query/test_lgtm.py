@@ -10,7 +10,7 @@ import pytest
 
 from three_pillar_demo.query.lgtm import Lgtm, quoted, series
 from three_pillar_demo.query.interface import BackendError, Edge, Exemplar, Line, Red, Span
-from tests.backends.record import FOLDER, QUESTIONS, Told, asked, stop_the_clock
+from tests.demo.query.record import FOLDER, QUESTIONS, Told, asked, stop_the_clock
 
 TOLD = Told(**json.loads((FOLDER / "told.json").read_text()))
 

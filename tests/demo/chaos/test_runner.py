@@ -14,7 +14,7 @@ from three_pillar_demo.chaos.audit import Books, Found
 from three_pillar_demo.chaos.judge import Promise
 from three_pillar_demo.chaos.plan import EVERYWHERE, Rehearsal, Scene
 from three_pillar_demo.chaos.runner import Play
-from tests.embedded.conftest import Process
+from tests.demo.local_store.conftest import Process
 
 
 @pytest.mark.parametrize("promise", [Promise(lost="counted"), Promise(drain=0.0)], ids=["counted", "late"])

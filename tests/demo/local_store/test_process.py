@@ -15,7 +15,7 @@ import httpx2
 import pytest
 from google.rpc.status_pb2 import Status
 
-from tests.embedded.conftest import (
+from tests.demo.local_store.conftest import (
     MIB,
     PROTOBUF,
     Process,

@@ -17,7 +17,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from three_pillar_demo.query.local import Embedded
 from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.query.interface import DURATION, NANO, Backends, Edge
-from tests.embedded.conftest import (
+from tests.demo.local_store.conftest import (
     PROTOBUF,
     Process,
     buckets,

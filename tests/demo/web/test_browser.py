@@ -19,7 +19,7 @@ from three_pillar_demo.web import format
 from three_pillar_demo.drills import session
 from three_pillar_demo.stack.components import CONSOLE
 from three_pillar_demo.stack.state import current_process
-from tests.console.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
+from tests.demo.web.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
 from tests.end_to_end.conftest import FULL, Stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.console.browser import CHROMIUM, FLAGS
+from tests.demo.web.browser import CHROMIUM, FLAGS
 
 DEMO = [sys.executable, "-m", "demo"]
 URL = "http://127.0.0.1:8080"

@@ -17,7 +17,7 @@ import pytest
 from three_pillar_demo.query.local import REACH, Embedded
 from three_pillar_demo.query.interface import NANO, BackendError, Edge, Line, Span
 from three_pillar_demo.local_store.store import Store
-from tests.embedded.conftest import (
+from tests.demo.local_store.conftest import (
     MIB,
     House,
     Process,

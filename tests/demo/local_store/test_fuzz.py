@@ -17,7 +17,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
 from three_pillar_demo.local_store.receiver import MAX_BODY, create_app
 from three_pillar_demo.local_store.store import Store
 from three_pillar_demo.local_store.writer import Writer
-from tests.embedded.conftest import (
+from tests.demo.local_store.conftest import (
     DELTA,
     MIB,
     NANO,

@@ -12,7 +12,7 @@ from three_pillar_demo.local_store import otlp, retention
 from three_pillar_demo.local_store.otlp import Batch
 from three_pillar_demo.local_store.retention import FORGET_HOURS, KEEP_HOURS, KEEP_POINT_HOURS, REMEMBER_SECONDS
 from three_pillar_demo.local_store.store import Store
-from tests.embedded.conftest import (
+from tests.demo.local_store.conftest import (
     MIB,
     NANO,
     buckets,

@@ -3,7 +3,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from tests.console.conftest import HOST
+from tests.demo.web.conftest import HOST
 
 OURS = f"http://{HOST}"
 

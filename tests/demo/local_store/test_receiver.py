@@ -20,7 +20,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogram, Exp
 from three_pillar_demo.local_store.otlp import MAX_RECORDS
 from three_pillar_demo.local_store.receiver import MAX_BODY, MAX_UNPACKED, create_app
 from three_pillar_demo.local_store.writer import TOGETHER
-from tests.embedded.conftest import (
+from tests.demo.local_store.conftest import (
     MIB,
     NANO,
     PROTOBUF,

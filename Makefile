@@ -22,7 +22,7 @@ help: ## list these verbs
 setup: .venv/.ready ## the Python environment that the demo runs in
 
 # uv when it is there, else venv and pip; both check every hash.
-.venv/.ready: requirements/runtime.lock requirements/build.lock pyproject.toml
+.venv/.ready: requirements/runtime.lock requirements/build.lock pyproject.toml telemetry/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found. Name one: make PYTHON=/path/to/python3"; exit 1; }
 	@echo "setting up .venv with $(PYTHON)"
 	@rm -rf .venv
@@ -32,7 +32,7 @@ setup: .venv/.ready ## the Python environment that the demo runs in
 		$(PYTHON) -m venv .venv || { echo "Python's venv module is missing (Debian, Ubuntu: the package python3-venv)"; exit 1; }; \
 	fi
 	@$(call install,requirements/runtime.lock) && $(call install,requirements/build.lock)
-	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
+	@$(PIP) --no-deps --no-build-isolation --no-index --editable ./telemetry --editable .
 	@touch $@
 
 # What tests and checks need besides.
@@ -49,7 +49,7 @@ dev: .venv/.dev
 	@echo "setting up .venv-bench, once, for OpenTelemetry's zero-code distribution and py-spy"
 	@rm -rf .venv-bench && $(PYTHON) -m venv .venv-bench
 	@$(call install,requirements/bench.lock)
-	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
+	@$(PIP) --no-deps --no-build-isolation --no-index --editable ./telemetry --editable .
 	@touch $@
 
 demo: setup ## the guided first run: start, buy, prove, follow one failure; leaves it running
@@ -136,13 +136,13 @@ pictures: dev ## draw every state of the page that runs, into .demo/pictures, in
 	@$(BIN)/python -m tests.console.pictures .demo/pictures
 
 lock: ## pin the newest versions again (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade pyproject.toml -o requirements/runtime.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group build -o requirements/build.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group dev -c requirements/runtime.lock \
+	uv pip compile --no-emit-package three-pillars --quiet --universal --python-version 3.11 --generate-hashes --upgrade pyproject.toml -o requirements/runtime.lock
+	uv pip compile --no-emit-package three-pillars --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group build -o requirements/build.lock
+	uv pip compile --no-emit-package three-pillars --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group dev -c requirements/runtime.lock \
 		-c requirements/build.lock pyproject.toml -o requirements/dev.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group bench -c requirements/runtime.lock \
+	uv pip compile --no-emit-package three-pillars --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group bench -c requirements/runtime.lock \
 		-c requirements/build.lock pyproject.toml -o requirements/bench.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group audit -o requirements/audit.lock
+	uv pip compile --no-emit-package three-pillars --quiet --universal --python-version 3.11 --generate-hashes --upgrade --group audit -o requirements/audit.lock
 
 clean: ## remove what runs and tests left here; the built binaries stay in the cache
 	@if [ -x $(BIN)/demo ]; then $(BIN)/demo down; fi

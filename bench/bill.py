@@ -25,12 +25,19 @@ def python() -> Iterator[dict[str, Any]]:
     """Every pinned package, once, with its hashes."""
     seen = set[str]()
     for lock, scope in LOCKS.items():
-        for name, version, hashes in re.findall(r"^([\w.-]+)==(\S+)((?:.*\n    .+)+)", (ROOT / lock).read_text(), re.MULTILINE):
+        for name, version, hashes in re.findall(
+            r"^([\w.-]+)==(\S+)((?:.*\n    .+)+)", (ROOT / lock).read_text(), re.MULTILINE
+        ):
             if name not in seen:
                 seen.add(name)
                 part = component("library", name, version, f"pkg:pypi/{name}@{version}", scope)
-                part["hashes"] = [{"alg": "SHA-256", "content": each} for each in re.findall(r"sha256:(\w+)", hashes)]
-                yield part | ({"licenses": [{"license": {"name": found}}]} if (found := licence(name)) else {})
+                part["hashes"] = [
+                    {"alg": "SHA-256", "content": each}
+                    for each in re.findall(r"sha256:(\w+)", hashes)
+                ]
+                yield part | (
+                    {"licenses": [{"license": {"name": found}}]} if (found := licence(name)) else {}
+                )
 
 
 def licence(name: str) -> str:
@@ -39,7 +46,11 @@ def licence(name: str) -> str:
         about = metadata(name)
     except PackageNotFoundError:
         return ""
-    classified = [each.rsplit(" :: ", 1)[-1] for each in about.get_all("Classifier") or [] if each.startswith("License ::")]
+    classified = [
+        each.rsplit(" :: ", 1)[-1]
+        for each in about.get_all("Classifier") or []
+        if each.startswith("License ::")
+    ]
     stated = [each.strip().split("\n")[0] for each in about.get_all("License") or []]
     return ", ".join(about.get_all("License-Expression") or classified or stated)
 
@@ -49,11 +60,17 @@ def go() -> Iterator[dict[str, Any]]:
     seen = set[tuple[str, str]]()
     for file in sorted((ROOT / "native").rglob("*")):
         if file.name in {"go.sum", "builder.yaml"}:
-            found = re.findall(r"(?:^|gomod: )([\w./-]+\.\w+/\S+) (v[^\s/]+)(?:$| h1)", file.read_text(), re.MULTILINE)
+            found = re.findall(
+                r"(?:^|gomod: )([\w./-]+\.\w+/\S+) (v[^\s/]+)(?:$| h1)",
+                file.read_text(),
+                re.MULTILINE,
+            )
             for name, version in found:
                 if (name, version) not in seen:
                     seen.add((name, version))
-                    yield component("library", name, version, f"pkg:golang/{name}@{version}", "optional")
+                    yield component(
+                        "library", name, version, f"pkg:golang/{name}@{version}", "optional"
+                    )
 
 
 def images() -> Iterator[dict[str, Any]]:
@@ -69,16 +86,34 @@ def images() -> Iterator[dict[str, Any]]:
 
 def component(kind: str, name: str, version: str, purl: str, scope: str) -> dict[str, Any]:
     """One part."""
-    return {"type": kind, "bom-ref": purl, "name": name, "version": version, "purl": purl, "scope": scope}
+    return {
+        "type": kind,
+        "bom-ref": purl,
+        "name": name,
+        "version": version,
+        "purl": purl,
+        "scope": scope,
+    }
 
 
 def bill() -> dict[str, Any]:
     """All of it."""
     about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    ours = {"type": "application", "bom-ref": about["name"], "name": about["name"], "version": about["version"]}
+    ours = {
+        "type": "application",
+        "bom-ref": about["name"],
+        "name": about["name"],
+        "version": about["version"],
+    }
     ours["licenses"] = [{"license": {"id": about["license"]}}]
     parts = sorted([*python(), *go(), *images()], key=lambda part: part["purl"])
-    return {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "metadata": {"component": ours}, "components": parts}
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": ours},
+        "components": parts,
+    }
 
 
 if __name__ == "__main__":

@@ -38,7 +38,16 @@ PORTS = {
     "prometheus": "9090",
     "loki": "3100",
 }
-HEADINGS = ("pipeline", "spans/s", "CPU of a core", "spread", "RSS MiB, mean", "RSS MiB, most", "sent", "dropped")
+HEADINGS = (
+    "pipeline",
+    "spans/s",
+    "CPU of a core",
+    "spread",
+    "RSS MiB, mean",
+    "RSS MiB, most",
+    "sent",
+    "dropped",
+)
 
 
 @dataclass(frozen=True)
@@ -57,10 +66,16 @@ def main() -> None:
     """Play both pipelines at both rates, in turn."""
     said = report.arguments("bench.collector", __doc__)
     found = binaries.find(binaries.OTELCOL)
-    binary = found[0] if found else binaries.build(binaries.OTELCOL, ROOT / ".demo/logs/build-otel-collector.log", _say)
+    binary = (
+        found[0]
+        if found
+        else binaries.build(binaries.OTELCOL, ROOT / ".demo/logs/build-otel-collector.log", _say)
+    )
     os.sched_setaffinity(0, {int(running.REST)})
     count, seconds = (1, 5) if said.quick else (5, 15)
-    played: dict[tuple[str, int], list[Round]] = {(which, rate): [] for rate in RATES for which in ("ours", "plain")}
+    played: dict[tuple[str, int], list[Round]] = {
+        (which, rate): [] for rate in RATES for which in ("ours", "plain")
+    }
     patch, now = template(), time.time_ns()
     bodies = [patch(now + number * EACH * STEP)[0] for number in range(200)]
     for _ in range(count):
@@ -77,7 +92,9 @@ def config(which: str, ports: dict[str, int]) -> str:
     """Our Collector's configuration on other ports; ``plain`` is its receiver and its exporter of spans with their defaults."""
     text = (ROOT / "otel-collector.yaml").read_text()
     for name, usual in PORTS.items():
-        text = text.replace(f":{usual}", f":{ports[name]}").replace(f"port: {usual}", f"port: {ports[name]}")
+        text = text.replace(f":{usual}", f":{ports[name]}").replace(
+            f"port: {usual}", f"port: {ports[name]}"
+        )
     if which == "ours":
         return text
     known: dict[str, Any] = yaml.safe_load(text)
@@ -85,14 +102,20 @@ def config(which: str, ports: dict[str, int]) -> str:
     known["exporters"] = {"otlp_http/tempo": {"endpoint": exporter["endpoint"]}}
     known["extensions"] = {"health_check": known["extensions"]["health_check"]}
     known["service"]["extensions"] = ["health_check"]
-    known["service"]["pipelines"] = {"traces": {"receivers": ["otlp"], "exporters": ["otlp_http/tempo"]}}
+    known["service"]["pipelines"] = {
+        "traces": {"receivers": ["otlp"], "exporters": ["otlp_http/tempo"]}
+    }
     known.pop("processors")
     return yaml.safe_dump(known)
 
 
 def play(binary: Path, which: str, rate: int, seconds: int, bodies: list[bytes]) -> Round:
     """Send ``rate`` spans a second through a new Collector."""
-    with tempfile.TemporaryDirectory() as name, running.receiver() as tempo, running.receiver() as others:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        running.receiver() as tempo,
+        running.receiver() as others,
+    ):
         folder = Path(name)
         ports = {name: running.free_port() for name in PORTS}
         ports |= {"tempo": tempo.port, "prometheus": others.port, "loki": others.port}
@@ -100,7 +123,9 @@ def play(binary: Path, which: str, rate: int, seconds: int, bodies: list[bytes])
         settings = {f"{name}_HOST": "127.0.0.1" for name in ("TEMPO", "LOKI", "PROMETHEUS")}
         settings |= {"OTEL_COLLECTOR_DATA": str(folder / "queue")}
         command = [str(binary), f"--config={folder / 'config.yaml'}"]
-        with running.started(command, running.SERVICE, ports["otlp"], folder / "log", settings) as collector:
+        with running.started(
+            command, running.SERVICE, ports["otlp"], folder / "log", settings
+        ) as collector:
             warm, _, _ = send(ports["otlp"], rate, WARM_UP, bodies, collector)
             before, began = running.cpu(collector), time.monotonic()
             sent, resident, late = send(ports["otlp"], rate, seconds, bodies, collector)
@@ -112,7 +137,14 @@ def play(binary: Path, which: str, rate: int, seconds: int, bodies: list[bytes])
                 arrived += running.taken(tempo)["spans"]
             if late > 1:
                 _say(f"the sender was up to {late:.1f} s late: the rate was not kept")
-            return Round(sent / took, share, fmean(resident), max(resident), sent + warm, sent + warm - arrived)
+            return Round(
+                sent / took,
+                share,
+                fmean(resident),
+                max(resident),
+                sent + warm,
+                sent + warm - arrived,
+            )
 
 
 def send(
@@ -126,7 +158,12 @@ def send(
         due = began + number * BATCH / rate
         time.sleep(max(0.0, due - time.monotonic()))
         late = max(late, time.monotonic() - due)
-        connection.request("POST", "/v1/traces", bodies[number % len(bodies)], {"content-type": "application/x-protobuf"})
+        connection.request(
+            "POST",
+            "/v1/traces",
+            bodies[number % len(bodies)],
+            {"content-type": "application/x-protobuf"},
+        )
         answer = connection.getresponse()
         answer.read()
         sent += BATCH if answer.status == 200 else 0  # noqa: PLR2004

@@ -21,8 +21,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from three_pillar_demo.query.local import Embedded
 from bench.purchases import EACH, LINES, SPANS, STEP, counts, share, template
+from three_pillar_demo.query.local import Embedded
 
 PORT = 14318
 SENDERS = 4
@@ -38,18 +38,31 @@ def main() -> None:
     sizes = [int(each) for each in os.environ.get("SPANS", "100000 1000000").split()]
     out = Console(width=110)
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "EMBEDDED_PORT": str(PORT), "EMBEDDED_DATA": folder, "EMBEDDED_SIZE_MIB": "8192"}
-        receiver = subprocess.Popen([sys.executable, "-m", "three_pillar_demo.local_store"], env=environment, stdout=subprocess.DEVNULL)
+        environment = {
+            **os.environ,
+            "EMBEDDED_PORT": str(PORT),
+            "EMBEDDED_DATA": folder,
+            "EMBEDDED_SIZE_MIB": "8192",
+        }
+        receiver = subprocess.Popen(
+            [sys.executable, "-m", "three_pillar_demo.local_store"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )
         try:
             _until_ready()
             stored, told = 0, time.time() - HISTORY
             for size in sizes:
                 seconds, acks = fill(size - stored, size)
                 taken, stored = size - stored, size
-                out.print(f"\n[bold]{size:,} spans, {size * LINES // SPANS:,} lines[/]; {_megabytes(folder)}")
+                out.print(
+                    f"\n[bold]{size:,} spans, {size * LINES // SPANS:,} lines[/]; {_megabytes(folder)}"
+                )
                 rates = f"{taken / seconds:,.0f} spans/s and {taken * LINES / SPANS / seconds:,.0f} lines/s"
                 resident = psutil.Process(receiver.pid).memory_info().rss / 1024**2
-                out.print(f"taken in: {rates} from {SENDERS} senders; {_acks(acks)}; resident {resident:.0f} MiB")
+                out.print(
+                    f"taken in: {rates} from {SENDERS} senders; {_acks(acks)}; resident {resident:.0f} MiB"
+                )
                 told = ask(Path(folder) / "telemetry.db", psutil.Process(receiver.pid), out, told)
         finally:
             receiver.terminate()
@@ -63,7 +76,10 @@ def fill(spans: int, until: int) -> tuple[float, list[float]]:
     with multiprocessing.get_context("spawn").Pool(SENDERS) as pool:
         pool.map(_warm, range(SENDERS))
         began = time.perf_counter()
-        jobs = [(first + at * EACH * STEP, requests // SENDERS, EACH * STEP * SENDERS) for at in range(SENDERS)]
+        jobs = [
+            (first + at * EACH * STEP, requests // SENDERS, EACH * STEP * SENDERS)
+            for at in range(SENDERS)
+        ]
         acks = [ack for each in pool.map(_send, jobs, chunksize=1) for ack in each]
         return time.perf_counter() - began, acks
 
@@ -85,7 +101,9 @@ def _send(job: tuple[int, int, int]) -> list[float]:
 def _post(connection: http.client.HTTPConnection, signal: str, body: bytes) -> float:
     began = time.perf_counter()
     while True:
-        connection.request("POST", f"/v1/{signal}", body, {"content-type": "application/x-protobuf"})
+        connection.request(
+            "POST", f"/v1/{signal}", body, {"content-type": "application/x-protobuf"}
+        )
         answer = connection.getresponse()
         answer.read()
         if answer.status == 200:  # noqa: PLR2004
@@ -128,13 +146,19 @@ def ask(file: Path, receiver: psutil.Process, out: Console, told: float) -> floa
 
 
 def _live(stop: threading.Event, acks: list[float]) -> None:
-    patch, connection, began = template(), http.client.HTTPConnection("127.0.0.1", PORT, timeout=30), time.monotonic()
+    patch, connection, began = (
+        template(),
+        http.client.HTTPConnection("127.0.0.1", PORT, timeout=30),
+        time.monotonic(),
+    )
     number = 0
     while not stop.wait(max(0.0, began + number * 0.5 - time.monotonic())):
         spans, lines = patch(time.time_ns() - EACH * STEP)
         acks += [_post(connection, "traces", spans), _post(connection, "logs", lines)]
         if number % 2:
-            acks.append(_post(connection, "metrics", counts(time.time_ns(), 10_000 + time.time() % 10_000)))
+            acks.append(
+                _post(connection, "metrics", counts(time.time_ns(), 10_000 + time.time() % 10_000))
+            )
         number += 1
 
 
@@ -142,7 +166,10 @@ async def _questions(file: Path) -> dict[str, list[float]]:
     with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as reader:
         last = reader.execute("SELECT max(rowid) FROM span").fetchone()[0]
         some = [
-            reader.execute("SELECT lower(hex(trace_id)) FROM span WHERE rowid = ?", (last * each // ROUNDS or 1,)).fetchone()[0]
+            reader.execute(
+                "SELECT lower(hex(trace_id)) FROM span WHERE rowid = ?",
+                (last * each // ROUNDS or 1,),
+            ).fetchone()[0]
             for each in range(ROUNDS)
         ]
     reader.close()
@@ -153,12 +180,20 @@ async def _questions(file: Path) -> dict[str, list[float]]:
             "newest 20 failed of a service, last hour (none)": lambda now, _: store.requests(
                 "checkout", now - 3600, now, failed=True
             ),
-            "slower than 2 s, last hour (none)": lambda now, _: store.requests("checkout", now - 3600, now, slower=2),
+            "slower than 2 s, last hour (none)": lambda now, _: store.requests(
+                "checkout", now - 3600, now, slower=2
+            ),
             "newest 50 lines": lambda now, _: store.lines(now - 3600, now),
             "newest 50 errors": lambda now, _: store.lines(now - 3600, now, severity="ERROR"),
-            "text that no line has, last hour": lambda now, _: store.lines(now - 3600, now, text="nobody said this"),
-            "counters by label": lambda _now, _: store.counters("http_server_request_duration_seconds_count", ("http_route",)),
-            "rate, error ratio, quantiles, 15 min at 5 s": lambda now, _: store.red("checkout", "/checkout", now - 900, now),
+            "text that no line has, last hour": lambda now, _: store.lines(
+                now - 3600, now, text="nobody said this"
+            ),
+            "counters by label": lambda _now, _: store.counters(
+                "http_server_request_duration_seconds_count", ("http_route",)
+            ),
+            "rate, error ratio, quantiles, 15 min at 5 s": lambda now, _: store.red(
+                "checkout", "/checkout", now - 900, now
+            ),
             "exemplars of 5 min": lambda now, _: store.exemplars(now - 300, now),
             "who calls whom, 5 min": lambda now, _: store.edges(now - 300, now),
             "who calls whom, 15 min": lambda now, _: store.edges(now - 900, now),

@@ -19,9 +19,9 @@ from statistics import median
 
 import httpx2
 
-from three_pillar_demo.query.local import Embedded
-from three_pillar_demo.query.lgtm import Lgtm
 from bench import report
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.local import Embedded
 from three_pillar_demo.stack.external_binary import LOKI, TEMPO
 
 RATE = 20
@@ -52,7 +52,11 @@ class Stack:
         """Run the demo command."""
         environment = {**os.environ, "DEMO_STATE": str(self.state), "COLUMNS": "200"}
         done = subprocess.run(
-            [sys.executable, "-m", "demo", *arguments], env=environment, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "demo", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise SystemExit(f"demo {' '.join(arguments)}:\n{done.stdout}{done.stderr}")
@@ -70,19 +74,31 @@ class Stack:
         memory = {each["component"]: int(each["memory_mib"]) for each in components}
         files = {name: (self.state / "data" / name).rglob("*") for name in STORES[self.mode]}
         # Blocks: what a file takes, not how far it reaches.
-        sizes = {name: sum(each.stat().st_blocks * 512 for each in found if each.is_file()) for name, found in files.items()}
+        sizes = {
+            name: sum(each.stat().st_blocks * 512 for each in found if each.is_file())
+            for name, found in files.items()
+        }
         return Taken(memory, asyncio.run(self._rows()), sizes, self._series())
 
     async def _rows(self) -> dict[str, int]:
-        async with Lgtm() if self.mode == "full" else Embedded(self.state / "data" / "embedded" / "telemetry.db") as backends:
+        async with (
+            Lgtm()
+            if self.mode == "full"
+            else Embedded(self.state / "data" / "embedded" / "telemetry.db") as backends
+        ):
             return await backends.counted()
 
     def _series(self) -> dict[str, int]:
         if self.mode == "full":
-            head = httpx2.get("http://127.0.0.1:9090/api/v1/status/tsdb", trust_env=False).json()["data"]["headStats"]
+            head = httpx2.get("http://127.0.0.1:9090/api/v1/status/tsdb", trust_env=False).json()[
+                "data"
+            ]["headStats"]
             loki = httpx2.get("http://127.0.0.1:3100/metrics", trust_env=False).text
             streams = re.search(r"^loki_ingester_memory_streams(?:{.*})? (\S+)", loki, re.MULTILINE)
-            return {"prometheus": int(head["numSeries"]), "loki": int(float(streams[1])) if streams else 0}
+            return {
+                "prometheus": int(head["numSeries"]),
+                "loki": int(float(streams[1])) if streams else 0,
+            }
         file = sqlite3.connect(f"file:{self.state}/data/embedded/telemetry.db?mode=ro", uri=True)
         try:
             return {"embedded": int(file.execute("SELECT count(*) FROM series").fetchone()[0])}
@@ -121,7 +137,9 @@ def measure(stack: Stack, minutes: int, starts: int) -> list[report.Table]:
             ready.append(stack.up())
             stack.demo("verify", "--checkouts", "1")
             verified.append(time.monotonic() - began)
-            _say(f"{stack.mode} warm start {number + 1}/{starts}: ready {ready[-1]:.1f} s, verified {verified[-1]:.1f} s")
+            _say(
+                f"{stack.mode} warm start {number + 1}/{starts}: ready {ready[-1]:.1f} s, verified {verified[-1]:.1f} s"
+            )
         before = stack.taken()
         _say(f"{stack.mode}: {minutes} min of customers")
         stack.demo("traffic", "--rate", str(RATE), "--for", f"{minutes}m")
@@ -136,23 +154,39 @@ def _say(what: str) -> None:
     sys.stderr.write(f"{what}\n")
 
 
-def shown(mode: str, before: Taken, after: Taken, checkouts: int, start: tuple[float, float]) -> list[report.Table]:
+def shown(
+    mode: str, before: Taken, after: Taken, checkouts: int, start: tuple[float, float]
+) -> list[report.Table]:
     """Memory by process, and what a checkout costs by store."""
     memory = [(name, str(before.memory[name]), str(count)) for name, count in after.memory.items()]
     memory.append(("all", str(sum(before.memory.values())), str(sum(after.memory.values()))))
     costs = []
     for store in STORES[mode]:
-        kinds = [PILLAR[store]] if store in PILLAR else list(after.rows) if store == "embedded" else []
-        rows = ", ".join(f"{(after.rows[kind] - before.rows[kind]) / checkouts:.2f} {kind}" for kind in kinds)
+        kinds = (
+            [PILLAR[store]] if store in PILLAR else list(after.rows) if store == "embedded" else []
+        )
+        rows = ", ".join(
+            f"{(after.rows[kind] - before.rows[kind]) / checkouts:.2f} {kind}" for kind in kinds
+        )
         size = f"{(after.sizes[store] - before.sizes[store]) / checkouts:,.0f}"
         known = after.series.get(store)
         grown = f"{known} (+{known - before.series.get(store, 0)})" if known is not None else ""
         costs.append((store, rows, size, grown))
     return [
-        report.Table(f"{mode}: resident memory, MiB", ("process", "warm start", f"after {checkouts:,} checkouts"), memory),
-        report.Table(f"{mode}: one checkout", ("store", "rows", "bytes on disk", "series, all (new ones)"), costs),
         report.Table(
-            f"{mode}: warm start, seconds", ("ready", "first checkout verified"), [(f"{start[0]:.1f}", f"{start[1]:.1f}")]
+            f"{mode}: resident memory, MiB",
+            ("process", "warm start", f"after {checkouts:,} checkouts"),
+            memory,
+        ),
+        report.Table(
+            f"{mode}: one checkout",
+            ("store", "rows", "bytes on disk", "series, all (new ones)"),
+            costs,
+        ),
+        report.Table(
+            f"{mode}: warm start, seconds",
+            ("ready", "first checkout verified"),
+            [(f"{start[0]:.1f}", f"{start[1]:.1f}")],
         ),
     ]
 

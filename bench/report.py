@@ -15,7 +15,13 @@ from rich.console import Console
 from rich.table import Table as Drawn
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-PACKAGES = ("fastapi", "uvicorn", "structlog", "opentelemetry-sdk", "opentelemetry-instrumentation-fastapi")
+PACKAGES = (
+    "fastapi",
+    "uvicorn",
+    "structlog",
+    "opentelemetry-sdk",
+    "opentelemetry-instrumentation-fastapi",
+)
 BEGAN = os.getloadavg()
 """How busy the machine was before anything was measured."""
 
@@ -38,13 +44,19 @@ class Section:
     tables: Sequence[Table]
 
 
-def arguments(module: str, about: str | None, which: Iterable[str] = (), *, quick: bool = True) -> argparse.Namespace:
+def arguments(
+    module: str, about: str | None, which: Iterable[str] = (), *, quick: bool = True
+) -> argparse.Namespace:
     """Read what a measurement is told: ``quick``, ``write``, and ``which`` of its parts; anything else ends it with a word."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
     if quick:
-        parser.add_argument("--quick", action="store_true", help="shorter, for use while developing")
+        parser.add_argument(
+            "--quick", action="store_true", help="shorter, for use while developing"
+        )
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
-    parser.add_argument("which", nargs="*", help=f"of {', '.join(which)}" if which else argparse.SUPPRESS)
+    parser.add_argument(
+        "which", nargs="*", help=f"of {', '.join(which)}" if which else argparse.SUPPRESS
+    )
     said = parser.parse_args()
     if unknown := [each for each in said.which if each not in which]:
         parser.error(f"{unknown[0]} is none of {', '.join(which) or 'its options'}")
@@ -57,7 +69,13 @@ def draw(section: Section) -> None:
     out = out if out.is_terminal else Console(highlight=False, width=160)
     out.print(f"\n[bold]{section.name}[/]", section.words, sep="\n")
     for table in section.tables:
-        drawn = Drawn(box=None, pad_edge=False, header_style="bold", title=table.title or None, title_justify="left")
+        drawn = Drawn(
+            box=None,
+            pad_edge=False,
+            header_style="bold",
+            title=table.title or None,
+            title_justify="left",
+        )
         for number, heading in enumerate(table.headings):
             drawn.add_column(heading, justify="right" if number else "left")
         for row in table.rows:
@@ -72,13 +90,19 @@ def write(section: Section) -> None:
     for table in section.tables:
         rows = [table.headings, ["---"] + ["---:"] * (len(table.headings) - 1), *table.rows]
         parts.append(
-            "\n".join(([f"**{table.title}**", ""] if table.title else []) + [f"| {' | '.join(row)} |" for row in rows])
+            "\n".join(
+                ([f"**{table.title}**", ""] if table.title else [])
+                + [f"| {' | '.join(row)} |" for row in rows]
+            )
         )
     parts.append(machine())
     between = "\n\n".join(parts)
     begin, end = f"<!-- {section.name} -->", f"<!-- /{section.name} -->"
     page, found = re.subn(
-        f"{begin}.*?{end}", lambda _: f"{begin}\n{between}\n{end}", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL
+        f"{begin}.*?{end}",
+        lambda _: f"{begin}\n{between}\n{end}",
+        PAGE.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
     )
     if not found:
         raise SystemExit(f"{PAGE} has no place {begin} ... {end}")

@@ -20,7 +20,10 @@ def files() -> Iterator[tuple[Path, str]]:
         found = board.build()
         for number, panel in enumerate(found.panels or [], start=1):
             panel.id_val = number
-        yield FOLDER / f"{found.uid}.json", json.dumps(found, cls=JSONEncoder, indent=1, sort_keys=True) + "\n"
+        yield (
+            FOLDER / f"{found.uid}.json",
+            json.dumps(found, cls=JSONEncoder, indent=1, sort_keys=True) + "\n",
+        )
 
 
 if __name__ == "__main__":

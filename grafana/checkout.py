@@ -59,7 +59,14 @@ def columns(width: int) -> dict[str, Properties]:
         # Needed for the link, and in the way of a reader.
         **{
             name: {"custom.hidden": True}
-            for name in ("traceIdHidden", "Trace Service", "Trace Name", "Name", "Service", "status")
+            for name in (
+                "traceIdHidden",
+                "Trace Service",
+                "Trace Name",
+                "Name",
+                "Service",
+                "status",
+            )
         },
         "spanID": {"displayName": "Trace", "custom.width": width},
         "Start time": {"displayName": "Time", "unit": "time:HH:mm:ss", "custom.width": 90},
@@ -76,7 +83,9 @@ def checkout() -> build.Dashboard:
     """The shop as its customers see it."""
     return (
         dashboard(
-            "checkout", "Checkout", "Is something wrong, where, which request, and why: the shop's rate, errors and duration."
+            "checkout",
+            "Checkout",
+            "Is something wrong, where, which request, and why: the shop's rate, errors and duration.",
         )
         .with_variable(
             build.QueryVariable("service")
@@ -130,7 +139,9 @@ def checkout() -> build.Dashboard:
             number(
                 "Failed",
                 "Checkouts that failed through our fault in the time shown.",
-                promql_now(f"round(sum(increase({REQUESTS}{{{CUSTOMER}, {FAILED}}}[$__range]))) or vector(0)"),
+                promql_now(
+                    f"round(sum(increase({REQUESTS}{{{CUSTOMER}, {FAILED}}}[$__range]))) or vector(0)"
+                ),
                 "short",
                 steps(GREEN, (1, RED)),
                 decimals=0,

@@ -3,7 +3,21 @@
 from grafana_foundation_sdk.builders import dashboard as build
 
 from grafana.checkout import NEWEST, columns
-from grafana.parts import GREEN, ORANGE, RED, bars, buckets, dashboard, heat, lines, logql, rows, steps, trace, traceql
+from grafana.parts import (
+    GREEN,
+    ORANGE,
+    RED,
+    bars,
+    buckets,
+    dashboard,
+    heat,
+    lines,
+    logql,
+    rows,
+    steps,
+    trace,
+    traceql,
+)
 
 LINES = '{service_namespace="shop"} | trace_id=~"0*${trace_id}" | trace_id!=""'
 """Tempo's search drops an id's leading zeros; Loki has them."""
@@ -15,12 +29,16 @@ def one_request() -> build.Dashboard:
     """Everything there is about one request."""
     return (
         dashboard(
-            "one-request", "One request", "One request through traces, logs and metrics: give a trace id, or pick a purchase."
+            "one-request",
+            "One request",
+            "One request through traces, logs and metrics: give a trace id, or pick a purchase.",
         )
         .with_variable(
             build.TextBoxVariable("trace_id")
             .label("Trace id")
-            .description("From an answer's trace_id, its traceresponse header, a log line or an exemplar.")
+            .description(
+                "From an answer's trace_id, its traceresponse header, a log line or an exemplar."
+            )
             .default_value("")
         )
         .with_panel(
@@ -45,13 +63,15 @@ def one_request() -> build.Dashboard:
                 "This request's duration in each service, and where it lies among the checkouts of the time shown.",
                 {
                     f"this request, {service}": logql(
-                        f'max(max_over_time({LINES} | service_name="{service}" | {DURATION} [$__range]))', kind="instant"
+                        f'max(max_over_time({LINES} | service_name="{service}" | {DURATION} [$__range]))',
+                        kind="instant",
                     )
                     for service in ("checkout", "payment")
                 }
                 | {
                     f"checkouts, p{round(quantile * 100)}": logql(
-                        f"quantile_over_time({quantile}, {ROUTE} | {DURATION} [$__range]) by (service_name)", kind="instant"
+                        f"quantile_over_time({quantile}, {ROUTE} | {DURATION} [$__range]) by (service_name)",
+                        kind="instant",
                     )
                     for quantile in (0.5, 0.95, 0.99)
                 },

@@ -3,7 +3,17 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from grafana_foundation_sdk.builders import bargauge, common, heatmap, logs, nodegraph, stat, table, text, timeseries
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    common,
+    heatmap,
+    logs,
+    nodegraph,
+    stat,
+    table,
+    text,
+    timeseries,
+)
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.builders import loki as loki_queries
 from grafana_foundation_sdk.builders import prometheus as prometheus_queries
@@ -38,7 +48,9 @@ Properties = dict[str, object]
 
 def dashboard(uid: str, title: str, description: str) -> build.Dashboard:
     """An empty dashboard that shows the last quarter of an hour, moves with the others in time, and links to them."""
-    others = build.DashboardLink("Other dashboards").type(DashboardLinkType.DASHBOARDS).tags(["shop"])
+    others = (
+        build.DashboardLink("Other dashboards").type(DashboardLinkType.DASHBOARDS).tags(["shop"])
+    )
     return (
         build.Dashboard(title)
         .uid(uid)
@@ -55,12 +67,25 @@ def dashboard(uid: str, title: str, description: str) -> build.Dashboard:
 
 def promql(expr: str, legend: str = "", *, exemplars: bool = False) -> prometheus_queries.Dataquery:
     """A question to Prometheus, over the dashboard's time."""
-    return prometheus_queries.Dataquery().expr(expr).legend_format(legend).range().exemplar(exemplars).datasource(PROMETHEUS)
+    return (
+        prometheus_queries.Dataquery()
+        .expr(expr)
+        .legend_format(legend)
+        .range()
+        .exemplar(exemplars)
+        .datasource(PROMETHEUS)
+    )
 
 
 def promql_now(expr: str, legend: str = "") -> prometheus_queries.Dataquery:
     """A question to Prometheus about this moment, or with ``$__range`` about the whole time at once."""
-    return prometheus_queries.Dataquery().expr(expr).legend_format(legend).instant().datasource(PROMETHEUS)
+    return (
+        prometheus_queries.Dataquery()
+        .expr(expr)
+        .legend_format(legend)
+        .instant()
+        .datasource(PROMETHEUS)
+    )
 
 
 def buckets(expr: str) -> prometheus_queries.Dataquery:
@@ -71,7 +96,9 @@ def buckets(expr: str) -> prometheus_queries.Dataquery:
 
 def logql(expr: str, legend: str = "", kind: str = "range") -> loki_queries.Dataquery:
     """A question to Loki; ``kind`` is range or instant."""
-    return loki_queries.Dataquery().expr(expr).legend_format(legend).query_type(kind).datasource(LOKI)
+    return (
+        loki_queries.Dataquery().expr(expr).legend_format(legend).query_type(kind).datasource(LOKI)
+    )
 
 
 def traceql(query: str, limit: int = 20) -> tempo_queries.TempoQuery:
@@ -87,14 +114,19 @@ def service_map() -> tempo_queries.TempoQuery:
 
 def steps(*colours: str | tuple[float, str]) -> build.ThresholdsConfig:
     """Thresholds: the first colour, then (from this value on, this colour)."""
-    found = [Threshold(color=each) if isinstance(each, str) else Threshold(value=each[0], color=each[1]) for each in colours]
+    found = [
+        Threshold(color=each) if isinstance(each, str) else Threshold(value=each[0], color=each[1])
+        for each in colours
+    ]
     return build.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(found)
 
 
 class Ready(Builder[Panel]):
     """A panel with its title, its sentence, its size and its questions."""
 
-    def __init__(self, panel: Panel, title: str, says: str, size: tuple[int, int], queries: Iterable[Query]) -> None:
+    def __init__(
+        self, panel: Panel, title: str, says: str, size: tuple[int, int], queries: Iterable[Query]
+    ) -> None:
         """Complete ``panel``; ``says`` is what a reader learns from it, ``size`` its width (of 24) and height."""
         self.panel = panel
         panel.title, panel.description = title, says
@@ -146,34 +178,66 @@ def course(  # noqa: PLR0913  (likewise)
     fill: int = 6,
 ) -> Ready:
     """Lines over time, or stacked bars. ``limits`` are drawn as lines; ``colours`` and ``dashed`` go by a legend's regex."""
-    panel = timeseries.Panel().unit(unit).min(0).line_width(2).fill_opacity(fill).show_points(kinds.VisibilityMode.NEVER)
+    panel = (
+        timeseries.Panel()
+        .unit(unit)
+        .min(0)
+        .line_width(2)
+        .fill_opacity(fill)
+        .show_points(kinds.VisibilityMode.NEVER)
+    )
     panel = panel.legend(
         common.VizLegendOptions()
         .display_mode(kinds.LegendDisplayMode.LIST)
         .placement(kinds.LegendPlacement.BOTTOM)
         .show_legend(show_legend=True)
     )
-    panel = panel.tooltip(common.VizTooltipOptions().mode(kinds.TooltipDisplayMode.MULTI).sort(kinds.SortOrder.DESCENDING))
+    panel = panel.tooltip(
+        common.VizTooltipOptions()
+        .mode(kinds.TooltipDisplayMode.MULTI)
+        .sort(kinds.SortOrder.DESCENDING)
+    )
     panel = panel.thresholds(limits or steps(GREEN))
     if limits:
-        panel = panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(kinds.GraphThresholdsStyleMode.DASHED))
+        panel = panel.thresholds_style(
+            common.GraphThresholdsStyleConfig().mode(kinds.GraphThresholdsStyleMode.DASHED)
+        )
     if stacked:
         panel = panel.draw_style(kinds.GraphDrawStyle.BARS).fill_opacity(70).line_width(1)
-        panel = panel.stacking(common.StackingConfig().mode(kinds.StackingMode.NORMAL).group("A")).interval("10s")
+        panel = panel.stacking(
+            common.StackingConfig().mode(kinds.StackingMode.NORMAL).group("A")
+        ).interval("10s")
     for legend, colour in (colours or {}).items():
         fixed: Properties = {"mode": FieldColorModeId.FIXED, "fixedColor": colour}
         panel = panel.override_by_regexp(f"/{legend}/", [DynamicConfigValue("color", fixed)])
     for legend in dashed:
         line: Properties = {"fill": "dash", "dash": [6, 6]}
-        flat = [DynamicConfigValue("custom.lineStyle", line), DynamicConfigValue("custom.fillOpacity", 0)]
+        flat = [
+            DynamicConfigValue("custom.lineStyle", line),
+            DynamicConfigValue("custom.fillOpacity", 0),
+        ]
         panel = panel.override_by_regexp(f"/{legend}/", flat)
     return Ready(panel.build(), title, says, size, queries)
 
 
-def bars(title: str, says: str, queries: Mapping[str, Query], size: tuple[int, int], limits: build.ThresholdsConfig) -> Ready:
+def bars(
+    title: str,
+    says: str,
+    queries: Mapping[str, Query],
+    size: tuple[int, int],
+    limits: build.ThresholdsConfig,
+) -> Ready:
     """A few durations side by side, each with its name, to compare."""
-    panel = bargauge.Panel().unit("s").thresholds(limits).min(0).orientation(kinds.VizOrientation.HORIZONTAL)
-    panel = panel.display_mode(kinds.BarGaugeDisplayMode.BASIC).value_mode(kinds.BarGaugeValueMode.TEXT)
+    panel = (
+        bargauge.Panel()
+        .unit("s")
+        .thresholds(limits)
+        .min(0)
+        .orientation(kinds.VizOrientation.HORIZONTAL)
+    )
+    panel = panel.display_mode(kinds.BarGaugeDisplayMode.BASIC).value_mode(
+        kinds.BarGaugeValueMode.TEXT
+    )
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     for refid, name in zip(REFIDS, queries, strict=False):
         # Not by legendFormat: Grafana drops that of an instant query to Loki.
@@ -183,7 +247,9 @@ def bars(title: str, says: str, queries: Mapping[str, Query], size: tuple[int, i
 
 def heat(title: str, says: str, query: Query, size: tuple[int, int]) -> Ready:
     """A histogram of durations, over time."""
-    panel = heatmap.Panel().unit("s").calculate(calculate=False).y_axis(heatmap.YAxisConfig().unit("s"))
+    panel = (
+        heatmap.Panel().unit("s").calculate(calculate=False).y_axis(heatmap.YAxisConfig().unit("s"))
+    )
     return Ready(panel.build(), title, says, size, [query])
 
 
@@ -199,11 +265,15 @@ def lines(title: str, says: str, query: Query, size: tuple[int, int]) -> Ready:
     return Ready(panel.build(), title, says, size, [query])
 
 
-def rows(title: str, says: str, query: Query, size: tuple[int, int], columns: dict[str, Properties]) -> Ready:
+def rows(
+    title: str, says: str, query: Query, size: tuple[int, int], columns: dict[str, Properties]
+) -> Ready:
     """A table; ``columns`` sets what is special about some, by name."""
     panel = table.Panel().cell_height(kinds.TableCellHeight.SM).unit("short")
     for name, properties in columns.items():
-        panel = panel.override_by_name(name, [DynamicConfigValue(key, value) for key, value in properties.items()])
+        panel = panel.override_by_name(
+            name, [DynamicConfigValue(key, value) for key, value in properties.items()]
+        )
     return Ready(panel.build(), title, says, size, [query])
 
 

@@ -12,7 +12,10 @@ STORE = 'label_replace({}, "store", "$1", "exporter", ".*/(.*)")'
 
 def rates(metric: str) -> str:
     """``metric`` a second, for all three signals together; 0 when it has never happened."""
-    each = (f"sum(rate({metric.format(kind)}[$__rate_interval])) or vector(0)" for kind in SIGNALS.values())
+    each = (
+        f"sum(rate({metric.format(kind)}[$__rate_interval])) or vector(0)"
+        for kind in SIGNALS.values()
+    )
     return " + ".join(f"({one})" for one in each)
 
 
@@ -64,7 +67,9 @@ def pipeline() -> build.Dashboard:
             number(
                 "Queue",
                 "How full the fullest of the three queues on disk is; a full one refuses what comes.",
-                promql("max(otelcol_exporter_queue_size / otelcol_exporter_queue_capacity) or vector(0)"),
+                promql(
+                    "max(otelcol_exporter_queue_size / otelcol_exporter_queue_capacity) or vector(0)"
+                ),
                 "percentunit",
                 steps(GREEN, (0.5, ORANGE), (0.7, RED)),
                 decimals=1,
@@ -84,7 +89,9 @@ def pipeline() -> build.Dashboard:
             number(
                 "Services",
                 "How long ago the more silent of the services last sent metrics; each does every second.",
-                promql("time() - min(max by (service_name) (timestamp(http_server_active_requests)))"),
+                promql(
+                    "time() - min(max by (service_name) (timestamp(http_server_active_requests)))"
+                ),
                 "s",
                 steps(GREEN, (20, ORANGE), (60, RED)),
                 decimals=0,
@@ -96,9 +103,18 @@ def pipeline() -> build.Dashboard:
                 "Requests, as each pillar counts them",
                 "Requests from metrics, spans and log lines; lines that part mean that a pillar loses something.",
                 [
-                    promql('sum(rate(http_server_request_duration_seconds_count{service_namespace="shop"}[1m]))', "metrics"),
-                    promql('sum(rate(traces_spanmetrics_calls_total{span_kind="SPAN_KIND_SERVER"}[1m]))', "traces"),
-                    logql('sum(rate({service_namespace="shop"} | http_response_status_code!="" [1m]))', "logs"),
+                    promql(
+                        'sum(rate(http_server_request_duration_seconds_count{service_namespace="shop"}[1m]))',
+                        "metrics",
+                    ),
+                    promql(
+                        'sum(rate(traces_spanmetrics_calls_total{span_kind="SPAN_KIND_SERVER"}[1m]))',
+                        "traces",
+                    ),
+                    logql(
+                        'sum(rate({service_namespace="shop"} | http_response_status_code!="" [1m]))',
+                        "logs",
+                    ),
                 ],
                 "reqps",
                 size=(24, 7),
@@ -128,7 +144,12 @@ def pipeline() -> build.Dashboard:
             course(
                 "Requests on their way",
                 "What is being sent at this moment; one that stays while its queue grows is being tried again and again.",
-                [promql(f"sum by (store) ({STORE.format('otelcol_exporter_in_flight_requests')})", "{{store}}")],
+                [
+                    promql(
+                        f"sum by (store) ({STORE.format('otelcol_exporter_in_flight_requests')})",
+                        "{{store}}",
+                    )
+                ],
                 "short",
                 colours=COLOURS,
             )
@@ -138,7 +159,12 @@ def pipeline() -> build.Dashboard:
             course(
                 "Waiting in the queues",
                 "What a store has not taken yet; it is on disk and goes out when the store is back.",
-                [promql(f"sum by (store) ({STORE.format('otelcol_exporter_queue_size')})", "{{store}}")],
+                [
+                    promql(
+                        f"sum by (store) ({STORE.format('otelcol_exporter_queue_size')})",
+                        "{{store}}",
+                    )
+                ],
                 "bytes",
                 colours=COLOURS,
             )

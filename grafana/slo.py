@@ -2,13 +2,32 @@
 
 from grafana_foundation_sdk.builders import dashboard as build
 
-from grafana.parts import BLUE, GREEN, ORANGE, RED, Ready, course, dashboard, number, promql, promql_now, steps
+from grafana.parts import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    RED,
+    Ready,
+    course,
+    dashboard,
+    number,
+    promql,
+    promql_now,
+    steps,
+)
 
 PROMISES = {
     "availability": "answered without a fault of ours (5xx)",
     "latency": "answered within a second, of those that succeed",
 }
-WINDOWS = {"5m": BLUE, "30m": "light-blue", "1h": "purple", "2h": "light-purple", "6h": ORANGE, "1d": RED}
+WINDOWS = {
+    "5m": BLUE,
+    "30m": "light-blue",
+    "1h": "purple",
+    "2h": "light-purple",
+    "6h": ORANGE,
+    "1d": RED,
+}
 TICKET, PAGE = 3, 14.4
 """Burn rates from which alerts.yml calls somebody: over the day, and within the hour."""
 
@@ -73,7 +92,9 @@ def row(slo: str) -> list[Ready]:
 def slo() -> build.Dashboard:
     """Two promises to the customers."""
     board = dashboard(
-        "slo", "SLO", "What the shop promises its customers, what is left of its error budgets, and how fast they burn."
+        "slo",
+        "SLO",
+        "What the shop promises its customers, what is left of its error budgets, and how fast they burn.",
     )
     for name, promise in PROMISES.items():
         board = board.with_row(build.Row(f"{name.capitalize()}: checkouts are {promise}"))

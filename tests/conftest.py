@@ -19,7 +19,11 @@ from opentelemetry import trace
 from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.metrics.export import (
+    HistogramDataPoint,
+    InMemoryMetricReader,
+    NumberDataPoint,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -30,15 +34,15 @@ from prometheus_client import CollectorRegistry
 import three_pillars
 from services.checkout.app import create_app as create_checkout
 from services.checkout.payment_client import PaymentClient
-from three_pillars.providers import Pillars, meter_provider
-from three_pillar_demo.verify.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
-from three_pillar_demo.stack import binaries
-from three_pillar_demo.stack.binaries import PROMETHEUS
-from three_pillar_demo.stack.external_binary import LOKI, TEMPO
 from services.payment.app import create_app as create_payment
 from services.payment.faults import Faults
 from tests.end_to_end.conftest import FULL, Stack
 from tests.processes import Sink, listening
+from three_pillar_demo.stack import binaries
+from three_pillar_demo.stack.binaries import PROMETHEUS
+from three_pillar_demo.stack.external_binary import LOKI, TEMPO
+from three_pillar_demo.verify.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
+from three_pillars.providers import Pillars, meter_provider
 
 RESOURCE = Resource.create({"service.name": "house"})
 CANONICAL = "http.response.status_code"
@@ -72,7 +76,11 @@ class House:
     ) -> None:
         """Build it; a ``url`` leads out of the house, a ``transport`` stands in for payment, ``inside`` may continue traces."""
         traces, self._spans = spans
-        self._records, self._reader, self.stdout = InMemoryLogRecordExporter(), InMemoryMetricReader(), io.StringIO()  # type: ignore[no-untyped-call]
+        self._records, self._reader, self.stdout = (
+            InMemoryLogRecordExporter(),
+            InMemoryMetricReader(),
+            io.StringIO(),
+        )  # type: ignore[no-untyped-call]
         self._running: set[asyncio.Task[None]] = set()
         registry = CollectorRegistry()
         logs = LoggerProvider(resource=RESOURCE, shutdown_on_exit=False)
@@ -80,19 +88,38 @@ class House:
         meters = meter_provider(RESOURCE, [self._reader], registry)
         pillars = Pillars(traces, meters, logs, registry)
 
-        quick = Faults.model_validate({"latency_min": 0, "latency_max": 0.001, "failure_rate": 0, "slow_seconds": 0.3} | faults)
+        quick = Faults.model_validate(
+            {"latency_min": 0, "latency_max": 0.001, "failure_rate": 0, "slow_seconds": 0.3}
+            | faults
+        )
         self.payment = create_payment(quick)
-        within = None if url else transport or httpx2.ASGITransport(self._call_payment, raise_app_exceptions=False)
+        within = (
+            None
+            if url
+            else transport or httpx2.ASGITransport(self._call_payment, raise_app_exceptions=False)
+        )
         payments = PaymentClient(url or "http://payment", limit, calls, within)
         self.checkout = create_checkout(payments)
-        with contextlib.redirect_stdout(self.stdout):  # logging is configured with the stdout of this moment
-            three_pillars.install(self.payment, "payment", package="three-pillar-demo", inside="*", pillars=pillars)
-            three_pillars.install(self.checkout, "checkout", package="three-pillar-demo", inside=inside, pillars=pillars)
+        with contextlib.redirect_stdout(
+            self.stdout
+        ):  # logging is configured with the stdout of this moment
+            three_pillars.install(
+                self.payment, "payment", package="three-pillar-demo", inside="*", pillars=pillars
+            )
+            three_pillars.install(
+                self.checkout,
+                "checkout",
+                package="three-pillar-demo",
+                inside=inside,
+                pillars=pillars,
+            )
         three_pillars.instrument_client(payments.http)
 
     async def _call_payment(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401  (ASGI)
         """As over a network: payment sees none of the caller's context, and goes on when the caller gives up."""
-        task = asyncio.create_task(self.payment(scope, receive, send), context=contextvars.Context())
+        task = asyncio.create_task(
+            self.payment(scope, receive, send), context=contextvars.Context()
+        )
         self._running.add(task)
         await asyncio.shield(task)
 
@@ -138,15 +165,25 @@ class House:
     def samples(self) -> dict[str, list[Sample]]:
         """What was counted, by instrument. Exemplars belong to one collection: a second look finds none."""
         data = self._reader.get_metrics_data()
-        scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data else []
+        scopes = (
+            [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
+            if data
+            else []
+        )
         metrics = [metric for scope in scopes for metric in scope.metrics]
-        return {metric.name: [_sample(point) for point in metric.data.data_points] for metric in metrics}
+        return {
+            metric.name: [_sample(point) for point in metric.data.data_points] for metric in metrics
+        }
 
 
 def _sample(point: object) -> Sample:
     assert isinstance(point, NumberDataPoint | HistogramDataPoint)
     count = point.value if isinstance(point, NumberDataPoint) else point.count
-    return Sample(dict(point.attributes or {}), count, {format_trace_id(each.trace_id or 0) for each in point.exemplars})
+    return Sample(
+        dict(point.attributes or {}),
+        count,
+        {format_trace_id(each.trace_id or 0) for each in point.exemplars},
+    )
 
 
 def about(thing: ReadableSpan | LogRecord | Event) -> dict[str, Any]:
@@ -163,7 +200,10 @@ def _role(span: ReadableSpan) -> str:
 @pytest.fixture(scope="session")
 def tracing() -> tuple[TracerProvider, InMemorySpanExporter]:
     """The process's one tracer provider; OpenTelemetry lets it be set once."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider(resource=RESOURCE, shutdown_on_exit=False)
+    exporter, provider = (
+        InMemorySpanExporter(),
+        TracerProvider(resource=RESOURCE, shutdown_on_exit=False),
+    )
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
     return provider, exporter
@@ -220,5 +260,7 @@ def promtool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Prometheus' own judge, built with it when it is not there yet."""
     tool = PROMETHEUS.folder() / "promtool"
     if not tool.exists():
-        binaries.build(PROMETHEUS, tmp_path_factory.mktemp("build") / "prometheus.log", lambda _step: None)
+        binaries.build(
+            PROMETHEUS, tmp_path_factory.mktemp("build") / "prometheus.log", lambda _step: None
+        )
     return tool

@@ -56,13 +56,21 @@ class Sink:
             self.received.append((path, spans))
             for part in spans.resource_spans:
                 service, _ = self._who(part.resource)
-                self.spans += [(service, each.trace_id.hex()) for scope in part.scope_spans for each in scope.spans]
+                self.spans += [
+                    (service, each.trace_id.hex())
+                    for scope in part.scope_spans
+                    for each in scope.spans
+                ]
         elif path == "/v1/logs":
             lines = ExportLogsServiceRequest.FromString(body)
             self.received.append((path, lines))
             for batch in lines.resource_logs:
                 service, _ = self._who(batch.resource)
-                self.lines += [(service, each.trace_id.hex()) for scope in batch.scope_logs for each in scope.log_records]
+                self.lines += [
+                    (service, each.trace_id.hex())
+                    for scope in batch.scope_logs
+                    for each in scope.log_records
+                ]
         else:
             metrics = ExportMetricsServiceRequest.FromString(body)
             self.received.append((path, metrics))
@@ -150,17 +158,25 @@ def serve(name: str, folder: Path, collector: str, **settings: str) -> Iterator[
     output = folder / f"{name}-{port}.log"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", name], env=clean | QUICK | ours | settings, stdout=file, stderr=subprocess.STDOUT
+            [sys.executable, "-m", name],
+            env=clean | QUICK | ours | settings,
+            stdout=file,
+            stderr=subprocess.STDOUT,
         )
     service = Service(f"http://127.0.0.1:{port}", process, output)
     workers = int(settings.get(f"{prefix}_WORKERS", "1"))
 
     def ready() -> bool:
         said = output.read_text()
-        return "Uvicorn running on" in said and said.count("Application startup complete") == workers
+        return (
+            "Uvicorn running on" in said and said.count("Application startup complete") == workers
+        )
 
     try:
-        wait_for(f"{name} with {workers} workers: {output}", lambda: process.poll() is not None or ready())
+        wait_for(
+            f"{name} with {workers} workers: {output}",
+            lambda: process.poll() is not None or ready(),
+        )
         assert process.poll() is None, output.read_text()
         yield service
     finally:
@@ -177,5 +193,7 @@ def shop(folder: Path, collector: str, **settings: str) -> Iterator[tuple[Servic
     """Run checkout in front of payment."""
     with ExitStack() as stack:
         payment = stack.enter_context(serve("payment", folder, collector, **settings))
-        checkout = stack.enter_context(serve("checkout", folder, collector, CHECKOUT_PAYMENT_URL=payment.url, **settings))
+        checkout = stack.enter_context(
+            serve("checkout", folder, collector, CHECKOUT_PAYMENT_URL=payment.url, **settings)
+        )
         yield checkout, payment

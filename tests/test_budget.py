@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from three_pillar_demo.load import checkout_client as customers
-from three_pillar_demo.load.checkout_client import Purchase
 from tests.end_to_end.conftest import Stack, poll_until
 from tests.processes import NOTHING_BUT_THE_FLUSH, Sink, shop
+from three_pillar_demo.load import checkout_client as customers
+from three_pillar_demo.load.checkout_client import Purchase
 
 BUDGET = {
     "spans": 4,
@@ -31,7 +31,9 @@ MARGIN = 0.01
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize(("card", "lines"), [("declined", BUDGET["lines"]), ("gateway-timeout", LINES_OF_A_FAILURE)])
+@pytest.mark.parametrize(
+    ("card", "lines"), [("declined", BUDGET["lines"]), ("gateway-timeout", LINES_OF_A_FAILURE)]
+)
 def test_what_a_checkout_leaves_in_the_stores(stack: Stack, card: str, lines: int) -> None:
     """In the running stack a purchase leaves the spans and lines of the budget, and no more."""
     budget = {"spans": BUDGET["spans"], "lines": lines}
@@ -48,7 +50,8 @@ def test_what_a_checkout_leaves_in_the_stores(stack: Stack, card: str, lines: in
     first, last = asyncio.run(buy_two())
     # What is sent in its turn, and later, is there: so is all of the first one.
     poll_until(
-        lambda: all(count >= budget[what] for what, count in asyncio.run(left(last)).items()), f"{budget} of {last.trace_id}"
+        lambda: all(count >= budget[what] for what, count in asyncio.run(left(last)).items()),
+        f"{budget} of {last.trace_id}",
     )
     within(asyncio.run(left(first)), budget)
 
@@ -56,21 +59,42 @@ def test_what_a_checkout_leaves_in_the_stores(stack: Stack, card: str, lines: in
 def test_what_a_checkout_sends(tmp_path: Path, sink: Sink) -> None:
     """From the two services a purchase that goes well sends the budget's spans, lines, series and bytes, and no more."""
     with shop(tmp_path, sink.url, **NOTHING_BUT_THE_FLUSH) as (checkout, payment):
-        assert checkout.post("/checkout", customers.basket("ordinary", f"{7:032x}")).status_code == 200
+        assert (
+            checkout.post("/checkout", customers.basket("ordinary", f"{7:032x}")).status_code == 200
+        )
         checkout.stop(20)
         payment.stop(20)
-    spans = [each for scope in scopes(sink, "traces", "resource_spans", "scope_spans") for each in scope.spans]
-    lines = [each for scope in scopes(sink, "logs", "resource_logs", "scope_logs") for each in scope.log_records]
-    metrics = [each for scope in scopes(sink, "metrics", "resource_metrics", "scope_metrics") for each in scope.metrics]
-    points = [point for each in metrics for point in getattr(each, each.WhichOneof("data")).data_points]
+    spans = [
+        each
+        for scope in scopes(sink, "traces", "resource_spans", "scope_spans")
+        for each in scope.spans
+    ]
+    lines = [
+        each
+        for scope in scopes(sink, "logs", "resource_logs", "scope_logs")
+        for each in scope.log_records
+    ]
+    metrics = [
+        each
+        for scope in scopes(sink, "metrics", "resource_metrics", "scope_metrics")
+        for each in scope.metrics
+    ]
+    points = [
+        point for each in metrics for point in getattr(each, each.WhichOneof("data")).data_points
+    ]
     within(
         {
             "spans": len(spans),
             "bytes of spans": sum(each.ByteSize() for each in spans),
             "lines": len(lines),
             "bytes of lines": sum(each.ByteSize() for each in lines),
-            "series": sum(len(each.bucket_counts) + 2 if hasattr(each, "bucket_counts") else 1 for each in points),
-            "bytes of metrics": sum(message.ByteSize() for path, message in sink.received if path == "/v1/metrics"),
+            "series": sum(
+                len(each.bucket_counts) + 2 if hasattr(each, "bucket_counts") else 1
+                for each in points
+            ),
+            "bytes of metrics": sum(
+                message.ByteSize() for path, message in sink.received if path == "/v1/metrics"
+            ),
         },
         BUDGET,
     )
@@ -79,7 +103,12 @@ def test_what_a_checkout_sends(tmp_path: Path, sink: Sink) -> None:
 def scopes(sink: Sink, signal: str, parts: str, inner: str) -> list[Any]:
     """All scopes of all messages of ``signal``."""
     messages = [message for path, message in sink.received if path == f"/v1/{signal}"]
-    return [scope for message in messages for part in getattr(message, parts) for scope in getattr(part, inner)]
+    return [
+        scope
+        for message in messages
+        for part in getattr(message, parts)
+        for scope in getattr(part, inner)
+    ]
 
 
 def within(found: dict[str, int], budget: dict[str, int]) -> None:
@@ -87,5 +116,9 @@ def within(found: dict[str, int], budget: dict[str, int]) -> None:
     for what, count in found.items():
         slack = MARGIN * budget[what] if what.startswith("bytes") else 0
         asked = f"one checkout costs {count} {what}, and the budget is {budget[what]}"
-        assert count <= budget[what] + slack, f"{asked}: if it must, say so in tests/test_budget.py, and why in the commit"
-        assert count >= budget[what] - slack, f"{asked}: lower it in tests/test_budget.py, or the next rise goes unnoticed"
+        assert count <= budget[what] + slack, (
+            f"{asked}: if it must, say so in tests/test_budget.py, and why in the commit"
+        )
+        assert count >= budget[what] - slack, (
+            f"{asked}: lower it in tests/test_budget.py, or the next rise goes unnoticed"
+        )

@@ -9,13 +9,13 @@ import typer.main
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.checkout.__main__ import Settings as CheckoutSettings
-from three_pillar_demo.web.__main__ import Settings as ConsoleSettings
-from three_pillar_demo.__main__ import app
-from three_pillar_demo.verify.outcomes import EXPECTED
-from three_pillar_demo.local_store import otlp, receiver, retention, store, values, writer
-from three_pillar_demo.local_store.__main__ import Settings as EmbeddedSettings
 from services.payment.__main__ import Settings as PaymentSettings
 from tests.conftest import Build, House, about
+from three_pillar_demo.__main__ import app
+from three_pillar_demo.local_store import otlp, receiver, retention, store, values, writer
+from three_pillar_demo.local_store.__main__ import Settings as EmbeddedSettings
+from three_pillar_demo.verify.outcomes import EXPECTED
+from three_pillar_demo.web.__main__ import Settings as ConsoleSettings
 
 VOCABULARY = Path("docs/telemetry.md").read_text()
 README = Path("README.md").read_text()
@@ -63,14 +63,24 @@ def test_the_outcome_table() -> None:
         assert [each for each in severities.split(" / ") if each != "-"] == [
             each for each in (expected.severity, expected.payment_severity) if each
         ]
-        assert re.findall(r"\d+ `(\w+)`", payment) == ([expected.payment_outcome] if expected.payment_outcome else [])
-        named = {role for role in ("payment SERVER", "checkout CLIENT", "checkout SERVER") if role in errors}
+        assert re.findall(r"\d+ `(\w+)`", payment) == (
+            [expected.payment_outcome] if expected.payment_outcome else []
+        )
+        named = {
+            role
+            for role in ("payment SERVER", "checkout CLIENT", "checkout SERVER")
+            if role in errors
+        }
         assert named == {role for role in expected.errors if role != "order"}
 
 
 def test_the_spans(busy: House) -> None:
     """The page names exactly the spans of a purchase, and the order span's attributes."""
-    named = {(*quoted(cells[0]), cells[1]) for cells in table("Spans") if cells[1] in {"SERVER", "INTERNAL", "CLIENT"}}
+    named = {
+        (*quoted(cells[0]), cells[1])
+        for cells in table("Spans")
+        if cells[1] in {"SERVER", "INTERNAL", "CLIENT"}
+    }
     assert {(span.name, span.kind.name) for span in busy.spans} == named
     attributes = {name for span in busy.spans if span.name == "place order" for name in about(span)}
     assert attributes == {quoted(cells[0])[0] for cells in table("Spans") if len(cells) == 2}
@@ -81,9 +91,13 @@ def test_the_metrics(busy: House) -> None:
     shown = {}
     for family in text_string_to_metric_families(busy.ask("GET", "/metrics").text):
         name = family.name + ("_total" if family.type == "counter" else "")
-        shown[name] = {label for sample in family.samples for label in sample.labels if label != "le"}
+        shown[name] = {
+            label for sample in family.samples for label in sample.labels if label != "le"
+        }
     shown.pop("target_info")
-    assert shown == metrics({"telemetry/three_pillars/request_recorder.py", "the FastAPI instrumentation"})
+    assert shown == metrics(
+        {"telemetry/three_pillars/request_recorder.py", "the FastAPI instrumentation"}
+    )
 
 
 def test_the_log_fields(busy: House) -> None:
@@ -94,7 +108,9 @@ def test_the_log_fields(busy: House) -> None:
     assert {field for line in lines for field in line} == fields - {"logger"}
     events = {re.sub(": <reason>", "", quoted(cells[0])[0]) for cells in rows if len(cells) == 4}
     said = {line["event"] for line in lines if "http.response.status_code" not in line}
-    assert {next((event for event in events if each.startswith(event)), each) for each in said} == events
+    assert {
+        next((event for event in events if each.startswith(event)), each) for each in said
+    } == events
 
 
 def test_every_setting_is_in_the_readme() -> None:
@@ -111,7 +127,10 @@ def test_every_setting_is_in_the_readme() -> None:
 def test_every_command_is_in_the_readme() -> None:
     """The README names every command of ``demo`` and only such, with options that exist; and verbs that make knows."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    named = re.findall(r"demo (up|down|[a-z]+)((?: \[?--[a-z-]+)*)", " ".join(re.findall(r"`(demo [^`]+)`", README)))
+    named = re.findall(
+        r"demo (up|down|[a-z]+)((?: \[?--[a-z-]+)*)",
+        " ".join(re.findall(r"`(demo [^`]+)`", README)),
+    )
     assert {name for name, _ in named} == set(commands)
     for name, options in named:
         have = {option for parameter in commands[name].params for option in parameter.opts}
@@ -120,11 +139,16 @@ def test_every_command_is_in_the_readme() -> None:
     assert set(re.findall(r"make ([a-z-]+)", README)) <= verbs
 
 
-@pytest.mark.parametrize("document", [Path("README.md"), *sorted(Path("docs").rglob("*.md"))], ids=str)
+@pytest.mark.parametrize(
+    "document", [Path("README.md"), *sorted(Path("docs").rglob("*.md"))], ids=str
+)
 def test_every_file_that_is_named_exists(document: Path) -> None:
     """A path in a document leads somewhere."""
     text = document.read_text()
-    named = re.findall(r"`((?:services|telemetry|demo|embedded|backends|console|bench|docs|native|tests)/[\w./-]*\w/?)`", text)
+    named = re.findall(
+        r"`((?:services|telemetry|demo|embedded|backends|console|bench|docs|native|tests)/[\w./-]*\w/?)`",
+        text,
+    )
     named += re.findall(r"`([\w-]+\.(?:yaml|yml|toml))`", text)
     linked = [str(document.parent / link) for link in re.findall(r"\]\((?!http)([^)#]+)\)", text)]
     assert [path for path in named + linked if not Path(path).exists()] == []

@@ -15,7 +15,9 @@ def test_somebody_compiles(kept_from_writing: str, *, compiled: bool) -> None:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": kept_from_writing}
     # -W: as if the lock had just changed.
     command = ["make", "--dry-run", "-W", "requirements/runtime.lock", ".venv/.ready"]
-    said = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
     assert said.stdout.count("--require-hashes") == 4  # two locks, by uv or by pip
     assert said.stdout.count("--compile-bytecode") == (2 if compiled else 0)
     assert said.stdout.count("--no-compile") == (0 if compiled else 2)

@@ -10,10 +10,23 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 BEGIN = 1_767_225_600 * 10**9
 """2026-01-01 00:00:00 UTC."""
 MILLI = 10**6
-ROOT, ORDER, CALL, CHARGE = "root000000000000", "order00000000000", "call000000000000", "charge0000000000"
+ROOT, ORDER, CALL, CHARGE = (
+    "root000000000000",
+    "order00000000000",
+    "call000000000000",
+    "charge0000000000",
+)
 
 
-def span(span_id: str, parent_id: str, kind: str = "SERVER", *, at: float = 0, took: float = 100, **changes: Any) -> Span:  # noqa: ANN401  (any field)
+def span(
+    span_id: str,
+    parent_id: str,
+    kind: str = "SERVER",
+    *,
+    at: float = 0,
+    took: float = 100,
+    **changes: Any,
+) -> Span:
     """A span of checkout that starts ``at`` ms after the trace and takes ``took`` ms."""
     start = BEGIN + round(at * MILLI)
     plain = Span(
@@ -33,9 +46,23 @@ def span(span_id: str, parent_id: str, kind: str = "SERVER", *, at: float = 0, t
     return replace(plain, **changes)
 
 
-def line(span_id: str, body: str, *, at: float = 0, service: str = "checkout", severity: str = "INFO", **fields: str) -> Line:
+def line(
+    span_id: str,
+    body: str,
+    *,
+    at: float = 0,
+    service: str = "checkout",
+    severity: str = "INFO",
+    **fields: str,
+) -> Line:
     """A log line, ``at`` ms after the trace's start."""
-    return Line(BEGIN + round(at * MILLI), service, severity, body, {"trace_id": TRACE, "span_id": span_id, **fields})
+    return Line(
+        BEGIN + round(at * MILLI),
+        service,
+        severity,
+        body,
+        {"trace_id": TRACE, "span_id": span_id, **fields},
+    )
 
 
 def canonical(span_id: str, service: str, status: int, outcome: str, **about: Any) -> Line:  # noqa: ANN401  (as above)
@@ -47,7 +74,11 @@ def canonical(span_id: str, service: str, status: int, outcome: str, **about: An
 
 def exemplar(service: str, route: str, status: int, le: str, value: float) -> Exemplar:
     """An exemplar of the standard histogram."""
-    labels = {"__name__": "http_server_request_duration_seconds_bucket", "service_name": service, "http_route": route}
+    labels = {
+        "__name__": "http_server_request_duration_seconds_bucket",
+        "service_name": service,
+        "http_route": route,
+    }
     labels |= {"http_request_method": "POST", "http_response_status_code": str(status), "le": le}
     return Exemplar(TRACE, value, BEGIN / 10**9, labels)
 
@@ -103,5 +134,8 @@ def slow() -> Story:
         canonical(ROOT, "checkout", 504, "payment_slow", at=2004.2, severity="ERROR"),
         canonical(CHARGE, "payment", 200, "authorised", at=3002.9),
     ]
-    exemplars = [exemplar("payment", "/charges", 200, "5", 3.0011), exemplar("checkout", "/checkout", 504, "2.5", 2.0042)]
+    exemplars = [
+        exemplar("payment", "/charges", 200, "5", 3.0011),
+        exemplar("checkout", "/checkout", 504, "2.5", 2.0042),
+    ]
     return Story(TRACE, spans, lines, exemplars)

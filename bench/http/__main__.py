@@ -21,11 +21,19 @@ say = Console(stderr=True, highlight=False).print
 def main() -> None:
     """Play all arms in turn, round after round, and print one table for each route."""
     parser = argparse.ArgumentParser(prog="python -m bench.http", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 4 s, the do-nothing route: for use while developing")
     parser.add_argument(
-        "--arms", default=",".join(ARMS), help=f"of {', '.join(ARMS)}; the first is what others are compared with"
+        "--quick",
+        action="store_true",
+        help="3 rounds of 4 s, the do-nothing route: for use while developing",
     )
-    parser.add_argument("--routes", help=f"of {', '.join(ROUTES)}; default all, with --quick nothing")
+    parser.add_argument(
+        "--arms",
+        default=",".join(ARMS),
+        help=f"of {', '.join(ARMS)}; the first is what others are compared with",
+    )
+    parser.add_argument(
+        "--routes", help=f"of {', '.join(ROUTES)}; default all, with --quick nothing"
+    )
     parser.add_argument("--rounds", type=int, help="default 5")
     parser.add_argument("--seconds", type=int, help="of a round; default 10")
     parser.add_argument("--open", action="store_true", help="with --quick: the open loop as well")
@@ -33,11 +41,18 @@ def main() -> None:
     said = parser.parse_args()
     arms = said.arms.split(",")
     routes = (said.routes or ("nothing" if said.quick else ",".join(ROUTES))).split(",")
-    if unknown := [each for each in arms if each not in ARMS] + [each for each in routes if each not in ROUTES]:
+    if unknown := [each for each in arms if each not in ARMS] + [
+        each for each in routes if each not in ROUTES
+    ]:
         parser.error(f"{unknown[0]}: arms are {', '.join(ARMS)}; routes are {', '.join(ROUTES)}")
     if "zero-code" in arms and not (ZERO_CODE / "opentelemetry-instrument").exists():
-        parser.error("zero-code needs .venv-bench: run `make bench`, which sets it up, or name other --arms")
-    count, seconds = said.rounds or (3 if said.quick else 5), said.seconds or (4 if said.quick else 10)
+        parser.error(
+            "zero-code needs .venv-bench: run `make bench`, which sets it up, or name other --arms"
+        )
+    count, seconds = (
+        said.rounds or (3 if said.quick else 5),
+        said.seconds or (4 if said.quick else 10),
+    )
     for tool in load.PACKAGES:
         load.found(tool)
     os.sched_setaffinity(0, {int(running.REST)})
@@ -45,12 +60,17 @@ def main() -> None:
     with running.receiver(running.SERVICE) as alone:
         ceiling = load.wrk(alone.port, Route("", "/"), 3)
     with running.receiver() as receiver:
-        closed = play(arms, routes, count, lambda arm, route: rounds.play(arm, route, seconds, receiver))
+        closed = play(
+            arms, routes, count, lambda arm, route: rounds.play(arm, route, seconds, receiver)
+        )
         section = kept(closed, ceiling, seconds)
         report.draw(section)
         show(section)
         if said.open or not said.quick:
-            rates = {route: closed[route, arms[-1] if "ours" not in arms else "ours"].rate / 2 for route in routes}
+            rates = {
+                route: closed[route, arms[-1] if "ours" not in arms else "ours"].rate / 2
+                for route in routes
+            }
             opened = play(
                 [arm for arm in arms if arm in OPEN],
                 routes,
@@ -62,9 +82,13 @@ def main() -> None:
             show(section)
 
 
-def play(arms: list[str], routes: list[str], count: int, one: Callable[[str, str], Round]) -> Results:
+def play(
+    arms: list[str], routes: list[str], count: int, one: Callable[[str, str], Round]
+) -> Results:
     """Play every arm once a round, each round in another order, so that a slow minute of the machine falls on all."""
-    played: dict[tuple[str, str], list[Round]] = {(route, arm): [] for route in routes for arm in arms}
+    played: dict[tuple[str, str], list[Round]] = {
+        (route, arm): [] for route in routes for arm in arms
+    }
     for number in range(count):
         for route in routes:
             for arm in random.Random(number).sample(arms, len(arms)):  # noqa: S311  (no secret; another neighbour each time)
@@ -72,7 +96,10 @@ def play(arms: list[str], routes: list[str], count: int, one: Callable[[str, str
                 played[route, arm].append(done)
                 errors = f", {done.load.errors} errors" if done.load.errors else ""
                 rate, p50 = done.load.rate, done.load.p50
-                say(f"{number + 1}/{count} {route} {arm}: {rate:,.0f} requests/s, p50 {p50:.1f} ms{errors}", style="dim")
+                say(
+                    f"{number + 1}/{count} {route} {arm}: {rate:,.0f} requests/s, p50 {p50:.1f} ms{errors}",
+                    style="dim",
+                )
     return {key: Result(each) for key, each in played.items()}
 
 
@@ -85,7 +112,10 @@ def kept(results: Results, ceiling: load.Load, seconds: int) -> report.Section:
         f"wrk, receiver and payment on the other. wrk alone makes {ceiling.rate:,.0f} requests a second of a server that "
         f"only says 200, and took {busiest:.0%} of its core at most."
     )
-    done = [tables.kept(route, {arm: each for (of, arm), each in results.items() if of == route}) for route in routes]
+    done = [
+        tables.kept(route, {arm: each for (of, arm), each in results.items() if of == route})
+        for route in routes
+    ]
     return report.Section("kept", words, done)
 
 

@@ -49,14 +49,24 @@ def build() -> FastAPI:
     """Build what the command line names; uvicorn calls this."""
     app, _, how = sys.argv[1:]
     if how == "bare":
-        for name in (*three_pillars.environment.DEFAULTS, "OTEL_SEMCONV_STABILITY_OPT_IN"):  # ours, and no default of others
+        for name in (
+            *three_pillars.environment.DEFAULTS,
+            "OTEL_SEMCONV_STABILITY_OPT_IN",
+        ):  # ours, and no default of others
             os.environ.pop(name, None)
         three_pillars.install = lambda *_, **__: None
         three_pillars.instrument_client = lambda client: client
     if how == "spans":
         three_pillars.install = spans
-    return {"nothing": nothing, "payment": services.payment.__main__.app, "checkout": services.checkout.__main__.app}[app]()
+    return {
+        "nothing": nothing,
+        "payment": services.payment.__main__.app,
+        "checkout": services.checkout.__main__.app,
+    }[app]()
 
 
 if __name__ == "__main__":
-    server.serve("bench.http.app:build", server.EdgeSettings(bind="127.0.0.1", port=int(sys.argv[2]), workers=1))
+    server.serve(
+        "bench.http.app:build",
+        server.EdgeSettings(bind="127.0.0.1", port=int(sys.argv[2]), workers=1),
+    )

@@ -21,8 +21,12 @@ class Arm:
 ARMS = {
     "bare": Arm("the app without telemetry", how="bare"),
     "ours": Arm("telemetry.install: all three signals, every request, one line"),
-    "always_off": Arm("ours with OTEL_TRACES_SAMPLER=always_off", settings={"OTEL_TRACES_SAMPLER": "always_off"}),
-    "spans": Arm("the FastAPI instrumentation alone: one span a request, no metrics, no line", how="spans"),
+    "always_off": Arm(
+        "ours with OTEL_TRACES_SAMPLER=always_off", settings={"OTEL_TRACES_SAMPLER": "always_off"}
+    ),
+    "spans": Arm(
+        "the FastAPI instrumentation alone: one span a request, no metrics, no line", how="spans"
+    ),
     "disabled": Arm("ours with OTEL_SDK_DISABLED=true", settings={"OTEL_SDK_DISABLED": "true"}),
     "zero-code": Arm(
         "opentelemetry-instrument with its defaults, by OTLP over HTTP as the others",
@@ -49,6 +53,14 @@ class Route:
 
 ROUTES = {
     "nothing": Route("nothing", "/nothing"),
-    "charges": Route("payment", "/charges", '{"order_id":"bench-1","amount":"9.00","currency":"EUR","card":"ordinary"}'),
-    "checkout": Route("checkout", "/checkout", '{"items":[{"sku":"tea","quantity":2,"unit_price":4.5}],"card":"ordinary"}'),
+    "charges": Route(
+        "payment",
+        "/charges",
+        '{"order_id":"bench-1","amount":"9.00","currency":"EUR","card":"ordinary"}',
+    ),
+    "checkout": Route(
+        "checkout",
+        "/checkout",
+        '{"items":[{"sku":"tea","quantity":2,"unit_price":4.5}],"card":"ordinary"}',
+    ),
 }

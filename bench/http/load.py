@@ -54,7 +54,9 @@ def found(tool: str = "wrk") -> str:
 
 def version() -> str:
     """What wrk calls itself."""
-    said = subprocess.run([found(), "-v"], check=False, capture_output=True, text=True)  # it exits with 1
+    said = subprocess.run(
+        [found(), "-v"], check=False, capture_output=True, text=True
+    )  # it exits with 1
     return " ".join(said.stdout.split()[:2])
 
 
@@ -62,7 +64,9 @@ def wrk(port: int, route: Route, seconds: int) -> Load:
     """Load ``route`` for ``seconds``."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "wrk.lua"
-        script.write_text(SCRIPT % ("POST" if route.body else "GET", f"[[{route.body}]]" if route.body else "nil"))
+        script.write_text(
+            SCRIPT % ("POST" if route.body else "GET", f"[[{route.body}]]" if route.body else "nil")
+        )
         command = [found(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script)]
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         said = subprocess.run(

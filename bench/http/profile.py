@@ -15,21 +15,33 @@ from bench.http import load, running
 from bench.http.arms import ARMS, ROUTES, ZERO_CODE
 
 WITHIN = (
-    ("the threads that export", ("_export_worker", "/opentelemetry/exporter/", "_ticker", "/_shared_internal/__init__.py")),
+    (
+        "the threads that export",
+        ("_export_worker", "/opentelemetry/exporter/", "_ticker", "/_shared_internal/__init__.py"),
+    ),
     ("telemetry/: redaction", ("/delivery/redact.py",)),
     ("telemetry/: counting what is handed over", ("/delivery/losses.py",)),
     ("metrics: recording", ("/opentelemetry/sdk/metrics/",)),
-    ("log line: the record for OTLP", ("/opentelemetry/instrumentation/structlog/", "/opentelemetry/sdk/_logs/")),
+    (
+        "log line: the record for OTLP",
+        ("/opentelemetry/instrumentation/structlog/", "/opentelemetry/sdk/_logs/"),
+    ),
     ("log line: processors, JSON, stdout", ("/structlog/", "/telemetry/logs.py")),
     ("telemetry/: finding the route", ("template (",)),
     ("spans: the SDK", ("/opentelemetry/sdk/trace/",)),
 )
 """Whatever these call is theirs."""
 INNERMOST = (
-    ("telemetry/: middleware and edge", ("/telemetry/requests.py", "/telemetry/edge.py", "/guards/", "/delivery/")),
+    (
+        "telemetry/: middleware and edge",
+        ("/telemetry/requests.py", "/telemetry/edge.py", "/guards/", "/delivery/"),
+    ),
     ("spans: the instrumentation", ("/opentelemetry/",)),
     ("the client: httpx2", ("/httpx2/", "/httpcore2/", "/h11/", "/anyio/", "/payment_client.py")),
-    ("the app: Starlette, FastAPI, pydantic", ("/starlette/", "/fastapi/", "/pydantic", "/services/", "/bench/")),
+    (
+        "the app: Starlette, FastAPI, pydantic",
+        ("/starlette/", "/fastapi/", "/pydantic", "/services/", "/bench/"),
+    ),
     ("the server: uvicorn", ("/uvicorn/", "/asyncio/")),
 )
 """These call one another: a look is booked on the innermost that is one of them."""
@@ -59,13 +71,22 @@ def look(route: str) -> report.Table:
         stacks, endpoint = Path(folder) / "stacks", f"http://127.0.0.1:{receiver.port}"
         with running.shop(ARMS["ours"], route, endpoint, Path(folder)) as service:
             load.wrk(service.port, ROUTES[route], 2)
-            command = [str(ZERO_CODE / "py-spy"), *LOOK, f"--duration={SECONDS}", f"--output={stacks}"]
-            looking = subprocess.Popen([*command, f"--pid={service.process.pid}"], stdout=subprocess.DEVNULL)
+            command = [
+                str(ZERO_CODE / "py-spy"),
+                *LOOK,
+                f"--duration={SECONDS}",
+                f"--output={stacks}",
+            ]
+            looking = subprocess.Popen(
+                [*command, f"--pid={service.process.pid}"], stdout=subprocess.DEVNULL
+            )
             before = service.cpu()
             seen = load.wrk(service.port, ROUTES[route], SECONDS)
             micros = (service.cpu() - before) / seen.requests * 1e6
             if looking.wait(60):
-                raise SystemExit("py-spy could not look: it needs root, or kernel.yama.ptrace_scope=0")
+                raise SystemExit(
+                    "py-spy could not look: it needs root, or kernel.yama.ptrace_scope=0"
+                )
         return shown(book(stacks.read_text()), route, micros)
 
 
@@ -84,16 +105,26 @@ def part_of(frames: list[str]) -> str:
     for part, signs in WITHIN:
         if any(sign in frame for frame in frames for sign in signs):
             return part
-    known = (part for frame in reversed(frames) for part, signs in INNERMOST if any(sign in frame for sign in signs))
+    known = (
+        part
+        for frame in reversed(frames)
+        for part, signs in INNERMOST
+        if any(sign in frame for sign in signs)
+    )
     return next(known, OTHER)
 
 
 def shown(booked: Counter[str], route: str, micros: float) -> report.Table:
     """The parts, the largest first, of the ``micros`` of CPU that a request takes."""
     total = sum(booked.values())
-    rows = [(part, f"{count / total:.1%}", f"{count / total * micros:,.0f}") for part, count in booked.most_common()]
+    rows = [
+        (part, f"{count / total:.1%}", f"{count / total * micros:,.0f}")
+        for part, count in booked.most_common()
+    ]
     return report.Table(
-        f"{route}, {total:,} looks", ("part", "share", "CPU µs a request"), [*rows, ("all", "", f"{micros:,.0f}")]
+        f"{route}, {total:,} looks",
+        ("part", "share", "CPU µs a request"),
+        [*rows, ("all", "", f"{micros:,.0f}")],
     )
 
 

@@ -27,7 +27,11 @@ class Receiver(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        self.transport, self.buffer, self.wanted = cast("asyncio.Transport", transport), bytearray(), 0
+        self.transport, self.buffer, self.wanted = (
+            cast("asyncio.Transport", transport),
+            bytearray(),
+            0,
+        )
 
     def data_received(self, data: bytes) -> None:
         """Answer every whole request."""
@@ -50,7 +54,9 @@ class Receiver(asyncio.Protocol):
 def taken() -> dict[str, int]:
     """Count what was taken, and forget it: spans, SERVER spans, lines, requests that metrics counted, series, bytes."""
     bodies, kept[:] = kept[:], []
-    total = dict.fromkeys(("spans", "servers", "lines", "counted", "series", "traces", "logs", "metrics"), 0)
+    total = dict.fromkeys(
+        ("spans", "servers", "lines", "counted", "series", "traces", "logs", "metrics"), 0
+    )
     counts: dict[tuple[bytes, str, str], int] = {}
     for path, body in bodies:
         total[path.rpartition("/")[2]] += len(body)
@@ -66,7 +72,9 @@ def taken() -> dict[str, int]:
             total["servers"] += sum(each.kind == SERVER for each in spans)
         elif path == "/v1/logs":
             logs = ExportLogsServiceRequest.FromString(body).resource_logs
-            total["lines"] += sum(len(scope.log_records) for part in logs for scope in part.scope_logs)
+            total["lines"] += sum(
+                len(scope.log_records) for part in logs for scope in part.scope_logs
+            )
         else:
             counts |= _points(ExportMetricsServiceRequest.FromString(body))
     total["series"] = len(counts)

@@ -31,7 +31,9 @@ class Round:
     taken: dict[str, int]
 
 
-def play(arm: str, route: str, seconds: int, receiver: running.Running, rate: float | None = None) -> Round:
+def play(
+    arm: str, route: str, seconds: int, receiver: running.Running, rate: float | None = None
+) -> Round:
     """Start the service anew, load it, with all it can take or at ``rate`` requests a second, and stop it."""
     told, asked = ARMS[arm], ROUTES[route]
     endpoint = f"http://127.0.0.1:{receiver.port}"
@@ -41,7 +43,11 @@ def play(arm: str, route: str, seconds: int, receiver: running.Running, rate: fl
             warm = load.wrk(service.port, asked, WARM_UP)
             time.sleep(SETTLE if rate else 0)
             began, before, took = time.monotonic(), service.cpu(), receiver.cpu()
-            seen = steady(service.port, asked, rate, seconds) if rate else load.wrk(service.port, asked, seconds)
+            seen = (
+                steady(service.port, asked, rate, seconds)
+                if rate
+                else load.wrk(service.port, asked, seconds)
+            )
             span, cpu = time.monotonic() - began, service.cpu() - before
             shares = cpu / span, (receiver.cpu() - took) / span, cpu / max(1, seen.requests) * 1e6
         return Round(seen, *shares, warm.requests + seen.requests, running.taken(receiver))
@@ -79,4 +85,6 @@ class Result:
 
     def a_request(self, what: str) -> float:
         """How many of ``what`` arrived for each request, in all rounds."""
-        return sum(each.taken[what] for each in self.rounds) / sum(each.asked for each in self.rounds)
+        return sum(each.taken[what] for each in self.rounds) / sum(
+            each.asked for each in self.rounds
+        )

@@ -47,11 +47,15 @@ def taken(running: Running) -> dict[str, int]:
 
 
 @contextmanager
-def service(arm: Arm, route: Route, endpoint: str, log: Path, core: str = SERVICE, **more: str) -> Iterator[Running]:
+def service(
+    arm: Arm, route: Route, endpoint: str, log: Path, core: str = SERVICE, **more: str
+) -> Iterator[Running]:
     """The service of ``route``, which tells ``endpoint`` as ``arm`` does; its stdout is a file, as with ``demo up``."""
     command = [*arm.python, "-m", "bench.http.app", route.app]
     known = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": route.app}
-    settings = FAULTLESS | (known if arm.settings or arm.how != "bare" else {}) | arm.settings | more
+    settings = (
+        FAULTLESS | (known if arm.settings or arm.how != "bare" else {}) | arm.settings | more
+    )
     with _run(command, core, settings, log, arm.how) as running:
         yield running
 
@@ -62,13 +66,19 @@ def shop(arm: Arm, name: str, endpoint: str, folder: Path) -> Iterator[Running]:
     with ExitStack() as stack:
         settings = {}
         if name == "checkout":
-            payment = stack.enter_context(service(arm, ROUTES["charges"], endpoint, folder / "payment.log", REST))
+            payment = stack.enter_context(
+                service(arm, ROUTES["charges"], endpoint, folder / "payment.log", REST)
+            )
             settings["CHECKOUT_PAYMENT_URL"] = f"http://127.0.0.1:{payment.port}"
-        yield stack.enter_context(service(arm, ROUTES[name], endpoint, folder / "service.log", **settings))
+        yield stack.enter_context(
+            service(arm, ROUTES[name], endpoint, folder / "service.log", **settings)
+        )
 
 
 @contextmanager
-def _run(command: list[str], core: str, settings: dict[str, str], log: Path, *last: str) -> Iterator[Running]:
+def _run(
+    command: list[str], core: str, settings: dict[str, str], log: Path, *last: str
+) -> Iterator[Running]:
     port = free_port()
     with started([*command, str(port), *last], core, port, log, settings) as process:
         yield Running(process, port)
@@ -93,11 +103,15 @@ def started(
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                socket.create_connection(("127.0.0.1", port), PATIENCE).close()  # to ask would be one request that is told of
+                socket.create_connection(
+                    ("127.0.0.1", port), PATIENCE
+                ).close()  # to ask would be one request that is told of
                 break
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"{' '.join(command)} did not start:\n{log.read_text()[-2000:]}") from None
+                    raise SystemExit(
+                        f"{' '.join(command)} did not start:\n{log.read_text()[-2000:]}"
+                    ) from None
                 time.sleep(0.05)
         yield process
     finally:

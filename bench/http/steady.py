@@ -46,8 +46,14 @@ class _Connection:
 
 def steady(port: int, route: Route, rate: float, seconds: float) -> Load:
     """Ask ``rate`` times a second, evenly; connections take turns, so that none is idle for long."""
-    body = f"content-type: application/json\r\ncontent-length: {len(route.body)}\r\n\r\n{route.body}" if route.body else "\r\n"
-    request = f"{'POST' if route.body else 'GET'} {route.path} HTTP/1.1\r\nhost: bench\r\n{body}".encode()
+    body = (
+        f"content-type: application/json\r\ncontent-length: {len(route.body)}\r\n\r\n{route.body}"
+        if route.body
+        else "\r\n"
+    )
+    request = (
+        f"{'POST' if route.body else 'GET'} {route.path} HTTP/1.1\r\nhost: bench\r\n{body}".encode()
+    )
     idle = deque(_Connection(port) for _ in range(CONNECTIONS))
     busy: set[_Connection] = set()
     due: deque[float] = deque()
@@ -83,4 +89,12 @@ def steady(port: int, route: Route, rate: float, seconds: float) -> Load:
         connection.socket.close()
     share = (time.process_time() - cpu) / (time.perf_counter() - began)
     p50, p99 = (percentile(took, part) * 1000 for part in (0.5, 0.99))
-    return Load(len(took), seconds, errors + len(busy) + len(due), p50, p99, share, percentile(late, 0.99) * 1000)
+    return Load(
+        len(took),
+        seconds,
+        errors + len(busy) + len(due),
+        p50,
+        p99,
+        share,
+        percentile(late, 0.99) * 1000,
+    )

@@ -7,16 +7,16 @@ import httpx2
 from rich.console import Console
 from rich.text import Text
 
-from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.query import connect
 from three_pillar_demo.load import checkout_client
-from three_pillar_demo.verify import verify
-from three_pillar_demo.verify.ledger import Ledger
-from three_pillar_demo.trace_view.render import Drawing
-from three_pillar_demo.trace_view.follow import gather
-from three_pillar_demo.trace_view.messages import saying
+from three_pillar_demo.query import connect
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import background, components, state
 from three_pillar_demo.stack.preflight import LaunchError
+from three_pillar_demo.trace_view.follow import gather
+from three_pillar_demo.trace_view.messages import saying
+from three_pillar_demo.trace_view.render import Drawing
+from three_pillar_demo.verify import verify
+from three_pillar_demo.verify.ledger import Ledger
 
 COUNT, RATE = 30, 15.0
 TELLING = ("gateway_timeout", "payment_slow", "payment_crashed")
@@ -67,7 +67,9 @@ def _start(out: Console, err: Console) -> None:
 
 def _sells() -> bool:
     try:
-        return httpx2.get(f"{checkout_client.CHECKOUT_URL}/healthz", timeout=1.0, trust_env=False).is_success
+        return httpx2.get(
+            f"{checkout_client.CHECKOUT_URL}/healthz", timeout=1.0, trust_env=False
+        ).is_success
     except httpx2.HTTPError:
         return False
 
@@ -80,6 +82,8 @@ async def _story(backends: Backends, bought: Ledger, out: Console, err: Console)
         return False
     with saying(err) as say:
         story = await gather(backends, trace_id, lambda reason: say(f"waiting for {reason}"))
-    out.print("\nOne of the failures, from its trace, its log lines and its exemplars:\n", style="bold")
+    out.print(
+        "\nOne of the failures, from its trace, its log lines and its exemplars:\n", style="bold"
+    )
     out.print(Drawing(story))
     return True

@@ -26,8 +26,16 @@ def create_app(payments: PaymentClient) -> FastAPI:
         basket = basket or Basket()
         outcome = await place(basket, payments)
         status, message = OUTCOMES[outcome]
-        said = {"status": "success", "message": message} if outcome == "success" else {"detail": message}
-        order = {"order_id": basket.order_id, "amount": str(basket.total), "currency": basket.currency}
+        said = (
+            {"status": "success", "message": message}
+            if outcome == "success"
+            else {"detail": message}
+        )
+        order = {
+            "order_id": basket.order_id,
+            "amount": str(basket.total),
+            "currency": basket.currency,
+        }
         return errors.answer(status, outcome, **said, **order)
 
     return app

@@ -21,7 +21,9 @@ class FaultyClient(PaymentClient):
         self.drills, self.url, self.orders = drills, url, Counter[str]()
         self.narrow = PaymentClient(url, limit, 2)
         self.narrow.http = self.http
-        get_meter("checkout").create_observable_counter("checkout.orders", [self._count], "{order}", "Orders placed.")
+        get_meter("checkout").create_observable_counter(
+            "checkout.orders", [self._count], "{order}", "Orders placed."
+        )
 
     async def charge(self, order_id: str, amount: Decimal, currency: str, card: str) -> str:
         """As the plain client does, and wrong."""

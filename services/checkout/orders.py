@@ -44,15 +44,21 @@ class Basket(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    items: Annotated[list[Item], Field(min_length=1, max_length=50)] = [Item(sku="tea", quantity=2, unit_price=Decimal("4.50"))]
+    items: Annotated[list[Item], Field(min_length=1, max_length=50)] = [
+        Item(sku="tea", quantity=2, unit_price=Decimal("4.50"))
+    ]
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "EUR"
     card: Name = "ordinary"
-    order_id: Name = Field(default_factory=lambda: uuid.uuid4().hex, description="Give one to make a run repeat")
+    order_id: Name = Field(
+        default_factory=lambda: uuid.uuid4().hex, description="Give one to make a run repeat"
+    )
 
     @property
     def total(self) -> Decimal:
         """The price of it all, in units of ``currency``."""
-        return sum((item.quantity * item.unit_price for item in self.items), Decimal(0)).quantize(CENT)
+        return sum((item.quantity * item.unit_price for item in self.items), Decimal(0)).quantize(
+            CENT
+        )
 
     @model_validator(mode="after")
     def _total_is_bounded(self) -> Self:
@@ -74,7 +80,9 @@ async def place(basket: Basket, payments: PaymentClient) -> str:
     structlog.contextvars.bind_contextvars(**about)
     with tracer.start_as_current_span("place order", attributes=about) as span:
         try:
-            outcome = await payments.charge(basket.order_id, basket.total, basket.currency, basket.card)
+            outcome = await payments.charge(
+                basket.order_id, basket.total, basket.currency, basket.card
+            )
         except PaymentError as error:
             outcome = error.outcome
             span.record_exception(error)  # its cause is recorded on the CLIENT span below

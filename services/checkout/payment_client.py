@@ -46,7 +46,13 @@ class PaymentClient:
     half the limit the wait is given up: a call with less than that left would only keep the next one waiting.
     """
 
-    def __init__(self, url: str, limit: float, calls: int = 100, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        limit: float,
+        calls: int = 100,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
         self.limit, self.calls, self.free = limit, calls, asyncio.Semaphore(calls)
         limits = httpx2.Limits(max_connections=calls, max_keepalive_connections=calls)
         inner = Deadline(transport or httpx2.AsyncHTTPTransport(limits=limits))
@@ -67,14 +73,20 @@ class PaymentClient:
             reason = f"payment was not called: all {self.calls} connections were in use for {self.limit / 2:g} s"
             raise PaymentError("payment_busy", reason) from error
         try:
-            response = await self.http.post("/charges", json=body, extensions={"deadline": deadline})
+            response = await self.http.post(
+                "/charges", json=body, extensions={"deadline": deadline}
+            )
             said = response.json() if response.status_code == httpx2.codes.OK else None
         except httpx2.TimeoutException as error:
             raise PaymentError("payment_slow", f"payment: {error}") from error
         except httpx2.ConnectError as error:
-            raise PaymentError("payment_unreachable", f"payment cannot be reached: {error}") from error
+            raise PaymentError(
+                "payment_unreachable", f"payment cannot be reached: {error}"
+            ) from error
         except (httpx2.HTTPError, ValueError, RecursionError) as error:
-            raise PaymentError("payment_crashed", f"payment's answer cannot be read: {type(error).__name__}") from error
+            raise PaymentError(
+                "payment_crashed", f"payment's answer cannot be read: {type(error).__name__}"
+            ) from error
         finally:
             self.free.release()
         if response.status_code == httpx2.codes.GATEWAY_TIMEOUT:
@@ -82,4 +94,6 @@ class PaymentClient:
         match said:
             case {"outcome": "authorised" | "declined" as outcome}:
                 return "success" if outcome == "authorised" else "declined"
-        raise PaymentError("payment_crashed", f"payment answered {response.status_code} without an outcome we know")
+        raise PaymentError(
+            "payment_crashed", f"payment answered {response.status_code} without an outcome we know"
+        )

@@ -15,6 +15,10 @@ def faults(path: str) -> dict[str, Any]:
     try:
         about = os.lstat(path)
         ours = about.st_uid == os.getuid() and not about.st_mode & 0o022
-        return dict(json.loads(Path(path).read_text())) if ours and time.time() - about.st_mtime < LEASE else {}
+        return (
+            dict(json.loads(Path(path).read_text()))
+            if ours and time.time() - about.st_mtime < LEASE
+            else {}
+        )
     except (OSError, ValueError, TypeError):
         return {}

@@ -7,8 +7,8 @@ from pydantic import Field, field_validator, model_validator
 
 import three_pillars
 from three_pillars.http_protocol import BoundedProtocol
-from three_pillars.trusted_callers import networks
 from three_pillars.settings import Settings
+from three_pillars.trusted_callers import networks
 
 STOP_SECONDS = 4
 """How long a stopping service waits for requests under way; the slowest takes checkout's own limit of 2 s by default."""
@@ -20,14 +20,22 @@ class EdgeSettings(Settings):
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(ge=1, le=65535)
     workers: int = Field(1, ge=1, le=64, description="uvicorn worker processes, 1 to 64")
-    inside: str = Field("", description="Networks of callers whose traces go on here, comma-separated, or *; nobody by default")
-    drills: str = Field("", description="File in which a drill says what is to go wrong; refused where BIND is not loopback")
+    inside: str = Field(
+        "",
+        description="Networks of callers whose traces go on here, comma-separated, or *; nobody by default",
+    )
+    drills: str = Field(
+        "",
+        description="File in which a drill says what is to go wrong; refused where BIND is not loopback",
+    )
     _inside_are_networks = field_validator("inside")(networks)
 
     @model_validator(mode="after")
     def _drills_are_played_at_home(self) -> Self:
         if self.drills and self.bind not in {"127.0.0.1", "::1", "localhost"}:
-            raise ValueError("drills are played on loopback only, where nobody else's customers are")
+            raise ValueError(
+                "drills are played on loopback only, where nobody else's customers are"
+            )
         return self
 
 

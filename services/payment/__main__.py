@@ -16,7 +16,10 @@ class Settings(server.EdgeSettings, Faults):
     model_config = SettingsConfigDict(env_prefix="PAYMENT_")
 
     port: int = Field(8001, ge=1, le=65535, description="Port to listen on, 1 to 65535")
-    inside: str = Field("127.0.0.0/8,::1", description="Networks of callers whose traces go on here, comma-separated, or *")
+    inside: str = Field(
+        "127.0.0.0/8,::1",
+        description="Networks of callers whose traces go on here, comma-separated, or *",
+    )
 
 
 def app() -> FastAPI:

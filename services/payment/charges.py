@@ -25,6 +25,8 @@ class Charge(BaseModel):
 async def charge(request: Charge, faults: Faults) -> Literal["authorised", "declined"]:
     """Ask the gateway and name the outcome; a failing gateway's exceptions pass through."""
     network = request.card.partition("-")[0]  # never the card itself
-    trace.get_current_span().set_attribute("card.network", network if network in NETWORKS else "other")
+    trace.get_current_span().set_attribute(
+        "card.network", network if network in NETWORKS else "other"
+    )
     await faults.gateway(request.order_id, request.card, request.amount)
     return "declined" if request.card == DECLINED else "authorised"

@@ -23,13 +23,27 @@ class GatewayTimeoutError(Exception):
 class Faults(BaseModel):
     """How payment misbehaves."""
 
-    latency_min: float = Field(0.1, ge=0, le=60, description="Seconds a charge takes at least, 0 to 60")
-    latency_max: float = Field(0.5, ge=0, le=60, description="Seconds a charge takes at most, 0 to 60")
-    failure_rate: float = Field(0.2, ge=0, le=1, description="Share of ordinary cards whose gateway times out, 0 to 1")
-    slow_seconds: float = Field(3.0, ge=0, le=60, description="Seconds the card `slow` takes, 0 to 60")
-    seed: int = Field(0, description="Seed of the draw, a whole number; the order id is the rest of it")
-    slow_network: str = Field("", description="Card network whose gateway is ten times slower: visa, mastercard or amex")
-    crash_over: float = Field(math.inf, gt=0, description="Amount over which a charge crashes, over 0")
+    latency_min: float = Field(
+        0.1, ge=0, le=60, description="Seconds a charge takes at least, 0 to 60"
+    )
+    latency_max: float = Field(
+        0.5, ge=0, le=60, description="Seconds a charge takes at most, 0 to 60"
+    )
+    failure_rate: float = Field(
+        0.2, ge=0, le=1, description="Share of ordinary cards whose gateway times out, 0 to 1"
+    )
+    slow_seconds: float = Field(
+        3.0, ge=0, le=60, description="Seconds the card `slow` takes, 0 to 60"
+    )
+    seed: int = Field(
+        0, description="Seed of the draw, a whole number; the order id is the rest of it"
+    )
+    slow_network: str = Field(
+        "", description="Card network whose gateway is ten times slower: visa, mastercard or amex"
+    )
+    crash_over: float = Field(
+        math.inf, gt=0, description="Amount over which a charge crashes, over 0"
+    )
     drills: str = ""
 
     @model_validator(mode="after")
@@ -51,7 +65,11 @@ class Faults(BaseModel):
         now = self.model_copy(update=faults(self.drills))
         draw = random.Random(f"{now.seed}:{order_id}")  # noqa: S311  (a simulation, not a secret)
         times = 10 if now.slow_network and card.startswith(now.slow_network) else 1
-        await asyncio.sleep(now.slow_seconds if card == SLOW else times * draw.uniform(now.latency_min, now.latency_max))
+        await asyncio.sleep(
+            now.slow_seconds
+            if card == SLOW
+            else times * draw.uniform(now.latency_min, now.latency_max)
+        )
         if amount > now.crash_over:
             raise OverflowError(f"{amount} does not fit into the ledger")
         if card == CRASH:

@@ -15,13 +15,13 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from .metrics_endpoint import exposition
-from .providers import Pillars, to_collector
-from .trusted_callers import Trust
 from . import logs, request_recorder, traces
 from .boundary import Edge
 from .logs import log_to_stdout
+from .metrics_endpoint import exposition
+from .providers import Pillars, to_collector
 from .traces import instrument_client, trace_id
+from .trusted_callers import Trust
 
 __all__ = ["QUIET_PATHS", "install", "instrument_client", "log_to_stdout", "trace_id"]
 
@@ -32,7 +32,9 @@ UNWIND_SECONDS = 0.1
 """What uvicorn cut off at its own limit ends now, and is told of: a moment for that, before the last batch is made."""
 
 
-def install(app: FastAPI, service: str, *, package: str, inside: str = "", pillars: Pillars | None = None) -> None:
+def install(
+    app: FastAPI, service: str, *, package: str, inside: str = "", pillars: Pillars | None = None
+) -> None:
     """Install the three pillars into ``app``, which must be finished, and flush them when its lifespan ends.
 
     It must be the app that the server runs: nobody runs the lifespan of a mounted one, so its last batch would be lost.
@@ -45,10 +47,16 @@ def install(app: FastAPI, service: str, *, package: str, inside: str = "", pilla
     logs.configure(pillars.logs)
     meter = pillars.metrics.get_meter("telemetry")
     observe = [each.observe for each in pillars.losses]
-    meter.create_observable_counter("telemetry.dropped", observe, "{item}", "Spans and log records that nobody took.")
-    app.add_middleware(request_recorder.RequestsMiddleware, prefix=service, meter=meter, active=pillars.active)
+    meter.create_observable_counter(
+        "telemetry.dropped", observe, "{item}", "Spans and log records that nobody took."
+    )
+    app.add_middleware(
+        request_recorder.RequestsMiddleware, prefix=service, meter=meter, active=pillars.active
+    )
     # First, or an app that answers everything would answer it.
-    app.router.routes.insert(0, Route("/metrics", exposition(pillars.registry), include_in_schema=False))
+    app.router.routes.insert(
+        0, Route("/metrics", exposition(pillars.registry), include_in_schema=False)
+    )
     # Last, because it wraps everything above: the span is open while our own middleware counts and writes.
     traces.instrument(app, pillars.traces)
     app.middleware_stack = Edge(app.build_middleware_stack(), plain, QUIET_PATHS, Trust(inside))
@@ -66,6 +74,8 @@ def install(app: FastAPI, service: str, *, package: str, inside: str = "", pilla
             in_time = await asyncio.to_thread(pillars.shutdown)
             lost = {each.signal: each.undelivered() for each in pillars.losses}
             if any(lost.values()) or not in_time:
-                logging.getLogger(__name__).warning(f"telemetry not delivered: {lost}. Is the Collector there?")
+                logging.getLogger(__name__).warning(
+                    f"telemetry not delivered: {lost}. Is the Collector there?"
+                )
 
     app.router.lifespan_context = lifespan

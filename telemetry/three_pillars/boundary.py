@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from opentelemetry.context import Context, attach, detach
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .trusted_callers import OUTSIDE, Trust
 from .routes import Found, template
+from .trusted_callers import OUTSIDE, Trust
 
 ORIGINALS, ROUTE = "telemetry.originals", "telemetry.route"
 """In the scope of a request that is told of: what was mended in it, as it came; and the template of its path, or None."""
@@ -41,11 +41,19 @@ class Edge:
 
 def _mended(scope: Scope, trust: Trust) -> Scope:
     """Spell out what is not UTF-8, on which the instrumentation fails (contrib#1478); trust nobody outside; find the route."""
-    headers, outside = trust.of(scope, [(_utf8(name), _utf8(value)) for name, value in scope["headers"]])
+    headers, outside = trust.of(
+        scope, [(_utf8(name), _utf8(value)) for name, value in scope["headers"]]
+    )
     route = template(scope["app"].routes, scope)
     app = SimpleNamespace(routes=[Found(route)] if route else [])
     mended = {"headers": headers, "query_string": _utf8(scope["query_string"]), "app": app}
-    return {**scope, **mended, ORIGINALS: {name: scope[name] for name in mended}, OUTSIDE: outside, ROUTE: route}
+    return {
+        **scope,
+        **mended,
+        ORIGINALS: {name: scope[name] for name in mended},
+        OUTSIDE: outside,
+        ROUTE: route,
+    }
 
 
 def _utf8(raw: bytes) -> bytes:

@@ -30,12 +30,19 @@ class BodyLimit:
                 async with asyncio.timeout_at(deadline):
                     message = await receive() if declared <= MAX_BYTES else {}
             except TimeoutError:
-                raise HTTPException(408, f"The body was not here after {BODY_SECONDS:g} s", {"connection": "close"}) from None
-            received, more = received + len(message.get("body", b"")), message.get("more_body", False)
+                raise HTTPException(
+                    408, f"The body was not here after {BODY_SECONDS:g} s", {"connection": "close"}
+                ) from None
+            received, more = (
+                received + len(message.get("body", b"")),
+                message.get("more_body", False),
+            )
             if max(declared, received) > MAX_BYTES:
                 # Raised while the app reads, so that its own handler answers, with the trace id, inside the span. The
                 # connection is closed: the rest of the body is still on its way, and nobody will read it.
-                raise HTTPException(413, f"The body is over {MAX_BYTES} bytes", {"connection": "close"})
+                raise HTTPException(
+                    413, f"The body is over {MAX_BYTES} bytes", {"connection": "close"}
+                )
             return message
 
         await self.app(scope, receive_within_limit, send)

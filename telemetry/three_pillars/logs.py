@@ -46,14 +46,24 @@ def log_to_stdout() -> Stdout:
     """
     stdlib = structlog.stdlib
     about: list[Processor] = [stdlib.add_log_level, stdlib.add_logger_name, _STAMP]
-    render: list[Processor] = [stdlib.ProcessorFormatter.remove_processors_meta, spell_out, structlog.processors.JSONRenderer()]
+    render: list[Processor] = [
+        stdlib.ProcessorFormatter.remove_processors_meta,
+        spell_out,
+        structlog.processors.JSONRenderer(),
+    ]
     stdout = Stdout(sys.stdout)
     handler = logging.StreamHandler(stdout)
     handler.setFormatter(stdlib.ProcessorFormatter(foreign_pre_chain=about, processors=render))
     handler.addFilter(_mended)
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # one line a call; the CLIENT span says more
-    for name in ("attributes", "baggage", "trace"):  # a line for whatever a client sends too much of, some quote it whole
+    logging.getLogger("httpx2").setLevel(
+        logging.WARNING
+    )  # one line a call; the CLIENT span says more
+    for name in (
+        "attributes",
+        "baggage",
+        "trace",
+    ):  # a line for whatever a client sends too much of, some quote it whole
         logging.getLogger(f"opentelemetry.{name}").setLevel(logging.CRITICAL)
     return stdout
 
@@ -73,8 +83,13 @@ def spell_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
     for each in error if isinstance(error, tuple) else (error,):
         if isinstance(each, BaseException):
             event["exception"] = "".join(traceback.format_exception(each))
-            event["exception.type"], event["exception.message"] = type(each).__qualname__, text(each)
-    return narrow(redaction.fields({encodable(name): encodable(value) for name, value in event.items()}))
+            event["exception.type"], event["exception.message"] = (
+                type(each).__qualname__,
+                text(each),
+            )
+    return narrow(
+        redaction.fields({encodable(name): encodable(value) for name, value in event.items()})
+    )
 
 
 def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -86,4 +101,6 @@ def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
     return event
 
 
-_STAMP = structlog.processors.TimeStamper(fmt="iso", utc=True)  # a stamp without a zone would be ignored by OTLP
+_STAMP = structlog.processors.TimeStamper(
+    fmt="iso", utc=True
+)  # a stamp without a zone would be ignored by OTLP

@@ -17,7 +17,10 @@ def exposition(registry: CollectorRegistry) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         try:
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        except (ValueError, TypeError):  # it reads a version as numbers; whoever asks for another gets the plain format
+        except (
+            ValueError,
+            TypeError,
+        ):  # it reads a version as numbers; whoever asks for another gets the plain format
             encode, content_type = choose_encoder("")
         return Response(encode(registry), headers={"content-type": content_type})
 

@@ -51,7 +51,10 @@ class Pillars:
 
         The SDK's own ``force_flush`` ignores its timeout, so each provider gets a daemon thread and all share one deadline.
         """
-        threads = [threading.Thread(target=each.shutdown, daemon=True) for each in (self.traces, self.metrics, self.logs)]
+        threads = [
+            threading.Thread(target=each.shutdown, daemon=True)
+            for each in (self.traces, self.metrics, self.logs)
+        ]
         deadline = time.monotonic() + seconds
         for each in self.sessions:
             each.closing.set()
@@ -81,10 +84,16 @@ def to_collector(service: str, package: str) -> Pillars:
     gc.collect()
     gc.freeze()  # each full collection looked through all that a process loads and keeps, and nobody was served for 60 ms
     sys.setswitchinterval(SWITCH_SECONDS)
-    ours = {"service.name": service, "service.namespace": "shop", "service.version": version(package)}
+    ours = {
+        "service.name": service,
+        "service.namespace": "shop",
+        "service.version": version(package),
+    }
     theirs = dict(OTELResourceDetector().detect().attributes)
     if instance := theirs.get("service.instance.id") if parent_process() else None:
-        theirs["service.instance.id"] = f"{instance}/{os.getpid()}"  # a worker: two may not count under one name
+        theirs["service.instance.id"] = (
+            f"{instance}/{os.getpid()}"  # a worker: two may not count under one name
+        )
     # Resource.create() lets code win over OTEL_RESOURCE_ATTRIBUTES; an operator expects the opposite. It also adds
     # service.instance.id, a random UUID for each process, so that the counters of several workers add up.
     resource = _Hashed(Resource.create({"deployment.environment.name": "demo", **ours, **theirs}))
@@ -98,7 +107,11 @@ def to_collector(service: str, package: str) -> Pillars:
     if to_logs:
         loggers.add_log_record_processor(Records(to_logs, in_logs))
     registry = CollectorRegistry()  # not the global one: that adds figures of the Python process
-    readers = [PeriodicExportingMetricReader(OTLPMetricExporter(session=to_metrics))] if to_metrics else []
+    readers = (
+        [PeriodicExportingMetricReader(OTLPMetricExporter(session=to_metrics))]
+        if to_metrics
+        else []
+    )
     meters = meter_provider(resource, readers, registry)
     trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(meters)
@@ -107,7 +120,11 @@ def to_collector(service: str, package: str) -> Pillars:
     return Pillars(tracers, meters, loggers, registry, sessions, losses)
 
 
-def meter_provider(resource: Resource, readers: Sequence[MetricReader], registry: CollectorRegistry) -> MeterProvider:
+def meter_provider(
+    resource: Resource, readers: Sequence[MetricReader], registry: CollectorRegistry
+) -> MeterProvider:
     """Build a provider that feeds ``readers`` and shows the same figures, under Prometheus' names, in ``registry``."""
     shown = PrometheusMetricReader(scope_info_enabled=False, registry=registry)
-    return MeterProvider(resource=resource, metric_readers=[*readers, shown], shutdown_on_exit=False)
+    return MeterProvider(
+        resource=resource, metric_readers=[*readers, shown], shutdown_on_exit=False
+    )

@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 HINTS = "pass pwd secret token authoriz cookie key credential cv earer asic eyj @ %".split()  # noqa: SIM905  (half as long)
-KINDS = bytes(ord("0" if chr(each).isdigit() else "a" if chr(each).isalpha() else " ") for each in range(128)) + b" " * 128
+KINDS = (
+    bytes(
+        ord("0" if chr(each).isdigit() else "a" if chr(each).isalpha() else " ")
+        for each in range(128)
+    )
+    + b" " * 128
+)
 NAMES = (
     "access[_-]?key|api[_-]?key|authorization|cookie|credentials?|cv[vc]2?|passphrase|passw(?:or)?ds?|private[_-]?key|pwd|"
     "secret[_-]?key|secrets?|token"
@@ -22,18 +28,25 @@ ESCAPED = re.compile(r"\\(?:x..|u....|U........|.)")
 NAMED = re.compile(f"(?i:{NAMES})$")
 RULES = [
     (re.compile(r"""(?i)(cookie: ?)[^\r\n"']+"""), r"\1[secret]"),
-    (re.compile(rf"""(?i)({LABEL})(?(2)(?:(?!\2)(?s:\\.|.))*|(?:{SCHEMES}[\s+]+)?[^\s"'&;]+)"""), r"\1[secret]"),
+    (
+        re.compile(rf"""(?i)({LABEL})(?(2)(?:(?!\2)(?s:\\.|.))*|(?:{SCHEMES}[\s+]+)?[^\s"'&;]+)"""),
+        r"\1[secret]",
+    ),
     (re.compile(f"(?s)(-----BEGIN {KEY}).*?(?=-----END {KEY}|\\Z)"), r"\1[secret]"),
     (re.compile(r"(//)[^\s/:]*:[^\s/]*(?=@)"), r"\1[secret]"),
     (re.compile(rf"(?i)(?:{BY_CODE}|\b)(bearer{SPACE}+)[\w.~+/-]{{6,}}=*"), r"\1[secret]"),
     (
-        re.compile(rf"(?:{BY_CODE}|\b)((?i:basic){SPACE}{{1,8}})(?=[a-z+/]{{0,64}}[0-9A-Z=])[A-Za-z0-9+/]{{4,}}=*"),
+        re.compile(
+            rf"(?:{BY_CODE}|\b)((?i:basic){SPACE}{{1,8}})(?=[a-z+/]{{0,64}}[0-9A-Z=])[A-Za-z0-9+/]{{4,}}=*"
+        ),
         r"\1[secret]",
     ),
     (re.compile(rf"(?:{BY_CODE}|(?<![\w-]))eyJ[\w-]{{5,}}\.[\w-]+\.[\w-]*"), "[secret]"),
     (re.compile(r"(?<![\w.+%-])[\w.+%-]+(?:@|%40)(?:[\w-]+\.)+[^\W\d_][\w-]+"), "[email]"),
 ]
-CARD = re.compile(rf"(?:{BY_CODE}|(?<!{HEX})(?<!%)|(?<=[G-Zg-z][A-Fa-f]))(?<![0-9]\.)(?=[2-6][0-9]{{3}})")
+CARD = re.compile(
+    rf"(?:{BY_CODE}|(?<!{HEX})(?<!%)|(?<=[G-Zg-z][A-Fa-f]))(?<![0-9]\.)(?=[2-6][0-9]{{3}})"
+)
 CARDS = [
     re.compile(f"{shape}(?!{HEX})")
     for shape in (
@@ -66,19 +79,32 @@ def text(value: str) -> str:
         while found := begin.search(value, at):
             at = found.start()
             shapes = CARDS if begin is CARD else IBANS.get(value[at : at + 2].upper(), [])
-            ends = [each.end() for each in (shape.match(value, at) for shape in shapes) if each and _adds_up(each[0])]
-            value, at = (value[:at] + kind + value[ends[0] :], at + len(kind)) if ends else (value, at + 1)
+            ends = [
+                each.end()
+                for each in (shape.match(value, at) for shape in shapes)
+                if each and _adds_up(each[0])
+            ]
+            value, at = (
+                (value[:at] + kind + value[ends[0] :], at + len(kind)) if ends else (value, at + 1)
+            )
     return value
 
 
 def fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return attributes likewise; one that is named as a secret is one, whatever it says."""
     said = repr(values)  # its escapes end in letters, which a word would seem to begin with
-    return _fields(values) if hinted(ESCAPED.sub(" ", said) if "\\" in said else said) else dict(values)
+    return (
+        _fields(values)
+        if hinted(ESCAPED.sub(" ", said) if "\\" in said else said)
+        else dict(values)
+    )
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {text(name): "[secret]" if NAMED.search(name) else _value(value) for name, value in values.items()}
+    return {
+        text(name): "[secret]" if NAMED.search(name) else _value(value)
+        for name, value in values.items()
+    }
 
 
 def _value(value: Any) -> Any:  # noqa: ANN401  (an attribute's)
@@ -87,7 +113,9 @@ def _value(value: Any) -> Any:  # noqa: ANN401  (an attribute's)
             return text(value)
         case Mapping():
             return _fields(value)
-        case [str(name), _] if NAMED.search(name.rstrip("'")):  # a header, as servers have them: a pair, perhaps of bytes
+        case [str(name), _] if NAMED.search(
+            name.rstrip("'")
+        ):  # a header, as servers have them: a pair, perhaps of bytes
             return [text(name), "[secret]"]
         case list() | tuple():
             return [_value(each) for each in value]

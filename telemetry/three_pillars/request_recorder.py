@@ -18,7 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .boundary import ORIGINALS, ROUTE
 from .logs import TOLD
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
+METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"}
+)
 """Methods that may become a label; anything else a client makes up is ``_OTHER``, as in OpenTelemetry's HTTP conventions."""
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -36,23 +38,35 @@ class RequestsMiddleware:
     in every pillar, even where the first line of the answer said 200; a crash after it is a line of its own.
     """
 
-    def __init__(self, app: ASGIApp, *, prefix: str, meter: Meter, active: Counter[tuple[str, ...]]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, prefix: str, meter: Meter, active: Counter[tuple[str, ...]]
+    ) -> None:
         """Count into ``active`` what is under way; apps that share a ``meter`` share it, for the instrument is made once."""
         self.app, self.active = app, active
         self.log = structlog.get_logger().bind()
-        self.requests = meter.create_counter(f"{prefix}.requests", unit="{request}", description="Requests answered.")
+        self.requests = meter.create_counter(
+            f"{prefix}.requests", unit="{request}", description="Requests answered."
+        )
         # Looked at once an export: up and down by the SDK would be four measurements more for every request.
         meter.create_observable_up_down_counter(
             "http.server.active_requests", [self._under_way], "{request}", "Requests under way."
         )
         self.times = [
-            meter.create_histogram(name, "s", "Time to the last byte.", explicit_bucket_boundaries_advisory=LATENCY_BUCKETS)
+            meter.create_histogram(
+                name,
+                "s",
+                "Time to the last byte.",
+                explicit_bucket_boundaries_advisory=LATENCY_BUCKETS,
+            )
             for name in (f"{prefix}.request.latency", "http.server.request.duration")
         ]
 
     def _under_way(self, _options: CallbackOptions) -> Iterable[Observation]:
         labels = ("http.request.method", "url.scheme")
-        return [Observation(count, dict(zip(labels, key, strict=True))) for key, count in list(self.active.items())]
+        return [
+            Observation(count, dict(zip(labels, key, strict=True)))
+            for key, count in list(self.active.items())
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; whatever becomes of it, count it and write its line."""
@@ -74,7 +88,10 @@ class RequestsMiddleware:
             await send(message)
             if message["type"] == "http.response.start":
                 teller.status = message["status"]
-            elif message["type"] in {"http.response.body", "http.response.pathsend"} and not message.get("more_body"):
+            elif message["type"] in {
+                "http.response.body",
+                "http.response.pathsend",
+            } and not message.get("more_body"):
                 teller.ended()
 
         try:
@@ -92,11 +109,22 @@ class _Teller:
     """Tells of one request, once."""
 
     def __init__(self, to: RequestsMiddleware, scope: Scope) -> None:
-        self.to, self.told, self.gone, self.status, self.start, self.seconds = to, False, False, 0, time.perf_counter(), 0.0
+        self.to, self.told, self.gone, self.status, self.start, self.seconds = (
+            to,
+            False,
+            False,
+            0,
+            time.perf_counter(),
+            0.0,
+        )
         self.span = trace.get_current_span()
-        self.context = trace.set_span_in_context(self.span)  # the last byte may be sent from another one
+        self.context = trace.set_span_in_context(
+            self.span
+        )  # the last byte may be sent from another one
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
-        scheme = "https" if scope.get("scheme") in {"https", "wss"} else "http"  # a proxy may say wss
+        scheme = (
+            "https" if scope.get("scheme") in {"https", "wss"} else "http"
+        )  # a proxy may say wss
         self.known = {"http.request.method": method, "url.scheme": scheme}
         to.active[method, scheme] += 1
         self.route = route = scope[ROUTE]
@@ -117,7 +145,11 @@ class _Teller:
         """Count it and write its line, the first time; later only a crash is news."""
         broken = SERVER_ERROR if crash else CLIENT_GONE
         status = self.status if self.seconds else broken
-        failed = {"error.type": type(crash).__qualname__ if crash else str(status)} if crash or status >= SERVER_ERROR else {}
+        failed = (
+            {"error.type": type(crash).__qualname__ if crash else str(status)}
+            if crash or status >= SERVER_ERROR
+            else {}
+        )
         if self.told and crash:
             self.to.log.error(f"{self.what} failed after its answer", **failed, exc_info=crash)
         if self.told:
@@ -126,19 +158,33 @@ class _Teller:
         method, endpoint = self.known["http.request.method"], self.route or "unmatched"
         code = {"http.response.status_code": status}
         self.to.active[method, self.known["url.scheme"]] -= 1
-        self.to.requests.add(1, {"method": method, "endpoint": endpoint, "status": str(status)}, self.context)
-        for histogram, labels in zip(self.to.times, ({"endpoint": endpoint}, {**self.labels, **code, **failed}), strict=True):
+        self.to.requests.add(
+            1, {"method": method, "endpoint": endpoint, "status": str(status)}, self.context
+        )
+        for histogram, labels in zip(
+            self.to.times, ({"endpoint": endpoint}, {**self.labels, **code, **failed}), strict=True
+        ):
             histogram.record(seconds, labels, self.context)
         if self.span.is_recording():  # else it ended with the last byte
             self.span.set_attributes(code)
         took: dict[str, object] = {"http.server.request.duration": round(seconds, 6)}
         line = {"http.request.method": method, "http.route": endpoint, **code, **took}
         outcome = structlog.contextvars.get_contextvars().get("outcome")
-        if crash or status == CLIENT_GONE or not outcome:  # the service named none, or one that nobody heard
+        if (
+            crash or status == CLIENT_GONE or not outcome
+        ):  # the service named none, or one that nobody heard
             by_class = {4: "invalid", 5: "failed"}.get(status // 100, "success")
-            line["outcome"] = outcome = "crashed" if crash else "abandoned" if status == CLIENT_GONE else by_class
+            line["outcome"] = outcome = (
+                "crashed" if crash else "abandoned" if status == CLIENT_GONE else by_class
+            )
         if crash:
             line |= {**failed, "exc_info": crash}
         log = self.to.log
-        write = log.error if status >= SERVER_ERROR else log.warning if status >= CLIENT_ERROR else log.info
+        write = (
+            log.error
+            if status >= SERVER_ERROR
+            else log.warning
+            if status >= CLIENT_ERROR
+            else log.info
+        )
         write(f"{self.what} {status} {outcome}", **line)

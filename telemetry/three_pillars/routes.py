@@ -28,7 +28,9 @@ def template(routes: Sequence[BaseRoute], scope: Scope) -> str | None:
             return route.path
         found = route.path
         if match is not Match.NONE and isinstance(route.original_route, Mount | Host):
-            found = (route.path or "") + (template(route.routes or (), {**scope, **child}) or "/{path}")
+            found = (route.path or "") + (
+                template(route.routes or (), {**scope, **child}) or "/{path}"
+            )
         if match is Match.FULL:
             return found
         partial = partial or (found if match is Match.PARTIAL else None)

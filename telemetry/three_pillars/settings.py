@@ -30,8 +30,14 @@ class Settings(BaseSettings):
             for problem in error.errors():
                 field = str(problem["loc"][0]) if problem["loc"] else ""
                 # A problem between two fields belongs to none: show all that were set.
-                names = [prefix + field.upper()] if field else [each for each in os.environ if each.startswith(prefix)]
+                names = (
+                    [prefix + field.upper()]
+                    if field
+                    else [each for each in os.environ if each.startswith(prefix)]
+                )
                 values = " ".join(f"{name}={shown(os.environ.get(name, ''))}" for name in names)
-                hint = f" ({cls.model_fields[field].description})" if field in cls.model_fields else ""
+                hint = (
+                    f" ({cls.model_fields[field].description})" if field in cls.model_fields else ""
+                )
                 sys.stderr.write(f"{values}: {problem['msg']}{hint}\n")
             sys.exit(2)

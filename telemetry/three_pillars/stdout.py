@@ -23,13 +23,22 @@ class Stdout:
         self.stream, self.patience, self.waits, self.lock = stream, PATIENCE, True, Lock()
         self.pipe: int | None = None
         self.rest = b""
-        with suppress(OSError, ValueError, AttributeError):  # asked once: each select gives the interpreter lock away
-            self.waits = not S_ISREG(os.fstat(stream.fileno()).st_mode)  # a file never makes anybody wait
+        with suppress(
+            OSError, ValueError, AttributeError
+        ):  # asked once: each select gives the interpreter lock away
+            self.waits = not S_ISREG(
+                os.fstat(stream.fileno()).st_mode
+            )  # a file never makes anybody wait
             # Room for a page is not room for a traceback. Opened anew it never waits, and nobody else who holds it notices;
             # a socket cannot be, nor is there such a path outside Linux.
-            path, how = f"/proc/self/fd/{stream.fileno()}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            path, how = (
+                f"/proc/self/fd/{stream.fileno()}",
+                os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC,
+            )
             self.pipe = os.open(path, how) if self.waits else None
-        self.lost = metrics.get_meter("telemetry").create_counter("log.lines.lost", "{line}", "Lines that stdout did not take.")
+        self.lost = metrics.get_meter("telemetry").create_counter(
+            "log.lines.lost", "{line}", "Lines that stdout did not take."
+        )
 
     def write(self, lines: str) -> None:
         """Write and flush ``lines``."""
@@ -58,7 +67,11 @@ class Stdout:
             try:
                 self.rest = self.rest[os.write(pipe, self.rest) :]
             except BlockingIOError:
-                if not self.patience or not select([], [pipe], [], self.patience)[1] or time.monotonic() > deadline:
+                if (
+                    not self.patience
+                    or not select([], [pipe], [], self.patience)[1]
+                    or time.monotonic() > deadline
+                ):
                     self.patience = 0.0
                     return False
             else:
@@ -67,7 +80,11 @@ class Stdout:
 
     def _write(self, lines: str) -> None:
         with suppress(OSError, ValueError, TypeError):  # what is no file has room
-            self.patience = PATIENCE if not self.waits or select([], [self.stream], [], self.patience)[1] else 0.0
+            self.patience = (
+                PATIENCE
+                if not self.waits or select([], [self.stream], [], self.patience)[1]
+                else 0.0
+            )
         if not self.patience:
             raise BlockingIOError
         self.stream.write(lines)

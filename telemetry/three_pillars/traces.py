@@ -5,7 +5,10 @@ from fastapi import FastAPI
 from opentelemetry import trace
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
-from opentelemetry.instrumentation.propagators import TraceResponsePropagator, set_global_response_propagator
+from opentelemetry.instrumentation.propagators import (
+    TraceResponsePropagator,
+    set_global_response_propagator,
+)
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span
@@ -34,7 +37,9 @@ def instrument(app: FastAPI, traces: TracerProvider) -> None:
 
 
 def _began(span: Span, scope: Scope) -> None:
-    scope["app"] = scope[ORIGINALS]["app"]  # the instrumentation has the route; who handles a crash wants the app
+    scope["app"] = scope[ORIGINALS][
+        "app"
+    ]  # the instrumentation has the route; who handles a crash wants the app
     trusted_callers.link(span, scope)
 
 

@@ -28,7 +28,11 @@ class Trust:
     def __init__(self, inside: str = "") -> None:
         """Raises ValueError for what is no network."""
         self.everybody = inside.strip() == "*"
-        self.networks = [] if self.everybody else [ip_network(each.strip()) for each in inside.split(",") if each.strip()]
+        self.networks = (
+            []
+            if self.everybody
+            else [ip_network(each.strip()) for each in inside.split(",") if each.strip()]
+        )
         self.holds = lru_cache(1024)(self._holds)
 
     def of(self, scope: Scope, headers: Headers) -> tuple[Headers, list[bytes]]:
@@ -54,6 +58,8 @@ def link(span: Span, scope: Scope) -> None:
     told = scope.get(OUTSIDE) or []
     if span.is_recording() and len(told) == 1:
         carrier = {"traceparent": told[0].decode("latin-1")}
-        context = get_current_span(TraceContextTextMapPropagator().extract(carrier, Context())).get_span_context()
+        context = get_current_span(
+            TraceContextTextMapPropagator().extract(carrier, Context())
+        ).get_span_context()
         if context.is_valid:
             span.add_link(context)

@@ -21,7 +21,9 @@ def encodable(value: object, depth: int = DEPTH) -> Any:  # noqa: ANN401, PLR091
         case int() if -INT64 <= value < INT64:
             return int(value)
         case float():
-            return float(value) if isfinite(value) else json.dumps(value)  # NaN, Infinity: as protobuf has them in JSON
+            return (
+                float(value) if isfinite(value) else json.dumps(value)
+            )  # NaN, Infinity: as protobuf has them in JSON
         case dict() if depth:
             return {text(key): encodable(each, depth - 1) for key, each in value.items()}
         case tuple() if depth and hasattr(value, "_asdict"):
@@ -37,7 +39,9 @@ def narrow(fields: dict[str, Any]) -> dict[str, Any]:
     """Return ``fields`` with what is nested as text, if they are too ``WIDE``."""
     if sum(map(_items, fields.values())) <= WIDE:
         return fields
-    return {name: text(value) if isinstance(value, dict) else value for name, value in fields.items()}
+    return {
+        name: text(value) if isinstance(value, dict) else value for name, value in fields.items()
+    }
 
 
 def _items(value: Any) -> int:  # noqa: ANN401  (an attribute's)

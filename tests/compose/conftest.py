@@ -37,21 +37,41 @@ def house() -> Iterator[House]:
     if reason := engine.why_not():
         pytest.skip(reason)
     house = House()
-    services = {name: each for name, each in engine.resolved()["services"].items() if not each.get("profiles")}
+    services = {
+        name: each
+        for name, each in engine.resolved()["services"].items()
+        if not each.get("profiles")
+    }
     in_use = sorted({port for each in services.values() for port in _ports(each) if _taken(port)})
     if in_use:
-        pytest.fail(f"ports {in_use} are in use: stop what runs there first (demo down, docker compose down)")
+        pytest.fail(
+            f"ports {in_use} are in use: stop what runs there first (demo down, docker compose down)"
+        )
     try:
-        for name in (standins.base_image(), *sorted({each["image"] for each in services.values()} - {engine.OURS})):
+        for name in (
+            standins.base_image(),
+            *sorted({each["image"] for each in services.values()} - {engine.OURS}),
+        ):
             house.images[name] = standins.provide(name)
-        house.services = [name for name, each in services.items() if house.images.get(each["image"]) != "left out"]
+        house.services = [
+            name for name, each in services.items() if house.images.get(each["image"]) != "left out"
+        ]
         engine.compose("build")
         house.up()
         yield house
     except standins.MissingError as error:
         pytest.skip(str(error))
     finally:
-        engine.compose("--profile", "*", "down", "--volumes", "--timeout", "15", "--remove-orphans", check=False)
+        engine.compose(
+            "--profile",
+            "*",
+            "down",
+            "--volumes",
+            "--timeout",
+            "15",
+            "--remove-orphans",
+            check=False,
+        )
         standins.remove()
 
 

@@ -31,7 +31,9 @@ def run(
     Raises:
         EngineError: It failed, and ``check`` is on.
     """
-    done = subprocess.run(command, cwd=ROOT, stdin=stdin, capture_output=True, text=True, timeout=seconds, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, stdin=stdin, capture_output=True, text=True, timeout=seconds, check=False
+    )
     if check and done.returncode:
         raise EngineError(f"{shlex.join(command)}:\n{done.stdout}\n{done.stderr}")
     return done
@@ -53,7 +55,10 @@ def compose_command() -> list[str]:
     """The words that start Compose 2; empty when there is none."""
     named = os.environ.get("COMPOSE")
     for words in [shlex.split(named)] if named else [["docker", "compose"], ["docker-compose"]]:
-        if shutil.which(words[0]) and run(*words, "version", seconds=QUESTION_SECONDS, check=False).returncode == 0:
+        if (
+            shutil.which(words[0])
+            and run(*words, "version", seconds=QUESTION_SECONDS, check=False).returncode == 0
+        ):
             return words
     return []
 
@@ -70,14 +75,20 @@ def why_not() -> str:
         return "no docker command"
     if run("docker", "info", seconds=QUESTION_SECONDS, check=False).returncode:
         return "no Docker engine answers (docker info)"
-    return "" if compose_command() else "no Compose 2 (neither docker compose nor docker-compose; COMPOSE names another)"
+    return (
+        ""
+        if compose_command()
+        else "no Compose 2 (neither docker compose nor docker-compose; COMPOSE names another)"
+    )
 
 
 @functools.cache
 def resolved() -> dict[str, Any]:
     """The compose file as Compose understands it, all profiles included; without Compose, as YAML does."""
     if compose_command():
-        house: dict[str, Any] = json.loads(compose("--profile", "*", "config", "--format", "json").stdout)
+        house: dict[str, Any] = json.loads(
+            compose("--profile", "*", "config", "--format", "json").stdout
+        )
         return house
     plain: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
     return plain
@@ -88,6 +99,13 @@ def containers() -> dict[str, str]:
     label = f"label=com.docker.compose.project={PROJECT}"
     shape = '{{.Label "com.docker.compose.service"}} {{.ID}}'
     lines = docker(
-        "ps", "--all", "--filter", label, "--filter", "label=com.docker.compose.oneoff=False", "--format", shape
+        "ps",
+        "--all",
+        "--filter",
+        label,
+        "--filter",
+        "label=com.docker.compose.oneoff=False",
+        "--format",
+        shape,
     ).splitlines()
     return dict(line.split(" ", 1) for line in lines)

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from tests.compose import engine
 from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary, find
 from three_pillar_demo.stack.external_binary import LOKI, TEMPO, Official
-from tests.compose import engine
 
 LABEL = "three-pillar-demo.stand-in"
 BASE = "python"
@@ -82,7 +82,9 @@ class Image:
         """Put busybox and the names it goes by into ``folder``."""
         box = _tool("busybox", "Debian: the package busybox-static")
         self.file(f"{folder}/busybox", box, 0o755)
-        for name in subprocess.run([box, "--list"], capture_output=True, text=True, check=True).stdout.split():
+        for name in subprocess.run(
+            [box, "--list"], capture_output=True, text=True, check=True
+        ).stdout.split():
             if name != "busybox":
                 self.link(f"{folder}/{name}", "busybox")
 
@@ -93,8 +95,16 @@ class Image:
         changes = [part for change in self.changes for part in ("--change", change)]
         engine.docker("import", *changes, "-", name, stdin=self._file)
 
-    def _add(self, entry: tarfile.TarInfo, mode: int, owner: int, kind: bytes, data: bytes = b"") -> None:
-        entry.mode, entry.uid, entry.gid, entry.type, entry.size = mode, owner, owner, kind, len(data)
+    def _add(
+        self, entry: tarfile.TarInfo, mode: int, owner: int, kind: bytes, data: bytes = b""
+    ) -> None:
+        entry.mode, entry.uid, entry.gid, entry.type, entry.size = (
+            mode,
+            owner,
+            owner,
+            kind,
+            len(data),
+        )
         self._tar.addfile(entry, io.BytesIO(data))
 
 
@@ -119,7 +129,9 @@ def loki(image: Image) -> None:
     _distroless(image)
     for folder in ("/etc/loki", "/loki", "/loki/rules", "/loki/rules-temp"):
         image.folder(folder, 0o755, USER)
-    image.file("/etc/loki/local-config.yaml", "# the official image has an example here\n", owner=USER)
+    image.file(
+        "/etc/loki/local-config.yaml", "# the official image has an example here\n", owner=USER
+    )
     image.file("/usr/bin/loki", _brought(LOKI), 0o755)
     image.changes += [f"USER {USER}", 'ENTRYPOINT ["/usr/bin/loki"]', "EXPOSE 3100"]
 
@@ -154,14 +166,20 @@ def python(image: Image) -> None:
     image.file("/usr/local/bin/pip", PIP, 0o755)
     for path, source in libraries.items():
         image.file(path, source, 0o755)
-    image.file("/etc/passwd", f"root:x:0:0:root:/root:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:nobody:/:/bin/false\n")
+    image.file(
+        "/etc/passwd",
+        f"root:x:0:0:root:/root:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:nobody:/:/bin/false\n",
+    )
     image.file("/etc/group", f"root:x:0:\nnogroup:x:{NOBODY}:\n")
     image.file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")
     image.file("/etc/pip.conf", "[global]\nno-index = true\nfind-links = /wheels\n")
     with tempfile.TemporaryDirectory() as folder:
         for wheel in _wheels(wanted, Path(folder)):
             image.file(f"/wheels/{wheel.name}", wheel)
-    image.changes += ["ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", 'CMD ["python3"]']
+    image.changes += [
+        "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+        'CMD ["python3"]',
+    ]
 
 
 RECIPES: dict[str, Callable[[Image], None]] = {
@@ -208,7 +226,9 @@ def provide(name: str) -> str:
 
 def remove() -> None:
     """Remove every stand-in, and what was built on one: the label is handed on."""
-    for name in engine.docker("image", "ls", "--filter", f"label={LABEL}", "--format", "{{.Repository}}:{{.Tag}}").split():
+    for name in engine.docker(
+        "image", "ls", "--filter", f"label={LABEL}", "--format", "{{.Repository}}:{{.Tag}}"
+    ).split():
         if "<none>" not in name:
             engine.docker("image", "rm", "--force", name)
     engine.docker("image", "prune", "--force", "--filter", f"label={LABEL}")
@@ -217,7 +237,10 @@ def remove() -> None:
 def _distroless(image: Image) -> None:
     image.folder("/etc")
     image.folder("/tmp", 0o1777)  # noqa: S108  (inside the image)
-    image.file("/etc/passwd", f"root:x:0:0:root:/root:/sbin/nologin\nuser:x:{USER}:{USER}::/:/sbin/nologin\n")
+    image.file(
+        "/etc/passwd",
+        f"root:x:0:0:root:/root:/sbin/nologin\nuser:x:{USER}:{USER}::/:/sbin/nologin\n",
+    )
     image.file("/etc/group", f"root:x:0:\nuser:x:{USER}:\n")
     image.file("/etc/ssl/certs/ca-certificates.crt", CERTIFICATES)
 
@@ -228,24 +251,38 @@ def _of_prometheus(image: Image, binary: Binary) -> None:
         image.folder(folder)
     image.folder("/tmp", 0o1777)  # noqa: S108  (inside the image)
     image.busybox("/bin")
-    image.file("/etc/passwd", f"root:x:0:0:root:/root:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:nobody:/home:/bin/false\n")
+    image.file(
+        "/etc/passwd",
+        f"root:x:0:0:root:/root:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:nobody:/home:/bin/false\n",
+    )
     image.file("/etc/group", f"root:x:0:\nnobody:x:{NOBODY}:\n")
-    image.file(f"/etc/{name}/{name}.yml", "# the official image has an example here\n", owner=NOBODY)
+    image.file(
+        f"/etc/{name}/{name}.yml", "# the official image has an example here\n", owner=NOBODY
+    )
     image.folder(f"/{name}", 0o775, NOBODY)
     image.file(f"/bin/{name}", _native(binary), 0o755)
-    image.changes += ["USER nobody", f"WORKDIR /{name}", f"VOLUME /{name}", f'ENTRYPOINT ["/bin/{name}"]']
+    image.changes += [
+        "USER nobody",
+        f"WORKDIR /{name}",
+        f"VOLUME /{name}",
+        f'ENTRYPOINT ["/bin/{name}"]',
+    ]
 
 
 def _native(binary: Binary) -> Path:
     found = find(binary)
     if not found:
-        raise MissingError(f"{binary.name} {binary.version} is not built yet: demo up --full builds it")
+        raise MissingError(
+            f"{binary.name} {binary.version} is not built yet: demo up --full builds it"
+        )
     return found[0].resolve()
 
 
 def _brought(official: Official) -> Path:
     if not official.path:
-        raise MissingError(f"no {official.name} on PATH for its stand-in: its official release is at {official.releases}")
+        raise MissingError(
+            f"no {official.name} on PATH for its stand-in: its official release is at {official.releases}"
+        )
     return official.path.resolve()
 
 
@@ -262,7 +299,15 @@ PIP = """#!/usr/local/bin/python
 from pip._internal.cli.main import main
 raise SystemExit(main())
 """
-LOOSE = ("gcc_s.so.1", "stdc++.so.6", "pthread.so.0", "dl.so.2", "rt.so.1", "util.so.1", "resolv.so.2")
+LOOSE = (
+    "gcc_s.so.1",
+    "stdc++.so.6",
+    "pthread.so.0",
+    "dl.so.2",
+    "rt.so.1",
+    "util.so.1",
+    "resolv.so.2",
+)
 """What wheels link to and python:slim has."""
 LOOK = """
 import json, sys, sysconfig
@@ -273,14 +318,23 @@ print(json.dumps([sys.base_prefix, "%d.%d" % sys.version_info[:2]]))
 def _python(wanted: str) -> tuple[Path, dict[str, Path]]:
     """The folder of a Python ``wanted``, and the shared libraries it needs, by the path they have in an image."""
     for candidate in (os.environ.get("COMPOSE_PYTHON"), f"python{wanted}", sys.executable):
-        told = engine.run(candidate, "-c", LOOK, check=False) if candidate and shutil.which(candidate) else None
+        told = (
+            engine.run(candidate, "-c", LOOK, check=False)
+            if candidate and shutil.which(candidate)
+            else None
+        )
         if told and told.returncode == 0 and json.loads(told.stdout)[1] == wanted:
             home = Path(json.loads(told.stdout)[0])
             break
     else:
-        raise MissingError(f"no Python {wanted} for the stand-in of {base_image()}; COMPOSE_PYTHON names one")
+        raise MissingError(
+            f"no Python {wanted} for the stand-in of {base_image()}; COMPOSE_PYTHON names one"
+        )
     needed: dict[str, Path] = {}
-    for binary in (home / f"bin/python{wanted}", *home.glob(f"lib/python{wanted}/lib-dynload/*.so")):
+    for binary in (
+        home / f"bin/python{wanted}",
+        *home.glob(f"lib/python{wanted}/lib-dynload/*.so"),
+    ):
         if "tkinter" in binary.name:
             continue
         for path in re.findall(r"(/\S+) \(0x", engine.run("ldd", str(binary)).stdout):
@@ -301,9 +355,27 @@ def _wheels(version: str, folder: Path) -> list[Path]:
     """The locked packages as wheels: from the folder in COMPOSE_WHEELS, else fetched by pip."""
     given = os.environ.get("COMPOSE_WHEELS")
     if not given:
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--require-hashes",
+        ]
         try:
-            engine.run(*pip, "--python-version", version, "--requirement", "requirements/dev.lock", "--dest", str(folder))
+            engine.run(
+                *pip,
+                "--python-version",
+                version,
+                "--requirement",
+                "requirements/dev.lock",
+                "--dest",
+                str(folder),
+            )
         except engine.EngineError as error:
             raise MissingError(
                 "the locked wheels cannot be fetched; COMPOSE_WHEELS names a folder that `pip download` filled"

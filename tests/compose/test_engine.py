@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 import pytest
 
-from three_pillar_demo.query.lgtm import Lgtm
-from three_pillar_demo.query.interface import BackendError, Backends
-from three_pillar_demo.load import checkout_client
-from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.verify import checks
-from three_pillar_demo.verify.ledger import Ledger, fill
 from tests.compose import engine, standins
 from tests.compose.conftest import House
+from three_pillar_demo.load import checkout_client
+from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.query.interface import BackendError, Backends
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.verify import checks
+from three_pillar_demo.verify.ledger import Ledger, fill
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 POLL_SECONDS = 0.1
@@ -55,7 +55,10 @@ def test_it_starts(house: House, tell: Tell) -> None:
         if name == "otel-collector-init":
             assert (state["Status"], state["ExitCode"]) == ("exited", 0)
         else:
-            assert (state["Status"], state.get("Health", {}).get("Status", "healthy")) == ("running", "healthy"), name
+            assert (state["Status"], state.get("Health", {}).get("Status", "healthy")) == (
+                "running",
+                "healthy",
+            ), name
     assert engine.containers().keys() == set(house.services)
 
 
@@ -64,12 +67,20 @@ def test_our_image_has_no_tools_inside(house: House, tell: Tell) -> None:
     image = engine.inspect(engine.OURS, "image")
     base = engine.inspect(standins.base_image(), "image")
     assert image["Config"]["User"] == "10001:10001"
-    packages = engine.docker("run", "--rm", "--network", "none", engine.OURS, "python", "-c", PACKAGES).split()
+    packages = engine.docker(
+        "run", "--rm", "--network", "none", engine.OURS, "python", "-c", PACKAGES
+    ).split()
     assert "three-pillar-demo" in packages
     assert not {"pip", "setuptools", "hatchling", "pytest", "mypy", "ruff"} & set(packages)
-    base_pip = ("/usr/local/bin/python", "-c", "import importlib.util; print(importlib.util.find_spec('pip'))")
+    base_pip = (
+        "/usr/local/bin/python",
+        "-c",
+        "import importlib.util; print(importlib.util.find_spec('pip'))",
+    )
     assert engine.docker("run", "--rm", "--network", "none", engine.OURS, *base_pip) == "None"
-    tell(f"our image adds {(image['Size'] - base['Size']) / 2**20:.0f} MiB to its base, {len(packages)} packages")
+    tell(
+        f"our image adds {(image['Size'] - base['Size']) / 2**20:.0f} MiB to its base, {len(packages)} packages"
+    )
     assert house.images[standins.base_image()] in {"official", "stand-in"}
 
 
@@ -84,7 +95,11 @@ def test_containers_are_locked_down(house: House) -> None:
         assert host["Memory"] > 0, name
         assert host["NanoCpus"] > 0, name
         assert host["PidsLimit"] > 0, name
-        bound = [each["HostIp"] for port in container["NetworkSettings"]["Ports"].values() for each in port or []]
+        bound = [
+            each["HostIp"]
+            for port in container["NetworkSettings"]["Ports"].values()
+            for each in port or []
+        ]
         assert set(bound) <= {"127.0.0.1"}, name
         if container["State"]["Running"]:
             _, *processes = engine.docker("top", container["Id"], "-eo", "pid,uid").splitlines()
@@ -173,13 +188,18 @@ def test_memory(house: House, tell: Tell) -> None:
     used = Counter[str]()
     for name, container in engine.containers().items():
         if engine.inspect(container)["State"]["Running"]:
-            told = json.loads(engine.docker("stats", "--no-stream", "--format", "{{json .}}", container))
+            told = json.loads(
+                engine.docker("stats", "--no-stream", "--format", "{{json .}}", container)
+            )
             used[name] = round(_mebibytes(told["MemUsage"].split(" / ")[0]))
             assert float(told["MemPerc"].rstrip("%")) < 85, name
             assert not engine.inspect(container)["State"]["OOMKilled"]
     assert used
     without = "" if "grafana" in house.services else ", without Grafana"
-    tell(f"memory: {sum(used.values())} MiB{without}: " + ", ".join(f"{name} {size}" for name, size in used.most_common()))
+    tell(
+        f"memory: {sum(used.values())} MiB{without}: "
+        + ", ".join(f"{name} {size}" for name, size in used.most_common())
+    )
 
 
 def test_warm_start(house: House, tell: Tell) -> None:
@@ -188,7 +208,14 @@ def test_warm_start(house: House, tell: Tell) -> None:
     engine.compose("down", "--timeout", "15")
     began = time.monotonic()
     up = subprocess.Popen(
-        [*engine.compose_command(), "--project-name", engine.PROJECT, "up", "--detach", *house.services],
+        [
+            *engine.compose_command(),
+            "--project-name",
+            engine.PROJECT,
+            "up",
+            "--detach",
+            *house.services,
+        ],
         cwd=engine.ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -220,7 +247,9 @@ def test_warm_start(house: House, tell: Tell) -> None:
     asyncio.run(found())
     verified = time.monotonic() - began
     assert up.wait(timeout=120) == 0
-    tell(f"warm start: first answer after {answered:.1f} s, verified in all three pillars after {verified:.1f} s")
+    tell(
+        f"warm start: first answer after {answered:.1f} s, verified in all three pillars after {verified:.1f} s"
+    )
 
 
 def test_stops_in_time(house: House, tell: Tell) -> None:
@@ -230,7 +259,10 @@ def test_stops_in_time(house: House, tell: Tell) -> None:
     began = time.monotonic()
     engine.compose("stop")
     took = time.monotonic() - began
-    codes = {name: engine.inspect(container)["State"]["ExitCode"] for name, container in engine.containers().items()}
+    codes = {
+        name: engine.inspect(container)["State"]["ExitCode"]
+        for name, container in engine.containers().items()
+    }
     tell(f"stopped after {took:.1f} s: {codes}")
     assert {name for name, code in codes.items() if code == KILLED} <= NEVER_ENDS
     house.up()
@@ -266,7 +298,9 @@ async def _buy_once(ledger: Ledger) -> bool:
     return True
 
 
-async def _whole(backends: Backends, ledger: Ledger, before: checks.Counts, *, counted: bool = True) -> None:
+async def _whole(
+    backends: Backends, ledger: Ledger, before: checks.Counts, *, counted: bool = True
+) -> None:
     in_traces = await checks.traces(backends, ledger)
     assert in_traces.passed, in_traces.missing
     in_logs, others = await checks.logs(backends, ledger)

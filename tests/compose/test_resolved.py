@@ -22,7 +22,9 @@ def test_every_published_port_is_on_loopback(name: str) -> None:
     """A port is bound to 127.0.0.1 and has the same number inside."""
     for port in SERVICES[name].get("ports", []):
         host, outside, inside = (
-            port.split(":") if isinstance(port, str) else (port.get("host_ip"), port["published"], port["target"])
+            port.split(":")
+            if isinstance(port, str)
+            else (port.get("host_ip"), port["published"], port["target"])
         )
         assert (host, str(outside)) == ("127.0.0.1", str(inside))
 
@@ -94,7 +96,10 @@ def test_it_stops_along_the_data() -> None:
 @pytest.mark.parametrize("folder", ["provisioning", "dashboards"])
 def test_the_demo_finds_the_links_where_it_looks(folder: str) -> None:
     """Grafana's files are mounted where the image's Python keeps the demo, so a newer Python there moves them too."""
-    targets = {volume.split(":")[1] if isinstance(volume, str) else volume["target"] for volume in SERVICES["demo"]["volumes"]}
+    targets = {
+        volume.split(":")[1] if isinstance(volume, str) else volume["target"]
+        for volume in SERVICES["demo"]["volumes"]
+    }
     assert f"/venv/lib/python{base_version()}/site-packages/grafana/{folder}" in targets
     assert Path("grafana", folder).is_dir()
 

@@ -26,7 +26,9 @@ DASHBOARDS = {"/d/checkout", "/d/one-request", "/d/pipeline", "/d/slo"}
 
 def judge(promtool: Path, *arguments: str) -> str:
     """Run promtool; returns what it objects to."""
-    done = subprocess.run([promtool, *arguments], capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(
+        [promtool, *arguments], capture_output=True, text=True, timeout=600, check=False
+    )
     return done.stdout + done.stderr if done.returncode else ""
 
 
@@ -92,8 +94,18 @@ def test_the_commands_of_the_runbook_exist() -> None:
 def test_each_alert_is_tried_firing_and_quiet(name: str) -> None:
     """The cases have a moment at which it fires, and one at which it must not."""
     views = [view for test in TESTS for view in test.get("promql_expr_test", [])]
-    firing = [sample["labels"] for view in views for sample in view.get("exp_samples", []) if "firing" in view["expr"]]
-    quiet = {case["alertname"] for test in TESTS for case in test.get("alert_rule_test", []) if not case.get("exp_alerts")}
+    firing = [
+        sample["labels"]
+        for view in views
+        for sample in view.get("exp_samples", [])
+        if "firing" in view["expr"]
+    ]
+    quiet = {
+        case["alertname"]
+        for test in TESTS
+        for case in test.get("alert_rule_test", [])
+        if not case.get("exp_alerts")
+    }
     assert any(f'alertname="{name}"' in labels for labels in firing)
     assert name in quiet
 
@@ -102,9 +114,13 @@ def test_the_rules_ask_only_for_what_is_there() -> None:
     """Every metric of the shop in a rule is in the vocabulary, every recorded one is recorded."""
     recorded = {rule["record"] for rule in ALL if "record" in rule}
     for rule in ALL:
-        names = set(re.findall(r"\b(?:slo|job_route|job_route_le|collector):[a-z_:0-9]+", rule["expr"]))
+        names = set(
+            re.findall(r"\b(?:slo|job_route|job_route_le|collector):[a-z_:0-9]+", rule["expr"])
+        )
         assert names <= recorded
-        for metric in re.findall(r"\b((?:http|checkout|payment)_[a-z_]+?)(?:_count|_bucket|_sum)?\{", rule["expr"]):
+        for metric in re.findall(
+            r"\b((?:http|checkout|payment)_[a-z_]+?)(?:_count|_bucket|_sum)?\{", rule["expr"]
+        ):
             assert f"`{metric}`" in VOCABULARY
 
 
@@ -117,7 +133,9 @@ def test_the_latency_objective_is_a_bucket() -> None:
 
 def test_each_objective_is_named_once() -> None:
     """Alerts about an objective know only how fast a budget may burn, not how large it is."""
-    objectives = {rule["labels"]["slo"] for rule in ALL if rule.get("record") == "slo:objective:ratio"}
+    objectives = {
+        rule["labels"]["slo"] for rule in ALL if rule.get("record") == "slo:objective:ratio"
+    }
     assert objectives == {"availability", "latency"}
     for name, factors in (("BurnFast", {"14.4", "6"}), ("BurnSlow", {"3"})):
         for alert in (rule for rule in ALERTS.values() if rule["alert"].endswith(name)):
@@ -126,8 +144,12 @@ def test_each_objective_is_named_once() -> None:
 
 def test_no_window_is_longer_than_what_is_kept() -> None:
     """Prometheus keeps two days, so a rule that looks further back would be about less than it says."""
-    kept = yaml.safe_load(Path("prometheus.yml").read_text())["storage"]["tsdb"]["retention"]["time"]
+    kept = yaml.safe_load(Path("prometheus.yml").read_text())["storage"]["tsdb"]["retention"][
+        "time"
+    ]
     hours = {"m": 1 / 60, "h": 1, "d": 24}
     windows = re.findall(r"\[(\d+)([mhd])", RULES.read_text())
     assert windows
-    assert max(int(count) * hours[unit] for count, unit in windows) <= int(kept.removesuffix("d")) * 24
+    assert (
+        max(int(count) * hours[unit] for count, unit in windows) <= int(kept.removesuffix("d")) * 24
+    )

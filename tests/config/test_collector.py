@@ -15,7 +15,11 @@ from three_pillar_demo.stack.binaries import OTELCOL
 def test_the_collector_takes_its_configuration(tmp_path: Path) -> None:
     """The Collector that is built from the pinned modules objects to nothing in otel-collector.yaml."""
     at_hand = binaries.find(OTELCOL)
-    collector = at_hand[0] if at_hand else binaries.build(OTELCOL, tmp_path / "collector.log", lambda _step: None)
+    collector = (
+        at_hand[0]
+        if at_hand
+        else binaries.build(OTELCOL, tmp_path / "collector.log", lambda _step: None)
+    )
     done = subprocess.run(
         [collector, "validate", "--config=otel-collector.yaml"],
         env={**os.environ, "OTEL_COLLECTOR_DATA": str(tmp_path / "queue")},

@@ -23,16 +23,27 @@ STARTED_BY_US = [each for each in FULL if each.name not in ELSEWHERE]
 
 def arguments(component: Component) -> list[str]:
     """The command without paths: those differ between a container and this folder."""
-    return [re.sub(r"[^=\s]*/", "", part) for part in component.command[(0 if component.binary else 1) :]]
+    return [
+        re.sub(r"[^=\s]*/", "", part)
+        for part in component.command[(0 if component.binary else 1) :]
+    ]
 
 
 def test_the_image_gets_what_it_is_made_of() -> None:
     """Every package of the wheel is copied into the image, and what is copied is not ignored, as all else is."""
-    packages = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    copies = [line.split()[1:-1] for line in Path("Dockerfile").read_text().splitlines() if re.match(r"COPY (?!--)", line)]
+    packages = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["hatch"]["build"][
+        "targets"
+    ]["wheel"]["packages"]
+    copies = [
+        line.split()[1:-1]
+        for line in Path("Dockerfile").read_text().splitlines()
+        if re.match(r"COPY (?!--)", line)
+    ]
     copied = {each for sources in copies for each in sources}
     assert {each.partition("/")[0] for each in packages} <= copied
-    assert copied <= {line[1:] for line in Path(".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied <= {
+        line[1:] for line in Path(".dockerignore").read_text().splitlines() if line.startswith("!")
+    }
 
 
 def test_the_same_components() -> None:
@@ -48,11 +59,16 @@ def test_the_same_command(component: Component) -> None:
     assert compose[(0 if component.binary else 1) :] == ours
 
 
-@pytest.mark.parametrize("component", [each for each in FULL if each.binary], ids=lambda component: component.name)
+@pytest.mark.parametrize(
+    "component", [each for each in FULL if each.binary], ids=lambda component: component.name
+)
 def test_the_same_version(component: Component) -> None:
     """The image has the version that is built natively, or known to work there."""
     assert component.binary
-    assert SERVICES[component.name]["image"].rsplit(":", 1)[1].removeprefix("v") == component.binary.version
+    assert (
+        SERVICES[component.name]["image"].rsplit(":", 1)[1].removeprefix("v")
+        == component.binary.version
+    )
 
 
 @pytest.mark.parametrize("component", FULL, ids=lambda component: component.name)
@@ -72,7 +88,9 @@ def test_every_port_is_unique_in_the_whole_house(mode: str) -> None:
     assert len(ports) == len(set(ports))
 
 
-@pytest.mark.parametrize("file", ["grafana/grafana.ini", *map(str, Path("grafana/provisioning").rglob("*.yaml"))])
+@pytest.mark.parametrize(
+    "file", ["grafana/grafana.ini", *map(str, Path("grafana/provisioning").rglob("*.yaml"))]
+)
 def test_grafana_has_what_its_files_ask_for(file: str) -> None:
     """Each variable that Grafana's own files name is in its container's environment, and its native one where it has one."""
     settings = re.sub(r"(?m)^\s*#.*$", "", Path(file).read_text())
@@ -85,8 +103,15 @@ def test_grafana_has_what_its_files_ask_for(file: str) -> None:
 def test_peers_have_their_compose_names_by_default() -> None:
     """A config file names a peer as ${NAME_HOST} with the compose name as default, and the native list sets that variable."""
     native = environment(BY_NAME["payment"])
-    for file in ("otel-collector.yaml", "config/tempo.yaml", "config/loki.yaml", "docker-compose.yaml"):
-        for variable, default in re.findall(r"\$\{(?:env:)?([A-Z_]+_HOST):-([a-z-]+)\}", Path(file).read_text()):
+    for file in (
+        "otel-collector.yaml",
+        "config/tempo.yaml",
+        "config/loki.yaml",
+        "docker-compose.yaml",
+    ):
+        for variable, default in re.findall(
+            r"\$\{(?:env:)?([A-Z_]+_HOST):-([a-z-]+)\}", Path(file).read_text()
+        ):
             assert default in SERVICES
             assert variable == f"{default.upper().replace('-', '_')}_HOST"
             assert native[variable] == "127.0.0.1"

@@ -14,11 +14,11 @@ import httpx2
 import pytest
 import yaml
 
+from tests.stubs.running import free_port, until
 from three_pillar_demo.stack import binaries
 from three_pillar_demo.stack.binaries import ALERTMANAGER, PROMETHEUS, Binary
-from tests.stubs.running import free_port, until
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
 WAIT_SECONDS = 120.0
 """Rules are evaluated every 15 s, a ticket is gathered for 30 s; the rest is for machines that are busy."""
@@ -44,7 +44,9 @@ def running(*command: object, folder: Path, **env: str) -> Iterator[None]:
     """A process, from its start to its end."""
     name = Path(str(command[0])).name
     with (folder / f"{name}.log").open("w") as out:
-        process = subprocess.Popen([str(part) for part in command], cwd=folder, env=env, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            [str(part) for part in command], cwd=folder, env=env, stdout=out, stderr=out
+        )
         try:
             yield
             assert process.poll() is None, (folder / f"{name}.log").read_text()[-2000:]
@@ -64,7 +66,10 @@ class House:
         for name in CONFIGS:
             shutil.copy(ROOT / name, folder / name)
         (folder / "config" / "alerts.yml").write_text(RULES)
-        for file, before, after in (("alertmanager.yml", 9093, self.alertmanager), ("alert_webhook.url", 8080, self.page)):
+        for file, before, after in (
+            ("alertmanager.yml", 9093, self.alertmanager),
+            ("alert_webhook.url", 8080, self.page),
+        ):
             path = folder / "config" / "targets" / file
             text = path.read_text()
             assert str(before) in text
@@ -74,14 +79,35 @@ class House:
     @contextmanager
     def open(self) -> Iterator[None]:
         """Start all three, from what the launcher starts them with."""
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "DEMO_STATE": str(self.folder / "state")}
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "DEMO_STATE": str(self.folder / "state"),
+        }
         console = {"PYTHONPATH": str(ROOT), "CONSOLE_PORT": str(self.page)}
         with ExitStack() as running_here:
             start = running_here.enter_context
-            start(running(sys.executable, "-m", "three_pillar_demo.web", folder=self.folder, **env, **console))
+            start(
+                running(
+                    sys.executable,
+                    "-m",
+                    "three_pillar_demo.web",
+                    folder=self.folder,
+                    **env,
+                    **console,
+                )
+            )
             for binary, port, options in (
-                (ALERTMANAGER, self.alertmanager, ["--cluster.listen-address=", "--storage.path=alertmanager"]),
-                (PROMETHEUS, self.prometheus, ["--web.enable-otlp-receiver", "--storage.tsdb.path=prometheus"]),
+                (
+                    ALERTMANAGER,
+                    self.alertmanager,
+                    ["--cluster.listen-address=", "--storage.path=alertmanager"],
+                ),
+                (
+                    PROMETHEUS,
+                    self.prometheus,
+                    ["--web.enable-otlp-receiver", "--storage.tsdb.path=prometheus"],
+                ),
             ):
                 config = "prometheus.yml" if binary is PROMETHEUS else "config/alertmanager.yml"
                 command = (
@@ -99,7 +125,9 @@ class House:
         point = {"timeUnixNano": str(time.time_ns()), "asDouble": broken}
         metric = {"name": "broken", "gauge": {"dataPoints": [point]}}
         said = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]}
-        httpx2.post(f"http://127.0.0.1:{self.prometheus}/api/v1/otlp/v1/metrics", json=said, trust_env=False).raise_for_status()
+        httpx2.post(
+            f"http://127.0.0.1:{self.prometheus}/api/v1/otlp/v1/metrics", json=said, trust_env=False
+        ).raise_for_status()
 
     def shows(self, *words: str) -> bool:
         """Whether the page says all of them."""
@@ -108,8 +136,14 @@ class House:
 
     def held_back(self) -> set[str]:
         """The alerts that fire and that Alertmanager tells nobody about."""
-        alerts = httpx2.get(f"http://127.0.0.1:{self.alertmanager}/api/v2/alerts", trust_env=False, timeout=20).json()
-        return {each["labels"]["alertname"] for each in alerts if each["status"]["state"] == "suppressed"}
+        alerts = httpx2.get(
+            f"http://127.0.0.1:{self.alertmanager}/api/v2/alerts", trust_env=False, timeout=20
+        ).json()
+        return {
+            each["labels"]["alertname"]
+            for each in alerts
+            if each["status"]["state"] == "suppressed"
+        }
 
 
 def _listens(port: int) -> bool:
@@ -132,13 +166,19 @@ def test_an_alert_that_fires_reaches_the_page_and_leaves_it(house: House) -> Non
     assert not house.shows("Woken")
 
     def tell_until(broken: int, *words: str) -> bool:
-        house.tell(broken)  # again and again, as a service does: a figure is believed for five minutes
+        house.tell(
+            broken
+        )  # again and again, as a service does: a figure is believed for five minutes
         return house.shows(*words)
 
     both = ("Woken", "Somebody is woken", "Another", "It can wait")
     until(lambda: tell_until(1, *both), "both alerts on the page", WAIT_SECONDS)
     assert house.held_back() == {"SameButSlow"}
-    until(lambda: not (tell_until(0, "Woken") or house.shows("Another")), "nothing to ring", 2 * WAIT_SECONDS)
+    until(
+        lambda: not (tell_until(0, "Woken") or house.shows("Another")),
+        "nothing to ring",
+        2 * WAIT_SECONDS,
+    )
 
 
 def test_the_page_takes_what_is_delivered_in_containers_too() -> None:
@@ -155,7 +195,10 @@ def test_peers_are_named_where_they_listen(folder: str) -> None:
     native = folder == "config/targets"
     assert group["targets"] == [f"{'127.0.0.1' if native else 'alertmanager'}:9093"]
     assert (url.host, url.port, url.path) == ("127.0.0.1" if native else "console", 8080, "/alerts")
-    for name, config in (("prometheus", "prometheus.yml"), ("alertmanager", "config/alertmanager.yml")):
+    for name in ("prometheus", "alertmanager"):
         mounted = dict(volume.split(":")[:2] for volume in COMPOSE[name]["volumes"])
         assert mounted["./config/targets/compose"] == f"/etc/{name}/config/targets"
-    assert mounted["./config/alertmanager.yml"] == COMPOSE["alertmanager"]["working_dir"] + "/config/alertmanager.yml"
+    assert (
+        mounted["./config/alertmanager.yml"]
+        == COMPOSE["alertmanager"]["working_dir"] + "/config/alertmanager.yml"
+    )

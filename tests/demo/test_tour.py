@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from three_pillar_demo.query.interface import Backends
+from tests.traces import TRACE, slow
 from three_pillar_demo import tour
 from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.query.interface import Backends
+from three_pillar_demo.trace_view.view import Story
 from three_pillar_demo.verify import verify
 from three_pillar_demo.verify.checks import Check
 from three_pillar_demo.verify.ledger import Ledger
-from three_pillar_demo.trace_view.view import Story
-from tests.traces import TRACE, slow
 
 
 def purchase(outcome: str) -> Purchase:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from three_pillar_demo.query.local import Embedded
-from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.query.interface import Backends
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.local import Embedded
 
 FULL = os.environ.get("STACK") == "full"
 """Whether the real Collector, Prometheus, Tempo and Loki are to run; the embedded stack otherwise."""
@@ -27,7 +27,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if "end_to_end" in str(item.path):
         item.add_marker(pytest.mark.stack)
     if item.get_closest_marker("full") and not FULL:
-        item.add_marker(pytest.mark.skip(reason="about the real Collector, Prometheus, Tempo and Loki: make test-full"))
+        item.add_marker(
+            pytest.mark.skip(
+                reason="about the real Collector, Prometheus, Tempo and Loki: make test-full"
+            )
+        )
 
 
 def poll_until(done: Callable[[], bool], what: str, seconds: float = 60) -> None:
@@ -47,13 +51,24 @@ class Stack:
         self.foreground: subprocess.Popen[str] | None = None
 
     def demo(
-        self, *arguments: str, seconds: float = 120, check: bool = True, env: dict[str, str] | None = None
+        self,
+        *arguments: str,
+        seconds: float = 120,
+        check: bool = True,
+        env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run ``demo`` with ``arguments`` to its end."""
         done = subprocess.run(
-            [*DEMO, *arguments], env=self.environment(env), capture_output=True, text=True, timeout=seconds, check=False
+            [*DEMO, *arguments],
+            env=self.environment(env),
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
         )
-        assert not check or done.returncode == 0, f"demo {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
+        assert not check or done.returncode == 0, (
+            f"demo {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
+        )
         return done
 
     def environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
@@ -74,7 +89,9 @@ class Stack:
             text=True,
             process_group=0,
         )
-        poll_until(lambda: self.demo("status", check=False).returncode == 0, "every component to be ready")
+        poll_until(
+            lambda: self.demo("status", check=False).returncode == 0, "every component to be ready"
+        )
 
     def ctrl_c(self) -> str:
         """Press it, and wait for the end."""

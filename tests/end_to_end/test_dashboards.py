@@ -11,12 +11,15 @@ from typing import Any
 import httpx2
 import pytest
 
-from three_pillar_demo.query.http_clients import Apis
+from tests.end_to_end.conftest import Stack, poll_until
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import Purchase
-from tests.end_to_end.conftest import Stack, poll_until
+from three_pillar_demo.query.http_clients import Apis
 
-BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(Path("grafana/dashboards").glob("*.json"))}
+BOARDS = {
+    path.stem: json.loads(path.read_text())
+    for path in sorted(Path("grafana/dashboards").glob("*.json"))
+}
 RIGHTLY_EMPTY = {
     "otelcol_exporter_send_failed_": "begins with the first loss",
     "otelcol_exporter_enqueue_failed_": "begins with the first full queue",
@@ -63,7 +66,15 @@ async def failed_purchase() -> Purchase:
 @pytest.fixture(scope="module")
 def trace_id(stack: Stack) -> str:
     """A minute of customers, some of whom fail; one of those."""
-    stack.demo("traffic", "--rate", "3", "--for", "60s", "--card-mix", "ordinary=7,declined=1,gateway-timeout=1,slow=1")
+    stack.demo(
+        "traffic",
+        "--rate",
+        "3",
+        "--for",
+        "60s",
+        "--card-mix",
+        "ordinary=7,declined=1,gateway-timeout=1,slow=1",
+    )
     return asyncio.run(failed_purchase()).trace_id
 
 
@@ -84,9 +95,15 @@ def test_it_has_exemplars(target: Target, trace_id: str) -> None:
     """Dots are on the panel, each with the id of a trace."""
     now = time.time()
     query = filled(target["expr"], trace_id)
-    found = ask("prometheus", "/api/v1/query_exemplars", query=query, start=now - SECONDS, end=now)["data"]
+    found = ask("prometheus", "/api/v1/query_exemplars", query=query, start=now - SECONDS, end=now)[
+        "data"
+    ]
     assert found
-    assert all(re.fullmatch(r"[0-9a-f]{32}", each["labels"]["trace_id"]) for series in found for each in series["exemplars"])
+    assert all(
+        re.fullmatch(r"[0-9a-f]{32}", each["labels"]["trace_id"])
+        for series in found
+        for each in series["exemplars"]
+    )
 
 
 def test_variables_have_values(trace_id: str) -> None:
@@ -97,7 +114,9 @@ def test_variables_have_values(trace_id: str) -> None:
             if variable["type"] == "textbox":
                 continue
             metric, label = re.findall(r"label_values\((\w+), (\w+)\)", variable["query"])[0]
-            found = ask("prometheus", f"/api/v1/label/{label}/values", **{"match[]": metric})["data"]
+            found = ask("prometheus", f"/api/v1/label/{label}/values", **{"match[]": metric})[
+                "data"
+            ]
             assert {"checkout", "payment"} <= set(found)
 
 
@@ -124,13 +143,21 @@ def loki(target: Target, expr: str, trace_id: str) -> bool:
 def tempo(target: Target, _expr: str, trace_id: str) -> bool:
     """Whether Tempo has the trace or finds one; for the service map, whether its generator has drawn all edges."""
     if target["queryType"] == "serviceMap":
-        edges = ask("prometheus", "/api/v1/query", query="traces_service_graph_request_total")["data"]["result"]
+        edges = ask("prometheus", "/api/v1/query", query="traces_service_graph_request_total")[
+            "data"
+        ]["result"]
         return {("user", "checkout"), ("checkout", "payment")} <= {
             (e["metric"]["client"], e["metric"]["server"]) for e in edges
         }
     query = filled(target["query"], trace_id)
     if query == trace_id:
         # Not there yet is no wrong question.
-        return httpx2.get(f"{URLS['tempo']}/api/traces/{trace_id}", timeout=20, trust_env=False).is_success
+        return httpx2.get(
+            f"{URLS['tempo']}/api/traces/{trace_id}", timeout=20, trust_env=False
+        ).is_success
     now = int(time.time())
-    return bool(ask("tempo", "/api/search", q=query, start=now - SECONDS, end=now + 1, limit=target["limit"])["traces"])
+    return bool(
+        ask(
+            "tempo", "/api/search", q=query, start=now - SECONDS, end=now + 1, limit=target["limit"]
+        )["traces"]
+    )

@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.end_to_end.conftest import FULL, Stack, poll_until
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.verify import checks
 from three_pillar_demo.verify.ledger import Ledger, fill
-from tests.end_to_end.conftest import FULL, Stack, poll_until
 
 pytestmark = pytest.mark.skipif(FULL, reason="about the embedded stack: make test")
 DOORS = {"payment": 8001, "checkout": 8000, "embedded": 4318}
@@ -37,7 +37,11 @@ def test_the_queries_of_the_page_have_answers(stack: Stack) -> None:
     async def whole() -> bool:
         async with stack.backends() as backends:
             in_logs, _ = await checks.logs(backends, ledger)
-            found = (await checks.traces(backends, ledger), in_logs, await checks.exemplars(backends, ledger))
+            found = (
+                await checks.traces(backends, ledger),
+                in_logs,
+                await checks.exemplars(backends, ledger),
+            )
             return all(check.passed for check in found)
 
     assert asyncio.run(whole())
@@ -67,15 +71,25 @@ def by_hand(stack: Stack) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
 
 def start(stack: Stack, name: str) -> subprocess.Popen[bytes]:
     """Start one component as the launcher would, on the stack's own data."""
-    ours = {"EMBEDDED_DATA": str(stack.state / "data" / "embedded"), "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+    ours = {
+        "EMBEDDED_DATA": str(stack.state / "data" / "embedded"),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+    }
     with (stack.state / "logs" / f"{name}.log").open("ab") as log:
-        return subprocess.Popen([sys.executable, "-m", name], env={**os.environ, **ours}, stdout=log, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            [sys.executable, "-m", name],
+            env={**os.environ, **ours},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
 
 
 def answers(name: str) -> bool:
     """Whether a component is ready."""
     try:
-        return httpx2.get(f"http://127.0.0.1:{DOORS[name]}/healthz", trust_env=False, timeout=1).is_success
+        return httpx2.get(
+            f"http://127.0.0.1:{DOORS[name]}/healthz", trust_env=False, timeout=1
+        ).is_success
     except httpx2.HTTPError:
         return False
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from three_pillar_demo.query.http_clients import Apis
+from tests.end_to_end.conftest import Stack
 from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.query.http_clients import Apis
 from three_pillar_demo.verify import checks, ledger, links
 from three_pillar_demo.verify.checks import Check
 from three_pillar_demo.verify.ledger import Ledger
-from tests.end_to_end.conftest import Stack
 
 pytestmark = pytest.mark.full
 SIX = (
@@ -22,8 +22,16 @@ SIX = (
     "link log -> metrics",
 )
 BREAKS = [
-    ("exemplar -> trace", "datasourceUid: tempo\n          urlDisplayLabel", "datasourceUid: loki\n          urlDisplayLabel"),
-    ("exemplar -> trace", "name: trace_id\n          datasourceUid", "name: request_id\n          datasourceUid"),
+    (
+        "exemplar -> trace",
+        "datasourceUid: tempo\n          urlDisplayLabel",
+        "datasourceUid: loki\n          urlDisplayLabel",
+    ),
+    (
+        "exemplar -> trace",
+        "name: trace_id\n          datasourceUid",
+        "name: request_id\n          datasourceUid",
+    ),
     ("exemplar -> logs", "trace_id%3D", "request_id%3D"),
     ("exemplar -> logs", "$${__value.raw}%5C", "$${__value.id}%5C"),
     ("exemplar -> logs", "%22datasource%22%3A%22loki%22", "%22datasource%22%3A%22tempo%22"),
@@ -84,7 +92,9 @@ def test_it_leads_to_the_same_request(bought: Ledger, link: str) -> None:
     assert int(verdict.figures.split()[0]) >= len(bought.outcomes)
 
 
-@pytest.mark.parametrize("mistake", BREAKS, ids=[f"{link}: {wrong[:40]}" for link, _, wrong in BREAKS])
+@pytest.mark.parametrize(
+    "mistake", BREAKS, ids=[f"{link}: {wrong[:40]}" for link, _, wrong in BREAKS]
+)
 def test_a_broken_link_is_noticed(
     bought: Ledger, mistake: tuple[str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +113,9 @@ def test_a_broken_link_is_noticed(
 def test_a_link_that_is_gone_is_noticed(bought: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its settings every link is red, and says what is not configured."""
     monkeypatch.setattr(checks, "SETTLE_SECONDS", 0.0)
-    bare: links.Sources = {uid: {**source, "jsonData": {}} for uid, source in links.configured().items()}
+    bare: links.Sources = {
+        uid: {**source, "jsonData": {}} for uid, source in links.configured().items()
+    }
     verdicts = follow(bought, bare)
     assert not any(check.passed for check in verdicts)
     assert all("not configured" in check.missing[0] for check in verdicts)

@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from three_pillar_demo.query.interface import Backends
+from tests.end_to_end.conftest import Stack
 from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.verify import checks
 from three_pillar_demo.verify.ledger import Ledger, fill
-from tests.end_to_end.conftest import Stack
 
 STOPS = 10  # even: it ends in the background, as it began
 WINDOW = 3600.0
@@ -26,7 +26,9 @@ async def totals(backends: Backends) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
     for service, endpoint in (("checkout", "/checkout"), ("payment", "/charges")):
         where = {"endpoint": endpoint}
-        counted = await backends.counters(f"{service}_requests_total", ("status",), where, within=WINDOW)
+        counted = await backends.counters(
+            f"{service}_requests_total", ("status",), where, within=WINDOW
+        )
         found[service] = Counter({status: round(value) for (status,), value in counted.items()})
     return found
 

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
+from tests.end_to_end.conftest import Stack, poll_until
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.verify import checks
 from three_pillar_demo.verify.ledger import Ledger
-from tests.end_to_end.conftest import Stack, poll_until
 
 BROKEN = """
 import sys, uvicorn, telemetry, checkout.app
@@ -48,7 +48,9 @@ def another_checkout(program: str) -> Iterator[str]:
         "CHECKOUT_PAYMENT_URL": f"http://127.0.0.1:{free_port()}",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
     }
-    process = subprocess.Popen([sys.executable, "-c", program, str(port)], env=env, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(port)], env=env, stdout=subprocess.DEVNULL
+    )
     url = f"http://127.0.0.1:{port}"
 
     def answers() -> bool:
@@ -66,7 +68,9 @@ def another_checkout(program: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "program"), [("payment_unreachable", UNREACHABLE), ("crashed", BROKEN)], ids=["payment_unreachable", "crashed"]
+    ("outcome", "program"),
+    [("payment_unreachable", UNREACHABLE), ("crashed", BROKEN)],
+    ids=["payment_unreachable", "crashed"],
 )
 def test_an_outage_is_whole_in_all_three_pillars(stack: Stack, outcome: str, program: str) -> None:
     """Spans, lines, counts and exemplars of a purchase that nothing but an outage can cause are as the table says."""
@@ -102,10 +106,12 @@ def test_the_exception_of_a_crash_is_on_its_span_and_its_line(stack: Stack) -> N
 
             async def told() -> bool:
                 spans = await backends.trace(purchase.trace_id)
-                lines = await backends.trace_lines(purchase.trace_id, purchase.started, purchase.finished + 60)
-                return any("ZeroDivisionError: a bug" in each for span in spans for each in span.exceptions) and any(
-                    "a bug" in line.fields.get("exception_stacktrace", "") for line in lines
+                lines = await backends.trace_lines(
+                    purchase.trace_id, purchase.started, purchase.finished + 60
                 )
+                return any(
+                    "ZeroDivisionError: a bug" in each for span in spans for each in span.exceptions
+                ) and any("a bug" in line.fields.get("exception_stacktrace", "") for line in lines)
 
             assert await checks.settle(told), "the traceback is not in both"
 

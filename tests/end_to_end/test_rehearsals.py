@@ -6,13 +6,19 @@ import subprocess
 
 import pytest
 
-from three_pillar_demo.chaos.plan import RECEIVER
 from tests.end_to_end.conftest import DEMO, FULL, Stack, poll_until
+from three_pillar_demo.chaos.plan import RECEIVER
 
-ON_THE_REAL_STACK = [f"{name}-{how}" for name in ("tempo", "loki", "prometheus") for how in ("stopped", "and-collector")] + [
+ON_THE_REAL_STACK = [
+    f"{name}-{how}"
+    for name in ("tempo", "loki", "prometheus")
+    for how in ("stopped", "and-collector")
+] + [
     "workers-stopped",
 ]
-THE_QUEUE_SKIPS = pytest.mark.xfail(reason="the Collector's queue skips what it cannot note: docs/rehearsals.md", strict=False)
+THE_QUEUE_SKIPS = pytest.mark.xfail(
+    reason="the Collector's queue skips what it cannot note: docs/rehearsals.md", strict=False
+)
 
 
 @pytest.mark.timeout(600)
@@ -44,7 +50,10 @@ def test_ctrl_c_restores_what_was_broken(stack: Stack) -> None:
 
     def is_away() -> bool:
         assert rehearsal.poll() is None, rehearsal.communicate()
-        return f"{receiver} " in (away := stack.demo("status", check=False).stdout) and "killed on purpose" in away
+        return (
+            f"{receiver} " in (away := stack.demo("status", check=False).stdout)
+            and "killed on purpose" in away
+        )
 
     rehearsal = subprocess.Popen(
         [*DEMO, "rehearse", "receiver-killed"],

@@ -9,19 +9,23 @@ import httpx2
 import pytest
 import yaml
 
+from tests.end_to_end.conftest import Stack, poll_until
 from three_pillar_demo.query.http_clients import Apis
 from three_pillar_demo.stack.components import BY_NAME
-from tests.end_to_end.conftest import Stack, poll_until
 
 RULES: list[dict[str, Any]] = [
-    rule for group in yaml.safe_load(Path("config/alerts.yml").read_text())["groups"] for rule in group["rules"]
+    rule
+    for group in yaml.safe_load(Path("config/alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
 ]
 RECORDED = sorted({rule["record"] for rule in RULES if "record" in rule})
 ALERTS = {rule["alert"]: rule["expr"] for rule in RULES if "alert" in rule}
 METRIC = re.compile(
     r"\b(?:(?:http|checkout|payment|otelcol|target)_\w+|(?:slo|job_route|job_route_le|collector):[\w:]+)(?=[\s{\[()]|$)"
 )
-RIGHTLY_EMPTY = re.compile(r"otelcol_exporter_(?:send_failed|enqueue_failed)_\w+|collector:exporter_lost_items:sum")
+RIGHTLY_EMPTY = re.compile(
+    r"otelcol_exporter_(?:send_failed|enqueue_failed)_\w+|collector:exporter_lost_items:sum"
+)
 """Nothing is lost in a healthy house, and these counters begin with their first event."""
 URL = Apis().urls["prometheus"]
 pytestmark = pytest.mark.full
@@ -29,7 +33,12 @@ pytestmark = pytest.mark.full
 
 def series(metric: str) -> bool:
     """Whether Prometheus has any, now or in the last minutes."""
-    found = httpx2.get(f"{URL}/api/v1/query", params={"query": f"last_over_time({metric}[10m])"}, timeout=20, trust_env=False)
+    found = httpx2.get(
+        f"{URL}/api/v1/query",
+        params={"query": f"last_over_time({metric}[10m])"},
+        timeout=20,
+        trust_env=False,
+    )
     assert found.is_success, found.text
     return bool(found.json()["data"]["result"])
 
@@ -38,7 +47,15 @@ def series(metric: str) -> bool:
 def customers(stack: Stack) -> float:
     """Half a minute of customers, some of whom fail; when they came."""
     began = time.time()
-    stack.demo("traffic", "--rate", "4", "--for", "30s", "--card-mix", "ordinary=7,declined=1,gateway-timeout=1,slow=1")
+    stack.demo(
+        "traffic",
+        "--rate",
+        "4",
+        "--for",
+        "30s",
+        "--card-mix",
+        "ordinary=7,declined=1,gateway-timeout=1,slow=1",
+    )
     return began
 
 
@@ -47,9 +64,13 @@ def test_every_rule_is_evaluated_without_an_error(customers: float) -> None:
     assert customers
 
     def evaluated() -> bool:
-        groups = httpx2.get(f"{URL}/api/v1/rules", timeout=20, trust_env=False).json()["data"]["groups"]
+        groups = httpx2.get(f"{URL}/api/v1/rules", timeout=20, trust_env=False).json()["data"][
+            "groups"
+        ]
         rules = [rule for group in groups for rule in group["rules"]]
-        assert sorted(rule["name"] for rule in rules) == sorted(rule.get("record") or rule["alert"] for rule in RULES)
+        assert sorted(rule["name"] for rule in rules) == sorted(
+            rule.get("record") or rule["alert"] for rule in RULES
+        )
         assert [rule["lastError"] for rule in rules if rule.get("lastError")] == []
         return all(rule["health"] == "ok" for rule in rules)
 
@@ -62,7 +83,10 @@ def test_a_rule_that_fires_is_on_the_page(customers: float) -> None:
     assert customers
 
     def rings() -> bool:
-        return "CheckoutAvailabilityBurnFast" in httpx2.get(BY_NAME["console"].address, timeout=20, trust_env=False).text
+        return (
+            "CheckoutAvailabilityBurnFast"
+            in httpx2.get(BY_NAME["console"].address, timeout=20, trust_env=False).text
+        )
 
     poll_until(rings, "the page to ring", 240)
 

@@ -35,7 +35,14 @@ def test_the_widest_line_arrives(stack: Stack, length: int) -> None:
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
     }
     program = PROGRAM.replace("LENGTH", str(length))
-    said = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60, check=True)
+    said = subprocess.run(
+        [sys.executable, "-c", program],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     trace_id = said.stdout.split()[-1]
 
     async def found() -> int:

@@ -8,11 +8,11 @@ import time
 import httpx2
 import pytest
 
-from three_pillar_demo.query.http_clients import Apis
-from three_pillar_demo.verify import checks
-from three_pillar_demo.stack.binaries import ROOT
 from tests.end_to_end.conftest import FULL, Stack, poll_until
 from tests.test_docs import metrics
+from three_pillar_demo.paths import ROOT
+from three_pillar_demo.query.http_clients import Apis
+from three_pillar_demo.verify import checks
 
 EXPORTERS = {"otlp_http/tempo", "otlp_http/loki", "otlp_http/prometheus"}
 
@@ -24,8 +24,16 @@ def test_a_failed_purchase_is_followed_to_its_reason(stack: Stack) -> None:
     assert trace_id
     told = stack.demo("follow", trace_id[1]).stdout
     # It can be searched for a second or two after it can be had by its id.
-    poll_until(lambda: trace_id[1] in stack.demo("follow", "--last-error").stdout, "the newest failure to be found")
-    for part in ("place order", "POST /charges", "POST /checkout 500 gateway_timeout", "POST /charges 504 gateway_timeout"):
+    poll_until(
+        lambda: trace_id[1] in stack.demo("follow", "--last-error").stdout,
+        "the newest failure to be found",
+    )
+    for part in (
+        "place order",
+        "POST /charges",
+        "POST /checkout 500 gateway_timeout",
+        "POST /charges 504 gateway_timeout",
+    ):
         assert part in told
     assert "Exemplars that point here" in told
     assert "Why: checkout answered 500 gateway_timeout because payment" in told
@@ -57,16 +65,25 @@ def test_traffic_is_answered(stack: Stack) -> None:
 
 def test_the_metrics_of_the_vocabulary_are_there(stack: Stack) -> None:
     """Every metric that docs/telemetry.md names is stored under Prometheus' name for it, with those labels."""
-    makers = {"telemetry/three_pillars/request_recorder.py", "the FastAPI instrumentation", "the HTTPX instrumentation"}
+    makers = {
+        "telemetry/three_pillars/request_recorder.py",
+        "the FastAPI instrumentation",
+        "the HTTPX instrumentation",
+    }
 
     async def labels(name: str, wanted: set[str]) -> set[str]:
-        series, by = name if name.endswith(("_total", "_requests")) else f"{name}_count", sorted(wanted)
+        series, by = (
+            name if name.endswith(("_total", "_requests")) else f"{name}_count",
+            sorted(wanted),
+        )
         async with stack.backends() as backends:
             found = await backends.counters(series, by)
         return {label for values in found for label, value in zip(by, values, strict=True) if value}
 
     async def missing() -> list[str]:
-        return [name for name, wanted in metrics(makers).items() if wanted != await labels(name, wanted)]
+        return [
+            name for name, wanted in metrics(makers).items() if wanted != await labels(name, wanted)
+        ]
 
     async def complete() -> bool:
         return not await missing()
@@ -97,7 +114,10 @@ def test_nobody_but_the_shop_is_in_tempo(stack: Stack) -> None:
         async with Apis() as backends:
             return [*await backends.traceql(query, time.time() - 900, time.time())]
 
-    poll_until(lambda: bool(asyncio.run(found('{ resource.service.name = "checkout" }'))), "the shop to be found")
+    poll_until(
+        lambda: bool(asyncio.run(found('{ resource.service.name = "checkout" }'))),
+        "the shop to be found",
+    )
     tests = "wide|leaky|outspoken|unknown_service"  # who else tells in the tests beside this one
     assert asyncio.run(found(f'{{ resource.service.name !~ "checkout|payment|{tests}" }}')) == []
 
@@ -111,7 +131,9 @@ def test_a_trace_is_not_asked_for_fifty_times(stack: Stack) -> None:
     def asked() -> float:
         told = httpx2.get("http://127.0.0.1:3200/metrics", timeout=20, trust_env=False).text
         counts = re.findall(
-            r'^tempo_request_duration_seconds_count\{.*"querier_api_v2_traces_traceid".*\} (\S+)$', told, re.MULTILINE
+            r'^tempo_request_duration_seconds_count\{.*"querier_api_v2_traces_traceid".*\} (\S+)$',
+            told,
+            re.MULTILINE,
         )
         return sum(map(float, counts))
 
@@ -127,7 +149,9 @@ def test_loki_keeps_its_chunks_with_its_data(stack: Stack) -> None:
     before = sorted(each.name for each in ROOT.iterdir())
     assert httpx2.post("http://127.0.0.1:3100/flush", timeout=60, trust_env=False).is_success
     chunks = stack.state / "data" / "loki" / "chunks"
-    poll_until(lambda: any(each.is_file() for each in chunks.rglob("*")), "a chunk to be written out")
+    poll_until(
+        lambda: any(each.is_file() for each in chunks.rglob("*")), "a chunk to be written out"
+    )
     assert sorted(each.name for each in ROOT.iterdir()) == before
 
 

@@ -7,10 +7,10 @@ import secrets
 import subprocess
 from typing import Any
 
-from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.verify import checks, ledger
 from tests.end_to_end.conftest import DEMO, FULL, Stack, poll_until
 from tests.end_to_end.test_links import SIX
+from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.verify import checks, ledger
 
 
 def verdicts(said: str) -> dict[str, bool | None]:
@@ -36,7 +36,14 @@ def test_every_purchase_is_whole_in_all_three_pillars(stack: Stack) -> None:
         "exemplars",
         *(SIX if FULL else ()),  # the links are Grafana's
     ]
-    for outcome in ("success", "declined", "gateway_timeout", "payment_slow", "payment_crashed", "invalid"):
+    for outcome in (
+        "success",
+        "declined",
+        "gateway_timeout",
+        "payment_slow",
+        "payment_crashed",
+        "invalid",
+    ):
         assert outcome in by_name["purchases"]["figures"]
     assert {"fresh: trace by id", "fresh: search", "fresh: log", "fresh: metric"} < by_name.keys()
 
@@ -59,13 +66,17 @@ def test_a_purchase_that_left_no_trace_is_named(stack: Stack) -> None:
         async with stack.backends() as backends:
             before = await checks.counts(backends)
             bought = await ledger.fill(3, 10, _bought)
-            ghost = dataclasses.replace(bought.purchases[0], trace_id=secrets.token_hex(16), status=299, outcome="success")
+            ghost = dataclasses.replace(
+                bought.purchases[0], trace_id=secrets.token_hex(16), status=299, outcome="success"
+            )
             bought.purchases.append(ghost)
             in_logs, _ = await checks.logs(backends, bought)
             in_traces = await checks.traces(backends, bought)
             in_metrics = await checks.metrics(backends, bought, before, set())
             in_exemplars = await checks.exemplars(backends, bought)
-        assert all(any(ghost.trace_id in each for each in check.missing) for check in (in_logs, in_traces))
+        assert all(
+            any(ghost.trace_id in each for each in check.missing) for check in (in_logs, in_traces)
+        )
         return [in_traces, in_logs, in_metrics, in_exemplars]
 
     try:
@@ -77,10 +88,14 @@ def test_a_purchase_that_left_no_trace_is_named(stack: Stack) -> None:
 def test_other_customers_are_noticed(stack: Stack) -> None:
     """With other customers in the shop the counters cannot be judged, and it says so; the rest is proven all the same."""
     others = subprocess.Popen(
-        [*DEMO, "traffic", "--rate", "3", "--for", "60s"], env=stack.environment(), stdout=subprocess.DEVNULL
+        [*DEMO, "traffic", "--rate", "3", "--for", "60s"],
+        env=stack.environment(),
+        stdout=subprocess.DEVNULL,
     )
     try:
-        poll_until(lambda: "checkout" in stack.demo("logs", "checkout").stdout, "the first of the others")
+        poll_until(
+            lambda: "checkout" in stack.demo("logs", "checkout").stdout, "the first of the others"
+        )
         found = verdicts(stack.demo("verify", "--checkouts", "12", "--json").stdout)
     finally:
         others.terminate()
@@ -91,7 +106,9 @@ def test_other_customers_are_noticed(stack: Stack) -> None:
 
 def test_a_limit_on_freshness_can_fail_it(stack: Stack) -> None:
     """``--max-freshness`` makes a slow pillar a failure, named with its figure."""
-    said = stack.demo("verify", "--checkouts", "10", "--max-freshness", "0.001", "--json", check=False)
+    said = stack.demo(
+        "verify", "--checkouts", "10", "--max-freshness", "0.001", "--json", check=False
+    )
     assert said.returncode == 1
     assert verdicts(said.stdout)["fresh: log"] is False
 

@@ -35,7 +35,11 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
-from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.metrics.export import (
+    HistogramDataPoint,
+    InMemoryMetricReader,
+    NumberDataPoint,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -51,8 +55,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import three_pillars
-from three_pillars.providers import Pillars, meter_provider
 from tests.processes import Sink, free_port, listening, wait_for
+from three_pillars.providers import Pillars, meter_provider
 
 RESOURCE = Resource.create({"service.name": "foreign"})
 T = TypeVar("T")
@@ -75,14 +79,22 @@ class Foreign:
         registry = CollectorRegistry()
         meters = meter_provider(RESOURCE, [self._reader], registry)
         with contextlib.redirect_stdout(self.stdout):
-            three_pillars.install(app, name, package="fastapi", pillars=Pillars(traces, meters, logs, registry))
+            three_pillars.install(
+                app, name, package="fastapi", pillars=Pillars(traces, meters, logs, registry)
+            )
 
-    def ask(self, path: str, method: str = "GET", app: ASGIApp | None = None, **about: str) -> httpx2.Response:
+    def ask(
+        self, path: str, method: str = "GET", app: ASGIApp | None = None, **about: str
+    ) -> httpx2.Response:
         """Ask the app, or another one that it is mounted in; ``about``: the ``host``, the ``root_path``."""
 
         async def send() -> httpx2.Response:
-            transport = httpx2.ASGITransport(app or self.app, raise_app_exceptions=False, root_path=about.get("root_path", ""))
-            async with httpx2.AsyncClient(transport=transport, base_url=f"http://{about.get('host', 'foreign')}") as http:
+            transport = httpx2.ASGITransport(
+                app or self.app, raise_app_exceptions=False, root_path=about.get("root_path", "")
+            )
+            async with httpx2.AsyncClient(
+                transport=transport, base_url=f"http://{about.get('host', 'foreign')}"
+            ) as http:
                 return await http.request(method, path)
 
         return asyncio.run(send())
@@ -107,18 +119,39 @@ class Foreign:
     def points(self, metric: str) -> dict[tuple[Any, ...], float]:
         """How often ``metric`` counted, by its labels' values."""
         data = self._reader.get_metrics_data()
-        scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data else []
-        found = [point for scope in scopes for each in scope.metrics if each.name == metric for point in each.data.data_points]
+        scopes = (
+            [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
+            if data
+            else []
+        )
+        found = [
+            point
+            for scope in scopes
+            for each in scope.metrics
+            if each.name == metric
+            for point in each.data.data_points
+        ]
         assert all(isinstance(point, NumberDataPoint | HistogramDataPoint) for point in found)
-        counts = [point.value if isinstance(point, NumberDataPoint) else point.count for point in found]
-        return dict(zip([tuple(dict(point.attributes or {}).values()) for point in found], counts, strict=True))
+        counts = [
+            point.value if isinstance(point, NumberDataPoint) else point.count for point in found
+        ]
+        return dict(
+            zip(
+                [tuple(dict(point.attributes or {}).values()) for point in found],
+                counts,
+                strict=True,
+            )
+        )
 
     def routes(self) -> dict[str, set[str]]:
         """The route of every request, as each pillar calls it."""
         standard = self._labels("http.server.request.duration", "http.route")
         return {
             "span name": {each.name.partition(" ")[2] or "unmatched" for each in self.spans()},
-            "span attribute": {str(dict(each.attributes or {}).get("http.route", "unmatched")) for each in self.spans()},
+            "span attribute": {
+                str(dict(each.attributes or {}).get("http.route", "unmatched"))
+                for each in self.spans()
+            },
             "line": {line["http.route"] for line in self.canonical()},
             "counter": self._labels(f"{self.name}.requests", "endpoint"),
             "latency": self._labels(f"{self.name}.request.latency", "endpoint"),
@@ -127,14 +160,29 @@ class Foreign:
 
     def _labels(self, metric: str, label: str) -> set[str]:
         data = self._reader.get_metrics_data()
-        scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data else []
-        found = [point for scope in scopes for each in scope.metrics if each.name == metric for point in each.data.data_points]
+        scopes = (
+            [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
+            if data
+            else []
+        )
+        found = [
+            point
+            for scope in scopes
+            for each in scope.metrics
+            if each.name == metric
+            for point in each.data.data_points
+        ]
         return {str(dict(point.attributes or {}).get(label, "unmatched")) for point in found}
 
     def told(self) -> tuple[int, int, float, float]:
         """How many SERVER spans, canonical lines, counts and times there are."""
         times = self.points("http.server.request.duration").values()
-        return len(self.spans()), len(self.canonical()), sum(self.points(f"{self.name}.requests").values()), sum(times)
+        return (
+            len(self.spans()),
+            len(self.canonical()),
+            sum(self.points(f"{self.name}.requests").values()),
+            sum(times),
+        )
 
 
 def strict(line: str) -> dict[str, Any]:
@@ -226,7 +274,10 @@ ODD: dict[str, tuple[object, object]] = {
     "key of bytes": ({b"a": 1}, ...),
     "number of 5000 digits": (10**5000, ...),
     "number of 5000 digits within": ([10**5000], ...),
-    "300 items": (dict.fromkeys(map(str, range(300)), 0), str(dict.fromkeys(map(str, range(300)), 0))),
+    "300 items": (
+        dict.fromkeys(map(str, range(300)), 0),
+        str(dict.fromkeys(map(str, range(300)), 0)),
+    ),
     "60 lists deep": (nested(60), ...),
     "60 objects deep": (nested(60, lambda inner: {"a": inner}), ...),
     "3000 lists deep": (nested(3000), ...),
@@ -261,7 +312,11 @@ def test_a_field_may_have_any_name() -> None:
     foreign = Foreign(FastAPI())
     structlog.get_logger().error("event", **{"k\ud800": 1, "other": "kept"})
     for (told,) in (foreign.encoded(), foreign.lines()):
-        assert (told["event"], next(value for name, value in told.items() if name.startswith("k")), told["other"]) == (
+        assert (
+            told["event"],
+            next(value for name, value in told.items() if name.startswith("k")),
+            told["other"],
+        ) == (
             "event",
             1,
             "kept",
@@ -279,7 +334,9 @@ WAYS: dict[str, Callable[[Any, BaseException], None]] = {
     "log.exception": lambda log, _: log.exception("event"),  # noqa: LOG004  (called in one)
     "exc_info=True": lambda log, _: log.error("event", exc_info=True),  # noqa: LOG014  (likewise)
     "exc_info=error": lambda log, error: log.error("event", exc_info=error),
-    "exc_info=tuple": lambda log, error: log.error("event", exc_info=(type(error), error, error.__traceback__)),
+    "exc_info=tuple": lambda log, error: log.error(
+        "event", exc_info=(type(error), error, error.__traceback__)
+    ),
 }
 
 
@@ -308,13 +365,17 @@ def test_an_exception_arrives(error: Exception, way: str, through: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("x"), OSError(2, "no such file", "name"), ValueError(), ValueError("a", 1)], ids=repr
+    "error",
+    [ValueError("x"), OSError(2, "no such file", "name"), ValueError(), ValueError("a", 1)],
+    ids=repr,
 )
 def test_the_message_of_an_exception_is_its_own_words(error: Exception) -> None:
     """``exception.message`` is what the exception says, without its type, as the conventions have it and the span too."""
     foreign = Foreign(FastAPI())
     structlog.get_logger().error("event", exc_info=error)
-    assert [each["exception.message"] for each in (*foreign.encoded(), *foreign.lines())] == [str(error)] * 2
+    assert [each["exception.message"] for each in (*foreign.encoded(), *foreign.lines())] == [
+        str(error)
+    ] * 2
 
 
 @pytest.mark.parametrize("value", [(), (None, None, None), "no exception", False, None], ids=str)
@@ -344,9 +405,17 @@ class UnspeakableError(Exception):
 
 @pytest.mark.parametrize(
     ("said", "arguments"),
-    [("%d", ("x",)), ("%s %s", (1,)), ("no place", (1,)), ("say %s", (UnspeakableError(),)), (UnspeakableError(), ())],
+    [
+        ("%d", ("x",)),
+        ("%s %s", (1,)),
+        ("no place", (1,)),
+        ("say %s", (UnspeakableError(),)),
+        (UnspeakableError(), ()),
+    ],
 )
-def test_libraries_may_say_it_wrong(said: object, arguments: tuple[object, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_libraries_may_say_it_wrong(
+    said: object, arguments: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     """A message that its arguments do not fit, or that cannot be said at all, is a line too, and stderr stays empty."""
     foreign = Foreign(FastAPI())
     logging.getLogger("foreign").error(said, *arguments)
@@ -465,7 +534,11 @@ def test_a_route_has_one_full_template(name: str, tmp_path: Path) -> None:
     """The whole template, prefixes and mounts included, is the route's name in all pillars, and nothing concrete ever is."""
     foreign, (request, route, status) = Foreign(world(tmp_path)), TEMPLATES[name]
     method, _, path = request.partition(" ")
-    host, path = (path[2:].split("/", 1)[0], "/" + path[2:].split("/", 1)[1]) if path.startswith("//") else ("foreign", path)
+    host, path = (
+        (path[2:].split("/", 1)[0], "/" + path[2:].split("/", 1)[1])
+        if path.startswith("//")
+        else ("foreign", path)
+    )
     assert foreign.ask(path, method, host=host).status_code == status
     assert foreign.routes() == {pillar: {route} for pillar in foreign.routes()}
     assert foreign.told() == (1, 1, 1, 1)
@@ -475,9 +548,18 @@ def test_what_is_concrete_makes_no_series(tmp_path: Path) -> None:
     """Ids, tenants, file names and hosts by the dozen are still one series each: cardinality is that of the templates."""
     foreign = Foreign(world(tmp_path))
     for number in range(12):
-        for path in (f"/of/tenant-{number}/item/{number}", f"/files/{number}.html", f"/any/{number}", f"/sub/nowhere-{number}"):
+        for path in (
+            f"/of/tenant-{number}/item/{number}",
+            f"/files/{number}.html",
+            f"/any/{number}",
+            f"/sub/nowhere-{number}",
+        ):
             foreign.ask(path)
-    assert len(foreign.points("foreign.requests")) == len(foreign.points("http.server.request.duration")) == 4
+    assert (
+        len(foreign.points("foreign.requests"))
+        == len(foreign.points("http.server.request.duration"))
+        == 4
+    )
     assert set(foreign.points("foreign.requests").values()) == {12}
 
 
@@ -507,7 +589,10 @@ def test_metrics_are_there_whatever_else_is(greedy: str, tmp_path: Path) -> None
     else:
         app.add_api_route("/{path:path}", lambda path: path)
     answer = Foreign(app).ask("/metrics")
-    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (
+        200,
+        "text/plain",
+    )
 
 
 # --- apps in apps
@@ -540,7 +625,11 @@ def test_an_app_in_an_app_is_told_of_once(name: str) -> None:
     answer = foreign.ask("/sub/item/7")
     (span,) = foreign.spans()
     assert span.context
-    assert answer.json()["trace_id"] == f"{span.context.trace_id:032x}" == foreign.canonical()[0]["trace_id"]
+    assert (
+        answer.json()["trace_id"]
+        == f"{span.context.trace_id:032x}"
+        == foreign.canonical()[0]["trace_id"]
+    )
     assert foreign.told() == (1, 1, 1, 1)
     assert silent is None or silent.told() == (0, 0, 0, 0)
 
@@ -550,7 +639,10 @@ def test_what_a_sub_app_logs_goes_where_its_request_is_told(name: str) -> None:
     """A line that a handler of the sub-app writes goes out with the request's own, when the outermost app installed last."""
     foreign, _ = ARRANGEMENTS[name]()
     foreign.ask("/sub/item/7")
-    assert [line["event"] for line in foreign.lines()] == ["inside", "GET /sub/item/{number} 200 success"]
+    assert [line["event"] for line in foreign.lines()] == [
+        "inside",
+        "GET /sub/item/{number} 200 success",
+    ]
 
 
 @pytest.mark.parametrize("name", ARRANGEMENTS)
@@ -567,8 +659,12 @@ def test_a_crash_in_a_sub_app_is_a_crash(name: str) -> None:
 
 
 @pytest.mark.parametrize("parent", [FastAPI, Starlette], ids=lambda each: each.__name__)
-@pytest.mark.parametrize(("path", "status"), [("/sub/item/7", 200), ("/sub/crash", 500), ("/sub/nowhere", 404)])
-def test_a_bare_parent_tells_nothing_twice(parent: Callable[[], Any], path: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("path", "status"), [("/sub/item/7", 200), ("/sub/crash", 500), ("/sub/nowhere", 404)]
+)
+def test_a_bare_parent_tells_nothing_twice(
+    parent: Callable[[], Any], path: str, status: int
+) -> None:
     """An app with telemetry in a parent without is told of once, by itself; its probes stay quiet there."""
     foreign, outside = Foreign(leafy()), parent()
     outside.mount("/sub", foreign.app)
@@ -614,7 +710,10 @@ def test_websockets_work_as_ever(path: str) -> None:
     app = leafy()
     app.mount("/sub", leafy())
     foreign, sent = Foreign(app), list[Message]()
-    came: list[Message] = [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000}]
+    came: list[Message] = [
+        {"type": "websocket.connect"},
+        {"type": "websocket.disconnect", "code": 1000},
+    ]
 
     async def receive() -> Message:
         return came.pop(0)
@@ -631,8 +730,18 @@ def test_websockets_work_as_ever(path: str) -> None:
         "query_string": b"a=\xff",
         "headers": headers,
     }
-    asyncio.run(foreign.app({**scope, "subprotocols": [], "extensions": {}, "server": ("foreign", 80)}, receive, send))
-    assert [each["type"] for each in sent] == ["websocket.accept", "websocket.send", "websocket.close"]
+    asyncio.run(
+        foreign.app(
+            {**scope, "subprotocols": [], "extensions": {}, "server": ("foreign", 80)},
+            receive,
+            send,
+        )
+    )
+    assert [each["type"] for each in sent] == [
+        "websocket.accept",
+        "websocket.send",
+        "websocket.close",
+    ]
     assert sent[1]["text"] == "7"
     (span,) = foreign.spans()
     assert dict(span.attributes or {})["http.route"] == path.replace("7", "{number}")
@@ -659,10 +768,16 @@ def test_a_crash_may_be_frozen() -> None:
     foreign = Foreign(app)
     assert foreign.ask("/crash").status_code == 500
     (line,) = foreign.canonical()
-    assert (line["http.response.status_code"], line["outcome"], line["error.type"]) == (500, "crashed", "FrozenError")
+    assert (line["http.response.status_code"], line["outcome"], line["error.type"]) == (
+        500,
+        "crashed",
+        "FrozenError",
+    )
 
 
-@pytest.mark.parametrize("extra", ["http.response.debug", "http.response.early_hint", "http.response.push"])
+@pytest.mark.parametrize(
+    "extra", ["http.response.debug", "http.response.early_hint", "http.response.push"]
+)
 def test_only_the_body_ends_an_answer(extra: str) -> None:
     """A message of an ASGI extension before the answer is not taken for its end."""
     app = FastAPI()
@@ -683,8 +798,19 @@ def test_only_the_body_ends_an_answer(extra: str) -> None:
         async def receive() -> Message:
             return {"type": "http.request", "body": b"", "more_body": False}
 
-        scope = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/hint", "query_string": b"", "headers": []}
-        await app({**scope, "extensions": {extra: {}}, "scheme": "http", "server": ("foreign", 80)}, receive, send)
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "GET",
+            "path": "/hint",
+            "query_string": b"",
+            "headers": [],
+        }
+        await app(
+            {**scope, "extensions": {extra: {}}, "scheme": "http", "server": ("foreign", 80)},
+            receive,
+            send,
+        )
 
     foreign = Foreign(app)
     asyncio.run(ask())
@@ -845,9 +971,16 @@ class Told:
         """The status, as everybody has it."""
         assert self.span
         assert self.line
-        name, standard = "http.response.status_code", dict(self.times)["http.server.request.duration"]
+        name, standard = (
+            "http.response.status_code",
+            dict(self.times)["http.server.request.duration"],
+        )
         assert standard
-        return {int(fields(self.span.attributes)[name]), int(self.line[name]), *map(int, self.counted)}
+        return {
+            int(fields(self.span.attributes)[name]),
+            int(self.line[name]),
+            *map(int, self.counted),
+        }
 
 
 def fields(attributes: Iterable[KeyValue]) -> dict[str, Any]:
@@ -864,7 +997,9 @@ class Process:
     sink: Sink
     output: Path
 
-    def connect(self, path: str, method: str = "GET") -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def connect(
+        self, path: str, method: str = "GET"
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         """Send one request and read the head of its answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         connection.request(method, path)
@@ -882,19 +1017,36 @@ class Process:
 
     def told(self, route: str, method: str = "GET", spans: int = 1) -> Told:
         """What there is by now, of one request or of so many."""
-        parts = [each for part in self.messages(ExportTraceServiceRequest) for each in part.resource_spans]
+        parts = [
+            each
+            for part in self.messages(ExportTraceServiceRequest)
+            for each in part.resource_spans
+        ]
         found = [
-            each for part in parts for scope in part.scope_spans for each in scope.spans if each.name == f"{method} {route}"
+            each
+            for part in parts
+            for scope in part.scope_spans
+            for each in scope.spans
+            if each.name == f"{method} {route}"
         ]
         events = list(records(list(self.sink.received)))
-        lines = [each for each in events if each.get("http.route") == route and each["http.request.method"] == method]
+        lines = [
+            each
+            for each in events
+            if each.get("http.route") == route and each["http.request.method"] == method
+        ]
         counted, times = [], []
         for part in self.messages(ExportMetricsServiceRequest)[-1:]:
-            scopes = [scope for resource in part.resource_metrics for scope in resource.scope_metrics]
+            scopes = [
+                scope for resource in part.resource_metrics for scope in resource.scope_metrics
+            ]
             for metric in (metric for scope in scopes for metric in scope.metrics):
                 for point in metric.sum.data_points:
                     about = fields(point.attributes)
-                    if metric.name == "foreign.requests" and (about["endpoint"], about["method"]) == (route, method):
+                    if metric.name == "foreign.requests" and (
+                        about["endpoint"],
+                        about["method"],
+                    ) == (route, method):
                         counted += [about["status"]] * point.as_int
                 for point in metric.histogram.data_points:
                     about = fields(point.attributes)
@@ -906,7 +1058,10 @@ class Process:
 
     def wait_told(self, route: str, method: str = "GET") -> Told:
         """All there is to say of ``route``."""
-        wait_for(f"span, line, count and times of {method} {route}", lambda: self.told(route, method).whole)
+        wait_for(
+            f"span, line, count and times of {method} {route}",
+            lambda: self.told(route, method).whole,
+        )
         return self.told(route, method)
 
     def stop(self) -> None:
@@ -919,20 +1074,35 @@ class Process:
 def running(folder: Path, *how: str, interval: str = "100") -> Iterator[Process]:
     """Run the foreign app with a copy of ``telemetry/``."""
     folder.mkdir()
-    shutil.copytree(Path(three_pillars.__file__).parent, folder / "telemetry", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(three_pillars.__file__).parent,
+        folder / "telemetry",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     (folder / "script.py").write_text(FOREIGN)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    often = dict.fromkeys(("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY", "OTEL_METRIC_EXPORT_INTERVAL"), interval)
+    often = dict.fromkeys(
+        ("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY", "OTEL_METRIC_EXPORT_INTERVAL"),
+        interval,
+    )
     port = free_port()
     with listening() as sink, (folder / "output").open("wb") as output:
-        settings = clean | often | {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "PYTHONPATH": str(folder)}
+        settings = (
+            clean | often | {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "PYTHONPATH": str(folder)}
+        )
         popen = subprocess.Popen(
-            [sys.executable, "script.py", str(port), *how], cwd=folder, env=settings, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "script.py", str(port), *how],
+            cwd=folder,
+            env=settings,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
         process = Process(port, popen, sink, folder / "output")
         said = process.output.read_text
         try:
-            wait_for(f"the app {how}", lambda: popen.poll() is not None or "Uvicorn running" in said())
+            wait_for(
+                f"the app {how}", lambda: popen.poll() is not None or "Uvicorn running" in said()
+            )
             assert popen.poll() is None, said()
             yield process
         finally:
@@ -948,7 +1118,10 @@ def apps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """The foreign app, as it is and behind a middleware that Starlette runs in a task of its own."""
     folder = tmp_path_factory.mktemp("apps")
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
-        started = {how: threads.submit(stack.enter_context, running(folder / how, how)) for how in ("plain", "middleware")}
+        started = {
+            how: threads.submit(stack.enter_context, running(folder / how, how))
+            for how in ("plain", "middleware")
+        }
         yield {how: each.result() for how, each in started.items()}
 
 
@@ -995,7 +1168,9 @@ def test_a_stream_takes_until_its_last_byte(apps: Processes, how: str) -> None:
 
 @plain_and_behind_a_middleware
 @pytest.mark.parametrize("name", ["background-crash", "yield-crash"])
-def test_a_crash_after_the_answer_is_a_line_of_its_own(apps: Processes, how: str, name: str) -> None:
+def test_a_crash_after_the_answer_is_a_line_of_its_own(
+    apps: Processes, how: str, name: str
+) -> None:
     """A crash behind the last byte leaves the answer a success in all pillars, and is a line with the trace id."""
     app = apps[how]
     assert app.ask(f"/{name}")[0] == 200
@@ -1003,7 +1178,11 @@ def test_a_crash_after_the_answer_is_a_line_of_its_own(apps: Processes, how: str
     agree(told, 200, "success")
 
     def crash() -> list[dict[str, Any]]:
-        return [each for each in records(list(app.sink.received)) if each["event"] == f"GET /{name} failed after its answer"]
+        return [
+            each
+            for each in records(list(app.sink.received))
+            if each["event"] == f"GET /{name} failed after its answer"
+        ]
 
     wait_for("the line of the crash", crash)
     (line,) = crash()
@@ -1020,7 +1199,9 @@ def test_a_crash_in_mid_stream_is_a_crash(apps: Processes, how: str) -> None:
     with closing(connection), contextlib.suppress(http.client.HTTPException, OSError):
         answer.read()
     told = app.wait_told("/stream-crash")
-    if how == "middleware":  # Starlette ends the body in order before it raises: the customer cannot know, and it is as below
+    if (
+        how == "middleware"
+    ):  # Starlette ends the body in order before it raises: the customer cannot know, and it is as below
         agree(told, 200, "success")
         return
     agree(told, 500, "crashed")
@@ -1075,7 +1256,10 @@ def test_an_odd_value_costs_no_batch(apps: Processes, pillar: str) -> None:
     app = apps["plain"]
     assert app.ask(f"/odd-{pillar}")[0] == 200
     agree(app.wait_told(f"/odd-{pillar}"), 200, "success")
-    kinds: dict[str, type[Proto]] = {"metric": ExportMetricsServiceRequest, "line": ExportLogsServiceRequest}
+    kinds: dict[str, type[Proto]] = {
+        "metric": ExportMetricsServiceRequest,
+        "line": ExportLogsServiceRequest,
+    }
     kind = kinds.get(pillar, ExportTraceServiceRequest)
     half = r"(&#55296;|\\\\ud800)"
     places = {"event": f'name: "half {half}"', "status": f'message: "ValueError: half {half}"'}
@@ -1086,9 +1270,13 @@ def test_an_odd_value_costs_no_batch(apps: Processes, pillar: str) -> None:
         if pillar != "link":
             return str(message)
         scopes = (scope for part in message.resource_spans for scope in part.scope_spans)
-        return "\n".join(str(link) for scope in scopes for span in scope.spans for link in span.links)
+        return "\n".join(
+            str(link) for scope in scopes for span in scope.spans for link in span.links
+        )
 
-    wait_for("it spelled out", lambda: any(re.search(spelled, said(each)) for each in app.messages(kind)))
+    wait_for(
+        "it spelled out", lambda: any(re.search(spelled, said(each)) for each in app.messages(kind))
+    )
 
 
 def test_the_last_requests_are_flushed(tmp_path: Path) -> None:
@@ -1102,7 +1290,9 @@ def test_the_last_requests_are_flushed(tmp_path: Path) -> None:
         for connection, _ in streams:
             connection.close()
         agree(app.told("/empty"), 204, "success")
-        spans = [each for part in app.messages(ExportTraceServiceRequest) for each in part.resource_spans]
+        spans = [
+            each for part in app.messages(ExportTraceServiceRequest) for each in part.resource_spans
+        ]
         names = [each.name for part in spans for scope in part.scope_spans for each in scope.spans]
         lines = [each for each in records(app.sink.received) if each.get("outcome") == "abandoned"]
         assert (names.count("GET /endless"), len(lines)) == (8, 8)
@@ -1116,9 +1306,17 @@ def test_the_framework_does_not_tell_it_again(apps: Processes, how: str) -> None
     told = apps[how].wait_told("/sub/item/{number}")
     assert status == 200
     agree(told, 200, "success")
-    parts = [each for part in apps[how].messages(ExportTraceServiceRequest) for each in part.resource_spans]
+    parts = [
+        each
+        for part in apps[how].messages(ExportTraceServiceRequest)
+        for each in part.resource_spans
+    ]
     spans = [each for part in parts for scope in part.scope_spans for each in scope.spans]
-    traces = [each.trace_id.hex() for each in spans if each.kind == Span.SPAN_KIND_SERVER and "/sub" in each.name]
+    traces = [
+        each.trace_id.hex()
+        for each in spans
+        if each.kind == Span.SPAN_KIND_SERVER and "/sub" in each.name
+    ]
     assert traces == [json.loads(body)["trace_id"]]
 
 

@@ -26,9 +26,9 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from services.checkout.payment_client import PaymentClient
-from three_pillar_demo.verify.outcomes import CHECKOUT
 from tests.conftest import CANONICAL, Build, House, about
 from tests.processes import Service, Sink, free_port, listening, serve, wait_for
+from three_pillar_demo.verify.outcomes import CHECKOUT
 
 PARSERS = ("httptools", "h11")
 """Both of uvicorn's: ours, and what an app that copies ``telemetry/`` may have."""
@@ -37,7 +37,11 @@ ODD = b"\xff\\x\x80"
 TRACE, SPAN = "ab" * 16, "cd" * 8
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
 SECRET = "s3cret"  # noqa: S105  (it stands for what a client sent, and may not be written down)
-ACTIVE, DURATION, COUNT = "http.server.active_requests", "http.server.request.duration", "checkout.requests"
+ACTIVE, DURATION, COUNT = (
+    "http.server.active_requests",
+    "http.server.request.duration",
+    "checkout.requests",
+)
 
 
 class Wire(io.BytesIO):
@@ -73,12 +77,22 @@ class Answer:
 
 
 def request(
-    target: bytes = b"POST /checkout", *headers: bytes, host: bytes = b"shop", body: object = None, close: bool = True
+    target: bytes = b"POST /checkout",
+    *headers: bytes,
+    host: bytes = b"shop",
+    body: object = None,
+    close: bool = True,
 ) -> bytes:
     """The bytes of a request; the last one of a connection closes it."""
     content = b"" if body is None else json.dumps(body).encode()
     end = [b"Connection: close"] if close else []
-    about = [b"Host: " + host, *headers, *end, b"Content-Type: application/json", b"Content-Length: %d" % len(content)]
+    about = [
+        b"Host: " + host,
+        *headers,
+        *end,
+        b"Content-Type: application/json",
+        b"Content-Length: %d" % len(content),
+    ]
     return target + b" HTTP/1.1\r\n" + b"\r\n".join(about) + b"\r\n\r\n" + content
 
 
@@ -88,14 +102,25 @@ def answers(wire: Wire, heads: int = 0) -> Iterator[Answer]:
         answer = HTTPResponse(cast("Any", wire), method="HEAD" if heads > 0 else None)
         heads -= 1
         answer.begin()
-        yield Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        yield Answer(
+            answer.status,
+            {name.lower(): value for name, value in answer.getheaders()},
+            answer.read(),
+        )
 
 
 def converse(house: House, parser: str, sent: bytes, heads: int = 0) -> list[Answer]:
     """Write ``sent`` at once on one connection to checkout, behind uvicorn's ``parser``, and read until it is closed."""
 
     async def conversation() -> bytes:
-        config = Config(house.checkout, http=cast("Any", parser), ws="none", log_config=None, access_log=False, lifespan="off")
+        config = Config(
+            house.checkout,
+            http=cast("Any", parser),
+            ws="none",
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+        )
         config.load()
         state, protocol = ServerState(), cast("Any", config.http_protocol_class)
         server = await asyncio.get_running_loop().create_server(
@@ -116,16 +141,32 @@ def converse(house: House, parser: str, sent: bytes, heads: int = 0) -> list[Ans
 def told(house: House, *answers: Answer) -> None:
     """Check that exactly these answers of checkout were told of, each once in every pillar, and no other."""
     ids = sorted(answer.trace_id for answer in answers)
-    spans = [each for each in house.spans if each.kind is SpanKind.SERVER and about(each).get("http.route") != "/charges"]
+    spans = [
+        each
+        for each in house.spans
+        if each.kind is SpanKind.SERVER and about(each).get("http.route") != "/charges"
+    ]
     assert sorted(format_trace_id(each.context.trace_id) for each in spans) == ids
-    lines = [each for each in house.lines() if CANONICAL in each and each["http.route"] != "/charges"]
+    lines = [
+        each for each in house.lines() if CANONICAL in each and each["http.route"] != "/charges"
+    ]
     assert sorted(each["trace_id"] for each in lines) == ids
     assert sorted(each[CANONICAL] for each in lines) == sorted(answer.status for answer in answers)
     records = [(each, about(each)) for each in house.records if CANONICAL in about(each)]
-    assert sorted(format_trace_id(each.trace_id or 0) for each, said in records if said["http.route"] != "/charges") == ids
+    assert (
+        sorted(
+            format_trace_id(each.trace_id or 0)
+            for each, said in records
+            if said["http.route"] != "/charges"
+        )
+        == ids
+    )
     samples = house.samples()
     counted = {
-        name: [each for each in samples.get(name, []) if each.labels.get("http.route") != "/charges"] for name in samples
+        name: [
+            each for each in samples.get(name, []) if each.labels.get("http.route") != "/charges"
+        ]
+        for name in samples
     }
     assert sum(each.count for each in counted.get(COUNT, [])) == len(ids)
     assert sum(each.count for each in counted.get(DURATION, [])) == len(ids)
@@ -134,19 +175,44 @@ def told(house: House, *answers: Answer) -> None:
 
 
 HEADERS = [
-    *("User-Agent", "Baggage", "Tracestate", "Traceparent", "Accept", "Accept-Encoding", "Cookie", "Authorization", "Origin"),
-    *("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "Referer", "Upgrade", "Expect", "X-Unknown"),
+    *(
+        "User-Agent",
+        "Baggage",
+        "Tracestate",
+        "Traceparent",
+        "Accept",
+        "Accept-Encoding",
+        "Cookie",
+        "Authorization",
+        "Origin",
+    ),
+    *(
+        "X-Forwarded-For",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "Forwarded",
+        "Referer",
+        "Upgrade",
+        "Expect",
+        "X-Unknown",
+    ),
     *("Content-Encoding", "If-None-Match"),
 ]
 SOLD = {
     **{name: request(b"POST /checkout", name.encode() + b": " + ODD) for name in HEADERS},
     "Host": request(host=ODD),
-    "all of them": request(b"POST /checkout", *(name.encode() + b": " + ODD for name in HEADERS), host=ODD),
+    "all of them": request(
+        b"POST /checkout", *(name.encode() + b": " + ODD for name in HEADERS), host=ODD
+    ),
     "one byte of Latin-1": request(b"POST /checkout", b"User-Agent: caf\xe9"),
-    "half a surrogate pair": request(b"POST /checkout", b"User-Agent: \xed\xa0\x80", b"Baggage: k=\xed\xa0\x80"),
+    "half a surrogate pair": request(
+        b"POST /checkout", b"User-Agent: \xed\xa0\x80", b"Baggage: k=\xed\xa0\x80"
+    ),
     "an overlong slash": request(b"POST /checkout", b"User-Agent: \xc0\xaf"),
     "UTF-8": request(b"POST /checkout", "User-Agent: ☃".encode(), "Baggage: ☃=☃".encode()),
-    "escapes without a meaning": request(b"POST /checkout", b"User-Agent: \\x \\u \\N{} \\", b"Baggage: a=\\x"),
+    "escapes without a meaning": request(
+        b"POST /checkout", b"User-Agent: \\x \\u \\N{} \\", b"Baggage: a=\\x"
+    ),
     "Content-Type": request(b"POST /checkout", b"Content-Type: application/json; charset=" + ODD),
     "an escaped query": request(b"POST /checkout?%ff=%00&%zz"),
     "half a bracket in the query": request(b"POST /checkout?["),
@@ -185,7 +251,9 @@ NOWHERE = {
 def test_an_odd_path_is_nowhere(house: House, target: bytes) -> None:
     """A path that nobody has is a 404 in words with a trace id, whatever it is made of, and told of once."""
     refused = [answer for parser in PARSERS for answer in converse(house, parser, request(target))]
-    assert [(answer.status, answer.said["detail"]) for answer in refused] == [(404, "Not Found")] * 2
+    assert [(answer.status, answer.said["detail"]) for answer in refused] == [
+        (404, "Not Found")
+    ] * 2
     told(house, *refused)
 
 
@@ -214,13 +282,26 @@ def test_the_app_sees_the_bytes_as_they_came(house: House, parser: str) -> None:
     """Headers and query reach the app byte for byte; what telemetry writes of them is spelled out."""
 
     async def echo(request: Request) -> JSONResponse:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
-        return JSONResponse({"headers": headers, "query": request.scope["query_string"].decode("latin-1")})
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in request.scope["headers"]
+        }
+        return JSONResponse(
+            {"headers": headers, "query": request.scope["query_string"].decode("latin-1")}
+        )
 
     house.checkout.add_route("/echo", echo)
-    (answer,) = converse(house, parser, request(b"GET /echo?a=%ff", b"User-Agent: " + ODD, b"X-Utf-8: \xe2\x98\x83", host=ODD))
+    (answer,) = converse(
+        house,
+        parser,
+        request(b"GET /echo?a=%ff", b"User-Agent: " + ODD, b"X-Utf-8: \xe2\x98\x83", host=ODD),
+    )
     sent = answer.said["headers"]
-    assert [sent[name].encode("latin-1") for name in ("user-agent", "host", "x-utf-8")] == [ODD, ODD, b"\xe2\x98\x83"]
+    assert [sent[name].encode("latin-1") for name in ("user-agent", "host", "x-utf-8")] == [
+        ODD,
+        ODD,
+        b"\xe2\x98\x83",
+    ]
     assert answer.said["query"] == "a=%ff"
     assert about(house.roles[CHECKOUT])["user_agent.original"] == r"\xff\x\x80"
     told(house, answer)
@@ -238,8 +319,18 @@ def test_other_servers_may_hand_over_anything(house: House) -> None:
         async def send(message: Any) -> None:  # noqa: ANN401  (ASGI)
             sent.append(message)
 
-        scope = {"type": "http", "http_version": "2", "method": "GET", "path": "/\udcff\x00", "query_string": ODD}
-        await house.checkout({**scope, "scheme": "\udcff", "headers": [(b"x-" + ODD, ODD), (b"host", ODD)]}, receive, send)
+        scope = {
+            "type": "http",
+            "http_version": "2",
+            "method": "GET",
+            "path": "/\udcff\x00",
+            "query_string": ODD,
+        }
+        await house.checkout(
+            {**scope, "scheme": "\udcff", "headers": [(b"x-" + ODD, ODD), (b"host", ODD)]},
+            receive,
+            send,
+        )
         headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return Answer(sent[0]["status"], headers, sent[1]["body"])
 
@@ -254,11 +345,17 @@ ENDINGS: dict[str, tuple[bytes, int]] = {
     "a 500": (request(body={"card": "gateway-timeout"}, close=False), 500),
     "a 502": (request(body={"card": "crash"}, close=False), 502),
     "a 422": (request(body={"card": 1}, close=False), 422),
-    "a 400": (request(close=False).replace(b"Content-Length: 0\r\n\r\n", b"Content-Length: 1\r\n\r\n{"), 400),
+    "a 400": (
+        request(close=False).replace(b"Content-Length: 0\r\n\r\n", b"Content-Length: 1\r\n\r\n{"),
+        400,
+    ),
     "a 404": (request(b"GET /nowhere", close=False), 404),
     "a 405": (request(b"DELETE /checkout", close=False), 405),
     "odd bytes": (request(b"POST /checkout", b"User-Agent: " + ODD, close=False), 200),
-    "an unsampled one": (request(b"POST /checkout", f"Traceparent: 00-{1:032x}-{1:016x}-00".encode(), close=False), 200),
+    "an unsampled one": (
+        request(b"POST /checkout", f"Traceparent: 00-{1:032x}-{1:016x}-00".encode(), close=False),
+        200,
+    ),
 }
 
 
@@ -274,9 +371,16 @@ def test_pipelined_purchases_have_a_trace_each(build: Build, first: bytes, statu
         ids = [answer.trace_id for answer in bought]
         assert len(set(ids)) == 3
         assert ids[1] == TRACE
-        servers = [each for each in house.spans[known:] if about(each).get("url.path", "/charges") != "/charges"]
+        servers = [
+            each
+            for each in house.spans[known:]
+            if about(each).get("url.path", "/charges") != "/charges"
+        ]
         servers = [each for each in servers if each.kind is SpanKind.SERVER]
-        parents = {format_trace_id(each.context.trace_id): each.parent and f"{each.parent.span_id:016x}" for each in servers}
+        parents = {
+            format_trace_id(each.context.trace_id): each.parent and f"{each.parent.span_id:016x}"
+            for each in servers
+        }
         assert [parents[trace_id] for trace_id in ids[1:]] == [SPAN, None]
         bound = {each["order.id"]: each["trace_id"] for each in house.lines() if "order.id" in each}
         assert all(bound[answer.said["order_id"]] == answer.trace_id for answer in bought[1:])
@@ -292,7 +396,9 @@ def test_pipelined_purchases_are_counted_each(house: House, parser: str) -> None
 
 
 @pytest.mark.parametrize("parser", PARSERS)
-def test_a_crash_ends_the_connection(house: House, parser: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_ends_the_connection(
+    house: House, parser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A crash closes the connection: what was already written behind it is neither answered nor told of, and loses nothing."""
 
     async def bug(*_: object) -> None:
@@ -315,7 +421,9 @@ def test_head_works_on_what_get_works_on(house: House, path: str) -> None:
         (got,) = converse(house, parser, request(b"GET " + path.encode()))
         (head,) = converse(house, parser, request(b"HEAD " + path.encode()), heads=1)
         assert (head.status, head.body) == (got.status, b"") == (200, b"")
-        kept = ("content-type", "content-length") if path != "/metrics" else ("content-type",)  # its length may grow in between
+        kept = (
+            ("content-type", "content-length") if path != "/metrics" else ("content-type",)
+        )  # its length may grow in between
         assert [head.headers[name] for name in kept] == [got.headers[name] for name in kept]
 
 
@@ -323,7 +431,9 @@ def test_head_works_on_payment_too(house: House) -> None:
     """Payment answers HEAD as checkout does."""
 
     async def ask() -> list[int]:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.payment), base_url="http://payment") as http:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(house.payment), base_url="http://payment"
+        ) as http:
             return [(await http.head(path)).status_code for path in GETS]
 
     assert asyncio.run(ask()) == [200] * 3
@@ -346,7 +456,9 @@ QUIET = {
     "wss": request(b"GET /healthz", b"X-Forwarded-Proto: wss"),
     "an odd scheme": request(b"GET /metrics", b"X-Forwarded-Proto: " + ODD),
     "a trace of its own": request(b"GET /healthz", f"Traceparent: {TRACEPARENT}".encode()),
-    "odd bytes": request(b"GET /metrics", b"User-Agent: " + ODD, b"Baggage: " + ODD, b"Accept: " + ODD),
+    "odd bytes": request(
+        b"GET /metrics", b"User-Agent: " + ODD, b"Baggage: " + ODD, b"Accept: " + ODD
+    ),
     "a body": request(b"GET /healthz", body={"card": "slow"}),
     "a body over the limit": request(b"GET /metrics", body="x" * 70_000),
 }
@@ -389,30 +501,49 @@ LOUD = {
 def test_what_only_looks_like_a_probe_is_told_of(house: House, sent: bytes, status: int) -> None:
     """Another method, or a path that is not exactly one of the two, is an error like others, with a trace id to find it by."""
     refused = [answer for parser in PARSERS for answer in converse(house, parser, sent)]
-    assert [(answer.status, answer.said["outcome"]) for answer in refused] == [(status, "invalid")] * 2
+    assert [(answer.status, answer.said["outcome"]) for answer in refused] == [
+        (status, "invalid")
+    ] * 2
     assert all(answer.said["trace_id"] == answer.trace_id for answer in refused)
     told(house, *refused)
 
 
-@pytest.mark.parametrize("target", [b"GET /healthz%0A", b"HEAD /metrics%0a", b"GET /metrics%0A", b"POST /checkout%0A"])
+@pytest.mark.parametrize(
+    "target", [b"GET /healthz%0A", b"HEAD /metrics%0a", b"GET /metrics%0A", b"POST /checkout%0A"]
+)
 def test_a_line_break_behind_a_path_is_no_probe(house: House, target: bytes) -> None:
     """For Starlette a line break ends a path, so such a request is served; it is no probe, and told of in all pillars."""
     for parser in PARSERS:
         (answer,) = converse(house, parser, request(target), heads=target.startswith(b"HEAD"))
         assert answer.status == 200
-    spans = [each for each in house.spans if each.kind is SpanKind.SERVER and about(each)["http.route"] != "/charges"]
+    spans = [
+        each
+        for each in house.spans
+        if each.kind is SpanKind.SERVER and about(each)["http.route"] != "/charges"
+    ]
     lines = [each for each in house.lines() if each["http.route"] != "/charges"]
     assert len({line["trace_id"] for line in lines}) == len(spans) == len(lines) == 2
     assert sum(each.count for each in house.samples()[COUNT]) == 2
 
 
-SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https", "gopher": "http", "": "http"}
+SCHEMES = {
+    "http": "http",
+    "https": "https",
+    "ws": "http",
+    "wss": "https",
+    "gopher": "http",
+    "": "http",
+}
 
 
 def test_a_scheme_is_one_of_two(house: House) -> None:
     """A proxy may say that the client came by websocket, or anything: the label is http or https, as it was spoken."""
     for scheme in SCHEMES:
-        converse(house, "httptools", request(b"GET /" + scheme.encode(), b"X-Forwarded-Proto: " + scheme.encode()))
+        converse(
+            house,
+            "httptools",
+            request(b"GET /" + scheme.encode(), b"X-Forwarded-Proto: " + scheme.encode()),
+        )
     counted = {each.labels["url.scheme"]: each.count for each in house.samples()[DURATION]}
     assert counted == Counter(SCHEMES.values())
 
@@ -435,10 +566,34 @@ EXPOSITIONS = ("text/plain", "application/openmetrics-text")
 VERSIONS = ("abc", "", "1", "1.x", "-1.0.0", "9" * 400, "1.0.0.0", "1_0", "²", "1.²", "9" * 5000)
 ACCEPTS = [
     *(f"{kind};version={version}" for kind in EXPOSITIONS for version in VERSIONS),
-    *(f"{kind};{rest}" for kind in EXPOSITIONS for rest in ("version", "=", ";;;", "q=abc", "version=1.0.0;version=abc")),
-    *(f"{kind};version=1.0.0;escaping={how}" for kind in EXPOSITIONS for how in ("", "abc", "dots", "values", "allow-utf-8")),
-    *(f"{first},{second}" for first in EXPOSITIONS for second in ("*/*", "text/plain;version=abc", "text/plain;version=")),
-    *("", ",", ";", "=", "*/*;q=x", "application/*", "\\", '"', "a" * 60_000, "," * 5000, "text/plain; version = abc"),
+    *(
+        f"{kind};{rest}"
+        for kind in EXPOSITIONS
+        for rest in ("version", "=", ";;;", "q=abc", "version=1.0.0;version=abc")
+    ),
+    *(
+        f"{kind};version=1.0.0;escaping={how}"
+        for kind in EXPOSITIONS
+        for how in ("", "abc", "dots", "values", "allow-utf-8")
+    ),
+    *(
+        f"{first},{second}"
+        for first in EXPOSITIONS
+        for second in ("*/*", "text/plain;version=abc", "text/plain;version=")
+    ),
+    *(
+        "",
+        ",",
+        ";",
+        "=",
+        "*/*;q=x",
+        "application/*",
+        "\\",
+        '"',
+        "a" * 60_000,
+        "," * 5000,
+        "text/plain; version = abc",
+    ),
 ]
 
 
@@ -447,14 +602,21 @@ def test_metrics_never_fail_on_accept(house: House) -> None:
     house.ask()
 
     async def ask(app: Any, method: str) -> list[httpx2.Response]:  # noqa: ANN401  (an ASGI app)
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://shop") as http:
-            sent = [[(b"accept", each.encode("latin-1"))] for each in ACCEPTS] + [[(b"accept", ODD)], [(b"accept", b"*/*")] * 9]
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app), base_url="http://shop"
+        ) as http:
+            sent = [[(b"accept", each.encode("latin-1"))] for each in ACCEPTS] + [
+                [(b"accept", ODD)],
+                [(b"accept", b"*/*")] * 9,
+            ]
             return [await http.request(method, "/metrics", headers=each) for each in sent]
 
     for app in (house.checkout, house.payment):
         shown, heads = asyncio.run(ask(app, "GET")), asyncio.run(ask(app, "HEAD"))
         assert {answer.status_code for answer in [*shown, *heads]} == {200}
-        assert {answer.headers["content-type"].split(";")[0] for answer in [*shown, *heads]} == set(EXPOSITIONS)
+        assert {answer.headers["content-type"].split(";")[0] for answer in [*shown, *heads]} == set(
+            EXPOSITIONS
+        )
         assert all("checkout" in answer.text for answer in shown), "whatever is escaped how"
 
 
@@ -538,7 +700,9 @@ STRANGERS: dict[str, tuple[tuple[str, ...], str]] = {
 
 @pytest.mark.parametrize("unsampled", [False, True], ids=["alone", "with a tracestate"])
 @pytest.mark.parametrize(("sent", "expected"), list(STRANGERS.values()), ids=list(STRANGERS))
-def test_a_trace_id_in_an_answer_is_somewhere(build: Build, sent: tuple[str, ...], expected: str, unsampled: bool) -> None:  # noqa: FBT001
+def test_a_trace_id_in_an_answer_is_somewhere(
+    build: Build, sent: tuple[str, ...], expected: str, unsampled: bool
+) -> None:
     """From inside a valid ``traceparent`` is continued whatever its flags say, any other makes a new trace."""
     house = build(inside="*")
     headers = [(b"traceparent", each.encode()) for each in sent]
@@ -555,7 +719,9 @@ def test_a_trace_id_in_an_answer_is_somewhere(build: Build, sent: tuple[str, ...
 def test_two_traceparents_are_one_of_them_or_none(house: House) -> None:
     """Two different parents make no third thing: the id handed out is in all pillars."""
     other = f"00-{1:032x}-{1:016x}-01"
-    trace_id = house.ask(headers=[("traceparent", TRACEPARENT), ("traceparent", other)]).json()["trace_id"]
+    trace_id = house.ask(headers=[("traceparent", TRACEPARENT), ("traceparent", other)]).json()[
+        "trace_id"
+    ]
     assert {format_trace_id(each.context.trace_id) for each in house.spans} == {trace_id}
     assert {line["trace_id"] for line in house.lines()} == {trace_id}
 
@@ -592,7 +758,9 @@ def payment(waits: Callable[[], Awaitable[object]] = forever) -> httpx2.MockTran
                 return httpx2.Response(200, content=b"[" * 100_000)
             case "bug":
                 raise KeyError
-        return httpx2.Response(200, json={"outcome": "declined" if card == "declined" else "authorised"})
+        return httpx2.Response(
+            200, json={"outcome": "declined" if card == "declined" else "authorised"}
+        )
 
     return httpx2.MockTransport(handle)
 
@@ -614,7 +782,10 @@ FATES = {
 def test_a_connection_is_given_back(build: Build, card: str, outcome: str) -> None:
     """Whatever became of a purchase, its connection is free for the next one."""
     house = build(transport=payment(), calls=1, limit=1)
-    assert [house.ask(json={"card": each}).json()["outcome"] for each in (card, "ordinary")] == [outcome, "success"]
+    assert [house.ask(json={"card": each}).json()["outcome"] for each in (card, "ordinary")] == [
+        outcome,
+        "success",
+    ]
 
 
 def test_a_customer_who_leaves_gives_back_too(build: Build) -> None:
@@ -622,8 +793,12 @@ def test_a_customer_who_leaves_gives_back_too(build: Build) -> None:
     house = build(transport=payment(), calls=1)
 
     async def leave() -> None:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.checkout), base_url="http://shop") as http:
-            tasks = [asyncio.create_task(http.post("/checkout", json={"card": "slow"})) for _ in range(3)]
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(house.checkout), base_url="http://shop"
+        ) as http:
+            tasks = [
+                asyncio.create_task(http.post("/checkout", json={"card": "slow"})) for _ in range(3)
+            ]
             await until(lambda: sum(each.count for each in house.samples().get(ACTIVE, [])) == 3)
             for task in reversed(tasks):
                 task.cancel()
@@ -637,7 +812,9 @@ def test_a_customer_who_leaves_gives_back_too(build: Build) -> None:
 async def buy_in_turn(house: House, *cards: str, pause: float) -> list[httpx2.Response]:
     """Buy with each card, ``pause`` seconds after the one before."""
     tasks = []
-    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.checkout), base_url="http://shop") as http:
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(house.checkout), base_url="http://shop"
+    ) as http:
         for card in cards:
             tasks.append(asyncio.create_task(http.post("/checkout", json={"card": card})))
             await asyncio.sleep(pause)
@@ -661,12 +838,22 @@ def test_who_gets_no_connection_is_told_so(build: Build) -> None:
     house = build(transport=payment(wait), calls=1, limit=1)
     slow, busy = asyncio.run(buy_in_turn(house, "slow", "slow", pause=0.2))
     assert (slow.status_code, slow.json()["outcome"]) == (504, "payment_slow")
-    assert (busy.status_code, busy.json()["outcome"], busy.json()["detail"]) == (503, "payment_busy", "Payment is busy")
+    assert (busy.status_code, busy.json()["outcome"], busy.json()["detail"]) == (
+        503,
+        "payment_busy",
+        "Payment is busy",
+    )
     assert len(called) == 1
     (why,) = reasons(house, busy)
     assert "all 1 connections were in use" in why
-    found = [each for each in house.spans if format_trace_id(each.context.trace_id) == busy.json()["trace_id"]]
-    assert sorted(each.kind.name for each in found) == ["INTERNAL", "SERVER"], "no CLIENT span for a call that was not made"
+    found = [
+        each
+        for each in house.spans
+        if format_trace_id(each.context.trace_id) == busy.json()["trace_id"]
+    ]
+    assert sorted(each.kind.name for each in found) == ["INTERNAL", "SERVER"], (
+        "no CLIENT span for a call that was not made"
+    )
 
 
 def test_a_late_turn_is_not_said_to_have_been_a_whole_one(build: Build) -> None:
@@ -735,7 +922,10 @@ class Town:
 
 CHECKOUTS = {
     "always_off": {"OTEL_TRACES_SAMPLER": "always_off", "CHECKOUT_PAYMENT_CONNECTIONS": "1"},
-    "parentbased_traceidratio": {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"},
+    "parentbased_traceidratio": {
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0",
+    },
 }
 """By their samplers, which start no trace; one of them has a single connection, the other as many as usual."""
 
@@ -743,11 +933,24 @@ CHECKOUTS = {
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     """All these processes, started at once."""
-    folder, often, port = tmp_path_factory.mktemp("town"), {"OTEL_BLRP_SCHEDULE_DELAY": "100"}, str(free_port())
-    paid = {"CHECKOUT_PAYMENT_URL": f"http://127.0.0.1:{port}", "CHECKOUT_INSIDE": "127.0.0.1", "CHECKOUT_PAYMENT_TIMEOUT": "5"}
+    folder, often, port = (
+        tmp_path_factory.mktemp("town"),
+        {"OTEL_BLRP_SCHEDULE_DELAY": "100"},
+        str(free_port()),
+    )
+    paid = {
+        "CHECKOUT_PAYMENT_URL": f"http://127.0.0.1:{port}",
+        "CHECKOUT_INSIDE": "127.0.0.1",
+        "CHECKOUT_PAYMENT_TIMEOUT": "5",
+    }
     with listening() as sink, ExitStack() as stack:
-        doors = [serve("payment", folder, sink.url, PAYMENT_PORT=port, PAYMENT_SLOW_SECONDS="8", **often)]
-        doors += [serve("checkout", folder, sink.url, **paid, **often, **more) for more in CHECKOUTS.values()]
+        doors = [
+            serve("payment", folder, sink.url, PAYMENT_PORT=port, PAYMENT_SLOW_SECONDS="8", **often)
+        ]
+        doors += [
+            serve("checkout", folder, sink.url, **paid, **often, **more)
+            for more in CHECKOUTS.values()
+        ]
         with ThreadPoolExecutor() as pool:
             payment, *checkouts = pool.map(stack.enter_context, doors)
         yield Town(sink, payment, dict(zip(CHECKOUTS, checkouts, strict=True)))
@@ -760,7 +963,9 @@ def contains(file: Path, text: str) -> bool:
     return text in file.read_text()
 
 
-@pytest.mark.parametrize("flags", ["", "00", "01"], ids=["no parent", "unsampled parent", "sampled parent"])
+@pytest.mark.parametrize(
+    "flags", ["", "00", "01"], ids=["no parent", "unsampled parent", "sampled parent"]
+)
 @pytest.mark.parametrize("sampler", list(CHECKOUTS))
 def test_an_id_without_a_trace_is_in_the_lines(town: Town, sampler: str, flags: str) -> None:
     """An operator may sample nothing: the id in the answer is still in the lines of both services, on stdout and by OTLP."""
@@ -774,7 +979,9 @@ def test_an_id_without_a_trace_is_in_the_lines(town: Town, sampler: str, flags: 
     assert answer.headers["traceresponse"].split("-")[1] == trace_id
     for file in (checkout.output, town.payment.output):
         wait_for(f"{trace_id} in {file}", partial(contains, file, trace_id))
-    wait_for(f"two records of {trace_id}", lambda: town.records(trace_id) == ["checkout", "payment"])
+    wait_for(
+        f"two records of {trace_id}", lambda: town.records(trace_id) == ["checkout", "payment"]
+    )
 
 
 def test_who_hangs_up_in_mid_body_has_abandoned_it(town: Town) -> None:
@@ -782,21 +989,29 @@ def test_who_hangs_up_in_mid_body_has_abandoned_it(town: Town) -> None:
     checkout = next(iter(town.checkouts.values()))
     url = httpx2.URL(checkout.url)
     with socket.create_connection((url.host, url.port or 80)) as client:
-        client.sendall(b"POST /checkout HTTP/1.1\r\nhost: shop\r\ncontent-type: application/json\r\n")
+        client.sendall(
+            b"POST /checkout HTTP/1.1\r\nhost: shop\r\ncontent-type: application/json\r\n"
+        )
         client.sendall(b'content-length: 99\r\n\r\n{"card": ')
 
     def told() -> list[dict[str, Any]]:
         return [each for each in checkout.lines() if each.get("http.response.status_code") == 499]
 
     wait_for("its line", told)
-    assert [(each["outcome"], each["event"]) for each in told()] == [("abandoned", "POST /checkout 499 abandoned")]
+    assert [(each["outcome"], each["event"]) for each in told()] == [
+        ("abandoned", "POST /checkout 499 abandoned")
+    ]
 
 
 def test_real_connections_are_given_back(town: Town) -> None:
     """One connection, and one purchase after the other: each has its own outcome, whatever became of the one before."""
     cards = {"declined": 402, "gateway-timeout": 500, "crash": 502, "slow": 504, "ordinary": 200}
     narrow = town.checkouts["always_off"]
-    found = [narrow.post("/checkout", {"card": each}).status_code for card in cards for each in (card, "ordinary")]
+    found = [
+        narrow.post("/checkout", {"card": each}).status_code
+        for card in cards
+        for each in (card, "ordinary")
+    ]
     assert found == [status for each in cards.values() for status in (each, 200)]
 
 
@@ -807,7 +1022,9 @@ def test_the_hundred_and_first_is_told_why(town: Town) -> None:
     async def buy() -> list[httpx2.Response]:
         limits = httpx2.Limits(max_connections=None)
         async with httpx2.AsyncClient(limits=limits, timeout=30, trust_env=False) as http:
-            return await asyncio.gather(*(http.post(f"{door.url}/checkout", json={"card": "slow"}) for _ in range(101)))
+            return await asyncio.gather(
+                *(http.post(f"{door.url}/checkout", json={"card": "slow"}) for _ in range(101))
+            )
 
     found = asyncio.run(buy())
     assert Counter(each.status_code for each in found) == {504: 100, 503: 1}

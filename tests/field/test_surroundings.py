@@ -20,8 +20,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tests.processes import NOTHING_BUT_THE_FLUSH, QUICK, Sink, free_port, listening, wait_for
 
-SETTINGS = NOTHING_BUT_THE_FLUSH | QUICK | {"CHECKOUT_PAYMENT_TIMEOUT": "4", "PAYMENT_SLOW_SECONDS": "5"}
-SURROUNDINGS = {"full": (">/dev/full 2>/dev/full", "1"), "closed": (">&- 2>&-", "1"), "reader-gone": ("", "2")}
+SETTINGS = (
+    NOTHING_BUT_THE_FLUSH | QUICK | {"CHECKOUT_PAYMENT_TIMEOUT": "4", "PAYMENT_SLOW_SECONDS": "5"}
+)
+SURROUNDINGS = {
+    "full": (">/dev/full 2>/dev/full", "1"),
+    "closed": (">&- 2>&-", "1"),
+    "reader-gone": ("", "2"),
+}
 """Where the shell leads stdout and stderr (nothing: into a pipe that nobody holds at the other end); checkout's workers."""
 CARDS: dict[str, tuple[int, str]] = {
     "ordinary": (200, "Checkout complete"),
@@ -47,30 +53,62 @@ class Shop:
 
     def spans(self) -> Counter[str]:
         """How many spans of each name arrived."""
-        parts = [each for _, each in self.sink.received if isinstance(each, ExportTraceServiceRequest)]
-        scopes = [scope for part in parts for resource in part.resource_spans for scope in resource.scope_spans]
+        parts = [
+            each for _, each in self.sink.received if isinstance(each, ExportTraceServiceRequest)
+        ]
+        scopes = [
+            scope
+            for part in parts
+            for resource in part.resource_spans
+            for scope in resource.scope_spans
+        ]
         return Counter(span.name for scope in scopes for span in scope.spans)
 
     def lines(self) -> Counter[str]:
         """How many records of each event arrived."""
-        parts = [each for _, each in self.sink.received if isinstance(each, ExportLogsServiceRequest)]
-        scopes = [scope for part in parts for resource in part.resource_logs for scope in resource.scope_logs]
+        parts = [
+            each for _, each in self.sink.received if isinstance(each, ExportLogsServiceRequest)
+        ]
+        scopes = [
+            scope
+            for part in parts
+            for resource in part.resource_logs
+            for scope in resource.scope_logs
+        ]
         return Counter(record.body.string_value for scope in scopes for record in scope.log_records)
 
     def lost(self) -> int:
         """How many lines the services counted as lost, as the Collector knows it."""
-        parts = [each for _, each in self.sink.received if isinstance(each, ExportMetricsServiceRequest)]
-        scopes = [scope for part in parts for resource in part.resource_metrics for scope in resource.scope_metrics]
-        metrics = [metric for scope in scopes for metric in scope.metrics if metric.name == "log.lines.lost"]
+        parts = [
+            each for _, each in self.sink.received if isinstance(each, ExportMetricsServiceRequest)
+        ]
+        scopes = [
+            scope
+            for part in parts
+            for resource in part.resource_metrics
+            for scope in resource.scope_metrics
+        ]
+        metrics = [
+            metric
+            for scope in scopes
+            for metric in scope.metrics
+            if metric.name == "log.lines.lost"
+        ]
         return sum(point.as_int for metric in metrics for point in metric.sum.data_points)
 
 
 @contextmanager
-def start(name: str, surroundings: str, **settings: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def start(
+    name: str, surroundings: str, **settings: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a service until the end of the block; ready when it answers, for nobody can read what it says."""
     where, _ = SURROUNDINGS.get(surroundings, ("", "1"))
     port = free_port()
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "CHECKOUT_", "PAYMENT_"))}
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("OTEL_", "CHECKOUT_", "PAYMENT_"))
+    }
     clean |= {f"{name.upper()}_PORT": str(port)}
     reading, writing = os.pipe()
     if surroundings != "reader-asleep":
@@ -94,7 +132,9 @@ def start(name: str, surroundings: str, **settings: str) -> Iterator[tuple[str, 
                 return False
 
     try:
-        wait_for(f"{name} with stdout {surroundings}", lambda: process.poll() is not None or ready(), 60)
+        wait_for(
+            f"{name} with stdout {surroundings}", lambda: process.poll() is not None or ready(), 60
+        )
         assert process.poll() is None, f"{name} ended with {process.returncode}"
         yield f"http://127.0.0.1:{port}", process
     finally:
@@ -107,9 +147,16 @@ def start(name: str, surroundings: str, **settings: str) -> Iterator[tuple[str, 
 def buy(shop: Shop, url: str) -> None:
     """Pay with each card over one connection, and look at the metrics."""
     address = urlsplit(url)
-    with closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=15)) as connection:
+    with closing(
+        http.client.HTTPConnection(address.hostname or "", address.port, timeout=15)
+    ) as connection:
         for card in CARDS:
-            connection.request("POST", "/checkout", json.dumps({"card": card}), {"content-type": "application/json"})
+            connection.request(
+                "POST",
+                "/checkout",
+                json.dumps({"card": card}),
+                {"content-type": "application/json"},
+            )
             answer = connection.getresponse()
             said: dict[str, Any] = json.loads(answer.read())
             shop.answers[card] = (answer.status, said.get("message", said.get("detail", "")))
@@ -162,8 +209,12 @@ def test_the_collector_gets_everything(shops: Shops, name: str) -> None:
         "POST /charges": charged,
     }
     lines = shops(name).lines()
-    assert sum(count for event, count in lines.items() if event.startswith("POST /checkout")) == len(CARDS)
-    assert sum(count for event, count in lines.items() if event.startswith("POST /charges")) == charged
+    assert sum(
+        count for event, count in lines.items() if event.startswith("POST /checkout")
+    ) == len(CARDS)
+    assert (
+        sum(count for event, count in lines.items() if event.startswith("POST /charges")) == charged
+    )
     assert sum(count for event, count in lines.items() if event.startswith("order not placed")) == 3
 
 
@@ -184,9 +235,17 @@ def test_a_deaf_stdout_ends_as_ever(shops: Shops, name: str) -> None:
 def test_a_reader_who_sleeps_stops_nobody() -> None:
     """A pipe that is full, because its reader does not read, changes no answer either: nobody waits for a log."""
     order = json.dumps({"order_id": "o", "amount": "1", "currency": "EUR", "card": "declined"})
-    with listening() as sink, start("payment", "reader-asleep", OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **QUICK) as (url, _):
+    with (
+        listening() as sink,
+        start("payment", "reader-asleep", OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **QUICK) as (
+            url,
+            _,
+        ),
+    ):
         address = urlsplit(url)
-        with closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)) as connection:
+        with closing(
+            http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+        ) as connection:
             for _ in range(400):  # a pipe takes 64 KiB
                 connection.request("POST", "/charges", order, {"content-type": "application/json"})
                 answer = connection.getresponse()

@@ -23,7 +23,11 @@ def get(grafana: str, path: str) -> Any:  # noqa: ANN401  (JSON)
 def trace_id(grafana: str) -> str:
     """The newest failed purchase; there has to be one, so one is bought."""
     assert grafana
-    card = {"items": [{"sku": "tea", "quantity": 1, "unit_price": "4.50"}], "currency": "EUR", "card": "gateway-timeout"}
+    card = {
+        "items": [{"sku": "tea", "quantity": 1, "unit_price": "4.50"}],
+        "currency": "EUR",
+        "card": "gateway-timeout",
+    }
     answer = httpx2.post("http://127.0.0.1:8000/checkout", json=card, timeout=60, trust_env=False)
     return str(answer.json()["trace_id"])
 
@@ -38,7 +42,9 @@ def test_provisioning_says_no_error(grafana: str, log: str) -> None:
     for uid in ("prometheus", "tempo", "loki"):
         assert get(grafana, f"/api/datasources/uid/{uid}")["readOnly"]
     assert {each["uid"] for each in get(grafana, "/api/search?type=dash-db")} >= BOARDS.keys()
-    assert [line for line in log.splitlines() if "provisioning" in line and "level=error" in line] == []
+    assert [
+        line for line in log.splitlines() if "provisioning" in line and "level=error" in line
+    ] == []
 
 
 def is_search(target: Target) -> bool:
@@ -50,7 +56,10 @@ def is_search(target: Target) -> bool:
 def test_searches_find_traces(grafana: str, trace_id: str, target: Target) -> None:
     """Each search, asked as the browser asks it."""
     query = quote(filled(target["query"], trace_id))
-    poll_until(lambda: get(grafana, f"/api/datasources/proxy/uid/tempo/api/search?q={query}")["traces"], f"traces for {query}")
+    poll_until(
+        lambda: get(grafana, f"/api/datasources/proxy/uid/tempo/api/search?q={query}")["traces"],
+        f"traces for {query}",
+    )
 
 
 @pytest.mark.parametrize("target", [each for each in targets() if not is_search(each.values[0])])
@@ -71,7 +80,13 @@ def test_its_own_queries_give_frames_with_data(grafana: str, trace_id: str, targ
     def has_data() -> bool:
         now = int(time.time() * 1000)
         body = {"from": str(now - 900_000), "to": str(now), "queries": [query]}
-        answer = httpx2.post(f"{grafana}/api/ds/query", content=json.dumps(body), headers=JSON, timeout=20, trust_env=False)
+        answer = httpx2.post(
+            f"{grafana}/api/ds/query",
+            content=json.dumps(body),
+            headers=JSON,
+            timeout=20,
+            trust_env=False,
+        )
         assert answer.status_code == 200, answer.text
         frames = answer.json()["results"][query["refId"]].get("frames", [])
         return any(values for frame in frames for values in frame["data"]["values"])

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from three_pillar_demo.stack.components import CONSOLE
 from tests.demo.web.browser import CHROMIUM, FLAGS, WHY_NOT
 from tests.end_to_end.conftest import DEMO
+from three_pillar_demo.stack.components import CONSOLE
 
 SECONDS = 30
 FAILED = "section:has-text('Newest failed purchases') a[href*='/explore']"
@@ -35,7 +35,9 @@ def test_every_panel_shows_something(page: Page, board: str) -> None:
     page.goto(f"/d/{board}")
     expect(page.locator("section").first).to_be_visible()
     page.wait_for_timeout(2000)  # every panel has begun to ask
-    expect(page.locator("[aria-label='Panel loading bar']")).to_have_count(0, timeout=SECONDS * 1000)
+    expect(page.locator("[aria-label='Panel loading bar']")).to_have_count(
+        0, timeout=SECONDS * 1000
+    )
     expect(page.get_by_text("No data")).to_have_count(0, timeout=SECONDS * 1000)
     expect(page.get_by_test_id("data-testid Panel status error")).to_have_count(0)
 
@@ -56,7 +58,9 @@ def test_from_a_failed_purchase_to_its_lines_and_back(page: Page) -> None:
     line.click()
 
     figures = page.get_by_role("link", name="This service's errors around then")
-    expect(figures).to_have_attribute("href", re.compile(r"/d/checkout\?var-service=checkout&time=\d{13}&time.window=600000"))
+    expect(figures).to_have_attribute(
+        "href", re.compile(r"/d/checkout\?var-service=checkout&time=\d{13}&time.window=600000")
+    )
     back = page.get_by_role("link", name="Open the trace").first
     page.goto(back.get_attribute("href") or "")
     expect(page.get_by_text(trace_id).first).to_be_visible()
@@ -64,7 +68,9 @@ def test_from_a_failed_purchase_to_its_lines_and_back(page: Page) -> None:
 
 def test_from_the_page_to_the_same_request(page: Page) -> None:
     """One request's own page leads to its trace, its lines, the panel around it and all about it, in Grafana."""
-    bought = subprocess.run([*DEMO, "checkout", "--card", "gateway-timeout"], check=True, capture_output=True, text=True).stdout
+    bought = subprocess.run(
+        [*DEMO, "checkout", "--card", "gateway-timeout"], check=True, capture_output=True, text=True
+    ).stdout
     trace_id = re.findall(r"demo follow ([0-9a-f]{32})", bought)[0]
     page.goto(f"{CONSOLE.address}/trace/{trace_id}")
     links = page.locator(".ways a")

@@ -11,9 +11,14 @@ import yaml
 
 from grafana.build import FOLDER, files
 
-BOARDS: dict[str, dict[str, Any]] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+BOARDS: dict[str, dict[str, Any]] = {
+    path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))
+}
 SOURCES = {
-    each["uid"] for each in yaml.safe_load(Path("grafana/provisioning/datasources/datasources.yaml").read_text())["datasources"]
+    each["uid"]
+    for each in yaml.safe_load(
+        Path("grafana/provisioning/datasources/datasources.yaml").read_text()
+    )["datasources"]
 }
 WORDS = {"logs", "traces", "nodeGraph"}
 """Panels without numbers of their own."""
@@ -27,7 +32,9 @@ def panels() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield name, panel
 
 
-each_panel = pytest.mark.parametrize("panel", [pytest.param(panel, id=f"{name}: {panel['title']}") for name, panel in panels()])
+each_panel = pytest.mark.parametrize(
+    "panel", [pytest.param(panel, id=f"{name}: {panel['title']}") for name, panel in panels()]
+)
 
 
 def test_the_json_is_what_the_code_writes() -> None:
@@ -37,7 +44,11 @@ def test_the_json_is_what_the_code_writes() -> None:
 
 def test_there_are_four() -> None:
     """They have the addresses that links, alerts and documents use."""
-    assert {board["uid"] for board in BOARDS.values()} == {"checkout", "one-request", "pipeline", "slo"} == BOARDS.keys()
+    assert (
+        {board["uid"] for board in BOARDS.values()}
+        == {"checkout", "one-request", "pipeline", "slo"}
+        == BOARDS.keys()
+    )
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -48,7 +59,11 @@ def test_no_panel_is_there_twice(name: str) -> None:
     taken: set[tuple[int, int]] = set()
     for panel in found:
         place = panel["gridPos"]
-        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
         assert not cells & taken, panel["title"]
         assert place["x"] + place["w"] <= 24, panel["title"]
         taken |= cells
@@ -90,7 +105,10 @@ def test_what_has_not_happened_is_zero(panel: dict[str, Any]) -> None:
 def test_links_between_dashboards_lead_somewhere() -> None:
     """An address in a dashboard, a data source or an alert names a dashboard that there is."""
     texts = [path.read_text() for path in FOLDER.glob("*.json")]
-    texts += [Path(name).read_text() for name in ("grafana/provisioning/datasources/datasources.yaml", "grafana/grafana.ini")]
+    texts += [
+        Path(name).read_text()
+        for name in ("grafana/provisioning/datasources/datasources.yaml", "grafana/grafana.ini")
+    ]
     texts += [path.read_text() for path in (Path("config/alerts.yml"),) if path.exists()]
     named = set(re.findall(r"/d/([a-z-]+)", "\n".join(texts)))
     assert named

@@ -7,7 +7,9 @@ WEIGHTS = str.maketrans("0123456789", "0246813579")
 
 def digits(count: int) -> str:
     """As many digits, the first no zero."""
-    return str(secrets.choice(range(1, 10))) + "".join(secrets.choice("0123456789") for _ in range(count - 1))
+    return str(secrets.choice(range(1, 10))) + "".join(
+        secrets.choice("0123456789") for _ in range(count - 1)
+    )
 
 
 def card(*, valid: bool = True) -> str:
@@ -34,7 +36,10 @@ class Canaries:
     def __init__(self) -> None:
         plain, spaced, dashed, account, grouped = card(), card(), card(), iban(), iban()
         word, login = (secrets.token_hex(8) for _ in range(2))
-        token, jwt = secrets.token_urlsafe(24), f"eyJ{secrets.token_hex(8)}.eyJ{secrets.token_hex(8)}.{secrets.token_hex(8)}"
+        token, jwt = (
+            secrets.token_urlsafe(24),
+            f"eyJ{secrets.token_hex(8)}.eyJ{secrets.token_hex(8)}.{secrets.token_hex(8)}",
+        )
         name = f"canary{secrets.token_hex(4)}"
         self.shown = {
             "card": plain,
@@ -48,10 +53,28 @@ class Canaries:
             "password": f"password={word}",
             "login": f"https://me:{login}@bank.example/",
         }
-        self.hidden = {plain, spaced, dashed, groups(spaced, " "), groups(dashed, "-"), account, grouped, groups(grouped, " ")}
-        self.hidden |= {groups(spaced, "%20"), groups(grouped, "%20"), groups(spaced, "+"), groups(grouped, "+")}
+        self.hidden = {
+            plain,
+            spaced,
+            dashed,
+            groups(spaced, " "),
+            groups(dashed, "-"),
+            account,
+            grouped,
+            groups(grouped, " "),
+        }
+        self.hidden |= {
+            groups(spaced, "%20"),
+            groups(grouped, "%20"),
+            groups(spaced, "+"),
+            groups(grouped, "+"),
+        }
         self.hidden |= {name, token, jwt, word, login}
-        self.clean = {"order": card(valid=False), "trace": secrets.token_hex(16), "amount": "1234.56"}
+        self.clean = {
+            "order": card(valid=False),
+            "trace": secrets.token_hex(16),
+            "amount": "1234.56",
+        }
         """What looks like one, or is searched for, and stays."""
 
     @property

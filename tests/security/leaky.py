@@ -23,15 +23,28 @@ def create_app() -> FastAPI:
     async def said(request: Request, rest: str) -> dict[str, str]:
         words = (await request.body()).decode()
         carried = {name: str(value) for name, value in baggage.get_all().items()}
-        heard = {"path": rest, "query": str(request.url.query), "headers": dict(request.headers), **carried}
+        heard = {
+            "path": rest,
+            "query": str(request.url.query),
+            "headers": dict(request.headers),
+            **carried,
+        }
         structlog.contextvars.bind_contextvars(bound=words)
-        log.warning(f"somebody said {words}", words=words, heard=heard, listed=[words], raw=request.scope["headers"])
+        log.warning(
+            f"somebody said {words}",
+            words=words,
+            heard=heard,
+            listed=[words],
+            raw=request.scope["headers"],
+        )
         for digits in filter(str.isdigit, words.replace(";", " ").split()):
             log.info("a number", number=int(digits))
         logging.getLogger("library").warning("a library says %s, %s", words, heard)
         span = trace.get_current_span()
         span.update_name(f"said {rest}")
-        span.set_attributes({"words": words, "listed": [words, rest], "user.password": rest, **carried})
+        span.set_attributes(
+            {"words": words, "listed": [words, rest], "user.password": rest, **carried}
+        )
         span.add_event(f"heard {words}", {"words": words})
         span.add_link(span.get_span_context(), {"words": words})
         span.set_status(Status(StatusCode.ERROR, words))
@@ -50,4 +63,10 @@ def create_app() -> FastAPI:
 
 if __name__ == "__main__":
     three_pillars.log_to_stdout()
-    uvicorn.run(create_app(), port=int(sys.argv[1]), log_config=None, access_log=False, timeout_graceful_shutdown=2)
+    uvicorn.run(
+        create_app(),
+        port=int(sys.argv[1]),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )

@@ -15,18 +15,46 @@ def everything(canaries: Canaries, texts: Iterable[str]) -> dict[str, dict[str, 
     pairs = [pair(f"text.{number}", each) for number, each in enumerate(said)]
     pairs += [{"key": "number", "value": {"intValue": each}} for each in said if each.isdecimal()]
     pairs += [pair("order.id", canaries.clean["order"]), pair("amount", canaries.clean["amount"])]
-    resource = {"attributes": [pair("service.name", "outspoken"), pair("service.instance.id", "one"), *pairs]}
+    resource = {
+        "attributes": [
+            pair("service.name", "outspoken"),
+            pair("service.instance.id", "one"),
+            *pairs,
+        ]
+    }
     ids = {"traceId": canaries.clean["trace"], "spanId": secrets.token_hex(8)}
     event = {"timeUnixNano": now, "name": text, "attributes": pairs}
-    span = {**ids, "startTimeUnixNano": now, "endTimeUnixNano": now, "name": text, "kind": 2, "attributes": pairs}
+    span = {
+        **ids,
+        "startTimeUnixNano": now,
+        "endTimeUnixNano": now,
+        "name": text,
+        "kind": 2,
+        "attributes": pairs,
+    }
     span |= {"events": [event], "status": {"code": 2, "message": text}}
-    line = {**ids, "timeUnixNano": now, "body": {"stringValue": text}, "attributes": pairs, "severityNumber": 9}
+    line = {
+        **ids,
+        "timeUnixNano": now,
+        "body": {"stringValue": text},
+        "attributes": pairs,
+        "severityNumber": 9,
+    }
     deep = {**line, "body": {"kvlistValue": {"values": pairs}}}
-    gauge = {"name": "canary.gauge", "gauge": {"dataPoints": [{"timeUnixNano": now, "asDouble": 1.0, "attributes": pairs}]}}
+    gauge = {
+        "name": "canary.gauge",
+        "gauge": {"dataPoints": [{"timeUnixNano": now, "asDouble": 1.0, "attributes": pairs}]},
+    }
     return {
-        "/v1/traces": {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]},
-        "/v1/logs": {"resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [line, deep]}]}]},
-        "/v1/metrics": {"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": [gauge]}]}]},
+        "/v1/traces": {
+            "resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]
+        },
+        "/v1/logs": {
+            "resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [line, deep]}]}]
+        },
+        "/v1/metrics": {
+            "resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": [gauge]}]}]
+        },
     }
 
 

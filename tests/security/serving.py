@@ -19,7 +19,11 @@ def leaky(folder: Path, collector: str) -> Iterator[tuple[str, Path]]:
         settings = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": collector}
         process = subprocess.Popen(command, env=settings, stdout=out, stderr=subprocess.STDOUT)
     try:
-        wait_for("the leaky service", lambda: process.poll() is not None or "Uvicorn running" in output.read_text(), 60)
+        wait_for(
+            "the leaky service",
+            lambda: process.poll() is not None or "Uvicorn running" in output.read_text(),
+            60,
+        )
         assert process.poll() is None, output.read_text()
         yield f"http://127.0.0.1:{port}", output
     finally:

@@ -12,9 +12,9 @@ import httpx2
 import psutil
 import pytest
 
+from tests.end_to_end.conftest import FULL, Stack, poll_until
 from three_pillar_demo.stack.components import EMBEDDED
 from three_pillar_demo.stack.components import FULL as REAL
-from tests.end_to_end.conftest import FULL, Stack, poll_until
 
 pytestmark = pytest.mark.stack
 HOST, PORT, PAYMENT = "127.0.0.1", 8000, 8001
@@ -43,7 +43,10 @@ async def ask_all(requests: list[bytes], port: int = PORT) -> list[tuple[int, st
             writer.write(requests[number])
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:-2])
-            answers[number] = (int(head.split(" ")[1]), fields.get("traceresponse", "--").split("-")[1])
+            answers[number] = (
+                int(head.split(" ")[1]),
+                fields.get("traceresponse", "--").split("-")[1],
+            )
             if not requests[number].startswith(b"HEAD"):
                 await reader.readexactly(int(fields.get("content-length", "0")))
         writer.close()
@@ -67,7 +70,11 @@ def forged(number: int, theirs: str) -> bytes:
     )[number % 8]
     if number % 20 == 0:
         return request("POST", "/checkout", headers, '{"card": "declined"}')
-    return request("POST", "/checkout", headers, "{}x") if number % 2 else request("GET", f"/{number}", headers)
+    return (
+        request("POST", "/checkout", headers, "{}x")
+        if number % 2
+        else request("GET", f"/{number}", headers)
+    )
 
 
 @pytest.mark.timeout(600)
@@ -97,10 +104,25 @@ def test_a_thousand_strangers_are_not_believed(stack: Stack) -> None:
 
 def made_up(number: int, word: Callable[[], str]) -> bytes:
     """A request of which everything is new that a client chooses."""
-    headers = {"host": f"{word()}.example:{number % 60_000 + 1}", "user-agent": word(), "baggage": f"{word()}={word()}"}
-    headers |= {f"x-{word()}": word(), "x-forwarded-for": word(), "x-forwarded-proto": word(), "forwarded": f"for={word()}"}
-    headers |= {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01", "origin": f"http://{word()}"}
-    method, path = KNOWN[number % len(KNOWN)], ("/checkout", f"/{word()}/{word()}", f"/checkout/{word()}")[number % 3]
+    headers = {
+        "host": f"{word()}.example:{number % 60_000 + 1}",
+        "user-agent": word(),
+        "baggage": f"{word()}={word()}",
+    }
+    headers |= {
+        f"x-{word()}": word(),
+        "x-forwarded-for": word(),
+        "x-forwarded-proto": word(),
+        "forwarded": f"for={word()}",
+    }
+    headers |= {
+        "traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
+        "origin": f"http://{word()}",
+    }
+    method, path = (
+        KNOWN[number % len(KNOWN)],
+        ("/checkout", f"/{word()}/{word()}", f"/checkout/{word()}")[number % 3],
+    )
     body = f'{{"{word()}": "{word()}", "order_id": "{word()}"}}' if method == "POST" else ""
     return request(method, f"{path}?{word()}={word()}", headers, body)
 
@@ -109,12 +131,19 @@ def kept(stack: Stack, http: httpx2.Client) -> Counter[str]:
     """How many series and streams the stores have."""
     if not FULL:
         file = sqlite3.connect(f"file:{stack.state}/data/embedded/telemetry.db?mode=ro", uri=True)
-        counted = {"series": "SELECT count(*) FROM series", "streams": "SELECT count(*) FROM source"}
-        found = Counter({name: file.execute(query).fetchone()[0] for name, query in counted.items()})
+        counted = {
+            "series": "SELECT count(*) FROM series",
+            "streams": "SELECT count(*) FROM source",
+        }
+        found = Counter(
+            {name: file.execute(query).fetchone()[0] for name, query in counted.items()}
+        )
         file.close()
         return found
     every = {"query": 'count({job=~".+"})'}
-    series = http.get("http://127.0.0.1:9090/api/v1/query", params=every).json()["data"]["result"][0]["value"][1]
+    series = http.get("http://127.0.0.1:9090/api/v1/query", params=every).json()["data"]["result"][
+        0
+    ]["value"][1]
     streams = http.get("http://127.0.0.1:3100/loki/api/v1/series").json()["data"]
     return Counter({"series": int(series), "streams": len(streams)})
 
@@ -138,7 +167,9 @@ def test_what_is_made_up_makes_nothing_grow(stack: Stack) -> None:
 
         def attack(words: Callable[[], str]) -> tuple[Counter[str], Counter[str]]:
             for port in (PORT, PAYMENT):
-                answers = asyncio.run(ask_all([made_up(number, words) for number in range(ATTACKERS // 2)], port))
+                answers = asyncio.run(
+                    ask_all([made_up(number, words) for number in range(ATTACKERS // 2)], port)
+                )
                 assert {status for status, _ in answers} <= {400, 404, 405, 422}
                 last = answers[-1][1]
                 poll_until(lambda last=last: asyncio.run(there(stack, last)), "the last trace", 300)  # type: ignore[misc]
@@ -149,7 +180,9 @@ def test_what_is_made_up_makes_nothing_grow(stack: Stack) -> None:
         usual, small = attack(lambda: few[1])
         after, large = attack(lambda: secrets.token_hex(8))
     growth = {name: round(large[name] / small[name], 3) for name in small}
-    print(f"{ATTACKERS} requests: {dict(usual)} became {dict(after)}; memory {dict(large)}, times {growth}")  # noqa: T201
+    print(
+        f"{ATTACKERS} requests: {dict(usual)} became {dict(after)}; memory {dict(large)}, times {growth}"
+    )
     assert after["series"] - usual["series"] <= NEW_SERIES
     assert after["streams"] == usual["streams"]
     assert {name for name in STORES if growth[name] > GROWTH} == set(), growth
@@ -159,4 +192,7 @@ async def there(stack: Stack, trace_id: str) -> bool:
     """Whether a trace and its line have arrived."""
     async with stack.backends() as backends:
         now = time.time()
-        return bool(await backends.trace(trace_id) and await backends.trace_lines(trace_id, now - 900, now + 60))
+        return bool(
+            await backends.trace(trace_id)
+            and await backends.trace_lines(trace_id, now - 900, now + 60)
+        )

@@ -23,13 +23,26 @@ def by_every_door(http: httpx2.Client, base: str, canaries: Canaries) -> Iterato
     """Ask ``base`` with each canary in the body, the query, every kind of header, the path, a name, and all at once."""
     for text in (*canaries.shown.values(), canaries.sentence):
         code = quote(text)
-        headers = {"user-agent": text, "x-note": text, "cookie": f"session={code}", "baggage": f"note={code}", "referer": text}
-        headers |= {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01", "tracestate": "shop=1"}
+        headers = {
+            "user-agent": text,
+            "x-note": text,
+            "cookie": f"session={code}",
+            "baggage": f"note={code}",
+            "referer": text,
+        }
+        headers |= {
+            "traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
+            "tracestate": "shop=1",
+        }
         headers |= {"authorization": canaries.shown["bearer"]}
         for path in ("/checkout", "/charges", f"/said/{code}", f"/{code}"):
             yield http.post(f"{base}{path}?note={code}&{code}=1", content=text, headers=headers)
             yield http.get(f"{base}{path}?note={text}", headers=headers)
-            yield http.post(base + path, json={text: text, "card": text, "order_id": text, "password": text}, headers=headers)
+            yield http.post(
+                base + path,
+                json={text: text, "card": text, "order_id": text, "password": text},
+                headers=headers,
+            )
         yield http.post(f"{base}/checkout", headers={"host": code})
 
 
@@ -38,9 +51,15 @@ def purchases(http: httpx2.Client, canaries: Canaries) -> Iterator[httpx2.Respon
     real = canaries.shown["card"]
     for order in ({"card": real}, {"order_id": real}, {"card": real, "order_id": real}):
         yield http.post(f"{SHOP}/checkout", json=order)
-        yield http.post(f"{PAYMENT}/charges", json={"order_id": "o", "amount": "1", "currency": "EUR", "card": "crash"} | order)
+        yield http.post(
+            f"{PAYMENT}/charges",
+            json={"order_id": "o", "amount": "1", "currency": "EUR", "card": "crash"} | order,
+        )
     item = {"sku": "tea", "quantity": 1, "unit_price": canaries.clean["amount"]}
-    yield http.post(f"{SHOP}/checkout", json={"order_id": canaries.clean["order"], "items": [item], "card": "declined"})
+    yield http.post(
+        f"{SHOP}/checkout",
+        json={"order_id": canaries.clean["order"], "items": [item], "card": "declined"},
+    )
 
 
 def by_otlp(http: httpx2.Client, canaries: Canaries) -> None:
@@ -57,7 +76,11 @@ def stored(stack: Stack, http: httpx2.Client, traces: set[str]) -> bytes:
         week = {"start": str(time.time_ns() - 3600 * 10**9), "limit": "5000"}
         for service in ("checkout", "payment", "leaky", "outspoken", "unknown_service"):
             query = f'{{service_name="{service}"}}'
-            told.append(http.get("http://127.0.0.1:3100/loki/api/v1/query_range", params={"query": query} | week).content)
+            told.append(
+                http.get(
+                    "http://127.0.0.1:3100/loki/api/v1/query_range", params={"query": query} | week
+                ).content
+            )
         every = {
             "match[]": '{__name__=~".+"}',
             "query": '{__name__=~".+"}',
@@ -65,7 +88,8 @@ def stored(stack: Stack, http: httpx2.Client, traces: set[str]) -> bytes:
             "end": str(time.time()),
         }
         told += [
-            http.get(f"http://127.0.0.1:9090/api/v1/{each}", params=every).content for each in ("series", "query_exemplars")
+            http.get(f"http://127.0.0.1:9090/api/v1/{each}", params=every).content
+            for each in ("series", "query_exemplars")
         ]
         told.append(http.get("http://127.0.0.1:3200/api/v2/search/tags").content)
         told.append(http.get("http://127.0.0.1:3100/loki/api/v1/series").content)
@@ -94,14 +118,20 @@ def test_no_canary_is_in_any_store_or_line(stack: Stack) -> None:
             answers += by_every_door(http, base, canaries)
         answers += purchases(http, canaries)
         by_otlp(http, canaries)
-        said = {each.headers["traceresponse"].split("-")[1] for each in answers if "traceresponse" in each.headers}
+        said = {
+            each.headers["traceresponse"].split("-")[1]
+            for each in answers
+            if "traceresponse" in each.headers
+        }
         assert len(said) > 150
         wanted = {*said, canaries.clean["trace"]}
 
         async def arrived() -> bool:
             async with stack.backends() as backends:
                 for each in tuple(wanted):
-                    if await backends.trace(each) and await backends.trace_lines(each, time.time() - 600, time.time() + 60):
+                    if await backends.trace(each) and await backends.trace_lines(
+                        each, time.time() - 600, time.time() + 60
+                    ):
                         wanted.discard(each)
                 return not wanted
 
@@ -109,5 +139,9 @@ def test_no_canary_is_in_any_store_or_line(stack: Stack) -> None:
         told = stored(stack, http, {*said, canaries.clean["trace"]})
     assert canaries.found(told) == set()
     assert [name for name, each in canaries.clean.items() if each.encode() not in told] == []
-    outside = [each for each in answers if each.status_code >= 500 and each.request.url.port != httpx2.URL(repeating).port]
+    outside = [
+        each
+        for each in answers
+        if each.status_code >= 500 and each.request.url.port != httpx2.URL(repeating).port
+    ]
     assert {each.status_code for each in outside} <= {500, 502, 504}

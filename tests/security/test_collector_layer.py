@@ -12,19 +12,31 @@ import httpx2
 import pytest
 import yaml
 
-from three_pillars import redaction
-from three_pillar_demo.stack import binaries
-from three_pillar_demo.stack.binaries import OTELCOL
 from tests.processes import Sink, free_port, wait_for
 from tests.security.canaries import Canaries
 from tests.security.raw import everything
 from tests.telemetry.test_redaction import GOES, STAYS
+from three_pillar_demo.stack import binaries
+from three_pillar_demo.stack.binaries import OTELCOL
+from three_pillars import redaction
 
 WITHOUT_CHECK_DIGITS = {"DE89370400440532013001", "4111111111111112", "order-5555555555554445"}
 """What the Collector takes for a card or an account, because it does not calculate; as ``order.id`` it stays."""
 IN_WORDS = re.compile(r"card\d|\xa0|^\[\(b|3056|de89")
 """What only the first layer finds: glued to a word, with unusual spaces, in small letters, of a network that is rare."""
-SAID = ("hunter2", "9944b0", "MIIE", "wJalr", "k1 k2", "horse", "hun ter", "dXNlcj", "abc.def", "eyJhb", "xyz")
+SAID = (
+    "hunter2",
+    "9944b0",
+    "MIIE",
+    "wJalr",
+    "k1 k2",
+    "horse",
+    "hun ter",
+    "dXNlcj",
+    "abc.def",
+    "eyJhb",
+    "xyz",
+)
 """Secrets of ``GOES``, of which nothing may be left either."""
 CONFIG = Path(__file__).parents[2] / "otel-collector.yaml"
 
@@ -37,7 +49,9 @@ def pipelines() -> dict[str, Any]:
 
 def test_every_pipeline_redacts_after_the_limiter() -> None:
     """Traces, logs and metrics all pass the redaction, behind the memory limiter; span texts are lent to it and taken back."""
-    chains = {name: each["processors"] for name, each in pipelines()["service"]["pipelines"].items()}
+    chains = {
+        name: each["processors"] for name, each in pipelines()["service"]["pipelines"].items()
+    }
     assert chains == {
         "traces": ["memory_limiter", "transform/lend", "redaction", "transform/return"],
         "logs": ["memory_limiter", "redaction"],
@@ -49,7 +63,9 @@ def test_both_layers_take_the_same_names_for_a_secret() -> None:
     """What a field is called, and what a text says before its secret: the same list, here and there."""
     rules, names = pipelines()["processors"]["redaction"], redaction.NAMES.replace("(?:", "(")
     assert rules["blocked_key_patterns"] == [f"(?i)({names})$$"]
-    assert [each for each in rules["blocked_values"] if each.startswith(f"(?i)({names})(")] == rules["blocked_values"][-1:]
+    assert [
+        each for each in rules["blocked_values"] if each.startswith(f"(?i)({names})(")
+    ] == rules["blocked_values"][-1:]
 
 
 @contextmanager
@@ -64,11 +80,21 @@ def collector(folder: Path, sink: Sink) -> Iterator[str]:
         each["exporters"] = ["otlp_http"]
     (folder / "collector.yaml").write_text(yaml.safe_dump(config))
     at_hand = binaries.find(OTELCOL)
-    binary = at_hand[0] if at_hand else binaries.build(OTELCOL, folder / "build.log", lambda _step: None)
+    binary = (
+        at_hand[0] if at_hand else binaries.build(OTELCOL, folder / "build.log", lambda _step: None)
+    )
     with (folder / "collector.log").open("wb") as out:
-        process = subprocess.Popen([binary, f"--config={folder}/collector.yaml"], env=os.environ, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            [binary, f"--config={folder}/collector.yaml"], env=os.environ, stdout=out, stderr=out
+        )
     try:
-        wait_for("the Collector", lambda: process.poll() is not None or b"ready" in (folder / "collector.log").read_bytes(), 60)
+        wait_for(
+            "the Collector",
+            lambda: (
+                process.poll() is not None or b"ready" in (folder / "collector.log").read_bytes()
+            ),
+            60,
+        )
         assert process.poll() is None, (folder / "collector.log").read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -83,7 +109,11 @@ def test_the_collector_finds_what_nobody_redacted(sink: Sink, tmp_path: Path) ->
     canaries = Canaries()
     words = [*canaries.shown.values(), *(each for each in GOES if not IN_WORDS.search(each))]
     kept = {name: each for name, each in canaries.clean.items() if name != "order"}
-    clean = [*kept.values(), *(each for each in STAYS if each not in WITHOUT_CHECK_DIGITS), *GOES.values()]
+    clean = [
+        *kept.values(),
+        *(each for each in STAYS if each not in WITHOUT_CHECK_DIGITS),
+        *GOES.values(),
+    ]
     with collector(tmp_path, sink) as url, httpx2.Client(timeout=30, trust_env=False) as http:
         for count, texts in ((3, words), (6, clean)):
             for path, told in everything(canaries, texts).items():

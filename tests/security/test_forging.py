@@ -36,11 +36,20 @@ def test_one_event_is_one_line(sink: Sink, tmp_path: Path) -> None:
         for text in TEXTS.values():
             raw = text.encode("utf-8", "surrogatepass").replace(b"\xed\xa0\x80", b"?")
             code = quote(raw)
-            headers = {"user-agent": re.sub("[^ -~]", " ", text).strip(), "baggage": f"note={code}", "connection": "close"}
+            headers = {
+                "user-agent": re.sub("[^ -~]", " ", text).strip(),
+                "baggage": f"note={code}",
+                "connection": "close",
+            }
             for method in ("GET", "POST"):
                 asked += 1
                 httpx2.request(
-                    method, f"{base}/said/{code}?q={code}", content=raw, headers=headers, timeout=30, trust_env=False
+                    method,
+                    f"{base}/said/{code}?q={code}",
+                    content=raw,
+                    headers=headers,
+                    timeout=30,
+                    trust_env=False,
                 )
 
         def canonical() -> int:
@@ -50,8 +59,14 @@ def test_one_event_is_one_line(sink: Sink, tmp_path: Path) -> None:
     lines = output.read_text().split("\n")
     assert lines.pop() == ""
     parsed = [json.loads(line) for line in lines]
-    assert all(isinstance(each, dict) and {"event", "level", "timestamp"} <= each.keys() for each in parsed)
-    assert [each for each in parsed if "forged" in each or each["level"] == "critical" or each["event"] == "forged"] == []
+    assert all(
+        isinstance(each, dict) and {"event", "level", "timestamp"} <= each.keys() for each in parsed
+    )
+    assert [
+        each
+        for each in parsed
+        if "forged" in each or each["level"] == "critical" or each["event"] == "forged"
+    ] == []
     assert CONTROL.findall(output.read_text()) == []
     ours = [each for each in parsed if "logger" not in each]
     assert len(ours) == len(sink.lines)

@@ -22,14 +22,21 @@ QUIET = {f"OTEL_{each}_EXPORTER": "none" for each in ("TRACES", "METRICS", "LOGS
 @pytest.fixture(scope="module")
 def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Service]]:
     """Both services, each with one worker, where nothing fails by chance."""
-    with shop(tmp_path_factory.mktemp("doors"), "http://127.0.0.1:9", **QUIET) as (checkout, payment):
+    with shop(tmp_path_factory.mktemp("doors"), "http://127.0.0.1:9", **QUIET) as (
+        checkout,
+        payment,
+    ):
         yield {"checkout": checkout, "payment": payment}
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "forbidden"])
+@pytest.mark.parametrize(
+    "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "forbidden"]
+)
 @pytest.mark.parametrize("service", ["checkout", "payment"])
-def test_nothing_that_can_be_asked_breaks_a_service(doors: dict[str, Service], service: str, mode: GenerationMode) -> None:
+def test_nothing_that_can_be_asked_breaks_a_service(
+    doors: dict[str, Service], service: str, mode: GenerationMode
+) -> None:
     """A hundred or more cases of what is allowed, and of what is not: no 5xx but for a magic card, and no hung worker."""
     door, seen = doors[service], Counter[str]()
     schema = schemathesis.openapi.from_url(f"{door.url}/openapi.json")
@@ -39,13 +46,22 @@ def test_nothing_that_can_be_asked_breaks_a_service(doors: dict[str, Service], s
             continue  # it asks for nothing, so nothing can be wrong
 
         @seed(1)
-        @settings(max_examples=CASES, database=None, deadline=None, phases=PHASES, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=CASES,
+            database=None,
+            deadline=None,
+            phases=PHASES,
+            suppress_health_check=list(HealthCheck),
+        )
         @given(case=operation.as_strategy(generation_mode=mode))
         def ask(case: Case[Any]) -> None:
             answer = case.call(timeout=30)
             seen[f"{case.method} {case.path} {answer.status_code}"] += 1
             simulated = isinstance(case.body, dict) and case.body.get("card") in MAGIC
-            assert answer.status_code < 500 or simulated, (case.as_curl_command(), answer.content[:500])
+            assert answer.status_code < 500 or simulated, (
+                case.as_curl_command(),
+                answer.content[:500],
+            )
             if "/healthz" not in case.path:
                 assert len(answer.json()["trace_id"]) == 32
 

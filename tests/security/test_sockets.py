@@ -9,9 +9,9 @@ import httpx2
 import psutil
 import pytest
 
-from three_pillars.limits import BODY_SECONDS
-from three_pillars.http_protocol import HEAD_SECONDS
 from tests.processes import Service, shop
+from three_pillars.http_protocol import HEAD_SECONDS
+from three_pillars.limits import BODY_SECONDS
 
 CHUNKED = b"POST /checkout HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 SIZED = CHUNKED.replace(b"Transfer-Encoding: chunked", b"Content-Length: %d")
@@ -27,7 +27,11 @@ SLOW: dict[str, tuple[bytes, bytes, bytes]] = {
     "half a body": (SIZED % 100 + b"{", b"", b"408"),
     "a body, byte by byte": (SIZED % 100 + b"{", b" ", b"408"),
     "chunks, byte by byte": (CHUNKED, b"1\r\n \r\n", b"408"),
-    "a body that nobody reads": (b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", b" ", b"404"),
+    "a body that nobody reads": (
+        b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n",
+        b" ",
+        b"404",
+    ),
     "a promise to send": (SIZED.replace(b"Host", b"Expect: 100-continue\r\nHost") % 9, b"", b"100"),
     "less than it said": (SIZED % 5 + b"{}", b"", b"408"),
 }
@@ -37,7 +41,10 @@ ENDLESSLY: dict[str, tuple[bytes, bytes]] = {
     "headers": (b"GET /checkout HTTP/1.1\r\n", b"A: b\r\n" * 10_000),
     "an address": (b"GET /", b"a" * 65_536),
     "a method": (b"", b"A" * 65_536),
-    "trailers": (CHUNKED.replace(b"/checkout", b"/nowhere") + b"1\r\na\r\n0\r\n", b"A: b\r\n" * 10_000),
+    "trailers": (
+        CHUNKED.replace(b"/checkout", b"/nowhere") + b"1\r\na\r\n0\r\n",
+        b"A: b\r\n" * 10_000,
+    ),
     "a chunk's extension": (CHUNKED + b"1;", b"a" * 65_536),
     "a body in chunks": (CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n"),
     "a body of a size": (SIZED % 10**12, b" " * 65_536),
@@ -65,11 +72,16 @@ WRONG = {
 @pytest.fixture(scope="module")
 def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Service]]:
     """Both services, each with one worker: what hangs it is seen."""
-    with shop(tmp_path_factory.mktemp("doors"), "http://127.0.0.1:9", **QUIET) as (checkout, payment):
+    with shop(tmp_path_factory.mktemp("doors"), "http://127.0.0.1:9", **QUIET) as (
+        checkout,
+        payment,
+    ):
         yield checkout, payment
 
 
-def converse(url: str, sent: bytes, then: bytes = b"", every: float = 0.5) -> tuple[bytes, bool, int]:
+def converse(
+    url: str, sent: bytes, then: bytes = b"", every: float = 0.5
+) -> tuple[bytes, bool, int]:
     """Send, and go on sending, until the service hangs up; returns what it said, whether it did, and how much was sent."""
     said, count, deadline = b"", len(sent), time.monotonic() + 60
     address = httpx2.URL(url)
@@ -92,18 +104,27 @@ def converse(url: str, sent: bytes, then: bytes = b"", every: float = 0.5) -> tu
 
 def well(doors: tuple[Service, Service]) -> bool:
     """Whether a purchase goes through."""
-    return all(door.process.poll() is None for door in doors) and doors[0].post("/checkout").status_code == 200
+    return (
+        all(door.process.poll() is None for door in doors)
+        and doors[0].post("/checkout").status_code == 200
+    )
 
 
 @pytest.mark.timeout(120)
 def test_the_slow_are_hung_up_on(doors: tuple[Service, Service]) -> None:
     """A hundred connections that take their time over a head or a body are closed in time, and meanwhile customers buy."""
     with ThreadPoolExecutor(10 * len(SLOW)) as pool:
-        talks = [(each, pool.submit(converse, doors[0].url, *SLOW[each][:2])) for each in SLOW for _ in range(10)]
+        talks = [
+            (each, pool.submit(converse, doors[0].url, *SLOW[each][:2]))
+            for each in SLOW
+            for _ in range(10)
+        ]
         assert well(doors)
         for each, talk in talks:
             said, closed, _ = talk.result()
-            assert closed, f"{each}: open after a minute, where {HEAD_SECONDS:g} s and {BODY_SECONDS:g} s are the limits"
+            assert closed, (
+                f"{each}: open after a minute, where {HEAD_SECONDS:g} s and {BODY_SECONDS:g} s are the limits"
+            )
             assert said.split(b" ")[1:2] == [SLOW[each][2]] * bool(SLOW[each][2]), (each, said)
     assert well(doors)
 
@@ -128,7 +149,9 @@ def test_the_endless_end(doors: tuple[Service, Service], name: str) -> None:
 def test_the_wrong_are_told_so(doors: tuple[Service, Service], name: str) -> None:
     """What is no HTTP gets a 4xx or a closed connection, from both services, and the next customer buys."""
     for door in doors:
-        said, _, _ = converse(door.url, WRONG[name].replace(b"Host", b"Connection: close\r\nHost"), every=0.2)
+        said, _, _ = converse(
+            door.url, WRONG[name].replace(b"Host", b"Connection: close\r\nHost"), every=0.2
+        )
         assert not said or said.split(b" ")[1][:1] == b"4", said
     assert well(doors)
 

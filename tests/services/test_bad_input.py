@@ -14,8 +14,8 @@ from opentelemetry.trace import StatusCode
 
 import services.checkout.__main__ as checkout
 import services.payment.__main__ as payment
-from three_pillar_demo.verify.outcomes import CHECKOUT
 from tests.conftest import Build, House
+from three_pillar_demo.verify.outcomes import CHECKOUT
 
 JSON = {"content-type": "application/json"}
 SECRET = "31337"  # noqa: S105  (it stands for what a customer mistyped, and may not come back)
@@ -34,7 +34,10 @@ FIELDS: dict[str, tuple[object, str]] = {
     "no items": ({"items": []}, "items: "),
     "too many items": ({"items": item()["items"] * 51}, "items: "),
     "an item is a number": ({"items": [31337]}, "items[0]: "),
-    "the second item is wrong": ({"items": [*item()["items"], *item(quantity=0)["items"]]}, "items[1].quantity: "),
+    "the second item is wrong": (
+        {"items": [*item()["items"], *item(quantity=0)["items"]]},
+        "items[1].quantity: ",
+    ),
     "no price": ({"items": [{"sku": "tea", "quantity": 1}]}, "items[0].unit_price: "),
     "negative quantity": (item(quantity=-31337), "items[0].quantity: "),
     "no quantity at all": (item(quantity=0), "items[0].quantity: "),
@@ -84,12 +87,24 @@ BODIES: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "deep objects": (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, JSON, 400, "body"),
     "an integer of 5000 digits": (b'{"card": ' + b"31337" * 1000 + b"}", JSON, 400, "body"),
     "no content type": (b'{"card": "31337"}', {}, 422, "application/json"),
-    "a form": (b'{"card": "31337"}', {"content-type": "application/x-www-form-urlencoded"}, 422, "application/json"),
+    "a form": (
+        b'{"card": "31337"}',
+        {"content-type": "application/x-www-form-urlencoded"},
+        422,
+        "application/json",
+    ),
     "plain text": (b'{"card": "31337"}', {"content-type": "text/plain"}, 422, "application/json"),
-    "a content type that is none": (b'{"card": "31337"}', {"content-type": "///"}, 422, "application/json"),
+    "a content type that is none": (
+        b'{"card": "31337"}',
+        {"content-type": "///"},
+        422,
+        "application/json",
+    ),
     "one byte too many": (b" " * (MAX_BYTES - 1) + b"{}", JSON, 413, f"over {MAX_BYTES} bytes"),
 }
-BODIES |= {name: (json.dumps(body).encode(), JSON, 422, says) for name, (body, says) in FIELDS.items()}
+BODIES |= {
+    name: (json.dumps(body).encode(), JSON, 422, says) for name, (body, says) in FIELDS.items()
+}
 
 
 def refused(house: House, answer: httpx2.Response, status: int, says: str) -> None:
@@ -112,8 +127,12 @@ def refused(house: House, answer: httpx2.Response, status: int, says: str) -> No
     assert SECRET not in re.sub(r":\d\d\.\d+Z", "", told), "the value is echoed"
 
 
-@pytest.mark.parametrize(("body", "headers", "status", "says"), list(BODIES.values()), ids=list(BODIES))
-def test_bad_input_is_refused_in_words(house: House, body: bytes, headers: dict[str, str], status: int, says: str) -> None:
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "says"), list(BODIES.values()), ids=list(BODIES)
+)
+def test_bad_input_is_refused_in_words(
+    house: House, body: bytes, headers: dict[str, str], status: int, says: str
+) -> None:
     """A bad body gets a 4xx that names the field and what is allowed, never the value, and disturbs nothing."""
     refused(house, house.ask(content=body, headers=headers), status, says)
     assert house.ask().status_code == 200, "the next customer is served"
@@ -158,7 +177,9 @@ def test_a_body_in_chunks_is_refused_at_the_limit(house: House) -> None:
         b"null",
         b"{}",
         b" " * (MAX_BYTES - 2) + b"{}",
-        json.dumps({"items": item()["items"] * 50, "card": "x" * 64, "order_id": "y" * 64}).encode(),
+        json.dumps(
+            {"items": item()["items"] * 50, "card": "x" * 64, "order_id": "y" * 64}
+        ).encode(),
         json.dumps(item(quantity=1000, unit_price=1000)).encode(),
         json.dumps(item(quantity=1, unit_price=0.01, sku="A.b_c-9")).encode(),
     ],
@@ -169,7 +190,10 @@ def test_the_limits_themselves_are_allowed(house: House, body: bytes) -> None:
     assert (answer.status_code, answer.json()["outcome"]) == (200, "success"), answer.text
 
 
-@pytest.mark.parametrize(("price", "total"), [("4.5", "9.00"), (4, "8.00"), ("1" + "." + "0" * 40, "2.00"), ("1e2", "200.00")])
+@pytest.mark.parametrize(
+    ("price", "total"),
+    [("4.5", "9.00"), (4, "8.00"), ("1" + "." + "0" * 40, "2.00"), ("1e2", "200.00")],
+)
 def test_an_amount_has_two_decimals(house: House, price: object, total: str) -> None:
     """However a price is spelled, the customer reads an amount with two decimals."""
     assert house.ask(json=item(unit_price=price)).json()["amount"] == total
@@ -178,7 +202,9 @@ def test_an_amount_has_two_decimals(house: House, price: object, total: str) -> 
 CHARGE = {"order_id": "a", "amount": "9.00", "currency": "EUR", "card": "ordinary"}
 
 
-@pytest.mark.parametrize("changes", [{"amount": "-1"}, {"amount": "NaN"}, {"card": ""}, {"order_id": None}, {"tip": 1}])
+@pytest.mark.parametrize(
+    "changes", [{"amount": "-1"}, {"amount": "NaN"}, {"card": ""}, {"order_id": None}, {"tip": 1}]
+)
 def test_payment_refuses_bad_charges_too(house: House, changes: dict[str, object]) -> None:
     """Payment trusts its caller no more than checkout does."""
     answer = house.ask(path="/charges", json=CHARGE | changes)
@@ -199,9 +225,13 @@ ANSWERS: dict[str, Callable[[httpx2.Request], httpx2.Response]] = {
     "a list": lambda _: httpx2.Response(200, json=[]),
     "no outcome": lambda _: httpx2.Response(200, json={}),
     "an unknown outcome": lambda _: httpx2.Response(200, json={"outcome": "perhaps"}),
-    "an outcome of the wrong type": lambda _: httpx2.Response(200, json={"outcome": ["authorised"]}),
+    "an outcome of the wrong type": lambda _: httpx2.Response(
+        200, json={"outcome": ["authorised"]}
+    ),
     "deep nesting": lambda _: httpx2.Response(200, content=b"[" * 100_000),
-    "a promise with the wrong status": lambda _: httpx2.Response(201, json={"outcome": "authorised"}),
+    "a promise with the wrong status": lambda _: httpx2.Response(
+        201, json={"outcome": "authorised"}
+    ),
     "a redirect": lambda _: httpx2.Response(307, headers={"location": "http://elsewhere/"}),
     "not found": lambda _: httpx2.Response(404),
     "broken compression": lambda _: httpx2.Response(
@@ -213,7 +243,9 @@ ANSWERS: dict[str, Callable[[httpx2.Request], httpx2.Response]] = {
 
 
 @pytest.mark.parametrize("answers", list(ANSWERS.values()), ids=list(ANSWERS))
-def test_whatever_payment_answers_checkout_stands(build: Build, answers: Callable[[httpx2.Request], httpx2.Response]) -> None:
+def test_whatever_payment_answers_checkout_stands(
+    build: Build, answers: Callable[[httpx2.Request], httpx2.Response]
+) -> None:
     """An answer from payment that makes no sense is ``payment_crashed``: 502, never a crash of checkout or a sale."""
     answer = build(transport=httpx2.MockTransport(answers)).ask()
     assert (answer.status_code, answer.json()["outcome"]) == (502, "payment_crashed")
@@ -236,7 +268,11 @@ def test_whatever_payment_answers_checkout_stands(build: Build, answers: Callabl
     ],
 )
 def test_a_bad_setting_is_explained(
-    name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str,
+    value: str,
+    allowed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A bad setting ends the process with one line that names the variable, its value and what is allowed."""
     monkeypatch.setenv(name, value)
@@ -253,7 +289,9 @@ def test_a_service_refuses_to_start_with_a_bad_setting() -> None:
     """The real process ends at once, with a status that a launcher notices and without a traceback."""
     environment = os.environ | {"PAYMENT_FAILURE_RATE": "often"}
     command = [sys.executable, "-m", "services.payment"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("PAYMENT_FAILURE_RATE=often: ")
     assert len(done.stderr.splitlines()) == 1

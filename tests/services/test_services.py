@@ -8,9 +8,14 @@ from tests.processes import NOTHING_BUT_THE_FLUSH, Sink, serve, shop, wait_for
 
 def test_the_shop_sells_without_a_collector(tmp_path: Path, closed_port: int) -> None:
     """With nobody there to take the telemetry customers notice nothing, and SIGTERM still ends each service in 10 s."""
-    with shop(tmp_path, f"http://127.0.0.1:{closed_port}", OTEL_METRIC_EXPORT_INTERVAL="100") as services:
+    with shop(
+        tmp_path, f"http://127.0.0.1:{closed_port}", OTEL_METRIC_EXPORT_INTERVAL="100"
+    ) as services:
         outcomes = [services[0].post("/checkout").json()["outcome"]]
-        wait_for("a word about it", lambda: any("does not take telemetry" in line["event"] for line in services[0].lines()))
+        wait_for(
+            "a word about it",
+            lambda: any("does not take telemetry" in line["event"] for line in services[0].lines()),
+        )
         outcomes += [services[0].post("/checkout").json()["outcome"] for _ in range(4)]
         assert outcomes == ["success"] * 5
         with ThreadPoolExecutor(2) as both:
@@ -35,7 +40,10 @@ def test_two_workers_count_together_exactly(tmp_path: Path, sink: Sink) -> None:
     """With two workers each, the counts of all instances add up to the purchases made, the last ones included."""
     often = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "600000"}
     bought = 0
-    with shop(tmp_path, sink.url, CHECKOUT_WORKERS="2", PAYMENT_WORKERS="2", **often) as (checkout, payment):
+    with shop(tmp_path, sink.url, CHECKOUT_WORKERS="2", PAYMENT_WORKERS="2", **often) as (
+        checkout,
+        payment,
+    ):
 
         def everybody_worked() -> bool:
             nonlocal bought
@@ -60,7 +68,12 @@ def test_an_order_has_one_fate(tmp_path: Path, closed_port: int) -> None:
     fates = []
     for seed in ("7", "7", "8"):
         with serve("payment", tmp_path, collector, PAYMENT_SEED=seed, **chance) as payment:
-            fates.append([payment.post("/charges", charge | {"order_id": f"order-{n}"}).status_code for n in range(20)])
+            fates.append(
+                [
+                    payment.post("/charges", charge | {"order_id": f"order-{n}"}).status_code
+                    for n in range(20)
+                ]
+            )
             payment.process.kill()
     assert fates[0] == fates[1]
     assert set(fates[0]) == {200, 504}

@@ -76,6 +76,8 @@ if plan.get("child"):
 if "exit" in plan:
     threading.Thread(target=die_when_told, daemon=True).start()
 if not plan.get("silent"):
-    threading.Thread(target=ThreadingHTTPServer(("127.0.0.1", plan["port"]), Doors).serve_forever, daemon=True).start()
+    threading.Thread(
+        target=ThreadingHTTPServer(("127.0.0.1", plan["port"]), Doors).serve_forever, daemon=True
+    ).start()
 while True:
     time.sleep(TICK)  # not signal.pause, which would not hear of a signal that came just before

@@ -23,7 +23,9 @@ ROOT = FOLDER.parent.parent
 SECONDS = 30.0
 """How long a test waits for anything: far longer than it takes, for machines that are busy."""
 TICK = 0.02
-_ports = itertools.count(10_000 + os.getpid() * 97 % 20_000)  # below the ones that systems give to outgoing connections
+_ports = itertools.count(
+    10_000 + os.getpid() * 97 % 20_000
+)  # below the ones that systems give to outgoing connections
 
 
 def until(done: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
@@ -52,11 +54,15 @@ class Stack:
         self.cache = folder / ".cache" / "three-pillar-demo"
         self.launcher: subprocess.Popen[bytes] | None = None
         self.terminal: int | None = None
-        self.plans: list[dict[str, Any]] = [{"port": free_port(), "diary": str(self.diary_file)} | plan for plan in plans]
+        self.plans: list[dict[str, Any]] = [
+            {"port": free_port(), "diary": str(self.diary_file)} | plan for plan in plans
+        ]
         description = folder / "components.json"
         description.write_text(json.dumps(self.plans))
         self.command = [sys.executable, str(FOLDER / "stack.py"), str(description)]
-        (folder / "demo").write_text(f'#!/bin/sh\nshift 2 # -m demo\nexec {shlex.join(self.command)} "$@"\n')
+        (folder / "demo").write_text(
+            f'#!/bin/sh\nshift 2 # -m demo\nexec {shlex.join(self.command)} "$@"\n'
+        )
         (folder / "demo").chmod(0o755)
         self.env = {
             "PATH": f"{FOLDER}{os.pathsep}{os.environ['PATH']}",
@@ -85,7 +91,13 @@ class Stack:
     def demo(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end."""
         return subprocess.run(
-            [*self.command, *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=SECONDS, check=False
+            [*self.command, *arguments],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
         )
 
     def up(self, *options: str, ready: bool = True, terminal: bool = False) -> None:
@@ -100,12 +112,23 @@ class Stack:
         if ready:
             self.until(lambda: self.is_ready, "everything to be ready")
 
-    def _start(self, stdin: int, out: int | IO[bytes], err: int | IO[bytes], options: tuple[str, ...]) -> None:
+    def _start(
+        self, stdin: int, out: int | IO[bytes], err: int | IO[bytes], options: tuple[str, ...]
+    ) -> None:
         command = [*self.command, "up", *options]
         # It hears what the tests themselves may have been told to ignore, by nohup or a shell.
-        ours = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)}
+        ours = {
+            number: signal.signal(number, signal.SIG_DFL)
+            for number in (signal.SIGINT, signal.SIGHUP)
+        }
         self.launcher = subprocess.Popen(
-            command, cwd=ROOT, env=self.env, stdin=stdin, stdout=out, stderr=err, start_new_session=True
+            command,
+            cwd=ROOT,
+            env=self.env,
+            stdin=stdin,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
         )
         for number, handler in ours.items():
             signal.signal(number, handler)
@@ -185,18 +208,24 @@ class Stack:
     def diary(self, *events: str) -> list[str]:
         """Who had one of these events, in order, as "name event"."""
         lines = self.diary_file.read_text().splitlines() if self.diary_file.exists() else []
-        return [line.rsplit(" ", 1)[0] for line in lines if not events or line.split(" ")[1] in events]
+        return [
+            line.rsplit(" ", 1)[0] for line in lines if not events or line.split(" ")[1] in events
+        ]
 
     def left(self) -> list[psutil.Process]:
         """What still runs of this stack: by its command line, by its id, and all that is in the group of one of them."""
         lines = self.diary_file.read_text().splitlines() if self.diary_file.exists() else []
-        noted = {int(line.rsplit(" ", 1)[1]) for line in lines} | ({self.launcher.pid} if self.launcher else set())
+        noted = {int(line.rsplit(" ", 1)[1]) for line in lines} | (
+            {self.launcher.pid} if self.launcher else set()
+        )
         return [process for process in psutil.process_iter() if self._is_ours(process, noted)]
 
     def _is_ours(self, process: psutil.Process, noted: set[int]) -> bool:
         try:
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
-            return bool({process.pid, os.getpgid(process.pid)} & noted) or str(self.folder) in " ".join(process.cmdline())
+            return bool({process.pid, os.getpgid(process.pid)} & noted) or str(
+                self.folder
+            ) in " ".join(process.cmdline())
         except (psutil.Error, ProcessLookupError):
             return False

@@ -28,7 +28,11 @@ def binary(plan: dict[str, Any]) -> Binary | Official | None:
         name, version = plan["official"]
         return Official(name, version, f"https://example.com/{name}/releases")
     # Built with the go of this folder.
-    return Binary(plan["binary"], "1.2.3", "stubtool", ("example.com/cmd/stubtool",)) if "binary" in plan else None
+    return (
+        Binary(plan["binary"], "1.2.3", "stubtool", ("example.com/cmd/stubtool",))
+        if "binary" in plan
+        else None
+    )
 
 
 components = tuple(

@@ -28,10 +28,17 @@ class Receiver:
         """Keep the names of spans, and what lines say."""
         if path == "/v1/traces":
             spans = ExportTraceServiceRequest.FromString(body).resource_spans
-            self.spans += [each.name for part in spans for scope in part.scope_spans for each in scope.spans]
+            self.spans += [
+                each.name for part in spans for scope in part.scope_spans for each in scope.spans
+            ]
         elif path == "/v1/logs":
             lines = ExportLogsServiceRequest.FromString(body).resource_logs
-            self.lines += [each.body.string_value for part in lines for scope in part.scope_logs for each in scope.log_records]
+            self.lines += [
+                each.body.string_value
+                for part in lines
+                for scope in part.scope_logs
+                for each in scope.log_records
+            ]
 
 
 @contextmanager

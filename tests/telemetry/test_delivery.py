@@ -12,12 +12,12 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 from structlog.testing import capture_logs
 
+from tests.processes import Sink, free_port, wait_for
+from tests.telemetry.receiver import Receiver, receiving
 from three_pillars.export import session as sessions
 from three_pillars.export.batch import Records, Spans
 from three_pillars.export.drops import Losses
 from three_pillars.export.session import Session
-from tests.telemetry.receiver import Receiver, receiving
-from tests.processes import Sink, free_port, wait_for
 
 
 class Traces:
@@ -54,7 +54,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_batch_is_sent_until_it_is_taken(monkeypatch: pytest.MonkeyPatch, receiver: Receiver, status: int) -> None:
+def test_a_batch_is_sent_until_it_is_taken(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver, status: int
+) -> None:
     """Who is busy is asked again, more often than the SDK would, and nothing is lost or sent twice."""
     receiver.answers += [(status, {})] * 8
     traces = Traces(monkeypatch, receiver.url)
@@ -98,7 +100,9 @@ def test_retry_after_is_obeyed(monkeypatch: pytest.MonkeyPatch, receiver: Receiv
     assert second - first >= 2
 
 
-def test_one_who_never_answers_is_asked_again(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+def test_one_who_never_answers_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver
+) -> None:
     """A receiver that accepts and does not answer costs the time-out, and not the batch."""
     receiver.open.clear()
     traces = Traces(monkeypatch, receiver.url, timeout="0.3")
@@ -111,7 +115,9 @@ def test_one_who_never_answers_is_asked_again(monkeypatch: pytest.MonkeyPatch, r
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 307])
-def test_what_is_refused_is_counted(monkeypatch: pytest.MonkeyPatch, receiver: Receiver, status: int) -> None:
+def test_what_is_refused_is_counted(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver, status: int
+) -> None:
     """A batch that nobody will ever take is dropped at once, counted under its status, and told of in one line."""
     receiver.answers.append((status, {"Location": "/elsewhere"}))
     traces = Traces(monkeypatch, receiver.url)
@@ -121,16 +127,22 @@ def test_what_is_refused_is_counted(monkeypatch: pytest.MonkeyPatch, receiver: R
         assert not [each for each in said if each["event"] == "telemetry dropped"]
         traces.make("taken")
         wait_for("the next one", lambda: receiver.spans == ["taken"])
-        wait_for("the line", lambda: [each for each in said if each["event"] == "telemetry dropped"])
+        wait_for(
+            "the line", lambda: [each for each in said if each["event"] == "telemetry dropped"]
+        )
     traces.make("taken")
     wait_for("one more", lambda: len(receiver.spans) == 2)
     traces.close()
-    assert [(each["signal"], each["count"]) for each in said if each["event"] == "telemetry dropped"] == [("traces", 2)]
+    assert [
+        (each["signal"], each["count"]) for each in said if each["event"] == "telemetry dropped"
+    ] == [("traces", 2)]
     (seen,) = traces.losses.observe(CallbackOptions())
     assert (seen.value, seen.attributes) == (2, {"signal": "traces", "error.type": str(status)})
 
 
-def test_what_cannot_be_encoded_is_counted(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+def test_what_cannot_be_encoded_is_counted(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver
+) -> None:
     """A batch that never leaves the process is counted too, and not under the answer that the one before got."""
     receiver.answers.append((400, {}))
     traces = Traces(monkeypatch, receiver.url)
@@ -191,7 +203,9 @@ def test_the_end_is_not_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert traces.losses.undelivered() == 8
 
 
-def test_lines_are_kept_and_counted_likewise(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
+def test_lines_are_kept_and_counted_likewise(
+    monkeypatch: pytest.MonkeyPatch, receiver: Receiver
+) -> None:
     """Log records have the same way out: sent again, and what is refused counted."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "100")
@@ -216,7 +230,12 @@ def test_what_a_library_tells_is_redacted_too(monkeypatch: pytest.MonkeyPatch, s
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(Records(Session(), Losses("logs")))
     wide = {str(number): number for number in range(300)}
-    about: dict[str, Any] = {"password": "hunter2", "half": "\ud800", "wide": wide, "mail": ["bob@example.com"]}
+    about: dict[str, Any] = {
+        "password": "hunter2",
+        "half": "\ud800",
+        "wide": wide,
+        "mail": ["bob@example.com"],
+    }
     provider.get_logger("a library").emit(body={"said": "Bearer abcdef123456"}, attributes=about)
     wait_for("the record", lambda: sink.received)
     provider.shutdown()

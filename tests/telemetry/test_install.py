@@ -30,10 +30,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 import three_pillars
-from three_pillars.providers import Pillars
+from tests.conftest import Build, House
 from three_pillar_demo.verify.outcomes import CHECKOUT
 from three_pillars.logs import add_trace_ids
-from tests.conftest import Build, House
+from three_pillars.providers import Pillars
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 TEXT = "text/plain; version=0.0.4"
@@ -53,10 +53,17 @@ def test_probes_leave_nothing(house: House, path: str) -> None:
 def test_a_path_that_only_looks_like_a_probe_is_recorded(house: House, path: str) -> None:
     """A path that merely contains a quiet one is told of like any other."""
     house.ask("GET", path)
-    assert (len(house.spans), len(house.lines()), len(house.samples()["checkout.requests"])) == (1, 1, 1)
+    assert (len(house.spans), len(house.lines()), len(house.samples()["checkout.requests"])) == (
+        1,
+        1,
+        1,
+    )
 
 
-@pytest.mark.parametrize(("accept", "kind", "end"), [("", TEXT, ""), ("*/*", TEXT, ""), (OPENMETRICS, OPENMETRICS, "# EOF\n")])
+@pytest.mark.parametrize(
+    ("accept", "kind", "end"),
+    [("", TEXT, ""), ("*/*", TEXT, ""), (OPENMETRICS, OPENMETRICS, "# EOF\n")],
+)
 def test_metrics_are_shown_in_both_formats(house: House, accept: str, kind: str, end: str) -> None:
     """``GET /metrics`` answers 200, without a redirect, in the format asked for, under the names people know."""
     house.ask()
@@ -64,8 +71,16 @@ def test_metrics_are_shown_in_both_formats(house: House, accept: str, kind: str,
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith(f"{kind}; charset=utf-8")
     assert answer.text.endswith(end)
-    samples = [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
-    found = {sample.name: sample.value for sample in samples if sample.labels.get("http_route") != "/charges"}
+    samples = [
+        sample
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    ]
+    found = {
+        sample.name: sample.value
+        for sample in samples
+        if sample.labels.get("http_route") != "/charges"
+    }
     labels = [sample.labels for sample in samples if sample.name == "checkout_requests_total"]
     assert labels == [{"method": "POST", "endpoint": "/checkout", "status": "200"}]
     assert found["checkout_requests_total"] == 1
@@ -81,19 +96,28 @@ def test_strangers_cannot_make_series(house: House) -> None:
         house.ask(f"MADE-UP-{number}", "/checkout", headers=stranger)
         house.ask(headers=stranger)
     samples = house.samples()
-    assert "made" not in str([each.labels for series in samples.values() for each in series]).lower()
+    assert (
+        "made" not in str([each.labels for series in samples.values() for each in series]).lower()
+    )
     assert "made" not in house.ask("GET", "/metrics").text.lower()
     found = {
         (each.labels["method"], each.labels["endpoint"], each.labels["status"]): each.count
         for each in samples["checkout.requests"]
     }
-    assert found == {("GET", "unmatched", "404"): 20, ("_OTHER", "/checkout", "405"): 20, ("POST", "/checkout", "200"): 20}
+    assert found == {
+        ("GET", "unmatched", "404"): 20,
+        ("_OTHER", "/checkout", "405"): 20,
+        ("POST", "/checkout", "200"): 20,
+    }
 
 
 def test_ids_have_one_spelling() -> None:
     """Small ids are padded with zeros to 32 and 16 lower-case hex digits, and outside a trace there are none."""
     with trace.use_span(NonRecordingSpan(SpanContext(trace_id=0x1, span_id=0xAB, is_remote=False))):
-        assert add_trace_ids(None, "info", {}) == {"trace_id": "0" * 31 + "1", "span_id": "0" * 14 + "ab"}
+        assert add_trace_ids(None, "info", {}) == {
+            "trace_id": "0" * 31 + "1",
+            "span_id": "0" * 14 + "ab",
+        }
         assert three_pillars.trace_id() == "0" * 31 + "1"
     assert add_trace_ids(None, "info", {}) == {}
     assert three_pillars.trace_id() == ""
@@ -109,14 +133,18 @@ def test_a_trace_of_an_inside_caller_goes_on(build: Build) -> None:
     assert parent.span_id == 2
     assert {line["trace_id"] for line in house.lines()} == {f"{1:032x}"}
     assert {record.trace_id for record in house.records} == {1}
-    assert [line["span_id"] for line in house.lines()] == [f"{record.span_id:016x}" for record in house.records]
+    assert [line["span_id"] for line in house.lines()] == [
+        f"{record.span_id:016x}" for record in house.records
+    ]
 
 
 def test_a_line_tells_of_its_own_request_only(house: House) -> None:
     """What one request bound to its lines is gone when the next one comes, even over the same connection."""
 
     async def buy_then_err() -> None:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.checkout), base_url="http://shop") as http:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(house.checkout), base_url="http://shop"
+        ) as http:
             await http.post("/checkout")
             await http.get("/nowhere")
 
@@ -129,7 +157,11 @@ def test_libraries_speak_on_stdout_only(house: House) -> None:
     """A library's warning is a JSON line on stdout, and never goes the way that may be the one that fails."""
     logging.getLogger("opentelemetry.exporter").warning("lost %d spans", 3)
     (line,) = house.lines()
-    assert (line["level"], line["logger"], line["event"]) == ("warning", "opentelemetry.exporter", "lost 3 spans")
+    assert (line["level"], line["logger"], line["event"]) == (
+        "warning",
+        "opentelemetry.exporter",
+        "lost 3 spans",
+    )
     assert line["timestamp"].endswith("Z")
     assert not house.records
 
@@ -138,7 +170,9 @@ def test_a_crash_is_told_once(house: House, monkeypatch: pytest.MonkeyPatch) -> 
     """A traceback that the canonical line carries is not printed again by the server; any other is."""
 
     async def crash() -> None:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.checkout), base_url="http://shop") as http:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(house.checkout), base_url="http://shop"
+        ) as http:
             await http.post("/checkout")
 
     monkeypatch.setattr("checkout.app.place", None)
@@ -168,7 +202,9 @@ def test_a_request_that_is_cancelled_is_counted(build: Build) -> None:
         return await asyncio.Future()
 
     async def cancel_while_paying() -> None:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(house.checkout), base_url="http://shop") as http:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(house.checkout), base_url="http://shop"
+        ) as http:
             request = asyncio.create_task(http.post("/checkout"))
             async with asyncio.timeout(10):
                 await paying.wait()
@@ -180,14 +216,21 @@ def test_a_request_that_is_cancelled_is_counted(build: Build) -> None:
     (counted,) = house.samples()["checkout.requests"]
     assert (counted.labels["status"], counted.count) == ("499", 1)
     (line,) = house.lines()
-    assert (line["outcome"], line["level"], line["http.response.status_code"]) == ("abandoned", "warning", 499)
+    assert (line["outcome"], line["level"], line["http.response.status_code"]) == (
+        "abandoned",
+        "warning",
+        499,
+    )
     assert len(line["trace_id"]) == 32
 
 
 def test_a_hanging_provider_does_not_hang_the_service() -> None:
     """Shutting down gives up at one deadline for all, says so, and gives the pillars that are well their chance."""
     hang, done = threading.Event(), []
-    stuck, well = SimpleNamespace(shutdown=hang.wait), SimpleNamespace(shutdown=lambda: done.append(1))
+    stuck, well = (
+        SimpleNamespace(shutdown=hang.wait),
+        SimpleNamespace(shutdown=lambda: done.append(1)),
+    )
     pillars: Any = Pillars
     began = time.monotonic()
     assert pillars(stuck, well, stuck, None).shutdown(0.2) is False
@@ -255,10 +298,20 @@ print(json.dumps({**pillars.traces.resource.attributes, **more}))
 def test_the_operator_has_the_last_word(tmp_path: Path) -> None:
     """Standard ``OTEL_*`` variables win over our defaults, and our defaults hold without them."""
     ours = json.loads(run(SETTINGS, tmp_path))
-    assert ours["switch"] == pytest.approx(0.001), "the threads that encode would keep requests waiting"
-    assert ours["frozen"] > 10_000, "a full collection would look through all that was loaded, and nobody be served meanwhile"
-    assert ours["hash"], "the encoders would have the resource written as JSON for every span and record"
-    assert (ours["service.name"], ours["service.namespace"], ours["deployment.environment.name"]) == (
+    assert ours["switch"] == pytest.approx(0.001), (
+        "the threads that encode would keep requests waiting"
+    )
+    assert ours["frozen"] > 10_000, (
+        "a full collection would look through all that was loaded, and nobody be served meanwhile"
+    )
+    assert ours["hash"], (
+        "the encoders would have the resource written as JSON for every span and record"
+    )
+    assert (
+        ours["service.name"],
+        ours["service.namespace"],
+        ours["deployment.environment.name"],
+    ) == (
         "checkout",
         "shop",
         "demo",
@@ -275,7 +328,11 @@ def test_the_operator_has_the_last_word(tmp_path: Path) -> None:
             OTEL_TRACES_SAMPLER="always_off",
         )
     )
-    assert (theirs["service.name"], theirs["service.namespace"], theirs["team"]) == ("theirs", "company", "red")
+    assert (theirs["service.name"], theirs["service.namespace"], theirs["team"]) == (
+        "theirs",
+        "company",
+        "red",
+    )
     assert (theirs["deployment.environment.name"], theirs["interval"], theirs["sampler"]) == (
         "prod",
         "15000",
@@ -304,7 +361,9 @@ def test_a_foreign_app_can_copy_telemetry(tmp_path: Path) -> None:
     """A copy of four folders gives an app that never heard of checkouts its spans, counts and lines."""
     for folder in COPIED:
         shutil.copytree(
-            Path(three_pillars.__file__).parents[1] / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+            Path(three_pillars.__file__).parents[1] / folder,
+            tmp_path / folder,
+            ignore=shutil.ignore_patterns("__pycache__"),
         )
     line, answer, *shown, last = run(FOREIGN, tmp_path).splitlines()
     assert json.loads(line)["trace_id"] == json.loads(answer)["trace_id"]

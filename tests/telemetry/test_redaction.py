@@ -6,9 +6,9 @@ from collections import namedtuple
 
 import pytest
 
+from tests.security.canaries import Canaries, card, groups, iban
 from three_pillars import redaction
 from three_pillars.values import encodable
-from tests.security.canaries import Canaries, card, groups, iban
 
 PEM = "-----BEGIN RSA PRIVATE KEY-----"
 GOES = {
@@ -127,14 +127,21 @@ def test_every_canary_goes_wherever_it_is() -> None:
 def test_a_line_break_hides_nothing(said: str) -> None:
     """What stands behind a line break, a tab or another character that is spelled out goes from a field as from a text."""
     for gap in "\n\t\x0b\u2028":
-        assert redaction.fields({"event": f"refund to{gap}{said}"}) == {"event": f"refund to{gap}{redaction.text(said)}"}
+        assert redaction.fields({"event": f"refund to{gap}{said}"}) == {
+            "event": f"refund to{gap}{redaction.text(said)}"
+        }
 
 
 @pytest.mark.parametrize("name", ["cookie", "X-Api-Key", b"authorization"])
 def test_a_header_in_a_pair_is_one(name: str | bytes) -> None:
     """Headers as servers have them, a list of pairs, perhaps of bytes, say no more than as a mapping; nor do named tuples."""
-    told = redaction.fields(encodable({"headers": [(name, "hunter2"), ("host", "h")], "login": Login("bob", "hunter2")}))
-    assert told == {"headers": [[str(name), "[secret]"], ["host", "h"]], "login": {"user": "bob", "password": "[secret]"}}
+    told = redaction.fields(
+        encodable({"headers": [(name, "hunter2"), ("host", "h")], "login": Login("bob", "hunter2")})
+    )
+    assert told == {
+        "headers": [[str(name), "[secret]"], ["host", "h"]],
+        "login": {"user": "bob", "password": "[secret]"},
+    }
 
 
 def test_random_ids_and_numbers_stay() -> None:
@@ -145,7 +152,10 @@ def test_random_ids_and_numbers_stay() -> None:
     for _ in range(1000):
         wrong = card(valid=False)
         assert redaction.text(wrong) == wrong
-        assert redaction.text(f"for {groups(card(), '-')}, from {groups(iban(), ' ')}") == "for [card], from [iban]"
+        assert (
+            redaction.text(f"for {groups(card(), '-')}, from {groups(iban(), ' ')}")
+            == "for [card], from [iban]"
+        )
 
 
 BEGINNINGS = (
@@ -192,4 +202,6 @@ PIECES = (
 def test_no_text_takes_for_ever(begin: str) -> None:
     """Whatever keeps a rule busy takes time by its length, not by its square: that would be minutes here."""
     for piece in PIECES:
-        redaction.text("pwd " + begin + piece * (100_000 // len(piece)))  # the first word, or nobody would look at all
+        redaction.text(
+            "pwd " + begin + piece * (100_000 // len(piece))
+        )  # the first word, or nobody would look at all

@@ -9,9 +9,9 @@ from typing import TextIO
 
 import pytest
 
+from tests.processes import wait_for
 from three_pillars import stdout
 from three_pillars.stdout import Stdout
-from tests.processes import wait_for
 
 PAGE = 4096
 
@@ -33,13 +33,17 @@ def pipe() -> Iterator[tuple[int, TextIO]]:
         stream.close()
 
 
-def test_a_traceback_is_not_waited_for(pipe: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_traceback_is_not_waited_for(
+    pipe: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A line for which there is half the room it wants is begun, and ended when somebody reads; those meanwhile are lost."""
     monkeypatch.setattr(stdout, "PATIENCE", 0.01)
     (reader, stream), lost = pipe, list[int]()
     out, long = Stdout(stream), "x" * 2 * PAGE
     monkeypatch.setattr(out, "lost", SimpleNamespace(add=lost.append))
-    writing = threading.Thread(target=lambda: list(map(out.write, (f"{long}\n", "a\n", "b\n"))), daemon=True)
+    writing = threading.Thread(
+        target=lambda: list(map(out.write, (f"{long}\n", "a\n", "b\n"))), daemon=True
+    )
     writing.start()
     wait_for("all lines to be written or lost", lambda: not writing.is_alive())
     assert lost == [1, 1]

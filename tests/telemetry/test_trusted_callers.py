@@ -3,8 +3,8 @@
 import pytest
 from opentelemetry.trace import SpanKind, format_trace_id
 
-from three_pillars.trusted_callers import Trust
 from tests.conftest import Build, House, about
+from three_pillars.trusted_callers import Trust
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -14,14 +14,34 @@ FORGED = {
     "in other letters": [("TraceParent", PARENT)],
     "twice": [("traceparent", PARENT), ("traceparent", PARENT)],
     "two of them": [("traceparent", PARENT), ("traceparent", f"00-{1:032x}-{1:016x}-01")],
-    "with a tracestate": [("traceparent", PARENT), ("tracestate", "theirs=1"), ("tracestate", "others=2")],
-    "with baggage": [("traceparent", PARENT), ("baggage", "role=admin"), ("baggage", "order.id=theirs")],
-    "60 kB": [("traceparent", PARENT), ("tracestate", "a=" + "b" * 60_000), ("baggage", "c=" + "d" * 60_000)],
-    "behind a proxy, so they say": [("traceparent", PARENT), ("x-forwarded-for", "127.0.0.1"), ("forwarded", "for=127.0.0.1")],
+    "with a tracestate": [
+        ("traceparent", PARENT),
+        ("tracestate", "theirs=1"),
+        ("tracestate", "others=2"),
+    ],
+    "with baggage": [
+        ("traceparent", PARENT),
+        ("baggage", "role=admin"),
+        ("baggage", "order.id=theirs"),
+    ],
+    "60 kB": [
+        ("traceparent", PARENT),
+        ("tracestate", "a=" + "b" * 60_000),
+        ("baggage", "c=" + "d" * 60_000),
+    ],
+    "behind a proxy, so they say": [
+        ("traceparent", PARENT),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("forwarded", "for=127.0.0.1"),
+    ],
     "nothing but baggage": [("baggage", "role=admin")],
     "nonsense": [("traceparent", "00-" + "z" * 32)],
 }
-LINKED = {name for name in FORGED if name not in {"twice", "two of them", "nothing but baggage", "nonsense"}}
+LINKED = {
+    name
+    for name in FORGED
+    if name not in {"twice", "two of them", "nothing but baggage", "nonsense"}
+}
 
 
 @pytest.mark.parametrize("name", list(FORGED))
@@ -38,12 +58,19 @@ def test_a_stranger_is_not_believed(house: House, name: str) -> None:
     [root] = [each for each in house.spans if each.parent is None]
     assert root.kind is SpanKind.SERVER
     assert not root.context.trace_state
-    links = [(format_trace_id(each.context.trace_id), len(each.context.trace_state)) for each in root.links]
+    links = [
+        (format_trace_id(each.context.trace_id), len(each.context.trace_state))
+        for each in root.links
+    ]
     assert links == ([(TRACE, 0)] if name in LINKED else [])
-    assert not any("admin" in str(about(each)) or "theirs" in str(about(each)) for each in house.spans)
+    assert not any(
+        "admin" in str(about(each)) or "theirs" in str(about(each)) for each in house.spans
+    )
 
 
-@pytest.mark.parametrize("inside", ["*", "127.0.0.1", "10.0.0.0/8, 127.0.0.0/8", "::ffff:127.0.0.1/128,127.0.0.1"])
+@pytest.mark.parametrize(
+    "inside", ["*", "127.0.0.1", "10.0.0.0/8, 127.0.0.0/8", "::ffff:127.0.0.1/128,127.0.0.1"]
+)
 def test_an_insider_is(build: Build, inside: str) -> None:
     """A caller from a network that is inside goes on with its trace, its state included, and links to nothing."""
     house = build(inside=inside)
@@ -62,7 +89,8 @@ def test_others_are_not_insiders(build: Build, inside: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "holds"), [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("11.0.0.1", False), ("", False), ("x", False)]
+    ("host", "holds"),
+    [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("11.0.0.1", False), ("", False), ("x", False)],
 )
 def test_an_address_is_read_as_one(host: str, holds: bool) -> None:  # noqa: FBT001
     """An IPv4 address in IPv6's clothes is that address, and who has none is outside."""

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.verify.checks import AT_ONCE, canonical_lines
 from three_pillar_demo.verify.ledger import Ledger, expect
 
@@ -36,7 +36,9 @@ class Books:
         self.backends, self.run, self.started = backends, run, started
         self.spans: dict[str, list[str]] = {}
 
-    async def compare(self, purchases: Sequence[Purchase], within: float, *, thorough: bool = True) -> Found:
+    async def compare(
+        self, purchases: Sequence[Purchase], within: float, *, thorough: bool = True
+    ) -> Found:
         """Everything about ``purchases``; counters as they were told within so many seconds.
 
         If it need not be ``thorough``, a trace counts as missing until all of a sample are there.
@@ -64,7 +66,9 @@ class Books:
                 found.lost["lines"] += count == 0
                 found.twice["lines"] += max(0, count - 1)
             found.whole += missing == 0
-        wanted = dict(zip(COUNTERS, (ledger.checkout_statuses(), ledger.payment_statuses()), strict=True))
+        wanted = dict(
+            zip(COUNTERS, (ledger.checkout_statuses(), ledger.payment_statuses()), strict=True)
+        )
         for name, statuses in wanted.items():
             counted = await self._counted(name, within)
             found.lost["counts"] += (statuses - counted).total()
@@ -76,7 +80,9 @@ class Books:
 
         async def ask(purchase: Purchase) -> None:
             async with gate:
-                self.spans[purchase.trace_id] = [each.span_id for each in await self.backends.trace(purchase.trace_id)]
+                self.spans[purchase.trace_id] = [
+                    each.span_id for each in await self.backends.trace(purchase.trace_id)
+                ]
 
         await asyncio.gather(*map(ask, purchases))
 
@@ -86,12 +92,17 @@ class Books:
     async def _counted(self, name: str, within: float) -> Counter[str]:
         counted: Counter[str] = Counter()
         by, where = ("status", "instance"), {"endpoint": COUNTERS[name]}
-        for (status, instance), value in (await self.backends.counters(name, by, where, within=within)).items():
+        for (status, instance), value in (
+            await self.backends.counters(name, by, where, within=within)
+        ).items():
             if instance.startswith(self.run):
                 counted[status] += round(value)
         return counted
 
     async def begun(self, order_ids: Sequence[str], end: float) -> list[str]:
         """Which of the orders that nobody answered had got into the shop all the same."""
-        found = {each: await self.backends.requests("checkout", self.started - 1, end, order_id=each) for each in order_ids}
+        found = {
+            each: await self.backends.requests("checkout", self.started - 1, end, order_id=each)
+            for each in order_ids
+        }
         return [order_id for order_id, traces in found.items() if traces]

@@ -14,7 +14,9 @@ LINE = "telemetry dropped"
 async def counted(backends: Backends, run: str, within: float) -> Counter[str]:
     """How many ``spans`` and ``lines`` the instances of ``run`` say they dropped."""
     found: Counter[str] = Counter()
-    for (signal, instance), value in (await backends.counters(METRIC, (LABEL, "instance"), within=within)).items():
+    for (signal, instance), value in (
+        await backends.counters(METRIC, (LABEL, "instance"), within=within)
+    ).items():
         if instance.startswith(run) and signal in SIGNALS:
             found[SIGNALS[signal]] += round(value)
     return found

@@ -136,10 +136,16 @@ def mount(folder: Path) -> None:
         check=False,
     )
     if said.returncode:
-        raise ImpossibleError(f"a small disk is a tmpfs, and mounting one is not permitted here: {said.stderr.strip()}")
+        raise ImpossibleError(
+            f"a small disk is a tmpfs, and mounting one is not permitted here: {said.stderr.strip()}"
+        )
 
 
 def unmount(folder: Path) -> None:
     """Take it away again, if it is there."""
     if folder.is_mount():
-        subprocess.run([shutil.which("umount") or "umount", "--lazy", str(folder)], capture_output=True, check=False)  # noqa: S603
+        subprocess.run(
+            [shutil.which("umount") or "umount", "--lazy", str(folder)],
+            capture_output=True,
+            check=False,
+        )

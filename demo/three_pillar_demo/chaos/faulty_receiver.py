@@ -55,7 +55,9 @@ class Front:
 
     def __enter__(self) -> Self:
         """Begin to listen."""
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.05}
+        )
         self.thread.start()
         return self
 
@@ -89,20 +91,39 @@ class Front:
             handler.close_connection = True
             return
         if manner in ANSWERS:
-            self._answer(handler, batch, ANSWERS[manner], b"", {"retry-after": str(RETRY_AFTER)} if manner == "429" else {})
+            self._answer(
+                handler,
+                batch,
+                ANSWERS[manner],
+                b"",
+                {"retry-after": str(RETRY_AFTER)} if manner == "429" else {},
+            )
             return
         if manner == "slow":
             changed.wait(SLOW_SECONDS)
-        told = {key: handler.headers[key] for key in ("content-type", "content-encoding") if key in handler.headers}
+        told = {
+            key: handler.headers[key]
+            for key in ("content-type", "content-encoding")
+            if key in handler.headers
+        }
         try:
             said = self.http.post(self.behind + handler.path, content=body, headers=told)
         except httpx2.HTTPError:  # as the receiver behind it is gone, so is this
             handler.close_connection = True
             return
-        kept = {key: said.headers[key] for key in ("content-type", "retry-after") if key in said.headers}
+        kept = {
+            key: said.headers[key] for key in ("content-type", "retry-after") if key in said.headers
+        }
         self._answer(handler, batch, said.status_code, said.content, kept)
 
-    def _answer(self, handler: BaseHTTPRequestHandler, batch: bytes, status: int, body: bytes, headers: dict[str, str]) -> None:
+    def _answer(
+        self,
+        handler: BaseHTTPRequestHandler,
+        batch: bytes,
+        status: int,
+        body: bytes,
+        headers: dict[str, str],
+    ) -> None:
         self.answers.append(Answer(time.monotonic(), batch, status))
         try:
             handler.send_response(status)
@@ -120,8 +141,14 @@ def manners(answers: list[Answer]) -> list[str]:
     wrong: dict[str, int] = {}
     for each in sorted(answers, key=lambda answer: answer.time):
         before = last.get(each.batch)
-        if before and before.status == ANSWERS["429"] and each.time - before.time < RETRY_AFTER - EARLY_SECONDS:
-            wrong["sent again sooner than Retry-After asked"] = wrong.get("sent again sooner than Retry-After asked", 0) + 1
+        if (
+            before
+            and before.status == ANSWERS["429"]
+            and each.time - before.time < RETRY_AFTER - EARLY_SECONDS
+        ):
+            wrong["sent again sooner than Retry-After asked"] = (
+                wrong.get("sent again sooner than Retry-After asked", 0) + 1
+            )
         if before and before.status == ANSWERS["400"]:
             wrong["sent again after a 400"] = wrong.get("sent again after a 400", 0) + 1
         last[each.batch] = each

@@ -76,18 +76,22 @@ def judge(seen: Seen, promise: Promise) -> Verdict:
         "nobody bought anything": not seen.made,
         f"not drained {promise.drain or 0:g} s after it was restored": late,
         f"customers: {seen.errors} errors": seen.errors > 0,
-        f"customers: {seen.begun_unanswered} requests under way were not answered": seen.begun_unanswered > 0,
+        f"customers: {seen.begun_unanswered} requests under way were not answered": seen.begun_unanswered
+        > 0,
         f"services grew by {grown:.0f} MiB, over {MEMORY_MIB:g}": grown > MEMORY_MIB,
         "no clear state while it was broken": promise.state and not seen.states,
     }
     ratio, longest = seen.broken_p99 / seen.steady_p99, max(seen.exits, default=math.nan)
     slow = {  # NaN is not within any limit
-        f"customers: p99 is {ratio:.2f} of steady, over {P99_RATIO:g}": promise.unfelt and not ratio <= P99_RATIO,
-        f"a stop took {longest:.1f} s, over {promise.exits or 0:g}": promise.exits is not None and not longest <= promise.exits,
+        f"customers: p99 is {ratio:.2f} of steady, over {P99_RATIO:g}": promise.unfelt
+        and not ratio <= P99_RATIO,
+        f"a stop took {longest:.1f} s, over {promise.exits or 0:g}": promise.exits is not None
+        and not longest <= promise.exits,
     }
     losses = _losses(seen, promise) if promise.stored else []
     return Verdict(
-        [*seen.manners, *losses, *(what for what, so in wrong.items() if so)], [what for what, so in slow.items() if so]
+        [*seen.manners, *losses, *(what for what, so in wrong.items() if so)],
+        [what for what, so in slow.items() if so],
     )
 
 
@@ -98,7 +102,11 @@ def _losses(seen: Seen, promise: Promise) -> list[str]:
         return wrong + [f"{count} {kind} lost" for kind, count in lost.items()]
     wrong += [
         f"{lost.get(kind, 0)} {kind} lost, {seen.dropped[kind]} counted as dropped"
-        for kind in ("spans", "lines", "counts")  # counts are sums: the next ones make up for what was dropped
+        for kind in (
+            "spans",
+            "lines",
+            "counts",
+        )  # counts are sums: the next ones make up for what was dropped
         if lost.get(kind, 0) != seen.dropped[kind]
     ]
     if lost and not seen.dropped_told:

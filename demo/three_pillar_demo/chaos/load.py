@@ -63,7 +63,9 @@ class Load:
         timeout = httpx2.Timeout(checkout_client.PATIENCE)
         began = time.monotonic()
         async with (
-            httpx2.AsyncClient(base_url=self.url, timeout=timeout, trust_env=False, limits=limits) as http,
+            httpx2.AsyncClient(
+                base_url=self.url, timeout=timeout, trust_env=False, limits=limits
+            ) as http,
             asyncio.TaskGroup() as customers,
         ):
             for number in range(MOST):
@@ -80,7 +82,11 @@ class Load:
         try:
             purchase = await checkout_client.buy(http, order_id=order_id)
         except checkout_client.ShopError as error:
-            problem = "refused" if isinstance(error.__cause__, httpx2.ConnectError) else type(error.__cause__).__name__
+            problem = (
+                "refused"
+                if isinstance(error.__cause__, httpx2.ConnectError)
+                else type(error.__cause__).__name__
+            )
         self.visits.append(Visit(phase, order_id, time.monotonic() - due, purchase, problem))
 
     @property
@@ -90,4 +96,7 @@ class Load:
 
     def p99(self, phase: str) -> float:
         """Seconds that 99 of 100 customers of a phase did not exceed; NaN when none was answered."""
-        return percentile(sorted(each.seconds for each in self.visits if each.phase == phase and each.purchase), 0.99)
+        return percentile(
+            sorted(each.seconds for each in self.visits if each.phase == phase and each.purchase),
+            0.99,
+        )

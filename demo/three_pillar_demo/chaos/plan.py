@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx2
 
-from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.chaos.faults import away, full, misbehaving
 from three_pillar_demo.chaos.faulty_receiver import Front
 from three_pillar_demo.chaos.judge import Promise
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import health
 
 COLLECTOR = "otel-collector"
@@ -109,18 +109,32 @@ async def states(scene: Scene) -> list[str]:
     """What says at this moment that something is wrong, as the page, ``demo status`` and the alerts have it."""
     async with httpx2.AsyncClient(trust_env=False) as http:
         said = (await health.problems(http, scene.mode)).get(scene.receiver, "")
-    found = [f"{scene.receiver} {said}"] if said.startswith("answers") else []  # no answer at all is no clear state
+    found = (
+        [f"{scene.receiver} {said}"] if said.startswith("answers") else []
+    )  # no answer at all is no clear state
     if scene.mode == "full":
-        refused = (await scene.backends.counters("otelcol_receiver_refused_spans_total", (), within=30)).get((), 0)
+        refused = (
+            await scene.backends.counters("otelcol_receiver_refused_spans_total", (), within=30)
+        ).get((), 0)
         by = ("alertname", "alertstate")
-        alerts = await scene.backends.counters("ALERTS", by, {"alertname": "CollectorRefusesData"}, within=30)
+        alerts = await scene.backends.counters(
+            "ALERTS", by, {"alertname": "CollectorRefusesData"}, within=30
+        )
         found += [f"the Collector has refused {refused:.0f} spans so far"] * bool(refused)
         found += [f"alert {name} {state}" for name, state in alerts]
     return found
 
 
 OUTAGES = tuple(
-    Rehearsal(f"{name}-stopped", f"{name} is stopped", 20, 120, Promise(), _away("stop", name), modes=("full",))
+    Rehearsal(
+        f"{name}-stopped",
+        f"{name} is stopped",
+        20,
+        120,
+        Promise(),
+        _away("stop", name),
+        modes=("full",),
+    )
     for name in BACKENDS
 ) + tuple(
     Rehearsal(
@@ -137,9 +151,20 @@ OUTAGES = tuple(
 )
 STOPS = (
     Rehearsal(
-        "services-stopped", "both services get SIGTERM in mid-load, again and again", 10, 50, Promise(exits=5.0, unfelt=False)
+        "services-stopped",
+        "both services get SIGTERM in mid-load, again and again",
+        10,
+        50,
+        Promise(exits=5.0, unfelt=False),
     ),
-    Rehearsal("workers-stopped", "the same, with two workers each", 10, 50, Promise(exits=5.0, unfelt=False), workers=2),
+    Rehearsal(
+        "workers-stopped",
+        "the same, with two workers each",
+        10,
+        50,
+        Promise(exits=5.0, unfelt=False),
+        workers=2,
+    ),
     Rehearsal(
         "stopped-alone",
         "the same, with nobody to send to",
@@ -150,20 +175,34 @@ STOPS = (
     ),
 )
 REHEARSALS = (
-    Rehearsal("receiver-killed", "who takes the telemetry is killed", 20, 20, Promise(), _away("kill")),
+    Rehearsal(
+        "receiver-killed", "who takes the telemetry is killed", 20, 20, Promise(), _away("kill")
+    ),
     Rehearsal(
         "receiver-stopped",
         "who takes the telemetry is stopped for minutes",
         0,
         300,
-        Promise(lost="counted", drain=150.0),  # most of it is asking for three thousand traces, one by one
+        Promise(
+            lost="counted", drain=150.0
+        ),  # most of it is asking for three thousand traces, one by one
         _away("stop"),
     ),
     *OUTAGES,
     *STOPS,
-    Rehearsal("disk-full", "no byte is free under it", 20, 120, Promise(state=True), _full_disk, disk=True),
+    Rehearsal(
+        "disk-full", "no byte is free under it", 20, 120, Promise(state=True), _full_disk, disk=True
+    ),
     *(
-        Rehearsal(f"receiver-{manner}", what, seconds, 3 * seconds, Promise(lost=lost), _manner(manner), front=True)
+        Rehearsal(
+            f"receiver-{manner}",
+            what,
+            seconds,
+            3 * seconds,
+            Promise(lost=lost),
+            _manner(manner),
+            front=True,
+        )
         for manner, what, seconds, lost in (
             ("mute", "it accepts and never answers", 20, "nothing"),
             ("429", "it answers 429 with Retry-After", 15, "nothing"),

@@ -29,16 +29,28 @@ def report(played: Played, console: Console, *, as_json: bool) -> None:
     for headings, row in ((BOOKS, _books), (FELT, _felt)):
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
         for number, heading in enumerate(headings):
-            table.add_column(heading, justify="left" if number == 0 or heading == "verdict" else "right", no_wrap=True)
+            table.add_column(
+                heading,
+                justify="left" if number == 0 or heading == "verdict" else "right",
+                no_wrap=True,
+            )
         for seen, verdict in played:
-            table.add_row(seen.name, *([Text("skipped", "yellow")] if seen.skipped else row(seen, verdict)))
+            table.add_row(
+                seen.name, *([Text("skipped", "yellow")] if seen.skipped else row(seen, verdict))
+            )
         console.print(table)
-        console.print(f"[dim]lost, twice, dropped: {', '.join(KINDS)}[/]\n" if headings is BOOKS else "")
+        console.print(
+            f"[dim]lost, twice, dropped: {', '.join(KINDS)}[/]\n" if headings is BOOKS else ""
+        )
     for seen, verdict in played:
         for each in [*verdict.wrong, *verdict.slow]:
-            console.print(Text.assemble((f"{seen.name}: ", "bold"), (clean(each, 600), "red")), soft_wrap=True)
+            console.print(
+                Text.assemble((f"{seen.name}: ", "bold"), (clean(each, 600), "red")), soft_wrap=True
+            )
         for each in _remarks(seen):
-            console.print(Text.assemble((f"{seen.name}: ", "bold"), (clean(each, 600), "dim")), soft_wrap=True)
+            console.print(
+                Text.assemble((f"{seen.name}: ", "bold"), (clean(each, 600), "dim")), soft_wrap=True
+            )
     console.print("\n[bold green]PASS[/]" if passed(played) else "\n[bold red]FAIL[/]")
 
 
@@ -54,7 +66,12 @@ def known(rehearsals: Sequence[Rehearsal], console: Console) -> None:
         table.add_column(heading, justify="right" if heading in {"short", "long"} else "left")
     for each in rehearsals:
         unit = " s" if each.broken else " x"
-        table.add_row(each.name, each.what, f"{each.short:g}{unit}" if each.short else "-", f"{each.long:g}{unit}")
+        table.add_row(
+            each.name,
+            each.what,
+            f"{each.short:g}{unit}" if each.short else "-",
+            f"{each.long:g}{unit}",
+        )
     console.print(table)
     console.print(
         "\n[bold]demo rehearse NAME[/], or [bold]--all[/]; those of tempo, loki and prometheus need `demo up --full`."
@@ -85,8 +102,12 @@ def _felt(seen: Seen, _verdict: Verdict) -> list[str | Text]:
 
 def _remarks(seen: Seen) -> list[str]:
     """What is worth to know, and not wrong."""
-    stops = [f"{len(seen.exits)} stops, the slowest took {max(seen.exits):.1f} s"] if seen.exits else []
-    saw = [f"customers saw {', '.join(f'{count} {what}' for what, count in seen.answers.most_common())}"]
+    stops = (
+        [f"{len(seen.exits)} stops, the slowest took {max(seen.exits):.1f} s"] if seen.exits else []
+    )
+    saw = [
+        f"customers saw {', '.join(f'{count} {what}' for what, count in seen.answers.most_common())}"
+    ]
     odd = saw if set(seen.answers) - {"success"} else []
     skipped = [f"skipped: {seen.skipped}"] if seen.skipped else []
     return [*skipped, *odd, *stops, *(f"while it was broken: {each}" for each in seen.states)]

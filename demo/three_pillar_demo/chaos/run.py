@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from three_pillar_demo.query import connect
 from three_pillar_demo.chaos.judge import judge
 from three_pillar_demo.chaos.plan import BY_NAME, REHEARSALS, Rehearsal, Scene
-from three_pillar_demo.chaos.runner import Play
 from three_pillar_demo.chaos.report import Played
-from three_pillar_demo.trace_view.messages import saying
+from three_pillar_demo.chaos.runner import Play
+from three_pillar_demo.query import connect
 from three_pillar_demo.stack import background, components, state
 from three_pillar_demo.stack.preflight import LaunchError
+from three_pillar_demo.trace_view.messages import saying
 
 
 def chosen(name: str | None, mode: str, *, long: bool) -> list[Rehearsal]:

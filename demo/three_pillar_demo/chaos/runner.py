@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
-from three_pillar_demo.query.interface import BackendError
-from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.chaos import drops, plan
 from three_pillar_demo.chaos.audit import Books, Found
 from three_pillar_demo.chaos.faults import ImpossibleError, small_disk, surely
@@ -15,6 +13,8 @@ from three_pillar_demo.chaos.faulty_receiver import Front, manners
 from three_pillar_demo.chaos.judge import Seen
 from three_pillar_demo.chaos.load import Load
 from three_pillar_demo.chaos.services import ServiceError, Services
+from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.stack.components import BY_NAME, LOOPBACK, STATE
 from three_pillar_demo.stack.preflight import LaunchError
 
@@ -32,18 +32,25 @@ Say = Callable[[str], None]
 class Play:
     """One rehearsal being played; ``amount`` is the seconds that something stays broken, or the number of stops."""
 
-    def __init__(self, rehearsal: plan.Rehearsal, amount: float, scene: plan.Scene, say: Say) -> None:
+    def __init__(
+        self, rehearsal: plan.Rehearsal, amount: float, scene: plan.Scene, say: Say
+    ) -> None:
         self.rehearsal, self.amount, self.scene, self.say = rehearsal, amount, scene, say
         self.seen = Seen(rehearsal.name)
         self.began = time.monotonic()
 
     async def run(self) -> Seen:
         """Play it; what was broken is restored when this returns, however it ends."""
-        rehearsal, endpoint = self.rehearsal, f"http://{LOOPBACK}:{BY_NAME[self.scene.receiver].ports[0]}"
+        rehearsal, endpoint = (
+            self.rehearsal,
+            f"http://{LOOPBACK}:{BY_NAME[self.scene.receiver].ports[0]}",
+        )
         try:
             async with AsyncExitStack() as stack:
                 if rehearsal.disk:
-                    self.scene.disk = await stack.enter_async_context(small_disk(self.scene.receiver))
+                    self.scene.disk = await stack.enter_async_context(
+                        small_disk(self.scene.receiver)
+                    )
                 if rehearsal.front:
                     self.scene.front = stack.enter_context(Front(endpoint))
                     endpoint = self.scene.front.url
@@ -73,12 +80,16 @@ class Play:
             load.phase = "broken"
             await (self._break() if self.rehearsal.broken else self._stop_services(services))
             load.phase, restored = "restored", time.monotonic()
-            draining = tasks.create_task(self.settle(list(load.purchases), restored, ("spans", "lines")))
+            draining = tasks.create_task(
+                self.settle(list(load.purchases), restored, ("spans", "lines"))
+            )
             await asyncio.sleep(AFTER_SECONDS)
             stop.set()
             await coming
             weighing.cancel()
-            self.say(f"{self.rehearsal.name}: looking for {len(load.purchases)} purchases in the stores")
+            self.say(
+                f"{self.rehearsal.name}: looking for {len(load.purchases)} purchases in the stores"
+            )
             _, self.seen.drained = await draining
         self.seen.made = len(load.purchases)
         self._customers(load, set(log.read_text(errors="replace")[offset:].split('"')))
@@ -120,7 +131,9 @@ class Play:
         unanswered = [each for each in load.visits if each.purchase is None]
         faults = [each for each in load.visits if each.purchase and each.error]
         begun = [each for each in unanswered if each.order_id in words]
-        seen.answers = Counter(each.purchase.outcome if each.purchase else each.problem for each in load.visits)
+        seen.answers = Counter(
+            each.purchase.outcome if each.purchase else each.problem for each in load.visits
+        )
         seen.begun_unanswered = len(begun)
         seen.turned_away = len(unanswered) - len(begun) if again_and_again else 0
         seen.errors = len(faults) + (0 if again_and_again else len(unanswered) - len(begun))
@@ -132,7 +145,9 @@ class Play:
         seen.whole, seen.lost, seen.twice = found.whole, found.lost, found.twice
         seen.dropped_told = await drops.told(self.scene.backends, load.started - 1, time.time())
 
-    async def settle(self, purchases: Sequence[Purchase], restored: float, kinds: Sequence[str]) -> tuple[Found, float | None]:
+    async def settle(
+        self, purchases: Sequence[Purchase], restored: float, kinds: Sequence[str]
+    ) -> tuple[Found, float | None]:
         """Compare until nothing of these ``kinds`` is missing, or what is missing is counted where that was promised.
 
         Returns:
@@ -145,7 +160,9 @@ class Play:
             late = time.monotonic() - restored > promise.drain
             try:
                 self.seen.dropped = await drops.counted(self.scene.backends, self.books.run, within)
-                found = await self.books.compare(purchases, within, thorough=late or promise.lost == "counted")
+                found = await self.books.compare(
+                    purchases, within, thorough=late or promise.lost == "counted"
+                )
             except BackendError:
                 if late:
                     raise

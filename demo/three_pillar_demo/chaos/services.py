@@ -80,7 +80,9 @@ class Services:
             deadline = time.monotonic() + READY_SECONDS
             while not self._answers(name):
                 if self.running[name].poll() is not None or time.monotonic() > deadline:
-                    raise ServiceError(f"{name} of the rehearsal did not start; see: demo logs rehearsal-{name}")
+                    raise ServiceError(
+                        f"{name} of the rehearsal did not start; see: demo logs rehearsal-{name}"
+                    )
                 time.sleep(TICK)
 
     def _settings(self, name: str) -> dict[str, str]:
@@ -126,5 +128,7 @@ class Services:
         for process in list(self.running.values()):
             with suppress(psutil.Error):
                 leader = psutil.Process(process.pid)
-                total += sum(each.memory_info().rss for each in (leader, *leader.children(recursive=True)))
+                total += sum(
+                    each.memory_info().rss for each in (leader, *leader.children(recursive=True))
+                )
         return total / 1024**2

@@ -14,9 +14,10 @@ from typing import Any
 
 import yaml
 
-from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.drills.catalogue import Alerts, DrillError
-from three_pillar_demo.stack.binaries import PROMETHEUS, ROOT
+from three_pillar_demo.paths import ROOT
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.stack.binaries import PROMETHEUS
 
 Series = tuple[Mapping[str, str], Sequence[float | None]]
 """Labels, and a value for each second."""
@@ -39,11 +40,17 @@ SILENT = "ServiceSilent"
 def shrunk(text: str, times: int, *, pipeline: bool = False) -> str:
     """The rules of ``text``, those of ``GROUPS`` and of the ``pipeline``, with windows and waits ``times`` shorter."""
     rules = yaml.safe_load(text)
-    groups = [group for group in rules["groups"] if group["name"] in GROUPS | ({PIPELINE} if pipeline else set())]
+    groups = [
+        group
+        for group in rules["groups"]
+        if group["name"] in GROUPS | ({PIPELINE} if pipeline else set())
+    ]
     for group in groups:
         group["rules"] = [rule for rule in group["rules"] if rule.get("alert") != SILENT]
         for rule in group["rules"]:
-            rule["expr"] = DURATION.sub(lambda found: f"{_short(found[1], found[2], times)}s", rule["expr"])
+            rule["expr"] = DURATION.sub(
+                lambda found: f"{_short(found[1], found[2], times)}s", rule["expr"]
+            )
             if "for" in rule:
                 rule["for"] = f"{_short(rule['for'][:-1], rule['for'][-1], times)}s"
     return str(yaml.safe_dump({"groups": groups}))
@@ -69,19 +76,37 @@ async def judged(series: Sequence[Series], seconds: int, rules: str) -> set[str]
     """The alerts that ``rules`` have after so many ``seconds`` of ``series``, a value each second."""
     tool = PROMETHEUS.folder() / "promtool"
     if not tool.exists():
-        raise DrillError(f"there is no promtool at {tool}: `demo up --full` builds it, with Prometheus")
-    names = [rule["alert"] for group in yaml.safe_load(rules)["groups"] for rule in group["rules"] if "alert" in rule]
-    told = [{"series": _selector(labels), "values": " ".join(map(_value, values))} for labels, values in series]
+        raise DrillError(
+            f"there is no promtool at {tool}: `demo up --full` builds it, with Prometheus"
+        )
+    names = [
+        rule["alert"]
+        for group in yaml.safe_load(rules)["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    told = [
+        {"series": _selector(labels), "values": " ".join(map(_value, values))}
+        for labels, values in series
+    ]
     asked = [{"eval_time": f"{seconds}s", "alertname": name, "exp_alerts": []} for name in names]
     with tempfile.TemporaryDirectory() as folder:
         test = Path(folder) / "test.yml"
         (Path(folder) / "rules.yml").write_text(rules)
         case = {"interval": "1s", "input_series": told, "alert_rule_test": asked}
         test.write_text(
-            yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": "1s", "tests": [case]}, width=10**9)
+            yaml.safe_dump(
+                {"rule_files": ["rules.yml"], "evaluation_interval": "1s", "tests": [case]},
+                width=10**9,
+            )
         )
         process = await asyncio.create_subprocess_exec(
-            tool, "test", "rules", test, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            tool,
+            "test",
+            "rules",
+            test,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
         said = (await process.communicate())[0].decode()
     if process.returncode and "alertname:" not in said:
@@ -92,7 +117,9 @@ async def judged(series: Sequence[Series], seconds: int, rules: str) -> set[str]
 def _since(labels: Mapping[str, str], values: Sequence[float | None]) -> Series:
     """What the Collector has counted before is not the drill's: CollectorDropsData would take it for a loss of now."""
     lost = "_failed_" in labels["__name__"]
-    return labels, [value - (values[0] or 0.0) if lost and value is not None else value for value in values]
+    return labels, [
+        value - (values[0] or 0.0) if lost and value is not None else value for value in values
+    ]
 
 
 def _value(value: float | None) -> str:
@@ -100,5 +127,7 @@ def _value(value: float | None) -> str:
 
 
 def _selector(labels: Mapping[str, Any]) -> str:
-    rest = ", ".join(f"{name}={json.dumps(value)}" for name, value in labels.items() if name != "__name__")
+    rest = ", ".join(
+        f"{name}={json.dumps(value)}" for name, value in labels.items() if name != "__name__"
+    )
     return f"{labels['__name__']}{{{rest}}}"

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from three_pillar_demo.drills import faults, session
 from three_pillar_demo.drills.catalogue import Drill, DrillError
-from three_pillar_demo.stack.binaries import ROOT
+from three_pillar_demo.paths import ROOT
 from three_pillar_demo.stack.components import STATE
 
 LOG = STATE / "logs" / "drill.log"
@@ -27,7 +27,14 @@ def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> session.No
     LOG.parent.mkdir(parents=True, exist_ok=True)
     with LOG.open("wb") as log:
         player = subprocess.Popen(  # noqa: S603  (our own module)
-            [sys.executable, "-m", "three_pillar_demo.drills.runner_process", drill.name, str(calm), *["blind"] * blind],
+            [
+                sys.executable,
+                "-m",
+                "three_pillar_demo.drills.runner_process",
+                drill.name,
+                str(calm),
+                *["blind"] * blind,
+            ],
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
@@ -35,7 +42,9 @@ def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> session.No
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    out.print("The shop is well for some seconds; then something happens. Wait to be paged.", style="dim")
+    out.print(
+        "The shop is well for some seconds; then something happens. Wait to be paged.", style="dim"
+    )
     try:
         while True:
             notes = session.last()
@@ -46,7 +55,9 @@ def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> session.No
                 return notes
             if player.poll() is not None:
                 said = LOG.read_text(errors="replace").split("\n")
-                raise DrillError(next(filter(str.strip, reversed(said)), f"the player ended; see {LOG}"))
+                raise DrillError(
+                    next(filter(str.strip, reversed(said)), f"the player ended; see {LOG}")
+                )
             time.sleep(TICK)
     except KeyboardInterrupt:
         player.terminate()

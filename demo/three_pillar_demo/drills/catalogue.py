@@ -6,14 +6,23 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from three_pillar_demo.drills.conditions import Question
 from three_pillar_demo.stack import state
-from three_pillar_demo.stack.binaries import ROOT
 from three_pillar_demo.stack.components import DEFAULT
 
-FOLDERS = (ROOT / "drills", *map(Path, filter(None, [os.environ.get("DEMO_DRILLS")])))
+FOLDERS = (
+    Path(__file__).parent / "scenarios",
+    *map(Path, filter(None, [os.environ.get("DEMO_DRILLS")])),
+)
 """Where drill files are; a later folder's win."""
 WHY = {
     "slow-gateway": "a gateway that payment calls has become slow",
@@ -49,7 +58,9 @@ class Customers(Part):
     """Who buys: ``rate`` a second; the weights of cards, like ``visa`` or ``declined@0.50``, one thing at that price."""
 
     rate: float = Field(gt=0, le=50)
-    mix: dict[Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)?(@\d+\.\d\d)?$")], float] = Field(min_length=1)
+    mix: dict[
+        Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)?(@\d+\.\d\d)?$")], float
+    ] = Field(min_length=1)
 
 
 class Payment(Part):
@@ -76,12 +87,24 @@ class Fault(Part):
     payment: Payment = Payment()
     checkout: Checkout = Checkout()
     customers: dict[str, float] = Field({}, description="Another mix of cards")
-    drop_context: bool = Field(default=False, description="A proxy before payment drops traceparent")
-    second_version: str = Field("", pattern=r"^(\d+\.\d+\.\d+)?$", description="Half of the calls go to such a payment")
-    crash_over: float | None = Field(None, gt=0, description="The second version crashes over that amount")
-    clock_ahead: float = Field(0.0, ge=0, le=60, description="Payment's clock is so many seconds ahead")
-    lock_store: bool = Field(default=False, description="Somebody else holds the embedded store's file")
-    stop: tuple[Literal["payment", "loki"], ...] = Field((), description="Components that are stopped")
+    drop_context: bool = Field(
+        default=False, description="A proxy before payment drops traceparent"
+    )
+    second_version: str = Field(
+        "", pattern=r"^(\d+\.\d+\.\d+)?$", description="Half of the calls go to such a payment"
+    )
+    crash_over: float | None = Field(
+        None, gt=0, description="The second version crashes over that amount"
+    )
+    clock_ahead: float = Field(
+        0.0, ge=0, le=60, description="Payment's clock is so many seconds ahead"
+    )
+    lock_store: bool = Field(
+        default=False, description="Somebody else holds the embedded store's file"
+    )
+    stop: tuple[Literal["payment", "loki"], ...] = Field(
+        (), description="Components that are stopped"
+    )
 
 
 class Alerts(Part):
@@ -89,7 +112,10 @@ class Alerts(Part):
 
     fire: tuple[str, ...] = ()
     shrink: int = Field(60, ge=1, le=120)
-    pipeline: bool = Field(default=False, description="Judge those about the Collector too, which tells its figures every 5 s")
+    pipeline: bool = Field(
+        default=False,
+        description="Judge those about the Collector too, which tells its figures every 5 s",
+    )
 
 
 class Answer(Part):
@@ -169,10 +195,17 @@ def read(path: Path, mode: str = DEFAULT) -> Drill:
     try:
         said = {**tomllib.loads(path.read_text()), "name": path.stem}
         drill = Drill.model_validate(said)
-        real = Drill.model_validate(said | drill.full)  # a mistake in it is told wherever it is read
+        real = Drill.model_validate(
+            said | drill.full
+        )  # a mistake in it is told wherever it is read
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DrillError(f"{path}: {error}") from error
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}" for each in error.errors()]
-        raise DrillError(f"{path} is no drill:\n" + "\n".join(f"  {each}" for each in wrong)) from error
+        wrong = [
+            f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}"
+            for each in error.errors()
+        ]
+        raise DrillError(
+            f"{path} is no drill:\n" + "\n".join(f"  {each}" for each in wrong)
+        ) from error
     return real if mode == "full" else drill

@@ -5,11 +5,11 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from three_pillar_demo.query.lgtm import Lgtm
-from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.drills import alerts, runner
 from three_pillar_demo.drills.catalogue import Drill
 from three_pillar_demo.drills.conditions import Question
+from three_pillar_demo.query.interface import Backends
+from three_pillar_demo.query.lgtm import Lgtm
 
 EVIDENCE_SECONDS = 30.0
 """How long after the symptom the evidence may take: a trace is whole two seconds after its request."""
@@ -55,7 +55,9 @@ async def _play(drill: Drill, backends: Backends, verdict: Verdict, also: Look |
         verdict.symptom = time.monotonic() - started
         _note(verdict, "symptom", drill.symptom, number)
         if not found:
-            verdict.problems.append(f"the symptom did not come within {drill.within:g} s: {_said(drill.symptom, number)}")
+            verdict.problems.append(
+                f"the symptom did not come within {drill.within:g} s: {_said(drill.symptom, number)}"
+            )
         else:
             for each in drill.evidence:
                 found, number = await played.until(each, EVIDENCE_SECONDS)
@@ -78,11 +80,17 @@ async def _alerts(played: runner.Play, backends: Lgtm, verdict: Verdict) -> list
     deadline, wanted = time.monotonic() + ALERT_SECONDS, set(played.drill.alerts.fire)
     while True:
         rung = await alerts.fired(backends, played.since.began, time.time(), played.drill.alerts)
-        if (rung == wanted and played.since.seconds > SILENCE_SECONDS) or time.monotonic() > deadline:
+        if (
+            rung == wanted and played.since.seconds > SILENCE_SECONDS
+        ) or time.monotonic() > deadline:
             break
         await asyncio.sleep(1)
     verdict.figures.append(f"alerts: {', '.join(sorted(rung)) or 'none'}")
-    return [f"alerts that rang: {sorted(rung)}; those that must: {sorted(wanted)}"] if rung != wanted else []
+    return (
+        [f"alerts that rang: {sorted(rung)}; those that must: {sorted(wanted)}"]
+        if rung != wanted
+        else []
+    )
 
 
 def _note(verdict: Verdict, kind: str, asked: Question, number: float | None) -> None:

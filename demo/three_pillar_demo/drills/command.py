@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from three_pillar_demo.query.interface import BackendError
-from three_pillar_demo.query import connect
-from three_pillar_demo.load.checkout_client import ShopError
-from three_pillar_demo.drills import background, faults, catalogue, session
+from three_pillar_demo.drills import background, catalogue, session
 from three_pillar_demo.drills import check as checking
+from three_pillar_demo.drills import faults as drill_faults
 from three_pillar_demo.drills.catalogue import WHY, Drill, DrillError
+from three_pillar_demo.load.checkout_client import ShopError
+from three_pillar_demo.query import connect
+from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.stack import state
 from three_pillar_demo.stack.components import CONSOLE
 
@@ -62,7 +63,7 @@ def show(
     if notes and notes.living:
         out.print(f"\nPlayed now: {'one of them' if notes.blind else notes.drill}. `demo drill stop` ends it.")
     if faults:
-        found = faults.on()
+        found = drill_faults.on()
         out.print("\nTurned on: " + ("; ".join(f"{name} {fault}" for name, fault in found.items()) or "nothing"))
 
 
@@ -168,7 +169,7 @@ def stop() -> None:
     try:
         notes = session.end("stopped")
     except DrillError:
-        faults.clear()
+        drill_faults.clear()
         out.print("no drill is being played")
         return
     background.wait_for_end(notes)

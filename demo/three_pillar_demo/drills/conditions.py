@@ -24,7 +24,11 @@ class Asked(BaseModel):
         """Whether ``number`` is much, or little, enough; what is not known is not found."""
         if number is None:
             return False
-        return number > self.over if self.over is not None else number < (self.under if self.under is not None else 0.0)
+        return (
+            number > self.over
+            if self.over is not None
+            else number < (self.under if self.under is not None else 0.0)
+        )
 
 
 class Red(Asked):
@@ -68,7 +72,9 @@ class Requests(Asked):
     read: Literal["share", "rate", "calls", "gap", "lead", "alone", "outside"]
     failed: bool = False
     slower: float = 0.0
-    span: tuple[str, str] = Field(("payment", "SERVER"), description="Service and kind of the span that is looked at")
+    span: tuple[str, str] = Field(
+        ("payment", "SERVER"), description="Service and kind of the span that is looked at"
+    )
     attribute: str = ""
     value: str = ""
 
@@ -103,4 +109,6 @@ class Up(Asked):
     component: str
 
 
-Question = Annotated[Red | Counters | Lines | Requests | Edges | Ages | Counted | Up, Field(discriminator="ask")]
+Question = Annotated[
+    Red | Counters | Lines | Requests | Edges | Ages | Counted | Up, Field(discriminator="ask")
+]

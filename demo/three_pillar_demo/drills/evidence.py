@@ -7,9 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from three_pillar_demo.query.interface import Backends, Line
 from three_pillar_demo.drills import conditions, traces
 from three_pillar_demo.drills.conditions import Question
+from three_pillar_demo.query.interface import Backends, Line
 
 SHORTEST = 2.5
 """Seconds that a rate is over, at least: metrics come every second. Before that nothing is known."""
@@ -41,7 +41,9 @@ async def begin(backends: Backends, asked: list[Question]) -> Since:
         if isinstance(each, conditions.Counters):
             since.before[f"{each.name} {each.by}"] = await backends.counters(each.name, [each.by])
         elif isinstance(each, conditions.Counted):
-            since.before["counted"] = {(what,): float(count) for what, count in (await backends.counted()).items()}
+            since.before["counted"] = {
+                (what,): float(count) for what, count in (await backends.counted()).items()
+            }
     return since
 
 
@@ -72,7 +74,9 @@ async def number(backends: Backends, since: Since, asked: Question) -> float | N
             return await _requests(backends, since, asked)
         case conditions.Edges():
             edges = await backends.edges(since.began, now)
-            pair = [each for each in edges if (each.client, each.server) == (asked.client, asked.server)]
+            pair = [
+                each for each in edges if (each.client, each.server) == (asked.client, asked.server)
+            ]
             if asked.read == "calls":
                 return sum(each.calls for each in pair) / since.seconds
             return pair[0].failed / pair[0].calls if pair and pair[0].calls else None
@@ -91,12 +95,18 @@ async def _red(backends: Backends, since: Since, asked: conditions.Red) -> float
         now = time.time()
         if since.seconds < SHORTEST:
             return None
-        found = await backends.red(service, route, now, now, window=since.seconds, shares=tuple(SHARES.values()))
+        found = await backends.red(
+            service, route, now, now, window=since.seconds, shares=tuple(SHARES.values())
+        )
         if not found:
             return None
         if asked.read == "rate":
             return found[0].rate
-        return found[0].errors if asked.read == "errors" else found[0].quantiles[list(SHARES).index(asked.read)]
+        return (
+            found[0].errors
+            if asked.read == "errors"
+            else found[0].quantiles[list(SHARES).index(asked.read)]
+        )
 
     value = await of(asked.service, asked.route)
     if asked.per is None or value is None:
@@ -124,17 +134,30 @@ def _lines(found: list[Line], since: Since, asked: conditions.Lines) -> float | 
         return len(found) / since.seconds
     values = [line.fields[asked.field] for line in found if asked.field in line.fields]
     if asked.read == "share":
-        return sum(value == asked.value for value in values) / len(values) if len(values) >= FEWEST else None
+        return (
+            sum(value == asked.value for value in values) / len(values)
+            if len(values) >= FEWEST
+            else None
+        )
     return statistics.median(map(float, values)) if values else None
 
 
 async def _requests(backends: Backends, since: Since, asked: conditions.Requests) -> float | None:
     ids = await backends.requests(
-        asked.service, since.began, time.time() - SETTLED, failed=asked.failed, slower=asked.slower, limit=TRACES
+        asked.service,
+        since.began,
+        time.time() - SETTLED,
+        failed=asked.failed,
+        slower=asked.slower,
+        limit=TRACES,
     )
     if asked.read == "rate":
         return len(ids) / since.seconds
     found = await asyncio.gather(*map(backends.trace, ids))
     if asked.read == "share":
-        return traces.share(found, asked.span, asked.attribute, asked.value) if len(found) >= FEWEST else None
+        return (
+            traces.share(found, asked.span, asked.attribute, asked.value)
+            if len(found) >= FEWEST
+            else None
+        )
     return traces.typical(found, asked.read)

@@ -52,7 +52,9 @@ async def broken(fault: Fault) -> AsyncIterator[None]:
         DrillError: A part of it cannot be had here.
     """
     async with AsyncExitStack() as undo:
-        payment, checkout = (part.model_dump(exclude_none=True) for part in (fault.payment, fault.checkout))
+        payment, checkout = (
+            part.model_dump(exclude_none=True) for part in (fault.payment, fault.checkout)
+        )
         first = BY_NAME["payment"].address
         if fault.second_version or fault.clock_ahead:
             second = await undo.enter_async_context(_twin(fault))
@@ -60,7 +62,9 @@ async def broken(fault: Fault) -> AsyncIterator[None]:
         else:
             upstreams = [first]
         if fault.drop_context or upstreams != [first]:
-            checkout["via"] = await undo.enter_async_context(proxy.between(upstreams, drop_context=fault.drop_context))
+            checkout["via"] = await undo.enter_async_context(
+                proxy.between(upstreams, drop_context=fault.drop_context)
+            )
         if fault.lock_store:
             undo.enter_context(_locked(STORE))
         if fault.stop:
@@ -105,13 +109,22 @@ async def _twin(fault: Fault) -> AsyncIterator[str]:
         probe.bind((LOOPBACK, 0))
         port = probe.getsockname()[1]
     ours: dict[str, Any] = {"PORT": port, "FAILURE_RATE": 0, "LATENCY_MIN": CALM["latency_min"]}
-    ours |= {"LATENCY_MAX": CALM["latency_max"], "DRILLS": ""} | ({"CRASH_OVER": fault.crash_over} if fault.crash_over else {})
-    env = environment(BY_NAME["payment"]) | {f"PAYMENT_{name}": str(value) for name, value in ours.items()}
+    ours |= {"LATENCY_MAX": CALM["latency_max"], "DRILLS": ""} | (
+        {"CRASH_OVER": fault.crash_over} if fault.crash_over else {}
+    )
+    env = environment(BY_NAME["payment"]) | {
+        f"PAYMENT_{name}": str(value) for name, value in ours.items()
+    }
     if fault.second_version:
         env["OTEL_RESOURCE_ATTRIBUTES"] = f"service.version={fault.second_version}"
     with BY_NAME["payment"].log.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603, ASYNC220  (our own module; started at once)
-            [sys.executable, "-m", "three_pillar_demo.drills.second_payment", str(fault.clock_ahead)],
+            [
+                sys.executable,
+                "-m",
+                "three_pillar_demo.drills.second_payment",
+                str(fault.clock_ahead),
+            ],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -36,13 +36,21 @@ async def between(upstreams: Sequence[str], *, drop_context: bool) -> AsyncItera
     async def forward(request: Request) -> Response:
         headers = {name: value for name, value in request.headers.items() if name not in dropped}
         try:
-            answer = await http.post(f"{next(turns)}{request.url.path}", content=await request.body(), headers=headers)
+            answer = await http.post(
+                f"{next(turns)}{request.url.path}", content=await request.body(), headers=headers
+            )
         except httpx2.HTTPError as error:
             return Response(f"no answer behind the proxy: {error}", 502)
-        return Response(answer.content, answer.status_code, {n: v for n, v in answer.headers.items() if n not in HOP})
+        return Response(
+            answer.content,
+            answer.status_code,
+            {n: v for n, v in answer.headers.items() if n not in HOP},
+        )
 
     app = Starlette(routes=[Route("/{path:path}", forward, methods=["POST"])])
-    config = uvicorn.Config(app, host=LOOPBACK, port=0, log_config=None, access_log=False, lifespan="off", http="h11")
+    config = uvicorn.Config(
+        app, host=LOOPBACK, port=0, log_config=None, access_log=False, lifespan="off", http="h11"
+    )
     server = _Server(config)
     async with httpx2.AsyncClient(timeout=30.0, trust_env=False) as http:
         serving = asyncio.create_task(server._serve())  # noqa: SLF001  (`serve` would take the signals)

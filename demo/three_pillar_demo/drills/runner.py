@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import httpx2
 
-from three_pillar_demo.query.interface import NANO, BackendError, Backends, Span
+from three_pillar_demo.drills import evidence, faults
+from three_pillar_demo.drills.catalogue import Drill, DrillError, Fault
+from three_pillar_demo.drills.conditions import Question
+from three_pillar_demo.drills.evidence import Since
+from three_pillar_demo.drills.faults import DRILLS
 from three_pillar_demo.load import checkout_client, traffic
 from three_pillar_demo.load.stats import Tally
-from three_pillar_demo.drills import faults, evidence
-from three_pillar_demo.drills.faults import DRILLS
-from three_pillar_demo.drills.catalogue import Drill, DrillError, Fault
-from three_pillar_demo.drills.evidence import Since
-from three_pillar_demo.drills.conditions import Question
+from three_pillar_demo.query.interface import NANO, BackendError, Backends, Span
 
 POLL = 0.25
 WHOLE_SECONDS = 20.0
@@ -85,16 +85,23 @@ async def playing(drill: Drill, backends: Backends, calm: float = 0.0) -> AsyncI
     async with checkout_client.client(traffic.CAP) as http:
         await checkout_client.knock(http)
         if calm:
-            async with faults.broken(Fault()), _buying(http, drill.customers.rate, drill.customers.mix):
+            async with (
+                faults.broken(Fault()),
+                _buying(http, drill.customers.rate, drill.customers.mix),
+            ):
                 await asyncio.sleep(calm)
         async with faults.broken(drill.fault):
             since = await evidence.begin(backends, questions)
-            async with _buying(http, drill.customers.rate, drill.fault.customers or drill.customers.mix):
+            async with _buying(
+                http, drill.customers.rate, drill.fault.customers or drill.customers.mix
+            ):
                 yield Play(drill, backends, since)
 
 
 @asynccontextmanager
-async def _buying(http: httpx2.AsyncClient, rate: float, mix: dict[str, float]) -> AsyncIterator[None]:
+async def _buying(
+    http: httpx2.AsyncClient, rate: float, mix: dict[str, float]
+) -> AsyncIterator[None]:
     """Customers until the end of the block, who are not waited for when it ends by an error."""
     stop, plan = asyncio.Event(), traffic.Plan(rate, traffic.DAY, mix, secrets.randbelow(10**9))
     driving = asyncio.create_task(traffic.drive(http, plan, Tally(rate, traffic.DAY), stop))
@@ -115,7 +122,11 @@ async def as_it_was(backends: Backends) -> list[str]:
             bought = [await checkout_client.buy(http, "visa") for _ in range(AFTER)]
     except checkout_client.ShopError as error:
         return [str(error)]
-    wrong = [f"an ordinary purchase ended as {each.outcome}" for each in bought if each.outcome not in QUIET]
+    wrong = [
+        f"an ordinary purchase ended as {each.outcome}"
+        for each in bought
+        if each.outcome not in QUIET
+    ]
     wrong += [f"{service} still has a fault: {fault}" for service, fault in faults.on().items()]
     for each in bought if not wrong else []:
         deadline = time.monotonic() + WHOLE_SECONDS
@@ -130,7 +141,12 @@ async def as_it_was(backends: Backends) -> list[str]:
 def odd(spans: list[Span]) -> str:
     """What is odd in the trace of an ordinary purchase; empty when nothing is."""
     kinds = sorted((span.service, span.kind) for span in spans)
-    if kinds != [("checkout", "CLIENT"), ("checkout", "INTERNAL"), ("checkout", "SERVER"), ("payment", "SERVER")]:
+    if kinds != [
+        ("checkout", "CLIENT"),
+        ("checkout", "INTERNAL"),
+        ("checkout", "SERVER"),
+        ("payment", "SERVER"),
+    ]:
         return f"its spans are {kinds}"
     known = {span.span_id: span for span in spans}
     off = [span for span in spans if span.parent_id and not _inside(span, known[span.parent_id])]

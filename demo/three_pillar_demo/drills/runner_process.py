@@ -7,11 +7,11 @@ import time
 from collections.abc import Coroutine
 from contextlib import suppress
 
-from three_pillar_demo.query.interface import BackendError, Backends
-from three_pillar_demo.query import connect
-from three_pillar_demo.load.checkout_client import ShopError
-from three_pillar_demo.drills import session, runner
+from three_pillar_demo.drills import runner, session
 from three_pillar_demo.drills.catalogue import Drill, DrillError, load
+from three_pillar_demo.load.checkout_client import ShopError
+from three_pillar_demo.query import connect
+from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.stack import state
 
 LONGEST = 3600.0
@@ -61,12 +61,18 @@ def main(name: str, calm: float, *, blind: bool) -> int:
     async def until_signalled() -> None:
         task = asyncio.current_task()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancel() if task else None)
+            asyncio.get_running_loop().add_signal_handler(
+                number, lambda: task.cancel() if task else None
+            )
         await serve(drill, connect.backends(), calm)
 
     try:
         with runner.alone():
-            session.save(session.Notes(name, state.current_process(), time.time(), blind, before=session.played()))
+            session.save(
+                session.Notes(
+                    name, state.current_process(), time.time(), blind, before=session.played()
+                )
+            )
             how = _ended_by(until_signalled())
             if how and (notes := session.last()) and not notes.how:
                 notes.how, notes.ended = how, time.time()

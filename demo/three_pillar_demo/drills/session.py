@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
-from three_pillar_demo.drills.faults import DRILLS
 from three_pillar_demo.drills.catalogue import WHY, Answer, Drill, DrillError, load
+from three_pillar_demo.drills.faults import DRILLS
 from three_pillar_demo.stack.state import Process
 
 NOTES, GUARD = DRILLS / "notes.json", DRILLS / "notes.lock"
@@ -105,7 +105,9 @@ def hint() -> tuple[int, str]:
     with change() as notes:
         hints = load(notes.drill).hints
         if notes.hints == len(hints):
-            raise DrillError(f"there are no more than {len(hints)} hints; the last was: {hints[-1]}")
+            raise DrillError(
+                f"there are no more than {len(hints)} hints; the last was: {hints[-1]}"
+            )
         notes.hints += 1
         return notes.hints, hints[notes.hints - 1]
 
@@ -140,14 +142,19 @@ def reason(text: str) -> str:
     wanted = text.strip().lower()
     fits = [wanted] if wanted in WHY else [each for each in WHY if wanted and wanted in each]
     if len(fits) != 1:
-        raise DrillError("why is one of:\n" + "\n".join(f"  {name:<20}{words}" for name, words in WHY.items()))
+        raise DrillError(
+            "why is one of:\n" + "\n".join(f"  {name:<20}{words}" for name, words in WHY.items())
+        )
     return fits[0]
 
 
 def grade(right: Answer, given: dict[str, str]) -> Grade:
     """Compare each part; more than one word for a part is no answer, so nobody can name everything."""
     accepted = {"what": right.what, "where": right.where, "why": (right.why,)}
-    known = {part: given[part].strip().lower() in {each.lower() for each in accepted[part]} for part in PARTS}
+    known = {
+        part: given[part].strip().lower() in {each.lower() for each in accepted[part]}
+        for part in PARTS
+    }
     said = [f"{part:<6}{given[part]}: {'right' if known[part] else 'no'}" for part in PARTS]
     return Grade(known, said)
 
@@ -157,7 +164,8 @@ def report(notes: Notes, drill: Drill) -> list[str]:
     minutes, seconds = divmod(round(notes.seconds), 60)
     right = drill.answer
     tried = ", ".join(
-        f"{count} {what}{'s' * (count != 1)}" for what, count in (("hint", notes.hints), ("answer", len(notes.answers)))
+        f"{count} {what}{'s' * (count != 1)}"
+        for what, count in (("hint", notes.hints), ("answer", len(notes.answers)))
     )
     ended = f"{drill.name}: {notes.how} after {minutes} min {seconds:02} s, {tried}"
     if notes.how == "stopped":

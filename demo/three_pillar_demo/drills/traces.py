@@ -32,7 +32,11 @@ def lead(spans: Trace) -> float | None:
 def alone(spans: Trace) -> float | None:
     """Whether somebody was called, had an answer, and is not in the trace."""
     called = {span.parent_id for span in spans}
-    sent = [span for span in spans if span.kind == "CLIENT" and "http.response.status_code" in span.attributes]
+    sent = [
+        span
+        for span in spans
+        if span.kind == "CLIENT" and "http.response.status_code" in span.attributes
+    ]
     return float(any(span.span_id not in called for span in sent)) if sent else None
 
 
@@ -41,7 +45,9 @@ def outside(spans: Trace) -> float | None:
     known = {span.span_id: span for span in spans}
     far = OUTSIDE * NANO
     pairs = [(span, known[span.parent_id]) for span in spans if span.parent_id in known]
-    wrong = [span.start < parent.start - far or span.start > parent.end + far for span, parent in pairs]
+    wrong = [
+        span.start < parent.start - far or span.start > parent.end + far for span, parent in pairs
+    ]
     return float(any(wrong)) if wrong else None
 
 
@@ -63,8 +69,14 @@ def typical(found: Sequence[Trace], read: str) -> float | None:
     return statistics.fmean(values) if read in {"alone", "outside"} else statistics.median(values)
 
 
-def share(found: Sequence[Trace], span: tuple[str, str], attribute: str, value: str) -> float | None:
+def share(
+    found: Sequence[Trace], span: tuple[str, str], attribute: str, value: str
+) -> float | None:
     """The share of them that have such a span with that ``value`` of the ``attribute``; of those that have the span at all."""
     spans = [[each for each in trace if (each.service, each.kind) == span] for trace in found]
-    known = [any(str(each.attributes.get(attribute)) == value for each in those) for those in spans if those]
+    known = [
+        any(str(each.attributes.get(attribute)) == value for each in those)
+        for those in spans
+        if those
+    ]
     return statistics.fmean(known) if known else None

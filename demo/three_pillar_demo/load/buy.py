@@ -32,7 +32,9 @@ async def checkout(card: str = "ordinary") -> int:
 
 def describe(purchase: checkout_client.Purchase) -> Iterator[Text]:
     """What the customer saw, a line for each thing; the last one is what to type next."""
-    colour = "red" if purchase.status >= FAULT else "yellow" if purchase.status >= REFUSED else "green"
+    colour = (
+        "red" if purchase.status >= FAULT else "yellow" if purchase.status >= REFUSED else "green"
+    )
     for name, value, style in (
         ("outcome", purchase.outcome, f"bold {colour}"),
         ("answer", f"{purchase.status} {purchase.message}", ""),

@@ -11,7 +11,10 @@ CHECKOUT_URL = f"http://{os.environ.get('CHECKOUT_HOST') or '127.0.0.1'}:8000"
 PATIENCE = 10.0
 """Seconds a customer waits; checkout itself gives payment 2 s."""
 
-BASKET: dict[str, Any] = {"items": [{"sku": "tea", "quantity": 2, "unit_price": "4.50"}], "currency": "EUR"}
+BASKET: dict[str, Any] = {
+    "items": [{"sku": "tea", "quantity": 2, "unit_price": "4.50"}],
+    "currency": "EUR",
+}
 """What everybody buys who says nothing else."""
 
 
@@ -39,8 +42,12 @@ def client(connections: int = 100) -> httpx2.AsyncClient:
     It sends no trace context, so each purchase is a trace of its own.
     """
     # uvicorn closes a connection that was idle for 5 s; a request sent on it at that moment would be lost.
-    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=2.0)
-    return httpx2.AsyncClient(base_url=CHECKOUT_URL, timeout=PATIENCE, trust_env=False, limits=limits)
+    limits = httpx2.Limits(
+        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=2.0
+    )
+    return httpx2.AsyncClient(
+        base_url=CHECKOUT_URL, timeout=PATIENCE, trust_env=False, limits=limits
+    )
 
 
 async def knock(http: httpx2.AsyncClient) -> None:
@@ -55,7 +62,9 @@ async def knock(http: httpx2.AsyncClient) -> None:
         raise _not_there(error) from error
 
 
-async def buy(http: httpx2.AsyncClient, card: str = "ordinary", order_id: str | None = None) -> Purchase:
+async def buy(
+    http: httpx2.AsyncClient, card: str = "ordinary", order_id: str | None = None
+) -> Purchase:
     """Buy once.
 
     Raises:
@@ -78,7 +87,9 @@ async def buy(http: httpx2.AsyncClient, card: str = "ordinary", order_id: str | 
     except httpx2.HTTPError as error:
         raise _not_there(error) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ShopError(f"checkout at {CHECKOUT_URL} answered {response.status_code} without outcome and trace id") from error
+        raise ShopError(
+            f"checkout at {CHECKOUT_URL} answered {response.status_code} without outcome and trace id"
+        ) from error
 
 
 def _not_there(error: httpx2.HTTPError) -> ShopError:

@@ -100,7 +100,9 @@ class Till:
         self.rate = rate
         if rate:
             self.sent = self.turned_away = 0
-            self.streaming = asyncio.create_task(self._stream(Plan(rate, DAY, seed=secrets.randbelow(10**9))))
+            self.streaming = asyncio.create_task(
+                self._stream(Plan(rate, DAY, seed=secrets.randbelow(10**9)))
+            )
 
     async def _stream(self, plan: Plan) -> None:
         began = time.monotonic()

@@ -71,7 +71,11 @@ class Tally:
             f"sent {self.sent} ({self._achieved:.1f}/s)",
             f"under way {self.under_way}",
             f"errors {self.errors}",
-            *(f"p{share * 100:.0f} {percentile(recent, share):.2f} s" for share in SHARES[:2] if recent),
+            *(
+                f"p{share * 100:.0f} {percentile(recent, share):.2f} s"
+                for share in SHARES[:2]
+                if recent
+            ),
         )
         return Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
 
@@ -83,10 +87,14 @@ class Tally:
             table.add_column(name, justify="right", no_wrap=True)
         groups = sorted(self.latencies.items(), key=lambda group: (-len(group[1]), group[0]))
         for (outcome, status), times in groups:
-            table.add_row(Text(clean(outcome, 40), _colour(status)), str(status), *self._figures(times))
+            table.add_row(
+                Text(clean(outcome, 40), _colour(status)), str(status), *self._figures(times)
+            )
         if self.unanswered:
             count = self.unanswered.total()
-            table.add_row(Text("unanswered", "red"), "", str(count), f"{count / max(1, self.sent):.1%}")
+            table.add_row(
+                Text("unanswered", "red"), "", str(count), f"{count / max(1, self.sent):.1%}"
+            )
         everything = [latency for _, times in groups for latency in times]
         if len(groups) > 1:
             table.add_row(Text("all answers", "bold"), "", *self._figures(everything))
@@ -96,11 +104,17 @@ class Tally:
             f"latest start {self.latest * 1000:.0f} ms late."
         )
         if self.not_sent:
-            console.print(f"Not sent: {self.not_sent}, because too many were under way.", style="yellow")
+            console.print(
+                f"Not sent: {self.not_sent}, because too many were under way.", style="yellow"
+            )
         for reason, count in self.unanswered.most_common(3):
             console.print(Text(f"Unanswered: {count}, {clean(reason)}", "red"))
         if self.errors > self.unanswered.total():
-            console.print(Text.assemble("To see why the last one failed: ", ("demo follow --last-error", "bold")))
+            console.print(
+                Text.assemble(
+                    "To see why the last one failed: ", ("demo follow --last-error", "bold")
+                )
+            )
 
     @property
     def _achieved(self) -> float:

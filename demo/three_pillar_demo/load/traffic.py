@@ -21,7 +21,14 @@ from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.stats import Tally
 from three_pillar_demo.trace_view.view import clean
 
-DEFAULT_MIX = {"ordinary": 88.0, "declined": 6.0, "invalid": 2.0, "gateway-timeout": 2.0, "slow": 1.0, "crash": 1.0}
+DEFAULT_MIX = {
+    "ordinary": 88.0,
+    "declined": 6.0,
+    "invalid": 2.0,
+    "gateway-timeout": 2.0,
+    "slow": 1.0,
+    "crash": 1.0,
+}
 """How often each card comes. Payment fails ordinary cards too, at a rate of its own."""
 MAX_RATE = 200
 DAY = 24 * 3600.0
@@ -48,11 +55,17 @@ class Plan:
         names, weights = list(self.mix), list(self.mix.values())
         number = 0
         while number / self.rate < self.seconds:
-            yield number / self.rate, draw.choices(names, weights)[0], f"traffic-{self.seed}-{number}"
+            yield (
+                number / self.rate,
+                draw.choices(names, weights)[0],
+                f"traffic-{self.seed}-{number}",
+            )
             number += 1
 
 
-async def traffic(rate: float = 5.0, duration: str = "60s", card_mix: str = "default", seed: int = 0) -> int:
+async def traffic(
+    rate: float = 5.0, duration: str = "60s", card_mix: str = "default", seed: int = 0
+) -> int:
     """Send customers and report; Ctrl-C sends no more and waits for those under way, a second one leaves them.
 
     Args:
@@ -105,7 +118,9 @@ async def drive(http: httpx2.AsyncClient, plan: Plan, tally: Tally, stop: asynci
         tally.ended = time.monotonic()
 
 
-async def _customer(http: httpx2.AsyncClient, tally: Tally, card: str, order_id: str, due: float) -> None:
+async def _customer(
+    http: httpx2.AsyncClient, tally: Tally, card: str, order_id: str, due: float
+) -> None:
     """Buy once. The clock runs from ``due``: a customer who had to wait for the start has waited too."""
     tally.latest = max(tally.latest, time.monotonic() - due)
     try:
@@ -127,7 +142,9 @@ async def _sleep_until(when: float, stop: asyncio.Event) -> None:
             await stop.wait()
 
 
-async def _until_interrupted(http: httpx2.AsyncClient, plan: Plan, tally: Tally, out: Console) -> None:
+async def _until_interrupted(
+    http: httpx2.AsyncClient, plan: Plan, tally: Tally, out: Console
+) -> None:
     """Drive and show; the first Ctrl-C stops the arrivals, the second one the waiting."""
     stop = asyncio.Event()
     driving = asyncio.create_task(drive(http, plan, tally, stop))
@@ -136,7 +153,9 @@ async def _until_interrupted(http: httpx2.AsyncClient, plan: Plan, tally: Tally,
         if stop.is_set():
             driving.cancel()
         elif tally.under_way:
-            out.print(f"No more customers; {tally.under_way} are under way. Ctrl-C again leaves them.")
+            out.print(
+                f"No more customers; {tally.under_way} are under way. Ctrl-C again leaves them."
+            )
         stop.set()
 
     loop = asyncio.get_running_loop()
@@ -165,7 +184,9 @@ async def _show(tally: Tally, out: Console) -> None:
 def parse_rate(rate: float) -> float:
     """Return ``rate``; ValueError unless it is over 0 and up to 200."""
     if not 0 < rate <= MAX_RATE:  # NaN is refused too
-        raise ValueError(f"a rate of {rate:g} is out of range: over 0 and up to {MAX_RATE} customers a second")
+        raise ValueError(
+            f"a rate of {rate:g} is out of range: over 0 and up to {MAX_RATE} customers a second"
+        )
     return rate
 
 
@@ -174,7 +195,9 @@ def parse_duration(text: str) -> float:
     found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)", text)
     seconds = float(found[1]) * UNITS[found[2]] if found else 0.0
     if not 0 < seconds <= DAY:
-        raise ValueError(f"{clean(text, 40)!r} is no duration: a number and its unit, like 500ms, 60s, 2m or 1h, up to 24h")
+        raise ValueError(
+            f"{clean(text, 40)!r} is no duration: a number and its unit, like 500ms, 60s, 2m or 1h, up to 24h"
+        )
     return seconds
 
 
@@ -182,7 +205,9 @@ def parse_mix(text: str) -> dict[str, float]:
     """Return weights by card; ValueError unless ``text`` is ``default`` or like ``ordinary=9,slow=1``, with known cards."""
     if text == "default":
         return DEFAULT_MIX
-    found = [re.fullmatch(r"([a-z-]+)=([0-9]{1,6}(?:\.[0-9]{1,6})?)", part) for part in text.split(",")]
+    found = [
+        re.fullmatch(r"([a-z-]+)=([0-9]{1,6}(?:\.[0-9]{1,6})?)", part) for part in text.split(",")
+    ]
     mix = {each[1]: float(each[2]) for each in found if each}
     if not all(found) or not mix.keys() <= DEFAULT_MIX.keys() or not sum(mix.values()):
         raise ValueError(

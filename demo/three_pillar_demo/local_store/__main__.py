@@ -26,12 +26,16 @@ class Settings(settings.Settings):
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(4318, ge=1, le=65535, description="Port to listen on, 1 to 65535")
     data: Path = Field(Path(".demo/data/embedded"), description="Folder of the file")
-    size_mib: int = Field(512, ge=16, le=1024**2, description="MiB that the file may use, 16 to 1048576")
+    size_mib: int = Field(
+        512, ge=16, le=1024**2, description="MiB that the file may use, 16 to 1048576"
+    )
 
 
 def main() -> int:
     """Run until SIGTERM or SIGINT."""
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
     settings = Settings.load()
     try:
         writer = Writer(Store(settings.data / FILE, settings.size_mib * MIB))

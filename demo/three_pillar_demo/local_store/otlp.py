@@ -83,17 +83,44 @@ def traces(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
         for scope in resource.scope_spans:
             source = _source(resource.resource, scope.scope)
             for span in scope.spans:
-                if problem := _unusable(span.start_time_unix_nano) or _bad_ids(span.trace_id, span.span_id) or batch.full:
+                if (
+                    problem := _unusable(span.start_time_unix_nano)
+                    or _bad_ids(span.trace_id, span.span_id)
+                    or batch.full
+                ):
                     batch.refused[f"span with {problem}"] += 1
                     continue
                 events = [
-                    {"name": told(each.name), "time": each.time_unix_nano, "attributes": attributes(each.attributes)}
+                    {
+                        "name": told(each.name),
+                        "time": each.time_unix_nano,
+                        "attributes": attributes(each.attributes),
+                    }
                     for each in span.events[:MAX_ATTRIBUTES]
                 ]
-                parent = span.parent_span_id if len(span.parent_span_id) == SPAN_ID and any(span.parent_span_id) else None
-                duration = max(0, min(span.end_time_unix_nano, MAX_TIME) - span.start_time_unix_nano)
-                about = (span.kind, span.start_time_unix_nano, duration, span.status.code, told(span.status.message))
-                row = (span.trace_id, span.span_id, parent, told(span.name), *about, dumped(attributes(span.attributes)))
+                parent = (
+                    span.parent_span_id
+                    if len(span.parent_span_id) == SPAN_ID and any(span.parent_span_id)
+                    else None
+                )
+                duration = max(
+                    0, min(span.end_time_unix_nano, MAX_TIME) - span.start_time_unix_nano
+                )
+                about = (
+                    span.kind,
+                    span.start_time_unix_nano,
+                    duration,
+                    span.status.code,
+                    told(span.status.message),
+                )
+                row = (
+                    span.trace_id,
+                    span.span_id,
+                    parent,
+                    told(span.name),
+                    *about,
+                    dumped(attributes(span.attributes)),
+                )
                 batch.spans.append((source, (*row, dumped(events))))
 
 
@@ -110,9 +137,22 @@ def logs(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
                 joined = not _bad_ids(line.trace_id, line.span_id)
                 ids = (line.trace_id, line.span_id) if joined else (None, None)
                 body = value_of(line.body)
-                said = told(body) if isinstance(body, str) else "" if body is None else told(dumped(body))
+                said = (
+                    told(body)
+                    if isinstance(body, str)
+                    else ""
+                    if body is None
+                    else told(dumped(body))
+                )
                 severity = cut(line.severity_text) or severity_of(line.severity_number)
-                row = (moment, *ids, line.severity_number, severity, said, dumped(attributes(line.attributes)))
+                row = (
+                    moment,
+                    *ids,
+                    line.severity_number,
+                    severity,
+                    said,
+                    dumped(attributes(line.attributes)),
+                )
                 batch.lines.append((source, row))
 
 
@@ -125,18 +165,48 @@ def metrics(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated cod
                 what = metric.WhichOneof("data")
                 if what not in {"sum", "gauge", "histogram"}:
                     points = getattr(metric, what).data_points if what else [None]
-                    batch.refused[f"{what or 'metric without data'} {cut(metric.name, 100)}: not kept"] += len(points)
+                    batch.refused[
+                        f"{what or 'metric without data'} {cut(metric.name, 100)}: not kept"
+                    ] += len(points)
                     continue
                 data = getattr(metric, what)
-                kind = "counter" if what == "sum" and data.is_monotonic else "histogram" if what == "histogram" else "gauge"
-                delta = what != "gauge" and data.aggregation_temporality == AGGREGATION_TEMPORALITY_DELTA
-                name, common = prometheus_name(metric.name, metric.unit, kind), _labels(resource.resource)
+                kind = (
+                    "counter"
+                    if what == "sum" and data.is_monotonic
+                    else "histogram"
+                    if what == "histogram"
+                    else "gauge"
+                )
+                delta = (
+                    what != "gauge"
+                    and data.aggregation_temporality == AGGREGATION_TEMPORALITY_DELTA
+                )
+                name, common = (
+                    prometheus_name(metric.name, metric.unit, kind),
+                    _labels(resource.resource),
+                )
                 for each in data.data_points:
-                    if problem := _unusable(each.time_unix_nano) or _unusable_point(each, kind) or batch.full:
+                    if (
+                        problem := _unusable(each.time_unix_nano)
+                        or _unusable_point(each, kind)
+                        or batch.full
+                    ):
                         batch.refused[f"point of {cut(metric.name, 100)} with {problem}"] += 1
                         continue
-                    labels = {label(key): text(value) for key, value in attributes(each.attributes).items()} | common
-                    batch.points.append(_point(each, source, name, kind, dumped(dict(sorted(labels.items()))), delta=delta))
+                    labels = {
+                        label(key): text(value)
+                        for key, value in attributes(each.attributes).items()
+                    } | common
+                    batch.points.append(
+                        _point(
+                            each,
+                            source,
+                            name,
+                            kind,
+                            dumped(dict(sorted(labels.items()))),
+                            delta=delta,
+                        )
+                    )
 
 
 def _point(each: Any, source: Source, name: str, kind: str, labels: str, *, delta: bool) -> Point:  # noqa: ANN401, PLR0913
@@ -176,7 +246,13 @@ def _labels(resource: Resource) -> dict[str, str]:
 
 
 def _unusable(moment: int) -> str:
-    return "no time" if not moment else "a time in the future" if moment > time.time_ns() + AHEAD else ""
+    return (
+        "no time"
+        if not moment
+        else "a time in the future"
+        if moment > time.time_ns() + AHEAD
+        else ""
+    )
 
 
 def _bad_ids(trace_id: bytes, span_id: bytes) -> str:
@@ -192,10 +268,18 @@ def _unusable_point(point: Any, kind: str) -> str:  # noqa: ANN401  (generated c
     bounds: Sequence[float] = point.explicit_bounds
     if len(bounds) > MAX_BUCKETS:
         return f"over {MAX_BUCKETS} buckets"
-    ordered = all(math.isfinite(each) for each in bounds) and all(a < b for a, b in pairwise(bounds))
+    ordered = all(math.isfinite(each) for each in bounds) and all(
+        a < b for a, b in pairwise(bounds)
+    )
     fits = len(point.bucket_counts) == len(bounds) + 1 or not (bounds or point.bucket_counts)
-    adds_up = point.count <= MAX_TIME and sum(point.bucket_counts) == (point.count if point.bucket_counts else 0)
-    return "" if ordered and fits and adds_up and math.isfinite(point.sum) else "buckets that do not fit together"
+    adds_up = point.count <= MAX_TIME and sum(point.bucket_counts) == (
+        point.count if point.bucket_counts else 0
+    )
+    return (
+        ""
+        if ordered and fits and adds_up and math.isfinite(point.sum)
+        else "buckets that do not fit together"
+    )
 
 
 def _number(point: Any) -> float:  # noqa: ANN401  (generated code)
@@ -205,5 +289,7 @@ def _number(point: Any) -> float:  # noqa: ANN401  (generated code)
 def _exemplars(found: Iterable[Any]) -> Iterator[tuple[int, bytes, bytes, float]]:
     for each in found:
         value = _number(each)
-        if not (_bad_ids(each.trace_id, each.span_id) or _unusable(each.time_unix_nano)) and math.isfinite(value):
+        if not (
+            _bad_ids(each.trace_id, each.span_id) or _unusable(each.time_unix_nano)
+        ) and math.isfinite(value):
             yield each.time_unix_nano, each.trace_id, each.span_id, value

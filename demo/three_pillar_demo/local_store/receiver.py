@@ -44,7 +44,12 @@ SIGNALS: dict[str, tuple[type[Message], type[Message], str, Callable[[Any, Batch
         "rejected_spans",
         otlp.traces,
     ),
-    "logs": (log_service.ExportLogsServiceRequest, log_service.ExportLogsServiceResponse, "rejected_log_records", otlp.logs),
+    "logs": (
+        log_service.ExportLogsServiceRequest,
+        log_service.ExportLogsServiceResponse,
+        "rejected_log_records",
+        otlp.logs,
+    ),
     "metrics": (
         metric_service.ExportMetricsServiceRequest,
         metric_service.ExportMetricsServiceResponse,
@@ -95,12 +100,17 @@ def create_app(writer: Writer) -> Starlette:
         await asyncio.to_thread(writer.stop)
 
     every = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-    return Starlette(routes=[Route("/v1/{signal}", take, methods=every), Route("/healthz", healthz)], lifespan=lifespan)
+    return Starlette(
+        routes=[Route("/v1/{signal}", take, methods=every), Route("/healthz", healthz)],
+        lifespan=lifespan,
+    )
 
 
 def _check(signal: str, method: str, media: str) -> None:
     if signal not in SIGNALS:
-        raise RefusedError(404, f"there is no /v1/{signal[:40]}: send to /v1/traces, /v1/logs or /v1/metrics")
+        raise RefusedError(
+            404, f"there is no /v1/{signal[:40]}: send to /v1/traces, /v1/logs or /v1/metrics"
+        )
     if method != "POST":
         raise RefusedError(405, "send with POST")
     if media not in {PROTOBUF, JSON}:
@@ -115,7 +125,9 @@ async def _body(request: Request, parts: list[bytes], writer: Writer) -> None:
             async for part in request.stream():
                 size += len(part)
                 if size > MAX_BODY:
-                    raise RefusedError(413, f"the body is over {MAX_BODY} bytes; send smaller batches")
+                    raise RefusedError(
+                        413, f"the body is over {MAX_BODY} bytes; send smaller batches"
+                    )
                 parts.append(part)
                 writer.waiting += len(part)
                 if writer.waiting > MAX_WAITING:
@@ -133,14 +145,18 @@ def _read(signal: str, packed: bytes, encoding: str, media: str) -> Batch:
     message = kind()
     try:
         if media == JSON:
-            if not body.lstrip().startswith(b"{"):  # the parser takes an empty list for an empty object
+            if not body.lstrip().startswith(
+                b"{"
+            ):  # the parser takes an empty list for an empty object
                 raise RefusedError(400, "the body is no JSON object")
             json_format.Parse(body, message, ignore_unknown_fields=True)
             _ids_from_hex(message)
         else:
             message.ParseFromString(body)
     except (DecodeError, json_format.ParseError, ValueError, RecursionError) as error:
-        raise RefusedError(400, f"the body is no {kind.DESCRIPTOR.name}: {str(error)[:200]}") from error
+        raise RefusedError(
+            400, f"the body is no {kind.DESCRIPTOR.name}: {str(error)[:200]}"
+        ) from error
     batch = Batch(hashlib.blake2b(signal.encode() + body, digest_size=16).digest(), len(body))
     rows(message, batch)
     return batch
@@ -157,7 +173,9 @@ def _unpacked(packed: bytes, encoding: str) -> bytes:
     except zlib.error as error:
         raise RefusedError(400, f"the body is no gzip: {error}") from error
     if len(body) > MAX_UNPACKED:
-        raise RefusedError(413, f"unpacked the body is over {MAX_UNPACKED} bytes; send smaller batches")
+        raise RefusedError(
+            413, f"unpacked the body is over {MAX_UNPACKED} bytes; send smaller batches"
+        )
     if not unzip.eof or unzip.unused_data:
         raise RefusedError(400, "the gzip stream ends too early or too late")
     return body
@@ -186,7 +204,9 @@ def _taken(signal: str, batch: Batch) -> Message:
 def _refusal(status: int, words: str, media: str) -> Response:
     again = AGAIN.get(status)
     response = _answer(status, Status(code=UNAVAILABLE if again else INVALID, message=words), media)
-    response.headers.update({"retry-after": again} if again else {"allow": "POST"} if status == 405 else {})  # noqa: PLR2004
+    response.headers.update(
+        {"retry-after": again} if again else {"allow": "POST"} if status == 405 else {}
+    )
     return response
 
 

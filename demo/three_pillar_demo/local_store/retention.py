@@ -22,9 +22,15 @@ STEP = 500
 STEPS = 20
 """Steps of one tidying: every ten seconds, so a thousand rows a second can go."""
 OLDEST = {
-    "span": ("start", f"SELECT min(start) FROM (SELECT start FROM span ORDER BY rowid LIMIT {STEP})"),  # noqa: S608
+    "span": (
+        "start",
+        f"SELECT min(start) FROM (SELECT start FROM span ORDER BY rowid LIMIT {STEP})",
+    ),
     "log": ("time", f"SELECT min(time) FROM (SELECT time FROM log ORDER BY rowid LIMIT {STEP})"),  # noqa: S608
-    "exemplar": ("time", f"SELECT min(time) FROM (SELECT time FROM exemplar ORDER BY rowid LIMIT {STEP})"),  # noqa: S608
+    "exemplar": (
+        "time",
+        f"SELECT min(time) FROM (SELECT time FROM exemplar ORDER BY rowid LIMIT {STEP})",
+    ),
 }
 """The column of the time, and the oldest of the rows that would go next: one clock that is ahead does not decide."""
 SILENT = (
@@ -41,7 +47,10 @@ def tidy(store: Store) -> None:
     for _ in range(STEPS):
         with store.file:
             store.file.execute("BEGIN IMMEDIATE")
-            gone = [_delete(store, table, each) for table, each in (("span", old), ("log", old), ("exemplar", old_point))]
+            gone = [
+                _delete(store, table, each)
+                for table, each in (("span", old), ("log", old), ("exemplar", old_point))
+            ]
         if max(gone) < STEP:
             break
     with store.file:
@@ -50,7 +59,9 @@ def tidy(store: Store) -> None:
             store.file.execute(SILENT, (now - SILENT_SECONDS * NANO, SILENT_STEP))
         _delete_points(store, old_point)
         store.file.execute("DELETE FROM batch WHERE time < ?", (now // NANO - REMEMBER_SECONDS,))
-        store.file.execute("DELETE FROM source WHERE seen < ?", (now // NANO - FORGET_HOURS * 3600,))
+        store.file.execute(
+            "DELETE FROM source WHERE seen < ?", (now // NANO - FORGET_HOURS * 3600,)
+        )
         for change in (1, -1):  # says, also when nothing was old, whether the file can be written
             store.file.execute("UPDATE tally SET rows = rows + ?", (change,))
     store.learn()
@@ -63,8 +74,12 @@ def make_room(store: Store, came: int, spare: int = 0) -> None:
     """
     left, limit = 3 * max(came, STEP), min(store.size, store.most - spare)
     while left > 0 and used(store) > limit:
-        found = ((store.file.execute(head).fetchone()[0], table) for table, (_, head) in OLDEST.items())
-        oldest, lead = min(((moment, table) for moment, table in found if moment is not None), default=(0, ""))
+        found = (
+            (store.file.execute(head).fetchone()[0], table) for table, (_, head) in OLDEST.items()
+        )
+        oldest, lead = min(
+            ((moment, table) for moment, table in found if moment is not None), default=(0, "")
+        )
         point = store.file.execute(OLDEST_POINT).fetchone()[0]
         with store.file:
             store.file.execute("BEGIN IMMEDIATE")
@@ -93,7 +108,8 @@ def _shorten_log(store: Store) -> None:
 def used(store: Store) -> int:
     """Bytes of the pages in use."""
     pages, free, page = (
-        store.file.execute(f"PRAGMA {each}").fetchone()[0] for each in ("page_count", "freelist_count", "page_size")
+        store.file.execute(f"PRAGMA {each}").fetchone()[0]
+        for each in ("page_count", "freelist_count", "page_size")
     )
     return int((pages - free) * page)
 
@@ -101,7 +117,9 @@ def used(store: Store) -> int:
 def _delete(store: Store, table: str, before: int | None) -> int:
     """Delete the first ``STEP`` rows, or of these the ones from ``before`` that time; returns how many."""
     first = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY rowid LIMIT {STEP})"  # noqa: S608
-    return store.file.execute(first + (f" AND {OLDEST[table][0]} < {before}" if before is not None else "")).rowcount
+    return store.file.execute(
+        first + (f" AND {OLDEST[table][0]} < {before}" if before is not None else "")
+    ).rowcount
 
 
 def _delete_points(store: Store, before: int) -> None:
@@ -112,6 +130,10 @@ def _delete_points(store: Store, before: int) -> None:
             "(SELECT time FROM point WHERE series = ?1 AND time < ?2 ORDER BY time LIMIT ?3)",
             (series, before, STEP),
         )
-    gone = store.file.execute("DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM point WHERE series = series.id)").rowcount
-    if gone:  # the next series gets the number of the last one that went, and would get its exemplars
+    gone = store.file.execute(
+        "DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM point WHERE series = series.id)"
+    ).rowcount
+    if (
+        gone
+    ):  # the next series gets the number of the last one that went, and would get its exemplars
         store.file.execute("DELETE FROM exemplar WHERE series NOT IN (SELECT id FROM series)")

@@ -42,7 +42,9 @@ class Store:
     def __init__(self, path: Path, size: int) -> None:
         """Open ``path`` or make it; one that is not ours, of another version or damaged is put aside, and said so."""
         self.path, self.size = path, size
-        self.most = int(1.25 * size)  # for the worst case; retention keeps what is in use under ``size``
+        self.most = int(
+            1.25 * size
+        )  # for the worst case; retention keeps what is in use under ``size``
         self.sources: dict[Source, tuple[int, int]] = {}
         self.series: dict[tuple[str, ...], int] = {}
         self.open = False
@@ -73,16 +75,27 @@ class Store:
             self._connect()
 
     def _connect(self) -> None:
-        file = self.file = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        file = self.file = sqlite3.connect(
+            self.path, timeout=5.0, isolation_level=None, check_same_thread=False
+        )
         try:
-            whose = [file.execute(f"PRAGMA {each}").fetchone()[0] for each in ("application_id", "user_version")]
+            whose = [
+                file.execute(f"PRAGMA {each}").fetchone()[0]
+                for each in ("application_id", "user_version")
+            ]
             empty = file.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
             if not empty:
                 _check(whose)
-                for each in ("BEGIN", "UPDATE tally SET rows = rows", "ROLLBACK"):  # one that says it is read-only is found now
+                for each in (
+                    "BEGIN",
+                    "UPDATE tally SET rows = rows",
+                    "ROLLBACK",
+                ):  # one that says it is read-only is found now
                     file.execute(each)
             file.execute("PRAGMA journal_mode = WAL")
-            file.execute("PRAGMA synchronous = FULL")  # a commit is on the disk before the batch is acknowledged
+            file.execute(
+                "PRAGMA synchronous = FULL"
+            )  # a commit is on the disk before the batch is acknowledged
             file.execute(f"PRAGMA journal_size_limit = {4 * 1024**2}")
             page = file.execute("PRAGMA page_size").fetchone()[0]
             file.execute(f"PRAGMA max_page_count = {self.most // page}")
@@ -118,7 +131,9 @@ class Store:
         try:
             for batch in batches:
                 refused.append((batch, batch.refused.copy()))
-                if self.file.execute("INSERT OR IGNORE INTO batch VALUES (?, ?)", (batch.digest, int(time.time()))).rowcount:
+                if self.file.execute(
+                    "INSERT OR IGNORE INTO batch VALUES (?, ?)", (batch.digest, int(time.time()))
+                ).rowcount:
                     self._insert(batch)
             self.file.execute("COMMIT")
         except BaseException:
@@ -148,7 +163,10 @@ class Store:
         if known is None or known[1] != hour:
             same = "ON CONFLICT DO UPDATE SET seen = excluded.seen RETURNING id"
             add = f"INSERT INTO source (service, instance, resource, scope, seen) VALUES (?, ?, ?, ?, ?) {same}"  # noqa: S608
-            known = self.sources[source] = (self.file.execute(add, (*source, hour)).fetchone()[0], hour)
+            known = self.sources[source] = (
+                self.file.execute(add, (*source, hour)).fetchone()[0],
+                hour,
+            )
         return known[0]
 
     def _insert_point(self, point: Point, batch: Batch) -> None:
@@ -171,7 +189,10 @@ class Store:
                 return
         told = None if buckets is None else json.dumps(buckets, separators=(",", ":"))
         self.file.execute(POINT, (series, point.time, start, value, count, told))
-        self.file.executemany("INSERT INTO exemplar VALUES (?, ?, ?, ?, ?)", ((series, *each) for each in point.exemplars))
+        self.file.executemany(
+            "INSERT INTO exemplar VALUES (?, ?, ?, ?, ?)",
+            ((series, *each) for each in point.exemplars),
+        )
 
     def close(self) -> None:
         """Close the file; what is in the log goes into it."""
@@ -187,7 +208,11 @@ def code_of(error: Exception) -> int:
 def is_damage(error: Exception) -> bool:
     """Whether the file is to blame: SQLite says so, or a text in it is none, which Python finds, also in SQLite's own words."""
     found = code_of(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-    return found or isinstance(error, UnicodeDecodeError | ForeignError) or "decode to UTF-8" in str(error)
+    return (
+        found
+        or isinstance(error, UnicodeDecodeError | ForeignError)
+        or "decode to UTF-8" in str(error)
+    )
 
 
 def _check(whose: list[int]) -> None:

@@ -109,9 +109,13 @@ class Writer:
     def _write(self, group: list[Waiting]) -> None:
         if not group:
             return
-        came = sum(len(each.batch.spans) + len(each.batch.lines) + len(each.batch.points) for each in group)
+        came = sum(
+            len(each.batch.spans) + len(each.batch.lines) + len(each.batch.points) for each in group
+        )
         error = self._guarded(lambda: self.store.write(each.batch for each in group))
-        if error is None or code_of(error) == sqlite3.SQLITE_BUSY:  # somebody else's lock would hold up each of them again
+        if (
+            error is None or code_of(error) == sqlite3.SQLITE_BUSY
+        ):  # somebody else's lock would hold up each of them again
             for each in group:
                 self._tell(each, error)
         else:  # one of them may be the reason: none of the others pays for it

@@ -3,9 +3,9 @@
 import os
 import socket
 
-from three_pillar_demo.query.local import Embedded
-from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.query.interface import Backends
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.local import Embedded
 from three_pillar_demo.stack import state
 from three_pillar_demo.stack.components import LOOPBACK, STATE
 
@@ -18,7 +18,9 @@ def mode() -> str:
 
     Compose's stack leaves no note here: in its containers ``TEMPO_HOST`` is set, on the host its ports answer.
     """
-    return state.mode() or ("compose" if os.environ.get("TEMPO_HOST") or _listens(TEMPO) else "embedded")
+    return state.mode() or (
+        "compose" if os.environ.get("TEMPO_HOST") or _listens(TEMPO) else "embedded"
+    )
 
 
 def backends() -> Backends:

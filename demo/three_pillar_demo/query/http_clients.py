@@ -25,13 +25,16 @@ class Apis:
         """Take the hosts from ``TEMPO_HOST``, ``LOKI_HOST`` and ``PROMETHEUS_HOST``; a ``transport`` stands in for all."""
         self.transport = transport
         self.urls = {
-            name: f"http://{os.environ.get(name.upper() + '_HOST') or '127.0.0.1'}:{port}" for name, port in PORTS.items()
+            name: f"http://{os.environ.get(name.upper() + '_HOST') or '127.0.0.1'}:{port}"
+            for name, port in PORTS.items()
         }
 
     async def __aenter__(self) -> Self:
         """Open the client."""
         limits = httpx2.Limits(max_connections=16)
-        self.http = httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False, limits=limits, transport=self.transport)
+        self.http = httpx2.AsyncClient(
+            timeout=TIMEOUT, trust_env=False, limits=limits, transport=self.transport
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -49,30 +52,49 @@ class Apis:
         ]
         return sorted(spans, key=lambda span: span.start)
 
-    async def traceql(self, query: str, start: float, end: float, limit: int = 20) -> dict[str, float]:
+    async def traceql(
+        self, query: str, start: float, end: float, limit: int = 20
+    ) -> dict[str, float]:
         """The traces that match, newest first, each with its end."""
-        found = await self._json("tempo", "/api/search", q=query, start=int(start), end=int(end) + 1, limit=limit)
-        traces = sorted(found.get("traces", []), key=lambda trace: int(trace["startTimeUnixNano"]), reverse=True)
+        found = await self._json(
+            "tempo", "/api/search", q=query, start=int(start), end=int(end) + 1, limit=limit
+        )
+        traces = sorted(
+            found.get("traces", []), key=lambda trace: int(trace["startTimeUnixNano"]), reverse=True
+        )
         # Tempo drops leading zeros, and durations under a millisecond.
         return {
-            trace["traceID"].zfill(32): int(trace["startTimeUnixNano"]) / NANO + trace.get("durationMs", 0) / 1000
+            trace["traceID"].zfill(32): int(trace["startTimeUnixNano"]) / NANO
+            + trace.get("durationMs", 0) / 1000
             for trace in traces
         }
 
-    async def logql(self, query: str, start: float, end: float, limit: int = 1000, *, newest: bool = False) -> list[Line]:
+    async def logql(
+        self, query: str, start: float, end: float, limit: int = 1000, *, newest: bool = False
+    ) -> list[Line]:
         """The lines that match, oldest first, of more than ``limit`` the oldest; or ``newest`` first, the newest."""
         between = {"start": int(start * NANO), "end": int(end * NANO), "limit": limit}
         direction = "backward" if newest else "forward"
-        found = await self._json("loki", "/loki/api/v1/query_range", query=query, direction=direction, **between)
+        found = await self._json(
+            "loki", "/loki/api/v1/query_range", query=query, direction=direction, **between
+        )
         lines = [
-            Line(int(time), fields.get("service_name", ""), fields.get("severity_text", ""), body, fields)
+            Line(
+                int(time),
+                fields.get("service_name", ""),
+                fields.get("severity_text", ""),
+                body,
+                fields,
+            )
             for stream in found["data"]["result"]
             for fields in [stream["stream"]]
             for time, body in stream["values"]
         ]
         return sorted(lines, key=lambda line: line.time, reverse=newest)
 
-    async def promql(self, query: str, at: float | None = None) -> list[tuple[dict[str, str], float]]:
+    async def promql(
+        self, query: str, at: float | None = None
+    ) -> list[tuple[dict[str, str], float]]:
         """The instant vector of ``query``, now or ``at`` another time."""
         found = await self._json("prometheus", "/api/v1/query", query=query, time=at or time.time())
         return [(each["metric"], float(each["value"][1])) for each in found["data"]["result"]]
@@ -87,9 +109,16 @@ class Apis:
 
     async def promql_exemplars(self, query: str, start: float, end: float) -> list[Exemplar]:
         """The exemplars of the series in ``query``."""
-        found = await self._json("prometheus", "/api/v1/query_exemplars", query=query, start=start, end=end)
+        found = await self._json(
+            "prometheus", "/api/v1/query_exemplars", query=query, start=start, end=end
+        )
         return [
-            Exemplar(each["labels"].get("trace_id", ""), float(each["value"]), each["timestamp"], series["seriesLabels"])
+            Exemplar(
+                each["labels"].get("trace_id", ""),
+                float(each["value"]),
+                each["timestamp"],
+                series["seriesLabels"],
+            )
             for series in found["data"]
             for each in series["exemplars"]
         ]
@@ -97,7 +126,9 @@ class Apis:
     async def figure(self, backend: str, name: str) -> int:
         """What a backend says of itself on its own ``/metrics``: the sum of a counter; 0 before its first event."""
         said = await self._get(backend, "/metrics")
-        return round(sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (\S+)", said.text, re.MULTILINE))))
+        return round(
+            sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (\S+)", said.text, re.MULTILINE)))
+        )
 
     async def up(self) -> dict[str, str]:
         """By component, what is wrong with it; empty when it is up. Never raises."""
@@ -116,27 +147,44 @@ class Apis:
         try:
             return missing if response.status_code == httpx2.codes.NOT_FOUND else response.json()
         except ValueError as error:
-            raise BackendError(f"{backend} at {self.urls[backend]} answered without JSON: {response.text[:300]}") from error
+            raise BackendError(
+                f"{backend} at {self.urls[backend]} answered without JSON: {response.text[:300]}"
+            ) from error
 
-    async def _get(self, backend: str, path: str, *, optional: bool = False, **params: Any) -> httpx2.Response:  # noqa: ANN401  (text)
+    async def _get(
+        self, backend: str, path: str, *, optional: bool = False, **params: Any
+    ) -> httpx2.Response:
         url = self.urls[backend]
         try:
             async with asyncio.timeout(TIMEOUT):
-                response = await self.http.get(url + path, params=params, headers={"accept": "application/json"})
-            return response if optional and response.status_code == httpx2.codes.NOT_FOUND else response.raise_for_status()
+                response = await self.http.get(
+                    url + path, params=params, headers={"accept": "application/json"}
+                )
+            return (
+                response
+                if optional and response.status_code == httpx2.codes.NOT_FOUND
+                else response.raise_for_status()
+            )
         except httpx2.HTTPStatusError as error:
             said = error.response.text.strip()[:300]
-            raise BackendError(f"{backend} at {url} answered {error.response.status_code}: {said}") from error
+            raise BackendError(
+                f"{backend} at {url} answered {error.response.status_code}: {said}"
+            ) from error
         except (httpx2.HTTPError, TimeoutError) as error:
             reason = str(error) or type(error).__name__
-            raise BackendError(f"{backend} at {url}: {reason} (see: demo status, demo logs {backend})") from error
+            raise BackendError(
+                f"{backend} at {url}: {reason} (see: demo status, demo logs {backend})"
+            ) from error
 
 
 def _span(trace_id: str, batch: dict[str, Any], span: dict[str, Any]) -> Span:
     status, resource = span.get("status", {}), _attributes(batch["resource"])
-    events = (_attributes(event) for event in span.get("events", []) if event["name"] == "exception")
+    events = (
+        _attributes(event) for event in span.get("events", []) if event["name"] == "exception"
+    )
     exceptions = (
-        ": ".join(str(each[key]) for key in ("exception.type", "exception.message") if key in each) for each in events
+        ": ".join(str(each[key]) for key in ("exception.type", "exception.message") if key in each)
+        for each in events
     )
     return Span(
         trace_id=trace_id,
@@ -149,7 +197,9 @@ def _span(trace_id: str, batch: dict[str, Any], span: dict[str, Any]) -> Span:
         end=int(span["endTimeUnixNano"]),
         error=status.get("code") == "STATUS_CODE_ERROR",
         message=status.get("message", ""),
-        attributes={VERSION: resource[VERSION]} | _attributes(span) if VERSION in resource else _attributes(span),
+        attributes={VERSION: resource[VERSION]} | _attributes(span)
+        if VERSION in resource
+        else _attributes(span),
         exceptions=tuple(exceptions),
     )
 

@@ -140,7 +140,12 @@ class Backends(Protocol):
         """
 
     async def counters(
-        self, name: str, by: Sequence[str], where: Mapping[str, str] | None = None, *, within: float = LOOKBACK
+        self,
+        name: str,
+        by: Sequence[str],
+        where: Mapping[str, str] | None = None,
+        *,
+        within: float = LOOKBACK,
     ) -> dict[tuple[str, ...], float]:
         """The newest value of each series of ``name`` with the labels ``where``, summed by the values of the labels ``by``.
 

@@ -63,7 +63,12 @@ class Lgtm(Apis):
         return await self.logql(query, start, end, limit, newest=True)
 
     async def counters(
-        self, name: str, by: Sequence[str], where: Mapping[str, str] | None = None, *, within: float = LOOKBACK
+        self,
+        name: str,
+        by: Sequence[str],
+        where: Mapping[str, str] | None = None,
+        *,
+        within: float = LOOKBACK,
     ) -> dict[tuple[str, ...], float]:
         """The newest value of each series of ``name`` with the labels ``where``, summed by the labels ``by``."""
         newest = f"last_over_time({series(name, where)}[{within * 1000:.0f}ms])"
@@ -84,13 +89,18 @@ class Lgtm(Apis):
         """Rate, error ratio and quantiles of ``route``, every ``step`` seconds from ``start`` to ``end``."""
         where, over = {"service_name": service, "http_route": route}, f"[{window * 1000:.0f}ms]"
         # In whole milliseconds, as Prometheus counts: its answers are found again by their time.
-        times = [at / 1000 for at in range(round(start * 1000), round(end * 1000) + 1, round(step * 1000))]
+        times = [
+            at / 1000
+            for at in range(round(start * 1000), round(end * 1000) + 1, round(step * 1000))
+        ]
         requests = series(f"{DURATION}_count", where)
         faults = f'{requests.removesuffix("}")}, http_response_status_code=~"5.."}}'
         buckets = f"sum by (le) (rate({series(f'{DURATION}_bucket', where)}{over}))"
         queries = [f"sum(rate({each}{over}))" for each in (requests, faults)]
         queries += [f"histogram_quantile({share}, {buckets})" for share in shares]
-        rates, failed, *quantiles = await asyncio.gather(*(self.promql_range(query, times) for query in queries))
+        rates, failed, *quantiles = await asyncio.gather(
+            *(self.promql_range(query, times) for query in queries)
+        )
         return [
             Red(
                 at,
@@ -115,7 +125,11 @@ class Lgtm(Apis):
             return {(labels["client"], labels["server"]): value for labels, value in found}
 
         calls, failed = await asyncio.gather(rise("request"), rise("request_failed"))
-        return [Edge(*pair, count, failed.get(pair, 0.0)) for pair, count in sorted(calls.items()) if count]
+        return [
+            Edge(*pair, count, failed.get(pair, 0.0))
+            for pair, count in sorted(calls.items())
+            if count
+        ]
 
     async def counted(self) -> dict[str, int]:
         """How many spans, lines and points were taken in since the start of Tempo, Loki and Prometheus, by their own count."""
@@ -132,9 +146,13 @@ class Lgtm(Apis):
         traces, lines, points = await asyncio.gather(
             self.traceql(f"{{}}{NEWEST}", now - HOUR, now),
             self.logql(ANY, now - HOUR, now, 1, newest=True),
-            self.promql(f"{TOLD} or max_over_time({TOLD}[1h:30s])", now),  # by itself it looks five minutes back
+            self.promql(
+                f"{TOLD} or max_over_time({TOLD}[1h:30s])", now
+            ),  # by itself it looks five minutes back
         )
-        points = points or await self.promql(f"max(timestamp({DURATION}_count))", now)  # target_info is not always there
+        points = points or await self.promql(
+            f"max(timestamp({DURATION}_count))", now
+        )  # target_info is not always there
         newest = {
             "traces": max(traces.values(), default=None),
             "logs": lines[0].time / NANO if lines else None,
@@ -142,7 +160,9 @@ class Lgtm(Apis):
         }
         return {pillar: None if at is None else max(0.0, now - at) for pillar, at in newest.items()}
 
-    async def series(self, names: str, start: float, end: float) -> list[tuple[dict[str, str], list[float | None]]]:
+    async def series(
+        self, names: str, start: float, end: float
+    ) -> list[tuple[dict[str, str], list[float | None]]]:
         """Every series whose name matches ``names``, with its value in each second between two times; None where it has none.
 
         No question of the list: the judge of the alerts wants the figures themselves.
@@ -170,4 +190,11 @@ def quoted(text: str) -> str:
 
 def series(name: str, where: Mapping[str, str] | None) -> str:
     """The selector of the series of ``name`` with the labels ``where``."""
-    return "{" + ", ".join(f"{label}={quoted(value)}" for label, value in {"__name__": name, **(where or {})}.items()) + "}"
+    return (
+        "{"
+        + ", ".join(
+            f"{label}={quoted(value)}"
+            for label, value in {"__name__": name, **(where or {})}.items()
+        )
+        + "}"
+    )

@@ -12,7 +12,17 @@ from typing import Any, Self
 import httpx2
 
 from three_pillar_demo.query import promql_math, sqlite_rows
-from three_pillar_demo.query.interface import DURATION, LOOKBACK, NANO, BackendError, Edge, Exemplar, Line, Red, Span
+from three_pillar_demo.query.interface import (
+    DURATION,
+    LOOKBACK,
+    NANO,
+    BackendError,
+    Edge,
+    Exemplar,
+    Line,
+    Red,
+    Span,
+)
 
 TIMEOUT, HOUR = 10.0, 3600.0
 SERVER, ERROR = 2, 2
@@ -30,7 +40,9 @@ class Embedded:
         """``url`` is where the receiver says whether it is well."""
         self.path, self.url, self.uri = path, url, f"{path.resolve().as_uri()}?mode=ro"
         self.names: Mapping[str, str] = dict.fromkeys(("traces", "logs", "metrics"), NAME)
-        self.components: Mapping[str, str] = dict.fromkeys(("traces", "logs", "metrics"), "embedded")
+        self.components: Mapping[str, str] = dict.fromkeys(
+            ("traces", "logs", "metrics"), "embedded"
+        )
         self.file: sqlite3.Connection | None = None
         self.mark = 0
         self.lock = asyncio.Lock()
@@ -47,7 +59,10 @@ class Embedded:
 
     async def trace(self, trace_id: str) -> list[Span]:
         """All spans of a trace, in order of their start."""
-        return [sqlite_rows.span(row) for row in await self._ask(sqlite_rows.SPAN, (sqlite_rows.id_of(trace_id),))]
+        return [
+            sqlite_rows.span(row)
+            for row in await self._ask(sqlite_rows.SPAN, (sqlite_rows.id_of(trace_id),))
+        ]
 
     async def requests(  # noqa: PLR0913  (the question's own)
         self,
@@ -68,8 +83,17 @@ class Embedded:
             wanted = f"rowid > (SELECT max(rowid) - {REACH} FROM span) AND start BETWEEN :start AND :end AND {MINE}"  # noqa: S608
             wanted += " AND instr(attributes, :order) AND json_extract(attributes, '$.\"order.id\"') = :id"
             query = f"SELECT DISTINCT trace_id FROM span WHERE {wanted} ORDER BY start DESC LIMIT :limit"  # noqa: S608
-        known = {"service": service, "start": int(start * NANO), "end": int(end * NANO), "limit": limit}
-        known |= {"slower": int(slower * NANO), "order": json.dumps(order_id, ensure_ascii=False), "id": order_id}
+        known = {
+            "service": service,
+            "start": int(start * NANO),
+            "end": int(end * NANO),
+            "limit": limit,
+        }
+        known |= {
+            "slower": int(slower * NANO),
+            "order": json.dumps(order_id, ensure_ascii=False),
+            "id": order_id,
+        }
         return [row[0].hex() for row in await self._ask(query, known)]
 
     async def trace_lines(self, trace_id: str, start: float, end: float) -> list[Line]:
@@ -77,7 +101,10 @@ class Embedded:
         where = "WHERE trace_id = ? AND time BETWEEN ? AND ? ORDER BY time, log.rowid"
         return [
             sqlite_rows.line(row)
-            for row in await self._ask(f"{sqlite_rows.LINE} {where}", (sqlite_rows.id_of(trace_id), int(start * NANO), int(end * NANO)))
+            for row in await self._ask(
+                f"{sqlite_rows.LINE} {where}",
+                (sqlite_rows.id_of(trace_id), int(start * NANO), int(end * NANO)),
+            )
         ]
 
     async def lines(  # noqa: PLR0913  (the question's own)
@@ -93,28 +120,52 @@ class Embedded:
     ) -> list[Line]:
         """The newest log lines, newest first."""
         where = (
-            "time BETWEEN :start AND :end" + f" AND {MINE}" * bool(service) + " AND severity_text = :severity" * bool(severity)
+            "time BETWEEN :start AND :end"
+            + f" AND {MINE}" * bool(service)
+            + " AND severity_text = :severity" * bool(severity)
         )
         if text or canonical:
+            where += " AND time >= coalesce((SELECT time FROM log WHERE time <= :end ORDER BY time DESC LIMIT 1 OFFSET :reach), 0)"
             where += (
-                " AND time >= coalesce((SELECT time FROM log WHERE time <= :end ORDER BY time DESC LIMIT 1 OFFSET :reach), 0)"
+                " AND instr(body, :text)" * bool(text)
+                + f" AND instr(attributes, '{CANONICAL}')" * canonical
             )
-            where += " AND instr(body, :text)" * bool(text) + f" AND instr(attributes, '{CANONICAL}')" * canonical
-        known = {"start": int(start * NANO), "end": int(end * NANO), "service": service, "severity": severity}
+        known = {
+            "start": int(start * NANO),
+            "end": int(end * NANO),
+            "service": service,
+            "severity": severity,
+        }
         query = f"{sqlite_rows.LINE} WHERE {where} ORDER BY time DESC, log.rowid DESC LIMIT :limit"
-        return [sqlite_rows.line(row) for row in await self._ask(query, known | {"text": text, "limit": limit, "reach": REACH})]
+        return [
+            sqlite_rows.line(row)
+            for row in await self._ask(
+                query, known | {"text": text, "limit": limit, "reach": REACH}
+            )
+        ]
 
     async def counters(
-        self, name: str, by: Sequence[str], where: Mapping[str, str] | None = None, *, within: float = LOOKBACK
+        self,
+        name: str,
+        by: Sequence[str],
+        where: Mapping[str, str] | None = None,
+        *,
+        within: float = LOOKBACK,
     ) -> dict[tuple[str, ...], float]:
         """The newest value of each series, summed by labels."""
-        base, value = (name.removesuffix("_count"), "count") if name.endswith("_count") else (name, "value")
+        base, value = (
+            (name.removesuffix("_count"), "count") if name.endswith("_count") else (name, "value")
+        )
         newest = f"SELECT {value} FROM point WHERE series = series.id AND time > ? ORDER BY time DESC LIMIT 1"  # noqa: S608
         query = f"SELECT labels, ({newest}) FROM series WHERE name = ?"  # noqa: S608
         found: dict[tuple[str, ...], float] = defaultdict(float)
-        for labels, newest_value in await self._ask(query, (int((time.time() - within) * NANO), base)):
+        for labels, newest_value in await self._ask(
+            query, (int((time.time() - within) * NANO), base)
+        ):
             known = json.loads(labels)
-            if newest_value is not None and all(known.get(key, "") == wanted for key, wanted in (where or {}).items()):
+            if newest_value is not None and all(
+                known.get(key, "") == wanted for key, wanted in (where or {}).items()
+            ):
                 found[tuple(known.get(key, "") for key in by)] += newest_value
         return dict(found)
 
@@ -137,7 +188,12 @@ class Embedded:
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
         """The exemplars of ``DURATION``'s buckets."""
         return [
-            Exemplar(trace_id.hex(), value, moment / NANO, {**json.loads(labels), **sqlite_rows.bucket(value, json.loads(bounds))})
+            Exemplar(
+                trace_id.hex(),
+                value,
+                moment / NANO,
+                {**json.loads(labels), **sqlite_rows.bucket(value, json.loads(bounds))},
+            )
             for trace_id, value, moment, labels, bounds in await self._ask(
                 sqlite_rows.EXEMPLARS, (int(start * NANO), int(end * NANO), DURATION)
             )
@@ -145,7 +201,10 @@ class Embedded:
 
     async def edges(self, start: float, end: float) -> list[Edge]:
         """Who called whom, from the spans at both ends of a call."""
-        return [Edge(*row) for row in await self._ask(sqlite_rows.EDGES, (int(start * NANO), int(end * NANO)))]
+        return [
+            Edge(*row)
+            for row in await self._ask(sqlite_rows.EDGES, (int(start * NANO), int(end * NANO)))
+        ]
 
     async def counted(self) -> dict[str, int]:
         """What was taken in since the file was made."""
@@ -153,8 +212,14 @@ class Embedded:
 
     async def ages(self) -> dict[str, float | None]:
         """How old the newest of each pillar is."""
-        newest = {pillar: (await self._ask(query, ()))[0][0] for pillar, query in sqlite_rows.NEWEST.items()}
-        ages = {pillar: None if at is None else max(0.0, time.time() - at / NANO) for pillar, at in newest.items()}
+        newest = {
+            pillar: (await self._ask(query, ()))[0][0]
+            for pillar, query in sqlite_rows.NEWEST.items()
+        }
+        ages = {
+            pillar: None if at is None else max(0.0, time.time() - at / NANO)
+            for pillar, at in newest.items()
+        }
         return {pillar: None if age is None or age > HOUR else age for pillar, age in ages.items()}
 
     async def size(self) -> int | None:
@@ -179,22 +244,30 @@ class Embedded:
             work = asyncio.ensure_future(asyncio.to_thread(self._fetch, query, known))
             try:
                 return await asyncio.shield(work)
-            except asyncio.CancelledError:  # nobody may touch the connection while a thread still uses it
+            except (
+                asyncio.CancelledError
+            ):  # nobody may touch the connection while a thread still uses it
                 while not work.done():
                     if self.file:
                         self.file.interrupt()
                     await asyncio.wait([work], timeout=0.1)
                 raise
             except sqlite3.Error as error:
-                raise BackendError(f"{NAME} at {self.path}: {error} (see: demo status, demo logs embedded)") from error
+                raise BackendError(
+                    f"{NAME} at {self.path}: {error} (see: demo status, demo logs embedded)"
+                ) from error
 
     def _fetch(self, query: str, known: Sequence[object] | Mapping[str, object]) -> list[Any]:
         mark = self.path.stat().st_ino if self.path.exists() else 0
-        if self.file is None or mark != self.mark:  # there is another file now: cleaned away, or put aside
+        if (
+            self.file is None or mark != self.mark
+        ):  # there is another file now: cleaned away, or put aside
             if self.file:
                 self.file.close()
             self.mark = mark
-            self.file = sqlite3.connect(self.uri, uri=True, timeout=TIMEOUT, check_same_thread=False)
+            self.file = sqlite3.connect(
+                self.uri, uri=True, timeout=TIMEOUT, check_same_thread=False
+            )
         deadline = time.monotonic() + TIMEOUT
         self.file.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
         return self.file.execute(query, known).fetchall()

@@ -27,11 +27,15 @@ class Window:
     ``begin`` is when the series was zero, if its very first point is among ``times``; None when there were others before.
     """
 
-    def __init__(self, times: Sequence[float], begin: float | None, end: float, seconds: float) -> None:
+    def __init__(
+        self, times: Sequence[float], begin: float | None, end: float, seconds: float
+    ) -> None:
         start = end - seconds
         self.first, self.last = bisect_right(times, start), bisect_right(times, end) - 1
         # One that counted before the window began, but was not heard of, did not rise by all that in the window.
-        self.born = self.first == 0 and self.last >= 0 and begin is not None and start <= begin < times[0]
+        self.born = (
+            self.first == 0 and self.last >= 0 and begin is not None and start <= begin < times[0]
+        )
         self.seconds, count = seconds, self.last - self.first + 1 + self.born
         known = self.last >= self.first and count > 1  # a rate is between two points
         since = (begin if self.born and begin is not None else times[self.first]) if known else end
@@ -39,7 +43,8 @@ class Window:
         if self.sampled > 0:
             interval = self.sampled / (count - 1)
             self.to_start, to_end = (
-                edge if edge < interval * EXTRAPOLATE else interval / 2 for edge in (since - start, end - times[self.last])
+                edge if edge < interval * EXTRAPOLATE else interval / 2
+                for edge in (since - start, end - times[self.last])
             )
             self.reach = self.sampled + to_end
 
@@ -47,7 +52,9 @@ class Window:
 class Counter:
     """One series: ``times`` in seconds, ascending, and its values; what was lost in resets is put back."""
 
-    def __init__(self, times: Sequence[float], values: Sequence[float], begin: float | None = None) -> None:
+    def __init__(
+        self, times: Sequence[float], values: Sequence[float], begin: float | None = None
+    ) -> None:
         self.times, self.raw, self.begin = times, values, begin
         self.whole = values
         if any(map(gt, values, values[1:])):
@@ -63,11 +70,20 @@ class Counter:
         if window.sampled <= 0:
             return None
         low = 0.0 if window.born else self.raw[window.first]
-        rise = self.whole[window.last] - self.whole[window.first] + (self.raw[0] if window.born else 0.0)
+        rise = (
+            self.whole[window.last]
+            - self.whole[window.first]
+            + (self.raw[0] if window.born else 0.0)
+        )
         if rise <= 0:
             return 0.0
         # Not further back than where it would have been zero.
-        return rise * (window.reach + min(window.to_start, window.sampled * low / rise)) / window.sampled / window.seconds
+        return (
+            rise
+            * (window.reach + min(window.to_start, window.sampled * low / rise))
+            / window.sampled
+            / window.seconds
+        )
 
 
 def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
@@ -76,7 +92,9 @@ def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
     total = buckets[bounds[-1]] if bounds and bounds[-1] == math.inf else 0.0
     if total <= 0 or len(bounds) < 2:  # noqa: PLR2004  (the last one has no upper bound)
         return None
-    under = list(accumulate((buckets[bound] for bound in bounds), max))  # of different layouts summed, one may be less
+    under = list(
+        accumulate((buckets[bound] for bound in bounds), max)
+    )  # of different layouts summed, one may be less
     rank = share * under[-1]
     at = bisect_left(under, rank)
     if at >= len(bounds) - 1:
@@ -87,7 +105,9 @@ def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
     return low + (bounds[at] - low) * (rank - below) / (under[at] - below) if under[at] else None
 
 
-def red(rows: list[Any], span: tuple[float, float, float, float], shares: Sequence[float]) -> list[Red]:
+def red(
+    rows: list[Any], span: tuple[float, float, float, float], shares: Sequence[float]
+) -> list[Red]:
     """Rate, errors and quantiles out of points: series, labels, bounds, born, time, start, count, buckets; in this order.
 
     ``span`` is start, end, step and window, in seconds.
@@ -102,17 +122,26 @@ def red(rows: list[Any], span: tuple[float, float, float, float], shares: Sequen
         times = [row[4] / NANO for row in points]
         begin = since / NANO if born == first else None
         failed = str(json.loads(labels).get("http_response_status_code", "")).startswith(FAULT)
-        parsed = json.loads(f"[{','.join(row[7] for row in points)}]")  # at once: a third of the time
+        parsed = json.loads(
+            f"[{','.join(row[7] for row in points)}]"
+        )  # at once: a third of the time
         told = zip(*map(accumulate, parsed), strict=True)
         buckets = [
-            (bound, Counter(times, values, begin)) for bound, values in zip([*json.loads(bounds), math.inf], told, strict=True)
+            (bound, Counter(times, values, begin))
+            for bound, values in zip([*json.loads(bounds), math.inf], told, strict=True)
         ]
         known.append((failed, Counter(times, [row[6] for row in points], begin), buckets))
-    return [_at(start + number * step, window, known, shares) for number in range(int((end - start) / step + 1e-9) + 1)]
+    return [
+        _at(start + number * step, window, known, shares)
+        for number in range(int((end - start) / step + 1e-9) + 1)
+    ]
 
 
 def _at(
-    moment: float, seconds: float, known: Sequence[tuple[bool, Counter, list[tuple[float, Counter]]]], shares: Sequence[float]
+    moment: float,
+    seconds: float,
+    known: Sequence[tuple[bool, Counter, list[tuple[float, Counter]]]],
+    shares: Sequence[float],
 ) -> Red:
     total, failures, seen = 0.0, 0.0, False
     under: dict[float, float] = defaultdict(float)

@@ -38,9 +38,26 @@ NEWEST = {
 
 def span(row: Sequence[Any]) -> Span:
     """A row of ``SPAN``."""
-    trace_id, span_id, parent_id, service, name, kind, start, end, status, message, attributes, events, resource = row
+    (
+        trace_id,
+        span_id,
+        parent_id,
+        service,
+        name,
+        kind,
+        start,
+        end,
+        status,
+        message,
+        attributes,
+        events,
+        resource,
+    ) = row
     exceptions = (each["attributes"] for each in json.loads(events) if each["name"] == "exception")
-    said = (": ".join(str(each[key]) for key in ("exception.type", "exception.message") if key in each) for each in exceptions)
+    said = (
+        ": ".join(str(each[key]) for key in ("exception.type", "exception.message") if key in each)
+        for each in exceptions
+    )
     ids = (trace_id.hex(), span_id.hex(), parent_id.hex() if parent_id else "")
     named = (service, name, KINDS[kind] if 0 <= kind < len(KINDS) else str(kind))
     about = version(resource) | json.loads(attributes)
@@ -51,7 +68,10 @@ def line(row: Sequence[Any]) -> Line:
     """A row of ``LINE``."""
     moment, service, severity, body, attributes, trace_id, span_id, resource = row
     about = version(resource) | json.loads(attributes)
-    fields = {key.replace(".", "_"): v if isinstance(v, str) else json.dumps(v) for key, v in about.items()}
+    fields = {
+        key.replace(".", "_"): v if isinstance(v, str) else json.dumps(v)
+        for key, v in about.items()
+    }
     ids = {"trace_id": trace_id.hex(), "span_id": span_id.hex()} if trace_id else {}
     return Line(moment, service, severity, body, fields | ids)
 
@@ -66,7 +86,10 @@ def version(resource: str) -> dict[str, Any]:
 def bucket(value: float, bounds: Sequence[float]) -> dict[str, str]:
     """The label of the bucket that ``value`` was counted in."""
     at = bisect_left(bounds, value)
-    return {"le": f"{bounds[at]:g}" if at < len(bounds) else "+Inf", "__name__": f"{DURATION}_bucket"}
+    return {
+        "le": f"{bounds[at]:g}" if at < len(bounds) else "+Inf",
+        "__name__": f"{DURATION}_bucket",
+    }
 
 
 def id_of(trace_id: str) -> bytes:

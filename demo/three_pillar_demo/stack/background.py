@@ -15,8 +15,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from three_pillar_demo.paths import ROOT
 from three_pillar_demo.stack import control, state
-from three_pillar_demo.stack.binaries import ROOT
 from three_pillar_demo.stack.components import BY_NAME, DEFAULT, MODES, STATE
 from three_pillar_demo.stack.preflight import LaunchError, check_official
 from three_pillar_demo.stack.process import stop_orphans
@@ -67,7 +67,9 @@ def _wait_until_ready(console: Console, launcher: subprocess.Popen[bytes], said:
         ended = launcher.poll() is not None
         run = state.load()
         ready = run is not None and run.ready and run.launcher.pid == launcher.pid
-        console.out(said.read().replace("Ctrl-C stops", "`demo down` stops"), end="", highlight=False)
+        console.out(
+            said.read().replace("Ctrl-C stops", "`demo down` stops"), end="", highlight=False
+        )
         if ended:
             raise LaunchError("the stack did not start, see above")
         if ready:
@@ -91,7 +93,9 @@ def stop(console: Console) -> None:
         launcher.send_signal(signal.SIGTERM)
     while run.launcher.alive():
         if time.monotonic() - began > STOP_SECONDS:
-            raise LaunchError(f"process {launcher.pid} is still there after {STOP_SECONDS:.0f} s; see {LOG}")
+            raise LaunchError(
+                f"process {launcher.pid} is still there after {STOP_SECONDS:.0f} s; see {LOG}"
+            )
         time.sleep(TICK)
     console.print(f"stopped in {time.monotonic() - began:.1f} s")
 
@@ -104,11 +108,19 @@ def status(console: Console, *, as_json: bool) -> bool:
     for component in MODES[mode]:
         known = run.components.get(component.name) if run else None
         process = known.alive() if known else None
-        ended = f"{run.on_purpose[component.name]} on purpose" if run and component.name in run.on_purpose else "stopped"
+        ended = (
+            f"{run.on_purpose[component.name]} on purpose"
+            if run and component.name in run.on_purpose
+            else "stopped"
+        )
         rows.append(
             {
                 "component": component.name,
-                "state": ended if process is None else "ready" if control.answers(component) else "not ready",
+                "state": ended
+                if process is None
+                else "ready"
+                if control.answers(component)
+                else "not ready",
                 "pid": process.pid if process else None,
                 "memory_mib": _memory(process) if process else None,
                 "address": component.address,
@@ -116,20 +128,31 @@ def status(console: Console, *, as_json: bool) -> bool:
             }
         )
     if as_json:
-        console.out(json.dumps({"running": running, "mode": mode, "components": rows}, indent=2), highlight=False)
+        console.out(
+            json.dumps({"running": running, "mode": mode, "components": rows}, indent=2),
+            highlight=False,
+        )
     else:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("component", "state", "pid", "MiB", "address"):
-            table.add_column(heading, no_wrap=True, justify="right" if heading in {"pid", "MiB"} else "left")
+            table.add_column(
+                heading, no_wrap=True, justify="right" if heading in {"pid", "MiB"} else "left"
+            )
         for row in rows:
             away = str(row["state"]).endswith("on purpose")
-            colour = "magenta" if away else {"ready": "green", "not ready": "yellow"}.get(str(row["state"]), "dim")
+            colour = (
+                "magenta"
+                if away
+                else {"ready": "green", "not ready": "yellow"}.get(str(row["state"]), "dim")
+            )
             cells = [str(row[key] or "") for key in ("pid", "memory_mib", "address")]
             table.add_row(str(row["component"]), f"[{colour}]{row['state']}[/]", *cells)
         console.print(table)
         if not running:
             left = any(row["pid"] for row in rows)
-            console.print(f"\n{KILLED if left else 'Nothing is running. `make up` starts everything.'}")
+            console.print(
+                f"\n{KILLED if left else 'Nothing is running. `make up` starts everything.'}"
+            )
     return running and all(row["state"] == "ready" for row in rows)
 
 

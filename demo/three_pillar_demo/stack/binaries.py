@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-ROOT = Path(__file__).resolve().parents[2]
+from three_pillar_demo.paths import ROOT
+
 NATIVE = ROOT / "native"
 BUILD_SECONDS = 3600
 """A build that takes longer than this hangs: two cores and a slow network need 3 minutes for the longer one."""
@@ -42,7 +43,12 @@ class Binary:
     def flags(self) -> list[str]:
         """What ``go build`` gets, besides the packages."""
         stamp = f" -X {self.version_variable}={self.version}" if self.version_variable else ""
-        return ["-trimpath", "-buildvcs=false", *([f"-tags={self.tags}"] if self.tags else []), f"-ldflags=-s -w{stamp}"]
+        return [
+            "-trimpath",
+            "-buildvcs=false",
+            *([f"-tags={self.tags}"] if self.tags else []),
+            f"-ldflags=-s -w{stamp}",
+        ]
 
     def folder(self) -> Path:
         """Where the cache keeps it; another pin or another flag is another folder."""
@@ -64,7 +70,10 @@ PROMETHEUS = Binary(
     "prometheus",
     "3.14.0",
     "prometheus",
-    ("github.com/prometheus/prometheus/cmd/prometheus", "github.com/prometheus/prometheus/cmd/promtool"),
+    (
+        "github.com/prometheus/prometheus/cmd/prometheus",
+        "github.com/prometheus/prometheus/cmd/promtool",
+    ),
     tags="remove_all_sd,netgo",  # no service discovery: everything is pushed. A third of the size, half the time.
     version_variable="github.com/prometheus/common/version.Version",
 )
@@ -112,7 +121,9 @@ def build(binary: Binary, log: Path, tell: Tell) -> Path:
                     _run([work / "builder", "--config", config, "--ldflags=-s -w"], go, work, out)
             _keep(binary, work, target)
     except (OSError, subprocess.SubprocessError) as error:
-        raise BuildError(f"{binary.name} could not be built: {_reason(error, log)}\n  the whole log: {log}") from error
+        raise BuildError(
+            f"{binary.name} could not be built: {_reason(error, log)}\n  the whole log: {log}"
+        ) from error
     return target / binary.name
 
 
@@ -120,7 +131,9 @@ def build(binary: Binary, log: Path, tell: Tell) -> Path:
 def _workplace(target: Path) -> Iterator[Path]:
     """A folder beside ``target`` that is gone afterwards: what is moved from there into place is there whole, or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{target.name}.", dir=target.parent, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix=f"{target.name}.", dir=target.parent, ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder)
 
 
@@ -205,7 +218,9 @@ def _keep(binary: Binary, work: Path, target: Path) -> None:
     """Move the executables, and nothing else, into place at once: a half-built folder is never found."""
     done = work / target.name
     done.mkdir()
-    for name in {binary.name, *(package.rsplit("/", 1)[-1] for package in binary.packages)} - {"builder"}:
+    for name in {binary.name, *(package.rsplit("/", 1)[-1] for package in binary.packages)} - {
+        "builder"
+    }:
         shutil.move(work / name, done / name)
     shutil.rmtree(target, ignore_errors=True)
     done.rename(target)
@@ -215,7 +230,12 @@ def version_of(executable: str, argument: str = "--version") -> str:
     """The first thing like a version that a program says of itself; empty when it says none."""
     try:
         said = subprocess.run(  # noqa: S603  (what is called so on PATH)
-            [executable, argument], capture_output=True, text=True, errors="replace", timeout=10, check=False
+            [executable, argument],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=10,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return ""
@@ -233,5 +253,9 @@ def _reason(error: Exception, log: Path) -> str:
     if not isinstance(error, subprocess.CalledProcessError):
         return str(error)
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if re.search(r"error|no space|denied|cannot|fail|dial|timeout", line, re.IGNORECASE)]
+    telling = [
+        line
+        for line in lines
+        if re.search(r"error|no space|denied|cannot|fail|dial|timeout", line, re.IGNORECASE)
+    ]
     return next(reversed(telling or lines), str(error))

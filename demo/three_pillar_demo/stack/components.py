@@ -8,7 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, ROOT, Binary
+from three_pillar_demo.paths import ROOT
+from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary
 from three_pillar_demo.stack.external_binary import LOKI, TEMPO, Official
 
 LOOPBACK = "127.0.0.1"
@@ -62,17 +63,34 @@ class Component:
 
 
 SERVICES: tuple[Component, ...] = (
-    Component("payment", (sys.executable, "-m", "services.payment"), (8001,), "/healthz", stop_order=2),
-    Component("checkout", (sys.executable, "-m", "services.checkout"), (8000,), "/healthz", stop_order=1),
+    Component(
+        "payment", (sys.executable, "-m", "services.payment"), (8001,), "/healthz", stop_order=2
+    ),
+    Component(
+        "checkout", (sys.executable, "-m", "services.checkout"), (8000,), "/healthz", stop_order=1
+    ),
 )
 """Those that send telemetry."""
 
-CONSOLE = Component("console", (sys.executable, "-m", "three_pillar_demo.web"), (8080,), "/healthz", stop_order=0, grace=5.0)
+CONSOLE = Component(
+    "console",
+    (sys.executable, "-m", "three_pillar_demo.web"),
+    (8080,),
+    "/healthz",
+    stop_order=0,
+    grace=5.0,
+)
 """The page. It stops first: its stream of customers ends before the shop closes."""
 
 EMBEDDED: tuple[Component, ...] = (
     *SERVICES,
-    Component("embedded", (sys.executable, "-m", "three_pillar_demo.local_store"), (4318,), "/healthz", stop_order=3),
+    Component(
+        "embedded",
+        (sys.executable, "-m", "three_pillar_demo.local_store"),
+        (4318,),
+        "/healthz",
+        stop_order=3,
+    ),
     CONSOLE,
 )
 """Python alone: what the services send goes into one file."""
@@ -146,7 +164,12 @@ if GRAFANA_HOME:
     FULL += (
         Component(
             "grafana",
-            (f"{GRAFANA_HOME}/bin/grafana", "server", f"--homepath={GRAFANA_HOME}", "--config=grafana/grafana.ini"),
+            (
+                f"{GRAFANA_HOME}/bin/grafana",
+                "server",
+                f"--homepath={GRAFANA_HOME}",
+                "--config=grafana/grafana.ini",
+            ),
             (3000,),
             "/api/health",
             stop_order=4,
@@ -177,9 +200,13 @@ def environment(component: Component) -> dict[str, str]:
         }
     if component not in SERVICES:
         # Tempo and Loki would take these as an order to trace themselves, into the Collector; embedded is where they lead.
-        return {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")} | ours
+        return {
+            name: value for name, value in os.environ.items() if not name.startswith("OTEL_")
+        } | ours
     prefix = component.name.upper()
-    if (os.environ.get(f"{prefix}_BIND") or LOOPBACK) == LOOPBACK:  # elsewhere the service would refuse it
+    if (
+        os.environ.get(f"{prefix}_BIND") or LOOPBACK
+    ) == LOOPBACK:  # elsewhere the service would refuse it
         ours[f"{prefix}_DRILLS"] = str(STATE / "drill" / f"{component.name}.fault")
     # Even where the machine's own environment names a Collector: what happens in this house stays in it.
     return {**os.environ, **ours, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:4318"}

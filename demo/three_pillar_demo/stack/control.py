@@ -29,20 +29,30 @@ def act(verb: str, name: str) -> float:
     if verb == "start" and not ended:
         raise LaunchError(f"{name} runs already")
     if verb != "start" and ended:
-        raise LaunchError(f"{name} was {ended} on purpose already; `demo start {name}` starts it again")
+        raise LaunchError(
+            f"{name} was {ended} on purpose already; `demo start {name}` starts it again"
+        )
     if verb == "start":
-        check_ports([component])  # the launcher would take it for a component that dies, and stop all
+        check_ports(
+            [component]
+        )  # the launcher would take it for a component that dies, and stop all
     began = time.monotonic()
     wish = WISHES / name
     wish.parent.mkdir(parents=True, exist_ok=True)
     draft = wish.with_suffix(".draft")
     draft.write_text(verb)
     draft.replace(wish)
-    deadline = began + MARGIN_SECONDS + (component.ready_seconds if verb == "start" else component.grace + KILL_SECONDS)
+    deadline = (
+        began
+        + MARGIN_SECONDS
+        + (component.ready_seconds if verb == "start" else component.grace + KILL_SECONDS)
+    )
     while not _done(verb, component):
         if time.monotonic() > deadline:
             wish.unlink(missing_ok=True)
-            raise LaunchError(f"the launcher has not done it after {time.monotonic() - began:.0f} s; see: demo logs launcher")
+            raise LaunchError(
+                f"the launcher has not done it after {time.monotonic() - began:.0f} s; see: demo logs launcher"
+            )
         time.sleep(TICK)
     return time.monotonic() - began
 
@@ -54,9 +64,13 @@ def _look(name: str) -> tuple[state.Run, Component]:
         )
     known = {component.name: component for component in MODES[run.mode]}
     if name not in known:
-        raise LaunchError(f"there is no {name!r} in the {run.mode} stack; there are: {', '.join(known)}")
+        raise LaunchError(
+            f"there is no {name!r} in the {run.mode} stack; there are: {', '.join(known)}"
+        )
     if not run.ready:
-        raise LaunchError("the stack is still starting, or stopping already: `demo status` says when it is ready")
+        raise LaunchError(
+            "the stack is still starting, or stopping already: `demo status` says when it is ready"
+        )
     return run, known[name]
 
 

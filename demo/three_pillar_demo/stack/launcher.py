@@ -17,10 +17,10 @@ import psutil
 from rich.console import Console
 
 from three_pillar_demo.stack import binaries, control, state
-from three_pillar_demo.stack.progress import Board
 from three_pillar_demo.stack.components import DEFAULT, MODES, STATE, Component
 from three_pillar_demo.stack.preflight import LaunchError, check_disk, check_official, check_ports
 from three_pillar_demo.stack.process import KILL_SECONDS, Child, stop, stop_orphans
+from three_pillar_demo.stack.progress import Board
 
 TICK = 0.1
 BUILD_GRACE = 3.0
@@ -64,7 +64,10 @@ class Launcher:
             raise LaunchError(str(error)) from error
 
     def _run(self) -> None:
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        handlers = {
+            number: signal.getsignal(number)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
         if handlers[signal.SIGHUP] is signal.SIG_IGN:  # started with nohup
             del handlers[signal.SIGHUP]
         for number in handlers:
@@ -78,7 +81,9 @@ class Launcher:
                 signal.signal(number, handler)
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        if number != signal.SIGHUP or not self.signals:  # shell and kernel both send one when a window is closed
+        if (
+            number != signal.SIGHUP or not self.signals
+        ):  # shell and kernel both send one when a window is closed
             self.signals += 1
 
     def _start(self) -> None:
@@ -114,11 +119,15 @@ class Launcher:
     def _find_or_build(self, component: Component, binary: binaries.Binary) -> Path:
         if at_hand := binaries.find(binary):
             path, where = at_hand
-            self.board.step(component.name, f"{binary.name} {binary.version} found {where}", counting=True)
+            self.board.step(
+                component.name, f"{binary.name} {binary.version} found {where}", counting=True
+            )
             return path
         self._tell(component, "building")
         path = binaries.build(
-            binary, STATE / "logs" / f"build-{component.name}.log", lambda step: self._tell(component, f"building: {step}")
+            binary,
+            STATE / "logs" / f"build-{component.name}.log",
+            lambda step: self._tell(component, f"building: {step}"),
         )
         self._tell(component, "built")
         return path
@@ -135,7 +144,9 @@ class Launcher:
             return
         if isinstance(path, BaseException):
             known = isinstance(path, binaries.BuildError)
-            raise LaunchError(str(path) if known else f"{component.name}: {type(path).__name__}: {path}") from path
+            raise LaunchError(
+                str(path) if known else f"{component.name}: {type(path).__name__}: {path}"
+            ) from path
         self._spawn(component, path)
 
     def _spawn(self, component: Component, executable: Path | None) -> None:
@@ -181,7 +192,9 @@ class Launcher:
             self.board.step(name, f"{control.ENDED[verb]} on purpose")
         elif verb == "start" and name in self.run.on_purpose:
             del self.run.on_purpose[name]
-            self._spawn(next(each for each in self.components if each.name == name), self.executables[name])
+            self._spawn(
+                next(each for each in self.components if each.name == name), self.executables[name]
+            )
         self.run.save()
 
     def _stop(self) -> None:
@@ -189,7 +202,9 @@ class Launcher:
         self.stopping = True
         asked = min(self.signals, 1)
         if self.children:
-            with suppress(OSError, SystemExit):  # the terminal may be gone; what runs has to be stopped all the same
+            with suppress(
+                OSError, SystemExit
+            ):  # the terminal may be gone; what runs has to be stopped all the same
                 self.console.print("stopping", style="dim")
         in_order = sorted(self.children.values(), key=lambda child: child.component.stop_order)
         for _, group in groupby(in_order, key=lambda child: child.component.stop_order):
@@ -204,7 +219,9 @@ class Launcher:
         for end in (psutil.Process.terminate, psutil.Process.kill):
             if not self.finder.is_alive():
                 return
-            for each in psutil.Process().children(recursive=True):  # the components are gone: these belong to a build
+            for each in psutil.Process().children(
+                recursive=True
+            ):  # the components are gone: these belong to a build
                 with suppress(psutil.Error):
                     end(each)
             self.finder.join(BUILD_GRACE)  # it removes what it has built so far

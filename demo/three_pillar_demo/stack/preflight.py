@@ -23,7 +23,9 @@ def check_official(components: Iterable[Component]) -> list[str]:
     Raises:
         LaunchError: With those that are missing, and the ways to have them.
     """
-    wanted = [component.binary for component in components if isinstance(component.binary, Official)]
+    wanted = [
+        component.binary for component in components if isinstance(component.binary, Official)
+    ]
     missing = [official for official in wanted if not official.path]
     if missing:
         names = " and ".join(f"{each.name} {each.version}" for each in missing)
@@ -46,7 +48,9 @@ def check_disk() -> None:
     """
     free = shutil.disk_usage(STATE).free
     if free < FREE_BYTES:
-        raise LaunchError(f"only {free / 1024**2:.0f} MiB are free at {STATE}; the stack wants {FREE_BYTES / 1024**2:.0f} MiB")
+        raise LaunchError(
+            f"only {free / 1024**2:.0f} MiB are free at {STATE}; the stack wants {FREE_BYTES / 1024**2:.0f} MiB"
+        )
 
 
 def check_ports(components: Iterable[Component]) -> None:
@@ -62,7 +66,9 @@ def check_ports(components: Iterable[Component]) -> None:
         if _taken(port)
     ]
     if taken:
-        raise LaunchError("these ports are in use; stop what listens there and try again:\n" + "\n".join(taken))
+        raise LaunchError(
+            "these ports are in use; stop what listens there and try again:\n" + "\n".join(taken)
+        )
 
 
 def _taken(port: int) -> bool:
@@ -78,7 +84,11 @@ def _taken(port: int) -> bool:
 def _holder(port: int) -> str:
     try:
         connections = psutil.net_connections("tcp")
-        listening = {getattr(each.laddr, "port", 0): each.pid for each in connections if each.status == psutil.CONN_LISTEN}
+        listening = {
+            getattr(each.laddr, "port", 0): each.pid
+            for each in connections
+            if each.status == psutil.CONN_LISTEN
+        }
         pid = listening.get(port)
         return f": process {pid}, {psutil.Process(pid).name()}" if pid else ""
     except psutil.Error:  # macOS shows other people's sockets to root only

@@ -12,8 +12,8 @@ import httpx2
 import psutil
 from rich.console import Console
 
+from three_pillar_demo.paths import ROOT
 from three_pillar_demo.stack import state
-from three_pillar_demo.stack.binaries import ROOT
 from three_pillar_demo.stack.components import Component, environment
 
 PROBE_SECONDS = 1.0
@@ -67,7 +67,9 @@ class Child:
         """Ask once whether it is ready; remembers how long it took, or what it said."""
         if self.ready_after is None:
             try:
-                answer = httpx2.get(self.component.ready_url, timeout=PROBE_SECONDS, trust_env=False)
+                answer = httpx2.get(
+                    self.component.ready_url, timeout=PROBE_SECONDS, trust_env=False
+                )
                 self.last_answer = f"{answer.status_code} {answer.text.strip()[:100]}"
                 if answer.is_success:
                     self.ready_after = time.monotonic() - self.started
@@ -85,7 +87,11 @@ class Child:
     def obituary(self) -> str:
         """How it ended, its last words, and where to read more."""
         code = self.exit_code
-        how = f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with exit code {code}"
+        how = (
+            f"was ended by {signal.Signals(-code).name}"
+            if code is not None and code < 0
+            else f"ended with exit code {code}"
+        )
         return (
             f"{self.component.name} {how} after {time.monotonic() - self.started:.0f} s. Its last words:\n{self.last_words()}\n"
             f"  its log: {self.component.log}"
@@ -115,7 +121,11 @@ def stop(children: list[Child], impatient: Callable[[], bool] = lambda: False) -
         child.terminate()
     began = time.monotonic()
     for child in children:
-        while not child.wait(TICK) and time.monotonic() - began < child.component.grace and not impatient():
+        while (
+            not child.wait(TICK)
+            and time.monotonic() - began < child.component.grace
+            and not impatient()
+        ):
             pass
         child.kill()
         child.wait(KILL_SECONDS)
@@ -135,7 +145,9 @@ def stop_orphans(console: Console) -> None:
                 process.terminate()
     _wait_for_end(orphans.values(), ORPHAN_GRACE)
     for leader, members in groups.items():
-        if any(member.alive() for member in members):  # else the number may be somebody else's by now
+        if any(
+            member.alive() for member in members
+        ):  # else the number may be somebody else's by now
             _kill_group(leader)
         _wait_for_end(members, KILL_SECONDS)
 

@@ -20,7 +20,9 @@ class Board:
         self.components = components
         self.steps = {component.name: ("waiting", time.monotonic()) for component in components}
         self.done: dict[str, float] = {}
-        self.live = Live(get_renderable=self._table, console=console, refresh_per_second=4, transient=True)
+        self.live = Live(
+            get_renderable=self._table, console=console, refresh_per_second=4, transient=True
+        )
 
     def __enter__(self) -> Self:
         """Start drawing."""
@@ -51,7 +53,12 @@ class Board:
             done = self.done.get(component.name)
             elapsed = done if done is not None else time.monotonic() - since
             mark = "[green]✓[/]" if done is not None else "[yellow]…[/]"
-            table.add_row(mark, component.name, step, f"{elapsed:.0f} s" if done is None else f"{elapsed:.1f} s")
+            table.add_row(
+                mark,
+                component.name,
+                step,
+                f"{elapsed:.0f} s" if done is None else f"{elapsed:.1f} s",
+            )
         return table
 
     def summary(self, seconds: float) -> None:
@@ -71,7 +78,9 @@ class Board:
             highlight=False,
         )
         if CONSOLE in self.components:
-            self.console.print(f"\nBuy, watch and read why: [bold]{CONSOLE.address}[/]", highlight=False)
+            self.console.print(
+                f"\nBuy, watch and read why: [bold]{CONSOLE.address}[/]", highlight=False
+            )
 
 
 def _short(component: Component) -> str:

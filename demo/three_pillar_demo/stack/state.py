@@ -78,7 +78,14 @@ def load() -> Run | None:
         components = {name: Process(**process) for name, process in said["components"].items()}
         MODES[said["mode"]]  # one that we know
         on_purpose = dict(said.get("on_purpose", {}))  # an older one has none
-        return Run(Process(**said["launcher"]), said["since"], said["mode"], said["ready"], components, on_purpose)
+        return Run(
+            Process(**said["launcher"]),
+            said["since"],
+            said["mode"],
+            said["ready"],
+            components,
+            on_purpose,
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -98,7 +105,9 @@ def only_one() -> Iterator[None]:
             run = load()
             since = time.strftime("%H:%M", time.localtime(run.since)) if run else ""
             who = f" ({run.mode}, process {run.launcher.pid}, since {since})" if run else ""
-            raise RunningError(f"a stack is running already{who}: `demo status` shows it, `demo down` stops it") from error
+            raise RunningError(
+                f"a stack is running already{who}: `demo status` shows it, `demo down` stops it"
+            ) from error
         yield
 
 

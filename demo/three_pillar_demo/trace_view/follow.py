@@ -9,10 +9,10 @@ from dataclasses import replace
 from rich.console import Console
 from rich.text import Text
 
-from three_pillar_demo.query.interface import NANO, BackendError, Backends, Exemplar, Line, Span
 from three_pillar_demo.query import connect
-from three_pillar_demo.trace_view.render import Drawing
+from three_pillar_demo.query.interface import NANO, BackendError, Backends, Exemplar, Line, Span
 from three_pillar_demo.trace_view.messages import saying
+from three_pillar_demo.trace_view.render import Drawing
 from three_pillar_demo.trace_view.view import Story, clean, is_canonical
 
 PATIENCE = 10.0
@@ -50,7 +50,9 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
     """
     out, err = Console(highlight=False), Console(stderr=True, highlight=False)
     if (trace_id is None) != last_error:
-        return _refuse(err, 2, "which trace? Type one of: demo follow TRACE_ID, demo follow --last-error")
+        return _refuse(
+            err, 2, "which trace? Type one of: demo follow TRACE_ID, demo follow --last-error"
+        )
     try:
         wanted = None if trace_id is None else parse_trace_id(trace_id)
     except ValueError as error:
@@ -103,7 +105,9 @@ async def newest_failure(backends: Backends, say: Callable[[str], None]) -> str:
         if found := await backends.requests("checkout", now - HOUR, now, failed=True):
             return found[0]
         if time.monotonic() - asked >= SEARCH:
-            raise NotThereError("checkout had no failure in the last hour. To make one: demo checkout --card gateway-timeout")
+            raise NotThereError(
+                "checkout had no failure in the last hour. To make one: demo checkout --card gateway-timeout"
+            )
         say(f"{backends.names['traces']} to find a failed checkout")
         await asyncio.sleep(POLL)
 
@@ -129,7 +133,11 @@ async def gather(backends: Backends, trace_id: str, say: Callable[[str], None]) 
         if awaited and patient and age < SETTLE:
             say(awaited[0])
         elif not patient or age >= EXPORT or _pointed_to(story):
-            late = [f"not here: {', '.join(awaited)}. If it is only late, ask again"] if awaited else []
+            late = (
+                [f"not here: {', '.join(awaited)}. If it is only late, ask again"]
+                if awaited
+                else []
+            )
             return replace(story, remarks=(*story.remarks, *late))
         else:
             say(f"{backends.names['metrics']} to have an exemplar of it")
@@ -176,7 +184,11 @@ def missing_spans(spans: list[Span]) -> Iterator[str]:
     for span in spans:
         if span.parent_id and span.parent_id not in known:
             yield f"the parent of {span.service}'s span {span.name}"
-        if span.kind == "CLIENT" and span.span_id not in called and span.attributes.get("error.type") not in UNREACHED:
+        if (
+            span.kind == "CLIENT"
+            and span.span_id not in called
+            and span.attributes.get("error.type") not in UNREACHED
+        ):
             yield f"the span at the other end of {span.service}'s call to {span.attributes.get('url.full', 'another service')}"
 
 

@@ -19,7 +19,14 @@ ROOMY = 72
 """On a console narrower than this the bars are left out."""
 NARROWEST = 20
 """The tree keeps this many characters for its words, however deep it gets."""
-FIELDS = ("order.id", "order.amount", "order.currency", "order.outcome", "card.network", "error.type")
+FIELDS = (
+    "order.id",
+    "order.amount",
+    "order.currency",
+    "order.outcome",
+    "card.network",
+    "error.type",
+)
 """Span attributes worth reading here; the store has the rest."""
 SEVERITIES = {"ERROR": "red", "FATAL": "red", "WARN": "yellow"}
 HALVES = {(True, True): "━", (True, False): "╸", (False, True): "╺", (False, False): " "}
@@ -52,14 +59,18 @@ class _Page:
         self.begin = min(span.start for span in story.spans)
         self.end = max(span.end for span in story.spans)
         services = dict.fromkeys(span.service for span in story.spans)
-        self.colours = dict(zip(services, cycle(("cyan", "magenta", "green", "blue")), strict=False))
+        self.colours = dict(
+            zip(services, cycle(("cyan", "magenta", "green", "blue")), strict=False)
+        )
         self.bar = BAR if width >= ROOMY else 0
 
     def title(self) -> Iterator[Text]:
         when = datetime.fromtimestamp(self.begin / NANO, UTC)
         yield Text.assemble("Trace ", (self.story.trace_id, "bold"))
         counts = f"{_count(self.story.spans, 'span')}, {_count(self.story.lines, 'log line')}"
-        yield Text(f"{when:%Y-%m-%d %H:%M:%S} UTC, {_ms(self.end - self.begin)} ms, {counts}", "dim")
+        yield Text(
+            f"{when:%Y-%m-%d %H:%M:%S} UTC, {_ms(self.end - self.begin)} ms, {counts}", "dim"
+        )
         known = {
             span.service: span.attributes["service.version"]
             for span in self.story.spans
@@ -67,12 +78,23 @@ class _Page:
         }
         if known:
             yield from self.paragraph(
-                Text(", ".join(f"{clean(service)} {clean(version)}" for service, version in known.items()), "dim")
+                Text(
+                    ", ".join(
+                        f"{clean(service)} {clean(version)}" for service, version in known.items()
+                    ),
+                    "dim",
+                )
             )
 
     def tree(self) -> Iterator[Text]:
         """One row for each span and line; a span's details are below it."""
-        yield from self._row("at (ms)", "", "", Text("span or log line", "dim"), Text("took (ms)".ljust(self._right), "dim"))
+        yield from self._row(
+            "at (ms)",
+            "",
+            "",
+            Text("span or log line", "dim"),
+            Text("took (ms)".ljust(self._right), "dim"),
+        )
         for row in rows(self.story):
             if isinstance(row.node, Span):
                 yield from self._span(row, row.node)
@@ -101,18 +123,26 @@ class _Page:
 
     def _line(self, row: Row, line: Line) -> Iterator[Text]:
         severity = clean(line.severity)
-        text = Text.assemble((f"{severity:<5} ", SEVERITIES.get(severity, "green")), clean(line.body))
+        text = Text.assemble(
+            (f"{severity:<5} ", SEVERITIES.get(severity, "green")), clean(line.body)
+        )
         if row.parent is None or row.parent.service != line.service:
             text.append(f" ({clean(line.service)})", "dim")
         yield from self._row(_ms(line.time - self.begin), row.head, row.rest + " " * 6, text)
 
-    def _row(self, at: str, head: str, rest: str, text: Text, right: Text | None = None) -> Iterator[Text]:
+    def _row(
+        self, at: str, head: str, rest: str, text: Text, right: Text | None = None
+    ) -> Iterator[Text]:
         """``text`` behind its time and branch, wrapped; ``right`` stands at the right edge of the first line."""
         taken = AT + len(rest) + (self._right + 1 if right else 0)
         room = max(NARROWEST, self.width - taken)
         for number, part in enumerate(text.wrap(self.console, room)):
             part.rstrip()
-            line = Text.assemble((f"{'' if number else at:>{AT - 2}}  ", "dim"), (rest if number else head, "dim"), part)
+            line = Text.assemble(
+                (f"{'' if number else at:>{AT - 2}}  ", "dim"),
+                (rest if number else head, "dim"),
+                part,
+            )
             if right and not number:
                 line.pad_right(self.width - self._right - line.cell_len)
                 line.append_text(right)
@@ -154,7 +184,13 @@ class _Page:
     def _exemplar(self, each: Exemplar) -> Text:
         service, method, route, status, le = (
             clean(each.labels.get(name, "?"))
-            for name in ("service_name", "http_request_method", "http_route", "http_response_status_code", "le")
+            for name in (
+                "service_name",
+                "http_request_method",
+                "http_route",
+                "http_response_status_code",
+                "le",
+            )
         )
         where = f" {method} {route} {status}: {each.value:.4f} s, in the bucket le={le}"
         return Text.assemble("  ", (service, f"bold {self.colours.get(service, 'default')}"), where)
@@ -162,7 +198,11 @@ class _Page:
 
 def _details(span: Span, parent: Span | None) -> Iterator[Text]:
     fields = {name: clean(span.attributes[name]) for name in FIELDS if name in span.attributes}
-    said = {fields.get("order.outcome"), str(span.attributes.get(STATUS)), *(each.split(":")[0] for each in failures(span))}
+    said = {
+        fields.get("order.outcome"),
+        str(span.attributes.get(STATUS)),
+        *(each.split(":")[0] for each in failures(span)),
+    }
     if fields.get("error.type") in said:
         fields.pop("error.type", None)
     if fields:

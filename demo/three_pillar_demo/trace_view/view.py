@@ -58,7 +58,10 @@ class Row:
 
 def clean(text: object, limit: int = 300) -> str:
     r"""Return ``text`` as one line of at most ``limit`` characters, with what could steer a terminal spelled out (``\x1b``)."""
-    shown = "".join(c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1] for c in str(text)[: limit + 1])
+    shown = "".join(
+        c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1]
+        for c in str(text)[: limit + 1]
+    )
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
@@ -79,7 +82,9 @@ def rows(story: Story) -> Iterator[Row]:
     while stack:
         row = stack.pop()
         # Taken out, not looked up: ids that repeat, or that make a ring, cannot keep us here.
-        children = sorted(below.pop(row.node.span_id, []), key=_when) if isinstance(row.node, Span) else []
+        children = (
+            sorted(below.pop(row.node.span_id, []), key=_when) if isinstance(row.node, Span) else []
+        )
         yield Row(row.node, row.parent, row.depth, row.head, row.rest, leaf=not children)
         for child in reversed(children):
             branch, trunk = ("└─ ", "   ") if child is children[-1] else ("├─ ", "│  ")
@@ -103,16 +108,24 @@ def why(story: Story) -> str:
     if others:
         return f"{answered}{' because' if bad else ';'} {_answer(others[-1], story)[1]}{_longest(root, story)}."
     if calls := [span for _, span in spans if span.kind == "CLIENT"]:
-        whom, status_ = _callee(calls[-1], story), clean(calls[-1].attributes.get(STATUS, "nothing"))
+        whom, status_ = (
+            _callee(calls[-1], story),
+            clean(calls[-1].attributes.get(STATUS, "nothing")),
+        )
         return f"{answered}; its call to {whom} was answered {status_}, and who answered it is not on record."
     reasons = [line.fields["reason"] for line in story.lines if "reason" in line.fields]
-    return f"{answered}, without calling anybody else" + (f': "{clean(reasons[0])}".' if reasons else ".")
+    return f"{answered}, without calling anybody else" + (
+        f': "{clean(reasons[0])}".' if reasons else "."
+    )
 
 
 def _longest(root: Span, story: Story) -> str:
     """Who took most of the time of a request that took long, though nothing failed."""
     took = root.end - root.start
-    own = [(sum(end - start for start, end in own_time(span, story.below.get(span.span_id, []))), span) for span in story.spans]
+    own = [
+        (sum(end - start for start, end in own_time(span, story.below.get(span.span_id, []))), span)
+        for span in story.spans
+    ]
     most, span = max(own, key=lambda each: each[0])
     if took < LONG * NANO or most < took / 2:
         return ""
@@ -129,7 +142,10 @@ def _answer(span: Span, story: Story) -> tuple[int, str]:
     fields = next(told, {})
     code = str(span.attributes.get(STATUS) or fields.get("http_response_status_code", ""))
     words = f"{code} {fields.get('outcome', '')}".strip()
-    return int(code) if code.isdecimal() else 0, f"{clean(span.service)} answered {clean(words) or 'nothing on record'}"
+    return (
+        int(code) if code.isdecimal() else 0,
+        f"{clean(span.service)} answered {clean(words) or 'nothing on record'}",
+    )
 
 
 def _complaints(span: Span, story: Story) -> list[str]:
@@ -141,7 +157,10 @@ def _complaints(span: Span, story: Story) -> list[str]:
 def failures(span: Span) -> list[str]:
     """What ``span`` itself says went wrong, each thing once: its exceptions (``Type: message``), then its status message."""
     # Modules before the type's name say nothing here: httpx2.ReadTimeout is ReadTimeout.
-    short = (f"{kind.rpartition('.')[2]}{colon}{said}" for kind, colon, said in (e.partition(":") for e in span.exceptions))
+    short = (
+        f"{kind.rpartition('.')[2]}{colon}{said}"
+        for kind, colon, said in (e.partition(":") for e in span.exceptions)
+    )
     return list(dict.fromkeys(clean(said) for said in (*short, span.message) if said))
 
 
@@ -160,7 +179,11 @@ def own_time(span: Span, below: Sequence[Span]) -> Iterator[tuple[int, int]]:
 
 def given_up(story: Story) -> dict[str, Span]:
     """The calls that had no answer, by their ids: whoever made them did not wait for one."""
-    return {span.span_id: span for span in story.spans if span.kind == "CLIENT" and STATUS not in span.attributes}
+    return {
+        span.span_id: span
+        for span in story.spans
+        if span.kind == "CLIENT" and STATUS not in span.attributes
+    }
 
 
 def astray(span: Span, parent: Span | None) -> list[str]:
@@ -168,7 +191,10 @@ def astray(span: Span, parent: Span | None) -> list[str]:
     if parent is None or parent.kind != "CLIENT":
         return []
     after, before = (span.start - parent.end) / NANO, (parent.start - span.end) / NANO
-    odd = {f"begins {after:.1f} s after its caller had ended": after, f"ends {before:.1f} s before its caller began": before}
+    odd = {
+        f"begins {after:.1f} s after its caller had ended": after,
+        f"ends {before:.1f} s before its caller began": before,
+    }
     return [said for said, seconds in odd.items() if seconds > 0]
 
 
@@ -177,7 +203,13 @@ def _reason(span: Span, root: Span, story: Story) -> str:
     who = "it" if span is root else clean(span.service)
     if span.kind == "CLIENT":
         whose = "its" if span.service == root.service else f"{clean(span.service)}'s"
-        how = f": {told[0]}" if told else f" with {clean(span.attributes[STATUS])}" if STATUS in span.attributes else ""
+        how = (
+            f": {told[0]}"
+            if told
+            else f" with {clean(span.attributes[STATUS])}"
+            if STATUS in span.attributes
+            else ""
+        )
         return f"{whose} call to {_callee(span, story)} failed{how}"
     if complaints:
         return f'{who} logged "{clean(complaints[0])}"'
@@ -199,5 +231,7 @@ def _too_late(story: Story) -> str:
         call = calls.get(span.parent_id)
         if call and span.end > call.end:
             late = (span.end - call.end) / NANO
-            return f"; {_answer(span, story)[1]} {late:.1f} s after {clean(call.service)} had given up"
+            return (
+                f"; {_answer(span, story)[1]} {late:.1f} s after {clean(call.service)} had given up"
+            )
     return ""

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
-from three_pillar_demo.query.interface import DURATION, NANO, Backends, Line, Span
 from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.query.interface import DURATION, NANO, Backends, Line, Span
 from three_pillar_demo.verify.ledger import Ledger, expect
 from three_pillar_demo.verify.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
 
@@ -47,7 +47,9 @@ async def traces(backends: Backends, ledger: Ledger) -> Check:
 
     async def look(purchase: Purchase) -> None:
         async with gate:
-            wrong[purchase.trace_id] = what_is_wrong(purchase, await backends.trace(purchase.trace_id), where)
+            wrong[purchase.trace_id] = what_is_wrong(
+                purchase, await backends.trace(purchase.trace_id), where
+            )
 
     async def complete() -> bool:
         await asyncio.gather(*(look(each) for each in ledger.purchases if wrong[each.trace_id]))
@@ -56,7 +58,12 @@ async def traces(backends: Backends, ledger: Ledger) -> Check:
     passed = await settle(complete)
     missing = [f"{trace_id}: {reason}" for trace_id, reason in wrong.items() if reason]
     spans = sum(len(expect(each).spans) for each in ledger.purchases)
-    return Check("traces", passed, f"{len(wrong) - len(missing)} of {len(wrong)} whole in {where}, {spans} spans", missing)
+    return Check(
+        "traces",
+        passed,
+        f"{len(wrong) - len(missing)} of {len(wrong)} whole in {where}, {spans} spans",
+        missing,
+    )
 
 
 def what_is_wrong(purchase: Purchase, spans: list[Span], where: str) -> str:
@@ -64,7 +71,10 @@ def what_is_wrong(purchase: Purchase, spans: list[Span], where: str) -> str:
     expected = expect(purchase)
     if not spans:
         return f"not in {where}"
-    by_role = {role: [span for span in spans if (span.service, span.kind) == who] for role, who in ROLES.items()}
+    by_role = {
+        role: [span for span in spans if (span.service, span.kind) == who]
+        for role, who in ROLES.items()
+    }
     present = tuple(role for role in ROLES if by_role[role])
     if present != expected.spans or len(spans) != len(expected.spans):
         return f"{purchase.outcome} has {len(spans)} spans ({', '.join(present)}), not {', '.join(expected.spans)}"
@@ -72,11 +82,17 @@ def what_is_wrong(purchase: Purchase, spans: list[Span], where: str) -> str:
     parents = ["", *(span.span_id for span in chain)]
     for role, span, parent in zip(expected.spans, chain, parents, strict=False):
         if span.parent_id != parent:
-            return f"the parent of {role} is {span.parent_id or 'nothing'}, not {parent or 'nothing'}"
+            return (
+                f"the parent of {role} is {span.parent_id or 'nothing'}, not {parent or 'nothing'}"
+            )
         if span.error != (role in expected.errors):
             return f"{role} is {'an error' if span.error else 'no error'} in an outcome {purchase.outcome}"
     status = chain[0].attributes.get("http.response.status_code")
-    return "" if str(status) == str(purchase.status) else f"checkout's span says {status}, the customer saw {purchase.status}"
+    return (
+        ""
+        if str(status) == str(purchase.status)
+        else f"checkout's span says {status}, the customer saw {purchase.status}"
+    )
 
 
 async def logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str]]:
@@ -106,7 +122,9 @@ async def logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str]]:
         if not _as_told(seen.get(key, []), told)
     ]
     others = {trace_id for trace_id, service in seen if service == "checkout"} - ledger.trace_ids
-    figures = f"{len(wanted) - len(missing)} of {len(wanted)} canonical lines in {backends.names['logs']}"
+    figures = (
+        f"{len(wanted) - len(missing)} of {len(wanted)} canonical lines in {backends.names['logs']}"
+    )
     return Check("logs", passed, figures, missing), others
 
 
@@ -129,12 +147,19 @@ def _told(purchase: Purchase) -> dict[str, tuple[str | None, str, str]]:
     expected = expect(purchase)
     return {
         "checkout": (purchase.outcome, str(purchase.status), expected.severity),
-        "payment": (expected.payment_outcome, str(expected.payment_status), str(expected.payment_severity)),
+        "payment": (
+            expected.payment_outcome,
+            str(expected.payment_status),
+            str(expected.payment_severity),
+        ),
     }
 
 
 def _as_told(lines: list[Line], told: tuple[str | None, str, str]) -> bool:
-    return [(each.fields.get("outcome"), each.fields["http_response_status_code"], each.severity) for each in lines] == [told]
+    return [
+        (each.fields.get("outcome"), each.fields["http_response_status_code"], each.severity)
+        for each in lines
+    ] == [told]
 
 
 def _said(lines: list[Line]) -> str:
@@ -154,7 +179,9 @@ async def counts(backends: Backends) -> Counts:
     }
 
 
-async def metrics(backends: Backends, ledger: Ledger, before: Counts, others: set[str] | None) -> Check:
+async def metrics(
+    backends: Backends, ledger: Ledger, before: Counts, others: set[str] | None
+) -> Check:
     """What the counters rose by since ``before`` equals the ledger exactly, status by status.
 
     Differences of instant values, not ``increase()``, which extrapolates. An instance that is gone is left out;
@@ -175,7 +202,11 @@ async def metrics(backends: Backends, ledger: Ledger, before: Counts, others: se
         return all(rose.get(what, Counter()) == expected for what, expected in wanted.items())
 
     if others or others is None:
-        who = f"{len(others)} purchases of other customers" if others else "other customers' purchases"
+        who = (
+            f"{len(others)} purchases of other customers"
+            if others
+            else "other customers' purchases"
+        )
         return Check("metrics", None, f"not judged: {who} are in the counters too")
     passed = await settle(complete)
     missing = [
@@ -184,7 +215,9 @@ async def metrics(backends: Backends, ledger: Ledger, before: Counts, others: se
         for status in sorted(expected.keys() | rose.get(what, Counter()).keys())
         if rose.get(what, Counter())[status] != expected[status]
     ]
-    figures = ", ".join(f"{status}: {count}" for status, count in sorted(ledger.checkout_statuses().items()))
+    figures = ", ".join(
+        f"{status}: {count}" for status, count in sorted(ledger.checkout_statuses().items())
+    )
     return Check("metrics", passed, f"counters rose by {figures}", missing)
 
 
@@ -198,12 +231,18 @@ async def exemplars(backends: Backends, ledger: Ledger) -> Check:
     async def complete() -> bool:
         found.clear()
         for each in await backends.exemplars(ledger.started, time.time()):
-            place = (each.labels.get("http_route", ""), each.labels.get("http_response_status_code", ""))
+            place = (
+                each.labels.get("http_route", ""),
+                each.labels.get("http_response_status_code", ""),
+            )
             found.setdefault(each.trace_id, set()).add(place)
         return seen <= set().union(*found.values())
 
     await settle(complete)
-    bare = [f"no exemplar for {route} {status}" for route, status in sorted(seen - set().union(*found.values()))]
+    bare = [
+        f"no exemplar for {route} {status}"
+        for route, status in sorted(seen - set().union(*found.values()))
+    ]
     dead = list(found)
 
     async def reached() -> bool:
@@ -213,7 +252,9 @@ async def exemplars(backends: Backends, ledger: Ledger) -> Check:
 
     await settle(reached)
     figures = f"{len(found)} exemplars, {len(found) - len(dead)} lead to their trace, {len(seen)} (route, status) pairs"
-    missing = [f"{trace_id}: an exemplar, but no trace in {backends.names['traces']}" for trace_id in dead]
+    missing = [
+        f"{trace_id}: an exemplar, but no trace in {backends.names['traces']}" for trace_id in dead
+    ]
     return Check("exemplars", not bare and not dead, figures, bare + missing)
 
 
@@ -225,7 +266,11 @@ async def _without_trace(backends: Backends, trace_ids: Iterable[str]) -> list[s
             return bool(trace_id and await backends.trace(trace_id))
 
     asked = list(trace_ids)
-    return [each for each, found in zip(asked, await asyncio.gather(*map(there, asked)), strict=True) if not found]
+    return [
+        each
+        for each, found in zip(asked, await asyncio.gather(*map(there, asked)), strict=True)
+        if not found
+    ]
 
 
 async def settle(complete: Callable[[], Awaitable[bool]]) -> bool:

@@ -26,7 +26,10 @@ def fill(expression: str, known: dict[str, str]) -> str:
 def derived(link: dict[str, str], line: Line) -> str:
     """What Grafana takes from a line for a derived field."""
     if link.get("matcherType") == "label":
-        value = next((value for key, value in line.fields.items() if re.search(link["matcherRegex"], key)), "")
+        value = next(
+            (value for key, value in line.fields.items() if re.search(link["matcherRegex"], key)),
+            "",
+        )
     else:
         found = re.search(link["matcherRegex"], line.body)
         value = found[1] if found else ""
@@ -45,7 +48,11 @@ def seconds(shift: str) -> float:
 
 def moment(said: str) -> float:
     """One end of a time range: now, now-24h, or milliseconds since the epoch."""
-    return time.time() + (seconds(said[3:]) if said != "now" else 0) if said.startswith("now") else float(said) / 1000
+    return (
+        time.time() + (seconds(said[3:]) if said != "now" else 0)
+        if said.startswith("now")
+        else float(said) / 1000
+    )
 
 
 def just_after(then: float) -> float:

@@ -5,10 +5,10 @@ import time
 from collections.abc import Awaitable, Callable
 from statistics import quantiles
 
-from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.verify.checks import REQUESTS
+from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.trace_view.view import is_canonical
+from three_pillar_demo.verify.checks import REQUESTS
 
 POLL_SECONDS = 0.2
 GIVE_UP_SECONDS = 30.0
@@ -39,9 +39,13 @@ class Freshness:
         if self.before is not None:
             total = self.before + self.bought
             ask["metric"] = lambda: self._metric(total)
-        await asyncio.gather(*(self._until(kind, question, purchase.finished) for kind, question in ask.items()))
+        await asyncio.gather(
+            *(self._until(kind, question, purchase.finished) for kind, question in ask.items())
+        )
 
-    async def _until(self, kind: str, question: Callable[[], Awaitable[bool]], since: float) -> None:
+    async def _until(
+        self, kind: str, question: Callable[[], Awaitable[bool]], since: float
+    ) -> None:
         while time.time() - since < GIVE_UP_SECONDS:
             try:
                 if await question():
@@ -53,7 +57,8 @@ class Freshness:
 
     async def _trace(self, purchase: Purchase) -> bool:
         return any(
-            span.kind == "SERVER" and span.service == "checkout" for span in await self.backends.trace(purchase.trace_id)
+            span.kind == "SERVER" and span.service == "checkout"
+            for span in await self.backends.trace(purchase.trace_id)
         )
 
     async def _search(self, purchase: Purchase) -> bool:
@@ -63,7 +68,9 @@ class Freshness:
         )
 
     async def _log(self, purchase: Purchase) -> bool:
-        lines = await self.backends.trace_lines(purchase.trace_id, purchase.started - 1, time.time())
+        lines = await self.backends.trace_lines(
+            purchase.trace_id, purchase.started - 1, time.time()
+        )
         return any(line.service == "checkout" and is_canonical(line) for line in lines)
 
     async def _metric(self, total: float) -> bool:
@@ -85,4 +92,6 @@ async def requests_total(backends: Backends) -> float:
 
 def percentile(values: list[float], percent: int) -> float:
     """The value that ``percent`` per cent do not exceed, interpolated; ``values`` must not be empty."""
-    return values[0] if len(values) == 1 else quantiles(values, n=100, method="inclusive")[percent - 1]
+    return (
+        values[0] if len(values) == 1 else quantiles(values, n=100, method="inclusive")[percent - 1]
+    )

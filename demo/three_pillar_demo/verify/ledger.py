@@ -11,7 +11,18 @@ from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.verify.outcomes import EXPECTED, Expected
 
-PLAN = ("ordinary", "declined", "gateway-timeout", "slow", "crash", "invalid", "ordinary", "ordinary", "ordinary", "ordinary")
+PLAN = (
+    "ordinary",
+    "declined",
+    "gateway-timeout",
+    "slow",
+    "crash",
+    "invalid",
+    "ordinary",
+    "ordinary",
+    "ordinary",
+    "ordinary",
+)
 """Cards, over and over: the first six purchases already have every outcome that needs no outage."""
 
 Bought = Callable[[Purchase], Coroutine[None, None, None]]
@@ -60,7 +71,9 @@ async def fill(count: int, rate: float, bought: Bought) -> Ledger:
 
         async def one(number: int) -> None:
             try:
-                purchase = await checkout_client.buy(http, PLAN[number % len(PLAN)], f"verify-{run}-{number}")
+                purchase = await checkout_client.buy(
+                    http, PLAN[number % len(PLAN)], f"verify-{run}-{number}"
+                )
             except checkout_client.ShopError as error:
                 ledger.unanswered.append(f"purchase {number}: {error}")
                 return

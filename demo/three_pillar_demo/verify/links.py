@@ -12,12 +12,20 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
+from three_pillar_demo.paths import ROOT
 from three_pillar_demo.query.http_clients import Apis
 from three_pillar_demo.query.interface import DURATION, NANO, BackendError, Exemplar, Line, Span
 from three_pillar_demo.verify.checks import Check, settle
-from three_pillar_demo.verify.expressions import BrokenLinkError, derived, fill, just_after, moment, nothing, seconds
+from three_pillar_demo.verify.expressions import (
+    BrokenLinkError,
+    derived,
+    fill,
+    just_after,
+    moment,
+    nothing,
+    seconds,
+)
 from three_pillar_demo.verify.ledger import Ledger, expect
-from three_pillar_demo.stack.binaries import ROOT
 
 GRAFANA = ROOT / "grafana"
 CONFIG = GRAFANA / "provisioning" / "datasources" / "datasources.yaml"
@@ -71,7 +79,10 @@ async def _follow(name: str, link: Callable[[], Awaitable[int]]) -> Check:
 
     passed = await settle(arrives)
     return Check(
-        f"link {name}", passed, f"{followed} followed to the same request" if passed else "broken", [wrong] * (not passed)
+        f"link {name}",
+        passed,
+        f"{followed} followed to the same request" if passed else "broken",
+        [wrong] * (not passed),
     )
 
 
@@ -82,24 +93,34 @@ class Trip:
         """Start from one purchase of every outcome in ``ledger``."""
         self.backends = backends
         self.sources = sources
-        self.purchases = list({purchase.outcome: purchase for purchase in ledger.purchases}.values())
+        self.purchases = list(
+            {purchase.outcome: purchase for purchase in ledger.purchases}.values()
+        )
         self.ledger = ledger
 
     async def exemplar_to_trace(self) -> int:
         """The trace has a span of the service and with the answer that the exemplar was counted for."""
-        link = _first(self._settings("prometheus", "exemplarTraceIdDestinations"), lambda each: "datasourceUid" in each)
+        link = _first(
+            self._settings("prometheus", "exemplarTraceIdDestinations"),
+            lambda each: "datasourceUid" in each,
+        )
         self._leads_to(link["datasourceUid"], "tempo")
         exemplars = await self._exemplars(link["name"])
         for value, exemplar in exemplars:
             spans = await self.backends.trace(value)
-            service, status = exemplar.labels["service_name"], exemplar.labels["http_response_status_code"]
+            service, status = (
+                exemplar.labels["service_name"],
+                exemplar.labels["http_response_status_code"],
+            )
             if not any(each.service == service and _status(each) == status for each in spans):
                 raise BrokenLinkError(f"{value}: no trace with {service}'s answer {status}")
         return len(exemplars)
 
     async def exemplar_to_logs(self) -> int:
         """The lines are those of the services that the trace has, all of this request."""
-        link = _first(self._settings("prometheus", "exemplarTraceIdDestinations"), lambda each: "url" in each)
+        link = _first(
+            self._settings("prometheus", "exemplarTraceIdDestinations"), lambda each: "url" in each
+        )
         exemplars = await self._exemplars(link["name"])
         for value, _ in exemplars:
             address = fill(link["url"], {"__value.raw": value})
@@ -121,7 +142,9 @@ class Trip:
         followed = 0
         for purchase in self.purchases:
             for span in await self.backends.trace(purchase.trace_id):
-                query = fill(link["query"], {"__trace.traceId": span.trace_id, "__span.spanId": span.span_id})
+                query = fill(
+                    link["query"], {"__trace.traceId": span.trace_id, "__span.spanId": span.span_id}
+                )
                 start = span.start / NANO + seconds(link["spanStartTimeShift"])
                 end = span.end / NANO + seconds(link["spanEndTimeShift"])
                 await self._same_request(span.trace_id, query, start, end)
@@ -138,16 +161,27 @@ class Trip:
                 if span.kind != "SERVER" or not (route := span.attributes.get("http.route")):
                     continue
                 known = {**span.attributes, "service.name": span.service}
-                tags = {tag["value"]: known[tag["key"]] for tag in link["tags"] if tag["key"] in known}
+                tags = {
+                    tag["value"]: known[tag["key"]] for tag in link["tags"] if tag["key"] in known
+                }
                 if tags.get("service_name") != span.service or tags.get("http_route") != route:
-                    raise BrokenLinkError(f"the span's service and route do not go along, only {tags}")
+                    raise BrokenLinkError(
+                        f"the span's service and route do not go along, only {tags}"
+                    )
                 matchers = ", ".join(f'{label}="{value}"' for label, value in tags.items())
                 for each in link["queries"]:
-                    query = fill(each["query"], {"__tags": matchers, "__rate_interval": RATE_INTERVAL})
+                    query = fill(
+                        each["query"], {"__tags": matchers, "__rate_interval": RATE_INTERVAL}
+                    )
                     found = await self.backends.promql(query, just_after(span.end / NANO))
-                    statuses = {labels.get("http_response_status_code", _status(span)) for labels, _ in found}
+                    statuses = {
+                        labels.get("http_response_status_code", _status(span))
+                        for labels, _ in found
+                    }
                     if _status(span) not in statuses:
-                        raise BrokenLinkError(f"{each['name']}: nothing about {span.service}'s answer {_status(span)}: {query}")
+                        raise BrokenLinkError(
+                            f"{each['name']}: nothing about {span.service}'s answer {_status(span)}: {query}"
+                        )
                 followed += 1
         return followed or nothing("span")
 
@@ -157,28 +191,44 @@ class Trip:
         self._leads_to(link["datasourceUid"], "tempo")
         lines = await self._lines()
         for line in lines:
-            spans = await self.backends.trace(fill(link["url"], {"__value.raw": derived(link, line)}))
+            spans = await self.backends.trace(
+                fill(link["url"], {"__value.raw": derived(link, line)})
+            )
             if line.fields["span_id"] not in {span.span_id for span in spans}:
-                raise BrokenLinkError(f"{line.body!r}: its span {line.fields['span_id']} is not in the trace")
+                raise BrokenLinkError(
+                    f"{line.body!r}: its span {line.fields['span_id']} is not in the trace"
+                )
         return len(lines)
 
     async def log_to_metrics(self) -> int:
         """The dashboard shows the error ratio of the line's service, around the line's moment."""
-        link = _first(self._settings("loki", "derivedFields"), lambda each: "datasourceUid" not in each)
+        link = _first(
+            self._settings("loki", "derivedFields"), lambda each: "datasourceUid" not in each
+        )
         lines = await self._lines()
         for line in lines:
-            known = {"__value.raw": derived(link, line), "__data.fields.Time.numeric": str(line.time // 1_000_000)}
+            known = {
+                "__value.raw": derived(link, line),
+                "__data.fields.Time.numeric": str(line.time // 1_000_000),
+            }
             address = urlsplit(fill(link["url"], known))
             asked = {key: values[0] for key, values in parse_qs(address.query).items()}
             at = float(asked.get("time", "0")) / 1000
             reach = float(asked.get("time.window", "0")) / 2000
             if not at - reach < line.time / NANO < at + reach:
-                raise BrokenLinkError(f"the line's moment is not in the time shown: {address.geturl()}")
+                raise BrokenLinkError(
+                    f"the line's moment is not in the time shown: {address.geturl()}"
+                )
             for expr in _panel(address.path):
-                query = fill(expr, {"service": asked.get("var-service", ""), "__rate_interval": RATE_INTERVAL})
+                query = fill(
+                    expr,
+                    {"service": asked.get("var-service", ""), "__rate_interval": RATE_INTERVAL},
+                )
                 found = await self.backends.promql(query, just_after(at))
                 if line.service not in {labels.get("service_name") for labels, _ in found}:
-                    raise BrokenLinkError(f"no error ratio of {line.service} around {line.time}: {query}")
+                    raise BrokenLinkError(
+                        f"no error ratio of {line.service} around {line.time}: {query}"
+                    )
         return len(lines)
 
     def _settings(self, uid: str, key: str) -> Any:  # noqa: ANN401  (YAML)
@@ -195,9 +245,14 @@ class Trip:
         """One live exemplar for each answer, with what it has under ``label``."""
         if label != "trace_id":
             raise BrokenLinkError(f"exemplars have no label {label}")
-        found = await self.backends.promql_exemplars(f"{DURATION}_bucket", self.ledger.started, time.time())
+        found = await self.backends.promql_exemplars(
+            f"{DURATION}_bucket", self.ledger.started, time.time()
+        )
         ours = {
-            (each.labels["service_name"], each.labels["http_response_status_code"]): (each.trace_id, each)
+            (each.labels["service_name"], each.labels["http_response_status_code"]): (
+                each.trace_id,
+                each,
+            )
             for each in found
             if each.trace_id in self.ledger.trace_ids
         }
@@ -215,7 +270,9 @@ class Trip:
         """The lines are of this request only, and of every service that its trace has."""
         lines = await self.backends.logql(query, start, end)
         if strangers := {line.fields.get("trace_id") for line in lines} - {trace_id}:
-            raise BrokenLinkError(f"{trace_id}: lines of others too, as of {strangers.pop()}: {query}")
+            raise BrokenLinkError(
+                f"{trace_id}: lines of others too, as of {strangers.pop()}: {query}"
+            )
         purchase = next(each for each in self.ledger.purchases if each.trace_id == trace_id)
         services = {"checkout"} | ({"payment"} if expect(purchase).payment_outcome else set())
         if silent := services - {line.service for line in lines}:
@@ -225,8 +282,12 @@ class Trip:
 def _panel(path: str) -> list[str]:
     """The expressions about services on the panel that a reader of the dashboard at ``path`` looks at."""
     file = DASHBOARDS / f"{path.removeprefix('/d/').split('/')[0]}.json"
-    panels = json.loads(file.read_text())["panels"] if path.startswith("/d/") and file.exists() else []
-    found = [target["expr"] for panel in panels if panel["title"] == PANEL for target in panel["targets"]]
+    panels = (
+        json.loads(file.read_text())["panels"] if path.startswith("/d/") and file.exists() else []
+    )
+    found = [
+        target["expr"] for panel in panels if panel["title"] == PANEL for target in panel["targets"]
+    ]
     return [expr for expr in found if "$service" in expr] or nothing(f"panel {PANEL!r} at {path}")
 
 

@@ -24,11 +24,15 @@ OURS = frozenset({CHECKOUT, ORDER, CLIENT})
 EXPECTED = {
     "success": Expected(200, "INFO", "authorised", 200, "INFO"),
     "declined": Expected(402, "WARN", "declined", 200, "INFO"),
-    "gateway_timeout": Expected(500, "ERROR", "gateway_timeout", 504, "ERROR", errors=OURS | {PAYMENT}),
+    "gateway_timeout": Expected(
+        500, "ERROR", "gateway_timeout", 504, "ERROR", errors=OURS | {PAYMENT}
+    ),
     "payment_slow": Expected(504, "ERROR", "authorised", 200, "INFO", errors=OURS),
     "payment_crashed": Expected(502, "ERROR", "crashed", 500, "ERROR", errors=OURS | {PAYMENT}),
     "payment_unreachable": Expected(503, "ERROR", spans=(CHECKOUT, ORDER, CLIENT), errors=OURS),
-    "payment_busy": Expected(503, "ERROR", spans=(CHECKOUT, ORDER), errors=frozenset({CHECKOUT, ORDER})),
+    "payment_busy": Expected(
+        503, "ERROR", spans=(CHECKOUT, ORDER), errors=frozenset({CHECKOUT, ORDER})
+    ),
     "invalid": Expected(422, "WARN", spans=(CHECKOUT,)),
     "crashed": Expected(500, "ERROR", spans=(CHECKOUT,), errors=frozenset({CHECKOUT})),
 }

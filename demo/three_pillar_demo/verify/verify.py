@@ -10,10 +10,10 @@ import httpx2
 from rich.console import Console
 from rich.table import Table
 
-from three_pillar_demo.query.lgtm import Lgtm
-from three_pillar_demo.query.interface import BackendError, Backends
-from three_pillar_demo.query import connect
 from three_pillar_demo.load import checkout_client
+from three_pillar_demo.query import connect
+from three_pillar_demo.query.interface import BackendError, Backends
+from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.verify import checks, freshness, ledger, links
 from three_pillar_demo.verify.checks import Check, Counts
 
@@ -52,16 +52,35 @@ async def prove(
     say(f"buying {count} times, {rate:g} a second")
     bought = await ledger.fill(count, rate, fresh.watch)
     say(f"comparing the ledger with {', '.join(dict.fromkeys(backends.names.values()))}")
-    (in_logs, others), in_traces = await asyncio.gather(checks.logs(backends, bought), checks.traces(backends, bought))
-    in_metrics = await checks.metrics(backends, bought, before or {}, others if before is not None else None)
+    (in_logs, others), in_traces = await asyncio.gather(
+        checks.logs(backends, bought), checks.traces(backends, bought)
+    )
+    in_metrics = await checks.metrics(
+        backends, bought, before or {}, others if before is not None else None
+    )
     in_exemplars = await checks.exemplars(backends, bought)
     in_links: list[Check] = []
-    if isinstance(backends, Lgtm):  # the links are Grafana's, and so are the languages they are written in
+    if isinstance(
+        backends, Lgtm
+    ):  # the links are Grafana's, and so are the languages they are written in
         say("following the links between the pillars")
         in_links = await links.check(backends, bought)
     mix = ", ".join(f"{count} {outcome}" for outcome, count in bought.outcomes.most_common())
-    answered = Check("purchases", not bought.unanswered, f"{len(bought.purchases)} answered: {mix}", bought.unanswered)
-    return [answered, in_traces, in_logs, in_metrics, in_exemplars, *timely(fresh, max_freshness), *in_links], bought
+    answered = Check(
+        "purchases",
+        not bought.unanswered,
+        f"{len(bought.purchases)} answered: {mix}",
+        bought.unanswered,
+    )
+    return [
+        answered,
+        in_traces,
+        in_logs,
+        in_metrics,
+        in_exemplars,
+        *timely(fresh, max_freshness),
+        *in_links,
+    ], bought
 
 
 async def ready(backends: Backends) -> None:
@@ -75,7 +94,9 @@ async def ready(backends: Backends) -> None:
         while True:
             answers = {"checkout": await _shop(http)} | await backends.up()
             wrong = [
-                f"{name} is not ready: {said} (see: demo status, demo logs {name})" for name, said in answers.items() if said
+                f"{name} is not ready: {said} (see: demo status, demo logs {name})"
+                for name, said in answers.items()
+                if said
             ]
             if not wrong:
                 return
@@ -113,7 +134,9 @@ def timely(fresh: freshness.Freshness, max_freshness: float | None) -> list[Chec
             f"fresh: {kind}",
             None if max_freshness is None else p95 <= max_freshness,
             f"p50 {p50:.2f} s, p95 {p95:.2f} s after the answer ({count} measured)",
-            [f"p95 {p95:.2f} s is over {max_freshness:g} s"] if max_freshness is not None and p95 > max_freshness else [],
+            [f"p95 {p95:.2f} s is over {max_freshness:g} s"]
+            if max_freshness is not None and p95 > max_freshness
+            else [],
         )
         for kind, (p50, p95, count) in fresh.figures().items()
     ]
@@ -127,7 +150,12 @@ def passed(verdicts: list[Check]) -> bool:
 def report(verdicts: list[Check], console: Console, *, as_json: bool) -> None:
     """Print one table and what is missing by id, or the same as one JSON object."""
     if as_json:
-        console.out(json.dumps({"passed": passed(verdicts), "checks": [asdict(check) for check in verdicts]}, indent=2))
+        console.out(
+            json.dumps(
+                {"passed": passed(verdicts), "checks": [asdict(check) for check in verdicts]},
+                indent=2,
+            )
+        )
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("check", "verdict", "figures"):

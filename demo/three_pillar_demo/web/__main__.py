@@ -7,8 +7,8 @@ import uvicorn
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from three_pillar_demo.web.app import create_app
 from three_pillar_demo.query import connect
+from three_pillar_demo.web.app import create_app
 from three_pillars import settings
 
 
@@ -19,8 +19,16 @@ class Settings(settings.Settings):
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(8080, ge=1, le=65535, description="Port to listen on, 1 to 65535")
-    hosts: str = Field("", max_length=1000, description="Further names, like page.test:8080, or page.test:8080/alerts")
-    grafana_url: str = Field("http://127.0.0.1:3000", pattern=r"^https?://[^\s/?#]+$", description="Grafana, for a browser")
+    hosts: str = Field(
+        "",
+        max_length=1000,
+        description="Further names, like page.test:8080, or page.test:8080/alerts",
+    )
+    grafana_url: str = Field(
+        "http://127.0.0.1:3000",
+        pattern=r"^https?://[^\s/?#]+$",
+        description="Grafana, for a browser",
+    )
 
     def names(self) -> set[str]:
         """The names, with their ports, by which this page may be asked."""
@@ -30,8 +38,12 @@ class Settings(settings.Settings):
 
 def main() -> int:
     """Run until SIGTERM or SIGINT."""
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would tell of every purchase and every look at a component
+    logging.basicConfig(
+        stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    logging.getLogger("httpx2").setLevel(
+        logging.WARNING
+    )  # it would tell of every purchase and every look at a component
     settings = Settings.load()
     uvicorn.run(
         create_app(connect.backends(), connect.mode(), settings.names(), settings.grafana_url),

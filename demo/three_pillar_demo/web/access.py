@@ -50,13 +50,30 @@ class Guard:
 
         One without ``Origin`` and ``Sec-Fetch-Site`` comes from no browser of today, so no page of somebody else's sent it.
         """
-        host, origin, site = (headers.get(name, "") for name in ("host", "origin", "sec-fetch-site"))
-        if len(headers.getlist("host")) != 1 or "/" in host or self.hosts.isdisjoint({host.lower(), host.lower() + path}):
+        host, origin, site = (
+            headers.get(name, "") for name in ("host", "origin", "sec-fetch-site")
+        )
+        if (
+            len(headers.getlist("host")) != 1
+            or "/" in host
+            or self.hosts.isdisjoint({host.lower(), host.lower() + path})
+        ):
             return "This Host is not a name of this page; CONSOLE_HOSTS can add one."
         if origin:
-            return "" if origin.lower() == f"http://{host.lower()}" else "This page takes nothing from another one."
+            return (
+                ""
+                if origin.lower() == f"http://{host.lower()}"
+                else "This page takes nothing from another one."
+            )
         if site in {"", "none", "same-origin"}:
             return ""
         # A link that somebody sent opens; nothing else of a foreign page may even look.
-        opens = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-        return "" if method in {"GET", "HEAD"} and opens else "This page takes nothing from another one."
+        opens = (
+            headers.get("sec-fetch-mode") == "navigate"
+            and headers.get("sec-fetch-dest") == "document"
+        )
+        return (
+            ""
+            if method in {"GET", "HEAD"} and opens
+            else "This page takes nothing from another one."
+        )

@@ -18,16 +18,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from three_pillar_demo.query.interface import NANO, Backends
-from three_pillar_demo.web import chart, grafana, alert_inbox, waterfall, format
-from three_pillar_demo.web.cache import NONE, Answer, Cache
-from three_pillar_demo.web.access import Guard
-from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, View
-from three_pillar_demo.web.data import PACE, ROUTES, Watch, root_of
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.manual_traffic import CAP, CARDS, MAX_RATE, Till
-from three_pillar_demo.trace_view.view import Story, clean
+from three_pillar_demo.query.interface import NANO, Backends
 from three_pillar_demo.stack import health
+from three_pillar_demo.trace_view.view import Story, clean
+from three_pillar_demo.web import alert_inbox, chart, formatting, grafana, waterfall
+from three_pillar_demo.web.access import Guard
+from three_pillar_demo.web.cache import NONE, Answer, Cache
+from three_pillar_demo.web.data import PACE, ROUTES, Watch, root_of
+from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, View
 
 HERE = Path(__file__).parent
 MAX_BODY, ROWS, LOOKUPS = 1024, 50, 64
@@ -39,9 +39,18 @@ TOURED, A_YEAR = "toured", 365 * 24 * 3600
 @cache
 def templates() -> Environment:
     """What is in ``templates/``; everything that is not markup there is escaped."""
-    loader = FileSystemLoader([HERE / "templates", HERE / "pager"])
-    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    found.filters |= {name: getattr(words, name) for name in ("seconds", "ratio", "rate", "size", "clock", "age")}
+    loader = FileSystemLoader([HERE / "templates", HERE / "alert_inbox"])
+    found = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        name: getattr(formatting, name)
+        for name in ("seconds", "ratio", "rate", "size", "clock", "age")
+    }
     found.filters["clean"], found.tests["failed"] = clean, chart.failed
     found.globals |= {"minutes": MINUTES, "severities": SEVERITIES, "services": list(ROUTES)}
     found.globals |= {"cards": CARDS, "waiting": NONE.error}
@@ -49,7 +58,11 @@ def templates() -> Environment:
 
 
 def create_app(  # noqa: C901  (one door after the other)
-    backends: Backends, mode: str, hosts: Collection[str], grafana_url: str, http: httpx2.AsyncClient | None = None
+    backends: Backends,
+    mode: str,
+    hosts: Collection[str],
+    grafana_url: str,
+    http: httpx2.AsyncClient | None = None,
 ) -> FastAPI:
     """The page of a house that runs in ``mode``, asked by ``hosts``; ``http`` is a client of the shop, else one is made."""
     shared, till = Cache(), Till(http or checkout_client.client(CAP))
@@ -64,12 +77,20 @@ def create_app(  # noqa: C901  (one door after the other)
             yield
             await asyncio.gather(till.close(), shared.close())
 
-    app = FastAPI(title="console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(
+        title="console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+    )
     app.add_middleware(Guard, hosts=hosts)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     ringing = alert_inbox.doors(app, _form, _back)
 
-    def draw(name: str, view: View, health: dict[str, Answer[Any]], told: dict[str, Any], status: int = 200) -> HTMLResponse:
+    def draw(
+        name: str,
+        view: View,
+        health: dict[str, Answer[Any]],
+        told: dict[str, Any],
+        status: int = 200,
+    ) -> HTMLResponse:
         told |= {"view": view, "mode": mode, "grafana_url": grafana_url, "health": health}
         return HTMLResponse(templates().get_template(name).render(told), status)
 
@@ -81,11 +102,24 @@ def create_app(  # noqa: C901  (one door after the other)
     async def index(request: Request) -> Response:
         view = View.parse(request.query_params)
         asked = (watch.lines(view), watch.edges(view), watch.panels(view), watch.health())
-        (lines, edges, panels, health), _ = await asyncio.gather(asyncio.gather(*asked), watch.recognise(till))
-        told: dict[str, Any] = {"lines": lines, "edges": edges, "panels": panels, "pager": ringing.look(), "why": ringing.why}
+        (lines, edges, panels, health), _ = await asyncio.gather(
+            asyncio.gather(*asked), watch.recognise(till)
+        )
+        told: dict[str, Any] = {
+            "lines": lines,
+            "edges": edges,
+            "panels": panels,
+            "pager": ringing.look(),
+            "why": ringing.why,
+        }
         told["rows"] = [row for row in till.rows if row.failed or not view.failed][:ROWS]
         told["step"] = view.tour if view.tour is not None else 0 if TOURED in request.cookies else 1
-        answer = draw("index.html", view, health, told | {"till": till, "window": PACE[view.minutes][1], "max_rate": MAX_RATE})
+        answer = draw(
+            "index.html",
+            view,
+            health,
+            told | {"till": till, "window": PACE[view.minutes][1], "max_rate": MAX_RATE},
+        )
         if view.tour == 0:
             answer.set_cookie(TOURED, "1", max_age=A_YEAR, httponly=True, samesite="lax")
         return answer
@@ -98,14 +132,25 @@ def create_app(  # noqa: C901  (one door after the other)
         answer, health = await asyncio.gather(watch.request(trace_id), watch.health())
         request_, awaited, rows, why = answer.value or (Story(trace_id, [], [], []), [], [], "")
         start, end = (at / NANO for at in waterfall.extent(request_))
-        told = {"request": request_, "awaited": awaited, "rows": rows, "why": why, "error": answer.error}
+        told = {
+            "request": request_,
+            "awaited": awaited,
+            "rows": rows,
+            "why": why,
+            "error": answer.error,
+        }
         told |= {
             "young": time.time() - end < YOUNG,
             "ticks": waterfall.ticks(end - start),
             "ways": grafana.ways(trace_id, start, end),
             "step": view.tour or 0,
         }
-        return draw("trace.html", view, health, told | {"root": root_of(request_), "place": await watch.place(request_)})
+        return draw(
+            "trace.html",
+            view,
+            health,
+            told | {"root": root_of(request_), "place": await watch.place(request_)},
+        )
 
     @app.post("/buy")
     async def buy(request: Request) -> Response:

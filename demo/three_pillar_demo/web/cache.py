@@ -49,7 +49,9 @@ class Cache:
         self.timeout, self.patience = timeout, patience
         self.entries, self.room = OrderedDict[Hashable, _Entry](), asyncio.Semaphore(AT_ONCE)
 
-    async def ask(self, key: Hashable, question: Callable[[], Awaitable[T]], lifetime: float = LIFETIME) -> Answer[T]:
+    async def ask(
+        self, key: Hashable, question: Callable[[], Awaitable[T]], lifetime: float = LIFETIME
+    ) -> Answer[T]:
         """The answer to ``key``, at most ``lifetime`` seconds old if ``question`` can be answered in time; never raises."""
         entry = self.entries.setdefault(key, _Entry())
         self.entries.move_to_end(key)
@@ -61,10 +63,14 @@ class Cache:
             entry.answer = entry.answer if since < STALE else NONE
             entry.task = asyncio.create_task(self._refresh(entry, question, lifetime))
         if entry.task:
-            await asyncio.wait([entry.task], timeout=self.patience if entry.answer is NONE else SOON)
+            await asyncio.wait(
+                [entry.task], timeout=self.patience if entry.answer is NONE else SOON
+            )
         return entry.answer
 
-    async def _refresh(self, entry: _Entry, question: Callable[[], Awaitable[T]], lifetime: float) -> None:
+    async def _refresh(
+        self, entry: _Entry, question: Callable[[], Awaitable[T]], lifetime: float
+    ) -> None:
         try:
             async with self.room:
                 began = time.monotonic()
@@ -75,7 +81,9 @@ class Cache:
                     entry.answer = Answer(error=f"no answer within {self.timeout:g} s")
                 except BackendError as error:
                     entry.answer = Answer(error=str(error))
-                except Exception as error:  # a strange answer of one backend must not take the page along
+                except (
+                    Exception
+                ) as error:  # a strange answer of one backend must not take the page along
                     log.exception("a question went wrong")
                     entry.answer = Answer(error=f"{type(error).__name__}: {error}")
                 took = time.monotonic() - began

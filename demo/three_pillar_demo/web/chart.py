@@ -10,12 +10,29 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from three_pillar_demo.query.interface import Exemplar
-from three_pillar_demo.web import format
+from three_pillar_demo.web import formatting
 
 FULL, TRACE_ID = 1000.0, re.compile(r"(?!0{32})[0-9a-f]{32}")
 CLOCK = ((10, 4), (60, 6), (180, 6), (600, 7))
 """Seconds between two ticks of time, and how many of them have room."""
-BOUNDS = (0.0, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, math.inf)
+BOUNDS = (
+    0.0,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.075,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+    2.5,
+    5.0,
+    7.5,
+    10.0,
+    math.inf,
+)
 """Of the buckets, in seconds, that durations are counted in by OpenTelemetry's convention."""
 LANES = 40
 """In each so many-th of the time two dots are shown: the slowest that failed, and the slowest that did not."""
@@ -81,7 +98,9 @@ def ceiling(value: float, parts: int = 4) -> tuple[float, float]:
     """The round top of an axis that ``value`` fits under, and its round step: ``parts`` of them at most, and two or more."""
     rough = value / parts
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next((each * power for each in (1, 2, 5) if each * power >= rough * (1 - 1e-9)), 10 * power)
+    step = next(
+        (each * power for each in (1, 2, 5) if each * power >= rough * (1 - 1e-9)), 10 * power
+    )
     return max(2, math.ceil(value / step - 1e-9)) * step, step
 
 
@@ -92,7 +111,7 @@ def time_ticks(start: float, end: float) -> Iterator[tuple[float, str]]:
     while at < end:
         x = FULL * (at - start) / (end - start)
         if FULL * 0.05 < x < FULL * 0.95:
-            yield x, format.clock(at)[: 8 if step % 60 else 5]
+            yield x, formatting.clock(at)[: 8 if step % 60 else 5]
         at += step
 
 
@@ -108,13 +127,23 @@ def polylines(times: Sequence[float], values: Sequence[Value], plot: Plot) -> It
             part = []
 
 
-def thin(exemplars: Sequence[Exemplar], start: float, end: float, mine: Mine | None = None) -> Iterator[Exemplar]:
+def thin(
+    exemplars: Sequence[Exemplar], start: float, end: float, mine: Mine | None = None
+) -> Iterator[Exemplar]:
     """Of many dots those worth drawing, ``mine`` among them; the choice stays the same while time goes by."""
     wide = (end - start) / LANES
     best: dict[tuple[int, bool, bool], Exemplar] = {}
     for each in exemplars:
-        if start <= each.time <= end and TRACE_ID.fullmatch(each.trace_id) and math.isfinite(each.value):
-            lane = (int(each.time // wide), failed(each), mine is not None and each.trace_id == mine.trace_id)
+        if (
+            start <= each.time <= end
+            and TRACE_ID.fullmatch(each.trace_id)
+            and math.isfinite(each.value)
+        ):
+            lane = (
+                int(each.time // wide),
+                failed(each),
+                mine is not None and each.trace_id == mine.trace_id,
+            )
             if lane not in best or each.value > best[lane].value:
                 best[lane] = each
     yield from sorted(best.values(), key=lambda each: each.time)
@@ -141,14 +170,22 @@ def draw(  # noqa: PLR0913  (a chart)
     times = [times[at] for at in kept]
     lines = [Line(line.name, line.style, [line.values[at] for at in kept]) for line in lines]
     shown = list(thin(exemplars, start, end, mine))
-    known = [value for line in lines for value in line.values if value is not None and math.isfinite(value)]
+    known = [
+        value
+        for line in lines
+        for value in line.values
+        if value is not None and math.isfinite(value)
+    ]
     top, step = ceiling(max([least, *known, *(each.value for each in shown)]))
     plot = Plot(start, end, top, x_ticks=list(time_ticks(start, end)), dots=shown, mine=mine)
     plot.polylines.extend((line.style, list(polylines(times, line.values, plot))) for line in lines)
-    plot.y_ticks.extend((plot.y(step * each), format.round_one(say(step * each))) for each in range(round(top / step) + 1))
+    plot.y_ticks.extend(
+        (plot.y(step * each), formatting.round_one(say(step * each)))
+        for each in range(round(top / step) + 1)
+    )
     every = max(1, math.ceil(len(times) / READS))
     for at in range((len(times) - 1) % every, len(times), every):
         if any(line.values[at] is not None for line in lines):
             said = "  ".join(f"{line.name} {say(line.values[at])}" for line in lines)
-            plot.reads.append((plot.x(times[at]), f"{format.clock(times[at])}  {said}"))
+            plot.reads.append((plot.x(times[at]), f"{formatting.clock(times[at])}  {said}"))
     return plot

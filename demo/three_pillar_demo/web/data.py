@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx2
 
+from three_pillar_demo.load.manual_traffic import Till
 from three_pillar_demo.query.interface import NANO, Backends, Edge, Exemplar, Line, Red, Span
-from three_pillar_demo.web import chart, waterfall, format
+from three_pillar_demo.stack import health
+from three_pillar_demo.trace_view import follow, view
+from three_pillar_demo.web import chart, formatting, waterfall
 from three_pillar_demo.web.cache import Answer, Cache
 from three_pillar_demo.web.view_state import View
-from three_pillar_demo.load.manual_traffic import Till
-from three_pillar_demo.trace_view import follow, view
-from three_pillar_demo.stack import health
 
 Pair = tuple[str, str]
 Between = tuple[float, float]
@@ -53,7 +53,9 @@ Request = tuple[view.Story, list[str], list[waterfall.Row], str]
 class Watch:
     """Asks for one page after the other."""
 
-    def __init__(self, backends: Backends, cache: Cache, http: httpx2.AsyncClient, mode: str) -> None:
+    def __init__(
+        self, backends: Backends, cache: Cache, http: httpx2.AsyncClient, mode: str
+    ) -> None:
         """``http`` looks at the components of ``mode``; nothing is asked yet."""
         self.backends, self.cache, self.http, self.mode = backends, cache, http, mode
 
@@ -61,7 +63,9 @@ class Watch:
         """The problems of each component, the ages of the pillars, the Collector's queues, the size of the file."""
 
         async def components() -> dict[str, str]:
-            told = asyncio.ensure_future(self.backends.up())  # it knows more, but may take longer to say so
+            told = asyncio.ensure_future(
+                self.backends.up()
+            )  # it knows more, but may take longer to say so
             looking = health.problems(self.http, self.mode)
             found, _ = await asyncio.gather(looking, asyncio.wait([told], timeout=health.TIMEOUT))
             found |= told.result() if told.done() else {}
@@ -70,31 +74,63 @@ class Watch:
 
         async def queues() -> dict[str, float]:
             found = await self.backends.counters("otelcol_exporter_queue_size", ["exporter"])
-            return {exporter.rpartition("/")[2]: value for (exporter,), value in sorted(found.items())}
+            return {
+                exporter.rpartition("/")[2]: value for (exporter,), value in sorted(found.items())
+            }
 
-        asked: dict[str, Callable[[], Awaitable[Any]]] = {"components": components, "queues": queues}
+        asked: dict[str, Callable[[], Awaitable[Any]]] = {
+            "components": components,
+            "queues": queues,
+        }
         asked |= {"ages": self.backends.ages, "size": self.backends.size}
-        return dict(zip(asked, await asyncio.gather(*(self.cache.ask(*each) for each in asked.items())), strict=True))
+        return dict(
+            zip(
+                asked,
+                await asyncio.gather(*(self.cache.ask(*each) for each in asked.items())),
+                strict=True,
+            )
+        )
 
     async def panels(self, view: View) -> list[Panel]:
         """Rate, errors and durations of both services, up to now."""
         now, (step, window) = time.time(), PACE[view.minutes]
-        start, end = now - view.minutes * 60, now // step * step  # on a grid, so that what was drawn stays as it was
+        start, end = (
+            now - view.minutes * 60,
+            now // step * step,
+        )  # on a grid, so that what was drawn stays as it was
 
         async def red(about: Pair) -> Reds:
-            wanted = partial(self.backends.red, *about, end - view.minutes * 60, end, step=step, window=window, shares=SHARES)
+            wanted = partial(
+                self.backends.red,
+                *about,
+                end - view.minutes * 60,
+                end,
+                step=step,
+                window=window,
+                shares=SHARES,
+            )
             return await self.cache.ask((*about, view.minutes), wanted)
 
-        dots = self.cache.ask(("exemplars", view.minutes), lambda: self.backends.exemplars(start, now))
+        dots = self.cache.ask(
+            ("exemplars", view.minutes), lambda: self.backends.exemplars(start, now)
+        )
         exemplars, answers = await asyncio.gather(dots, asyncio.gather(*map(red, ROUTES.items())))
         reds, span = dict(zip(ROUTES, answers, strict=True)), (start, now)
-        shared = [_shared("rate", "Requests", 1.0, reds, span), _shared("errors", "Error ratio", 0.1, reds, span)]
-        return shared + [_durations(about, reds[about[0]], exemplars.value or [], span) for about in ROUTES.items()]
+        shared = [
+            _shared("rate", "Requests", 1.0, reds, span),
+            _shared("errors", "Error ratio", 0.1, reds, span),
+        ]
+        return shared + [
+            _durations(about, reds[about[0]], exemplars.value or [], span)
+            for about in ROUTES.items()
+        ]
 
     async def edges(self, view: View) -> Answer[list[Edge]]:
         """Who called whom, over as long as a rate is."""
         now, (_, window) = time.time(), PACE[view.minutes]
-        return await self.cache.ask(("edges", window), lambda: self.backends.edges(now - window, now))
+        return await self.cache.ask(
+            ("edges", window), lambda: self.backends.edges(now - window, now)
+        )
 
     async def lines(self, view: View) -> Answer[list[Line]]:
         """The newest log lines that the view asks for."""
@@ -102,7 +138,9 @@ class Watch:
 
         async def question() -> list[Line]:
             start = now - view.minutes * 60
-            return await self.backends.lines(start, now, service=service, severity=severity, text=text, limit=LINES)
+            return await self.backends.lines(
+                start, now, service=service, severity=severity, text=text, limit=LINES
+            )
 
         return await self.cache.ask(("lines", view.minutes, service, severity, text), question)
 
@@ -110,7 +148,9 @@ class Watch:
         """Tell ``till`` which of its purchases can be read by now."""
         if waiting := till.waiting():
             start, end = waiting[-1].time - 1, time.time() + 1
-            found = await self.cache.ask("found", lambda: self.backends.requests("checkout", start, end, limit=FOUND))
+            found = await self.cache.ask(
+                "found", lambda: self.backends.requests("checkout", start, end, limit=FOUND)
+            )
             till.seen(found.value or [])
 
     async def request(self, trace_id: str) -> Answer[Request]:
@@ -118,9 +158,15 @@ class Watch:
 
         async def question() -> Request:
             told, awaited = await follow.look(self.backends, trace_id)
-            drawn, why = await asyncio.to_thread(lambda: (list(islice(waterfall.rows(told), MOST)), view.why(told)))
+            drawn, why = await asyncio.to_thread(
+                lambda: (list(islice(waterfall.rows(told), MOST)), view.why(told))
+            )
             count = len(told.spans) + len(told.lines)
-            many = (f"The first {MOST:,} of its {count:,} spans and lines are drawn.",) if count > MOST else ()
+            many = (
+                (f"The first {MOST:,} of its {count:,} spans and lines are drawn.",)
+                if count > MOST
+                else ()
+            )
             return replace(told, remarks=(*told.remarks, *many)), awaited, drawn, why
 
         return await self.cache.ask(("trace", trace_id), question)
@@ -136,15 +182,21 @@ class Watch:
 
         async def question() -> tuple[list[Red], Dots]:
             between = (start // step * step, end // step * step)
-            asked = self.backends.red(root.service, route, *between, step=step, window=window, shares=SHARES)
+            asked = self.backends.red(
+                root.service, route, *between, step=step, window=window, shares=SHARES
+            )
             return await asyncio.gather(asked, self.backends.exemplars(start, end))
 
         answer = await self.cache.ask(("place", told.trace_id), question)
         reds, dots = answer.value or ([], [])
-        measured = [each.value for each in told.exemplars if each.labels.get("service_name") == root.service]
+        measured = [
+            each.value for each in told.exemplars if each.labels.get("service_name") == root.service
+        ]
         took = next(filter(math.isfinite, measured), (root.end - root.start) / NANO)
         mine = chart.Mine(told.trace_id, root.end / NANO, took)
-        return _durations((root.service, route), Answer(reds, answer.error), dots, (start, end), mine)
+        return _durations(
+            (root.service, route), Answer(reds, answer.error), dots, (start, end), mine
+        )
 
 
 def root_of(told: view.Story) -> Span | None:
@@ -155,27 +207,53 @@ def root_of(told: view.Story) -> Span | None:
 
 def _shared(key: str, title: str, least: float, reds: Mapping[str, Reds], span: Between) -> Panel:
     """One chart of both services: of one, there may be no answer."""
-    say = format.rate if key == "rate" else format.ratio
+    say = formatting.rate if key == "rate" else formatting.ratio
     times = sorted({red.time for answer in reds.values() for red in answer.value or []})
-    known = {service: {red.time: getattr(red, key) for red in answer.value or []} for service, answer in reds.items()}
-    lines = [chart.Line(service, service, [values.get(at) for at in times]) for service, values in known.items()]
+    known = {
+        service: {red.time: getattr(red, key) for red in answer.value or []}
+        for service, answer in reds.items()
+    }
+    lines = [
+        chart.Line(service, service, [values.get(at) for at in times])
+        for service, values in known.items()
+    ]
     plot = chart.draw(*span, times, lines, say, least=least)
-    now = [(service, service, say(getattr((answer.value or [UNKNOWN])[-1], key))) for service, answer in reds.items()]
-    return Panel(key, title, plot, now, next((each.error for each in reds.values() if each.error), ""))
+    now = [
+        (service, service, say(getattr((answer.value or [UNKNOWN])[-1], key)))
+        for service, answer in reds.items()
+    ]
+    return Panel(
+        key, title, plot, now, next((each.error for each in reds.values() if each.error), "")
+    )
 
 
-def _durations(about: Pair, answer: Reds, exemplars: Dots, span: Between, mine: chart.Mine | None = None) -> Panel:
+def _durations(
+    about: Pair, answer: Reds, exemplars: Dots, span: Between, mine: chart.Mine | None = None
+) -> Panel:
     """The quantiles and dots of a service's route; around ``mine``, with its place, and with what was usual then."""
     service, reds = view.clean(about[0], 64), answer.value or []
     names = [f"p{share * 100:.0f}" for share in SHARES]
-    lines = [chart.Line(name, f"{service} {name}", [red.quantiles[at] for red in reds]) for at, name in enumerate(names)]
-    dots = [each for each in exemplars if (each.labels.get("service_name"), each.labels.get("http_route")) == about]
-    times, say = [red.time for red in reds], format.seconds
+    lines = [
+        chart.Line(name, f"{service} {name}", [red.quantiles[at] for red in reds])
+        for at, name in enumerate(names)
+    ]
+    dots = [
+        each
+        for each in exemplars
+        if (each.labels.get("service_name"), each.labels.get("http_route")) == about
+    ]
+    times, say = [red.time for red in reds], formatting.seconds
     least = max(0.5, 0.0, *filter(math.isfinite, mine.bucket if mine else ()))
     plot = chart.draw(*span, times, lines, say, least=least, exemplars=dots, mine=mine)
     then = next((red for red in reds if mine and red.time >= mine.time), (reds or [UNKNOWN])[-1])
-    now = [(line.name, line.style, say(value)) for line, value in zip(lines, then.quantiles, strict=True)]
+    now = [
+        (line.name, line.style, say(value))
+        for line, value in zip(lines, then.quantiles, strict=True)
+    ]
     if mine:
-        now += [("bucket", "bucket", format.between(*mine.bucket)), ("moment", "moment", format.clock(mine.time))]
+        now += [
+            ("bucket", "bucket", formatting.between(*mine.bucket)),
+            ("moment", "moment", formatting.clock(mine.time)),
+        ]
     title = f"Duration of {service}" + (f" {view.clean(about[1], 80)}" if mine else "")
     return Panel(f"duration-{service}", title, plot, now, answer.error)

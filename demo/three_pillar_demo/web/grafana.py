@@ -20,8 +20,17 @@ def ways(trace_id: str, start: float, end: float) -> list[tuple[str, str]]:
     lines = f'{{service_name=~".+"}} | trace_id="{trace_id}"'
     between = {"from": int(start * 1000) - 150_000, "to": int(end * 1000) + 150_000}
     return [
-        ("its trace in Tempo", explore("tempo", {"queryType": "traceql", "query": trace_id}, start, end)),
+        (
+            "its trace in Tempo",
+            explore("tempo", {"queryType": "traceql", "query": trace_id}, start, end),
+        ),
         ("its lines in Loki", explore("loki", {"queryType": "range", "expr": lines}, start, end)),
-        ("the panel Duration", "/d/checkout?" + urlencode({**between, "viewPanel": f"panel-{DURATION_PANEL}"})),
-        ("all about this request", "/d/one-request?" + urlencode({"var-trace_id": trace_id, **between})),
+        (
+            "the panel Duration",
+            "/d/checkout?" + urlencode({**between, "viewPanel": f"panel-{DURATION_PANEL}"}),
+        ),
+        (
+            "all about this request",
+            "/d/one-request?" + urlencode({"var-trace_id": trace_id, **between}),
+        ),
     ]

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from three_pillar_demo.query.interface import NANO, Line, Span
-from three_pillar_demo.web import chart, format
 from three_pillar_demo.trace_view import view
+from three_pillar_demo.web import chart, formatting
 
 FULL, LEAST, HALF_A_MILLI = 1000.0, 2.0, 500_000
 """The whole width, and what even the shortest bar gets of it; nanoseconds that even the shortest request is drawn over."""
@@ -44,8 +44,16 @@ class Row:
 
 def extent(told: view.Story) -> tuple[int, int]:
     """When a request begins, and when the last of it ends; the latter is the later one."""
-    begin = min([each.start for each in told.spans] or [each.time for each in told.lines], default=0)
-    return begin, max([begin + HALF_A_MILLI, *(each.end for each in told.spans), *(each.time for each in told.lines)])
+    begin = min(
+        [each.start for each in told.spans] or [each.time for each in told.lines], default=0
+    )
+    return begin, max(
+        [
+            begin + HALF_A_MILLI,
+            *(each.end for each in told.spans),
+            *(each.time for each in told.lines),
+        ]
+    )
 
 
 def rows(told: view.Story) -> Iterator[Row]:
@@ -62,15 +70,39 @@ def rows(told: view.Story) -> Iterator[Row]:
         about = node.attributes if isinstance(node, Span) else node.fields
         fields = sorted((name, str(value)) for name, value in about.items())[:FIELDS]
         if isinstance(node, Line):
-            key, bad, at = f"l{node.time}-{number}", node.severity in {"ERROR", "FATAL"}, (node.time - begin) / NANO
-            yield Row(key, at, depth, node.service, node.body, node.severity, bad, fields, bar(node.time, node.time)[0])
+            key, bad, at = (
+                f"l{node.time}-{number}",
+                node.severity in {"ERROR", "FATAL"},
+                (node.time - begin) / NANO,
+            )
+            yield Row(
+                key,
+                at,
+                depth,
+                node.service,
+                node.body,
+                node.severity,
+                bad,
+                fields,
+                bar(node.time, node.time)[0],
+            )
             continue
         call = calls.get(node.parent_id)
         since = max(node.start, call.end) if call and call.end < node.end else None
         whole = bar(node.start, node.end)
         key, at = f"s{number}-{node.span_id}", (node.start - begin) / NANO
         yield Row(
-            *(key, at, depth, node.service, node.name, node.kind.lower(), node.error, fields, whole[0]),
+            *(
+                key,
+                at,
+                depth,
+                node.service,
+                node.name,
+                node.kind.lower(),
+                node.error,
+                fields,
+                whole[0],
+            ),
             whole=whole,
             own=[bar(*part) for part in view.own_time(node, told.below.get(node.span_id, []))],
             late=None if since is None else bar(since, node.end),
@@ -85,5 +117,6 @@ def ticks(seconds: float) -> list[tuple[float, str]]:
     """Round moments of a request, from its start, in thousandths of the width."""
     step = chart.ceiling(seconds)[1]
     return [
-        (FULL * at * step / seconds, format.round_one(format.seconds(at * step))) for at in range(int(seconds / step * 0.95) + 1)
+        (FULL * at * step / seconds, formatting.round_one(formatting.seconds(at * step)))
+        for at in range(int(seconds / step * 0.95) + 1)
     ]

@@ -14,9 +14,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.trace import Link, Status
 
 from .. import redaction
+from ..values import encodable, narrow
 from .drops import Losses
 from .session import Session
-from ..values import encodable, narrow
 
 END = 64
 """Characters that go too where the SDK has cut a text, perhaps in the middle of a secret: no rule knows a beginning."""
@@ -57,11 +57,18 @@ class _SpanExporter(OTLPSpanExporter):
     def __init__(self, session: Session, losses: Losses) -> None:
         super().__init__(session=session)
         self.session, self.losses, limits = session, losses, SpanLimits()
-        self.limits = {each for each in (limits.max_span_attribute_length, limits.max_attribute_length) if each}
+        self.limits = {
+            each for each in (limits.max_span_attribute_length, limits.max_attribute_length) if each
+        }
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         with self.losses.batch(len(spans), self.session):
-            return super().export([each if _is_plain(each, self.limits) else _spelled(each, self.limits) for each in spans])
+            return super().export(
+                [
+                    each if _is_plain(each, self.limits) else _spelled(each, self.limits)
+                    for each in spans
+                ]
+            )
 
 
 class _LogExporter(OTLPLogExporter):
@@ -77,29 +84,56 @@ class _LogExporter(OTLPLogExporter):
 def _is_plain(span: ReadableSpan, limits: set[int]) -> bool:
     events = [(each.name, each.attributes) for each in span.events]
     links = [each.attributes for each in span.links]
-    said = ascii((span.name, span.status.description, span.attributes, events, links))  # they show their items, in one go
-    return "\\" not in said and len(said) < min(limits, default=len(said) + 1) and not redaction.hinted(said)
+    said = ascii(
+        (span.name, span.status.description, span.attributes, events, links)
+    )  # they show their items, in one go
+    return (
+        "\\" not in said
+        and len(said) < min(limits, default=len(said) + 1)
+        and not redaction.hinted(said)
+    )
 
 
 def _spelled(span: ReadableSpan, limits: set[int]) -> ReadableSpan:
-    same = ("context", "parent", "resource", "kind", "start_time", "end_time", "instrumentation_scope")
+    same = (
+        "context",
+        "parent",
+        "resource",
+        "kind",
+        "start_time",
+        "end_time",
+        "instrumentation_scope",
+    )
 
     def told(about: Mapping[str, Any] | None) -> dict[str, Any]:
         said: dict[str, Any] = {}
         for name, value in (about or {}).items():
-            said |= {key: ended(value, clean) for key, clean in redaction.fields(encodable({name: value})).items()}
+            said |= {
+                key: ended(value, clean)
+                for key, clean in redaction.fields(encodable({name: value})).items()
+            }
         return said
 
     def ended(value: object, clean: Any) -> Any:  # noqa: ANN401  (an attribute's)
         if isinstance(value, str) and len(value) in limits:
             return clean[: -min(END, len(value) // 8 + 1)]
-        return list(map(ended, value, clean)) if isinstance(value, list | tuple) and isinstance(clean, list) else clean
+        return (
+            list(map(ended, value, clean))
+            if isinstance(value, list | tuple) and isinstance(clean, list)
+            else clean
+        )
 
     return ReadableSpan(
         redaction.text(encodable(span.name)),
         attributes=told(span.attributes),
-        events=[Event(redaction.text(encodable(each.name)), told(each.attributes), each.timestamp) for each in span.events],
+        events=[
+            Event(redaction.text(encodable(each.name)), told(each.attributes), each.timestamp)
+            for each in span.events
+        ],
         links=[Link(each.context, told(each.attributes)) for each in span.links],
-        status=Status(span.status.status_code, redaction.text(encodable(span.status.description or "")) or None),
+        status=Status(
+            span.status.status_code,
+            redaction.text(encodable(span.status.description or "")) or None,
+        ),
         **{name: getattr(span, name) for name in same},
     )

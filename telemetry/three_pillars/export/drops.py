@@ -53,7 +53,10 @@ class Losses:
 
     def observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         """Tell the metric ``telemetry.dropped``."""
-        return [Observation(count, {"signal": self.signal, "error.type": reason}) for reason, count in list(self.lost.items())]
+        return [
+            Observation(count, {"signal": self.signal, "error.type": reason})
+            for reason, count in list(self.lost.items())
+        ]
 
     def undelivered(self) -> int:
         """How many did not arrive, at the end: lost, or still waiting."""

@@ -55,19 +55,27 @@ class Session(AnySession):
             else:
                 self.refusal = str(response.status_code)
                 if 300 <= response.status_code < 400:  # noqa: PLR2004
-                    raise HTTPError(f"{url!s} is elsewhere: {response.headers.get('location', 'nowhere')[:200]}")
+                    raise HTTPError(
+                        f"{url!s} is elsewhere: {response.headers.get('location', 'nowhere')[:200]}"
+                    )
                 if response.status_code not in BUSY:
                     self.refusal = "" if response.ok else self.refusal
                     return response
                 problem, asked = response.status_code, response.headers.get("retry-after", "")
             if first:
-                logging.getLogger(__name__).warning(f"{url!s} does not take telemetry, and is asked again: {problem}")
+                logging.getLogger(__name__).warning(
+                    f"{url!s} does not take telemetry, and is asked again: {problem}"
+                )
             first = False
             if last:
                 self.refusal = "shutdown"
                 raise ClosingError(f"nobody took it: {problem}")
             # The jitter keeps many processes from coming back all at once.
-            seconds = min(float(asked), LONGEST_ASKED_FOR) if asked.isdigit() else pause * random.uniform(0.8, 1.2)  # noqa: S311
+            seconds = (
+                min(float(asked), LONGEST_ASKED_FOR)
+                if asked.isdigit()
+                else pause * random.uniform(0.8, 1.2)
+            )
             self.closing.wait(seconds)
             pause = min(2 * pause, LONGEST_PAUSE)
 

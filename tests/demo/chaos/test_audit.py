@@ -10,14 +10,14 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from three_pillar_demo.query.local import Embedded
-from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.verify.checks import settle
+from tests.demo.local_store.conftest import Process
 from three_pillar_demo.chaos import services as serving
 from three_pillar_demo.chaos.audit import SAMPLE, Books, Found
 from three_pillar_demo.chaos.load import Load
 from three_pillar_demo.chaos.services import Services
-from tests.demo.local_store.conftest import Process
+from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.verify.checks import settle
 
 WITHIN = 3600.0
 
@@ -64,7 +64,11 @@ def test_what_is_missing_and_what_is_twice_is_counted(services: Services, store:
 
             async def whole() -> bool:
                 found = await books.compare(purchases, WITHIN)
-                return (found.whole, found.lost.total(), found.twice.total()) == (len(purchases), 0, 0)
+                return (found.whole, found.lost.total(), found.twice.total()) == (
+                    len(purchases),
+                    0,
+                    0,
+                )
 
             assert await settle(whole)
             services.stop()
@@ -74,7 +78,10 @@ def test_what_is_missing_and_what_is_twice_is_counted(services: Services, store:
             with file:
                 file.execute("DELETE FROM span WHERE trace_id = ? AND kind = 3", victims[:1])
                 file.execute("DELETE FROM log WHERE trace_id = ?", victims[1:2])
-                file.execute("INSERT INTO span SELECT * FROM span WHERE trace_id = ? AND kind = 2", victims[2:])
+                file.execute(
+                    "INSERT INTO span SELECT * FROM span WHERE trace_id = ? AND kind = 2",
+                    victims[2:],
+                )
                 file.execute("INSERT INTO log SELECT * FROM log WHERE trace_id = ?", victims[2:])
                 file.execute(
                     "UPDATE point SET value = value - 1 WHERE series IN (SELECT id FROM series WHERE name = ?1 AND "
@@ -91,15 +98,22 @@ def test_what_is_missing_and_what_is_twice_is_counted(services: Services, store:
     assert dict(found.twice) == {"spans": 2, "lines": 2, "counts": 0}
 
 
-def test_while_some_are_missing_the_others_are_not_asked_for(store: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_some_are_missing_the_others_are_not_asked_for(
+    store: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What drains is asked for a sample of its traces, and for all once those are there or when it must be thorough."""
-    bought = [Purchase("ordinary", None, f"{number:032x}", 200, "success", "", 0.0, 0.0) for number in range(1, 501)]
+    bought = [
+        Purchase("ordinary", None, f"{number:032x}", 200, "success", "", 0.0, 0.0)
+        for number in range(1, 501)
+    ]
 
     async def asked(*, thorough: bool) -> tuple[int, int]:
         async with Embedded(store.path, store.url) as backends:
             monkeypatch.setattr(backends, "trace", lambda trace_id: found(int(trace_id, 16)))
             seen.clear()
-            return (await Books(backends, "run", 0.0).compare(bought, WITHIN, thorough=thorough)).lost["spans"], len(set(seen))
+            return (
+                await Books(backends, "run", 0.0).compare(bought, WITHIN, thorough=thorough)
+            ).lost["spans"], len(set(seen))
 
     async def found(number: int) -> list[object]:
         seen.append(number)

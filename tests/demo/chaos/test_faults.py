@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import Sink
 from three_pillar_demo.chaos import faults
 from three_pillar_demo.chaos.faults import ImpossibleError
 from three_pillar_demo.chaos.faulty_receiver import Front
-from tests.processes import Sink
 
 
 def test_ctrl_c_waits_for_a_restoration() -> None:
@@ -66,7 +66,7 @@ def test_a_receiver_behaves_well_afterwards(sink: Sink) -> None:
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A small disk, where one can be had."""
-    monkeypatch.setattr(breaking, "STATE", tmp_path)
+    monkeypatch.setattr(faults, "STATE", tmp_path)
     try:
         faults.can_mount()
     except ImpossibleError as error:
@@ -94,9 +94,11 @@ def test_a_disk_is_full_to_its_last_byte_and_then_has_room(disk: Path) -> None:
     assert (disk / "kept").read_text() == "kept"
 
 
-def test_where_nothing_can_be_mounted_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_can_be_mounted_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A machine without mount, and a system without tmpfs, are told apart from a rehearsal that failed."""
-    monkeypatch.setattr(breaking, "STATE", tmp_path)
+    monkeypatch.setattr(faults, "STATE", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ImpossibleError, match="a small disk is a tmpfs"):
         faults.can_mount()

@@ -5,14 +5,16 @@ import threading
 import httpx2
 import pytest
 
-from three_pillar_demo.chaos.faulty_receiver import Answer, Front, manners
 from tests.processes import Sink, wait_for
+from three_pillar_demo.chaos.faulty_receiver import Answer, Front, manners
 
 
 def post(front: Front, body: bytes = b"") -> httpx2.Response:
     """Send one batch of traces."""
     headers = {"content-type": "application/x-protobuf"}
-    return httpx2.post(f"{front.url}/v1/traces", content=body, headers=headers, timeout=30, trust_env=False)
+    return httpx2.post(
+        f"{front.url}/v1/traces", content=body, headers=headers, timeout=30, trust_env=False
+    )
 
 
 def test_it_hands_on(sink: Sink) -> None:
@@ -22,7 +24,9 @@ def test_it_hands_on(sink: Sink) -> None:
     assert [path for path, _ in sink.received] == ["/v1/traces"]
 
 
-@pytest.mark.parametrize(("manner", "status", "retry"), [("429", 429, "3"), ("503", 503, None), ("400", 400, None)])
+@pytest.mark.parametrize(
+    ("manner", "status", "retry"), [("429", 429, "3"), ("503", 503, None), ("400", 400, None)]
+)
 def test_it_refuses(sink: Sink, manner: str, status: int, retry: str | None) -> None:
     """It answers as it is told, hands nothing on meanwhile, and behaves well again at once."""
     with Front(sink.url) as front:
@@ -69,7 +73,23 @@ def test_manners_of_a_sender() -> None:
     def at(moment: float, batch: bytes, status: int) -> Answer:
         return Answer(moment, batch, status)
 
-    polite = [at(0, b"a", 429), at(1, b"b", 429), at(3.1, b"a", 200), at(4, b"b", 503), at(4.1, b"b", 200), at(5, b"c", 400)]
+    polite = [
+        at(0, b"a", 429),
+        at(1, b"b", 429),
+        at(3.1, b"a", 200),
+        at(4, b"b", 503),
+        at(4.1, b"b", 200),
+        at(5, b"c", 400),
+    ]
     assert manners(polite) == []
-    rude = [at(0, b"a", 429), at(1, b"a", 429), at(2, b"a", 200), at(5, b"c", 400), at(9, b"c", 400)]
-    assert manners(rude) == ["2 batches sent again sooner than Retry-After asked", "1 batches sent again after a 400"]
+    rude = [
+        at(0, b"a", 429),
+        at(1, b"a", 429),
+        at(2, b"a", 200),
+        at(5, b"c", 400),
+        at(9, b"c", 400),
+    ]
+    assert manners(rude) == [
+        "2 batches sent again sooner than Retry-After asked",
+        "1 batches sent again after a 400",
+    ]

@@ -40,7 +40,10 @@ def test_all_is_well() -> None:
         ({"errors": 1}, "customers: 1 errors"),
         ({"begun_unanswered": 1}, "customers: 1 requests under way were not answered"),
         ({"most_mib": 215}, "services grew by 65 MiB, over 64"),
-        ({"ended": "the whole stack has stopped meanwhile"}, "not played to its end: the whole stack has stopped meanwhile"),
+        (
+            {"ended": "the whole stack has stopped meanwhile"},
+            "not played to its end: the whole stack has stopped meanwhile",
+        ),
         ({"manners": ["3 batches sent again after a 400"]}, "3 batches sent again after a 400"),
     ],
 )
@@ -61,7 +64,9 @@ def test_customers_who_wait_longer_are_slow_and_not_wrong(broken: float) -> None
     assert judge(replace(WELL, broken_p99=broken), Promise(unfelt=False)).passed
 
 
-@pytest.mark.parametrize(("exits", "passed"), [([], False), ([0.5, 4.9], True), ([0.5, 5.1], False)])
+@pytest.mark.parametrize(
+    ("exits", "passed"), [([], False), ([0.5, 4.9], True), ([0.5, 5.1], False)]
+)
 def test_each_stop_has_its_limit(exits: list[float], passed: bool) -> None:  # noqa: FBT001  (a row of the table)
     """Where stops were promised the slowest counts, and that there was one."""
     assert judge(replace(WELL, exits=exits), Promise(exits=5.0)).passed == passed
@@ -78,15 +83,27 @@ def test_a_clear_state_was_promised() -> None:
     [
         (Counter(), Counter(), False, []),
         (Counter(spans=40, lines=20), Counter(spans=40, lines=20), True, []),
-        (Counter(spans=40), Counter(spans=40), False, ["no log line says that something was dropped"]),
+        (
+            Counter(spans=40),
+            Counter(spans=40),
+            False,
+            ["no log line says that something was dropped"],
+        ),
         (Counter(spans=40), Counter(spans=39), True, ["40 spans lost, 39 counted as dropped"]),
         (Counter(), Counter(spans=4), True, ["0 spans lost, 4 counted as dropped"]),
         (Counter(counts=1), Counter(), True, ["1 counts lost, 0 counted as dropped"]),
     ],
 )
-def test_what_is_lost_may_be_counted(lost: Counter[str], dropped: Counter[str], told: bool, wrong: list[str]) -> None:  # noqa: FBT001
+def test_what_is_lost_may_be_counted(
+    lost: Counter[str], dropped: Counter[str], told: bool, wrong: list[str]
+) -> None:
     """Where that was promised, emitted is stored plus counted drops to the last one, by signal, and a line says so."""
-    assert judge(replace(WELL, lost=lost, dropped=dropped, dropped_told=told), Promise(lost="counted")).wrong == wrong
+    assert (
+        judge(
+            replace(WELL, lost=lost, dropped=dropped, dropped_told=told), Promise(lost="counted")
+        ).wrong
+        == wrong
+    )
 
 
 def test_without_a_receiver_nothing_can_be_stored() -> None:
@@ -97,7 +114,9 @@ def test_without_a_receiver_nothing_can_be_stored() -> None:
 
 def test_what_cannot_be_played_is_not_judged() -> None:
     """A rehearsal that this machine cannot have is skipped with its reason, neither passed off as well nor failed."""
-    assert judge(Seen("disk-full", skipped="mounting is not permitted"), Promise(state=True)) == Verdict([], [])
+    assert judge(
+        Seen("disk-full", skipped="mounting is not permitted"), Promise(state=True)
+    ) == Verdict([], [])
 
 
 def test_every_rehearsal_says_what_it_breaks() -> None:

@@ -5,14 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from three_pillar_demo.verify.checks import settle
+from tests.processes import Sink, shop
 from three_pillar_demo.chaos import load as loading
 from three_pillar_demo.chaos.load import Load, Visit
-from tests.processes import Sink, shop
+from three_pillar_demo.verify.checks import settle
 
 
 @pytest.mark.parametrize(
-    "url", ["http://shop.example:8000", "http://10.0.0.1:8000", "http://127.0.0.1.example", "127.0.0.1:8000"]
+    "url",
+    [
+        "http://shop.example:8000",
+        "http://10.0.0.1:8000",
+        "http://127.0.0.1.example",
+        "127.0.0.1:8000",
+    ],
 )
 def test_it_loads_nobody_else(url: str) -> None:
     """An address that is not on the loopback is refused before anybody is sent."""
@@ -32,7 +38,9 @@ def test_it_is_bounded_in_number(closed_port: int, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(loading, "MOST", 5)
     load = Load(f"http://127.0.0.1:{closed_port}", "run", 50)
     asyncio.run(load.come(asyncio.Event()))
-    assert [each.order_id for each in sorted(load.visits, key=lambda visit: visit.order_id)] == [f"run-{n}" for n in range(5)]
+    assert [each.order_id for each in sorted(load.visits, key=lambda visit: visit.order_id)] == [
+        f"run-{n}" for n in range(5)
+    ]
     assert all(each.turned_away and not each.error for each in load.visits)
     assert load.purchases == []
 

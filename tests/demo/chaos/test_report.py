@@ -13,9 +13,21 @@ from three_pillar_demo.chaos.report import known, report
 from three_pillar_demo.chaos.run import chosen
 from three_pillar_demo.stack.preflight import LaunchError
 
-LOST = Seen("prometheus-and-collector", made=407, whole=390, lost=Counter(spans=36, lines=18), away=21.3, steady_p99=0.49)
-SKIPPED = Seen("disk-full", skipped="a small disk is a tmpfs, and mounting one is not permitted here")
-PLAYED = [(LOST, Verdict(["36 spans lost"], ["customers: p99 is 1.20 of steady"])), (SKIPPED, Verdict([], []))]
+LOST = Seen(
+    "prometheus-and-collector",
+    made=407,
+    whole=390,
+    lost=Counter(spans=36, lines=18),
+    away=21.3,
+    steady_p99=0.49,
+)
+SKIPPED = Seen(
+    "disk-full", skipped="a small disk is a tmpfs, and mounting one is not permitted here"
+)
+PLAYED = [
+    (LOST, Verdict(["36 spans lost"], ["customers: p99 is 1.20 of steady"])),
+    (SKIPPED, Verdict([], [])),
+]
 
 
 def said(*, as_json: bool = False) -> str:
@@ -30,10 +42,24 @@ def test_a_table_fits_a_terminal() -> None:
     text = said()
     rows = [line for line in text.splitlines() if line.startswith("prometheus-and-collector ")]
     assert [len(row) <= 80 and "…" not in row for row in rows] == [True, True]
-    assert rows[0].split() == ["prometheus-and-collector", "FAIL", "407", "390", "36,", "18,", "0", "0", "0", "-"]
+    assert rows[0].split() == [
+        "prometheus-and-collector",
+        "FAIL",
+        "407",
+        "390",
+        "36,",
+        "18,",
+        "0",
+        "0",
+        "0",
+        "-",
+    ]
     assert "prometheus-and-collector: 36 spans lost" in text
     assert "prometheus-and-collector: customers: p99 is 1.20 of steady" in text
-    assert "disk-full: skipped: a small disk is a tmpfs, and mounting one is not permitted here" in text
+    assert (
+        "disk-full: skipped: a small disk is a tmpfs, and mounting one is not permitted here"
+        in text
+    )
     assert text.endswith("FAIL\n")
 
 
@@ -42,7 +68,11 @@ def test_as_json_it_is_one_object() -> None:
     told = json.loads(said(as_json=True))
     assert told["passed"] is False
     lost, skipped = told["rehearsals"]
-    assert (lost["lost"], lost["wrong"], lost["broken_p99"]) == ({"spans": 36, "lines": 18}, ["36 spans lost"], None)
+    assert (lost["lost"], lost["wrong"], lost["broken_p99"]) == (
+        {"spans": 36, "lines": 18},
+        ["36 spans lost"],
+        None,
+    )
     assert skipped["skipped"].startswith("a small disk")
 
 
@@ -70,5 +100,7 @@ def test_it_refuses_in_words(name: str, mode: str, reason: str) -> None:
 def test_all_of_a_mode() -> None:
     """The embedded stack has no rehearsals of Tempo, Loki and Prometheus; the long form has at least as many."""
     assert not {"tempo-stopped"} & {each.name for each in chosen(None, "embedded", long=True)}
-    assert {each.name for each in chosen(None, "full", long=True)} == {each.name for each in REHEARSALS}
+    assert {each.name for each in chosen(None, "full", long=True)} == {
+        each.name for each in REHEARSALS
+    }
     assert len(chosen(None, "full", long=False)) == len(REHEARSALS) - 1

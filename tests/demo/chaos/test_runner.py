@@ -7,23 +7,34 @@ from types import SimpleNamespace
 
 import pytest
 
-from three_pillar_demo.query.local import Embedded
-from three_pillar_demo.load.checkout_client import Purchase
+from tests.demo.local_store.conftest import Process
 from three_pillar_demo.chaos import drops
 from three_pillar_demo.chaos.audit import Books, Found
 from three_pillar_demo.chaos.judge import Promise
 from three_pillar_demo.chaos.plan import EVERYWHERE, Rehearsal, Scene
 from three_pillar_demo.chaos.runner import Play
-from tests.demo.local_store.conftest import Process
+from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.query.local import Embedded
 
 
-@pytest.mark.parametrize("promise", [Promise(lost="counted"), Promise(drain=0.0)], ids=["counted", "late"])
-def test_one_trace_that_never_comes_is_one(store: Process, monkeypatch: pytest.MonkeyPatch, promise: Promise) -> None:
+@pytest.mark.parametrize(
+    "promise", [Promise(lost="counted"), Promise(drain=0.0)], ids=["counted", "late"]
+)
+def test_one_trace_that_never_comes_is_one(
+    store: Process, monkeypatch: pytest.MonkeyPatch, promise: Promise
+) -> None:
     """Of 500 traces one is gone: 4 spans lost, not 2,000, by the first look if losses are counted, else by the last."""
-    bought = [Purchase("ordinary", None, f"{number:032x}", 200, "success", "", 0.0, 0.0) for number in range(1, 501)]
+    bought = [
+        Purchase("ordinary", None, f"{number:032x}", 200, "success", "", 0.0, 0.0)
+        for number in range(1, 501)
+    ]
 
     async def trace(trace_id: str) -> list[object]:
-        return [SimpleNamespace(span_id=str(each)) for each in range(4)] if int(trace_id, 16) < len(bought) else []
+        return (
+            [SimpleNamespace(span_id=str(each)) for each in range(4)]
+            if int(trace_id, 16) < len(bought)
+            else []
+        )
 
     async def counted(*_: object) -> Counter[str]:
         looks.append(1)
@@ -32,7 +43,9 @@ def test_one_trace_that_never_comes_is_one(store: Process, monkeypatch: pytest.M
     async def settle() -> tuple[Found, float | None]:
         async with Embedded(store.path, store.url) as backends:
             monkeypatch.setattr(backends, "trace", trace)
-            play = Play(Rehearsal("any", "", 0, 0, promise), 0, Scene(EVERYWHERE[0], backends), print)
+            play = Play(
+                Rehearsal("any", "", 0, 0, promise), 0, Scene(EVERYWHERE[0], backends), print
+            )
             play.books = Books(backends, "run", time.time())
             return await play.settle(bought, time.monotonic(), ["spans"])
 

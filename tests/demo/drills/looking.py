@@ -8,17 +8,32 @@ import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
-from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.query import connect
 from three_pillar_demo.drills import catalogue, check, runner
 from three_pillar_demo.drills.catalogue import Drill, Fault
 from three_pillar_demo.drills.conditions import Question
+from three_pillar_demo.query import connect
+from three_pillar_demo.query.interface import Backends
 
-NOTHING: dict[str, Any] = {"requests": [], "lines": [], "red": [], "counters": {}, "edges": [], "counted": {}, "up": {}}
+NOTHING: dict[str, Any] = {
+    "requests": [],
+    "lines": [],
+    "red": [],
+    "counters": {},
+    "edges": [],
+    "counted": {},
+    "up": {},
+}
 NOTHING["ages"] = {"traces": None, "logs": None, "metrics": None}
 CALM_SECONDS = 8.0
 """How long customers come to a shop where nothing is broken."""
-CALM = {"visa": 4.0, "mastercard": 4.0, "amex": 3.0, "amex@950.00": 2.0, "declined": 0.3, "invalid": 2.0}
+CALM = {
+    "visa": 4.0,
+    "mastercard": 4.0,
+    "amex": 3.0,
+    "amex@950.00": 2.0,
+    "declined": 0.3,
+    "invalid": 2.0,
+}
 
 
 class Without:
@@ -43,7 +58,9 @@ async def found_without(played: runner.Play, asked: Sequence[Question]) -> list[
     """Which evidence is found though what it is in is gone; that something is absent cannot be taken away."""
     found = []
     for each in asked:
-        blind = runner.Play(played.drill, cast("Backends", Without(played.backends, each.ask)), played.since)
+        blind = runner.Play(
+            played.drill, cast("Backends", Without(played.backends, each.ask)), played.since
+        )
         if each.over is not None and (await blind.sees(each))[0]:
             found.append(f"without its evidence it is found all the same: {each.says}")
     return found
@@ -51,14 +68,18 @@ async def found_without(played: runner.Play, asked: Sequence[Question]) -> list[
 
 async def checked(drill: Drill, backends: Backends) -> list[str]:
     """The drill's own check, and that it would not pass without its evidence."""
-    verdict = await check.check(drill, backends, lambda played: found_without(played, drill.evidence))
+    verdict = await check.check(
+        drill, backends, lambda played: found_without(played, drill.evidence)
+    )
     sys.stderr.writelines(f"{each}\n" for each in verdict.figures)
     return verdict.problems
 
 
 async def unbroken(drills: Sequence[Drill], backends: Backends) -> list[str]:
     """Customers come to a shop where nothing is broken: which drills would pass there."""
-    calm = drills[0].model_copy(update={"fault": Fault(), "customers": catalogue.Customers(rate=8, mix=CALM)})
+    calm = drills[0].model_copy(
+        update={"fault": Fault(), "customers": catalogue.Customers(rate=8, mix=CALM)}
+    )
     asked = tuple(each for drill in drills for each in (drill.symptom, *drill.evidence))
     with runner.alone():
         async with runner.playing(calm.model_copy(update={"evidence": asked}), backends) as played:

@@ -35,7 +35,10 @@ def test_without_a_file_nothing_is_broken(tmp_path: Path) -> None:
     """No name, no file and a file that cannot be read are no fault."""
     rubbish = tmp_path / "rubbish"
     rubbish.write_text("[1]")
-    assert [active_faults.faults(each) for each in ("", str(tmp_path / "none"), str(tmp_path), str(rubbish))] == [{}] * 4
+    assert [
+        active_faults.faults(each)
+        for each in ("", str(tmp_path / "none"), str(tmp_path), str(rubbish))
+    ] == [{}] * 4
 
 
 @pytest.mark.parametrize("mode", [0o622, 0o606, 0o660])
@@ -71,7 +74,14 @@ def test_drills_are_refused_where_strangers_can_come(service: str, tmp_path: Pat
     """A service that listens beyond loopback does not start with a drill's file, and says why."""
     name = service.upper()
     env = {**os.environ, f"{name}_BIND": "0.0.0.0", f"{name}_DRILLS": str(tmp_path / "x")}  # noqa: S104
-    done = subprocess.run([sys.executable, "-m", service], env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", service],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 2
     assert "drills are played on loopback only" in done.stderr
 
@@ -92,11 +102,16 @@ def test_payment_breaks_as_the_file_says(build: Build, control: Path) -> None:
 
 def test_one_network_is_slow(build: Build, control: Path) -> None:
     """A slow network's cards wait ten times as long, others do not, and the span names the network and not the card."""
-    control.write_text(json.dumps({"slow_network": "visa", "latency_min": 0.02, "latency_max": 0.02}))
+    control.write_text(
+        json.dumps({"slow_network": "visa", "latency_min": 0.02, "latency_max": 0.02})
+    )
     house = build(drills=str(control))
     took = {}
     for card in ("visa-7", "amex-7", "4711"):
-        house.ask(path="/charges", json={"order_id": card, "amount": "9.00", "currency": "EUR", "card": card})
+        house.ask(
+            path="/charges",
+            json={"order_id": card, "amount": "9.00", "currency": "EUR", "card": card},
+        )
         span = house.spans[-1]
         took[about(span)["card.network"]] = (span.end_time or 0) - (span.start_time or 0)
         assert card not in str(about(span))
@@ -113,19 +128,25 @@ def test_a_large_amount_crashes_a_version() -> None:
 def test_checkout_breaks_as_the_file_says(tmp_path: Path, sink: Sink) -> None:
     """Eager retries, a call that blocks, a metric with a series for each order: on with the file, and gone with it."""
     control = tmp_path / "checkout.fault"
-    with shop(tmp_path, sink.url, CHECKOUT_DRILLS=str(control), OTEL_METRIC_EXPORT_INTERVAL="600000") as (checkout, payment):
+    with shop(
+        tmp_path, sink.url, CHECKOUT_DRILLS=str(control), OTEL_METRIC_EXPORT_INTERVAL="600000"
+    ) as (checkout, payment):
         control.touch(0o600)
         control.write_text(json.dumps({"attempts": 3, "block": 0.3, "counts": True}))
         began = time.monotonic()
         said = checkout.post("/checkout", {"card": "gateway-timeout", "order_id": "broken-1"})
         assert (said.status_code, time.monotonic() - began > 0.3) == (500, True)
-        calls = Counter(line["order.id"] for line in payment.lines() if "http.response.status_code" in line)
+        calls = Counter(
+            line["order.id"] for line in payment.lines() if "http.response.status_code" in line
+        )
         assert calls == {"broken-1": 3}
         os.utime(control)
         assert 'checkout_orders_total{order_id="broken-1"}' in metrics(checkout.url)
         control.unlink()
         checkout.post("/checkout", {"card": "gateway-timeout", "order_id": "whole-1"})
-        calls = Counter(line["order.id"] for line in payment.lines() if "http.response.status_code" in line)
+        calls = Counter(
+            line["order.id"] for line in payment.lines() if "http.response.status_code" in line
+        )
         assert calls == {"broken-1": 3, "whole-1": 1}
         assert "order_id=" not in metrics(checkout.url)
 

@@ -13,13 +13,17 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end.conftest import FULL, Stack, poll_until
 from three_pillar_demo.drills import catalogue
 from three_pillar_demo.stack.state import Process
-from tests.end_to_end.conftest import FULL, Stack, poll_until
 
 MODE = "full" if FULL else "embedded"
 PLAYED = [name for name in catalogue.names() if MODE in catalogue.load(name).modes]
-STEPS = [(step, number) for number in (signal.SIGKILL, signal.SIGINT) for step in ("calm", "broken", "paged")]
+STEPS = [
+    (step, number)
+    for number in (signal.SIGKILL, signal.SIGINT)
+    for step in ("calm", "broken", "paged")
+]
 pytestmark = pytest.mark.stack
 
 
@@ -48,9 +52,15 @@ def notes(stack: Stack) -> dict[str, Any]:
 @contextmanager
 def played(stack: Stack, name: str, calm: str = "0") -> Iterator[subprocess.Popen[str]]:
     """The player of a drill."""
-    player = subprocess.Popen([sys.executable, "-m", "three_pillar_demo.drills.runner_process", name, calm], env=stack.environment(), text=True)
+    player = subprocess.Popen(
+        [sys.executable, "-m", "three_pillar_demo.drills.runner_process", name, calm],
+        env=stack.environment(),
+        text=True,
+    )
     try:
-        poll_until(lambda: notes(stack).get("player", {}).get("pid") == player.pid, "the player to begin")
+        poll_until(
+            lambda: notes(stack).get("player", {}).get("pid") == player.pid, "the player to begin"
+        )
         yield player
     finally:
         player.kill()
@@ -115,7 +125,9 @@ def test_giving_up_tells(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(("step", "number"), STEPS if FULL else STEPS[1:4])
-def test_a_drill_that_is_interrupted_leaves_nothing(stack: Stack, step: str, number: signal.Signals) -> None:
+def test_a_drill_that_is_interrupted_leaves_nothing(
+    stack: Stack, step: str, number: signal.Signals
+) -> None:
     """At any step, by Ctrl-C or a kill: the next purchase is whole, and the next drill can begin."""
     with played(stack, "broken-context", "30" if step == "calm" else "0") as player:
         if step == "paged":
@@ -147,7 +159,9 @@ def test_what_a_drill_has_stopped_comes_back_by_itself(stack: Stack) -> None:
         poll_until(lambda: notes(stack)["paged"], "the page", 90)
         player.kill()
         player.wait()
-        poll_until(lambda: stack.demo("status", check=False).returncode == 0, "payment to be back", 90)
+        poll_until(
+            lambda: stack.demo("status", check=False).returncode == 0, "payment to be back", 90
+        )
     assert looking(stack, "mended") == []
 
 
@@ -166,7 +180,9 @@ def test_a_thirteenth_drill_is_written_by_following_the_page(stack: Stack, tmp_p
     told = stack.demo("drill", "check", name, "--verbose", env=env, seconds=280).stdout
     assert re.search(rf"{name} +PASS", told)
     path.write_text(
-        text.replace("latency_min = 0.8, latency_max = 1.0", "failure_rate = 0.0").replace("within = 60", "within = 6")
+        text.replace("latency_min = 0.8, latency_max = 1.0", "failure_rate = 0.0").replace(
+            "within = 60", "within = 6"
+        )
     )
     broken = stack.demo("drill", "check", name, env=env, check=False)
     assert broken.returncode == 1

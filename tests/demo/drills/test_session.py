@@ -24,13 +24,15 @@ def test_the_answer_of_the_file_is_right(name: str) -> None:
     right = load(name).answer
     for what in right.what:
         for where in right.where:
-            assert session.grade(right, {"what": what.upper(), "where": where, "why": right.why}).solved
+            assert session.grade(
+                right, {"what": what.upper(), "where": where, "why": right.why}
+            ).solved
 
 
 @pytest.fixture
 def notes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plays of nobody else."""
-    for module, name in ((desk, "DRILLS"), (desk, "NOTES"), (desk, "GUARD")):
+    for module, name in ((session, "DRILLS"), (session, "NOTES"), (session, "GUARD")):
         monkeypatch.setattr(module, name, tmp_path / name)
 
 
@@ -47,7 +49,9 @@ def test_there_are_three_hints() -> None:
 
 
 @pytest.mark.usefixtures("notes_of_its_own")
-def test_a_player_that_dies_without_a_word_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_player_that_dies_without_a_word_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who waits for the symptom is told where to look, not shown a traceback."""
     monkeypatch.setattr(background, "LOG", tmp_path / "drill.log")
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
@@ -72,7 +76,9 @@ def test_a_blind_drill_is_one_that_was_played_least(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.usefixtures("notes_of_its_own")
 @pytest.mark.parametrize(("ended", "least", "most"), [(None, 12, 12), (5, 20, 25), (25, 12, 12)])
-def test_the_shop_is_well_for_longer_after_another_drill(ended: float | None, least: float, most: float) -> None:
+def test_the_shop_is_well_for_longer_after_another_drill(
+    ended: float | None, least: float, most: float
+) -> None:
     """What the drill before left in the rates of the last half minute is gone before something happens."""
     if ended is not None:
         session.save(session.Notes("slow-bank", current_process(), 0.0, ended=time.time() - ended))
@@ -92,20 +98,29 @@ span = TracerProvider().get_tracer("clock").start_span("now")
 stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "info", {})["timestamp"]
 print((span.start_time - began) / 1e9, datetime.datetime.fromisoformat(stamp).timestamp() - began / 1e9)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert [3 <= float(each) < 30 for each in done.stdout.split()] == [True, True]
 
 
 def test_a_drill_that_is_stopped_is_not_given_away() -> None:
     """Who gives up is told what it was; who only stops may play it again."""
-    told = {how: session.report(session.Notes("slow-bank", current_process(), 0.0, how=how), load("slow-bank")) for how in ENDS}
+    told = {
+        how: session.report(
+            session.Notes("slow-bank", current_process(), 0.0, how=how), load("slow-bank")
+        )
+        for how in ENDS
+    }
     assert {how: any("visa" in each for each in lines) for how, lines in told.items()} == ENDS
 
 
 def test_each_part_is_graded() -> None:
     """A wrong part does not spoil the others, and is named."""
-    grade = session.grade(load("slow-bank").answer, {"what": "payment", "where": "amex", "why": "slow-gateway"})
+    grade = session.grade(
+        load("slow-bank").answer, {"what": "payment", "where": "amex", "why": "slow-gateway"}
+    )
     assert grade.right == {"what": True, "where": False, "why": True}
     assert not grade.solved
     assert grade.said[1] == "where amex: no"
@@ -113,7 +128,10 @@ def test_each_part_is_graded() -> None:
 
 def test_naming_everything_is_no_answer() -> None:
     """Many words for one part are wrong, also when the right one is among them."""
-    grade = session.grade(load("slow-bank").answer, {"what": "payment checkout", "where": "visa amex", "why": "slow-gateway"})
+    grade = session.grade(
+        load("slow-bank").answer,
+        {"what": "payment checkout", "where": "visa amex", "why": "slow-gateway"},
+    )
     assert not grade.right["what"]
     assert not grade.right["where"]
 

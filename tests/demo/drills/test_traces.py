@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from three_pillar_demo.query.interface import NANO, Span
 from three_pillar_demo.drills import runner, traces
+from three_pillar_demo.query.interface import NANO, Span
 
 STATUS = "http.response.status_code"
 
@@ -18,7 +18,18 @@ def span(at: float, took: float, kind: str, parent: str = "", service: str = "ch
     if service == "payment":
         about["card.network"] = "visa"
     ids = ("1" * 32, f"{service}-{kind}", parent)
-    return Span(*ids, service, kind, kind, start, end, error=False, message="", attributes=about, exceptions=())
+    return Span(
+        *ids,
+        service,
+        kind,
+        kind,
+        start,
+        end,
+        error=False,
+        message="",
+        attributes=about,
+        exceptions=(),
+    )
 
 
 def purchase(wait: float = 0.0, late: float = 0.0) -> list[Span]:
@@ -34,9 +45,9 @@ def purchase(wait: float = 0.0, late: float = 0.0) -> list[Span]:
 def test_an_ordinary_purchase() -> None:
     """One call, at once, answered by somebody who is there and inside of it."""
     spans = purchase()
-    assert [traces.READ[each](spans) for each in ("calls", "gap", "lead", "alone", "outside")] == pytest.approx(
-        [1, 0, 0.01, 0, 0]
-    )
+    assert [
+        traces.READ[each](spans) for each in ("calls", "gap", "lead", "alone", "outside")
+    ] == pytest.approx([1, 0, 0.01, 0, 0])
     assert runner.odd(spans) == ""
 
 

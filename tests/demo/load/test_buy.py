@@ -10,7 +10,9 @@ from three_pillar_demo.load import buy, checkout_client
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-def checkout(monkeypatch: pytest.MonkeyPatch, card: str, answer: httpx2.Response | Exception) -> int:
+def checkout(
+    monkeypatch: pytest.MonkeyPatch, card: str, answer: httpx2.Response | Exception
+) -> int:
     """The exit code when the shop says ``answer``."""
 
     async def say(request: httpx2.Request) -> httpx2.Response:
@@ -20,11 +22,13 @@ def checkout(monkeypatch: pytest.MonkeyPatch, card: str, answer: httpx2.Response
         return answer
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(say), base_url="http://shop")
-    monkeypatch.setattr(shop, "client", lambda: http)
+    monkeypatch.setattr(checkout_client, "client", lambda: http)
     return asyncio.run(buy.checkout(card))
 
 
-def test_an_answer_is_told_with_the_next_step(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_answer_is_told_with_the_next_step(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Any answer, a refusal too, ends with 0 and shows outcome, status, message, order, trace and what to type next."""
     said = {"outcome": "declined", "detail": "Card declined", "order_id": "o-1", "trace_id": TRACE}
     assert checkout(monkeypatch, "declined", httpx2.Response(402, json=said)) == 0
@@ -41,9 +45,16 @@ def test_an_answer_is_told_with_the_next_step(monkeypatch: pytest.MonkeyPatch, c
     assert not err
 
 
-def test_what_the_shop_says_is_only_text(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_shop_says_is_only_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Markup and control characters in an answer are shown, never obeyed."""
-    said = {"outcome": "[red]x", "message": "\x1b[2J\n[b]y", "order_id": "\x07", "trace_id": "\x1b]0;t"}
+    said = {
+        "outcome": "[red]x",
+        "message": "\x1b[2J\n[b]y",
+        "order_id": "\x07",
+        "trace_id": "\x1b]0;t",
+    }
     assert checkout(monkeypatch, "ordinary", httpx2.Response(200, json=said)) == 0
     out = capsys.readouterr().out
     assert r"200 \x1b[2J [b]y" in out
@@ -62,7 +73,10 @@ def test_what_the_shop_says_is_only_text(monkeypatch: pytest.MonkeyPatch, capsys
     ],
 )
 def test_no_answer_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: httpx2.Response | Exception, said: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: httpx2.Response | Exception,
+    said: str,
 ) -> None:
     """A shop that is down, or is none, ends with 1 and one line on stderr."""
     assert checkout(monkeypatch, "ordinary", answer) == 1

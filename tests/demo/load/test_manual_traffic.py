@@ -30,12 +30,15 @@ async def hang(_request: httpx2.Request) -> httpx2.Response:
 
 
 def run(
-    shop: Callable[[httpx2.Request], Coroutine[None, None, httpx2.Response]], act: Callable[[Till], Awaitable[None]]
+    shop: Callable[[httpx2.Request], Coroutine[None, None, httpx2.Response]],
+    act: Callable[[Till], Awaitable[None]],
 ) -> Till:
     """A till on which somebody acts."""
 
     async def day() -> Till:
-        till = Till(httpx2.AsyncClient(transport=httpx2.MockTransport(shop), base_url="http://shop"))
+        till = Till(
+            httpx2.AsyncClient(transport=httpx2.MockTransport(shop), base_url="http://shop")
+        )
         await act(till)
         await till.close()
         assert not till.under_way

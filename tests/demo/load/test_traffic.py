@@ -17,7 +17,14 @@ from rich.console import Console
 from three_pillar_demo.load import checkout_client, traffic
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.load.stats import Tally, percentile
-from three_pillar_demo.load.traffic import DEFAULT_MIX, Plan, drive, parse_duration, parse_mix, parse_rate
+from three_pillar_demo.load.traffic import (
+    DEFAULT_MIX,
+    Plan,
+    drive,
+    parse_duration,
+    parse_mix,
+    parse_rate,
+)
 
 Handler = Callable[[httpx2.Request], Coroutine[Any, Any, httpx2.Response]]
 ORDINARY = {"ordinary": 1.0}
@@ -25,7 +32,9 @@ ORDINARY = {"ordinary": 1.0}
 
 def answer(outcome: str = "success", status: int = 200) -> httpx2.Response:
     """What checkout says."""
-    return httpx2.Response(status, json={"outcome": outcome, "trace_id": "0" * 31 + "1", "message": ""})
+    return httpx2.Response(
+        status, json={"outcome": outcome, "trace_id": "0" * 31 + "1", "message": ""}
+    )
 
 
 async def at_once(_request: httpx2.Request) -> httpx2.Response:
@@ -44,7 +53,8 @@ def bought(card: str = "ordinary", outcome: str = "success", status: int = 200) 
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("60s", 60), ("2m", 120), ("1h", 3600), ("500ms", 0.5), ("1.5m", 90), ("24h", 86400)]
+    ("text", "seconds"),
+    [("60s", 60), ("2m", 120), ("1h", 3600), ("500ms", 0.5), ("1.5m", 90), ("24h", 86400)],
 )
 def test_durations_are_read(text: str, seconds: float) -> None:
     """A number and its unit are seconds."""
@@ -52,7 +62,22 @@ def test_durations_are_read(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "60", "s", "1h30m", "-5s", "0s", "25h", "1e3s", " 5s", "5 s", "nans", "\u0665s", "9" * 99 + "h"]
+    "text",
+    [
+        "",
+        "60",
+        "s",
+        "1h30m",
+        "-5s",
+        "0s",
+        "25h",
+        "1e3s",
+        " 5s",
+        "5 s",
+        "nans",
+        "\u0665s",
+        "9" * 99 + "h",
+    ],
 )
 def test_other_durations_are_refused(text: str) -> None:
     """Anything else is refused with an example of what to write."""
@@ -74,10 +99,15 @@ def test_mixes_are_read() -> None:
     assert parse_mix("ordinary=9,slow=0.5") == {"ordinary": 9.0, "slow": 0.5}
 
 
-@pytest.mark.parametrize("text", ["", "gold=1", "slow", "slow=", "slow=-1", "slow=nan", "slow=0", "slow=1,", "slow=1;crash=1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "gold=1", "slow", "slow=", "slow=-1", "slow=nan", "slow=0", "slow=1,", "slow=1;crash=1"],
+)
 def test_other_mixes_are_refused(text: str) -> None:
     """Anything else is refused with the cards there are."""
-    with pytest.raises(ValueError, match="cards: ordinary, declined, invalid, gateway-timeout, slow, crash"):
+    with pytest.raises(
+        ValueError, match="cards: ordinary, declined, invalid, gateway-timeout, slow, crash"
+    ):
         parse_mix(text)
 
 
@@ -93,7 +123,9 @@ def test_a_plan_repeats() -> None:
     """The same seed makes the same customers, another one others; order ids are unique and arrivals evenly spread."""
     plan = list(Plan(50, 20, seed=7).customers())
     assert plan == list(Plan(50, 20, seed=7).customers())
-    assert [card for _, card, _ in plan] != [card for _, card, _ in Plan(50, 20, seed=8).customers()]
+    assert [card for _, card, _ in plan] != [
+        card for _, card, _ in Plan(50, 20, seed=8).customers()
+    ]
     assert [arrival for arrival, _, _ in plan] == [number / 50 for number in range(1000)]
     assert len({order_id for _, _, order_id in plan}) == 1000
     assert plan[41][2] == "traffic-7-41"
@@ -120,7 +152,9 @@ def test_a_slow_shop_gets_as_many_customers() -> None:
         return answer()
 
     tally = Tally(200, 0.2)
-    asyncio.run(drive(customers(nobody_is_served_first), Plan(200, 0.2, ORDINARY), tally, asyncio.Event()))
+    asyncio.run(
+        drive(customers(nobody_is_served_first), Plan(200, 0.2, ORDINARY), tally, asyncio.Event())
+    )
     assert (tally.sent, inside, tally.under_way, tally.all_answered) == (40, 40, 0, True)
 
 
@@ -133,20 +167,30 @@ def test_a_customer_never_waits_for_a_connection(monkeypatch: pytest.MonkeyPatch
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal inside
         head = await reader.readuntil(b"\r\n\r\n")
-        length = next(field for field in head.lower().split(b"\r\n") if field.startswith(b"content-length:"))
+        length = next(
+            field for field in head.lower().split(b"\r\n") if field.startswith(b"content-length:")
+        )
         await reader.readexactly(int(length.partition(b":")[2]))
         inside += 1
         if inside == 120:
             everybody.set()
         await everybody.wait()
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(said.content) + said.content)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+            % len(said.content)
+            + said.content
+        )
         await writer.drain()
         writer.close()
         await writer.wait_closed()
 
     async def run() -> Tally:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=200)
-        monkeypatch.setattr(shop, "CHECKOUT_URL", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        monkeypatch.setattr(
+            checkout_client,
+            "CHECKOUT_URL",
+            f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+        )
         tally = Tally(200, 0.6)
         async with server, checkout_client.client(traffic.CAP) as http:
             await drive(http, Plan(200, 0.6, ORDINARY), tally, asyncio.Event())
@@ -160,7 +204,9 @@ def test_latency_counts_from_the_schedule() -> None:
     """A customer who was let in late has waited too: that time is in the latency, and is reported."""
     tally = Tally(1, 1)
     tally.under_way = 1
-    asyncio.run(traffic._customer(customers(at_once), tally, "ordinary", "o-1", time.monotonic() - 5))  # noqa: SLF001
+    asyncio.run(
+        traffic._customer(customers(at_once), tally, "ordinary", "o-1", time.monotonic() - 5)
+    )
     assert tally.latencies["success", 200][0] >= 5
     assert tally.latest >= 5
     assert tally.under_way == 0
@@ -246,17 +292,22 @@ def test_the_report_reads_at_80_columns() -> None:
 
 def test_the_line_says_where_we_are() -> None:
     """One line of at most 80 characters: time, sent, rate, under way, errors, percentiles."""
-    assert str(tally_of_four().line()) == "2 of 2 s  sent 4 (2.0/s)  under way 0  errors 2  p50 0.20 s  p95 0.30 s"
+    assert (
+        str(tally_of_four().line())
+        == "2 of 2 s  sent 4 (2.0/s)  under way 0  errors 2  p50 0.20 s  p95 0.30 s"
+    )
     assert str(Tally(5, 60).line()) == "0 of 60 s  sent 0 (0.0/s)  under way 0  errors 0"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, handler: Handler, rate: float, duration: str) -> int:
     """The exit code of the command against a shop that lives in ``handler``."""
-    monkeypatch.setattr(shop, "client", lambda _connections: customers(handler))
+    monkeypatch.setattr(checkout_client, "client", lambda _connections: customers(handler))
     return asyncio.run(traffic.traffic(rate, duration))
 
 
-def test_the_command_reports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """When all are answered it prints the report, plain in a pipe, and ends with 0."""
     assert run(monkeypatch, at_once, 100, "50ms") == 0
     out, err = capsys.readouterr()
@@ -265,7 +316,9 @@ def test_the_command_reports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert not err
 
 
-def test_ctrl_c_still_reports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_still_reports(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Ctrl-C ends an hour of traffic at once, serves who is inside, and prints the report."""
 
     async def interrupt_at_the_third(request: httpx2.Request) -> httpx2.Response:
@@ -278,7 +331,9 @@ def test_ctrl_c_still_reports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert re.search(r"^Sent [0-9]{1,4} in", capsys.readouterr().out, re.MULTILINE)
 
 
-def test_a_second_ctrl_c_leaves_those_inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_ctrl_c_leaves_those_inside(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A second Ctrl-C waits for nobody; who is left counts as unanswered, and the command ends with 1."""
 
     async def never(request: httpx2.Request) -> httpx2.Response:
@@ -294,7 +349,9 @@ def test_a_second_ctrl_c_leaves_those_inside(monkeypatch: pytest.MonkeyPatch, ca
     assert re.search(r"^Unanswered: [0-9]+, left behind$", capsys.readouterr().out, re.MULTILINE)
 
 
-def test_a_closed_shop_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_closed_shop_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without a shop nothing is sent: one line on stderr names it, and the command ends with 1."""
 
     async def closed(request: httpx2.Request) -> httpx2.Response:
@@ -309,7 +366,11 @@ def test_a_closed_shop_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 def test_bad_options_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """A bad rate, duration or mix ends with 2 and one line on stderr, before anybody is asked."""
-    for rate, duration, mix in ((0.0, "60s", "default"), (5.0, "60", "default"), (5.0, "60s", "gold=1")):
+    for rate, duration, mix in (
+        (0.0, "60s", "default"),
+        (5.0, "60", "default"),
+        (5.0, "60s", "gold=1"),
+    ):
         assert asyncio.run(traffic.traffic(rate, duration, mix)) == 2
         out, err = capsys.readouterr()
         assert not out

@@ -70,31 +70,48 @@ async def until(done: Callable[[], bool], what: str, seconds: float = 20) -> Non
 
 def pairs(**attributes: Any) -> list[KeyValue]:  # noqa: ANN401  (any attribute's)
     """Attributes; ``__`` in a name is a dot."""
-    kinds = {bool: "bool_value", int: "int_value", float: "double_value", str: "string_value", bytes: "bytes_value"}
+    kinds = {
+        bool: "bool_value",
+        int: "int_value",
+        float: "double_value",
+        str: "string_value",
+        bytes: "bytes_value",
+    }
     return [
-        KeyValue(key=key.replace("__", "."), value=AnyValue(**{kinds[type(value)]: value})) for key, value in attributes.items()
+        KeyValue(key=key.replace("__", "."), value=AnyValue(**{kinds[type(value)]: value}))
+        for key, value in attributes.items()
     ]
 
 
 def resource(service: str = "checkout", instance: str = "one") -> Resource:
     """Who speaks."""
-    return Resource(attributes=pairs(service__name=service, service__namespace="shop", service__instance__id=instance))
+    return Resource(
+        attributes=pairs(
+            service__name=service, service__namespace="shop", service__instance__id=instance
+        )
+    )
 
 
-def span(name: str = "work", *, start: int = 0, seconds: float = 0.1, error: bool = False, **known: Any) -> Span:  # noqa: ANN401  (the message's own fields)
+def span(
+    name: str = "work", *, start: int = 0, seconds: float = 0.1, error: bool = False, **known: Any
+) -> Span:
     """A span that starts now, if it does not say when, with new ids."""
     start = start or time.time_ns()
     ids: dict[str, Any] = {"trace_id": secrets.token_bytes(16), "span_id": secrets.token_bytes(8)}
     known = ids | {"kind": Span.SPAN_KIND_SERVER} | known
     status = Status(code=Status.STATUS_CODE_ERROR, message="failed") if error else None
     end = start + int(seconds * NANO)
-    return Span(name=name, start_time_unix_nano=start, end_time_unix_nano=end, status=status, **known)
+    return Span(
+        name=name, start_time_unix_nano=start, end_time_unix_nano=end, status=status, **known
+    )
 
 
 def traces(*spans: Span, service: str = "checkout") -> ExportTraceServiceRequest:
     """An export request of one service."""
     scoped = ScopeSpans(scope=InstrumentationScope(name="tests"), spans=spans)
-    return ExportTraceServiceRequest(resource_spans=[ResourceSpans(resource=resource(service), scope_spans=[scoped])])
+    return ExportTraceServiceRequest(
+        resource_spans=[ResourceSpans(resource=resource(service), scope_spans=[scoped])]
+    )
 
 
 def line(said: str = "done", *, at: int = 0, severity: int = 9, **known: Any) -> LogRecord:  # noqa: ANN401  (as above)
@@ -109,16 +126,22 @@ def line(said: str = "done", *, at: int = 0, severity: int = 9, **known: Any) ->
 def logs(*lines: LogRecord, service: str = "checkout") -> ExportLogsServiceRequest:
     """An export request of one service."""
     scoped = ScopeLogs(scope=InstrumentationScope(name="tests"), log_records=lines)
-    return ExportLogsServiceRequest(resource_logs=[ResourceLogs(resource=resource(service), scope_logs=[scoped])])
+    return ExportLogsServiceRequest(
+        resource_logs=[ResourceLogs(resource=resource(service), scope_logs=[scoped])]
+    )
 
 
 def point(value: float, *, at: int = 0, start: int = 0, **known: Any) -> NumberDataPoint:  # noqa: ANN401  (as above)
     """A point of a sum or a gauge."""
     moment = at or time.time_ns()
-    return NumberDataPoint(as_double=value, time_unix_nano=moment, start_time_unix_nano=start or moment - NANO, **known)
+    return NumberDataPoint(
+        as_double=value, time_unix_nano=moment, start_time_unix_nano=start or moment - NANO, **known
+    )
 
 
-def counter(name: str, *points: NumberDataPoint, temporality: int = CUMULATIVE, monotonic: bool = True) -> Metric:
+def counter(
+    name: str, *points: NumberDataPoint, temporality: int = CUMULATIVE, monotonic: bool = True
+) -> Metric:
     """A sum."""
     data = Sum(data_points=points, aggregation_temporality=temporality, is_monotonic=monotonic)  # type: ignore[arg-type]
     return Metric(name=name, sum=data)
@@ -153,17 +176,23 @@ def buckets(  # noqa: PLR0913  (a histogram's own)
     )
 
 
-def histogram(name: str, *points: HistogramDataPoint, unit: str = "s", temporality: int = CUMULATIVE) -> Metric:
+def histogram(
+    name: str, *points: HistogramDataPoint, unit: str = "s", temporality: int = CUMULATIVE
+) -> Metric:
     """An explicit histogram."""
     data = Histogram(data_points=points, aggregation_temporality=temporality)  # type: ignore[arg-type]
     return Metric(name=name, unit=unit, histogram=data)
 
 
-def metrics(*found: Metric, service: str = "checkout", instance: str = "one") -> ExportMetricsServiceRequest:
+def metrics(
+    *found: Metric, service: str = "checkout", instance: str = "one"
+) -> ExportMetricsServiceRequest:
     """An export request of one service."""
     scoped = ScopeMetrics(scope=InstrumentationScope(name="tests"), metrics=found)
     who = resource(service, instance)
-    return ExportMetricsServiceRequest(resource_metrics=[ResourceMetrics(resource=who, scope_metrics=[scoped])])
+    return ExportMetricsServiceRequest(
+        resource_metrics=[ResourceMetrics(resource=who, scope_metrics=[scoped])]
+    )
 
 
 def as_json(request: Message) -> bytes:
@@ -174,7 +203,11 @@ def as_json(request: Message) -> bytes:
             return {name: hexed(each, name) for name, each in value.items()}
         if isinstance(value, list):
             return [hexed(each) for each in value]
-        return base64.b64decode(value).hex() if key.lower() in {"traceid", "spanid", "parentspanid"} else value
+        return (
+            base64.b64decode(value).hex()
+            if key.lower() in {"traceid", "spanid", "parentspanid"}
+            else value
+        )
 
     return json.dumps(hexed(json_format.MessageToDict(request))).encode()
 
@@ -189,12 +222,16 @@ class House:
         self.writer = Writer(self.store)
         self.client = TestClient(create_app(self.writer))
 
-    def send(self, signal: str, body: bytes | Message, *, packed: bool = False, **headers: str) -> httpx2.Response:
+    def send(
+        self, signal: str, body: bytes | Message, *, packed: bool = False, **headers: str
+    ) -> httpx2.Response:
         """Post ``body``; ``packed`` with gzip."""
         raw = body if isinstance(body, bytes) else body.SerializeToString()
         known = PROTOBUF | ({"content-encoding": "gzip"} if packed else {})
         known |= {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.client.post(f"/v1/{signal}", content=gzip.compress(raw) if packed else raw, headers=known)
+        return self.client.post(
+            f"/v1/{signal}", content=gzip.compress(raw) if packed else raw, headers=known
+        )
 
     def rows(self, query: str, *known: object) -> list[Any]:
         """What another process would read in the file."""
@@ -240,16 +277,25 @@ class Process:
         self.path, self.url = data / "telemetry.db", f"http://127.0.0.1:{self.port}"
         self.said = data.parent / f"{data.name}.log"
         known = {"EMBEDDED_PORT": str(self.port), "EMBEDDED_DATA": str(data)}
-        self.env = {**os.environ, **known, **{f"EMBEDDED_{name}": value for name, value in settings.items()}}
+        self.env = {
+            **os.environ,
+            **known,
+            **{f"EMBEDDED_{name}": value for name, value in settings.items()},
+        }
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait for its first answer."""
         with self.said.open("ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "three_pillar_demo.local_store"], env=self.env, stdout=out, stderr=subprocess.STDOUT
+                [sys.executable, "-m", "three_pillar_demo.local_store"],
+                env=self.env,
+                stdout=out,
+                stderr=subprocess.STDOUT,
             )
-        poll_until(self.answers, f"embedded to answer; it said {self.said.read_text()}", READY_SECONDS)
+        poll_until(
+            self.answers, f"embedded to answer; it said {self.said.read_text()}", READY_SECONDS
+        )
 
     def answers(self) -> bool:
         """Whether it says that it is well."""

@@ -9,9 +9,6 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from three_pillar_demo.local_store import otlp
-from three_pillar_demo.local_store.otlp import Batch
-from three_pillar_demo.local_store.values import MAX_ATTRIBUTES, MAX_TEXT, prometheus_name
 from tests.demo.local_store.conftest import (
     DELTA,
     NANO,
@@ -27,6 +24,9 @@ from tests.demo.local_store.conftest import (
     span,
     traces,
 )
+from three_pillar_demo.local_store import otlp
+from three_pillar_demo.local_store.otlp import Batch
+from three_pillar_demo.local_store.values import MAX_ATTRIBUTES, MAX_TEXT, prometheus_name
 
 NOW = time.time_ns()
 
@@ -42,9 +42,21 @@ def attributes_of(given: Span) -> dict[str, object]:
 def test_attributes_keep_their_types() -> None:
     """Texts, numbers, truth, bytes, lists and maps come back as JSON has them; what JSON cannot say is text."""
     nested = AnyValue(kvlist_value=KeyValueList(values=pairs(inner=1)))
-    listed = AnyValue(array_value=ArrayValue(values=[AnyValue(string_value="a"), nested, AnyValue()]))
-    known = pairs(text="\x00é", whole=-(2**63), part=0.5, truth=True, raw=b"\xff", nan=float("nan"), big=float("inf"))
-    assert attributes_of(span(attributes=[*known, KeyValue(key="list", value=listed), KeyValue(key="none")])) == {
+    listed = AnyValue(
+        array_value=ArrayValue(values=[AnyValue(string_value="a"), nested, AnyValue()])
+    )
+    known = pairs(
+        text="\x00é",
+        whole=-(2**63),
+        part=0.5,
+        truth=True,
+        raw=b"\xff",
+        nan=float("nan"),
+        big=float("inf"),
+    )
+    assert attributes_of(
+        span(attributes=[*known, KeyValue(key="list", value=listed), KeyValue(key="none")])
+    ) == {
         "text": "\x00é",
         "whole": -(2**63),
         "part": 0.5,
@@ -59,7 +71,11 @@ def test_attributes_keep_their_types() -> None:
 
 def test_attributes_are_bounded() -> None:
     """More attributes than the limit are left out, and a long text is cut."""
-    many = [each for number in range(MAX_ATTRIBUTES + 50) for each in pairs(**{f"key{number}": "x" * (MAX_TEXT + 1)})]
+    many = [
+        each
+        for number in range(MAX_ATTRIBUTES + 50)
+        for each in pairs(**{f"key{number}": "x" * (MAX_TEXT + 1)})
+    ]
     kept = attributes_of(span(attributes=many))
     assert len(kept) == MAX_ATTRIBUTES
     assert {len(str(each)) for each in kept.values()} == {MAX_TEXT}
@@ -72,20 +88,34 @@ def test_attributes_are_bounded() -> None:
 def test_a_span_that_ends_before_it_starts_takes_no_time() -> None:
     """A span's duration is never negative, and one without an end has none."""
     batch = Batch()
-    odd = [span(start=NOW, seconds=-5), Span(trace_id=b"t" * 16, span_id=b"s" * 8, start_time_unix_nano=NOW)]
-    odd += [Span(trace_id=b"t" * 16, span_id=b"s" * 8, start_time_unix_nano=NOW, end_time_unix_nano=2**64 - 1)]
+    odd = [
+        span(start=NOW, seconds=-5),
+        Span(trace_id=b"t" * 16, span_id=b"s" * 8, start_time_unix_nano=NOW),
+    ]
+    odd += [
+        Span(
+            trace_id=b"t" * 16,
+            span_id=b"s" * 8,
+            start_time_unix_nano=NOW,
+            end_time_unix_nano=2**64 - 1,
+        )
+    ]
     otlp.traces(traces(*odd), batch)
     assert [row[6] for _, row in batch.spans] == [0, 0, 2**63 - 1 - NOW]
 
 
 def test_events_and_messages_of_spans_are_kept() -> None:
     """An exception is an event with attributes, and the status has its words."""
-    event = Span.Event(name="exception", time_unix_nano=NOW, attributes=pairs(exception__type="TimeoutError"))
+    event = Span.Event(
+        name="exception", time_unix_nano=NOW, attributes=pairs(exception__type="TimeoutError")
+    )
     batch = Batch()
     otlp.traces(traces(span(error=True, events=[event])), batch)
     row = batch.spans[0][1]
     assert row[7:9] == (2, "failed")
-    assert json.loads(row[10]) == [{"name": "exception", "time": NOW, "attributes": {"exception.type": "TimeoutError"}}]
+    assert json.loads(row[10]) == [
+        {"name": "exception", "time": NOW, "attributes": {"exception.type": "TimeoutError"}}
+    ]
 
 
 def test_a_line_finds_its_time_and_severity() -> None:
@@ -131,7 +161,10 @@ def test_names_are_those_of_prometheus(otel: str, unit: str, kind: str, name: st
 def test_labels_are_those_of_prometheus() -> None:
     """Attributes become labels, job and instance say who speaks, and the promoted resource attributes are there."""
     batch = Batch()
-    otlp.metrics(metrics(counter("sold", point(1, attributes=pairs(http__route="/a", status=200, ok=True)))), batch)
+    otlp.metrics(
+        metrics(counter("sold", point(1, attributes=pairs(http__route="/a", status=200, ok=True)))),
+        batch,
+    )
     assert json.loads(batch.points[0].labels) == {
         "http_route": "/a",
         "status": "200",
@@ -158,7 +191,10 @@ def test_each_kind_of_metric_is_known() -> None:
         ),
         batch,
     )
-    assert [(each.name, each.kind, each.value, each.count, each.buckets, each.delta) for each in batch.points] == [
+    assert [
+        (each.name, each.kind, each.value, each.count, each.buckets, each.delta)
+        for each in batch.points
+    ] == [
         ("sold_total", "counter", 7.0, None, None, False),
         ("open", "gauge", 2.0, None, None, False),
         ("heat", "gauge", -1.5, None, None, False),
@@ -184,7 +220,12 @@ def test_exemplars_without_a_trace_are_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("counts", "bounds"),
-    [([1, 2], [0.1, 1.0]), ([1, 2, 3], [1.0, 0.1]), ([1, 2, 3], [0.1, float("inf")]), ([2**63, 0, 0], [0.1, 1.0])],
+    [
+        ([1, 2], [0.1, 1.0]),
+        ([1, 2, 3], [1.0, 0.1]),
+        ([1, 2, 3], [0.1, float("inf")]),
+        ([2**63, 0, 0], [0.1, 1.0]),
+    ],
     ids=["too few", "disordered", "infinite", "overflowing"],
 )
 def test_buckets_that_do_not_fit_are_refused(counts: list[int], bounds: list[float]) -> None:
@@ -198,7 +239,9 @@ def test_buckets_that_do_not_fit_are_refused(counts: list[int], bounds: list[flo
 def test_too_many_buckets_are_refused() -> None:
     """A histogram of very many buckets is nobody's, and is not kept."""
     batch = Batch()
-    otlp.metrics(metrics(histogram("took", buckets([1] * 502, [float(each) for each in range(501)]))), batch)
+    otlp.metrics(
+        metrics(histogram("took", buckets([1] * 502, [float(each) for each in range(501)]))), batch
+    )
     assert not batch.points
     assert batch.refused == {"point of took with over 500 buckets": 1}
 
@@ -209,7 +252,11 @@ def test_a_histogram_without_buckets_is_one_bucket() -> None:
     bare = buckets([], bounds=[], total=3.0)
     bare.count = 4
     otlp.metrics(metrics(histogram("took", bare)), batch)
-    assert (batch.points[0].count, batch.points[0].buckets, batch.points[0].bounds) == (4, [4], "[]")
+    assert (batch.points[0].count, batch.points[0].buckets, batch.points[0].bounds) == (
+        4,
+        [4],
+        "[]",
+    )
 
 
 def test_a_series_never_starts_after_its_point() -> None:

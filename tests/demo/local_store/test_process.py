@@ -54,9 +54,15 @@ class Senders:
         with httpx2.Client(base_url=self.url, timeout=30, trust_env=False) as http:
             while not self.over.is_set():
                 name = f"batch {next(self.numbers)}"
-                signal_, body = "traces", traces(*(span(name) for _ in range(20))).SerializeToString()
+                signal_, body = (
+                    "traces",
+                    traces(*(span(name) for _ in range(20))).SerializeToString(),
+                )
                 if name.endswith(("3", "7")):
-                    signal_, body = "logs", logs(*(line(name) for _ in range(20))).SerializeToString()
+                    signal_, body = (
+                        "logs",
+                        logs(*(line(name) for _ in range(20))).SerializeToString(),
+                    )
                 self.sent[name] = (signal_, body)
                 if post(http, signal_, body) == 200:
                     self.acknowledged.add(name)
@@ -80,7 +86,10 @@ def post(http: httpx2.Client, signal_: str, body: bytes) -> int:
 
 def stored(path: Path) -> dict[str, int]:
     """How many rows each batch has in the file."""
-    rows = read(path, "SELECT name, count(*) FROM span GROUP BY 1 UNION ALL SELECT body, count(*) FROM log GROUP BY 1")
+    rows = read(
+        path,
+        "SELECT name, count(*) FROM span GROUP BY 1 UNION ALL SELECT body, count(*) FROM log GROUP BY 1",
+    )
     return dict(rows)
 
 
@@ -93,7 +102,9 @@ def test_nothing_acknowledged_is_lost_in_twenty_kills(process: Process) -> None:
         for _ in range(KILLS):
             before = len(senders.acknowledged)
             more = before + chance.randrange(5, 40)
-            poll_until(lambda more=more: len(senders.acknowledged) > more, "batches to be acknowledged")  # type: ignore[misc]
+            poll_until(
+                lambda more=more: len(senders.acknowledged) > more, "batches to be acknowledged"
+            )  # type: ignore[misc]
             process.stop(signal.SIGKILL)
             process.start()
     finally:
@@ -128,7 +139,9 @@ def test_it_stops_when_asked_and_the_file_is_whole(process: Process) -> None:
     assert {found.get(name) for name in senders.acknowledged} == {20}
 
 
-@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux limits what another process may write")
+@pytest.mark.skipif(
+    not hasattr(resource, "prlimit"), reason="only Linux limits what another process may write"
+)
 def test_a_full_disk_is_said_and_recovers_by_itself(process: Process) -> None:
     """When nothing can be written any more batches are told to come again and the health says why, until there is room."""
     process.start()
@@ -137,9 +150,13 @@ def test_a_full_disk_is_said_and_recovers_by_itself(process: Process) -> None:
         assert post(http, "logs", large) == 200
         assert process.process
         # Linux: a file may not grow over this, which is what a full disk is to whoever writes.
-        limits = resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (64 * 1024, resource.RLIM_INFINITY))
+        limits = resource.prlimit(
+            process.process.pid, resource.RLIMIT_FSIZE, (64 * 1024, resource.RLIM_INFINITY)
+        )
         try:
-            answer = http.post("/v1/traces", content=traces(span("first")).SerializeToString(), headers=PROTOBUF)
+            answer = http.post(
+                "/v1/traces", content=traces(span("first")).SerializeToString(), headers=PROTOBUF
+            )
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
             assert Status.FromString(answer.content).code == 14
             health = http.get("/healthz")
@@ -173,7 +190,12 @@ def test_two_on_one_port_are_one(process: Process) -> None:
     """A second one on the same port ends with an error, and the first goes on with a whole file."""
     process.start()
     second = subprocess.run(
-        [sys.executable, "-m", "three_pillar_demo.local_store"], env=process.env, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "three_pillar_demo.local_store"],
+        env=process.env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert second.returncode != 0
     assert "address already in use" in second.stdout + second.stderr
@@ -183,12 +205,19 @@ def test_two_on_one_port_are_one(process: Process) -> None:
     assert read(process.path, "PRAGMA integrity_check") == [("ok",)]
 
 
-@pytest.mark.parametrize(("name", "value"), [("PORT", "0"), ("SIZE_MIB", "much"), ("SIZE_MIB", "1")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "0"), ("SIZE_MIB", "much"), ("SIZE_MIB", "1")]
+)
 def test_a_bad_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
     """A setting that makes no sense ends it with one line that says what is allowed."""
     process = Process(tmp_path / "data", **{name: value})
     ended = subprocess.run(
-        [sys.executable, "-m", "three_pillar_demo.local_store"], env=process.env, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "three_pillar_demo.local_store"],
+        env=process.env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"EMBEDDED_{name}={value}: ")
@@ -200,7 +229,12 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     process = Process(tmp_path / "data")
     ended = subprocess.run(
-        [sys.executable, "-m", "three_pillar_demo.local_store"], env=process.env, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "three_pillar_demo.local_store"],
+        env=process.env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert ended.returncode == 1
     assert "cannot be opened" in ended.stderr

@@ -12,14 +12,18 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-from opentelemetry.proto.metrics.v1.metrics_pb2 import ExponentialHistogram, ExponentialHistogramDataPoint, Metric, Summary
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    ExponentialHistogram,
+    ExponentialHistogramDataPoint,
+    Metric,
+    Summary,
+)
 
-from three_pillar_demo.local_store.otlp import MAX_RECORDS
-from three_pillar_demo.local_store.receiver import MAX_BODY, MAX_UNPACKED, create_app
-from three_pillar_demo.local_store.writer import TOGETHER
 from tests.demo.local_store.conftest import (
     MIB,
     NANO,
@@ -40,6 +44,9 @@ from tests.demo.local_store.conftest import (
     traces,
     until,
 )
+from three_pillar_demo.local_store.otlp import MAX_RECORDS
+from three_pillar_demo.local_store.receiver import MAX_BODY, MAX_UNPACKED, create_app
+from three_pillar_demo.local_store.writer import TOGETHER
 
 TRACE, SPAN, PARENT = bytes(range(16)), bytes(range(8)), bytes(range(1, 9))
 JSON = {"content_type": "application/json; charset=utf-8"}
@@ -55,7 +62,14 @@ def message(signal: str) -> Message:
     """A request of one record, with ids."""
     match signal:
         case "traces":
-            return traces(span(trace_id=TRACE, span_id=SPAN, parent_span_id=PARENT, attributes=pairs(order__id="7")))
+            return traces(
+                span(
+                    trace_id=TRACE,
+                    span_id=SPAN,
+                    parent_span_id=PARENT,
+                    attributes=pairs(order__id="7"),
+                )
+            )
         case "logs":
             return logs(line(trace_id=TRACE, span_id=SPAN, attributes=pairs(order__id="7")))
     return metrics(counter("sold", point(3, attributes=pairs(route="/checkout"))))
@@ -64,7 +78,9 @@ def message(signal: str) -> Message:
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("encoding", ["protobuf", "json"])
 @pytest.mark.parametrize("signal", EVERY)
-def test_each_signal_is_taken_in_each_encoding(house: House, signal: str, encoding: str, packed: bool) -> None:  # noqa: FBT001  (a parameter)
+def test_each_signal_is_taken_in_each_encoding(
+    house: House, signal: str, encoding: str, packed: bool
+) -> None:
     """A good request is answered with its response message in its own encoding, and its rows are in the file."""
     if encoding == "json":
         answer = house.send(signal, as_json(message(signal)), packed=packed, **JSON)
@@ -85,7 +101,9 @@ def test_each_signal_is_taken_in_each_encoding(house: House, signal: str, encodi
             assert house.rows(query) == [(TRACE.hex(), SPAN.hex(), "checkout", "INFO", "done")]
         case "metrics":
             query = "SELECT name, service, labels ->> 'route', labels ->> 'job', value FROM points"
-            assert house.rows(query) == [("sold_total", "checkout", "/checkout", "shop/checkout", 3.0)]
+            assert house.rows(query) == [
+                ("sold_total", "checkout", "/checkout", "shop/checkout", 3.0)
+            ]
 
 
 def test_an_empty_request_is_taken(house: House) -> None:
@@ -101,7 +119,10 @@ def test_refused_spans_are_counted_and_named(house: House) -> None:
     assert answer.status_code == 200
     partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
     assert partial.rejected_spans == 3
-    assert partial.error_message == "refused: 2 x span with an id that is none; 1 x span with a time in the future"
+    assert (
+        partial.error_message
+        == "refused: 2 x span with an id that is none; 1 x span with a time in the future"
+    )
     assert house.rows("SELECT name FROM spans") == [("good",)]
 
 
@@ -109,12 +130,17 @@ def test_a_line_without_ids_is_kept(house: House) -> None:
     """A log record needs no trace: ids that are none are left out, the line stays."""
     answer = house.send("logs", logs(line("alone"), line("odd", trace_id=b"short", span_id=SPAN)))
     assert not ExportLogsServiceResponse.FromString(answer.content).HasField("partial_success")
-    assert house.rows("SELECT body, trace_id FROM lines ORDER BY body") == [("alone", ""), ("odd", "")]
+    assert house.rows("SELECT body, trace_id FROM lines ORDER BY body") == [
+        ("alone", ""),
+        ("odd", ""),
+    ]
 
 
 def test_refused_points_are_counted_and_named(house: House) -> None:
     """Kinds of metrics that are not kept, and points that make no sense, are refused by the metric's name."""
-    exponential = ExponentialHistogram(data_points=[ExponentialHistogramDataPoint(count=1, time_unix_nano=time.time_ns())] * 2)
+    exponential = ExponentialHistogram(
+        data_points=[ExponentialHistogramDataPoint(count=1, time_unix_nano=time.time_ns())] * 2
+    )
     found = [
         Metric(name="wide", exponential_histogram=exponential),
         Metric(name="old", summary=Summary(data_points=[])),
@@ -152,7 +178,9 @@ def test_refused_points_are_counted_and_named(house: House) -> None:
     ],
     ids=["protobuf", "json", "list", "type", "id", "utf-8", "gzip", "cut gzip", "more than gzip"],
 )
-def test_what_cannot_be_decoded_is_refused_with_a_status(house: House, body: bytes, headers: Any) -> None:  # noqa: ANN401  (keywords)
+def test_what_cannot_be_decoded_is_refused_with_a_status(
+    house: House, body: bytes, headers: Any
+) -> None:
     """400 comes with a google.rpc.Status that says why, in the encoding of the request."""
     answer = house.send("traces", body, **headers)
     assert answer.status_code == 400
@@ -197,7 +225,9 @@ def test_a_crowd_of_empty_records_is_bounded(house: House) -> None:
     answer = house.send("logs", logs(*[LogRecord()] * (MAX_RECORDS + 5)), packed=True)
     partial = ExportLogsServiceResponse.FromString(answer.content).partial_success
     assert partial.rejected_log_records == 5
-    assert partial.error_message == f"refused: 5 x log record with {MAX_RECORDS} others in its request"
+    assert (
+        partial.error_message == f"refused: 5 x log record with {MAX_RECORDS} others in its request"
+    )
     assert house.rows("SELECT count(*) FROM log") == [(MAX_RECORDS,)]
 
 
@@ -205,7 +235,9 @@ def test_what_is_read_counts_as_waiting(house: House) -> None:
     """Bodies that are read but not decoded take no more memory than may wait, and all is given back at the end."""
 
     async def crowd() -> list[int]:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(create_app(house.writer)), base_url="http://it") as http:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(create_app(house.writer)), base_url="http://it"
+        ) as http:
             body = bytes(3 * MIB)
             sent = (http.post("/v1/logs", content=body, headers=PROTOBUF) for _ in range(40))
             return [each.status_code for each in await asyncio.gather(*sent)]
@@ -236,7 +268,10 @@ def test_a_file_that_cannot_be_written_is_said_and_recovers(house: House) -> Non
         status = Status.FromString(answer.content)
         assert (status.code, status.message) == (14, "cannot store now: database is locked")
         health = house.client.get("/healthz")
-        assert (health.status_code, health.json()) == (503, {"status": "OperationalError: database is locked"})
+        assert (health.status_code, health.json()) == (
+            503,
+            {"status": "OperationalError: database is locked"},
+        )
     finally:
         other.close()
     poll_until(ends(house, 200), "the health without any batch that came")
@@ -262,11 +297,21 @@ def test_more_than_may_wait_is_told_to_come_again(house: House) -> None:
     other = lock(house)
 
     async def crowd() -> list[httpx2.Response]:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(create_app(house.writer)), base_url="http://it") as http:
-            bodies = [gzip.compress(logs(line(f"{each}" + "x" * 7 * MIB)).SerializeToString(), 1) for each in range(11)]
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(create_app(house.writer)), base_url="http://it"
+        ) as http:
+            bodies = [
+                gzip.compress(logs(line(f"{each}" + "x" * 7 * MIB)).SerializeToString(), 1)
+                for each in range(11)
+            ]
             headers = PROTOBUF | {"content-encoding": "gzip"}
-            sent = [asyncio.create_task(http.post("/v1/logs", content=body, headers=headers)) for body in bodies]
-            await until(lambda: sum(each.done() for each in sent) == 2, "two to be told to come again")
+            sent = [
+                asyncio.create_task(http.post("/v1/logs", content=body, headers=headers))
+                for body in bodies
+            ]
+            await until(
+                lambda: sum(each.done() for each in sent) == 2, "two to be told to come again"
+            )
             other.close()
             return await asyncio.gather(*sent)
 
@@ -281,10 +326,17 @@ def test_every_batch_of_a_crowd_is_answered(house: House) -> None:
     other = lock(house)
 
     async def crowd() -> list[httpx2.Response]:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(create_app(house.writer)), base_url="http://it") as http:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(create_app(house.writer)), base_url="http://it"
+        ) as http:
             bodies = [traces(span()).SerializeToString() for _ in range(200)]
-            sent = [asyncio.create_task(http.post("/v1/traces", content=body, headers=PROTOBUF)) for body in bodies]
-            await until(lambda: house.writer.queue.qsize() > 2 * TOGETHER, "more than two groups to wait")
+            sent = [
+                asyncio.create_task(http.post("/v1/traces", content=body, headers=PROTOBUF))
+                for body in bodies
+            ]
+            await until(
+                lambda: house.writer.queue.qsize() > 2 * TOGETHER, "more than two groups to wait"
+            )
             other.close()
             async with asyncio.timeout(20):
                 return await asyncio.gather(*sent)

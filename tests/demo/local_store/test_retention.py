@@ -8,10 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from three_pillar_demo.local_store import otlp, retention
-from three_pillar_demo.local_store.otlp import Batch
-from three_pillar_demo.local_store.retention import FORGET_HOURS, KEEP_HOURS, KEEP_POINT_HOURS, REMEMBER_SECONDS
-from three_pillar_demo.local_store.store import Store
 from tests.demo.local_store.conftest import (
     MIB,
     NANO,
@@ -30,6 +26,15 @@ from tests.demo.local_store.conftest import (
     span,
     traces,
 )
+from three_pillar_demo.local_store import otlp, retention
+from three_pillar_demo.local_store.otlp import Batch
+from three_pillar_demo.local_store.retention import (
+    FORGET_HOURS,
+    KEEP_HOURS,
+    KEEP_POINT_HOURS,
+    REMEMBER_SECONDS,
+)
+from three_pillar_demo.local_store.store import Store
 
 HOUR = 3600 * NANO
 CAP = 16 * MIB
@@ -64,10 +69,18 @@ def test_the_size_is_bounded_in_a_steady_state(tmp_path: Path) -> None:
         reading.start()
         try:
             for number in range(100):
-                spans = [span(f"span {number}", attributes=pairs(padding="x" * 400)) for _ in range(300)]
+                spans = [
+                    span(f"span {number}", attributes=pairs(padding="x" * 400)) for _ in range(300)
+                ]
                 lines = [line(f"line {number} " + "x" * 500) for _ in range(450)]
-                sold = counter("sold", *(point(number, attributes=pairs(id=str(each))) for each in range(50)))
-                sent = (("traces", traces(*spans)), ("logs", logs(*lines)), ("metrics", metrics(sold)))
+                sold = counter(
+                    "sold", *(point(number, attributes=pairs(id=str(each))) for each in range(50))
+                )
+                sent = (
+                    ("traces", traces(*spans)),
+                    ("logs", logs(*lines)),
+                    ("metrics", metrics(sold)),
+                )
                 assert {house.send(*each).status_code for each in sent} == {200}
                 peak, log = map(max, (peak, log), files(path))
         finally:
@@ -85,7 +98,9 @@ def test_the_size_is_bounded_in_a_steady_state(tmp_path: Path) -> None:
         assert found == set(range(min(found), 100)), "what is there is the newest, without a gap"
         assert 10 < min(found) < 90
     assert abs(min(kept) - min(said)) < 15, "traces and logs reach back equally far"
-    assert read(path, "SELECT count(DISTINCT time) FROM points WHERE labels ->> 'id' = '7'")[0][0] > 10
+    assert (
+        read(path, "SELECT count(DISTINCT time) FROM points WHERE labels ->> 'id' = '7'")[0][0] > 10
+    )
 
 
 def test_a_small_file_takes_large_batches(tmp_path: Path) -> None:
@@ -133,11 +148,18 @@ def test_who_starts_again_has_room(store: Store, monkeypatch: pytest.MonkeyPatch
     for module in ("store", "retention"):
         monkeypatch.setattr(f"embedded.{module}.MAX_SERIES", 3)
     fill(store, {"silent": 1, "silent too": 2, "speaks": 0, "restarted": 0})
-    store.file.execute("INSERT INTO exemplar SELECT id, born, x'00', x'00', 1 FROM series WHERE name LIKE 'silent%'")
+    store.file.execute(
+        "INSERT INTO exemplar SELECT id, born, x'00', x'00', 1 FROM series WHERE name LIKE 'silent%'"
+    )
     retention.tidy(store)
     fill(store, {"restarted": 0}, b"again ")
-    assert store.file.execute("SELECT name FROM series ORDER BY name").fetchall() == [("restarted",), ("speaks",)]
-    assert store.file.execute("SELECT value FROM exemplar").fetchall() == []  # of a series that went; the next has its number
+    assert store.file.execute("SELECT name FROM series ORDER BY name").fetchall() == [
+        ("restarted",),
+        ("speaks",),
+    ]
+    assert (
+        store.file.execute("SELECT value FROM exemplar").fetchall() == []
+    )  # of a series that went; the next has its number
     store.close()
 
 
@@ -154,7 +176,9 @@ def test_what_is_silent_is_forgotten(store: Store) -> None:
     otlp.traces(traces(span("back"), service="old"), made)
     otlp.metrics(metrics(gauge("old", point(1)), service="old"), made)
     store.write([made])
-    assert store.file.execute("SELECT service FROM spans WHERE name = 'back'").fetchall() == [("old",)]
+    assert store.file.execute("SELECT service FROM spans WHERE name = 'back'").fetchall() == [
+        ("old",)
+    ]
     assert store.file.execute("SELECT value FROM points WHERE name = 'old'").fetchall() == [(1.0,)]
     store.close()
 
@@ -176,7 +200,9 @@ def test_exemplars_go_with_their_points(store: Store) -> None:
 def test_digests_are_forgotten_after_an_hour(store: Store) -> None:
     """What was accepted long ago is not remembered for ever."""
     store.write([Batch(b"old"), Batch(b"young")])
-    store.file.execute("UPDATE batch SET time = time - ? WHERE digest = ?", (REMEMBER_SECONDS + 5, b"old"))
+    store.file.execute(
+        "UPDATE batch SET time = time - ? WHERE digest = ?", (REMEMBER_SECONDS + 5, b"old")
+    )
     retention.tidy(store)
     assert store.file.execute("SELECT digest FROM batch").fetchall() == [(b"young",)]
     store.close()
@@ -197,7 +223,9 @@ def test_one_wrong_clock_does_not_decide_what_goes(store: Store, hours: int) -> 
     for _ in range(20):
         retention.make_room(store, 500)
     assert retention.used(store) <= store.size
-    spans, lines = store.file.execute("SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM log)").fetchone()
+    spans, lines = store.file.execute(
+        "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM log)"
+    ).fetchone()
     assert spans > 1000
     assert lines > 1000
     store.close()
@@ -209,7 +237,9 @@ def test_points_make_room_too(store: Store) -> None:
     for minute in range(60, 0, -1):
         made = Batch(str(minute).encode())
         at = now - minute * 60 * NANO
-        many = [point(1, at=at + each * NANO, attributes=pairs(id=str(each % 10))) for each in range(50)]
+        many = [
+            point(1, at=at + each * NANO, attributes=pairs(id=str(each % 10))) for each in range(50)
+        ]
         otlp.metrics(metrics(counter("sold", *many)), made)
         store.write([made])
     before = retention.used(store)
@@ -235,7 +265,9 @@ def test_names_alone_make_room_and_are_learned_anew(store: Store) -> None:
     made = Batch(b"after")
     otlp.traces(traces(span("after")), made)
     store.write([made])
-    assert store.file.execute("SELECT name, service FROM spans").fetchall() == [("after", "checkout")]
+    assert store.file.execute("SELECT name, service FROM spans").fetchall() == [
+        ("after", "checkout")
+    ]
     store.close()
 
 
@@ -247,7 +279,9 @@ def test_it_tidies_by_itself(tmp_path: Path) -> None:
     store.close()
 
     def left(*wanted: str) -> Callable[[], bool]:
-        return lambda: [name for (name,) in read(path, "SELECT name FROM spans ORDER BY name")] == [*wanted]
+        return lambda: (
+            [name for (name,) in read(path, "SELECT name FROM spans ORDER BY name")] == [*wanted]
+        )
 
     with running(path) as house:
         house.send("traces", traces(span("zest")))

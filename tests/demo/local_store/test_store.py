@@ -10,12 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceResponse,
+)
 
-from three_pillar_demo.local_store import otlp
-from three_pillar_demo.local_store.otlp import Batch
-from three_pillar_demo.local_store.store import MAX_SERIES, Store
-from three_pillar_demo.local_store.writer import StoreError
 from tests.demo.local_store.conftest import (
     DELTA,
     MIB,
@@ -36,6 +34,10 @@ from tests.demo.local_store.conftest import (
     traces,
     until,
 )
+from three_pillar_demo.local_store import otlp
+from three_pillar_demo.local_store.otlp import Batch
+from three_pillar_demo.local_store.store import MAX_SERIES, Store
+from three_pillar_demo.local_store.writer import StoreError
 
 NOW = time.time_ns()
 LATER = [NOW - each * NANO for each in (30, 20, 10)]
@@ -43,17 +45,32 @@ LATER = [NOW - each * NANO for each in (30, 20, 10)]
 
 def test_what_is_sent_twice_is_stored_once(house: House) -> None:
     """The same batch again, packed or not, is a success and adds nothing."""
-    for signal, body in (("traces", traces(span())), ("logs", logs(line())), ("metrics", metrics(counter("sold", point(1))))):
-        assert [house.send(signal, body, packed=packed).status_code for packed in (False, True, False)] == [200] * 3
+    for signal, body in (
+        ("traces", traces(span())),
+        ("logs", logs(line())),
+        ("metrics", metrics(counter("sold", point(1)))),
+    ):
+        assert [
+            house.send(signal, body, packed=packed).status_code for packed in (False, True, False)
+        ] == [200] * 3
     counted = "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM log), (SELECT count(*) FROM point)"
     assert house.rows(counted) == [(1, 1, 1)]
-    assert house.rows("SELECT * FROM tally ORDER BY signal") == [("lines", 1), ("points", 1), ("spans", 1)]
+    assert house.rows("SELECT * FROM tally ORDER BY signal") == [
+        ("lines", 1),
+        ("points", 1),
+        ("spans", 1),
+    ]
 
 
 def test_counters_gauges_and_histograms_are_kept(house: House) -> None:
     """Each point has its value, and a histogram its sum, count, bounds and buckets."""
     house.send(
-        "metrics", metrics(counter("sold", point(4)), gauge("heat", point(-1)), histogram("took", buckets([1, 2, 3], total=4)))
+        "metrics",
+        metrics(
+            counter("sold", point(4)),
+            gauge("heat", point(-1)),
+            histogram("took", buckets([1, 2, 3], total=4)),
+        ),
     )
     assert house.rows("SELECT name, kind, value, bounds, buckets FROM points ORDER BY name") == [
         ("heat", "gauge", -1.0, "[]", None),
@@ -67,14 +84,20 @@ def test_deltas_become_cumulative(house: House) -> None:
     start = LATER[0] - NANO
     for at, begin in zip(LATER, [start, *LATER], strict=False):
         sold = counter("sold", point(2, at=at, start=begin), temporality=DELTA)
-        took = histogram("took", buckets([1, 0, 2], total=0.5, at=at, start=begin), temporality=DELTA)
+        took = histogram(
+            "took", buckets([1, 0, 2], total=0.5, at=at, start=begin), temporality=DELTA
+        )
         assert house.send("metrics", metrics(sold, took)).status_code == 200
-    assert house.rows("SELECT time, point.start, value FROM point JOIN series ON id = series WHERE name = 'sold_total'") == [
+    assert house.rows(
+        "SELECT time, point.start, value FROM point JOIN series ON id = series WHERE name = 'sold_total'"
+    ) == [
         (LATER[0], start, 2.0),
         (LATER[1], start, 4.0),
         (LATER[2], start, 6.0),
     ]
-    took_rows = house.rows("SELECT value, count, buckets FROM point JOIN series ON id = series WHERE name = 'took_seconds'")
+    took_rows = house.rows(
+        "SELECT value, count, buckets FROM point JOIN series ON id = series WHERE name = 'took_seconds'"
+    )
     assert [(value, count, json.loads(told)) for value, count, told in took_rows] == [
         (0.5, 3, [1, 0, 2]),
         (1.0, 6, [2, 0, 4]),
@@ -86,7 +109,9 @@ def test_deltas_that_do_not_follow_are_refused(house: House) -> None:
     """A delta from before the newest point, or one that no number holds any more, is refused by name and spoils nothing."""
 
     def took(at: int, counts: list[int], total: float = 1.0) -> ExportMetricsServiceResponse:
-        sent = histogram("took", buckets(counts, total=total, at=at, start=at - NANO), temporality=DELTA)
+        sent = histogram(
+            "took", buckets(counts, total=total, at=at, start=at - NANO), temporality=DELTA
+        )
         said: ExportMetricsServiceResponse = ExportMetricsServiceResponse.FromString(
             house.send("metrics", metrics(sent)).content
         )
@@ -96,7 +121,10 @@ def test_deltas_that_do_not_follow_are_refused(house: House) -> None:
     for at, count in ((LATER[0], 1), (LATER[1], 2), (LATER[2], 2**62)):
         partial = took(at, [count, 0, 0]).partial_success
         assert partial.rejected_data_points == 1
-        assert partial.error_message == "refused: 1 x point of a delta that does not follow the one before"
+        assert (
+            partial.error_message
+            == "refused: 1 x point of a delta that does not follow the one before"
+        )
     assert not took(LATER[2], [5, 0, 0]).partial_success.rejected_data_points
     assert house.rows("SELECT count FROM point ORDER BY time") == [(2**62,), (2**62 + 5,)]
 
@@ -107,11 +135,18 @@ def test_more_series_than_the_limit_are_refused(house: House) -> None:
     answer = house.send("metrics", metrics(counter("sold", *many)))
     partial = ExportMetricsServiceResponse.FromString(answer.content).partial_success
     assert partial.rejected_data_points == 3
-    assert partial.error_message == f"refused: 3 x point of a new series: there are {MAX_SERIES} already"
+    assert (
+        partial.error_message
+        == f"refused: 3 x point of a new series: there are {MAX_SERIES} already"
+    )
     known = metrics(counter("sold", point(2, attributes=pairs(id="7"))))
-    assert not ExportMetricsServiceResponse.FromString(house.send("metrics", known).content).HasField("partial_success")
+    assert not ExportMetricsServiceResponse.FromString(
+        house.send("metrics", known).content
+    ).HasField("partial_success")
     assert house.rows("SELECT count(*) FROM series") == [(MAX_SERIES,)]
-    assert house.rows("SELECT rows FROM tally WHERE signal = 'points'") == [(MAX_SERIES + 1,)]  # what is stored, no more
+    assert house.rows("SELECT rows FROM tally WHERE signal = 'points'") == [
+        (MAX_SERIES + 1,)
+    ]  # what is stored, no more
 
 
 def batch(digest: bytes, *names: str) -> Batch:
@@ -134,10 +169,18 @@ def test_a_rollback_is_forgotten(store: Store) -> None:
     broken.spans.append((broken.spans[0][0], (None,) * 11))
     with pytest.raises(sqlite3.IntegrityError):
         store.write([batch(b"first", "bought"), broken])
-    assert read(store.path, "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM series)") == [(0, 0)]
+    assert read(
+        store.path, "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM series)"
+    ) == [(0, 0)]
     store.write([batch(b"first", "bought"), batch(b"second", "sold")])
-    assert read(store.path, "SELECT name FROM points ORDER BY name") == [("bought_total",), ("sold_total",)]
-    assert read(store.path, "SELECT name, service FROM spans ORDER BY name") == [("first", "checkout"), ("second", "checkout")]
+    assert read(store.path, "SELECT name FROM points ORDER BY name") == [
+        ("bought_total",),
+        ("sold_total",),
+    ]
+    assert read(store.path, "SELECT name, service FROM spans ORDER BY name") == [
+        ("first", "checkout"),
+        ("second", "checkout"),
+    ]
     store.close()
 
 
@@ -165,20 +208,38 @@ def test_a_bad_batch_does_not_spoil_the_others(house: House) -> None:
         held = sqlite3.connect(house.path, isolation_level=None)
         held.execute("BEGIN IMMEDIATE")
         first = asyncio.create_task(house.writer.put(batch(b"first")))
-        await until(lambda: house.writer.waiting > 0 and not house.writer.queue.qsize(), "the writer to wait for the file")
+        await until(
+            lambda: house.writer.waiting > 0 and not house.writer.queue.qsize(),
+            "the writer to wait for the file",
+        )
         others = [asyncio.create_task(house.writer.put(each)) for each in (good[0], bad, *good[1:])]
-        await until(lambda: house.writer.queue.qsize() == len(others), "the others to wait behind it")
+        await until(
+            lambda: house.writer.queue.qsize() == len(others), "the others to wait behind it"
+        )
         held.close()
         return await asyncio.gather(first, *others, return_exceptions=True)
 
     told = asyncio.run(together())
-    assert [type(each) for each in told] == [type(None), type(None), StoreError, type(None), type(None)]
-    assert house.rows("SELECT name FROM spans ORDER BY name") == [("first",), ("good0",), ("good1",), ("good2",)]
+    assert [type(each) for each in told] == [
+        type(None),
+        type(None),
+        StoreError,
+        type(None),
+        type(None),
+    ]
+    assert house.rows("SELECT name FROM spans ORDER BY name") == [
+        ("first",),
+        ("good0",),
+        ("good1",),
+        ("good2",),
+    ]
 
 
 def aside(path: Path) -> list[Path]:
     """The files that were put aside, without what belongs to them."""
-    return [each for each in path.parent.glob("*.aside-*") if not each.name.endswith(("-wal", "-shm"))]
+    return [
+        each for each in path.parent.glob("*.aside-*") if not each.name.endswith(("-wal", "-shm"))
+    ]
 
 
 def foreign(path: Path) -> None:
@@ -229,7 +290,9 @@ def test_our_own_file_is_gone_on_with(tmp_path: Path) -> None:
         with running(path) as house:
             house.send("traces", traces(span()))
             house.send("metrics", metrics(counter("sold", point(1))))
-    assert read(path, "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM series)") == [(2, 1)]
+    assert read(path, "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM series)") == [
+        (2, 1)
+    ]
     assert not aside(path)
 
 
@@ -238,10 +301,17 @@ def fill(path: Path) -> None:
     with running(path) as house:
         for _ in range(20):
             house.send("traces", traces(*(span("x" * 500) for _ in range(100))))
-            house.send("metrics", metrics(counter("sold", *(point(1, attributes=pairs(n=str(n))) for n in range(50)))))
+            house.send(
+                "metrics",
+                metrics(
+                    counter("sold", *(point(1, attributes=pairs(n=str(n))) for n in range(50)))
+                ),
+            )
 
 
-def test_a_file_that_is_damaged_is_put_aside_while_it_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_is_damaged_is_put_aside_while_it_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """When damage shows while a batch is written, the file is put aside, the batch is stored in a new one, and all goes on."""
     path = tmp_path / "telemetry.db"
     fill(path)

@@ -17,10 +17,10 @@ from typing import Any
 
 import httpx2
 
-from three_pillar_demo.query import http_clients, lgtm
-from three_pillar_demo.query.lgtm import Lgtm
-from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.load import checkout_client
+from three_pillar_demo.query import http_clients, lgtm
+from three_pillar_demo.query.interface import BackendError
+from three_pillar_demo.query.lgtm import Lgtm
 
 FOLDER = Path(__file__).parent / "recorded"
 FIGURES = (
@@ -52,19 +52,37 @@ QUESTIONS: dict[str, Callable[[Lgtm, Told], Awaitable[Any]]] = {
     "trace_missing": lambda it, _: it.trace(NOBODY),
     "requests": lambda it, told: it.requests("checkout", told.start, told.end),
     "requests_failed": lambda it, told: it.requests("checkout", told.start, told.end, failed=True),
-    "requests_slower": lambda it, told: it.requests("payment", told.start, told.end, failed=True, slower=0.0001),
-    "requests_order": lambda it, told: it.requests("checkout", told.start, told.end, order_id=told.order_id),
+    "requests_slower": lambda it, told: it.requests(
+        "payment", told.start, told.end, failed=True, slower=0.0001
+    ),
+    "requests_order": lambda it, told: it.requests(
+        "checkout", told.start, told.end, order_id=told.order_id
+    ),
     "requests_none": lambda it, told: it.requests(QUOTES, told.start, told.end, order_id=QUOTES),
     "trace_lines": lambda it, told: it.trace_lines(told.failed, told.start, told.end),
     "lines": lambda it, told: it.lines(told.start, told.end, service="checkout", canonical=True),
-    "lines_text": lambda it, told: it.lines(told.start, told.end, severity="ERROR", text="not placed"),
+    "lines_text": lambda it, told: it.lines(
+        told.start, told.end, severity="ERROR", text="not placed"
+    ),
     "lines_limit": lambda it, told: it.lines(told.start, told.end, limit=1),
-    "lines_none": lambda it, told: it.lines(told.start, told.end, service=QUOTES, severity=QUOTES, text=QUOTES),
-    "counters": lambda it, _: it.counters("checkout_requests_total", ("endpoint", "status"), {"endpoint": "/checkout"}),
-    "counters_all": lambda it, _: it.counters("http_server_request_duration_seconds_count", (), within=3600),
-    "counters_none": lambda it, _: it.counters("checkout_requests_total", ("status",), {"endpoint": QUOTES}),
-    "red": lambda it, told: it.red("checkout", "/checkout", told.end - 10, told.end, window=30, shares=(0.5, 0.99)),
-    "red_none": lambda it, told: it.red("checkout", "/nowhere", told.end - 5, told.end, shares=(0.5,)),
+    "lines_none": lambda it, told: it.lines(
+        told.start, told.end, service=QUOTES, severity=QUOTES, text=QUOTES
+    ),
+    "counters": lambda it, _: it.counters(
+        "checkout_requests_total", ("endpoint", "status"), {"endpoint": "/checkout"}
+    ),
+    "counters_all": lambda it, _: it.counters(
+        "http_server_request_duration_seconds_count", (), within=3600
+    ),
+    "counters_none": lambda it, _: it.counters(
+        "checkout_requests_total", ("status",), {"endpoint": QUOTES}
+    ),
+    "red": lambda it, told: it.red(
+        "checkout", "/checkout", told.end - 10, told.end, window=30, shares=(0.5, 0.99)
+    ),
+    "red_none": lambda it, told: it.red(
+        "checkout", "/nowhere", told.end - 5, told.end, shares=(0.5,)
+    ),
     "exemplars": lambda it, told: it.exemplars(told.start, told.end),
     "edges": lambda it, told: it.edges(told.end - 60, told.end),
     "counted": lambda it, _: it.counted(),
@@ -77,7 +95,7 @@ QUESTIONS: dict[str, Callable[[Lgtm, Told], Awaitable[Any]]] = {
 
 def stop_the_clock(patch: Callable[[object, str, object], None], now: float) -> None:
     """Have the questions asked at ``now``; ``patch`` is ``setattr``, or a test's."""
-    for module in (apis, lgtm):
+    for module in (http_clients, lgtm):
         patch(module, "time", SimpleNamespace(time=lambda: now))
 
 
@@ -104,7 +122,10 @@ class Recorder(httpx2.AsyncHTTPTransport):
 
 def asked(request: httpx2.Request) -> list[str]:
     """A request as a recording has it: port, path and parameters."""
-    return [f"{request.url.port}{request.url.path}", *sorted(f"{key}={value}" for key, value in request.url.params.items())]
+    return [
+        f"{request.url.port}{request.url.path}",
+        *sorted(f"{key}={value}" for key, value in request.url.params.items()),
+    ]
 
 
 def _figures(text: str) -> str:
@@ -120,7 +141,12 @@ async def _record() -> None:
             declined = await checkout_client.buy(http, "declined", f"recorded-{number}-declined")
             await asyncio.sleep(SETTLE_SECONDS)
     told = Told(
-        failed.trace_id, declined.trace_id, failed.order_id or "", int(start) - 1.0, int(time.time()) + 0.0, time.time()
+        failed.trace_id,
+        declined.trace_id,
+        failed.order_id or "",
+        int(start) - 1.0,
+        int(time.time()) + 0.0,
+        time.time(),
     )
     (FOLDER / "told.json").write_text(json.dumps(vars(told), indent=1) + "\n")
     stop_the_clock(setattr, told.now)
@@ -131,7 +157,9 @@ async def _record() -> None:
                 answer = await question(it, told)
             except BackendError as error:
                 answer = error
-        (FOLDER / f"{name}.json").write_text(json.dumps(recorder.kept, indent=1, ensure_ascii=False) + "\n")
+        (FOLDER / f"{name}.json").write_text(
+            json.dumps(recorder.kept, indent=1, ensure_ascii=False) + "\n"
+        )
         print(name, answer, sep=": ")  # noqa: T201  (to be read, and put into the test)
 
 

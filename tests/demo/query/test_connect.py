@@ -2,9 +2,9 @@
 
 import pytest
 
-from three_pillar_demo.query.local import Embedded
-from three_pillar_demo.query.lgtm import Lgtm
 from three_pillar_demo.query import connect
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.local import Embedded
 from three_pillar_demo.stack import state
 
 
@@ -19,11 +19,16 @@ from three_pillar_demo.stack import state
     ],
 )
 def test_the_stack_that_runs_is_asked(
-    monkeypatch: pytest.MonkeyPatch, mode: str | None, tempo_host: str, *, listens: bool, asked: type
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str | None,
+    tempo_host: str,
+    *,
+    listens: bool,
+    asked: type,
 ) -> None:
     """A launcher's note decides; without one, compose's tools container and its published ports do."""
     monkeypatch.setattr(state, "mode", lambda: mode)
-    monkeypatch.setattr(asking, "_listens", lambda _: listens)
+    monkeypatch.setattr(connect, "_listens", lambda _: listens)
     if tempo_host:
         monkeypatch.setenv("TEMPO_HOST", tempo_host)
     else:

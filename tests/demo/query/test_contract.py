@@ -14,9 +14,6 @@ from google.protobuf.message import Message
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from three_pillar_demo.query.local import Embedded
-from three_pillar_demo.query.lgtm import Lgtm
-from three_pillar_demo.query.interface import DURATION, NANO, Backends, Edge
 from tests.demo.local_store.conftest import (
     PROTOBUF,
     Process,
@@ -32,6 +29,9 @@ from tests.demo.local_store.conftest import (
     traces,
 )
 from tests.end_to_end.conftest import FULL
+from three_pillar_demo.query.interface import DURATION, NANO, Backends, Edge
+from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.local import Embedded
 
 COLLECTOR = "http://127.0.0.1:4318"
 PATIENCE = {"embedded": 2.0, "full": 60.0}
@@ -62,7 +62,9 @@ class Told:
         """The order's id."""
         return f"order-{trace_id.hex()}"
 
-    def purchase(self, trace_id: bytes, after: float, *, error: bool, charge: float, charged: bool) -> list[tuple[str, Span]]:
+    def purchase(
+        self, trace_id: bytes, after: float, *, error: bool, charge: float, charged: bool
+    ) -> list[tuple[str, Span]]:
         """The four spans of one purchase that began so many seconds after the base: by service, parent first."""
         at, ids = self.base + int(after * NANO), [secrets.token_bytes(8) for _ in range(4)]
         known: dict[str, Any] = {"trace_id": trace_id}
@@ -77,7 +79,15 @@ class Told:
         return [
             (
                 self.front,
-                span("POST /checkout", start=at, seconds=wait + 0.1, error=error, span_id=ids[0], attributes=http, **known),
+                span(
+                    "POST /checkout",
+                    start=at,
+                    seconds=wait + 0.1,
+                    error=error,
+                    span_id=ids[0],
+                    attributes=http,
+                    **known,
+                ),
             ),
             (
                 self.front,
@@ -123,32 +133,56 @@ class Told:
 
     def lines_of(self, trace_id: bytes, after: float, *, error: bool) -> list[tuple[str, Any]]:
         """What the two services wrote about it."""
-        at, ids = self.base + int(after * NANO), {"trace_id": trace_id, "span_id": secrets.token_bytes(8)}
+        at, ids = (
+            self.base + int(after * NANO),
+            {"trace_id": trace_id, "span_id": secrets.token_bytes(8)},
+        )
         known: dict[str, Any] = ids
         status = 500 if error else 200
-        end = pairs(http__route=ROUTE, http__response__status_code=status, outcome="failed" if error else "success")
+        end = pairs(
+            http__route=ROUTE,
+            http__response__status_code=status,
+            outcome="failed" if error else "success",
+        )
         said = f"POST {ROUTE} {status}"
         severity = 17 if error else 9
         return [
             (self.bank, line(f"charging {self.order(trace_id)}", at=at + 4_000_000, **known)),
-            (self.front, line(said, at=at + 900_000_000, severity=severity, attributes=end, **known)),
+            (
+                self.front,
+                line(said, at=at + 900_000_000, severity=severity, attributes=end, **known),
+            ),
         ]
 
     def histogram_at(self, number: int) -> Message:
         """The front's requests as they were counted by the ``number``-th point, with exemplars at the last."""
         at, born = self.base + 2 * number * NANO, self.base - 3600 * NANO
         found = []
-        for status, first, grows, trace_id in ((200, GOOD, 0, self.good), (504, BAD, 1, self.failed)):
+        for status, first, grows, trace_id in (
+            (200, GOOD, 0, self.good),
+            (504, BAD, 1, self.failed),
+        ):
             counts = [each + number * (place == grows) for place, each in enumerate(first)]
             ids = {"trace_id": trace_id, "span_id": secrets.token_bytes(8)}
             known = [Exemplar(as_double=0.05 + grows * 0.25, time_unix_nano=at - NANO // 2, **ids)]  # type: ignore[arg-type]
             about = pairs(http__route=ROUTE, http__response__status_code=status)
             last = number == POINTS - 1
             found.append(
-                buckets(counts, BOUNDS, at=at, start=born, total=float(sum(counts)), attributes=about, exemplars=known * last)
+                buckets(
+                    counts,
+                    BOUNDS,
+                    at=at,
+                    start=born,
+                    total=float(sum(counts)),
+                    attributes=about,
+                    exemplars=known * last,
+                )
             )
         sold = [
-            counter("orders_sold", point(100 + number, at=at, start=born, attributes=pairs(outcome=outcome)))
+            counter(
+                "orders_sold",
+                point(100 + number, at=at, start=born, attributes=pairs(outcome=outcome)),
+            )
             for outcome in ("success", "failed")
         ]
         return metrics(histogram("http.server.request.duration", *found), *sold, service=self.front)
@@ -169,15 +203,29 @@ class Told:
         sent: list[tuple[str, Message]] = []
         both = (self.front, self.bank)
         for some in (first, last):
-            by_service = {service: [each for name, each in some if name == service] for service in both}
-            sent += [("traces", traces(*mine, service=service)) for service, mine in by_service.items() if mine]
-        sent += [("logs", logs(*(each for name, each in lines if name == who), service=who)) for who in both]
+            by_service = {
+                service: [each for name, each in some if name == service] for service in both
+            }
+            sent += [
+                ("traces", traces(*mine, service=service))
+                for service, mine in by_service.items()
+                if mine
+            ]
+        sent += [
+            ("logs", logs(*(each for name, each in lines if name == who), service=who))
+            for who in both
+        ]
         sent += [("metrics", self.histogram_at(number)) for number in range(POINTS)]
-        second = counter("orders_sold", point(5, at=self.base + SECONDS * NANO, attributes=pairs(outcome="success")))
+        second = counter(
+            "orders_sold",
+            point(5, at=self.base + SECONDS * NANO, attributes=pairs(outcome="success")),
+        )
         sent.append(("metrics", metrics(second, service=self.front, instance="two")))
         with httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
             for kind, message in sent:
-                http.post(f"/v1/{kind}", content=message.SerializeToString(), headers=PROTOBUF).raise_for_status()
+                http.post(
+                    f"/v1/{kind}", content=message.SerializeToString(), headers=PROTOBUF
+                ).raise_for_status()
 
 
 class Answerer:
@@ -209,7 +257,9 @@ class Answerer:
 
 
 @pytest.fixture(scope="module", params=["embedded", pytest.param("full", marks=pytest.mark.full)])
-def answerer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answerer]:
+def answerer(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Answerer]:
     """Everything was told, to embedded in a process of its own, or to the real stack that runs."""
     told = Told()
     if request.param == "full":
@@ -268,8 +318,26 @@ def test_a_trace_has_its_spans(answerer: Answerer) -> None:
                 "failed",
                 ("PaymentError: no answer",),
             ),
-            (told.front, "POST", "CLIENT", "place order", *ended(at + 2 * step, 0.2), True, "failed", ()),
-            (told.bank, "POST /charges", "SERVER", "POST", *ended(at + 3 * step, 0.2), True, "failed", ()),
+            (
+                told.front,
+                "POST",
+                "CLIENT",
+                "place order",
+                *ended(at + 2 * step, 0.2),
+                True,
+                "failed",
+                (),
+            ),
+            (
+                told.bank,
+                "POST /charges",
+                "SERVER",
+                "POST",
+                *ended(at + 3 * step, 0.2),
+                True,
+                "failed",
+                (),
+            ),
         ],
         read,
     )
@@ -310,7 +378,9 @@ def test_requests_are_found(answerer: Answerer) -> None:
     answerer.agrees(lambda it: it.requests(told.bank, *between, failed=True), [failed])
     answerer.agrees(lambda it: it.requests(told.bank, *between, slower=2.5), [late])
     answerer.agrees(lambda it: it.requests(told.front, *between, failed=True, slower=0.5), [late])
-    answerer.agrees(lambda it: it.requests(told.front, *between, order_id=told.order(told.failed)), [failed])
+    answerer.agrees(
+        lambda it: it.requests(told.front, *between, order_id=told.order(told.failed)), [failed]
+    )
     answerer.agrees(lambda it: it.requests(told.front, *between, limit=1), [late])
 
 
@@ -323,24 +393,49 @@ def test_lines_are_found(answerer: Answerer) -> None:
     def bodies(lines: Any) -> list[str]:  # noqa: ANN401  (the answer)
         return [each.body for each in lines]
 
-    answerer.agrees(lambda it: it.trace_lines(told.failed.hex(), start, end), [charging, f"{said} 500"], bodies)
+    answerer.agrees(
+        lambda it: it.trace_lines(told.failed.hex(), start, end), [charging, f"{said} 500"], bodies
+    )
     front = [f"{said} 500", f"{said} 500", f"{said} 200"]
     answerer.agrees(lambda it: it.lines(start, end, service=told.front), front, bodies)
-    answerer.agrees(lambda it: it.lines(start, end, service=told.front, severity="ERROR"), front[:2], bodies)
+    answerer.agrees(
+        lambda it: it.lines(start, end, service=told.front, severity="ERROR"), front[:2], bodies
+    )
     answerer.agrees(lambda it: it.lines(start, end, service=told.front, limit=1), front[:1], bodies)
     answerer.agrees(lambda it: it.lines(start, end, service=told.bank, canonical=True), [], bodies)
-    answerer.agrees(lambda it: it.lines(start, end, service=told.front, canonical=True, text="200"), front[2:], bodies)
-    answerer.agrees(lambda it: it.lines(start, end, text=told.order(told.failed)), [charging], bodies)
-    answerer.agrees(lambda it: it.lines(start, end, service=told.front, text=said.lower()), [], bodies)
+    answerer.agrees(
+        lambda it: it.lines(start, end, service=told.front, canonical=True, text="200"),
+        front[2:],
+        bodies,
+    )
+    answerer.agrees(
+        lambda it: it.lines(start, end, text=told.order(told.failed)), [charging], bodies
+    )
+    answerer.agrees(
+        lambda it: it.lines(start, end, service=told.front, text=said.lower()), [], bodies
+    )
 
 
 def test_a_line_has_its_fields(answerer: Answerer) -> None:
     """A line's time, service and severity are there, and its attributes and ids under the names of the house."""
     told = answerer.told
-    answerer.agrees(lambda it: it.lines(told.start, told.end, service=told.front, severity="INFO"), 1, len)
-    [found] = answerer.ask(lambda it: it.lines(told.start, told.end, service=told.front, severity="INFO"))
-    assert (found.time, found.service, found.severity) == (told.base + NANO + 900_000_000, told.front, "INFO")
-    wanted = {"http_route": ROUTE, "http_response_status_code": "200", "outcome": "success", "trace_id": told.good.hex()}
+    answerer.agrees(
+        lambda it: it.lines(told.start, told.end, service=told.front, severity="INFO"), 1, len
+    )
+    [found] = answerer.ask(
+        lambda it: it.lines(told.start, told.end, service=told.front, severity="INFO")
+    )
+    assert (found.time, found.service, found.severity) == (
+        told.base + NANO + 900_000_000,
+        told.front,
+        "INFO",
+    )
+    wanted = {
+        "http_route": ROUTE,
+        "http_response_status_code": "200",
+        "outcome": "success",
+        "trace_id": told.good.hex(),
+    }
     assert {name: found.fields.get(name) for name in wanted} == wanted
     assert len(found.fields["span_id"]) == 16
 
@@ -351,15 +446,22 @@ def test_counters_add_up(answerer: Answerer) -> None:
     mine = {"service_name": told.front}
     last = 100 + POINTS - 1
     answerer.agrees(
-        lambda it: it.counters("orders_sold_total", ("outcome",), mine), {("success",): last + 5.0, ("failed",): last}
+        lambda it: it.counters("orders_sold_total", ("outcome",), mine),
+        {("success",): last + 5.0, ("failed",): last},
     )
-    answerer.agrees(lambda it: it.counters("orders_sold_total", (), mine | {"outcome": "failed"}), {(): last})
     answerer.agrees(
-        lambda it: it.counters("orders_sold_total", ("instance", "missing"), mine | {"outcome": "success"}),
+        lambda it: it.counters("orders_sold_total", (), mine | {"outcome": "failed"}), {(): last}
+    )
+    answerer.agrees(
+        lambda it: it.counters(
+            "orders_sold_total", ("instance", "missing"), mine | {"outcome": "success"}
+        ),
         {("one", ""): last, ("two", ""): 5.0},
     )
     requests = {("200",): sum(GOOD) + POINTS - 1, ("504",): sum(BAD) + POINTS - 1}
-    answerer.agrees(lambda it: it.counters(f"{DURATION}_count", ("http_response_status_code",), mine), requests)
+    answerer.agrees(
+        lambda it: it.counters(f"{DURATION}_count", ("http_response_status_code",), mine), requests
+    )
 
 
 def test_rate_errors_and_quantiles_are_prometheus_own(answerer: Answerer) -> None:
@@ -377,7 +479,9 @@ def test_rate_errors_and_quantiles_are_prometheus_own(answerer: Answerer) -> Non
         return [one.rate, one.errors, *one.quantiles]
 
     answerer.agrees(
-        lambda it: it.red(told.front, ROUTE, end, end, window=window, shares=(0.25, 0.9)), pytest.approx(wanted), read
+        lambda it: it.red(told.front, ROUTE, end, end, window=window, shares=(0.25, 0.9)),
+        pytest.approx(wanted),
+        read,
     )
 
 
@@ -389,7 +493,10 @@ def test_exemplars_lead_to_traces(answerer: Answerer) -> None:
 
     def read(found: Any) -> list[Any]:  # noqa: ANN401  (the answer)
         mine = [each for each in found if each.labels.get("service_name") == told.front]
-        read_out = ((each.trace_id, each.value, round(each.time, 3), *(each.labels[name] for name in names)) for each in mine)
+        read_out = (
+            (each.trace_id, each.value, round(each.time, 3), *(each.labels[name] for name in names))
+            for each in mine
+        )
         return sorted(read_out, key=lambda each: float(each[1]))
 
     answerer.agrees(
@@ -406,7 +513,9 @@ def test_exemplars_lead_to_traces(answerer: Answerer) -> None:
 def test_who_calls_whom(answerer: Answerer) -> None:
     """A call is a CLIENT span and the SERVER span under it; it failed if either did."""
     if answerer.kind == "full":
-        pytest.skip("Tempo counts calls in steps, and its new series lose their first: end-to-end tests look at these")
+        pytest.skip(
+            "Tempo counts calls in steps, and its new series lose their first: end-to-end tests look at these"
+        )
     told = answerer.told
     answerer.agrees(lambda it: it.edges(told.start, told.end), [Edge(told.front, told.bank, 3, 2)])
     answerer.agrees(lambda it: it.edges(told.start - 100, told.start), [])
@@ -421,7 +530,12 @@ def test_nothing_is_an_answer_too(answerer: Answerer) -> None:
     assert answerer.ask(lambda it: it.requests(told.front, start, end, order_id=odd)) == []
     assert answerer.ask(lambda it: it.trace_lines("f" * 32, start, end)) == []
     assert answerer.ask(lambda it: it.lines(start, end, service=odd, severity=odd, text=odd)) == []
-    assert answerer.ask(lambda it: it.counters("orders_sold_total", ("outcome",), {"service_name": odd})) == {}
+    assert (
+        answerer.ask(
+            lambda it: it.counters("orders_sold_total", ("outcome",), {"service_name": odd})
+        )
+        == {}
+    )
     red = answerer.ask(lambda it: it.red(odd, odd, end - 5, end, shares=(0.5,)))
     assert [(each.time, each.rate, each.errors, each.quantiles) for each in red] == [
         (end - 5, None, None, (None,)),

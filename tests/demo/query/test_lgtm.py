@@ -8,9 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from three_pillar_demo.query.lgtm import Lgtm, quoted, series
-from three_pillar_demo.query.interface import BackendError, Edge, Exemplar, Line, Red, Span
 from tests.demo.query.record import FOLDER, QUESTIONS, Told, asked, stop_the_clock
+from three_pillar_demo.query.interface import BackendError, Edge, Exemplar, Line, Red, Span
+from three_pillar_demo.query.lgtm import Lgtm, quoted, series
 
 TOLD = Told(**json.loads((FOLDER / "told.json").read_text()))
 
@@ -22,7 +22,9 @@ def replay(kept: Iterable[dict[str, Any]]) -> httpx2.MockTransport:
     def answer(request: httpx2.Request) -> httpx2.Response:
         each = answers[tuple(asked(request))]
         said = each["said"]
-        return httpx2.Response(each["status"], text=said if isinstance(said, str) else json.dumps(said))
+        return httpx2.Response(
+            each["status"], text=said if isinstance(said, str) else json.dumps(said)
+        )
 
     return httpx2.MockTransport(answer)
 
@@ -64,12 +66,18 @@ def test_a_trace(answer: Any) -> None:  # noqa: ANN401  (as above)
             "error.type": "gateway_timeout",
             "order.outcome": "gateway_timeout",
         },
-        exceptions=("checkout.payment_client.PaymentError: payment answered 504: its gateway timed out",),
+        exceptions=(
+            "checkout.payment_client.PaymentError: payment answered 504: its gateway timed out",
+        ),
     )
     assert (server.span_id, server.parent_id, server.kind) == (order.parent_id, "", "SERVER")
     assert (call.parent_id, call.kind, call.name) == (order.span_id, "CLIENT", "POST")
     assert (charge.parent_id, charge.kind, charge.service) == (call.span_id, "SERVER", "payment")
-    assert [each.attributes["http.response.status_code"] for each in (server, call, charge)] == [500, 504, 504]
+    assert [each.attributes["http.response.status_code"] for each in (server, call, charge)] == [
+        500,
+        504,
+        504,
+    ]
     assert charge.attributes == {
         "service.version": "0.1.0",
         "url.scheme": "http",
@@ -104,11 +112,21 @@ def test_a_trace(answer: Any) -> None:  # noqa: ANN401  (as above)
             "red",
             [
                 Red(1795598808.0, 0.0, None, (None, None)),
-                Red(1795598813.0, 0.07017698396889685, 0.5, (0.37701096262368067, 0.5921017860699794)),
-                Red(1795598818.0, 0.0692565839726346, 0.5, (0.3765223869911675, 0.5422302480820963)),
+                Red(
+                    1795598813.0,
+                    0.07017698396889685,
+                    0.5,
+                    (0.37701096262368067, 0.5921017860699794),
+                ),
+                Red(
+                    1795598818.0, 0.0692565839726346, 0.5, (0.3765223869911675, 0.5422302480820963)
+                ),
             ],
         ),
-        ("red_none", [Red(1795598813.0, None, None, (None,)), Red(1795598818.0, None, None, (None,))]),
+        (
+            "red_none",
+            [Red(1795598813.0, None, None, (None,)), Red(1795598818.0, None, None, (None,))],
+        ),
         ("edges", [Edge("checkout", "payment", 2.111111111111111, 1.0555555555555556)]),
         ("counted", {"spans": 16, "lines": 12, "points": 6841}),
         ("up", {"tempo": "", "loki": "", "prometheus": ""}),
@@ -161,8 +179,13 @@ def test_log_lines(answer: Any) -> None:  # noqa: ANN401  (as above)
         ("checkout", "order not placed: payment answered 504: its gateway timed out"),
         ("checkout", "POST /checkout 500 gateway_timeout"),
     ]
-    assert [each.body for each in answer("lines")] == ["POST /checkout 402 declined", "POST /checkout 500 gateway_timeout"]
-    assert [each.body for each in answer("lines_text")] == ["order not placed: payment answered 504: its gateway timed out"]
+    assert [each.body for each in answer("lines")] == [
+        "POST /checkout 402 declined",
+        "POST /checkout 500 gateway_timeout",
+    ]
+    assert [each.body for each in answer("lines_text")] == [
+        "order not placed: payment answered 504: its gateway timed out"
+    ]
 
 
 def test_exemplars(answer: Any) -> None:  # noqa: ANN401  (as above)
@@ -188,7 +211,10 @@ def test_exemplars(answer: Any) -> None:  # noqa: ANN401  (as above)
             "url_scheme": "http",
         },
     )
-    assert [(each.trace_id, each.labels["http_route"], each.labels["http_response_status_code"]) for each in others] == [
+    assert [
+        (each.trace_id, each.labels["http_route"], each.labels["http_response_status_code"])
+        for each in others
+    ] == [
         (TOLD.failed, "/charges", "504"),
         (TOLD.declined, "/charges", "200"),
         (TOLD.declined, "/checkout", "402"),
@@ -206,7 +232,10 @@ def test_ages(answer: Any) -> None:  # noqa: ANN401  (as above)
 
 def test_a_question_that_is_not_understood_is_an_error_with_their_words(answer: Any) -> None:  # noqa: ANN401  (as above)
     """Whoever refuses a question is named, and what it said."""
-    with pytest.raises(BackendError, match=r"^prometheus at http://127.0.0.1:9090 answered 400: .*unclosed left parenthesis"):
+    with pytest.raises(
+        BackendError,
+        match=r"^prometheus at http://127.0.0.1:9090 answered 400: .*unclosed left parenthesis",
+    ):
         answer("error")
 
 
@@ -218,11 +247,15 @@ def test_nobody_there_is_an_error_that_says_what_to_look_at() -> None:
 
     async def ask() -> dict[str, str]:
         async with Lgtm(httpx2.MockTransport(refuse)) as it:
-            with pytest.raises(BackendError, match=r"^loki at .*: refused \(see: demo status, demo logs loki\)$"):
+            with pytest.raises(
+                BackendError, match=r"^loki at .*: refused \(see: demo status, demo logs loki\)$"
+            ):
                 await it.lines(0, 1)
             return await it.up()
 
-    assert {name: said.split(": ")[1].split(" ")[0] for name, said in asyncio.run(ask()).items()} == {
+    assert {
+        name: said.split(": ")[1].split(" ")[0] for name, said in asyncio.run(ask()).items()
+    } == {
         "tempo": "refused",
         "loki": "refused",
         "prometheus": "refused",

@@ -14,9 +14,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from three_pillar_demo.query.local import REACH, Embedded
-from three_pillar_demo.query.interface import NANO, BackendError, Edge, Line, Span
-from three_pillar_demo.local_store.store import Store
 from tests.demo.local_store.conftest import (
     MIB,
     House,
@@ -34,6 +31,9 @@ from tests.demo.local_store.conftest import (
     span,
     traces,
 )
+from three_pillar_demo.local_store.store import Store
+from three_pillar_demo.query.interface import NANO, BackendError, Edge, Line, Span
+from three_pillar_demo.query.local import REACH, Embedded
 
 DAY = 24 * 3600
 TRACE = bytes(range(16))
@@ -55,7 +55,9 @@ def process(tmp_path: Path) -> Iterator[Process]:
     embedded.stop(signal.SIGKILL)
 
 
-def ask(path: Path, question: Callable[[Embedded], Awaitable[Any]], url: str = "http://127.0.0.1:9") -> Any:  # noqa: ANN401  (any answer)
+def ask(
+    path: Path, question: Callable[[Embedded], Awaitable[Any]], url: str = "http://127.0.0.1:9"
+) -> Any:  # noqa: ANN401  (any answer)
     """Ask the file at ``path`` once."""
 
     async def once() -> Any:  # noqa: ANN401  (as above)
@@ -131,7 +133,9 @@ class Sender:
         """A span of ``TRACE``."""
         body = traces(span(name, trace_id=TRACE)).SerializeToString()
         headers = {"content-type": "application/x-protobuf"}
-        httpx2.post(f"{self.process.url}/v1/traces", content=body, headers=headers, trust_env=False).raise_for_status()
+        httpx2.post(
+            f"{self.process.url}/v1/traces", content=body, headers=headers, trust_env=False
+        ).raise_for_status()
 
 
 def test_another_file_is_noticed(tmp_path: Path) -> None:
@@ -169,7 +173,9 @@ def test_a_damaged_file_is_a_reason_in_words(tmp_path: Path) -> None:
     """What is no database, or none of ours, is said with its place, and where to look."""
     path = tmp_path / "telemetry.db"
     path.write_bytes(b"x" * 5000)
-    with pytest.raises(BackendError, match=rf"{re.escape(str(path))}.*not a database.*demo logs embedded"):
+    with pytest.raises(
+        BackendError, match=rf"{re.escape(str(path))}.*not a database.*demo logs embedded"
+    ):
         names(path)
 
 
@@ -215,9 +221,17 @@ def test_what_is_wrong_is_said_in_words(process: Process) -> None:
         batch = traces(span("late", start=time.time_ns(), trace_id=TRACE)).SerializeToString()
         with suppress(httpx2.HTTPError):  # it may hold on for as long as it tries
             headers = {"content-type": "application/x-protobuf"}
-            httpx2.post(f"{process.url}/v1/traces", content=batch, headers=headers, timeout=10, trust_env=False)
+            httpx2.post(
+                f"{process.url}/v1/traces",
+                content=batch,
+                headers=headers,
+                timeout=10,
+                trust_env=False,
+            )
         poll_until(lambda: not process.answers(), "the receiver to say that it is not well", 60)
-        assert ask(process.path, lambda it: it.up(), process.url) == {"embedded": "OperationalError: database is locked"}
+        assert ask(process.path, lambda it: it.up(), process.url) == {
+            "embedded": "OperationalError: database is locked"
+        }
 
 
 @pytest.mark.parametrize("folder", ["c#", "what?mode=rwc", "50%41", "ü b"])
@@ -234,12 +248,22 @@ def test_odd_values_do_not_break_an_answer(house: House) -> None:
     now = time.time_ns()
     event = {"name": "exception", "time_unix_nano": now}
     spans = [
-        span("a\x00b", start=now, trace_id=TRACE, kind=-7, attributes=pairs(raw=b"\xff", nan=float("nan"))),
+        span(
+            "a\x00b",
+            start=now,
+            trace_id=TRACE,
+            kind=-7,
+            attributes=pairs(raw=b"\xff", nan=float("nan")),
+        ),
         span("b", start=now + 1, trace_id=TRACE, kind=77, events=[event]),
     ]
     house.send("traces", traces(*spans))
     first, second = ask(house.path, lambda it: it.trace(TRACE.hex()))
-    assert (first.name, first.kind, first.attributes) == ("a\x00b", "-7", {"raw": "/w==", "nan": "nan"})
+    assert (first.name, first.kind, first.attributes) == (
+        "a\x00b",
+        "-7",
+        {"raw": "/w==", "nan": "nan"},
+    )
     assert (second.kind, second.exceptions) == ("77", ("",))
     house.send("logs", logs(line("one\x00two", attributes=pairs(deep__er=1.5, ok=True))))
     [found] = ask(house.path, lambda it: it.lines(0, now / NANO + DAY, text="\x00t"))
@@ -287,7 +311,10 @@ def test_a_restart_is_no_negative_rate(house: House) -> None:
         told = buckets([count, 0, 0], at=(base + 10 * number) * NANO, start=(base - DAY) * NANO)
         told.attributes.extend(pairs(http__route="/a", http__response__status_code=200))
         house.send("metrics", metrics(histogram(DURATION, told)))
-    [one] = ask(house.path, lambda it: it.red("checkout", "/a", base + 40, base + 40, window=50.0, shares=()))
+    [one] = ask(
+        house.path,
+        lambda it: it.red("checkout", "/a", base + 40, base + 40, window=50.0, shares=()),
+    )
     # 32 events in 40 s; the first point is 10 s from the window's start, which is under 1.1 intervals.
     assert one.rate == pytest.approx(32 * (40 + 10) / 40 / 50)
 
@@ -300,8 +327,14 @@ def test_a_first_event_is_not_lost(house: House) -> None:
             told = buckets([1, 0, 0], at=(base + 20 + 10 * number) * NANO, start=start * NANO)
             told.attributes.extend(pairs(http__route=route, http__response__status_code=200))
             house.send("metrics", metrics(histogram(DURATION, told)))
-    [new] = ask(house.path, lambda it: it.red("checkout", "/new", base + 30, base + 30, window=30.0, shares=()))
-    [known] = ask(house.path, lambda it: it.red("checkout", "/known", base + 30, base + 30, window=30.0, shares=()))
+    [new] = ask(
+        house.path,
+        lambda it: it.red("checkout", "/new", base + 30, base + 30, window=30.0, shares=()),
+    )
+    [known] = ask(
+        house.path,
+        lambda it: it.red("checkout", "/known", base + 30, base + 30, window=30.0, shares=()),
+    )
     assert new.rate == pytest.approx(1 / 30)
     assert known.rate == 0.0
 
@@ -353,7 +386,9 @@ def test_ages_are_of_the_newest_within_the_hour(house: House) -> None:
 
 def test_a_question_that_is_given_up_holds_up_nobody(house: House) -> None:
     """When who asked does not wait any longer, the question ends, and the next is answered."""
-    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+    endless = (
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+    )
 
     async def give_up() -> dict[str, int]:
         async with Embedded(house.path) as it:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from three_pillar_demo.query.promql_math import Counter, quantile, red
 from three_pillar_demo.query.interface import NANO
+from three_pillar_demo.query.promql_math import Counter, quantile, red
 
 EVERY = 10.0
 INFINITY = math.inf
@@ -22,28 +22,45 @@ INFINITY = math.inf
     ("times", "values", "end", "window", "rate"),
     [
         # Points from edge to edge: (40 - 20) over the 60 s between them; the one at the left edge itself is outside.
-        pytest.param([0, 30, 60, 90], [10, 20, 30, 40], 90, 90, 30 / 90, id="to the left edge, where it goes on"),
+        pytest.param(
+            [0, 30, 60, 90],
+            [10, 20, 30, 40],
+            90,
+            90,
+            30 / 90,
+            id="to the left edge, where it goes on",
+        ),
         # 60 s sampled, 30 s apart on average; 20 s to the start are under 33, 10 s to the end too: 20 x 90 / 60 over 90.
         pytest.param([20, 50, 80], [20, 30, 40], 90, 90, 20 * 90 / 60 / 90, id="both edges near"),
         # 70 s to the start are over 1.1 x 10: half an interval instead. 10 s to the end: to the edge.
         pytest.param([80, 90], [20, 30], 100, 100, 10 * (10 + 5 + 10) / 10 / 100, id="start far"),
         # 60 s to the end: half an interval.
-        pytest.param([10, 20, 30], [50, 60, 70], 90, 90, 20 * (20 + 10 + 5) / 20 / 90, id="end far"),
+        pytest.param(
+            [10, 20, 30], [50, 60, 70], 90, 90, 20 * (20 + 10 + 5) / 20 / 90, id="end far"
+        ),
         # It would have been zero 10 s before its first point, so it goes back 10 s, not 15.
-        pytest.param([15, 30, 45], [10, 25, 40], 60, 60, 30 * (30 + 10 + 15) / 30 / 60, id="not below zero"),
+        pytest.param(
+            [15, 30, 45], [10, 25, 40], 60, 60, 30 * (30 + 10 + 15) / 30 / 60, id="not below zero"
+        ),
         # 30, then reset, then 5 and 15: rises by 10 + 5 + 10.
         pytest.param([10, 20, 30, 40], [20, 30, 5, 15], 40, 40, 25 * 40 / 30 / 40, id="reset"),
         pytest.param([10, 20, 30], [7, 7, 7], 30, 30, 0.0, id="nothing happened"),
         pytest.param([10], [7], 30, 30, None, id="one point"),
         pytest.param([0, 10], [7, 9], 30, 20, None, id="none inside"),
         pytest.param([0, 10, 20], [7, 9, 10], 20, 20, 1 * 20 / 10 / 20, id="left edge outside"),
-        pytest.param([10, 20, 50], [7, 9, 99], 30, 30, 2 * (10 + 10 + 10) / 10 / 30, id="none after the end"),
+        pytest.param(
+            [10, 20, 50], [7, 9, 99], 30, 30, 2 * (10 + 10 + 10) / 10 / 30, id="none after the end"
+        ),
         pytest.param([], [], 30, 30, None, id="no points"),
     ],
 )
-def test_rate_follows_the_rules(times: list[float], values: list[float], end: float, window: float, rate: float | None) -> None:
+def test_rate_follows_the_rules(
+    times: list[float], values: list[float], end: float, window: float, rate: float | None
+) -> None:
     """Extrapolation, its limits, resets and edges are those that Prometheus documents."""
-    assert Counter(times, values).rate(end, window) == (rate if rate is None else pytest.approx(rate))
+    assert Counter(times, values).rate(end, window) == (
+        rate if rate is None else pytest.approx(rate)
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,13 +89,17 @@ def test_one_event_of_a_new_series_is_counted() -> None:
     ("share", "buckets", "value"),
     [
         # 5 of 10 lie under 0.1, 9 under 1: the eighth lies three quarters up between them.
-        pytest.param(0.8, {0.1: 5, 1.0: 9, INFINITY: 10}, 0.1 + 0.9 * 3 / 4, id="between two bounds"),
+        pytest.param(
+            0.8, {0.1: 5, 1.0: 9, INFINITY: 10}, 0.1 + 0.9 * 3 / 4, id="between two bounds"
+        ),
         pytest.param(0.25, {0.1: 5, 1.0: 9, INFINITY: 10}, 0.05, id="first bucket begins at zero"),
         pytest.param(0.5, {0.1: 5, 1.0: 9, INFINITY: 10}, 0.1, id="on a bound"),
         pytest.param(0.95, {0.1: 5, 1.0: 9, INFINITY: 10}, 1.0, id="beyond the last bound"),
         pytest.param(0.5, {-1.0: 5, 1.0: 9, INFINITY: 9}, -1.0, id="first bound negative"),
         pytest.param(0.5, {0.1: 0, 1.0: 0, INFINITY: 4}, 1.0, id="all beyond"),
-        pytest.param(0.5, {0.1: 0, 1.0: 4, INFINITY: 4}, 0.1 + 0.9 * 2 / 4, id="first bucket empty"),
+        pytest.param(
+            0.5, {0.1: 0, 1.0: 4, INFINITY: 4}, 0.1 + 0.9 * 2 / 4, id="first bucket empty"
+        ),
         # Sums of different layouts: 4 under 0.5 are 4 under 1 as well.
         pytest.param(0.5, {0.5: 4, 1.0: 3, INFINITY: 8}, 0.5, id="not monotonic"),
         pytest.param(0.5, {0.1: 0, INFINITY: 0}, None, id="nothing"),
@@ -89,7 +110,9 @@ def test_one_event_of_a_new_series_is_counted() -> None:
         pytest.param(1.0, {0.1: 4, 1.0: 4, INFINITY: 4}, 0.1, id="all of it"),
     ],
 )
-def test_quantile_follows_the_rules(share: float, buckets: dict[float, float], value: float | None) -> None:
+def test_quantile_follows_the_rules(
+    share: float, buckets: dict[float, float], value: float | None
+) -> None:
     """Interpolation and its edges are those that Prometheus documents; what it calls NaN is None."""
     assert quantile(share, buckets) == (value if value is None else pytest.approx(value))
 
@@ -98,11 +121,22 @@ BOUNDS = [0.1, 0.5, 1.0]
 Point = tuple[float, list[int]]
 
 
-def rows(number: int, status: str, points: list[Point], born: float = -1.0, start: float = -1.0) -> list[Any]:
+def rows(
+    number: int, status: str, points: list[Point], born: float = -1.0, start: float = -1.0
+) -> list[Any]:
     """A series as the store gives it: moments, and what came into each bucket so far."""
     labels, bounds = json.dumps({"http_response_status_code": status}), json.dumps(BOUNDS)
     return [
-        (number, labels, bounds, int(born * NANO), int(at * NANO), int(start * NANO), sum(told), json.dumps(told))
+        (
+            number,
+            labels,
+            bounds,
+            int(born * NANO),
+            int(at * NANO),
+            int(start * NANO),
+            sum(told),
+            json.dumps(told),
+        )
         for at, told in points
     ]
 
@@ -120,7 +154,9 @@ def test_red_joins_the_series_of_a_route() -> None:
 
 def test_red_knows_nothing_of_an_empty_route() -> None:
     """Without points everything is unknown; with points and no event the rate is zero and the rest unknown."""
-    assert [(each.rate, each.errors, each.quantiles) for each in red([], (0, 10, 5, 60), (0.5,))] == [(None, None, (None,))] * 3
+    assert [
+        (each.rate, each.errors, each.quantiles) for each in red([], (0, 10, 5, 60), (0.5,))
+    ] == [(None, None, (None,))] * 3
     idle = rows(1, "200", [(10, [1, 0, 0, 0]), (20, [1, 0, 0, 0])])
     [one] = red(idle, (20, 20, 5, 20), (0.5,))
     assert (one.rate, one.errors, one.quantiles) == (0.0, None, (None,))
@@ -163,9 +199,14 @@ def test_prometheus_itself_comes_to_the_same(promtool: Path, tmp_path: Path) -> 
     for _ in range(60):
         series = {"200": chance.told(4, 30), "500": chance.told(4, 30)}
         points = {
-            status: [(EVERY * at, each) for at, each in enumerate(told) if each is not None] for status, told in series.items()
+            status: [(EVERY * at, each) for at, each in enumerate(told) if each is not None]
+            for status, told in series.items()
         }
-        found = [row for number, status in enumerate(points) for row in rows(number, status, points[status])]
+        found = [
+            row
+            for number, status in enumerate(points)
+            for row in rows(number, status, points[status])
+        ]
         window = chance.choice([20.0, 35.0, 60.0, 120.0])
         begin = chance.choice([20.0, 25.0, 31.0, 60.0])
         shares = (0.5, 0.95)
@@ -179,23 +220,49 @@ def test_prometheus_itself_comes_to_the_same(promtool: Path, tmp_path: Path) -> 
                 tests.append(expect(ratio, at, each.errors))
             for share, value in zip(shares, each.quantiles, strict=True):
                 wanted = value if value is not None or each.rate is None else math.nan
-                tests.append(expect(f"histogram_quantile({share}, sum by (le) (rate(it_bucket{over})))", at, wanted))
+                tests.append(
+                    expect(
+                        f"histogram_quantile({share}, sum by (le) (rate(it_bucket{over})))",
+                        at,
+                        wanted,
+                    )
+                )
         inputs = [
-            {"series": f'it_bucket{{status="{status}", le="{bound}"}}', "values": notation(told, at)}
+            {
+                "series": f'it_bucket{{status="{status}", le="{bound}"}}',
+                "values": notation(told, at),
+            }
             for status, told in series.items()
             for at, bound in enumerate([*BOUNDS, "+Inf"])
         ]
-        inputs += [{"series": f'it_count{{status="{status}"}}', "values": notation(told, 3)} for status, told in series.items()]
-        groups.append({"interval": f"{EVERY:.0f}s", "input_series": inputs, "promql_expr_test": tests})
+        inputs += [
+            {"series": f'it_count{{status="{status}"}}', "values": notation(told, 3)}
+            for status, told in series.items()
+        ]
+        groups.append(
+            {"interval": f"{EVERY:.0f}s", "input_series": inputs, "promql_expr_test": tests}
+        )
     file = tmp_path / "arithmetic.test.yml"
     file.write_text(yaml.safe_dump({"evaluation_interval": "10s", "tests": groups}))
-    ended = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        [promtool, "test", "rules", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert ended.returncode == 0, (ended.stdout + ended.stderr)[:3000]
 
 
 def expect(query: str, at: str, value: float | None) -> dict[str, Any]:
     """One thing that Prometheus is asked, and what it is to answer."""
-    if value is not None:  # the last digits depend on the order of additions; NaN alone is not itself
-        query = f"{query} != bool {query}" if math.isnan(value) else f"abs({query} - {value!r}) < bool 1e-12"
+    if (
+        value is not None
+    ):  # the last digits depend on the order of additions; NaN alone is not itself
+        query = (
+            f"{query} != bool {query}"
+            if math.isnan(value)
+            else f"abs({query} - {value!r}) < bool 1e-12"
+        )
     samples = [] if value is None else [{"labels": "{}", "value": 1}]
     return {"expr": query, "eval_time": at, "exp_samples": samples}

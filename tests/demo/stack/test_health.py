@@ -25,9 +25,11 @@ def test_the_addresses_are_the_components(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_problem_is_told_and_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who refuses, breaks or hangs has a problem in words; who answers has none."""
-    monkeypatch.setattr(answering, "TIMEOUT", 0.05)
+    monkeypatch.setattr(health, "TIMEOUT", 0.05)
     monkeypatch.setattr(
-        answering, "addresses", lambda _mode: {name: f"http://{name}/" for name in ("well", "ill", "gone", "mute")}
+        health,
+        "addresses",
+        lambda _mode: {name: f"http://{name}/" for name in ("well", "ill", "gone", "mute")},
     )
 
     async def say(request: httpx2.Request) -> httpx2.Response:
@@ -42,4 +44,9 @@ def test_a_problem_is_told_and_not_raised(monkeypatch: pytest.MonkeyPatch) -> No
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(say)) as http:
             return await health.problems(http, "embedded")
 
-    assert asyncio.run(look()) == {"well": "", "ill": "answers 503", "gone": "refused", "mute": "no answer within 0.05 s"}
+    assert asyncio.run(look()) == {
+        "well": "",
+        "ill": "answers 503",
+        "gone": "refused",
+        "mute": "no answer within 0.05 s",
+    }

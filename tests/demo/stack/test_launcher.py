@@ -15,8 +15,8 @@ import psutil
 import pytest
 from rich.console import Console
 
-from three_pillar_demo.stack import launcher, preflight, state
 from tests.stubs.running import Stack
+from three_pillar_demo.stack import launcher, preflight, state
 
 Make = Callable[..., Stack]
 Plan = dict[str, Any]
@@ -45,7 +45,11 @@ def test_all_ready_is_one_table_and_what_to_type_next(make: Make) -> None:
     for plan in stack.plans:
         assert f"{plan['name']:15} ready after" in before
         row = next(line for line in table.splitlines() if line.startswith(plan["name"]))
-        assert row.split() == [plan["name"], f"http://127.0.0.1:{plan['port']}", f"state/logs/{plan['name']}.log"]
+        assert row.split() == [
+            plan["name"],
+            f"http://127.0.0.1:{plan['port']}",
+            f"state/logs/{plan['name']}.log",
+        ]
     assert "make checkout" in table
     assert stack.run["ready"]
     assert list(stack.run["components"]) == ["shop", "traces"]
@@ -133,7 +137,10 @@ def test_a_port_in_use_is_refused_before_anything_starts(make: Make) -> None:
         stack = make(SHOP, TRACES | {"more_ports": [port]})
         refused = stack.demo("up")
     assert refused.returncode == 1
-    assert f"port {port} (traces): process {os.getpid()}, {psutil.Process().name()}\n" in refused.stderr
+    assert (
+        f"port {port} (traces): process {os.getpid()}, {psutil.Process().name()}\n"
+        in refused.stderr
+    )
     assert str(stack.plans[0]["port"]) not in refused.stderr
     assert stack.diary() == []
 
@@ -144,7 +151,10 @@ def test_running_twice_is_refused(make: Make) -> None:
     stack.up()
     refused = stack.demo("up")
     assert refused.returncode == 1
-    assert f"a stack is running already (embedded, process {stack.run['launcher']['pid']}, since " in refused.stderr
+    assert (
+        f"a stack is running already (embedded, process {stack.run['launcher']['pid']}, since "
+        in refused.stderr
+    )
     assert "demo down" in refused.stderr
     assert not stack.ended
     assert stack.run["ready"]
@@ -162,9 +172,14 @@ class Death(NamedTuple):
 
 DEATHS = {
     "before it is ready": Death(ready=False, exit=3, said="ended with exit code 3"),
-    "before it is ready, without a fault": Death(ready=False, exit=0, said="ended with exit code 0", words="bye"),
+    "before it is ready, without a fault": Death(
+        ready=False, exit=0, said="ended with exit code 0", words="bye"
+    ),
     "later, after much talk": Death(
-        ready=True, exit=4, said="ended with exit code 4", words="[/data] is full\n" * 50 + "[panic]"
+        ready=True,
+        exit=4,
+        said="ended with exit code 4",
+        words="[/data] is full\n" * 50 + "[panic]",
     ),
     "later, killed": Death(ready=True, exit=-9, said="was ended by SIGKILL"),
 }
@@ -174,14 +189,19 @@ DEATHS = {
 def test_a_component_that_dies_stops_all(make: Make, when: str) -> None:
     """One message names it, its exit code or signal, its last words and its log; all else is stopped."""
     death = DEATHS[when]
-    stack = make(TRACES | {"exit": death.exit, "words": death.words, "silent": not death.ready}, SHOP)
+    stack = make(
+        TRACES | {"exit": death.exit, "words": death.words, "silent": not death.ready}, SHOP
+    )
     stack.up(ready=death.ready)
     stack.until(lambda: len(stack.diary("started")) == 2, "both to be started")
     stack.let("die")
     assert stack.end("a death") == 1
     first, *rest = stack.err.splitlines()
     assert first.startswith(f"demo up: traces {death.said} after ")
-    assert rest == [*(f"    {line}" for line in death.words.splitlines()[-8:]), f"  its log: {stack.log('traces')}"]
+    assert rest == [
+        *(f"    {line}" for line in death.words.splitlines()[-8:]),
+        f"  its log: {stack.log('traces')}",
+    ]
     assert stack.diary("gone") == ["shop gone"]
     assert stack.left() == []
 
@@ -202,16 +222,22 @@ def test_who_is_never_ready_is_named(make: Make, said: str) -> None:
     failed = stack.demo("up")
     assert failed.returncode == 1
     port, seconds = stack.plans[1]["port"], SLOW[said]["ready_seconds"]
-    assert failed.stderr.startswith(f"demo up: traces is not ready after {seconds:.0f} s: http://127.0.0.1:{port}/ready said ")
+    assert failed.stderr.startswith(
+        f"demo up: traces is not ready after {seconds:.0f} s: http://127.0.0.1:{port}/ready said "
+    )
     assert failed.stderr.endswith(f"{said}\n  its log: {stack.log('traces')}\n")
     assert stack.left() == []
 
 
 @pytest.mark.parametrize("missing", [0, 1])
-def test_a_nearly_full_disk_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: int) -> None:
+def test_a_nearly_full_disk_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: int
+) -> None:
     """A byte less than a run needs is refused, with how much is free and where."""
     monkeypatch.setattr(preflight, "STATE", tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=preflight.FREE_BYTES - missing))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: SimpleNamespace(free=preflight.FREE_BYTES - missing)
+    )
     if not missing:
         preflight.check_disk()
         return

@@ -9,10 +9,18 @@ from typing import Any
 
 import pytest
 
-from three_pillar_demo.stack import preflight
-from three_pillar_demo.stack.components import BY_NAME, CONSOLE, DEFAULT, EMBEDDED, FULL, MODES, environment
-from three_pillar_demo.stack.external_binary import LOKI, TEMPO, Official
 from tests.stubs.running import Stack
+from three_pillar_demo.stack import preflight
+from three_pillar_demo.stack.components import (
+    BY_NAME,
+    CONSOLE,
+    DEFAULT,
+    EMBEDDED,
+    FULL,
+    MODES,
+    environment,
+)
+from three_pillar_demo.stack.external_binary import LOKI, TEMPO, Official
 
 Make = Callable[..., Stack]
 Plan = dict[str, Any]
@@ -40,7 +48,9 @@ def bring(folder: Path, name: str, version: str) -> None:
     """Put a program on PATH that tells its version, or runs its arguments."""
     path = folder / "bin" / name
     path.parent.mkdir(exist_ok=True)
-    path.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec echo "{name}, version {version} (branch: x)"\nexec "$@"\n')
+    path.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && exec echo "{name}, version {version} (branch: x)"\nexec "$@"\n'
+    )
     path.chmod(0o755)
 
 
@@ -84,7 +94,9 @@ def test_what_is_missing_is_told_before_anything_starts(
     failed = stack.demo("up", "--full", *(["--detach"] if detached else []))
     assert (failed.returncode, failed.stdout) == (1, "")
     missing = "keeper 3.7.6" if there else "tracer 3.0.3 and keeper 3.7.6"
-    assert failed.stderr.startswith(f"demo up: --full wants {missing} on PATH; nothing has been started.\n")
+    assert failed.stderr.startswith(
+        f"demo up: --full wants {missing} on PATH; nothing has been started.\n"
+    )
     assert ("https://example.com/tracer/releases" in failed.stderr) == (not there)
     assert "https://example.com/keeper/releases" in failed.stderr
     assert "docker compose up" in failed.stderr
@@ -93,8 +105,13 @@ def test_what_is_missing_is_told_before_anything_starts(
     assert not stack.log("build-crossroads").exists()
 
 
-@pytest.mark.parametrize(("version", "doubt"), [("3.0.0", ""), ("3.1.0", DIFFERS), ("none", "a version it does not tell")])
-def test_another_version_is_one_warning(make: Make, tmp_path: Path, version: str, doubt: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "doubt"),
+    [("3.0.0", ""), ("3.1.0", DIFFERS), ("none", "a version it does not tell")],
+)
+def test_another_version_is_one_warning(
+    make: Make, tmp_path: Path, version: str, doubt: str
+) -> None:
     """Another patch release is used without a word, any other version with one line that names both."""
     bring(tmp_path, "tracer", version)
     stack = make(SHOP, TRACES)
@@ -113,7 +130,10 @@ def test_the_embedded_mode_is_python_alone() -> None:
     assert preflight.check_official(EMBEDDED) == []
     assert [component for component in FULL if component in EMBEDDED] == [*EMBEDDED[:2], CONSOLE]
     assert BY_NAME["embedded"].ports[0] == BY_NAME["otel-collector"].ports[0] == 4318
-    assert {official for each in FULL if isinstance(official := each.binary, Official)} == {TEMPO, LOKI}
+    assert {official for each in FULL if isinstance(official := each.binary, Official)} == {
+        TEMPO,
+        LOKI,
+    }
 
 
 def test_what_receives_telemetry_sends_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,17 +9,21 @@ from typing import Any, Self, cast
 
 import pytest
 
-from three_pillar_demo.query.interface import BackendError, Backends, Exemplar, Line, Span
+from tests.traces import CALL, CHARGE, ROOT, TRACE, slow, span
 from three_pillar_demo.query import connect
+from three_pillar_demo.query.interface import BackendError, Backends, Exemplar, Line, Span
 from three_pillar_demo.trace_view import follow
 from three_pillar_demo.trace_view.view import Story
-from tests.traces import CALL, CHARGE, ROOT, TRACE, slow, span
 
 
 class Scripted:
     """Backends that tell one story after the other, then the last one again; None is a store without the trace."""
 
-    names: Mapping[str, str] = {"traces": "the trace store", "logs": "the log store", "metrics": "the metric store"}
+    names: Mapping[str, str] = {
+        "traces": "the trace store",
+        "logs": "the log store",
+        "metrics": "the metric store",
+    }
     components: Mapping[str, str] = {"traces": "tracer", "logs": "logger", "metrics": "meter"}
 
     def __init__(self, *stories: Story | None, logs: bool = True) -> None:
@@ -69,30 +73,45 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def gather(backends: Scripted) -> tuple[Story, list[str]]:
     """What was found, and what was awaited until then, each thing once."""
     said: dict[str, None] = {}
-    story = asyncio.run(follow.gather(cast("Backends", backends), TRACE, lambda reason: said.update({reason: None})))
+    story = asyncio.run(
+        follow.gather(cast("Backends", backends), TRACE, lambda reason: said.update({reason: None}))
+    )
     return story, list(said)
 
 
 def just_now(story: Story) -> Story:
     """The same story, told of a purchase that ends this second."""
     later = time.time_ns() - max(span.end for span in story.spans)
-    return replace(story, spans=[replace(each, start=each.start + later, end=each.end + later) for each in story.spans])
+    return replace(
+        story,
+        spans=[
+            replace(each, start=each.start + later, end=each.end + later) for each in story.spans
+        ],
+    )
 
 
 def without(story: Story, service: str) -> Story:
     """The same story, before anything of ``service`` has come."""
     spans = [each for each in story.spans if each.service != service]
-    return replace(story, spans=spans, lines=[each for each in story.lines if each.service != service])
+    return replace(
+        story, spans=spans, lines=[each for each in story.lines if each.service != service]
+    )
 
 
-@pytest.mark.parametrize("text", [TRACE, TRACE.upper(), f" {TRACE}\n", f"00-{TRACE}-b7ad6b7169203331-01"])
+@pytest.mark.parametrize(
+    "text", [TRACE, TRACE.upper(), f" {TRACE}\n", f"00-{TRACE}-b7ad6b7169203331-01"]
+)
 def test_a_trace_id_is_taken_in_any_case_and_from_a_header(text: str) -> None:
     """32 hex digits, or a whole ``traceresponse``, become the id in its one spelling."""
     assert follow.parse_trace_id(text) == TRACE
 
 
-@pytest.mark.parametrize("text", ["", "xyz", TRACE[:-1], TRACE + "0", "0x" + TRACE, "0" * 32, "\x1b[2J", "\u0966" * 32])
-def test_anything_else_is_refused_with_what_to_type(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "text", ["", "xyz", TRACE[:-1], TRACE + "0", "0x" + TRACE, "0" * 32, "\x1b[2J", "\u0966" * 32]
+)
+def test_anything_else_is_refused_with_what_to_type(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What is no trace id ends with 2 and one line that says what one looks like and how to get one."""
     assert asyncio.run(follow.follow(text)) == 2
     out, err = capsys.readouterr()
@@ -144,7 +163,9 @@ def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """A trace that never becomes whole, by a clock that is ahead, is shown when patience is over."""
     monkeypatch.setattr(follow, "PATIENCE", 0)
     ahead = just_now(without(slow(), "payment"))
-    ahead = replace(ahead, spans=[replace(each, end=each.end + 3600 * 10**9) for each in ahead.spans])
+    ahead = replace(
+        ahead, spans=[replace(each, end=each.end + 3600 * 10**9) for each in ahead.spans]
+    )
     assert gather(Scripted(ahead))[0].remarks
 
 
@@ -160,10 +181,12 @@ def test_a_missing_parent_is_named() -> None:
     assert list(follow.missing_spans([orphan])) == ["the parent of payment's span POST /charges"]
 
 
-def test_a_trace_nobody_has_is_a_clear_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_trace_nobody_has_is_a_clear_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """After its patience the command ends with 1, naming the backend and what to check."""
     monkeypatch.setattr(follow, "PATIENCE", 0)
-    monkeypatch.setattr(asking, "backends", lambda: Scripted(None))
+    monkeypatch.setattr(connect, "backends", lambda: Scripted(None))
     assert asyncio.run(follow.follow(TRACE)) == 1
     out, err = capsys.readouterr()
     assert not out
@@ -178,11 +201,13 @@ def test_without_log_lines_the_spans_are_shown() -> None:
     assert story.remarks == ("no log lines, because logger: refused",)
 
 
-def test_the_last_error_is_followed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_error_is_followed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """``--last-error`` asks for checkout's failed requests of the last hour and follows the newest."""
     backends = Scripted(slow())
     backends.found = [TRACE, "f" * 32]
-    monkeypatch.setattr(asking, "backends", lambda: backends)
+    monkeypatch.setattr(connect, "backends", lambda: backends)
     assert asyncio.run(follow.follow(last_error=True)) == 0
     service, start, end = backends.asked[0]
     assert service == "checkout"
@@ -190,13 +215,17 @@ def test_the_last_error_is_followed(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     out, err = capsys.readouterr()
     assert out.startswith(f"Trace {TRACE}\n")
     assert "\x1b" not in out
-    assert re.fullmatch(r"The newest failure is \d+ min old\.\n", err), "it may be another one than the person means"
+    assert re.fullmatch(r"The newest failure is \d+ min old\.\n", err), (
+        "it may be another one than the person means"
+    )
 
 
-def test_no_error_says_how_to_make_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_error_says_how_to_make_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without a failure in the last hour the command ends with 1 and says what to type."""
     monkeypatch.setattr(follow, "SEARCH", 0)
-    monkeypatch.setattr(asking, "backends", lambda: Scripted(None))
+    monkeypatch.setattr(connect, "backends", lambda: Scripted(None))
     assert asyncio.run(follow.follow(last_error=True)) == 1
     assert "demo checkout --card gateway-timeout" in capsys.readouterr().err
 
@@ -215,7 +244,9 @@ def test_a_failure_of_this_second_is_found() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(None, False), (TRACE, True)])
-def test_one_trace_is_asked_for(arguments: Sequence[object], capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_trace_is_asked_for(
+    arguments: Sequence[object], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Neither an id nor ``--last-error``, or both, ends with 2 and says what to type."""
     trace_id, last_error = arguments
     assert asyncio.run(follow.follow(trace_id, last_error=last_error)) == 2  # type: ignore[arg-type]

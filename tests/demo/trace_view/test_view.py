@@ -8,10 +8,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, canonical, line, slow, span
 from three_pillar_demo.query.interface import Line
 from three_pillar_demo.trace_view.render import Drawing
 from three_pillar_demo.trace_view.view import Story, clean, rows, why
-from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, canonical, line, slow, span
 
 PICTURE = """\
 Trace 0af7651916cd43dd8448eb211c80319c
@@ -43,7 +43,12 @@ checkout had given up.
 
 def draw(story: Story, width: int = 80, *, terminal: bool = False) -> str:
     """What a console of that width shows."""
-    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system="truecolor" if terminal else None)
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=terminal,
+        color_system="truecolor" if terminal else None,
+    )
     with console.capture() as shown:
         console.print(Drawing(story))
     return shown.get()
@@ -64,7 +69,11 @@ def test_no_line_is_wider_than_the_console(width: int) -> None:
 
 def test_a_bar_lies_where_its_span_lies() -> None:
     """A bar starts and ends in proportion to the trace, and the shortest span still gets half a character."""
-    spans = [span(ROOT, "", took=140), span(CALL, ROOT, at=70, took=35), span(CHARGE, ROOT, at=139.9, took=0.1)]
+    spans = [
+        span(ROOT, "", took=140),
+        span(CALL, ROOT, at=70, took=35),
+        span(CHARGE, ROOT, at=139.9, took=0.1),
+    ]
     bars = [text[66:] for text in draw(Story(TRACE, spans, [], [])).splitlines()[4:7]]
     assert bars == ["━" * 14, " " * 7 + "━━━╸", " " * 13 + "╺"]
 
@@ -72,7 +81,10 @@ def test_a_bar_lies_where_its_span_lies() -> None:
 def test_versions_and_networks_are_shown() -> None:
     """Each service's version stands in the head, once, and a card's network with its span: some failures are theirs."""
     about = {"service.version": "0.2.0", "card.network": "visa"}
-    spans = [span(ROOT, "", attributes={"service.version": "0.1.0"}), span(CHARGE, ROOT, service="payment", attributes=about)]
+    spans = [
+        span(ROOT, "", attributes={"service.version": "0.1.0"}),
+        span(CHARGE, ROOT, service="payment", attributes=about),
+    ]
     text = draw(Story(TRACE, spans, [], []))
     assert text.splitlines()[2] == "checkout 0.1.0, payment 0.2.0"
     assert "card.network=visa" in text
@@ -80,7 +92,12 @@ def test_versions_and_networks_are_shown() -> None:
 
 def test_a_span_beside_its_caller_is_told() -> None:
     """A span that begins after the call that made it had ended says so; one that outlives its parent does not."""
-    spans = [span(ROOT, ""), span(CALL, ROOT, "CLIENT", took=90), span(CHARGE, CALL, at=3000), span(ORDER, ROOT, at=150)]
+    spans = [
+        span(ROOT, ""),
+        span(CALL, ROOT, "CLIENT", took=90),
+        span(CHARGE, CALL, at=3000),
+        span(ORDER, ROOT, at=150),
+    ]
     text = draw(Story(TRACE, spans, [], []))
     assert text.count("begins") == 1
     assert "begins 2.9 s after its caller had ended" in text
@@ -113,7 +130,9 @@ def test_text_from_telemetry_is_only_text(*, terminal: bool) -> None:
     exemplars = [replace(each, labels=dict.fromkeys(each.labels, EVIL)) for each in story.exemplars]
     text = draw(Story(TRACE, [bad], lines, exemplars, (EVIL,)), 400, terminal=terminal)
     assert text.count(SHOWN) >= 16
-    assert not {"\x07", "\u202e", "\x1b[2J", "😄"} & set(text) | {each for each in ("\x1b[2J", "😄") if each in text}
+    assert not {"\x07", "\u202e", "\x1b[2J", "😄"} & set(text) | {
+        each for each in ("\x1b[2J", "😄") if each in text
+    }
 
 
 def test_clean_keeps_its_limit() -> None:
@@ -125,7 +144,9 @@ def test_clean_keeps_its_limit() -> None:
 def test_ids_that_repeat_or_make_a_ring_end() -> None:
     """A trace with nonsense for ids is drawn, each span at most once."""
     ring = [span(CALL, CHARGE), span(CHARGE, CALL)]
-    assert [row.node for row in rows(Story(TRACE, [span(ROOT, ""), *ring], [], []))] == [span(ROOT, "")]
+    assert [row.node for row in rows(Story(TRACE, [span(ROOT, ""), *ring], [], []))] == [
+        span(ROOT, "")
+    ]
     twins = [span(ROOT, ""), span(CALL, ROOT), span(ROOT, CALL)]
     assert [row.depth for row in rows(Story(TRACE, twins, [], []))] == [0, 1, 2]
     assert draw(Story(TRACE, twins, [], []))
@@ -133,7 +154,9 @@ def test_ids_that_repeat_or_make_a_ring_end() -> None:
 
 def test_what_has_no_parent_here_is_a_root() -> None:
     """A span whose parent is missing and a line of an unknown span are shown, the line with its service."""
-    story = Story(TRACE, [span(CHARGE, "elsewhere", service="payment")], [line("nobody", "lost", at=5)], [])
+    story = Story(
+        TRACE, [span(CHARGE, "elsewhere", service="payment")], [line("nobody", "lost", at=5)], []
+    )
     assert [row.depth for row in rows(story)] == [0, 0]
     assert "INFO  lost (checkout)" in draw(story)
 
@@ -149,7 +172,11 @@ ANSWERED = "http.response.status_code"
             line(CHARGE, "the gateway did not answer", service="payment", severity="ERROR"),
             'because payment logged "the gateway did not answer".',
         ),
-        ({"error": True, "exceptions": ("a.b.RuntimeError: boom",)}, None, "because payment raised RuntimeError: boom."),
+        (
+            {"error": True, "exceptions": ("a.b.RuntimeError: boom",)},
+            None,
+            "because payment raised RuntimeError: boom.",
+        ),
         ({"error": True, "message": "out of order"}, None, "because payment said out of order."),
         ({"error": True, "attributes": {ANSWERED: "500"}}, None, "because payment answered 500."),
         (
@@ -159,7 +186,9 @@ ANSWERED = "http.response.status_code"
         ),
     ],
 )
-def test_why_names_the_deepest_cause(payment: dict[str, Any], said: Line | None, expected: str) -> None:
+def test_why_names_the_deepest_cause(
+    payment: dict[str, Any], said: Line | None, expected: str
+) -> None:
     """The sentence quotes the deepest failure that anybody recorded: a log line, an exception, a status."""
     spans = [
         span(ROOT, "", error="error" in payment, attributes={ANSWERED: "502"}),
@@ -182,36 +211,57 @@ def test_why_of_a_call_that_reached_nobody() -> None:
     )
     story = Story(TRACE, [span(ROOT, "", error=True, attributes={ANSWERED: 503}), call], [], [])
     assert (
-        why(story) == "checkout answered 503 because its call to http://127.0.0.1:8001/charges failed: ConnectError: refused."
+        why(story)
+        == "checkout answered 503 because its call to http://127.0.0.1:8001/charges failed: ConnectError: refused."
     )
 
 
 def test_why_of_what_went_well() -> None:
     """Success names both answers, a refused request that nobody else was asked, a crash its exception."""
-    spans = [span(ROOT, "", attributes={ANSWERED: "200"}), span(CHARGE, ROOT, service="payment", attributes={ANSWERED: "200"})]
+    spans = [
+        span(ROOT, "", attributes={ANSWERED: "200"}),
+        span(CHARGE, ROOT, service="payment", attributes={ANSWERED: "200"}),
+    ]
     assert why(Story(TRACE, spans, [], [])) == "checkout answered 200; payment answered 200."
     refused = [span(ROOT, "", attributes={ANSWERED: "422"})]
-    assert why(Story(TRACE, refused, [], [])) == "checkout answered 422, without calling anybody else."
+    assert (
+        why(Story(TRACE, refused, [], [])) == "checkout answered 422, without calling anybody else."
+    )
     ok = {"http.response.status_code": "200"}
-    waited = [span(ROOT, "", took=1200, attributes=ok), span(ORDER, ROOT, "INTERNAL", took=1190, name="place order")]
+    waited = [
+        span(ROOT, "", took=1200, attributes=ok),
+        span(ORDER, ROOT, "INTERNAL", took=1190, name="place order"),
+    ]
     waited += [span(CALL, ORDER, "CLIENT", at=900, took=200, attributes=ok)]
     waited += [span(CHARGE, CALL, at=910, took=180, attributes=ok, service="payment")]
     assert why(Story(TRACE, waited, [], [])) == (
         "checkout answered 200; payment answered 200; 1.0 of 1.2 s were checkout's own, in place order."
     )
     called = {"http.response.status_code": "200", "url.full": "http://payment"}
-    alone = [span(ROOT, "", attributes={"http.response.status_code": "200"}), span(CALL, ROOT, "CLIENT", attributes=called)]
+    alone = [
+        span(ROOT, "", attributes={"http.response.status_code": "200"}),
+        span(CALL, ROOT, "CLIENT", attributes=called),
+    ]
     assert why(Story(TRACE, alone, [], [])) == (
         "checkout answered 200; its call to http://payment was answered 200, and who answered it is not on record."
     )
-    crashed = [span(ROOT, "", error=True, attributes={ANSWERED: "500"}, exceptions=("KeyError: 'card'",))]
-    assert why(Story(TRACE, crashed, [], [])) == "checkout answered 500 because it raised KeyError: 'card'."
+    crashed = [
+        span(ROOT, "", error=True, attributes={ANSWERED: "500"}, exceptions=("KeyError: 'card'",))
+    ]
+    assert (
+        why(Story(TRACE, crashed, [], []))
+        == "checkout answered 500 because it raised KeyError: 'card'."
+    )
     told_little = [
         span(ROOT, "", attributes={ANSWERED: "502"}),
         span(CALL, ROOT, "CLIENT", error=True, attributes={ANSWERED: "500"}),
     ]
     assert (
-        why(Story(TRACE, told_little, [], [])) == "checkout answered 502 because its call to another service failed with 500."
+        why(Story(TRACE, told_little, [], []))
+        == "checkout answered 502 because its call to another service failed with 500."
     )
     retried = [*spans, span(ORDER, ROOT, "INTERNAL", error=True, message="first try failed")]
-    assert why(Story(TRACE, retried, [], [])) == "checkout answered 200 although checkout said first try failed."
+    assert (
+        why(Story(TRACE, retried, [], []))
+        == "checkout answered 200 although checkout said first try failed."
+    )

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from three_pillar_demo.query.interface import DURATION, NANO, Backends, Exemplar, Line, Span
+from tests.traces import canonical, exemplar, slow
 from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.query.interface import DURATION, NANO, Backends, Exemplar, Line, Span
 from three_pillar_demo.verify import checks
 from three_pillar_demo.verify.ledger import Ledger
-from tests.traces import canonical, exemplar, slow
 
 NOW = time.time_ns()
 
@@ -19,7 +19,11 @@ NOW = time.time_ns()
 class Kept:
     """Backends that hold what the test put there."""
 
-    names: Mapping[str, str] = {"traces": "the trace store", "logs": "the log store", "metrics": "the metric store"}
+    names: Mapping[str, str] = {
+        "traces": "the trace store",
+        "logs": "the log store",
+        "metrics": "the metric store",
+    }
 
     def __init__(self, spans: list[Span] | None = None, lines: list[Line] | None = None) -> None:
         """Hold ``spans`` of one trace, and ``lines``."""
@@ -39,7 +43,9 @@ class Kept:
         fits = [line for line in self.held if start <= line.time / NANO <= end]
         return sorted(fits, key=lambda line: line.time, reverse=True)[:limit]
 
-    async def counters(self, name: str, by: Sequence[str], where: Mapping[str, str]) -> dict[tuple[str, ...], float]:
+    async def counters(
+        self, name: str, by: Sequence[str], where: Mapping[str, str]
+    ) -> dict[tuple[str, ...], float]:
         """What the test put there."""
         assert by[-1] == "instance"
         assert where == ({"endpoint": "/checkout"} if name == checks.REQUESTS else {})
@@ -61,15 +67,22 @@ def ledger(*outcomes: tuple[str, int], trace_id: str = "") -> Ledger:
     found = Ledger(started=NOW / NANO - 60)
     for number, (outcome, status) in enumerate(outcomes):
         ours = trace_id or f"{number:032x}"
-        found.purchases.append(Purchase("card", "o", ours, status, outcome, "", NOW / NANO, NOW / NANO))
+        found.purchases.append(
+            Purchase("card", "o", ours, status, outcome, "", NOW / NANO, NOW / NANO)
+        )
     return found
 
 
 def said(purchase: Purchase, after: int = 0) -> list[Line]:
     """The two canonical lines of a successful purchase, ``after`` nanoseconds."""
     about: dict[str, Any] = {"trace_id": purchase.trace_id}
-    plain = (canonical("", "checkout", 200, "success", **about), canonical("", "payment", 200, "authorised", **about))
-    return [Line(NOW + after, each.service, each.severity, each.body, each.fields) for each in plain]
+    plain = (
+        canonical("", "checkout", 200, "success", **about),
+        canonical("", "payment", 200, "authorised", **about),
+    )
+    return [
+        Line(NOW + after, each.service, each.severity, each.body, each.fields) for each in plain
+    ]
 
 
 @pytest.mark.parametrize("together", [1, 5])
@@ -77,7 +90,11 @@ def test_every_page_of_log_lines_is_read(monkeypatch: pytest.MonkeyPatch, togeth
     """More lines than one answer can hold are all found once, also when lines of one moment lie across two pages."""
     monkeypatch.setattr(checks, "PAGE", 12)
     bought = ledger(*[("success", 200)] * 40)
-    lines = [line for number, each in enumerate(bought.purchases) for line in said(each, -1_000_000 * (number // together))]
+    lines = [
+        line
+        for number, each in enumerate(bought.purchases)
+        for line in said(each, -1_000_000 * (number // together))
+    ]
     backends = Kept(lines=lines)
     check, others = asyncio.run(checks.logs(cast("Backends", backends), bought))
     assert check.passed, check.missing
@@ -116,9 +133,16 @@ def test_counters_must_rise_by_exactly_what_was_bought() -> None:
     durations = f"{DURATION}_count"
     backends.counted = {
         checks.REQUESTS: {("/checkout", "200", "a"): 8.0, ("/checkout", "402", "b"): 1.0},
-        durations: {("/checkout", "200", "a"): 1.0, ("/checkout", "402", "b"): 1.0, ("/charges", "200", "c"): 3.0},
+        durations: {
+            ("/checkout", "200", "a"): 1.0,
+            ("/checkout", "402", "b"): 1.0,
+            ("/charges", "200", "c"): 3.0,
+        },
     }
-    before = {(f"{checks.REQUESTS} /checkout", "200", "a"): 7.0, (f"{durations} /charges", "200", "c"): 1.0}
+    before = {
+        (f"{checks.REQUESTS} /checkout", "200", "a"): 7.0,
+        (f"{durations} /charges", "200", "c"): 1.0,
+    }
     gone = {(f"{checks.REQUESTS} /checkout", "200", "gone"): 100.0}
     check = asyncio.run(checks.metrics(cast("Backends", backends), bought, before | gone, set()))
     assert check.passed, check.missing
@@ -158,6 +182,10 @@ def test_an_exemplar_may_be_there_before_its_trace(monkeypatch: pytest.MonkeyPat
 
     asked: list[str] = []
     monkeypatch.setattr(backends, "trace", arrives)
-    check = asyncio.run(checks.exemplars(cast("Backends", backends), ledger(("payment_slow", 504), trace_id=story.trace_id)))
+    check = asyncio.run(
+        checks.exemplars(
+            cast("Backends", backends), ledger(("payment_slow", 504), trace_id=story.trace_id)
+        )
+    )
     assert check.passed, check.missing
     assert len(asked) == 2 * len(set(asked))

@@ -6,8 +6,8 @@ from typing import cast
 import httpx2
 import pytest
 
-from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.load import checkout_client
+from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.verify import checks, verify
 
 
@@ -32,7 +32,11 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def shop_answers(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     """Put a shop there that answers ``status``."""
     transport = httpx2.MockTransport(lambda _: httpx2.Response(status))
-    monkeypatch.setattr(shop, "client", lambda _=1: httpx2.AsyncClient(base_url="http://shop", transport=transport))
+    monkeypatch.setattr(
+        checkout_client,
+        "client",
+        lambda _=1: httpx2.AsyncClient(base_url="http://shop", transport=transport),
+    )
 
 
 def test_it_waits_until_everybody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,9 @@
 import os
 import shutil
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 REQUIRED = os.environ.get("BROWSER") == "required"
 """Whether it is a failure that there is none; ``.ci/run`` says so where it can have one."""
 WHY_NOT = "no Chromium on PATH: apt-get install chromium, or the like"

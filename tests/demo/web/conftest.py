@@ -9,14 +9,34 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from three_pillar_demo.query.interface import BackendError, Backends, Edge, Exemplar, Line, Red, Span
+from tests.traces import TRACE, exemplar, slow
+from three_pillar_demo.query.interface import (
+    BackendError,
+    Backends,
+    Edge,
+    Exemplar,
+    Line,
+    Red,
+    Span,
+)
+from three_pillar_demo.stack import health
 from three_pillar_demo.web import cache
 from three_pillar_demo.web.app import create_app
-from three_pillar_demo.stack import health
-from tests.traces import TRACE, exemplar, slow
 
 HOST = "127.0.0.1:8080"
-QUESTIONS = ("trace", "requests", "trace_lines", "lines", "counters", "red", "exemplars", "edges", "ages", "size", "up")
+QUESTIONS = (
+    "trace",
+    "requests",
+    "trace_lines",
+    "lines",
+    "counters",
+    "red",
+    "exemplars",
+    "edges",
+    "ages",
+    "size",
+    "up",
+)
 FAILING, HANGING, STRANGE = "failing", "hanging", "strange"
 
 
@@ -75,7 +95,11 @@ class Answering:
         if question == "red":
             start, end, step = *args[2:4], wanted["step"]
             times = [start + number * step for number in range(int((end - start) / step) + 1)]
-            return [told.reds(at) for at in times] if told.reds else [Red(at, None, None, (None, None, None)) for at in times]
+            return (
+                [told.reds(at) for at in times]
+                if told.reds
+                else [Red(at, None, None, (None, None, None)) for at in times]
+            )
         return {
             "trace": told.spans,
             "trace_lines": told.trace_lines,
@@ -103,7 +127,10 @@ def busy(told: Told) -> Told:
     told.spans, told.trace_lines, told.lines = story.spans, story.lines, story.lines
     told.exemplars = [
         Exemplar(TRACE, each.value, now - 30, each.labels)
-        for each in (exemplar("checkout", "/checkout", 504, "2.5", 2.0042), exemplar("payment", "/charges", 200, "5", 3.0011))
+        for each in (
+            exemplar("checkout", "/checkout", 504, "2.5", 2.0042),
+            exemplar("payment", "/charges", 200, "5", 3.0011),
+        )
     ]
     told.edges = [Edge("checkout", "payment", 30, 3)]
     told.reds = lambda at: Red(at, 4.0, 0.125, (0.2, 0.4, 2.0))
@@ -118,7 +145,12 @@ async def sells(request: httpx2.Request) -> httpx2.Response:
     """A shop where the card decides."""
     assert request.url.path == "/checkout"
     failed = b"gateway-timeout" in request.content
-    said = {"outcome": "gateway_timeout" if failed else "success", "trace_id": TRACE, "order_id": "o-1", "detail": ""}
+    said = {
+        "outcome": "gateway_timeout" if failed else "success",
+        "trace_id": TRACE,
+        "order_id": "o-1",
+        "detail": "",
+    }
     return httpx2.Response(500 if failed else 200, json=said)
 
 
@@ -126,13 +158,17 @@ async def sells(request: httpx2.Request) -> httpx2.Response:
 def open_page(told: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
     """Opens the page of ``told``; ``shop`` answers its customers, ``patience`` is a visitor's in seconds."""
     opened: list[TestClient] = []
-    monkeypatch.setattr(answering, "addresses", lambda _mode: {})
+    monkeypatch.setattr(health, "addresses", lambda _mode: {})
 
     def start(shop: Shop = sells, patience: float = 2.0, timeout: float = 5.0) -> TestClient:
         monkeypatch.setattr(cache.Cache.__init__, "__defaults__", (timeout, patience))
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(shop), base_url="http://shop")
         app = create_app(
-            cast("Backends", Answering(told)), "embedded", {HOST, "inside:8080/alerts"}, "http://127.0.0.1:3000", http
+            cast("Backends", Answering(told)),
+            "embedded",
+            {HOST, "inside:8080/alerts"},
+            "http://127.0.0.1:3000",
+            http,
         )
         page = TestClient(app, base_url=f"http://{HOST}", follow_redirects=False)
         opened.append(page.__enter__())

@@ -26,7 +26,9 @@ SECONDS = 75
 """Of customers, before the first picture; a few go on coming while it is drawn."""
 ACTIONS: dict[str, dict[str, Callable[[Page], None]]] = {
     "page": {
-        "reading": lambda view: view.locator("#chart-duration-checkout .area").hover(position={"x": 200, "y": 40}),
+        "reading": lambda view: view.locator("#chart-duration-checkout .area").hover(
+            position={"x": 200, "y": 40}
+        ),
         "dot": lambda view: view.locator("#chart-duration-checkout .dot").last.focus(),
     },
     "trace-gateway-timeout": {"attributes": lambda view: view.locator("summary").nth(1).click()},
@@ -60,7 +62,9 @@ def states(page: Page) -> Iterator[tuple[str, str]]:
 @contextmanager
 def held() -> Iterator[str]:
     """A store whose process is stopped for a while, and its name."""
-    told = json.loads(subprocess.run([*DEMO, "status", "--json"], capture_output=True, check=True).stdout)["components"]
+    told = json.loads(
+        subprocess.run([*DEMO, "status", "--json"], capture_output=True, check=True).stdout
+    )["components"]
     pids = {each["component"]: each["pid"] for each in told}
     name = "loki" if "loki" in pids else "embedded"
     os.kill(pids[name], signal.SIGSTOP)
@@ -80,7 +84,14 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
         page.wait_for_timeout(seconds * 1000)
         page.get_by_label("Customers a second").fill("1")
         page.get_by_role("button", name="Change").click()
-        for card in ("crash", "slow", "declined", "A broken request", "One checkout", "gateway-timeout"):
+        for card in (
+            "crash",
+            "slow",
+            "declined",
+            "A broken request",
+            "One checkout",
+            "gateway-timeout",
+        ):
             page.get_by_role("button", name=card).click()
             page.wait_for_timeout(400)
         page.wait_for_timeout(4000)
@@ -88,7 +99,9 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
         page.close()
         for scheme, width in product(SCHEMES, WIDTHS):
             across, down = WIDTHS[width]
-            context = browser.new_context(viewport={"width": across, "height": down}, color_scheme=scheme)  # type: ignore[arg-type]
+            context = browser.new_context(
+                viewport={"width": across, "height": down}, color_scheme=scheme
+            )  # type: ignore[arg-type]
             view = context.new_page()
             for name, path in found:
                 view.goto(URL + path)
@@ -97,7 +110,9 @@ def main(folder: Path, seconds: float = SECONDS) -> None:
                 for action, act in ACTIONS.get(name, {}).items():
                     act(view)
                     view.wait_for_timeout(300)
-                    view.screenshot(path=folder / f"{name}-{action}-{width}-{scheme}.png", full_page=True)
+                    view.screenshot(
+                        path=folder / f"{name}-{action}-{width}-{scheme}.png", full_page=True
+                    )
             with held() as name:
                 view.goto(f"{URL}/?tour=0")
                 view.locator(f"#problem-{name}").wait_for(timeout=60_000)

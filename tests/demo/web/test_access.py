@@ -8,7 +8,10 @@ from tests.demo.web.conftest import HOST
 OURS = f"http://{HOST}"
 
 
-@pytest.mark.parametrize("host", ["evil.test", "evil.test:8080", "127.0.0.1", "127.0.0.1:80", "localhost.evil.test:8080", ""])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.test", "evil.test:8080", "127.0.0.1", "127.0.0.1:80", "localhost.evil.test:8080", ""],
+)
 @pytest.mark.parametrize("path", ["/", "/healthz", "/static/page.js", "/trace/" + "a" * 32])
 def test_a_foreign_name_is_refused(page: TestClient, host: str, path: str) -> None:
     """Whoever made a name of theirs lead here (DNS rebinding) reads nothing."""
@@ -16,16 +19,32 @@ def test_a_foreign_name_is_refused(page: TestClient, host: str, path: str) -> No
     assert (answer.status_code, "Host" in answer.text) == (421, True)
 
 
-@pytest.mark.parametrize("host", ["inside:8080", "inside:8080/alerts", "inside:8080/", "inside:8080/alerts/"])
+@pytest.mark.parametrize(
+    "host", ["inside:8080", "inside:8080/alerts", "inside:8080/", "inside:8080/alerts/"]
+)
 def test_a_name_for_one_path_is_good_for_that_alone(page: TestClient, host: str) -> None:
     """By the name that it has for alerts the page takes alerts, and is refused for anything else, however that is spelled."""
     taken = page.post("/alerts", json={"alerts": []}, headers={"host": host})
     assert taken.status_code == (204 if host == "inside:8080" else 421)
-    for method, path in (("GET", "/"), ("POST", "/buy"), ("POST", "/drill"), ("GET", "/healthz"), ("POST", "/alerts/")):
+    for method, path in (
+        ("GET", "/"),
+        ("POST", "/buy"),
+        ("POST", "/drill"),
+        ("GET", "/healthz"),
+        ("POST", "/alerts/"),
+    ):
         assert page.request(method, path, headers={"host": host}).status_code == 421
-    answer = page.post("/alerts", json={"alerts": []}, headers={"host": "inside:8080", "origin": "http://inside:8080"})
+    answer = page.post(
+        "/alerts",
+        json={"alerts": []},
+        headers={"host": "inside:8080", "origin": "http://inside:8080"},
+    )
     assert answer.status_code == 204
-    answer = page.post("/alerts", json={"alerts": []}, headers={"host": "inside:8080", "origin": "http://evil.test"})
+    answer = page.post(
+        "/alerts",
+        json={"alerts": []},
+        headers={"host": "inside:8080", "origin": "http://evil.test"},
+    )
     assert answer.status_code == 403
 
 
@@ -38,7 +57,11 @@ def test_a_name_for_one_path_is_good_for_that_alone(page: TestClient, host: str)
         {"origin": f"https://{HOST}"},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
-        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
+        {
+            "sec-fetch-site": "cross-site",
+            "sec-fetch-mode": "navigate",
+            "sec-fetch-dest": "document",
+        },
     ],
 )
 @pytest.mark.parametrize("path", ["/buy", "/stream"])
@@ -63,7 +86,11 @@ def test_a_foreign_page_may_not_look(page: TestClient, dest: str) -> None:
         {},
         {"sec-fetch-site": "none", "sec-fetch-mode": "navigate"},
         {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "origin": OURS},
-        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
+        {
+            "sec-fetch-site": "cross-site",
+            "sec-fetch-mode": "navigate",
+            "sec-fetch-dest": "document",
+        },
     ],
 )
 def test_a_visitor_comes_in(page: TestClient, headers: dict[str, str]) -> None:
@@ -71,7 +98,9 @@ def test_a_visitor_comes_in(page: TestClient, headers: dict[str, str]) -> None:
     assert page.get("/", headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/?minutes=7", "/nowhere", "/static/page.js", "/trace/" + "a" * 32])
+@pytest.mark.parametrize(
+    "path", ["/", "/?minutes=7", "/nowhere", "/static/page.js", "/trace/" + "a" * 32]
+)
 def test_only_our_own_code_runs(page: TestClient, path: str) -> None:
     """Every answer forbids foreign and inline code, framing, guessing of types and keeping."""
     headers = page.get(path).headers

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from three_pillar_demo.web.alert_inbox import MAX_BODY
 from three_pillar_demo.drills import catalogue, session
 from three_pillar_demo.stack import state
+from three_pillar_demo.web.alert_inbox import MAX_BODY
 
 DRILL = catalogue.load("slow-bank")
 FIRING = {
@@ -26,7 +26,7 @@ FIRING = {
 @pytest.fixture(autouse=True)
 def _notes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, file in (("NOTES", "notes.json"), ("GUARD", "notes.lock")):
-        monkeypatch.setattr(desk, name, tmp_path / file)
+        monkeypatch.setattr(session, name, tmp_path / file)
 
 
 def played(**changes: Any) -> None:  # noqa: ANN401  (any of the notes)
@@ -48,7 +48,12 @@ def test_somebody_is_told_to_wait(page: TestClient) -> None:
     shown = page.get("/").text
     assert "You will be paged here" in shown
     assert DRILL.story[:20] not in shown
-    assert page.post("/drill", data={"do": "answer", "what": "a", "where": "b", "why": "slow"}).status_code == 422
+    assert (
+        page.post(
+            "/drill", data={"do": "answer", "what": "a", "where": "b", "why": "slow"}
+        ).status_code
+        == 422
+    )
 
 
 def test_a_drill_is_played_on_the_page(page: TestClient) -> None:
@@ -61,9 +66,13 @@ def test_a_drill_is_played_on_the_page(page: TestClient) -> None:
     assert DRILL.hints[0][:30] not in shown
     assert page.post("/drill?minutes=15", data={"do": "hint"}).headers["location"] == "/?minutes=15"
     assert DRILL.hints[0][:30] in page.get("/").text
-    page.post("/drill", data={"do": "answer", "what": "payment", "where": "amex", "why": "slow-gateway"})
+    page.post(
+        "/drill", data={"do": "answer", "what": "payment", "where": "amex", "why": "slow-gateway"}
+    )
     assert "where amex: no" in page.get("/").text
-    page.post("/drill", data={"do": "answer", "what": "payment", "where": "visa", "why": "slow-gateway"})
+    page.post(
+        "/drill", data={"do": "answer", "what": "payment", "where": "visa", "why": "slow-gateway"}
+    )
     assert "slow-bank: solved after 1 min" in page.get("/").text
 
 
@@ -86,7 +95,10 @@ def test_an_alert_rings_until_it_is_resolved(page: TestClient) -> None:
 
 def test_alerts_of_one_name_ring_each(page: TestClient) -> None:
     """Two that differ in a label alone have ids of their own, or the page would merge one into the other; a time is local."""
-    both = [{**FIRING, "labels": {"alertname": "ServiceSilent", "job": each}} for each in ("shop/checkout", "shop/payment")]
+    both = [
+        {**FIRING, "labels": {"alertname": "ServiceSilent", "job": each}}
+        for each in ("shop/checkout", "shop/payment")
+    ]
     page.post("/alerts", content=json.dumps({"alerts": [*both, {**FIRING, "startsAt": "soon"}]}))
     shown = page.get("/").text
     assert len(set(re.findall(r'id="(alert-[^"]+)"', shown))) == 3
@@ -95,7 +107,8 @@ def test_alerts_of_one_name_ring_each(page: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["", "[]", "{}", '{"alerts": 1}', '{"alerts": [1]}', '{"alerts": [{"labels": 1}]}', "[" * 5000]
+    "body",
+    ["", "[]", "{}", '{"alerts": 1}', '{"alerts": [1]}', '{"alerts": [{"labels": 1}]}', "[" * 5000],
 )
 def test_what_is_no_alert_is_refused(page: TestClient, body: str) -> None:
     """Anything else than Alertmanager's own shape is refused, and the page goes on."""

@@ -13,14 +13,17 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from three_pillar_demo.query.interface import Edge, Exemplar, Line
-from three_pillar_demo.web.__main__ import Settings
-from three_pillar_demo.web.app import MAX_BODY
 from tests.demo.web.conftest import FAILING, HANGING, HOST, QUESTIONS, STRANGE, Told
 from tests.traces import CALL, ROOT, TRACE, line, span
+from three_pillar_demo.query.interface import Edge, Exemplar, Line
+from three_pillar_demo.stack import health
+from three_pillar_demo.web.__main__ import Settings
+from three_pillar_demo.web.app import MAX_BODY
 
 Open = Callable[..., TestClient]
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}\x1b[31m\u202egnp.exe\u2066'\"&"
+HOSTILE = (
+    "<script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}\x1b[31m\u202egnp.exe\u2066'\"&"
+)
 MEGABYTE = 2**20
 
 
@@ -43,19 +46,29 @@ def test_a_busy_house(busy: Told, page: TestClient) -> None:
 def test_one_request(busy: Told, page: TestClient) -> None:
     """A request has its sentence, every span and line, its late payment, its exemplars, and its own dot on the chart."""
     busy.spans = [
-        each if each.parent_id else span(ROOT, "", took=2004, error=True, attributes={"http.route": "/checkout"})
+        each
+        if each.parent_id
+        else span(ROOT, "", took=2004, error=True, attributes={"http.route": "/checkout"})
         for each in busy.spans
     ]
-    busy.exemplars = [Exemplar(TRACE, each.value, 1_767_225_602.0, each.labels) for each in busy.exemplars]
+    busy.exemplars = [
+        Exemplar(TRACE, each.value, 1_767_225_602.0, each.labels) for each in busy.exemplars
+    ]
     text = unescape(page.get(f"/trace/{TRACE}").text)
-    assert "because its call to payment failed: ReadTimeout: no answer within 2 s; payment answered 200" in text
+    assert (
+        "because its call to payment failed: ReadTimeout: no answer within 2 s; payment answered 200"
+        in text
+    )
     assert text.count('class="row span') == 4
     assert text.count('class="row line') == 3
     assert "went on for 1.0 s after its caller had given up" in text
     assert "in the bucket up to 2.5 s" in text
     assert 'class="dot bad mine"' in text
     assert 'class="key bucket">bucket</span> <b>1 s to 2.5 s' in text
-    (place,) = re.findall(r'<rect class="bucket" width="100%" y="([\d.]+)%" height="([\d.]+)%"/><line class="moment"', text)
+    (place,) = re.findall(
+        r'<rect class="bucket" width="100%" y="([\d.]+)%" height="([\d.]+)%"/><line class="moment"',
+        text,
+    )
     assert [round(float(each)) for each in place] == [17, 50]  # from 1 to 2.5 s on an axis of 3
     assert "order.amount" in text
 
@@ -65,7 +78,12 @@ def test_an_empty_house(page: TestClient) -> None:
     text = page.get("/").text
     assert text.count("Nothing in this time") == 4
     assert "<polyline" not in text
-    for said in ("Nobody called anybody", "Nobody has bought on this page yet", "No line like that in this time", "1 of 5"):
+    for said in (
+        "Nobody called anybody",
+        "Nobody has bought on this page yet",
+        "No line like that in this time",
+        "1 of 5",
+    ):
         assert said in text
 
 
@@ -101,12 +119,14 @@ def test_everything_fails_and_comes_back(told: Told, page: TestClient) -> None:
         assert time.monotonic() < deadline
 
 
-def test_a_component_that_is_down_is_named(busy: Told, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_component_that_is_down_is_named(
+    busy: Told, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The strip says who is down, in words too, and everything else is shown."""
-    from three_pillar_demo.stack import health  # noqa: PLC0415  (patched for this test alone)
-
     page = open_page()
-    monkeypatch.setattr(answering, "addresses", lambda _mode: {"payment": "http://127.0.0.1:9/healthz"})
+    monkeypatch.setattr(
+        health, "addresses", lambda _mode: {"payment": "http://127.0.0.1:9/healthz"}
+    )
     text = page.get("/").text
     assert busy.asked
     assert "payment is down: " in text
@@ -167,7 +187,11 @@ def hostile(text: str) -> Told:
     return said
 
 
-@pytest.mark.parametrize("text", [HOSTILE, HOSTILE * (MEGABYTE // len(HOSTILE)), "\x00" * 1000, "x" * MEGABYTE], ids=range(4))
+@pytest.mark.parametrize(
+    "text",
+    [HOSTILE, HOSTILE * (MEGABYTE // len(HOSTILE)), "\x00" * 1000, "x" * MEGABYTE],
+    ids=range(4),
+)
 def test_whatever_is_told_is_text(told: Told, page: TestClient, text: str) -> None:
     """Markup, templates, ANSI, bidi controls and a megabyte are shown as cut, harmless text, wherever they come from."""
     told.__dict__.update(hostile(text).__dict__)
@@ -183,15 +207,27 @@ def test_whatever_is_told_is_text(told: Told, page: TestClient, text: str) -> No
 def test_a_huge_answer_has_a_bounded_page(told: Told, page: TestClient) -> None:
     """Thousands of exemplars and fifty of the longest lines make a page of bounded size."""
     now = time.time()
-    labels = {"service_name": "checkout", "http_route": "/checkout", "http_response_status_code": "500"}
-    told.exemplars = [Exemplar(f"{number:032x}", 0.1, now - number / 100, labels) for number in range(30_000)]
-    told.lines = [Line(time.time_ns() + number, "checkout", "ERROR", "y" * MEGABYTE, {}) for number in range(50)]
+    labels = {
+        "service_name": "checkout",
+        "http_route": "/checkout",
+        "http_response_status_code": "500",
+    }
+    told.exemplars = [
+        Exemplar(f"{number:032x}", 0.1, now - number / 100, labels) for number in range(30_000)
+    ]
+    told.lines = [
+        Line(time.time_ns() + number, "checkout", "ERROR", "y" * MEGABYTE, {})
+        for number in range(50)
+    ]
     assert len(page.get("/").text) < 200_000
 
 
 def test_a_huge_request_is_drawn_in_part(told: Told, page: TestClient) -> None:
     """Of ten thousand spans and as many lines the first thousand are drawn, and the page says so."""
-    told.spans = [span(f"{number:016x}", "" if not number else f"{number // 50:016x}") for number in range(1, 10_000)]
+    told.spans = [
+        span(f"{number:016x}", "" if not number else f"{number // 50:016x}")
+        for number in range(1, 10_000)
+    ]
     told.trace_lines = [line(f"{number:016x}", "said") for number in range(1, 10_001)]
     shown = page.get(f"/trace/{TRACE}").text
     assert shown.count('<div class="row ') == 1_001  # and the head
@@ -200,13 +236,17 @@ def test_a_huge_request_is_drawn_in_part(told: Told, page: TestClient) -> None:
 
 def test_a_page_that_stands_still_does_so_when_it_is_filtered(page: TestClient) -> None:
     """The form of the filter keeps what the address says, standing still included."""
-    assert '<input type="hidden" name="still" value="1">' in page.get("/", params={"still": "1"}).text
+    assert (
+        '<input type="hidden" name="still" value="1">' in page.get("/", params={"still": "1"}).text
+    )
     assert 'name="still"' not in page.get("/").text
 
 
 def test_the_filter_is_asked_as_it_is_shown(told: Told, page: TestClient) -> None:
     """Service, level and text of the address are the question's, and stand in the form."""
-    shown = unescape(page.get("/", params={"service": "payment", "severity": "WARN", "text": 'a"b<c'}).text)
+    shown = unescape(
+        page.get("/", params={"service": "payment", "severity": "WARN", "text": 'a"b<c'}).text
+    )
     assert told.wanted["service"] == "payment"
     assert told.wanted["severity"] == "WARN"
     assert told.wanted["text"] == 'a"b<c'
@@ -259,7 +299,9 @@ def test_a_failed_one_is_found_among_many(page: TestClient) -> None:
         ("/stream", {"rate": ""}),
     ],
 )
-def test_what_cannot_be_bought_is_refused(page: TestClient, path: str, said: dict[str, str]) -> None:
+def test_what_cannot_be_bought_is_refused(
+    page: TestClient, path: str, said: dict[str, str]
+) -> None:
     """A card that there is not, too many, or a rate out of bounds is refused with the reason, and nothing happens."""
     answer = page.post(path, data=said)
     assert answer.status_code == 422
@@ -267,7 +309,8 @@ def test_what_cannot_be_bought_is_refused(page: TestClient, path: str, said: dic
 
 
 @pytest.mark.parametrize(
-    ("body", "status"), [(b"x" * (MAX_BODY + 1), 413), (b"card=\xff", 422), (b"&".join([b"a=1"] * 20), 422)]
+    ("body", "status"),
+    [(b"x" * (MAX_BODY + 1), 413), (b"card=\xff", 422), (b"&".join([b"a=1"] * 20), 422)],
 )
 def test_a_form_is_small(page: TestClient, body: bytes, status: int) -> None:
     """A body that no form of the page has is refused."""
@@ -283,7 +326,8 @@ def test_a_stream_runs_until_it_is_stopped(page: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/trace/zz", "/trace/" + "0" * 32, "/trace/" + "A" * 32, "/nowhere", "/docs", "/openapi.json"]
+    "path",
+    ["/trace/zz", "/trace/" + "0" * 32, "/trace/" + "A" * 32, "/nowhere", "/docs", "/openapi.json"],
 )
 def test_what_is_not_there(page: TestClient, path: str) -> None:
     """An address of nothing is a page that says so."""
@@ -303,8 +347,12 @@ def test_a_trace_that_is_not_there_yet(page: TestClient) -> None:
     assert "Not here yet" in page.get(f"/trace/{TRACE}").text
 
 
-@pytest.mark.parametrize(("ago", "said"), [(1, "Not here yet: "), (100, "Not here after half a minute: ")])
-def test_what_is_missing_is_waited_for_only_so_long(told: Told, page: TestClient, ago: float, said: str) -> None:
+@pytest.mark.parametrize(
+    ("ago", "said"), [(1, "Not here yet: "), (100, "Not here after half a minute: ")]
+)
+def test_what_is_missing_is_waited_for_only_so_long(
+    told: Told, page: TestClient, ago: float, said: str
+) -> None:
     """The other end of a call may still come for half a minute; afterwards nobody is told to wait for it."""
     start = time.time_ns() - int(ago * 1e9)
     call = span(CALL, ROOT, "CLIENT", attributes={"http.response.status_code": "200"})
@@ -328,10 +376,10 @@ def test_the_tour_leads_from_the_dot_to_the_sentence(busy: Told, page: TestClien
     assert 'href="/?tour=0"' in page.get(f"/trace/{TRACE}?tour=5").text
 
 
-def test_into_grafana_only_where_it_runs(busy: Told, open_page: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_into_grafana_only_where_it_runs(
+    busy: Told, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Links into Grafana are there when it answers, with the request's id, and not otherwise."""
-    from three_pillar_demo.stack import health  # noqa: PLC0415  (patched for this test alone)
-
     busy.spans = [span(ROOT, "", attributes={"http.route": "/checkout"})]
     page = open_page()
     assert "In Grafana" not in page.get(f"/trace/{TRACE}").text
@@ -339,7 +387,7 @@ def test_into_grafana_only_where_it_runs(busy: Told, open_page: Open, monkeypatc
     async def up(*_: object) -> dict[str, str]:
         return {"grafana": ""}
 
-    monkeypatch.setattr(answering, "problems", up)
+    monkeypatch.setattr(health, "problems", up)
     text = unescape(open_page().get(f"/trace/{TRACE}").text)
     assert text.count("http://127.0.0.1:3000/explore?") == 2
     assert "http://127.0.0.1:3000/d/checkout?" in text

@@ -15,12 +15,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from three_pillar_demo.web import format
+from tests.demo.web.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
+from tests.end_to_end.conftest import FULL, Stack
 from three_pillar_demo.drills import session
 from three_pillar_demo.stack.components import CONSOLE
 from three_pillar_demo.stack.state import current_process
-from tests.demo.web.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
-from tests.end_to_end.conftest import FULL, Stack
+from three_pillar_demo.web import formatting
 
 pytestmark = [pytest.mark.stack, pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)]
 SECONDS = 30
@@ -53,11 +53,19 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
     def start(path: str, width: int = 1280, scheme: Any = "light") -> Page:  # noqa: ANN401  (playwright's words)
         context = browser.new_context(
-            base_url=CONSOLE.address, viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+            base_url=CONSOLE.address,
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            reduced_motion="reduce",
         )
         context.set_default_timeout(SECONDS * 1000)
         page = context.new_page()
-        page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on(
+            "console",
+            lambda said: (
+                complaints.append(said.text) if said.type in {"error", "warning"} else None
+            ),
+        )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
         page.on("request", check)
@@ -73,7 +81,11 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
 def buy(page: Page, button: str) -> Locator:
     """Press a button of the till; the link of the new row, once its trace is there."""
-    before = page.locator("#purchase-rows tr").first.get_attribute("id") if page.locator("#purchase-rows").count() else ""
+    before = (
+        page.locator("#purchase-rows tr").first.get_attribute("id")
+        if page.locator("#purchase-rows").count()
+        else ""
+    )
     page.locator("#buy").get_by_role("button", name=button, exact=True).click()
     expect(page.locator(f"#purchase-rows tr:first-child:not(#{before or 'none'})")).to_be_visible()
     row = page.locator("#purchase-rows tr").first.get_attribute("id")
@@ -105,11 +117,15 @@ def test_from_a_dot_to_its_request(visit: Visit) -> None:
     dot.locator("circle").last.click(force=True)  # another dot may lie nearly on it, and be opened
     expect(page).to_have_url(re.compile("/trace/[0-9a-f]{32}$"))
     trace_id = page.url.rsplit("/", 1)[1]
-    expect(page.locator(f"#chart-duration-checkout [id^=dot-{trace_id}-checkout-].mine")).to_be_attached()
+    expect(
+        page.locator(f"#chart-duration-checkout [id^=dot-{trace_id}-checkout-].mine")
+    ).to_be_attached()
     expect(page.locator("#why")).to_contain_text(trace_id)
     expect(page.locator("#why")).to_contain_text("checkout answered ")
     told = page.locator("#exemplars p").filter(has_text="checkout").inner_text()
-    bound = format.round_one(format.seconds(float(re.findall(r"up to ([\d.]+) s", told)[0])))
+    bound = formatting.round_one(
+        formatting.seconds(float(re.findall(r"up to ([\d.]+) s", told)[0]))
+    )
     expect(page.locator("#chart-duration-checkout .now")).to_contain_text(
         re.compile(f"bucket .* to {re.escape(bound)} +moment")
     )
@@ -119,7 +135,9 @@ def test_a_late_payment_is_seen(visit: Visit) -> None:
     """Payment's bar goes on after checkout gave up, and its row says for how long."""
     page = visit("/?tour=0")
     buy(page, "slow").click()
-    expect(page.get_by_text(re.compile(r"went on for 1\.\d s|went on for 9\d\d ms"))).to_be_visible()
+    expect(
+        page.get_by_text(re.compile(r"went on for 1\.\d s|went on for 9\d\d ms"))
+    ).to_be_visible()
     expect(page.locator("rect.late")).to_have_count(1)
 
 
@@ -127,7 +145,10 @@ def test_the_store_is_gone_and_comes_back(visit: Visit, stack: Stack) -> None:
     """While a backend hangs the strip says who, the rest of the page goes on, and it recovers by itself."""
     page = visit("/?tour=0")
     expect(page.locator(f"#part-{STOPPED}")).not_to_have_class(re.compile("bad"))
-    pids = {each["component"]: each["pid"] for each in json.loads(stack.demo("status", "--json").stdout)["components"]}
+    pids = {
+        each["component"]: each["pid"]
+        for each in json.loads(stack.demo("status", "--json").stdout)["components"]
+    }
     os.kill(pids[STOPPED], signal.SIGSTOP)
     try:
         expect(page.locator(f"#problem-{STOPPED}")).to_contain_text(f"{STOPPED} is down")
@@ -229,7 +250,12 @@ def test_values_can_be_read_by_keyboard_and_mouse(visit: Visit) -> None:
 def test_the_tour_by_keyboard_alone(visit: Visit) -> None:
     """A newcomer gets from the first visit to the sentence that says why, without a mouse, and is not shown the tour again."""
     page = visit("/")
-    for name in (r"Pay with gateway-timeout", r"Next: which request\?", r"Open the newest red dot", r"Next: why\?"):
+    for name in (
+        r"Pay with gateway-timeout",
+        r"Next: which request\?",
+        r"Open the newest red dot",
+        r"Next: why\?",
+    ):
         press(page, name)
     expect(page.locator("#why.ring")).to_contain_text(" because ")
     press(page, "Done")
@@ -261,7 +287,9 @@ def test_axe_finds_nothing(visit: Visit, scheme: str) -> None:
     for address in ("/?tour=3", path):
         page.goto(address)
         found = Axe().run(page).response["violations"]
-        assert [(each["id"], [node["html"][:200] for node in each["nodes"]][:3]) for each in found] == []
+        assert [
+            (each["id"], [node["html"][:200] for node in each["nodes"]][:3]) for each in found
+        ] == []
 
 
 @pytest.mark.parametrize("width", [390, 1280])
@@ -277,7 +305,9 @@ def test_nothing_is_wider_than_the_window(visit: Visit, width: int) -> None:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_pager_is_no_wider_than_the_window(visit: Visit, stack: Stack, width: int) -> None:
     """A drill's form, with the longest of its reasons, fits too, and axe finds nothing in it."""
-    played = session.Notes("slow-bank", current_process(), time.time() - 60, paged=time.time() - 40, hints=3)
+    played = session.Notes(
+        "slow-bank", current_process(), time.time() - 60, paged=time.time() - 40, hints=3
+    )
     notes = stack.state / "drill" / "notes.json"
     notes.parent.mkdir(mode=0o700, exist_ok=True)
     notes.write_text(json.dumps(asdict(played)))

@@ -11,7 +11,9 @@ from three_pillar_demo.web import cache
 from three_pillar_demo.web.cache import Answer, Cache
 
 
-async def next_answer(shared: Cache, question: Callable[[], Awaitable[int]], last: Answer[int]) -> Answer[int]:
+async def next_answer(
+    shared: Cache, question: Callable[[], Awaitable[int]], last: Answer[int]
+) -> Answer[int]:
     """The first answer that is not the ``last`` one, which rests for a moment."""
     async with asyncio.timeout(10):
         while (answer := await shared.ask("key", question, 0)) == last:  # noqa: ASYNC110  (it comes when it is asked for)
@@ -52,7 +54,9 @@ def test_an_answer_gets_old() -> None:
     assert asyncio.run(visit()) == [0, 1]
 
 
-@pytest.mark.parametrize("error", [BackendError("store at 127.0.0.1: gone"), KeyError("batches"), ValueError("no JSON")])
+@pytest.mark.parametrize(
+    "error", [BackendError("store at 127.0.0.1: gone"), KeyError("batches"), ValueError("no JSON")]
+)
 def test_an_error_is_an_answer(error: Exception) -> None:
     """Whatever goes wrong with a question is told in its answer, and the next one may go well."""
     answers: list[Exception | int] = [error, 7]
@@ -128,7 +132,9 @@ def test_few_questions_are_remembered_and_few_under_way() -> None:
     async def visit() -> int:
         shared = Cache()
         for start in range(0, 1000, 50):
-            await asyncio.gather(*(shared.ask(number, question(number)) for number in range(start, start + 50)))
+            await asyncio.gather(
+                *(shared.ask(number, question(number)) for number in range(start, start + 50))
+            )
         return len(shared.entries)
 
     assert asyncio.run(visit()) == cache.ENTRIES

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from three_pillar_demo.query.interface import Exemplar
-from three_pillar_demo.web import chart, format
+from three_pillar_demo.web import chart, formatting
 from three_pillars.request_recorder import LATENCY_BUCKETS
 
 START = 1_767_225_600.0
@@ -16,16 +16,34 @@ START = 1_767_225_600.0
 SECONDS = 300.0
 
 
-def draw(values: list[float | None], exemplars: list[Exemplar] | None = None, mine: chart.Mine | None = None) -> chart.Plot:
+def draw(
+    values: list[float | None],
+    exemplars: list[Exemplar] | None = None,
+    mine: chart.Mine | None = None,
+) -> chart.Plot:
     """A chart of five minutes with one line."""
     times = [START + SECONDS * number / max(1, len(values) - 1) for number in range(len(values))]
     lines = [chart.Line("checkout", "checkout", values)]
-    return chart.draw(START, START + SECONDS, times, lines, format.seconds, least=0.5, exemplars=exemplars or [], mine=mine)
+    return chart.draw(
+        START,
+        START + SECONDS,
+        times,
+        lines,
+        formatting.seconds,
+        least=0.5,
+        exemplars=exemplars or [],
+        mine=mine,
+    )
 
 
 def dot(at: float, value: float, status: str = "200", trace_id: str = "a" * 32) -> Exemplar:
     """An exemplar, ``at`` seconds after the start."""
-    return Exemplar(trace_id, value, START + at, {"service_name": "checkout", "http_response_status_code": status})
+    return Exemplar(
+        trace_id,
+        value,
+        START + at,
+        {"service_name": "checkout", "http_response_status_code": status},
+    )
 
 
 @pytest.mark.parametrize("seed", range(50))
@@ -84,7 +102,9 @@ def test_nothing_is_drawn_as_nothing(values: list[float | None]) -> None:
 
 def test_strange_values_do_no_harm() -> None:
     """Infinity and NaN are left out of lines, axes and dots."""
-    plot = draw([math.inf, 0.1, math.nan, 0.2], [dot(10, math.inf), dot(20, math.nan), dot(30, 0.3)])
+    plot = draw(
+        [math.inf, 0.1, math.nan, 0.2], [dot(10, math.inf), dot(20, math.nan), dot(30, 0.3)]
+    )
     assert plot.top < 1
     assert [each.value for each in plot.dots] == [0.3]
     assert "nan" not in str(plot.polylines)
@@ -100,7 +120,10 @@ def test_a_dot_lies_where_it_was_measured() -> None:
 
 def test_of_many_dots_few_are_drawn_and_they_stay() -> None:
     """At most two dots share a fortieth of the time, failures are among them, and time going by changes no choice."""
-    many = [dot(at / 10, 0.1 + at % 7 / 10, "500" if at % 3 else "200", f"{at:032x}") for at in range(3000)]
+    many = [
+        dot(at / 10, 0.1 + at % 7 / 10, "500" if at % 3 else "200", f"{at:032x}")
+        for at in range(3000)
+    ]
     shown = list(chart.thin(many, START, START + SECONDS))
     assert len(shown) <= 2 * chart.LANES
     assert {chart.failed(each) for each in shown} == {True, False}
@@ -118,13 +141,14 @@ def test_my_own_dot_is_never_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0.0, "0 to 5 ms"), (0.25, "100 ms to 250 ms"), (2.004, "1 s to 2.5 s"), (11.0, "over 10 s")]
+    ("value", "said"),
+    [(0.0, "0 to 5 ms"), (0.25, "100 ms to 250 ms"), (2.004, "1 s to 2.5 s"), (11.0, "over 10 s")],
 )
 def test_a_request_lies_in_its_bucket(value: float, said: str) -> None:
     """A duration belongs to the bucket whose upper bound it does not pass, as Prometheus counts."""
     low, high = chart.Mine("b" * 32, START, value).bucket
     assert low <= value <= high
-    assert format.between(low, high) == said
+    assert formatting.between(low, high) == said
 
 
 def test_the_buckets_are_those_that_are_counted_in() -> None:

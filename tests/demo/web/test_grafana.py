@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from three_pillar_demo.web import grafana
 from tests.traces import TRACE
+from three_pillar_demo.web import grafana
 
 HOUR = 3_600_000
 
@@ -13,7 +13,9 @@ HOUR = 3_600_000
 def test_the_panel_is_the_dashboard_s() -> None:
     """The panel that the link opens is the one with the durations."""
     panels = json.loads(Path("grafana/dashboards/checkout.json").read_text())["panels"]
-    assert [each["title"] for each in panels if each["id"] == grafana.DURATION_PANEL] == ["Duration"]
+    assert [each["title"] for each in panels if each["id"] == grafana.DURATION_PANEL] == [
+        "Duration"
+    ]
 
 
 def test_each_way_leads_to_the_same_request() -> None:
@@ -24,7 +26,10 @@ def test_each_way_leads_to_the_same_request() -> None:
         if address.path == "/explore":
             (pane,) = json.loads(query["panes"][0]).values()
             assert TRACE in json.dumps(pane["queries"])
-            assert (int(pane["range"]["from"]), int(pane["range"]["to"])) == (1_000_000 - HOUR, 1_003_000 + HOUR), name
+            assert (int(pane["range"]["from"]), int(pane["range"]["to"])) == (
+                1_000_000 - HOUR,
+                1_003_000 + HOUR,
+            ), name
         else:
             assert Path(f"grafana/dashboards/{address.path.removeprefix('/d/')}.json").exists()
             assert int(query["from"][0]) < 1_000_000

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from three_pillar_demo.web import waterfall
-from three_pillar_demo.trace_view.view import Story, own_time, why
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, line, slow, span
+from three_pillar_demo.trace_view.view import Story, own_time, why
+from three_pillar_demo.web import waterfall
 
 
 def drawn(story: Story) -> dict[str, waterfall.Row]:
@@ -52,7 +52,11 @@ def test_a_late_payment_is_seen_to_be_late() -> None:
 
 @pytest.mark.parametrize(
     ("at", "said"),
-    [(3000, "begins 2.9 s after its caller had ended"), (-300, "ends 0.2 s before its caller began"), (95, "")],
+    [
+        (3000, "begins 2.9 s after its caller had ended"),
+        (-300, "ends 0.2 s before its caller began"),
+        (95, ""),
+    ],
 )
 def test_who_had_an_answer_did_not_give_up(at: int, said: str) -> None:
     """A span beside a call that had its answer is not late: where it lies is told, and a little over the edge is nothing."""
@@ -65,9 +69,15 @@ def test_who_had_an_answer_did_not_give_up(at: int, said: str) -> None:
 def test_own_time_is_what_no_child_takes() -> None:
     """Overlapping children count once, a child that outlives its parent takes no more than there is."""
     parent = span(ROOT, "", took=100)
-    children = [span("a", ROOT, at=10, took=20), span("b", ROOT, at=20, took=30), span("c", ROOT, at=90, took=50)]
+    children = [
+        span("a", ROOT, at=10, took=20),
+        span("b", ROOT, at=20, took=30),
+        span("c", ROOT, at=90, took=50),
+    ]
     begin = parent.start
-    found = [((start - begin) / 1e6, (end - begin) / 1e6) for start, end in own_time(parent, children)]
+    found = [
+        ((start - begin) / 1e6, (end - begin) / 1e6) for start, end in own_time(parent, children)
+    ]
     assert found == [(0, 10), (50, 90)]
 
 
@@ -89,13 +99,17 @@ def test_even_the_shortest_can_be_seen() -> None:
 
 def test_lines_before_and_after_stay_inside() -> None:
     """A line that was written after the last span, or before the first, is at the edge and not outside."""
-    story = Story(TRACE, [span(ROOT, "")], [line(ROOT, "early", at=-50), line(ROOT, "late", at=500)], [])
+    story = Story(
+        TRACE, [span(ROOT, "")], [line(ROOT, "early", at=-50), line(ROOT, "late", at=500)], []
+    )
     assert [row.x for row in waterfall.rows(story) if row.whole is None] == [0.0, 998.0]
 
 
 def test_lines_alone_are_rows_too() -> None:
     """Where the spans are lost, the lines are still shown."""
-    assert [row.text for row in waterfall.rows(Story(TRACE, [], [line(ROOT, "all there is")], []))] == ["all there is"]
+    assert [
+        row.text for row in waterfall.rows(Story(TRACE, [], [line(ROOT, "all there is")], []))
+    ] == ["all there is"]
     assert list(waterfall.rows(Story(TRACE, [], [], []))) == []
 
 
@@ -111,7 +125,9 @@ def test_broken_trees_end() -> None:
 
 def test_attributes_are_bounded() -> None:
     """Of a span with thousands of attributes, some are shown."""
-    crowded = replace(slow().spans[0], attributes={f"key.{number}": number for number in range(5000)})
+    crowded = replace(
+        slow().spans[0], attributes={f"key.{number}": number for number in range(5000)}
+    )
     (row,) = waterfall.rows(Story(TRACE, [crowded], [], []))
     assert len(row.fields) == waterfall.FIELDS
 
@@ -138,7 +154,12 @@ def test_axis_and_bars_have_one_extent() -> None:
 def test_roles_are_told() -> None:
     """A row says who it is of, what kind, its status, and what went wrong."""
     row = drawn(slow())["POST"]
-    assert (row.service, row.level, row.error, row.key.endswith(CALL)) == ("checkout", "client", True, True)
+    assert (row.service, row.level, row.error, row.key.endswith(CALL)) == (
+        "checkout",
+        "client",
+        True,
+        True,
+    )
     assert row.told == ["ReadTimeout: no answer within 2 s"]
     assert drawn(slow())["POST /charges"].status == "200"
     assert drawn(slow())["POST /charges"].key.endswith(CHARGE)

@@ -46,7 +46,11 @@ class Shown:
     @property
     def over(self) -> list[str]:
         """The report of a drill that is over."""
-        return session.report(self.notes, self.drill) if self.notes and self.drill and self.notes.how else []
+        return (
+            session.report(self.notes, self.drill)
+            if self.notes and self.drill and self.notes.how
+            else []
+        )
 
     @property
     def graded(self) -> list[str]:
@@ -73,7 +77,9 @@ class Pager:
     def look(self) -> Shown:
         """What there is now; a drill whose file is wrong is not shown."""
         notes, alerts = session.last(), list(self.alerts.values())
-        if notes is None or not (notes.living or (notes.ended and time.time() - notes.ended < SHOWN_SECONDS)):
+        if notes is None or not (
+            notes.living or (notes.ended and time.time() - notes.ended < SHOWN_SECONDS)
+        ):
             return Shown(alerts)
         try:
             return Shown(alerts, notes, load(notes.drill))
@@ -91,8 +97,15 @@ class Pager:
             key = json.dumps(labels, sort_keys=True)[:1000]
             self.alerts.pop(key, None)
             if each["status"] == "firing" and len(self.alerts) < MAX_ALERTS:
-                name, severity, summary = labels.get("alertname", "?"), labels.get("severity", ""), about.get("summary", "")
-                since, digest = _moment(str(each.get("startsAt", ""))), hashlib.sha256(key.encode()).hexdigest()[:12]
+                name, severity, summary = (
+                    labels.get("alertname", "?"),
+                    labels.get("severity", ""),
+                    about.get("summary", ""),
+                )
+                since, digest = (
+                    _moment(str(each.get("startsAt", ""))),
+                    hashlib.sha256(key.encode()).hexdigest()[:12],
+                )
                 self.alerts[key] = Alert(str(name), str(severity), str(summary), since, digest)
 
 
@@ -122,7 +135,11 @@ def act(said: dict[str, str]) -> None:
         raise ValueError(str(error)) from error
 
 
-def doors(app: FastAPI, form: Callable[[Request], Awaitable[dict[str, str]]], back: Callable[[Request], Response]) -> Pager:
+def doors(
+    app: FastAPI,
+    form: Callable[[Request], Awaitable[dict[str, str]]],
+    back: Callable[[Request], Response],
+) -> Pager:
     """Add the pager's doors to the page: each does one thing, and leads ``back`` to where the visitor was."""
     pager = Pager()
 
@@ -141,7 +158,9 @@ def doors(app: FastAPI, form: Callable[[Request], Awaitable[dict[str, str]]], ba
         try:
             pager.deliver(json.loads(body))
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"that is not what Alertmanager posts ({type(error).__name__})") from error
+            raise ValueError(
+                f"that is not what Alertmanager posts ({type(error).__name__})"
+            ) from error
         return Response(status_code=204)
 
     return pager

@@ -3,7 +3,12 @@
 import re
 import time
 
-UNITS = ((0.01, 1000, 1, "ms"), (1.0, 1000, 0, "ms"), (100.0, 1, 1, "s"), (float("inf"), 1 / 60, 0, "min"))
+UNITS = (
+    (0.01, 1000, 1, "ms"),
+    (1.0, 1000, 0, "ms"),
+    (100.0, 1, 1, "s"),
+    (float("inf"), 1 / 60, 0, "min"),
+)
 """Under so many seconds: times what, with how many digits, of which unit."""
 
 
@@ -50,4 +55,10 @@ def clock(at: float, *, fine: bool = False) -> str:
 
 def age(value: float | None) -> str:
     """How long ago something was told."""
-    return "none yet" if value is None else f"{max(value, 0.0):.1f} s ago" if value < UNITS[2][0] else f"{seconds(value)} ago"
+    return (
+        "none yet"
+        if value is None
+        else f"{max(value, 0.0):.1f} s ago"
+        if value < UNITS[2][0]
+        else f"{seconds(value)} ago"
+    )

@@ -110,7 +110,7 @@ profile: dev .venv-bench/.ready ## where the time of a request goes (ROUTE=nothi
 	@$(BIN)/python -m bench.http.profile $(ROUTE)
 
 bench-embedded: dev ## how fast the embedded store takes in and answers; takes some minutes
-	@$(BIN)/python -m bench.embedded
+	@$(BIN)/python -m bench.local_store
 
 check: dev ## ruff and mypy
 	@$(BIN)/ruff check .

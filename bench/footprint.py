@@ -20,12 +20,12 @@ from statistics import median
 import httpx2
 
 from bench import report
-from three_pillar_demo.query.lgtm import Lgtm
-from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.query.lgtm import LgtmBackends
+from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.stack.external_binary import LOKI, TEMPO
 
 RATE = 20
-STORES = {"embedded": ("embedded",), "full": ("tempo", "loki", "prometheus", "otel-collector")}
+STORES = {"local": ("store",), "full": ("tempo", "loki", "prometheus", "otel-collector")}
 PILLAR = {"tempo": "spans", "loki": "lines", "prometheus": "points"}
 STARTS = 5
 SETTLED = 15
@@ -52,7 +52,7 @@ class Stack:
         """Run the demo command."""
         environment = {**os.environ, "DEMO_STATE": str(self.state), "COLUMNS": "200"}
         done = subprocess.run(
-            [sys.executable, "-m", "demo", *arguments],
+            [sys.executable, "-m", "three_pillar_demo", *arguments],
             env=environment,
             capture_output=True,
             text=True,
@@ -82,11 +82,11 @@ class Stack:
 
     async def _rows(self) -> dict[str, int]:
         async with (
-            Lgtm()
+            LgtmBackends()
             if self.mode == "full"
-            else Embedded(self.state / "data" / "embedded" / "telemetry.db") as backends
+            else LocalBackends(self.state / "data" / "store" / "telemetry.db") as backends
         ):
-            return await backends.counted()
+            return await backends.ingested()
 
     def _series(self) -> dict[str, int]:
         if self.mode == "full":
@@ -101,7 +101,7 @@ class Stack:
             }
         file = sqlite3.connect(f"file:{self.state}/data/embedded/telemetry.db?mode=ro", uri=True)
         try:
-            return {"embedded": int(file.execute("SELECT count(*) FROM series").fetchone()[0])}
+            return {"store": int(file.execute("SELECT count(*) FROM series").fetchone()[0])}
         finally:
             file.close()
 
@@ -162,9 +162,7 @@ def shown(
     memory.append(("all", str(sum(before.memory.values())), str(sum(after.memory.values()))))
     costs = []
     for store in STORES[mode]:
-        kinds = (
-            [PILLAR[store]] if store in PILLAR else list(after.rows) if store == "embedded" else []
-        )
+        kinds = [PILLAR[store]] if store in PILLAR else list(after.rows) if store == "local" else []
         rows = ", ".join(
             f"{(after.rows[kind] - before.rows[kind]) / checkouts:.2f} {kind}" for kind in kinds
         )

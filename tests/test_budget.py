@@ -44,7 +44,7 @@ def test_what_a_checkout_leaves_in_the_stores(stack: Stack, card: str, lines: in
 
     async def left(of: Purchase) -> dict[str, int]:
         async with stack.backends() as backends:
-            found = await backends.trace_lines(of.trace_id, of.started - 60, of.finished + 60)
+            found = await backends.trace_logs(of.trace_id, of.started - 60, of.finished + 60)
             return {"spans": len(await backends.trace(of.trace_id)), "lines": len(found)}
 
     first, last = asyncio.run(buy_two())

@@ -146,7 +146,7 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
     """A path in a document leads somewhere."""
     text = document.read_text()
     named = re.findall(
-        r"`((?:services|telemetry|demo|embedded|backends|console|bench|docs|native|tests)/[\w./-]*\w/?)`",
+        r"`((?:services|telemetry|demo|bench|config|examples|grafana|docs|native|tests)/[\w./-]*\w/?)`",
         text,
     )
     named += re.findall(r"`([\w-]+\.(?:yaml|yml|toml))`", text)
@@ -155,8 +155,8 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
 
 
 def test_the_limits_of_the_embedded_store_are_the_page_s() -> None:
-    """Every limit that docs/embedded.md states is the one that the code keeps."""
-    page = " ".join(Path("docs/embedded.md").read_text().split())
+    """Every limit that docs/local-store.md states is the one that the code keeps."""
+    page = " ".join(Path("docs/local-store.md").read_text().split())
     mib = 1024**2
     for said in (
         f"over {receiver.MAX_BODY // mib} MiB, or over {receiver.MAX_UNPACKED // mib} MiB unpacked",
@@ -167,7 +167,7 @@ def test_the_limits_of_the_embedded_store_are_the_page_s() -> None:
         f"beyond the {store.MAX_SERIES:,}th",
         f"Traces and lines {retention.KEEP_HOURS} hours, points and exemplars {retention.KEEP_POINT_HOURS} hours",
         f"in steps of {retention.STEP} rows",
-        f"`EMBEDDED_SIZE_MIB` ({EmbeddedSettings.model_fields['size_mib'].default})",
+        f"`STORE_SIZE_MIB` ({EmbeddedSettings.model_fields['size_mib'].default})",
     ):
         assert said in page, said
     assert retention.REMEMBER_SECONDS == 3600  # "within an hour"

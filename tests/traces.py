@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from three_pillar_demo.query.interface import Exemplar, Line, Span
-from three_pillar_demo.trace_view.view import Story
+from three_pillar_demo.query.interface import Exemplar, LogRecord, Span
+from three_pillar_demo.trace_view.view import TraceView
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 BEGIN = 1_767_225_600 * 10**9
@@ -54,9 +54,9 @@ def line(
     service: str = "checkout",
     severity: str = "INFO",
     **fields: str,
-) -> Line:
+) -> LogRecord:
     """A log line, ``at`` ms after the trace's start."""
-    return Line(
+    return LogRecord(
         BEGIN + round(at * MILLI),
         service,
         severity,
@@ -65,7 +65,7 @@ def line(
     )
 
 
-def canonical(span_id: str, service: str, status: int, outcome: str, **about: Any) -> Line:  # noqa: ANN401  (as above)
+def canonical(span_id: str, service: str, status: int, outcome: str, **about: Any) -> LogRecord:  # noqa: ANN401  (as above)
     """The line at the end of a request; ``about`` as in ``line``."""
     route = "/checkout" if service == "checkout" else "/charges"
     fields = {"http_response_status_code": str(status), "outcome": outcome}
@@ -83,7 +83,7 @@ def exemplar(service: str, route: str, status: int, le: str, value: float) -> Ex
     return Exemplar(TRACE, value, BEGIN / 10**9, labels)
 
 
-def slow() -> Story:
+def slow() -> TraceView:
     """Checkout gave up after 2 s, payment answered after 3."""
     order: dict[str, Any] = {
         "order.id": "o-1",
@@ -138,4 +138,4 @@ def slow() -> Story:
         exemplar("payment", "/charges", 200, "5", 3.0011),
         exemplar("checkout", "/checkout", 504, "2.5", 2.0042),
     ]
-    return Story(TRACE, spans, lines, exemplars)
+    return TraceView(TRACE, spans, lines, exemplars)

@@ -21,8 +21,8 @@ from three_pillar_demo.stack import background, control, launcher, state
 from three_pillar_demo.stack.binaries import BuildError
 from three_pillar_demo.stack.components import DEFAULT
 from three_pillar_demo.stack.preflight import LaunchError
+from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view import follow as following
-from three_pillar_demo.trace_view.view import clean
 from three_pillar_demo.verify import verify as verifying
 
 app = typer.Typer(
@@ -224,12 +224,12 @@ def _on_purpose(verb: str, name: str) -> None:
     except LaunchError as error:
         _fail(verb, error)
     done = "ready" if verb == "start" else f"{control.ENDED[verb]} on purpose"
-    out.print(f"{clean(name)} {done} after {seconds:.1f} s")
+    out.print(f"{printable(name)} {done} after {seconds:.1f} s")
 
 
 def _fail(command: str, error: Exception) -> NoReturn:
     # A backend's own words may be in it: shown, never interpreted.
-    said = "\n".join(clean(line, 600) for line in str(error).splitlines())
+    said = "\n".join(printable(line, 600) for line in str(error).splitlines())
     err.print(Text.assemble((f"demo {command}: ", "red"), said))
     sys.exit(1)
 

@@ -12,8 +12,8 @@ from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import background, components, state
 from three_pillar_demo.stack.preflight import LaunchError
+from three_pillar_demo.terminal import progress_messages
 from three_pillar_demo.trace_view.follow import gather
-from three_pillar_demo.trace_view.messages import saying
 from three_pillar_demo.trace_view.render import Drawing
 from three_pillar_demo.verify import verify
 from three_pillar_demo.verify.ledger import Ledger
@@ -23,9 +23,9 @@ TELLING = ("gateway_timeout", "payment_slow", "payment_crashed")
 """Outcomes whose story is worth telling first, the best one first."""
 NEXT = (
     ("Next", "make checkout, make follow", "buy again, read why the newest failed"),
-    ("Look", "README.md, docs/embedded.md", "what this was, and the tables behind it"),
+    ("Look", "README.md, docs/local-store.md", "what this was, and the tables behind it"),
     ("Stop", "make down", "what was told stays for the next start"),
-    ("Page", components.CONSOLE.address, "buy, watch, and read why, in a browser"),
+    ("Page", components.WEB.address, "buy, watch, and read why, in a browser"),
 )
 
 
@@ -38,7 +38,7 @@ async def tour(out: Console, err: Console) -> bool:
     """
     _start(out, err)
     async with connect.backends() as backends:
-        with saying(err) as say:
+        with progress_messages(err) as say:
             verdicts, bought = await verify.prove(backends, COUNT, RATE, None, say)
         verify.report(verdicts, out, as_json=False)
         told = await _story(backends, bought, out, err)
@@ -50,13 +50,13 @@ async def tour(out: Console, err: Console) -> bool:
 
 def _start(out: Console, err: Console) -> None:
     """Start the embedded stack in the background, unless somebody sells already."""
-    if state.living() or _sells():
+    if state.running() or _sells():
         out.print(f"Using the stack that runs: {state.mode() or 'compose'}.\n")
         return
     names = ", ".join(each.name for each in components.MODES[components.DEFAULT])
     began, heard = time.monotonic(), io.StringIO()
     try:
-        with saying(err) as say:
+        with progress_messages(err) as say:
             say(f"starting {names}")
             background.start(Console(file=heard, width=err.width), components.DEFAULT)
     except LaunchError:
@@ -80,7 +80,7 @@ async def _story(backends: Backends, bought: Ledger, out: Console, err: Console)
     trace_id = next((by_outcome[outcome] for outcome in TELLING if outcome in by_outcome), None)
     if trace_id is None:
         return False
-    with saying(err) as say:
+    with progress_messages(err) as say:
         story = await gather(backends, trace_id, lambda reason: say(f"waiting for {reason}"))
     out.print(
         "\nOne of the failures, from its trace, its log lines and its exemplars:\n", style="bold"

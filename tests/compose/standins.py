@@ -22,7 +22,7 @@ from typing import Self
 
 from tests.compose import engine
 from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary, find
-from three_pillar_demo.stack.external_binary import LOKI, TEMPO, Official
+from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
 
 LABEL = "three-pillar-demo.stand-in"
 BASE = "python"
@@ -278,7 +278,7 @@ def _native(binary: Binary) -> Path:
     return found[0].resolve()
 
 
-def _brought(official: Official) -> Path:
+def _brought(official: ExternalBinary) -> Path:
     if not official.path:
         raise MissingError(
             f"no {official.name} on PATH for its stand-in: its official release is at {official.releases}"

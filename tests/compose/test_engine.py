@@ -15,7 +15,7 @@ from tests.compose.conftest import House
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.interface import BackendError, Backends
-from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.verify import checks
 from three_pillar_demo.verify.ledger import Ledger, fill
 
@@ -110,7 +110,7 @@ def test_containers_are_locked_down(house: House) -> None:
 def test_verify_from_the_host(house: House, tell: Tell) -> None:
     """``demo verify`` finds every purchase whole in all three pillars, through the published ports."""
     assert house.services
-    done = engine.run(sys.executable, "-m", "demo", "verify", check=False)
+    done = engine.run(sys.executable, "-m", "three_pillar_demo", "verify", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     tell(done.stdout.strip().replace("\n", "\n  "))
 
@@ -138,13 +138,13 @@ def test_the_tools_need_no_python(house: House, command: list[str], says: str) -
 def test_customers_come_and_go(house: House) -> None:
     """The customers of the other profile buy until they are told to stop, and then end by themselves."""
     assert house.services
-    engine.compose("--profile", "customers", "up", "--detach", "--no-deps", "customers")
+    engine.compose("--profile", "traffic", "up", "--detach", "--no-deps", "traffic")
     before = sum(asyncio.run(_counts()).values())
     _wait_until(lambda: sum(asyncio.run(_counts()).values()) > before + 3, "customers to buy")
-    customers = engine.containers()["customers"]
-    engine.compose("--profile", "customers", "stop", "customers")
+    customers = engine.containers()["traffic"]
+    engine.compose("--profile", "traffic", "stop", "traffic")
     assert engine.inspect(customers)["State"]["ExitCode"] != KILLED
-    engine.compose("--profile", "customers", "rm", "--force", "customers")
+    engine.compose("--profile", "traffic", "rm", "--force", "traffic")
 
 
 @pytest.mark.parametrize("way", ["restart", "kill"])
@@ -153,7 +153,7 @@ def test_a_collector_that_goes_away_loses_nothing(house: House, way: str) -> Non
     assert house.services
 
     async def prove() -> None:
-        async with Lgtm() as backends:
+        async with LgtmBackends() as backends:
             before: checks.Counts = {}
 
             async def still() -> bool:
@@ -162,7 +162,7 @@ def test_a_collector_that_goes_away_loses_nothing(house: House, way: str) -> Non
                 await asyncio.sleep(3)  # longer than services take to send their counters
                 return before == await checks.counts(backends)
 
-            assert await checks.settle(still), "the counters never stood still"
+            assert await checks.poll_until(still), "the counters never stood still"
             ledger, _ = await asyncio.gather(fill(60, 5, remember), asyncio.to_thread(away))
             assert len(ledger.purchases) == 60, ledger.unanswered
             await _whole(backends, ledger, before)
@@ -225,24 +225,24 @@ def test_warm_start(house: House, tell: Tell) -> None:
     answered = time.monotonic() - began
 
     async def found() -> None:
-        async with Lgtm() as backends:
+        async with LgtmBackends() as backends:
 
             async def ready() -> bool:
                 try:
                     await backends.promql("vector(1)")
                     await backends.trace(ledger.purchases[0].trace_id)
-                    await backends.lines(ledger.started, time.time(), limit=1)
+                    await backends.logs(ledger.started, time.time(), limit=1)
                 except BackendError:  # not up yet: asked again
                     return False
                 return True
 
-            assert await checks.settle(ready), "the backends did not answer"
+            assert await checks.poll_until(ready), "the backends did not answer"
             await _whole(backends, ledger, {}, counted=False)
 
             async def counted() -> bool:
                 return bool(_instances(await checks.counts(backends)) - earlier)
 
-            assert await checks.settle(counted), "the purchase was not counted"
+            assert await checks.poll_until(counted), "the purchase was not counted"
 
     asyncio.run(found())
     verified = time.monotonic() - began
@@ -268,7 +268,7 @@ def test_stops_in_time(house: House, tell: Tell) -> None:
     house.up()
 
     async def prove() -> None:
-        async with Lgtm() as backends:
+        async with LgtmBackends() as backends:
             await _whole(backends, ledger, {}, counted=False)
 
     asyncio.run(prove())
@@ -279,7 +279,7 @@ async def _ignore(_purchase: Purchase) -> None:
 
 
 async def _counts() -> checks.Counts:
-    async with Lgtm() as backends:
+    async with LgtmBackends() as backends:
         return await checks.counts(backends)
 
 

@@ -27,8 +27,8 @@ def page(path: str) -> str:
 
 def test_it_is_healthy_and_asks_all(house: House) -> None:
     """The container is healthy; its strip says which mode runs, that the backends are up, and what the Collector queues."""
-    assert "console" in house.services
-    assert engine.inspect(engine.containers()["console"])["State"]["Health"]["Status"] == "healthy"
+    assert "web" in house.services
+    assert engine.inspect(engine.containers()["web"])["State"]["Health"]["Status"] == "healthy"
     poll_until(
         lambda: all(
             f'<span class="part" id="part-{name}"' in page("/?tour=0") for name in BACKENDS

@@ -13,7 +13,7 @@ from three_pillar_demo.__main__ import app
 from three_pillars.request_recorder import LATENCY_BUCKETS
 
 RULES = Path("config/alerts.yml")
-CASES = Path("tests/alerts.test.yml")
+CASES = Path("tests/config/alerts.test.yml")
 GROUPS: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"]
 ALL: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in ALL if "alert" in rule}

@@ -15,7 +15,7 @@ from three_pillar_demo.stack.components import BY_NAME, FULL, MODES, Component, 
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("docker-compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-HELPERS = {"otel-collector-init", "demo", "customers"}
+HELPERS = {"otel-collector-init", "demo", "traffic"}
 ELSEWHERE = {"grafana"}
 """Runs natively only where GRAFANA_HOME names one; in compose its image's own entry point starts it."""
 STARTED_BY_US = [each for each in FULL if each.name not in ELSEWHERE]

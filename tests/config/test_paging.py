@@ -84,7 +84,7 @@ class House:
             "HOME": str(self.folder),
             "DEMO_STATE": str(self.folder / "state"),
         }
-        console = {"PYTHONPATH": str(ROOT), "CONSOLE_PORT": str(self.page)}
+        console = {"PYTHONPATH": str(ROOT), "WEB_PORT": str(self.page)}
         with ExitStack() as running_here:
             start = running_here.enter_context
             start(
@@ -184,7 +184,7 @@ def test_an_alert_that_fires_reaches_the_page_and_leaves_it(house: House) -> Non
 def test_the_page_takes_what_is_delivered_in_containers_too() -> None:
     """Where Alertmanager delivers there is what the page answers to, and nothing else is added."""
     delivered = (ROOT / "config/targets/compose/alert_webhook.url").read_text().strip()
-    assert delivered == f"http://{COMPOSE['console']['environment']['CONSOLE_HOSTS']}"
+    assert delivered == f"http://{COMPOSE['console']['environment']['WEB_HOSTS']}"
 
 
 @pytest.mark.parametrize("folder", ["config/targets", "config/targets/compose"])
@@ -194,7 +194,7 @@ def test_peers_are_named_where_they_listen(folder: str) -> None:
     url = httpx2.URL((ROOT / folder / "alert_webhook.url").read_text().strip())
     native = folder == "config/targets"
     assert group["targets"] == [f"{'127.0.0.1' if native else 'alertmanager'}:9093"]
-    assert (url.host, url.port, url.path) == ("127.0.0.1" if native else "console", 8080, "/alerts")
+    assert (url.host, url.port, url.path) == ("127.0.0.1" if native else "web", 8080, "/alerts")
     for name in ("prometheus", "alertmanager"):
         mounted = dict(volume.split(":")[:2] for volume in COMPOSE[name]["volumes"])
         assert mounted["./config/targets/compose"] == f"/etc/{name}/config/targets"

@@ -12,7 +12,7 @@ from tests.traces import TRACE, slow
 from three_pillar_demo import tour
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.trace_view.view import Story
+from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.verify import verify
 from three_pillar_demo.verify.checks import Check
 from three_pillar_demo.verify.ledger import Ledger
@@ -29,7 +29,7 @@ def take(monkeypatch: pytest.MonkeyPatch, outcome: str, *, verdict: bool | None)
     async def prove(*_: object) -> tuple[list[Check], Ledger]:
         return [Check("traces", verdict, "1 of 1")], Ledger([purchase(outcome)])
 
-    async def gather(_backends: Backends, _trace_id: str, _say: Any) -> Story:  # noqa: ANN401  (a function)
+    async def gather(_backends: Backends, _trace_id: str, _say: Any) -> TraceView:  # noqa: ANN401  (a function)
         return slow()
 
     monkeypatch.setattr(tour, "_sells", lambda: True)

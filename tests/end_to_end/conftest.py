@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.query.lgtm import Lgtm
-from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.query.lgtm import LgtmBackends
+from three_pillar_demo.query.local import LocalBackends
 
 FULL = os.environ.get("STACK") == "full"
 """Whether the real Collector, Prometheus, Tempo and Loki are to run; the embedded stack otherwise."""
-DEMO = [sys.executable, "-m", "demo"]
+DEMO = [sys.executable, "-m", "three_pillar_demo"]
 UP = ["--full"] * FULL
 COLD_BUILD_SECONDS = 3600
 POLL_SECONDS = 0.1
@@ -107,4 +107,8 @@ class Stack:
 
     def backends(self) -> Backends:
         """Who answers for it."""
-        return Lgtm() if FULL else Embedded(self.state / "data" / "embedded" / "telemetry.db")
+        return (
+            LgtmBackends()
+            if FULL
+            else LocalBackends(self.state / "data" / "store" / "telemetry.db")
+        )

@@ -14,7 +14,7 @@ import pytest
 from tests.end_to_end.conftest import Stack, poll_until
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.query.http_clients import Apis
+from three_pillar_demo.query.http_clients import HttpClients
 
 BOARDS = {
     path.stem: json.loads(path.read_text())
@@ -26,7 +26,7 @@ RIGHTLY_EMPTY = {
 }
 """What a metric's name begins with, and why there is none in a healthy house: the panel shows 0."""
 SECONDS = 900
-URLS = Apis().urls
+URLS = HttpClients().urls
 KNOWN = {"service": ".+", "__rate_interval": "1m", "__range": "15m", "__auto": "10s"}
 """What Grafana would put in; the trace id is added."""
 

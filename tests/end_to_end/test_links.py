@@ -7,7 +7,7 @@ import pytest
 
 from tests.end_to_end.conftest import Stack
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.query.http_clients import Apis
+from three_pillar_demo.query.http_clients import HttpClients
 from three_pillar_demo.verify import checks, ledger, links
 from three_pillar_demo.verify.checks import Check
 from three_pillar_demo.verify.ledger import Ledger
@@ -68,7 +68,7 @@ def follow(bought: Ledger, sources: links.Sources | None = None) -> list[Check]:
     """Follow all six."""
 
     async def ask() -> list[Check]:
-        async with Apis() as backends:
+        async with HttpClients() as backends:
             return await links.check(backends, bought, sources)
 
     return asyncio.run(ask())

@@ -39,7 +39,7 @@ def test_stopped_right_after_the_last_answer_ten_times(stack: Stack) -> None:
 
     async def before() -> dict[str, Counter[str]]:
         async with stack.backends() as backends:
-            assert await checks.settle(lambda: _still(backends))
+            assert await checks.poll_until(lambda: _still(backends))
             return await totals(backends)
 
     async def _still(backends: Backends) -> bool:
@@ -61,7 +61,7 @@ def test_stopped_right_after_the_last_answer_ten_times(stack: Stack) -> None:
                 found.update({service: now[service] - earlier[service] for service in wanted})
                 return found == wanted
 
-            assert await checks.settle(counted), f"{found} is not {wanted}"
+            assert await checks.poll_until(counted), f"{found} is not {wanted}"
 
     earlier = asyncio.run(before())
     everything = Ledger(started=time.time())

@@ -18,7 +18,7 @@ from three_pillar_demo.verify.ledger import Ledger
 
 BROKEN = """
 import sys, uvicorn, telemetry, checkout.app
-from checkout.payment_client import PaymentClient
+from services.checkout.payment_client import PaymentClient
 
 async def bug(*_args: object) -> None:
     raise ZeroDivisionError("a bug")
@@ -106,14 +106,14 @@ def test_the_exception_of_a_crash_is_on_its_span_and_its_line(stack: Stack) -> N
 
             async def told() -> bool:
                 spans = await backends.trace(purchase.trace_id)
-                lines = await backends.trace_lines(
+                lines = await backends.trace_logs(
                     purchase.trace_id, purchase.started, purchase.finished + 60
                 )
                 return any(
                     "ZeroDivisionError: a bug" in each for span in spans for each in span.exceptions
                 ) and any("a bug" in line.fields.get("exception_stacktrace", "") for line in lines)
 
-            assert await checks.settle(told), "the traceback is not in both"
+            assert await checks.poll_until(told), "the traceback is not in both"
 
     with another_checkout(BROKEN) as url:
         asyncio.run(look(url))

@@ -46,7 +46,7 @@ def test_a_rehearsal_loses_nothing(stack: Stack, name: str) -> None:
 @pytest.mark.timeout(300)
 def test_ctrl_c_restores_what_was_broken(stack: Stack) -> None:
     """Interrupted while the receiver is away, the command brings it back, leaves no customer and no service, and says so."""
-    receiver = RECEIVER["full" if FULL else "embedded"]
+    receiver = RECEIVER["full" if FULL else "local"]
 
     def is_away() -> bool:
         assert rehearsal.poll() is None, rehearsal.communicate()

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.end_to_end.conftest import Stack, poll_until
-from three_pillar_demo.query.http_clients import Apis
+from three_pillar_demo.query.http_clients import HttpClients
 from three_pillar_demo.stack.components import BY_NAME
 
 RULES: list[dict[str, Any]] = [
@@ -27,7 +27,7 @@ RIGHTLY_EMPTY = re.compile(
     r"otelcol_exporter_(?:send_failed|enqueue_failed)_\w+|collector:exporter_lost_items:sum"
 )
 """Nothing is lost in a healthy house, and these counters begin with their first event."""
-URL = Apis().urls["prometheus"]
+URL = HttpClients().urls["prometheus"]
 pytestmark = pytest.mark.full
 
 
@@ -85,7 +85,7 @@ def test_a_rule_that_fires_is_on_the_page(customers: float) -> None:
     def rings() -> bool:
         return (
             "CheckoutAvailabilityBurnFast"
-            in httpx2.get(BY_NAME["console"].address, timeout=20, trust_env=False).text
+            in httpx2.get(BY_NAME["web"].address, timeout=20, trust_env=False).text
         )
 
     poll_until(rings, "the page to ring", 240)

@@ -11,12 +11,12 @@ import pytest
 from tests.end_to_end.conftest import Stack, poll_until
 
 PROGRAM = """
-import structlog, telemetry, telemetry.logs
-from delivery.pillars import to_collector
+import structlog, three_pillars, three_pillars.logs
+from three_pillars.providers import to_collector
 from opentelemetry import trace
 
 pillars = to_collector("wide", "three-pillar-demo")
-telemetry.logs.configure(pillars.logs)
+three_pillars.logs.configure(pillars.logs)
 with trace.get_tracer("wide").start_as_current_span("wide"):
     structlog.get_logger().info("wide", **{f"attribute{n}": "x" * LENGTH for n in range(120)})
     print(telemetry.trace_id())
@@ -47,6 +47,6 @@ def test_the_widest_line_arrives(stack: Stack, length: int) -> None:
 
     async def found() -> int:
         async with stack.backends() as backends:
-            return len(await backends.trace_lines(trace_id, started - 60, time.time() + 60))
+            return len(await backends.trace_logs(trace_id, started - 60, time.time() + 60))
 
     poll_until(lambda: asyncio.run(found()) == 1, f"the line of {trace_id}")

@@ -11,7 +11,7 @@ import pytest
 from tests.end_to_end.conftest import FULL, Stack, poll_until
 from tests.test_docs import metrics
 from three_pillar_demo.paths import ROOT
-from three_pillar_demo.query.http_clients import Apis
+from three_pillar_demo.query.http_clients import HttpClients
 from three_pillar_demo.verify import checks
 
 EXPORTERS = {"otlp_http/tempo", "otlp_http/loki", "otlp_http/prometheus"}
@@ -88,7 +88,7 @@ def test_the_metrics_of_the_vocabulary_are_there(stack: Stack) -> None:
     async def complete() -> bool:
         return not await missing()
 
-    assert asyncio.run(checks.settle(complete)), asyncio.run(missing())
+    assert asyncio.run(checks.poll_until(complete)), asyncio.run(missing())
 
 
 @pytest.mark.full
@@ -97,12 +97,12 @@ def test_the_collectors_own_figures_are_in_prometheus(stack: Stack) -> None:
     assert stack
 
     async def complete() -> bool:
-        async with Apis() as backends:
+        async with HttpClients() as backends:
             sent = await backends.promql("otelcol_exporter_sent_spans_total")
             room = await backends.promql("otelcol_exporter_queue_capacity")
             return bool(sent) and {labels["exporter"] for labels, _ in room} == EXPORTERS
 
-    assert asyncio.run(checks.settle(complete))
+    assert asyncio.run(checks.poll_until(complete))
 
 
 @pytest.mark.full
@@ -111,7 +111,7 @@ def test_nobody_but_the_shop_is_in_tempo(stack: Stack) -> None:
     stack.demo("checkout")
 
     async def found(query: str) -> list[str]:
-        async with Apis() as backends:
+        async with HttpClients() as backends:
             return [*await backends.traceql(query, time.time() - 900, time.time())]
 
     poll_until(
@@ -158,7 +158,7 @@ def test_loki_keeps_its_chunks_with_its_data(stack: Stack) -> None:
 def test_the_tour_proves_and_explains(stack: Stack) -> None:
     """The guided run takes the stack that runs, proves its purchases, says why one failed, and what to type next."""
     said = stack.demo("tour").stdout
-    assert f"Using the stack that runs: {'full' if FULL else 'embedded'}." in said
+    assert f"Using the stack that runs: {'full' if FULL else 'local'}." in said
     assert "\nPASS\n" in said
     assert "Why: checkout answered" in said
     assert [line.split()[0] for line in said.splitlines()[-4:]] == ["Next", "Look", "Stop", "Page"]
@@ -170,6 +170,6 @@ def test_the_tour_starts_what_is_not_running(stack: Stack) -> None:
         pytest.skip("the tour starts the embedded stack: make test")
     stack.down()
     said = stack.demo("tour").stdout
-    assert said.startswith("Started payment, checkout, embedded, console in ")
+    assert said.startswith("Started payment, checkout, store, web in ")
     assert "\nPASS\n" in said
     assert stack.demo("status").returncode == 0

@@ -824,7 +824,7 @@ import asyncio, os, sys
 from contextlib import suppress
 from collections import defaultdict
 import structlog, uvicorn
-import telemetry
+import three_pillars
 from fastapi import BackgroundTasks, Depends, FastAPI
 from opentelemetry import metrics, trace
 from starlette.responses import FileResponse, Response, StreamingResponse
@@ -1076,7 +1076,7 @@ def running(folder: Path, *how: str, interval: str = "100") -> Iterator[Process]
     folder.mkdir()
     shutil.copytree(
         Path(three_pillars.__file__).parent,
-        folder / "telemetry",
+        folder / "three_pillars",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
     (folder / "script.py").write_text(FOREIGN)

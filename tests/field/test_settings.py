@@ -162,7 +162,7 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "a name that is not UTF-8": ({"OTEL_SERVICE_NAME": "shop\udcff"}, ": allowed is"),
     "a resource that is not UTF-8": ({"OTEL_RESOURCE_ATTRIBUTES": "k=\udcff"}, ": allowed is"),
     "a console for spans": (
-        {"OTEL_TRACES_EXPORTER": "console"},
+        {"OTEL_TRACES_EXPORTER": "web"},
         "=console: allowed is otlp or none",
     ),
     "Prometheus and OTLP": (
@@ -476,7 +476,7 @@ def test_http_is_always_opted_in(monkeypatch: pytest.MonkeyPatch, said: str) -> 
 @pytest.mark.parametrize(
     "settings",
     [Checkout, Payment, three_pillar_demo.local_store.__main__.Settings],
-    ids=["CHECKOUT_", "PAYMENT_", "EMBEDDED_"],
+    ids=["CHECKOUT_", "PAYMENT_", "STORE_"],
 )
 def test_our_own_empty_variables_are_unset_too(
     monkeypatch: pytest.MonkeyPatch,
@@ -497,7 +497,7 @@ def test_our_own_empty_variables_are_unset_too(
 @pytest.mark.parametrize("name", ["CHECKOUT_HOST", "TEMPO_HOST", "LOKI_HOST", "PROMETHEUS_HOST"])
 def test_an_empty_host_is_this_machine(name: str) -> None:
     """A peer whose variable is empty is looked for where it is without the variable: on this machine."""
-    program = "from demo.customers import shop; from backends.apis import Apis; print(shop.CHECKOUT_URL, *Apis().urls.values())"
+    program = "from three_pillar_demo.load import checkout_client; from three_pillar_demo.query.http_clients import HttpClients; print(checkout_client.CHECKOUT_URL, *HttpClients().urls.values())"
     env = os.environ | {name: ""}
     said = subprocess.run(
         [sys.executable, "-c", program],
@@ -711,9 +711,7 @@ CLIENTS = {
 def client_sources() -> list[Path]:
     """Every module outside the services that may make a client."""
     root = Path(three_pillar_demo.local_store.__main__.__file__).parent.parent
-    return [
-        path for part in ("demo", "backends", "embedded") for path in (root / part).rglob("*.py")
-    ]
+    return [path for part in ("demo", "backends", "local") for path in (root / part).rglob("*.py")]
 
 
 @pytest.mark.parametrize(

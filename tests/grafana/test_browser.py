@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.demo.web.browser import CHROMIUM, FLAGS, WHY_NOT
 from tests.end_to_end.conftest import DEMO
-from three_pillar_demo.stack.components import CONSOLE
+from three_pillar_demo.stack.components import WEB
 
 SECONDS = 30
 FAILED = "section:has-text('Newest failed purchases') a[href*='/explore']"
@@ -72,7 +72,7 @@ def test_from_the_page_to_the_same_request(page: Page) -> None:
         [*DEMO, "checkout", "--card", "gateway-timeout"], check=True, capture_output=True, text=True
     ).stdout
     trace_id = re.findall(r"demo follow ([0-9a-f]{32})", bought)[0]
-    page.goto(f"{CONSOLE.address}/trace/{trace_id}")
+    page.goto(f"{WEB.address}/trace/{trace_id}")
     links = page.locator(".ways a")
     expect(links).to_have_count(4)
     trace, lines, panel, everything = (each.get_attribute("href") or "" for each in links.all())

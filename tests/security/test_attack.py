@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from tests.end_to_end.conftest import FULL, Stack, poll_until
-from three_pillar_demo.stack.components import EMBEDDED
 from three_pillar_demo.stack.components import FULL as REAL
+from three_pillar_demo.stack.components import LOCAL
 
 pytestmark = pytest.mark.stack
 HOST, PORT, PAYMENT = "127.0.0.1", 8000, 8001
@@ -22,8 +22,8 @@ AT_ONCE = 16
 FORGERS, ATTACKERS = 1000, 20_000 if FULL else 2000
 NEW_SERIES, GROWTH = 10, 1.10
 KNOWN = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
-LISTED = REAL if FULL else EMBEDDED
-STORES = {"otel-collector", "prometheus", "tempo", "loki"} if FULL else {"embedded"}
+LISTED = REAL if FULL else LOCAL
+STORES = {"otel-collector", "prometheus", "tempo", "loki"} if FULL else {"store"}
 
 
 def request(method: str, path: str, headers: dict[str, str], body: str = "") -> bytes:
@@ -130,7 +130,7 @@ def made_up(number: int, word: Callable[[], str]) -> bytes:
 def kept(stack: Stack, http: httpx2.Client) -> Counter[str]:
     """How many series and streams the stores have."""
     if not FULL:
-        file = sqlite3.connect(f"file:{stack.state}/data/embedded/telemetry.db?mode=ro", uri=True)
+        file = sqlite3.connect(f"file:{stack.state}/data/store/telemetry.db?mode=ro", uri=True)
         counted = {
             "series": "SELECT count(*) FROM series",
             "streams": "SELECT count(*) FROM source",
@@ -194,5 +194,5 @@ async def there(stack: Stack, trace_id: str) -> bool:
         now = time.time()
         return bool(
             await backends.trace(trace_id)
-            and await backends.trace_lines(trace_id, now - 900, now + 60)
+            and await backends.trace_logs(trace_id, now - 900, now + 60)
         )

@@ -103,7 +103,7 @@ async def answered(stack: Stack, traces: set[str]) -> list[object]:
     async with stack.backends() as backends:
         now = time.time()
         spans = [await backends.trace(each) for each in traces]
-        return [spans, await backends.lines(now - 3600, now + 60, limit=5000)]
+        return [spans, await backends.logs(now - 3600, now + 60, limit=5000)]
 
 
 @pytest.mark.timeout(600)
@@ -129,7 +129,7 @@ def test_no_canary_is_in_any_store_or_line(stack: Stack) -> None:
         async def arrived() -> bool:
             async with stack.backends() as backends:
                 for each in tuple(wanted):
-                    if await backends.trace(each) and await backends.trace_lines(
+                    if await backends.trace(each) and await backends.trace_logs(
                         each, time.time() - 600, time.time() + 60
                     ):
                         wanted.discard(each)

@@ -13,7 +13,7 @@ from typing import Any
 import three_pillar_demo.stack.components
 from three_pillar_demo.stack.binaries import Binary
 from three_pillar_demo.stack.components import Component
-from three_pillar_demo.stack.external_binary import Official
+from three_pillar_demo.stack.external_binary import ExternalBinary
 
 STUB = Path(__file__).with_name("component.py")
 
@@ -22,11 +22,11 @@ if sys.stdin.isatty():
 plans = json.loads(Path(sys.argv[1]).read_text())
 
 
-def binary(plan: dict[str, Any]) -> Binary | Official | None:
+def binary(plan: dict[str, Any]) -> Binary | ExternalBinary | None:
     """What a component is started with; either kind runs its arguments."""
     if "official" in plan:
         name, version = plan["official"]
-        return Official(name, version, f"https://example.com/{name}/releases")
+        return ExternalBinary(name, version, f"https://example.com/{name}/releases")
     # Built with the go of this folder.
     return (
         Binary(plan["binary"], "1.2.3", "stubtool", ("example.com/cmd/stubtool",))
@@ -49,7 +49,7 @@ components = tuple(
     for plan in plans
 )
 default = tuple(each for each, plan in zip(components, plans, strict=True) if not plan.get("full"))
-three_pillar_demo.stack.components.MODES.update(embedded=default, full=components)
+three_pillar_demo.stack.components.MODES.update(local=default, full=components)
 three_pillar_demo.stack.components.BY_NAME.update({each.name: each for each in components})
 
 import three_pillar_demo.__main__  # noqa: E402  (it takes the components as they are now)

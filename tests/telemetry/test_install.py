@@ -281,8 +281,8 @@ def run(code: str, folder: Path, **environment: str) -> str:
 
 
 SETTINGS = """
-import gc, json, os, sys, telemetry
-from delivery.pillars import to_collector
+import gc, json, os, sys, three_pillars
+from three_pillars.providers import to_collector
 from fastapi import FastAPI
 from opentelemetry.sdk.resources import Resource
 pillars = to_collector("checkout", "three-pillar-demo")

@@ -29,7 +29,7 @@ class Found:
         return not self.lost.total()
 
 
-class Books:
+class StoreAudit:
     """Looks up purchases of one ``run``; a trace that is whole is not asked for again."""
 
     def __init__(self, backends: Backends, run: str, started: float) -> None:

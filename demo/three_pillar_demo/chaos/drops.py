@@ -24,4 +24,4 @@ async def counted(backends: Backends, run: str, within: float) -> Counter[str]:
 
 async def told(backends: Backends, start: float, end: float) -> bool:
     """Whether a log line says that something was dropped."""
-    return bool(await backends.lines(start, end, text=LINE, limit=1))
+    return bool(await backends.logs(start, end, text=LINE, limit=1))

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from three_pillar_demo.chaos.faulty_receiver import Front
+from three_pillar_demo.chaos.faulty_receiver import FaultyReceiver
 from three_pillar_demo.stack import control, state
 from three_pillar_demo.stack.components import BY_NAME, STATE
 
@@ -40,7 +40,7 @@ async def surely(work: Callable[[], T]) -> T:
 
 def back(name: str) -> None:
     """Start a component again, if it is away on purpose."""
-    run = state.living()
+    run = state.running()
     if run and name in run.on_purpose:
         control.act("start", name)
 
@@ -56,7 +56,7 @@ async def away(verb: str, name: str) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def misbehaving(front: Front, manner: str) -> AsyncIterator[None]:
+async def misbehaving(front: FaultyReceiver, manner: str) -> AsyncIterator[None]:
     """The receiver in front has that ``manner``; it behaves well afterwards."""
     front.manner = manner
     try:
@@ -96,7 +96,7 @@ async def small_disk(name: str) -> AsyncIterator[Path]:
 
 
 def _own_disk(name: str, data: Path) -> None:
-    run = state.living()
+    run = state.running()
     if run and name not in run.on_purpose:
         control.act("stop", name)
     unmount(data)

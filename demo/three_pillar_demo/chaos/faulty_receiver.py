@@ -30,7 +30,7 @@ class Answer:
     status: int
 
 
-class Front:
+class FaultyReceiver:
     """A real HTTP server on a free port, a context manager. ``manner`` is ``well``, ``mute``, ``slow`` or a status."""
 
     def __init__(self, behind: str) -> None:
@@ -135,7 +135,7 @@ class Front:
             handler.close_connection = True
 
 
-def manners(answers: list[Answer]) -> list[str]:
+def behaviours(answers: list[Answer]) -> list[str]:
     """What a sender did against OTLP: came again sooner than a 429 asked for, or after a 400."""
     last: dict[bytes, Answer] = {}
     wrong: dict[str, int] = {}

@@ -11,7 +11,7 @@ MEMORY_MIB = 64.0
 
 
 @dataclass(frozen=True)
-class Promise:
+class Expectation:
     """What must hold. ``lost``: ``nothing``, or ``counted``: what is lost is counted to the last one, and said in a line."""
 
     lost: str = "nothing"
@@ -23,7 +23,7 @@ class Promise:
 
 
 @dataclass
-class Seen:
+class Observation:
     """What a rehearsal saw. Times are in seconds; what it did not look at is empty."""
 
     name: str
@@ -64,7 +64,7 @@ class Verdict:
         return not self.wrong and not self.slow
 
 
-def judge(seen: Seen, promise: Promise) -> Verdict:
+def judge(seen: Observation, promise: Expectation) -> Verdict:
     """Compare what was seen with what was promised."""
     if seen.skipped:
         return Verdict([], [])
@@ -95,7 +95,7 @@ def judge(seen: Seen, promise: Promise) -> Verdict:
     )
 
 
-def _losses(seen: Seen, promise: Promise) -> list[str]:
+def _losses(seen: Observation, promise: Expectation) -> list[str]:
     wrong = [f"{count} {kind} twice" for kind, count in seen.twice.items() if count]
     lost = {kind: count for kind, count in seen.lost.items() if count}
     if promise.lost == "nothing":

@@ -9,25 +9,25 @@ from pathlib import Path
 import httpx2
 
 from three_pillar_demo.chaos.faults import away, full, misbehaving
-from three_pillar_demo.chaos.faulty_receiver import Front
-from three_pillar_demo.chaos.judge import Promise
+from three_pillar_demo.chaos.faulty_receiver import FaultyReceiver
+from three_pillar_demo.chaos.judge import Expectation
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import health
 
 COLLECTOR = "otel-collector"
-RECEIVER = {"embedded": "embedded", "full": COLLECTOR}
+RECEIVER = {"local": "store", "full": COLLECTOR}
 """Who takes the services' telemetry, by mode."""
 BACKENDS = ("tempo", "loki", "prometheus")
-EVERYWHERE = ("embedded", "full")
+EVERYWHERE = ("local", "full")
 
 
 @dataclass
-class Scene:
+class Context:
     """Where a rehearsal plays: the stack's mode and stores, and what is put in front of its receiver or under it."""
 
     mode: str
     backends: Backends
-    front: Front | None = None
+    front: FaultyReceiver | None = None
     disk: Path | None = None
 
     @property
@@ -36,10 +36,10 @@ class Scene:
         return RECEIVER[self.mode]
 
 
-Break = Callable[[Scene], AbstractAsyncContextManager[None]]
+Break = Callable[[Context], AbstractAsyncContextManager[None]]
 
 
-async def _nothing(_scene: Scene) -> None:
+async def _nothing(_scene: Context) -> None:
     """Do nothing in between."""
 
 
@@ -63,9 +63,9 @@ class Rehearsal:
     what: str
     short: float
     long: float
-    promise: Promise
+    promise: Expectation
     broken: Break | None = None
-    between: Callable[[Scene], Awaitable[None]] = _nothing
+    between: Callable[[Context], Awaitable[None]] = _nothing
     modes: tuple[str, ...] = EVERYWHERE
     front: bool = False
     disk: bool = False
@@ -79,7 +79,7 @@ def _away(verb: str, name: str = "") -> Break:
 
 def _manner(manner: str) -> Break:
     @asynccontextmanager
-    async def broken(scene: Scene) -> AsyncIterator[None]:
+    async def broken(scene: Context) -> AsyncIterator[None]:
         if scene.front:
             async with misbehaving(scene.front, manner):
                 yield
@@ -88,24 +88,24 @@ def _manner(manner: str) -> Break:
 
 
 @asynccontextmanager
-async def _full_disk(scene: Scene) -> AsyncIterator[None]:
+async def _full_disk(scene: Context) -> AsyncIterator[None]:
     """No room is left; with the Collector, while a backend is away, else its queue is empty and wants none."""
     if scene.disk is None:
         return
     async with full(scene.disk):
-        if scene.mode == "embedded":
+        if scene.mode == "local":
             yield
             return
         async with away("stop", "tempo"):
             yield
 
 
-async def _restart_collector(_scene: Scene) -> None:
+async def _restart_collector(_scene: Context) -> None:
     async with away("stop", COLLECTOR):
         await asyncio.sleep(0)
 
 
-async def states(scene: Scene) -> list[str]:
+async def states(scene: Context) -> list[str]:
     """What says at this moment that something is wrong, as the page, ``demo status`` and the alerts have it."""
     async with httpx2.AsyncClient(trust_env=False) as http:
         said = (await health.problems(http, scene.mode)).get(scene.receiver, "")
@@ -131,7 +131,7 @@ OUTAGES = tuple(
         f"{name} is stopped",
         20,
         120,
-        Promise(),
+        Expectation(),
         _away("stop", name),
         modes=("full",),
     )
@@ -142,7 +142,7 @@ OUTAGES = tuple(
         f"{name} is stopped, and meanwhile the Collector restarted",
         20,
         120,
-        Promise(),
+        Expectation(),
         _away("stop", name),
         _restart_collector,
         modes=("full",),
@@ -155,14 +155,14 @@ STOPS = (
         "both services get SIGTERM in mid-load, again and again",
         10,
         50,
-        Promise(exits=5.0, unfelt=False),
+        Expectation(exits=5.0, unfelt=False),
     ),
     Rehearsal(
         "workers-stopped",
         "the same, with two workers each",
         10,
         50,
-        Promise(exits=5.0, unfelt=False),
+        Expectation(exits=5.0, unfelt=False),
         workers=2,
     ),
     Rehearsal(
@@ -170,20 +170,20 @@ STOPS = (
         "the same, with nobody to send to",
         3,
         10,
-        Promise(exits=10.0, unfelt=False, stored=False, drain=None),
+        Expectation(exits=10.0, unfelt=False, stored=False, drain=None),
         alone=True,
     ),
 )
 REHEARSALS = (
     Rehearsal(
-        "receiver-killed", "who takes the telemetry is killed", 20, 20, Promise(), _away("kill")
+        "receiver-killed", "who takes the telemetry is killed", 20, 20, Expectation(), _away("kill")
     ),
     Rehearsal(
         "receiver-stopped",
         "who takes the telemetry is stopped for minutes",
         0,
         300,
-        Promise(
+        Expectation(
             lost="counted", drain=150.0
         ),  # most of it is asking for three thousand traces, one by one
         _away("stop"),
@@ -191,7 +191,13 @@ REHEARSALS = (
     *OUTAGES,
     *STOPS,
     Rehearsal(
-        "disk-full", "no byte is free under it", 20, 120, Promise(state=True), _full_disk, disk=True
+        "disk-full",
+        "no byte is free under it",
+        20,
+        120,
+        Expectation(state=True),
+        _full_disk,
+        disk=True,
     ),
     *(
         Rehearsal(
@@ -199,7 +205,7 @@ REHEARSALS = (
             what,
             seconds,
             3 * seconds,
-            Promise(lost=lost),
+            Expectation(lost=lost),
             _manner(manner),
             front=True,
         )

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from three_pillar_demo.chaos.judge import Seen, Verdict
+from three_pillar_demo.chaos.judge import Observation, Verdict
 from three_pillar_demo.chaos.plan import Rehearsal
-from three_pillar_demo.trace_view.view import clean
+from three_pillar_demo.terminal import printable
 
-Played = list[tuple[Seen, Verdict]]
+Played = list[tuple[Observation, Verdict]]
 KINDS = ("spans", "lines", "counts")
 BOOKS = ("rehearsal", "verdict", "made", "stored", "lost", "twice", "dropped", "drained s")
 FELT = ("customers", "away s", "errors", "turned away", "p99 s", "p99 broken", "MiB", "most")
@@ -45,11 +45,13 @@ def report(played: Played, console: Console, *, as_json: bool) -> None:
     for seen, verdict in played:
         for each in [*verdict.wrong, *verdict.slow]:
             console.print(
-                Text.assemble((f"{seen.name}: ", "bold"), (clean(each, 600), "red")), soft_wrap=True
+                Text.assemble((f"{seen.name}: ", "bold"), (printable(each, 600), "red")),
+                soft_wrap=True,
             )
         for each in _remarks(seen):
             console.print(
-                Text.assemble((f"{seen.name}: ", "bold"), (clean(each, 600), "dim")), soft_wrap=True
+                Text.assemble((f"{seen.name}: ", "bold"), (printable(each, 600), "dim")),
+                soft_wrap=True,
             )
     console.print("\n[bold green]PASS[/]" if passed(played) else "\n[bold red]FAIL[/]")
 
@@ -78,7 +80,7 @@ def known(rehearsals: Sequence[Rehearsal], console: Console) -> None:
     )
 
 
-def _books(seen: Seen, verdict: Verdict) -> list[str | Text]:
+def _books(seen: Observation, verdict: Verdict) -> list[str | Text]:
     return [
         Text("PASS", "green") if verdict.passed else Text("FAIL", "bold red"),
         str(seen.made),
@@ -88,7 +90,7 @@ def _books(seen: Seen, verdict: Verdict) -> list[str | Text]:
     ]
 
 
-def _felt(seen: Seen, _verdict: Verdict) -> list[str | Text]:
+def _felt(seen: Observation, _verdict: Verdict) -> list[str | Text]:
     return [
         f"{seen.away:.1f}" if seen.away else "-",
         str(seen.errors + seen.begun_unanswered),
@@ -100,7 +102,7 @@ def _felt(seen: Seen, _verdict: Verdict) -> list[str | Text]:
     ]
 
 
-def _remarks(seen: Seen) -> list[str]:
+def _remarks(seen: Observation) -> list[str]:
     """What is worth to know, and not wrong."""
     stops = (
         [f"{len(seen.exits)} stops, the slowest took {max(seen.exits):.1f} s"] if seen.exits else []

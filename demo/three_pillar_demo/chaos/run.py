@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from three_pillar_demo.chaos.judge import judge
-from three_pillar_demo.chaos.plan import BY_NAME, REHEARSALS, Rehearsal, Scene
+from three_pillar_demo.chaos.plan import BY_NAME, REHEARSALS, Context, Rehearsal
 from three_pillar_demo.chaos.report import Played
 from three_pillar_demo.chaos.runner import Play
 from three_pillar_demo.query import connect
 from three_pillar_demo.stack import background, components, state
 from three_pillar_demo.stack.preflight import LaunchError
-from three_pillar_demo.trace_view.messages import saying
+from three_pillar_demo.terminal import progress_messages
 
 
 def chosen(name: str | None, mode: str, *, long: bool) -> list[Rehearsal]:
@@ -42,7 +42,7 @@ def rehearse(name: str | None, err: Console, *, long: bool) -> Played:
         LaunchError: There is no stack, or no such rehearsal.
         KeyboardInterrupt: Ctrl-C; what was broken is restored by then.
     """
-    run = state.living()
+    run = state.running()
     if run and not run.ready:
         raise LaunchError("the stack is still starting: `demo status` says when it is ready")
     if run and run.on_purpose:
@@ -50,7 +50,7 @@ def rehearse(name: str | None, err: Console, *, long: bool) -> Played:
     mode = state.mode() or components.DEFAULT
     rehearsals = chosen(name, mode, long=long)
     if run is None:
-        err.print("starting an embedded stack for it", style="dim")
+        err.print("starting a local stack for it", style="dim")
         heard = io.StringIO()
         try:
             background.start(Console(file=heard, width=err.width), mode)
@@ -72,12 +72,14 @@ async def _play(rehearsals: Sequence[Rehearsal], mode: str, err: Console, *, lon
     played: Played = []
     try:
         async with connect.backends() as backends:
-            with saying(err) as say:
+            with progress_messages(err) as say:
                 for each in rehearsals:
-                    play = Play(each, each.long if long else each.short, Scene(mode, backends), say)
+                    play = Play(
+                        each, each.long if long else each.short, Context(mode, backends), say
+                    )
                     seen = await play.run()
                     played.append((seen, judge(seen, each.promise)))
-                    if state.living() is None:
+                    if state.running() is None:
                         break  # the whole stack is gone, and the last one says why
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None

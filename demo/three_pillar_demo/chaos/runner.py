@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from three_pillar_demo.chaos import drops, plan
-from three_pillar_demo.chaos.audit import Books, Found
+from three_pillar_demo.chaos.audit import Found, StoreAudit
 from three_pillar_demo.chaos.faults import ImpossibleError, small_disk, surely
-from three_pillar_demo.chaos.faulty_receiver import Front, manners
-from three_pillar_demo.chaos.judge import Seen
+from three_pillar_demo.chaos.faulty_receiver import FaultyReceiver, behaviours
+from three_pillar_demo.chaos.judge import Observation
 from three_pillar_demo.chaos.load import Load
 from three_pillar_demo.chaos.services import ServiceError, Services
 from three_pillar_demo.load.checkout_client import Purchase
@@ -33,13 +33,13 @@ class Play:
     """One rehearsal being played; ``amount`` is the seconds that something stays broken, or the number of stops."""
 
     def __init__(
-        self, rehearsal: plan.Rehearsal, amount: float, scene: plan.Scene, say: Say
+        self, rehearsal: plan.Rehearsal, amount: float, scene: plan.Context, say: Say
     ) -> None:
         self.rehearsal, self.amount, self.scene, self.say = rehearsal, amount, scene, say
-        self.seen = Seen(rehearsal.name)
+        self.seen = Observation(rehearsal.name)
         self.began = time.monotonic()
 
-    async def run(self) -> Seen:
+    async def run(self) -> Observation:
         """Play it; what was broken is restored when this returns, however it ends."""
         rehearsal, endpoint = (
             self.rehearsal,
@@ -52,7 +52,7 @@ class Play:
                         small_disk(self.scene.receiver)
                     )
                 if rehearsal.front:
-                    self.scene.front = stack.enter_context(Front(endpoint))
+                    self.scene.front = stack.enter_context(FaultyReceiver(endpoint))
                     endpoint = self.scene.front.url
                 endpoint = f"http://{LOOPBACK}:9" if rehearsal.alone else endpoint
                 services = stack.enter_context(Services(endpoint, rehearsal.workers))
@@ -69,7 +69,7 @@ class Play:
         log = STATE / "logs" / "rehearsal-checkout.log"
         offset = log.stat().st_size
         load, stop = Load(services.url, services.run), asyncio.Event()
-        self.books = Books(self.scene.backends, services.run, load.started)
+        self.books = StoreAudit(self.scene.backends, services.run, load.started)
         async with asyncio.TaskGroup() as tasks:
             coming = tasks.create_task(load.come(stop))
             weighing = tasks.create_task(self._weigh(services, load))
@@ -96,7 +96,7 @@ class Play:
         if self.rehearsal.promise.stored:
             await self._compare(load, restored)
         if self.scene.front:
-            self.seen.manners = manners(self.scene.front.answers)
+            self.seen.manners = behaviours(self.scene.front.answers)
 
     async def _break(self) -> None:
         assert self.rehearsal.broken  # noqa: S101  (the caller has looked)

@@ -16,7 +16,7 @@ import yaml
 
 from three_pillar_demo.drills.catalogue import Alerts, DrillError
 from three_pillar_demo.paths import ROOT
-from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.stack.binaries import PROMETHEUS
 
 Series = tuple[Mapping[str, str], Sequence[float | None]]
@@ -60,7 +60,7 @@ def _short(number: str, unit: str, times: int) -> int:
     return max(SHORTEST, round(int(number) * UNITS[unit] / times))
 
 
-async def fired(backends: Lgtm, began: float, ended: float, wanted: Alerts) -> set[str]:
+async def fired(backends: LgtmBackends, began: float, ended: float, wanted: Alerts) -> set[str]:
     """The names of the alerts that fired between two times, with shorter windows.
 
     Raises:

@@ -16,7 +16,7 @@ LOG = STATE / "logs" / "drill.log"
 TICK, STOP_SECONDS = 0.2, 30.0
 
 
-def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> session.Notes:
+def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> session.DrillSession:
     """Start the player and wait for the symptom.
 
     Raises:
@@ -65,7 +65,7 @@ def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> session.No
         raise DrillError("stopped before you were paged; all is as it was") from None
 
 
-def wait_for_end(notes: session.Notes) -> None:
+def wait_for_end(notes: session.DrillSession) -> None:
     """Wait until the player has mended everything; one that hangs is ended, and its faults with it."""
     deadline = time.monotonic() + STOP_SECONDS
     while process := notes.player.alive():

@@ -100,7 +100,7 @@ class Fault(Part):
         0.0, ge=0, le=60, description="Payment's clock is so many seconds ahead"
     )
     lock_store: bool = Field(
-        default=False, description="Somebody else holds the embedded store's file"
+        default=False, description="Somebody else holds the local store's file"
     )
     stop: tuple[Literal["payment", "loki"], ...] = Field(
         (), description="Components that are stopped"
@@ -139,7 +139,7 @@ class Drill(Part):
     name: str
     pain: Annotated[str, StringConstraints(min_length=10, max_length=80)]
     story: Sentence
-    modes: tuple[Literal["embedded", "full"], ...] = Field(("embedded", "full"), min_length=1)
+    modes: tuple[Literal["local", "full"], ...] = Field(("local", "full"), min_length=1)
     customers: Customers
     fault: Fault
     within: float = Field(gt=0, le=120, description="Seconds in which the symptom must be there")

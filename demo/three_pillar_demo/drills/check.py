@@ -9,7 +9,7 @@ from three_pillar_demo.drills import alerts, runner
 from three_pillar_demo.drills.catalogue import Drill
 from three_pillar_demo.drills.conditions import Question
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.lgtm import LgtmBackends
 
 EVIDENCE_SECONDS = 30.0
 """How long after the symptom the evidence may take: a trace is whole two seconds after its request."""
@@ -69,13 +69,13 @@ async def _play(drill: Drill, backends: Backends, verdict: Verdict, also: Look |
                 _note(verdict, "decoy", each, number)
                 if found:
                     verdict.problems.append(f"a decoy is found: {_said(each, number)}")
-            if isinstance(backends, Lgtm):
+            if isinstance(backends, LgtmBackends):
                 verdict.problems += await _alerts(played, backends, verdict)
             if also:
                 verdict.problems += await also(played)
 
 
-async def _alerts(played: runner.Play, backends: Lgtm, verdict: Verdict) -> list[str]:
+async def _alerts(played: runner.Play, backends: LgtmBackends, verdict: Verdict) -> list[str]:
     """Whether exactly those alerts fire that the file names; they need some time in which it goes on."""
     deadline, wanted = time.monotonic() + ALERT_SECONDS, set(played.drill.alerts.fire)
     while True:

@@ -22,7 +22,7 @@ from three_pillar_demo.load.checkout_client import ShopError
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.stack import state
-from three_pillar_demo.stack.components import CONSOLE
+from three_pillar_demo.stack.components import WEB
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -43,13 +43,18 @@ def _telling() -> Iterator[None]:
 
 def _mode() -> str:
     if (mode := state.mode()) is None:
-        raise DrillError("a drill is played on a stack that runs here: `demo up --detach` starts one")
+        raise DrillError(
+            "a drill is played on a stack that runs here: `demo up --detach` starts one"
+        )
     return mode
 
 
 @app.command("list")
 def show(
-    *, faults: Annotated[bool, typer.Option("--faults", help="Also what is turned on now; it may give away.")] = False
+    *,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="Also what is turned on now; it may give away.")
+    ] = False,
 ) -> None:
     """Name the drills, and the one that is played."""
     notes = session.last()
@@ -61,10 +66,15 @@ def show(
             table.add_row(drill.name, drill.pain, ", ".join(drill.modes))
     out.print(table)
     if notes and notes.living:
-        out.print(f"\nPlayed now: {'one of them' if notes.blind else notes.drill}. `demo drill stop` ends it.")
+        out.print(
+            f"\nPlayed now: {'one of them' if notes.blind else notes.drill}. `demo drill stop` ends it."
+        )
     if faults:
         found = drill_faults.on()
-        out.print("\nTurned on: " + ("; ".join(f"{name} {fault}" for name, fault in found.items()) or "nothing"))
+        out.print(
+            "\nTurned on: "
+            + ("; ".join(f"{name} {fault}" for name, fault in found.items()) or "nothing")
+        )
 
 
 @app.command()
@@ -75,7 +85,9 @@ def start(
     calm: Annotated[
         float | None,
         typer.Option(
-            min=0, max=600, help=f"Seconds in which all is well, for the charts; {CALM:g}, and more after another drill."
+            min=0,
+            max=600,
+            help=f"Seconds in which all is well, for the charts; {CALM:g}, and more after another drill.",
         ),
     ] = None,
 ) -> None:
@@ -92,12 +104,20 @@ def calm_seconds() -> float:
     return max(CALM, WINDOW - (time.time() - notes.ended) if notes and notes.ended else 0.0)
 
 
-def _page(drill: Drill, notes: session.Notes) -> None:
-    out.print(Text.assemble(("\n PAGER ", "bold white on red"), time.strftime("  %H:%M:%S", time.localtime(notes.paged))))
+def _page(drill: Drill, notes: session.DrillSession) -> None:
+    out.print(
+        Text.assemble(
+            ("\n PAGER ", "bold white on red"),
+            time.strftime("  %H:%M:%S", time.localtime(notes.paged)),
+        )
+    )
     out.print(f"\n{drill.story.strip()}\n\nSeen: {drill.symptom.says}.\n")
     table = Table.grid(padding=(0, 2))
     for word, said in (
-        ("Look", f"{CONSOLE.address}, demo follow --last-error, demo status, curl localhost:8000/metrics"),
+        (
+            "Look",
+            f"{WEB.address}, demo follow --last-error, demo status, curl localhost:8000/metrics",
+        ),
         ("Help", "demo drill hint"),
         (
             "Answer",
@@ -152,7 +172,9 @@ def answer(
 
 def _parts(words: list[str]) -> dict[str, str]:
     if len(words) != len(session.PARTS) or not all(words):
-        raise DrillError("an answer is three words: demo drill answer WHAT WHERE WHY, like: checkout basket bad-input")
+        raise DrillError(
+            "an answer is three words: demo drill answer WHAT WHERE WHY, like: checkout basket bad-input"
+        )
     return dict(zip(session.PARTS, words, strict=True))
 
 
@@ -176,7 +198,7 @@ def stop() -> None:
     out.print("stopped; the shop is as it was")
 
 
-def _over(notes: session.Notes) -> None:
+def _over(notes: session.DrillSession) -> None:
     out.print()
     for line in session.report(notes, catalogue.load(notes.drill)):
         out.print(line, soft_wrap=True)
@@ -187,8 +209,12 @@ def _over(notes: session.Notes) -> None:
 def check(
     name: Annotated[str, typer.Argument(help="A drill.")] = "",
     *,
-    every: Annotated[bool, typer.Option("--all", help="All that can be played on what runs.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Every question with its figure.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="All that can be played on what runs.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Every question with its figure.")
+    ] = False,
 ) -> None:
     """Play without a person: the symptom comes, the evidence is found, the decoys are not, all is put back."""
     with _telling():
@@ -214,7 +240,11 @@ async def _checked(drill: Drill, mode: str, *, verbose: bool) -> bool:
     good = not verdict.problems
     result = Text("PASS", "green") if good else Text("FAIL", "bold red")
     out.print(
-        Text.assemble(f"{drill.name:<18}", result, f"  symptom after {verdict.symptom:.1f} s, {verdict.took:.1f} s in all")
+        Text.assemble(
+            f"{drill.name:<18}",
+            result,
+            f"  symptom after {verdict.symptom:.1f} s, {verdict.took:.1f} s in all",
+        )
     )
     for each in verdict.figures if verbose else []:
         out.print(f"    {each}", soft_wrap=True)

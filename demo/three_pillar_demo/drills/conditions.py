@@ -54,7 +54,7 @@ class Counters(Asked):
 class Lines(Asked):
     """Log lines: how many a second, the ``share`` of them whose ``field`` is ``value``, or the field's ``median``."""
 
-    ask: Literal["lines"]
+    ask: Literal["logs"]
     read: Literal["rate", "share", "median"]
     service: str = ""
     severity: str = ""
@@ -82,7 +82,7 @@ class Requests(Asked):
 class Edges(Asked):
     """Who called whom: ``calls`` a second, or the share of them that ``failed``."""
 
-    ask: Literal["edges"]
+    ask: Literal["service_graph"]
     client: str
     server: str
     read: Literal["calls", "failed"]
@@ -91,21 +91,21 @@ class Edges(Asked):
 class Ages(Asked):
     """How many seconds old the newest of a pillar is."""
 
-    ask: Literal["ages"]
+    ask: Literal["freshness"]
     pillar: Literal["traces", "logs", "metrics"]
 
 
 class Counted(Asked):
     """How many spans, lines or points were taken in, a second."""
 
-    ask: Literal["counted"]
+    ask: Literal["ingested"]
     what: Literal["spans", "lines", "points"]
 
 
 class Up(Asked):
     """Whether something is wrong with a component: 1, or 0."""
 
-    ask: Literal["up"]
+    ask: Literal["health"]
     component: str
 
 

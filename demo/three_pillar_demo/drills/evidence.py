@@ -9,7 +9,7 @@ from typing import assert_never
 
 from three_pillar_demo.drills import conditions, traces
 from three_pillar_demo.drills.conditions import Question
-from three_pillar_demo.query.interface import Backends, Line
+from three_pillar_demo.query.interface import Backends, LogRecord
 
 SHORTEST = 2.5
 """Seconds that a rate is over, at least: metrics come every second. Before that nothing is known."""
@@ -42,7 +42,7 @@ async def begin(backends: Backends, asked: list[Question]) -> Since:
             since.before[f"{each.name} {each.by}"] = await backends.counters(each.name, [each.by])
         elif isinstance(each, conditions.Counted):
             since.before["counted"] = {
-                (what,): float(count) for what, count in (await backends.counted()).items()
+                (what,): float(count) for what, count in (await backends.ingested()).items()
             }
     return since
 
@@ -60,7 +60,7 @@ async def number(backends: Backends, since: Since, asked: Question) -> float | N
         case conditions.Counters():
             return await _counters(backends, since, asked)
         case conditions.Lines():
-            found = await backends.lines(
+            found = await backends.logs(
                 since.began,
                 now,
                 service=asked.service,
@@ -73,7 +73,7 @@ async def number(backends: Backends, since: Since, asked: Question) -> float | N
         case conditions.Requests():
             return await _requests(backends, since, asked)
         case conditions.Edges():
-            edges = await backends.edges(since.began, now)
+            edges = await backends.service_graph(since.began, now)
             pair = [
                 each for each in edges if (each.client, each.server) == (asked.client, asked.server)
             ]
@@ -81,12 +81,12 @@ async def number(backends: Backends, since: Since, asked: Question) -> float | N
                 return sum(each.calls for each in pair) / since.seconds
             return pair[0].failed / pair[0].calls if pair and pair[0].calls else None
         case conditions.Ages():
-            return (await backends.ages())[asked.pillar]
+            return (await backends.freshness())[asked.pillar]
         case conditions.Counted():
             before = since.before["counted"].get((asked.what,), 0.0)
-            return ((await backends.counted()).get(asked.what, 0) - before) / since.seconds
+            return ((await backends.ingested()).get(asked.what, 0) - before) / since.seconds
         case conditions.Up():
-            return float(bool((await backends.up()).get(asked.component)))
+            return float(bool((await backends.health()).get(asked.component)))
     assert_never(asked)
 
 
@@ -129,7 +129,7 @@ async def _counters(backends: Backends, since: Since, asked: conditions.Counters
     return sum(rise[each] for each in asked.values) / total if total else None
 
 
-def _lines(found: list[Line], since: Since, asked: conditions.Lines) -> float | None:
+def _lines(found: list[LogRecord], since: Since, asked: conditions.Lines) -> float | None:
     if asked.read == "rate":
         return len(found) / since.seconds
     values = [line.fields[asked.field] for line in found if asked.field in line.fields]

@@ -30,7 +30,7 @@ LEASE, TOUCH = 2.0, 0.5
 """Seconds for which a service believes the file, and after which it is touched again."""
 CALM: dict[str, Any] = {"failure_rate": 0.0, "latency_min": 0.05, "latency_max": 0.15}
 """The shop that a drill breaks: with the demo's own one failure in five, nobody would see another."""
-STORE = STATE / "data" / "embedded" / "telemetry.db"
+STORE = STATE / "data" / "store" / "telemetry.db"
 READY_SECONDS, TICK = 60.0, 0.1
 
 

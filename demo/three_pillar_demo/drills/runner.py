@@ -16,7 +16,7 @@ from three_pillar_demo.drills.conditions import Question
 from three_pillar_demo.drills.evidence import Since
 from three_pillar_demo.drills.faults import DRILLS
 from three_pillar_demo.load import checkout_client, traffic
-from three_pillar_demo.load.stats import Tally
+from three_pillar_demo.load.stats import LoadStats
 from three_pillar_demo.query.interface import NANO, BackendError, Backends, Span
 
 POLL = 0.25
@@ -83,7 +83,7 @@ async def playing(drill: Drill, backends: Backends, calm: float = 0.0) -> AsyncI
     """
     questions = [drill.symptom, *drill.evidence, *drill.decoys]
     async with checkout_client.client(traffic.CAP) as http:
-        await checkout_client.knock(http)
+        await checkout_client.check_reachable(http)
         if calm:
             async with (
                 faults.broken(Fault()),
@@ -104,7 +104,7 @@ async def _buying(
 ) -> AsyncIterator[None]:
     """Customers until the end of the block, who are not waited for when it ends by an error."""
     stop, plan = asyncio.Event(), traffic.Plan(rate, traffic.DAY, mix, secrets.randbelow(10**9))
-    driving = asyncio.create_task(traffic.drive(http, plan, Tally(rate, traffic.DAY), stop))
+    driving = asyncio.create_task(traffic.drive(http, plan, LoadStats(rate, traffic.DAY), stop))
     try:
         yield
         stop.set()

@@ -21,11 +21,11 @@ TICK = 0.25
 
 async def serve(drill: Drill, backends: Backends, calm: float) -> None:
     """Play until somebody ends it, the stack is gone, or nobody plays any more."""
-    run, began, over = state.living(), time.monotonic(), asyncio.Event()
+    run, began, over = state.running(), time.monotonic(), asyncio.Event()
     playing = asyncio.create_task(_play(drill, backends, calm, over))
     try:
         while not playing.done():
-            now, notes = state.living(), session.last()
+            now, notes = state.running(), session.last()
             if notes is None or notes.how:
                 over.set()
                 if notes is None or not notes.paged:  # nobody looks at the notes in there yet
@@ -69,7 +69,7 @@ def main(name: str, calm: float, *, blind: bool) -> int:
     try:
         with runner.alone():
             session.save(
-                session.Notes(
+                session.DrillSession(
                     name, state.current_process(), time.time(), blind, before=session.played()
                 )
             )

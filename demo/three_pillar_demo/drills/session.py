@@ -16,7 +16,7 @@ PARTS = ("what", "where", "why")
 
 
 @dataclass
-class Notes:
+class DrillSession:
     """One play. Times in seconds since the epoch; ``paged`` when the symptom was there; ``how`` it ended, empty before.
 
     ``before`` names the drills that were played before, one after the other.
@@ -57,16 +57,16 @@ class Grade:
         return all(self.right.values())
 
 
-def last() -> Notes | None:
+def last() -> DrillSession | None:
     """The notes of the newest play, which may be over; None when there was none."""
     try:
         said = json.loads(NOTES.read_text())
-        return Notes(**{**said, "player": Process(**said["player"])})
+        return DrillSession(**{**said, "player": Process(**said["player"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def save(notes: Notes) -> None:
+def save(notes: DrillSession) -> None:
     """Write them at once: a reader sees the old ones or the new ones."""
     draft = NOTES.with_suffix(".draft")
     draft.write_text(json.dumps(asdict(notes), indent=2))
@@ -74,7 +74,7 @@ def save(notes: Notes) -> None:
 
 
 @contextmanager
-def change() -> Iterator[Notes]:
+def change() -> Iterator[DrillSession]:
     """The notes of the drill that is played, to be changed by one at a time.
 
     Raises:
@@ -112,14 +112,14 @@ def hint() -> tuple[int, str]:
         return notes.hints, hints[notes.hints - 1]
 
 
-def end(how: str) -> Notes:
+def end(how: str) -> DrillSession:
     """Have the player mend everything and go."""
     with change() as notes:
         notes.how, notes.ended = how, time.time()
         return notes
 
 
-def answer(given: dict[str, str]) -> tuple[Notes, Grade]:
+def answer(given: dict[str, str]) -> tuple[DrillSession, Grade]:
     """Grade an answer; a right one ends the drill.
 
     Raises:
@@ -159,7 +159,7 @@ def grade(right: Answer, given: dict[str, str]) -> Grade:
     return Grade(known, said)
 
 
-def report(notes: Notes, drill: Drill) -> list[str]:
+def report(notes: DrillSession, drill: Drill) -> list[str]:
     """What there is to say when it is over; of one that was only stopped, not what it was: it may be played again."""
     minutes, seconds = divmod(round(notes.seconds), 60)
     right = drill.answer

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from three_pillar_demo.load import checkout_client
-from three_pillar_demo.trace_view.view import clean
+from three_pillar_demo.terminal import printable
 
 REFUSED, FAULT = 400, 500
 
@@ -21,7 +21,7 @@ async def checkout(card: str = "ordinary") -> int:
         async with checkout_client.client() as http:
             purchase = await checkout_client.buy(http, card)
     except checkout_client.ShopError as error:
-        said = Text.assemble(("demo checkout: ", "red"), clean(error, 600))
+        said = Text.assemble(("demo checkout: ", "red"), printable(error, 600))
         Console(stderr=True, highlight=False).print(said, soft_wrap=True)
         return 1
     out = Console(highlight=False)
@@ -43,4 +43,4 @@ def describe(purchase: checkout_client.Purchase) -> Iterator[Text]:
         ("took", f"{purchase.finished - purchase.started:.3f} s", ""),
         ("next", f"demo follow {purchase.trace_id}", "bold"),
     ):
-        yield Text.assemble((f"{name:<9}", "dim"), (clean(value), style))
+        yield Text.assemble((f"{name:<9}", "dim"), (printable(value), style))

@@ -50,7 +50,7 @@ def client(connections: int = 100) -> httpx2.AsyncClient:
     )
 
 
-async def knock(http: httpx2.AsyncClient) -> None:
+async def check_reachable(http: httpx2.AsyncClient) -> None:
     """Make sure that somebody is there.
 
     Raises:

@@ -46,7 +46,7 @@ class Row:
         return self.status >= FAULT or self.outcome == "no answer"
 
 
-class Till:
+class ManualTraffic:
     """Sells through ``http``, a client of the shop."""
 
     def __init__(self, http: httpx2.AsyncClient) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.trace_view.view import clean
+from three_pillar_demo.terminal import printable
 
 FAULT = 500
 """From this HTTP status on, the shop is to blame."""
@@ -20,7 +20,7 @@ SHARES = (0.50, 0.95, 0.99, 1.0)
 
 
 @dataclass
-class Tally:
+class LoadStats:
     """What has happened so far; times in seconds."""
 
     rate: float
@@ -88,7 +88,7 @@ class Tally:
         groups = sorted(self.latencies.items(), key=lambda group: (-len(group[1]), group[0]))
         for (outcome, status), times in groups:
             table.add_row(
-                Text(clean(outcome, 40), _colour(status)), str(status), *self._figures(times)
+                Text(printable(outcome, 40), _colour(status)), str(status), *self._figures(times)
             )
         if self.unanswered:
             count = self.unanswered.total()
@@ -108,7 +108,7 @@ class Tally:
                 f"Not sent: {self.not_sent}, because too many were under way.", style="yellow"
             )
         for reason, count in self.unanswered.most_common(3):
-            console.print(Text(f"Unanswered: {count}, {clean(reason)}", "red"))
+            console.print(Text(f"Unanswered: {count}, {printable(reason)}", "red"))
         if self.errors > self.unanswered.total():
             console.print(
                 Text.assemble(

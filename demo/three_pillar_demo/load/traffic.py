@@ -18,8 +18,8 @@ from rich.live import Live
 from rich.text import Text
 
 from three_pillar_demo.load import checkout_client
-from three_pillar_demo.load.stats import Tally
-from three_pillar_demo.trace_view.view import clean
+from three_pillar_demo.load.stats import LoadStats
+from three_pillar_demo.terminal import printable
 
 DEFAULT_MIX = {
     "ordinary": 88.0,
@@ -84,8 +84,8 @@ async def traffic(
         return _refuse(2, str(error))
     try:
         async with checkout_client.client(plan.cap) as http:
-            await checkout_client.knock(http)
-            tally = Tally(plan.rate, plan.seconds)
+            await checkout_client.check_reachable(http)
+            tally = LoadStats(plan.rate, plan.seconds)
             await _until_interrupted(http, plan, tally, out)
     except checkout_client.ShopError as error:
         return _refuse(1, str(error))
@@ -94,12 +94,14 @@ async def traffic(
 
 
 def _refuse(code: int, reason: str) -> int:
-    said = Text.assemble(("demo traffic: ", "red"), clean(reason, 600))
+    said = Text.assemble(("demo traffic: ", "red"), printable(reason, 600))
     Console(stderr=True, highlight=False).print(said, soft_wrap=True)
     return code
 
 
-async def drive(http: httpx2.AsyncClient, plan: Plan, tally: Tally, stop: asyncio.Event) -> None:
+async def drive(
+    http: httpx2.AsyncClient, plan: Plan, tally: LoadStats, stop: asyncio.Event
+) -> None:
     """Start each purchase at its time, until ``stop`` is set, then wait for all that are under way; count in ``tally``."""
     tally.began = time.monotonic()
     async with asyncio.TaskGroup() as customers:
@@ -119,7 +121,7 @@ async def drive(http: httpx2.AsyncClient, plan: Plan, tally: Tally, stop: asynci
 
 
 async def _customer(
-    http: httpx2.AsyncClient, tally: Tally, card: str, order_id: str, due: float
+    http: httpx2.AsyncClient, tally: LoadStats, card: str, order_id: str, due: float
 ) -> None:
     """Buy once. The clock runs from ``due``: a customer who had to wait for the start has waited too."""
     tally.latest = max(tally.latest, time.monotonic() - due)
@@ -143,7 +145,7 @@ async def _sleep_until(when: float, stop: asyncio.Event) -> None:
 
 
 async def _until_interrupted(
-    http: httpx2.AsyncClient, plan: Plan, tally: Tally, out: Console
+    http: httpx2.AsyncClient, plan: Plan, tally: LoadStats, out: Console
 ) -> None:
     """Drive and show; the first Ctrl-C stops the arrivals, the second one the waiting."""
     stop = asyncio.Event()
@@ -169,7 +171,7 @@ async def _until_interrupted(
         driving.result()  # raises what went wrong, if anything did
 
 
-async def _show(tally: Tally, out: Console) -> None:
+async def _show(tally: LoadStats, out: Console) -> None:
     """Keep saying where we are, until cancelled: in one line on a terminal, else in a line now and then."""
     if not out.is_terminal:
         while True:
@@ -196,7 +198,7 @@ def parse_duration(text: str) -> float:
     seconds = float(found[1]) * UNITS[found[2]] if found else 0.0
     if not 0 < seconds <= DAY:
         raise ValueError(
-            f"{clean(text, 40)!r} is no duration: a number and its unit, like 500ms, 60s, 2m or 1h, up to 24h"
+            f"{printable(text, 40)!r} is no duration: a number and its unit, like 500ms, 60s, 2m or 1h, up to 24h"
         )
     return seconds
 
@@ -211,6 +213,6 @@ def parse_mix(text: str) -> dict[str, float]:
     mix = {each[1]: float(each[2]) for each in found if each}
     if not all(found) or not mix.keys() <= DEFAULT_MIX.keys() or not sum(mix.values()):
         raise ValueError(
-            f"{clean(text, 40)!r} is no card mix: default, or like ordinary=9,slow=1; cards: {', '.join(DEFAULT_MIX)}"
+            f"{printable(text, 40)!r} is no card mix: default, or like ordinary=9,slow=1; cards: {', '.join(DEFAULT_MIX)}"
         )
     return mix

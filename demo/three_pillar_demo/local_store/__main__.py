@@ -19,13 +19,13 @@ MIB = 1024**2
 
 
 class Settings(settings.Settings):
-    """Embedded's settings: ``EMBEDDED_DATA``, ``EMBEDDED_SIZE_MIB`` and so on."""
+    """Embedded's settings: ``STORE_DATA``, ``STORE_SIZE_MIB`` and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="EMBEDDED_")
+    model_config = SettingsConfigDict(env_prefix="STORE_")
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(4318, ge=1, le=65535, description="Port to listen on, 1 to 65535")
-    data: Path = Field(Path(".demo/data/embedded"), description="Folder of the file")
+    data: Path = Field(Path(".demo/data/store"), description="Folder of the file")
     size_mib: int = Field(
         512, ge=16, le=1024**2, description="MiB that the file may use, 16 to 1048576"
     )

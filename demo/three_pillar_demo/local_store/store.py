@@ -16,7 +16,7 @@ from pathlib import Path
 
 from three_pillar_demo.local_store.otlp import Batch, Point, Row, Source
 
-log = logging.getLogger("embedded")
+log = logging.getLogger("local_store")
 
 APPLICATION, VERSION = 0x3B111A25, 1
 """What the file says it is: ours, and of this layout."""
@@ -100,7 +100,7 @@ class Store:
             page = file.execute("PRAGMA page_size").fetchone()[0]
             file.execute(f"PRAGMA max_page_count = {self.most // page}")
             if empty:
-                schema = files("embedded").joinpath("schema.sql").read_text()
+                schema = files("three_pillar_demo.local_store").joinpath("schema.sql").read_text()
                 ids = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};"
                 file.executescript(f"BEGIN; {schema} {ids} COMMIT;")
             self.learn()

@@ -14,7 +14,7 @@ from three_pillar_demo.local_store import retention
 from three_pillar_demo.local_store.otlp import Batch
 from three_pillar_demo.local_store.store import Store, code_of, is_damage
 
-log = logging.getLogger("embedded")
+log = logging.getLogger("local_store")
 
 MAX_WAITING = 64 * 1024**2
 """Bytes of requests that may wait for the disk; one more is told to come again."""

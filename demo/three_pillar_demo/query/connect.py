@@ -4,12 +4,12 @@ import os
 import socket
 
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.query.lgtm import Lgtm
-from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.query.lgtm import LgtmBackends
+from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.stack import state
 from three_pillar_demo.stack.components import LOOPBACK, STATE
 
-FILE = STATE / "data" / "embedded" / "telemetry.db"
+FILE = STATE / "data" / "store" / "telemetry.db"
 TEMPO = 3200
 
 
@@ -19,13 +19,13 @@ def mode() -> str:
     Compose's stack leaves no note here: in its containers ``TEMPO_HOST`` is set, on the host its ports answer.
     """
     return state.mode() or (
-        "compose" if os.environ.get("TEMPO_HOST") or _listens(TEMPO) else "embedded"
+        "compose" if os.environ.get("TEMPO_HOST") or _listens(TEMPO) else "local"
     )
 
 
 def backends() -> Backends:
     """The embedded store, or Tempo, Loki and Prometheus: as the stack that runs here was started."""
-    return Embedded(FILE) if mode() == "embedded" else Lgtm()
+    return LocalBackends(FILE) if mode() == "local" else LgtmBackends()
 
 
 def _listens(port: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx2
 
-from three_pillar_demo.query.interface import NANO, VERSION, BackendError, Exemplar, Line, Span
+from three_pillar_demo.query.interface import NANO, VERSION, BackendError, Exemplar, LogRecord, Span
 
 TIMEOUT = 10.0
 """Seconds for one question."""
@@ -18,7 +18,7 @@ PORTS = {"tempo": 3200, "loki": 3100, "prometheus": 9090}
 READY = {"tempo": "/ready", "loki": "/ready", "prometheus": "/-/ready"}
 
 
-class Apis:
+class HttpClients:
     """A connection to all three; use it as an async context manager. Times are in seconds since the epoch."""
 
     def __init__(self, transport: httpx2.AsyncBaseTransport | None = None) -> None:
@@ -71,7 +71,7 @@ class Apis:
 
     async def logql(
         self, query: str, start: float, end: float, limit: int = 1000, *, newest: bool = False
-    ) -> list[Line]:
+    ) -> list[LogRecord]:
         """The lines that match, oldest first, of more than ``limit`` the oldest; or ``newest`` first, the newest."""
         between = {"start": int(start * NANO), "end": int(end * NANO), "limit": limit}
         direction = "backward" if newest else "forward"
@@ -79,7 +79,7 @@ class Apis:
             "loki", "/loki/api/v1/query_range", query=query, direction=direction, **between
         )
         lines = [
-            Line(
+            LogRecord(
                 int(time),
                 fields.get("service_name", ""),
                 fields.get("severity_text", ""),
@@ -130,7 +130,7 @@ class Apis:
             sum(map(float, re.findall(rf"^{name}(?:{{.*}})? (\S+)", said.text, re.MULTILINE)))
         )
 
-    async def up(self) -> dict[str, str]:
+    async def health(self) -> dict[str, str]:
         """By component, what is wrong with it; empty when it is up. Never raises."""
 
         async def look(backend: str) -> str:

@@ -41,7 +41,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Line:
+class LogRecord:
     """One log line; ``fields`` are attributes with ``_`` for ``.`` (``http_route``), and ``trace_id`` and ``span_id``."""
 
     time: int
@@ -62,7 +62,7 @@ class Exemplar:
 
 
 @dataclass(frozen=True)
-class Red:
+class RedSample:
     """Rate, errors, duration of a route at one moment, over the window before it; None where nothing is known.
 
     ``rate`` is in requests a second; ``errors`` the share of them that was answered with 500 or more; ``quantiles`` are
@@ -76,7 +76,7 @@ class Red:
 
 
 @dataclass(frozen=True)
-class Edge:
+class ServiceCall:
     """Who called whom, how often, and how often that failed."""
 
     client: str
@@ -119,10 +119,10 @@ class Backends(Protocol):
         ``order_id``: those that have a span with that ``order.id``; it does not combine with the other two.
         """
 
-    async def trace_lines(self, trace_id: str, start: float, end: float) -> list[Line]:
+    async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
         """The log lines of a trace, written between ``start`` and ``end``, oldest first."""
 
-    async def lines(  # noqa: PLR0913  (each narrows the search)
+    async def logs(  # noqa: PLR0913  (each narrows the search)
         self,
         start: float,
         end: float,
@@ -132,7 +132,7 @@ class Backends(Protocol):
         text: str = "",
         canonical: bool = False,
         limit: int = 50,
-    ) -> list[Line]:
+    ) -> list[LogRecord]:
         """The newest log lines, newest first.
 
         ``severity`` is INFO, WARN or ERROR. ``text`` is a part of the line's body, in its case. ``canonical``: only the one
@@ -162,7 +162,7 @@ class Backends(Protocol):
         step: float = 5.0,
         window: float = 60.0,
         shares: Sequence[float] = (0.5, 0.95, 0.99),
-    ) -> list[Red]:
+    ) -> list[RedSample]:
         """Rate, error ratio and quantiles of ``route``, every ``step`` seconds from ``start`` to ``end``.
 
         The arithmetic is Prometheus' ``rate`` and ``histogram_quantile``.
@@ -171,17 +171,17 @@ class Backends(Protocol):
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
         """The exemplars of ``DURATION``'s buckets between two times; ``labels`` name service, route, status and bucket."""
 
-    async def edges(self, start: float, end: float) -> list[Edge]:
+    async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
         """Who called whom between two times, by name."""
 
-    async def counted(self) -> dict[str, int]:
+    async def ingested(self) -> dict[str, int]:
         """How many ``spans``, ``lines`` and ``points`` were taken in, ever or since the backend's start."""
 
-    async def ages(self) -> dict[str, float | None]:
+    async def freshness(self) -> dict[str, float | None]:
         """How many seconds old the newest of ``traces``, ``logs`` and ``metrics`` is; None when there is none this hour."""
 
     async def size(self) -> int | None:
         """How many bytes everything takes on the disk; None where a backend does not tell."""
 
-    async def up(self) -> dict[str, str]:
+    async def health(self) -> dict[str, str]:
         """By component, what is wrong with it; empty when it is up. Never raises."""

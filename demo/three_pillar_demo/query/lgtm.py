@@ -5,8 +5,16 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 
-from three_pillar_demo.query.http_clients import Apis
-from three_pillar_demo.query.interface import DURATION, LOOKBACK, NANO, Edge, Exemplar, Line, Red
+from three_pillar_demo.query.http_clients import HttpClients
+from three_pillar_demo.query.interface import (
+    DURATION,
+    LOOKBACK,
+    NANO,
+    Exemplar,
+    LogRecord,
+    RedSample,
+    ServiceCall,
+)
 
 HOUR = 3600.0
 NEWEST = " with (most_recent=true)"
@@ -16,7 +24,7 @@ TOLD = 'max(timestamp(target_info{job!~"otelcol.*"}))'
 """The newest point of all metrics of whoever is not the Collector: Prometheus dates each sender's ``target_info`` by it."""
 
 
-class Lgtm(Apis):
+class LgtmBackends(HttpClients):
     """Loki, Grafana, Tempo, Metrics: ``backends.questions.Backends`` in TraceQL, LogQL and PromQL."""
 
     names: Mapping[str, str] = {"traces": "Tempo", "logs": "Loki", "metrics": "Prometheus"}
@@ -40,11 +48,11 @@ class Lgtm(Apis):
         wanted += [f"duration>{slower * 1e6:.0f}us"] * (slower > 0)
         return list(await self.traceql(f"{{ {' && '.join(wanted)} }}{NEWEST}", start, end, limit))
 
-    async def trace_lines(self, trace_id: str, start: float, end: float) -> list[Line]:
+    async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
         """The log lines of a trace, oldest first."""
         return await self.logql(f"{ANY} | trace_id={quoted(trace_id)}", start, end)
 
-    async def lines(  # noqa: PLR0913  (as above)
+    async def logs(  # noqa: PLR0913  (as above)
         self,
         start: float,
         end: float,
@@ -54,7 +62,7 @@ class Lgtm(Apis):
         text: str = "",
         canonical: bool = False,
         limit: int = 50,
-    ) -> list[Line]:
+    ) -> list[LogRecord]:
         """The newest log lines, newest first."""
         query = f"{{service_name={quoted(service)}}}" if service else ANY
         query += f" |= {quoted(text)}" if text else ""
@@ -85,7 +93,7 @@ class Lgtm(Apis):
         step: float = 5.0,
         window: float = 60.0,
         shares: Sequence[float] = (0.5, 0.95, 0.99),
-    ) -> list[Red]:
+    ) -> list[RedSample]:
         """Rate, error ratio and quantiles of ``route``, every ``step`` seconds from ``start`` to ``end``."""
         where, over = {"service_name": service, "http_route": route}, f"[{window * 1000:.0f}ms]"
         # In whole milliseconds, as Prometheus counts: its answers are found again by their time.
@@ -102,7 +110,7 @@ class Lgtm(Apis):
             *(self.promql_range(query, times) for query in queries)
         )
         return [
-            Red(
+            RedSample(
                 at,
                 rates.get(at),
                 failed.get(at, 0.0) / rates[at] if rates.get(at) else None,
@@ -115,7 +123,7 @@ class Lgtm(Apis):
         """The exemplars of the duration histogram's buckets between two times."""
         return await self.promql_exemplars(f"{DURATION}_bucket", start, end)
 
-    async def edges(self, start: float, end: float) -> list[Edge]:
+    async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
         """Who called whom, by the counters that Tempo makes; "user" is its word for whoever sends no spans, and left out."""
         over = f"[{max(1.0, end - start) * 1000:.0f}ms]"
 
@@ -126,12 +134,12 @@ class Lgtm(Apis):
 
         calls, failed = await asyncio.gather(rise("request"), rise("request_failed"))
         return [
-            Edge(*pair, count, failed.get(pair, 0.0))
+            ServiceCall(*pair, count, failed.get(pair, 0.0))
             for pair, count in sorted(calls.items())
             if count
         ]
 
-    async def counted(self) -> dict[str, int]:
+    async def ingested(self) -> dict[str, int]:
         """How many spans, lines and points were taken in since the start of Tempo, Loki and Prometheus, by their own count."""
         spans, lines, points = await asyncio.gather(
             self.figure("tempo", "tempo_distributor_spans_received_total"),
@@ -140,7 +148,7 @@ class Lgtm(Apis):
         )
         return {"spans": spans, "lines": lines, "points": points}
 
-    async def ages(self) -> dict[str, float | None]:
+    async def freshness(self) -> dict[str, float | None]:
         """How many seconds old the newest trace, log line and metric is; None when there is none this hour."""
         now = time.time()
         traces, lines, points = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""Answers the questions out of the embedded store's file, read-only: there is no server to ask."""
+"""Answers the questions out of the local store's file, read-only: there is no server to ask."""
 
 import asyncio
 import json
@@ -17,10 +17,10 @@ from three_pillar_demo.query.interface import (
     LOOKBACK,
     NANO,
     BackendError,
-    Edge,
     Exemplar,
-    Line,
-    Red,
+    LogRecord,
+    RedSample,
+    ServiceCall,
     Span,
 )
 
@@ -28,21 +28,19 @@ TIMEOUT, HOUR = 10.0, 3600.0
 SERVER, ERROR = 2, 2
 REACH = 200_000
 """Rows that a search without an index looks at, from the newest back."""
-NAME = "the embedded store"
+NAME = "the local store"
 MINE = "source IN (SELECT id FROM source WHERE service = :service)"
 CANONICAL = '"http.response.status_code":'
 
 
-class Embedded:
+class LocalBackends:
     """A connection to the file at ``path``; an async context manager. Each question runs in a thread, with a time limit."""
 
     def __init__(self, path: Path, url: str = "http://127.0.0.1:4318") -> None:
         """``url`` is where the receiver says whether it is well."""
         self.path, self.url, self.uri = path, url, f"{path.resolve().as_uri()}?mode=ro"
         self.names: Mapping[str, str] = dict.fromkeys(("traces", "logs", "metrics"), NAME)
-        self.components: Mapping[str, str] = dict.fromkeys(
-            ("traces", "logs", "metrics"), "embedded"
-        )
+        self.components: Mapping[str, str] = dict.fromkeys(("traces", "logs", "metrics"), "store")
         self.file: sqlite3.Connection | None = None
         self.mark = 0
         self.lock = asyncio.Lock()
@@ -96,7 +94,7 @@ class Embedded:
         }
         return [row[0].hex() for row in await self._ask(query, known)]
 
-    async def trace_lines(self, trace_id: str, start: float, end: float) -> list[Line]:
+    async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
         """The log lines of a trace, oldest first."""
         where = "WHERE trace_id = ? AND time BETWEEN ? AND ? ORDER BY time, log.rowid"
         return [
@@ -107,7 +105,7 @@ class Embedded:
             )
         ]
 
-    async def lines(  # noqa: PLR0913  (the question's own)
+    async def logs(  # noqa: PLR0913  (the question's own)
         self,
         start: float,
         end: float,
@@ -117,7 +115,7 @@ class Embedded:
         text: str = "",
         canonical: bool = False,
         limit: int = 50,
-    ) -> list[Line]:
+    ) -> list[LogRecord]:
         """The newest log lines, newest first."""
         where = (
             "time BETWEEN :start AND :end"
@@ -179,7 +177,7 @@ class Embedded:
         step: float = 5.0,
         window: float = 60.0,
         shares: Sequence[float] = (0.5, 0.95, 0.99),
-    ) -> list[Red]:
+    ) -> list[RedSample]:
         """Rate, error ratio and quantiles of a route."""
         since, until = int((start - window) * NANO), int(end * NANO)
         points = await self._ask(sqlite_rows.POINTS, (DURATION, service, route, since, until))
@@ -199,18 +197,18 @@ class Embedded:
             )
         ]
 
-    async def edges(self, start: float, end: float) -> list[Edge]:
+    async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
         """Who called whom, from the spans at both ends of a call."""
         return [
-            Edge(*row)
+            ServiceCall(*row)
             for row in await self._ask(sqlite_rows.EDGES, (int(start * NANO), int(end * NANO)))
         ]
 
-    async def counted(self) -> dict[str, int]:
+    async def ingested(self) -> dict[str, int]:
         """What was taken in since the file was made."""
         return dict(await self._ask("SELECT signal, rows FROM tally", ()))
 
-    async def ages(self) -> dict[str, float | None]:
+    async def freshness(self) -> dict[str, float | None]:
         """How old the newest of each pillar is."""
         newest = {
             pillar: (await self._ask(query, ()))[0][0]
@@ -227,17 +225,17 @@ class Embedded:
         files = (self.path.with_name(self.path.name + end) for end in ("", "-wal"))
         return sum(each.stat().st_size for each in files if each.exists())
 
-    async def up(self) -> dict[str, str]:
+    async def health(self) -> dict[str, str]:
         """Whether the receiver is well, and the file can be read."""
         try:
             async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as http:
                 said = await http.get(f"{self.url}/healthz")
             if not said.is_success:
-                return {"embedded": str(said.json().get("status", said.status_code))[:200]}
-            await self.counted()
+                return {"store": str(said.json().get("status", said.status_code))[:200]}
+            await self.ingested()
         except (httpx2.HTTPError, BackendError, ValueError, AttributeError) as error:
-            return {"embedded": str(error) or type(error).__name__}
-        return {"embedded": ""}
+            return {"store": str(error) or type(error).__name__}
+        return {"store": ""}
 
     async def _ask(self, query: str, known: Sequence[object] | Mapping[str, object]) -> list[Any]:
         async with self.lock:
@@ -254,7 +252,7 @@ class Embedded:
                 raise
             except sqlite3.Error as error:
                 raise BackendError(
-                    f"{NAME} at {self.path}: {error} (see: demo status, demo logs embedded)"
+                    f"{NAME} at {self.path}: {error} (see: demo status, demo logs store)"
                 ) from error
 
     def _fetch(self, query: str, known: Sequence[object] | Mapping[str, object]) -> list[Any]:

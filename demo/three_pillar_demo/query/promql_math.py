@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 from operator import add, gt
 from typing import Any
 
-from three_pillar_demo.query.interface import NANO, Red
+from three_pillar_demo.query.interface import NANO, RedSample
 
 FAULT = "5"
 """How the statuses begin that are the service's own fault."""
@@ -107,7 +107,7 @@ def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
 
 def red(
     rows: list[Any], span: tuple[float, float, float, float], shares: Sequence[float]
-) -> list[Red]:
+) -> list[RedSample]:
     """Rate, errors and quantiles out of points: series, labels, bounds, born, time, start, count, buckets; in this order.
 
     ``span`` is start, end, step and window, in seconds.
@@ -142,7 +142,7 @@ def _at(
     seconds: float,
     known: Sequence[tuple[bool, Counter, list[tuple[float, Counter]]]],
     shares: Sequence[float],
-) -> Red:
+) -> RedSample:
     total, failures, seen = 0.0, 0.0, False
     under: dict[float, float] = defaultdict(float)
     for failed, requests, buckets in known:
@@ -153,4 +153,6 @@ def _at(
         for bound, each in buckets:
             under[bound] += each.rate_in(window) or 0.0
     quantiles = tuple(quantile(share, under) for share in shares)
-    return Red(moment, total if seen else None, failures / total if total else None, quantiles)
+    return RedSample(
+        moment, total if seen else None, failures / total if total else None, quantiles
+    )

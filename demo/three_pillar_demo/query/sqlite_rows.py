@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from three_pillar_demo.query.interface import DURATION, VERSION, Line, Span
+from three_pillar_demo.query.interface import DURATION, VERSION, LogRecord, Span
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 ERROR = 2
@@ -64,7 +64,7 @@ def span(row: Sequence[Any]) -> Span:
     return Span(*ids, *named, start, end, status == ERROR, message, about, tuple(said))
 
 
-def line(row: Sequence[Any]) -> Line:
+def line(row: Sequence[Any]) -> LogRecord:
     """A row of ``LINE``."""
     moment, service, severity, body, attributes, trace_id, span_id, resource = row
     about = version(resource) | json.loads(attributes)
@@ -73,7 +73,7 @@ def line(row: Sequence[Any]) -> Line:
         for key, v in about.items()
     }
     ids = {"trace_id": trace_id.hex(), "span_id": span_id.hex()} if trace_id else {}
-    return Line(moment, service, severity, body, fields | ids)
+    return LogRecord(moment, service, severity, body, fields | ids)
 
 
 @lru_cache

@@ -45,7 +45,13 @@ def start(console: Console, mode: str) -> None:
         raise LaunchError(str(error)) from error
     with LOG.open("a") as log, LOG.open() as said:
         launcher = subprocess.Popen(  # noqa: S603  (our own command)
-            [sys.executable, "-m", "demo", "up", *([] if mode == DEFAULT else [f"--{mode}"])],
+            [
+                sys.executable,
+                "-m",
+                "three_pillar_demo",
+                "up",
+                *([] if mode == DEFAULT else [f"--{mode}"]),
+            ],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -84,7 +90,7 @@ def stop(console: Console) -> None:
     Raises:
         LaunchError: It is still there after ``STOP_SECONDS``.
     """
-    if (run := state.living()) is None or (launcher := run.launcher.alive()) is None:
+    if (run := state.running()) is None or (launcher := run.launcher.alive()) is None:
         stop_orphans(console)
         console.print("nothing is running")
         return
@@ -102,7 +108,7 @@ def stop(console: Console) -> None:
 
 def status(console: Console, *, as_json: bool) -> bool:
     """Print state, memory and address of each component of the mode that runs, or ran last; returns whether all are ready."""
-    run, running = state.load(), state.living() is not None
+    run, running = state.load(), state.running() is not None
     mode = run.mode if run else DEFAULT
     rows = []
     for component in MODES[mode]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from three_pillar_demo.paths import ROOT
 from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary
-from three_pillar_demo.stack.external_binary import LOKI, TEMPO, Official
+from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
 
 LOOPBACK = "127.0.0.1"
 STATE = Path(os.environ.get("DEMO_STATE") or ROOT / ".demo")
@@ -36,7 +36,7 @@ class Component:
     ports: tuple[int, ...]
     ready: str
     stop_order: int
-    binary: Binary | Official | None = None
+    binary: Binary | ExternalBinary | None = None
     ready_port: int | None = None
     grace: float = 10.0
     ready_seconds: float = 60.0
@@ -72,8 +72,8 @@ SERVICES: tuple[Component, ...] = (
 )
 """Those that send telemetry."""
 
-CONSOLE = Component(
-    "console",
+WEB = Component(
+    "web",
     (sys.executable, "-m", "three_pillar_demo.web"),
     (8080,),
     "/healthz",
@@ -82,16 +82,16 @@ CONSOLE = Component(
 )
 """The page. It stops first: its stream of customers ends before the shop closes."""
 
-EMBEDDED: tuple[Component, ...] = (
+LOCAL: tuple[Component, ...] = (
     *SERVICES,
     Component(
-        "embedded",
+        "store",
         (sys.executable, "-m", "three_pillar_demo.local_store"),
         (4318,),
         "/healthz",
         stop_order=3,
     ),
-    CONSOLE,
+    WEB,
 )
 """Python alone: what the services send goes into one file."""
 
@@ -99,7 +99,7 @@ FULL: tuple[Component, ...] = (
     # Services and Collector first: customers are served at once, and the Collector's queue holds what a backend
     # that is still being built cannot take yet.
     *SERVICES,
-    CONSOLE,
+    WEB,
     Component(
         "otel-collector",
         ("--config=otel-collector.yaml",),
@@ -176,8 +176,8 @@ if GRAFANA_HOME:
         ),
     )
 
-DEFAULT = "embedded"
-MODES = {DEFAULT: EMBEDDED, "full": FULL}
+DEFAULT = "local"
+MODES = {DEFAULT: LOCAL, "full": FULL}
 """What runs by the name of its mode, as run.json and the command's options have it."""
 
 BY_NAME = {component.name: component for components in MODES.values() for component in components}

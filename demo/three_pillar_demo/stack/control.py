@@ -58,7 +58,7 @@ def act(verb: str, name: str) -> float:
 
 
 def _look(name: str) -> tuple[state.Run, Component]:
-    if (run := state.living()) is None:
+    if (run := state.running()) is None:
         raise LaunchError(
             "nothing is running: `demo up --detach` starts the stack (in compose: docker compose kill, stop, start)"
         )
@@ -75,7 +75,7 @@ def _look(name: str) -> tuple[state.Run, Component]:
 
 
 def _done(verb: str, component: Component) -> bool:
-    run = state.living()
+    run = state.running()
     if run is None or not run.ready:
         raise LaunchError("the whole stack has stopped meanwhile; see: demo logs launcher")
     if verb != "start":

@@ -8,7 +8,7 @@ from three_pillar_demo.stack.binaries import numbers, version_of
 
 
 @dataclass(frozen=True)
-class Official:
+class ExternalBinary:
     """An executable that a person brings: ``version`` is known to work, ``releases`` is where its makers offer it."""
 
     name: str
@@ -29,5 +29,5 @@ class Official:
         return f"{self.name} on PATH is {has or 'of a version it does not tell'}; known to work: {self.version}"
 
 
-TEMPO = Official("tempo", "3.0.3", "https://github.com/grafana/tempo/releases")
-LOKI = Official("loki", "3.7.6", "https://github.com/grafana/loki/releases")
+TEMPO = ExternalBinary("tempo", "3.0.3", "https://github.com/grafana/tempo/releases")
+LOKI = ExternalBinary("loki", "3.7.6", "https://github.com/grafana/loki/releases")

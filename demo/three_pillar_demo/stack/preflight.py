@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import psutil
 
 from three_pillar_demo.stack.components import LOOPBACK, STATE, Component
-from three_pillar_demo.stack.external_binary import Official
+from three_pillar_demo.stack.external_binary import ExternalBinary
 
 FREE_BYTES = 1024**3
 """Disk that a run wants free: retention keeps what the backends store under it."""
@@ -24,7 +24,7 @@ def check_official(components: Iterable[Component]) -> list[str]:
         LaunchError: With those that are missing, and the ways to have them.
     """
     wanted = [
-        component.binary for component in components if isinstance(component.binary, Official)
+        component.binary for component in components if isinstance(component.binary, ExternalBinary)
     ]
     missing = [official for official in wanted if not official.path]
     if missing:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from three_pillar_demo.stack.components import CONSOLE, STATE, Component
+from three_pillar_demo.stack.components import STATE, WEB, Component
 
 
 class Board:
@@ -77,9 +77,9 @@ class Board:
             "Ctrl-C stops everything.",
             highlight=False,
         )
-        if CONSOLE in self.components:
+        if WEB in self.components:
             self.console.print(
-                f"\nBuy, watch and read why: [bold]{CONSOLE.address}[/]", highlight=False
+                f"\nBuy, watch and read why: [bold]{WEB.address}[/]", highlight=False
             )
 
 

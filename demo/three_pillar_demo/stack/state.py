@@ -72,7 +72,7 @@ class Run:
 
 
 def load() -> Run | None:
-    """The last run, living or not; None when there was none."""
+    """The last run, running or not; None when there was none."""
     try:
         said = json.loads(FILE.read_text())
         components = {name: Process(**process) for name, process in said["components"].items()}
@@ -111,7 +111,7 @@ def only_one() -> Iterator[None]:
         yield
 
 
-def living() -> Run | None:
+def running() -> Run | None:
     """The run whose launcher is there now. Asked without the lock: whoever looks must not be in a starting launcher's way."""
     run = load()
     return run if run and run.launcher.alive() else None
@@ -119,7 +119,7 @@ def living() -> Run | None:
 
 def mode() -> str | None:
     """Which of ``components.MODES`` runs now; None when nothing does."""
-    run = living()
+    run = running()
     return run.mode if run else None
 
 

@@ -10,10 +10,17 @@ from rich.console import Console
 from rich.text import Text
 
 from three_pillar_demo.query import connect
-from three_pillar_demo.query.interface import NANO, BackendError, Backends, Exemplar, Line, Span
-from three_pillar_demo.trace_view.messages import saying
+from three_pillar_demo.query.interface import (
+    NANO,
+    BackendError,
+    Backends,
+    Exemplar,
+    LogRecord,
+    Span,
+)
+from three_pillar_demo.terminal import printable, progress_messages
 from three_pillar_demo.trace_view.render import Drawing
-from three_pillar_demo.trace_view.view import Story, clean, is_canonical
+from three_pillar_demo.trace_view.view import TraceView, is_canonical
 
 PATIENCE = 10.0
 """Seconds to wait for anything at all."""
@@ -58,7 +65,7 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
     except ValueError as error:
         return _refuse(err, 2, str(error))
     try:
-        with saying(err) as told:
+        with progress_messages(err) as told:
             async with connect.backends() as backends:
 
                 def say(reason: str) -> None:
@@ -74,7 +81,7 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
 
 
 def _refuse(err: Console, code: int, reason: str) -> int:
-    err.print(Text.assemble(("demo follow: ", "red"), clean(reason, 600)), soft_wrap=True)
+    err.print(Text.assemble(("demo follow: ", "red"), printable(reason, 600)), soft_wrap=True)
     return code
 
 
@@ -87,7 +94,7 @@ def parse_trace_id(text: str) -> str:
     found = TRACE_ID.fullmatch(text.strip())
     if not found or not int(found[1], 16):
         raise ValueError(
-            f"{clean(text, 60)!r} is no trace id: that is 32 hex digits, like the trace_id in every answer of checkout. "
+            f"{printable(text, 60)!r} is no trace id: that is 32 hex digits, like the trace_id in every answer of checkout. "
             "To get one: demo checkout. To follow the last failure: demo follow --last-error"
         )
     return found[1].lower()
@@ -112,7 +119,7 @@ async def newest_failure(backends: Backends, say: Callable[[str], None]) -> str:
         await asyncio.sleep(POLL)
 
 
-async def gather(backends: Backends, trace_id: str, say: Callable[[str], None]) -> Story:
+async def gather(backends: Backends, trace_id: str, say: Callable[[str], None]) -> TraceView:
     """Ask for all three pillars until the trace is whole, or nothing more can be expected; ``say`` hears what is awaited.
 
     Raises:
@@ -144,14 +151,14 @@ async def gather(backends: Backends, trace_id: str, say: Callable[[str], None]) 
         await asyncio.sleep(POLL)
 
 
-def _pointed_to(story: Story) -> bool:
+def _pointed_to(story: TraceView) -> bool:
     """Whether every service that answered has an exemplar of it."""
     return {span.service for span in story.spans if span.kind == "SERVER"} <= {
         each.labels.get("service_name", "") for each in story.exemplars
     }
 
 
-async def look(backends: Backends, trace_id: str) -> tuple[Story, list[str]]:
+async def look(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]]:
     """What is there now, and what is still to come.
 
     Raises:
@@ -159,22 +166,22 @@ async def look(backends: Backends, trace_id: str) -> tuple[Story, list[str]]:
     """
     spans = await backends.trace(trace_id)
     if not spans:
-        return Story(trace_id, [], [], []), [f"{backends.names['traces']} to have the trace"]
+        return TraceView(trace_id, [], [], []), [f"{backends.names['traces']} to have the trace"]
     start, end = min(span.start for span in spans) / NANO, max(span.end for span in spans) / NANO
     awaited, remarks = list(missing_spans(spans)), []
-    lines: list[Line] = []
+    lines: list[LogRecord] = []
     exemplars: list[Exemplar] = []
     try:
-        lines = await backends.trace_lines(trace_id, start - MARGIN, end + MARGIN)
+        lines = await backends.trace_logs(trace_id, start - MARGIN, end + MARGIN)
         awaited += missing_lines(spans, lines)
     except BackendError as error:
-        remarks.append(f"no log lines, because {clean(error)}")
+        remarks.append(f"no log lines, because {printable(error)}")
     try:
         found = await backends.exemplars(start - 1, end + 1)
         exemplars = [each for each in found if each.trace_id == trace_id]
     except BackendError as error:
-        remarks.append(f"no exemplars, because {clean(error)}")
-    return Story(trace_id, spans, lines, exemplars, tuple(remarks)), awaited
+        remarks.append(f"no exemplars, because {printable(error)}")
+    return TraceView(trace_id, spans, lines, exemplars, tuple(remarks)), awaited
 
 
 def missing_spans(spans: list[Span]) -> Iterator[str]:
@@ -192,7 +199,7 @@ def missing_spans(spans: list[Span]) -> Iterator[str]:
             yield f"the span at the other end of {span.service}'s call to {span.attributes.get('url.full', 'another service')}"
 
 
-def missing_lines(spans: list[Span], lines: list[Line]) -> Iterator[str]:
+def missing_lines(spans: list[Span], lines: list[LogRecord]) -> Iterator[str]:
     """The log lines that must exist: every request leaves one canonical line."""
     there = {line.fields.get("span_id") for line in lines if is_canonical(line)}
     for span in spans:

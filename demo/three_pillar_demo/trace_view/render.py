@@ -8,8 +8,9 @@ from itertools import cycle
 from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
-from three_pillar_demo.query.interface import NANO, Exemplar, Line, Span
-from three_pillar_demo.trace_view.view import STATUS, Row, Story, astray, clean, failures, rows, why
+from three_pillar_demo.query.interface import NANO, Exemplar, LogRecord, Span
+from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.view import STATUS, Row, TraceView, astray, failures, rows, why
 
 MILLI = 1_000_000
 """Nanoseconds in a millisecond."""
@@ -36,7 +37,7 @@ HALVES = {(True, True): "━", (True, False): "╸", (False, True): "╺", (Fals
 class Drawing:
     """A story as rich prints it: at the console's width, in colour on a terminal, plain in a pipe."""
 
-    story: Story
+    story: TraceView
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         """Yield line by line."""
@@ -47,14 +48,14 @@ class Drawing:
         yield Text()
         yield from page.exemplars()
         for remark in self.story.remarks:
-            yield from page.paragraph(Text(f"Remark: {clean(remark, 600)}", "yellow"))
+            yield from page.paragraph(Text(f"Remark: {printable(remark, 600)}", "yellow"))
         yield from page.paragraph(Text.assemble(("Why: ", "bold"), why(self.story)))
 
 
 class _Page:
     """The parts of a drawing, in a room of ``width`` characters."""
 
-    def __init__(self, story: Story, console: Console, width: int) -> None:
+    def __init__(self, story: TraceView, console: Console, width: int) -> None:
         self.story, self.console, self.width = story, console, width
         self.begin = min(span.start for span in story.spans)
         self.end = max(span.end for span in story.spans)
@@ -80,7 +81,8 @@ class _Page:
             yield from self.paragraph(
                 Text(
                     ", ".join(
-                        f"{clean(service)} {clean(version)}" for service, version in known.items()
+                        f"{printable(service)} {printable(version)}"
+                        for service, version in known.items()
                     ),
                     "dim",
                 )
@@ -107,10 +109,12 @@ class _Page:
 
     def _span(self, row: Row, span: Span) -> Iterator[Text]:
         colour = self.colours[span.service]
-        label = Text.assemble((clean(span.service), f"bold {colour}"), " ", clean(span.name))
-        label.append(f" {clean(span.kind.lower())}", "dim")
+        label = Text.assemble(
+            (printable(span.service), f"bold {colour}"), " ", printable(span.name)
+        )
+        label.append(f" {printable(span.kind.lower())}", "dim")
         if STATUS in span.attributes:
-            label.append(f" {clean(span.attributes[STATUS])}")
+            label.append(f" {printable(span.attributes[STATUS])}")
         if span.error:
             label.append(" ✗", "bold red")
         right = Text(f"{_ms(span.end - span.start):>{TOOK}}")
@@ -121,13 +125,13 @@ class _Page:
         for detail in _details(span, row.parent):
             yield from self._row("", stem, stem, detail)
 
-    def _line(self, row: Row, line: Line) -> Iterator[Text]:
-        severity = clean(line.severity)
+    def _line(self, row: Row, line: LogRecord) -> Iterator[Text]:
+        severity = printable(line.severity)
         text = Text.assemble(
-            (f"{severity:<5} ", SEVERITIES.get(severity, "green")), clean(line.body)
+            (f"{severity:<5} ", SEVERITIES.get(severity, "green")), printable(line.body)
         )
         if row.parent is None or row.parent.service != line.service:
-            text.append(f" ({clean(line.service)})", "dim")
+            text.append(f" ({printable(line.service)})", "dim")
         yield from self._row(_ms(line.time - self.begin), row.head, row.rest + " " * 6, text)
 
     def _row(
@@ -167,7 +171,7 @@ class _Page:
     def exemplars(self) -> Iterator[Text]:
         """The dots on a graph that lead here."""
         if self.story.exemplars:
-            name = clean(self.story.exemplars[0].labels.get("__name__", "?"))
+            name = printable(self.story.exemplars[0].labels.get("__name__", "?"))
             yield from self.paragraph(Text(f"Exemplars that point here, in {name}:", "dim"))
             for each in sorted(self.story.exemplars, key=self._service_order):
                 yield from self.paragraph(self._exemplar(each))
@@ -183,7 +187,7 @@ class _Page:
 
     def _exemplar(self, each: Exemplar) -> Text:
         service, method, route, status, le = (
-            clean(each.labels.get(name, "?"))
+            printable(each.labels.get(name, "?"))
             for name in (
                 "service_name",
                 "http_request_method",
@@ -197,7 +201,7 @@ class _Page:
 
 
 def _details(span: Span, parent: Span | None) -> Iterator[Text]:
-    fields = {name: clean(span.attributes[name]) for name in FIELDS if name in span.attributes}
+    fields = {name: printable(span.attributes[name]) for name in FIELDS if name in span.attributes}
     said = {
         fields.get("order.outcome"),
         str(span.attributes.get(STATUS)),

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from three_pillar_demo.query.interface import NANO, Exemplar, Line, Span
+from three_pillar_demo.query.interface import NANO, Exemplar, LogRecord, Span
+from three_pillar_demo.terminal import printable
 
 REFUSED = 400
 """From this HTTP status on, an answer is not what the customer wanted."""
@@ -18,12 +19,12 @@ LONG = 0.6
 
 
 @dataclass(frozen=True)
-class Story:
+class TraceView:
     """Everything the backends hold about one trace; ``remarks`` say what is missing."""
 
     trace_id: str
     spans: list[Span]
-    lines: list[Line]
+    lines: list[LogRecord]
     exemplars: list[Exemplar]
     remarks: tuple[str, ...] = ()
 
@@ -36,9 +37,9 @@ class Story:
         return dict(found)
 
     @cached_property
-    def said(self) -> dict[str, list[Line]]:
+    def said(self) -> dict[str, list[LogRecord]]:
         """The lines of a span, by its id."""
-        found = defaultdict[str, list[Line]](list)
+        found = defaultdict[str, list[LogRecord]](list)
         for line in self.lines:
             found[line.fields.get("span_id", "")].append(line)
         return dict(found)
@@ -48,7 +49,7 @@ class Story:
 class Row:
     """A span or line at its place in the tree; ``head`` draws its branch, ``rest`` goes before whatever is below it."""
 
-    node: Span | Line
+    node: Span | LogRecord
     parent: Span | None = None
     depth: int = 0
     head: str = ""
@@ -56,25 +57,16 @@ class Row:
     leaf: bool = True
 
 
-def clean(text: object, limit: int = 300) -> str:
-    r"""Return ``text`` as one line of at most ``limit`` characters, with what could steer a terminal spelled out (``\x1b``)."""
-    shown = "".join(
-        c if c.isprintable() else " " if c.isspace() else ascii(c)[1:-1]
-        for c in str(text)[: limit + 1]
-    )
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-def is_canonical(line: Line) -> bool:
+def is_canonical(line: LogRecord) -> bool:
     """Whether ``line`` is the one a service writes at the end of every request."""
     return "http_response_status_code" in line.fields
 
 
-def rows(story: Story) -> Iterator[Row]:
+def rows(story: TraceView) -> Iterator[Row]:
     """Every span and line, parents first, siblings in the order of time; those whose parent is unknown are roots."""
     known = {span.span_id for span in story.spans}
-    below: dict[str, list[Span | Line]] = defaultdict(list)
-    nodes: list[Span | Line] = [*story.spans, *story.lines]
+    below: dict[str, list[Span | LogRecord]] = defaultdict(list)
+    nodes: list[Span | LogRecord] = [*story.spans, *story.lines]
     for node in nodes:
         owner = node.parent_id if isinstance(node, Span) else node.fields.get("span_id", "")
         below[owner if owner in known else ""].append(node)
@@ -92,7 +84,7 @@ def rows(story: Story) -> Iterator[Row]:
             stack.append(Row(child, parent, row.depth + 1, row.rest + branch, row.rest + trunk))
 
 
-def why(story: Story) -> str:
+def why(story: TraceView) -> str:
     """One sentence: what the first service answered, and the deepest failure that spans and log lines tell of."""
     spans = [(row.depth, row.node) for row in rows(story) if isinstance(row.node, Span)]
     if not spans:
@@ -110,16 +102,16 @@ def why(story: Story) -> str:
     if calls := [span for _, span in spans if span.kind == "CLIENT"]:
         whom, status_ = (
             _callee(calls[-1], story),
-            clean(calls[-1].attributes.get(STATUS, "nothing")),
+            printable(calls[-1].attributes.get(STATUS, "nothing")),
         )
         return f"{answered}; its call to {whom} was answered {status_}, and who answered it is not on record."
     reasons = [line.fields["reason"] for line in story.lines if "reason" in line.fields]
     return f"{answered}, without calling anybody else" + (
-        f': "{clean(reasons[0])}".' if reasons else "."
+        f': "{printable(reasons[0])}".' if reasons else "."
     )
 
 
-def _longest(root: Span, story: Story) -> str:
+def _longest(root: Span, story: TraceView) -> str:
     """Who took most of the time of a request that took long, though nothing failed."""
     took = root.end - root.start
     own = [
@@ -129,14 +121,14 @@ def _longest(root: Span, story: Story) -> str:
     most, span = max(own, key=lambda each: each[0])
     if took < LONG * NANO or most < took / 2:
         return ""
-    return f"; {most / NANO:.1f} of {took / NANO:.1f} s were {clean(span.service)}'s own, in {clean(span.name)}"
+    return f"; {most / NANO:.1f} of {took / NANO:.1f} s were {printable(span.service)}'s own, in {printable(span.name)}"
 
 
-def _when(node: Span | Line) -> int:
+def _when(node: Span | LogRecord) -> int:
     return node.start if isinstance(node, Span) else node.time
 
 
-def _answer(span: Span, story: Story) -> tuple[int, str]:
+def _answer(span: Span, story: TraceView) -> tuple[int, str]:
     """The HTTP status (0 when unknown), and a clause like ``checkout answered 500 gateway_timeout``."""
     told = (line.fields for line in story.said.get(span.span_id, []) if is_canonical(line))
     fields = next(told, {})
@@ -144,11 +136,11 @@ def _answer(span: Span, story: Story) -> tuple[int, str]:
     words = f"{code} {fields.get('outcome', '')}".strip()
     return (
         int(code) if code.isdecimal() else 0,
-        f"{clean(span.service)} answered {clean(words) or 'nothing on record'}",
+        f"{printable(span.service)} answered {printable(words) or 'nothing on record'}",
     )
 
 
-def _complaints(span: Span, story: Story) -> list[str]:
+def _complaints(span: Span, story: TraceView) -> list[str]:
     """What ``span`` logged as an error; not its canonical line, which only repeats the status."""
     own = (line for line in story.said.get(span.span_id, []) if not is_canonical(line))
     return [line.body for line in own if line.severity in {"ERROR", "FATAL"}]
@@ -161,7 +153,7 @@ def failures(span: Span) -> list[str]:
         f"{kind.rpartition('.')[2]}{colon}{said}"
         for kind, colon, said in (e.partition(":") for e in span.exceptions)
     )
-    return list(dict.fromkeys(clean(said) for said in (*short, span.message) if said))
+    return list(dict.fromkeys(printable(said) for said in (*short, span.message) if said))
 
 
 def own_time(span: Span, below: Sequence[Span]) -> Iterator[tuple[int, int]]:
@@ -177,7 +169,7 @@ def own_time(span: Span, below: Sequence[Span]) -> Iterator[tuple[int, int]]:
         yield at, span.end
 
 
-def given_up(story: Story) -> dict[str, Span]:
+def given_up(story: TraceView) -> dict[str, Span]:
     """The calls that had no answer, by their ids: whoever made them did not wait for one."""
     return {
         span.span_id: span
@@ -198,40 +190,38 @@ def astray(span: Span, parent: Span | None) -> list[str]:
     return [said for said, seconds in odd.items() if seconds > 0]
 
 
-def _reason(span: Span, root: Span, story: Story) -> str:
+def _reason(span: Span, root: Span, story: TraceView) -> str:
     told, complaints = failures(span), _complaints(span, story)
-    who = "it" if span is root else clean(span.service)
+    who = "it" if span is root else printable(span.service)
     if span.kind == "CLIENT":
-        whose = "its" if span.service == root.service else f"{clean(span.service)}'s"
+        whose = "its" if span.service == root.service else f"{printable(span.service)}'s"
         how = (
             f": {told[0]}"
             if told
-            else f" with {clean(span.attributes[STATUS])}"
+            else f" with {printable(span.attributes[STATUS])}"
             if STATUS in span.attributes
             else ""
         )
         return f"{whose} call to {_callee(span, story)} failed{how}"
     if complaints:
-        return f'{who} logged "{clean(complaints[0])}"'
+        return f'{who} logged "{printable(complaints[0])}"'
     if told:
         return f"{who} {'raised' if span.exceptions else 'said'} {told[0]}"
     return _answer(span, story)[1] if span is not root else "of something it did not record"
 
 
-def _callee(call: Span, story: Story) -> str:
+def _callee(call: Span, story: TraceView) -> str:
     """The service that was called, or the address when that service's span is not there."""
-    servers = (clean(span.service) for span in story.below.get(call.span_id, []))
-    return next(servers, clean(call.attributes.get("url.full", "another service")))
+    servers = (printable(span.service) for span in story.below.get(call.span_id, []))
+    return next(servers, printable(call.attributes.get("url.full", "another service")))
 
 
-def _too_late(story: Story) -> str:
+def _too_late(story: TraceView) -> str:
     """The lesson of a slow callee: it did answer, but nobody was listening."""
     calls = given_up(story)
     for span in story.spans:
         call = calls.get(span.parent_id)
         if call and span.end > call.end:
             late = (span.end - call.end) / NANO
-            return (
-                f"; {_answer(span, story)[1]} {late:.1f} s after {clean(call.service)} had given up"
-            )
+            return f"; {_answer(span, story)[1]} {late:.1f} s after {printable(call.service)} had given up"
     return ""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.query.interface import DURATION, NANO, Backends, Line, Span
+from three_pillar_demo.query.interface import DURATION, NANO, Backends, LogRecord, Span
 from three_pillar_demo.verify.ledger import Ledger, expect
 from three_pillar_demo.verify.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT
 
@@ -55,7 +55,7 @@ async def traces(backends: Backends, ledger: Ledger) -> Check:
         await asyncio.gather(*(look(each) for each in ledger.purchases if wrong[each.trace_id]))
         return not any(wrong.values())
 
-    passed = await settle(complete)
+    passed = await poll_until(complete)
     missing = [f"{trace_id}: {reason}" for trace_id, reason in wrong.items() if reason]
     spans = sum(len(expect(each).spans) for each in ledger.purchases)
     return Check(
@@ -107,7 +107,7 @@ async def logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str]]:
         for service, told in _told(purchase).items()
         if told[0] is not None
     }
-    seen: dict[tuple[str, str], list[Line]] = {}
+    seen: dict[tuple[str, str], list[LogRecord]] = {}
 
     async def complete() -> bool:
         seen.clear()
@@ -115,7 +115,7 @@ async def logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str]]:
             seen.setdefault((line.fields.get("trace_id", ""), line.service), []).append(line)
         return all(_as_told(seen.get(key, []), told) for key, told in wanted.items())
 
-    passed = await settle(complete)
+    passed = await poll_until(complete)
     missing = [
         f"{key[0]}: {key[1]} {_said(seen.get(key, []))}"
         for key, told in wanted.items()
@@ -128,13 +128,13 @@ async def logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str]]:
     return Check("logs", passed, figures, missing), others
 
 
-async def canonical_lines(backends: Backends, start: float) -> list[Line]:
+async def canonical_lines(backends: Backends, start: float) -> list[LogRecord]:
     """All of them since ``start``, page by page: what is as old as a page's last line belongs to the next page."""
-    found: list[Line] = []
+    found: list[LogRecord] = []
     newest = time.time_ns()
     while True:
         # A float is not exact to the nanosecond, so a little more is asked for.
-        page = await backends.lines(start, newest / NANO + 1e-6, canonical=True, limit=PAGE)
+        page = await backends.logs(start, newest / NANO + 1e-6, canonical=True, limit=PAGE)
         fits = [line for line in page if line.time <= newest]
         if len(page) < PAGE or page[-1].time >= newest:
             return found + fits
@@ -155,14 +155,14 @@ def _told(purchase: Purchase) -> dict[str, tuple[str | None, str, str]]:
     }
 
 
-def _as_told(lines: list[Line], told: tuple[str | None, str, str]) -> bool:
+def _as_told(lines: list[LogRecord], told: tuple[str | None, str, str]) -> bool:
     return [
         (each.fields.get("outcome"), each.fields["http_response_status_code"], each.severity)
         for each in lines
     ] == [told]
 
 
-def _said(lines: list[Line]) -> str:
+def _said(lines: list[LogRecord]) -> str:
     return "; ".join(f"said {line.body!r} ({line.severity})" for line in lines) or "said nothing"
 
 
@@ -208,7 +208,7 @@ async def metrics(
             else "other customers' purchases"
         )
         return Check("metrics", None, f"not judged: {who} are in the counters too")
-    passed = await settle(complete)
+    passed = await poll_until(complete)
     missing = [
         f"{what} {status}: rose by {rose.get(what, Counter())[status]}, the ledger has {expected[status]}"
         for what, expected in wanted.items()
@@ -238,7 +238,7 @@ async def exemplars(backends: Backends, ledger: Ledger) -> Check:
             found.setdefault(each.trace_id, set()).add(place)
         return seen <= set().union(*found.values())
 
-    await settle(complete)
+    await poll_until(complete)
     bare = [
         f"no exemplar for {route} {status}"
         for route, status in sorted(seen - set().union(*found.values()))
@@ -250,7 +250,7 @@ async def exemplars(backends: Backends, ledger: Ledger) -> Check:
         dead[:] = await _without_trace(backends, dead)
         return not dead
 
-    await settle(reached)
+    await poll_until(reached)
     figures = f"{len(found)} exemplars, {len(found) - len(dead)} lead to their trace, {len(seen)} (route, status) pairs"
     missing = [
         f"{trace_id}: an exemplar, but no trace in {backends.names['traces']}" for trace_id in dead
@@ -273,7 +273,7 @@ async def _without_trace(backends: Backends, trace_ids: Iterable[str]) -> list[s
     ]
 
 
-async def settle(complete: Callable[[], Awaitable[bool]]) -> bool:
+async def poll_until(complete: Callable[[], Awaitable[bool]]) -> bool:
     """Ask until ``complete`` says yes, or ``SETTLE_SECONDS`` are over."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:

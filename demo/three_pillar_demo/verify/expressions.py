@@ -5,7 +5,7 @@ import time
 from typing import NoReturn
 from urllib.parse import unquote
 
-from three_pillar_demo.query.interface import Line
+from three_pillar_demo.query.interface import LogRecord
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -23,7 +23,7 @@ def fill(expression: str, known: dict[str, str]) -> str:
     return expression
 
 
-def derived(link: dict[str, str], line: Line) -> str:
+def derived(link: dict[str, str], line: LogRecord) -> str:
     """What Grafana takes from a line for a derived field."""
     if link.get("matcherType") == "label":
         value = next(

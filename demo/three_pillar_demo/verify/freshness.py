@@ -68,9 +68,7 @@ class Freshness:
         )
 
     async def _log(self, purchase: Purchase) -> bool:
-        lines = await self.backends.trace_lines(
-            purchase.trace_id, purchase.started - 1, time.time()
-        )
+        lines = await self.backends.trace_logs(purchase.trace_id, purchase.started - 1, time.time())
         return any(line.service == "checkout" and is_canonical(line) for line in lines)
 
     async def _metric(self, total: float) -> bool:

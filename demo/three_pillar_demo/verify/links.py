@@ -13,9 +13,16 @@ from urllib.parse import parse_qs, urlsplit
 import yaml
 
 from three_pillar_demo.paths import ROOT
-from three_pillar_demo.query.http_clients import Apis
-from three_pillar_demo.query.interface import DURATION, NANO, BackendError, Exemplar, Line, Span
-from three_pillar_demo.verify.checks import Check, settle
+from three_pillar_demo.query.http_clients import HttpClients
+from three_pillar_demo.query.interface import (
+    DURATION,
+    NANO,
+    BackendError,
+    Exemplar,
+    LogRecord,
+    Span,
+)
+from three_pillar_demo.verify.checks import Check, poll_until
 from three_pillar_demo.verify.expressions import (
     BrokenLinkError,
     derived,
@@ -45,7 +52,9 @@ def configured(path: Path = CONFIG) -> Sources:
     return {source["uid"]: source for source in found["datasources"]}
 
 
-async def check(backends: Apis, ledger: Ledger, sources: Sources | None = None) -> list[Check]:
+async def check(
+    backends: HttpClients, ledger: Ledger, sources: Sources | None = None
+) -> list[Check]:
     """Follow each link from one purchase of every outcome."""
     if sources is None and not CONFIG.exists():
         return [Check("links", None, f"not judged: there is no {CONFIG.relative_to(ROOT)} here")]
@@ -77,7 +86,7 @@ async def _follow(name: str, link: Callable[[], Awaitable[int]]) -> Check:
             wrong = ""
         return not wrong
 
-    passed = await settle(arrives)
+    passed = await poll_until(arrives)
     return Check(
         f"link {name}",
         passed,
@@ -89,7 +98,7 @@ async def _follow(name: str, link: Callable[[], Awaitable[int]]) -> Check:
 class Trip:
     """The way of a user through Grafana, link by link."""
 
-    def __init__(self, backends: Apis, ledger: Ledger, sources: Sources) -> None:
+    def __init__(self, backends: HttpClients, ledger: Ledger, sources: Sources) -> None:
         """Start from one purchase of every outcome in ``ledger``."""
         self.backends = backends
         self.sources = sources
@@ -258,9 +267,9 @@ class Trip:
         }
         return list(ours.values()) or nothing("exemplar")
 
-    async def _lines(self) -> list[Line]:
+    async def _lines(self) -> list[LogRecord]:
         """A live line of each service, for each purchase that has one."""
-        lines: list[Line] = []
+        lines: list[LogRecord] = []
         for purchase in self.purchases:
             query = f'{{service_namespace="shop"}} | trace_id="{purchase.trace_id}"'
             lines += await self.backends.logql(query, self.ledger.started - 1, time.time())

@@ -13,7 +13,7 @@ from rich.table import Table
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import BackendError, Backends
-from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.verify import checks, freshness, ledger, links
 from three_pillar_demo.verify.checks import Check, Counts
 
@@ -61,7 +61,7 @@ async def prove(
     in_exemplars = await checks.exemplars(backends, bought)
     in_links: list[Check] = []
     if isinstance(
-        backends, Lgtm
+        backends, LgtmBackends
     ):  # the links are Grafana's, and so are the languages they are written in
         say("following the links between the pillars")
         in_links = await links.check(backends, bought)
@@ -92,7 +92,7 @@ async def ready(backends: Backends) -> None:
     deadline = time.monotonic() + READY_SECONDS
     async with checkout_client.client(1) as http:
         while True:
-            answers = {"checkout": await _shop(http)} | await backends.up()
+            answers = {"checkout": await _shop(http)} | await backends.health()
             wrong = [
                 f"{name} is not ready: {said} (see: demo status, demo logs {name})"
                 for name, said in answers.items()

@@ -13,9 +13,9 @@ from three_pillars import settings
 
 
 class Settings(settings.Settings):
-    """The page's settings: ``CONSOLE_PORT``, ``CONSOLE_HOSTS`` and so on."""
+    """The page's settings: ``WEB_PORT``, ``WEB_HOSTS`` and so on."""
 
-    model_config = SettingsConfigDict(env_prefix="CONSOLE_")
+    model_config = SettingsConfigDict(env_prefix="WEB_")
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(8080, ge=1, le=65535, description="Port to listen on, 1 to 65535")

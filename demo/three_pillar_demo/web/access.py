@@ -58,7 +58,7 @@ class Guard:
             or "/" in host
             or self.hosts.isdisjoint({host.lower(), host.lower() + path})
         ):
-            return "This Host is not a name of this page; CONSOLE_HOSTS can add one."
+            return "This Host is not a name of this page; WEB_HOSTS can add one."
         if origin:
             return (
                 ""

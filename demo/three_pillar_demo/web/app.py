@@ -19,10 +19,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from three_pillar_demo.load import checkout_client
-from three_pillar_demo.load.manual_traffic import CAP, CARDS, MAX_RATE, Till
+from three_pillar_demo.load.manual_traffic import CAP, CARDS, MAX_RATE, ManualTraffic
 from three_pillar_demo.query.interface import NANO, Backends
 from three_pillar_demo.stack import health
-from three_pillar_demo.trace_view.view import Story, clean
+from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import alert_inbox, chart, formatting, grafana, waterfall
 from three_pillar_demo.web.access import Guard
 from three_pillar_demo.web.cache import NONE, Answer, Cache
@@ -51,7 +52,7 @@ def templates() -> Environment:
         name: getattr(formatting, name)
         for name in ("seconds", "ratio", "rate", "size", "clock", "age")
     }
-    found.filters["clean"], found.tests["failed"] = clean, chart.failed
+    found.filters["clean"], found.tests["failed"] = printable, chart.failed
     found.globals |= {"minutes": MINUTES, "severities": SEVERITIES, "services": list(ROUTES)}
     found.globals |= {"cards": CARDS, "waiting": NONE.error}
     return found
@@ -65,7 +66,7 @@ def create_app(  # noqa: C901  (one door after the other)
     http: httpx2.AsyncClient | None = None,
 ) -> FastAPI:
     """The page of a house that runs in ``mode``, asked by ``hosts``; ``http`` is a client of the shop, else one is made."""
-    shared, till = Cache(), Till(http or checkout_client.client(CAP))
+    shared, till = Cache(), ManualTraffic(http or checkout_client.client(CAP))
     looking = httpx2.AsyncClient(timeout=health.TIMEOUT, trust_env=False)
     watch = Watch(backends, shared, looking, mode)
 
@@ -77,9 +78,7 @@ def create_app(  # noqa: C901  (one door after the other)
             yield
             await asyncio.gather(till.close(), shared.close())
 
-    app = FastAPI(
-        title="console", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
-    )
+    app = FastAPI(title="web", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.add_middleware(Guard, hosts=hosts)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     ringing = alert_inbox.doors(app, _form, _back)
@@ -130,7 +129,7 @@ def create_app(  # noqa: C901  (one door after the other)
         if not chart.TRACE_ID.fullmatch(trace_id):
             raise HTTPException(404, "That is no trace id: it has 32 hex digits, in lower case.")
         answer, health = await asyncio.gather(watch.request(trace_id), watch.health())
-        request_, awaited, rows, why = answer.value or (Story(trace_id, [], [], []), [], [], "")
+        request_, awaited, rows, why = answer.value or (TraceView(trace_id, [], [], []), [], [], "")
         start, end = (at / NANO for at in waterfall.extent(request_))
         told = {
             "request": request_,

@@ -11,9 +11,18 @@ from typing import Any
 
 import httpx2
 
-from three_pillar_demo.load.manual_traffic import Till
-from three_pillar_demo.query.interface import NANO, Backends, Edge, Exemplar, Line, Red, Span
+from three_pillar_demo.load.manual_traffic import ManualTraffic
+from three_pillar_demo.query.interface import (
+    NANO,
+    Backends,
+    Exemplar,
+    LogRecord,
+    RedSample,
+    ServiceCall,
+    Span,
+)
 from three_pillar_demo.stack import health
+from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view import follow, view
 from three_pillar_demo.web import chart, formatting, waterfall
 from three_pillar_demo.web.cache import Answer, Cache
@@ -21,14 +30,14 @@ from three_pillar_demo.web.view_state import View
 
 Pair = tuple[str, str]
 Between = tuple[float, float]
-Reds = Answer[list[Red]]
+Reds = Answer[list[RedSample]]
 Dots = Sequence[Exemplar]
 ROUTES = {"checkout": "/checkout", "payment": "/charges"}
 """Whose requests are watched."""
 PACE = {5: (2.0, 30.0), 15: (6.0, 60.0), 60: (30.0, 120.0)}
 """By the minutes that are shown: seconds between two values, and seconds that a rate is over."""
 SHARES = (0.5, 0.95, 0.99)
-UNKNOWN = Red(0.0, None, None, (None,) * len(SHARES))
+UNKNOWN = RedSample(0.0, None, None, (None,) * len(SHARES))
 LINES, FOUND, AROUND = 50, 200, 150.0
 """Lines that are shown, traces that a look for new purchases finds, seconds on either side of a request on its own chart."""
 MOST = 1_000
@@ -46,7 +55,7 @@ class Panel:
     error: str = ""
 
 
-Request = tuple[view.Story, list[str], list[waterfall.Row], str]
+Request = tuple[view.TraceView, list[str], list[waterfall.Row], str]
 """One request as its page shows it: all of it that is there, what is not there yet, its rows, and why it ended so."""
 
 
@@ -64,13 +73,13 @@ class Watch:
 
         async def components() -> dict[str, str]:
             told = asyncio.ensure_future(
-                self.backends.up()
+                self.backends.health()
             )  # it knows more, but may take longer to say so
             looking = health.problems(self.http, self.mode)
             found, _ = await asyncio.gather(looking, asyncio.wait([told], timeout=health.TIMEOUT))
             found |= told.result() if told.done() else {}
             told.cancel()
-            return {name: problem for name, problem in found.items() if name != "console"}
+            return {name: problem for name, problem in found.items() if name != "web"}
 
         async def queues() -> dict[str, float]:
             found = await self.backends.counters("otelcol_exporter_queue_size", ["exporter"])
@@ -82,7 +91,7 @@ class Watch:
             "components": components,
             "queues": queues,
         }
-        asked |= {"ages": self.backends.ages, "size": self.backends.size}
+        asked |= {"ages": self.backends.freshness, "size": self.backends.size}
         return dict(
             zip(
                 asked,
@@ -125,26 +134,26 @@ class Watch:
             for about in ROUTES.items()
         ]
 
-    async def edges(self, view: View) -> Answer[list[Edge]]:
+    async def edges(self, view: View) -> Answer[list[ServiceCall]]:
         """Who called whom, over as long as a rate is."""
         now, (_, window) = time.time(), PACE[view.minutes]
         return await self.cache.ask(
-            ("edges", window), lambda: self.backends.edges(now - window, now)
+            ("edges", window), lambda: self.backends.service_graph(now - window, now)
         )
 
-    async def lines(self, view: View) -> Answer[list[Line]]:
+    async def lines(self, view: View) -> Answer[list[LogRecord]]:
         """The newest log lines that the view asks for."""
         now, (service, severity, text) = time.time(), (view.service, view.severity, view.text)
 
-        async def question() -> list[Line]:
+        async def question() -> list[LogRecord]:
             start = now - view.minutes * 60
-            return await self.backends.lines(
+            return await self.backends.logs(
                 start, now, service=service, severity=severity, text=text, limit=LINES
             )
 
         return await self.cache.ask(("lines", view.minutes, service, severity, text), question)
 
-    async def recognise(self, till: Till) -> None:
+    async def recognise(self, till: ManualTraffic) -> None:
         """Tell ``till`` which of its purchases can be read by now."""
         if waiting := till.waiting():
             start, end = waiting[-1].time - 1, time.time() + 1
@@ -171,7 +180,7 @@ class Watch:
 
         return await self.cache.ask(("trace", trace_id), question)
 
-    async def place(self, told: view.Story) -> Panel | None:
+    async def place(self, told: view.TraceView) -> Panel | None:
         """The duration chart around a request, with its own dot in it; None where its route is not on record."""
         root = root_of(told)
         route = str(root.attributes.get("http.route", "")) if root else ""
@@ -180,7 +189,7 @@ class Watch:
         at, (step, window) = root.start / NANO, PACE[5]
         start, end = at - AROUND, min(at + AROUND, max(time.time(), at + step))
 
-        async def question() -> tuple[list[Red], Dots]:
+        async def question() -> tuple[list[RedSample], Dots]:
             between = (start // step * step, end // step * step)
             asked = self.backends.red(
                 root.service, route, *between, step=step, window=window, shares=SHARES
@@ -199,7 +208,7 @@ class Watch:
         )
 
 
-def root_of(told: view.Story) -> Span | None:
+def root_of(told: view.TraceView) -> Span | None:
     """The first span that nobody of the trace called."""
     known = {span.span_id for span in told.spans}
     return next((span for span in told.spans if span.parent_id not in known), None)
@@ -231,7 +240,7 @@ def _durations(
     about: Pair, answer: Reds, exemplars: Dots, span: Between, mine: chart.Mine | None = None
 ) -> Panel:
     """The quantiles and dots of a service's route; around ``mine``, with its place, and with what was usual then."""
-    service, reds = view.clean(about[0], 64), answer.value or []
+    service, reds = printable(about[0], 64), answer.value or []
     names = [f"p{share * 100:.0f}" for share in SHARES]
     lines = [
         chart.Line(name, f"{service} {name}", [red.quantiles[at] for red in reds])
@@ -255,5 +264,5 @@ def _durations(
             ("bucket", "bucket", formatting.between(*mine.bucket)),
             ("moment", "moment", formatting.clock(mine.time)),
         ]
-    title = f"Duration of {service}" + (f" {view.clean(about[1], 80)}" if mine else "")
+    title = f"Duration of {service}" + (f" {printable(about[1], 80)}" if mine else "")
     return Panel(f"duration-{service}", title, plot, now, answer.error)

@@ -11,7 +11,7 @@ def explore(store: str, query: dict[str, object], start: float, end: float) -> s
     """An Explore pane that asks ``store``, between two times in seconds since the epoch, with room on either side."""
     asked = {"refId": "A", "datasource": {"type": store, "uid": store}, **query}
     between = {"from": str(int(start * 1000) - MARGIN), "to": str(int(end * 1000) + MARGIN)}
-    panes = {"console": {"datasource": store, "queries": [asked], "range": between}}
+    panes = {"web": {"datasource": store, "queries": [asked], "range": between}}
     return "/explore?" + urlencode({"schemaVersion": 1, "orgId": 1, "panes": json.dumps(panes)})
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from three_pillar_demo.query.interface import NANO, Line, Span
+from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.trace_view import view
 from three_pillar_demo.web import chart, formatting
 
@@ -42,7 +42,7 @@ class Row:
     told: list[str] = field(default_factory=list)
 
 
-def extent(told: view.Story) -> tuple[int, int]:
+def extent(told: view.TraceView) -> tuple[int, int]:
     """When a request begins, and when the last of it ends; the latter is the later one."""
     begin = min(
         [each.start for each in told.spans] or [each.time for each in told.lines], default=0
@@ -56,7 +56,7 @@ def extent(told: view.Story) -> tuple[int, int]:
     )
 
 
-def rows(told: view.Story) -> Iterator[Row]:
+def rows(told: view.TraceView) -> Iterator[Row]:
     """Every span and line in the order of ``demo follow``, parents first, siblings in time."""
     begin, end = extent(told)
     calls = view.given_up(told)
@@ -69,7 +69,7 @@ def rows(told: view.Story) -> Iterator[Row]:
         node, depth = row.node, min(row.depth, DEEPEST)
         about = node.attributes if isinstance(node, Span) else node.fields
         fields = sorted((name, str(value)) for name, value in about.items())[:FIELDS]
-        if isinstance(node, Line):
+        if isinstance(node, LogRecord):
             key, bad, at = (
                 f"l{node.time}-{number}",
                 node.severity in {"ERROR", "FATAL"},

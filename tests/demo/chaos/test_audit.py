@@ -12,12 +12,12 @@ import pytest
 
 from tests.demo.local_store.conftest import Process
 from three_pillar_demo.chaos import services as serving
-from three_pillar_demo.chaos.audit import SAMPLE, Books, Found
+from three_pillar_demo.chaos.audit import SAMPLE, Found, StoreAudit
 from three_pillar_demo.chaos.load import Load
 from three_pillar_demo.chaos.services import Services
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.query.local import Embedded
-from three_pillar_demo.verify.checks import settle
+from three_pillar_demo.query.local import LocalBackends
+from three_pillar_demo.verify.checks import poll_until
 
 WITHIN = 3600.0
 
@@ -42,7 +42,7 @@ async def buy(load: Load, count: int) -> None:
 
     stop = asyncio.Event()
     coming = asyncio.create_task(load.come(stop))
-    assert await settle(served)
+    assert await poll_until(served)
     stop.set()
     await coming
 
@@ -53,14 +53,14 @@ def test_what_is_missing_and_what_is_twice_is_counted(services: Services, store:
 
     async def play() -> tuple[Found, list[str]]:
         load = Load(services.url, services.run, 20)
-        async with Embedded(store.path, store.url) as backends:
+        async with LocalBackends(store.path, store.url) as backends:
             await buy(load, 10)
             assert len(services.stop()) == 2
             services.start()
             again = Load(services.url, f"{services.run}-again", 20)
             await buy(again, 10)
             purchases = load.purchases + again.purchases
-            books = Books(backends, services.run, load.started)
+            books = StoreAudit(backends, services.run, load.started)
 
             async def whole() -> bool:
                 found = await books.compare(purchases, WITHIN)
@@ -70,7 +70,7 @@ def test_what_is_missing_and_what_is_twice_is_counted(services: Services, store:
                     0,
                 )
 
-            assert await settle(whole)
+            assert await poll_until(whole)
             services.stop()
             store.stop(signal.SIGTERM)
             victims = [bytes.fromhex(each.trace_id) for each in purchases[:3]]
@@ -89,7 +89,9 @@ def test_what_is_missing_and_what_is_twice_is_counted(services: Services, store:
                     ("checkout_requests_total", f"%{services.run}-1%"),
                 )
             file.close()
-            found = await Books(backends, services.run, load.started).compare(purchases, WITHIN)
+            found = await StoreAudit(backends, services.run, load.started).compare(
+                purchases, WITHIN
+            )
             return found, [each.trace_id for each in purchases]
 
     found, bought = asyncio.run(play())
@@ -108,11 +110,11 @@ def test_while_some_are_missing_the_others_are_not_asked_for(
     ]
 
     async def asked(*, thorough: bool) -> tuple[int, int]:
-        async with Embedded(store.path, store.url) as backends:
+        async with LocalBackends(store.path, store.url) as backends:
             monkeypatch.setattr(backends, "trace", lambda trace_id: found(int(trace_id, 16)))
             seen.clear()
             return (
-                await Books(backends, "run", 0.0).compare(bought, WITHIN, thorough=thorough)
+                await StoreAudit(backends, "run", 0.0).compare(bought, WITHIN, thorough=thorough)
             ).lost["spans"], len(set(seen))
 
     async def found(number: int) -> list[object]:

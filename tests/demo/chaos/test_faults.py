@@ -12,7 +12,7 @@ import pytest
 from tests.processes import Sink
 from three_pillar_demo.chaos import faults
 from three_pillar_demo.chaos.faults import ImpossibleError
-from three_pillar_demo.chaos.faulty_receiver import Front
+from three_pillar_demo.chaos.faulty_receiver import FaultyReceiver
 
 
 def test_ctrl_c_waits_for_a_restoration() -> None:
@@ -52,12 +52,12 @@ def test_what_goes_wrong_is_heard() -> None:
 def test_a_receiver_behaves_well_afterwards(sink: Sink) -> None:
     """However a block ends, the receiver in front is as it was."""
 
-    async def play(front: Front) -> None:
+    async def play(front: FaultyReceiver) -> None:
         async with faults.misbehaving(front, "mute"):
             assert front.manner == "mute"
             raise ZeroDivisionError
 
-    with Front(sink.url) as front:
+    with FaultyReceiver(sink.url) as front:
         with pytest.raises(ZeroDivisionError):
             asyncio.run(play(front))
         assert front.manner == "well"

@@ -6,10 +6,10 @@ import httpx2
 import pytest
 
 from tests.processes import Sink, wait_for
-from three_pillar_demo.chaos.faulty_receiver import Answer, Front, manners
+from three_pillar_demo.chaos.faulty_receiver import Answer, FaultyReceiver, behaviours
 
 
-def post(front: Front, body: bytes = b"") -> httpx2.Response:
+def post(front: FaultyReceiver, body: bytes = b"") -> httpx2.Response:
     """Send one batch of traces."""
     headers = {"content-type": "application/x-protobuf"}
     return httpx2.post(
@@ -19,7 +19,7 @@ def post(front: Front, body: bytes = b"") -> httpx2.Response:
 
 def test_it_hands_on(sink: Sink) -> None:
     """As long as it behaves well, the receiver behind it gets everything and its answer goes back."""
-    with Front(sink.url) as front:
+    with FaultyReceiver(sink.url) as front:
         assert post(front).status_code == 200
     assert [path for path, _ in sink.received] == ["/v1/traces"]
 
@@ -29,7 +29,7 @@ def test_it_hands_on(sink: Sink) -> None:
 )
 def test_it_refuses(sink: Sink, manner: str, status: int, retry: str | None) -> None:
     """It answers as it is told, hands nothing on meanwhile, and behaves well again at once."""
-    with Front(sink.url) as front:
+    with FaultyReceiver(sink.url) as front:
         front.manner = manner
         refused = post(front)
         assert (refused.status_code, refused.headers.get("retry-after")) == (status, retry)
@@ -49,7 +49,7 @@ def test_it_accepts_and_never_answers(sink: Sink) -> None:
         except httpx2.HTTPError as error:
             failed.append(error)
 
-    with Front(sink.url) as front:
+    with FaultyReceiver(sink.url) as front:
         front.manner = "mute"
         sender = threading.Thread(target=send)
         sender.start()
@@ -63,7 +63,10 @@ def test_it_accepts_and_never_answers(sink: Sink) -> None:
 
 def test_it_is_gone_as_the_one_behind_it(closed_port: int) -> None:
     """Where nobody is behind it, a sender gets no answer, as from a receiver that died."""
-    with Front(f"http://127.0.0.1:{closed_port}") as front, pytest.raises(httpx2.HTTPError):
+    with (
+        FaultyReceiver(f"http://127.0.0.1:{closed_port}") as front,
+        pytest.raises(httpx2.HTTPError),
+    ):
         post(front)
 
 
@@ -81,7 +84,7 @@ def test_manners_of_a_sender() -> None:
         at(4.1, b"b", 200),
         at(5, b"c", 400),
     ]
-    assert manners(polite) == []
+    assert behaviours(polite) == []
     rude = [
         at(0, b"a", 429),
         at(1, b"a", 429),
@@ -89,7 +92,7 @@ def test_manners_of_a_sender() -> None:
         at(5, b"c", 400),
         at(9, b"c", 400),
     ]
-    assert manners(rude) == [
+    assert behaviours(rude) == [
         "2 batches sent again sooner than Retry-After asked",
         "1 batches sent again after a 400",
     ]

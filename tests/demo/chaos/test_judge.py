@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from three_pillar_demo.chaos.judge import Promise, Seen, Verdict, judge
+from three_pillar_demo.chaos.judge import Expectation, Observation, Verdict, judge
 from three_pillar_demo.chaos.plan import REHEARSALS
 
-WELL = Seen(
+WELL = Observation(
     "a rehearsal",
     made=300,
     whole=300,
@@ -24,8 +24,8 @@ WELL = Seen(
 
 def test_all_is_well() -> None:
     """What is whole, drained, unfelt and bounded passes."""
-    assert judge(WELL, Promise()) == Verdict([], [])
-    assert judge(WELL, Promise()).passed
+    assert judge(WELL, Expectation()) == Verdict([], [])
+    assert judge(WELL, Expectation()).passed
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_all_is_well() -> None:
 )
 def test_each_broken_promise_is_named(seen: dict[str, object], said: str) -> None:
     """One thing that is not as promised fails the rehearsal, with the figure in the sentence."""
-    verdict = judge(replace(WELL, **seen), Promise())  # type: ignore[arg-type]
+    verdict = judge(replace(WELL, **seen), Expectation())  # type: ignore[arg-type]
     assert said in verdict.wrong
     assert not verdict.passed
 
@@ -57,11 +57,11 @@ def test_each_broken_promise_is_named(seen: dict[str, object], said: str) -> Non
 @pytest.mark.parametrize("broken", [0.57, math.nan])
 def test_customers_who_wait_longer_are_slow_and_not_wrong(broken: float) -> None:
     """A p99 over 1.15 of steady, or none at all, fails apart from what is wrong: a busy machine may be the reason."""
-    verdict = judge(replace(WELL, broken_p99=broken), Promise())
+    verdict = judge(replace(WELL, broken_p99=broken), Expectation())
     assert verdict.wrong == []
     assert len(verdict.slow) == 1
     assert not verdict.passed
-    assert judge(replace(WELL, broken_p99=broken), Promise(unfelt=False)).passed
+    assert judge(replace(WELL, broken_p99=broken), Expectation(unfelt=False)).passed
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_customers_who_wait_longer_are_slow_and_not_wrong(broken: float) -> None
 )
 def test_each_stop_has_its_limit(exits: list[float], passed: bool) -> None:  # noqa: FBT001  (a row of the table)
     """Where stops were promised the slowest counts, and that there was one."""
-    assert judge(replace(WELL, exits=exits), Promise(exits=5.0)).passed == passed
+    assert judge(replace(WELL, exits=exits), Expectation(exits=5.0)).passed == passed
 
 
 def test_a_clear_state_was_promised() -> None:
     """A full disk that nobody speaks of fails."""
-    assert judge(WELL, Promise(state=True)).wrong == ["no clear state while it was broken"]
-    assert judge(replace(WELL, states=["embedded answers 503"]), Promise(state=True)).passed
+    assert judge(WELL, Expectation(state=True)).wrong == ["no clear state while it was broken"]
+    assert judge(replace(WELL, states=["embedded answers 503"]), Expectation(state=True)).passed
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,8 @@ def test_what_is_lost_may_be_counted(
     """Where that was promised, emitted is stored plus counted drops to the last one, by signal, and a line says so."""
     assert (
         judge(
-            replace(WELL, lost=lost, dropped=dropped, dropped_told=told), Promise(lost="counted")
+            replace(WELL, lost=lost, dropped=dropped, dropped_told=told),
+            Expectation(lost="counted"),
         ).wrong
         == wrong
     )
@@ -109,13 +110,13 @@ def test_what_is_lost_may_be_counted(
 def test_without_a_receiver_nothing_can_be_stored() -> None:
     """Where nobody takes telemetry, only the customers and the stops are judged."""
     alone = replace(WELL, lost=Counter(spans=9), drained=None, exits=[4.2])
-    assert judge(alone, Promise(stored=False, drain=None, exits=10.0)).passed
+    assert judge(alone, Expectation(stored=False, drain=None, exits=10.0)).passed
 
 
 def test_what_cannot_be_played_is_not_judged() -> None:
     """A rehearsal that this machine cannot have is skipped with its reason, neither passed off as well nor failed."""
     assert judge(
-        Seen("disk-full", skipped="mounting is not permitted"), Promise(state=True)
+        Observation("disk-full", skipped="mounting is not permitted"), Expectation(state=True)
     ) == Verdict([], [])
 
 

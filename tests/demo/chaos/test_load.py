@@ -8,7 +8,7 @@ import pytest
 from tests.processes import Sink, shop
 from three_pillar_demo.chaos import load as loading
 from three_pillar_demo.chaos.load import Load, Visit
-from three_pillar_demo.verify.checks import settle
+from three_pillar_demo.verify.checks import poll_until
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_each_customer_is_noted_with_the_phase_they_came_in(tmp_path: Path, sink
         async def came(phase: str) -> bool:
             return any(each.phase == phase for each in load.visits)
 
-        assert await settle(lambda: came("warming"))
+        assert await poll_until(lambda: came("warming"))
         load.phase = "broken"
-        assert await settle(lambda: came("broken"))
+        assert await poll_until(lambda: came("broken"))
         stop.set()
         await coming
 

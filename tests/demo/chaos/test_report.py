@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from three_pillar_demo.chaos.judge import Seen, Verdict
+from three_pillar_demo.chaos.judge import Observation, Verdict
 from three_pillar_demo.chaos.plan import REHEARSALS
 from three_pillar_demo.chaos.report import known, report
 from three_pillar_demo.chaos.run import chosen
 from three_pillar_demo.stack.preflight import LaunchError
 
-LOST = Seen(
+LOST = Observation(
     "prometheus-and-collector",
     made=407,
     whole=390,
@@ -21,7 +21,7 @@ LOST = Seen(
     away=21.3,
     steady_p99=0.49,
 )
-SKIPPED = Seen(
+SKIPPED = Observation(
     "disk-full", skipped="a small disk is a tmpfs, and mounting one is not permitted here"
 )
 PLAYED = [
@@ -86,8 +86,8 @@ def test_it_lists_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("name", "mode", "reason"),
     [
-        ("nothing", "embedded", "there is no rehearsal 'nothing'; there are: receiver-killed"),
-        ("tempo-stopped", "embedded", "tempo-stopped is about the real stack"),
+        ("nothing", "local", "there is no rehearsal 'nothing'; there are: receiver-killed"),
+        ("tempo-stopped", "local", "tempo-stopped is about the real stack"),
         ("receiver-stopped", "full", "receiver-stopped has a long form only: add --long"),
     ],
 )
@@ -99,7 +99,7 @@ def test_it_refuses_in_words(name: str, mode: str, reason: str) -> None:
 
 def test_all_of_a_mode() -> None:
     """The embedded stack has no rehearsals of Tempo, Loki and Prometheus; the long form has at least as many."""
-    assert not {"tempo-stopped"} & {each.name for each in chosen(None, "embedded", long=True)}
+    assert not {"tempo-stopped"} & {each.name for each in chosen(None, "local", long=True)}
     assert {each.name for each in chosen(None, "full", long=True)} == {
         each.name for each in REHEARSALS
     }

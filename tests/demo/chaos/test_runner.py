@@ -9,19 +9,19 @@ import pytest
 
 from tests.demo.local_store.conftest import Process
 from three_pillar_demo.chaos import drops
-from three_pillar_demo.chaos.audit import Books, Found
-from three_pillar_demo.chaos.judge import Promise
-from three_pillar_demo.chaos.plan import EVERYWHERE, Rehearsal, Scene
+from three_pillar_demo.chaos.audit import Found, StoreAudit
+from three_pillar_demo.chaos.judge import Expectation
+from three_pillar_demo.chaos.plan import EVERYWHERE, Context, Rehearsal
 from three_pillar_demo.chaos.runner import Play
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.query.local import LocalBackends
 
 
 @pytest.mark.parametrize(
-    "promise", [Promise(lost="counted"), Promise(drain=0.0)], ids=["counted", "late"]
+    "promise", [Expectation(lost="counted"), Expectation(drain=0.0)], ids=["counted", "late"]
 )
 def test_one_trace_that_never_comes_is_one(
-    store: Process, monkeypatch: pytest.MonkeyPatch, promise: Promise
+    store: Process, monkeypatch: pytest.MonkeyPatch, promise: Expectation
 ) -> None:
     """Of 500 traces one is gone: 4 spans lost, not 2,000, by the first look if losses are counted, else by the last."""
     bought = [
@@ -41,12 +41,12 @@ def test_one_trace_that_never_comes_is_one(
         return Counter(spans=4)
 
     async def settle() -> tuple[Found, float | None]:
-        async with Embedded(store.path, store.url) as backends:
+        async with LocalBackends(store.path, store.url) as backends:
             monkeypatch.setattr(backends, "trace", trace)
             play = Play(
-                Rehearsal("any", "", 0, 0, promise), 0, Scene(EVERYWHERE[0], backends), print
+                Rehearsal("any", "", 0, 0, promise), 0, Context(EVERYWHERE[0], backends), print
             )
-            play.books = Books(backends, "run", time.time())
+            play.books = StoreAudit(backends, "run", time.time())
             return await play.settle(bought, time.monotonic(), ["spans"])
 
     looks: list[int] = []

@@ -16,14 +16,14 @@ from three_pillar_demo.query.interface import Backends
 
 NOTHING: dict[str, Any] = {
     "requests": [],
-    "lines": [],
+    "logs": [],
     "red": [],
     "counters": {},
-    "edges": [],
-    "counted": {},
-    "up": {},
+    "service_graph": [],
+    "ingested": {},
+    "health": {},
 }
-NOTHING["ages"] = {"traces": None, "logs": None, "metrics": None}
+NOTHING["freshness"] = {"traces": None, "logs": None, "metrics": None}
 CALM_SECONDS = 8.0
 """How long customers come to a shop where nothing is broken."""
 CALM = {

@@ -17,7 +17,7 @@ from tests.end_to_end.conftest import FULL, Stack, poll_until
 from three_pillar_demo.drills import catalogue
 from three_pillar_demo.stack.state import Process
 
-MODE = "full" if FULL else "embedded"
+MODE = "full" if FULL else "local"
 PLAYED = [name for name in catalogue.names() if MODE in catalogue.load(name).modes]
 STEPS = [
     (step, number)

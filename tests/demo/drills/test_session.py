@@ -39,7 +39,7 @@ def notes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("notes_of_its_own")
 def test_there_are_three_hints() -> None:
     """Each is told once, in turn; who asks for a fourth is told that there is none, and it does not count."""
-    session.save(session.Notes("slow-bank", current_process(), time.time()))
+    session.save(session.DrillSession("slow-bank", current_process(), time.time()))
     assert [session.hint() for _ in range(3)] == list(enumerate(load("slow-bank").hints, 1))
     with pytest.raises(DrillError, match="no more than 3 hints"):
         session.hint()
@@ -62,15 +62,17 @@ def test_a_player_that_dies_without_a_word_is_told_of(
 @pytest.mark.usefixtures("notes_of_its_own")
 def test_a_blind_drill_is_one_that_was_played_least(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chance chooses among those that came up least often: all have their turn before one comes again."""
-    monkeypatch.setattr(state, "mode", lambda: "embedded")
-    fit = sorted(name for name in names() if "embedded" in load(name).modes)
+    monkeypatch.setattr(state, "mode", lambda: "local")
+    fit = sorted(name for name in names() if "local" in load(name).modes)
     for _ in range(2):
         came = []
         for _ in fit:
             drill, blind = command.chosen("", blind=True)
             assert blind
             came.append(drill.name)
-            session.save(session.Notes(drill.name, current_process(), 0.0, before=session.played()))
+            session.save(
+                session.DrillSession(drill.name, current_process(), 0.0, before=session.played())
+            )
         assert sorted(came) == fit
 
 
@@ -81,14 +83,16 @@ def test_the_shop_is_well_for_longer_after_another_drill(
 ) -> None:
     """What the drill before left in the rates of the last half minute is gone before something happens."""
     if ended is not None:
-        session.save(session.Notes("slow-bank", current_process(), 0.0, ended=time.time() - ended))
+        session.save(
+            session.DrillSession("slow-bank", current_process(), 0.0, ended=time.time() - ended)
+        )
     assert least <= command.calm_seconds() <= most
 
 
 def test_the_clock_of_the_twin_is_ahead_for_spans_and_lines() -> None:
     """Both carry the service's own clock, so both are late by as much."""
     code = """
-from demo.drills.twin import put_ahead
+from three_pillar_demo.drills.second_payment import put_ahead
 import time
 began = time.time_ns()
 put_ahead(3.0)
@@ -109,7 +113,7 @@ def test_a_drill_that_is_stopped_is_not_given_away() -> None:
     """Who gives up is told what it was; who only stops may play it again."""
     told = {
         how: session.report(
-            session.Notes("slow-bank", current_process(), 0.0, how=how), load("slow-bank")
+            session.DrillSession("slow-bank", current_process(), 0.0, how=how), load("slow-bank")
         )
         for how in ENDS
     }

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from three_pillar_demo.load import manual_traffic as customers
-from three_pillar_demo.load.manual_traffic import Till
+from three_pillar_demo.load.manual_traffic import ManualTraffic
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
@@ -31,12 +31,12 @@ async def hang(_request: httpx2.Request) -> httpx2.Response:
 
 def run(
     shop: Callable[[httpx2.Request], Coroutine[None, None, httpx2.Response]],
-    act: Callable[[Till], Awaitable[None]],
-) -> Till:
+    act: Callable[[ManualTraffic], Awaitable[None]],
+) -> ManualTraffic:
     """A till on which somebody acts."""
 
-    async def day() -> Till:
-        till = Till(
+    async def day() -> ManualTraffic:
+        till = ManualTraffic(
             httpx2.AsyncClient(transport=httpx2.MockTransport(shop), base_url="http://shop")
         )
         await act(till)
@@ -57,7 +57,7 @@ async def until(done: Callable[[], object]) -> None:
 def test_a_row_is_there_at_once() -> None:
     """Before the shop has answered the row is there; afterwards it has outcome, duration and trace id."""
 
-    async def act(till: Till) -> None:
+    async def act(till: ManualTraffic) -> None:
         till.buy("slow")
         assert [(row.card, row.outcome, row.seconds) for row in till.rows] == [("slow", "", None)]
         await until(lambda: till.rows[0].outcome)
@@ -70,7 +70,7 @@ def test_a_row_is_there_at_once() -> None:
 def test_no_answer_is_a_failure() -> None:
     """A shop that is not there leaves a row that says so, without a trace."""
 
-    async def act(till: Till) -> None:
+    async def act(till: ManualTraffic) -> None:
         till.buy("ordinary")
         await until(lambda: till.rows[0].outcome)
 
@@ -81,7 +81,7 @@ def test_no_answer_is_a_failure() -> None:
 def test_too_many_are_turned_away() -> None:
     """A shop that answers nothing holds a bounded number of customers, and a bounded number of rows is kept."""
 
-    async def act(till: Till) -> None:
+    async def act(till: ManualTraffic) -> None:
         for _ in range(customers.CAP // customers.MOST + 3):
             till.buy("ordinary", customers.MOST)
         assert len(till.under_way) == customers.CAP
@@ -95,7 +95,7 @@ def test_too_many_are_turned_away() -> None:
 def test_nobody_buys_what_there_is_not(card: str, times: int) -> None:
     """An unknown card, or too many at once, is refused."""
 
-    async def act(till: Till) -> None:
+    async def act(till: ManualTraffic) -> None:
         with pytest.raises(ValueError, match="a card is one of"):
             till.buy(card, times)
 
@@ -106,7 +106,7 @@ def test_nobody_buys_what_there_is_not(card: str, times: int) -> None:
 def test_a_stream_has_bounds(rate: float) -> None:
     """A rate below 0, over 50, or no number is refused."""
 
-    async def act(till: Till) -> None:
+    async def act(till: ManualTraffic) -> None:
         with pytest.raises(ValueError, match="0 to 50"):
             till.stream(rate)
 
@@ -116,7 +116,7 @@ def test_a_stream_has_bounds(rate: float) -> None:
 def test_a_stream_comes_and_goes() -> None:
     """Customers come at the rate until it is 0, and the stream ends with the till."""
 
-    async def act(till: Till) -> None:
+    async def act(till: ManualTraffic) -> None:
         till.stream(50)
         await until(lambda: till.sent > 5)
         till.stream(0)
@@ -131,7 +131,7 @@ def test_a_stream_comes_and_goes() -> None:
 def test_a_trace_is_seen_or_taken_to_be_there() -> None:
     """A row waits until its trace was found, or so long that no search will find it."""
 
-    async def act(till: Till) -> None:
+    async def act(till: ManualTraffic) -> None:
         till.buy("ordinary", 2)
         await until(lambda: all(row.outcome for row in till.rows))
         till.rows[1].trace_id = "f" * 32

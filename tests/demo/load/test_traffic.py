@@ -16,7 +16,7 @@ from rich.console import Console
 
 from three_pillar_demo.load import checkout_client, traffic
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.load.stats import Tally, percentile
+from three_pillar_demo.load.stats import LoadStats, percentile
 from three_pillar_demo.load.traffic import (
     DEFAULT_MIX,
     Plan,
@@ -151,7 +151,7 @@ def test_a_slow_shop_gets_as_many_customers() -> None:
         await everybody.wait()
         return answer()
 
-    tally = Tally(200, 0.2)
+    tally = LoadStats(200, 0.2)
     asyncio.run(
         drive(customers(nobody_is_served_first), Plan(200, 0.2, ORDINARY), tally, asyncio.Event())
     )
@@ -184,14 +184,14 @@ def test_a_customer_never_waits_for_a_connection(monkeypatch: pytest.MonkeyPatch
         writer.close()
         await writer.wait_closed()
 
-    async def run() -> Tally:
+    async def run() -> LoadStats:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=200)
         monkeypatch.setattr(
             checkout_client,
             "CHECKOUT_URL",
             f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
         )
-        tally = Tally(200, 0.6)
+        tally = LoadStats(200, 0.6)
         async with server, checkout_client.client(traffic.CAP) as http:
             await drive(http, Plan(200, 0.6, ORDINARY), tally, asyncio.Event())
         return tally
@@ -202,7 +202,7 @@ def test_a_customer_never_waits_for_a_connection(monkeypatch: pytest.MonkeyPatch
 
 def test_latency_counts_from_the_schedule() -> None:
     """A customer who was let in late has waited too: that time is in the latency, and is reported."""
-    tally = Tally(1, 1)
+    tally = LoadStats(1, 1)
     tally.under_way = 1
     asyncio.run(
         traffic._customer(customers(at_once), tally, "ordinary", "o-1", time.monotonic() - 5)
@@ -225,7 +225,7 @@ def test_too_many_under_way_are_not_sent() -> None:
         await nobody_else_comes.wait()
         return answer()
 
-    tally = Tally(200, 0.1)
+    tally = LoadStats(200, 0.1)
     asyncio.run(drive(customers(hold), Watched(200, 0.1, ORDINARY, cap=3), tally, asyncio.Event()))
     assert (tally.sent, tally.not_sent, tally.all_answered) == (3, 17, False)
     assert sum(map(len, tally.latencies.values())) == 3
@@ -240,7 +240,7 @@ def test_a_stopped_run_waits_for_those_under_way() -> None:
             stop.set()
         return answer()
 
-    tally = Tally(200, 3600)
+    tally = LoadStats(200, 3600)
     asyncio.run(drive(customers(stop_at_the_third), Plan(200, 3600, ORDINARY), tally, stop))
     assert 3 <= tally.sent < 200 * 3600
     assert (tally.under_way, tally.all_answered) == (0, True)
@@ -252,7 +252,7 @@ def test_no_answer_is_counted_with_its_reason() -> None:
     async def broken(request: httpx2.Request) -> httpx2.Response:
         raise httpx2.ConnectError("refused", request=request)
 
-    tally = Tally(100, 0.02)
+    tally = LoadStats(100, 0.02)
     asyncio.run(drive(customers(broken), Plan(100, 0.02, ORDINARY), tally, asyncio.Event()))
     assert (tally.sent, tally.errors, tally.all_answered, len(tally.latencies)) == (2, 2, False, 0)
     assert "refused" in next(iter(tally.unanswered))
@@ -272,9 +272,9 @@ To see why the last one failed: demo follow --last-error
 """
 
 
-def tally_of_four() -> Tally:
+def tally_of_four() -> LoadStats:
     """Two successes, a fault and one without an answer."""
-    tally = Tally(2, 2, began=10.0, ended=12.0, sent=4, not_sent=5, latest=0.003)
+    tally = LoadStats(2, 2, began=10.0, ended=12.0, sent=4, not_sent=5, latest=0.003)
     for latency in (0.2, 0.3):
         tally.answered(bought(), latency)
     tally.answered(bought(outcome="gateway_timeout", status=500), 0.1)
@@ -296,7 +296,7 @@ def test_the_line_says_where_we_are() -> None:
         str(tally_of_four().line())
         == "2 of 2 s  sent 4 (2.0/s)  under way 0  errors 2  p50 0.20 s  p95 0.30 s"
     )
-    assert str(Tally(5, 60).line()) == "0 of 60 s  sent 0 (0.0/s)  under way 0  errors 0"
+    assert str(LoadStats(5, 60).line()) == "0 of 60 s  sent 0 (0.0/s)  under way 0  errors 0"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, handler: Handler, rate: float, duration: str) -> int:

@@ -276,11 +276,11 @@ class Process:
             self.port = free.getsockname()[1]
         self.path, self.url = data / "telemetry.db", f"http://127.0.0.1:{self.port}"
         self.said = data.parent / f"{data.name}.log"
-        known = {"EMBEDDED_PORT": str(self.port), "EMBEDDED_DATA": str(data)}
+        known = {"STORE_PORT": str(self.port), "STORE_DATA": str(data)}
         self.env = {
             **os.environ,
             **known,
-            **{f"EMBEDDED_{name}": value for name, value in settings.items()},
+            **{f"STORE_{name}": value for name, value in settings.items()},
         }
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -220,7 +220,7 @@ def test_a_bad_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
         check=False,
     )
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"EMBEDDED_{name}={value}: ")
+    assert ended.stderr.startswith(f"STORE_{name}={value}: ")
     assert len(ended.stderr.splitlines()) == 1
 
 

@@ -146,7 +146,7 @@ def test_the_old_are_deleted(store: Store) -> None:
 def test_who_starts_again_has_room(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where somebody's label took all series, those that have been silent go at the next tidying, and new ones are taken."""
     for module in ("store", "retention"):
-        monkeypatch.setattr(f"embedded.{module}.MAX_SERIES", 3)
+        monkeypatch.setattr(f"three_pillar_demo.local_store.{module}.MAX_SERIES", 3)
     fill(store, {"silent": 1, "silent too": 2, "speaks": 0, "restarted": 0})
     store.file.execute(
         "INSERT INTO exemplar SELECT id, born, x'00', x'00', 1 FROM series WHERE name LIKE 'silent%'"

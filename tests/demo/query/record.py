@@ -20,7 +20,7 @@ import httpx2
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.query import http_clients, lgtm
 from three_pillar_demo.query.interface import BackendError
-from three_pillar_demo.query.lgtm import Lgtm
+from three_pillar_demo.query.lgtm import LgtmBackends
 
 FOLDER = Path(__file__).parent / "recorded"
 FIGURES = (
@@ -47,7 +47,7 @@ class Told:
     now: float
 
 
-QUESTIONS: dict[str, Callable[[Lgtm, Told], Awaitable[Any]]] = {
+QUESTIONS: dict[str, Callable[[LgtmBackends, Told], Awaitable[Any]]] = {
     "trace": lambda it, told: it.trace(told.failed),
     "trace_missing": lambda it, _: it.trace(NOBODY),
     "requests": lambda it, told: it.requests("checkout", told.start, told.end),
@@ -59,13 +59,13 @@ QUESTIONS: dict[str, Callable[[Lgtm, Told], Awaitable[Any]]] = {
         "checkout", told.start, told.end, order_id=told.order_id
     ),
     "requests_none": lambda it, told: it.requests(QUOTES, told.start, told.end, order_id=QUOTES),
-    "trace_lines": lambda it, told: it.trace_lines(told.failed, told.start, told.end),
-    "lines": lambda it, told: it.lines(told.start, told.end, service="checkout", canonical=True),
-    "lines_text": lambda it, told: it.lines(
+    "trace_logs": lambda it, told: it.trace_logs(told.failed, told.start, told.end),
+    "logs": lambda it, told: it.logs(told.start, told.end, service="checkout", canonical=True),
+    "logs_text": lambda it, told: it.logs(
         told.start, told.end, severity="ERROR", text="not placed"
     ),
-    "lines_limit": lambda it, told: it.lines(told.start, told.end, limit=1),
-    "lines_none": lambda it, told: it.lines(
+    "logs_limit": lambda it, told: it.logs(told.start, told.end, limit=1),
+    "logs_none": lambda it, told: it.logs(
         told.start, told.end, service=QUOTES, severity=QUOTES, text=QUOTES
     ),
     "counters": lambda it, _: it.counters(
@@ -84,10 +84,10 @@ QUESTIONS: dict[str, Callable[[Lgtm, Told], Awaitable[Any]]] = {
         "checkout", "/nowhere", told.end - 5, told.end, shares=(0.5,)
     ),
     "exemplars": lambda it, told: it.exemplars(told.start, told.end),
-    "edges": lambda it, told: it.edges(told.end - 60, told.end),
-    "counted": lambda it, _: it.counted(),
-    "ages": lambda it, _: it.ages(),
-    "up": lambda it, _: it.up(),
+    "service_graph": lambda it, told: it.service_graph(told.end - 60, told.end),
+    "ingested": lambda it, _: it.ingested(),
+    "freshness": lambda it, _: it.freshness(),
+    "health": lambda it, _: it.health(),
     "error": lambda it, _: it.promql("sum("),
 }
 """By the name of the recording."""
@@ -152,7 +152,7 @@ async def _record() -> None:
     stop_the_clock(setattr, told.now)
     for name, question in QUESTIONS.items():
         recorder = Recorder()
-        async with Lgtm(recorder) as it:
+        async with LgtmBackends(recorder) as it:
             try:
                 answer = await question(it, told)
             except BackendError as error:

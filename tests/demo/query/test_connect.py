@@ -3,19 +3,19 @@
 import pytest
 
 from three_pillar_demo.query import connect
-from three_pillar_demo.query.lgtm import Lgtm
-from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.query.lgtm import LgtmBackends
+from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.stack import state
 
 
 @pytest.mark.parametrize(
     ("mode", "tempo_host", "listens", "asked"),
     [
-        ("embedded", "tempo", True, Embedded),
-        ("full", "", False, Lgtm),
-        (None, "tempo", False, Lgtm),
-        (None, "", True, Lgtm),
-        (None, "", False, Embedded),
+        ("local", "tempo", True, LocalBackends),
+        ("full", "", False, LgtmBackends),
+        (None, "tempo", False, LgtmBackends),
+        (None, "", True, LgtmBackends),
+        (None, "", False, LocalBackends),
     ],
 )
 def test_the_stack_that_runs_is_asked(

@@ -29,12 +29,12 @@ from tests.demo.local_store.conftest import (
     traces,
 )
 from tests.end_to_end.conftest import FULL
-from three_pillar_demo.query.interface import DURATION, NANO, Backends, Edge
-from three_pillar_demo.query.lgtm import Lgtm
-from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.query.interface import DURATION, NANO, Backends, ServiceCall
+from three_pillar_demo.query.lgtm import LgtmBackends
+from three_pillar_demo.query.local import LocalBackends
 
 COLLECTOR = "http://127.0.0.1:4318"
-PATIENCE = {"embedded": 2.0, "full": 60.0}
+PATIENCE = {"local": 2.0, "full": 60.0}
 """Seconds until the last of it must be seen: the real ones work in steps."""
 ROUTE = "/checkout"
 SECONDS = 20
@@ -256,7 +256,7 @@ class Answerer:
         assert found == wanted
 
 
-@pytest.fixture(scope="module", params=["embedded", pytest.param("full", marks=pytest.mark.full)])
+@pytest.fixture(scope="module", params=["local", pytest.param("full", marks=pytest.mark.full)])
 def answerer(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Answerer]:
@@ -267,13 +267,13 @@ def answerer(
             pytest.skip("about the real Collector, Prometheus, Tempo and Loki: make test-full")
         request.getfixturevalue("stack")  # starts it, or skips with the reason
         told.tell(COLLECTOR)
-        yield Answerer("full", Lgtm, told)
+        yield Answerer("full", LgtmBackends, told)
         return
     process = Process(tmp_path_factory.mktemp("contract") / "data")
     process.start()
     try:
         told.tell(process.url)
-        yield Answerer("embedded", lambda: Embedded(process.path, process.url), told)
+        yield Answerer("local", lambda: LocalBackends(process.path, process.url), told)
     finally:
         process.stop(signal.SIGKILL)
 
@@ -394,25 +394,25 @@ def test_lines_are_found(answerer: Answerer) -> None:
         return [each.body for each in lines]
 
     answerer.agrees(
-        lambda it: it.trace_lines(told.failed.hex(), start, end), [charging, f"{said} 500"], bodies
+        lambda it: it.trace_logs(told.failed.hex(), start, end), [charging, f"{said} 500"], bodies
     )
     front = [f"{said} 500", f"{said} 500", f"{said} 200"]
-    answerer.agrees(lambda it: it.lines(start, end, service=told.front), front, bodies)
+    answerer.agrees(lambda it: it.logs(start, end, service=told.front), front, bodies)
     answerer.agrees(
-        lambda it: it.lines(start, end, service=told.front, severity="ERROR"), front[:2], bodies
+        lambda it: it.logs(start, end, service=told.front, severity="ERROR"), front[:2], bodies
     )
-    answerer.agrees(lambda it: it.lines(start, end, service=told.front, limit=1), front[:1], bodies)
-    answerer.agrees(lambda it: it.lines(start, end, service=told.bank, canonical=True), [], bodies)
+    answerer.agrees(lambda it: it.logs(start, end, service=told.front, limit=1), front[:1], bodies)
+    answerer.agrees(lambda it: it.logs(start, end, service=told.bank, canonical=True), [], bodies)
     answerer.agrees(
-        lambda it: it.lines(start, end, service=told.front, canonical=True, text="200"),
+        lambda it: it.logs(start, end, service=told.front, canonical=True, text="200"),
         front[2:],
         bodies,
     )
     answerer.agrees(
-        lambda it: it.lines(start, end, text=told.order(told.failed)), [charging], bodies
+        lambda it: it.logs(start, end, text=told.order(told.failed)), [charging], bodies
     )
     answerer.agrees(
-        lambda it: it.lines(start, end, service=told.front, text=said.lower()), [], bodies
+        lambda it: it.logs(start, end, service=told.front, text=said.lower()), [], bodies
     )
 
 
@@ -420,10 +420,10 @@ def test_a_line_has_its_fields(answerer: Answerer) -> None:
     """A line's time, service and severity are there, and its attributes and ids under the names of the house."""
     told = answerer.told
     answerer.agrees(
-        lambda it: it.lines(told.start, told.end, service=told.front, severity="INFO"), 1, len
+        lambda it: it.logs(told.start, told.end, service=told.front, severity="INFO"), 1, len
     )
     [found] = answerer.ask(
-        lambda it: it.lines(told.start, told.end, service=told.front, severity="INFO")
+        lambda it: it.logs(told.start, told.end, service=told.front, severity="INFO")
     )
     assert (found.time, found.service, found.severity) == (
         told.base + NANO + 900_000_000,
@@ -517,8 +517,11 @@ def test_who_calls_whom(answerer: Answerer) -> None:
             "Tempo counts calls in steps, and its new series lose their first: end-to-end tests look at these"
         )
     told = answerer.told
-    answerer.agrees(lambda it: it.edges(told.start, told.end), [Edge(told.front, told.bank, 3, 2)])
-    answerer.agrees(lambda it: it.edges(told.start - 100, told.start), [])
+    answerer.agrees(
+        lambda it: it.service_graph(told.start, told.end),
+        [ServiceCall(told.front, told.bank, 3, 2)],
+    )
+    answerer.agrees(lambda it: it.service_graph(told.start - 100, told.start), [])
 
 
 def test_nothing_is_an_answer_too(answerer: Answerer) -> None:
@@ -528,8 +531,8 @@ def test_nothing_is_an_answer_too(answerer: Answerer) -> None:
     assert answerer.ask(lambda it: it.trace("f" * 32)) == []
     assert answerer.ask(lambda it: it.requests(odd, start, end, failed=True)) == []
     assert answerer.ask(lambda it: it.requests(told.front, start, end, order_id=odd)) == []
-    assert answerer.ask(lambda it: it.trace_lines("f" * 32, start, end)) == []
-    assert answerer.ask(lambda it: it.lines(start, end, service=odd, severity=odd, text=odd)) == []
+    assert answerer.ask(lambda it: it.trace_logs("f" * 32, start, end)) == []
+    assert answerer.ask(lambda it: it.logs(start, end, service=odd, severity=odd, text=odd)) == []
     assert (
         answerer.ask(
             lambda it: it.counters("orders_sold_total", ("outcome",), {"service_name": odd})
@@ -552,14 +555,14 @@ def test_the_size_is_told_where_there_is_one_file(answerer: Answerer) -> None:
 
 def test_the_whole_is_counted_young_and_up(answerer: Answerer) -> None:
     """What each pillar has counted includes what was told, its newest is as old as it is, and everything is up."""
-    counted = answerer.ask(lambda it: it.counted())
+    counted = answerer.ask(lambda it: it.ingested())
     told = {"spans": 12, "lines": 6, "points": 4 * POINTS + 1}
     assert set(counted) == set(told)
-    if answerer.kind == "embedded":
+    if answerer.kind == "local":
         assert counted == told
     else:
         assert all(counted[pillar] >= count for pillar, count in told.items())
-    ages = answerer.ask(lambda it: it.ages())
+    ages = answerer.ask(lambda it: it.freshness())
     assert set(ages) == {"traces", "logs", "metrics"}
     assert all(age is not None and age < 120 for age in ages.values()), ages
-    assert not any(answerer.ask(lambda it: it.up()).values())
+    assert not any(answerer.ask(lambda it: it.health()).values())

@@ -9,8 +9,15 @@ import httpx2
 import pytest
 
 from tests.demo.query.record import FOLDER, QUESTIONS, Told, asked, stop_the_clock
-from three_pillar_demo.query.interface import BackendError, Edge, Exemplar, Line, Red, Span
-from three_pillar_demo.query.lgtm import Lgtm, quoted, series
+from three_pillar_demo.query.interface import (
+    BackendError,
+    Exemplar,
+    LogRecord,
+    RedSample,
+    ServiceCall,
+    Span,
+)
+from three_pillar_demo.query.lgtm import LgtmBackends, quoted, series
 
 TOLD = Told(**json.loads((FOLDER / "told.json").read_text()))
 
@@ -36,7 +43,9 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401  (a differen
 
     def ask(name: str) -> Any:  # noqa: ANN401  (as above)
         async def through() -> Any:  # noqa: ANN401  (as above)
-            async with Lgtm(replay(json.loads((FOLDER / f"{name}.json").read_text()))) as it:
+            async with LgtmBackends(
+                replay(json.loads((FOLDER / f"{name}.json").read_text()))
+            ) as it:
                 return await QUESTIONS[name](it, TOLD)
 
         return asyncio.run(through())
@@ -111,25 +120,31 @@ def test_a_trace(answer: Any) -> None:  # noqa: ANN401  (as above)
         (
             "red",
             [
-                Red(1795598808.0, 0.0, None, (None, None)),
-                Red(
+                RedSample(1795598808.0, 0.0, None, (None, None)),
+                RedSample(
                     1795598813.0,
                     0.07017698396889685,
                     0.5,
                     (0.37701096262368067, 0.5921017860699794),
                 ),
-                Red(
+                RedSample(
                     1795598818.0, 0.0692565839726346, 0.5, (0.3765223869911675, 0.5422302480820963)
                 ),
             ],
         ),
         (
             "red_none",
-            [Red(1795598813.0, None, None, (None,)), Red(1795598818.0, None, None, (None,))],
+            [
+                RedSample(1795598813.0, None, None, (None,)),
+                RedSample(1795598818.0, None, None, (None,)),
+            ],
         ),
-        ("edges", [Edge("checkout", "payment", 2.111111111111111, 1.0555555555555556)]),
-        ("counted", {"spans": 16, "lines": 12, "points": 6841}),
-        ("up", {"tempo": "", "loki": "", "prometheus": ""}),
+        (
+            "service_graph",
+            [ServiceCall("checkout", "payment", 2.111111111111111, 1.0555555555555556)],
+        ),
+        ("ingested", {"spans": 16, "lines": 12, "points": 6841}),
+        ("health", {"tempo": "", "loki": "", "prometheus": ""}),
     ],
 )
 def test_an_answer_is_read_exactly(answer: Any, name: str, found: object) -> None:  # noqa: ANN401  (as above)
@@ -140,7 +155,7 @@ def test_an_answer_is_read_exactly(answer: Any, name: str, found: object) -> Non
 def test_log_lines(answer: Any) -> None:  # noqa: ANN401  (as above)
     """Loki's lines come in the order that was asked for, with every attribute, and the ids that join them to a span."""
     assert answer("lines_limit") == [
-        Line(
+        LogRecord(
             time=1795598808187671808,
             service="checkout",
             severity="WARN",
@@ -173,13 +188,13 @@ def test_log_lines(answer: Any) -> None:  # noqa: ANN401  (as above)
             },
         )
     ]
-    assert [(each.service, each.body) for each in answer("trace_lines")] == [
+    assert [(each.service, each.body) for each in answer("trace_logs")] == [
         ("payment", "the bank's gateway did not answer: order not charged"),
         ("payment", "POST /charges 504 gateway_timeout"),
         ("checkout", "order not placed: payment answered 504: its gateway timed out"),
         ("checkout", "POST /checkout 500 gateway_timeout"),
     ]
-    assert [each.body for each in answer("lines")] == [
+    assert [each.body for each in answer("logs")] == [
         "POST /checkout 402 declined",
         "POST /checkout 500 gateway_timeout",
     ]
@@ -223,7 +238,7 @@ def test_exemplars(answer: Any) -> None:  # noqa: ANN401  (as above)
 
 def test_ages(answer: Any) -> None:  # noqa: ANN401  (as above)
     """The purchase was ten seconds ago, and counters are told all the time."""
-    assert answer("ages") == {
+    assert answer("freshness") == {
         "traces": pytest.approx(10.009, abs=0.001),
         "logs": pytest.approx(10.008, abs=0.001),
         "metrics": pytest.approx(0.459, abs=0.001),
@@ -246,12 +261,12 @@ def test_nobody_there_is_an_error_that_says_what_to_look_at() -> None:
         raise httpx2.ConnectError("refused")
 
     async def ask() -> dict[str, str]:
-        async with Lgtm(httpx2.MockTransport(refuse)) as it:
+        async with LgtmBackends(httpx2.MockTransport(refuse)) as it:
             with pytest.raises(
                 BackendError, match=r"^loki at .*: refused \(see: demo status, demo logs loki\)$"
             ):
-                await it.lines(0, 1)
-            return await it.up()
+                await it.logs(0, 1)
+            return await it.health()
 
     assert {
         name: said.split(": ")[1].split(" ")[0] for name, said in asyncio.run(ask()).items()
@@ -266,7 +281,9 @@ def test_what_is_no_json_is_an_error() -> None:
     """A proxy's page in place of an answer is an error that shows it."""
 
     async def ask() -> None:
-        async with Lgtm(httpx2.MockTransport(lambda _: httpx2.Response(200, text="<html>"))) as it:
+        async with LgtmBackends(
+            httpx2.MockTransport(lambda _: httpx2.Response(200, text="<html>"))
+        ) as it:
             await it.trace(TOLD.failed)
 
     with pytest.raises(BackendError, match=r"tempo at .* answered without JSON: <html>"):
@@ -276,4 +293,4 @@ def test_what_is_no_json_is_an_error() -> None:
 def test_text_stays_text_in_a_question() -> None:
     """Quotes, backslashes and line ends in what somebody asks for do not end the string they are put in."""
     assert quoted('a"b\\c\nd') == '"a\\"b\\\\c\\nd"'
-    assert series("up", {"job": 'x"} or {a="b'}) == '{__name__="up", job="x\\"} or {a=\\"b"}'
+    assert series("health", {"job": 'x"} or {a="b'}) == '{__name__="up", job="x\\"} or {a=\\"b"}'

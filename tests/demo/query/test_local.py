@@ -32,8 +32,8 @@ from tests.demo.local_store.conftest import (
     traces,
 )
 from three_pillar_demo.local_store.store import Store
-from three_pillar_demo.query.interface import NANO, BackendError, Edge, Line, Span
-from three_pillar_demo.query.local import REACH, Embedded
+from three_pillar_demo.query.interface import NANO, BackendError, LogRecord, ServiceCall, Span
+from three_pillar_demo.query.local import REACH, LocalBackends
 
 DAY = 24 * 3600
 TRACE = bytes(range(16))
@@ -56,12 +56,12 @@ def process(tmp_path: Path) -> Iterator[Process]:
 
 
 def ask(
-    path: Path, question: Callable[[Embedded], Awaitable[Any]], url: str = "http://127.0.0.1:9"
+    path: Path, question: Callable[[LocalBackends], Awaitable[Any]], url: str = "http://127.0.0.1:9"
 ) -> Any:  # noqa: ANN401  (any answer)
     """Ask the file at ``path`` once."""
 
     async def once() -> Any:  # noqa: ANN401  (as above)
-        async with Embedded(path, url) as it:
+        async with LocalBackends(path, url) as it:
             return await question(it)
 
     return asyncio.run(once())
@@ -99,7 +99,7 @@ def test_a_reader_that_stays_sees_a_stop_and_a_start(tmp_path: Path) -> None:
     path = tmp_path / "telemetry.db"
 
     async def watch() -> None:
-        async with Embedded(path) as it:
+        async with LocalBackends(path) as it:
             for number in range(3):
                 house = House(path)
                 tell(house, f"span {number}")
@@ -143,9 +143,9 @@ def test_another_file_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "telemetry.db"
 
     async def watch() -> None:
-        async with Embedded(path) as it:
+        async with LocalBackends(path) as it:
             with pytest.raises(BackendError, match="unable to open database file"):
-                await it.counted()
+                await it.ingested()
             for number in range(3):
                 house = House(path)
                 tell(house, f"span {number}")
@@ -153,7 +153,7 @@ def test_another_file_is_noticed(tmp_path: Path) -> None:
                 await asyncio.to_thread(house.writer.stop)
                 path.unlink()
                 with pytest.raises(BackendError, match="unable to open database file"):
-                    await it.counted()
+                    await it.ingested()
 
     asyncio.run(watch())
 
@@ -174,7 +174,7 @@ def test_a_damaged_file_is_a_reason_in_words(tmp_path: Path) -> None:
     path = tmp_path / "telemetry.db"
     path.write_bytes(b"x" * 5000)
     with pytest.raises(
-        BackendError, match=rf"{re.escape(str(path))}.*not a database.*demo logs embedded"
+        BackendError, match=rf"{re.escape(str(path))}.*not a database.*demo logs store"
     ):
         names(path)
 
@@ -183,8 +183,8 @@ def test_it_writes_nothing(house: House) -> None:
     """The reader's connection cannot change the file."""
 
     async def try_it() -> None:
-        async with Embedded(house.path) as it:
-            await it.counted()
+        async with LocalBackends(house.path) as it:
+            await it.ingested()
             assert it.file
             with pytest.raises(sqlite3.OperationalError, match="readonly"):
                 it.file.execute("DELETE FROM tally")
@@ -197,7 +197,7 @@ def test_questions_at_the_same_time_are_all_answered(house: House) -> None:
     tell(house, *(f"span {number}" for number in range(100)))
 
     async def crowd() -> list[Any]:
-        async with Embedded(house.path) as it:
+        async with LocalBackends(house.path) as it:
             return await asyncio.gather(*(it.trace(TRACE.hex()) for _ in range(30)))
 
     assert {len(each) for each in asyncio.run(crowd())} == {100}
@@ -205,11 +205,11 @@ def test_questions_at_the_same_time_are_all_answered(house: House) -> None:
 
 def test_whether_it_is_up(tmp_path: Path, process: Process) -> None:
     """It is up when the receiver is well and the file can be read; else the reason is said."""
-    [reason] = ask(tmp_path / "telemetry.db", lambda it: it.up()).values()
+    [reason] = ask(tmp_path / "telemetry.db", lambda it: it.health()).values()
     assert reason
     process.start()
-    assert ask(process.path, lambda it: it.up(), process.url) == {"embedded": ""}
-    [reason] = ask(tmp_path / "elsewhere.db", lambda it: it.up(), process.url).values()
+    assert ask(process.path, lambda it: it.health(), process.url) == {"store": ""}
+    [reason] = ask(tmp_path / "elsewhere.db", lambda it: it.health(), process.url).values()
     assert "unable to open" in reason
 
 
@@ -229,8 +229,8 @@ def test_what_is_wrong_is_said_in_words(process: Process) -> None:
                 trust_env=False,
             )
         poll_until(lambda: not process.answers(), "the receiver to say that it is not well", 60)
-        assert ask(process.path, lambda it: it.up(), process.url) == {
-            "embedded": "OperationalError: database is locked"
+        assert ask(process.path, lambda it: it.health(), process.url) == {
+            "store": "OperationalError: database is locked"
         }
 
 
@@ -239,7 +239,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path, folder: str) -> None:
     """The file is found whatever the folder is called into which somebody cloned, and no other one is made."""
     path = tmp_path / folder / "telemetry.db"
     Store(path, 64 * MIB).close()
-    assert ask(path, lambda it: it.counted()) == {"spans": 0, "lines": 0, "points": 0}
+    assert ask(path, lambda it: it.ingested()) == {"spans": 0, "lines": 0, "points": 0}
     assert list(tmp_path.iterdir()) == [path.parent]
 
 
@@ -266,14 +266,14 @@ def test_odd_values_do_not_break_an_answer(house: House) -> None:
     )
     assert (second.kind, second.exceptions) == ("77", ("",))
     house.send("logs", logs(line("one\x00two", attributes=pairs(deep__er=1.5, ok=True))))
-    [found] = ask(house.path, lambda it: it.lines(0, now / NANO + DAY, text="\x00t"))
+    [found] = ask(house.path, lambda it: it.logs(0, now / NANO + DAY, text="\x00t"))
     assert (found.body, found.fields) == ("one\x00two", {"deep_er": "1.5", "ok": "true"})
 
 
-async def both(path: Path, trace_id: str) -> tuple[list[Span], list[Line]]:
+async def both(path: Path, trace_id: str) -> tuple[list[Span], list[LogRecord]]:
     """The spans and lines of a trace."""
-    async with Embedded(path) as it:
-        return await it.trace(trace_id), await it.trace_lines(trace_id, 0, DAY)
+    async with LocalBackends(path) as it:
+        return await it.trace(trace_id), await it.trace_logs(trace_id, 0, DAY)
 
 
 def test_an_id_that_is_none_finds_nothing(house: House) -> None:
@@ -287,9 +287,9 @@ def test_a_search_reaches_back_and_no_further(house: House) -> None:
     now = time.time_ns()
     house.send("logs", logs(*(line(f"line {number}", at=now + number) for number in range(5000))))
     end = now / NANO + 60
-    found = ask(house.path, lambda it: it.lines(0, end, text="line 1", limit=3))
+    found = ask(house.path, lambda it: it.logs(0, end, text="line 1", limit=3))
     assert [each.body for each in found] == ["line 1999", "line 1998", "line 1997"]
-    assert ask(house.path, lambda it: it.lines(0, end, text="nothing has this")) == []
+    assert ask(house.path, lambda it: it.logs(0, end, text="nothing has this")) == []
     assert REACH > 5000
 
 
@@ -349,7 +349,9 @@ def test_edges_need_both_ends(house: House) -> None:
     house.send("traces", traces(caller, itself, service="front"))
     house.send("traces", traces(called, orphan, service="bank"))
     between = (now / NANO - 1, now / NANO + 1)
-    assert ask(house.path, lambda it: it.edges(*between)) == [Edge("front", "bank", 1, 0)]
+    assert ask(house.path, lambda it: it.service_graph(*between)) == [
+        ServiceCall("front", "bank", 1, 0)
+    ]
 
 
 @pytest.mark.parametrize("ends", [(True, False), (False, True), (True, True), (False, False)])
@@ -360,8 +362,8 @@ def test_a_call_failed_if_either_end_says_so(house: House, ends: tuple[bool, boo
     called = span("GET /", start=now, trace_id=TRACE, parent_span_id=b"caller01", error=ends[1])
     house.send("traces", traces(caller, service="front"))
     house.send("traces", traces(called, service="bank"))
-    found = ask(house.path, lambda it: it.edges(now / NANO - 1, now / NANO + 1))
-    assert found == [Edge("front", "bank", 1, int(any(ends)))]
+    found = ask(house.path, lambda it: it.service_graph(now / NANO - 1, now / NANO + 1))
+    assert found == [ServiceCall("front", "bank", 1, int(any(ends)))]
 
 
 def test_no_file_has_no_size(tmp_path: Path) -> None:
@@ -372,13 +374,13 @@ def test_no_file_has_no_size(tmp_path: Path) -> None:
 def test_ages_are_of_the_newest_within_the_hour(house: House) -> None:
     """An empty file has no ages, an old one neither, and a young one is as old as its newest."""
     nothing = {"traces": None, "logs": None, "metrics": None}
-    assert ask(house.path, lambda it: it.ages()) == nothing
+    assert ask(house.path, lambda it: it.freshness()) == nothing
     for seconds in (7200, 30):
         at = time.time_ns() - seconds * NANO
         house.send("traces", traces(span(start=at, seconds=0)))
         house.send("logs", logs(line(at=at)))
         house.send("metrics", metrics(counter("sold", point(1, at=at))))
-        ages = ask(house.path, lambda it: it.ages())
+        ages = ask(house.path, lambda it: it.freshness())
         if seconds > 3600:
             assert ages == nothing
     assert all(30 <= age < 60 for age in ages.values())
@@ -391,11 +393,11 @@ def test_a_question_that_is_given_up_holds_up_nobody(house: House) -> None:
     )
 
     async def give_up() -> dict[str, int]:
-        async with Embedded(house.path) as it:
+        async with LocalBackends(house.path) as it:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
                     await it._ask(endless, ())  # noqa: SLF001  (no question of ours takes so long)
             async with asyncio.timeout(30):
-                return await it.counted()
+                return await it.ingested()
 
     assert asyncio.run(give_up()) == {"spans": 0, "lines": 0, "points": 0}

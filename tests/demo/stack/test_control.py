@@ -94,7 +94,7 @@ def test_what_dies_by_itself_still_stops_all(tmp_path: Path) -> None:
 
 def test_refusals_say_why(stack: Stack) -> None:
     """An unknown name, one that runs, one that is away already and a taken port are refused in words, and harm nothing."""
-    assert "there is no '../shop' in the embedded stack; there are: shop, traces" in complaint(
+    assert "there is no '../shop' in the local stack; there are: shop, traces" in complaint(
         stack, "kill", "../shop"
     )
     assert "traces runs already" in complaint(stack, "start", "traces")

@@ -42,7 +42,7 @@ def test_a_problem_is_told_and_not_raised(monkeypatch: pytest.MonkeyPatch) -> No
 
     async def look() -> dict[str, str]:
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(say)) as http:
-            return await health.problems(http, "embedded")
+            return await health.problems(http, "local")
 
     assert asyncio.run(look()) == {
         "well": "",

@@ -152,7 +152,7 @@ def test_running_twice_is_refused(make: Make) -> None:
     refused = stack.demo("up")
     assert refused.returncode == 1
     assert (
-        f"a stack is running already (embedded, process {stack.run['launcher']['pid']}, since "
+        f"a stack is running already (local, process {stack.run['launcher']['pid']}, since "
         in refused.stderr
     )
     assert "demo down" in refused.stderr

@@ -13,14 +13,14 @@ from tests.stubs.running import Stack
 from three_pillar_demo.stack import preflight
 from three_pillar_demo.stack.components import (
     BY_NAME,
-    CONSOLE,
     DEFAULT,
-    EMBEDDED,
     FULL,
+    LOCAL,
     MODES,
+    WEB,
     environment,
 )
-from three_pillar_demo.stack.external_binary import LOKI, TEMPO, Official
+from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
 
 Make = Callable[..., Stack]
 Plan = dict[str, Any]
@@ -64,7 +64,7 @@ def test_every_command_finds_the_mode(make: Make, tmp_path: Path) -> None:
     """Status, logs and down need not be told which mode runs; when nothing does, status shows the last one."""
     bring(tmp_path, "tracer", "3.0.9")
     stack = make(SHOP, TRACES)
-    assert seen(stack) == ("embedded", ["shop"])
+    assert seen(stack) == ("local", ["shop"])
     started = stack.demo("up", "--detach", "--full")
     assert (started.returncode, started.stderr) == (0, "")
     assert "version" not in started.stdout  # another patch release is as good
@@ -77,7 +77,7 @@ def test_every_command_finds_the_mode(make: Make, tmp_path: Path) -> None:
     assert stack.diary("gone") == ["shop gone", "traces gone"]
     assert seen(stack) == ("full", ["shop", "traces"])
     stack.up()
-    assert seen(stack) == ("embedded", ["shop"])
+    assert seen(stack) == ("local", ["shop"])
     assert stack.demo("down").returncode == 0
     assert stack.left() == []
 
@@ -125,12 +125,12 @@ def test_another_version_is_one_warning(
 
 def test_the_embedded_mode_is_python_alone() -> None:
     """By default nothing is looked for on PATH, nothing is built, and a sender need not know which mode runs."""
-    assert MODES[DEFAULT] is EMBEDDED
-    assert all(component.binary is None for component in EMBEDDED)
-    assert preflight.check_official(EMBEDDED) == []
-    assert [component for component in FULL if component in EMBEDDED] == [*EMBEDDED[:2], CONSOLE]
-    assert BY_NAME["embedded"].ports[0] == BY_NAME["otel-collector"].ports[0] == 4318
-    assert {official for each in FULL if isinstance(official := each.binary, Official)} == {
+    assert MODES[DEFAULT] is LOCAL
+    assert all(component.binary is None for component in LOCAL)
+    assert preflight.check_official(LOCAL) == []
+    assert [component for component in FULL if component in LOCAL] == [*LOCAL[:2], WEB]
+    assert BY_NAME["store"].ports[0] == BY_NAME["otel-collector"].ports[0] == 4318
+    assert {official for each in FULL if isinstance(official := each.binary, ExternalBinary)} == {
         TEMPO,
         LOKI,
     }
@@ -142,4 +142,4 @@ def test_what_receives_telemetry_sends_none(monkeypatch: pytest.MonkeyPatch) -> 
     for name, component in BY_NAME.items():
         endpoint = environment(component).get("OTEL_EXPORTER_OTLP_ENDPOINT")
         assert endpoint == ("http://127.0.0.1:4318" if name in {"payment", "checkout"} else None)
-    assert environment(BY_NAME["embedded"])["EMBEDDED_DATA"] == str(BY_NAME["embedded"].data)
+    assert environment(BY_NAME["store"])["STORE_DATA"] == str(BY_NAME["store"].data)

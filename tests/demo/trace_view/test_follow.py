@@ -11,9 +11,9 @@ import pytest
 
 from tests.traces import CALL, CHARGE, ROOT, TRACE, slow, span
 from three_pillar_demo.query import connect
-from three_pillar_demo.query.interface import BackendError, Backends, Exemplar, Line, Span
+from three_pillar_demo.query.interface import BackendError, Backends, Exemplar, LogRecord, Span
 from three_pillar_demo.trace_view import follow
-from three_pillar_demo.trace_view.view import Story
+from three_pillar_demo.trace_view.view import TraceView
 
 
 class Scripted:
@@ -26,7 +26,7 @@ class Scripted:
     }
     components: Mapping[str, str] = {"traces": "tracer", "logs": "logger", "metrics": "meter"}
 
-    def __init__(self, *stories: Story | None, logs: bool = True) -> None:
+    def __init__(self, *stories: TraceView | None, logs: bool = True) -> None:
         """Tell ``stories`` in this order; without ``logs``, nobody answers for them."""
         self.logs = logs
         self.stories = list(stories)
@@ -46,7 +46,7 @@ class Scripted:
         self.now = self.stories.pop(0) if len(self.stories) > 1 else self.stories[0]
         return self.now.spans if self.now else []
 
-    async def trace_lines(self, trace_id: str, start: float, end: float) -> list[Line]:
+    async def trace_lines(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
         """Its lines."""
         self.asked.append((trace_id, start, end))
         if not self.logs:
@@ -70,7 +70,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "POLL", 0)
 
 
-def gather(backends: Scripted) -> tuple[Story, list[str]]:
+def gather(backends: Scripted) -> tuple[TraceView, list[str]]:
     """What was found, and what was awaited until then, each thing once."""
     said: dict[str, None] = {}
     story = asyncio.run(
@@ -79,7 +79,7 @@ def gather(backends: Scripted) -> tuple[Story, list[str]]:
     return story, list(said)
 
 
-def just_now(story: Story) -> Story:
+def just_now(story: TraceView) -> TraceView:
     """The same story, told of a purchase that ends this second."""
     later = time.time_ns() - max(span.end for span in story.spans)
     return replace(
@@ -90,7 +90,7 @@ def just_now(story: Story) -> Story:
     )
 
 
-def without(story: Story, service: str) -> Story:
+def without(story: TraceView, service: str) -> TraceView:
     """The same story, before anything of ``service`` has come."""
     spans = [each for each in story.spans if each.service != service]
     return replace(

@@ -9,9 +9,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, canonical, line, slow, span
-from three_pillar_demo.query.interface import Line
+from three_pillar_demo.query.interface import LogRecord
+from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.render import Drawing
-from three_pillar_demo.trace_view.view import Story, clean, rows, why
+from three_pillar_demo.trace_view.view import TraceView, rows, why
 
 PICTURE = """\
 Trace 0af7651916cd43dd8448eb211c80319c
@@ -41,7 +42,7 @@ checkout had given up.
 """
 
 
-def draw(story: Story, width: int = 80, *, terminal: bool = False) -> str:
+def draw(story: TraceView, width: int = 80, *, terminal: bool = False) -> str:
     """What a console of that width shows."""
     console = Console(
         file=io.StringIO(),
@@ -74,7 +75,7 @@ def test_a_bar_lies_where_its_span_lies() -> None:
         span(CALL, ROOT, at=70, took=35),
         span(CHARGE, ROOT, at=139.9, took=0.1),
     ]
-    bars = [text[66:] for text in draw(Story(TRACE, spans, [], [])).splitlines()[4:7]]
+    bars = [text[66:] for text in draw(TraceView(TRACE, spans, [], [])).splitlines()[4:7]]
     assert bars == ["━" * 14, " " * 7 + "━━━╸", " " * 13 + "╺"]
 
 
@@ -85,7 +86,7 @@ def test_versions_and_networks_are_shown() -> None:
         span(ROOT, "", attributes={"service.version": "0.1.0"}),
         span(CHARGE, ROOT, service="payment", attributes=about),
     ]
-    text = draw(Story(TRACE, spans, [], []))
+    text = draw(TraceView(TRACE, spans, [], []))
     assert text.splitlines()[2] == "checkout 0.1.0, payment 0.2.0"
     assert "card.network=visa" in text
 
@@ -98,7 +99,7 @@ def test_a_span_beside_its_caller_is_told() -> None:
         span(CHARGE, CALL, at=3000),
         span(ORDER, ROOT, at=150),
     ]
-    text = draw(Story(TRACE, spans, [], []))
+    text = draw(TraceView(TRACE, spans, [], []))
     assert text.count("begins") == 1
     assert "begins 2.9 s after its caller had ended" in text
 
@@ -128,7 +129,7 @@ def test_text_from_telemetry_is_only_text(*, terminal: bool) -> None:
     )
     lines = [replace(each, body=EVIL, severity=EVIL, service=EVIL) for each in story.lines]
     exemplars = [replace(each, labels=dict.fromkeys(each.labels, EVIL)) for each in story.exemplars]
-    text = draw(Story(TRACE, [bad], lines, exemplars, (EVIL,)), 400, terminal=terminal)
+    text = draw(TraceView(TRACE, [bad], lines, exemplars, (EVIL,)), 400, terminal=terminal)
     assert text.count(SHOWN) >= 16
     assert not {"\x07", "\u202e", "\x1b[2J", "😄"} & set(text) | {
         each for each in ("\x1b[2J", "😄") if each in text
@@ -137,24 +138,24 @@ def test_text_from_telemetry_is_only_text(*, terminal: bool) -> None:
 
 def test_clean_keeps_its_limit() -> None:
     """A long text is cut, and says that it is."""
-    assert clean("x" * 8192, 10) == "x" * 9 + "…"
-    assert clean("x" * 10, 10) == "x" * 10
+    assert printable("x" * 8192, 10) == "x" * 9 + "…"
+    assert printable("x" * 10, 10) == "x" * 10
 
 
 def test_ids_that_repeat_or_make_a_ring_end() -> None:
     """A trace with nonsense for ids is drawn, each span at most once."""
     ring = [span(CALL, CHARGE), span(CHARGE, CALL)]
-    assert [row.node for row in rows(Story(TRACE, [span(ROOT, ""), *ring], [], []))] == [
+    assert [row.node for row in rows(TraceView(TRACE, [span(ROOT, ""), *ring], [], []))] == [
         span(ROOT, "")
     ]
     twins = [span(ROOT, ""), span(CALL, ROOT), span(ROOT, CALL)]
-    assert [row.depth for row in rows(Story(TRACE, twins, [], []))] == [0, 1, 2]
-    assert draw(Story(TRACE, twins, [], []))
+    assert [row.depth for row in rows(TraceView(TRACE, twins, [], []))] == [0, 1, 2]
+    assert draw(TraceView(TRACE, twins, [], []))
 
 
 def test_what_has_no_parent_here_is_a_root() -> None:
     """A span whose parent is missing and a line of an unknown span are shown, the line with its service."""
-    story = Story(
+    story = TraceView(
         TRACE, [span(CHARGE, "elsewhere", service="payment")], [line("nobody", "lost", at=5)], []
     )
     assert [row.depth for row in rows(story)] == [0, 0]
@@ -187,7 +188,7 @@ ANSWERED = "http.response.status_code"
     ],
 )
 def test_why_names_the_deepest_cause(
-    payment: dict[str, Any], said: Line | None, expected: str
+    payment: dict[str, Any], said: LogRecord | None, expected: str
 ) -> None:
     """The sentence quotes the deepest failure that anybody recorded: a log line, an exception, a status."""
     spans = [
@@ -196,7 +197,9 @@ def test_why_names_the_deepest_cause(
         span(CHARGE, CALL, service="payment", **payment),
     ]
     lines = [canonical(ROOT, "checkout", 502, "some_outcome"), *([said] if said else [])]
-    assert why(Story(TRACE, spans, lines, [])) == f"checkout answered 502 some_outcome {expected}"
+    assert (
+        why(TraceView(TRACE, spans, lines, [])) == f"checkout answered 502 some_outcome {expected}"
+    )
 
 
 def test_why_of_a_call_that_reached_nobody() -> None:
@@ -209,7 +212,7 @@ def test_why_of_a_call_that_reached_nobody() -> None:
         attributes={"url.full": "http://127.0.0.1:8001/charges"},
         exceptions=("httpx2.ConnectError: refused",),
     )
-    story = Story(TRACE, [span(ROOT, "", error=True, attributes={ANSWERED: 503}), call], [], [])
+    story = TraceView(TRACE, [span(ROOT, "", error=True, attributes={ANSWERED: 503}), call], [], [])
     assert (
         why(story)
         == "checkout answered 503 because its call to http://127.0.0.1:8001/charges failed: ConnectError: refused."
@@ -222,10 +225,11 @@ def test_why_of_what_went_well() -> None:
         span(ROOT, "", attributes={ANSWERED: "200"}),
         span(CHARGE, ROOT, service="payment", attributes={ANSWERED: "200"}),
     ]
-    assert why(Story(TRACE, spans, [], [])) == "checkout answered 200; payment answered 200."
+    assert why(TraceView(TRACE, spans, [], [])) == "checkout answered 200; payment answered 200."
     refused = [span(ROOT, "", attributes={ANSWERED: "422"})]
     assert (
-        why(Story(TRACE, refused, [], [])) == "checkout answered 422, without calling anybody else."
+        why(TraceView(TRACE, refused, [], []))
+        == "checkout answered 422, without calling anybody else."
     )
     ok = {"http.response.status_code": "200"}
     waited = [
@@ -234,7 +238,7 @@ def test_why_of_what_went_well() -> None:
     ]
     waited += [span(CALL, ORDER, "CLIENT", at=900, took=200, attributes=ok)]
     waited += [span(CHARGE, CALL, at=910, took=180, attributes=ok, service="payment")]
-    assert why(Story(TRACE, waited, [], [])) == (
+    assert why(TraceView(TRACE, waited, [], [])) == (
         "checkout answered 200; payment answered 200; 1.0 of 1.2 s were checkout's own, in place order."
     )
     called = {"http.response.status_code": "200", "url.full": "http://payment"}
@@ -242,14 +246,14 @@ def test_why_of_what_went_well() -> None:
         span(ROOT, "", attributes={"http.response.status_code": "200"}),
         span(CALL, ROOT, "CLIENT", attributes=called),
     ]
-    assert why(Story(TRACE, alone, [], [])) == (
+    assert why(TraceView(TRACE, alone, [], [])) == (
         "checkout answered 200; its call to http://payment was answered 200, and who answered it is not on record."
     )
     crashed = [
         span(ROOT, "", error=True, attributes={ANSWERED: "500"}, exceptions=("KeyError: 'card'",))
     ]
     assert (
-        why(Story(TRACE, crashed, [], []))
+        why(TraceView(TRACE, crashed, [], []))
         == "checkout answered 500 because it raised KeyError: 'card'."
     )
     told_little = [
@@ -257,11 +261,11 @@ def test_why_of_what_went_well() -> None:
         span(CALL, ROOT, "CLIENT", error=True, attributes={ANSWERED: "500"}),
     ]
     assert (
-        why(Story(TRACE, told_little, [], []))
+        why(TraceView(TRACE, told_little, [], []))
         == "checkout answered 502 because its call to another service failed with 500."
     )
     retried = [*spans, span(ORDER, ROOT, "INTERNAL", error=True, message="first try failed")]
     assert (
-        why(Story(TRACE, retried, [], []))
+        why(TraceView(TRACE, retried, [], []))
         == "checkout answered 200 although checkout said first try failed."
     )

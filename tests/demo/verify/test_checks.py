@@ -9,7 +9,7 @@ import pytest
 
 from tests.traces import canonical, exemplar, slow
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.query.interface import DURATION, NANO, Backends, Exemplar, Line, Span
+from three_pillar_demo.query.interface import DURATION, NANO, Backends, Exemplar, LogRecord, Span
 from three_pillar_demo.verify import checks
 from three_pillar_demo.verify.ledger import Ledger
 
@@ -25,7 +25,9 @@ class Kept:
         "metrics": "the metric store",
     }
 
-    def __init__(self, spans: list[Span] | None = None, lines: list[Line] | None = None) -> None:
+    def __init__(
+        self, spans: list[Span] | None = None, lines: list[LogRecord] | None = None
+    ) -> None:
         """Hold ``spans`` of one trace, and ``lines``."""
         self.spans, self.held = spans or [], lines or []
         self.counted: dict[str, dict[tuple[str, ...], float]] = {}
@@ -36,7 +38,9 @@ class Kept:
         """Its spans."""
         return [span for span in self.spans if span.trace_id == trace_id]
 
-    async def lines(self, start: float, end: float, *, canonical: bool, limit: int) -> list[Line]:
+    async def lines(
+        self, start: float, end: float, *, canonical: bool, limit: int
+    ) -> list[LogRecord]:
         """The newest that fit."""
         assert canonical
         self.pages += 1
@@ -73,7 +77,7 @@ def ledger(*outcomes: tuple[str, int], trace_id: str = "") -> Ledger:
     return found
 
 
-def said(purchase: Purchase, after: int = 0) -> list[Line]:
+def said(purchase: Purchase, after: int = 0) -> list[LogRecord]:
     """The two canonical lines of a successful purchase, ``after`` nanoseconds."""
     about: dict[str, Any] = {"trace_id": purchase.trace_id}
     plain = (
@@ -81,7 +85,8 @@ def said(purchase: Purchase, after: int = 0) -> list[Line]:
         canonical("", "payment", 200, "authorised", **about),
     )
     return [
-        Line(NOW + after, each.service, each.severity, each.body, each.fields) for each in plain
+        LogRecord(NOW + after, each.service, each.severity, each.body, each.fields)
+        for each in plain
     ]
 
 

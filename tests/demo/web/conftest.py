@@ -13,10 +13,10 @@ from tests.traces import TRACE, exemplar, slow
 from three_pillar_demo.query.interface import (
     BackendError,
     Backends,
-    Edge,
     Exemplar,
-    Line,
-    Red,
+    LogRecord,
+    RedSample,
+    ServiceCall,
     Span,
 )
 from three_pillar_demo.stack import health
@@ -27,15 +27,15 @@ HOST = "127.0.0.1:8080"
 QUESTIONS = (
     "trace",
     "requests",
-    "trace_lines",
-    "lines",
+    "trace_logs",
+    "logs",
     "counters",
     "red",
     "exemplars",
-    "edges",
-    "ages",
+    "service_graph",
+    "freshness",
     "size",
-    "up",
+    "health",
 )
 FAILING, HANGING, STRANGE = "failing", "hanging", "strange"
 
@@ -48,11 +48,11 @@ class Told:
         self.moods: dict[str, str] = {}
         self.asked: list[str] = []
         self.spans: list[Span] = []
-        self.trace_lines: list[Line] = []
-        self.lines: list[Line] = []
+        self.trace_lines: list[LogRecord] = []
+        self.lines: list[LogRecord] = []
         self.exemplars: list[Exemplar] = []
-        self.edges: list[Edge] = []
-        self.reds: Callable[[float], Red] | None = None
+        self.edges: list[ServiceCall] = []
+        self.reds: Callable[[float], RedSample] | None = None
         self.found: list[str] = []
         self.queues: dict[tuple[str, ...], float] = {}
         self.wanted: dict[str, Any] = {}
@@ -90,7 +90,7 @@ class Answering:
                 await asyncio.sleep(60)
             case "strange":
                 raise KeyError("resourceSpans")
-        if question == "lines":
+        if question == "logs":
             told.wanted = wanted
         if question == "red":
             start, end, step = *args[2:4], wanted["step"]
@@ -98,19 +98,19 @@ class Answering:
             return (
                 [told.reds(at) for at in times]
                 if told.reds
-                else [Red(at, None, None, (None, None, None)) for at in times]
+                else [RedSample(at, None, None, (None, None, None)) for at in times]
             )
         return {
             "trace": told.spans,
-            "trace_lines": told.trace_lines,
-            "lines": told.lines,
+            "trace_logs": told.trace_lines,
+            "logs": told.lines,
             "exemplars": told.exemplars,
-            "edges": told.edges,
+            "service_graph": told.edges,
             "requests": told.found,
             "counters": told.queues,
-            "ages": {"traces": 1.25, "logs": None, "metrics": 7200.0},
+            "freshness": {"traces": 1.25, "logs": None, "metrics": 7200.0},
             "size": 3 * 1024**2,
-            "up": {"store": ""},
+            "health": {"store": ""},
         }[question]
 
 
@@ -132,8 +132,8 @@ def busy(told: Told) -> Told:
             exemplar("payment", "/charges", 200, "5", 3.0011),
         )
     ]
-    told.edges = [Edge("checkout", "payment", 30, 3)]
-    told.reds = lambda at: Red(at, 4.0, 0.125, (0.2, 0.4, 2.0))
+    told.edges = [ServiceCall("checkout", "payment", 30, 3)]
+    told.reds = lambda at: RedSample(at, 4.0, 0.125, (0.2, 0.4, 2.0))
     told.found = [TRACE]
     return told
 
@@ -165,7 +165,7 @@ def open_page(told: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(shop), base_url="http://shop")
         app = create_app(
             cast("Backends", Answering(told)),
-            "embedded",
+            "local",
             {HOST, "inside:8080/alerts"},
             "http://127.0.0.1:3000",
             http,

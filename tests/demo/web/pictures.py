@@ -18,7 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from tests.demo.web.browser import CHROMIUM, FLAGS
 
-DEMO = [sys.executable, "-m", "demo"]
+DEMO = [sys.executable, "-m", "three_pillar_demo"]
 URL = "http://127.0.0.1:8080"
 WIDTHS = {"wide": (1280, 900), "narrow": (390, 844)}
 SCHEMES = ("light", "dark")
@@ -66,7 +66,7 @@ def held() -> Iterator[str]:
         subprocess.run([*DEMO, "status", "--json"], capture_output=True, check=True).stdout
     )["components"]
     pids = {each["component"]: each["pid"] for each in told}
-    name = "loki" if "loki" in pids else "embedded"
+    name = "loki" if "loki" in pids else "store"
     os.kill(pids[name], signal.SIGSTOP)
     yield name
     os.kill(pids[name], signal.SIGCONT)

@@ -31,7 +31,9 @@ def _notes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def played(**changes: Any) -> None:  # noqa: ANN401  (any of the notes)
     """This process plays a drill."""
-    session.save(session.Notes(DRILL.name, state.current_process(), time.time() - 80, **changes))
+    session.save(
+        session.DrillSession(DRILL.name, state.current_process(), time.time() - 80, **changes)
+    )
 
 
 def test_without_a_drill_there_is_no_pager(page: TestClient) -> None:

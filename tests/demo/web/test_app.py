@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from tests.demo.web.conftest import FAILING, HANGING, HOST, QUESTIONS, STRANGE, Told
 from tests.traces import CALL, ROOT, TRACE, line, span
-from three_pillar_demo.query.interface import Edge, Exemplar, Line
+from three_pillar_demo.query.interface import Exemplar, LogRecord, ServiceCall
 from three_pillar_demo.stack import health
 from three_pillar_demo.web.__main__ import Settings
 from three_pillar_demo.web.app import MAX_BODY
@@ -96,7 +96,7 @@ def test_one_question_fails(told: Told, page: TestClient, question: str, mood: s
         answer = page.get(path)
         assert answer.status_code == 200
         assert "<b>the store</b>" not in answer.text
-    if question in {"red", "edges", "lines", "ages"}:
+    if question in {"red", "service_graph", "logs", "freshness"}:
         assert "is not there" in page.get("/").text or mood == STRANGE
 
 
@@ -173,7 +173,7 @@ def hostile(text: str) -> Told:
         )
     ]
     said.trace_lines = [line(ROOT, text, service=text, severity=text, key=text)]
-    said.lines = [Line(time.time_ns(), text, text, text, {"trace_id": text, "span_id": text})]
+    said.lines = [LogRecord(time.time_ns(), text, text, text, {"trace_id": text, "span_id": text})]
     labels = dict.fromkeys(("http_request_method", "http_response_status_code", "le"), text)
     said.exemplars = [
         Exemplar(trace_id, 0.1, at, {**labels, "service_name": service, "http_route": route})
@@ -182,7 +182,7 @@ def hostile(text: str) -> Told:
             (TRACE, text, text, 1_767_225_600.5),
         )
     ]
-    said.edges = [Edge(text, text, 3, 1)]
+    said.edges = [ServiceCall(text, text, 3, 1)]
     said.queues = {(text,): 1.0}
     return said
 
@@ -216,7 +216,7 @@ def test_a_huge_answer_has_a_bounded_page(told: Told, page: TestClient) -> None:
         Exemplar(f"{number:032x}", 0.1, now - number / 100, labels) for number in range(30_000)
     ]
     told.lines = [
-        Line(time.time_ns() + number, "checkout", "ERROR", "y" * MEGABYTE, {})
+        LogRecord(time.time_ns() + number, "checkout", "ERROR", "y" * MEGABYTE, {})
         for number in range(50)
     ]
     assert len(page.get("/").text) < 200_000
@@ -406,7 +406,7 @@ def test_who_is_waited_for_is_no_failure(told: Told, open_page: Open) -> None:
     told.moods = dict.fromkeys(QUESTIONS, HANGING)
     text = open_page(patience=0.01, timeout=30.0).get("/").text
     assert text.count("no answer yet") >= 7
-    assert re.search(r'class="mode">embedded</b>\s*<span>no answer yet</span>', text)
+    assert re.search(r'class="mode">local</b>\s*<span>no answer yet</span>', text)
     assert "Nobody called anybody" not in text
     assert '<p class="problem">' not in text
 
@@ -422,8 +422,8 @@ def test_what_is_not_known_is_not_nobody(told: Told, open_page: Open) -> None:
 def test_blank_settings_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spaces are no setting, and no name to be asked by; further names are, between commas."""
     for name in ("PORT", "BIND", "HOSTS", "GRAFANA_URL"):
-        monkeypatch.setenv(f"CONSOLE_{name}", "  ")
+        monkeypatch.setenv(f"WEB_{name}", "  ")
     names = Settings().names()
     assert names == {HOST, "localhost:8080", "[::1]:8080"}
-    monkeypatch.setenv("CONSOLE_HOSTS", "Page.test:8080, ,other.test")
+    monkeypatch.setenv("WEB_HOSTS", "Page.test:8080, ,other.test")
     assert Settings().names() == names | {"page.test:8080", "other.test"}

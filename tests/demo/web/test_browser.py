@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from tests.demo.web.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
 from tests.end_to_end.conftest import FULL, Stack
 from three_pillar_demo.drills import session
-from three_pillar_demo.stack.components import CONSOLE
+from three_pillar_demo.stack.components import WEB
 from three_pillar_demo.stack.state import current_process
 from three_pillar_demo.web import formatting
 
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.skipif(not CHROMIUM and not REQUIRE
 SECONDS = 30
 HOSTILE = "<script>alert(1)</script><img/src=x/onerror=alert(1)>"
 BIDI = "\u202egnp.exe"
-STOPPED = "loki" if FULL else "embedded"
+STOPPED = "loki" if FULL else "store"
 """Whose process is held for a while."""
 
 Visit = Callable[..., Page]
@@ -48,12 +48,12 @@ def visit(browser: Browser) -> Iterator[Visit]:
     complaints: list[str] = []
 
     def check(request: Any) -> None:  # noqa: ANN401  (playwright's)
-        if not request.url.startswith(CONSOLE.address):
+        if not request.url.startswith(WEB.address):
             complaints.append(f"asked elsewhere: {request.url}")
 
     def start(path: str, width: int = 1280, scheme: Any = "light") -> Page:  # noqa: ANN401  (playwright's words)
         context = browser.new_context(
-            base_url=CONSOLE.address,
+            base_url=WEB.address,
             viewport={"width": width, "height": 900},
             color_scheme=scheme,
             reduced_motion="reduce",
@@ -305,7 +305,7 @@ def test_nothing_is_wider_than_the_window(visit: Visit, width: int) -> None:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_pager_is_no_wider_than_the_window(visit: Visit, stack: Stack, width: int) -> None:
     """A drill's form, with the longest of its reasons, fits too, and axe finds nothing in it."""
-    played = session.Notes(
+    played = session.DrillSession(
         "slow-bank", current_process(), time.time() - 60, paged=time.time() - 40, hints=3
     )
     notes = stack.state / "drill" / "notes.json"

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, line, slow, span
-from three_pillar_demo.trace_view.view import Story, own_time, why
+from three_pillar_demo.trace_view.view import TraceView, own_time, why
 from three_pillar_demo.web import waterfall
 
 
-def drawn(story: Story) -> dict[str, waterfall.Row]:
+def drawn(story: TraceView) -> dict[str, waterfall.Row]:
     """The rows by their text."""
     return {row.text: row for row in waterfall.rows(story)}
 
@@ -19,7 +19,7 @@ def test_a_large_trace_is_told_by_its_length() -> None:
     """Fifty thousand spans and as many lines take time by their number, not by its square: that would be minutes."""
     ids = [f"{number:016x}" for number in range(50_000)]
     spans = [span(each, ids[number // 50] if number else "") for number, each in enumerate(ids)]
-    told = Story(TRACE, spans, [line(each, "said") for each in ids], [])
+    told = TraceView(TRACE, spans, [line(each, "said") for each in ids], [])
     assert len(list(waterfall.rows(told))) == 100_000
     assert "checkout answered" in why(told)
 
@@ -62,7 +62,7 @@ def test_who_had_an_answer_did_not_give_up(at: int, said: str) -> None:
     """A span beside a call that had its answer is not late: where it lies is told, and a little over the edge is nothing."""
     call = span(CALL, ROOT, "CLIENT", attributes={"http.response.status_code": "200"})
     charge = span(CHARGE, CALL, at=at, took=100, name="POST /charges")
-    row = drawn(Story(TRACE, [span(ROOT, "", took=120), call, charge], [], []))["POST /charges"]
+    row = drawn(TraceView(TRACE, [span(ROOT, "", took=120), call, charge], [], []))["POST /charges"]
     assert (row.late, row.told) == (None, [said] if said else [])
 
 
@@ -89,7 +89,7 @@ def test_a_span_that_calls_nobody_is_all_its_own() -> None:
 
 def test_even_the_shortest_can_be_seen() -> None:
     """A bar has a width and stays inside, wherever it lies."""
-    story = Story(TRACE, [span(ROOT, ""), span(ORDER, ROOT, at=100, took=0)], [], [])
+    story = TraceView(TRACE, [span(ROOT, ""), span(ORDER, ROOT, at=100, took=0)], [], [])
     for row in waterfall.rows(story):
         assert row.whole
         x, width = row.whole
@@ -99,7 +99,7 @@ def test_even_the_shortest_can_be_seen() -> None:
 
 def test_lines_before_and_after_stay_inside() -> None:
     """A line that was written after the last span, or before the first, is at the edge and not outside."""
-    story = Story(
+    story = TraceView(
         TRACE, [span(ROOT, "")], [line(ROOT, "early", at=-50), line(ROOT, "late", at=500)], []
     )
     assert [row.x for row in waterfall.rows(story) if row.whole is None] == [0.0, 998.0]
@@ -108,16 +108,16 @@ def test_lines_before_and_after_stay_inside() -> None:
 def test_lines_alone_are_rows_too() -> None:
     """Where the spans are lost, the lines are still shown."""
     assert [
-        row.text for row in waterfall.rows(Story(TRACE, [], [line(ROOT, "all there is")], []))
+        row.text for row in waterfall.rows(TraceView(TRACE, [], [line(ROOT, "all there is")], []))
     ] == ["all there is"]
-    assert list(waterfall.rows(Story(TRACE, [], [], []))) == []
+    assert list(waterfall.rows(TraceView(TRACE, [], [], []))) == []
 
 
 def test_broken_trees_end() -> None:
     """Rings, orphans, ids that repeat and a thousand levels give each span at most one row, indented within limits."""
     ring = [span("a", "b"), span("b", "a"), span("orphan", "gone"), span(ROOT, ""), span(ROOT, "")]
     deep = [span(f"s{number}", f"s{number - 1}" if number else "") for number in range(1000)]
-    rows = list(waterfall.rows(Story(TRACE, ring + deep, [], [])))
+    rows = list(waterfall.rows(TraceView(TRACE, ring + deep, [], [])))
     assert len(rows) <= len(ring + deep)
     assert len({row.key for row in rows}) == len(rows)
     assert max(row.depth for row in rows) == waterfall.DEEPEST
@@ -128,7 +128,7 @@ def test_attributes_are_bounded() -> None:
     crowded = replace(
         slow().spans[0], attributes={f"key.{number}": number for number in range(5000)}
     )
-    (row,) = waterfall.rows(Story(TRACE, [crowded], [], []))
+    (row,) = waterfall.rows(TraceView(TRACE, [crowded], [], []))
     assert len(row.fields) == waterfall.FIELDS
 
 
@@ -144,7 +144,7 @@ def test_the_axis_is_round(seconds: float) -> None:
 
 def test_axis_and_bars_have_one_extent() -> None:
     """A log line after the last span is in the time that the axis has, so a bar of 1 ms ends where the axis says 1 ms."""
-    story = Story(TRACE, [span(ROOT, "", took=1)], [line(ROOT, "late", at=1.5)], [])
+    story = TraceView(TRACE, [span(ROOT, "", took=1)], [line(ROOT, "late", at=1.5)], [])
     begin, end = waterfall.extent(story)
     (bar,) = [row.whole for row in waterfall.rows(story) if row.whole]
     (mark,) = [x for x, said in waterfall.ticks((end - begin) / 1e9) if said == "1 ms"]

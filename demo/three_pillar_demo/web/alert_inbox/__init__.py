@@ -40,7 +40,7 @@ class Shown:
     """What there is to show; ``notes`` and ``drill`` of one that is played, or was a moment ago."""
 
     alerts: list[Alert]
-    notes: session.Notes | None = None
+    notes: session.DrillSession | None = None
     drill: Drill | None = None
 
     @property

@@ -19,7 +19,7 @@ from three_pillar_demo.verify import checks
 from three_pillar_demo.verify.ledger import Ledger, fill
 
 pytestmark = pytest.mark.skipif(FULL, reason="about the embedded stack: make test")
-DOORS = {"payment": 8001, "checkout": 8000, "embedded": 4318}
+DOORS = {"payment": 8001, "checkout": 8000, "store": 4318}
 AWAY_SECONDS = 8.0
 """How long the receiver is gone; the services' own retry has to bridge 10 s."""
 
@@ -29,8 +29,8 @@ async def _bought(_purchase: Purchase) -> None:
 
 
 def test_the_queries_of_the_page_have_answers(stack: Stack) -> None:
-    """Each of the five queries that docs/embedded.md invites to type finds rows once every card has been used."""
-    queries = re.findall(r"```sql\n(.*?)```", Path("docs/embedded.md").read_text(), re.DOTALL)
+    """Each of the five queries that docs/local-store.md invites to type finds rows once every card has been used."""
+    queries = re.findall(r"```sql\n(.*?)```", Path("docs/local-store.md").read_text(), re.DOTALL)
     assert len(queries) == 5
     ledger = asyncio.run(fill(6, 20, _bought))
 
@@ -45,7 +45,7 @@ def test_the_queries_of_the_page_have_answers(stack: Stack) -> None:
             return all(check.passed for check in found)
 
     assert asyncio.run(whole())
-    file = sqlite3.connect(f"file:{stack.state}/data/embedded/telemetry.db?mode=ro", uri=True)
+    file = sqlite3.connect(f"file:{stack.state}/data/store/telemetry.db?mode=ro", uri=True)
     try:
         for query in queries:
             assert file.execute(query).fetchall(), query
@@ -72,7 +72,7 @@ def by_hand(stack: Stack) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
 def start(stack: Stack, name: str) -> subprocess.Popen[bytes]:
     """Start one component as the launcher would, on the stack's own data."""
     ours = {
-        "EMBEDDED_DATA": str(stack.state / "data" / "embedded"),
+        "STORE_DATA": str(stack.state / "data" / "store"),
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
     }
     with (stack.state / "logs" / f"{name}.log").open("ab") as log:
@@ -103,10 +103,10 @@ def test_killed_under_load_and_back_within_ten_seconds_nothing_is_lost(stack: St
             ledger = Ledger()
             buying = asyncio.create_task(fill(120, 10, _bought))
             await asyncio.sleep(2)  # a load is under way
-            running["embedded"].kill()
-            await asyncio.to_thread(running["embedded"].wait)
+            running["store"].kill()
+            await asyncio.to_thread(running["store"].wait)
             await asyncio.sleep(AWAY_SECONDS)
-            running["embedded"] = start(stack, "embedded")
+            running["store"] = start(stack, "store")
             ledger = await buying
             assert not ledger.unanswered
             in_traces = await checks.traces(backends, ledger)

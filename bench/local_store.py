@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.purchases import EACH, LINES, SPANS, STEP, counts, share, template
-from three_pillar_demo.query.local import Embedded
+from three_pillar_demo.query.local import LocalBackends
 
 PORT = 14318
 SENDERS = 4
@@ -40,9 +40,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             **os.environ,
-            "EMBEDDED_PORT": str(PORT),
-            "EMBEDDED_DATA": folder,
-            "EMBEDDED_SIZE_MIB": "8192",
+            "STORE_PORT": str(PORT),
+            "STORE_DATA": folder,
+            "STORE_SIZE_MIB": "8192",
         }
         receiver = subprocess.Popen(
             [sys.executable, "-m", "three_pillar_demo.local_store"],
@@ -173,19 +173,19 @@ async def _questions(file: Path) -> dict[str, list[float]]:
             for each in range(ROUNDS)
         ]
     reader.close()
-    async with Embedded(file) as store:
+    async with LocalBackends(file) as store:
         questions: dict[str, Callable[[float, int], Awaitable[object]]] = {
             "spans of a trace": lambda _now, at: store.trace(some[at]),
-            "lines of a trace": lambda now, at: store.trace_lines(some[at], 0, now),
+            "lines of a trace": lambda now, at: store.trace_logs(some[at], 0, now),
             "newest 20 failed of a service, last hour (none)": lambda now, _: store.requests(
                 "checkout", now - 3600, now, failed=True
             ),
             "slower than 2 s, last hour (none)": lambda now, _: store.requests(
                 "checkout", now - 3600, now, slower=2
             ),
-            "newest 50 lines": lambda now, _: store.lines(now - 3600, now),
-            "newest 50 errors": lambda now, _: store.lines(now - 3600, now, severity="ERROR"),
-            "text that no line has, last hour": lambda now, _: store.lines(
+            "newest 50 lines": lambda now, _: store.logs(now - 3600, now),
+            "newest 50 errors": lambda now, _: store.logs(now - 3600, now, severity="ERROR"),
+            "text that no line has, last hour": lambda now, _: store.logs(
                 now - 3600, now, text="nobody said this"
             ),
             "counters by label": lambda _now, _: store.counters(
@@ -195,10 +195,10 @@ async def _questions(file: Path) -> dict[str, list[float]]:
                 "checkout", "/checkout", now - 900, now
             ),
             "exemplars of 5 min": lambda now, _: store.exemplars(now - 300, now),
-            "who calls whom, 5 min": lambda now, _: store.edges(now - 300, now),
-            "who calls whom, 15 min": lambda now, _: store.edges(now - 900, now),
-            "what each pillar has counted": lambda _now, _: store.counted(),
-            "how old the newest is": lambda _now, _: store.ages(),
+            "who calls whom, 5 min": lambda now, _: store.service_graph(now - 300, now),
+            "who calls whom, 15 min": lambda now, _: store.service_graph(now - 900, now),
+            "what each pillar has counted": lambda _now, _: store.ingested(),
+            "how old the newest is": lambda _now, _: store.freshness(),
         }
         timings: dict[str, list[float]] = {name: [] for name in questions}
         for at in range(ROUNDS):

@@ -158,7 +158,7 @@ def serve(name: str, folder: Path, collector: str, **settings: str) -> Iterator[
     output = folder / f"{name}-{port}.log"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", name],
+            [sys.executable, "-m", f"services.{name}"],
             env=clean | QUICK | ours | settings,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -15,7 +15,7 @@ PAGE = "http://127.0.0.1:8080"
 BACKENDS = ("tempo", "loki", "prometheus", "otel-collector", "alertmanager")
 FOREIGN = (
     {"host": "evil.test"},
-    {"host": "console:8080"},
+    {"host": "web:8080"},
     {"host": "127.0.0.1:8080", "origin": "http://evil.test"},
 )
 

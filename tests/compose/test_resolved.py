@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.compose import engine
-from tests.compose.standins import base_version
 
 SERVICES: dict[str, Any] = engine.resolved()["services"]
+HOME = re.search(r"DEMO_HOME=(\S+)", Path("Dockerfile").read_text())[1]  # type: ignore[index]
 ROOT_ALLOWED = {"otel-collector-init"}
 """It gives a fresh volume to the Collector's user: CHOWN only, no network, and it ends."""
 
@@ -95,12 +95,12 @@ def test_it_stops_along_the_data() -> None:
 
 @pytest.mark.parametrize("folder", ["provisioning", "dashboards"])
 def test_the_demo_finds_the_links_where_it_looks(folder: str) -> None:
-    """Grafana's files are mounted where the image's Python keeps the demo, so a newer Python there moves them too."""
+    """Grafana's files are mounted below the folder that DEMO_HOME names in the image."""
     targets = {
         volume.split(":")[1] if isinstance(volume, str) else volume["target"]
         for volume in SERVICES["demo"]["volumes"]
     }
-    assert f"/venv/lib/python{base_version()}/site-packages/grafana/{folder}" in targets
+    assert f"{HOME}/grafana/{folder}" in targets
     assert Path("grafana", folder).is_dir()
 
 

@@ -184,7 +184,7 @@ def test_an_alert_that_fires_reaches_the_page_and_leaves_it(house: House) -> Non
 def test_the_page_takes_what_is_delivered_in_containers_too() -> None:
     """Where Alertmanager delivers there is what the page answers to, and nothing else is added."""
     delivered = (ROOT / "config/targets/compose/alert_webhook.url").read_text().strip()
-    assert delivered == f"http://{COMPOSE['console']['environment']['WEB_HOSTS']}"
+    assert delivered == f"http://{COMPOSE['web']['environment']['WEB_HOSTS']}"
 
 
 @pytest.mark.parametrize("folder", ["config/targets", "config/targets/compose"])

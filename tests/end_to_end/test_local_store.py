@@ -20,6 +20,11 @@ from three_pillar_demo.verify.ledger import Ledger, fill
 
 pytestmark = pytest.mark.skipif(FULL, reason="about the embedded stack: make test")
 DOORS = {"payment": 8001, "checkout": 8000, "store": 4318}
+MODULES = {
+    "payment": "services.payment",
+    "checkout": "services.checkout",
+    "store": "three_pillar_demo.local_store",
+}
 AWAY_SECONDS = 8.0
 """How long the receiver is gone; the services' own retry has to bridge 10 s."""
 
@@ -77,7 +82,7 @@ def start(stack: Stack, name: str) -> subprocess.Popen[bytes]:
     }
     with (stack.state / "logs" / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", name],
+            [sys.executable, "-m", MODULES[name]],
             env={**os.environ, **ours},
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -243,7 +243,7 @@ def refusal(settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
     }
     elsewhere = {f"{name.upper()}_BIND": "203.0.113.1"}  # of documents: no machine has it
     return subprocess.run(
-        [sys.executable, "-m", name],
+        [sys.executable, "-m", f"services.{name}"],
         env=clean | elsewhere | settings,
         capture_output=True,
         text=True,

@@ -70,7 +70,7 @@ class Services:
         for name in NAMES:
             with (STATE / "logs" / f"rehearsal-{name}.log").open("ab") as log:
                 self.running[name] = subprocess.Popen(  # noqa: S603  (our own command)
-                    [sys.executable, "-m", name],
+                    [sys.executable, "-m", f"services.{name}"],
                     env={**os.environ, **self._settings(name)},
                     stdin=subprocess.DEVNULL,
                     stdout=log,

@@ -75,7 +75,7 @@ def test_drills_are_refused_where_strangers_can_come(service: str, tmp_path: Pat
     name = service.upper()
     env = {**os.environ, f"{name}_BIND": "0.0.0.0", f"{name}_DRILLS": str(tmp_path / "x")}  # noqa: S104
     done = subprocess.run(
-        [sys.executable, "-m", service],
+        [sys.executable, "-m", f"services.{service}"],
         env=env,
         capture_output=True,
         text=True,

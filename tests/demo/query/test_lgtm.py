@@ -113,7 +113,7 @@ def test_a_trace(answer: Any) -> None:  # noqa: ANN401  (as above)
         ("requests_slower", [TOLD.failed]),
         ("requests_order", [TOLD.failed]),
         ("requests_none", []),
-        ("lines_none", []),
+        ("logs_none", []),
         ("counters", {("/checkout", "500"): 2.0, ("/checkout", "402"): 2.0}),
         ("counters_all", {(): 8.0}),
         ("counters_none", {}),
@@ -154,7 +154,7 @@ def test_an_answer_is_read_exactly(answer: Any, name: str, found: object) -> Non
 
 def test_log_lines(answer: Any) -> None:  # noqa: ANN401  (as above)
     """Loki's lines come in the order that was asked for, with every attribute, and the ids that join them to a span."""
-    assert answer("lines_limit") == [
+    assert answer("logs_limit") == [
         LogRecord(
             time=1795598808187671808,
             service="checkout",
@@ -198,7 +198,7 @@ def test_log_lines(answer: Any) -> None:  # noqa: ANN401  (as above)
         "POST /checkout 402 declined",
         "POST /checkout 500 gateway_timeout",
     ]
-    assert [each.body for each in answer("lines_text")] == [
+    assert [each.body for each in answer("logs_text")] == [
         "order not placed: payment answered 504: its gateway timed out"
     ]
 

@@ -46,7 +46,7 @@ class Scripted:
         self.now = self.stories.pop(0) if len(self.stories) > 1 else self.stories[0]
         return self.now.spans if self.now else []
 
-    async def trace_lines(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
+    async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
         """Its lines."""
         self.asked.append((trace_id, start, end))
         if not self.logs:

@@ -38,7 +38,7 @@ class Kept:
         """Its spans."""
         return [span for span in self.spans if span.trace_id == trace_id]
 
-    async def lines(
+    async def logs(
         self, start: float, end: float, *, canonical: bool, limit: int
     ) -> list[LogRecord]:
         """The newest that fit."""

@@ -18,7 +18,7 @@ class Starting:
         """Say one answer after the other, then the last one again."""
         self.answers = list(answers)
 
-    async def up(self) -> dict[str, str]:
+    async def health(self) -> dict[str, str]:
         """The next answer."""
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 

@@ -17,7 +17,7 @@ from three_pillar_demo.local_store.__main__ import Settings as EmbeddedSettings
 from three_pillar_demo.verify.outcomes import EXPECTED
 from three_pillar_demo.web.__main__ import Settings as ConsoleSettings
 
-VOCABULARY = Path("docs/telemetry.md").read_text()
+VOCABULARY = Path("docs/reference/telemetry.md").read_text()
 README = Path("README.md").read_text()
 CARDS = ("ordinary", "declined", "gateway-timeout", "slow", "crash")
 
@@ -155,8 +155,8 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
 
 
 def test_the_limits_of_the_embedded_store_are_the_page_s() -> None:
-    """Every limit that docs/local-store.md states is the one that the code keeps."""
-    page = " ".join(Path("docs/local-store.md").read_text().split())
+    """Every limit that docs/reference/local-store.md states is the one that the code keeps."""
+    page = " ".join(Path("docs/reference/local-store.md").read_text().split())
     mib = 1024**2
     for said in (
         f"over {receiver.MAX_BODY // mib} MiB, or over {receiver.MAX_UNPACKED // mib} MiB unpacked",

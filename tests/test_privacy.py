@@ -1,4 +1,4 @@
-"""What a customer confides to the shop, and what telemetry must not know (docs/security.md)."""
+"""What a customer confides to the shop, and what telemetry must not know (docs/explanation/security.md)."""
 
 from tests.conftest import House, about
 

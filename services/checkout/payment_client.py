@@ -7,7 +7,7 @@ import httpx2
 
 
 class PaymentError(Exception):
-    """Payment gave no usable answer: an outcome of docs/telemetry.md, and the reason in words for whoever reads the log."""
+    """Payment gave no usable answer: an outcome of docs/reference/telemetry.md, and the reason in words for whoever reads the log."""
 
     def __init__(self, outcome: str, reason: str) -> None:
         super().__init__(reason)

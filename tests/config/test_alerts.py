@@ -18,9 +18,9 @@ GROUPS: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"]
 ALL: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"]]
 ALERTS = {rule["alert"]: rule for rule in ALL if "alert" in rule}
 TESTS: list[dict[str, Any]] = yaml.safe_load(CASES.read_text())["tests"]
-RUNBOOK = Path("docs/runbook.md").read_text()
+RUNBOOK = Path("docs/how-to/runbook.md").read_text()
 SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))
-VOCABULARY = Path("docs/telemetry.md").read_text()
+VOCABULARY = Path("docs/reference/telemetry.md").read_text()
 DASHBOARDS = {"/d/checkout", "/d/one-request", "/d/pipeline", "/d/slo"}
 
 
@@ -55,7 +55,7 @@ def test_a_tired_person_is_told_what_to_do(name: str) -> None:
     assert 0 < len(said["summary"]) <= 90
     assert len(said["description"]) > len(said["summary"])
     assert said["dashboard"] in DASHBOARDS
-    assert said["runbook"] == f"docs/runbook.md#{name.lower()}"
+    assert said["runbook"] == f"docs/how-to/runbook.md#{name.lower()}"
     assert set(said) == {"summary", "description", "dashboard", "runbook"}
 
 

@@ -1,4 +1,4 @@
-"""docs/wiring.md names files and settings that exist."""
+"""docs/explanation/wiring.md names files and settings that exist."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
-    for line in Path("docs/wiring.md").read_text().splitlines()
+    for line in Path("docs/explanation/wiring.md").read_text().splitlines()
     if re.match(r"\| (?!hop |--)", line)
 ]
 

@@ -34,8 +34,8 @@ async def _bought(_purchase: Purchase) -> None:
 
 
 def test_the_queries_of_the_page_have_answers(stack: Stack) -> None:
-    """Each of the five queries that docs/local-store.md invites to type finds rows once every card has been used."""
-    queries = re.findall(r"```sql\n(.*?)```", Path("docs/local-store.md").read_text(), re.DOTALL)
+    """Each of the five queries that docs/reference/local-store.md invites to type finds rows once every card has been used."""
+    queries = re.findall(r"```sql\n(.*?)```", Path("docs/reference/local-store.md").read_text(), re.DOTALL)
     assert len(queries) == 5
     ledger = asyncio.run(fill(6, 20, _bought))
 

@@ -17,7 +17,7 @@ ON_THE_REAL_STACK = [
     "workers-stopped",
 ]
 THE_QUEUE_SKIPS = pytest.mark.xfail(
-    reason="the Collector's queue skips what it cannot note: docs/rehearsals.md", strict=False
+    reason="the Collector's queue skips what it cannot note: docs/explanation/delivery-guarantees.md", strict=False
 )
 
 

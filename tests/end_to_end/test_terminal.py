@@ -64,7 +64,7 @@ def test_traffic_is_answered(stack: Stack) -> None:
 
 
 def test_the_metrics_of_the_vocabulary_are_there(stack: Stack) -> None:
-    """Every metric that docs/telemetry.md names is stored under Prometheus' name for it, with those labels."""
+    """Every metric that docs/reference/telemetry.md names is stored under Prometheus' name for it, with those labels."""
     makers = {
         "telemetry/three_pillars/request_recorder.py",
         "the FastAPI instrumentation",

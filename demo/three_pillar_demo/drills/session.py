@@ -175,5 +175,5 @@ def report(notes: DrillSession, drill: Drill) -> list[str]:
         f"It was   {right.what[0]}, {right.where[0]}, {right.why} ({WHY[right.why]})",
         f"Because  {right.because}",
         f"Fix      {drill.fix.strip()}",
-        f"Read     {drill.runbook}, docs/drills.md",
+        f"Read     {drill.runbook}, docs/how-to/game-day.md",
     ]

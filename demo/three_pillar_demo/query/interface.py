@@ -1,6 +1,6 @@
 """The questions that can be asked of what the services told, in the words of this house, and what an answer looks like.
 
-Metrics and labels have the names that Prometheus gives them (docs/telemetry.md); ``instance`` is ``service.instance.id``.
+Metrics and labels have the names that Prometheus gives them (docs/reference/telemetry.md); ``instance`` is ``service.instance.id``.
 Times are seconds since the epoch in questions, nanoseconds in spans and lines. Ids are lower-case hex.
 """
 

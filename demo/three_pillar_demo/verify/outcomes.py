@@ -1,4 +1,4 @@
-"""The outcome table, as somebody outside the services knows it; a test compares it with docs/telemetry.md and the services."""
+"""The outcome table, as somebody outside the services knows it; a test compares it with docs/reference/telemetry.md and the services."""
 
 from dataclasses import dataclass, field
 

@@ -167,8 +167,8 @@ def test_what_a_drill_has_stopped_comes_back_by_itself(stack: Stack) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_thirteenth_drill_is_written_by_following_the_page(stack: Stack, tmp_path: Path) -> None:
-    """The file of docs/drills.md, put into a folder of one's own, is listed, passes its check, and fails without its fault."""
-    page = Path("docs/drills.md").read_text()
+    """The file of docs/how-to/write-a-drill.md, put into a folder of one's own, is listed, passes its check, and fails without its fault."""
+    page = Path("docs/how-to/write-a-drill.md").read_text()
     found = re.search(r"```toml\n# ([a-z-]+)\.toml\n(.*?)```", page, re.DOTALL)
     assert found
     name, text = found[1], found[2]

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from three_pillars import trace_id
-from three_pillars.limits import BodyLimit
+from three_pillars.limits import BodyLimitMiddleware
 
 WORDS = {
     "too_short": "Input should have at least {min_length} item",
@@ -34,7 +34,7 @@ def create_app(
     app = FastAPI(
         title=title, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan
     )
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimitMiddleware)
     app.add_exception_handler(RequestValidationError, _bad_input)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _crashed)

@@ -6,7 +6,7 @@ import uvicorn
 from pydantic import Field, field_validator, model_validator
 
 import three_pillars
-from three_pillars.http_protocol import BoundedProtocol
+from three_pillars.http_protocol import BoundedHttpProtocol
 from three_pillars.settings import Settings
 from three_pillars.trusted_callers import networks
 
@@ -45,7 +45,7 @@ def serve(factory: str, settings: EdgeSettings) -> None:
     uvicorn.run(
         factory,
         factory=True,
-        http=BoundedProtocol,
+        http=BoundedHttpProtocol,
         host=settings.bind,
         port=settings.port,
         workers=settings.workers,

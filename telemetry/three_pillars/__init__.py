@@ -18,7 +18,7 @@ from starlette.routing import Route
 from . import logs, request_recorder, traces
 from .boundary import Edge
 from .logs import log_to_stdout
-from .metrics_endpoint import exposition
+from .metrics_endpoint import metrics_handler
 from .providers import Pillars, to_collector
 from .traces import instrument_client, trace_id
 from .trusted_callers import Trust
@@ -55,7 +55,7 @@ def install(
     )
     # First, or an app that answers everything would answer it.
     app.router.routes.insert(
-        0, Route("/metrics", exposition(pillars.registry), include_in_schema=False)
+        0, Route("/metrics", metrics_handler(pillars.registry), include_in_schema=False)
     )
     # Last, because it wraps everything above: the span is open while our own middleware counts and writes.
     traces.instrument(app, pillars.traces)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from opentelemetry.context import Context, attach, detach
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .routes import Found, template
+from .routes import ResolvedRoute, match_template
 from .trusted_callers import OUTSIDE, Trust
 
 ORIGINALS, ROUTE = "telemetry.originals", "telemetry.route"
@@ -44,8 +44,8 @@ def _mended(scope: Scope, trust: Trust) -> Scope:
     headers, outside = trust.of(
         scope, [(_utf8(name), _utf8(value)) for name, value in scope["headers"]]
     )
-    route = template(scope["app"].routes, scope)
-    app = SimpleNamespace(routes=[Found(route)] if route else [])
+    route = match_template(scope["app"].routes, scope)
+    app = SimpleNamespace(routes=[ResolvedRoute(route)] if route else [])
     mended = {"headers": headers, "query_string": _utf8(scope["query_string"]), "app": app}
     return {
         **scope,

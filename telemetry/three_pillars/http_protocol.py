@@ -1,74 +1,83 @@
-"""HTTP by uvicorn's fast parser, with two limits that it lacks: how long a request's head is, and how long it may take."""
+"""HTTP/1.1 by uvicorn's httptools parser, with two limits that uvicorn lacks.
+
+A request head (request line and headers) may only have a certain size and take a certain time.
+"""
 
 import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_BYTES = 64 * 1024
-HEAD_SECONDS = 10.0
-"""From the first byte, or from the connection, to the empty line; likewise for what is left of a request after its answer."""
+MAX_HEAD_BYTES = 64 * 1024
+HEAD_TIMEOUT_S = 10.0
+"""Time from the opening of the connection, or from the first byte of a later request, to the empty
+line that ends the head. The rest of a request that was answered early has the same time."""
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """Hangs up on who sends a head without an end, or takes too long over one; a head that comes at once costs no timer."""
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """Closes a connection whose request head is too long or takes too long.
 
-    head = 0
-    """Bytes since the parser last had something for us: what it holds."""
-    whole = True
-    """Whether the request, its body included, is here."""
+    A head that arrives in one piece costs no timer.
+    """
+
+    unparsed_bytes = 0
+    """Bytes received since the parser last reported a complete head, body chunk or message."""
+    request_complete = True
+    """Whether the current request has been received, body included."""
     timer: asyncio.TimerHandle | None = None
+    """Closes the connection when it expires."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait."""
+        """Start the timer for the first request."""
         super().connection_made(transport)
-        self._wait()
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
-        self._wait_no_more()
+        """Cancel the timer."""
+        self._reset_limits()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what does not become anything."""
-        self.head += len(data)
+        """Parse ``data`` and enforce the limits on what the parser still holds."""
+        self.unparsed_bytes += len(data)
         super().data_received(data)
-        if self.head > HEAD_BYTES:
+        if self.unparsed_bytes > MAX_HEAD_BYTES:
             self.transport.close()
-        elif self.head and not self.timer:
-            self._wait()
+        elif self.unparsed_bytes and not self.timer:
+            self._start_timer()
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Note that a request has begun."""
         super().on_message_begin()
-        self.whole = False
+        self.request_complete = False
 
     def on_headers_complete(self) -> None:
-        """Its head is here."""
+        """Cancel the timer: the head has been received."""
         super().on_headers_complete()
-        self._wait_no_more()
+        self._reset_limits()
 
     def on_body(self, body: bytes) -> None:
-        """A piece of its body is here."""
+        """Forget the bytes that have become a part of the body."""
         super().on_body(body)
-        self.head = 0
+        self.unparsed_bytes = 0
 
     def on_message_complete(self) -> None:
-        """All of it is here."""
+        """Cancel the timer: the whole request has been received."""
         super().on_message_complete()
-        self.whole = True
-        self._wait_no_more()
+        self.request_complete = True
+        self._reset_limits()
 
     def on_response_complete(self) -> None:
-        """It has its answer; nobody reads what is left of it, so that may not take long either."""
+        """Start the timer if the request is still arriving: nothing reads the rest of it now."""
         super().on_response_complete()
-        if not (self.whole or self.timer or self.transport.is_closing()):
-            self._wait()
+        if self.request_complete or self.timer or self.transport.is_closing():
+            return
+        self._start_timer()
 
-    def _wait(self) -> None:
-        self.timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+    def _start_timer(self) -> None:
+        self.timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
 
-    def _wait_no_more(self) -> None:
-        self.head = 0
+    def _reset_limits(self) -> None:
+        self.unparsed_bytes = 0
         if self.timer:
             self.timer.cancel()
             self.timer = None

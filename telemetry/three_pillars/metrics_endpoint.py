@@ -1,4 +1,4 @@
-"""``GET /metrics``: the same instruments that leave by OTLP, for whoever scrapes."""
+"""``GET /metrics``: the instruments that are exported by OTLP, shown for a Prometheus scrape."""
 
 from collections.abc import Callable
 
@@ -8,20 +8,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 
-def exposition(registry: CollectorRegistry) -> Callable[[Request], Response]:
-    """Build ``GET /metrics``, in the Prometheus text format, or OpenMetrics when asked for.
+def metrics_handler(registry: CollectorRegistry) -> Callable[[Request], Response]:
+    """Return the handler of ``GET /metrics``: Prometheus text format, or OpenMetrics on request.
 
-    It shows this one process, whose ``service_instance_id`` is in ``target_info``; the sum over workers is in Prometheus.
+    It shows the metrics of this process only, which ``target_info`` identifies by
+    ``service_instance_id``. The sum over all workers is in Prometheus.
     """
 
-    def answer(request: Request) -> Response:
+    def handle(request: Request) -> Response:
         try:
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        except (
-            ValueError,
-            TypeError,
-        ):  # it reads a version as numbers; whoever asks for another gets the plain format
+        except (ValueError, TypeError):
+            # prometheus-client parses the requested version as numbers. A client that asks for
+            # anything else gets the default format.
             encode, content_type = choose_encoder("")
         return Response(encode(registry), headers={"content-type": content_type})
 
-    return answer
+    return handle

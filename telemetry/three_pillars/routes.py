@@ -1,4 +1,7 @@
-"""Which route a request asks for: found once, for the names of all three pillars."""
+"""Route templates: the name of the route that a request asks for, mounts and routers included.
+
+The template is resolved once for each request and names the route in all three pillars.
+"""
 
 from collections.abc import Sequence
 
@@ -7,31 +10,42 @@ from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.types import Scope
 
 
-class Found(BaseRoute):
-    """A route that need not be looked for: the instrumentation's own search ends at a mount (contrib#2891)."""
+class ResolvedRoute(BaseRoute):
+    """A route that matches every request, because ``match_template`` has already resolved its path.
+
+    The FastAPI instrumentation receives it in place of the application's routes: its own search
+    stops at a mount (contrib#2891).
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def matches(self, _scope: Scope) -> tuple[Match, Scope]:
-        """Say yes."""
+        """Return a full match."""
         return Match.FULL, {}
 
 
-def template(routes: Sequence[BaseRoute], scope: Scope) -> str | None:
-    """The template of the path that ``scope`` asks for, with the prefixes of routers and mounts; None if there is no route."""
-    partial = None
+def match_template(routes: Sequence[BaseRoute], scope: Scope) -> str | None:
+    """Return the template of the first route that fully matches ``scope``.
+
+    The template includes the prefixes of routers and mounts. If no route matches fully, the first
+    route whose path matches, but not its method, counts. Without any match the result is None.
+    """
+    partial_match = None
     for route in iter_route_contexts(routes):
         try:
-            match, child = route.matches(scope)
-        except Exception:  # noqa: BLE001  (somebody's convertor, of a path that fits; the router meets it too, and that is told of)
+            match, child_scope = route.matches(scope)
+        except Exception:  # noqa: BLE001
+            # The path matches and a custom convertor failed on it. The router will fail in the
+            # same way, and that crash is recorded under this route.
             return route.path
-        found = route.path
-        if match is not Match.NONE and isinstance(route.original_route, Mount | Host):
-            found = (route.path or "") + (
-                template(route.routes or (), {**scope, **child}) or "/{path}"
-            )
+        if match is Match.NONE:
+            continue
+        template = route.path
+        if isinstance(route.original_route, Mount | Host):
+            inner_template = match_template(route.routes or (), {**scope, **child_scope})
+            template = (route.path or "") + (inner_template or "/{path}")
         if match is Match.FULL:
-            return found
-        partial = partial or (found if match is Match.PARTIAL else None)
-    return partial
+            return template
+        partial_match = partial_match or template
+    return partial_match

@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from tests.processes import Service, shop
-from three_pillars.http_protocol import HEAD_SECONDS
-from three_pillars.limits import BODY_SECONDS
+from three_pillars.http_protocol import HEAD_TIMEOUT_S
+from three_pillars.limits import BODY_TIMEOUT_S
 
 CHUNKED = b"POST /checkout HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 SIZED = CHUNKED.replace(b"Transfer-Encoding: chunked", b"Content-Length: %d")
@@ -123,7 +123,7 @@ def test_the_slow_are_hung_up_on(doors: tuple[Service, Service]) -> None:
         for each, talk in talks:
             said, closed, _ = talk.result()
             assert closed, (
-                f"{each}: open after a minute, where {HEAD_SECONDS:g} s and {BODY_SECONDS:g} s are the limits"
+                f"{each}: open after a minute, where {HEAD_TIMEOUT_S:g} s and {BODY_TIMEOUT_S:g} s are the limits"
             )
             assert said.split(b" ")[1:2] == [SLOW[each][2]] * bool(SLOW[each][2]), (each, said)
     assert well(doors)

@@ -68,7 +68,7 @@ ROWS = {
     "payment_busy": Row("payment_busy", "Payment is busy", house={"calls": 0, "limit": 0.1}),
     "invalid 422": Row("invalid", "items[0].quantity: ", card("invalid")),
     "invalid 413": Row(
-        "invalid", "The body is over 65536 bytes", {"content": b" " * 65537}, status=413
+        "invalid", "request body over 65536 bytes", {"content": b" " * 65537}, status=413
     ),
     "invalid 400": Row(
         "invalid", "The body is not JSON: ", {"content": b"{", "headers": JSON}, status=400

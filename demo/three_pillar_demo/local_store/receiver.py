@@ -133,7 +133,7 @@ async def _body(request: Request, parts: list[bytes], writer: Writer) -> None:
                 if writer.waiting > MAX_WAITING:
                     raise BusyError
     except TimeoutError:
-        raise RefusedError(408, f"the body was not here after {READ_SECONDS:g} s") from None
+        raise RefusedError(408, f"request body not received within {READ_SECONDS:g} s") from None
     except ClientDisconnect:
         raise RefusedError(400, "the body ended early") from None
 

@@ -12,15 +12,18 @@ def printable(text: object, limit: int = 300) -> str:
 
     Control characters, which could steer a terminal, are written as escapes (``\x1b``).
     """
-    shown = "".join(
-        character
-        if character.isprintable()
-        else " "
-        if character.isspace()
-        else ascii(character)[1:-1]
-        for character in str(text)[: limit + 1]
-    )
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    shown = "".join(_printable_character(character) for character in str(text)[: limit + 1])
+    if len(shown) > limit:
+        return shown[: limit - 1] + "…"
+    return shown
+
+
+def _printable_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    if character.isspace():
+        return " "
+    return ascii(character)[1:-1]  # without the quotes
 
 
 @contextmanager

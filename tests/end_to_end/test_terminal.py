@@ -35,7 +35,7 @@ def test_a_failed_purchase_is_followed_to_its_reason(stack: Stack) -> None:
         "POST /charges 504 gateway_timeout",
     ):
         assert part in told
-    assert "Exemplars that point here" in told
+    assert "Exemplars of this trace" in told
     assert "Why: checkout answered 500 gateway_timeout because payment" in told
     assert max(map(len, told.splitlines())) <= 80
     assert "\x1b" not in told

@@ -1,1 +1,1 @@
-"""The story of one request: gathered from the three pillars, explained, drawn."""
+"""The view of one trace: fetched from the three backends, explained and printed."""

@@ -1,9 +1,9 @@
-"""Follows one trace through all three pillars; waits until it is whole, within limits."""
+"""The command ``demo follow``: shows one trace, and waits a limited time until it is complete."""
 
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 from rich.console import Console
@@ -16,192 +16,210 @@ from three_pillar_demo.query.interface import (
     Backends,
     Exemplar,
     LogRecord,
-    Span,
 )
 from three_pillar_demo.terminal import printable, progress_messages
+from three_pillar_demo.trace_view.completeness import (
+    has_all_exemplars,
+    missing_logs,
+    missing_spans,
+)
 from three_pillar_demo.trace_view.render import Drawing
-from three_pillar_demo.trace_view.view import TraceView, is_canonical
+from three_pillar_demo.trace_view.view import TraceView
 
-PATIENCE = 10.0
-"""Seconds to wait for anything at all."""
-SETTLE = 6.0
-"""Seconds after a trace's last span in which the rest of it may still come: exports take 1 s, a late payment another."""
-SEARCH = 3.0
-"""Seconds to wait for a failure to be found: a trace can be searched for 1 to 2 s after its end."""
-EXPORT = 4.0
-"""Seconds after which an exemplar has come or never will: metrics leave every second."""
-POLL = 0.5
-"""Seconds between two questions."""
-AGE = 60.0
-"""Seconds after which a failure may be another one than the person means."""
-MARGIN = 60
-"""Seconds of log lines to ask for on either side of the spans: a service whose spans are lost may still have lines."""
+TIMEOUT_S = 10.0
+"""How long to wait for a trace, and for what it lacks, in seconds."""
+COMPLETE_AFTER_S = 6.0
+"""Seconds after a trace's last span in which more of it may arrive.
 
-HOUR = 3600
-UNREACHED = {"ConnectError", "ConnectTimeout"}
-"""Errors of a call that never arrived, so nobody on the other side has a span."""
+An export takes up to 1 s, and a payment that answers too late takes another second.
+"""
+SEARCH_TIMEOUT_S = 3.0
+"""How long to search for a failure: a trace can be found 1 to 2 s after its end."""
+EXEMPLARS_AFTER_S = 4.0
+"""Seconds after which no exemplar arrives any more: metrics are exported every second."""
+POLL_INTERVAL_S = 0.5
+OLD_FAILURE_S = 60.0
+"""A failure older than this may not be the one that the user means, so its age is printed."""
+LOG_MARGIN_S = 60
+"""Seconds before and after the spans in which log records are searched.
+
+A service whose spans are lost may still have log records.
+"""
+SEARCH_RANGE_S = 3600
+"""``--last-error`` searches the past hour."""
 
 TRACE_ID = re.compile(r"(?:00-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?", re.IGNORECASE)
 """A trace id, alone or in a ``traceresponse`` header."""
 
+ReportWait = Callable[[str], None]
+"""Is called with what is awaited, each time before a pause."""
 
-class NotThereError(Exception):
+
+class NotFoundError(Exception):
     """The backends answer, but do not have what is asked for."""
 
 
 async def follow(trace_id: str | None = None, *, last_error: bool = False) -> int:
-    """Print one trace with its log lines and exemplars: ``trace_id``, or checkout's last failure of the past hour.
+    """Print one trace with its log records and exemplars.
+
+    Args:
+        trace_id: The trace to print.
+        last_error: Print checkout's newest failure of the past hour instead.
 
     Returns:
-        The exit code: 0 when it was shown, 1 when it or a backend is not there, 2 when asked wrongly.
+        The exit code: 0 when the trace was printed, 1 when the trace or a backend is not there,
+        2 when the arguments are wrong.
     """
-    out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+    out = Console(highlight=False)
+    err = Console(stderr=True, highlight=False)
     if (trace_id is None) != last_error:
-        return _refuse(
+        return _fail(
             err, 2, "which trace? Type one of: demo follow TRACE_ID, demo follow --last-error"
         )
     try:
-        wanted = None if trace_id is None else parse_trace_id(trace_id)
+        parsed_id = None if trace_id is None else parse_trace_id(trace_id)
     except ValueError as error:
-        return _refuse(err, 2, str(error))
+        return _fail(err, 2, str(error))
     try:
-        with progress_messages(err) as told:
-            async with connect.backends() as backends:
-
-                def say(reason: str) -> None:
-                    told(f"waiting for {reason}")
-
-                story = await gather(backends, wanted or await newest_failure(backends, say), say)
-    except (NotThereError, BackendError) as error:
-        return _refuse(err, 1, str(error))
-    if last_error and (age := time.time() - min(span.start for span in story.spans) / NANO) > AGE:
-        err.print(f"The newest failure is {age / 60:.0f} min old.", style="dim")
-    out.print(Drawing(story))
+        view = await _gather_with_progress(parsed_id, err)
+    except (NotFoundError, BackendError) as error:
+        return _fail(err, 1, str(error))
+    if last_error:
+        _print_age_if_old(view, err)
+    out.print(Drawing(view))
     return 0
 
 
-def _refuse(err: Console, code: int, reason: str) -> int:
+async def _gather_with_progress(trace_id: str | None, err: Console) -> TraceView:
+    """Return the trace, or checkout's newest failure when ``trace_id`` is None."""
+    with progress_messages(err) as report_progress:
+        async with connect.backends() as backends:
+
+            def report_wait(reason: str) -> None:
+                report_progress(f"waiting for {reason}")
+
+            if trace_id is None:
+                trace_id = await newest_failure(backends, report_wait)
+            return await gather(backends, trace_id, report_wait)
+
+
+def _print_age_if_old(view: TraceView, err: Console) -> None:
+    age = time.time() - min(span.start for span in view.spans) / NANO
+    if age > OLD_FAILURE_S:
+        err.print(f"The newest failure is {age / 60:.0f} min old.", style="dim")
+
+
+def _fail(err: Console, exit_code: int, reason: str) -> int:
     err.print(Text.assemble(("demo follow: ", "red"), printable(reason, 600)), soft_wrap=True)
-    return code
+    return exit_code
 
 
 def parse_trace_id(text: str) -> str:
-    """Return the id in its one spelling, 32 lower-case hex digits.
+    """Return the trace id in ``text``, as 32 lower-case hex digits.
 
     Raises:
-        ValueError: It is none; the message says what to type.
+        ValueError: There is none; the message says what to type.
     """
-    found = TRACE_ID.fullmatch(text.strip())
-    if not found or not int(found[1], 16):
+    match = TRACE_ID.fullmatch(text.strip())
+    if not match or not int(match[1], 16):
         raise ValueError(
-            f"{printable(text, 60)!r} is no trace id: that is 32 hex digits, like the trace_id in every answer of checkout. "
-            "To get one: demo checkout. To follow the last failure: demo follow --last-error"
+            f"invalid trace id {printable(text, 60)!r}: it has 32 hex digits, like the trace_id "
+            "in every answer of checkout. To get one: demo checkout. "
+            "To follow the last failure: demo follow --last-error"
         )
-    return found[1].lower()
+    return match[1].lower()
 
 
-async def newest_failure(backends: Backends, say: Callable[[str], None]) -> str:
-    """Ask for the trace id of checkout's last failure; ``say`` hears of a wait.
+async def newest_failure(backends: Backends, report_wait: ReportWait) -> str:
+    """Return the trace id of checkout's newest failure in the past hour.
 
     Raises:
-        NotThereError: There was none in the past hour.
+        NotFoundError: There was no failure.
+        BackendError: The trace store cannot be queried.
     """
-    asked = time.monotonic()
+    started = time.monotonic()
     while True:
         now = time.time()
-        if found := await backends.requests("checkout", now - HOUR, now, failed=True):
-            return found[0]
-        if time.monotonic() - asked >= SEARCH:
-            raise NotThereError(
-                "checkout had no failure in the last hour. To make one: demo checkout --card gateway-timeout"
+        trace_ids = await backends.requests("checkout", now - SEARCH_RANGE_S, now, failed=True)
+        if trace_ids:
+            return trace_ids[0]
+        if time.monotonic() - started >= SEARCH_TIMEOUT_S:
+            raise NotFoundError(
+                "checkout had no failure in the last hour. "
+                "To make one: demo checkout --card gateway-timeout"
             )
-        say(f"{backends.names['traces']} to find a failed checkout")
-        await asyncio.sleep(POLL)
+        report_wait(f"{backends.names['traces']} to find a failed checkout")
+        await asyncio.sleep(POLL_INTERVAL_S)
 
 
-async def gather(backends: Backends, trace_id: str, say: Callable[[str], None]) -> TraceView:
-    """Ask for all three pillars until the trace is whole, or nothing more can be expected; ``say`` hears what is awaited.
+async def gather(backends: Backends, trace_id: str, report_wait: ReportWait) -> TraceView:
+    """Query all three pillars until the trace is complete or nothing more can be expected.
 
     Raises:
-        NotThereError: There is no such trace, after ``PATIENCE`` seconds.
-        BackendError: Traces cannot be asked for. Without lines or exemplars the story has a remark.
+        NotFoundError: There is no such trace after ``TIMEOUT_S`` seconds.
+        BackendError: The trace store cannot be queried. When only log records or exemplars
+            cannot be queried, the view has a remark instead.
     """
-    asked = time.monotonic()
+    started = time.monotonic()
     while True:
-        story, awaited = await look(backends, trace_id)
-        patient = time.monotonic() - asked < PATIENCE
-        if not story.spans and not patient:
-            raise NotThereError(
-                f"{backends.names['traces']} does not have trace {trace_id}, even after {PATIENCE:g} s. "
-                "Is it this stack's, and younger than two days? What may hold it back: demo status, "
-                f"demo logs {backends.components['traces']}"
+        view, missing = await fetch(backends, trace_id)
+        timed_out = time.monotonic() - started >= TIMEOUT_S
+        if not view.spans and timed_out:
+            raise NotFoundError(
+                f"{backends.names['traces']} does not have trace {trace_id}, "
+                f"even after {TIMEOUT_S:g} s. Is it this stack's, and younger than two days? "
+                f"What may hold it back: demo status, demo logs {backends.components['traces']}"
             )
-        age = time.time() - max((span.end for span in story.spans), default=time.time_ns()) / NANO
-        if awaited and patient and age < SETTLE:
-            say(awaited[0])
-        elif not patient or age >= EXPORT or _pointed_to(story):
-            late = (
-                [f"not here: {', '.join(awaited)}. If it is only late, ask again"]
-                if awaited
-                else []
-            )
-            return replace(story, remarks=(*story.remarks, *late))
+        age = _seconds_since_end(view)
+        if missing and not timed_out and age < COMPLETE_AFTER_S:
+            report_wait(missing[0])
+        elif timed_out or age >= EXEMPLARS_AFTER_S or has_all_exemplars(view):
+            return _with_missing_remark(view, missing)
         else:
-            say(f"{backends.names['metrics']} to have an exemplar of it")
-        await asyncio.sleep(POLL)
+            report_wait(f"{backends.names['metrics']} to have an exemplar of it")
+        await asyncio.sleep(POLL_INTERVAL_S)
 
 
-def _pointed_to(story: TraceView) -> bool:
-    """Whether every service that answered has an exemplar of it."""
-    return {span.service for span in story.spans if span.kind == "SERVER"} <= {
-        each.labels.get("service_name", "") for each in story.exemplars
-    }
+def _seconds_since_end(view: TraceView) -> float:
+    """Return the seconds since the last span ended; about 0 when there is none yet."""
+    end = max((span.end for span in view.spans), default=time.time_ns())
+    return time.time() - end / NANO
 
 
-async def look(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]]:
-    """What is there now, and what is still to come.
+def _with_missing_remark(view: TraceView, missing: list[str]) -> TraceView:
+    if not missing:
+        return view
+    remark = f"missing: {', '.join(missing)}. It may be late: follow this trace again"
+    return replace(view, remarks=(*view.remarks, remark))
+
+
+async def fetch(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]]:
+    """Query the three pillars once; return what is there, and what is still missing.
 
     Raises:
-        BackendError: Traces cannot be asked for. Without lines or exemplars the story has a remark.
+        BackendError: The trace store cannot be queried. When only log records or exemplars
+            cannot be queried, the view has a remark instead.
     """
     spans = await backends.trace(trace_id)
     if not spans:
         return TraceView(trace_id, [], [], []), [f"{backends.names['traces']} to have the trace"]
-    start, end = min(span.start for span in spans) / NANO, max(span.end for span in spans) / NANO
-    awaited, remarks = list(missing_spans(spans)), []
-    lines: list[LogRecord] = []
+    start = min(span.start for span in spans) / NANO
+    end = max(span.end for span in spans) / NANO
+    missing = list(missing_spans(spans))
+    remarks: list[str] = []
+    logs: list[LogRecord] = []
     exemplars: list[Exemplar] = []
     try:
-        lines = await backends.trace_logs(trace_id, start - MARGIN, end + MARGIN)
-        awaited += missing_lines(spans, lines)
+        logs = await backends.trace_logs(trace_id, start - LOG_MARGIN_S, end + LOG_MARGIN_S)
+        missing.extend(missing_logs(spans, logs))
     except BackendError as error:
         remarks.append(f"no log lines, because {printable(error)}")
     try:
-        found = await backends.exemplars(start - 1, end + 1)
-        exemplars = [each for each in found if each.trace_id == trace_id]
+        exemplars = [
+            exemplar
+            for exemplar in await backends.exemplars(start - 1, end + 1)
+            if exemplar.trace_id == trace_id
+        ]
     except BackendError as error:
         remarks.append(f"no exemplars, because {printable(error)}")
-    return TraceView(trace_id, spans, lines, exemplars, tuple(remarks)), awaited
-
-
-def missing_spans(spans: list[Span]) -> Iterator[str]:
-    """The spans that must exist, because others point to them: parents, and the far side of each call that arrived."""
-    known = {span.span_id for span in spans}
-    called = {span.parent_id for span in spans}
-    for span in spans:
-        if span.parent_id and span.parent_id not in known:
-            yield f"the parent of {span.service}'s span {span.name}"
-        if (
-            span.kind == "CLIENT"
-            and span.span_id not in called
-            and span.attributes.get("error.type") not in UNREACHED
-        ):
-            yield f"the span at the other end of {span.service}'s call to {span.attributes.get('url.full', 'another service')}"
-
-
-def missing_lines(spans: list[Span], lines: list[LogRecord]) -> Iterator[str]:
-    """The log lines that must exist: every request leaves one canonical line."""
-    there = {line.fields.get("span_id") for line in lines if is_canonical(line)}
-    for span in spans:
-        if span.kind == "SERVER" and span.span_id not in there:
-            yield f"{span.service}'s log line of {span.name}"
+    return TraceView(trace_id, spans, logs, exemplars, tuple(remarks)), missing

@@ -1,6 +1,6 @@
-"""Draws a trace's story: the tree with its times, the exemplars that point to it, and the sentence that says why."""
+"""Renders a trace for the terminal: the tree with its times, the exemplars, the explanation."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle
@@ -10,17 +10,23 @@ from rich.text import Text
 
 from three_pillar_demo.query.interface import NANO, Exemplar, LogRecord, Span
 from three_pillar_demo.terminal import printable
-from three_pillar_demo.trace_view.view import STATUS, Row, TraceView, astray, failures, rows, why
+from three_pillar_demo.trace_view.explanation import explain, failures
+from three_pillar_demo.trace_view.timing import outside_parent
+from three_pillar_demo.trace_view.tree import TreeRow, tree_rows
+from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView
 
-MILLI = 1_000_000
-"""Nanoseconds in a millisecond."""
-AT, TOOK, BAR = 9, 9, 14
-"""Widths in characters: the times left and right of the tree, and the bar."""
-ROOMY = 72
-"""On a console narrower than this the bars are left out."""
-NARROWEST = 20
-"""The tree keeps this many characters for its words, however deep it gets."""
-FIELDS = (
+NANOS_PER_MILLI = 1_000_000
+START_WIDTH = 9
+"""Characters of the start column left of the tree, with two spaces behind it."""
+DURATION_WIDTH = 9
+"""Characters of the duration column right of the tree."""
+BAR_WIDTH = 14
+"""Characters of a bar in the timeline."""
+MIN_WIDTH_FOR_BARS = 72
+"""Consoles narrower than this show no bars."""
+MIN_TREE_WIDTH = 20
+"""Characters that the text in the tree keeps, however deep the tree gets."""
+SHOWN_ATTRIBUTES = (
     "order.id",
     "order.amount",
     "order.currency",
@@ -28,196 +34,245 @@ FIELDS = (
     "card.network",
     "error.type",
 )
-"""Span attributes worth reading here; the store has the rest."""
-SEVERITIES = {"ERROR": "red", "FATAL": "red", "WARN": "yellow"}
-HALVES = {(True, True): "━", (True, False): "╸", (False, True): "╺", (False, False): " "}
+"""Span attributes that are shown here; the trace store has the rest."""
+SERVICE_COLOURS = ("cyan", "magenta", "green", "blue")
+SEVERITY_COLOURS = {"ERROR": "red", "FATAL": "red", "WARN": "yellow"}
+SEVERITY_INDENT = "      "
+"""As wide as a severity and the space behind it; wrapped log lines continue there."""
+BAR_CHARACTERS = {(True, True): "━", (True, False): "╸", (False, True): "╺", (False, False): " "}
+"""By whether the left and the right half of a character belong to the bar."""
 
 
 @dataclass
 class Drawing:
-    """A story as rich prints it: at the console's width, in colour on a terminal, plain in a pipe."""
+    """A trace as rich prints it: as wide as the console, in colour on a terminal only."""
 
-    story: TraceView
+    view: TraceView
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        """Yield line by line."""
-        page = _Page(self.story, console, options.max_width)
-        yield from page.title()
+        """Yield the text line by line."""
+        renderer = _Renderer(self.view, console, options.max_width)
+        yield from renderer.heading()
         yield Text()
-        yield from page.tree()
+        yield from renderer.tree()
         yield Text()
-        yield from page.exemplars()
-        for remark in self.story.remarks:
-            yield from page.paragraph(Text(f"Remark: {printable(remark, 600)}", "yellow"))
-        yield from page.paragraph(Text.assemble(("Why: ", "bold"), why(self.story)))
+        yield from renderer.exemplars()
+        yield Text()
+        for remark in self.view.remarks:
+            yield from renderer.paragraph(Text(f"Note: {printable(remark, 600)}", "yellow"))
+        explanation = Text.assemble(("Why: ", "bold"), explain(self.view))
+        yield from renderer.paragraph(explanation)
 
 
-class _Page:
-    """The parts of a drawing, in a room of ``width`` characters."""
+class _Renderer:
+    """Renders the parts of a drawing, ``width`` characters wide."""
 
-    def __init__(self, story: TraceView, console: Console, width: int) -> None:
-        self.story, self.console, self.width = story, console, width
-        self.begin = min(span.start for span in story.spans)
-        self.end = max(span.end for span in story.spans)
-        services = dict.fromkeys(span.service for span in story.spans)
-        self.colours = dict(
-            zip(services, cycle(("cyan", "magenta", "green", "blue")), strict=False)
-        )
-        self.bar = BAR if width >= ROOMY else 0
+    def __init__(self, view: TraceView, console: Console, width: int) -> None:
+        self.view = view
+        self.console = console
+        self.width = width
+        self.start = min(span.start for span in view.spans)
+        self.end = max(span.end for span in view.spans)
+        services = dict.fromkeys(span.service for span in view.spans)
+        self.colours = dict(zip(services, cycle(SERVICE_COLOURS), strict=False))
+        self.bar_width = BAR_WIDTH if width >= MIN_WIDTH_FOR_BARS else 0
 
-    def title(self) -> Iterator[Text]:
-        when = datetime.fromtimestamp(self.begin / NANO, UTC)
-        yield Text.assemble("Trace ", (self.story.trace_id, "bold"))
-        counts = f"{_count(self.story.spans, 'span')}, {_count(self.story.lines, 'log line')}"
-        yield Text(
-            f"{when:%Y-%m-%d %H:%M:%S} UTC, {_ms(self.end - self.begin)} ms, {counts}", "dim"
-        )
-        known = {
+    def heading(self) -> Iterator[Text]:
+        """Yield the trace id, when it was, its size, and the versions of the services."""
+        yield Text.assemble("Trace ", (self.view.trace_id, "bold"))
+        started_at = datetime.fromtimestamp(self.start / NANO, UTC)
+        duration = _milliseconds(self.end - self.start)
+        spans = _count(len(self.view.spans), "span")
+        logs = _count(len(self.view.logs), "log line")
+        yield Text(f"{started_at:%Y-%m-%d %H:%M:%S} UTC, {duration} ms, {spans}, {logs}", "dim")
+        versions = {
             span.service: span.attributes["service.version"]
-            for span in self.story.spans
+            for span in self.view.spans
             if "service.version" in span.attributes
         }
-        if known:
+        if versions:
+            texts = [f"{printable(name)} {printable(value)}" for name, value in versions.items()]
+            yield from self.paragraph(Text(", ".join(texts), "dim"))
+
+    def tree(self) -> Iterator[Text]:
+        """Yield a row for each span and log record; a span's details are below it."""
+        yield from self._row(
+            "start",
+            "",
+            "",
+            Text("span or log line (times in ms)", "dim"),
+            Text("duration".rjust(DURATION_WIDTH).ljust(self._right_width), "dim"),
+        )
+        for row in tree_rows(self.view):
+            if isinstance(row.node, Span):
+                yield from self._span_rows(row, row.node)
+            else:
+                yield from self._log_rows(row, row.node)
+
+    def exemplars(self) -> Iterator[Text]:
+        """Yield the exemplars that point to this trace, in the order of its services."""
+        if not self.view.exemplars:
             yield from self.paragraph(
                 Text(
-                    ", ".join(
-                        f"{printable(service)} {printable(version)}"
-                        for service, version in known.items()
-                    ),
+                    "No exemplar points to this trace: in each export, a bucket keeps only the "
+                    "last one.",
                     "dim",
                 )
             )
+            return
+        metric = printable(self.view.exemplars[0].labels.get("__name__", "?"))
+        yield from self.paragraph(Text(f"Exemplars of this trace, in {metric}:", "dim"))
+        for exemplar in sorted(self.view.exemplars, key=self._service_position):
+            yield from self.paragraph(self._exemplar_text(exemplar))
 
-    def tree(self) -> Iterator[Text]:
-        """One row for each span and line; a span's details are below it."""
-        yield from self._row(
-            "at (ms)",
-            "",
-            "",
-            Text("span or log line", "dim"),
-            Text("took (ms)".ljust(self._right), "dim"),
-        )
-        for row in rows(self.story):
-            if isinstance(row.node, Span):
-                yield from self._span(row, row.node)
-            else:
-                yield from self._line(row, row.node)
+    def paragraph(self, text: Text) -> Iterator[Text]:
+        """Yield ``text``, wrapped at the full width."""
+        for line in text.wrap(self.console, self.width):
+            line.rstrip()
+            yield line
 
     @property
-    def _right(self) -> int:
-        return TOOK + (self.bar + 2 if self.bar else 0)
+    def _right_width(self) -> int:
+        if not self.bar_width:
+            return DURATION_WIDTH
+        return DURATION_WIDTH + 2 + self.bar_width
 
-    def _span(self, row: Row, span: Span) -> Iterator[Text]:
+    def _span_rows(self, row: TreeRow, span: Span) -> Iterator[Text]:
         colour = self.colours[span.service]
+        right = Text(_milliseconds(span.end - span.start).rjust(DURATION_WIDTH))
+        if self.bar_width:
+            right.append("  " + self._bar(span), colour)
+        start = _milliseconds(span.start - self.start)
+        label = self._span_label(span, colour)
+        yield from self._row(start, row.prefix, row.child_prefix, label, right)
+        detail_prefix = row.child_prefix + ("   " if row.is_leaf else "│  ")
+        for detail in _span_details(span, row.parent):
+            yield from self._row("", detail_prefix, detail_prefix, detail)
+
+    def _span_label(self, span: Span, colour: str) -> Text:
         label = Text.assemble(
             (printable(span.service), f"bold {colour}"), " ", printable(span.name)
         )
         label.append(f" {printable(span.kind.lower())}", "dim")
-        if STATUS in span.attributes:
-            label.append(f" {printable(span.attributes[STATUS])}")
+        if STATUS_CODE in span.attributes:
+            label.append(f" {printable(span.attributes[STATUS_CODE])}")
         if span.error:
             label.append(" ✗", "bold red")
-        right = Text(f"{_ms(span.end - span.start):>{TOOK}}")
-        if self.bar:
-            right.append("  " + self._bar(span), colour)
-        yield from self._row(_ms(span.start - self.begin), row.head, row.rest, label, right)
-        stem = row.rest + ("   " if row.leaf else "│  ")
-        for detail in _details(span, row.parent):
-            yield from self._row("", stem, stem, detail)
+        return label
 
-    def _line(self, row: Row, line: LogRecord) -> Iterator[Text]:
-        severity = printable(line.severity)
+    def _log_rows(self, row: TreeRow, record: LogRecord) -> Iterator[Text]:
+        severity = printable(record.severity)
         text = Text.assemble(
-            (f"{severity:<5} ", SEVERITIES.get(severity, "green")), printable(line.body)
+            (f"{severity:<5} ", SEVERITY_COLOURS.get(severity, "green")), printable(record.body)
         )
-        if row.parent is None or row.parent.service != line.service:
-            text.append(f" ({printable(line.service)})", "dim")
-        yield from self._row(_ms(line.time - self.begin), row.head, row.rest + " " * 6, text)
+        if row.parent is None or row.parent.service != record.service:
+            text.append(f" ({printable(record.service)})", "dim")
+        start = _milliseconds(record.time - self.start)
+        wrapped_prefix = row.child_prefix + SEVERITY_INDENT
+        yield from self._row(start, row.prefix, wrapped_prefix, text)
 
     def _row(
-        self, at: str, head: str, rest: str, text: Text, right: Text | None = None
+        self,
+        start: str,
+        prefix: str,
+        wrapped_prefix: str,
+        text: Text,
+        right: Text | None = None,
     ) -> Iterator[Text]:
-        """``text`` behind its time and branch, wrapped; ``right`` stands at the right edge of the first line."""
-        taken = AT + len(rest) + (self._right + 1 if right else 0)
-        room = max(NARROWEST, self.width - taken)
-        for number, part in enumerate(text.wrap(self.console, room)):
+        """Yield the lines of one row.
+
+        The first line has the start, the branch in ``prefix`` and the ``right`` columns. Lines
+        that ``text`` is wrapped into follow behind ``wrapped_prefix``.
+        """
+        used_width = START_WIDTH + len(wrapped_prefix)
+        if right:
+            used_width += self._right_width + 1
+        text_width = max(MIN_TREE_WIDTH, self.width - used_width)
+        for number, part in enumerate(text.wrap(self.console, text_width)):
             part.rstrip()
-            line = Text.assemble(
-                (f"{'' if number else at:>{AT - 2}}  ", "dim"),
-                (rest if number else head, "dim"),
-                part,
-            )
-            if right and not number:
-                line.pad_right(self.width - self._right - line.cell_len)
-                line.append_text(right)
+            if number == 0:
+                line = self._line(start, prefix, part)
+                if right:
+                    line.pad_right(self.width - self._right_width - line.cell_len)
+                    line.append_text(right)
+            else:
+                line = self._line("", wrapped_prefix, part)
             line.rstrip()
-            line.no_wrap, line.overflow = True, "ignore"
+            line.no_wrap = True
+            line.overflow = "ignore"
             yield line
 
+    def _line(self, start: str, prefix: str, part: Text) -> Text:
+        start_column = start.rjust(START_WIDTH - 2) + "  "
+        return Text.assemble((start_column, "dim"), (prefix, "dim"), part)
+
     def _bar(self, span: Span) -> str:
-        """Where in the trace's time the span lies, in half characters; even the shortest gets one."""
-        scale = 2 * self.bar / max(1, self.end - self.begin)
-        first = min(round((span.start - self.begin) * scale), 2 * self.bar - 1)
-        after = max(round((span.end - self.begin) * scale), first + 1)
-        halves = [first <= half < after for half in range(2 * self.bar)]
-        return "".join(HALVES[pair] for pair in zip(halves[::2], halves[1::2], strict=True))
+        """Draw where in the trace's time the span lies.
 
-    def paragraph(self, text: Text) -> Iterator[Text]:
-        """``text`` wrapped at the width."""
-        for part in text.wrap(self.console, self.width):
-            part.rstrip()
-            yield part
+        The resolution is half a character; even the shortest span gets one half.
+        """
+        half_count = 2 * self.bar_width
+        scale = half_count / max(1, self.end - self.start)
+        first = min(round((span.start - self.start) * scale), half_count - 1)
+        stop = max(round((span.end - self.start) * scale), first + 1)
+        characters = []
+        for left in range(0, half_count, 2):
+            right = left + 1
+            halves = (first <= left < stop, first <= right < stop)
+            characters.append(BAR_CHARACTERS[halves])
+        return "".join(characters)
 
-    def exemplars(self) -> Iterator[Text]:
-        """The dots on a graph that lead here."""
-        if self.story.exemplars:
-            name = printable(self.story.exemplars[0].labels.get("__name__", "?"))
-            yield from self.paragraph(Text(f"Exemplars that point here, in {name}:", "dim"))
-            for each in sorted(self.story.exemplars, key=self._service_order):
-                yield from self.paragraph(self._exemplar(each))
-        else:
-            none = "No exemplar points here. In every export a bucket keeps one exemplar only, its last."
-            yield from self.paragraph(Text(none, "dim"))
-        yield Text()
-
-    def _service_order(self, exemplar: Exemplar) -> int:
+    def _service_position(self, exemplar: Exemplar) -> int:
+        """Return the position of the exemplar's service in the trace; unknown ones come last."""
         services = list(self.colours)
-        name = exemplar.labels.get("service_name", "")
-        return services.index(name) if name in services else len(services)
+        service = exemplar.labels.get("service_name", "")
+        return services.index(service) if service in services else len(services)
 
-    def _exemplar(self, each: Exemplar) -> Text:
-        service, method, route, status, le = (
-            printable(each.labels.get(name, "?"))
-            for name in (
-                "service_name",
-                "http_request_method",
-                "http_route",
-                "http_response_status_code",
-                "le",
-            )
+    def _exemplar_text(self, exemplar: Exemplar) -> Text:
+        service = _label(exemplar, "service_name")
+        method = _label(exemplar, "http_request_method")
+        route = _label(exemplar, "http_route")
+        status = _label(exemplar, "http_response_status_code")
+        bucket = _label(exemplar, "le")
+        return Text.assemble(
+            "  ",
+            (service, f"bold {self.colours.get(service, 'default')}"),
+            f" {method} {route} {status}: {exemplar.value:.4f} s, in the bucket le={bucket}",
         )
-        where = f" {method} {route} {status}: {each.value:.4f} s, in the bucket le={le}"
-        return Text.assemble("  ", (service, f"bold {self.colours.get(service, 'default')}"), where)
 
 
-def _details(span: Span, parent: Span | None) -> Iterator[Text]:
-    fields = {name: printable(span.attributes[name]) for name in FIELDS if name in span.attributes}
-    said = {
-        fields.get("order.outcome"),
-        str(span.attributes.get(STATUS)),
-        *(each.split(":")[0] for each in failures(span)),
+def _span_details(span: Span, parent: Span | None) -> Iterator[Text]:
+    """Yield the attributes worth reading, then everything that went wrong."""
+    attributes = {
+        name: printable(span.attributes[name])
+        for name in SHOWN_ATTRIBUTES
+        if name in span.attributes
     }
-    if fields.get("error.type") in said:
-        fields.pop("error.type", None)
-    if fields:
-        yield Text(" ".join(f"{name}={value}" for name, value in fields.items()), "dim")
-    for each in (*failures(span), *astray(span, parent)):
-        yield Text(each, "red")
+    if attributes.get("error.type") in _known_errors(span, attributes):
+        attributes.pop("error.type", None)
+    if attributes:
+        pairs = [f"{name}={value}" for name, value in attributes.items()]
+        yield Text(" ".join(pairs), "dim")
+    for failure in failures(span):
+        yield Text(failure, "red")
+    for description in outside_parent(span, parent):
+        yield Text(description, "red")
 
 
-def _count(things: Sized, name: str) -> str:
-    return f"{len(things)} {name}{'s' if len(things) != 1 else ''}"
+def _known_errors(span: Span, attributes: dict[str, str]) -> set[str | None]:
+    """Return what other details say already, so that ``error.type`` need not repeat it."""
+    exception_types = {failure.split(":")[0] for failure in failures(span)}
+    status = str(span.attributes.get(STATUS_CODE))
+    return {attributes.get("order.outcome"), status, *exception_types}
 
 
-def _ms(nanoseconds: int) -> str:
-    return f"{nanoseconds / MILLI:.1f}"
+def _label(exemplar: Exemplar, name: str) -> str:
+    return printable(exemplar.labels.get(name, "?"))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _milliseconds(nanoseconds: int) -> str:
+    return f"{nanoseconds / NANOS_PER_MILLI:.1f}"

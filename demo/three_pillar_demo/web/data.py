@@ -23,7 +23,7 @@ from three_pillar_demo.query.interface import (
 )
 from three_pillar_demo.stack import health
 from three_pillar_demo.terminal import printable
-from three_pillar_demo.trace_view import follow, view
+from three_pillar_demo.trace_view import explanation, follow, view
 from three_pillar_demo.web import chart, formatting, waterfall
 from three_pillar_demo.web.cache import Answer, Cache
 from three_pillar_demo.web.view_state import View
@@ -166,11 +166,11 @@ class Watch:
         """One request, as much of it as is there."""
 
         async def question() -> Request:
-            told, awaited = await follow.look(self.backends, trace_id)
+            told, awaited = await follow.fetch(self.backends, trace_id)
             drawn, why = await asyncio.to_thread(
-                lambda: (list(islice(waterfall.rows(told), MOST)), view.why(told))
+                lambda: (list(islice(waterfall.rows(told), MOST)), explanation.explain(told))
             )
-            count = len(told.spans) + len(told.lines)
+            count = len(told.spans) + len(told.logs)
             many = (
                 (f"The first {MOST:,} of its {count:,} spans and lines are drawn.",)
                 if count > MOST

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
-from three_pillar_demo.trace_view import view
+from three_pillar_demo.trace_view import explanation, timing, tree, view
 from three_pillar_demo.web import chart, formatting
 
 FULL, LEAST, HALF_A_MILLI = 1000.0, 2.0, 500_000
@@ -45,13 +45,13 @@ class Row:
 def extent(told: view.TraceView) -> tuple[int, int]:
     """When a request begins, and when the last of it ends; the latter is the later one."""
     begin = min(
-        [each.start for each in told.spans] or [each.time for each in told.lines], default=0
+        [each.start for each in told.spans] or [each.time for each in told.logs], default=0
     )
     return begin, max(
         [
             begin + HALF_A_MILLI,
             *(each.end for each in told.spans),
-            *(each.time for each in told.lines),
+            *(each.time for each in told.logs),
         ]
     )
 
@@ -59,13 +59,13 @@ def extent(told: view.TraceView) -> tuple[int, int]:
 def rows(told: view.TraceView) -> Iterator[Row]:
     """Every span and line in the order of ``demo follow``, parents first, siblings in time."""
     begin, end = extent(told)
-    calls = view.given_up(told)
+    calls = timing.unanswered_calls(told)
 
     def bar(start: int, end_: int) -> Bar:
         x = min(max((start - begin) * FULL / (end - begin), 0.0), FULL - LEAST)
         return x, max(min((end_ - start) * FULL / (end - begin), FULL - x), LEAST)
 
-    for number, row in enumerate(view.rows(told)):
+    for number, row in enumerate(tree.tree_rows(told)):
         node, depth = row.node, min(row.depth, DEEPEST)
         about = node.attributes if isinstance(node, Span) else node.fields
         fields = sorted((name, str(value)) for name, value in about.items())[:FIELDS]
@@ -104,12 +104,12 @@ def rows(told: view.TraceView) -> Iterator[Row]:
                 whole[0],
             ),
             whole=whole,
-            own=[bar(*part) for part in view.own_time(node, told.below.get(node.span_id, []))],
+            own=[bar(*part) for part in timing.own_time(node, told.children_by_parent.get(node.span_id, []))],
             late=None if since is None else bar(since, node.end),
             too_late=0.0 if since is None else (node.end - since) / NANO,
             took=(node.end - node.start) / NANO,
-            status=str(node.attributes.get(view.STATUS, "")),
-            told=[*view.failures(node), *view.astray(node, row.parent)],
+            status=str(node.attributes.get(view.STATUS_CODE, "")),
+            told=[*explanation.failures(node), *timing.outside_parent(node, row.parent)],
         )
 
 

@@ -1,9 +1,9 @@
-"""Following a trace: which ids are taken, how long it waits and for what, and what it says when there is nothing."""
+"""Tests for ``demo follow``: accepted trace ids, what it waits for and how long, its errors."""
 
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Self, cast
 
@@ -13,11 +13,17 @@ from tests.traces import CALL, CHARGE, ROOT, TRACE, slow, span
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import BackendError, Backends, Exemplar, LogRecord, Span
 from three_pillar_demo.trace_view import follow
+from three_pillar_demo.trace_view.completeness import missing_spans
 from three_pillar_demo.trace_view.view import TraceView
 
+OTHER_TRACE = "f" * 32
 
-class Scripted:
-    """Backends that tell one story after the other, then the last one again; None is a store without the trace."""
+
+class ScriptedBackends:
+    """Backends that return one view of a trace after the other, and then the last one again.
+
+    None is a trace store that does not have the trace.
+    """
 
     names: Mapping[str, str] = {
         "traces": "the trace store",
@@ -26,93 +32,94 @@ class Scripted:
     }
     components: Mapping[str, str] = {"traces": "tracer", "logs": "logger", "metrics": "meter"}
 
-    def __init__(self, *stories: TraceView | None, logs: bool = True) -> None:
-        """Tell ``stories`` in this order; without ``logs``, nobody answers for them."""
-        self.logs = logs
-        self.stories = list(stories)
-        self.asked: list[tuple[Any, ...]] = []
-        self.found: list[str] = []
+    def __init__(self, *views: TraceView | None, logs_available: bool = True) -> None:
+        """Return ``views`` in this order; unless ``logs_available``, the log store fails."""
+        self.views = list(views)
+        self.logs_available = logs_available
+        self.current: TraceView | None = None
+        self.queries: list[tuple[Any, ...]] = []
+        self.failed_requests: list[str] = []
 
     async def __aenter__(self) -> Self:
-        """Nothing to open."""
+        """Open nothing."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing to close."""
+        """Close nothing."""
 
     async def trace(self, trace_id: str) -> list[Span]:
-        """The next story's spans."""
+        """Return the spans of the next view."""
         assert trace_id == TRACE
-        self.now = self.stories.pop(0) if len(self.stories) > 1 else self.stories[0]
-        return self.now.spans if self.now else []
+        self.current = self.views.pop(0) if len(self.views) > 1 else self.views[0]
+        return self.current.spans if self.current else []
 
     async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
-        """Its lines."""
-        self.asked.append((trace_id, start, end))
-        if not self.logs:
+        """Return the log records of the current view."""
+        self.queries.append((trace_id, start, end))
+        if not self.logs_available:
             raise BackendError("logger: refused")
-        return self.now.lines if self.now else []
+        return self.current.logs if self.current else []
 
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
-        """Its exemplars, and one of another trace."""
-        self.asked.append(("exemplars", start, end))
-        return [Exemplar("f" * 32, 1.0, start, {}), *(self.now.exemplars if self.now else [])]
+        """Return the exemplars of the current view, and one of another trace."""
+        self.queries.append(("exemplars", start, end))
+        exemplars = self.current.exemplars if self.current else []
+        return [Exemplar(OTHER_TRACE, 1.0, start, {}), *exemplars]
 
     async def requests(self, service: str, start: float, end: float, *, failed: bool) -> list[str]:
-        """What the test put there."""
+        """Return the trace ids that the test has set."""
         assert failed
-        self.asked.append((service, start, end))
-        return self.found
+        self.queries.append((service, start, end))
+        return self.failed_requests
 
 
 @pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "POLL", 0)
+def _poll_without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "POLL_INTERVAL_S", 0)
 
 
-def gather(backends: Scripted) -> tuple[TraceView, list[str]]:
-    """What was found, and what was awaited until then, each thing once."""
-    said: dict[str, None] = {}
-    story = asyncio.run(
-        follow.gather(cast("Backends", backends), TRACE, lambda reason: said.update({reason: None}))
-    )
-    return story, list(said)
+def gather(backends: ScriptedBackends) -> tuple[TraceView, list[str]]:
+    """Gather the trace; return it with what was awaited, each thing once."""
+    awaited: dict[str, None] = {}
+
+    def report_wait(reason: str) -> None:
+        awaited[reason] = None
+
+    view = asyncio.run(follow.gather(cast("Backends", backends), TRACE, report_wait))
+    return view, list(awaited)
 
 
-def just_now(story: TraceView) -> TraceView:
-    """The same story, told of a purchase that ends this second."""
-    later = time.time_ns() - max(span.end for span in story.spans)
+def moved_to_now(view: TraceView) -> TraceView:
+    """Return the same trace, moved so that it ends this second."""
+    offset = time.time_ns() - max(span.end for span in view.spans)
+    spans = [replace(span, start=span.start + offset, end=span.end + offset) for span in view.spans]
+    return replace(view, spans=spans)
+
+
+def without_service(view: TraceView, service: str) -> TraceView:
+    """Return the same trace, before any telemetry of ``service`` has arrived."""
     return replace(
-        story,
-        spans=[
-            replace(each, start=each.start + later, end=each.end + later) for each in story.spans
-        ],
-    )
-
-
-def without(story: TraceView, service: str) -> TraceView:
-    """The same story, before anything of ``service`` has come."""
-    spans = [each for each in story.spans if each.service != service]
-    return replace(
-        story, spans=spans, lines=[each for each in story.lines if each.service != service]
+        view,
+        spans=[span for span in view.spans if span.service != service],
+        logs=[record for record in view.logs if record.service != service],
     )
 
 
 @pytest.mark.parametrize(
     "text", [TRACE, TRACE.upper(), f" {TRACE}\n", f"00-{TRACE}-b7ad6b7169203331-01"]
 )
-def test_a_trace_id_is_taken_in_any_case_and_from_a_header(text: str) -> None:
-    """32 hex digits, or a whole ``traceresponse``, become the id in its one spelling."""
+def test_trace_id_is_accepted_in_any_case_and_from_a_header(text: str) -> None:
+    """A trace id of 32 hex digits and a whole ``traceresponse`` become the lower-case id."""
     assert follow.parse_trace_id(text) == TRACE
 
 
 @pytest.mark.parametrize(
     "text", ["", "xyz", TRACE[:-1], TRACE + "0", "0x" + TRACE, "0" * 32, "\x1b[2J", "\u0966" * 32]
 )
-def test_anything_else_is_refused_with_what_to_type(
+def test_invalid_trace_id_is_refused_with_what_to_type(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is no trace id ends with 2 and one line that says what one looks like and how to get one."""
+    """An invalid trace id exits with 2 and one line that says how to get a valid one."""
     assert asyncio.run(follow.follow(text)) == 2
     out, err = capsys.readouterr()
     assert not out
@@ -122,27 +129,28 @@ def test_anything_else_is_refused_with_what_to_type(
     assert "\x1b" not in err
 
 
-def test_a_whole_trace_is_shown_at_once() -> None:
-    """Nothing is awaited when everything is there; exemplars of other traces are left out."""
-    backends = Scripted(slow())
-    story, said = gather(backends)
-    assert (story, said) == (slow(), [])
-    assert [what for what, _, _ in backends.asked] == [TRACE, "exemplars"]
+def test_complete_trace_is_shown_at_once() -> None:
+    """A complete trace needs no waiting, and exemplars of other traces are left out."""
+    backends = ScriptedBackends(slow())
+    view, awaited = gather(backends)
+    assert (view, awaited) == (slow(), [])
+    assert [query for query, _, _ in backends.queries] == [TRACE, "exemplars"]
 
 
-def test_it_waits_for_the_late_half_of_a_trace() -> None:
-    """Payment's span, its line and an exemplar come later than the rest: each is named while it is awaited."""
-    whole = just_now(slow())
-    backends = Scripted(
+def test_late_half_of_a_trace_is_awaited() -> None:
+    """Payment's late span, log record and exemplar are each named while they are awaited."""
+    complete = moved_to_now(slow())
+    logs_of_checkout = [record for record in complete.logs if record.service != "payment"]
+    backends = ScriptedBackends(
         None,
-        without(whole, "payment"),
-        replace(whole, lines=[each for each in whole.lines if each.service != "payment"]),
-        replace(whole, exemplars=whole.exemplars[:1]),
-        whole,
+        without_service(complete, "payment"),
+        replace(complete, logs=logs_of_checkout),
+        replace(complete, exemplars=complete.exemplars[:1]),
+        complete,
     )
-    story, said = gather(backends)
-    assert story == whole
-    assert said == [
+    view, awaited = gather(backends)
+    assert view == complete
+    assert awaited == [
         "the trace store to have the trace",
         "the span at the other end of checkout's call to http://127.0.0.1:8001/charges",
         "payment's log line of POST /charges",
@@ -150,43 +158,42 @@ def test_it_waits_for_the_late_half_of_a_trace() -> None:
     ]
 
 
-def test_what_is_long_overdue_is_a_remark() -> None:
-    """An old trace that lacks something is shown at once, and says what is missing."""
-    story, said = gather(Scripted(without(slow(), "payment")))
-    assert not said
-    assert len(story.spans) == 3
-    awaited = "the span at the other end of checkout's call to http://127.0.0.1:8001/charges"
-    assert story.remarks == (f"not here: {awaited}. If it is only late, ask again",)
+def test_overdue_parts_become_a_remark() -> None:
+    """An old incomplete trace is shown at once, with a remark that names what is missing."""
+    view, awaited = gather(ScriptedBackends(without_service(slow(), "payment")))
+    assert not awaited
+    assert len(view.spans) == 3
+    missing = "the span at the other end of checkout's call to http://127.0.0.1:8001/charges"
+    assert view.remarks == (f"missing: {missing}. It may be late: follow this trace again",)
 
 
-def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trace that never becomes whole, by a clock that is ahead, is shown when patience is over."""
-    monkeypatch.setattr(follow, "PATIENCE", 0)
-    ahead = just_now(without(slow(), "payment"))
-    ahead = replace(
-        ahead, spans=[replace(each, end=each.end + 3600 * 10**9) for each in ahead.spans]
-    )
-    assert gather(Scripted(ahead))[0].remarks
+def test_waiting_ends_at_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trace whose clock is ahead never becomes complete and is shown after the timeout."""
+    monkeypatch.setattr(follow, "TIMEOUT_S", 0)
+    ahead = moved_to_now(without_service(slow(), "payment"))
+    spans = [replace(span, end=span.end + 3600 * 10**9) for span in ahead.spans]
+    view, _ = gather(ScriptedBackends(replace(ahead, spans=spans)))
+    assert view.remarks
 
 
-def test_a_call_that_reached_nobody_is_not_awaited() -> None:
-    """A refused connection has no other end, so its trace is whole without one."""
+def test_refused_connection_has_no_other_end() -> None:
+    """A call whose connection was refused needs no SERVER span to be complete."""
     call = span(CALL, ROOT, "CLIENT", error=True, attributes={"error.type": "ConnectError"})
-    assert not list(follow.missing_spans([span(ROOT, ""), call]))
+    assert not list(missing_spans([span(ROOT, ""), call]))
 
 
-def test_a_missing_parent_is_named() -> None:
-    """Spans whose parent has not come are waited for by the child's name."""
+def test_missing_parent_is_named() -> None:
+    """A parent that has not arrived is described by its child."""
     orphan = span(CHARGE, CALL, service="payment", name="POST /charges")
-    assert list(follow.missing_spans([orphan])) == ["the parent of payment's span POST /charges"]
+    assert list(missing_spans([orphan])) == ["the parent of payment's span POST /charges"]
 
 
-def test_a_trace_nobody_has_is_a_clear_message(
+def test_unknown_trace_is_a_clear_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After its patience the command ends with 1, naming the backend and what to check."""
-    monkeypatch.setattr(follow, "PATIENCE", 0)
-    monkeypatch.setattr(connect, "backends", lambda: Scripted(None))
+    """A trace that never arrives exits with 1, naming the backend and what to check."""
+    monkeypatch.setattr(follow, "TIMEOUT_S", 0)
+    monkeypatch.setattr(connect, "backends", lambda: ScriptedBackends(None))
     assert asyncio.run(follow.follow(TRACE)) == 1
     out, err = capsys.readouterr()
     assert not out
@@ -194,60 +201,60 @@ def test_a_trace_nobody_has_is_a_clear_message(
     assert "demo status, demo logs tracer" in err
 
 
-def test_without_log_lines_the_spans_are_shown() -> None:
-    """A backend that is down costs its own part only, and the remark says which."""
-    story, _ = gather(Scripted(slow(), logs=False))
-    assert (len(story.spans), len(story.exemplars), story.lines) == (4, 2, [])
-    assert story.remarks == ("no log lines, because logger: refused",)
+def test_spans_are_shown_without_the_log_store() -> None:
+    """A log store that is down costs only the log records, and a remark says so."""
+    view, _ = gather(ScriptedBackends(slow(), logs_available=False))
+    assert (len(view.spans), len(view.exemplars), view.logs) == (4, 2, [])
+    assert view.remarks == ("no log lines, because logger: refused",)
 
 
-def test_the_last_error_is_followed(
+def test_last_error_is_followed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``--last-error`` asks for checkout's failed requests of the last hour and follows the newest."""
-    backends = Scripted(slow())
-    backends.found = [TRACE, "f" * 32]
+    """``--last-error`` follows the newest of checkout's failed requests of the last hour."""
+    backends = ScriptedBackends(slow())
+    backends.failed_requests = [TRACE, OTHER_TRACE]
     monkeypatch.setattr(connect, "backends", lambda: backends)
     assert asyncio.run(follow.follow(last_error=True)) == 0
-    service, start, end = backends.asked[0]
+    service, start, end = backends.queries[0]
     assert service == "checkout"
     assert end - start == 3600
     out, err = capsys.readouterr()
     assert out.startswith(f"Trace {TRACE}\n")
     assert "\x1b" not in out
     assert re.fullmatch(r"The newest failure is \d+ min old\.\n", err), (
-        "it may be another one than the person means"
+        "an old failure may not be the one that the user means"
     )
 
 
-def test_no_error_says_how_to_make_one(
+def test_no_failure_says_how_to_make_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a failure in the last hour the command ends with 1 and says what to type."""
-    monkeypatch.setattr(follow, "SEARCH", 0)
-    monkeypatch.setattr(connect, "backends", lambda: Scripted(None))
+    """Without a failure in the last hour the command exits with 1 and says what to type."""
+    monkeypatch.setattr(follow, "SEARCH_TIMEOUT_S", 0)
+    monkeypatch.setattr(connect, "backends", lambda: ScriptedBackends(None))
     assert asyncio.run(follow.follow(last_error=True)) == 1
     assert "demo checkout --card gateway-timeout" in capsys.readouterr().err
 
 
-def test_a_failure_of_this_second_is_found() -> None:
-    """A store may find a trace a little later than it has it, so an empty search is repeated."""
-    backends = Scripted(None)
-    said: list[str] = []
+def test_search_for_a_failure_is_repeated() -> None:
+    """An empty search is repeated, because a new trace can be found only after a second or two."""
+    backends = ScriptedBackends(None)
+    awaited: list[str] = []
 
-    def fail(reason: str) -> None:
-        said.append(reason)
-        backends.found = [TRACE]
+    def fail_meanwhile(reason: str) -> None:
+        awaited.append(reason)
+        backends.failed_requests = [TRACE]
 
-    assert asyncio.run(follow.newest_failure(cast("Backends", backends), fail)) == TRACE
-    assert said == ["the trace store to find a failed checkout"]
+    newest = follow.newest_failure(cast("Backends", backends), fail_meanwhile)
+    assert asyncio.run(newest) == TRACE
+    assert awaited == ["the trace store to find a failed checkout"]
 
 
-@pytest.mark.parametrize("arguments", [(None, False), (TRACE, True)])
-def test_one_trace_is_asked_for(
-    arguments: Sequence[object], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("trace_id", "last_error"), [(None, False), (TRACE, True)])
+def test_exactly_one_trace_must_be_chosen(
+    trace_id: str | None, capsys: pytest.CaptureFixture[str], *, last_error: bool
 ) -> None:
-    """Neither an id nor ``--last-error``, or both, ends with 2 and says what to type."""
-    trace_id, last_error = arguments
-    assert asyncio.run(follow.follow(trace_id, last_error=last_error)) == 2  # type: ignore[arg-type]
+    """An id together with ``--last-error``, or neither, exits with 2 and says what to type."""
+    assert asyncio.run(follow.follow(trace_id, last_error=last_error)) == 2
     assert "demo follow TRACE_ID" in capsys.readouterr().err

@@ -124,7 +124,7 @@ def told() -> Told:
 def busy(told: Told) -> Told:
     """A house with a failed purchase, now."""
     story, now = slow(), time.time()
-    told.spans, told.trace_lines, told.lines = story.spans, story.lines, story.lines
+    told.spans, told.trace_lines, told.lines = story.spans, story.logs, story.logs
     told.exemplars = [
         Exemplar(TRACE, each.value, now - 30, each.labels)
         for each in (

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, line, slow, span
-from three_pillar_demo.trace_view.view import TraceView, own_time, why
+from three_pillar_demo.trace_view.explanation import explain
+from three_pillar_demo.trace_view.timing import own_time
+from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import waterfall
 
 
@@ -21,7 +23,7 @@ def test_a_large_trace_is_told_by_its_length() -> None:
     spans = [span(each, ids[number // 50] if number else "") for number, each in enumerate(ids)]
     told = TraceView(TRACE, spans, [line(each, "said") for each in ids], [])
     assert len(list(waterfall.rows(told))) == 100_000
-    assert "checkout answered" in why(told)
+    assert "checkout answered" in explain(told)
 
 
 def test_every_span_and_line_has_its_row() -> None:

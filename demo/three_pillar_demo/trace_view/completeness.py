@@ -1,0 +1,43 @@
+"""Finds what a trace still lacks: backends receive its parts one after the other."""
+
+from collections.abc import Iterator, Sequence
+
+from three_pillar_demo.query.interface import LogRecord, Span
+from three_pillar_demo.trace_view.view import TraceView, is_canonical
+
+CONNECTION_ERRORS = {"ConnectError", "ConnectTimeout"}
+"""Errors of a call that never reached its callee, so that no SERVER span exists."""
+
+
+def missing_spans(spans: Sequence[Span]) -> Iterator[str]:
+    """Describe the spans that must exist, because other spans refer to them.
+
+    These are the parents, and the SERVER span of each call that reached its callee.
+    """
+    span_ids = {span.span_id for span in spans}
+    parent_ids = {span.parent_id for span in spans}
+    for span in spans:
+        if span.parent_id and span.parent_id not in span_ids:
+            yield f"the parent of {span.service}'s span {span.name}"
+        if _reached_callee(span) and span.span_id not in parent_ids:
+            callee = span.attributes.get("url.full", "another service")
+            yield f"the span at the other end of {span.service}'s call to {callee}"
+
+
+def missing_logs(spans: Sequence[Span], logs: Sequence[LogRecord]) -> Iterator[str]:
+    """Describe the log records that must exist: one canonical record for each request."""
+    logged_span_ids = {record.fields.get("span_id") for record in logs if is_canonical(record)}
+    for span in spans:
+        if span.kind == "SERVER" and span.span_id not in logged_span_ids:
+            yield f"{span.service}'s log line of {span.name}"
+
+
+def has_all_exemplars(view: TraceView) -> bool:
+    """Return whether each service that answered has an exemplar of this trace."""
+    answered = {span.service for span in view.spans if span.kind == "SERVER"}
+    with_exemplar = {exemplar.labels.get("service_name", "") for exemplar in view.exemplars}
+    return answered <= with_exemplar
+
+
+def _reached_callee(span: Span) -> bool:
+    return span.kind == "CLIENT" and span.attributes.get("error.type") not in CONNECTION_ERRORS

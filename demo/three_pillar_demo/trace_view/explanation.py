@@ -1,0 +1,192 @@
+"""Explains in one sentence why a request ended as it did."""
+
+from three_pillar_demo.query.interface import NANO, LogRecord, Span
+from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.timing import own_time, unanswered_calls
+from three_pillar_demo.trace_view.tree import tree_rows
+from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView, is_canonical
+
+MIN_ERROR_STATUS = 400
+"""HTTP statuses from this one on are answers that the customer did not want."""
+SLOW_REQUEST_S = 0.6
+"""An ordinary purchase takes less, in seconds."""
+
+
+def explain(view: TraceView) -> str:
+    """Return one sentence: what the first service answered, and the deepest recorded failure.
+
+    Without a failure the sentence names the other service's answer, or the call that was made.
+    """
+    spans_with_depth = [
+        (row.node, row.depth) for row in tree_rows(view) if isinstance(row.node, Span)
+    ]
+    if not spans_with_depth:
+        return "The reason is unknown: the trace has no spans."
+    spans = [span for span, _ in spans_with_depth]
+    root = spans[0]
+    failed = [
+        (span, depth) for span, depth in spans_with_depth if span.error or _error_logs(span, view)
+    ]
+    if failed:
+        deepest, _ = max(failed, key=lambda pair: pair[1])
+        return _explain_failure(deepest, root, view)
+    other_servers = [span for span in spans if span.kind == "SERVER" and span is not root]
+    if other_servers:
+        return _explain_answer(other_servers[-1], root, view)
+    calls = [span for span in spans if span.kind == "CLIENT"]
+    if calls:
+        return _explain_call(calls[-1], root, view)
+    return _explain_root_alone(root, view)
+
+
+def failures(span: Span) -> list[str]:
+    """Return what ``span`` records as gone wrong: exceptions, then its status message.
+
+    An exception is ``Type: message``, where the type has no module: ``httpx2.ReadTimeout``
+    becomes ``ReadTimeout``. Each text appears once.
+    """
+    texts = []
+    for exception in span.exceptions:
+        exception_type, colon, message = exception.partition(":")
+        texts.append(f"{exception_type.rpartition('.')[2]}{colon}{message}")
+    texts.append(span.message)
+    unique = dict.fromkeys(printable(text) for text in texts if text)
+    return list(unique)
+
+
+def _explain_failure(cause: Span, root: Span, view: TraceView) -> str:
+    conjunction = "because" if _is_unwanted(root, view) else "although"
+    reason = _failure_clause(cause, root, view)
+    return f"{_answer_clause(root, view)} {conjunction} {reason}{_late_answer_clause(view)}."
+
+
+def _explain_answer(server: Span, root: Span, view: TraceView) -> str:
+    conjunction = " because" if _is_unwanted(root, view) else ";"
+    answer = _answer_clause(server, view)
+    return f"{_answer_clause(root, view)}{conjunction} {answer}{_slowest_part_clause(root, view)}."
+
+
+def _explain_call(call: Span, root: Span, view: TraceView) -> str:
+    status = printable(call.attributes.get(STATUS_CODE, "nothing"))
+    return (
+        f"{_answer_clause(root, view)}; its call to {_callee(call, view)} was answered {status}, "
+        "and who answered it is not on record."
+    )
+
+
+def _explain_root_alone(root: Span, view: TraceView) -> str:
+    sentence = f"{_answer_clause(root, view)}, without calling anybody else"
+    for record in view.logs:
+        if "reason" in record.fields:
+            return f'{sentence}: "{printable(record.fields["reason"])}".'
+    return f"{sentence}."
+
+
+def _failure_clause(span: Span, root: Span, view: TraceView) -> str:
+    """Return a clause like ``payment logged "the gateway did not answer"``."""
+    if span.kind == "CLIENT":
+        return _failed_call_clause(span, root, view)
+    subject = "it" if span is root else printable(span.service)
+    error_logs = _error_logs(span, view)
+    if error_logs:
+        return f'{subject} logged "{printable(error_logs[0])}"'
+    recorded = failures(span)
+    if recorded:
+        verb = "raised" if span.exceptions else "said"
+        return f"{subject} {verb} {recorded[0]}"
+    if span is root:
+        return "of something it did not record"
+    return _answer_clause(span, view)
+
+
+def _failed_call_clause(call: Span, root: Span, view: TraceView) -> str:
+    whose = "its" if call.service == root.service else f"{printable(call.service)}'s"
+    clause = f"{whose} call to {_callee(call, view)} failed"
+    recorded = failures(call)
+    if recorded:
+        return f"{clause}: {recorded[0]}"
+    if STATUS_CODE in call.attributes:
+        return f"{clause} with {printable(call.attributes[STATUS_CODE])}"
+    return clause
+
+
+def _late_answer_clause(view: TraceView) -> str:
+    """Return a clause about a callee that answered after its caller had given up, or nothing."""
+    calls = unanswered_calls(view)
+    for span in view.spans:
+        call = calls.get(span.parent_id)
+        if call and span.end > call.end:
+            seconds = (span.end - call.end) / NANO
+            answer = _answer_clause(span, view)
+            return f"; {answer} {seconds:.1f} s after {printable(call.service)} had given up"
+    return ""
+
+
+def _slowest_part_clause(root: Span, view: TraceView) -> str:
+    """Name the span that took most of a slow request's time, or return nothing."""
+    root_duration = root.end - root.start
+    slowest = max(view.spans, key=lambda span: _own_duration(span, view))
+    own_duration = _own_duration(slowest, view)
+    if root_duration < SLOW_REQUEST_S * NANO or own_duration < root_duration / 2:
+        return ""
+    return (
+        f"; {own_duration / NANO:.1f} of {root_duration / NANO:.1f} s were "
+        f"{printable(slowest.service)}'s own, in {printable(slowest.name)}"
+    )
+
+
+def _own_duration(span: Span, view: TraceView) -> int:
+    """Return how many nanoseconds ``span`` ran without any of its children."""
+    children = view.children_by_parent.get(span.span_id, [])
+    return sum(end - start for start, end in own_time(span, children))
+
+
+def _answer_clause(span: Span, view: TraceView) -> str:
+    """Return a clause like ``checkout answered 500 gateway_timeout``."""
+    status, outcome = _recorded_answer(span, view)
+    answer = printable(f"{status} {outcome}".strip()) or "nothing on record"
+    return f"{printable(span.service)} answered {answer}"
+
+
+def _is_unwanted(root: Span, view: TraceView) -> bool:
+    """Return whether ``root`` failed, or answered with a status from 400 on."""
+    status, _ = _recorded_answer(root, view)
+    return root.error or (status.isdecimal() and int(status) >= MIN_ERROR_STATUS)
+
+
+def _recorded_answer(span: Span, view: TraceView) -> tuple[str, str]:
+    """Return the HTTP status and the outcome of ``span``, each empty when it is unknown.
+
+    The canonical log record has the outcome, and the status where the span has none.
+    """
+    fields: dict[str, str] = {}
+    for record in view.logs_by_span.get(span.span_id, []):
+        if is_canonical(record):
+            fields = record.fields
+            break
+    status = span.attributes.get(STATUS_CODE) or fields.get("http_response_status_code", "")
+    return str(status), fields.get("outcome", "")
+
+
+def _error_logs(span: Span, view: TraceView) -> list[str]:
+    """Return the bodies of the error records of ``span``.
+
+    The canonical record is left out, because it only repeats the status.
+    """
+    return [
+        record.body
+        for record in view.logs_by_span.get(span.span_id, [])
+        if _is_error(record) and not is_canonical(record)
+    ]
+
+
+def _is_error(record: LogRecord) -> bool:
+    return record.severity in {"ERROR", "FATAL"}
+
+
+def _callee(call: Span, view: TraceView) -> str:
+    """Return the service that was called, or the address when that service has no span."""
+    answered = view.children_by_parent.get(call.span_id, [])
+    if answered:
+        return printable(answered[0].service)
+    return printable(call.attributes.get("url.full", "another service"))

@@ -1,0 +1,138 @@
+"""Tests for the sentence that explains why a request ended as it did."""
+
+from typing import Any
+
+import pytest
+
+from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, canonical, line, span
+from three_pillar_demo.query.interface import LogRecord, Span
+from three_pillar_demo.trace_view.explanation import explain
+from three_pillar_demo.trace_view.view import TraceView
+
+STATUS = "http.response.status_code"
+
+
+def explain_spans(*spans: Span) -> str:
+    """Explain a trace that has only spans."""
+    return explain(TraceView(TRACE, list(spans), [], []))
+
+
+@pytest.mark.parametrize(
+    ("payment", "record", "expected"),
+    [
+        (
+            {"error": True},
+            line(CHARGE, "the gateway did not answer", service="payment", severity="ERROR"),
+            'because payment logged "the gateway did not answer".',
+        ),
+        (
+            {"error": True, "exceptions": ("a.b.RuntimeError: boom",)},
+            None,
+            "because payment raised RuntimeError: boom.",
+        ),
+        ({"error": True, "message": "out of order"}, None, "because payment said out of order."),
+        ({"error": True, "attributes": {STATUS: "500"}}, None, "because payment answered 500."),
+        (
+            {"attributes": {STATUS: "200"}},
+            canonical(CHARGE, "payment", 200, "declined"),
+            "because payment answered 200 declined.",
+        ),
+    ],
+)
+def test_deepest_cause_is_named(
+    payment: dict[str, Any], record: LogRecord | None, expected: str
+) -> None:
+    """The sentence quotes the deepest recorded failure: a log record, an exception or a status."""
+    failed = "error" in payment
+    spans = [
+        span(ROOT, "", error=failed, attributes={STATUS: "502"}),
+        span(CALL, ROOT, "CLIENT", error=failed, attributes={STATUS: "500"}),
+        span(CHARGE, CALL, service="payment", **payment),
+    ]
+    logs = [canonical(ROOT, "checkout", 502, "some_outcome")]
+    if record:
+        logs.append(record)
+    sentence = explain(TraceView(TRACE, spans, logs, []))
+    assert sentence == f"checkout answered 502 some_outcome {expected}"
+
+
+def test_call_that_reached_no_service_is_named_by_its_address() -> None:
+    """Without a span of the callee, the sentence has the address that was called."""
+    root = span(ROOT, "", error=True, attributes={STATUS: 503})
+    call = span(
+        CALL,
+        ROOT,
+        "CLIENT",
+        error=True,
+        attributes={"url.full": "http://127.0.0.1:8001/charges"},
+        exceptions=("httpx2.ConnectError: refused",),
+    )
+    assert explain_spans(root, call) == (
+        "checkout answered 503 because its call to http://127.0.0.1:8001/charges failed: "
+        "ConnectError: refused."
+    )
+
+
+def test_success_names_both_answers() -> None:
+    """A success has the answers of both services."""
+    root = span(ROOT, "", attributes={STATUS: "200"})
+    charge = span(CHARGE, ROOT, service="payment", attributes={STATUS: "200"})
+    assert explain_spans(root, charge) == "checkout answered 200; payment answered 200."
+
+
+def test_failure_below_a_success_is_an_although() -> None:
+    """A success with a failed part says that it succeeded although something failed."""
+    root = span(ROOT, "", attributes={STATUS: "200"})
+    charge = span(CHARGE, ROOT, service="payment", attributes={STATUS: "200"})
+    retried = span(ORDER, ROOT, "INTERNAL", error=True, message="first try failed")
+    assert explain_spans(root, charge, retried) == (
+        "checkout answered 200 although checkout said first try failed."
+    )
+
+
+def test_refused_request_called_nobody() -> None:
+    """A request that was refused at once says that no other service was called."""
+    refused = span(ROOT, "", attributes={STATUS: "422"})
+    assert explain_spans(refused) == "checkout answered 422, without calling anybody else."
+
+
+def test_slow_success_names_the_slowest_part() -> None:
+    """A slow success names the span that took most of the time by itself."""
+    ok = {STATUS: "200"}
+    spans = [
+        span(ROOT, "", took=1200, attributes=ok),
+        span(ORDER, ROOT, "INTERNAL", took=1190, name="place order"),
+        span(CALL, ORDER, "CLIENT", at=900, took=200, attributes=ok),
+        span(CHARGE, CALL, at=910, took=180, attributes=ok, service="payment"),
+    ]
+    assert explain_spans(*spans) == (
+        "checkout answered 200; payment answered 200; "
+        "1.0 of 1.2 s were checkout's own, in place order."
+    )
+
+
+def test_answered_call_without_a_callee_span() -> None:
+    """A call whose callee left no span is described by its address and status."""
+    root = span(ROOT, "", attributes={STATUS: "200"})
+    attributes = {STATUS: "200", "url.full": "http://payment"}
+    call = span(CALL, ROOT, "CLIENT", attributes=attributes)
+    assert explain_spans(root, call) == (
+        "checkout answered 200; its call to http://payment was answered 200, "
+        "and who answered it is not on record."
+    )
+
+
+def test_crash_names_its_exception() -> None:
+    """A crash of the first service has the exception that it raised."""
+    exceptions = ("KeyError: 'card'",)
+    crashed = span(ROOT, "", error=True, attributes={STATUS: "500"}, exceptions=exceptions)
+    assert explain_spans(crashed) == "checkout answered 500 because it raised KeyError: 'card'."
+
+
+def test_failed_call_without_an_exception_has_its_status() -> None:
+    """A failed call without an exception or an address is described by its status."""
+    root = span(ROOT, "", attributes={STATUS: "502"})
+    call = span(CALL, ROOT, "CLIENT", error=True, attributes={STATUS: "500"})
+    assert explain_spans(root, call) == (
+        "checkout answered 502 because its call to another service failed with 500."
+    )

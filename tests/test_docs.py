@@ -12,8 +12,16 @@ from services.checkout.__main__ import Settings as CheckoutSettings
 from services.payment.__main__ import Settings as PaymentSettings
 from tests.conftest import Build, House, about
 from three_pillar_demo.__main__ import app
-from three_pillar_demo.local_store import otlp, receiver, retention, store, values, writer
+from three_pillar_demo.local_store import (
+    export_request,
+    receiver,
+    retention,
+    store,
+    values,
+    writer,
+)
 from three_pillar_demo.local_store.__main__ import Settings as EmbeddedSettings
+from three_pillar_demo.local_store.otlp import batch, checks, metrics
 from three_pillar_demo.verify.outcomes import EXPECTED
 from three_pillar_demo.web.__main__ import Settings as ConsoleSettings
 
@@ -159,15 +167,15 @@ def test_the_limits_of_the_embedded_store_are_the_page_s() -> None:
     page = " ".join(Path("docs/reference/local-store.md").read_text().split())
     mib = 1024**2
     for said in (
-        f"over {receiver.MAX_BODY // mib} MiB, or over {receiver.MAX_UNPACKED // mib} MiB unpacked",
-        f"{writer.MAX_WAITING // mib} MiB wait for the disk already",
+        f"over {receiver.MAX_BODY_BYTES // mib} MiB, or over {export_request.MAX_DECOMPRESSED_BYTES // mib} MiB unpacked",
+        f"{writer.MAX_QUEUED_BYTES // mib} MiB wait for the disk already",
         f"at most {values.MAX_ATTRIBUTES} attributes, texts cut at {values.MAX_TEXT} characters",
-        f"a time over a day in the future{'' if otlp.AHEAD == 24 * 3600 * 10**9 else '?'}",
-        f"more than {otlp.MAX_RECORDS:,} records in a request, more than {otlp.MAX_BUCKETS} buckets",
+        f"a time over a day in the future{'' if checks.MAX_HOURS_AHEAD == 24 else '?'}",
+        f"more than {batch.MAX_RECORDS:,} records in a request, more than {metrics.MAX_BUCKETS} buckets",
         f"beyond the {store.MAX_SERIES:,}th",
-        f"Traces and lines {retention.KEEP_HOURS} hours, points and exemplars {retention.KEEP_POINT_HOURS} hours",
-        f"in steps of {retention.STEP} rows",
+        f"Traces and lines {retention.RETENTION_HOURS} hours, points and exemplars {retention.POINT_RETENTION_HOURS} hours",
+        f"in steps of {retention.ROWS_PER_STEP} rows",
         f"`STORE_SIZE_MIB` ({EmbeddedSettings.model_fields['size_mib'].default})",
     ):
         assert said in page, said
-    assert retention.REMEMBER_SECONDS == 3600  # "within an hour"
+    assert retention.DIGEST_RETENTION_S == 3600  # "within an hour"

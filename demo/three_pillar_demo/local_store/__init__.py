@@ -1,5 +1,6 @@
-"""The Collector and the three backends in one small process: OTLP in, one SQLite file out.
+"""A local OTLP store: one small process that receives OTLP and writes it to one SQLite file.
 
-What it is not: a cluster, a query language, a product. It keeps a few million rows on one machine for people who have
-Python alone. Who outgrows it runs Tempo, Loki and Prometheus, with the same services and the same commands.
+It takes the place of the Collector, Tempo, Loki and Prometheus for people who have Python alone.
+It keeps a few million rows on one machine; it is not a cluster and has no query language. For
+more, run the real backends with the same services and the same commands.
 """

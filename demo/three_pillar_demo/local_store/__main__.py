@@ -1,4 +1,4 @@
-"""The edge of embedded: reads settings, opens the file, starts uvicorn."""
+"""The store's process: it reads the settings, opens the file and runs the HTTP server."""
 
 import logging
 import sqlite3
@@ -14,12 +14,15 @@ from three_pillar_demo.local_store.store import Store
 from three_pillar_demo.local_store.writer import Writer
 from three_pillars import settings
 
-FILE = "telemetry.db"
+FILE_NAME = "telemetry.db"
 MIB = 1024**2
+LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+SHUTDOWN_TIMEOUT_S = 4
+KEEP_ALIVE_TIMEOUT_S = 15
 
 
 class Settings(settings.Settings):
-    """Embedded's settings: ``STORE_DATA``, ``STORE_SIZE_MIB`` and so on."""
+    """The store's settings, from the environment variables that begin with ``STORE_``."""
 
     model_config = SettingsConfigDict(env_prefix="STORE_")
 
@@ -32,27 +35,26 @@ class Settings(settings.Settings):
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT."""
-    logging.basicConfig(
-        stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    """Run until SIGTERM or SIGINT; return 1 if the file cannot be opened."""
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format=LOG_FORMAT)
     settings = Settings.load()
+    path = settings.data / FILE_NAME
     try:
-        writer = Writer(Store(settings.data / FILE, settings.size_mib * MIB))
+        store = Store(path, settings.size_mib * MIB)
     except (OSError, sqlite3.Error) as error:
         sys.stderr.write(
-            f"{settings.data / FILE} cannot be opened: {error}. Is the disk full, or the folder somebody else's?\n"
+            f"cannot open {path}: {error}. Check the free disk space and the folder's owner.\n"
         )
         return 1
     uvicorn.run(
-        create_app(writer),
+        create_app(Writer(store)),
         host=settings.bind,
         port=settings.port,
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=4,
-        timeout_keep_alive=15,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+        timeout_keep_alive=KEEP_ALIVE_TIMEOUT_S,
     )
     return 0
 

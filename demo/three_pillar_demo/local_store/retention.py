@@ -1,139 +1,184 @@
-"""What bounds the file: the oldest rows go, by age and by size, in small steps while it serves.
+"""Retention: the oldest rows are deleted by age and by size, in small steps, while the store runs.
 
-No VACUUM: freed pages are used again, so in a steady state the file does not grow.
+VACUUM is not used: SQLite uses freed pages again, so in a steady state the file does not grow.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from three_pillar_demo.local_store.store import MAX_SERIES, NANO, Store
+from three_pillar_demo.local_store import database
+from three_pillar_demo.local_store.otlp.checks import MAX_HOURS_AHEAD
+from three_pillar_demo.local_store.store import MAX_SERIES, Store
 
-REMEMBER_SECONDS = 3600
-"""How long the digest of a batch is kept: an SDK sends one again within a minute, a proxy within minutes."""
-KEEP_HOURS, KEEP_POINT_HOURS = 48, 6
-"""As Tempo and Loki are set here; points come every second whether anything happens or not."""
-FORGET_HOURS = KEEP_HOURS + 25
-"""A source stays while a row of its may: a row may be from a day ahead (``otlp.AHEAD``)."""
-LOG_BYTES, PATIENCE_MS = 8 * 1024**2, 200
-"""How long the log may be before it is put into the file, and how long that may wait for readers to end."""
-SILENT_SECONDS, SILENT_STEP = 600, 100
-"""Where all series are taken, those silent for so long go, so many at each tidying: who starts again has new ones."""
-STEP = 500
-"""Rows that one step of deletion takes, so that no commit waits long for it."""
-STEPS = 20
-"""Steps of one tidying: every ten seconds, so a thousand rows a second can go."""
-OLDEST = {
-    "span": (
-        "start",
-        f"SELECT min(start) FROM (SELECT start FROM span ORDER BY rowid LIMIT {STEP})",
-    ),
-    "log": ("time", f"SELECT min(time) FROM (SELECT time FROM log ORDER BY rowid LIMIT {STEP})"),  # noqa: S608
-    "exemplar": (
-        "time",
-        f"SELECT min(time) FROM (SELECT time FROM exemplar ORDER BY rowid LIMIT {STEP})",
-    ),
-}
-"""The column of the time, and the oldest of the rows that would go next: one clock that is ahead does not decide."""
-SILENT = (
-    "DELETE FROM point WHERE series IN (SELECT id FROM series WHERE NOT EXISTS "
-    "(SELECT 1 FROM point WHERE series = series.id AND time >= ?) ORDER BY born LIMIT ?)"
-)
-OLDEST_POINT = "SELECT min((SELECT time FROM point WHERE series = series.id ORDER BY time LIMIT 1)) FROM series"
+NANO = 10**9
+DIGEST_RETENTION_S = 3600
+"""How long a batch's digest is kept.
+
+An SDK sends a batch again within a minute, a proxy within minutes.
+"""
+RETENTION_HOURS = 48
+"""The age of spans and log records, as configured for Tempo and Loki."""
+POINT_RETENTION_HOURS = 6
+"""The age of points and exemplars: points come every second, with traffic or without."""
+SOURCE_RETENTION_HOURS = RETENTION_HOURS + MAX_HOURS_AHEAD + 1
+"""A source stays while one of its rows may, and a row's time may be a day ahead."""
+MAX_WAL_BYTES = 8 * 1024**2
+"""The size of the write-ahead log after which it is moved into the file."""
+CHECKPOINT_TIMEOUT_MS = 200
+"""How long moving the write-ahead log into the file waits for readers."""
+SILENT_AFTER_S = 600
+"""At the limit of series, those without points for so long are deleted, the oldest first.
+
+Otherwise a restarted sender, whose series are new, would be refused.
+"""
+MAX_SILENT_SERIES = 100
+"""Silent series deleted by one run."""
+ROWS_PER_STEP = 500
+"""Rows that one step deletes, so that no commit waits long for it."""
+MAX_STEPS = 20
+"""Steps of one run. With a run every ten seconds, a thousand rows a second can be deleted."""
+POINT_STEP_NS = 60 * NANO
+"""By size, points are deleted up to so long after the oldest one."""
+
+TIME_COLUMNS = {"span": "start", "log": "time", "exemplar": "time"}
+OLDEST_POINT = """SELECT min(
+  (SELECT time FROM point WHERE series = series.id ORDER BY time LIMIT 1)
+) FROM series"""
+DELETE_SILENT_SERIES = """DELETE FROM point WHERE series IN (
+  SELECT id FROM series WHERE NOT EXISTS
+    (SELECT 1 FROM point WHERE series = series.id AND time >= ?)
+  ORDER BY born LIMIT ?)"""
+DELETE_OLD_POINTS = """DELETE FROM point WHERE series = ?1 AND time IN
+(SELECT time FROM point WHERE series = ?1 AND time < ?2 ORDER BY time LIMIT ?3)"""
+DELETE_EMPTY_SERIES = """DELETE FROM series WHERE NOT EXISTS
+(SELECT 1 FROM point WHERE series = series.id)"""
+DELETE_ORPHANED_EXEMPLARS = "DELETE FROM exemplar WHERE series NOT IN (SELECT id FROM series)"
 
 
-def tidy(store: Store) -> None:
-    """Delete what is too old, in at most ``STEPS`` steps. Called now and then."""
+def delete_expired(store: Store) -> None:
+    """Delete what is older than its retention, in at most ``MAX_STEPS`` steps."""
     now = time.time_ns()
-    old, old_point = now - KEEP_HOURS * 3600 * NANO, now - KEEP_POINT_HOURS * 3600 * NANO
-    for _ in range(STEPS):
-        with store.file:
-            store.file.execute("BEGIN IMMEDIATE")
-            gone = [
-                _delete(store, table, each)
-                for table, each in (("span", old), ("log", old), ("exemplar", old_point))
+    oldest_row = now - RETENTION_HOURS * 3600 * NANO
+    oldest_point = now - POINT_RETENTION_HOURS * 3600 * NANO
+    for _ in range(MAX_STEPS):
+        with _transaction(store):
+            deleted = [
+                _delete_first_rows(store, "span", oldest_row),
+                _delete_first_rows(store, "log", oldest_row),
+                _delete_first_rows(store, "exemplar", oldest_point),
             ]
-        if max(gone) < STEP:
+        if max(deleted) < ROWS_PER_STEP:
             break
-    with store.file:
-        store.file.execute("BEGIN IMMEDIATE")
+    with _transaction(store):
         if len(store.series) >= MAX_SERIES:
-            store.file.execute(SILENT, (now - SILENT_SECONDS * NANO, SILENT_STEP))
-        _delete_points(store, old_point)
-        store.file.execute("DELETE FROM batch WHERE time < ?", (now // NANO - REMEMBER_SECONDS,))
-        store.file.execute(
-            "DELETE FROM source WHERE seen < ?", (now // NANO - FORGET_HOURS * 3600,)
-        )
-        for change in (1, -1):  # says, also when nothing was old, whether the file can be written
-            store.file.execute("UPDATE tally SET rows = rows + ?", (change,))
-    store.learn()
+            silent_since = now - SILENT_AFTER_S * NANO
+            store.connection.execute(DELETE_SILENT_SERIES, (silent_since, MAX_SILENT_SERIES))
+        _delete_points(store, oldest_point)
+        _delete_digests_and_sources(store, now // NANO)
+        # A write shows, also when nothing has expired, whether the file can be written.
+        store.connection.execute("UPDATE tally SET rows = rows + 1")
+        store.connection.execute("UPDATE tally SET rows = rows - 1")
+    store.reload_caches()
 
 
-def make_room(store: Store, came: int, spare: int = 0) -> None:
-    """While more than ``size`` is in use, delete the oldest, at most three times the rows that ``came``.
+def make_room(store: Store, new_rows: int, spare_bytes: int = 0) -> None:
+    """Delete the oldest rows while more than ``size_bytes`` of the file is in use.
 
-    ``spare`` bytes are to fit in besides, under what the file may have at most.
+    At most three times as many rows are deleted as ``new_rows`` have come. Afterwards,
+    ``spare_bytes`` fit under the hard limit of the file.
     """
-    left, limit = 3 * max(came, STEP), min(store.size, store.most - spare)
-    while left > 0 and used(store) > limit:
-        found = (
-            (store.file.execute(head).fetchone()[0], table) for table, (_, head) in OLDEST.items()
-        )
-        oldest, lead = min(
-            ((moment, table) for moment, table in found if moment is not None), default=(0, "")
-        )
-        point = store.file.execute(OLDEST_POINT).fetchone()[0]
-        with store.file:
-            store.file.execute("BEGIN IMMEDIATE")
-            if lead and (point is None or oldest <= point):
-                _delete(store, lead, None)
-            elif point is not None:
-                _delete_points(store, point + 60 * NANO)
-            else:  # nothing but names is left
-                store.file.execute("DELETE FROM source")
-                left = 0
-        left -= STEP
-        store.learn()
-    _shorten_log(store)
+    limit = min(store.size_bytes, store.max_bytes - spare_bytes)
+    rows_left = 3 * max(new_rows, ROWS_PER_STEP)
+    while rows_left > 0 and used_bytes(store) > limit:
+        with _transaction(store):
+            has_rows = _delete_oldest(store)
+        rows_left = rows_left - ROWS_PER_STEP if has_rows else 0
+        store.reload_caches()
+    _shorten_wal(store)
 
 
-def _shorten_log(store: Store) -> None:
-    """Put the log into the file where SQLite alone does not come to it: while somebody always reads it would grow for ever."""
-    log = store.path.with_name(f"{store.path.name}-wal")
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        before = store.file.execute("PRAGMA busy_timeout").fetchone()[0]
-        store.file.execute(f"PRAGMA busy_timeout = {PATIENCE_MS}")
-        store.file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        store.file.execute(f"PRAGMA busy_timeout = {before}")
+def used_bytes(store: Store) -> int:
+    """Return the bytes of the pages in use."""
+    pages = database.pragma(store.connection, "page_count")
+    free_pages = database.pragma(store.connection, "freelist_count")
+    return (pages - free_pages) * database.pragma(store.connection, "page_size")
 
 
-def used(store: Store) -> int:
-    """Bytes of the pages in use."""
-    pages, free, page = (
-        store.file.execute(f"PRAGMA {each}").fetchone()[0]
-        for each in ("page_count", "freelist_count", "page_size")
-    )
-    return int((pages - free) * page)
+@contextmanager
+def _transaction(store: Store) -> Iterator[None]:
+    with store.connection:  # commits, or rolls back after an error
+        store.connection.execute("BEGIN IMMEDIATE")
+        yield
 
 
-def _delete(store: Store, table: str, before: int | None) -> int:
-    """Delete the first ``STEP`` rows, or of these the ones from ``before`` that time; returns how many."""
-    first = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} ORDER BY rowid LIMIT {STEP})"  # noqa: S608
-    return store.file.execute(
-        first + (f" AND {OLDEST[table][0]} < {before}" if before is not None else "")
-    ).rowcount
+def _delete_oldest(store: Store) -> bool:
+    """Delete one step of the oldest rows or points; return whether there were any."""
+    oldest_times = {table: _oldest_time(store, table) for table in TIME_COLUMNS}
+    candidates = [(at, table) for table, at in oldest_times.items() if at is not None]
+    oldest_row = min(candidates, default=None)
+    oldest_point = store.connection.execute(OLDEST_POINT).fetchone()[0]
+    if oldest_row is not None and (oldest_point is None or oldest_row[0] <= oldest_point):
+        _delete_first_rows(store, oldest_row[1])
+        return True
+    if oldest_point is not None:
+        _delete_points(store, oldest_point + POINT_STEP_NS)
+        return True
+    store.connection.execute("DELETE FROM source")  # only names are left
+    return False
+
+
+def _oldest_time(store: Store, table: str) -> int | None:
+    """Return the oldest time among the rows that one step would delete.
+
+    The first row alone would not do: a single clock that is ahead would decide.
+    """
+    column = TIME_COLUMNS[table]
+    first_rows = f"SELECT {column} FROM {table} ORDER BY rowid LIMIT {ROWS_PER_STEP}"  # noqa: S608
+    oldest: int | None
+    oldest = store.connection.execute(f"SELECT min({column}) FROM ({first_rows})").fetchone()[0]  # noqa: S608
+    return oldest
+
+
+def _delete_first_rows(store: Store, table: str, before: int | None = None) -> int:
+    """Delete the first ``ROWS_PER_STEP`` rows; return how many were deleted.
+
+    With ``before``, only those of them with an earlier time are deleted.
+    """
+    first_rows = f"SELECT rowid FROM {table} ORDER BY rowid LIMIT {ROWS_PER_STEP}"  # noqa: S608
+    statement = f"DELETE FROM {table} WHERE rowid IN ({first_rows})"  # noqa: S608
+    if before is not None:
+        statement += f" AND {TIME_COLUMNS[table]} < {before}"
+    return store.connection.execute(statement).rowcount
 
 
 def _delete_points(store: Store, before: int) -> None:
-    """Delete points from ``before`` that time, and series that have none left."""
-    for (series,) in store.file.execute("SELECT id FROM series").fetchall():
-        store.file.execute(
-            "DELETE FROM point WHERE series = ?1 AND time IN "
-            "(SELECT time FROM point WHERE series = ?1 AND time < ?2 ORDER BY time LIMIT ?3)",
-            (series, before, STEP),
-        )
-    gone = store.file.execute(
-        "DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM point WHERE series = series.id)"
-    ).rowcount
-    if (
-        gone
-    ):  # the next series gets the number of the last one that went, and would get its exemplars
-        store.file.execute("DELETE FROM exemplar WHERE series NOT IN (SELECT id FROM series)")
+    """Delete points earlier than ``before``, one step a series, and series without points."""
+    for (series_id,) in store.connection.execute("SELECT id FROM series").fetchall():
+        store.connection.execute(DELETE_OLD_POINTS, (series_id, before, ROWS_PER_STEP))
+    deleted_series = store.connection.execute(DELETE_EMPTY_SERIES).rowcount
+    if deleted_series:
+        # SQLite may give the id of a deleted series to the next one, and so its exemplars.
+        store.connection.execute(DELETE_ORPHANED_EXEMPLARS)
+
+
+def _delete_digests_and_sources(store: Store, now_s: int) -> None:
+    oldest_digest = now_s - DIGEST_RETENTION_S
+    oldest_source = now_s - SOURCE_RETENTION_HOURS * 3600
+    store.connection.execute("DELETE FROM batch WHERE time < ?", (oldest_digest,))
+    store.connection.execute("DELETE FROM source WHERE seen < ?", (oldest_source,))
+
+
+def _shorten_wal(store: Store) -> None:
+    """Move a long write-ahead log into the file and truncate it.
+
+    SQLite does that by itself only when no reader is active, so with constant readers the log would
+    grow for ever.
+    """
+    wal = store.path.with_name(f"{store.path.name}-wal")
+    if not wal.exists() or wal.stat().st_size <= MAX_WAL_BYTES:
+        return
+    timeout_ms = database.pragma(store.connection, "busy_timeout")
+    store.connection.execute(f"PRAGMA busy_timeout = {CHECKPOINT_TIMEOUT_MS}")
+    store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    store.connection.execute(f"PRAGMA busy_timeout = {timeout_ms}")

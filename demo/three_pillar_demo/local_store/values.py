@@ -1,4 +1,4 @@
-"""Values of OTLP as the store keeps them: texts cut, attributes bounded, names as Prometheus gives them."""
+"""OTLP values in the form that the store keeps: redacted, truncated, and named as in Prometheus."""
 
 import base64
 import json
@@ -12,78 +12,99 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from three_pillars import redaction
 
 MAX_ATTRIBUTES = 128
-"""Of one thing; the SDKs' own limit. What is more is left out."""
+"""Attributes, list elements, events or exemplars kept of one item, as in the SDKs.
+
+Any further ones are dropped.
+"""
 MAX_TEXT = 8192
-"""Characters of one text; the services cut at the same length."""
-UNITS = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}
+"""Characters kept of one text, which is also the limit in the services."""
+MAX_NAME = 256
+"""Characters kept of the name of an attribute, a metric or a scope."""
+UNIT_SUFFIXES = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}
+SEVERITY_NAMES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+NUMBERS_PER_SEVERITY = 4
 
 
-def attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
-    """Attributes as JSON has them, redacted: at most ``MAX_ATTRIBUTES``, texts cut at ``MAX_TEXT``."""
-    return redaction.fields(_plain(pairs))
+def json_attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    """Return attributes as JSON values: redacted, at most ``MAX_ATTRIBUTES``, texts truncated."""
+    return redaction.redact_mapping(_to_dict(pairs))
 
 
-def _plain(pairs: Iterable[KeyValue]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _to_dict(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     for pair in pairs:
-        if len(found) >= MAX_ATTRIBUTES:
+        if len(values) >= MAX_ATTRIBUTES:
             break
-        found[cut(pair.key, 256)] = value_of(pair.value)
-    return found
+        values[truncate(pair.key, MAX_NAME)] = json_value(pair.value)
+    return values
 
 
-def value_of(value: AnyValue) -> Any:  # noqa: ANN401  (JSON)
-    """A value as JSON has it; bytes in base64, NaN and infinity as text. Depth is limited by the parser."""
+def json_value(value: AnyValue) -> Any:  # noqa: ANN401  (any JSON value)
+    """Return a value as JSON can hold it: bytes in base64, NaN and infinity as text.
+
+    The protobuf parser limits the depth, so the recursion is bounded.
+    """
     kind = value.WhichOneof("value")
-    plain: Any = getattr(value, kind) if kind else None
+    content: Any = getattr(value, kind) if kind else None
     match kind:
-        case "string_value":
-            return told(plain) if len(plain) > MAX_TEXT else plain
-        case "double_value" if not math.isfinite(plain):
-            return str(plain)
+        case "string_value" if len(content) > MAX_TEXT:
+            return redacted_text(content)
+        case "double_value" if not math.isfinite(content):
+            return str(content)
         case "array_value":
-            return [value_of(each) for each in plain.values[:MAX_ATTRIBUTES]]
+            return [json_value(element) for element in content.values[:MAX_ATTRIBUTES]]
         case "kvlist_value":
-            return _plain(plain.values)
+            return _to_dict(content.values)
         case "bytes_value":
-            return base64.b64encode(plain[:MAX_TEXT]).decode()
-    return plain
+            return base64.b64encode(content[:MAX_TEXT]).decode()
+    return content
 
 
-def prometheus_name(otel: str, unit: str, kind: str) -> str:
-    """``http.server.request.duration`` in ``s`` is ``http_server_request_duration_seconds``; a counter ends in ``_total``."""
-    name = label(otel[:256])
-    suffix = UNITS.get(unit, "")
-    name += f"_{suffix}" if suffix and not name.endswith(f"_{suffix}") else ""
-    return f"{name}_total" if kind == "counter" and not name.endswith("_total") else name
+def prometheus_name(otlp_name: str, unit: str, kind: str) -> str:
+    """Return the metric name that Prometheus' OTLP receiver would give.
+
+    ``http.server.request.duration`` in ``s`` becomes ``http_server_request_duration_seconds``, and
+    the name of a counter ends in ``_total``. Units outside ``UNIT_SUFFIXES`` add no suffix.
+    """
+    name = prometheus_label(otlp_name[:MAX_NAME])
+    unit_suffix = UNIT_SUFFIXES.get(unit, "")
+    if unit_suffix and not name.endswith(f"_{unit_suffix}"):
+        name = f"{name}_{unit_suffix}"
+    if kind == "counter" and not name.endswith("_total"):
+        name = f"{name}_total"
+    return name
 
 
-def label(name: str) -> str:
-    """A name as Prometheus takes it."""
-    return re.sub(r"[^a-zA-Z0-9_]", "_", name)
+def prometheus_label(otlp_name: str) -> str:
+    """Return a name with each character that Prometheus does not allow replaced by ``_``."""
+    return re.sub(r"[^a-zA-Z0-9_]", "_", otlp_name)
 
 
-def dumped(value: object) -> str:
-    """JSON that SQLite's own functions read."""
+def to_json(value: object) -> str:
+    """Return compact JSON that SQLite's JSON functions can read."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def cut(said: str, limit: int = MAX_TEXT) -> str:
-    """At most ``limit`` characters of what was said."""
-    return said if len(said) <= limit else said[:limit]
+def truncate(text: str, limit: int = MAX_TEXT) -> str:
+    """Return at most the first ``limit`` characters of ``text``."""
+    return text if len(text) <= limit else text[:limit]
 
 
-def told(said: str) -> str:
-    """What was said, without what nobody should know, and cut."""
-    return cut(redaction.text(cut(said, 2 * MAX_TEXT)))
+def redacted_text(text: str) -> str:
+    """Return ``text`` redacted and truncated to ``MAX_TEXT`` characters.
+
+    Redaction sees twice the limit, so that a secret across the cut is still recognised.
+    """
+    return truncate(redaction.redact_text(truncate(text, 2 * MAX_TEXT)))
 
 
-def text(value: Any) -> str:  # noqa: ANN401  (JSON)
-    """A value as a label or a name has it."""
-    return value if isinstance(value, str) else dumped(value)
+def to_text(value: Any) -> str:  # noqa: ANN401  (any JSON value)
+    """Return a JSON value as a label value or a name: a text as it is, all else as JSON."""
+    return value if isinstance(value, str) else to_json(value)
 
 
-def severity_of(number: int) -> str:
-    """The word for OTLP's number; none for what is none."""
-    names = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
-    return names[(number - 1) // 4] if 1 <= number <= 4 * len(names) else ""
+def severity_name(number: int) -> str:
+    """Return the name of an OTLP severity number (1 to 24); an empty string for any other."""
+    if not 1 <= number <= NUMBERS_PER_SEVERITY * len(SEVERITY_NAMES):
+        return ""
+    return SEVERITY_NAMES[(number - 1) // NUMBERS_PER_SEVERITY]

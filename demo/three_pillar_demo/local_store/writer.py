@@ -1,4 +1,4 @@
-"""The one thread that writes: takes what has queued up into one transaction, and says when it is on the disk."""
+"""The writer thread: it stores queued batches in one transaction and reports each commit."""
 
 import asyncio
 import contextlib
@@ -11,144 +11,187 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from three_pillar_demo.local_store import retention
-from three_pillar_demo.local_store.otlp import Batch
-from three_pillar_demo.local_store.store import Store, code_of, is_damage
+from three_pillar_demo.local_store.database import error_code, is_damage
+from three_pillar_demo.local_store.otlp.batch import Batch
+from three_pillar_demo.local_store.store import Store
 
 log = logging.getLogger("local_store")
 
-MAX_WAITING = 64 * 1024**2
-"""Bytes of requests that may wait for the disk; one more is told to come again."""
-TOGETHER = 64
-"""Batches in one transaction, at most."""
-TIDY_SECONDS, TROUBLED_SECONDS = 10.0, 1.0
-"""How often the file is tidied, and how often it is tried again while it cannot be written."""
+MAX_QUEUED_BYTES = 64 * 1024**2
+"""Bytes of requests that may wait to be written; further requests are refused."""
+MAX_BATCHES_PER_TRANSACTION = 64
+RETENTION_INTERVAL_S = 10.0
+"""Seconds between two runs of retention."""
+RETRY_INTERVAL_S = 1.0
+"""Seconds between two attempts to write while the file cannot be written."""
 
 
-class BusyError(Exception):
-    """The disk is behind: come again."""
+class QueueFullError(Exception):
+    """Too many bytes wait to be written; the sender may retry later."""
+
+    def __init__(self) -> None:
+        super().__init__("write queue full, retry later")
 
 
-class StoreError(Exception):
-    """The batch could not be stored: come again. The text says why."""
+class WriteError(Exception):
+    """The batch could not be stored, for the reason in the text; the sender may retry later."""
 
 
 @dataclass
-class Waiting:
-    """A batch, and who waits for it."""
+class PendingBatch:
+    """A batch in the queue, and the future of the coroutine that waits for its commit."""
 
     batch: Batch
     loop: asyncio.AbstractEventLoop
-    stored: "asyncio.Future[None]"
+    committed: "asyncio.Future[None]"
 
-    def tell(self, error: Exception | None) -> None:
-        """Wake up who waits, on its own loop."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(self._settle, error)
+    def resolve(self, error: Exception | None) -> None:
+        """Resolve the future, with ``error`` if there is one; for any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so no coroutine waits
+            self.loop.call_soon_threadsafe(self._resolve_in_loop, error)
 
-    def _settle(self, error: Exception | None) -> None:
-        if not self.stored.done():  # a client that hung up is not there any more
-            self.stored.set_exception(error) if error else self.stored.set_result(None)
+    def _resolve_in_loop(self, error: Exception | None) -> None:
+        if self.committed.done():  # the client has disconnected
+            return
+        if error:
+            self.committed.set_exception(error)
+        else:
+            self.committed.set_result(None)
 
 
 class Writer:
-    """Owns the store while it runs; ``trouble`` says what is wrong with the disk now, empty when nothing is."""
+    """Owns the store while it runs, and is the only thread that uses it.
+
+    ``queued_bytes`` is what waits to be written. ``last_error`` says why the file cannot be written
+    now; it is empty while the file can be written.
+    """
 
     def __init__(self, store: Store) -> None:
         """Start the thread."""
         self.store = store
-        self.queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
-        self.waiting = 0
-        self.trouble = ""
+        self.queue: queue.SimpleQueue[PendingBatch | None] = queue.SimpleQueue()
+        self.queued_bytes = 0
+        self.last_error = ""
         self.thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self.thread.start()
 
-    async def put(self, batch: Batch) -> None:
-        """Return once ``batch`` is on the disk.
+    def reserve(self, size_bytes: int) -> None:
+        """Count bytes of a request as queued; the caller releases them, also after an error.
 
         Raises:
-            BusyError: Too much waits already.
-            StoreError: It could not be stored.
+            QueueFullError: The queue holds more than ``MAX_QUEUED_BYTES`` with them.
         """
-        if self.waiting + batch.size > MAX_WAITING:
-            raise BusyError
+        self.queued_bytes += size_bytes
+        if self.queued_bytes > MAX_QUEUED_BYTES:
+            raise QueueFullError
+
+    def release(self, size_bytes: int) -> None:
+        """Count bytes as queued no longer."""
+        self.queued_bytes -= size_bytes
+
+    async def put(self, batch: Batch) -> None:
+        """Store ``batch``; return once it is on the disk.
+
+        Raises:
+            QueueFullError: The queue has no room for it.
+            WriteError: It could not be stored.
+        """
+        if self.queued_bytes + batch.size_bytes > MAX_QUEUED_BYTES:
+            raise QueueFullError
         loop = asyncio.get_running_loop()
-        waiting = Waiting(batch, loop, loop.create_future())
-        self.waiting += batch.size
-        self.queue.put(waiting)
+        pending = PendingBatch(batch, loop, loop.create_future())
+        self.queued_bytes += batch.size_bytes
+        self.queue.put(pending)
         try:
-            await waiting.stored
+            await pending.committed
         finally:
-            self.waiting -= batch.size
+            self.release(batch.size_bytes)
 
     def stop(self) -> None:
-        """Write what waits, then end the thread and close the file."""
+        """Write what is queued, then end the thread and close the file."""
         self.queue.put(None)
         self.thread.join()
 
     def _run(self) -> None:
-        tidied = 0.0
-        going = True
-        while going:
-            group: list[Waiting] = []
-            try:
-                each = self.queue.get(timeout=TROUBLED_SECONDS if self.trouble else TIDY_SECONDS)
-                while each and len(group) < TOGETHER - 1:
-                    group.append(each)
-                    each = self.queue.get_nowait()
-                going = each is not None
-                group += [each] if each else []
-            except queue.Empty:
-                pass
-            self._write(group)
-            if self.trouble or time.monotonic() - tidied > TIDY_SECONDS:
-                if self._guarded(lambda: retention.tidy(self.store)) is None:
-                    self._well()
-                tidied = time.monotonic()
+        last_retention = 0.0
+        stopping = False
+        while not stopping:
+            group, stopping = self._next_group()
+            if group:
+                self._write(group)
+            is_due = time.monotonic() - last_retention > RETENTION_INTERVAL_S
+            if self.last_error or is_due:
+                if self._attempt(retention.delete_expired, self.store) is None:
+                    self._clear_error()
+                last_retention = time.monotonic()
         self.store.close()
 
-    def _write(self, group: list[Waiting]) -> None:
-        if not group:
-            return
-        came = sum(
-            len(each.batch.spans) + len(each.batch.lines) + len(each.batch.points) for each in group
-        )
-        error = self._guarded(lambda: self.store.write(each.batch for each in group))
-        if (
-            error is None or code_of(error) == sqlite3.SQLITE_BUSY
-        ):  # somebody else's lock would hold up each of them again
-            for each in group:
-                self._tell(each, error)
-        else:  # one of them may be the reason: none of the others pays for it
-            largest = max(each.batch.size for each in group)
-            self._guarded(lambda: retention.make_room(self.store, came, 2 * largest))
-            for each in group:
-                self._tell(each, self._guarded(lambda batch=each.batch: self.store.write([batch])))  # type: ignore[misc]
-        self._guarded(lambda: retention.make_room(self.store, came))
-
-    def _tell(self, waiting: Waiting, error: Exception | None) -> None:
-        if error is None:
-            self._well()
-        waiting.tell(error and StoreError(str(error)))
-
-    def _guarded(self, work: Callable[[], None]) -> Exception | None:
-        """Do ``work``; returns what went wrong with it. Nothing ends this thread but ``stop``."""
+    def _next_group(self) -> tuple[list[PendingBatch], bool]:
+        """Wait for batches; return those of one transaction, and whether to stop after it."""
+        group: list[PendingBatch] = []
         try:
-            work()
-        except Exception as error:  # noqa: BLE001  (whatever it is, somebody waits for the answer)
-            reason = f"{type(error).__name__}: {error}"
-            if reason != self.trouble:
-                log.error("cannot store: %s", reason)
-            self.trouble = reason
-            if is_damage(error):
-                try:
-                    self.store.start_anew(reason)
-                except Exception as again:  # noqa: BLE001  (as above; the store tries again by itself)
-                    log.error("no new file: %s", again)
+            pending = self.queue.get(
+                timeout=RETRY_INTERVAL_S if self.last_error else RETENTION_INTERVAL_S
+            )
+            while pending is not None:
+                group.append(pending)
+                if len(group) == MAX_BATCHES_PER_TRANSACTION:
+                    return group, False
+                pending = self.queue.get_nowait()
+        except queue.Empty:
+            return group, False
+        return group, True
+
+    def _write(self, group: list[PendingBatch]) -> None:
+        row_count = sum(pending.batch.record_count for pending in group)
+        error = self._attempt(self.store.write, [pending.batch for pending in group])
+        # While another connection holds the lock, each batch would wait for it again.
+        if error is None or error_code(error) == sqlite3.SQLITE_BUSY:
+            for pending in group:
+                self._resolve(pending, error)
+        else:
+            self._write_one_by_one(group, row_count)
+        self._attempt(retention.make_room, self.store, row_count)
+
+    def _write_one_by_one(self, group: list[PendingBatch], row_count: int) -> None:
+        """Write each batch in its own transaction: one of them may have caused the error."""
+        largest_bytes = max(pending.batch.size_bytes for pending in group)
+        self._attempt(retention.make_room, self.store, row_count, 2 * largest_bytes)
+        for pending in group:
+            self._resolve(pending, self._attempt(self.store.write, [pending.batch]))
+
+    def _resolve(self, pending: PendingBatch, error: Exception | None) -> None:
+        if error is None:
+            self._clear_error()
+            pending.resolve(None)
+        else:
+            pending.resolve(WriteError(str(error)))
+
+    def _attempt(self, work: Callable[..., None], *arguments: object) -> Exception | None:
+        """Call ``work``; return its error, if any, after recording it in ``last_error``.
+
+        Only ``stop`` ends the thread, so no error leaves this method.
+        """
+        try:
+            work(*arguments)
+        except Exception as error:  # noqa: BLE001  (a sender waits for the answer to any of them)
+            self._record_error(error)
             return error
         return None
 
-    def _well(self) -> None:
-        """Something was written: what was wrong with the disk is not any more."""
-        if self.trouble:
-            log.warning("storing again")
-        self.trouble = ""
+    def _record_error(self, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        if reason != self.last_error:
+            log.error("cannot write to the store: %s", reason)
+        self.last_error = reason
+        if is_damage(error):
+            try:
+                self.store.replace_file(reason)
+            except Exception as second_error:  # noqa: BLE001  (the store retries by itself)
+                log.error("cannot create a new store file: %s", second_error)
+
+    def _clear_error(self) -> None:
+        """Note that the file was written, and log the recovery after an error."""
+        if self.last_error:
+            log.warning("writing to the store again")
+        self.last_error = ""

@@ -33,7 +33,7 @@ from tests.demo.local_store.conftest import (
     span,
     traces,
 )
-from three_pillar_demo.local_store.receiver import MAX_BODY, create_app
+from three_pillar_demo.local_store.receiver import MAX_BODY_BYTES, create_app
 from three_pillar_demo.local_store.store import Store
 from three_pillar_demo.local_store.writer import Writer
 
@@ -324,7 +324,7 @@ def bombs() -> list[tuple[str, bytes, dict[str, str]]]:
         span(attributes=[each for number in range(30_000) for each in pairs(**{f"k{number}": 1})])
     ).SerializeToString()
     return [
-        ("traces", bytes(MAX_BODY + 1), PROTOBUF),
+        ("traces", bytes(MAX_BODY_BYTES + 1), PROTOBUF),
         ("logs", gzip.compress(bytes(300 * MIB), 1), packed),
         ("metrics", twice, packed),
         ("traces", deep, PROTOBUF),

@@ -24,8 +24,10 @@ from tests.demo.local_store.conftest import (
     span,
     traces,
 )
-from three_pillar_demo.local_store import otlp
-from three_pillar_demo.local_store.otlp import Batch
+from three_pillar_demo.local_store.otlp import logs as otlp_logs
+from three_pillar_demo.local_store.otlp import metrics as otlp_metrics
+from three_pillar_demo.local_store.otlp import traces as otlp_traces
+from three_pillar_demo.local_store.otlp.batch import Batch
 from three_pillar_demo.local_store.values import MAX_ATTRIBUTES, MAX_TEXT, prometheus_name
 
 NOW = time.time_ns()
@@ -34,7 +36,7 @@ NOW = time.time_ns()
 def attributes_of(given: Span) -> dict[str, object]:
     """What is kept of a span's attributes."""
     batch = Batch()
-    otlp.traces(traces(given), batch)
+    otlp_traces.decode(traces(given), batch)
     kept: dict[str, object] = json.loads(batch.spans[0][1][9])
     return kept
 
@@ -100,7 +102,7 @@ def test_a_span_that_ends_before_it_starts_takes_no_time() -> None:
             end_time_unix_nano=2**64 - 1,
         )
     ]
-    otlp.traces(traces(*odd), batch)
+    otlp_traces.decode(traces(*odd), batch)
     assert [row[6] for _, row in batch.spans] == [0, 0, 2**63 - 1 - NOW]
 
 
@@ -110,7 +112,7 @@ def test_events_and_messages_of_spans_are_kept() -> None:
         name="exception", time_unix_nano=NOW, attributes=pairs(exception__type="TimeoutError")
     )
     batch = Batch()
-    otlp.traces(traces(span(error=True, events=[event])), batch)
+    otlp_traces.decode(traces(span(error=True, events=[event])), batch)
     row = batch.spans[0][1]
     assert row[7:9] == (2, "failed")
     assert json.loads(row[10]) == [
@@ -124,8 +126,8 @@ def test_a_line_finds_its_time_and_severity() -> None:
     seen, bare = line(severity_text=""), line(severity_text="", severity=21)
     seen.time_unix_nano, seen.observed_time_unix_nano = 0, NOW
     bare.time_unix_nano = 0
-    otlp.logs(logs(seen, bare), batch)
-    rows = [row for _, row in batch.lines]
+    otlp_logs.decode(logs(seen, bare), batch)
+    rows = [row for _, row in batch.log_records]
     assert (rows[0][0], rows[0][4]) == (NOW, "INFO")
     assert NOW <= rows[1][0] <= time.time_ns()
     assert rows[1][4] == "FATAL"
@@ -137,8 +139,8 @@ def test_a_body_that_is_no_text_is_json() -> None:
     structured, absent = line(), line()
     structured.body.CopyFrom(AnyValue(kvlist_value=KeyValueList(values=pairs(sold=3))))
     absent.ClearField("body")
-    otlp.logs(logs(structured, absent), batch)
-    assert [row[5] for _, row in batch.lines] == ['{"sold":3}', ""]
+    otlp_logs.decode(logs(structured, absent), batch)
+    assert [row[5] for _, row in batch.log_records] == ['{"sold":3}', ""]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_names_are_those_of_prometheus(otel: str, unit: str, kind: str, name: st
 def test_labels_are_those_of_prometheus() -> None:
     """Attributes become labels, job and instance say who speaks, and the promoted resource attributes are there."""
     batch = Batch()
-    otlp.metrics(
+    otlp_metrics.decode(
         metrics(counter("sold", point(1, attributes=pairs(http__route="/a", status=200, ok=True)))),
         batch,
     )
@@ -181,7 +183,7 @@ def test_each_kind_of_metric_is_known() -> None:
     batch = Batch()
     whole = point(0)
     whole.as_int = 7
-    otlp.metrics(
+    otlp_metrics.decode(
         metrics(
             counter("sold", whole),
             counter("open", point(2), monotonic=False),
@@ -192,7 +194,7 @@ def test_each_kind_of_metric_is_known() -> None:
         batch,
     )
     assert [
-        (each.name, each.kind, each.value, each.count, each.buckets, each.delta)
+        (each.name, each.kind, each.value, each.count, each.buckets, each.is_delta)
         for each in batch.points
     ] == [
         ("sold_total", "counter", 7.0, None, None, False),
@@ -213,9 +215,9 @@ def test_exemplars_without_a_trace_are_left_out() -> None:
         Exemplar(as_double=0.5, time_unix_nano=2**63, **ids),  # type: ignore[arg-type]
     ]
     batch = Batch()
-    otlp.metrics(metrics(histogram("took", buckets([1, 0, 0], exemplars=given))), batch)
+    otlp_metrics.decode(metrics(histogram("took", buckets([1, 0, 0], exemplars=given))), batch)
     assert batch.points[0].exemplars == ((NOW, b"t" * 16, b"s" * 8, 0.5),)
-    assert not batch.refused
+    assert not batch.rejected
 
 
 @pytest.mark.parametrize(
@@ -231,19 +233,19 @@ def test_exemplars_without_a_trace_are_left_out() -> None:
 def test_buckets_that_do_not_fit_are_refused(counts: list[int], bounds: list[float]) -> None:
     """A histogram whose buckets contradict each other is not kept."""
     batch = Batch()
-    otlp.metrics(metrics(histogram("took", buckets(counts, bounds))), batch)
+    otlp_metrics.decode(metrics(histogram("took", buckets(counts, bounds))), batch)
     assert not batch.points
-    assert batch.refused == {"point of took with buckets that do not fit together": 1}
+    assert batch.rejected == {"data point of took: inconsistent buckets, bounds, count or sum": 1}
 
 
 def test_too_many_buckets_are_refused() -> None:
     """A histogram of very many buckets is nobody's, and is not kept."""
     batch = Batch()
-    otlp.metrics(
+    otlp_metrics.decode(
         metrics(histogram("took", buckets([1] * 502, [float(each) for each in range(501)]))), batch
     )
     assert not batch.points
-    assert batch.refused == {"point of took with over 500 buckets": 1}
+    assert batch.rejected == {"data point of took: over 500 buckets": 1}
 
 
 def test_a_histogram_without_buckets_is_one_bucket() -> None:
@@ -251,7 +253,7 @@ def test_a_histogram_without_buckets_is_one_bucket() -> None:
     batch = Batch()
     bare = buckets([], bounds=[], total=3.0)
     bare.count = 4
-    otlp.metrics(metrics(histogram("took", bare)), batch)
+    otlp_metrics.decode(metrics(histogram("took", bare)), batch)
     assert (batch.points[0].count, batch.points[0].buckets, batch.points[0].bounds) == (
         4,
         [4],
@@ -262,10 +264,10 @@ def test_a_histogram_without_buckets_is_one_bucket() -> None:
 def test_a_series_never_starts_after_its_point() -> None:
     """A start that is later than the point is taken for the point's own time."""
     batch = Batch()
-    otlp.metrics(metrics(counter("sold", point(1, at=NOW, start=NOW + NANO))), batch)
+    otlp_metrics.decode(metrics(counter("sold", point(1, at=NOW, start=NOW + NANO))), batch)
     assert batch.points[0].start == NOW
 
 
 def test_the_schema_is_in_the_package() -> None:
     """The file's layout lies beside the code that reads it."""
-    assert (Path(otlp.__file__).parent / "schema.sql").is_file()
+    assert (Path(otlp_traces.__file__).parents[1] / "schema.sql").is_file()

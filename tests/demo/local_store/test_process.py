@@ -237,5 +237,5 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 1
-    assert "cannot be opened" in ended.stderr
+    assert "cannot open" in ended.stderr
     assert "Traceback" not in ended.stderr

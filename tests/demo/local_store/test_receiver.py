@@ -44,9 +44,10 @@ from tests.demo.local_store.conftest import (
     traces,
     until,
 )
-from three_pillar_demo.local_store.otlp import MAX_RECORDS
-from three_pillar_demo.local_store.receiver import MAX_BODY, MAX_UNPACKED, create_app
-from three_pillar_demo.local_store.writer import TOGETHER
+from three_pillar_demo.local_store.otlp.batch import MAX_RECORDS
+from three_pillar_demo.local_store.export_request import MAX_DECOMPRESSED_BYTES
+from three_pillar_demo.local_store.receiver import MAX_BODY_BYTES, create_app
+from three_pillar_demo.local_store.writer import MAX_BATCHES_PER_TRANSACTION
 
 TRACE, SPAN, PARENT = bytes(range(16)), bytes(range(8)), bytes(range(1, 9))
 JSON = {"content_type": "application/json; charset=utf-8"}
@@ -121,7 +122,7 @@ def test_refused_spans_are_counted_and_named(house: House) -> None:
     assert partial.rejected_spans == 3
     assert (
         partial.error_message
-        == "refused: 2 x span with an id that is none; 1 x span with a time in the future"
+        == "rejected: 2 x span: invalid span or trace id; 1 x span: start_time_unix_nano over 24 h in the future"
     )
     assert house.rows("SELECT name FROM spans") == [("good",)]
 
@@ -153,11 +154,11 @@ def test_refused_points_are_counted_and_named(house: House) -> None:
     partial = ExportMetricsServiceResponse.FromString(answer.content).partial_success
     assert partial.rejected_data_points == 6
     for said in (
-        "2 x exponential_histogram wide: not kept",
-        "1 x metric without data none: not kept",
-        "1 x point of heat with a value that is no number",
-        "1 x point of torn with buckets that do not fit together",
-        "1 x point of left with no recorded value",
+        "2 x exponential_histogram wide: unsupported metric type",
+        "1 x metric none: no data",
+        "1 x data point of heat: value is NaN or infinite",
+        "1 x data point of torn: inconsistent buckets, bounds, count or sum",
+        "1 x data point of left: no recorded value",
     ):
         assert said in partial.error_message
     assert house.rows("SELECT name, value FROM points") == [("heat", 21.5)]
@@ -213,10 +214,10 @@ def test_other_types_and_encodings_are_refused(house: House) -> None:
 
 def test_a_body_that_is_too_large_is_refused(house: House) -> None:
     """413 for what is too large as it comes, and for a small body that would be too large unpacked."""
-    large = house.send("traces", bytes(MAX_BODY + 1))
+    large = house.send("traces", bytes(MAX_BODY_BYTES + 1))
     bomb = house.send("traces", bytes(200 * MIB), packed=True)
     assert (large.status_code, bomb.status_code) == (413, 413)
-    assert str(MAX_UNPACKED) in Status.FromString(bomb.content).message
+    assert str(MAX_DECOMPRESSED_BYTES) in Status.FromString(bomb.content).message
     assert house.send("traces", message("traces")).status_code == 200
 
 
@@ -226,7 +227,7 @@ def test_a_crowd_of_empty_records_is_bounded(house: House) -> None:
     partial = ExportLogsServiceResponse.FromString(answer.content).partial_success
     assert partial.rejected_log_records == 5
     assert (
-        partial.error_message == f"refused: 5 x log record with {MAX_RECORDS} others in its request"
+        partial.error_message == f"rejected: 5 x log record: over {MAX_RECORDS} records in one request"
     )
     assert house.rows("SELECT count(*) FROM log") == [(MAX_RECORDS,)]
 
@@ -243,7 +244,7 @@ def test_what_is_read_counts_as_waiting(house: House) -> None:
             return [each.status_code for each in await asyncio.gather(*sent)]
 
     assert set(asyncio.run(crowd())) == {400, 429}
-    assert house.writer.waiting == 0
+    assert house.writer.queued_bytes == 0
 
 
 def lock(house: House) -> sqlite3.Connection:
@@ -260,13 +261,13 @@ def ends(house: House, status: int) -> Callable[[], bool]:
 
 def test_a_file_that_cannot_be_written_is_said_and_recovers(house: House) -> None:
     """While nothing can be stored a batch is told to come again and the health says why; it ends by itself."""
-    house.store.file.execute("PRAGMA busy_timeout = 50")
+    house.store.connection.execute("PRAGMA busy_timeout = 50")
     other = lock(house)
     try:
         answer = house.send("traces", message("traces"))
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         status = Status.FromString(answer.content)
-        assert (status.code, status.message) == (14, "cannot store now: database is locked")
+        assert (status.code, status.message) == (14, "cannot write to the store: database is locked")
         health = house.client.get("/healthz")
         assert (health.status_code, health.json()) == (
             503,
@@ -281,12 +282,12 @@ def test_a_file_that_cannot_be_written_is_said_and_recovers(house: House) -> Non
 
 def test_a_file_that_is_full_gets_room_again(house: House) -> None:
     """When SQLite says that the file is full, the batch is told to come again, and is stored once there is room."""
-    house.store.file.execute("PRAGMA max_page_count = 60")
+    house.store.connection.execute("PRAGMA max_page_count = 60")
     large = logs(*(line("x" * 8000) for _ in range(100)))
     answer = house.send("logs", large)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert "full" in Status.FromString(answer.content).message
-    house.store.file.execute("PRAGMA max_page_count = 60000")
+    house.store.connection.execute("PRAGMA max_page_count = 60000")
     assert house.send("logs", large).status_code == 200
     assert house.rows("SELECT count(*) FROM log") == [(100,)]
     assert house.client.get("/healthz").status_code == 200
@@ -335,7 +336,7 @@ def test_every_batch_of_a_crowd_is_answered(house: House) -> None:
                 for body in bodies
             ]
             await until(
-                lambda: house.writer.queue.qsize() > 2 * TOGETHER, "more than two groups to wait"
+                lambda: house.writer.queue.qsize() > 2 * MAX_BATCHES_PER_TRANSACTION, "more than two groups to wait"
             )
             other.close()
             async with asyncio.timeout(20):

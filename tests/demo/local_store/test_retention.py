@@ -26,13 +26,16 @@ from tests.demo.local_store.conftest import (
     span,
     traces,
 )
-from three_pillar_demo.local_store import otlp, retention
-from three_pillar_demo.local_store.otlp import Batch
+from three_pillar_demo.local_store import retention
+from three_pillar_demo.local_store.otlp import logs as otlp_logs
+from three_pillar_demo.local_store.otlp import metrics as otlp_metrics
+from three_pillar_demo.local_store.otlp import traces as otlp_traces
+from three_pillar_demo.local_store.otlp.batch import Batch
 from three_pillar_demo.local_store.retention import (
-    FORGET_HOURS,
-    KEEP_HOURS,
-    KEEP_POINT_HOURS,
-    REMEMBER_SECONDS,
+    SOURCE_RETENTION_HOURS,
+    RETENTION_HOURS,
+    POINT_RETENTION_HOURS,
+    DIGEST_RETENTION_S,
 )
 from three_pillar_demo.local_store.store import Store
 
@@ -88,7 +91,7 @@ def test_the_size_is_bounded_in_a_steady_state(tmp_path: Path) -> None:
             reading.join()
         assert not failures
         assert house.whole()
-        assert retention.used(house.store) < CAP * 1.1
+        assert retention.used_bytes(house.store) < CAP * 1.1
     assert asked > 5
     assert peak < CAP * TOLERANCE
     assert log < LOG, "the log is put into the file also while somebody always reads"
@@ -121,9 +124,9 @@ def fill(store: Store, ages: dict[str, float], salt: bytes = b"") -> None:
     for name, hours in ages.items():
         at = time.time_ns() - int(hours * HOUR)
         made = Batch(salt + name.encode())
-        otlp.traces(traces(span(name, start=at), service=name), made)
-        otlp.logs(logs(line(name, at=at), service=name), made)
-        otlp.metrics(metrics(gauge(name, point(1, at=at)), service=name), made)
+        otlp_traces.decode(traces(span(name, start=at), service=name), made)
+        otlp_logs.decode(logs(line(name, at=at), service=name), made)
+        otlp_metrics.decode(metrics(gauge(name, point(1, at=at)), service=name), made)
         store.write([made])
 
 
@@ -135,11 +138,11 @@ def store(tmp_path: Path) -> Store:
 
 def test_the_old_are_deleted(store: Store) -> None:
     """Spans and lines go after two days, points after half a day, and not before."""
-    fill(store, {"ancient": KEEP_HOURS + 1, "old": KEEP_POINT_HOURS + 1, "young": 1})
-    retention.tidy(store)
-    assert store.file.execute("SELECT name FROM spans").fetchall() == [("old",), ("young",)]
-    assert store.file.execute("SELECT body FROM lines").fetchall() == [("old",), ("young",)]
-    assert store.file.execute("SELECT name FROM points").fetchall() == [("young",)]
+    fill(store, {"ancient": RETENTION_HOURS + 1, "old": POINT_RETENTION_HOURS + 1, "young": 1})
+    retention.delete_expired(store)
+    assert store.connection.execute("SELECT name FROM spans").fetchall() == [("old",), ("young",)]
+    assert store.connection.execute("SELECT body FROM lines").fetchall() == [("old",), ("young",)]
+    assert store.connection.execute("SELECT name FROM points").fetchall() == [("young",)]
     store.close()
 
 
@@ -148,63 +151,63 @@ def test_who_starts_again_has_room(store: Store, monkeypatch: pytest.MonkeyPatch
     for module in ("store", "retention"):
         monkeypatch.setattr(f"three_pillar_demo.local_store.{module}.MAX_SERIES", 3)
     fill(store, {"silent": 1, "silent too": 2, "speaks": 0, "restarted": 0})
-    store.file.execute(
+    store.connection.execute(
         "INSERT INTO exemplar SELECT id, born, x'00', x'00', 1 FROM series WHERE name LIKE 'silent%'"
     )
-    retention.tidy(store)
+    retention.delete_expired(store)
     fill(store, {"restarted": 0}, b"again ")
-    assert store.file.execute("SELECT name FROM series ORDER BY name").fetchall() == [
+    assert store.connection.execute("SELECT name FROM series ORDER BY name").fetchall() == [
         ("restarted",),
         ("speaks",),
     ]
     assert (
-        store.file.execute("SELECT value FROM exemplar").fetchall() == []
+        store.connection.execute("SELECT value FROM exemplar").fetchall() == []
     )  # of a series that went; the next has its number
     store.close()
 
 
 def test_what_is_silent_is_forgotten(store: Store) -> None:
     """A series without points goes with its last one; a source that said nothing for longer than any row is kept goes too."""
-    fill(store, {"old": KEEP_HOURS + 1, "young": 1})
-    long_ago = int(time.time()) - (FORGET_HOURS + 1) * 3600
-    store.file.execute("UPDATE source SET seen = ? WHERE service = 'old'", (long_ago,))
-    retention.tidy(store)
-    assert store.file.execute("SELECT name FROM series").fetchall() == [("young",)]
-    assert store.file.execute("SELECT service FROM source").fetchall() == [("young",)]
+    fill(store, {"old": RETENTION_HOURS + 1, "young": 1})
+    long_ago = int(time.time()) - (SOURCE_RETENTION_HOURS + 1) * 3600
+    store.connection.execute("UPDATE source SET seen = ? WHERE service = 'old'", (long_ago,))
+    retention.delete_expired(store)
+    assert store.connection.execute("SELECT name FROM series").fetchall() == [("young",)]
+    assert store.connection.execute("SELECT service FROM source").fetchall() == [("young",)]
     fill(store, {"old again": 0})
     made = Batch(b"another", 1)
-    otlp.traces(traces(span("back"), service="old"), made)
-    otlp.metrics(metrics(gauge("old", point(1)), service="old"), made)
+    otlp_traces.decode(traces(span("back"), service="old"), made)
+    otlp_metrics.decode(metrics(gauge("old", point(1)), service="old"), made)
     store.write([made])
-    assert store.file.execute("SELECT service FROM spans WHERE name = 'back'").fetchall() == [
+    assert store.connection.execute("SELECT service FROM spans WHERE name = 'back'").fetchall() == [
         ("old",)
     ]
-    assert store.file.execute("SELECT value FROM points WHERE name = 'old'").fetchall() == [(1.0,)]
+    assert store.connection.execute("SELECT value FROM points WHERE name = 'old'").fetchall() == [(1.0,)]
     store.close()
 
 
 def test_exemplars_go_with_their_points(store: Store) -> None:
     """An exemplar is as old as a point may be."""
-    for hours in (KEEP_POINT_HOURS + 1, 1):
+    for hours in (POINT_RETENTION_HOURS + 1, 1):
         at = time.time_ns() - hours * HOUR
         told = buckets([1, 0, 0], at=at)
         told.exemplars.add(as_double=0.05, time_unix_nano=at, trace_id=b"t" * 16, span_id=b"s" * 8)
         made = Batch(str(hours).encode())
-        otlp.metrics(metrics(histogram("took", told)), made)
+        otlp_metrics.decode(metrics(histogram("took", told)), made)
         store.write([made])
-    retention.tidy(store)
-    assert store.file.execute("SELECT count(*) FROM exemplars").fetchall() == [(1,)]
+    retention.delete_expired(store)
+    assert store.connection.execute("SELECT count(*) FROM exemplars").fetchall() == [(1,)]
     store.close()
 
 
 def test_digests_are_forgotten_after_an_hour(store: Store) -> None:
     """What was accepted long ago is not remembered for ever."""
     store.write([Batch(b"old"), Batch(b"young")])
-    store.file.execute(
-        "UPDATE batch SET time = time - ? WHERE digest = ?", (REMEMBER_SECONDS + 5, b"old")
+    store.connection.execute(
+        "UPDATE batch SET time = time - ? WHERE digest = ?", (DIGEST_RETENTION_S + 5, b"old")
     )
-    retention.tidy(store)
-    assert store.file.execute("SELECT digest FROM batch").fetchall() == [(b"young",)]
+    retention.delete_expired(store)
+    assert store.connection.execute("SELECT digest FROM batch").fetchall() == [(b"young",)]
     store.close()
 
 
@@ -212,18 +215,18 @@ def test_digests_are_forgotten_after_an_hour(store: Store) -> None:
 def test_one_wrong_clock_does_not_decide_what_goes(store: Store, hours: int) -> None:
     """A span from tomorrow, or from the day before, in front of the others does not make all lines go before any span."""
     made = Batch(b"odd")
-    otlp.traces(traces(span("odd", start=time.time_ns() + hours * HOUR)), made)
+    otlp_traces.decode(traces(span("odd", start=time.time_ns() + hours * HOUR)), made)
     store.write([made])
     for number in range(30):
         made = Batch(str(number).encode())
-        otlp.traces(traces(*(span("x" * 200) for _ in range(200))), made)
-        otlp.logs(logs(*(line("x" * 200) for _ in range(200))), made)
+        otlp_traces.decode(traces(*(span("x" * 200) for _ in range(200))), made)
+        otlp_logs.decode(logs(*(line("x" * 200) for _ in range(200))), made)
         store.write([made])
-    store.size = int(retention.used(store) * 0.5)
+    store.size_bytes = int(retention.used_bytes(store) * 0.5)
     for _ in range(20):
         retention.make_room(store, 500)
-    assert retention.used(store) <= store.size
-    spans, lines = store.file.execute(
+    assert retention.used_bytes(store) <= store.size_bytes
+    spans, lines = store.connection.execute(
         "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM log)"
     ).fetchone()
     assert spans > 1000
@@ -240,14 +243,14 @@ def test_points_make_room_too(store: Store) -> None:
         many = [
             point(1, at=at + each * NANO, attributes=pairs(id=str(each % 10))) for each in range(50)
         ]
-        otlp.metrics(metrics(counter("sold", *many)), made)
+        otlp_metrics.decode(metrics(counter("sold", *many)), made)
         store.write([made])
-    before = retention.used(store)
-    store.size = before // 2
+    before = retention.used_bytes(store)
+    store.size_bytes = before // 2
     for _ in range(60):
         retention.make_room(store, 500)
-    assert retention.used(store) <= store.size
-    [(oldest, newest)] = store.file.execute("SELECT min(time), max(time) FROM point").fetchall()
+    assert retention.used_bytes(store) <= store.size_bytes
+    [(oldest, newest)] = store.connection.execute("SELECT min(time), max(time) FROM point").fetchall()
     assert newest == now - 60 * NANO + 49 * NANO
     assert oldest > now - 50 * 60 * NANO
     store.close()
@@ -256,16 +259,16 @@ def test_points_make_room_too(store: Store) -> None:
 def test_names_alone_make_room_and_are_learned_anew(store: Store) -> None:
     """Where nothing but names is left they go as well, and what comes afterwards has its names again."""
     fill(store, {"only": 1})
-    store.size = 1
+    store.size_bytes = 1
     for _ in range(5):
         retention.make_room(store, 500)
     tables = "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM point), (SELECT count(*) FROM source)"
-    assert store.file.execute(tables).fetchall() == [(0, 0, 0)]
-    store.size = 512 * MIB
+    assert store.connection.execute(tables).fetchall() == [(0, 0, 0)]
+    store.size_bytes = 512 * MIB
     made = Batch(b"after")
-    otlp.traces(traces(span("after")), made)
+    otlp_traces.decode(traces(span("after")), made)
     store.write([made])
-    assert store.file.execute("SELECT name, service FROM spans").fetchall() == [
+    assert store.connection.execute("SELECT name, service FROM spans").fetchall() == [
         ("after", "checkout")
     ]
     store.close()
@@ -275,7 +278,7 @@ def test_it_tidies_by_itself(tmp_path: Path) -> None:
     """The running app deletes what is too old without being told."""
     path = tmp_path / "telemetry.db"
     store = Store(path, 512 * MIB)
-    fill(store, {"ancient": KEEP_HOURS + 1, "young": 1})
+    fill(store, {"ancient": RETENTION_HOURS + 1, "young": 1})
     store.close()
 
     def left(*wanted: str) -> Callable[[], bool]:

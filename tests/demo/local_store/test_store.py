@@ -34,10 +34,12 @@ from tests.demo.local_store.conftest import (
     traces,
     until,
 )
-from three_pillar_demo.local_store import otlp
-from three_pillar_demo.local_store.otlp import Batch
+from three_pillar_demo.local_store.otlp import logs as otlp_logs
+from three_pillar_demo.local_store.otlp import metrics as otlp_metrics
+from three_pillar_demo.local_store.otlp import traces as otlp_traces
+from three_pillar_demo.local_store.otlp.batch import Batch
 from three_pillar_demo.local_store.store import MAX_SERIES, Store
-from three_pillar_demo.local_store.writer import StoreError
+from three_pillar_demo.local_store.writer import WriteError
 
 NOW = time.time_ns()
 LATER = [NOW - each * NANO for each in (30, 20, 10)]
@@ -123,7 +125,7 @@ def test_deltas_that_do_not_follow_are_refused(house: House) -> None:
         assert partial.rejected_data_points == 1
         assert (
             partial.error_message
-            == "refused: 1 x point of a delta that does not follow the one before"
+            == "rejected: 1 x delta data point: not after the previous one, or sum out of range"
         )
     assert not took(LATER[2], [5, 0, 0]).partial_success.rejected_data_points
     assert house.rows("SELECT count FROM point ORDER BY time") == [(2**62,), (2**62 + 5,)]
@@ -137,7 +139,7 @@ def test_more_series_than_the_limit_are_refused(house: House) -> None:
     assert partial.rejected_data_points == 3
     assert (
         partial.error_message
-        == f"refused: 3 x point of a new series: there are {MAX_SERIES} already"
+        == f"rejected: 3 x data point of a new series: over {MAX_SERIES} series"
     )
     known = metrics(counter("sold", point(2, attributes=pairs(id="7"))))
     assert not ExportMetricsServiceResponse.FromString(
@@ -152,8 +154,8 @@ def test_more_series_than_the_limit_are_refused(house: House) -> None:
 def batch(digest: bytes, *names: str) -> Batch:
     """A batch with one counter for each name, and a span."""
     made = Batch(digest, 1)
-    otlp.metrics(metrics(*(counter(name, point(1)) for name in names)), made)
-    otlp.traces(traces(span(digest.decode())), made)
+    otlp_metrics.decode(metrics(*(counter(name, point(1)) for name in names)), made)
+    otlp_traces.decode(traces(span(digest.decode())), made)
     return made
 
 
@@ -188,13 +190,13 @@ def test_a_rollback_does_not_count_refusals_twice(store: Store) -> None:
     """A batch that is tried again after a rollback says what it refused once."""
     store.write([batch(b"first", "sold")])
     late = Batch(b"late")
-    otlp.metrics(metrics(counter("sold", point(1, at=NOW - 60 * NANO), temporality=DELTA)), late)
+    otlp_metrics.decode(metrics(counter("sold", point(1, at=NOW - 60 * NANO), temporality=DELTA)), late)
     broken = batch(b"broken")
     broken.spans.append((broken.spans[0][0], (None,) * 11))
     with pytest.raises(sqlite3.IntegrityError):
         store.write([late, broken])
     store.write([late])
-    assert late.refused.total() == 1
+    assert late.rejected.total() == 1
     store.close()
 
 
@@ -209,7 +211,7 @@ def test_a_bad_batch_does_not_spoil_the_others(house: House) -> None:
         held.execute("BEGIN IMMEDIATE")
         first = asyncio.create_task(house.writer.put(batch(b"first")))
         await until(
-            lambda: house.writer.waiting > 0 and not house.writer.queue.qsize(),
+            lambda: house.writer.queued_bytes > 0 and not house.writer.queue.qsize(),
             "the writer to wait for the file",
         )
         others = [asyncio.create_task(house.writer.put(each)) for each in (good[0], bad, *good[1:])]
@@ -223,7 +225,7 @@ def test_a_bad_batch_does_not_spoil_the_others(house: House) -> None:
     assert [type(each) for each in told] == [
         type(None),
         type(None),
-        StoreError,
+        WriteError,
         type(None),
         type(None),
     ]
@@ -236,7 +238,7 @@ def test_a_bad_batch_does_not_spoil_the_others(house: House) -> None:
 
 
 def aside(path: Path) -> list[Path]:
-    """The files that were put aside, without what belongs to them."""
+    """The files that were moved aside, without what belongs to them."""
     return [
         each for each in path.parent.glob("*.aside-*") if not each.name.endswith(("-wal", "-shm"))
     ]
@@ -280,7 +282,7 @@ def test_a_file_that_is_not_ours_is_put_aside(
         assert house.rows("SELECT count(*) FROM spans") == [(1,)]
     [kept] = aside(path)
     assert kept.read_bytes() == before
-    assert "is put aside as telemetry.db.aside-" in caplog.text
+    assert "moved aside to telemetry.db.aside-" in caplog.text
 
 
 def test_our_own_file_is_gone_on_with(tmp_path: Path) -> None:
@@ -312,7 +314,7 @@ def fill(path: Path) -> None:
 def test_a_file_that_is_damaged_is_put_aside_while_it_runs(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When damage shows while a batch is written, the file is put aside, the batch is stored in a new one, and all goes on."""
+    """When damage shows while a batch is written, the file is moved aside, the batch is stored in a new one, and all goes on."""
     path = tmp_path / "telemetry.db"
     fill(path)
     with path.open("r+b") as file:  # the tables' names stay, their pages do not
@@ -326,7 +328,7 @@ def test_a_file_that_is_damaged_is_put_aside_while_it_runs(
         assert ("after",) in house.rows("SELECT name FROM spans")
         assert house.whole()
     assert len(aside(path)) == 1
-    assert "put aside" in caplog.text
+    assert "moved aside" in caplog.text
 
 
 def test_no_damage_keeps_it_from_starting(tmp_path: Path) -> None:
@@ -343,12 +345,12 @@ def test_no_damage_keeps_it_from_starting(tmp_path: Path) -> None:
         path.write_bytes(original[:place] + bytes([original[place] ^ 0xFF]) + original[place + 1 :])
         with running(path) as house:
             answers = [house.send("traces", traces(span())).status_code for _ in range(2)]
-            assert answers[-1] == 200, (place, house.writer.trouble)
+            assert answers[-1] == 200, (place, house.writer.last_error)
         path.unlink()
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """Where the file cannot be, it says so at once; nothing is put aside."""
+    """Where the file cannot be, it says so at once; nothing is moved aside."""
     (tmp_path / "telemetry.db").mkdir()
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         Store(tmp_path / "telemetry.db", 64 * MIB)

@@ -1,0 +1,115 @@
+"""The SQLite file: opening, creating and checking it, and moving an unusable one aside."""
+
+import logging
+import os
+import sqlite3
+import time
+from importlib.resources import files
+from pathlib import Path
+
+log = logging.getLogger("local_store")
+
+APPLICATION_ID = 0x3B111A25
+"""Marks the file as one of this store, in SQLite's ``application_id``."""
+SCHEMA_VERSION = 1
+"""The version of schema.sql, in SQLite's ``user_version``."""
+LOCK_TIMEOUT_S = 5.0
+WAL_SIZE_LIMIT_BYTES = 4 * 1024**2
+NANO = 10**9
+FILE_SUFFIXES = ("", "-wal", "-shm")
+"""The database file, its write-ahead log and the log's shared-memory index."""
+WRITE_PROBE = ("BEGIN", "UPDATE tally SET rows = rows", "ROLLBACK")
+"""Statements that fail at once if the file's header marks it as read-only."""
+
+
+class UnknownFormatError(sqlite3.DatabaseError):
+    """The file is a database, but of another application or schema version."""
+
+
+def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
+    """Open the file, and create the schema if it is empty; SQLite limits it to ``max_bytes``.
+
+    Raises:
+        sqlite3.Error: The file cannot be opened, written or created.
+    """
+    connection = sqlite3.connect(
+        path, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _prepare(connection, max_bytes)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, max_bytes: int) -> None:
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if tables:
+        _check_format(connection)
+        for statement in WRITE_PROBE:
+            connection.execute(statement)
+    connection.execute("PRAGMA journal_mode = WAL")
+    # A commit is on the disk before the batch is acknowledged.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE_LIMIT_BYTES}")
+    page_size = pragma(connection, "page_size")
+    connection.execute(f"PRAGMA max_page_count = {max_bytes // page_size}")
+    if not tables:
+        schema = files("three_pillar_demo.local_store").joinpath("schema.sql").read_text()
+        marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+        connection.executescript(f"BEGIN; {schema} {marks} COMMIT;")
+
+
+def _check_format(connection: sqlite3.Connection) -> None:
+    found = [pragma(connection, "application_id"), pragma(connection, "user_version")]
+    expected = [APPLICATION_ID, SCHEMA_VERSION]
+    if found != expected:
+        raise UnknownFormatError(f"application_id and user_version are {found}, not {expected}")
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> int:
+    """Return the value of an integer PRAGMA."""
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+def move_aside(path: Path, reason: str) -> None:
+    """Rename the file and its log, and log that; no other file is overwritten."""
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % NANO:09d}"
+    new_name = f"{path.name}.aside-{stamp}"
+    for suffix in FILE_SUFFIXES:
+        old_path = path.with_name(path.name + suffix)
+        if old_path.exists():
+            old_path.rename(path.with_name(new_name + suffix))
+    log.warning("%s moved aside to %s: %s", path, new_name, reason)
+
+
+def is_unusable(path: Path, error: Exception) -> bool:
+    """Return whether an error at opening is the fault of the file, so that a new one helps.
+
+    It is not for a lock, a missing permission or a full disk.
+    """
+    code = error_code(error)
+    # SQLite reports an unknown file format, and a missing table, as a plain SQLITE_ERROR.
+    is_unknown_format = code == sqlite3.SQLITE_ERROR
+    is_marked_read_only = code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK)
+    return is_damage(error) or is_unknown_format or is_marked_read_only
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether the file is damaged or of an unknown format.
+
+    SQLite reports damage by a code. A text that is not UTF-8 is found by Python, also where it is
+    in a message of SQLite itself.
+    """
+    return (
+        error_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+        or isinstance(error, UnicodeDecodeError | UnknownFormatError)
+        or "decode to UTF-8" in str(error)
+    )
+
+
+def error_code(error: Exception) -> int:
+    """Return SQLite's primary error code, without its extension; 0 for any other error."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

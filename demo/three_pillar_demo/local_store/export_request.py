@@ -1,0 +1,132 @@
+"""One OTLP export request: decompression, parsing and decoding of its body."""
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as log_service
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metric_service
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_service
+
+from three_pillar_demo.local_store.otlp import logs, metrics, traces
+from three_pillar_demo.local_store.otlp.batch import Batch
+
+MAX_DECOMPRESSED_BYTES = 8 * 1024**2
+DIGEST_BYTES = 16
+PROTOBUF = "application/x-protobuf"
+JSON = "application/json"
+GZIP_WINDOW_BITS = 31
+"""zlib's maximum window size, 15, plus 16 for the gzip format."""
+ID_FIELDS = {"trace_id", "span_id", "parent_span_id"}
+ATTRIBUTE_TYPES = {"AnyValue", "KeyValue"}
+
+
+@dataclass(frozen=True)
+class Signal:
+    """The protobuf types of a signal, the response field for rejections, and its decoder."""
+
+    request_type: type[Message]
+    response_type: type[Message]
+    rejected_field: str
+    decode: Callable[[Any, Batch], None]
+
+
+SIGNALS = {
+    "traces": Signal(
+        trace_service.ExportTraceServiceRequest,
+        trace_service.ExportTraceServiceResponse,
+        "rejected_spans",
+        traces.decode,
+    ),
+    "logs": Signal(
+        log_service.ExportLogsServiceRequest,
+        log_service.ExportLogsServiceResponse,
+        "rejected_log_records",
+        logs.decode,
+    ),
+    "metrics": Signal(
+        metric_service.ExportMetricsServiceRequest,
+        metric_service.ExportMetricsServiceResponse,
+        "rejected_data_points",
+        metrics.decode,
+    ),
+}
+
+
+class RequestError(Exception):
+    """The request is refused; ``status`` is the HTTP status, the text is the reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def decode_request(signal_name: str, body: bytes, encoding: str, media_type: str) -> Batch:
+    """Decode the body of a request for the signal (a key of ``SIGNALS``).
+
+    ``encoding`` is the content encoding, ``media_type`` is ``PROTOBUF`` or ``JSON``.
+
+    Raises:
+        RequestError: The body cannot be decompressed or parsed.
+    """
+    signal = SIGNALS[signal_name]
+    content = _decompress(body, encoding)
+    message = signal.request_type()
+    try:
+        if media_type == JSON:
+            _parse_json(content, message)
+        else:
+            message.ParseFromString(content)
+    except (DecodeError, json_format.ParseError, ValueError, RecursionError) as error:
+        expected = signal.request_type.DESCRIPTOR.name
+        reason = f"request body is not a valid {expected}: {str(error)[:200]}"
+        raise RequestError(400, reason) from error
+    digest = hashlib.blake2b(signal_name.encode() + content, digest_size=DIGEST_BYTES).digest()
+    batch = Batch(digest, len(content))
+    signal.decode(message, batch)
+    return batch
+
+
+def _decompress(body: bytes, encoding: str) -> bytes:
+    if encoding in {"", "identity"}:
+        return body
+    if encoding != "gzip":
+        raise RequestError(415, "unsupported content-encoding, use gzip or identity")
+    decompressor = zlib.decompressobj(wbits=GZIP_WINDOW_BITS)
+    try:
+        content = decompressor.decompress(body, MAX_DECOMPRESSED_BYTES + 1)
+    except zlib.error as error:
+        raise RequestError(400, f"request body is not valid gzip: {error}") from error
+    if len(content) > MAX_DECOMPRESSED_BYTES:
+        reason = f"decompressed request body over {MAX_DECOMPRESSED_BYTES} bytes"
+        raise RequestError(413, f"{reason}, send smaller batches")
+    if not decompressor.eof or decompressor.unused_data:
+        raise RequestError(400, "gzip stream truncated, or followed by other data")
+    return content
+
+
+def _parse_json(content: bytes, message: Message) -> None:
+    # The parser takes an empty list for an empty object.
+    if not content.lstrip().startswith(b"{"):
+        raise RequestError(400, "request body is not a JSON object")
+    json_format.Parse(content, message, ignore_unknown_fields=True)
+    _restore_hex_ids(message)
+
+
+def _restore_hex_ids(message: Message) -> None:
+    """Replace each id by the bytes that its hexadecimal text stands for.
+
+    OTLP's JSON has ids in hex, protobuf's own JSON has them in base64, so the parser has decoded
+    the hex digits as base64. Encoding the bytes in base64 gives the digits back.
+    """
+    for field, value in message.ListFields():
+        if field.name in ID_FIELDS:
+            setattr(message, field.name, bytes.fromhex(base64.b64encode(value).decode()))
+        elif field.message_type and field.message_type.name not in ATTRIBUTE_TYPES:
+            for child in value if isinstance(value, Sequence) else [value]:
+                _restore_hex_ids(child)

@@ -1,0 +1,60 @@
+"""Checks and conversions that the three signals share."""
+
+import time
+from typing import Any
+
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from three_pillar_demo.local_store.otlp.batch import Source
+from three_pillar_demo.local_store.values import (
+    MAX_NAME,
+    json_attributes,
+    to_json,
+    to_text,
+    truncate,
+)
+
+MAX_INTEGER = 2**63 - 1
+"""The largest integer that SQLite stores."""
+TRACE_ID_BYTES = 16
+SPAN_ID_BYTES = 8
+MAX_HOURS_AHEAD = 24
+MAX_AHEAD_NS = MAX_HOURS_AHEAD * 3600 * 10**9
+"""A record from further ahead comes from a broken clock, and would be the newest for days."""
+
+
+def time_problem(field: str, time_unix_nano: int) -> str:
+    """Return what is wrong with a time, in nanoseconds since the epoch, and name its field.
+
+    The result is an empty string for a valid time.
+    """
+    if not time_unix_nano:
+        return f"{field} missing"
+    if time_unix_nano > time.time_ns() + MAX_AHEAD_NS:
+        return f"{field} over {MAX_HOURS_AHEAD} h in the future"
+    return ""
+
+
+def are_valid_ids(trace_id: bytes, span_id: bytes) -> bool:
+    """Return whether both ids have the right length and are not all zeros."""
+    return (
+        len(trace_id) == TRACE_ID_BYTES
+        and len(span_id) == SPAN_ID_BYTES
+        and any(trace_id)
+        and any(span_id)
+    )
+
+
+def source_of(resource: Resource, scope: Any) -> Source:  # noqa: ANN401  (generated code)
+    """Return what identifies the sender of records: its resource and instrumentation scope."""
+    attributes = json_attributes(resource.attributes)
+    scope_fields = {
+        "name": truncate(scope.name, MAX_NAME),
+        "version": truncate(scope.version, MAX_NAME),
+    }
+    return (
+        to_text(attributes.get("service.name", "unknown_service")),
+        to_text(attributes.get("service.instance.id", "")),
+        to_json(attributes),
+        to_json(scope_fields),
+    )

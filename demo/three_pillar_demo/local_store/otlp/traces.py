@@ -1,0 +1,69 @@
+"""Decoding of spans."""
+
+from typing import Any
+
+from three_pillar_demo.local_store.otlp.batch import Batch, Row
+from three_pillar_demo.local_store.otlp.checks import (
+    MAX_INTEGER,
+    SPAN_ID_BYTES,
+    are_valid_ids,
+    source_of,
+    time_problem,
+)
+from three_pillar_demo.local_store.values import (
+    MAX_ATTRIBUTES,
+    json_attributes,
+    redacted_text,
+    to_json,
+)
+
+
+def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
+    """Add the spans of an ``ExportTraceServiceRequest`` to ``batch``."""
+    for resource_spans in request.resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            source = source_of(resource_spans.resource, scope_spans.scope)
+            for span in scope_spans.spans:
+                problem = _problem(span) or batch.limit_problem()
+                if problem:
+                    batch.rejected[f"span: {problem}"] += 1
+                else:
+                    batch.spans.append((source, _row(span)))
+
+
+def _problem(span: Any) -> str:  # noqa: ANN401  (generated code)
+    problem = time_problem("start_time_unix_nano", span.start_time_unix_nano)
+    if not problem and not are_valid_ids(span.trace_id, span.span_id):
+        problem = "invalid span or trace id"
+    return problem
+
+
+def _row(span: Any) -> Row:  # noqa: ANN401  (generated code)
+    """Return the columns of table ``span``; links are not kept, a duration is never negative."""
+    duration = min(span.end_time_unix_nano, MAX_INTEGER) - span.start_time_unix_nano
+    return (
+        span.trace_id,
+        span.span_id,
+        _parent_id(span.parent_span_id),
+        redacted_text(span.name),
+        span.kind,
+        span.start_time_unix_nano,
+        max(0, duration),
+        span.status.code,
+        redacted_text(span.status.message),
+        to_json(json_attributes(span.attributes)),
+        to_json([_event(event) for event in span.events[:MAX_ATTRIBUTES]]),
+    )
+
+
+def _parent_id(span_id: bytes) -> bytes | None:
+    is_valid = len(span_id) == SPAN_ID_BYTES and any(span_id)
+    return span_id if is_valid else None
+
+
+def _event(event: Any) -> dict[str, Any]:  # noqa: ANN401  (generated code)
+    return {
+        "name": redacted_text(event.name),
+        "time": event.time_unix_nano,
+        "attributes": json_attributes(event.attributes),
+    }

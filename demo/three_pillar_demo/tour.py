@@ -1,4 +1,8 @@
-"""The guided first run: starts what is not running, buys, proves it in three pillars, and tells the story of one failure."""
+"""``demo tour``, the guided first run.
+
+It starts the stack unless one is running, buys, verifies the purchases in all three pillars, and
+shows one failed purchase.
+"""
 
 import io
 import time
@@ -15,75 +19,86 @@ from three_pillar_demo.stack.preflight import LaunchError
 from three_pillar_demo.terminal import progress_messages
 from three_pillar_demo.trace_view.follow import gather
 from three_pillar_demo.trace_view.render import Drawing
-from three_pillar_demo.verify import verify
 from three_pillar_demo.verify.ledger import Ledger
+from three_pillar_demo.verify.report import passed, report
+from three_pillar_demo.verify.verify import verify_with
 
-COUNT, RATE = 30, 15.0
-TELLING = ("gateway_timeout", "payment_slow", "payment_crashed")
-"""Outcomes whose story is worth telling first, the best one first."""
-NEXT = (
+PURCHASES = 30
+RATE = 15.0
+"""Purchases a second."""
+SHOWN_OUTCOMES = ("gateway_timeout", "payment_slow", "payment_crashed")
+"""The outcomes that may be shown in detail, the most instructive first."""
+NEXT_STEPS = (
     ("Next", "make checkout, make follow", "buy again, read why the newest failed"),
-    ("Look", "README.md, docs/local-store.md", "what this was, and the tables behind it"),
-    ("Stop", "make down", "what was told stays for the next start"),
+    ("Read", "README.md, docs/README.md", "what this was, and where to go on"),
+    ("Stop", "make down", "stored telemetry is kept for the next start"),
     ("Page", components.WEB.address, "buy, watch, and read why, in a browser"),
 )
+"""The last lines of the output: a heading, a command or file, and what it is for."""
 
 
 async def tour(out: Console, err: Console) -> bool:
-    """Take the tour; returns whether everything was proven.
+    """Run the tour; return whether every check passed and a failed purchase was shown.
 
     Raises:
         LaunchError: The stack did not start.
-        BackendError, ShopError, NotThereError: It does not answer.
+        BackendError: A backend does not answer.
+        CheckoutError: Checkout does not answer.
+        NotThereError: The trace of the failed purchase was not found.
     """
-    _start(out, err)
+    _start_stack(out, err)
     async with connect.backends() as backends:
-        with progress_messages(err) as say:
-            verdicts, bought = await verify.prove(backends, COUNT, RATE, None, say)
-        verify.report(verdicts, out, as_json=False)
-        told = await _story(backends, bought, out, err)
+        with progress_messages(err) as report_step:
+            checks, bought = await verify_with(backends, PURCHASES, RATE, None, report_step)
+        report(checks, out, as_json=False)
+        shown = await _show_failure(backends, bought, out, err)
     out.print()
-    for word, command, what in NEXT:
-        out.print(Text.assemble((f"{word:<6}", "bold"), f"{command:<29}", (what, "dim")))
-    return verify.passed(verdicts) and told
+    for heading, command, purpose in NEXT_STEPS:
+        out.print(Text.assemble((f"{heading:<6}", "bold"), f"{command:<29}", (purpose, "dim")))
+    return passed(checks) and shown
 
 
-def _start(out: Console, err: Console) -> None:
-    """Start the embedded stack in the background, unless somebody sells already."""
-    if state.running() or _sells():
+def _start_stack(out: Console, err: Console) -> None:
+    """Start the local stack in the background, unless a stack is running."""
+    if state.running() or _checkout_answers():
         out.print(f"Using the stack that runs: {state.mode() or 'compose'}.\n")
         return
-    names = ", ".join(each.name for each in components.MODES[components.DEFAULT])
-    began, heard = time.monotonic(), io.StringIO()
+    names = ", ".join(component.name for component in components.MODES[components.DEFAULT])
+    began = time.monotonic()
+    output = io.StringIO()
     try:
-        with progress_messages(err) as say:
-            say(f"starting {names}")
-            background.start(Console(file=heard, width=err.width), components.DEFAULT)
+        with progress_messages(err) as report_step:
+            report_step(f"starting {names}")
+            background.start(Console(file=output, width=err.width), components.DEFAULT)
     except LaunchError:
-        err.print(heard.getvalue(), markup=False)
+        err.print(output.getvalue(), markup=False)
         raise
-    out.print(f"Started {names} in {time.monotonic() - began:.1f} s. Now {COUNT} purchases.\n")
+    seconds = time.monotonic() - began
+    out.print(f"Started {names} in {seconds:.1f} s. Now {PURCHASES} purchases.\n")
 
 
-def _sells() -> bool:
+def _checkout_answers() -> bool:
+    url = f"{checkout_client.CHECKOUT_URL}/healthz"
     try:
-        return httpx2.get(
-            f"{checkout_client.CHECKOUT_URL}/healthz", timeout=1.0, trust_env=False
-        ).is_success
+        return httpx2.get(url, timeout=1.0, trust_env=False).is_success
     except httpx2.HTTPError:
         return False
 
 
-async def _story(backends: Backends, bought: Ledger, out: Console, err: Console) -> bool:
-    """Draw one failed purchase; False when none failed."""
-    by_outcome = {each.outcome: each.trace_id for each in bought.purchases}
-    trace_id = next((by_outcome[outcome] for outcome in TELLING if outcome in by_outcome), None)
-    if trace_id is None:
+async def _show_failure(backends: Backends, bought: Ledger, out: Console, err: Console) -> bool:
+    """Print the trace of one failed purchase; return False when none failed."""
+    trace_ids = {purchase.outcome: purchase.trace_id for purchase in bought.purchases}
+    outcomes = [outcome for outcome in SHOWN_OUTCOMES if outcome in trace_ids]
+    if not outcomes:
         return False
-    with progress_messages(err) as say:
-        story = await gather(backends, trace_id, lambda reason: say(f"waiting for {reason}"))
+    with progress_messages(err) as report_step:
+        view = await gather(
+            backends,
+            trace_ids[outcomes[0]],
+            lambda reason: report_step(f"waiting for {reason}"),
+        )
     out.print(
-        "\nOne of the failures, from its trace, its log lines and its exemplars:\n", style="bold"
+        "\nOne of the failures, from its trace, its log records and its exemplars:\n", style="bold"
     )
-    out.print(Drawing(story))
+    out.print(Drawing(view))
     return True

@@ -1,9 +1,8 @@
-"""The guided run's verdict: whoever scripts it learns whether everything was proven."""
+"""``demo tour``: its exit code tells a script whether everything was verified."""
 
 import asyncio
 import io
 import time
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -11,45 +10,43 @@ from rich.console import Console
 from tests.traces import TRACE, slow
 from three_pillar_demo import tour
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.trace_view.view import TraceView
-from three_pillar_demo.verify import verify
-from three_pillar_demo.verify.checks import Check
+from three_pillar_demo.verify.check import Check
 from three_pillar_demo.verify.ledger import Ledger
 
 
 def purchase(outcome: str) -> Purchase:
-    """One that ended in ``outcome``."""
+    """Return a purchase with this outcome."""
     return Purchase("slow", "order-1", TRACE, 504, outcome, "", time.time(), time.time())
 
 
-def take(monkeypatch: pytest.MonkeyPatch, outcome: str, *, verdict: bool | None) -> bool:
-    """Take the tour past a stack that sells, whose one proof came out as ``verdict``."""
+def run_tour(monkeypatch: pytest.MonkeyPatch, outcome: str, *, verdict: bool | None) -> bool:
+    """Run the tour with a running stack, one check and one purchase."""
 
-    async def prove(*_: object) -> tuple[list[Check], Ledger]:
+    async def verify_with(*_: object) -> tuple[list[Check], Ledger]:
         return [Check("traces", verdict, "1 of 1")], Ledger([purchase(outcome)])
 
-    async def gather(_backends: Backends, _trace_id: str, _say: Any) -> TraceView:  # noqa: ANN401  (a function)
+    async def gather(*_: object) -> TraceView:
         return slow()
 
-    monkeypatch.setattr(tour, "_sells", lambda: True)
-    monkeypatch.setattr(verify, "prove", prove)
+    monkeypatch.setattr(tour, "_checkout_answers", lambda: True)
+    monkeypatch.setattr(tour, "verify_with", verify_with)
     monkeypatch.setattr(tour, "gather", gather)
-    quiet = Console(file=io.StringIO())
-    return asyncio.run(tour.tour(quiet, quiet))
+    console = Console(file=io.StringIO())
+    return asyncio.run(tour.tour(console, console))
 
 
 @pytest.mark.parametrize(
-    ("verdict", "outcome", "proven"),
+    ("verdict", "outcome", "succeeds"),
     [
-        pytest.param(True, "payment_slow", True, id="proven and told"),
-        pytest.param(None, "payment_slow", True, id="could not be judged"),
-        pytest.param(False, "payment_slow", False, id="something is missing"),
-        pytest.param(True, "success", False, id="no failure to tell of"),
+        pytest.param(True, "payment_slow", True, id="passed"),
+        pytest.param(None, "payment_slow", True, id="not judged"),
+        pytest.param(False, "payment_slow", False, id="failed"),
+        pytest.param(True, "success", False, id="no failed purchase to show"),
     ],
 )
-def test_only_what_is_proven_ends_well(
-    monkeypatch: pytest.MonkeyPatch, outcome: str, *, verdict: bool | None, proven: bool
+def test_the_tour_succeeds_only_when_every_check_passed(
+    monkeypatch: pytest.MonkeyPatch, outcome: str, *, verdict: bool | None, succeeds: bool
 ) -> None:
-    """The tour ends well only when no proof failed and a failed purchase's story was told."""
-    assert take(monkeypatch, outcome, verdict=verdict) is proven
+    """The tour succeeds only when no check failed and a failed purchase was shown."""
+    assert run_tour(monkeypatch, outcome, verdict=verdict) is succeeds

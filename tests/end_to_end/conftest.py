@@ -18,7 +18,7 @@ FULL = os.environ.get("STACK") == "full"
 """Whether the real Collector, Prometheus, Tempo and Loki are to run; the embedded stack otherwise."""
 DEMO = [sys.executable, "-m", "three_pillar_demo"]
 UP = ["--full"] * FULL
-COLD_BUILD_SECONDS = 3600
+START_TIMEOUT_S = 300
 POLL_SECONDS = 0.1
 
 
@@ -34,7 +34,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         )
 
 
-def poll_until(done: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def wait_until(done: Callable[[], bool], what: str, seconds: float = 60) -> None:
     """Ask until ``done`` says yes; fails with ``what`` it waited for."""
     deadline = time.monotonic() + seconds
     while not done():
@@ -77,7 +77,7 @@ class Stack:
 
     def up(self, **env: str) -> None:
         """Start it in the background."""
-        self.demo("up", "--detach", *UP, seconds=COLD_BUILD_SECONDS, env=env)
+        self.demo("up", "--detach", *UP, seconds=START_TIMEOUT_S, env=env)
 
     def up_in_foreground(self) -> None:
         """Start it as in a terminal: the leader of a process group, which Ctrl-C reaches as a whole."""
@@ -89,7 +89,7 @@ class Stack:
             text=True,
             process_group=0,
         )
-        poll_until(
+        wait_until(
             lambda: self.demo("status", check=False).returncode == 0, "every component to be ready"
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.end_to_end.conftest import Stack, poll_until
+from tests.end_to_end.conftest import Stack, wait_until
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.http_clients import HttpClients
@@ -87,7 +87,7 @@ def test_it_has_data(target: Target, trace_id: str) -> None:
         assert prometheus(target, target["expr"], trace_id)
         return
     asked = {"prometheus": prometheus, "loki": loki, "tempo": tempo}[target["datasource"]["uid"]]
-    poll_until(lambda: asked(target, expr, trace_id), f"data for {expr or target}")
+    wait_until(lambda: asked(target, expr, trace_id), f"data for {expr or target}")
 
 
 @pytest.mark.parametrize("target", [each for each in targets() if each.values[0].get("exemplar")])

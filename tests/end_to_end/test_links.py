@@ -8,9 +8,10 @@ import pytest
 from tests.end_to_end.conftest import Stack
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.http_clients import HttpClients
-from three_pillar_demo.verify import checks, ledger, links
-from three_pillar_demo.verify.checks import Check
+from three_pillar_demo.verify import check, ledger, links
+from three_pillar_demo.verify.check import Check
 from three_pillar_demo.verify.ledger import Ledger
+from three_pillar_demo.verify.link_check import check_links
 
 pytestmark = pytest.mark.full
 SIX = (
@@ -69,7 +70,7 @@ def follow(bought: Ledger, sources: links.Sources | None = None) -> list[Check]:
 
     async def ask() -> list[Check]:
         async with HttpClients() as backends:
-            return await links.check(backends, bought, sources)
+            return await check_links(backends, bought, sources)
 
     return asyncio.run(ask())
 
@@ -99,7 +100,7 @@ def test_a_broken_link_is_noticed(
     bought: Ledger, mistake: tuple[str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong label, query, time or target turns that link red, and no other."""
-    monkeypatch.setattr(checks, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(check, "TIMEOUT_S", 0.0)
     link, right, wrong = mistake
     text = links.CONFIG.read_text()
     assert text.count(right) == 1
@@ -112,7 +113,7 @@ def test_a_broken_link_is_noticed(
 
 def test_a_link_that_is_gone_is_noticed(bought: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its settings every link is red, and says what is not configured."""
-    monkeypatch.setattr(checks, "SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(check, "TIMEOUT_S", 0.0)
     bare: links.Sources = {
         uid: {**source, "jsonData": {}} for uid, source in links.configured().items()
     }

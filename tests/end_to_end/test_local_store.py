@@ -13,10 +13,13 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.end_to_end.conftest import FULL, Stack, poll_until
+from tests.end_to_end.conftest import FULL, Stack, wait_until
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.verify import checks
+from three_pillar_demo.verify.exemplar_check import check_exemplars
 from three_pillar_demo.verify.ledger import Ledger, fill
+from three_pillar_demo.verify.log_check import check_logs
+from three_pillar_demo.verify.metric_check import check_metrics, read_counters
+from three_pillar_demo.verify.trace_check import check_traces
 
 pytestmark = pytest.mark.skipif(FULL, reason="about the embedded stack: make test")
 DOORS = {"payment": 8001, "checkout": 8000, "store": 4318}
@@ -35,17 +38,19 @@ async def _bought(_purchase: Purchase) -> None:
 
 def test_the_queries_of_the_page_have_answers(stack: Stack) -> None:
     """Each of the five queries that docs/reference/local-store.md invites to type finds rows once every card has been used."""
-    queries = re.findall(r"```sql\n(.*?)```", Path("docs/reference/local-store.md").read_text(), re.DOTALL)
+    queries = re.findall(
+        r"```sql\n(.*?)```", Path("docs/reference/local-store.md").read_text(), re.DOTALL
+    )
     assert len(queries) == 5
     ledger = asyncio.run(fill(6, 20, _bought))
 
     async def whole() -> bool:
         async with stack.backends() as backends:
-            in_logs, _ = await checks.logs(backends, ledger)
+            in_logs, _ = await check_logs(backends, ledger)
             found = (
-                await checks.traces(backends, ledger),
+                await check_traces(backends, ledger),
                 in_logs,
-                await checks.exemplars(backends, ledger),
+                await check_exemplars(backends, ledger),
             )
             return all(check.passed for check in found)
 
@@ -66,7 +71,7 @@ def by_hand(stack: Stack) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
         for name in DOORS:
             running[name] = start(stack, name)
         for name in DOORS:
-            poll_until(lambda name=name: answers(name), name)  # type: ignore[misc]
+            wait_until(lambda name=name: answers(name), name)  # type: ignore[misc]
         yield running
     finally:
         for process in running.values():  # in this order: the services hand over what they hold
@@ -104,7 +109,7 @@ def test_killed_under_load_and_back_within_ten_seconds_nothing_is_lost(stack: St
 
     async def prove() -> None:
         async with stack.backends() as backends:
-            before = await checks.counts(backends)
+            before = await read_counters(backends)
             ledger = Ledger()
             buying = asyncio.create_task(fill(120, 10, _bought))
             await asyncio.sleep(2)  # a load is under way
@@ -114,11 +119,11 @@ def test_killed_under_load_and_back_within_ten_seconds_nothing_is_lost(stack: St
             running["store"] = start(stack, "store")
             ledger = await buying
             assert not ledger.unanswered
-            in_traces = await checks.traces(backends, ledger)
+            in_traces = await check_traces(backends, ledger)
             assert in_traces.passed, in_traces.missing
-            in_logs, others = await checks.logs(backends, ledger)
+            in_logs, others = await check_logs(backends, ledger)
             assert in_logs.passed, in_logs.missing
-            in_metrics = await checks.metrics(backends, ledger, before, others)
+            in_metrics = await check_metrics(backends, ledger, before, others)
             assert in_metrics.passed, in_metrics.missing
 
     stack.down()

@@ -9,8 +9,10 @@ import pytest
 from tests.end_to_end.conftest import Stack
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.verify import checks
+from three_pillar_demo.verify.check import poll_until
 from three_pillar_demo.verify.ledger import Ledger, fill
+from three_pillar_demo.verify.log_check import check_logs
+from three_pillar_demo.verify.trace_check import check_traces
 
 STOPS = 10  # even: it ends in the background, as it began
 WINDOW = 3600.0
@@ -39,7 +41,7 @@ def test_stopped_right_after_the_last_answer_ten_times(stack: Stack) -> None:
 
     async def before() -> dict[str, Counter[str]]:
         async with stack.backends() as backends:
-            assert await checks.poll_until(lambda: _still(backends))
+            assert await poll_until(lambda: _still(backends))
             return await totals(backends)
 
     async def _still(backends: Backends) -> bool:
@@ -49,9 +51,9 @@ def test_stopped_right_after_the_last_answer_ten_times(stack: Stack) -> None:
 
     async def prove(ledger: Ledger, earlier: dict[str, Counter[str]]) -> None:
         async with stack.backends() as backends:
-            in_traces = await checks.traces(backends, ledger)
+            in_traces = await check_traces(backends, ledger)
             assert in_traces.passed, in_traces.missing
-            in_logs, _ = await checks.logs(backends, ledger)
+            in_logs, _ = await check_logs(backends, ledger)
             assert in_logs.passed, in_logs.missing
             wanted = {"checkout": ledger.checkout_statuses(), "payment": ledger.payment_statuses()}
             found: dict[str, Counter[str]] = {}
@@ -61,7 +63,7 @@ def test_stopped_right_after_the_last_answer_ten_times(stack: Stack) -> None:
                 found.update({service: now[service] - earlier[service] for service in wanted})
                 return found == wanted
 
-            assert await checks.poll_until(counted), f"{found} is not {wanted}"
+            assert await poll_until(counted), f"{found} is not {wanted}"
 
     earlier = asyncio.run(before())
     everything = Ledger(started=time.time())

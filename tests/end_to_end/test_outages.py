@@ -11,10 +11,14 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
-from tests.end_to_end.conftest import Stack, poll_until
+from tests.end_to_end.conftest import Stack, wait_until
 from three_pillar_demo.load import checkout_client
-from three_pillar_demo.verify import checks
+from three_pillar_demo.verify.check import Check, poll_until
+from three_pillar_demo.verify.exemplar_check import check_exemplars
 from three_pillar_demo.verify.ledger import Ledger
+from three_pillar_demo.verify.log_check import check_logs
+from three_pillar_demo.verify.metric_check import check_metrics, read_counters
+from three_pillar_demo.verify.trace_check import check_traces
 
 BROKEN = """
 import sys, uvicorn, telemetry, checkout.app
@@ -60,7 +64,7 @@ def another_checkout(program: str) -> Iterator[str]:
             return False
 
     try:
-        poll_until(answers, f"checkout at {url}")
+        wait_until(answers, f"checkout at {url}")
         yield url
     finally:
         process.terminate()
@@ -76,18 +80,18 @@ def test_an_outage_is_whole_in_all_three_pillars(stack: Stack, outcome: str, pro
     """Spans, lines, counts and exemplars of a purchase that nothing but an outage can cause are as the table says."""
     assert stack
 
-    async def prove(url: str) -> list[checks.Check]:
+    async def prove(url: str) -> list[Check]:
         async with stack.backends() as backends, httpx2.AsyncClient(base_url=url) as http:
-            before = await checks.counts(backends)
+            before = await read_counters(backends)
             bought = Ledger()
             bought.purchases = [await checkout_client.buy(http) for _ in range(3)]
             assert dict(bought.outcomes) == {outcome: 3}
-            in_logs, others = await checks.logs(backends, bought)
+            in_logs, others = await check_logs(backends, bought)
             return [
-                await checks.traces(backends, bought),
+                await check_traces(backends, bought),
                 in_logs,
-                await checks.metrics(backends, bought, before, others),
-                await checks.exemplars(backends, bought),
+                await check_metrics(backends, bought, before, others),
+                await check_exemplars(backends, bought),
             ]
 
     with another_checkout(program) as url:
@@ -113,7 +117,7 @@ def test_the_exception_of_a_crash_is_on_its_span_and_its_line(stack: Stack) -> N
                     "ZeroDivisionError: a bug" in each for span in spans for each in span.exceptions
                 ) and any("a bug" in line.fields.get("exception_stacktrace", "") for line in lines)
 
-            assert await checks.poll_until(told), "the traceback is not in both"
+            assert await poll_until(told), "the traceback is not in both"
 
     with another_checkout(BROKEN) as url:
         asyncio.run(look(url))

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.end_to_end.conftest import DEMO, FULL, Stack, poll_until
+from tests.end_to_end.conftest import DEMO, FULL, Stack, wait_until
 from three_pillar_demo.chaos.plan import RECEIVER
 
 ON_THE_REAL_STACK = [
@@ -17,7 +17,8 @@ ON_THE_REAL_STACK = [
     "workers-stopped",
 ]
 THE_QUEUE_SKIPS = pytest.mark.xfail(
-    reason="the Collector's queue skips what it cannot note: docs/explanation/delivery-guarantees.md", strict=False
+    reason="the Collector's queue skips what it cannot note: docs/explanation/delivery-guarantees.md",
+    strict=False,
 )
 
 
@@ -64,7 +65,7 @@ def test_ctrl_c_restores_what_was_broken(stack: Stack) -> None:
         process_group=0,
     )
     try:
-        poll_until(is_away, f"{receiver} to be killed", seconds=120)
+        wait_until(is_away, f"{receiver} to be killed", seconds=120)
         rehearsal.send_signal(signal.SIGINT)
         _, complaint = rehearsal.communicate(timeout=120)
     finally:

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import yaml
 
-from tests.end_to_end.conftest import Stack, poll_until
+from tests.end_to_end.conftest import Stack, wait_until
 from three_pillar_demo.query.http_clients import HttpClients
 from three_pillar_demo.stack.components import BY_NAME
 
@@ -74,7 +74,7 @@ def test_every_rule_is_evaluated_without_an_error(customers: float) -> None:
         assert [rule["lastError"] for rule in rules if rule.get("lastError")] == []
         return all(rule["health"] == "ok" for rule in rules)
 
-    poll_until(evaluated, "every rule to be evaluated")
+    wait_until(evaluated, "every rule to be evaluated")
 
 
 @pytest.mark.timeout(300)
@@ -88,7 +88,7 @@ def test_a_rule_that_fires_is_on_the_page(customers: float) -> None:
             in httpx2.get(BY_NAME["web"].address, timeout=20, trust_env=False).text
         )
 
-    poll_until(rings, "the page to ring", 240)
+    wait_until(rings, "the page to ring", 240)
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -96,7 +96,7 @@ def test_a_recording_rule_has_data(customers: float, name: str) -> None:
     """What it records is there once customers have come."""
     assert customers
     if not RIGHTLY_EMPTY.fullmatch(name):
-        poll_until(lambda: series(name), f"data of {name}")
+        wait_until(lambda: series(name), f"data of {name}")
 
 
 @pytest.mark.parametrize("name", ALERTS)
@@ -107,4 +107,4 @@ def test_an_alert_looks_at_something_that_is_there(customers: float, name: str) 
     assert metrics
     for metric in metrics:
         if not RIGHTLY_EMPTY.fullmatch(metric):
-            poll_until(lambda metric=metric: series(metric), f"data of {metric}")  # type: ignore[misc]
+            wait_until(lambda metric=metric: series(metric), f"data of {metric}")  # type: ignore[misc]

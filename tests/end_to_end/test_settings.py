@@ -8,19 +8,20 @@ import time
 
 import pytest
 
-from tests.end_to_end.conftest import Stack, poll_until
+from tests.end_to_end.conftest import Stack, wait_until
 
 PROGRAM = """
-import structlog, three_pillars, three_pillars.logs
-from three_pillars.providers import to_collector
+import structlog, three_pillars
+from three_pillars import environment, logs
+from three_pillars.providers import otlp_providers
 from opentelemetry import trace
 
-pillars = to_collector("wide", "three-pillar-demo")
-three_pillars.logs.configure(pillars.logs)
+providers = otlp_providers(three_pillars.ServiceResource("wide"), environment.prepare())
+logs.configure(providers.logs)
 with trace.get_tracer("wide").start_as_current_span("wide"):
     structlog.get_logger().info("wide", **{f"attribute{n}": "x" * LENGTH for n in range(120)})
-    print(telemetry.trace_id())
-pillars.shutdown(20)
+    print(three_pillars.trace_id())
+providers.shutdown(20)
 """
 KEYS = ",".join(f"key{n}={'v' * 100}" for n in range(64))
 
@@ -49,4 +50,4 @@ def test_the_widest_line_arrives(stack: Stack, length: int) -> None:
         async with stack.backends() as backends:
             return len(await backends.trace_logs(trace_id, started - 60, time.time() + 60))
 
-    poll_until(lambda: asyncio.run(found()) == 1, f"the line of {trace_id}")
+    wait_until(lambda: asyncio.run(found()) == 1, f"the line of {trace_id}")

@@ -8,11 +8,11 @@ import time
 import httpx2
 import pytest
 
-from tests.end_to_end.conftest import FULL, Stack, poll_until
+from tests.end_to_end.conftest import FULL, Stack, wait_until
 from tests.test_docs import metrics
 from three_pillar_demo.paths import ROOT
 from three_pillar_demo.query.http_clients import HttpClients
-from three_pillar_demo.verify import checks
+from three_pillar_demo.verify.check import poll_until
 
 EXPORTERS = {"otlp_http/tempo", "otlp_http/loki", "otlp_http/prometheus"}
 
@@ -24,7 +24,7 @@ def test_a_failed_purchase_is_followed_to_its_reason(stack: Stack) -> None:
     assert trace_id
     told = stack.demo("follow", trace_id[1]).stdout
     # It can be searched for a second or two after it can be had by its id.
-    poll_until(
+    wait_until(
         lambda: trace_id[1] in stack.demo("follow", "--last-error").stdout,
         "the newest failure to be found",
     )
@@ -53,7 +53,7 @@ def test_a_second_stack_is_refused(stack: Stack) -> None:
     """Running ``up`` twice says who runs already, and disturbs nothing."""
     said = stack.demo("up", check=False)
     assert said.returncode == 1
-    assert "a stack is running already" in said.stderr
+    assert "a stack is already running" in said.stderr
     assert stack.demo("status").returncode == 0
 
 
@@ -88,7 +88,7 @@ def test_the_metrics_of_the_vocabulary_are_there(stack: Stack) -> None:
     async def complete() -> bool:
         return not await missing()
 
-    assert asyncio.run(checks.poll_until(complete)), asyncio.run(missing())
+    assert asyncio.run(poll_until(complete)), asyncio.run(missing())
 
 
 @pytest.mark.full
@@ -102,7 +102,7 @@ def test_the_collectors_own_figures_are_in_prometheus(stack: Stack) -> None:
             room = await backends.promql("otelcol_exporter_queue_capacity")
             return bool(sent) and {labels["exporter"] for labels, _ in room} == EXPORTERS
 
-    assert asyncio.run(checks.poll_until(complete))
+    assert asyncio.run(poll_until(complete))
 
 
 @pytest.mark.full
@@ -114,7 +114,7 @@ def test_nobody_but_the_shop_is_in_tempo(stack: Stack) -> None:
         async with HttpClients() as backends:
             return [*await backends.traceql(query, time.time() - 900, time.time())]
 
-    poll_until(
+    wait_until(
         lambda: bool(asyncio.run(found('{ resource.service.name = "checkout" }'))),
         "the shop to be found",
     )
@@ -149,7 +149,7 @@ def test_loki_keeps_its_chunks_with_its_data(stack: Stack) -> None:
     before = sorted(each.name for each in ROOT.iterdir())
     assert httpx2.post("http://127.0.0.1:3100/flush", timeout=60, trust_env=False).is_success
     chunks = stack.state / "data" / "loki" / "chunks"
-    poll_until(
+    wait_until(
         lambda: any(each.is_file() for each in chunks.rglob("*")), "a chunk to be written out"
     )
     assert sorted(each.name for each in ROOT.iterdir()) == before

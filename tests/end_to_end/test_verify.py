@@ -7,10 +7,15 @@ import secrets
 import subprocess
 from typing import Any
 
-from tests.end_to_end.conftest import DEMO, FULL, Stack, poll_until
+from tests.end_to_end.conftest import DEMO, FULL, Stack, wait_until
 from tests.end_to_end.test_links import SIX
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.verify import checks, ledger
+from three_pillar_demo.verify import check, ledger
+from three_pillar_demo.verify.check import Check
+from three_pillar_demo.verify.exemplar_check import check_exemplars
+from three_pillar_demo.verify.log_check import check_logs
+from three_pillar_demo.verify.metric_check import check_metrics, read_counters
+from three_pillar_demo.verify.trace_check import check_traces
 
 
 def verdicts(said: str) -> dict[str, bool | None]:
@@ -60,20 +65,20 @@ def test_with_two_workers_for_each_service(stack: Stack) -> None:
 def test_a_purchase_that_left_no_trace_is_named(stack: Stack) -> None:
     """A purchase in the ledger that no pillar knows fails every proof, by its id."""
     assert stack
-    checks_seconds, checks.SETTLE_SECONDS = checks.SETTLE_SECONDS, 1.0
+    checks_seconds, check.TIMEOUT_S = check.TIMEOUT_S, 1.0
 
-    async def prove() -> list[checks.Check]:
+    async def prove() -> list[Check]:
         async with stack.backends() as backends:
-            before = await checks.counts(backends)
+            before = await read_counters(backends)
             bought = await ledger.fill(3, 10, _bought)
             ghost = dataclasses.replace(
                 bought.purchases[0], trace_id=secrets.token_hex(16), status=299, outcome="success"
             )
             bought.purchases.append(ghost)
-            in_logs, _ = await checks.logs(backends, bought)
-            in_traces = await checks.traces(backends, bought)
-            in_metrics = await checks.metrics(backends, bought, before, set())
-            in_exemplars = await checks.exemplars(backends, bought)
+            in_logs, _ = await check_logs(backends, bought)
+            in_traces = await check_traces(backends, bought)
+            in_metrics = await check_metrics(backends, bought, before, set())
+            in_exemplars = await check_exemplars(backends, bought)
         assert all(
             any(ghost.trace_id in each for each in check.missing) for check in (in_logs, in_traces)
         )
@@ -82,7 +87,7 @@ def test_a_purchase_that_left_no_trace_is_named(stack: Stack) -> None:
     try:
         assert [check.passed for check in asyncio.run(prove())] == [False] * 4
     finally:
-        checks.SETTLE_SECONDS = checks_seconds
+        check.TIMEOUT_S = checks_seconds
 
 
 def test_other_customers_are_noticed(stack: Stack) -> None:
@@ -93,7 +98,7 @@ def test_other_customers_are_noticed(stack: Stack) -> None:
         stdout=subprocess.DEVNULL,
     )
     try:
-        poll_until(
+        wait_until(
             lambda: "checkout" in stack.demo("logs", "checkout").stdout, "the first of the others"
         )
         found = verdicts(stack.demo("verify", "--checkouts", "12", "--json").stdout)

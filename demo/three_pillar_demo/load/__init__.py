@@ -1,1 +1,1 @@
-"""The customers: one purchase, or a steady stream of them."""
+"""Load generation: one purchase, purchases started by hand, and traffic at a steady rate."""

@@ -1,4 +1,4 @@
-"""Buys from checkout, as a customer would, and remembers what the shop said."""
+"""The HTTP client of checkout: sends one purchase and returns the answer."""
 
 import os
 import time
@@ -8,23 +8,25 @@ from typing import Any
 import httpx2
 
 CHECKOUT_URL = f"http://{os.environ.get('CHECKOUT_HOST') or '127.0.0.1'}:8000"
-PATIENCE = 10.0
-"""Seconds a customer waits; checkout itself gives payment 2 s."""
+REQUEST_TIMEOUT_S = 10.0
+"""Checkout itself gives payment 2 s, so an answer that takes longer than this will not come."""
+SERVER_ERROR = 500
+"""The lowest HTTP status that reports a fault of the service."""
 
 BASKET: dict[str, Any] = {
     "items": [{"sku": "tea", "quantity": 2, "unit_price": "4.50"}],
     "currency": "EUR",
 }
-"""What everybody buys who says nothing else."""
+"""The default basket."""
 
 
-class ShopError(Exception):
-    """The shop gave no answer, or one without a trace id."""
+class CheckoutError(Exception):
+    """Checkout gave no answer, or an answer without a trace id; the text says which."""
 
 
 @dataclass(frozen=True)
 class Purchase:
-    """One purchase as the customer saw it. Times are seconds since the epoch."""
+    """One answered purchase. Times are seconds since the epoch."""
 
     card: str
     order_id: str | None
@@ -37,70 +39,83 @@ class Purchase:
 
 
 def client(connections: int = 100) -> httpx2.AsyncClient:
-    """A client for as many customers at once as there are ``connections``; one more would wait for a connection.
+    """Return a client that keeps at most ``connections`` connections to checkout.
 
-    It sends no trace context, so each purchase is a trace of its own.
+    A request beyond that waits for a free connection. The client sends no trace context, so each
+    purchase is a trace of its own.
     """
-    # uvicorn closes a connection that was idle for 5 s; a request sent on it at that moment would be lost.
+    # uvicorn closes a connection that was idle for 5 s. A request that is sent at that moment
+    # would be lost, so the client closes idle connections earlier.
     limits = httpx2.Limits(
         max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=2.0
     )
     return httpx2.AsyncClient(
-        base_url=CHECKOUT_URL, timeout=PATIENCE, trust_env=False, limits=limits
+        base_url=CHECKOUT_URL, timeout=REQUEST_TIMEOUT_S, trust_env=False, limits=limits
     )
 
 
 async def check_reachable(http: httpx2.AsyncClient) -> None:
-    """Make sure that somebody is there.
+    """Send one request to checkout.
 
     Raises:
-        ShopError: Nobody is.
+        CheckoutError: Checkout cannot be reached.
     """
     try:
         await http.get("/healthz")
     except httpx2.HTTPError as error:
-        raise _not_there(error) from error
+        raise _unreachable(error) from error
 
 
 async def buy(
     http: httpx2.AsyncClient, card: str = "ordinary", order_id: str | None = None
 ) -> Purchase:
-    """Buy once.
+    """Send one purchase and return the answer.
 
     Raises:
-        ShopError: Checkout is not there, too slow, or its answer carries no trace id.
+        CheckoutError: Checkout cannot be reached, takes too long, or answers without a trace id.
     """
     started = time.time()
     try:
         response = await http.post("/checkout", json=basket(card, order_id))
-        said = response.json()
+        answer = response.json()
         return Purchase(
             card=card,
-            order_id=said.get("order_id"),
-            trace_id=said["trace_id"],
+            order_id=answer.get("order_id"),
+            trace_id=answer["trace_id"],
             status=response.status_code,
-            outcome=said["outcome"],
-            message=said.get("message") or said.get("detail", ""),
+            outcome=answer["outcome"],
+            message=answer.get("message") or answer.get("detail", ""),
             started=started,
             finished=time.time(),
         )
     except httpx2.HTTPError as error:
-        raise _not_there(error) from error
+        raise _unreachable(error) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ShopError(
-            f"checkout at {CHECKOUT_URL} answered {response.status_code} without outcome and trace id"
+        status = response.status_code
+        raise CheckoutError(
+            f"checkout at {CHECKOUT_URL} answered {status} without outcome and trace id"
         ) from error
 
 
-def _not_there(error: httpx2.HTTPError) -> ShopError:
+def _unreachable(error: httpx2.HTTPError) -> CheckoutError:
     reason = str(error) or type(error).__name__
-    return ShopError(f"checkout at {CHECKOUT_URL}: {reason} (is it up? see: demo status)")
+    return CheckoutError(f"checkout at {CHECKOUT_URL}: {reason} (is it up? see: demo status)")
 
 
 def basket(card: str, order_id: str | None = None) -> dict[str, Any]:
-    """A basket that ``card`` pays: ``visa@950.00`` buys one thing at that price, ``invalid`` is one that checkout refuses."""
+    """Return the JSON body of a purchase that is paid with ``card``.
+
+    A card like ``visa@950.00`` buys one item at that price. The card ``invalid`` stands for a
+    basket with a negative quantity, which checkout refuses.
+    """
     card, _, price = card.partition("@")
+    body = dict(BASKET)
     if card == "invalid":
-        return {**BASKET, "items": [{"sku": "tea", "quantity": -1, "unit_price": "4.50"}]}
-    items = {"items": [{"sku": "tea", "quantity": 1, "unit_price": price}]} if price else {}
-    return {**BASKET, **items, "card": card} | ({"order_id": order_id} if order_id else {})
+        body["items"] = [{"sku": "tea", "quantity": -1, "unit_price": "4.50"}]
+        return body
+    if price:
+        body["items"] = [{"sku": "tea", "quantity": 1, "unit_price": price}]
+    body["card"] = card
+    if order_id:
+        body["order_id"] = order_id
+    return body

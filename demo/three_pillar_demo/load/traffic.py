@@ -1,6 +1,7 @@
-"""Gentle customers who arrive at a steady rate, whether or not the shop keeps up: an open loop.
+"""``demo traffic``: purchases at a steady arrival rate, however long the answers take.
 
-A closed loop waits for one answer before it asks again, so a slow shop gets fewer customers and looks better than it is.
+This is an open loop. A closed loop waits for one answer before it sends the next request, so a
+slow service receives less load and looks faster than it is.
 """
 
 import asyncio
@@ -29,190 +30,229 @@ DEFAULT_MIX = {
     "slow": 1.0,
     "crash": 1.0,
 }
-"""How often each card comes. Payment fails ordinary cards too, at a rate of its own."""
+"""The weight of each card. Payment also fails some ordinary cards, at a rate of its own."""
 MAX_RATE = 200
-DAY = 24 * 3600.0
-CAP = 500
-"""How many purchases may be under way; a shop that answers nothing would otherwise eat this machine."""
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-LIVE, PLAIN = 0.25, 10.0
-"""Seconds between two lines: on a terminal, where each replaces the last, and elsewhere."""
+"""Purchases a second."""
+DAY_S = 24 * 3600.0
+MAX_UNDER_WAY = 500
+"""Purchases without an answer. A service that never answers must not fill the memory."""
+UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+TERMINAL_INTERVAL_S = 0.25
+"""The time between two progress lines on a terminal, where each replaces the one before."""
+LOG_INTERVAL_S = 10.0
+"""The time between two progress lines elsewhere."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Who comes when: ``rate`` customers a second for ``seconds``; the same plan always is the same customers."""
+class LoadPlan:
+    """The arrivals of one run; equal plans give equal arrivals.
+
+    Attributes:
+        rate: Purchases a second.
+        seconds: How long purchases arrive.
+        mix: The weight of each card.
+        seed: The seed of the random choice of cards, and a part of the order ids.
+        max_under_way: An arrival is skipped while so many purchases have no answer.
+    """
 
     rate: float
     seconds: float
     mix: dict[str, float] = field(default_factory=lambda: DEFAULT_MIX)
     seed: int = 0
-    cap: int = CAP
+    max_under_way: int = MAX_UNDER_WAY
 
-    def customers(self) -> Iterator[tuple[float, str, str]]:
-        """Each customer's arrival in seconds from the start, card and order id."""
+    def arrivals(self) -> Iterator[tuple[float, str, str]]:
+        """Yield the time of each arrival in seconds from the start, its card and its order id."""
         draw = random.Random(self.seed)  # noqa: S311  (a simulation, not a secret)
-        names, weights = list(self.mix), list(self.mix.values())
+        cards = list(self.mix)
+        weights = list(self.mix.values())
         number = 0
         while number / self.rate < self.seconds:
-            yield (
-                number / self.rate,
-                draw.choices(names, weights)[0],
-                f"traffic-{self.seed}-{number}",
-            )
+            card = draw.choices(cards, weights)[0]
+            yield number / self.rate, card, f"traffic-{self.seed}-{number}"
             number += 1
 
 
 async def traffic(
     rate: float = 5.0, duration: str = "60s", card_mix: str = "default", seed: int = 0
 ) -> int:
-    """Send customers and report; Ctrl-C sends no more and waits for those under way, a second one leaves them.
+    """Send purchases and print the statistics.
+
+    The first Ctrl-C ends the arrivals and waits for the answers that are still missing; a second
+    one does not wait for them.
 
     Args:
-        rate: Customers a second, over 0 and up to 200.
-        duration: How long they come, like ``60s``, ``2m``, ``1h`` or ``500ms``; up to a day.
+        rate: Purchases a second, over 0 and up to 200.
+        duration: How long purchases arrive, like ``60s``, ``2m``, ``1h`` or ``500ms``; up to a day.
         card_mix: ``default``, or cards with weights, like ``ordinary=9,slow=1``.
-        seed: The same seed makes the same cards and order ids again.
+        seed: The same seed gives the same cards and order ids.
 
     Returns:
-        The exit code: 0 when every purchase was answered, 1 otherwise, 2 when asked wrongly.
+        The exit code: 0 when every purchase was answered, 1 otherwise, 2 for a bad argument.
     """
     out = Console(highlight=False)
     try:
-        plan = Plan(parse_rate(rate), parse_duration(duration), parse_mix(card_mix), seed)
+        plan = LoadPlan(parse_rate(rate), parse_duration(duration), parse_mix(card_mix), seed)
     except ValueError as error:
-        return _refuse(2, str(error))
+        return _fail(2, str(error))
     try:
-        async with checkout_client.client(plan.cap) as http:
+        async with checkout_client.client(plan.max_under_way) as http:
             await checkout_client.check_reachable(http)
-            tally = LoadStats(plan.rate, plan.seconds)
-            await _until_interrupted(http, plan, tally, out)
-    except checkout_client.ShopError as error:
-        return _refuse(1, str(error))
-    tally.report(out)
-    return 0 if tally.all_answered else 1
+            stats = LoadStats(plan.rate, plan.seconds)
+            await _run_until_interrupted(http, plan, stats, out)
+    except checkout_client.CheckoutError as error:
+        return _fail(1, str(error))
+    stats.report(out)
+    return 0 if stats.all_answered else 1
 
 
-def _refuse(code: int, reason: str) -> int:
-    said = Text.assemble(("demo traffic: ", "red"), printable(reason, 600))
-    Console(stderr=True, highlight=False).print(said, soft_wrap=True)
-    return code
+def _fail(exit_code: int, reason: str) -> int:
+    message = Text.assemble(("demo traffic: ", "red"), printable(reason, 600))
+    Console(stderr=True, highlight=False).print(message, soft_wrap=True)
+    return exit_code
 
 
 async def drive(
-    http: httpx2.AsyncClient, plan: Plan, tally: LoadStats, stop: asyncio.Event
+    http: httpx2.AsyncClient, plan: LoadPlan, stats: LoadStats, stop: asyncio.Event
 ) -> None:
-    """Start each purchase at its time, until ``stop`` is set, then wait for all that are under way; count in ``tally``."""
-    tally.began = time.monotonic()
-    async with asyncio.TaskGroup() as customers:
-        for arrival, card, order_id in plan.customers():
-            due = tally.began + arrival
-            await _sleep_until(due, stop)
+    """Start each purchase at its time until ``stop`` is set, then wait for all answers."""
+    stats.began = time.monotonic()
+    async with asyncio.TaskGroup() as purchases:
+        for arrival, card, order_id in plan.arrivals():
+            scheduled = stats.began + arrival
+            await _sleep_until(scheduled, stop)
             if stop.is_set():
                 break
-            if tally.under_way >= plan.cap:
-                tally.not_sent += 1
+            if stats.under_way >= plan.max_under_way:
+                stats.not_sent += 1
                 continue
-            tally.sent += 1
-            tally.under_way += 1
-            customers.create_task(_customer(http, tally, card, order_id, due))
-        await _sleep_until(tally.began + plan.seconds, stop)
-        tally.ended = time.monotonic()
+            stats.sent += 1
+            stats.under_way += 1
+            purchases.create_task(_purchase(http, stats, card, order_id, scheduled))
+        await _sleep_until(stats.began + plan.seconds, stop)
+        stats.ended = time.monotonic()
 
 
-async def _customer(
-    http: httpx2.AsyncClient, tally: LoadStats, card: str, order_id: str, due: float
+async def _purchase(
+    http: httpx2.AsyncClient, stats: LoadStats, card: str, order_id: str, scheduled: float
 ) -> None:
-    """Buy once. The clock runs from ``due``: a customer who had to wait for the start has waited too."""
-    tally.latest = max(tally.latest, time.monotonic() - due)
+    """Send one purchase and count it.
+
+    The latency runs from the scheduled start: a purchase that had to wait for its start was slow
+    for its customer too.
+    """
+    stats.latest = max(stats.latest, time.monotonic() - scheduled)
     try:
         purchase = await checkout_client.buy(http, card, order_id)
-    except checkout_client.ShopError as error:
-        tally.unanswered[str(error)] += 1
+    except checkout_client.CheckoutError as error:
+        stats.unanswered[str(error)] += 1
     except asyncio.CancelledError:
-        tally.unanswered["left behind"] += 1
+        stats.unanswered["cancelled by the second Ctrl-C"] += 1
         raise
     else:
-        tally.answered(purchase, time.monotonic() - due)
+        stats.answered(purchase, time.monotonic() - scheduled)
     finally:
-        tally.under_way -= 1
+        stats.under_way -= 1
 
 
-async def _sleep_until(when: float, stop: asyncio.Event) -> None:
+async def _sleep_until(deadline: float, stop: asyncio.Event) -> None:
+    """Wait until the monotonic time ``deadline``, or until ``stop`` is set."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(when - time.monotonic()):
+        async with asyncio.timeout(deadline - time.monotonic()):
             await stop.wait()
 
 
-async def _until_interrupted(
-    http: httpx2.AsyncClient, plan: Plan, tally: LoadStats, out: Console
+async def _run_until_interrupted(
+    http: httpx2.AsyncClient, plan: LoadPlan, stats: LoadStats, out: Console
 ) -> None:
-    """Drive and show; the first Ctrl-C stops the arrivals, the second one the waiting."""
+    """Send the load and show its progress.
+
+    The first SIGINT or SIGTERM ends the arrivals, the second one cancels what is under way.
+    """
     stop = asyncio.Event()
-    driving = asyncio.create_task(drive(http, plan, tally, stop))
+    driver = asyncio.create_task(drive(http, plan, stats, stop))
 
     def interrupt() -> None:
         if stop.is_set():
-            driving.cancel()
-        elif tally.under_way:
+            driver.cancel()
+        elif stats.under_way:
             out.print(
-                f"No more customers; {tally.under_way} are under way. Ctrl-C again leaves them."
+                f"No more arrivals; {stats.under_way} purchases are under way."
+                " Press Ctrl-C again to cancel them."
             )
         stop.set()
 
     loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, interrupt)
-    showing = asyncio.create_task(_show(tally, out))
-    await asyncio.wait([driving])
-    showing.cancel()
-    await asyncio.wait([showing])
-    if not driving.cancelled():
-        driving.result()  # raises what went wrong, if anything did
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, interrupt)
+    progress = asyncio.create_task(_show_progress(stats, out))
+    await asyncio.wait([driver])
+    progress.cancel()
+    await asyncio.wait([progress])
+    if not driver.cancelled():
+        driver.result()  # raises the exception of the driver, if there was one
 
 
-async def _show(tally: LoadStats, out: Console) -> None:
-    """Keep saying where we are, until cancelled: in one line on a terminal, else in a line now and then."""
+async def _show_progress(stats: LoadStats, out: Console) -> None:
+    """Print the progress line again and again, until cancelled."""
     if not out.is_terminal:
         while True:
-            await asyncio.sleep(PLAIN)
-            out.print(tally.line(), soft_wrap=True)
+            await asyncio.sleep(LOG_INTERVAL_S)
+            out.print(stats.line(), soft_wrap=True)
     with Live(console=out, auto_refresh=False, transient=True) as live:
         while True:
-            live.update(tally.line(), refresh=True)
-            await asyncio.sleep(LIVE)
+            live.update(stats.line(), refresh=True)
+            await asyncio.sleep(TERMINAL_INTERVAL_S)
 
 
 def parse_rate(rate: float) -> float:
-    """Return ``rate``; ValueError unless it is over 0 and up to 200."""
-    if not 0 < rate <= MAX_RATE:  # NaN is refused too
+    """Return ``rate``; raises ValueError unless it is over 0 and at most 200."""
+    if not 0 < rate <= MAX_RATE:  # false for NaN, so NaN is refused as well
         raise ValueError(
-            f"a rate of {rate:g} is out of range: over 0 and up to {MAX_RATE} customers a second"
+            f"a rate of {rate:g} is out of range: over 0 and up to {MAX_RATE} purchases a second"
         )
     return rate
 
 
 def parse_duration(text: str) -> float:
-    """Return seconds; ValueError unless ``text`` is like ``60s``, ``2m``, ``1h`` or ``500ms``, over 0 and up to a day."""
-    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)", text)
-    seconds = float(found[1]) * UNITS[found[2]] if found else 0.0
-    if not 0 < seconds <= DAY:
+    """Return the seconds that ``text`` means.
+
+    Raises:
+        ValueError: The text is not like ``60s``, ``2m``, ``1h`` or ``500ms``, or not over 0 and at
+            most a day.
+    """
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)", text)
+    seconds = float(match[1]) * UNIT_SECONDS[match[2]] if match else 0.0
+    if not 0 < seconds <= DAY_S:
         raise ValueError(
-            f"{printable(text, 40)!r} is no duration: a number and its unit, like 500ms, 60s, 2m or 1h, up to 24h"
+            f"{printable(text, 40)!r} is not a duration: a number and its unit,"
+            " like 500ms, 60s, 2m or 1h, up to 24h"
         )
     return seconds
 
 
 def parse_mix(text: str) -> dict[str, float]:
-    """Return weights by card; ValueError unless ``text`` is ``default`` or like ``ordinary=9,slow=1``, with known cards."""
+    """Return the weight of each card.
+
+    Raises:
+        ValueError: The text is neither ``default`` nor known cards with weights, like
+            ``ordinary=9,slow=1``, of which at least one is over 0.
+    """
     if text == "default":
         return DEFAULT_MIX
-    found = [
-        re.fullmatch(r"([a-z-]+)=([0-9]{1,6}(?:\.[0-9]{1,6})?)", part) for part in text.split(",")
-    ]
-    mix = {each[1]: float(each[2]) for each in found if each}
-    if not all(found) or not mix.keys() <= DEFAULT_MIX.keys() or not sum(mix.values()):
-        raise ValueError(
-            f"{printable(text, 40)!r} is no card mix: default, or like ordinary=9,slow=1; cards: {', '.join(DEFAULT_MIX)}"
-        )
+    mix = {}
+    for part in text.split(","):
+        match = re.fullmatch(r"([a-z-]+)=([0-9]{1,6}(?:\.[0-9]{1,6})?)", part)
+        if not match or match[1] not in DEFAULT_MIX:
+            raise _bad_mix(text)
+        mix[match[1]] = float(match[2])
+    if not sum(mix.values()):
+        raise _bad_mix(text)
     return mix
+
+
+def _bad_mix(text: str) -> ValueError:
+    return ValueError(
+        f"{printable(text, 40)!r} is not a card mix: default, or like ordinary=9,slow=1;"
+        f" cards: {', '.join(DEFAULT_MIX)}"
+    )

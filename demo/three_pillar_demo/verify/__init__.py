@@ -1,1 +1,1 @@
-"""The proof: each purchase is found whole in all three pillars, or what is missing is named."""
+"""Verification: find every purchase in traces, logs and metrics, and follow the links."""

@@ -1,4 +1,4 @@
-"""What Grafana does with a link's expression: puts values in, takes a line's field, reads a time."""
+"""Evaluate the expressions of Grafana's links as Grafana does: variables, fields, times."""
 
 import re
 import time
@@ -7,54 +7,67 @@ from urllib.parse import unquote
 
 from three_pillar_demo.query.interface import LogRecord
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+METRIC_DELAY_S = 30.0
+"""The time after a request at which the metrics certainly include it."""
 
 
 class BrokenLinkError(Exception):
-    """A link is not configured, or leads somewhere else; the text says which and where."""
+    """A link is not configured or leads to something else; the text says which and where."""
 
 
-def fill(expression: str, known: dict[str, str]) -> str:
-    """Put values where Grafana would; what is left over it would not know either."""
-    for name, value in known.items():
+def fill(expression: str, variables: dict[str, str]) -> str:
+    """Replace variables by their values.
+
+    Raises:
+        BrokenLinkError: A variable is left over; Grafana would not know it either.
+    """
+    for name, value in variables.items():
         expression = expression.replace(f"${{{name}}}", value).replace(f"${name}", value)
-    if left := re.search(r"\$\{?[a-z_]\w*", expression):
-        raise BrokenLinkError(f"{left[0]} means nothing here: {unquote(expression)}")
+    unknown = re.search(r"\$\{?[a-z_]\w*", expression)
+    if unknown:
+        raise BrokenLinkError(f"unknown variable {unknown[0]} in {unquote(expression)}")
     return expression
 
 
-def derived(link: dict[str, str], line: LogRecord) -> str:
-    """What Grafana takes from a line for a derived field."""
+def derived_value(link: dict[str, str], record: LogRecord) -> str:
+    """Return the value of a derived field of Loki's data source for one log record.
+
+    Raises:
+        BrokenLinkError: The log record has no such value.
+    """
+    pattern = link["matcherRegex"]
     if link.get("matcherType") == "label":
-        value = next(
-            (value for key, value in line.fields.items() if re.search(link["matcherRegex"], key)),
-            "",
-        )
+        values = [value for key, value in record.fields.items() if re.search(pattern, key)]
+        value = values[0] if values else ""
     else:
-        found = re.search(link["matcherRegex"], line.body)
-        value = found[1] if found else ""
-    return value or nothing(f"value for {link['name']} on {line.body!r}")
+        match = re.search(pattern, record.body)
+        value = match[1] if match else ""
+    return value or fail_without(f"value for {link['name']} on {record.body!r}")
 
 
-def nothing(what: str) -> NoReturn:
-    """Give up, because there is no ``what``."""
+def fail_without(what: str) -> NoReturn:
+    """Raise BrokenLinkError because ``what`` does not exist."""
     raise BrokenLinkError(f"there is no {what}")
 
 
-def seconds(shift: str) -> float:
-    """As Grafana writes it: 1m, -15m."""
-    return float(shift[:-1]) * UNITS[shift[-1]]
+def shift_seconds(shift: str) -> float:
+    """Return the seconds of a time shift as Grafana writes it: ``1m``, ``-15m``."""
+    return float(shift[:-1]) * UNIT_SECONDS[shift[-1]]
 
 
-def moment(said: str) -> float:
-    """One end of a time range: now, now-24h, or milliseconds since the epoch."""
-    return (
-        time.time() + (seconds(said[3:]) if said != "now" else 0)
-        if said.startswith("now")
-        else float(said) / 1000
-    )
+def time_bound(text: str) -> float:
+    """Return one end of a time range in seconds since the epoch.
+
+    ``text`` is ``now``, ``now-24h``, or milliseconds since the epoch.
+    """
+    if text == "now":
+        return time.time()
+    if text.startswith("now"):
+        return time.time() + shift_seconds(text.removeprefix("now"))
+    return float(text) / 1000
 
 
-def just_after(then: float) -> float:
-    """Half a minute later, when the figures include it; never later than now."""
-    return min(then + 30, time.time())
+def when_counted(request_end: float) -> float:
+    """Return a time at which the metrics include the request, and that is not in the future."""
+    return min(request_end + METRIC_DELAY_S, time.time())

@@ -1,4 +1,4 @@
-"""The truth that everything else is compared with: the customer's own record of what was bought and what the shop said."""
+"""The ledger: the purchases of one run as the customer saw them, to compare telemetry with."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.verify.outcomes import EXPECTED, Expected
 
-PLAN = (
+CARDS = (
     "ordinary",
     "declined",
     "gateway-timeout",
@@ -23,14 +23,21 @@ PLAN = (
     "ordinary",
     "ordinary",
 )
-"""Cards, over and over: the first six purchases already have every outcome that needs no outage."""
+"""The cards of the purchases, repeated. The first six give every outcome that needs no outage."""
 
-Bought = Callable[[Purchase], Coroutine[None, None, None]]
+PurchaseCallback = Callable[[Purchase], Coroutine[None, None, None]]
 
 
 @dataclass
 class Ledger:
-    """Purchases, and what they must have left behind."""
+    """The purchases of one run. Times are seconds since the epoch.
+
+    Attributes:
+        purchases: The answered purchases.
+        unanswered: One line for each purchase without an answer.
+        started: The time before the first purchase.
+        finished: The time after the last answer.
+    """
 
     purchases: list[Purchase] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
@@ -39,49 +46,52 @@ class Ledger:
 
     @property
     def trace_ids(self) -> set[str]:
-        """The trace of each purchase."""
+        """The trace ids of the answered purchases."""
         return {purchase.trace_id for purchase in self.purchases}
 
     @property
     def outcomes(self) -> Counter[str]:
-        """How often each outcome was answered."""
+        """The number of purchases by outcome."""
         return Counter(purchase.outcome for purchase in self.purchases)
 
     def checkout_statuses(self) -> Counter[str]:
-        """Checkout's answers by HTTP status."""
+        """Return the number of checkout's answers by HTTP status."""
         return Counter(str(purchase.status) for purchase in self.purchases)
 
     def payment_statuses(self) -> Counter[str]:
-        """Payment's answers by HTTP status, as the outcome table has them."""
-        expected = (expect(purchase) for purchase in self.purchases)
-        return Counter(str(each.payment_status) for each in expected if each.payment_status)
+        """Return the number of payment's answers by HTTP status, from the outcome table."""
+        statuses = (expect(purchase).payment_status for purchase in self.purchases)
+        return Counter(str(status) for status in statuses if status)
 
 
 def expect(purchase: Purchase) -> Expected:
-    """What ``purchase`` must have left behind; an outcome that is not in the table matches nothing."""
+    """Return the row of the outcome table; an unknown outcome gets a row that nothing matches."""
     return EXPECTED.get(purchase.outcome, Expected(status=0, severity=""))
 
 
-async def fill(count: int, rate: float, bought: Bought) -> Ledger:
-    """Buy ``count`` times at ``rate`` a second, whatever the answers take; ``bought`` is called with each, as it comes."""
-    run = uuid.uuid4().hex[:8]
+async def fill(count: int, rate: float, on_answer: PurchaseCallback) -> Ledger:
+    """Buy ``count`` times at ``rate`` a second, however long the answers take.
+
+    ``on_answer`` is started as a task for each answered purchase; the function returns when all
+    of these tasks have ended.
+    """
+    run_id = uuid.uuid4().hex[:8]
     ledger = Ledger()
     began = time.monotonic()
     async with checkout_client.client(connections=count) as http, asyncio.TaskGroup() as tasks:
 
-        async def one(number: int) -> None:
+        async def buy(number: int) -> None:
+            card = CARDS[number % len(CARDS)]
             try:
-                purchase = await checkout_client.buy(
-                    http, PLAN[number % len(PLAN)], f"verify-{run}-{number}"
-                )
-            except checkout_client.ShopError as error:
+                purchase = await checkout_client.buy(http, card, f"verify-{run_id}-{number}")
+            except checkout_client.CheckoutError as error:
                 ledger.unanswered.append(f"purchase {number}: {error}")
                 return
             ledger.purchases.append(purchase)
-            tasks.create_task(bought(purchase))
+            tasks.create_task(on_answer(purchase))
 
         for number in range(count):
             await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
-            tasks.create_task(one(number))
+            tasks.create_task(buy(number))
     ledger.finished = time.time()
     return ledger

@@ -1,14 +1,31 @@
-"""The outcome table, as somebody outside the services knows it; a test compares it with docs/reference/telemetry.md and the services."""
+"""The outcome table: the telemetry that each outcome of a purchase must leave behind.
+
+It is written from outside the services. A test compares it with the table in
+docs/reference/telemetry.md and with what the services do.
+"""
 
 from dataclasses import dataclass, field
 
-CHECKOUT, ORDER, CLIENT, PAYMENT = "checkout SERVER", "order", "checkout CLIENT", "payment SERVER"
-"""The spans of one purchase, parent to child, by their roles."""
+CHECKOUT = "checkout SERVER"
+ORDER = "order"
+CLIENT = "checkout CLIENT"
+PAYMENT = "payment SERVER"
+"""The roles of the spans of one purchase, from parent to child."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What one outcome leaves behind: ``None`` where payment took no part."""
+    """One row of the table.
+
+    Attributes:
+        status: The HTTP status of checkout's answer.
+        severity: The severity of checkout's canonical log record.
+        payment_outcome: The outcome of payment; None when payment received no request.
+        payment_status: The HTTP status of payment's answer.
+        payment_severity: The severity of payment's canonical log record.
+        spans: The roles of all spans, from parent to child.
+        errors: The roles of the spans with error status.
+    """
 
     status: int
     severity: str
@@ -19,17 +36,17 @@ class Expected:
     errors: frozenset[str] = field(default_factory=frozenset)
 
 
-OURS = frozenset({CHECKOUT, ORDER, CLIENT})
+CHECKOUT_SPANS = (CHECKOUT, ORDER, CLIENT)
+CHECKOUT_ERRORS = frozenset(CHECKOUT_SPANS)
+ALL_ERRORS = CHECKOUT_ERRORS | {PAYMENT}
 
 EXPECTED = {
     "success": Expected(200, "INFO", "authorised", 200, "INFO"),
     "declined": Expected(402, "WARN", "declined", 200, "INFO"),
-    "gateway_timeout": Expected(
-        500, "ERROR", "gateway_timeout", 504, "ERROR", errors=OURS | {PAYMENT}
-    ),
-    "payment_slow": Expected(504, "ERROR", "authorised", 200, "INFO", errors=OURS),
-    "payment_crashed": Expected(502, "ERROR", "crashed", 500, "ERROR", errors=OURS | {PAYMENT}),
-    "payment_unreachable": Expected(503, "ERROR", spans=(CHECKOUT, ORDER, CLIENT), errors=OURS),
+    "gateway_timeout": Expected(500, "ERROR", "gateway_timeout", 504, "ERROR", errors=ALL_ERRORS),
+    "payment_slow": Expected(504, "ERROR", "authorised", 200, "INFO", errors=CHECKOUT_ERRORS),
+    "payment_crashed": Expected(502, "ERROR", "crashed", 500, "ERROR", errors=ALL_ERRORS),
+    "payment_unreachable": Expected(503, "ERROR", spans=CHECKOUT_SPANS, errors=CHECKOUT_ERRORS),
     "payment_busy": Expected(
         503, "ERROR", spans=(CHECKOUT, ORDER), errors=frozenset({CHECKOUT, ORDER})
     ),

@@ -1,174 +1,149 @@
-"""``demo verify``: buys, then finds each purchase in all three pillars, or says which one is missing."""
+"""``demo verify``: buys, finds every purchase in all three pillars, and names what is missing."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 
 import httpx2
-from rich.console import Console
-from rich.table import Table
 
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.query.lgtm import LgtmBackends
-from three_pillar_demo.verify import checks, freshness, ledger, links
-from three_pillar_demo.verify.checks import Check, Counts
+from three_pillar_demo.verify import check, ledger
+from three_pillar_demo.verify.check import Check
+from three_pillar_demo.verify.exemplar_check import check_exemplars
+from three_pillar_demo.verify.freshness import Freshness
+from three_pillar_demo.verify.ledger import Ledger
+from three_pillar_demo.verify.link_check import check_links
+from three_pillar_demo.verify.log_check import check_logs
+from three_pillar_demo.verify.metric_check import (
+    Counters,
+    check_metrics,
+    read_counters,
+    requests_total,
+)
+from three_pillar_demo.verify.trace_check import check_traces
 
-READY_SECONDS = 60.0
-QUIET_SECONDS = 3.0
-"""The counters must stand still this long before the run, longer than services take to send them; else somebody else buys."""
-QUIET_DEADLINE = 10.0
-SAMPLE = 25
-SHOWN = 10
+READY_TIMEOUT_S = 60.0
+QUIET_S = 3.0
+"""The counters must not change for so long before the run; services export more often than that."""
+QUIET_TIMEOUT_S = 10.0
+FRESHNESS_SAMPLES = 25
 
-Say = Callable[[str], None]
+ReportStep = Callable[[str], None]
+"""Called with the step that begins now."""
 
 
-async def verify(count: int, rate: float, max_freshness: float | None, say: Say) -> list[Check]:
-    """Buy ``count`` times at ``rate`` a second and prove every pillar; ``max_freshness`` limits each p95, in seconds.
+async def verify(
+    count: int, rate: float, max_freshness: float | None, report_step: ReportStep
+) -> list[Check]:
+    """Buy ``count`` times at ``rate`` a second and check every pillar.
+
+    ``max_freshness`` limits each p95 of the freshness, in seconds; None only measures it.
 
     Raises:
-        BackendError: A backend is not there.
-        checkout_client.ShopError: Checkout is not there.
+        BackendError: A backend does not answer.
+        CheckoutError: Checkout does not answer.
     """
     async with connect.backends() as backends:
-        verdicts, _ = await prove(backends, count, rate, max_freshness, say)
-    return verdicts
+        checks, _ = await verify_with(backends, count, rate, max_freshness, report_step)
+    return checks
 
 
-async def prove(
-    backends: Backends, count: int, rate: float, max_freshness: float | None, say: Say
-) -> tuple[list[Check], ledger.Ledger]:
-    """As ``verify``; returns what was bought, too."""
-    say("waiting for the stack to be ready")
-    await ready(backends)
-    say("waiting for the counters to stand still")
-    before = await standing_still(backends)
-    total = await freshness.requests_total(backends) if before is not None else None
-    fresh = freshness.Freshness(backends, total, max(1, count // SAMPLE))
-    say(f"buying {count} times, {rate:g} a second")
-    bought = await ledger.fill(count, rate, fresh.watch)
-    say(f"comparing the ledger with {', '.join(dict.fromkeys(backends.names.values()))}")
-    (in_logs, others), in_traces = await asyncio.gather(
-        checks.logs(backends, bought), checks.traces(backends, bought)
+async def verify_with(
+    backends: Backends,
+    count: int,
+    rate: float,
+    max_freshness: float | None,
+    report_step: ReportStep,
+) -> tuple[list[Check], Ledger]:
+    """Do the same on the given backends; return the purchases as well."""
+    report_step("waiting for the stack to be ready")
+    await wait_until_ready(backends)
+    report_step("waiting for the counters to stop changing")
+    before = await wait_until_quiet(backends)
+    total_before = None if before is None else await requests_total(backends)
+    freshness = Freshness(backends, total_before, max(1, count // FRESHNESS_SAMPLES))
+    report_step(f"buying {count} times, {rate:g} a second")
+    bought = await ledger.fill(count, rate, freshness.watch)
+    stores = ", ".join(dict.fromkeys(backends.names.values()))
+    report_step(f"comparing the purchases with {stores}")
+    (logs, others), traces = await asyncio.gather(
+        check_logs(backends, bought), check_traces(backends, bought)
     )
-    in_metrics = await checks.metrics(
-        backends, bought, before or {}, others if before is not None else None
+    metrics = await check_metrics(
+        backends, bought, before or {}, None if before is None else others
     )
-    in_exemplars = await checks.exemplars(backends, bought)
-    in_links: list[Check] = []
-    if isinstance(
-        backends, LgtmBackends
-    ):  # the links are Grafana's, and so are the languages they are written in
-        say("following the links between the pillars")
-        in_links = await links.check(backends, bought)
-    mix = ", ".join(f"{count} {outcome}" for outcome, count in bought.outcomes.most_common())
-    answered = Check(
-        "purchases",
-        not bought.unanswered,
-        f"{len(bought.purchases)} answered: {mix}",
-        bought.unanswered,
-    )
-    return [
-        answered,
-        in_traces,
-        in_logs,
-        in_metrics,
-        in_exemplars,
-        *timely(fresh, max_freshness),
-        *in_links,
-    ], bought
+    exemplars = await check_exemplars(backends, bought)
+    checks = [_answers(bought), traces, logs, metrics, exemplars]
+    checks += freshness_checks(freshness, max_freshness)
+    # The links are Grafana's, and so are the query languages in which they are written.
+    if isinstance(backends, LgtmBackends):
+        report_step("following the links between the pillars")
+        checks += await check_links(backends, bought)
+    return checks, bought
 
 
-async def ready(backends: Backends) -> None:
-    """Wait until shop and backends answer.
+def _answers(bought: Ledger) -> Check:
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in bought.outcomes.most_common())
+    figures = f"{len(bought.purchases)} answered: {outcomes}"
+    return Check("purchases", not bought.unanswered, figures, bought.unanswered)
+
+
+async def wait_until_ready(backends: Backends) -> None:
+    """Wait until checkout and the backends answer.
 
     Raises:
-        BackendError: One of them does not within ``READY_SECONDS``; the text says which and what it said.
+        BackendError: One of them does not within ``READY_TIMEOUT_S``; the text has a line for each.
     """
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + READY_TIMEOUT_S
     async with checkout_client.client(1) as http:
         while True:
-            answers = {"checkout": await _shop(http)} | await backends.health()
-            wrong = [
-                f"{name} is not ready: {said} (see: demo status, demo logs {name})"
-                for name, said in answers.items()
-                if said
+            problems = {"checkout": await _checkout_problem(http)} | await backends.health()
+            lines = [
+                f"{name} is not ready: {problem} (see: demo status, demo logs {name})"
+                for name, problem in problems.items()
+                if problem
             ]
-            if not wrong:
+            if not lines:
                 return
             if time.monotonic() > deadline:
-                raise BackendError("\n".join(wrong))
-            await asyncio.sleep(checks.POLL_SECONDS)
+                raise BackendError("\n".join(lines))
+            await asyncio.sleep(check.POLL_INTERVAL_S)
 
 
-async def _shop(http: httpx2.AsyncClient) -> str:
-    """What is wrong with checkout; empty when it is up."""
+async def _checkout_problem(http: httpx2.AsyncClient) -> str:
+    """Return why checkout is not ready; empty when it is."""
     try:
-        answer = await http.get("/healthz")
+        response = await http.get("/healthz")
     except httpx2.HTTPError as error:
         return f"{http.base_url}: {str(error) or type(error).__name__}"
-    return "" if answer.is_success else f"{http.base_url} answered {answer.status_code}"
+    return "" if response.is_success else f"{http.base_url} answered {response.status_code}"
 
 
-async def standing_still(backends: Backends) -> Counts | None:
-    """The counters, once they have not moved for ``QUIET_SECONDS``; None when they do not stop: somebody else is buying."""
-    deadline = time.monotonic() + QUIET_DEADLINE
-    counts = await checks.counts(backends)
+async def wait_until_quiet(backends: Backends) -> Counters | None:
+    """Return the counters once they have not changed for ``QUIET_S``.
+
+    The result is None when they still change after ``QUIET_TIMEOUT_S``: others are buying too.
+    """
+    deadline = time.monotonic() + QUIET_TIMEOUT_S
+    counters = await read_counters(backends)
     while time.monotonic() < deadline:
-        await asyncio.sleep(QUIET_SECONDS)
-        now = await checks.counts(backends)
-        if now == counts:
+        await asyncio.sleep(QUIET_S)
+        now = await read_counters(backends)
+        if now == counters:
             return now
-        counts = now
+        counters = now
     return None
 
 
-def timely(fresh: freshness.Freshness, max_freshness: float | None) -> list[Check]:
-    """A line for each way to ask: p50 and p95, judged only when there is a limit."""
-    return [
-        Check(
-            f"fresh: {kind}",
-            None if max_freshness is None else p95 <= max_freshness,
-            f"p50 {p50:.2f} s, p95 {p95:.2f} s after the answer ({count} measured)",
-            [f"p95 {p95:.2f} s is over {max_freshness:g} s"]
-            if max_freshness is not None and p95 > max_freshness
-            else [],
-        )
-        for kind, (p50, p95, count) in fresh.figures().items()
-    ]
-
-
-def passed(verdicts: list[Check]) -> bool:
-    """Whether nothing failed; what could not be judged did not fail."""
-    return all(check.passed is not False for check in verdicts)
-
-
-def report(verdicts: list[Check], console: Console, *, as_json: bool) -> None:
-    """Print one table and what is missing by id, or the same as one JSON object."""
-    if as_json:
-        console.out(
-            json.dumps(
-                {"passed": passed(verdicts), "checks": [asdict(check) for check in verdicts]},
-                indent=2,
-            )
-        )
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("check", "verdict", "figures"):
-        table.add_column(heading)
-    marks = {True: "[green]PASS[/]", False: "[bold red]FAIL[/]", None: "[dim]-[/]"}
-    for check in verdicts:
-        table.add_row(check.name, marks[check.passed], check.figures)
-    console.print(table)
-    for check in verdicts:
-        if check.missing:
-            console.print(f"\n[bold]{check.name}[/], {len(check.missing)} wrong:")
-            for each in check.missing[:SHOWN]:
-                console.print(f"  {each}", markup=False, soft_wrap=True)
-            if len(check.missing) > SHOWN:
-                console.print(f"  ... and {len(check.missing) - SHOWN} more: --json lists all")
-    console.print("\n[bold green]PASS[/]" if passed(verdicts) else "\n[bold red]FAIL[/]")
+def freshness_checks(freshness: Freshness, limit: float | None) -> list[Check]:
+    """Return a check for each kind of query; without a limit (seconds) they are not judged."""
+    checks = []
+    for kind, (p50, p95, count) in freshness.figures().items():
+        figures = f"p50 {p50:.2f} s, p95 {p95:.2f} s after the answer ({count} measured)"
+        passed = None if limit is None else p95 <= limit
+        missing = [f"p95 {p95:.2f} s is over {limit:g} s"] if passed is False else []
+        checks.append(Check(f"fresh: {kind}", passed, figures, missing))
+    return checks

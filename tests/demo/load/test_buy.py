@@ -1,4 +1,4 @@
-"""Buying once: what the customer is told, and what a shop that cannot answer costs."""
+"""``demo checkout``: what it prints for each answer, and when checkout does not answer."""
 
 import asyncio
 
@@ -13,25 +13,25 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 def checkout(
     monkeypatch: pytest.MonkeyPatch, card: str, answer: httpx2.Response | Exception
 ) -> int:
-    """The exit code when the shop says ``answer``."""
+    """Return the exit code of the command when checkout sends ``answer``."""
 
-    async def say(request: httpx2.Request) -> httpx2.Response:
+    async def respond(request: httpx2.Request) -> httpx2.Response:
         assert request.url.path == "/checkout"
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    http = httpx2.AsyncClient(transport=httpx2.MockTransport(say), base_url="http://shop")
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(respond), base_url="http://shop")
     monkeypatch.setattr(checkout_client, "client", lambda: http)
     return asyncio.run(buy.checkout(card))
 
 
-def test_an_answer_is_told_with_the_next_step(
+def test_an_answer_is_printed_with_the_next_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Any answer, a refusal too, ends with 0 and shows outcome, status, message, order, trace and what to type next."""
-    said = {"outcome": "declined", "detail": "Card declined", "order_id": "o-1", "trace_id": TRACE}
-    assert checkout(monkeypatch, "declined", httpx2.Response(402, json=said)) == 0
+    """Any answer is printed with its trace id and the next command, and the exit code is 0."""
+    body = {"outcome": "declined", "detail": "Card declined", "order_id": "o-1", "trace_id": TRACE}
+    assert checkout(monkeypatch, "declined", httpx2.Response(402, json=body)) == 0
     out, err = capsys.readouterr()
     rows = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert rows.pop("took").endswith(" s")
@@ -45,17 +45,17 @@ def test_an_answer_is_told_with_the_next_step(
     assert not err
 
 
-def test_what_the_shop_says_is_only_text(
+def test_control_characters_are_escaped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Markup and control characters in an answer are shown, never obeyed."""
-    said = {
+    """Markup and control characters in an answer are printed as text."""
+    body = {
         "outcome": "[red]x",
         "message": "\x1b[2J\n[b]y",
         "order_id": "\x07",
         "trace_id": "\x1b]0;t",
     }
-    assert checkout(monkeypatch, "ordinary", httpx2.Response(200, json=said)) == 0
+    assert checkout(monkeypatch, "ordinary", httpx2.Response(200, json=body)) == 0
     out = capsys.readouterr().out
     assert r"200 \x1b[2J [b]y" in out
     assert "[red]x" in out
@@ -63,7 +63,7 @@ def test_what_the_shop_says_is_only_text(
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "reason"),
     [
         (httpx2.ConnectError("refused"), "refused (is it up? see: demo status)"),
         (httpx2.ReadTimeout(""), "ReadTimeout (is it up? see: demo status)"),
@@ -72,16 +72,16 @@ def test_what_the_shop_says_is_only_text(
         (httpx2.Response(502, json={"outcome": "x"}), "answered 502 without outcome and trace id"),
     ],
 )
-def test_no_answer_is_one_line(
+def test_a_missing_answer_is_one_error_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     answer: httpx2.Response | Exception,
-    said: str,
+    reason: str,
 ) -> None:
-    """A shop that is down, or is none, ends with 1 and one line on stderr."""
+    """Without a usable answer, the command prints one line on stderr and the exit code is 1."""
     assert checkout(monkeypatch, "ordinary", answer) == 1
     out, err = capsys.readouterr()
     assert not out
     assert err.startswith("demo checkout: checkout at http://")
-    assert said in err
+    assert reason in err
     assert err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Customers sent by hand: a row each, within bounds, and a stream that ends."""
+"""Purchases started by hand: each is listed, their number is bounded, and the stream ends."""
 
 import asyncio
 import time
@@ -7,24 +7,24 @@ from collections.abc import Awaitable, Callable, Coroutine
 import httpx2
 import pytest
 
-from three_pillar_demo.load import manual_traffic as customers
+from three_pillar_demo.load import manual_traffic
 from three_pillar_demo.load.manual_traffic import ManualTraffic
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 async def answer(_request: httpx2.Request) -> httpx2.Response:
-    """A shop that sells."""
+    """A checkout that sells."""
     return httpx2.Response(200, json={"outcome": "success", "trace_id": TRACE})
 
 
 async def refuse(request: httpx2.Request) -> httpx2.Response:
-    """A shop that is not there."""
+    """A checkout that cannot be reached."""
     raise httpx2.ConnectError("refused", request=request)
 
 
 async def hang(_request: httpx2.Request) -> httpx2.Response:
-    """A shop that never answers."""
+    """A checkout that never answers."""
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -33,112 +33,119 @@ def run(
     shop: Callable[[httpx2.Request], Coroutine[None, None, httpx2.Response]],
     act: Callable[[ManualTraffic], Awaitable[None]],
 ) -> ManualTraffic:
-    """A till on which somebody acts."""
+    """Run ``act`` on a ManualTraffic whose checkout is ``shop``, and return it closed."""
 
-    async def day() -> ManualTraffic:
-        till = ManualTraffic(
+    async def run_and_close() -> ManualTraffic:
+        traffic = ManualTraffic(
             httpx2.AsyncClient(transport=httpx2.MockTransport(shop), base_url="http://shop")
         )
-        await act(till)
-        await till.close()
-        assert not till.under_way
-        return till
+        await act(traffic)
+        await traffic.close()
+        assert not traffic.under_way
+        return traffic
 
-    return asyncio.run(day())
+    return asyncio.run(run_and_close())
 
 
 async def until(done: Callable[[], object]) -> None:
-    """Wait for it."""
+    """Wait until ``done`` returns a true value."""
     async with asyncio.timeout(30):
-        while not done():  # noqa: ASYNC110  (nobody tells)
+        while not done():  # noqa: ASYNC110  (there is no event to wait for)
             await asyncio.sleep(0.005)
 
 
-def test_a_row_is_there_at_once() -> None:
-    """Before the shop has answered the row is there; afterwards it has outcome, duration and trace id."""
+def test_a_purchase_is_listed_at_once() -> None:
+    """A purchase is listed before checkout has answered, and completed by the answer."""
 
-    async def act(till: ManualTraffic) -> None:
-        till.buy("slow")
-        assert [(row.card, row.outcome, row.seconds) for row in till.rows] == [("slow", "", None)]
-        await until(lambda: till.rows[0].outcome)
+    async def act(traffic: ManualTraffic) -> None:
+        traffic.buy("slow")
+        assert [
+            (purchase.card, purchase.outcome, purchase.seconds) for purchase in traffic.purchases
+        ] == [("slow", "", None)]
+        await until(lambda: traffic.purchases[0].outcome)
 
-    (row,) = run(answer, act).rows
-    assert (row.outcome, row.status, row.trace_id, row.failed) == ("success", 200, TRACE, False)
-    assert row.seconds is not None
-
-
-def test_no_answer_is_a_failure() -> None:
-    """A shop that is not there leaves a row that says so, without a trace."""
-
-    async def act(till: ManualTraffic) -> None:
-        till.buy("ordinary")
-        await until(lambda: till.rows[0].outcome)
-
-    (row,) = run(refuse, act).rows
-    assert (row.outcome, row.failed, row.trace_id) == ("no answer", True, "")
+    (purchase,) = run(answer, act).purchases
+    assert (purchase.outcome, purchase.status, purchase.trace_id, purchase.failed) == (
+        "success",
+        200,
+        TRACE,
+        False,
+    )
+    assert purchase.seconds is not None
 
 
-def test_too_many_are_turned_away() -> None:
-    """A shop that answers nothing holds a bounded number of customers, and a bounded number of rows is kept."""
+def test_an_unanswered_purchase_has_failed() -> None:
+    """A purchase that checkout does not answer is listed as failed, without a trace id."""
 
-    async def act(till: ManualTraffic) -> None:
-        for _ in range(customers.CAP // customers.MOST + 3):
-            till.buy("ordinary", customers.MOST)
-        assert len(till.under_way) == customers.CAP
+    async def act(traffic: ManualTraffic) -> None:
+        traffic.buy("ordinary")
+        await until(lambda: traffic.purchases[0].outcome)
 
-    till = run(hang, act)
-    assert till.turned_away == 3 * customers.MOST
-    assert len(till.rows) == customers.ROWS
+    (purchase,) = run(refuse, act).purchases
+    assert (purchase.outcome, purchase.failed, purchase.trace_id) == ("no answer", True, "")
+
+
+def test_the_number_of_purchases_is_bounded() -> None:
+    """The purchases under way and the list of purchases are bounded when checkout never answers."""
+
+    async def act(traffic: ManualTraffic) -> None:
+        for _ in range(manual_traffic.MAX_UNDER_WAY // manual_traffic.MAX_TIMES + 3):
+            traffic.buy("ordinary", manual_traffic.MAX_TIMES)
+        assert len(traffic.under_way) == manual_traffic.MAX_UNDER_WAY
+
+    traffic = run(hang, act)
+    assert traffic.not_sent == 3 * manual_traffic.MAX_TIMES
+    assert len(traffic.purchases) == manual_traffic.MAX_LISTED
 
 
 @pytest.mark.parametrize(("card", "times"), [("stolen", 1), ("ordinary", 0), ("ordinary", 11)])
-def test_nobody_buys_what_there_is_not(card: str, times: int) -> None:
-    """An unknown card, or too many at once, is refused."""
+def test_bad_purchases_are_refused(card: str, times: int) -> None:
+    """An unknown card, or a number of purchases out of range, is refused."""
 
-    async def act(till: ManualTraffic) -> None:
+    async def act(traffic: ManualTraffic) -> None:
         with pytest.raises(ValueError, match="a card is one of"):
-            till.buy(card, times)
+            traffic.buy(card, times)
 
-    assert not run(answer, act).rows
+    assert not run(answer, act).purchases
 
 
 @pytest.mark.parametrize("rate", [-1, 50.1, float("nan"), float("inf")])
-def test_a_stream_has_bounds(rate: float) -> None:
-    """A rate below 0, over 50, or no number is refused."""
+def test_bad_rates_are_refused(rate: float) -> None:
+    """A rate that is below 0, over 50 or not a number is refused."""
 
-    async def act(till: ManualTraffic) -> None:
+    async def act(traffic: ManualTraffic) -> None:
         with pytest.raises(ValueError, match="0 to 50"):
-            till.stream(rate)
+            traffic.stream(rate)
 
     assert run(answer, act).rate == 0
 
 
-def test_a_stream_comes_and_goes() -> None:
-    """Customers come at the rate until it is 0, and the stream ends with the till."""
+def test_a_stream_starts_and_ends() -> None:
+    """Purchases arrive until the rate is set to 0 or the traffic is closed."""
 
-    async def act(till: ManualTraffic) -> None:
-        till.stream(50)
-        await until(lambda: till.sent > 5)
-        till.stream(0)
-        sent = till.sent
+    async def act(traffic: ManualTraffic) -> None:
+        traffic.stream(50)
+        await until(lambda: traffic.sent > 5)
+        traffic.stream(0)
+        sent = traffic.sent
         await asyncio.sleep(0.1)
-        assert (till.sent, till.rate) == (sent, 0)
-        till.stream(20)
+        assert (traffic.sent, traffic.rate) == (sent, 0)
+        traffic.stream(20)
 
-    assert len(run(answer, act).rows) > 5
+    assert len(run(answer, act).purchases) > 5
 
 
-def test_a_trace_is_seen_or_taken_to_be_there() -> None:
-    """A row waits until its trace was found, or so long that no search will find it."""
+def test_a_trace_is_found_or_assumed_to_be_readable() -> None:
+    """A purchase waits until its trace was found, or until the search takes too long."""
 
-    async def act(till: ManualTraffic) -> None:
-        till.buy("ordinary", 2)
-        await until(lambda: all(row.outcome for row in till.rows))
-        till.rows[1].trace_id = "f" * 32
-        till.seen([TRACE])
-        assert [row.there for row in till.rows] == [True, False]
-        till.rows[1].time = time.time() - customers.LATE - 1
-        till.seen([])
-        assert not till.waiting()
+    async def act(traffic: ManualTraffic) -> None:
+        traffic.buy("ordinary", 2)
+        await until(lambda: all(purchase.outcome for purchase in traffic.purchases))
+        traffic.purchases[1].trace_id = "f" * 32
+        traffic.seen([TRACE])
+        assert [purchase.trace_found for purchase in traffic.purchases] == [True, False]
+        traffic.purchases[1].time = time.time() - manual_traffic.SEARCH_TIMEOUT_S - 1
+        traffic.seen([])
+        assert not traffic.waiting()
 
     run(answer, act)

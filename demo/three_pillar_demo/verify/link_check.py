@@ -1,0 +1,290 @@
+"""Check the six links between the pillars.
+
+Each link is followed as a user of Grafana would: a live exemplar, span or log record is put into
+the expression that Grafana's provisioning contains, the backend is queried with it, and the result
+must belong to the same request.
+"""
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from three_pillar_demo.paths import ROOT
+from three_pillar_demo.query.http_clients import HttpClients
+from three_pillar_demo.query.interface import (
+    DURATION,
+    NANO,
+    BackendError,
+    Exemplar,
+    LogRecord,
+    Span,
+)
+from three_pillar_demo.verify.check import Check, poll_until
+from three_pillar_demo.verify.expressions import (
+    BrokenLinkError,
+    derived_value,
+    fail_without,
+    fill,
+    shift_seconds,
+    time_bound,
+    when_counted,
+)
+from three_pillar_demo.verify.grafana_config import (
+    DATA_SOURCES,
+    DataSources,
+    first_link,
+    panel_expressions,
+)
+from three_pillar_demo.verify.ledger import Ledger, expect
+
+RATE_INTERVAL = "1m"
+
+
+async def check_links(
+    backends: HttpClients, ledger: Ledger, sources: DataSources | None = None
+) -> list[Check]:
+    """Follow each link from one purchase of every outcome; one verdict for each link.
+
+    ``sources`` are the provisioned data sources of this repository by default.
+    """
+    if sources is None:
+        if not DATA_SOURCES.exists():
+            file = DATA_SOURCES.relative_to(ROOT)
+            return [Check("links", None, f"not judged: there is no {file} here")]
+        sources = DataSources.from_file()
+    follower = LinkFollower(backends, ledger, sources)
+    links: dict[str, Callable[[], Awaitable[int]]] = {
+        "exemplar -> trace": follower.exemplar_to_trace,
+        "exemplar -> logs": follower.exemplar_to_logs,
+        "trace -> logs": follower.trace_to_logs,
+        "trace -> metrics": follower.trace_to_metrics,
+        "log -> trace": follower.log_to_trace,
+        "log -> metrics": follower.log_to_metrics,
+    }
+    return [await _check_link(name, follow) for name, follow in links.items()]
+
+
+async def _check_link(name: str, follow: Callable[[], Awaitable[int]]) -> Check:
+    problem = ""
+    followed = 0
+
+    async def succeeds() -> bool:
+        nonlocal problem, followed
+        problem = ""
+        try:
+            followed = await follow()
+        except BrokenLinkError as error:
+            problem = str(error)
+        except BackendError as error:
+            problem = f"the backend refused the expression: {error}"
+        return not problem
+
+    if await poll_until(succeeds):
+        return Check(f"link {name}", True, f"{followed} followed to the same request")  # noqa: FBT003
+    return Check(f"link {name}", False, "broken", [problem])  # noqa: FBT003
+
+
+class LinkFollower:
+    """Follows the links from one purchase of every outcome.
+
+    Each method follows one link from every suitable exemplar, span or log record, returns how
+    many it followed, and raises ``BrokenLinkError`` at the first that leads elsewhere.
+    """
+
+    def __init__(self, backends: HttpClients, ledger: Ledger, sources: DataSources) -> None:
+        self.backends = backends
+        self.ledger = ledger
+        self.sources = sources
+        by_outcome = {purchase.outcome: purchase for purchase in ledger.purchases}
+        self.purchases = list(by_outcome.values())
+
+    async def exemplar_to_trace(self) -> int:
+        """The trace has a span with the service and the status of the exemplar's series."""
+        destinations = self.sources.setting("prometheus", "exemplarTraceIdDestinations")
+        link = first_link(destinations, lambda destination: "datasourceUid" in destination)
+        self.sources.require_type(link["datasourceUid"], "tempo")
+        exemplars = await self._exemplars(link["name"])
+        for exemplar in exemplars:
+            service = exemplar.labels["service_name"]
+            status = exemplar.labels["http_response_status_code"]
+            spans = await self.backends.trace(exemplar.trace_id)
+            if not any(span.service == service and _status(span) == status for span in spans):
+                raise BrokenLinkError(
+                    f"{exemplar.trace_id}: no trace with {service}'s answer {status}"
+                )
+        return len(exemplars)
+
+    async def exemplar_to_logs(self) -> int:
+        """The log records are those of this request, of every service in its trace."""
+        destinations = self.sources.setting("prometheus", "exemplarTraceIdDestinations")
+        link = first_link(destinations, lambda destination: "url" in destination)
+        exemplars = await self._exemplars(link["name"])
+        for exemplar in exemplars:
+            address = urlsplit(fill(link["url"], {"__value.raw": exemplar.trace_id}))
+            query = parse_qs(address.query)
+            if address.path != "/explore" or "panes" not in query:
+                raise BrokenLinkError(f"not an address of Explore: {address.geturl()}")
+            pane = next(iter(json.loads(query["panes"][0]).values()))
+            self.sources.require_type(pane["datasource"], "loki")
+            await self._require_same_request(
+                exemplar.trace_id,
+                pane["queries"][0]["expr"],
+                time_bound(pane["range"]["from"]),
+                time_bound(pane["range"]["to"]),
+            )
+        return len(exemplars)
+
+    async def trace_to_logs(self) -> int:
+        """Each span of a trace leads to the log records of all services in the trace."""
+        link = self.sources.setting("tempo", "tracesToLogsV2")
+        self.sources.require_type(link["datasourceUid"], "loki")
+        if not link.get("customQuery"):
+            raise BrokenLinkError("tracesToLogsV2 has no custom query")
+        followed = 0
+        for purchase in self.purchases:
+            for span in await self.backends.trace(purchase.trace_id):
+                variables = {"__trace.traceId": span.trace_id, "__span.spanId": span.span_id}
+                await self._require_same_request(
+                    span.trace_id,
+                    fill(link["query"], variables),
+                    span.start / NANO + shift_seconds(link["spanStartTimeShift"]),
+                    span.end / NANO + shift_seconds(link["spanEndTimeShift"]),
+                )
+                followed += 1
+        return followed or fail_without("span")
+
+    async def trace_to_metrics(self) -> int:
+        """Each SERVER span leads to the metrics of its route, which include its status."""
+        link = self.sources.setting("tempo", "tracesToMetrics")
+        self.sources.require_type(link["datasourceUid"], "prometheus")
+        followed = 0
+        for purchase in self.purchases:
+            for span in await self.backends.trace(purchase.trace_id):
+                if span.kind == "SERVER" and span.attributes.get("http.route"):
+                    await self._require_metrics(link, span)
+                    followed += 1
+        return followed or fail_without("span")
+
+    async def _require_metrics(self, link: dict[str, Any], span: Span) -> None:
+        attributes = {**span.attributes, "service.name": span.service}
+        labels = {
+            tag["value"]: attributes[tag["key"]] for tag in link["tags"] if tag["key"] in attributes
+        }
+        expected = (span.service, span.attributes["http.route"])
+        if (labels.get("service_name"), labels.get("http_route")) != expected:
+            raise BrokenLinkError(f"the tags lack the span's service and route: {labels}")
+        matchers = ", ".join(f'{label}="{value}"' for label, value in labels.items())
+        variables = {"__tags": matchers, "__rate_interval": RATE_INTERVAL}
+        status = _status(span)
+        for configured in link["queries"]:
+            query = fill(configured["query"], variables)
+            series = await self.backends.promql(query, when_counted(span.end / NANO))
+            # A query that sums over the status has no such label; then its series includes it.
+            statuses = {labels.get("http_response_status_code", status) for labels, _ in series}
+            if status not in statuses:
+                raise BrokenLinkError(
+                    f"{configured['name']}: no series with {span.service}'s answer {status}:"
+                    f" {query}"
+                )
+
+    async def log_to_trace(self) -> int:
+        """The trace has the span in which the log record was written."""
+        fields = self.sources.setting("loki", "derivedFields")
+        link = first_link(fields, lambda field: "datasourceUid" in field)
+        self.sources.require_type(link["datasourceUid"], "tempo")
+        records = await self._log_records()
+        for record in records:
+            trace_id = fill(link["url"], {"__value.raw": derived_value(link, record)})
+            spans = await self.backends.trace(trace_id)
+            span_id = record.fields["span_id"]
+            if span_id not in {span.span_id for span in spans}:
+                raise BrokenLinkError(f"{record.body!r}: its span {span_id} is not in the trace")
+        return len(records)
+
+    async def log_to_metrics(self) -> int:
+        """The dashboard shows the error ratio of the service around the time of the log record."""
+        fields = self.sources.setting("loki", "derivedFields")
+        link = first_link(fields, lambda field: "datasourceUid" not in field)
+        records = await self._log_records()
+        for record in records:
+            variables = {
+                "__value.raw": derived_value(link, record),
+                "__data.fields.Time.numeric": str(record.time // 1_000_000),
+            }
+            address = urlsplit(fill(link["url"], variables))
+            parameters = {name: values[0] for name, values in parse_qs(address.query).items()}
+            center = float(parameters.get("time", "0")) / 1000
+            half_width = float(parameters.get("time.window", "0")) / 2000
+            if abs(record.time / NANO - center) >= half_width:
+                raise BrokenLinkError(
+                    f"the time of the log record is outside the range shown: {address.geturl()}"
+                )
+            service = parameters.get("var-service", "")
+            await self._require_panel(address.path, service, record, center)
+        return len(records)
+
+    async def _require_panel(
+        self, path: str, service: str, record: LogRecord, center: float
+    ) -> None:
+        for expression in panel_expressions(path):
+            variables = {"service": service, "__rate_interval": RATE_INTERVAL}
+            query = fill(expression, variables)
+            series = await self.backends.promql(query, when_counted(center))
+            if record.service not in {labels.get("service_name") for labels, _ in series}:
+                raise BrokenLinkError(
+                    f"no error ratio of {record.service} around {record.time}: {query}"
+                )
+
+    async def _exemplars(self, label: str) -> list[Exemplar]:
+        """Return one exemplar of this run for each service and status.
+
+        ``label`` is the exemplar label that the link reads; it must be ``trace_id``.
+        """
+        if label != "trace_id":
+            raise BrokenLinkError(f"exemplars have no label {label}")
+        exemplars = await self.backends.promql_exemplars(
+            f"{DURATION}_bucket", self.ledger.started, time.time()
+        )
+        by_series = {
+            (
+                exemplar.labels["service_name"],
+                exemplar.labels["http_response_status_code"],
+            ): exemplar
+            for exemplar in exemplars
+            if exemplar.trace_id in self.ledger.trace_ids
+        }
+        return list(by_series.values()) or fail_without("exemplar")
+
+    async def _log_records(self) -> list[LogRecord]:
+        """Return the log records of all services for one purchase of every outcome."""
+        records: list[LogRecord] = []
+        for purchase in self.purchases:
+            query = f'{{service_namespace="shop"}} | trace_id="{purchase.trace_id}"'
+            records += await self.backends.logql(query, self.ledger.started - 1, time.time())
+        return records or fail_without("log record")
+
+    async def _require_same_request(
+        self, trace_id: str, query: str, start: float, end: float
+    ) -> None:
+        """Check that a LogQL query returns log records of this request, from all its services."""
+        records = await self.backends.logql(query, start, end)
+        other_traces = {record.fields.get("trace_id") for record in records} - {trace_id}
+        if other_traces:
+            raise BrokenLinkError(
+                f"{trace_id}: log records of other requests too, as of {other_traces.pop()}:"
+                f" {query}"
+            )
+        purchases = [each for each in self.ledger.purchases if each.trace_id == trace_id]
+        services = {"checkout"}
+        if expect(purchases[0]).payment_outcome:
+            services.add("payment")
+        silent = services - {record.service for record in records}
+        if silent:
+            names = " and ".join(sorted(silent))
+            raise BrokenLinkError(f"{trace_id}: no log record of {names}: {query}")
+
+
+def _status(span: Span) -> str:
+    return str(span.attributes.get("http.response.status_code"))

@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 from opentelemetry.metrics import CallbackOptions
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.resources import Resource
 from structlog.testing import capture_logs
 
 from tests.processes import Sink, free_port, wait_for
 from tests.telemetry.receiver import Receiver, receiving
+from three_pillars import environment
 from three_pillars.export import session as sessions
-from three_pillars.export.batch import Records, Spans
-from three_pillars.export.drops import Losses
-from three_pillars.export.session import Session
+from three_pillars.export.batch import CountingBatchLogRecordProcessor, CountingBatchSpanProcessor
+from three_pillars.export.drops import DropCounter
+from three_pillars.export.session import RetryingSession
+from three_pillars.providers import logger_provider, tracer_provider
 
 
 class Traces:
@@ -30,10 +31,13 @@ class Traces:
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "10")
         monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "5")
-        monkeypatch.setattr(sessions, "LONGEST_PAUSE", 0.2)
-        self.session, self.losses = Session(), Losses("traces")
-        self.provider = TracerProvider(shutdown_on_exit=False)
-        self.provider.add_span_processor(Spans(self.session, self.losses))
+        monkeypatch.setattr(sessions, "MAX_BACKOFF_S", 0.2)
+        self.session, self.drops = RetryingSession(), DropCounter("traces")
+        variables = environment.validate()
+        self.provider = tracer_provider(Resource({}), variables)
+        self.provider.add_span_processor(
+            CountingBatchSpanProcessor(self.session, self.drops, variables)
+        )
 
     def make(self, *names: str) -> None:
         """End a span of each name."""
@@ -42,7 +46,7 @@ class Traces:
 
     def close(self) -> None:
         """As a service ends: one try more."""
-        self.session.closing.set()
+        self.session.shutdown.set()
         self.provider.shutdown()
 
 
@@ -64,7 +68,7 @@ def test_a_batch_is_sent_until_it_is_taken(
     wait_for("both spans", lambda: len(receiver.spans) == 2)
     traces.close()
     assert receiver.spans == ["first", "second"]
-    assert traces.losses.undelivered() == 0
+    assert traces.drops.undelivered() == 0
 
 
 def test_nobody_there_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +79,7 @@ def test_nobody_there_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
         traces = Traces(monkeypatch, f"http://127.0.0.1:{port}")
         traces.make("while nobody listens")
         tried = traces.session
-        wait_for("a first try", lambda: tried.refusal == "failed" and traces.losses.on_the_way == 1)
+        wait_for("a first try", lambda: tried.last_error == "failed" and traces.drops.in_flight == 1)
     got: list[bytes] = []
     with socket.create_server(("127.0.0.1", port)) as server:
         server.settimeout(60)
@@ -84,9 +88,9 @@ def test_nobody_there_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
             while b"while nobody listens" not in b"".join(got):
                 got.append(connection.recv(65536))
             connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-            wait_for("the answer to be noted", lambda: traces.losses.on_the_way == 0)
+            wait_for("the answer to be noted", lambda: traces.drops.in_flight == 0)
     traces.close()
-    assert traces.losses.undelivered() == 0
+    assert traces.drops.undelivered() == 0
 
 
 def test_retry_after_is_obeyed(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
@@ -111,7 +115,7 @@ def test_one_who_never_answers_is_asked_again(
     receiver.open.set()
     wait_for("the span", lambda: "patient" in receiver.spans)
     traces.close()
-    assert traces.losses.undelivered() == 0
+    assert traces.drops.undelivered() == 0
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 307])
@@ -123,7 +127,7 @@ def test_what_is_refused_is_counted(
     traces = Traces(monkeypatch, receiver.url)
     with capture_logs() as said:
         traces.make("refused", "refused")
-        wait_for("the refusal", lambda: traces.losses.lost)
+        wait_for("the refusal", lambda: traces.drops.dropped)
         assert not [each for each in said if each["event"] == "telemetry dropped"]
         traces.make("taken")
         wait_for("the next one", lambda: receiver.spans == ["taken"])
@@ -136,7 +140,7 @@ def test_what_is_refused_is_counted(
     assert [
         (each["signal"], each["count"]) for each in said if each["event"] == "telemetry dropped"
     ] == [("traces", 2)]
-    (seen,) = traces.losses.observe(CallbackOptions())
+    (seen,) = traces.drops.observe(CallbackOptions())
     assert (seen.value, seen.attributes) == (2, {"signal": "traces", "error.type": str(status)})
 
 
@@ -147,13 +151,13 @@ def test_what_cannot_be_encoded_is_counted(
     receiver.answers.append((400, {}))
     traces = Traces(monkeypatch, receiver.url)
     traces.make("refused")
-    wait_for("the refusal", lambda: traces.losses.lost)
+    wait_for("the refusal", lambda: traces.drops.dropped)
     traces.provider.get_tracer("half a character: \ud800").start_span("span").end()
-    wait_for("the next one", lambda: traces.losses.lost == {"400": 1, "failed": 1})
+    wait_for("the next one", lambda: traces.drops.dropped == {"400": 1, "failed": 1})
     traces.make("taken")
     wait_for("the last one", lambda: receiver.spans == ["taken"])
     traces.close()
-    assert traces.losses.undelivered() == 2
+    assert traces.drops.undelivered() == 2
 
 
 def test_a_secret_that_was_cut_leaves_nothing(monkeypatch: pytest.MonkeyPatch, sink: Sink) -> None:
@@ -174,7 +178,7 @@ def test_a_secret_that_was_cut_leaves_nothing(monkeypatch: pytest.MonkeyPatch, s
     assert "some" not in told
     assert "a a a" in told
     assert told.count(whole) == len(secret) - 1
-    assert not traces.losses.undelivered()
+    assert not traces.drops.undelivered()
 
 
 def test_made_is_stored_and_dropped(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
@@ -184,23 +188,23 @@ def test_made_is_stored_and_dropped(monkeypatch: pytest.MonkeyPatch, receiver: R
     traces.make("first")
     wait_for("the first batch to be on its way", lambda: receiver.asked)
     traces.make(*(str(number) for number in range(100)))
-    assert traces.losses.lost == {"queue_full": 90}
+    assert traces.drops.dropped == {"queue_full": 90}
     receiver.open.set()
     wait_for("what was kept", lambda: len(receiver.spans) == 11)
     traces.close()
     assert receiver.spans == ["first", *(str(number) for number in range(90, 100))]
-    assert traces.losses.undelivered() == 90
+    assert traces.drops.undelivered() == 90
 
 
 def test_the_end_is_not_put_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """With nobody to send to, what waits gets one try more and is counted; nobody waits for the pauses."""
     traces = Traces(monkeypatch, f"http://127.0.0.1:{free_port()}")
-    monkeypatch.setattr(sessions, "LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr(sessions, "MAX_BACKOFF_S", 3600.0)
     traces.make(*"abcdefgh")
-    wait_for("the first batch to be on its way", lambda: traces.losses.on_the_way == 5)
+    wait_for("the first batch to be on its way", lambda: traces.drops.in_flight == 5)
     threading.Thread(target=traces.close, daemon=True).start()
-    wait_for("the end", lambda: traces.losses.lost == {"shutdown": 8})
-    assert traces.losses.undelivered() == 8
+    wait_for("the end", lambda: traces.drops.dropped == {"shutdown": 8})
+    assert traces.drops.undelivered() == 8
 
 
 def test_lines_are_kept_and_counted_likewise(
@@ -210,25 +214,28 @@ def test_lines_are_kept_and_counted_likewise(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "100")
     receiver.answers += [(503, {}), (400, {})]
-    session, losses = Session(), Losses("logs")
-    provider = LoggerProvider(shutdown_on_exit=False)
-    provider.add_log_record_processor(Records(session, losses))
+    session, drops = RetryingSession(), DropCounter("logs")
+    provider = logger_provider(Resource({}), environment.validate())
+    provider.add_log_record_processor(CountingBatchLogRecordProcessor(session, drops, environment.validate()))
     logger = provider.get_logger("test")
     logger.emit(timestamp=time.time_ns(), body="refused")
-    wait_for("the refusal", lambda: losses.lost == {"400": 1})
+    wait_for("the refusal", lambda: drops.dropped == {"400": 1})
     logger.emit(timestamp=time.time_ns(), body="taken")
     wait_for("the second line", lambda: receiver.lines == ["taken"])
-    session.closing.set()
+    session.shutdown.set()
     provider.shutdown()
-    assert losses.undelivered() == 1
+    assert drops.undelivered() == 1
 
 
 def test_what_a_library_tells_is_redacted_too(monkeypatch: pytest.MonkeyPatch, sink: Sink) -> None:
     """A record that did not come through structlog tells no secret, costs no batch, and is not too wide."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url)
     monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "100")
-    provider = LoggerProvider(shutdown_on_exit=False)
-    provider.add_log_record_processor(Records(Session(), Losses("logs")))
+    provider = logger_provider(Resource({}), environment.validate())
+    provider.add_log_record_processor(CountingBatchLogRecordProcessor(
+            RetryingSession(), DropCounter("logs"), environment.validate()
+        )
+    )
     wide = {str(number): number for number in range(300)}
     about: dict[str, Any] = {
         "password": "hunter2",

@@ -1,1 +1,1 @@
-"""The way out of a process: what its batches say, how long they are kept while nobody takes them, and what was lost."""
+"""OTLP export: batching, text sanitizing, retries until shutdown, and counts of what was lost."""

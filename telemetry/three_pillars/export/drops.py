@@ -1,4 +1,4 @@
-"""What a process could not deliver: counted by signal and reason, and told of in one line when somebody listens again."""
+"""Count the spans and log records that never reached a receiver, by signal and reason."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -7,57 +7,75 @@ from threading import Lock
 import structlog
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from .session import Session
+from .session import RetryingSession
 
 
-class Losses:
-    """Counts what goes into one signal's queue and what comes out of it; what is too much for the queue was dropped."""
+class DropCounter:
+    """Counts the items of one signal that were dropped, and those that are still on the way.
+
+    ``signal`` is ``traces`` or ``logs``. The batch processor sets ``queue_size``, the capacity of
+    the SDK's queue. ``dropped`` maps a reason to a count; a reason is ``queue_full``, ``shutdown``,
+    ``failed``, or the HTTP status of the answer that refused the batch.
+    """
 
     def __init__(self, signal: str) -> None:
-        self.signal, self.size, self.lock = signal, 0, Lock()
-        self.queued = self.on_the_way = self.untold = 0
-        self.lost: dict[str, int] = {}
+        self.signal = signal
+        self.queue_size = 0
+        self.queued = 0
+        self.in_flight = 0
+        self.unreported = 0
+        self.dropped: dict[str, int] = {}
+        self.lock = Lock()
 
-    def given(self) -> None:
-        """Note one more for the queue; a full one drops its oldest."""
+    def count_enqueued(self) -> None:
+        """Count one more item in the queue; a full queue drops its oldest item."""
         with self.lock:
             self.queued += 1
-            if self.queued > self.size:
-                self.queued = self.size
-                self._lose(1, "queue_full")
+            if self.queued > self.queue_size:
+                self.queued = self.queue_size
+                self._drop(1, "queue_full")
 
     @contextmanager
-    def batch(self, count: int, session: Session) -> Iterator[None]:
-        """Note a batch that left the queue, and at the end what became of it, whatever happened: ``session`` knows."""
+    def track_export(self, count: int, session: RetryingSession) -> Iterator[None]:
+        """Count a batch of ``count`` items as in flight, and afterwards as delivered or dropped.
+
+        ``session.last_error`` says which, even when the export raised an exception.
+        """
         with self.lock:
             self.queued -= count
-            self.on_the_way = count
-        session.refusal = "failed"  # until somebody answers: what cannot be encoded is never sent
+            self.in_flight = count
+        # A batch that cannot be encoded is never sent, so the session would not set this.
+        session.last_error = "failed"
         try:
             yield
         finally:
-            self._ended(session.refusal)
+            self._export_ended(session.last_error)
 
-    def _ended(self, reason: str) -> None:
+    def _export_ended(self, error: str) -> None:
+        """Count the batch in flight; log the drops so far once a batch has been delivered again."""
+        to_report = 0
         with self.lock:
-            if reason:
-                self._lose(self.on_the_way, reason)
-            self.on_the_way, untold = 0, 0 if reason else self.untold
-            self.untold -= untold
-        if untold:
-            structlog.get_logger().warning("telemetry dropped", signal=self.signal, count=untold)
+            if error:
+                self._drop(self.in_flight, error)
+            else:
+                to_report = self.unreported
+                self.unreported = 0
+            self.in_flight = 0
+        if to_report:
+            structlog.get_logger().warning("telemetry dropped", signal=self.signal, count=to_report)
 
-    def _lose(self, count: int, reason: str) -> None:
-        self.lost[reason] = self.lost.get(reason, 0) + count
-        self.untold += count
+    def _drop(self, count: int, reason: str) -> None:
+        self.dropped[reason] = self.dropped.get(reason, 0) + count
+        self.unreported += count
 
     def observe(self, _options: CallbackOptions) -> Iterable[Observation]:
-        """Tell the metric ``telemetry.dropped``."""
+        """Return the values of the metric ``telemetry.dropped``, one for each reason."""
         return [
             Observation(count, {"signal": self.signal, "error.type": reason})
-            for reason, count in list(self.lost.items())
+            for reason, count in list(self.dropped.items())
         ]
 
     def undelivered(self) -> int:
-        """How many did not arrive, at the end: lost, or still waiting."""
-        return sum(self.lost.values()) + self.queued + self.on_the_way
+        """Return how many items were dropped, or are still queued or in flight."""
+        with self.lock:
+            return sum(self.dropped.values()) + self.queued + self.in_flight

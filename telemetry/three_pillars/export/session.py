@@ -1,4 +1,4 @@
-"""The HTTP session of an OTLP exporter: it goes the right way, and keeps a batch until somebody takes it."""
+"""The HTTP session of an OTLP exporter: it retries until a batch is accepted or refused."""
 
 import logging
 import os
@@ -7,79 +7,115 @@ from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
-from requests import ConnectionError as NobodyThereError
-from requests import HTTPError, Response, Timeout
-from requests import Session as AnySession
+import requests
 
-BUSY = {429, 502, 503, 504}
-"""What OTLP says to send again: https://opentelemetry.io/docs/specs/otlp/#failures-1."""
+RETRYABLE_STATUSES = {429, 502, 503, 504}
+"""OTLP asks a client to retry these: https://opentelemetry.io/docs/specs/otlp/#failures-1."""
 
-LONGEST_PAUSE, LONGEST_ASKED_FOR = 5.0, 300.0
-"""Seconds between two tries: when nobody says how long, and when ``Retry-After`` does."""
-
-
-class ClosingError(Exception):
-    """The process ends, and the batch was not taken."""
+FIRST_BACKOFF_S = 1.0
+MAX_BACKOFF_S = 5.0
+"""The longest pause between two attempts when the receiver does not ask for one."""
+MAX_RETRY_AFTER_S = 300.0
+"""The longest pause that a ``Retry-After`` header can ask for."""
 
 
-class Session(AnySession):
-    """Sends a batch again until it is taken or refused; the SDK's exporter tries six times and drops it.
+class ExportAbandonedError(Exception):
+    """The process is shutting down, and the last attempt failed as well."""
 
-    While it waits, the SDK's queue behind it fills up to its own limit, and what is too much there is counted (``losses``).
-    ``refusal`` says why the newest batch was not taken: nothing, when it was.
+
+class RetryingSession(requests.Session):
+    """Sends each batch until the receiver accepts or refuses it.
+
+    The SDK's own exporter gives up after six attempts. While it waits, the SDK's queue fills up to
+    its limit, and ``DropCounter`` counts what overflows. Set ``shutdown`` to allow each batch one
+    last attempt. ``last_error`` is the reason why the latest batch was not delivered: an HTTP
+    status, ``failed`` or ``shutdown``; it is empty when the batch was delivered.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.closing, self.refusal = Event(), ""
+        self.shutdown = Event()
+        self.last_error = ""
 
-    def request(self, method: str, url: str | bytes, *known: Any, **options: Any) -> Response:  # noqa: ANN401  (its own)
-        """Send one batch: the answer, once it is not one of ``BUSY``.
+    def request(
+        self,
+        method: str,
+        url: str | bytes,
+        *args: Any,  # noqa: ANN401  (requests declares them so)
+        **options: Any,  # noqa: ANN401
+    ) -> requests.Response:
+        """Send one batch and return the first answer that is not in ``RETRYABLE_STATUSES``.
 
         Raises:
-            ClosingError: The process ends; there was one try more.
-            HTTPError: The answer leads elsewhere, which the exporter would take for a success.
+            ExportAbandonedError: The process is shutting down and the last attempt failed.
+            HTTPError: The answer is a redirect, which the exporter would count as a success.
         """
         host = urlsplit(str(url)).hostname or ""
-        # A proxy leads elsewhere: not to this machine, and not to a neighbour, whose name has no dot.
-        if host == "::1" or host.startswith("127.") or not set(".:") & set(host):
+        if _bypasses_proxy(host):
             options["proxies"] = {"no_proxy": host}
-        pause, first, self.refusal = 1.0, True, "failed"
+        self.last_error = "failed"
+        backoff_s = FIRST_BACKOFF_S
+        warned = False
         while True:
-            asked = ""
-            last = self.closing.is_set()
+            is_last_attempt = self.shutdown.is_set()
+            retry_after = ""
             try:
-                response = super().request(method, url, *known, **options)
-            except (NobodyThereError, Timeout) as error:
-                problem: object = error
+                response = super().request(method, url, *args, **options)
+            except (requests.ConnectionError, requests.Timeout) as error:
+                reason = str(error)
             else:
-                self.refusal = str(response.status_code)
-                if 300 <= response.status_code < 400:  # noqa: PLR2004
-                    raise HTTPError(
-                        f"{url!s} is elsewhere: {response.headers.get('location', 'nowhere')[:200]}"
-                    )
-                if response.status_code not in BUSY:
-                    self.refusal = "" if response.ok else self.refusal
+                if self._is_final(response, url):
                     return response
-                problem, asked = response.status_code, response.headers.get("retry-after", "")
-            if first:
+                reason = str(response.status_code)
+                retry_after = response.headers.get("retry-after", "")
+            if not warned:
                 logging.getLogger(__name__).warning(
-                    f"{url!s} does not take telemetry, and is asked again: {problem}"
+                    f"OTLP export to {url!s} failed, retrying: {reason}"
                 )
-            first = False
-            if last:
-                self.refusal = "shutdown"
-                raise ClosingError(f"nobody took it: {problem}")
-            # The jitter keeps many processes from coming back all at once.
-            seconds = (
-                min(float(asked), LONGEST_ASKED_FOR)
-                if asked.isdigit()
-                else pause * random.uniform(0.8, 1.2)
-            )
-            self.closing.wait(seconds)
-            pause = min(2 * pause, LONGEST_PAUSE)
+                warned = True
+            if is_last_attempt:
+                self.last_error = "shutdown"
+                raise ExportAbandonedError(f"export abandoned at shutdown: {reason}")
+            self.shutdown.wait(_pause_s(backoff_s, retry_after))
+            backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+
+    def _is_final(self, response: requests.Response, url: str | bytes) -> bool:
+        """Set ``last_error`` and return whether ``response`` ends the retries.
+
+        Raises:
+            HTTPError: The answer is a redirect.
+        """
+        self.last_error = str(response.status_code)
+        if 300 <= response.status_code < 400:  # noqa: PLR2004
+            location = response.headers.get("location", "nowhere")[:200]
+            raise requests.HTTPError(f"OTLP endpoint {url!s} redirects to {location}: not followed")
+        if response.ok:
+            self.last_error = ""
+        return response.status_code not in RETRYABLE_STATUSES
 
 
-def session(signal: str) -> Session | None:
-    """The session that ``TRACES``, ``METRICS`` or ``LOGS`` are sent with; None where that exporter is ``none``."""
-    return None if os.environ.get(f"OTEL_{signal}_EXPORTER") == "none" else Session()
+def _bypasses_proxy(host: str) -> bool:
+    """Return whether ``host`` is this machine, or a neighbour whose name has no dot.
+
+    A proxy cannot reach either of them.
+    """
+    if host == "::1" or host.startswith("127."):
+        return True
+    return "." not in host and ":" not in host
+
+
+def _pause_s(backoff_s: float, retry_after: str) -> float:
+    """Return the seconds to wait: what ``Retry-After`` says, or ``backoff_s`` with jitter.
+
+    The jitter keeps many processes from retrying all at once.
+    """
+    if retry_after.isdigit():
+        return min(float(retry_after), MAX_RETRY_AFTER_S)
+    return backoff_s * random.uniform(0.8, 1.2)  # noqa: S311  (not for cryptography)
+
+
+def otlp_session(signal: str) -> RetryingSession | None:
+    """Return a session for ``TRACES``, ``METRICS`` or ``LOGS``, unless its exporter is ``none``."""
+    if os.environ.get(f"OTEL_{signal}_EXPORTER") == "none":
+        return None
+    return RetryingSession()

@@ -1,0 +1,98 @@
+"""The redaction rules that a regular expression can express: secrets, tokens and e-mail addresses.
+
+The rules run in this order, over texts that nobody controls. Each takes time in proportion to the
+length of the text, never to its square: repetitions have an upper bound or cannot overlap.
+"""
+
+import re
+from typing import NamedTuple
+
+SECRET_NAMES = (
+    "access[_-]?key|api[_-]?key|authorization|cookie|credentials?|cv[vc]2?|passphrase|"  # noqa: S105
+    "passw(?:or)?ds?|private[_-]?key|pwd|secret[_-]?key|secrets?|token"
+)
+"""The ends of field names whose values are secrets. ``otel-collector.yaml`` has the same list."""
+
+SECRET_FIELD_NAME = re.compile(f"(?i:{SECRET_NAMES})$")
+
+AFTER_PERCENT_CODE = "(?<=%[0-9A-Fa-f]{2})"
+"""A position behind a percent-encoded character, whose last letter is no part of a word."""
+SPACE = r"(?:[\s+]|%20)"
+AUTH_SCHEMES = "(?:bearer|basic|digest|token|api-?key|negotiate)"
+LABEL = (
+    rf"(?:{SECRET_NAMES})"
+    r"""(?:\\{0,15}["']|%22)?"""  # the quote that ends a quoted name, perhaps escaped or encoded
+    r"""\s{0,3}(?:=>|=|:|%3[AD]|(?<=["']),)\s{0,3}"""  # the separator; a comma only in a tuple
+    r"""(?:b?(\\{0,15}["']))?"""  # the quote that begins the value: the only group in here
+)
+"""The name of a secret and the separator before its value: in JSON, URLs, headers and reprs."""
+PEM_LABEL = "[A-Z ]{0,24}PRIVATE KEY-----"
+
+
+class Rule(NamedTuple):
+    """Replaces every match of ``pattern``; ``replacement`` keeps the groups that it names."""
+
+    name: str
+    pattern: re.Pattern[str]
+    replacement: str
+
+
+RULES = (
+    # The header has several values, each with its own name, so all of the line is secret.
+    Rule(
+        "cookie header",
+        re.compile(r"""(?i)(cookie: ?)[^\r\n"']+"""),
+        r"\1[secret]",
+    ),
+    # The value behind a secret's name: up to the same quote if it is quoted, otherwise one word,
+    # behind the authentication scheme if there is one.
+    Rule(
+        "named secret",
+        re.compile(
+            rf"(?i)({LABEL})"
+            rf"""(?(2)(?:(?!\2)(?s:\\.|.))*|(?:{AUTH_SCHEMES}[\s+]+)?[^\s"'&;]+)"""
+        ),
+        r"\1[secret]",
+    ),
+    # The lines between BEGIN and END of a private key in PEM format; a truncated key has no END.
+    Rule(
+        "private key",
+        re.compile(f"(?s)(-----BEGIN {PEM_LABEL}).*?(?=-----END {PEM_LABEL}|\\Z)"),
+        r"\1[secret]",
+    ),
+    # user:password in a URL; the password may contain an @, so the last one ends it.
+    Rule(
+        "URL credentials",
+        re.compile(r"(//)[^\s/:]*:[^\s/]*(?=@)"),
+        r"\1[secret]",
+    ),
+    # A token behind "Bearer" in running text; it has at least six characters, unlike most words.
+    Rule(
+        "bearer token",
+        re.compile(rf"(?i)(?:{AFTER_PERCENT_CODE}|\b)(bearer{SPACE}+)[\w.~+/-]{{6,}}=*"),
+        r"\1[secret]",
+    ),
+    # Base64 behind "Basic". It must have a capital letter, a digit or padding early on, or "basic
+    # authentication" would be one.
+    Rule(
+        "basic credentials",
+        re.compile(
+            rf"(?:{AFTER_PERCENT_CODE}|\b)((?i:basic){SPACE}{{1,8}})"
+            r"(?=[a-z+/]{0,64}[0-9A-Z=])[A-Za-z0-9+/]{4,}=*"
+        ),
+        r"\1[secret]",
+    ),
+    # A JSON Web Token: three Base64 parts, the first of which begins with '{"' and so with "eyJ".
+    Rule(
+        "JSON Web Token",
+        re.compile(rf"(?:{AFTER_PERCENT_CODE}|(?<![\w-]))eyJ[\w-]{{5,}}\.[\w-]+\.[\w-]*"),
+        "[secret]",
+    ),
+    # An address with an @, plain or percent-encoded, whose top-level domain begins with a letter:
+    # "package@1.2.3" and "root@localhost" are none.
+    Rule(
+        "e-mail address",
+        re.compile(r"(?<![\w.+%-])[\w.+%-]+(?:@|%40)(?:[\w-]+\.)+[^\W\d_][\w-]+"),
+        "[email]",
+    ),
+)

@@ -1,56 +1,85 @@
-"""Text in place of what JSON or OTLP cannot carry: one such value would cost the whole batch."""
+"""Convert any value to one that both JSON and OTLP can carry.
+
+The exporter drops the whole batch in which a single value cannot be encoded.
+"""
 
 import json
 from math import isfinite
 from typing import Any
 
-INT64 = 2**63
-DEPTH = 5
-"""How deep a value may be nested; what is deeper, or holds itself, is text."""
-WIDE = 128
-"""How many items the fields of one line may have in all. Loki makes an entry of each, and loses a line that has too many."""
+INT64_LIMIT = 2**63
+MAX_DEPTH = 5
+"""How deep a value may be nested. What is deeper, or contains itself, becomes text."""
+MAX_FIELDS = 128
+"""How many fields one log record may have, nested ones included.
+
+Loki makes a metadata entry of each, and rejects a record that has too many.
+"""
 
 
-def encodable(value: object, depth: int = DEPTH) -> Any:  # noqa: ANN401, PLR0911  (an attribute's; one for each kind)
-    """Return ``value`` as both JSON and OTLP can carry it; what they cannot is text: objects, NaN, half a surrogate pair."""
-    match value:
-        case None | bool():
-            return value
-        case str():
-            return value if value.isascii() else value.encode("utf-8", "xmlcharrefreplace").decode()
-        case int() if -INT64 <= value < INT64:
-            return int(value)
-        case float():
-            return (
-                float(value) if isfinite(value) else json.dumps(value)
-            )  # NaN, Infinity: as protobuf has them in JSON
-        case dict() if depth:
-            return {text(key): encodable(each, depth - 1) for key, each in value.items()}
-        case tuple() if depth and hasattr(value, "_asdict"):
-            return encodable(value._asdict(), depth)
-        case list() | tuple() if depth:
-            return [encodable(each, depth - 1) for each in value]
-        case BaseException():
-            return f"{type(value).__qualname__}: {text(value)}"
-    return text(value)
+def to_otlp_value(value: object, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401  (any attribute's value)
+    """Return ``value`` if JSON and OTLP can carry it, otherwise a copy or a text that they can.
+
+    Mappings and sequences are converted item by item down to ``depth`` levels. Other objects, NaN
+    and infinity, integers of more than 64 bits, and unpaired surrogates become text.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _valid_unicode(value)
+    if isinstance(value, (int, float)):
+        return _number(value)
+    if depth and isinstance(value, (dict, list, tuple)):
+        return _container(value, depth - 1)
+    if isinstance(value, BaseException):
+        return f"{type(value).__qualname__}: {safe_str(value)}"
+    return safe_str(value)
 
 
-def narrow(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return ``fields`` with what is nested as text, if they are too ``WIDE``."""
-    if sum(map(_items, fields.values())) <= WIDE:
+def _valid_unicode(text: str) -> str:
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "xmlcharrefreplace").decode()
+
+
+def _number(number: float) -> int | float | str:
+    """Return a plain int or float; ``NaN`` and ``Infinity`` as JSON of protobuf spells them."""
+    if isinstance(number, float):
+        return float(number) if isfinite(number) else json.dumps(number)
+    if -INT64_LIMIT <= number < INT64_LIMIT:
+        return int(number)
+    return safe_str(number)
+
+
+def _container(
+    value: dict[Any, Any] | list[Any] | tuple[Any, ...], depth: int
+) -> dict[str, Any] | list[Any]:
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()  # a named tuple: its field names say what is secret
+    if isinstance(value, dict):
+        return {safe_str(key): to_otlp_value(item, depth) for key, item in value.items()}
+    return [to_otlp_value(item, depth) for item in value]
+
+
+def flatten_if_oversized(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return ``fields``; nested mappings become text if there are more than ``MAX_FIELDS``."""
+    if sum(map(_field_count, fields.values())) <= MAX_FIELDS:
         return fields
     return {
-        name: text(value) if isinstance(value, dict) else value for name, value in fields.items()
+        name: safe_str(value) if isinstance(value, dict) else value
+        for name, value in fields.items()
     }
 
 
-def _items(value: Any) -> int:  # noqa: ANN401  (an attribute's)
-    return sum(map(_items, value.values())) if isinstance(value, dict) else 1
+def _field_count(value: Any) -> int:  # noqa: ANN401  (any attribute's value)
+    if isinstance(value, dict):
+        return sum(map(_field_count, value.values()))
+    return 1
 
 
-def text(value: object) -> str:
-    """Return ``value`` in words, whatever its own ``__str__`` does."""
+def safe_str(value: object) -> str:
+    """Return ``str(value)`` as valid Unicode; if its ``__str__`` fails, the default repr."""
     try:
-        return str(encodable(str(value)))
-    except Exception:  # noqa: BLE001  (anybody's)
+        return str(to_otlp_value(str(value)))
+    except Exception:  # noqa: BLE001  (a foreign __str__ may raise anything)
         return object.__repr__(value)

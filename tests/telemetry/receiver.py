@@ -1,4 +1,4 @@
-"""A receiver of OTLP over HTTP that answers as it is told to, and keeps what it took."""
+"""An OTLP receiver over HTTP whose responses a test chooses, and which keeps what it accepted."""
 
 import threading
 import time
@@ -10,49 +10,54 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+RESPONSE_TIMEOUT_S = 60
+
 
 class Receiver:
-    """``answers`` are given one after the other: a status and its headers; then, and by default, it takes everything."""
+    """Gives the queued ``responses`` in order, each a status and its headers; afterwards 200.
+
+    While ``responding`` is not set, it accepts connections and does not answer.
+    """
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
-        """Take everything."""
+        """Accept everything."""
         self.url = f"http://127.0.0.1:{server.server_port}"
-        self.answers: deque[tuple[int, dict[str, str]]] = deque()
-        self.asked: list[float] = []
-        self.spans: list[str] = []
-        self.lines: list[str] = []
-        self.open = threading.Event()
-        self.open.set()
+        self.responses: deque[tuple[int, dict[str, str]]] = deque()
+        self.request_times: list[float] = []
+        self.span_names: list[str] = []
+        self.log_bodies: list[str] = []
+        self.responding = threading.Event()
+        self.responding.set()
 
-    def take(self, path: str, body: bytes) -> None:
-        """Keep the names of spans, and what lines say."""
+    def store(self, path: str, body: bytes) -> None:
+        """Keep the names of spans and the bodies of log records."""
         if path == "/v1/traces":
-            spans = ExportTraceServiceRequest.FromString(body).resource_spans
-            self.spans += [
-                each.name for part in spans for scope in part.scope_spans for each in scope.spans
-            ]
+            traces = ExportTraceServiceRequest.FromString(body)
+            for resource in traces.resource_spans:
+                for scope in resource.scope_spans:
+                    self.span_names += [span.name for span in scope.spans]
         elif path == "/v1/logs":
-            lines = ExportLogsServiceRequest.FromString(body).resource_logs
-            self.lines += [
-                each.body.string_value
-                for part in lines
-                for scope in part.scope_logs
-                for each in scope.log_records
-            ]
+            logs = ExportLogsServiceRequest.FromString(body)
+            for resource_logs in logs.resource_logs:
+                for scope_logs in resource_logs.scope_logs:
+                    records = scope_logs.log_records
+                    self.log_bodies += [record.body.string_value for record in records]
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    """A receiver on a port of its own; while ``open`` is not set it accepts and does not answer."""
+def running_receiver() -> Iterator[Receiver]:
+    """Run a receiver on a free port until the end of the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            kept.asked.append(time.monotonic())
-            kept.open.wait(60)
-            status, headers = kept.answers.popleft() if kept.answers else (200, {})
+            receiver.request_times.append(time.monotonic())
+            receiver.responding.wait(RESPONSE_TIMEOUT_S)
+            status, headers = 200, dict[str, str]()
+            if receiver.responses:
+                status, headers = receiver.responses.popleft()
             if status == 200:
-                kept.take(self.path, body)
+                receiver.store(self.path, body)
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -64,15 +69,15 @@ def receiving() -> Iterator[Receiver]:
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            """Say nothing of who hung up: that is what is tried here."""
+            """Print nothing about clients that hang up: some tests make them do so."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
-        kept = Receiver(server)
+        receiver = Receiver(server)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield kept
+            yield receiver
         finally:
-            kept.open.set()
+            receiver.responding.set()
             server.shutdown()
             thread.join()

@@ -1,1 +1,4 @@
-"""Incident drills: one thing is broken, a person finds out what, and all is put back. The incidents are ``drills/*.toml``."""
+"""Incident drills: break one thing, let a person find the cause, then restore everything.
+
+The incidents are the TOML files in ``scenarios/``.
+"""

@@ -1,7 +1,7 @@
-"""Would the right alert have rung? Prometheus' own judge, promtool, says so of the figures that the drill really made.
+"""Evaluates the alert rules on the series that a drill produced, with promtool.
 
-An alert looks back over hours, and nobody plays for hours: the rules' windows are made ``shrink`` times shorter. The series
-begin with the drill, so nothing that was played before is in them.
+An alert looks back over hours, and nobody plays for hours: the windows of the rules are made
+``shrink`` times shorter. The series begin with the drill, so they hold nothing from earlier drills.
 """
 
 import asyncio
@@ -14,92 +14,99 @@ from typing import Any
 
 import yaml
 
-from three_pillar_demo.drills.catalogue import Alerts, DrillError
+from three_pillar_demo.drills.catalogue import DrillError, ExpectedAlerts
 from three_pillar_demo.paths import ROOT
 from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.stack.binaries import PROMETHEUS
 
 Series = tuple[Mapping[str, str], Sequence[float | None]]
-"""Labels, and a value for each second."""
+"""Labels, and one value for each second."""
 
 RULES = ROOT / "config" / "alerts.yml"
-SHOP = "http_server_request_duration_seconds_(count|bucket)|target_info"
-"""The series that the rules about customers look at."""
-COLLECTOR = "otelcol_(receiver|exporter|process_uptime)_.+"
-"""Those that the rules about the Collector look at. Its figures come every 5 s, so a short window has none in it."""
-GROUPS = {"red", "slo", "shop"}
-PIPELINE = "pipeline"
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-DURATION = re.compile(r"(?<=[\[:])(\d+)([smhd])(?=[:\]])")
-SHORTEST = 3
-"""Seconds of a window, at least: metrics come every second, and a rate is between two."""
-SILENT = "ServiceSilent"
-"""Needs the Collector's own figures, and twenty-five minutes."""
+SHOP_METRICS = "http_server_request_duration_seconds_(count|bucket)|target_info"
+"""The series that the rules about the shop use."""
+COLLECTOR_METRICS = "otelcol_(receiver|exporter|process_uptime)_.+"
+"""The series that the rules about the Collector use.
+
+The Collector reports every 5 s, so a very short window holds none of its samples.
+"""
+SHOP_GROUPS = {"red", "slo", "shop"}
+PIPELINE_GROUP = "pipeline"
+SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+WINDOW = re.compile(r"(?<=[\[:])(\d+)([smhd])(?=[:\]])")
+MIN_WINDOW_S = 3
+"""The shortest window: metrics arrive every second, and a rate needs two samples."""
+EXCLUDED_ALERT = "ServiceSilent"
+"""This alert needs the Collector's own metrics and 25 minutes."""
 
 
-def shrunk(text: str, times: int, *, pipeline: bool = False) -> str:
-    """The rules of ``text``, those of ``GROUPS`` and of the ``pipeline``, with windows and waits ``times`` shorter."""
-    rules = yaml.safe_load(text)
-    groups = [
-        group
-        for group in rules["groups"]
-        if group["name"] in GROUPS | ({PIPELINE} if pipeline else set())
-    ]
-    for group in groups:
-        group["rules"] = [rule for rule in group["rules"] if rule.get("alert") != SILENT]
+def shrink_rules(text: str, factor: int, *, pipeline: bool = False) -> str:
+    """Return the rules of the shop as YAML, with windows and ``for`` ``factor`` times shorter.
+
+    With ``pipeline`` the rules about the Collector are included.
+    """
+    groups = []
+    for group in yaml.safe_load(text)["groups"]:
+        if group["name"] not in SHOP_GROUPS and not (pipeline and group["name"] == PIPELINE_GROUP):
+            continue
+        group["rules"] = [rule for rule in group["rules"] if rule.get("alert") != EXCLUDED_ALERT]
         for rule in group["rules"]:
-            rule["expr"] = DURATION.sub(
-                lambda found: f"{_short(found[1], found[2], times)}s", rule["expr"]
-            )
-            if "for" in rule:
-                rule["for"] = f"{_short(rule['for'][:-1], rule['for'][-1], times)}s"
+            _shrink_rule(rule, factor)
+        groups.append(group)
     return str(yaml.safe_dump({"groups": groups}))
 
 
-def _short(number: str, unit: str, times: int) -> int:
-    return max(SHORTEST, round(int(number) * UNITS[unit] / times))
+def _shrink_rule(rule: dict[str, Any], factor: int) -> None:
+    """Make the windows and the ``for`` of ``rule`` shorter, in place."""
+
+    def shorter(window: re.Match[str]) -> str:
+        return f"{_shrink_duration(window[1], window[2], factor)}s"
+
+    rule["expr"] = WINDOW.sub(shorter, rule["expr"])
+    if "for" in rule:
+        rule["for"] = f"{_shrink_duration(rule['for'][:-1], rule['for'][-1], factor)}s"
 
 
-async def fired(backends: LgtmBackends, began: float, ended: float, wanted: Alerts) -> set[str]:
-    """The names of the alerts that fired between two times, with shorter windows.
+def _shrink_duration(number: str, unit: str, factor: int) -> int:
+    return max(MIN_WINDOW_S, round(int(number) * SECONDS_PER_UNIT[unit] / factor))
+
+
+async def fired_alerts(
+    backends: LgtmBackends, start: float, end: float, expected: ExpectedAlerts
+) -> set[str]:
+    """Return the names of the alerts that fired between two times, with shorter windows.
 
     Raises:
         BackendError: Prometheus does not answer.
-        DrillError: There is no promtool, or it does not understand what it is asked.
+        DrillError: promtool is missing, or cannot evaluate the rules.
     """
-    series = await backends.series(f"{SHOP}|{COLLECTOR}" if wanted.pipeline else SHOP, began, ended)
-    rules = shrunk(RULES.read_text(), wanted.shrink, pipeline=wanted.pipeline)
-    return await judged([_since(*each) for each in series], round(ended - began), rules)
+    metrics = f"{SHOP_METRICS}|{COLLECTOR_METRICS}" if expected.pipeline else SHOP_METRICS
+    series = await backends.series(metrics, start, end)
+    rules = shrink_rules(RULES.read_text(), expected.shrink, pipeline=expected.pipeline)
+    return await evaluate_rules(
+        [_without_earlier_failures(labels, values) for labels, values in series],
+        round(end - start),
+        rules,
+    )
 
 
-async def judged(series: Sequence[Series], seconds: int, rules: str) -> set[str]:
-    """The alerts that ``rules`` have after so many ``seconds`` of ``series``, a value each second."""
+async def evaluate_rules(series: Sequence[Series], seconds: int, rules: str) -> set[str]:
+    """Return the alerts of ``rules`` that fire after ``seconds`` of ``series``.
+
+    promtool runs a rule test that expects each alert not to fire, and names those that do.
+
+    Raises:
+        DrillError: promtool is missing, or cannot evaluate the rules.
+    """
     tool = PROMETHEUS.folder() / "promtool"
     if not tool.exists():
         raise DrillError(
             f"there is no promtool at {tool}: `demo up --full` builds it, with Prometheus"
         )
-    names = [
-        rule["alert"]
-        for group in yaml.safe_load(rules)["groups"]
-        for rule in group["rules"]
-        if "alert" in rule
-    ]
-    told = [
-        {"series": _selector(labels), "values": " ".join(map(_value, values))}
-        for labels, values in series
-    ]
-    asked = [{"eval_time": f"{seconds}s", "alertname": name, "exp_alerts": []} for name in names]
     with tempfile.TemporaryDirectory() as folder:
-        test = Path(folder) / "test.yml"
         (Path(folder) / "rules.yml").write_text(rules)
-        case = {"interval": "1s", "input_series": told, "alert_rule_test": asked}
-        test.write_text(
-            yaml.safe_dump(
-                {"rule_files": ["rules.yml"], "evaluation_interval": "1s", "tests": [case]},
-                width=10**9,
-            )
-        )
+        test = Path(folder) / "test.yml"
+        test.write_text(_rule_test(series, seconds, rules))
         process = await asyncio.create_subprocess_exec(
             tool,
             "test",
@@ -108,26 +115,54 @@ async def judged(series: Sequence[Series], seconds: int, rules: str) -> set[str]
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        said = (await process.communicate())[0].decode()
-    if process.returncode and "alertname:" not in said:
-        raise DrillError(f"promtool: {said.strip()[:600]}")
-    return set(re.findall(r"alertname: ?\"?(\w+)", said)) if process.returncode else set()
+        output = (await process.communicate())[0].decode()
+    if process.returncode == 0:
+        return set()
+    if "alertname:" not in output:
+        raise DrillError(f"promtool: {output.strip()[:600]}")
+    return set(re.findall(r"alertname: ?\"?(\w+)", output))
 
 
-def _since(labels: Mapping[str, str], values: Sequence[float | None]) -> Series:
-    """What the Collector has counted before is not the drill's: CollectorDropsData would take it for a loss of now."""
-    lost = "_failed_" in labels["__name__"]
-    return labels, [
-        value - (values[0] or 0.0) if lost and value is not None else value for value in values
+def _rule_test(series: Sequence[Series], seconds: int, rules: str) -> str:
+    """Return the YAML of a promtool test in which no alert of ``rules`` may fire."""
+    alert_names = [
+        rule["alert"]
+        for group in yaml.safe_load(rules)["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
     ]
+    case = {
+        "interval": "1s",
+        "input_series": [
+            {"series": _selector(labels), "values": " ".join(map(_sample, values))}
+            for labels, values in series
+        ],
+        "alert_rule_test": [
+            {"eval_time": f"{seconds}s", "alertname": name, "exp_alerts": []}
+            for name in alert_names
+        ],
+    }
+    document = {"rule_files": ["rules.yml"], "evaluation_interval": "1s", "tests": [case]}
+    # The width keeps the samples of a series on one line.
+    return str(yaml.safe_dump(document, width=10**9))
 
 
-def _value(value: float | None) -> str:
+def _without_earlier_failures(labels: Mapping[str, str], values: Sequence[float | None]) -> Series:
+    """Let the Collector's failure counters begin at 0.
+
+    A series that starts above 0 would look to CollectorDropsData like a loss during the drill.
+    """
+    if "_failed_" not in labels["__name__"]:
+        return labels, values
+    return labels, [None if value is None else value - (values[0] or 0.0) for value in values]
+
+
+def _sample(value: float | None) -> str:
+    """Return one value in promtool's notation, where ``_`` is a missing sample."""
     return "_" if value is None else f"{value:.15g}"
 
 
 def _selector(labels: Mapping[str, Any]) -> str:
-    rest = ", ".join(
-        f"{name}={json.dumps(value)}" for name, value in labels.items() if name != "__name__"
-    )
-    return f"{labels['__name__']}{{{rest}}}"
+    """Return the series name and labels as ``name{label="value", ...}``."""
+    pairs = [f"{name}={json.dumps(value)}" for name, value in labels.items() if name != "__name__"]
+    return f"{labels['__name__']}{{{', '.join(pairs)}}}"

@@ -1,4 +1,4 @@
-"""The player as somebody at a terminal has it: started, waited for, and gone."""
+"""Starts the runner process of a drill, waits for the symptom, and waits for its end."""
 
 import os
 import subprocess
@@ -7,34 +7,52 @@ import time
 
 from rich.console import Console
 
-from three_pillar_demo.drills import faults, session
+from three_pillar_demo.drills import fault_files, session
 from three_pillar_demo.drills.catalogue import Drill, DrillError
 from three_pillar_demo.paths import ROOT
 from three_pillar_demo.stack.components import STATE
 
 LOG = STATE / "logs" / "drill.log"
-TICK, STOP_SECONDS = 0.2, 30.0
+POLL_INTERVAL_S = 0.2
+STOP_TIMEOUT_S = 30.0
 
 
-def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> session.DrillSession:
-    """Start the player and wait for the symptom.
+def start(out: Console, drill: Drill, calm_s: float, *, blind: bool) -> session.DrillSession:
+    """Start the runner process, and return the session once its symptom has appeared.
 
     Raises:
-        DrillError: Another drill is played, this one cannot be, or Ctrl-C ended it.
+        DrillError: Another drill is running, this one cannot run, or Ctrl-C ended it.
     """
-    if (notes := session.last()) and notes.living:
-        raise DrillError("a drill is being played already: `demo drill stop` ends it")
+    current = session.latest()
+    if current and current.active:
+        raise DrillError("a drill is already running: `demo drill stop` ends it")
+    process = _start_runner(drill.name, calm_s, blind=blind)
+    out.print(
+        "The shop works normally for some seconds; then an incident begins. Wait to be paged.",
+        style="dim",
+    )
+    try:
+        return _wait_for_page(process)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise DrillError("stopped before you were paged; everything is restored") from None
+
+
+def _start_runner(name: str, calm_s: float, *, blind: bool) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-m",
+        "three_pillar_demo.drills.runner_process",
+        name,
+        str(calm_s),
+    ]
+    if blind:
+        command.append("blind")
     LOG.parent.mkdir(parents=True, exist_ok=True)
     with LOG.open("wb") as log:
-        player = subprocess.Popen(  # noqa: S603  (our own module)
-            [
-                sys.executable,
-                "-m",
-                "three_pillar_demo.drills.runner_process",
-                drill.name,
-                str(calm),
-                *["blind"] * blind,
-            ],
+        return subprocess.Popen(  # noqa: S603  (our own module)
+            command,
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
@@ -42,35 +60,40 @@ def start(out: Console, drill: Drill, calm: float, *, blind: bool) -> session.Dr
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    out.print(
-        "The shop is well for some seconds; then something happens. Wait to be paged.", style="dim"
-    )
-    try:
-        while True:
-            notes = session.last()
-            mine = notes is not None and notes.player.pid == player.pid
-            if notes and mine and notes.how:
-                raise DrillError(notes.how)
-            if notes and mine and notes.paged:
-                return notes
-            if player.poll() is not None:
-                said = LOG.read_text(errors="replace").split("\n")
-                raise DrillError(
-                    next(filter(str.strip, reversed(said)), f"the player ended; see {LOG}")
-                )
-            time.sleep(TICK)
-    except KeyboardInterrupt:
-        player.terminate()
-        player.wait()
-        raise DrillError("stopped before you were paged; all is as it was") from None
 
 
-def wait_for_end(notes: session.DrillSession) -> None:
-    """Wait until the player has mended everything; one that hangs is ended, and its faults with it."""
-    deadline = time.monotonic() + STOP_SECONDS
-    while process := notes.player.alive():
+def _wait_for_page(process: subprocess.Popen[bytes]) -> session.DrillSession:
+    """Return the session of the runner ``process`` once the player is paged.
+
+    Raises:
+        DrillError: The drill ended before that.
+    """
+    while True:
+        current = session.latest()
+        if current and current.runner.pid == process.pid:
+            if current.outcome:
+                raise DrillError(current.outcome)
+            if current.paged_at:
+                return current
+        if process.poll() is not None:
+            raise DrillError(_last_log_line() or f"the drill runner ended; see {LOG}")
+        time.sleep(POLL_INTERVAL_S)
+
+
+def _last_log_line() -> str:
+    """Return the last line of the runner's log that is not blank, or an empty string."""
+    for line in reversed(LOG.read_text(errors="replace").split("\n")):
+        if line.strip():
+            return line
+    return ""
+
+
+def wait_for_end(ended: session.DrillSession) -> None:
+    """Wait until the runner has restored everything, and kill it after ``STOP_TIMEOUT_S``."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while process := ended.runner.alive():
         if time.monotonic() > deadline:
             process.kill()
             break
-        time.sleep(TICK)
-    faults.clear()
+        time.sleep(POLL_INTERVAL_S)
+    fault_files.clear()

@@ -1,4 +1,4 @@
-"""The drill files: what each must say, and that it does."""
+"""The drill files: their schema, and how they are found, read and validated."""
 
 import os
 import tomllib
@@ -15,56 +15,64 @@ from pydantic import (
     model_validator,
 )
 
-from three_pillar_demo.drills.conditions import Question
+from three_pillar_demo.drills.conditions import Condition
 from three_pillar_demo.stack import state
 from three_pillar_demo.stack.components import DEFAULT
 
-FOLDERS = (
-    Path(__file__).parent / "scenarios",
-    *map(Path, filter(None, [os.environ.get("DEMO_DRILLS")])),
-)
-"""Where drill files are; a later folder's win."""
-WHY = {
+
+def _scenario_folders() -> tuple[Path, ...]:
+    """Return the folders that hold drill files; a later folder overrides an earlier one."""
+    own = Path(__file__).parent / "scenarios"
+    configured = os.environ.get("DEMO_DRILLS")
+    return (own, Path(configured)) if configured else (own,)
+
+
+SCENARIO_FOLDERS = _scenario_folders()
+
+REASONS = {
     "slow-gateway": "a gateway that payment calls has become slow",
     "failing-gateway": "the bank's gateway does not answer",
-    "card-testers": "somebody tries stolen cards",
-    "process-gone": "a process is not there",
+    "card-testers": "somebody is testing stolen cards",
+    "process-gone": "a process is not running",
     "bad-release": "a new version has a bug",
-    "eager-retries": "a caller tries again at once, and again",
-    "small-pool": "too few connections for the calls",
-    "synchronous-call": "a call that blocks keeps everybody waiting",
-    "lost-context": "somebody on the way drops the trace context",
-    "unbounded-label": "a metric has a label without end",
+    "eager-retries": "a client retries at once, again and again",
+    "small-pool": "the connection pool is too small for the number of calls",
+    "synchronous-call": "a blocking call holds up every request",
+    "lost-context": "an intermediary drops the trace context",
+    "unbounded-label": "a metric has a label with unbounded values",
     "stuck-telemetry": "telemetry cannot be stored",
-    "wrong-clock": "a clock is wrong",
-    "too-many-customers": "more customers than the shop can serve",
-    "bad-input": "customers send what cannot be read",
+    "wrong-clock": "a host's clock is wrong",
+    "too-many-customers": "there are more requests than the shop can serve",
+    "bad-input": "clients send invalid requests",
 }
-"""The reasons that an answer may give: a choice, so that it can be graded."""
+"""The reasons that an answer may give: a fixed choice, so that answers can be graded."""
+
 Sentence = Annotated[str, StringConstraints(min_length=10, max_length=600)]
+CardWithPrice = Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)?(@\d+\.\d\d)?$")]
 
 
 class DrillError(Exception):
-    """There is no such drill, its file is wrong, or it cannot be played now; the text says why."""
+    """A drill does not exist, its file is invalid, or it cannot run now; the text says why."""
 
 
-class Part(BaseModel):
-    """A table of the file; what is not known is a mistake."""
+class DrillTable(BaseModel):
+    """A table of a drill file; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Customers(Part):
-    """Who buys: ``rate`` a second; the weights of cards, like ``visa`` or ``declined@0.50``, one thing at that price."""
+class Customers(DrillTable):
+    """The load: ``rate`` in requests per second, and the weight of each card in ``mix``.
+
+    A card is a name such as ``visa``, or ``declined@0.50`` for a basket of one item at that price.
+    """
 
     rate: float = Field(gt=0, le=50)
-    mix: dict[
-        Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)?(@\d+\.\d\d)?$")], float
-    ] = Field(min_length=1)
+    mix: dict[CardWithPrice, float] = Field(min_length=1)
 
 
-class Payment(Part):
-    """What goes wrong in payment, as ``services/payment/faults.py`` knows it."""
+class PaymentFault(DrillTable):
+    """Faults inside payment, with the names of ``services/payment/faults.py``."""
 
     failure_rate: float | None = Field(None, ge=0, le=1)
     latency_min: float | None = Field(None, ge=0, le=10)
@@ -72,68 +80,73 @@ class Payment(Part):
     slow_network: Literal["visa", "mastercard", "amex"] | None = None
 
 
-class Checkout(Part):
-    """What goes wrong in checkout, as ``services/checkout/faults.py`` knows it."""
+class CheckoutFault(DrillTable):
+    """Faults inside checkout, with the names of ``services/checkout/faults.py``."""
 
     attempts: int | None = Field(None, ge=2, le=10)
-    narrow: Literal[True] | None = None
-    counts: Literal[True] | None = None
+    max_two_connections: Literal[True] | None = None
+    order_id_label: Literal[True] | None = None
     block: float | None = Field(None, gt=0, le=1)
 
 
-class Fault(Part):
-    """What is broken; nothing when empty."""
+class Fault(DrillTable):
+    """Everything that the drill breaks."""
 
-    payment: Payment = Payment()
-    checkout: Checkout = Checkout()
+    payment: PaymentFault = PaymentFault()
+    checkout: CheckoutFault = CheckoutFault()
     customers: dict[str, float] = Field({}, description="Another mix of cards")
     drop_context: bool = Field(
         default=False, description="A proxy before payment drops traceparent"
     )
     second_version: str = Field(
-        "", pattern=r"^(\d+\.\d+\.\d+)?$", description="Half of the calls go to such a payment"
+        "",
+        pattern=r"^(\d+\.\d+\.\d+)?$",
+        description="Half of the calls go to a second payment process of this version",
     )
     crash_over: float | None = Field(
-        None, gt=0, description="The second version crashes over that amount"
+        None, gt=0, description="The second version crashes on amounts over this one"
     )
     clock_ahead: float = Field(
-        0.0, ge=0, le=60, description="Payment's clock is so many seconds ahead"
+        0.0, ge=0, le=60, description="How many seconds payment's clock is ahead"
     )
     lock_store: bool = Field(
-        default=False, description="Somebody else holds the local store's file"
+        default=False, description="Another connection holds the lock of the local store's file"
     )
     stop: tuple[Literal["payment", "loki"], ...] = Field(
-        (), description="Components that are stopped"
+        (), description="Components that are killed"
     )
 
 
-class Alerts(Part):
-    """On the real stack: which alert of alerts.yml must fire, with its windows ``shrink`` times shorter. No other may."""
+class ExpectedAlerts(DrillTable):
+    """In full mode: the alerts of alerts.yml that must fire, and no others.
+
+    The windows of the rules are made ``shrink`` times shorter.
+    """
 
     fire: tuple[str, ...] = ()
     shrink: int = Field(60, ge=1, le=120)
     pipeline: bool = Field(
         default=False,
-        description="Judge those about the Collector too, which tells its figures every 5 s",
+        description="Also evaluate the rules about the Collector, which reports every 5 s",
     )
 
 
-class Answer(Part):
-    """What is right: words of which any will do, and for each part the reason why it is so."""
+class ExpectedAnswer(DrillTable):
+    """The correct answer: for each part the accepted words, and the explanation."""
 
     what: tuple[str, ...] = Field(min_length=1, description="The component")
     where: tuple[str, ...] = Field(min_length=1, description="The service, route, version or card")
-    why: str = Field(description="One of WHY")
-    because: Sentence = Field(description="How one can know")
+    why: str = Field(description="One of REASONS")
+    because: Sentence = Field(description="How the telemetry shows it")
 
     @model_validator(mode="after")
-    def _a_reason_that_can_be_chosen(self) -> Self:
-        if self.why not in WHY:
-            raise ValueError(f"why is one of: {', '.join(WHY)}")
+    def _reason_is_known(self) -> Self:
+        if self.why not in REASONS:
+            raise ValueError(f"why is one of: {', '.join(REASONS)}")
         return self
 
 
-class Drill(Part):
+class Drill(DrillTable):
     """One incident."""
 
     name: str
@@ -142,43 +155,54 @@ class Drill(Part):
     modes: tuple[Literal["local", "full"], ...] = Field(("local", "full"), min_length=1)
     customers: Customers
     fault: Fault
-    within: float = Field(gt=0, le=120, description="Seconds in which the symptom must be there")
-    symptom: Question
-    evidence: tuple[Question, ...] = Field(min_length=1)
-    decoys: tuple[Question, ...] = Field(min_length=1)
-    alerts: Alerts
+    within: float = Field(gt=0, le=120, description="Seconds in which the symptom must appear")
+    symptom: Condition
+    evidence: tuple[Condition, ...] = Field(min_length=1)
+    decoys: tuple[Condition, ...] = Field(min_length=1)
+    alerts: ExpectedAlerts
     hints: tuple[Sentence, Sentence, Sentence]
-    answer: Answer
+    answer: ExpectedAnswer
     fix: Sentence
     page: str = Field(pattern=r"^/")
     runbook: str = Field(pattern=r"^docs/[\w/.-]+\.md(#[\w-]+)?$")
-    full: dict[str, Any] = Field({}, description="What is otherwise on the real stack")
+    full: dict[str, Any] = Field({}, description="Tables that replace the others in full mode")
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """The symptom, the evidence and the decoys."""
+        return [self.symptom, *self.evidence, *self.decoys]
 
     @model_validator(mode="after")
-    def _every_question_has_words_and_a_limit(self) -> Self:
-        for each in (self.symptom, *self.evidence, *self.decoys):
-            if not each.says or (each.over is None and each.under is None):
-                raise ValueError(f"a question ({each.ask}) needs `says`, and `over` or `under`")
+    def _is_complete(self) -> Self:
+        for condition in self.conditions:
+            has_limit = condition.over is not None or condition.under is not None
+            if not condition.says or not has_limit:
+                raise ValueError(
+                    f"a condition ({condition.ask}) needs `says`, and `over` or `under`"
+                )
         if self.fault == Fault():
             raise ValueError("the fault is empty: nothing would be broken")
         return self
 
 
 def files() -> dict[str, Path]:
-    """The file of each drill, by its name."""
-    return {path.stem: path for folder in FOLDERS for path in sorted(folder.glob("*.toml"))}
+    """Return the path of each drill file by the name of its drill."""
+    return {
+        path.stem: path for folder in SCENARIO_FOLDERS for path in sorted(folder.glob("*.toml"))
+    }
 
 
 def names() -> list[str]:
-    """The names of all drills."""
+    """Return the names of all drills, sorted."""
     return sorted(files())
 
 
 def load(name: str) -> Drill:
-    """The drill ``name``, as it is played on the stack that runs here; without one, as on embedded.
+    """Return the drill ``name`` in the mode of the running stack, or in local mode without one.
 
     Raises:
-        DrillError: There is none, or its file is wrong; the text says where and what is allowed.
+        DrillError: No such drill exists, or its file is invalid; the text says where and what is
+            allowed.
     """
     if name not in files():
         raise DrillError(f"there is no drill {name[:40]!r}; there are: {', '.join(names())}")
@@ -187,25 +211,29 @@ def load(name: str) -> Drill:
 
 @cache
 def read(path: Path, mode: str = DEFAULT) -> Drill:
-    """The drill in a file, which has its name; what is in the table ``full`` replaces the rest on the real stack.
+    """Read a drill file; the drill is named after it.
+
+    In full mode the tables in ``full`` replace those of the same name. They are validated in every
+    mode, so that a mistake in them is reported wherever the file is read.
 
     Raises:
-        DrillError: The file is wrong.
+        DrillError: The file is invalid.
     """
     try:
-        said = {**tomllib.loads(path.read_text()), "name": path.stem}
-        drill = Drill.model_validate(said)
-        real = Drill.model_validate(
-            said | drill.full
-        )  # a mistake in it is told wherever it is read
+        content = {**tomllib.loads(path.read_text()), "name": path.stem}
+        local = Drill.model_validate(content)
+        full = Drill.model_validate(content | local.full)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DrillError(f"{path}: {error}") from error
     except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}"
-            for each in error.errors()
-        ]
-        raise DrillError(
-            f"{path} is no drill:\n" + "\n".join(f"  {each}" for each in wrong)
-        ) from error
-    return real if mode == "full" else drill
+        raise DrillError(f"{path} is not a valid drill:\n{_problems(error)}") from error
+    return full if mode == "full" else local
+
+
+def _problems(error: ValidationError) -> str:
+    """Return one indented line for each validation error: its place and the message."""
+    lines = []
+    for problem in error.errors():
+        place = ".".join(map(str, problem["loc"])) or "the file"
+        lines.append(f"  {place}: {problem['msg']}")
+    return "\n".join(lines)

@@ -1,4 +1,8 @@
-"""Plays a drill without a person: the symptom comes, the evidence is found, the decoys are not, and all is put back."""
+"""Runs a drill without a person.
+
+The symptom must appear, the evidence must be found, no decoy may be found, and everything must be
+restored afterwards.
+"""
 
 import asyncio
 import time
@@ -7,96 +11,113 @@ from dataclasses import dataclass, field
 
 from three_pillar_demo.drills import alerts, runner
 from three_pillar_demo.drills.catalogue import Drill
-from three_pillar_demo.drills.conditions import Question
+from three_pillar_demo.drills.conditions import Condition
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.query.lgtm import LgtmBackends
 
-EVIDENCE_SECONDS = 30.0
-"""How long after the symptom the evidence may take: a trace is whole two seconds after its request."""
+EVIDENCE_TIMEOUT_S = 30.0
+"""How long evidence may take after the symptom: a trace is complete 2 s after its request."""
+ALERTS_TIMEOUT_S = 60.0
+"""How long the alerts may take after the evidence."""
+MIN_ALERTS_WAIT_S = 20.0
+"""How long the fault must have lasted before no further alert is expected to fire."""
 
-ALERT_SECONDS = 60.0
-"""How long after the evidence the alerts may take."""
-SILENCE_SECONDS = 20.0
-"""How long it must have gone on before it is believed that nobody else rings."""
-Look = Callable[[runner.Play], Awaitable[list[str]]]
-"""Returns problems."""
+ExtraCheck = Callable[[runner.ActiveDrill], Awaitable[list[str]]]
+"""A check that runs while the fault lasts and returns problems."""
 
 
 @dataclass
 class Verdict:
-    """How a drill went; ``problems`` are empty when all is well."""
+    """The result of a check; without ``problems`` it passed. Times are in seconds."""
 
     name: str
-    symptom: float = 0.0
-    took: float = 0.0
+    symptom_after_s: float = 0.0
+    duration_s: float = 0.0
     problems: list[str] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
 
 
-async def check(drill: Drill, backends: Backends, also: Look | None = None) -> Verdict:
-    """Play ``drill`` and say what did not go as its file says; ``also`` looks while the fault lasts.
+async def check(drill: Drill, backends: Backends, extra: ExtraCheck | None = None) -> Verdict:
+    """Run ``drill`` and compare what happens with its file; ``extra`` runs while the fault lasts.
 
     Raises:
-        DrillError: It cannot be played here.
-        ShopError, BackendError: The stack does not answer.
+        DrillError: The drill cannot run here.
+        CheckoutError: Checkout does not answer.
+        BackendError: A backend does not answer.
     """
-    began, verdict = time.monotonic(), Verdict(drill.name)
-    with runner.alone():
-        await _play(drill, backends, verdict, also)
-        verdict.problems += await runner.as_it_was(backends)
-    verdict.took = time.monotonic() - began
+    began = time.monotonic()
+    verdict = Verdict(drill.name)
+    with runner.exclusive():
+        async with runner.running(drill, backends) as active:
+            await _check_while_active(active, verdict, extra)
+        verdict.problems += await runner.check_restored(backends)
+    verdict.duration_s = time.monotonic() - began
     return verdict
 
 
-async def _play(drill: Drill, backends: Backends, verdict: Verdict, also: Look | None) -> None:
-    async with runner.playing(drill, backends) as played:
-        started = time.monotonic()
-        found, number = await played.until(drill.symptom, drill.within)
-        verdict.symptom = time.monotonic() - started
-        _note(verdict, "symptom", drill.symptom, number)
-        if not found:
-            verdict.problems.append(
-                f"the symptom did not come within {drill.within:g} s: {_said(drill.symptom, number)}"
-            )
-        else:
-            for each in drill.evidence:
-                found, number = await played.until(each, EVIDENCE_SECONDS)
-                _note(verdict, "evidence", each, number)
-                if not found:
-                    verdict.problems.append(f"evidence is not there: {_said(each, number)}")
-            for each in drill.decoys:
-                found, number = await played.sees(each)
-                _note(verdict, "decoy", each, number)
-                if found:
-                    verdict.problems.append(f"a decoy is found: {_said(each, number)}")
-            if isinstance(backends, LgtmBackends):
-                verdict.problems += await _alerts(played, backends, verdict)
-            if also:
-                verdict.problems += await also(played)
+async def _check_while_active(
+    active: runner.ActiveDrill, verdict: Verdict, extra: ExtraCheck | None
+) -> None:
+    """Add to ``verdict`` what does not go as the drill's file says."""
+    drill = active.drill
+    started = time.monotonic()
+    met, value = await active.wait_for(drill.symptom, drill.within)
+    verdict.symptom_after_s = time.monotonic() - started
+    verdict.figures.append(f"symptom: {_describe(drill.symptom, value)}")
+    if not met:
+        verdict.problems.append(
+            f"the symptom did not appear within {drill.within:g} s: "
+            f"{_describe(drill.symptom, value)}"
+        )
+        return
+    await _check_conditions(active, verdict)
+    if isinstance(active.backends, LgtmBackends):
+        verdict.problems += await _check_alerts(active, active.backends, verdict)
+    if extra:
+        verdict.problems += await extra(active)
 
 
-async def _alerts(played: runner.Play, backends: LgtmBackends, verdict: Verdict) -> list[str]:
-    """Whether exactly those alerts fire that the file names; they need some time in which it goes on."""
-    deadline, wanted = time.monotonic() + ALERT_SECONDS, set(played.drill.alerts.fire)
+async def _check_conditions(active: runner.ActiveDrill, verdict: Verdict) -> None:
+    """Check that all evidence is found in time, and that no decoy is found after it."""
+    for condition in active.drill.evidence:
+        met, value = await active.wait_for(condition, EVIDENCE_TIMEOUT_S)
+        verdict.figures.append(f"evidence: {_describe(condition, value)}")
+        if not met:
+            verdict.problems.append(f"evidence was not found: {_describe(condition, value)}")
+    for condition in active.drill.decoys:
+        met, value = await active.evaluate(condition)
+        verdict.figures.append(f"decoy: {_describe(condition, value)}")
+        if met:
+            verdict.problems.append(f"a decoy was found: {_describe(condition, value)}")
+
+
+async def _check_alerts(
+    active: runner.ActiveDrill, backends: LgtmBackends, verdict: Verdict
+) -> list[str]:
+    """Check that exactly the alerts fire that the file names; they may need some time."""
+    deadline = time.monotonic() + ALERTS_TIMEOUT_S
+    expected = set(active.drill.alerts.fire)
+    baseline = active.baseline
     while True:
-        rung = await alerts.fired(backends, played.since.began, time.time(), played.drill.alerts)
-        if (
-            rung == wanted and played.since.seconds > SILENCE_SECONDS
-        ) or time.monotonic() > deadline:
+        fired = await alerts.fired_alerts(
+            backends, baseline.began, time.time(), active.drill.alerts
+        )
+        if fired == expected and baseline.elapsed_s > MIN_ALERTS_WAIT_S:
+            break
+        if time.monotonic() > deadline:
             break
         await asyncio.sleep(1)
-    verdict.figures.append(f"alerts: {', '.join(sorted(rung)) or 'none'}")
-    return (
-        [f"alerts that rang: {sorted(rung)}; those that must: {sorted(wanted)}"]
-        if rung != wanted
-        else []
-    )
+    verdict.figures.append(f"alerts: {', '.join(sorted(fired)) or 'none'}")
+    if fired == expected:
+        return []
+    return [f"alerts that fired: {sorted(fired)}; expected: {sorted(expected)}"]
 
 
-def _note(verdict: Verdict, kind: str, asked: Question, number: float | None) -> None:
-    verdict.figures.append(f"{kind}: {_said(asked, number)}")
-
-
-def _said(asked: Question, number: float | None) -> str:
-    limit = f"over {asked.over:g}" if asked.over is not None else f"under {asked.under:g}"
-    return f"{asked.says} ({'unknown' if number is None else f'{number:.3g}'}; {limit})"
+def _describe(condition: Condition, value: float | None) -> str:
+    """Return what ``condition`` means, the value, and the limit."""
+    if condition.over is not None:
+        limit = f"over {condition.over:g}"
+    else:
+        limit = f"under {condition.under:g}"
+    shown = "unknown" if value is None else f"{value:.3g}"
+    return f"{condition.says} ({shown}; {limit})"

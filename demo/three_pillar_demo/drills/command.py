@@ -1,4 +1,4 @@
-"""``demo drill``: be woken at three in the afternoon instead of at night."""
+"""``demo drill``: practise incidents in the afternoon instead of meeting them at night."""
 
 import asyncio
 import random
@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from three_pillar_demo.drills import background, catalogue, session
+from three_pillar_demo.drills import background, catalogue, fault_files, session
 from three_pillar_demo.drills import check as checking
-from three_pillar_demo.drills import faults as drill_faults
-from three_pillar_demo.drills.catalogue import WHY, Drill, DrillError
-from three_pillar_demo.load.checkout_client import ShopError
+from three_pillar_demo.drills.catalogue import REASONS, Drill, DrillError
+from three_pillar_demo.load.checkout_client import CheckoutError
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.stack import state
@@ -26,26 +25,27 @@ from three_pillar_demo.stack.components import WEB
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-CALM, WINDOW = 12.0, 30.0
-"""Seconds before something happens; and those that the page's rates look back."""
-app = typer.Typer(help="Incidents to find the cause of: start, look, answer.", no_args_is_help=True)
+CALM_S = 12.0
+"""Seconds of normal operation before the incident."""
+RATE_WINDOW_S = 30.0
+"""The window of the rates that the web UI shows."""
+app = typer.Typer(help="Incident drills: start one, find its cause, answer.", no_args_is_help=True)
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
-    """Say what is in the way in a sentence, without a traceback."""
+def _errors_reported() -> Iterator[None]:
+    """Turn an expected error into one line on stderr and exit code 1."""
     try:
         yield
-    except (DrillError, BackendError, ShopError) as error:
+    except (DrillError, BackendError, CheckoutError) as error:
         err.print(Text.assemble(("demo drill: ", "red"), str(error)))
         sys.exit(1)
 
 
-def _mode() -> str:
-    if (mode := state.mode()) is None:
-        raise DrillError(
-            "a drill is played on a stack that runs here: `demo up --detach` starts one"
-        )
+def _running_mode() -> str:
+    mode = state.mode()
+    if mode is None:
+        raise DrillError("a drill needs a running stack: `demo up --detach` starts one")
     return mode
 
 
@@ -53,103 +53,113 @@ def _mode() -> str:
 def show(
     *,
     faults: Annotated[
-        bool, typer.Option("--faults", help="Also what is turned on now; it may give away.")
+        bool,
+        typer.Option("--faults", help="Also the faults that are active now, which may spoil one."),
     ] = False,
 ) -> None:
-    """Name the drills, and the one that is played."""
-    notes = session.last()
+    """List the drills, and the one that is running."""
+    current = session.latest()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("drill", "what hurts", "on"):
-        table.add_column(heading, no_wrap=heading != "what hurts")
-    with _telling():
+    table.add_column("drill", no_wrap=True)
+    table.add_column("symptom")
+    table.add_column("modes", no_wrap=True)
+    with _errors_reported():
         for drill in map(catalogue.load, catalogue.names()):
             table.add_row(drill.name, drill.pain, ", ".join(drill.modes))
     out.print(table)
-    if notes and notes.living:
-        out.print(
-            f"\nPlayed now: {'one of them' if notes.blind else notes.drill}. `demo drill stop` ends it."
-        )
+    if current and current.active:
+        shown = "a blind drill" if current.blind else current.drill
+        out.print(f"\nRunning now: {shown}. `demo drill stop` ends it.")
     if faults:
-        found = drill_faults.on()
-        out.print(
-            "\nTurned on: "
-            + ("; ".join(f"{name} {fault}" for name, fault in found.items()) or "nothing")
-        )
+        active = [f"{name} {fault}" for name, fault in fault_files.active_faults().items()]
+        out.print(f"\nActive faults: {'; '.join(active) or 'none'}")
 
 
 @app.command()
 def start(
-    name: Annotated[str, typer.Argument(help="A drill; one at random without a name.")] = "",
+    name: Annotated[str, typer.Argument(help="A drill; without a name, a random one.")] = "",
     *,
-    blind: Annotated[bool, typer.Option("--blind", help="One at random, and not by name.")] = False,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="A random one, and do not show its name.")
+    ] = False,
     calm: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=600,
-            help=f"Seconds in which all is well, for the charts; {CALM:g}, and more after another drill.",
+            help=f"Seconds of normal operation first; {CALM_S:g}, and more after another drill.",
         ),
     ] = None,
 ) -> None:
-    """Bring customers and the fault; returns when you are paged."""
-    with _telling():
-        drill, hidden = chosen(name, blind=blind)
-        notes = background.start(out, drill, calm_seconds() if calm is None else calm, blind=hidden)
-    _page(drill, notes)
+    """Send load and inject the fault; returns when you are paged."""
+    with _errors_reported():
+        drill, hidden = choose_drill(name, blind=blind)
+        calm_s = default_calm_s() if calm is None else calm
+        current = background.start(out, drill, calm_s, blind=hidden)
+    _show_page(drill, current)
 
 
-def calm_seconds() -> float:
-    """Seconds in which all is well: what another drill left in the rates has to go first."""
-    notes = session.last()
-    return max(CALM, WINDOW - (time.time() - notes.ended) if notes and notes.ended else 0.0)
+def default_calm_s() -> float:
+    """Return how long the shop works normally first.
+
+    After another drill that is longer, until the rates no longer include it.
+    """
+    previous = session.latest()
+    if previous is None or not previous.ended_at:
+        return CALM_S
+    return max(CALM_S, RATE_WINDOW_S - (time.time() - previous.ended_at))
 
 
-def _page(drill: Drill, notes: session.DrillSession) -> None:
-    out.print(
-        Text.assemble(
-            ("\n PAGER ", "bold white on red"),
-            time.strftime("  %H:%M:%S", time.localtime(notes.paged)),
-        )
-    )
-    out.print(f"\n{drill.story.strip()}\n\nSeen: {drill.symptom.says}.\n")
+def _show_page(drill: Drill, current: session.DrillSession) -> None:
+    """Print the page (the alert to the person on call): the story, the symptom and the commands."""
+    paged_at = time.strftime("  %H:%M:%S", time.localtime(current.paged_at))
+    out.print(Text.assemble(("\n PAGER ", "bold white on red"), paged_at))
+    out.print(f"\n{drill.story.strip()}\n\nSymptom: {drill.symptom.says}.\n")
     table = Table.grid(padding=(0, 2))
-    for word, said in (
-        (
-            "Look",
-            f"{WEB.address}, demo follow --last-error, demo status, curl localhost:8000/metrics",
-        ),
-        ("Help", "demo drill hint"),
-        (
-            "Answer",
-            "demo drill answer WHAT WHERE WHY: a component, or customers; a service, route, version, metric or card; a reason",
-        ),
-        ("Reasons", ", ".join(WHY)),
-        ("End", "demo drill give-up, demo drill stop"),
-    ):
-        table.add_row(Text(word, "bold"), said)
+    table.add_row(
+        Text("Investigate", "bold"),
+        f"{WEB.address}, demo follow --last-error, demo status, curl localhost:8000/metrics",
+    )
+    table.add_row(Text("Hint", "bold"), "demo drill hint")
+    table.add_row(
+        Text("Answer", "bold"),
+        "demo drill answer WHAT WHERE WHY: a component, or customers; a service, route, version, "
+        "metric or card; a reason",
+    )
+    table.add_row(Text("Reasons", "bold"), ", ".join(REASONS))
+    table.add_row(Text("End", "bold"), "demo drill give-up, demo drill stop")
     out.print(table)
 
 
-def chosen(name: str, *, blind: bool) -> tuple[Drill, bool]:
-    """The drill of that name, or one of those that were played least; and whether its name stays hidden."""
-    mode = _mode()
+def choose_drill(name: str, *, blind: bool) -> tuple[Drill, bool]:
+    """Return the drill ``name``, or a random one, and whether its name stays hidden.
+
+    The random one is chosen among those that were played least.
+
+    Raises:
+        DrillError: There is no stack, no such drill, or it does not exist in this mode.
+    """
+    mode = _running_mode()
     if name and not blind:
         drill = catalogue.load(name)
         if mode not in drill.modes:
-            raise DrillError(f"{name} is played on: {', '.join(drill.modes)}; what runs is {mode}")
+            raise DrillError(
+                f"{name} exists in these modes: {', '.join(drill.modes)}; the stack runs in {mode}"
+            )
         return drill, False
-    fit = [each for each in map(catalogue.load, catalogue.names()) if mode in each.modes]
+    candidates = [drill for drill in map(catalogue.load, catalogue.names()) if mode in drill.modes]
     played = Counter(session.played())
-    fewest = min(played[each.name] for each in fit)
-    return random.choice([each for each in fit if played[each.name] == fewest]), True  # noqa: S311  (a game)
+    fewest = min(played[drill.name] for drill in candidates)
+    least_played = [drill for drill in candidates if played[drill.name] == fewest]
+    return random.choice(least_played), True  # noqa: S311  (a game, not a secret)
 
 
 @app.command()
 def hint() -> None:
-    """One of three, from vague to plain."""
-    with _telling():
-        number, said = session.hint()
-    out.print(f"{number} of 3: {said}")
+    """Show the next of three hints; each is more specific than the one before."""
+    with _errors_reported():
+        number, text = session.next_hint()
+    out.print(f"Hint {number} of 3: {text}")
 
 
 @app.command()
@@ -157,52 +167,53 @@ def answer(
     words: Annotated[list[str] | None, typer.Argument(help="WHAT WHERE WHY, three words.")] = None,
     *,
     what: Annotated[str, typer.Option(help="The component, or customers.")] = "",
-    where: Annotated[str, typer.Option(help="The service, route, version or card.")] = "",
+    where: Annotated[str, typer.Option(help="The service, route, version, metric or card.")] = "",
     why: Annotated[str, typer.Option(help="A reason, or a part of its name.")] = "",
 ) -> None:
-    """Say what it is; each part is graded."""
-    with _telling():
-        notes, grade = session.answer(_parts(words or [what, where, why]))
-    for line in grade.said:
+    """Answer what the cause is; each part is graded by itself."""
+    with _errors_reported():
+        current, grade = session.submit_answer(_answer_parts(words or [what, where, why]))
+    for line in grade.lines:
         out.print(line, style="green" if line.endswith("right") else "red")
     if not grade.solved:
         sys.exit(1)
-    _over(notes)
+    _show_summary(current)
 
 
-def _parts(words: list[str]) -> dict[str, str]:
+def _answer_parts(words: list[str]) -> dict[str, str]:
     if len(words) != len(session.PARTS) or not all(words):
         raise DrillError(
-            "an answer is three words: demo drill answer WHAT WHERE WHY, like: checkout basket bad-input"
+            "an answer has three words: demo drill answer WHAT WHERE WHY, "
+            "for example: checkout basket bad-input"
         )
     return dict(zip(session.PARTS, words, strict=True))
 
 
 @app.command("give-up")
 def give_up() -> None:
-    """End it and be told."""
-    with _telling():
-        _over(session.end("given up"))
+    """End the drill and show its cause."""
+    with _errors_reported():
+        _show_summary(session.end("given up"))
 
 
 @app.command()
 def stop() -> None:
-    """End it; nothing of the fault is left."""
+    """End the drill without showing its cause, and remove its fault."""
     try:
-        notes = session.end("stopped")
+        current = session.end("stopped")
     except DrillError:
-        drill_faults.clear()
-        out.print("no drill is being played")
+        fault_files.clear()
+        out.print("no drill is running")
         return
-    background.wait_for_end(notes)
-    out.print("stopped; the shop is as it was")
+    background.wait_for_end(current)
+    out.print("stopped; everything is restored")
 
 
-def _over(notes: session.DrillSession) -> None:
+def _show_summary(ended: session.DrillSession) -> None:
     out.print()
-    for line in session.report(notes, catalogue.load(notes.drill)):
+    for line in session.summary(ended, catalogue.load(ended.drill)):
         out.print(line, soft_wrap=True)
-    background.wait_for_end(notes)
+    background.wait_for_end(ended)
 
 
 @app.command()
@@ -210,44 +221,45 @@ def check(
     name: Annotated[str, typer.Argument(help="A drill.")] = "",
     *,
     every: Annotated[
-        bool, typer.Option("--all", help="All that can be played on what runs.")
+        bool, typer.Option("--all", help="Every drill of the mode in which the stack runs.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Every question with its figure.")
+        bool, typer.Option("--verbose", help="Show every condition with its value.")
     ] = False,
 ) -> None:
-    """Play without a person: the symptom comes, the evidence is found, the decoys are not, all is put back."""
-    with _telling():
-        mode = _mode()
-        drills = [catalogue.load(each) for each in _asked(name, every=every)]
-        failed = [each for each in drills if not asyncio.run(_checked(each, mode, verbose=verbose))]
-    if failed:
+    """Run a drill without a person: symptom and evidence appear, decoys do not, all is restored."""
+    with _errors_reported():
+        mode = _running_mode()
+        all_passed = True
+        for drill in [catalogue.load(each) for each in _names_to_check(name, every=every)]:
+            passed = asyncio.run(_check_and_print(drill, mode, verbose=verbose))
+            all_passed = all_passed and passed
+    if not all_passed:
         sys.exit(1)
 
 
-def _asked(name: str, *, every: bool) -> list[str]:
+def _names_to_check(name: str, *, every: bool) -> list[str]:
     if bool(name) == every:
-        raise DrillError("which? `demo drill check NAME`, or `demo drill check --all`")
+        raise DrillError(
+            "name one drill or all: `demo drill check NAME` or `demo drill check --all`"
+        )
     return [name] if name else catalogue.names()
 
 
-async def _checked(drill: Drill, mode: str, *, verbose: bool) -> bool:
+async def _check_and_print(drill: Drill, mode: str, *, verbose: bool) -> bool:
+    """Check one drill and print its result; one of another mode is skipped and passes."""
     if mode not in drill.modes:
-        out.print(f"{drill.name:<18}skipped: played on {', '.join(drill.modes)}", style="dim")
+        out.print(f"{drill.name:<18}skipped: exists in {', '.join(drill.modes)}", style="dim")
         return True
     async with connect.backends() as backends:
         verdict = await checking.check(drill, backends)
-    good = not verdict.problems
-    result = Text("PASS", "green") if good else Text("FAIL", "bold red")
-    out.print(
-        Text.assemble(
-            f"{drill.name:<18}",
-            result,
-            f"  symptom after {verdict.symptom:.1f} s, {verdict.took:.1f} s in all",
-        )
-    )
-    for each in verdict.figures if verbose else []:
-        out.print(f"    {each}", soft_wrap=True)
-    for each in verdict.problems:
-        out.print(f"    {each}", style="red", soft_wrap=True)
-    return good
+    passed = not verdict.problems
+    result = Text("PASS", "green") if passed else Text("FAIL", "bold red")
+    times = f"  symptom after {verdict.symptom_after_s:.1f} s, {verdict.duration_s:.1f} s in total"
+    out.print(Text.assemble(f"{drill.name:<18}", result, times))
+    if verbose:
+        for line in verdict.figures:
+            out.print(f"    {line}", soft_wrap=True)
+    for line in verdict.problems:
+        out.print(f"    {line}", style="red", soft_wrap=True)
+    return passed

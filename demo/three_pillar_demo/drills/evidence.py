@@ -1,163 +1,213 @@
-"""Asks a drill's questions of the backends: each answer is one number, about the time since the fault began."""
+"""Evaluates the conditions of a drill: each query yields one number about the time of the fault."""
 
 import asyncio
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from three_pillar_demo.drills import conditions, traces
-from three_pillar_demo.drills.conditions import Question
+from three_pillar_demo.drills import traces
+from three_pillar_demo.drills.conditions import (
+    Condition,
+    CountersCondition,
+    FreshnessCondition,
+    HealthCondition,
+    IngestedCondition,
+    LogsCondition,
+    RedCondition,
+    RequestsCondition,
+    ServiceGraphCondition,
+)
 from three_pillar_demo.query.interface import Backends, LogRecord
 
-SHORTEST = 2.5
-"""Seconds that a rate is over, at least: metrics come every second. Before that nothing is known."""
-SETTLED = 2.0
-"""Seconds after which a request's trace is whole: each service sends its spans every second."""
-TRACES, LINES = 12, 300
-FEWEST = 6
-"""A share of fewer is chance."""
-SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+MIN_RATE_WINDOW_S = 2.5
+"""The shortest window of a rate. Metrics arrive every second, so before that nothing is known."""
+TRACE_COMPLETE_S = 2.0
+"""The age from which a request's trace is complete: each service exports its spans every second."""
+MAX_TRACES = 12
+MAX_LOG_RECORDS = 300
+MIN_SAMPLE = 6
+"""A share of fewer items than this says nothing."""
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+INGESTED = "ingested"
+"""The key of the ingest totals in ``Baseline.values``."""
 
 
 @dataclass
-class Since:
-    """When it began, and what counters said then."""
+class Baseline:
+    """When the fault began (seconds since the epoch), and the counters at that moment.
+
+    ``values`` are keyed by the counter and the label it is grouped by, then by the label values.
+    """
 
     began: float
-    before: dict[str, dict[tuple[str, ...], float]] = field(default_factory=dict)
+    values: dict[str, dict[tuple[str, ...], float]] = field(default_factory=dict)
 
     @property
-    def seconds(self) -> float:
-        """How long ago that was."""
+    def elapsed_s(self) -> float:
+        """Seconds since the fault began, at least 0.1 so that it can be divided by."""
         return max(0.1, time.time() - self.began)
 
 
-async def begin(backends: Backends, asked: list[Question]) -> Since:
-    """Note what the counters say now that the questions are about."""
-    since = Since(time.time())
-    for each in asked:
-        if isinstance(each, conditions.Counters):
-            since.before[f"{each.name} {each.by}"] = await backends.counters(each.name, [each.by])
-        elif isinstance(each, conditions.Counted):
-            since.before["counted"] = {
-                (what,): float(count) for what, count in (await backends.ingested()).items()
-            }
-    return since
+def _counter_key(condition: CountersCondition) -> str:
+    return f"{condition.name} {condition.by}"
 
 
-async def number(backends: Backends, since: Since, asked: Question) -> float | None:  # noqa: PLR0911  (one for each question)
-    """The answer to one question; None when nothing is known.
+async def take_baseline(backends: Backends, conditions: Sequence[Condition]) -> Baseline:
+    """Record the present values of all counters that ``conditions`` are about."""
+    baseline = Baseline(time.time())
+    for condition in conditions:
+        if isinstance(condition, CountersCondition):
+            values = await backends.counters(condition.name, [condition.by])
+            baseline.values[_counter_key(condition)] = values
+        elif isinstance(condition, IngestedCondition):
+            totals = await backends.ingested()
+            baseline.values[INGESTED] = {(kind,): float(count) for kind, count in totals.items()}
+    return baseline
+
+
+async def evaluate(  # noqa: PLR0911  (one return for each kind of condition)
+    backends: Backends, baseline: Baseline, condition: Condition
+) -> float | None:
+    """Return the number that ``condition`` is about; None when it is not known.
 
     Raises:
         BackendError: A backend does not answer.
     """
-    now = time.time()
-    match asked:
-        case conditions.Red():
-            return await _red(backends, since, asked)
-        case conditions.Counters():
-            return await _counters(backends, since, asked)
-        case conditions.Lines():
-            found = await backends.logs(
-                since.began,
-                now,
-                service=asked.service,
-                severity=asked.severity,
-                text=asked.text,
-                canonical=asked.canonical,
-                limit=LINES,
-            )
-            return _lines(found, since, asked)
-        case conditions.Requests():
-            return await _requests(backends, since, asked)
-        case conditions.Edges():
-            edges = await backends.service_graph(since.began, now)
-            pair = [
-                each for each in edges if (each.client, each.server) == (asked.client, asked.server)
-            ]
-            if asked.read == "calls":
-                return sum(each.calls for each in pair) / since.seconds
-            return pair[0].failed / pair[0].calls if pair and pair[0].calls else None
-        case conditions.Ages():
-            return (await backends.freshness())[asked.pillar]
-        case conditions.Counted():
-            before = since.before["counted"].get((asked.what,), 0.0)
-            return ((await backends.ingested()).get(asked.what, 0) - before) / since.seconds
-        case conditions.Up():
-            return float(bool((await backends.health()).get(asked.component)))
-    assert_never(asked)
+    match condition:
+        case RedCondition():
+            return await _red(backends, baseline, condition)
+        case CountersCondition():
+            return await _counters(backends, baseline, condition)
+        case LogsCondition():
+            return await _logs(backends, baseline, condition)
+        case RequestsCondition():
+            return await _requests(backends, baseline, condition)
+        case ServiceGraphCondition():
+            return await _service_graph(backends, baseline, condition)
+        case FreshnessCondition():
+            return (await backends.freshness())[condition.pillar]
+        case IngestedCondition():
+            return await _ingested(backends, baseline, condition)
+        case HealthCondition():
+            problem = (await backends.health()).get(condition.component)
+            return 1.0 if problem else 0.0
+    assert_never(condition)
 
 
-async def _red(backends: Backends, since: Since, asked: conditions.Red) -> float | None:
-    async def of(service: str, route: str) -> float | None:
-        now = time.time()
-        if since.seconds < SHORTEST:
-            return None
-        found = await backends.red(
-            service, route, now, now, window=since.seconds, shares=tuple(SHARES.values())
-        )
-        if not found:
-            return None
-        if asked.read == "rate":
-            return found[0].rate
-        return (
-            found[0].errors
-            if asked.read == "errors"
-            else found[0].quantiles[list(SHARES).index(asked.read)]
-        )
-
-    value = await of(asked.service, asked.route)
-    if asked.per is None or value is None:
+async def _red(backends: Backends, baseline: Baseline, condition: RedCondition) -> float | None:
+    value = await _route_figure(
+        backends, baseline, condition.service, condition.route, condition.read
+    )
+    if condition.per is None or value is None:
         return value
-    other = await of(*asked.per)
-    return value / other if other else None
+    divisor = await _route_figure(backends, baseline, *condition.per, condition.read)
+    return value / divisor if divisor else None
 
 
-async def _counters(backends: Backends, since: Since, asked: conditions.Counters) -> float | None:
-    found = await backends.counters(asked.name, [asked.by], within=since.seconds)
-    before = since.before.get(f"{asked.name} {asked.by}", {})
-    if asked.read == "series":
-        return float(len(found)) if found else None
-    if asked.read == "sum":
-        return sum(found.get((each,), 0.0) for each in asked.values)
-    rise: dict[str, float] = defaultdict(float)
-    for (label,), value in found.items():
-        rise[label] += max(0.0, value - before.get((label,), 0.0))
-    total = sum(rise.values())
-    return sum(rise[each] for each in asked.values) / total if total else None
+async def _route_figure(
+    backends: Backends, baseline: Baseline, service: str, route: str, figure: str
+) -> float | None:
+    """Return the rate, error ratio or quantile of one route since the fault began."""
+    now = time.time()
+    if baseline.elapsed_s < MIN_RATE_WINDOW_S:
+        return None
+    samples = await backends.red(
+        service, route, now, now, window=baseline.elapsed_s, shares=tuple(QUANTILES.values())
+    )
+    if not samples:
+        return None
+    sample = samples[0]
+    if figure == "rate":
+        return sample.rate
+    if figure == "errors":
+        return sample.errors
+    return sample.quantiles[list(QUANTILES).index(figure)]
 
 
-def _lines(found: list[LogRecord], since: Since, asked: conditions.Lines) -> float | None:
-    if asked.read == "rate":
-        return len(found) / since.seconds
-    values = [line.fields[asked.field] for line in found if asked.field in line.fields]
-    if asked.read == "share":
-        return (
-            sum(value == asked.value for value in values) / len(values)
-            if len(values) >= FEWEST
-            else None
-        )
+async def _counters(
+    backends: Backends, baseline: Baseline, condition: CountersCondition
+) -> float | None:
+    values = await backends.counters(condition.name, [condition.by], within=baseline.elapsed_s)
+    if condition.read == "series":
+        return float(len(values)) if values else None
+    if condition.read == "sum":
+        return sum(values.get((label,), 0.0) for label in condition.values)
+    before = baseline.values.get(_counter_key(condition), {})
+    increase: dict[str, float] = defaultdict(float)
+    for (label,), value in values.items():
+        increase[label] += max(0.0, value - before.get((label,), 0.0))
+    total = sum(increase.values())
+    return sum(increase[label] for label in condition.values) / total if total else None
+
+
+async def _logs(backends: Backends, baseline: Baseline, condition: LogsCondition) -> float | None:
+    records = await backends.logs(
+        baseline.began,
+        time.time(),
+        service=condition.service,
+        severity=condition.severity,
+        text=condition.text,
+        canonical=condition.canonical,
+        limit=MAX_LOG_RECORDS,
+    )
+    if condition.read == "rate":
+        return len(records) / baseline.elapsed_s
+    values = _field_values(records, condition.field)
+    if condition.read == "share":
+        if len(values) < MIN_SAMPLE:
+            return None
+        return sum(value == condition.value for value in values) / len(values)
     return statistics.median(map(float, values)) if values else None
 
 
-async def _requests(backends: Backends, since: Since, asked: conditions.Requests) -> float | None:
-    ids = await backends.requests(
-        asked.service,
-        since.began,
-        time.time() - SETTLED,
-        failed=asked.failed,
-        slower=asked.slower,
-        limit=TRACES,
+def _field_values(records: Sequence[LogRecord], name: str) -> list[str]:
+    return [record.fields[name] for record in records if name in record.fields]
+
+
+async def _requests(
+    backends: Backends, baseline: Baseline, condition: RequestsCondition
+) -> float | None:
+    trace_ids = await backends.requests(
+        condition.service,
+        baseline.began,
+        time.time() - TRACE_COMPLETE_S,
+        failed=condition.failed,
+        slower=condition.slower,
+        limit=MAX_TRACES,
     )
-    if asked.read == "rate":
-        return len(ids) / since.seconds
-    found = await asyncio.gather(*map(backends.trace, ids))
-    if asked.read == "share":
-        return (
-            traces.share(found, asked.span, asked.attribute, asked.value)
-            if len(found) >= FEWEST
-            else None
-        )
-    return traces.typical(found, asked.read)
+    if condition.read == "rate":
+        return len(trace_ids) / baseline.elapsed_s
+    sample = await asyncio.gather(*map(backends.trace, trace_ids))
+    if condition.read == "share":
+        if len(sample) < MIN_SAMPLE:
+            return None
+        return traces.share(sample, condition.span, condition.attribute, condition.value)
+    return traces.typical(sample, condition.read)
+
+
+async def _service_graph(
+    backends: Backends, baseline: Baseline, condition: ServiceGraphCondition
+) -> float | None:
+    edges = await backends.service_graph(baseline.began, time.time())
+    matching = [
+        edge
+        for edge in edges
+        if edge.client == condition.client and edge.server == condition.server
+    ]
+    if condition.read == "calls":
+        return sum(edge.calls for edge in matching) / baseline.elapsed_s
+    if not matching or not matching[0].calls:
+        return None
+    return matching[0].failed / matching[0].calls
+
+
+async def _ingested(
+    backends: Backends, baseline: Baseline, condition: IngestedCondition
+) -> float | None:
+    before = baseline.values[INGESTED].get((condition.what,), 0.0)
+    total = (await backends.ingested()).get(condition.what, 0)
+    return (total - before) / baseline.elapsed_s

@@ -1,4 +1,4 @@
-"""Stands between checkout and payment while a drill wants it: shares calls out, and may drop the trace context."""
+"""A reverse proxy between checkout and payment that balances calls and may drop trace context."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -14,49 +14,49 @@ from starlette.routing import Route
 
 from three_pillar_demo.stack.components import LOOPBACK
 
-HOP = {"host", "connection", "content-length", "transfer-encoding", "keep-alive"}
-"""Headers of one connection: each side has its own."""
-CONTEXT = {"traceparent", "tracestate", "baggage"}
-TICK = 0.05
+CONNECTION_HEADERS = {
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "keep-alive",
+}
+"""Headers of one connection, which are not forwarded: each side has its own."""
+TRACE_CONTEXT_HEADERS = {"traceparent", "tracestate", "baggage"}
+FORWARD_TIMEOUT_S = 30.0
+POLL_INTERVAL_S = 0.05
 
 
 class _Server(uvicorn.Server):
-    """One that leaves signals to whoever plays."""
+    """A server that leaves signal handling to the process that runs the drill."""
 
     def install_signal_handlers(self) -> None:
-        """None."""
+        """Install none."""
 
 
 @asynccontextmanager
-async def between(upstreams: Sequence[str], *, drop_context: bool) -> AsyncIterator[str]:
-    """Serve on a free port of loopback until the end of the block; yields the address."""
-    turns = cycle(upstreams)
-    dropped = HOP | (CONTEXT if drop_context else set())
+async def forwarding(upstreams: Sequence[str], *, drop_context: bool) -> AsyncIterator[str]:
+    """Forward POST requests to ``upstreams`` in turn until the end of the block.
 
-    async def forward(request: Request) -> Response:
-        headers = {name: value for name, value in request.headers.items() if name not in dropped}
-        try:
-            answer = await http.post(
-                f"{next(turns)}{request.url.path}", content=await request.body(), headers=headers
+    The proxy listens on a free loopback port; yields its base URL.
+    """
+    async with httpx2.AsyncClient(timeout=FORWARD_TIMEOUT_S, trust_env=False) as http:
+        server = _Server(
+            uvicorn.Config(
+                _application(http, upstreams, drop_context=drop_context),
+                host=LOOPBACK,
+                port=0,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                http="h11",
             )
-        except httpx2.HTTPError as error:
-            return Response(f"no answer behind the proxy: {error}", 502)
-        return Response(
-            answer.content,
-            answer.status_code,
-            {n: v for n, v in answer.headers.items() if n not in HOP},
         )
-
-    app = Starlette(routes=[Route("/{path:path}", forward, methods=["POST"])])
-    config = uvicorn.Config(
-        app, host=LOOPBACK, port=0, log_config=None, access_log=False, lifespan="off", http="h11"
-    )
-    server = _Server(config)
-    async with httpx2.AsyncClient(timeout=30.0, trust_env=False) as http:
-        serving = asyncio.create_task(server._serve())  # noqa: SLF001  (`serve` would take the signals)
+        # `serve` would install signal handlers.
+        serving = asyncio.create_task(server._serve())  # noqa: SLF001
         try:
             while not server.started:
-                await asyncio.sleep(TICK)
+                await asyncio.sleep(POLL_INTERVAL_S)
                 if serving.done():
                     serving.result()
             port = server.servers[0].sockets[0].getsockname()[1]
@@ -65,3 +65,27 @@ async def between(upstreams: Sequence[str], *, drop_context: bool) -> AsyncItera
             server.should_exit = True
             with suppress(asyncio.CancelledError):
                 await serving
+
+
+def _application(
+    http: httpx2.AsyncClient, upstreams: Sequence[str], *, drop_context: bool
+) -> Starlette:
+    """Return the ASGI application that forwards each request to the next upstream."""
+    next_upstream = cycle(upstreams)
+    dropped = CONNECTION_HEADERS | (TRACE_CONTEXT_HEADERS if drop_context else set())
+
+    async def forward(request: Request) -> Response:
+        url = f"{next(next_upstream)}{request.url.path}"
+        headers = {name: value for name, value in request.headers.items() if name not in dropped}
+        try:
+            response = await http.post(url, content=await request.body(), headers=headers)
+        except httpx2.HTTPError as error:
+            return Response(f"no response from upstream: {error}", 502)
+        response_headers = {
+            name: value
+            for name, value in response.headers.items()
+            if name not in CONNECTION_HEADERS
+        }
+        return Response(response.content, response.status_code, response_headers)
+
+    return Starlette(routes=[Route("/{path:path}", forward, methods=["POST"])])

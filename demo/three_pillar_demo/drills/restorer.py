@@ -1,4 +1,7 @@
-"""Starts what a drill has stopped if its player is killed: ``python -m three_pillar_demo.drills.restorer PID COMPONENT...``."""
+"""Starts the components that a drill killed, if the process that runs the drill is killed too.
+
+Usage: ``python -m three_pillar_demo.drills.restorer PID COMPONENT...``
+"""
 
 import sys
 import time
@@ -7,17 +10,17 @@ from contextlib import suppress
 from three_pillar_demo.stack import control, state
 from three_pillar_demo.stack.preflight import LaunchError
 
-LOOK = 0.25
+POLL_INTERVAL_S = 0.25
 
 
-def main(player: int, names: list[str]) -> None:
-    """Wait for the player's end; what is away then is started."""
-    process = state.identify(player)
+def main(pid: int, names: list[str]) -> None:
+    """Wait until the process ``pid`` has ended, then start the components that are not running."""
+    process = state.identify(pid)
     while process.alive():
-        time.sleep(LOOK)
+        time.sleep(POLL_INTERVAL_S)
     for name in names:
-        with suppress(LaunchError):  # it is there already, or the whole stack is gone
-            control.act("start", name)
+        with suppress(LaunchError):  # The component is running, or the whole stack has stopped.
+            control.request("start", name)
 
 
 if __name__ == "__main__":

@@ -1,110 +1,114 @@
-"""One play of a drill: customers, the fault, the wait for the symptom; afterwards the shop is as it was."""
+"""Runs a drill: load, the fault, and the wait for the symptom; afterwards it checks the shop."""
 
 import asyncio
 import fcntl
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import httpx2
 
-from three_pillar_demo.drills import evidence, faults
+from three_pillar_demo.drills import evidence, fault_files, faults
 from three_pillar_demo.drills.catalogue import Drill, DrillError, Fault
-from three_pillar_demo.drills.conditions import Question
-from three_pillar_demo.drills.evidence import Since
-from three_pillar_demo.drills.faults import DRILLS
+from three_pillar_demo.drills.conditions import Condition
+from three_pillar_demo.drills.evidence import Baseline
 from three_pillar_demo.load import checkout_client, traffic
 from three_pillar_demo.load.stats import LoadStats
 from three_pillar_demo.query.interface import NANO, BackendError, Backends, Span
 
-POLL = 0.25
-WHOLE_SECONDS = 20.0
-"""How long the purchases after a drill may take to be in the backends."""
-AFTER = 3
-"""Purchases that are looked at after a drill."""
-QUIET = {"success", "gateway_timeout"}
-"""What an ordinary card may come to in a shop that nobody breaks: one in five times out, as it is set."""
-
-Say = Callable[[str], None]
+POLL_INTERVAL_S = 0.25
+TRACE_TIMEOUT_S = 20.0
+"""How long the traces of the purchases after a drill may take to be complete in the backends."""
+PURCHASES_AFTER = 3
+"""How many purchases are checked after a drill."""
+NORMAL_OUTCOMES = {"success", "gateway_timeout"}
+"""The outcomes of an ordinary card without a drill: by default, one purchase in five times out."""
+MAX_OVERLAP_NS = NANO // 10
+"""How far a child span may reach outside its parent, in nanoseconds."""
+MAX_SEED = 10**9
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Hold the lock of all drills of this house.
+def exclusive() -> Iterator[None]:
+    """Hold the lock that lets only one drill run, and remove what a killed drill left.
 
     Raises:
-        DrillError: One is being played.
+        DrillError: Another drill is running.
     """
-    DRILLS.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (DRILLS / "lock").open("w") as file:
+    with (fault_files.ensure_folder() / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DrillError("a drill is being played already: `demo drill stop` ends it") from None
-        faults.clear()
+            raise DrillError("a drill is already running: `demo drill stop` ends it") from None
+        fault_files.clear()
         yield
 
 
 @dataclass
-class Play:
-    """A drill that is being played on ``backends``."""
+class ActiveDrill:
+    """A drill whose fault is active, the backends to query, and the counters when it began."""
 
     drill: Drill
     backends: Backends
-    since: Since
+    baseline: Baseline
 
-    async def sees(self, asked: Question) -> tuple[bool, float | None]:
-        """Whether it is found now, and the number; a backend that does not answer says nothing."""
+    async def evaluate(self, condition: Condition) -> tuple[bool, float | None]:
+        """Return whether ``condition`` is met now, and its value.
+
+        Without an answer from a backend it is not met.
+        """
         try:
-            number = await evidence.number(self.backends, self.since, asked)
+            value = await evidence.evaluate(self.backends, self.baseline, condition)
         except BackendError:
             return False, None
-        return asked.found(number), number
+        return condition.is_met(value), value
 
-    async def until(self, asked: Question, seconds: float) -> tuple[bool, float | None]:
-        """Ask until it is found, for so many seconds."""
-        deadline = time.monotonic() + seconds
+    async def wait_for(self, condition: Condition, timeout_s: float) -> tuple[bool, float | None]:
+        """Evaluate ``condition`` until it is met, for at most ``timeout_s`` seconds."""
+        deadline = time.monotonic() + timeout_s
         while True:
-            found, number = await self.sees(asked)
-            if found or time.monotonic() > deadline:
-                return found, number
-            await asyncio.sleep(POLL)
+            met, value = await self.evaluate(condition)
+            if met or time.monotonic() > deadline:
+                return met, value
+            await asyncio.sleep(POLL_INTERVAL_S)
 
 
 @asynccontextmanager
-async def playing(drill: Drill, backends: Backends, calm: float = 0.0) -> AsyncIterator[Play]:
-    """Send the customers, after ``calm`` seconds break what is to be broken, and mend it at the end of the block.
+async def running(
+    drill: Drill, backends: Backends, calm_s: float = 0.0
+) -> AsyncIterator[ActiveDrill]:
+    """Send load for ``calm_s`` seconds, then inject the fault until the end of the block.
 
     Raises:
-        DrillError: It cannot be played here.
-        ShopError: Nobody sells.
+        DrillError: The drill cannot run here.
+        CheckoutError: Checkout does not answer.
     """
-    questions = [drill.symptom, *drill.evidence, *drill.decoys]
-    async with checkout_client.client(traffic.CAP) as http:
+    customers = drill.customers
+    async with checkout_client.client(traffic.MAX_UNDER_WAY) as http:
         await checkout_client.check_reachable(http)
-        if calm:
-            async with (
-                faults.broken(Fault()),
-                _buying(http, drill.customers.rate, drill.customers.mix),
-            ):
-                await asyncio.sleep(calm)
-        async with faults.broken(drill.fault):
-            since = await evidence.begin(backends, questions)
-            async with _buying(
-                http, drill.customers.rate, drill.fault.customers or drill.customers.mix
-            ):
-                yield Play(drill, backends, since)
+        if calm_s:
+            async with faults.injected(Fault()), _load(http, customers.rate, customers.mix):
+                await asyncio.sleep(calm_s)
+        async with faults.injected(drill.fault):
+            baseline = await evidence.take_baseline(backends, drill.conditions)
+            async with _load(http, customers.rate, drill.fault.customers or customers.mix):
+                yield ActiveDrill(drill, backends, baseline)
 
 
 @asynccontextmanager
-async def _buying(
+async def _load(
     http: httpx2.AsyncClient, rate: float, mix: dict[str, float]
 ) -> AsyncIterator[None]:
-    """Customers until the end of the block, who are not waited for when it ends by an error."""
-    stop, plan = asyncio.Event(), traffic.Plan(rate, traffic.DAY, mix, secrets.randbelow(10**9))
-    driving = asyncio.create_task(traffic.drive(http, plan, LoadStats(rate, traffic.DAY), stop))
+    """Send checkouts until the end of the block, then wait for those in flight.
+
+    When the block ends by an error they are cancelled instead.
+    """
+    stop = asyncio.Event()
+    plan = traffic.LoadPlan(rate, traffic.DAY_S, mix, secrets.randbelow(MAX_SEED))
+    stats = LoadStats(rate, traffic.DAY_S)
+    driving = asyncio.create_task(traffic.drive(http, plan, stats, stop))
     try:
         yield
         stop.set()
@@ -115,31 +119,41 @@ async def _buying(
             await driving
 
 
-async def as_it_was(backends: Backends) -> list[str]:
-    """Buy some times and look: what is not as in a shop that nobody breaks, in words; nothing when all is well."""
+async def check_restored(backends: Backends) -> list[str]:
+    """Buy a few times, and return what differs from a shop without a fault, one line each."""
     try:
         async with checkout_client.client() as http:
-            bought = [await checkout_client.buy(http, "visa") for _ in range(AFTER)]
-    except checkout_client.ShopError as error:
+            purchases = [await checkout_client.buy(http, "visa") for _ in range(PURCHASES_AFTER)]
+    except checkout_client.CheckoutError as error:
         return [str(error)]
-    wrong = [
-        f"an ordinary purchase ended as {each.outcome}"
-        for each in bought
-        if each.outcome not in QUIET
+    problems = [
+        f"an ordinary purchase ended as {purchase.outcome}"
+        for purchase in purchases
+        if purchase.outcome not in NORMAL_OUTCOMES
     ]
-    wrong += [f"{service} still has a fault: {fault}" for service, fault in faults.on().items()]
-    for each in bought if not wrong else []:
-        deadline = time.monotonic() + WHOLE_SECONDS
-        while problem := odd(await backends.trace(each.trace_id)):
-            if time.monotonic() > deadline:
-                wrong.append(f"trace {each.trace_id}: {problem}")
-                break
-            await asyncio.sleep(POLL)
-    return wrong
+    for service, fault in fault_files.active_faults().items():
+        problems.append(f"{service} still has a fault: {fault}")
+    if problems:
+        return problems
+    for purchase in purchases:
+        problem = await _wait_for_normal_trace(backends, purchase.trace_id)
+        if problem:
+            problems.append(f"trace {purchase.trace_id}: {problem}")
+    return problems
 
 
-def odd(spans: list[Span]) -> str:
-    """What is odd in the trace of an ordinary purchase; empty when nothing is."""
+async def _wait_for_normal_trace(backends: Backends, trace_id: str) -> str:
+    """Return what is still wrong with the trace after ``TRACE_TIMEOUT_S``; empty if nothing is."""
+    deadline = time.monotonic() + TRACE_TIMEOUT_S
+    while True:
+        problem = trace_problem(await backends.trace(trace_id))
+        if not problem or time.monotonic() > deadline:
+            return problem
+        await asyncio.sleep(POLL_INTERVAL_S)
+
+
+def trace_problem(spans: list[Span]) -> str:
+    """Return what is wrong with the trace of an ordinary purchase; empty if nothing is."""
     kinds = sorted((span.service, span.kind) for span in spans)
     if kinds != [
         ("checkout", "CLIENT"),
@@ -148,11 +162,14 @@ def odd(spans: list[Span]) -> str:
         ("payment", "SERVER"),
     ]:
         return f"its spans are {kinds}"
-    known = {span.span_id: span for span in spans}
-    off = [span for span in spans if span.parent_id and not _inside(span, known[span.parent_id])]
-    return f"{off[0].service}'s span lies outside of its parent" if off else ""
+    by_id = {span.span_id: span for span in spans}
+    for span in spans:
+        if span.parent_id and not _is_inside(span, by_id[span.parent_id]):
+            return f"a span of {span.service} lies outside its parent"
+    return ""
 
 
-def _inside(span: Span, parent: Span) -> bool:
-    slack = NANO // 10
-    return parent.start - slack <= span.start <= span.end <= parent.end + slack
+def _is_inside(span: Span, parent: Span) -> bool:
+    earliest = parent.start - MAX_OVERLAP_NS
+    latest = parent.end + MAX_OVERLAP_NS
+    return earliest <= span.start <= span.end <= latest

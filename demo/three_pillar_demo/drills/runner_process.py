@@ -1,4 +1,7 @@
-"""Plays a drill for a person, in a process of its own: ``python -m three_pillar_demo.drills.runner_process NAME CALM_SECONDS [blind]``."""
+"""Runs a drill for a person, in a process of its own.
+
+Usage: ``python -m three_pillar_demo.drills.runner_process NAME CALM_SECONDS [blind]``
+"""
 
 import asyncio
 import signal
@@ -9,85 +12,102 @@ from contextlib import suppress
 
 from three_pillar_demo.drills import runner, session
 from three_pillar_demo.drills.catalogue import Drill, DrillError, load
-from three_pillar_demo.load.checkout_client import ShopError
+from three_pillar_demo.load.checkout_client import CheckoutError
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.stack import state
 
-LONGEST = 3600.0
-"""Seconds after which nobody plays any more."""
-TICK = 0.25
+MAX_DURATION_S = 3600.0
+"""How long a drill runs without a correct answer."""
+POLL_INTERVAL_S = 0.25
 
 
-async def serve(drill: Drill, backends: Backends, calm: float) -> None:
-    """Play until somebody ends it, the stack is gone, or nobody plays any more."""
-    run, began, over = state.running(), time.monotonic(), asyncio.Event()
-    playing = asyncio.create_task(_play(drill, backends, calm, over))
+async def serve(drill: Drill, backends: Backends, calm_s: float) -> None:
+    """Run the drill until a person ends it, the stack stops, or ``MAX_DURATION_S`` have passed."""
+    first_run = state.running()
+    deadline = time.monotonic() + MAX_DURATION_S
+    over = asyncio.Event()
+    running = asyncio.create_task(_run(drill, backends, calm_s, over))
     try:
-        while not playing.done():
-            now, notes = state.running(), session.last()
-            if notes is None or notes.how:
+        while not running.done():
+            current = session.latest()
+            if current is None or current.outcome:
                 over.set()
-                if notes is None or not notes.paged:  # nobody looks at the notes in there yet
-                    playing.cancel()
-            else:
-                gone = now is None or run is None or now.launcher != run.launcher
-                with suppress(DrillError):  # somebody else has ended it just now
-                    if gone or time.monotonic() - began > LONGEST:
-                        session.end("the stack was stopped" if gone else "nobody answered")
-            await asyncio.wait([playing], timeout=TICK)
+                if current is None or not current.paged_at:
+                    # The task is not waiting for `over` yet, so it has to be cancelled.
+                    running.cancel()
+            elif _stack_is_gone(first_run):
+                _end("the stack was stopped")
+            elif time.monotonic() > deadline:
+                _end("nobody answered")
+            await asyncio.wait([running], timeout=POLL_INTERVAL_S)
     finally:
-        playing.cancel()
-        await asyncio.wait([playing])
-    if not playing.cancelled():
-        playing.result()
+        running.cancel()
+        await asyncio.wait([running])
+    if not running.cancelled():
+        running.result()
 
 
-async def _play(drill: Drill, backends: Backends, calm: float, over: asyncio.Event) -> None:
-    async with backends, runner.playing(drill, backends, calm) as played:
-        found, _ = await played.until(drill.symptom, drill.within)
-        with session.change() as notes:
-            if found:
-                notes.paged = time.time()
+def _stack_is_gone(first_run: state.Run | None) -> bool:
+    """Return whether the stack on which the drill began has ended."""
+    run = state.running()
+    return run is None or first_run is None or run.launcher != first_run.launcher
+
+
+def _end(outcome: str) -> None:
+    with suppress(DrillError):  # Somebody has ended it in this moment.
+        session.end(outcome)
+
+
+async def _run(drill: Drill, backends: Backends, calm_s: float, over: asyncio.Event) -> None:
+    """Run the drill, page the player when the symptom appears, and wait for ``over``."""
+    async with backends, runner.running(drill, backends, calm_s) as active:
+        met, _ = await active.wait_for(drill.symptom, drill.within)
+        with session.locked() as current:
+            if met:
+                current.paged_at = time.time()
             else:
-                notes.how, notes.ended = f"no symptom within {drill.within:g} s", time.time()
+                current.end(f"no symptom within {drill.within:g} s")
         await over.wait()
 
 
-def main(name: str, calm: float, *, blind: bool) -> int:
-    """Play drill ``name``; whatever ends this process by a signal ends the fault first."""
+def main(name: str, calm_s: float, *, blind: bool) -> int:
+    """Run the drill ``name`` and return the exit code.
+
+    SIGINT, SIGTERM and SIGHUP end the fault first.
+    """
     drill = load(name)
 
-    async def until_signalled() -> None:
+    async def serve_until_signalled() -> None:
         task = asyncio.current_task()
+        assert task  # noqa: S101  (this coroutine runs in one)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(
-                number, lambda: task.cancel() if task else None
-            )
-        await serve(drill, connect.backends(), calm)
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        await serve(drill, connect.backends(), calm_s)
 
     try:
-        with runner.alone():
+        with runner.exclusive():
             session.save(
                 session.DrillSession(
-                    name, state.current_process(), time.time(), blind, before=session.played()
+                    name, state.current_process(), time.time(), blind, earlier=session.played()
                 )
             )
-            how = _ended_by(until_signalled())
-            if how and (notes := session.last()) and not notes.how:
-                notes.how, notes.ended = how, time.time()
-                session.save(notes)
+            problem = _run_to_end(serve_until_signalled())
+            current = session.latest()
+            if problem and current and not current.outcome:
+                current.end(problem)
+                session.save(current)
     except DrillError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    return 1 if how else 0
+    return 1 if problem else 0
 
 
-def _ended_by(playing: Coroutine[None, None, None]) -> str:
-    """Play; what ended it too early, in words."""
+def _run_to_end(serving: Coroutine[None, None, None]) -> str:
+    """Run the coroutine, and return what ended it early; empty if nothing did."""
     try:
-        asyncio.run(playing)
-    except (DrillError, ShopError, BackendError, OSError) as error:
+        asyncio.run(serving)
+    except (DrillError, CheckoutError, BackendError, OSError) as error:
         return str(error) or type(error).__name__
     except asyncio.CancelledError:
         return "interrupted"

@@ -1,6 +1,8 @@
-"""A second payment for a drill: ``python -m three_pillar_demo.drills.second_payment SECONDS``, whose clock is so many seconds ahead.
+"""A second payment process for a drill, whose clock may be ahead.
 
-It ends with whoever started it: an orphan would be somebody's fault long after the drill.
+Usage: ``python -m three_pillar_demo.drills.second_payment SECONDS``
+
+The process ends when its parent does: an orphan would go on misbehaving long after the drill.
 """
 
 import datetime as dt
@@ -12,37 +14,44 @@ import threading
 import time
 from typing import Self
 
-LOOK = 0.25
+POLL_INTERVAL_S = 0.25
+NANOSECONDS_PER_SECOND = 1e9
 
 
-def put_ahead(seconds: float) -> None:
-    """Let this process' clock be ahead. Before OpenTelemetry and structlog are imported, which keep what they find."""
-    now, nanoseconds = time.time, time.time_ns
-    time.time = lambda: now() + seconds
-    time.time_ns = lambda: nanoseconds() + int(seconds * 1e9)
+def advance_clock(seconds: float) -> None:
+    """Set the clock of this process ``seconds`` ahead.
 
-    class Ahead(dt.datetime):
+    Call it before OpenTelemetry and structlog are imported, because they keep references to the
+    clock functions.
+    """
+    real_time = time.time
+    real_time_ns = time.time_ns
+    time.time = lambda: real_time() + seconds
+    time.time_ns = lambda: real_time_ns() + int(seconds * NANOSECONDS_PER_SECOND)
+
+    class AdvancedDatetime(dt.datetime):
         @classmethod
         def now(cls, tz: dt.tzinfo | None = None) -> Self:
             return super().now(tz) + dt.timedelta(seconds=seconds)
 
-    dt.datetime = Ahead  # type: ignore[misc]
+    dt.datetime = AdvancedDatetime  # type: ignore[misc]
 
 
-def end_with(parent: int) -> None:
-    """End this process when ``parent`` is gone."""
+def exit_with_parent(parent: int) -> None:
+    """Send SIGTERM to this process once ``parent`` has ended; a thread watches for it."""
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(LOOK)
+            time.sleep(POLL_INTERVAL_S)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":
-    end_with(os.getppid())
-    if ahead := float(sys.argv[1]):
-        put_ahead(ahead)
+    exit_with_parent(os.getppid())
+    offset = float(sys.argv[1])
+    if offset:
+        advance_clock(offset)
     sys.argv[1:] = []
-    runpy.run_module("payment", run_name="__main__", alter_sys=True)
+    runpy.run_module("services.payment", run_name="__main__", alter_sys=True)

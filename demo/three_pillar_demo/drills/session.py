@@ -1,4 +1,7 @@
-"""What is known of the drill that is played: hints, answers, how it ended. The player and the commands share these notes."""
+"""The state of the drill that a person plays: hints, answers, and how it ended.
+
+The runner process, the commands and the web UI share it through one JSON file.
+"""
 
 import fcntl
 import json
@@ -7,173 +10,209 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
-from three_pillar_demo.drills.catalogue import WHY, Answer, Drill, DrillError, load
-from three_pillar_demo.drills.faults import DRILLS
+from three_pillar_demo.drills.catalogue import REASONS, Drill, DrillError, ExpectedAnswer, load
+from three_pillar_demo.drills.fault_files import DRILL_FOLDER
 from three_pillar_demo.stack.state import Process
 
-NOTES, GUARD = DRILLS / "notes.json", DRILLS / "notes.lock"
+SESSION_FILE = DRILL_FOLDER / "session.json"
+LOCK_FILE = DRILL_FOLDER / "session.lock"
 PARTS = ("what", "where", "why")
+"""The parts of an answer."""
 
 
 @dataclass
 class DrillSession:
-    """One play. Times in seconds since the epoch; ``paged`` when the symptom was there; ``how`` it ended, empty before.
+    """One drill, played by a person.
 
-    ``before`` names the drills that were played before, one after the other.
+    Attributes:
+        drill: The name of the drill.
+        runner: The process that runs it.
+        started_at: When it was started, like all times here in seconds since the epoch.
+        blind: Whether its name is hidden until it is over.
+        paged_at: When the symptom appeared and the player was paged; None before.
+        ended_at: When it ended; None before.
+        outcome: How it ended, such as ``solved``; empty before.
+        hints_given: How many hints the player has had.
+        answers: The answers so far, by part.
+        earlier: The names of the drills played before, oldest first.
     """
 
     drill: str
-    player: Process
-    began: float
+    runner: Process
+    started_at: float
     blind: bool = False
-    paged: float | None = None
-    ended: float | None = None
-    how: str = ""
-    hints: int = 0
+    paged_at: float | None = None
+    ended_at: float | None = None
+    outcome: str = ""
+    hints_given: int = 0
     answers: list[dict[str, str]] = field(default_factory=list)
-    before: list[str] = field(default_factory=list)
+    earlier: list[str] = field(default_factory=list)
 
     @property
-    def living(self) -> bool:
-        """Whether it goes on."""
-        return not self.how and self.player.alive() is not None
+    def active(self) -> bool:
+        """Whether it has not ended and its runner is alive."""
+        return not self.outcome and self.runner.alive() is not None
 
     @property
-    def seconds(self) -> float:
-        """How long the person has been at it, or was."""
-        return max(0.0, (self.ended or time.time()) - self.paged) if self.paged else 0.0
+    def elapsed_s(self) -> float:
+        """Seconds between the page and the end, or until now; 0 before the page."""
+        if not self.paged_at:
+            return 0.0
+        return max(0.0, (self.ended_at or time.time()) - self.paged_at)
+
+    def end(self, outcome: str) -> None:
+        """Record how it ended, now. The caller saves it."""
+        self.outcome = outcome
+        self.ended_at = time.time()
 
 
 @dataclass(frozen=True)
 class Grade:
-    """Which parts of an answer are right, and what to say of them."""
+    """For each part of an answer whether it is right, and a line that says so."""
 
-    right: dict[str, bool]
-    said: list[str]
+    correct: dict[str, bool]
+    lines: list[str]
 
     @property
     def solved(self) -> bool:
-        """Whether all are."""
-        return all(self.right.values())
+        """Whether every part is right."""
+        return all(self.correct.values())
 
 
-def last() -> DrillSession | None:
-    """The notes of the newest play, which may be over; None when there was none."""
+def latest() -> DrillSession | None:
+    """Return the newest session, which may have ended; None if there was none."""
     try:
-        said = json.loads(NOTES.read_text())
-        return DrillSession(**{**said, "player": Process(**said["player"])})
+        content = json.loads(SESSION_FILE.read_text())
+        return DrillSession(**{**content, "runner": Process(**content["runner"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def save(notes: DrillSession) -> None:
-    """Write them at once: a reader sees the old ones or the new ones."""
-    draft = NOTES.with_suffix(".draft")
-    draft.write_text(json.dumps(asdict(notes), indent=2))
-    draft.replace(NOTES)
+def save(current: DrillSession) -> None:
+    """Write the session atomically: a reader sees the old state or the new one."""
+    draft = SESSION_FILE.with_suffix(".draft")
+    draft.write_text(json.dumps(asdict(current), indent=2))
+    draft.replace(SESSION_FILE)
 
 
 @contextmanager
-def change() -> Iterator[DrillSession]:
-    """The notes of the drill that is played, to be changed by one at a time.
+def locked() -> Iterator[DrillSession]:
+    """Yield the active session for a change, under a lock, and save it at the end of the block.
 
     Raises:
-        DrillError: None is.
+        DrillError: No drill is running.
     """
-    DRILLS.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with GUARD.open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        notes = last()
-        if notes is None or not notes.living:
-            raise DrillError("no drill is being played: `demo drill start` begins one")
-        yield notes
-        save(notes)
+    LOCK_FILE.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with LOCK_FILE.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        current = latest()
+        if current is None or not current.active:
+            raise DrillError("no drill is running: `demo drill start` begins one")
+        yield current
+        save(current)
 
 
 def played() -> list[str]:
-    """The drills that were played here, one after the other."""
-    notes = last()
-    return [*notes.before, notes.drill] if notes else []
+    """Return the names of the drills played here, oldest first."""
+    current = latest()
+    return [*current.earlier, current.drill] if current else []
 
 
-def hint() -> tuple[int, str]:
-    """The next hint and its number.
+def next_hint() -> tuple[int, str]:
+    """Return the number and text of the next hint, and count it.
 
     Raises:
-        DrillError: There are no more.
+        DrillError: No drill is running, or all hints were given.
     """
-    with change() as notes:
-        hints = load(notes.drill).hints
-        if notes.hints == len(hints):
+    with locked() as current:
+        hints = load(current.drill).hints
+        if current.hints_given == len(hints):
             raise DrillError(
                 f"there are no more than {len(hints)} hints; the last was: {hints[-1]}"
             )
-        notes.hints += 1
-        return notes.hints, hints[notes.hints - 1]
+        current.hints_given += 1
+        return current.hints_given, hints[current.hints_given - 1]
 
 
-def end(how: str) -> DrillSession:
-    """Have the player mend everything and go."""
-    with change() as notes:
-        notes.how, notes.ended = how, time.time()
-        return notes
-
-
-def answer(given: dict[str, str]) -> tuple[DrillSession, Grade]:
-    """Grade an answer; a right one ends the drill.
+def end(outcome: str) -> DrillSession:
+    """End the session; the runner then restores everything and exits.
 
     Raises:
-        DrillError: Nobody was paged yet, or it gives no reason that can be chosen.
+        DrillError: No drill is running.
     """
-    why = reason(given["why"])
-    with change() as notes:
-        if notes.paged is None:
-            raise DrillError("nobody has been paged yet: wait for the symptom")
-        given = {**given, "why": why}
-        found = grade(load(notes.drill).answer, given)
-        notes.answers.append(given)
-        if found.solved:
-            notes.how, notes.ended = "solved", time.time()
-        return notes, found
+    with locked() as current:
+        current.end(outcome)
+        return current
 
 
-def reason(text: str) -> str:
-    """The one reason that ``text`` names, by its name or a part of it that only this one has."""
+def submit_answer(answer: dict[str, str]) -> tuple[DrillSession, Grade]:
+    """Grade an answer; a correct one ends the drill.
+
+    Raises:
+        DrillError: No drill is running, nobody was paged yet, or the reason is unknown.
+    """
+    answer = {**answer, "why": match_reason(answer["why"])}
+    with locked() as current:
+        if current.paged_at is None:
+            raise DrillError("you have not been paged yet: wait for the symptom")
+        result = grade(load(current.drill).answer, answer)
+        current.answers.append(answer)
+        if result.solved:
+            current.end("solved")
+        return current, result
+
+
+def match_reason(text: str) -> str:
+    """Return the one reason that ``text`` names, in full or by a part of its name.
+
+    Raises:
+        DrillError: No reason fits, or several do; the text lists them all.
+    """
     wanted = text.strip().lower()
-    fits = [wanted] if wanted in WHY else [each for each in WHY if wanted and wanted in each]
-    if len(fits) != 1:
-        raise DrillError(
-            "why is one of:\n" + "\n".join(f"  {name:<20}{words}" for name, words in WHY.items())
-        )
-    return fits[0]
+    if wanted in REASONS:
+        return wanted
+    matches = [name for name in REASONS if wanted and wanted in name]
+    if len(matches) != 1:
+        choices = "\n".join(f"  {name:<20}{meaning}" for name, meaning in REASONS.items())
+        raise DrillError(f"why is one of:\n{choices}")
+    return matches[0]
 
 
-def grade(right: Answer, given: dict[str, str]) -> Grade:
-    """Compare each part; more than one word for a part is no answer, so nobody can name everything."""
-    accepted = {"what": right.what, "where": right.where, "why": (right.why,)}
-    known = {
-        part: given[part].strip().lower() in {each.lower() for each in accepted[part]}
-        for part in PARTS
-    }
-    said = [f"{part:<6}{given[part]}: {'right' if known[part] else 'no'}" for part in PARTS]
-    return Grade(known, said)
+def grade(expected: ExpectedAnswer, answer: dict[str, str]) -> Grade:
+    """Compare each part of an answer with the accepted words.
+
+    A part must be one accepted word exactly, so that naming everything does not help.
+    """
+    accepted = {"what": expected.what, "where": expected.where, "why": (expected.why,)}
+    correct = {}
+    lines = []
+    for part in PARTS:
+        words = {word.lower() for word in accepted[part]}
+        correct[part] = answer[part].strip().lower() in words
+        lines.append(f"{part:<6}{answer[part]}: {'right' if correct[part] else 'wrong'}")
+    return Grade(correct, lines)
 
 
-def report(notes: DrillSession, drill: Drill) -> list[str]:
-    """What there is to say when it is over; of one that was only stopped, not what it was: it may be played again."""
-    minutes, seconds = divmod(round(notes.seconds), 60)
-    right = drill.answer
-    tried = ", ".join(
-        f"{count} {what}{'s' * (count != 1)}"
-        for what, count in (("hint", notes.hints), ("answer", len(notes.answers)))
-    )
-    ended = f"{drill.name}: {notes.how} after {minutes} min {seconds:02} s, {tried}"
-    if notes.how == "stopped":
-        return [ended]
+def summary(ended: DrillSession, drill: Drill) -> list[str]:
+    """Return the lines that are shown when a drill is over.
+
+    A drill that was only stopped is not explained, because it may be played again.
+    """
+    minutes, seconds = divmod(round(ended.elapsed_s), 60)
+    effort = f"{_count(ended.hints_given, 'hint')}, {_count(len(ended.answers), 'answer')}"
+    result = f"{drill.name}: {ended.outcome} after {minutes} min {seconds:02} s, {effort}"
+    if ended.outcome == "stopped":
+        return [result]
+    expected = drill.answer
+    cause = f"{expected.what[0]}, {expected.where[0]}, {expected.why} ({REASONS[expected.why]})"
     return [
-        ended,
-        f"It was   {right.what[0]}, {right.where[0]}, {right.why} ({WHY[right.why]})",
-        f"Because  {right.because}",
-        f"Fix      {drill.fix.strip()}",
-        f"Read     {drill.runbook}, docs/how-to/game-day.md",
+        result,
+        f"Cause     {cause}",
+        f"Evidence  {expected.because}",
+        f"Fix       {drill.fix.strip()}",
+        f"Read      {drill.runbook}, docs/how-to/game-day.md",
     ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

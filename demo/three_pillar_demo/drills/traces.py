@@ -1,4 +1,4 @@
-"""What can be read in the traces of a service's requests."""
+"""Figures that a drill reads from the traces of a service's requests."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -6,77 +6,100 @@ from collections.abc import Callable, Sequence
 from three_pillar_demo.query.interface import NANO, Span
 
 Trace = Sequence[Span]
-OUTSIDE = 1.0
-"""Seconds that a child may lie outside of its parent before somebody's clock is wrong."""
+MAX_CLOCK_OFFSET_S = 1.0
+"""A child span further than this outside its parent means that a clock is wrong."""
 
 
 def calls(spans: Trace) -> float | None:
-    """How often somebody else was called."""
+    """Return the number of outgoing calls (CLIENT spans)."""
     return float(sum(span.kind == "CLIENT" for span in spans))
 
 
 def gap(spans: Trace) -> float | None:
-    """Seconds between the start of the order and its first call."""
-    orders = [span.start for span in spans if span.kind == "INTERNAL"]
-    sent = [span.start for span in spans if span.kind == "CLIENT"]
-    return (min(sent) - min(orders)) / NANO if orders and sent else None
+    """Return the seconds between the start of the order and its first outgoing call."""
+    order_starts = [span.start for span in spans if span.kind == "INTERNAL"]
+    call_starts = [span.start for span in spans if span.kind == "CLIENT"]
+    if not order_starts or not call_starts:
+        return None
+    return (min(call_starts) - min(order_starts)) / NANO
 
 
 def lead(spans: Trace) -> float | None:
-    """Seconds of the first span before anything else began."""
-    roots = [span for span in spans if not span.parent_id]
-    rest = [span.start for span in spans if span.parent_id]
-    return (min(rest) - roots[0].start) / NANO if roots and rest else None
+    """Return the seconds between the start of the root span and that of the next span."""
+    roots = [span.start for span in spans if not span.parent_id]
+    children = [span.start for span in spans if span.parent_id]
+    if not roots or not children:
+        return None
+    return (min(children) - roots[0]) / NANO
 
 
 def alone(spans: Trace) -> float | None:
-    """Whether somebody was called, had an answer, and is not in the trace."""
-    called = {span.parent_id for span in spans}
-    sent = [
+    """Return 1 if an answered call has no span of the called service in the trace, else 0.
+
+    None when the trace has no answered call.
+    """
+    parents = {span.parent_id for span in spans}
+    answered = [
         span
         for span in spans
         if span.kind == "CLIENT" and "http.response.status_code" in span.attributes
     ]
-    return float(any(span.span_id not in called for span in sent)) if sent else None
+    if not answered:
+        return None
+    return 1.0 if any(span.span_id not in parents for span in answered) else 0.0
 
 
 def outside(spans: Trace) -> float | None:
-    """Whether a span begins before its parent, or after its parent's end, by more than a clock may be wrong."""
-    known = {span.span_id: span for span in spans}
-    far = OUTSIDE * NANO
-    pairs = [(span, known[span.parent_id]) for span in spans if span.parent_id in known]
-    wrong = [
-        span.start < parent.start - far or span.start > parent.end + far for span, parent in pairs
-    ]
-    return float(any(wrong)) if wrong else None
+    """Return 1 if a span starts well before its parent starts or well after it ends, else 0.
+
+    The tolerance is ``MAX_CLOCK_OFFSET_S``. None when no span has its parent in the trace.
+    """
+    by_id = {span.span_id: span for span in spans}
+    tolerance = MAX_CLOCK_OFFSET_S * NANO
+    pairs = [(span, by_id[span.parent_id]) for span in spans if span.parent_id in by_id]
+    if not pairs:
+        return None
+    for span, parent in pairs:
+        if span.start < parent.start - tolerance or span.start > parent.end + tolerance:
+            return 1.0
+    return 0.0
 
 
-READ: dict[str, Callable[[Trace], float | None]] = {
+FIGURES: dict[str, Callable[[Trace], float | None]] = {
     "calls": calls,
     "gap": gap,
     "lead": lead,
     "alone": alone,
     "outside": outside,
 }
-"""Of many traces: the median of the first three, the share of the last two."""
+"""The figures that a requests condition can read from a trace, by name."""
+
+YES_OR_NO = {"alone", "outside"}
+"""The figures that are 1 or 0: several traces are summarised as the share of those with 1."""
 
 
-def typical(found: Sequence[Trace], read: str) -> float | None:
-    """What ``read`` says of most of them."""
-    values = [value for each in found if (value := READ[read](each)) is not None]
+def typical(sample: Sequence[Trace], figure: str) -> float | None:
+    """Return the median of ``figure`` over the traces, or its mean if it is 1 or 0."""
+    values = []
+    for trace in sample:
+        value = FIGURES[figure](trace)
+        if value is not None:
+            values.append(value)
     if not values:
         return None
-    return statistics.fmean(values) if read in {"alone", "outside"} else statistics.median(values)
+    return statistics.fmean(values) if figure in YES_OR_NO else statistics.median(values)
 
 
 def share(
-    found: Sequence[Trace], span: tuple[str, str], attribute: str, value: str
+    sample: Sequence[Trace], service_and_kind: tuple[str, str], attribute: str, value: str
 ) -> float | None:
-    """The share of them that have such a span with that ``value`` of the ``attribute``; of those that have the span at all."""
-    spans = [[each for each in trace if (each.service, each.kind) == span] for trace in found]
-    known = [
-        any(str(each.attributes.get(attribute)) == value for each in those)
-        for those in spans
-        if those
-    ]
-    return statistics.fmean(known) if known else None
+    """Return the share of the traces in which such a span has ``value`` as its ``attribute``.
+
+    Traces without such a span are left out; None when no trace has one.
+    """
+    matches = []
+    for trace in sample:
+        spans = [span for span in trace if (span.service, span.kind) == service_and_kind]
+        if spans:
+            matches.append(any(str(span.attributes.get(attribute)) == value for span in spans))
+    return statistics.fmean(matches) if matches else None

@@ -1,6 +1,9 @@
-"""Looks at a stack from a process that has its state: ``python -m tests.drills.looking check NAME | calm | mended [NAME]``.
+"""Inspects a running stack: ``python -m tests.demo.drills.inspect_stack COMMAND [NAME...]``.
 
-Prints problems, a line each. The tests run it, because where a stack has its state is settled when a module is imported.
+``check`` runs the drills by name, ``calm`` looks for their conditions in a shop without a fault,
+``restored`` checks that no fault is left. Each problem is printed as one line, and the exit code is
+their number. The tests run it as a process, because the state folder of a stack is read from the
+environment when a module is imported.
 """
 
 import asyncio
@@ -10,11 +13,11 @@ from typing import Any, cast
 
 from three_pillar_demo.drills import catalogue, check, runner
 from three_pillar_demo.drills.catalogue import Drill, Fault
-from three_pillar_demo.drills.conditions import Question
+from three_pillar_demo.drills.conditions import Condition
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import Backends
 
-NOTHING: dict[str, Any] = {
+EMPTY_RESULTS: dict[str, Any] = {
     "requests": [],
     "logs": [],
     "red": [],
@@ -22,11 +25,13 @@ NOTHING: dict[str, Any] = {
     "service_graph": [],
     "ingested": {},
     "health": {},
+    "freshness": {"traces": None, "logs": None, "metrics": None},
 }
-NOTHING["freshness"] = {"traces": None, "logs": None, "metrics": None}
+"""By query, the answer of a backend that knows nothing."""
 CALM_SECONDS = 8.0
-"""How long customers come to a shop where nothing is broken."""
-CALM = {
+"""How long load is sent to a shop in which nothing is broken."""
+CALM_RATE = 8
+CALM_MIX = {
     "visa": 4.0,
     "mastercard": 4.0,
     "amex": 3.0,
@@ -36,75 +41,93 @@ CALM = {
 }
 
 
-class Without:
-    """The backends, where one kind of question has no answer."""
+class BackendsWithout:
+    """Backends in which one query finds nothing."""
 
-    def __init__(self, backends: Backends, ask: str) -> None:
-        """Forget what ``ask`` would have found."""
-        self.backends, self.ask = backends, ask
+    def __init__(self, backends: Backends, query: str) -> None:
+        """Answer ``query`` with an empty result, and pass all others to ``backends``."""
+        self.backends = backends
+        self.query = query
 
     def __getattr__(self, name: str) -> object:
-        """As it is, or with nothing in it."""
-        if name != self.ask:
+        """Return the backends' own attribute, or a query that finds nothing."""
+        if name != self.query:
             return getattr(self.backends, name)
 
-        async def nothing(*_: object, **__: object) -> object:
-            return NOTHING[name]
+        async def find_nothing(*_: object, **__: object) -> object:
+            return EMPTY_RESULTS[name]
 
-        return nothing
-
-
-async def found_without(played: runner.Play, asked: Sequence[Question]) -> list[str]:
-    """Which evidence is found though what it is in is gone; that something is absent cannot be taken away."""
-    found = []
-    for each in asked:
-        blind = runner.Play(
-            played.drill, cast("Backends", Without(played.backends, each.ask)), played.since
-        )
-        if each.over is not None and (await blind.sees(each))[0]:
-            found.append(f"without its evidence it is found all the same: {each.says}")
-    return found
+        return find_nothing
 
 
-async def checked(drill: Drill, backends: Backends) -> list[str]:
-    """The drill's own check, and that it would not pass without its evidence."""
-    verdict = await check.check(
-        drill, backends, lambda played: found_without(played, drill.evidence)
-    )
-    sys.stderr.writelines(f"{each}\n" for each in verdict.figures)
+async def met_without_data(
+    active: runner.ActiveDrill, conditions: Sequence[Condition]
+) -> list[str]:
+    """Return the conditions that are met although their query finds nothing.
+
+    A condition with ``under`` is about something absent, so its data cannot be taken away.
+    """
+    problems = []
+    for condition in conditions:
+        backends = cast("Backends", BackendsWithout(active.backends, condition.ask))
+        without = runner.ActiveDrill(active.drill, backends, active.baseline)
+        met, _ = await without.evaluate(condition)
+        if condition.over is not None and met:
+            problems.append(f"evidence is met without its data: {condition.says}")
+    return problems
+
+
+async def check_drill(drill: Drill, backends: Backends) -> list[str]:
+    """Run the drill's own check, and check that it would fail without its evidence."""
+
+    async def extra(active: runner.ActiveDrill) -> list[str]:
+        return await met_without_data(active, drill.evidence)
+
+    verdict = await check.check(drill, backends, extra)
+    sys.stderr.writelines(f"{figure}\n" for figure in verdict.figures)
     return verdict.problems
 
 
-async def unbroken(drills: Sequence[Drill], backends: Backends) -> list[str]:
-    """Customers come to a shop where nothing is broken: which drills would pass there."""
+async def check_calm_shop(drills: Sequence[Drill], backends: Backends) -> list[str]:
+    """Send load to a shop without a fault, and return the drills that would pass there."""
     calm = drills[0].model_copy(
-        update={"fault": Fault(), "customers": catalogue.Customers(rate=8, mix=CALM)}
+        update={
+            "fault": Fault(),
+            "customers": catalogue.Customers(rate=CALM_RATE, mix=CALM_MIX),
+            "evidence": tuple(
+                condition for drill in drills for condition in (drill.symptom, *drill.evidence)
+            ),
+        }
     )
-    asked = tuple(each for drill in drills for each in (drill.symptom, *drill.evidence))
-    with runner.alone():
-        async with runner.playing(calm.model_copy(update={"evidence": asked}), backends) as played:
+    problems = []
+    with runner.exclusive():
+        async with runner.running(calm, backends) as active:
             await asyncio.sleep(CALM_SECONDS)
-            passed = []
             for drill in drills:
-                seen = [(await played.sees(each))[0] for each in (drill.symptom, *drill.evidence)]
-                if seen[0]:
-                    passed.append(f"{drill.name}: its symptom is there without its fault")
-                if all(seen[1:]):
-                    passed.append(f"{drill.name}: its evidence is there without its fault")
-    return passed
+                symptom_met, _ = await active.evaluate(drill.symptom)
+                evidence_met = [
+                    (await active.evaluate(condition))[0] for condition in drill.evidence
+                ]
+                if symptom_met:
+                    problems.append(f"{drill.name}: its symptom appears without its fault")
+                if all(evidence_met):
+                    problems.append(f"{drill.name}: its evidence is found without its fault")
+    return problems
 
 
-async def main(verb: str, names: list[str]) -> int:
-    """Do it; returns how much is wrong."""
+async def main(command: str, names: list[str]) -> int:
+    """Run the command, print its problems, and return their number."""
     async with connect.backends() as backends:
         drills = [catalogue.load(name) for name in names or catalogue.names()]
-        if verb == "check":
-            problems = [each for drill in drills for each in await checked(drill, backends)]
-        elif verb == "calm":
-            problems = await unbroken(drills, backends)
+        if command == "check":
+            problems = []
+            for drill in drills:
+                problems += await check_drill(drill, backends)
+        elif command == "calm":
+            problems = await check_calm_shop(drills, backends)
         else:
-            problems = await runner.as_it_was(backends)
-    sys.stdout.writelines(f"{each}\n" for each in problems)
+            problems = await runner.check_restored(backends)
+    sys.stdout.writelines(f"{problem}\n" for problem in problems)
     return len(problems)
 
 

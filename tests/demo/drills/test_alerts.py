@@ -1,4 +1,4 @@
-"""Alerts of a drill: the rules' own windows, made shorter, judged by promtool of the figures of that drill alone."""
+"""The alert rules, with shorter windows, evaluated by promtool on the series of one drill."""
 
 import asyncio
 import re
@@ -10,39 +10,44 @@ import yaml
 from three_pillar_demo.drills import alerts, catalogue
 
 RULES = Path("config/alerts.yml").read_text()
+WINDOW_LENGTH = r"(?<=[\[:])\d+\w"
 
 
-def counted(status: str, each: int, seconds: int = 30) -> tuple[dict[str, str], list[float | None]]:
-    """So many checkouts a second with that answer; nobody bought in the first two."""
-    name = "http_server_request_duration_seconds_count"
-    labels = {"job": "shop/checkout", "http_request_method": "POST", "http_route": "/checkout"}
-    values = [None, None, *(float(each * at) for at in range(1, seconds - 1))]
-    return {"__name__": name, **labels, "http_response_status_code": status}, values
+def checkout_counter(
+    status: str, per_second: int, seconds: int = 30
+) -> tuple[dict[str, str], list[float | None]]:
+    """Return a series of checkouts answered with ``status``; it starts in the third second."""
+    labels = {
+        "__name__": "http_server_request_duration_seconds_count",
+        "job": "shop/checkout",
+        "http_request_method": "POST",
+        "http_route": "/checkout",
+        "http_response_status_code": status,
+    }
+    values = [float(per_second * second) for second in range(1, seconds - 1)]
+    return labels, [None, None, *values]
 
 
-def test_windows_are_shorter_and_nothing_else_is() -> None:
-    """Every window and wait is so many times shorter, none is under three seconds, and limits and names stay."""
-    kept = [group for group in yaml.safe_load(RULES)["groups"] if group["name"] in alerts.GROUPS]
-    before = [
-        rule["expr"]
-        for group in kept
-        for rule in group["rules"]
-        if rule.get("alert") != alerts.SILENT
+def test_only_windows_are_shortened() -> None:
+    """Every window and wait is shorter by the factor but at least 3 s, and nothing else changes."""
+    original_groups = [
+        group for group in yaml.safe_load(RULES)["groups"] if group["name"] in alerts.SHOP_GROUPS
     ]
-    after = yaml.safe_load(alerts.shrunk(RULES, 60))["groups"]
-    assert [group["name"] for group in after] == [group["name"] for group in kept]
-    for whole, rule in zip(
-        before, (rule for group in after for rule in group["rules"]), strict=True
-    ):
-        assert re.sub(r"(?<=[\[:])\d+\w", "", rule["expr"]) == re.sub(r"(?<=[\[:])\d+\w", "", whole)
-        assert all(
-            int(seconds) >= alerts.SHORTEST for seconds in re.findall(r"\[(\d+)s", rule["expr"])
-        )
-    hour = next(
-        rule
-        for group in after
+    original_expressions = [
+        rule["expr"]
+        for group in original_groups
         for rule in group["rules"]
-        if rule.get("record") == "slo:availability:error_ratio_rate1h"
+        if rule.get("alert") != alerts.EXCLUDED_ALERT
+    ]
+    groups = yaml.safe_load(alerts.shrink_rules(RULES, 60))["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert [group["name"] for group in groups] == [group["name"] for group in original_groups]
+    for original, rule in zip(original_expressions, rules, strict=True):
+        assert re.sub(WINDOW_LENGTH, "", rule["expr"]) == re.sub(WINDOW_LENGTH, "", original)
+        windows = re.findall(r"\[(\d+)s", rule["expr"])
+        assert all(int(seconds) >= alerts.MIN_WINDOW_S for seconds in windows)
+    hour = next(
+        rule for rule in rules if rule.get("record") == "slo:availability:error_ratio_rate1h"
     )
     assert "[60s]" in hour["expr"]
 
@@ -60,41 +65,44 @@ def test_windows_are_shorter_and_nothing_else_is() -> None:
         ({"200": 9}, set()),
     ],
 )
-def test_the_judge_is_prometheus_own(
+def test_promtool_evaluates_the_shortened_rules(
     promtool: Path, answers: dict[str, int], expected: set[str]
 ) -> None:
-    """Failures ring, declines do not, and nobody rings for a shop that is well."""
+    """Server errors fire alerts; declined cards and a healthy shop do not."""
     assert promtool.exists()
-    series = [counted(status, each) for status, each in answers.items()]
-    rules = alerts.shrunk(RULES, 60)
-    assert asyncio.run(alerts.judged(series, 28, rules)) == expected
+    series = [checkout_counter(status, per_second) for status, per_second in answers.items()]
+    rules = alerts.shrink_rules(RULES, 60)
+    assert asyncio.run(alerts.evaluate_rules(series, 28, rules)) == expected
 
 
 @pytest.mark.full
-def test_what_waits_for_a_backend_rings_too(promtool: Path) -> None:
-    """A queue that grows while nothing leaves it rings, where the rules about the Collector are judged."""
+def test_a_growing_export_queue_fires(promtool: Path) -> None:
+    """A queue that grows while nothing is sent fires, where the Collector's rules are included."""
     assert promtool.exists()
     series: list[alerts.Series] = [
         (
             {"__name__": "otelcol_exporter_queue_size", "exporter": "otlp_http/loki"},
-            [5000.0 * at for at in range(1, 60)],
+            [5000.0 * second for second in range(1, 60)],
         ),
         (
             {"__name__": "otelcol_exporter_sent_log_records_total", "exporter": "otlp_http/loki"},
             [70.0] * 59,
         ),
-        ({"__name__": "otelcol_process_uptime_seconds_total"}, [float(at) for at in range(59)]),
+        (
+            {"__name__": "otelcol_process_uptime_seconds_total"},
+            [float(second) for second in range(59)],
+        ),
     ]
-    assert asyncio.run(alerts.judged(series, 58, alerts.shrunk(RULES, 6))) == set()
-    assert asyncio.run(alerts.judged(series, 58, alerts.shrunk(RULES, 6, pipeline=True))) == {
-        "CollectorCannotSend"
-    }
+    shop_rules = alerts.shrink_rules(RULES, 6)
+    all_rules = alerts.shrink_rules(RULES, 6, pipeline=True)
+    assert asyncio.run(alerts.evaluate_rules(series, 58, shop_rules)) == set()
+    assert asyncio.run(alerts.evaluate_rules(series, 58, all_rules)) == {"CollectorCannotSend"}
 
 
 @pytest.mark.parametrize("name", catalogue.names())
-def test_a_drill_rings_where_customers_are_hurt(name: str) -> None:
-    """A drill whose symptom is that checkouts fail rings, one of bank cards that are declined does not."""
+def test_failing_checkouts_fire_an_alert(name: str) -> None:
+    """A drill whose symptom is failing checkouts expects an alert, and declined cards do not."""
     drill = catalogue.load(name)
-    fails = drill.symptom.ask == "red" and drill.symptom.read == "errors"
-    assert not fails or drill.alerts.fire
+    checkouts_fail = drill.symptom.ask == "red" and drill.symptom.read == "errors"
+    assert not checkouts_fail or drill.alerts.fire
     assert name != "declined-surge" or not drill.alerts.fire

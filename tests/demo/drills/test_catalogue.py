@@ -1,4 +1,4 @@
-"""The drill files: each is whole, names what exists, and a wrong one is refused with a clear error."""
+"""The drill files are complete and name what exists, and an invalid file is refused clearly."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from three_pillar_demo.drills import catalogue
-from three_pillar_demo.drills.catalogue import WHY, DrillError
-from three_pillar_demo.drills.conditions import Asked
+from three_pillar_demo.drills.catalogue import REASONS, DrillError
+from three_pillar_demo.drills.conditions import QueryCondition
 from three_pillar_demo.stack.components import MODES
 
 ALERTS = {
@@ -17,7 +17,7 @@ ALERTS = {
     for rule in group["rules"]
     if "alert" in rule
 }
-ISSUE = {
+DRILLS = {
     "slow-bank",
     "declined-surge",
     "gateway-timeouts",
@@ -31,63 +31,69 @@ ISSUE = {
     "queue-fills",
     "clock-skew",
 }
-GOOD = Path("demo/three_pillar_demo/drills/scenarios/slow-bank.toml").read_text()
+VALID_FILE = Path("demo/three_pillar_demo/drills/scenarios/slow-bank.toml").read_text()
 
 
-def test_the_twelve_are_there() -> None:
+def test_all_twelve_drills_exist() -> None:
     """Every incident of the catalogue has its file."""
-    assert set(catalogue.names()) >= ISSUE
+    assert set(catalogue.names()) >= DRILLS
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", catalogue.names())
 def test_a_file_names_what_exists(name: str, mode: str) -> None:
-    """It is read, its alerts are in alerts.yml, its runbook's section is there, and its story does not give the answer away."""
+    """A file is valid, its alerts and its runbook section exist, and its story hides the answer."""
     drill = catalogue.read(catalogue.files()[name], mode)
     assert set(drill.alerts.fire) <= ALERTS
     path, _, section = drill.runbook.partition("#")
     headings = re.findall(r"^## (.+)$", Path(path).read_text(), re.MULTILINE)
-    assert not section or section in {each.lower().replace(" ", "-") for each in headings}
-    told = f"{drill.story} {drill.pain}".lower()
-    assert drill.answer.why not in told
-    assert not {each for each in drill.answer.where if each[0].isdigit() and each in told}
+    anchors = {heading.lower().replace(" ", "-") for heading in headings}
+    assert not section or section in anchors
+    visible_text = f"{drill.story} {drill.pain}".lower()
+    assert drill.answer.why not in visible_text
+    numbers = [word for word in drill.answer.where if word[0].isdigit()]
+    assert not [number for number in numbers if number in visible_text]
     assert 1 <= len(re.findall(r"[.!?](?:\s|\"|$)", drill.story)) <= 4
 
 
-def test_a_drill_can_be_another_one_on_the_real_stack() -> None:
-    """What stands in the table ``full`` replaces the rest there, and only there."""
+def test_a_drill_can_differ_in_full_mode() -> None:
+    """The table ``full`` replaces other tables in full mode, and only there."""
     path = catalogue.files()["queue-fills"]
-    here, there = catalogue.read(path), catalogue.read(path, "full")
-    assert (here.fault.lock_store, here.fault.stop) == (True, ())
-    assert (there.fault.lock_store, there.fault.stop) == (False, ("loki",))
-    assert there.alerts.fire == ("CollectorCannotSend",)
-    assert (here.page, here.answer.why) == (there.page, there.answer.why)
+    local = catalogue.read(path)
+    full = catalogue.read(path, "full")
+    assert (local.fault.lock_store, local.fault.stop) == (True, ())
+    assert (full.fault.lock_store, full.fault.stop) == (False, ("loki",))
+    assert full.alerts.fire == ("CollectorCannotSend",)
+    assert (local.page, local.answer.why) == (full.page, full.answer.why)
 
 
-def test_every_reason_is_somebodys() -> None:
-    """No two drills have the same cause, and two reasons more than there are causes can be chosen in vain."""
-    reasons = [catalogue.load(name).answer.why for name in ISSUE]
+def test_every_drill_has_its_own_reason() -> None:
+    """No two drills have the same reason, and some reasons belong to no drill."""
+    reasons = [catalogue.load(name).answer.why for name in DRILLS]
     assert len(set(reasons)) == len(reasons)
-    assert set(reasons) < set(WHY)
+    assert set(reasons) < set(REASONS)
 
 
 def test_no_reason_is_a_drills_name() -> None:
-    """The reasons are told as the choices of a blind drill: not one of them gives its name away."""
-    assert not set(catalogue.names()) & set(WHY)
+    """The reasons are listed in a blind drill, so none of them may reveal its name."""
+    assert not set(catalogue.names()) & set(REASONS)
 
 
-def test_no_two_are_found_by_the_same_evidence() -> None:
-    """Each drill asks something that no other one asks in the same words."""
-    asked: dict[str, set[str]] = {}
-    for name in ISSUE:
-        for each in catalogue.load(name).evidence:
-            asked.setdefault(each.model_dump_json(exclude={"says"}), set()).add(name)
-    alone = {name for names in asked.values() if len(names) == 1 for name in names}
-    assert alone == ISSUE
+def test_no_two_drills_have_the_same_evidence() -> None:
+    """Each drill has at least one evidence condition that no other drill has."""
+    drills_by_condition: dict[str, set[str]] = {}
+    for name in DRILLS:
+        for condition in catalogue.load(name).evidence:
+            key = condition.model_dump_json(exclude={"says"})
+            drills_by_condition.setdefault(key, set()).add(name)
+    with_own_evidence = {
+        name for names in drills_by_condition.values() if len(names) == 1 for name in names
+    }
+    assert with_own_evidence == DRILLS
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "message"),
     [
         ("pain = ", "pains = ", "pains"),
         ('why = "slow-gateway"', 'why = "gremlins"', "why is one of: slow-gateway"),
@@ -103,27 +109,27 @@ def test_no_two_are_found_by_the_same_evidence() -> None:
         ("[fault]", "[full]\npains = 1\n[fault]", "pains"),
     ],
 )
-def test_a_wrong_file_is_refused(tmp_path: Path, before: str, after: str, said: str) -> None:
+def test_an_invalid_file_is_refused(tmp_path: Path, before: str, after: str, message: str) -> None:
     """The error names the file, the place and what is allowed."""
     path = tmp_path / "wrong.toml"
-    assert before in GOOD
-    path.write_text(GOOD.replace(before, after, 1))
+    assert before in VALID_FILE
+    path.write_text(VALID_FILE.replace(before, after, 1))
     with pytest.raises(DrillError) as error:
         catalogue.read(path)
     assert str(path) in str(error.value)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
-def test_a_drill_that_is_not_there_is_told_with_those_that_are() -> None:
-    """A wrong name is answered with the right ones."""
+def test_an_unknown_drill_is_refused_with_the_known_names() -> None:
+    """The error for a wrong name lists the existing drills."""
     with pytest.raises(DrillError, match=r"there are: .*slow-bank"):
         catalogue.load("../secrets")
 
 
-def test_what_is_unknown_is_never_found() -> None:
-    """No answer is neither much nor little."""
-    assert not Asked(under=1).found(None)
-    assert not Asked(over=1).found(None)
-    assert Asked(under=1).found(0.5)
-    assert Asked(over=1).found(1.5)
-    assert not Asked(over=1).found(1.0)
+def test_an_unknown_value_never_meets_a_condition() -> None:
+    """A missing value is neither over nor under a limit, and a value equal to it does not pass."""
+    assert not QueryCondition(under=1).is_met(None)
+    assert not QueryCondition(over=1).is_met(None)
+    assert QueryCondition(under=1).is_met(0.5)
+    assert QueryCondition(over=1).is_met(1.5)
+    assert not QueryCondition(over=1).is_met(1.0)

@@ -1,4 +1,4 @@
-"""The drills on a running stack: each is found by its evidence and by nothing else, and leaves nothing behind."""
+"""The drills on a running stack: each is found by its own evidence, and leaves nothing behind."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.conftest import FULL, Stack, poll_until
+from tests.end_to_end.conftest import FULL, Stack, wait_until
 from three_pillar_demo.drills import catalogue
 from three_pillar_demo.stack.state import Process
 
 MODE = "full" if FULL else "local"
-PLAYED = [name for name in catalogue.names() if MODE in catalogue.load(name).modes]
-STEPS = [
+DRILLS = [name for name in catalogue.names() if MODE in catalogue.load(name).modes]
+INTERRUPTIONS = [
     (step, number)
     for number in (signal.SIGKILL, signal.SIGINT)
     for step in ("calm", "broken", "paged")
@@ -27,177 +27,178 @@ STEPS = [
 pytestmark = pytest.mark.stack
 
 
-def looking(stack: Stack, *arguments: str) -> list[str]:
-    """What ``tests.drills.looking`` finds wrong."""
+def inspect(stack: Stack, *arguments: str) -> list[str]:
+    """Return the problems that ``tests.demo.drills.inspect_stack`` finds."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.drills.looking", *arguments],
+        [sys.executable, "-m", "tests.demo.drills.inspect_stack", *arguments],
         env=stack.environment(),
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    assert done.returncode == len(done.stdout.splitlines()), done.stderr
-    return done.stdout.splitlines()
+    problems = done.stdout.splitlines()
+    assert done.returncode == len(problems), done.stderr
+    return problems
 
 
-def notes(stack: Stack) -> dict[str, Any]:
-    """What is known of the newest play; nothing before the first."""
+def session(stack: Stack) -> dict[str, Any]:
+    """Return the newest drill session; empty before the first."""
     try:
-        return dict(json.loads((stack.state / "drill" / "notes.json").read_text()))
+        return dict(json.loads((stack.state / "drill" / "session.json").read_text()))
     except OSError:
         return {}
 
 
+def fault_files(stack: Stack) -> list[str]:
+    """Return the names of the fault files, one for each service that has a fault."""
+    return [path.name for path in (stack.state / "drill").glob("*.fault")]
+
+
 @contextmanager
-def played(stack: Stack, name: str, calm: str = "0") -> Iterator[subprocess.Popen[str]]:
-    """The player of a drill."""
-    player = subprocess.Popen(
+def drill_runner(stack: Stack, name: str, calm: str = "0") -> Iterator[subprocess.Popen[str]]:
+    """Start the runner process of a drill, and end the drill at the end of the block."""
+    runner = subprocess.Popen(
         [sys.executable, "-m", "three_pillar_demo.drills.runner_process", name, calm],
         env=stack.environment(),
         text=True,
     )
     try:
-        poll_until(
-            lambda: notes(stack).get("player", {}).get("pid") == player.pid, "the player to begin"
+        wait_until(
+            lambda: session(stack).get("runner", {}).get("pid") == runner.pid, "the drill to begin"
         )
-        yield player
+        yield runner
     finally:
-        player.kill()
-        player.wait()
+        runner.kill()
+        runner.wait()
         stack.demo("drill", "stop")
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_over(stack: Stack) -> Iterator[None]:
-    """A test that fails in mid-play does not fail the next one too."""
+def drill_stopped_afterwards(stack: Stack) -> Iterator[None]:
+    """End a drill that a failed test has left running, so that the next test does not fail too."""
     yield
     stack.demo("drill", "stop", check=False)
 
 
-def on(stack: Stack) -> list[str]:
-    """The services that are told of a fault."""
-    return [path.name for path in (stack.state / "drill").glob("*.fault")]
-
-
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", PLAYED)
+@pytest.mark.parametrize("name", DRILLS)
 def test_a_drill_passes_its_check(stack: Stack, name: str) -> None:
-    """The symptom comes, the evidence is found and not without what it is in, no decoy is, and all is put back."""
-    assert looking(stack, "check", name) == []
+    """A drill passes its own check, and no evidence is found without the data it is about."""
+    assert inspect(stack, "check", name) == []
 
 
-def test_where_nothing_is_broken_no_drill_passes(stack: Stack) -> None:
-    """In a calm shop with customers of every drill there is no symptom, and nobody's evidence is whole."""
-    assert looking(stack, "calm", *PLAYED) == []
+def test_no_drill_passes_without_a_fault(stack: Stack) -> None:
+    """Under the load of all drills but without a fault, no drill's symptom or evidence appears."""
+    assert inspect(stack, "calm", *DRILLS) == []
 
 
 def test_a_person_plays_a_drill(stack: Stack) -> None:
-    """Start pages, a second one is refused, hints count, a wrong answer goes on, and a right one ends it."""
-    said = stack.demo("drill", "start", "gateway-timeouts", "--calm", "0").stdout
-    assert catalogue.load("gateway-timeouts").story.split()[0] in said
-    assert "Played now: gateway-timeouts" in stack.demo("drill", "list").stdout
+    """Start pages, a second drill is refused, a wrong answer goes on, and a right one ends it."""
+    page = stack.demo("drill", "start", "gateway-timeouts", "--calm", "0").stdout
+    assert catalogue.load("gateway-timeouts").story.split()[0] in page
+    assert "Running now: gateway-timeouts" in stack.demo("drill", "list").stdout
     for second in (("start", "slow-bank"), ("check", "slow-bank")):
         refused = stack.demo("drill", *second, check=False)
         assert refused.returncode == 1
-        assert "being played already" in refused.stderr
+        assert "a drill is already running" in refused.stderr
     assert "1 of 3" in stack.demo("drill", "hint").stdout
     assert "three words" in stack.demo("drill", "answer", "payment", check=False).stderr
     wrong = stack.demo("drill", "answer", "payment", "visa", "slow", check=False)
-    assert (wrong.returncode, "where visa: no" in wrong.stdout) == (1, True)
-    told = stack.demo("drill", "answer", "payment", "/charges", "failing").stdout
-    assert "solved after" in told
-    assert "1 hint, 2 answers" in told
-    assert on(stack) == []
-    assert looking(stack, "mended") == []
+    assert (wrong.returncode, "where visa: wrong" in wrong.stdout) == (1, True)
+    summary = stack.demo("drill", "answer", "payment", "/charges", "failing").stdout
+    assert "solved after" in summary
+    assert "1 hint, 2 answers" in summary
+    assert fault_files(stack) == []
+    assert inspect(stack, "restored") == []
 
 
-def test_giving_up_tells(stack: Stack) -> None:
-    """A blind drill is not named before it is over; giving up names it, says why, and ends it."""
-    said = stack.demo("drill", "start", "--blind", "--calm", "0").stdout
-    assert "one of them" in stack.demo("drill", "list").stdout
-    name = notes(stack)["drill"]
-    assert name not in said
-    told = " ".join(stack.demo("drill", "give-up").stdout.split())
-    assert f"{name}: given up" in told
-    assert " ".join(catalogue.load(name).fix.split()) in told
-    assert on(stack) == []
+def test_giving_up_shows_the_cause(stack: Stack) -> None:
+    """A blind drill is not named before it is over, and giving up names and explains it."""
+    page = stack.demo("drill", "start", "--blind", "--calm", "0").stdout
+    assert "a blind drill" in stack.demo("drill", "list").stdout
+    name = session(stack)["drill"]
+    assert name not in page
+    summary = " ".join(stack.demo("drill", "give-up").stdout.split())
+    assert f"{name}: given up" in summary
+    assert " ".join(catalogue.load(name).fix.split()) in summary
+    assert fault_files(stack) == []
 
 
-@pytest.mark.parametrize(("step", "number"), STEPS if FULL else STEPS[1:4])
-def test_a_drill_that_is_interrupted_leaves_nothing(
+@pytest.mark.parametrize(("step", "number"), INTERRUPTIONS if FULL else INTERRUPTIONS[1:4])
+def test_an_interrupted_drill_leaves_nothing(
     stack: Stack, step: str, number: signal.Signals
 ) -> None:
-    """At any step, by Ctrl-C or a kill: the next purchase is whole, and the next drill can begin."""
-    with played(stack, "broken-context", "30" if step == "calm" else "0") as player:
+    """After Ctrl-C or SIGKILL at any step, purchases are complete and the next drill can begin."""
+    with drill_runner(stack, "broken-context", "30" if step == "calm" else "0") as runner:
         if step == "paged":
-            poll_until(lambda: notes(stack)["paged"], "the page")
+            wait_until(lambda: session(stack)["paged_at"], "the page")
         elif step == "broken":
-            poll_until(lambda: "checkout.fault" in on(stack), "the fault")
-        os.kill(player.pid, number)
-        player.wait(30)
-        poll_until(lambda: looking(stack, "mended") == [], "a shop as it was")
-    with played(stack, "gateway-timeouts"):
-        poll_until(lambda: len(on(stack)) == 2, "the next drill")
+            wait_until(lambda: "checkout.fault" in fault_files(stack), "the fault")
+        os.kill(runner.pid, number)
+        runner.wait(30)
+        wait_until(lambda: inspect(stack, "restored") == [], "the shop to be restored")
+    with drill_runner(stack, "gateway-timeouts"):
+        wait_until(lambda: len(fault_files(stack)) == 2, "the next drill")
 
 
 @pytest.mark.parametrize("calm", ["30", "0"])
-def test_a_drill_ends_before_anybody_is_paged(stack: Stack, calm: str) -> None:
-    """While all is well, or the fault is on and not seen yet, ``stop`` is obeyed at once: nothing is broken afterwards."""
-    with played(stack, "cardinality-bomb", calm) as player:
+def test_a_drill_can_be_stopped_before_the_page(stack: Stack, calm: str) -> None:
+    """``stop`` ends a drill at once in the calm phase, and between the fault and its symptom."""
+    with drill_runner(stack, "cardinality-bomb", calm) as runner:
         if calm == "0":
-            poll_until(lambda: bool(on(stack)), "the fault")
-        assert not notes(stack)["paged"]
+            wait_until(lambda: bool(fault_files(stack)), "the fault")
+        assert not session(stack)["paged_at"]
         assert "stopped" in stack.demo("drill", "stop").stdout
-        assert player.wait(30) == 0
-        assert on(stack) == []
+        assert runner.wait(30) == 0
+        assert fault_files(stack) == []
 
 
-def test_what_a_drill_has_stopped_comes_back_by_itself(stack: Stack) -> None:
-    """A player that is killed while payment is away leaves a guard that starts it."""
-    with played(stack, "payment-down") as player:
-        poll_until(lambda: notes(stack)["paged"], "the page", 90)
-        player.kill()
-        player.wait()
-        poll_until(
+def test_a_killed_component_comes_back_by_itself(stack: Stack) -> None:
+    """A restorer starts payment if the runner is killed while payment is not running."""
+    with drill_runner(stack, "payment-down") as runner:
+        wait_until(lambda: session(stack)["paged_at"], "the page", 90)
+        runner.kill()
+        runner.wait()
+        wait_until(
             lambda: stack.demo("status", check=False).returncode == 0, "payment to be back", 90
         )
-    assert looking(stack, "mended") == []
+    assert inspect(stack, "restored") == []
 
 
 @pytest.mark.timeout(300)
-def test_a_thirteenth_drill_is_written_by_following_the_page(stack: Stack, tmp_path: Path) -> None:
-    """The file of docs/how-to/write-a-drill.md, put into a folder of one's own, is listed, passes its check, and fails without its fault."""
-    page = Path("docs/how-to/write-a-drill.md").read_text()
-    found = re.search(r"```toml\n# ([a-z-]+)\.toml\n(.*?)```", page, re.DOTALL)
-    assert found
-    name, text = found[1], found[2]
-    assert f"demo drill check {name} --verbose" in page
+def test_the_documented_drill_works(stack: Stack, tmp_path: Path) -> None:
+    """The file in docs/how-to/write-a-drill.md passes its check, and fails without its fault."""
+    guide = Path("docs/how-to/write-a-drill.md").read_text()
+    example = re.search(r"```toml\n# ([a-z-]+)\.toml\n(.*?)```", guide, re.DOTALL)
+    assert example
+    name, text = example[1], example[2]
+    assert f"demo drill check {name} --verbose" in guide
     env = {"DEMO_DRILLS": str(tmp_path)}
     path = tmp_path / f"{name}.toml"
     path.write_text(text)
     assert name in stack.demo("drill", "list", env=env).stdout
-    told = stack.demo("drill", "check", name, "--verbose", env=env, seconds=280).stdout
-    assert re.search(rf"{name} +PASS", told)
+    passed = stack.demo("drill", "check", name, "--verbose", env=env, seconds=280).stdout
+    assert re.search(rf"{name} +PASS", passed)
     path.write_text(
         text.replace("latency_min = 0.8, latency_max = 1.0", "failure_rate = 0.0").replace(
             "within = 60", "within = 6"
         )
     )
-    broken = stack.demo("drill", "check", name, env=env, check=False)
-    assert broken.returncode == 1
-    assert "the symptom did not come within 6 s" in broken.stdout
+    failed = stack.demo("drill", "check", name, env=env, check=False)
+    assert failed.returncode == 1
+    assert "the symptom did not appear within 6 s" in failed.stdout
 
 
 def test_a_drill_ends_with_its_stack(stack: Stack) -> None:
-    """``demo down`` ends the drill too: the player goes, and nothing is turned on at the next start."""
-    with played(stack, "slow-bank") as player:
-        poll_until(lambda: notes(stack)["paged"], "the page")
+    """``demo down`` ends the drill and its runner, and no fault is active at the next start."""
+    with drill_runner(stack, "slow-bank") as runner:
+        wait_until(lambda: session(stack)["paged_at"], "the page")
         stack.down()
         try:
-            player.wait(60)
-            assert notes(stack)["how"] == "the stack was stopped"
-            assert on(stack) == []
-            assert Process(player.pid, notes(stack)["player"]["created"]).alive() is None
+            runner.wait(60)
+            assert session(stack)["outcome"] == "the stack was stopped"
+            assert fault_files(stack) == []
+            assert Process(runner.pid, session(stack)["runner"]["created"]).alive() is None
         finally:
             stack.up()

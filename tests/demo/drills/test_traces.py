@@ -1,4 +1,4 @@
-"""What is read in a trace: calls, gaps, who is alone, and whose clock is wrong."""
+"""Figures read from traces: calls, gaps, missing children, and clock offsets."""
 
 from dataclasses import replace
 from typing import Any
@@ -9,72 +9,75 @@ from three_pillar_demo.drills import runner, traces
 from three_pillar_demo.query.interface import NANO, Span
 
 STATUS = "http.response.status_code"
+PAYMENT_SERVER = ("payment", "SERVER")
 
 
-def span(at: float, took: float, kind: str, parent: str = "", service: str = "checkout") -> Span:
-    """A span that begins ``at`` seconds; its id is its kind."""
-    start, end = int(at * NANO), int((at + took) * NANO)
-    about: dict[str, Any] = {STATUS: 200} if kind == "CLIENT" else {}
+def span(
+    start_s: float, duration_s: float, kind: str, parent: str = "", service: str = "checkout"
+) -> Span:
+    """Return a span whose id is its service and kind, such as ``checkout-CLIENT``."""
+    attributes: dict[str, Any] = {STATUS: 200} if kind == "CLIENT" else {}
     if service == "payment":
-        about["card.network"] = "visa"
-    ids = ("1" * 32, f"{service}-{kind}", parent)
+        attributes["card.network"] = "visa"
     return Span(
-        *ids,
-        service,
-        kind,
-        kind,
-        start,
-        end,
+        trace_id="1" * 32,
+        span_id=f"{service}-{kind}",
+        parent_id=parent,
+        service=service,
+        name=kind,
+        kind=kind,
+        start=int(start_s * NANO),
+        end=int((start_s + duration_s) * NANO),
         error=False,
         message="",
-        attributes=about,
+        attributes=attributes,
         exceptions=(),
     )
 
 
-def purchase(wait: float = 0.0, late: float = 0.0) -> list[Span]:
-    """A purchase whose order waits before it is sent, at a payment whose clock is ``late`` seconds ahead."""
+def purchase(wait: float = 0.0, clock_offset: float = 0.0) -> list[Span]:
+    """Return a purchase whose order waits before its call, at a payment with a clock offset."""
     return [
         span(0, 0.5 + wait, "SERVER"),
         span(0.01, 0.4 + wait, "INTERNAL", "checkout-SERVER"),
         span(0.01 + wait, 0.3, "CLIENT", "checkout-INTERNAL"),
-        span(0.02 + wait + late, 0.2, "SERVER", "checkout-CLIENT", "payment"),
+        span(0.02 + wait + clock_offset, 0.2, "SERVER", "checkout-CLIENT", "payment"),
     ]
 
 
 def test_an_ordinary_purchase() -> None:
-    """One call, at once, answered by somebody who is there and inside of it."""
+    """An ordinary purchase makes one call at once, and payment's span is inside it."""
     spans = purchase()
-    assert [
-        traces.READ[each](spans) for each in ("calls", "gap", "lead", "alone", "outside")
-    ] == pytest.approx([1, 0, 0.01, 0, 0])
-    assert runner.odd(spans) == ""
+    figures = [traces.FIGURES[name](spans) for name in ("calls", "gap", "lead", "alone", "outside")]
+    assert figures == pytest.approx([1, 0, 0.01, 0, 0])
+    assert runner.trace_problem(spans) == ""
 
 
 def test_a_wait_before_the_call() -> None:
-    """The gap is the time between the order's start and its call."""
+    """The gap is the time between the start of the order and its call."""
     assert traces.gap(purchase(wait=0.7)) == pytest.approx(0.7)
 
 
 def test_a_clock_that_is_ahead() -> None:
-    """A child three seconds after its parent's end is outside; one that is a little late is not."""
-    assert traces.outside(purchase(late=3)) == 1
-    assert traces.outside(purchase(late=0.5)) == 0
-    assert "outside of its parent" in runner.odd(purchase(late=3))
+    """A child span 3 s after its parent's end is outside, and one that is 0.5 s late is not."""
+    assert traces.outside(purchase(clock_offset=3)) == 1
+    assert traces.outside(purchase(clock_offset=0.5)) == 0
+    assert "outside its parent" in runner.trace_problem(purchase(clock_offset=3))
 
 
-def test_somebody_who_answered_and_is_not_there() -> None:
-    """A call with an answer and no child is alone; one that never arrived is not."""
-    assert traces.alone(purchase()[:3]) == 1
-    refused = [*purchase()[:2], replace(purchase()[2], attributes={})]
-    assert traces.alone(refused) is None
-    assert "its spans are" in runner.odd(purchase()[:3])
+def test_an_answered_call_without_a_child_span() -> None:
+    """A call with an answer and no child span counts, and one without an answer does not."""
+    without_payment = purchase()[:3]
+    assert traces.alone(without_payment) == 1
+    unanswered = [*purchase()[:2], replace(purchase()[2], attributes={})]
+    assert traces.alone(unanswered) is None
+    assert "its spans are" in runner.trace_problem(without_payment)
 
 
-def test_a_share_is_of_those_that_have_the_span() -> None:
-    """A trace without such a span neither counts for nor against."""
-    found = [purchase(), purchase()[:3]]
-    assert traces.share(found, ("payment", "SERVER"), "card.network", "visa") == 1
-    assert traces.share(found, ("payment", "SERVER"), "card.network", "amex") == 0
-    assert traces.share([purchase()[:3]], ("payment", "SERVER"), "card.network", "visa") is None
+def test_a_share_is_of_the_traces_with_the_span() -> None:
+    """A trace without such a span is left out of the share."""
+    sample = [purchase(), purchase()[:3]]
+    assert traces.share(sample, PAYMENT_SERVER, "card.network", "visa") == 1
+    assert traces.share(sample, PAYMENT_SERVER, "card.network", "amex") == 0
+    assert traces.share([purchase()[:3]], PAYMENT_SERVER, "card.network", "visa") is None
     assert traces.typical([], "calls") is None

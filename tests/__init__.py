@@ -1,1 +1,1 @@
-"""Promises of the house, one a test."""
+"""The tests of the project; each test proves one promise."""

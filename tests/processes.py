@@ -1,4 +1,4 @@
-"""Both services as real processes on ports of their own, and a Collector of few words that keeps what it is sent."""
+"""Both services as processes on ports of their own, and a Collector that keeps what it receives."""
 
 import json
 import os
@@ -25,23 +25,34 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 NOTHING_BUT_THE_FLUSH = dict.fromkeys(
     ("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY", "OTEL_METRIC_EXPORT_INTERVAL"), "600000"
 )
-"""No batch is sent by the clock: what arrives was flushed."""
+"""With these settings no batch is due during a test, so everything that arrives was flushed."""
 QUICK = {"PAYMENT_LATENCY_MIN": "0", "PAYMENT_LATENCY_MAX": "0.01", "PAYMENT_FAILURE_RATE": "0"}
+"""Settings of a payment that is fast and never fails by chance."""
+POLL_INTERVAL_S = 0.05
+STOP_TIMEOUT_S = 10
 
 
-def wait_for(what: str, found: Callable[[], object], seconds: float = 60) -> None:
-    """Poll until ``found`` is true; a failure says what was waited for."""
+def wait_for(what: str, condition: Callable[[], object], seconds: float = 60) -> None:
+    """Poll until ``condition`` returns a true value; the failure says what was waited for."""
     deadline = time.monotonic() + seconds
-    while not found():
+    while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
-        time.sleep(0.05)
+        time.sleep(POLL_INTERVAL_S)
 
 
-class Sink:
-    """A Collector of few words: it keeps what it is sent."""
+class InMemoryCollector:
+    """An OTLP receiver over HTTP that keeps what it receives.
+
+    Attributes:
+        url: Its endpoint.
+        spans: Service and trace id of each span.
+        lines: Service and trace id of each log record.
+        counts: The newest request counters, by service, instance and attributes.
+        instances: The ``service.instance.id`` values of each service.
+        received: Path and message of each request.
+    """
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
-        """Start with nothing."""
         self.url = f"http://127.0.0.1:{server.server_port}"
         self.spans: list[tuple[str, str]] = []
         self.lines: list[tuple[str, str]] = []
@@ -50,56 +61,62 @@ class Sink:
         self.received: list[tuple[str, Message]] = []
 
     def take(self, path: str, body: bytes) -> None:
-        """Keep the message; of spans and lines the trace ids by service, of cumulative counts the latest by instance."""
+        """Keep one message."""
         if path == "/v1/traces":
-            spans = ExportTraceServiceRequest.FromString(body)
-            self.received.append((path, spans))
-            for part in spans.resource_spans:
-                service, _ = self._who(part.resource)
-                self.spans += [
-                    (service, each.trace_id.hex())
-                    for scope in part.scope_spans
-                    for each in scope.spans
-                ]
+            self._take_traces(path, ExportTraceServiceRequest.FromString(body))
         elif path == "/v1/logs":
-            lines = ExportLogsServiceRequest.FromString(body)
-            self.received.append((path, lines))
-            for batch in lines.resource_logs:
-                service, _ = self._who(batch.resource)
-                self.lines += [
-                    (service, each.trace_id.hex())
-                    for scope in batch.scope_logs
-                    for each in scope.log_records
-                ]
+            self._take_logs(path, ExportLogsServiceRequest.FromString(body))
         else:
-            metrics = ExportMetricsServiceRequest.FromString(body)
-            self.received.append((path, metrics))
-            for data in metrics.resource_metrics:
-                service, instance = self._who(data.resource)
-                for metric in (metric for scope in data.scope_metrics for metric in scope.metrics):
+            self._take_metrics(path, ExportMetricsServiceRequest.FromString(body))
+
+    def _take_traces(self, path: str, message: ExportTraceServiceRequest) -> None:
+        self.received.append((path, message))
+        for resource_spans in message.resource_spans:
+            service, _ = self._identity(resource_spans.resource)
+            for scope_spans in resource_spans.scope_spans:
+                self.spans += [(service, span.trace_id.hex()) for span in scope_spans.spans]
+
+    def _take_logs(self, path: str, message: ExportLogsServiceRequest) -> None:
+        self.received.append((path, message))
+        for resource_logs in message.resource_logs:
+            service, _ = self._identity(resource_logs.resource)
+            for scope_logs in resource_logs.scope_logs:
+                self.lines += [
+                    (service, record.trace_id.hex()) for record in scope_logs.log_records
+                ]
+
+    def _take_metrics(self, path: str, message: ExportMetricsServiceRequest) -> None:
+        self.received.append((path, message))
+        for resource_metrics in message.resource_metrics:
+            service, instance = self._identity(resource_metrics.resource)
+            for scope_metrics in resource_metrics.scope_metrics:
+                for metric in scope_metrics.metrics:
                     if metric.name == f"{service}.requests":
                         for point in metric.sum.data_points:
                             self.counts[service, instance, str(point.attributes)] = point.as_int
 
     def counted(self, service: str) -> int:
-        """How many requests all instances of ``service`` counted together."""
-        return sum(count for (who, _, _), count in self.counts.items() if who == service)
+        """Return how many requests all instances of ``service`` have counted."""
+        return sum(count for (name, _, _), count in self.counts.items() if name == service)
 
-    def _who(self, resource: Resource) -> tuple[str, str]:
-        about = {each.key: each.value.string_value for each in resource.attributes}
-        self.instances[about["service.name"]].add(about["service.instance.id"])
-        return about["service.name"], about["service.instance.id"]
+    def _identity(self, resource: Resource) -> tuple[str, str]:
+        """Return the service name and the instance id, and note the instance."""
+        attributes = {item.key: item.value.string_value for item in resource.attributes}
+        service = attributes["service.name"]
+        instance = attributes["service.instance.id"]
+        self.instances[service].add(instance)
+        return service, instance
 
 
 @contextmanager
-def listening() -> Iterator[Sink]:
-    """A sink on a port of its own."""
+def run_collector() -> Iterator[InMemoryCollector]:
+    """Run an in-memory Collector on a port of its own until the end of the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             with lock:
-                kept.take(self.path, body)
+                collector.take(self.path, body)
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -109,12 +126,12 @@ def listening() -> Iterator[Sink]:
 
     lock = threading.Lock()
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        kept = Sink(server)
+        collector = InMemoryCollector(server)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield kept
-        finally:  # or a failing test would never end
+            yield collector
+        finally:  # a failing test would never end otherwise
             server.shutdown()
             thread.join()
 
@@ -128,21 +145,21 @@ class Service:
     output: Path
 
     def post(self, path: str, body: dict[str, object] | None = None) -> httpx2.Response:
-        """Ask once, over a connection of its own."""
+        """Send one request over a connection of its own."""
         return httpx2.post(self.url + path, json=body, timeout=60, trust_env=False)
 
     def stop(self, seconds: float) -> None:
-        """SIGTERM, and be gone within ``seconds``."""
+        """Send SIGTERM and wait at most ``seconds`` for the end."""
         self.process.terminate()
         self.process.wait(seconds)
 
     def lines(self) -> list[dict[str, Any]]:
-        """Everything it wrote, each line parsed."""
+        """Return the lines of its output, parsed."""
         return [json.loads(line) for line in self.output.read_text().splitlines()]
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
+    """Return a port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -150,47 +167,53 @@ def free_port() -> int:
 
 @contextmanager
 def serve(name: str, folder: Path, collector: str, **settings: str) -> Iterator[Service]:
-    """Run ``python -m name`` until the end of the block, ready with all its workers; only ``settings`` tell it anything."""
-    port, prefix = free_port(), name.upper()
-    strange = ("OTEL_", "CHECKOUT_", "PAYMENT_")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
-    ours = {f"{prefix}_PORT": str(port), "OTEL_EXPORTER_OTLP_ENDPOINT": collector}
+    """Run ``python -m services.NAME`` until the end of the block.
+
+    The service is ready with all its workers when the block begins. Of the environment's settings
+    for OpenTelemetry and the services, it sees only ``settings``.
+    """
+    port = free_port()
+    prefix = name.upper()
+    prefixes = ("OTEL_", "CHECKOUT_", "PAYMENT_")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
+    own = {f"{prefix}_PORT": str(port), "OTEL_EXPORTER_OTLP_ENDPOINT": collector}
     output = folder / f"{name}-{port}.log"
     with output.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", f"services.{name}"],
-            env=clean | QUICK | ours | settings,
+            env=inherited | QUICK | own | settings,
             stdout=file,
             stderr=subprocess.STDOUT,
         )
     service = Service(f"http://127.0.0.1:{port}", process, output)
     workers = int(settings.get(f"{prefix}_WORKERS", "1"))
 
-    def ready() -> bool:
-        said = output.read_text()
-        return (
-            "Uvicorn running on" in said and said.count("Application startup complete") == workers
-        )
+    def is_ready() -> bool:
+        text = output.read_text()
+        started = text.count("Application startup complete")
+        return "Uvicorn running on" in text and started == workers
 
     try:
         wait_for(
             f"{name} with {workers} workers: {output}",
-            lambda: process.poll() is not None or ready(),
+            lambda: process.poll() is not None or is_ready(),
         )
         assert process.poll() is None, output.read_text()
         yield service
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 @contextmanager
-def shop(folder: Path, collector: str, **settings: str) -> Iterator[tuple[Service, Service]]:
-    """Run checkout in front of payment."""
+def running_shop(
+    folder: Path, collector: str, **settings: str
+) -> Iterator[tuple[Service, Service]]:
+    """Run checkout and the payment service that it calls; yield both."""
     with ExitStack() as stack:
         payment = stack.enter_context(serve("payment", folder, collector, **settings))
         checkout = stack.enter_context(

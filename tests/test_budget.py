@@ -1,7 +1,8 @@
-"""What one checkout may cost: spans, lines, bytes, series. A change that needs more says so here.
+"""The budget of one checkout: how many spans, log records, bytes and series it may cost.
 
-Bytes are those of OTLP, encoded. Spans and lines are counted without the resource around them, which a whole batch shares;
-metrics as one export of both services, which leaves every second, however many customers there are.
+A change that needs more raises the budget here. Bytes are those of encoded OTLP. Spans and log
+records are counted without their resource, which a whole batch shares. Metrics are counted as one
+export of both services, which is sent every second however many purchases there are.
 """
 
 import asyncio
@@ -10,99 +11,102 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.conftest import Stack, poll_until
-from tests.processes import NOTHING_BUT_THE_FLUSH, Sink, shop
-from three_pillar_demo.load import checkout_client as customers
+from tests.end_to_end.conftest import Stack, wait_until
+from tests.processes import NOTHING_BUT_THE_FLUSH, InMemoryCollector, running_shop
+from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import Purchase
 
 BUDGET = {
     "spans": 4,
-    "bytes of spans": 1379,  # card.network is on payment's span: 25
-    "lines": 2,
-    "bytes of lines": 644,
-    "series": 89,  # as Prometheus counts them: of a histogram one for each bucket, one for the sum, one for the count
+    "bytes of spans": 1379,  # 25 of them are card.network on payment's span
+    "log records": 2,
+    "bytes of log records": 644,
+    # As Prometheus counts them: a histogram is one for each bucket, one for sum and one for count.
+    "series": 89,
     "bytes of metrics": 3952,
 }
-"""Of one purchase that goes well."""
-LINES_OF_A_FAILURE = 4
-"""Of one whose gateway times out: two canonical lines, and why, in the words of each service."""
+"""The budget of one successful purchase."""
+RECORDS_OF_A_FAILURE = 4
+"""The log records of a gateway timeout: two canonical ones, and the reason from each service."""
 MARGIN = 0.01
-"""Of bytes: a port has four digits or five."""
+"""The tolerance for bytes, because a port has four digits or five."""
 
 
 @pytest.mark.stack
 @pytest.mark.parametrize(
-    ("card", "lines"), [("declined", BUDGET["lines"]), ("gateway-timeout", LINES_OF_A_FAILURE)]
+    ("card", "records"),
+    [("declined", BUDGET["log records"]), ("gateway-timeout", RECORDS_OF_A_FAILURE)],
 )
-def test_what_a_checkout_leaves_in_the_stores(stack: Stack, card: str, lines: int) -> None:
-    """In the running stack a purchase leaves the spans and lines of the budget, and no more."""
-    budget = {"spans": BUDGET["spans"], "lines": lines}
+def test_a_checkout_stores_no_more_than_the_budget(stack: Stack, card: str, records: int) -> None:
+    """A purchase leaves exactly the spans and log records of the budget in the running stack."""
+    budget = {"spans": BUDGET["spans"], "log records": records}
 
-    async def buy_two() -> list[Purchase]:
-        async with customers.client() as http:
-            return [await customers.buy(http, card) for _ in range(2)]
+    async def buy_twice() -> list[Purchase]:
+        async with checkout_client.client() as http:
+            return [await checkout_client.buy(http, card) for _ in range(2)]
 
-    async def left(of: Purchase) -> dict[str, int]:
+    async def stored(purchase: Purchase) -> dict[str, int]:
         async with stack.backends() as backends:
-            found = await backends.trace_logs(of.trace_id, of.started - 60, of.finished + 60)
-            return {"spans": len(await backends.trace(of.trace_id)), "lines": len(found)}
+            spans = await backends.trace(purchase.trace_id)
+            logs = await backends.trace_logs(
+                purchase.trace_id, purchase.started - 60, purchase.finished + 60
+            )
+            return {"spans": len(spans), "log records": len(logs)}
 
-    first, last = asyncio.run(buy_two())
-    # What is sent in its turn, and later, is there: so is all of the first one.
-    poll_until(
-        lambda: all(count >= budget[what] for what, count in asyncio.run(left(last)).items()),
+    first, last = asyncio.run(buy_twice())
+    # The telemetry of the last purchase was sent later, so that of the first one is complete too.
+    wait_until(
+        lambda: all(count >= budget[item] for item, count in asyncio.run(stored(last)).items()),
         f"{budget} of {last.trace_id}",
     )
-    within(asyncio.run(left(first)), budget)
+    require_budget(asyncio.run(stored(first)), budget)
 
 
-def test_what_a_checkout_sends(tmp_path: Path, sink: Sink) -> None:
-    """From the two services a purchase that goes well sends the budget's spans, lines, series and bytes, and no more."""
-    with shop(tmp_path, sink.url, **NOTHING_BUT_THE_FLUSH) as (checkout, payment):
-        assert (
-            checkout.post("/checkout", customers.basket("ordinary", f"{7:032x}")).status_code == 200
-        )
+def test_a_checkout_sends_no_more_than_the_budget(
+    tmp_path: Path, collector: InMemoryCollector
+) -> None:
+    """The two services send exactly the budget's spans, log records, series and bytes."""
+    basket = checkout_client.basket("ordinary", f"{7:032x}")
+    with running_shop(tmp_path, collector.url, **NOTHING_BUT_THE_FLUSH) as (checkout, payment):
+        assert checkout.post("/checkout", basket).status_code == 200
         checkout.stop(20)
         payment.stop(20)
     spans = [
-        each
-        for scope in scopes(sink, "traces", "resource_spans", "scope_spans")
-        for each in scope.spans
+        span
+        for scope in scopes(collector, "traces", "resource_spans", "scope_spans")
+        for span in scope.spans
     ]
-    lines = [
-        each
-        for scope in scopes(sink, "logs", "resource_logs", "scope_logs")
-        for each in scope.log_records
-    ]
-    metrics = [
-        each
-        for scope in scopes(sink, "metrics", "resource_metrics", "scope_metrics")
-        for each in scope.metrics
+    records = [
+        record
+        for scope in scopes(collector, "logs", "resource_logs", "scope_logs")
+        for record in scope.log_records
     ]
     points = [
-        point for each in metrics for point in getattr(each, each.WhichOneof("data")).data_points
+        point
+        for scope in scopes(collector, "metrics", "resource_metrics", "scope_metrics")
+        for metric in scope.metrics
+        for point in getattr(metric, metric.WhichOneof("data")).data_points
     ]
-    within(
-        {
-            "spans": len(spans),
-            "bytes of spans": sum(each.ByteSize() for each in spans),
-            "lines": len(lines),
-            "bytes of lines": sum(each.ByteSize() for each in lines),
-            "series": sum(
-                len(each.bucket_counts) + 2 if hasattr(each, "bucket_counts") else 1
-                for each in points
-            ),
-            "bytes of metrics": sum(
-                message.ByteSize() for path, message in sink.received if path == "/v1/metrics"
-            ),
-        },
-        BUDGET,
-    )
+    metric_messages = [message for path, message in collector.received if path == "/v1/metrics"]
+    cost = {
+        "spans": len(spans),
+        "bytes of spans": sum(span.ByteSize() for span in spans),
+        "log records": len(records),
+        "bytes of log records": sum(record.ByteSize() for record in records),
+        "series": sum(series_of(point) for point in points),
+        "bytes of metrics": sum(message.ByteSize() for message in metric_messages),
+    }
+    require_budget(cost, BUDGET)
 
 
-def scopes(sink: Sink, signal: str, parts: str, inner: str) -> list[Any]:
-    """All scopes of all messages of ``signal``."""
-    messages = [message for path, message in sink.received if path == f"/v1/{signal}"]
+def series_of(point: Any) -> int:  # noqa: ANN401  (any kind of data point)
+    """Return how many series Prometheus makes of one data point."""
+    return len(point.bucket_counts) + 2 if hasattr(point, "bucket_counts") else 1
+
+
+def scopes(collector: InMemoryCollector, signal: str, parts: str, inner: str) -> list[Any]:
+    """Return all scopes of all messages of one signal."""
+    messages = [message for path, message in collector.received if path == f"/v1/{signal}"]
     return [
         scope
         for message in messages
@@ -111,14 +115,14 @@ def scopes(sink: Sink, signal: str, parts: str, inner: str) -> list[Any]:
     ]
 
 
-def within(found: dict[str, int], budget: dict[str, int]) -> None:
-    """Compare with ``budget``, both ways: one that is not used up would not notice the next rise."""
-    for what, count in found.items():
-        slack = MARGIN * budget[what] if what.startswith("bytes") else 0
-        asked = f"one checkout costs {count} {what}, and the budget is {budget[what]}"
-        assert count <= budget[what] + slack, (
-            f"{asked}: if it must, say so in tests/test_budget.py, and why in the commit"
+def require_budget(cost: dict[str, int], budget: dict[str, int]) -> None:
+    """Compare in both directions: an unused budget would not notice the next rise."""
+    for item, count in cost.items():
+        margin = MARGIN * budget[item] if item.startswith("bytes") else 0
+        comparison = f"one checkout costs {count} {item}, and the budget is {budget[item]}"
+        assert count <= budget[item] + margin, (
+            f"{comparison}: if it must, raise it in tests/test_budget.py and say why in the commit"
         )
-        assert count >= budget[what] - slack, (
-            f"{asked}: lower it in tests/test_budget.py, or the next rise goes unnoticed"
+        assert count >= budget[item] - margin, (
+            f"{comparison}: lower it in tests/test_budget.py, or the next rise goes unnoticed"
         )

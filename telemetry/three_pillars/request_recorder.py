@@ -1,190 +1,216 @@
-"""One pure ASGI middleware: counts every request once and writes its one canonical line, when its last byte is sent.
+"""Pure ASGI middleware that counts every request once and writes its one canonical log line.
 
-It sees every request, also those that never reach a handler (404, 405, 413, 422) and those whose handler crashes.
-A service adds to the line by binding context: ``structlog.contextvars.bind_contextvars(outcome="declined")``, in a coroutine:
-a plain ``def`` handler, and one behind ``BaseHTTPMiddleware``, runs in a copy of the context.
+It records a request when the last byte of its response is sent. It also sees the requests that
+never reach a handler (404, 405, 413, 422) and those whose handler crashes.
+
+A service adds fields to the line by ``structlog.contextvars.bind_contextvars(outcome="declined")``
+in a coroutine. A plain ``def`` handler, and one behind ``BaseHTTPMiddleware``, runs in a copy of
+the context, so what it binds is lost.
 """
 
 import time
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import suppress
 
 import structlog
 from opentelemetry import trace
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
 
-from .boundary import ORIGINALS, ROUTE
-from .logs import TOLD
+from .boundary import ORIGINAL_SCOPE, ROUTE_TEMPLATE
+from .logs import ALREADY_LOGGED
+from .request_metrics import RequestMetrics
 
-METHODS = frozenset(
+KNOWN_METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"}
 )
-"""Methods that may become a label; anything else a client makes up is ``_OTHER``, as in OpenTelemetry's HTTP conventions."""
+"""Methods that may become a label. Any other is ``_OTHER``, as in the HTTP semantic conventions."""
 
-LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-"""Seconds; the boundaries that the HTTP conventions give ``http.server.request.duration``."""
+BODY_MESSAGES = frozenset({"http.response.body", "http.response.pathsend"})
+"""ASGI messages that carry the response body; messages of other extensions may precede them."""
 
-CLIENT_ERROR, SERVER_ERROR = 400, 500
+CLIENT_ERROR = 400
 CLIENT_GONE = 499
-"""The status nginx made customary for a request that ended without its last byte."""
+"""The status that nginx uses when the client closes the connection before the response is sent."""
+SERVER_ERROR = 500
 
 
-class RequestsMiddleware:
-    """Records ``<prefix>.requests``, ``<prefix>.request.latency``, ``http.server.*``; changes no answer that is heard.
+class RequestRecorderMiddleware:
+    """Records each HTTP request in metrics, span and log; it does not change responses.
 
-    The time is that to the last byte of the body: for a background task nobody waits. A crash before that byte is a 500
-    in every pillar, even where the first line of the answer said 200; a crash after it is a line of its own.
+    The measured time ends with the last byte of the response body, before background tasks run. A
+    crash before that byte is recorded as status 500 in every pillar, even if the client has already
+    received a 200. A crash after it gets a log line of its own.
     """
 
     def __init__(
         self, app: ASGIApp, *, prefix: str, meter: Meter, active: Counter[tuple[str, ...]]
     ) -> None:
-        """Count into ``active`` what is under way; apps that share a ``meter`` share it, for the instrument is made once."""
-        self.app, self.active = app, active
-        self.log = structlog.get_logger().bind()
-        self.requests = meter.create_counter(
-            f"{prefix}.requests", unit="{request}", description="Requests answered."
-        )
-        # Looked at once an export: up and down by the SDK would be four measurements more for every request.
-        meter.create_observable_up_down_counter(
-            "http.server.active_requests", [self._under_way], "{request}", "Requests under way."
-        )
-        self.times = [
-            meter.create_histogram(
-                name,
-                "s",
-                "Time to the last byte.",
-                explicit_bucket_boundaries_advisory=LATENCY_BUCKETS,
-            )
-            for name in (f"{prefix}.request.latency", "http.server.request.duration")
-        ]
-
-    def _under_way(self, _options: CallbackOptions) -> Iterable[Observation]:
-        labels = ("http.request.method", "url.scheme")
-        return [
-            Observation(count, dict(zip(labels, key, strict=True)))
-            for key, count in list(self.active.items())
-        ]
+        """Create the instruments of ``RequestMetrics``."""
+        self.app = app
+        self.metrics = RequestMetrics(prefix, meter, active)
+        self.log: FilteringBoundLogger = structlog.get_logger().bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; whatever becomes of it, count it and write its line."""
-        scope = {**scope, **scope[ORIGINALS]}
+        """Call the application with the original scope and record how the request ended."""
+        scope = {**scope, **scope[ORIGINAL_SCOPE]}
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         structlog.contextvars.clear_contextvars()
-        teller = _Teller(self, scope)
+        recorder = RequestRecorder(self.metrics, self.log, scope)
 
-        async def receive_and_note() -> Message:
+        async def observed_receive() -> Message:
             message = await receive()
-            teller.gone = teller.gone or message["type"] == "http.disconnect"
+            if message["type"] == "http.disconnect":
+                recorder.client_gone = True
             return message
 
-        async def send_and_note(message: Message) -> None:
-            if teller.gone:  # nobody is there: an answer to a body that ended half-way is none
+        async def observed_send(message: Message) -> None:
+            if recorder.client_gone:
+                # Nobody receives it. The response to a request whose body broke off does not count.
                 return
             await send(message)
-            if message["type"] == "http.response.start":
-                teller.status = message["status"]
-            elif message["type"] in {
-                "http.response.body",
-                "http.response.pathsend",
-            } and not message.get("more_body"):
-                teller.ended()
+            recorder.message_sent(message)
 
         try:
-            await self.app(scope, receive_and_note, send_and_note)
+            await self.app(scope, observed_receive, observed_send)
         except Exception as error:
-            with suppress(AttributeError):  # a frozen one
-                setattr(error, TOLD, True)
-            teller.tell(error)
+            _mark_as_logged(error)
+            recorder.record(error)
             raise
         finally:
-            teller.tell()
+            recorder.record()
 
 
-class _Teller:
-    """Tells of one request, once."""
+class RequestRecorder:
+    """Records one request once: its metrics, the status of its span, and its canonical line."""
 
-    def __init__(self, to: RequestsMiddleware, scope: Scope) -> None:
-        self.to, self.told, self.gone, self.status, self.start, self.seconds = (
-            to,
-            False,
-            False,
-            0,
-            time.perf_counter(),
-            0.0,
-        )
-        self.span = trace.get_current_span()
-        self.context = trace.set_span_in_context(
-            self.span
-        )  # the last byte may be sent from another one
-        method = scope["method"] if scope["method"] in METHODS else "_OTHER"
-        scheme = (
-            "https" if scope.get("scheme") in {"https", "wss"} else "http"
-        )  # a proxy may say wss
-        self.known = {"http.request.method": method, "url.scheme": scheme}
-        to.active[method, scheme] += 1
-        self.route = route = scope[ROUTE]
-        self.what = f"{method} {route or 'unmatched'}"
-        self.labels = {
-            **self.known,
-            "network.protocol.version": scope["http_version"],
-            **({"http.route": route} if route else {}),
-        }
+    def __init__(self, metrics: RequestMetrics, log: FilteringBoundLogger, scope: Scope) -> None:
+        """Start the clock and count the request as in flight."""
+        self.metrics = metrics
+        self.log = log
+        self.client_gone = False
+        self._recorded = False
+        self._status = 0
+        self._started_at = time.perf_counter()
+        self._seconds: float | None = None  # until the last byte, once that has been sent
+        self._span = trace.get_current_span()
+        # Kept because the last byte may be sent from a task with another context.
+        self._context = trace.set_span_in_context(self._span)
+        self._method = scope["method"] if scope["method"] in KNOWN_METHODS else "_OTHER"
+        # A proxy may report the scheme of a websocket.
+        self._scheme = "https" if scope.get("scheme") in {"https", "wss"} else "http"
+        self._protocol_version = scope["http_version"]
+        self._route = scope[ROUTE_TEMPLATE]
+        self._endpoint = self._route or "unmatched"
+        metrics.active[self._method, self._scheme] += 1
 
-    def ended(self) -> None:
-        """Note the last byte. A mounted app sends its 500 before the crash goes on to us: that is told when it has come."""
-        self.seconds = time.perf_counter() - self.start
-        if self.status < SERVER_ERROR:
-            self.tell()
+    def message_sent(self, message: Message) -> None:
+        """Note the status of the response, and record the request when its last byte is sent."""
+        message_type = message["type"]
+        if message_type == "http.response.start":
+            self._status = message["status"]
+        elif message_type in BODY_MESSAGES and not message.get("more_body"):
+            self._last_byte_sent()
 
-    def tell(self, crash: Exception | None = None) -> None:
-        """Count it and write its line, the first time; later only a crash is news."""
-        broken = SERVER_ERROR if crash else CLIENT_GONE
-        status = self.status if self.seconds else broken
-        failed = (
-            {"error.type": type(crash).__qualname__ if crash else str(status)}
-            if crash or status >= SERVER_ERROR
-            else {}
-        )
-        if self.told and crash:
-            self.to.log.error(f"{self.what} failed after its answer", **failed, exc_info=crash)
-        if self.told:
+    def _last_byte_sent(self) -> None:
+        self._seconds = time.perf_counter() - self._started_at
+        # A mounted application sends its 500 before its exception reaches this middleware. Such a
+        # request is recorded when the exception arrives, because it names the error.
+        if self._status < SERVER_ERROR:
+            self.record()
+
+    def record(self, crash: Exception | None = None) -> None:
+        """Record the request unless that has been done; then only log a ``crash``."""
+        if self._recorded:
+            if crash:
+                self._log_crash_after_response(crash)
             return
-        self.told, seconds = True, self.seconds or time.perf_counter() - self.start
-        method, endpoint = self.known["http.request.method"], self.route or "unmatched"
-        code = {"http.response.status_code": status}
-        self.to.active[method, self.known["url.scheme"]] -= 1
-        self.to.requests.add(
-            1, {"method": method, "endpoint": endpoint, "status": str(status)}, self.context
-        )
-        for histogram, labels in zip(
-            self.to.times, ({"endpoint": endpoint}, {**self.labels, **code, **failed}), strict=True
-        ):
-            histogram.record(seconds, labels, self.context)
-        if self.span.is_recording():  # else it ended with the last byte
-            self.span.set_attributes(code)
-        took: dict[str, object] = {"http.server.request.duration": round(seconds, 6)}
-        line = {"http.request.method": method, "http.route": endpoint, **code, **took}
-        outcome = structlog.contextvars.get_contextvars().get("outcome")
-        if (
-            crash or status == CLIENT_GONE or not outcome
-        ):  # the service named none, or one that nobody heard
-            by_class = {4: "invalid", 5: "failed"}.get(status // 100, "success")
-            line["outcome"] = outcome = (
-                "crashed" if crash else "abandoned" if status == CLIENT_GONE else by_class
-            )
+        self._recorded = True
+        status = self._final_status(crash)
+        seconds = self._seconds
+        if seconds is None:
+            seconds = time.perf_counter() - self._started_at
+        error_type = _error_type(status, crash)
+        self._record_metrics(status, seconds, error_type)
+        if self._span.is_recording():  # otherwise the span ended with the last byte
+            self._span.set_attribute("http.response.status_code", status)
+        self._log_request(status, seconds, crash)
+
+    def _final_status(self, crash: Exception | None) -> int:
+        """Return the status to record: the sent one only if the whole response was sent."""
+        if self._seconds is not None:
+            return self._status
+        return SERVER_ERROR if crash else CLIENT_GONE
+
+    def _record_metrics(self, status: int, seconds: float, error_type: str | None) -> None:
+        labels = {"method": self._method, "endpoint": self._endpoint, "status": str(status)}
+        attributes: dict[str, str | int] = {
+            "http.request.method": self._method,
+            "url.scheme": self._scheme,
+            "network.protocol.version": self._protocol_version,
+            "http.response.status_code": status,
+        }
+        if self._route:
+            attributes["http.route"] = self._route
+        if error_type:
+            attributes["error.type"] = error_type
+        self.metrics.active[self._method, self._scheme] -= 1
+        self.metrics.record(seconds, labels, attributes, self._context)
+
+    def _log_request(self, status: int, seconds: float, crash: Exception | None) -> None:
+        """Write the canonical line at the level of its status: info, warning (4xx), error (5xx)."""
+        outcome = _outcome(status, crash)
+        fields: dict[str, object] = {
+            "http.request.method": self._method,
+            "http.route": self._endpoint,
+            "http.response.status_code": status,
+            "http.server.request.duration": round(seconds, 6),
+            "outcome": outcome,
+        }
         if crash:
-            line |= {**failed, "exc_info": crash}
-        log = self.to.log
-        write = (
-            log.error
-            if status >= SERVER_ERROR
-            else log.warning
-            if status >= CLIENT_ERROR
-            else log.info
+            fields["error.type"] = type(crash).__qualname__
+            fields["exc_info"] = crash
+        event = f"{self._method} {self._endpoint} {status} {outcome}"
+        if status >= SERVER_ERROR:
+            self.log.error(event, **fields)
+        elif status >= CLIENT_ERROR:
+            self.log.warning(event, **fields)
+        else:
+            self.log.info(event, **fields)
+
+    def _log_crash_after_response(self, crash: Exception) -> None:
+        self.log.error(
+            f"{self._method} {self._endpoint} failed after its response was sent",
+            exc_info=crash,
+            **{"error.type": type(crash).__qualname__},
         )
-        write(f"{self.what} {status} {outcome}", **line)
+
+
+def _error_type(status: int, crash: Exception | None) -> str | None:
+    """Return ``error.type`` as the HTTP semantic conventions define it; None without an error."""
+    if crash:
+        return type(crash).__qualname__
+    return str(status) if status >= SERVER_ERROR else None
+
+
+def _outcome(status: int, crash: Exception | None) -> object:
+    """Return the outcome that the service bound, if its response was sent, or the status class."""
+    if crash:
+        return "crashed"
+    if status == CLIENT_GONE:
+        return "abandoned"
+    bound_outcome = structlog.contextvars.get_contextvars().get("outcome")
+    if bound_outcome:
+        return bound_outcome
+    if status >= SERVER_ERROR:
+        return "failed"
+    return "invalid" if status >= CLIENT_ERROR else "success"
+
+
+def _mark_as_logged(error: Exception) -> None:
+    """Mark ``error``, so that uvicorn's traceback of it is not printed as well."""
+    with suppress(AttributeError):  # an exception may be frozen
+        setattr(error, ALREADY_LOGGED, True)

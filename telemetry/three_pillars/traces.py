@@ -1,4 +1,4 @@
-"""Traces: one SERVER span a request, one CLIENT span a call."""
+"""Traces: one SERVER span for each request and one CLIENT span for each outgoing call."""
 
 import httpx2
 from fastapi import FastAPI
@@ -14,42 +14,43 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span
 from starlette.types import Scope
 
-from . import trusted_callers
-from .boundary import ORIGINALS
+from .boundary import ORIGINAL_SCOPE
+from .trusted_callers import link_untrusted_trace
 
 
 def instrument(app: FastAPI, traces: TracerProvider) -> None:
-    """Give every request of ``app`` a SERVER span and a ``traceresponse`` header.
+    """Give every request of ``app`` a SERVER span and a ``traceresponse`` response header.
 
-    FastAPI's own telemetry stands down where this instrumentation is installed, so nothing is told twice.
+    FastAPI's own telemetry stays inactive where this instrumentation is installed, so that no
+    request has two spans.
     """
     set_global_response_propagator(TraceResponsePropagator())  # type: ignore[no-untyped-call]
     FastAPIInstrumentor.instrument_app(
         app,
         tracer_provider=traces,
-        # Its metrics end with the background tasks and do not see a crash in mid-stream; telemetry/requests.py has them.
+        # Its metrics include background tasks and miss a crash in the middle of a stream;
+        # request_recorder.py records ours.
         meter_provider=NoOpMeterProvider(),
-        excluded_urls="",  # telemetry/edge.py decides, for all pillars
-        # Without this every request makes three spans, and the two extra ones say nothing.
+        excluded_urls="",  # boundary.py excludes paths, for all three pillars
+        # Without this every request has three spans, and the other two add no information.
         exclude_spans=["receive", "send"],
-        server_request_hook=_began,
+        server_request_hook=_on_span_started,
     )
 
 
-def _began(span: Span, scope: Scope) -> None:
-    scope["app"] = scope[ORIGINALS][
-        "app"
-    ]  # the instrumentation has the route; who handles a crash wants the app
-    trusted_callers.link(span, scope)
+def _on_span_started(span: Span, scope: Scope) -> None:
+    # The instrumentation has read the route. Starlette's error handling needs the real application.
+    scope["app"] = scope[ORIGINAL_SCOPE]["app"]
+    link_untrusted_trace(span, scope)
 
 
 def instrument_client(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
-    """Give every call of ``client`` a CLIENT span and send ``traceparent`` with it."""
+    """Give every call of ``client`` a CLIENT span and a ``traceparent`` header; return it."""
     HTTPX2ClientInstrumentor.instrument_client(client)
     return client
 
 
 def trace_id() -> str:
-    """The current trace id in its one spelling: 32 lower-case hex digits, zero-padded; empty outside a trace."""
+    """Return the current trace id as 32 lower-case hex digits; empty outside a trace."""
     context = trace.get_current_span().get_span_context()
     return trace.format_trace_id(context.trace_id) if context.is_valid else ""

@@ -1,0 +1,106 @@
+"""``install()``: put the three pillars into an application."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from . import environment, logs, traces
+from .boundary import BoundaryMiddleware
+from .metrics_endpoint import metrics_handler
+from .providers import TelemetryProviders, otlp_providers
+from .request_recorder import RequestRecorderMiddleware
+from .resource import ServiceResource
+from .trusted_callers import TrustedCallers
+
+EXCLUDED_PATHS = ("/healthz", "/metrics")
+"""Probes and scrapes: they leave no span, count or log record, or they would drown the customers."""
+
+SERVER_SHUTDOWN_S = 0.1
+"""How long the lifespan waits before it flushes.
+
+Requests that uvicorn cut off at its own time limit end in that time, and are in the last batch.
+"""
+
+
+def install(
+    app: FastAPI,
+    service: ServiceResource,
+    *,
+    trusted_networks: str = "",
+    providers: TelemetryProviders | None = None,
+) -> None:
+    """Install the three pillars into ``app``, and flush them when its lifespan ends.
+
+    Args:
+        app: The finished application: all routes and middleware are added. It must be the one
+            that the server runs, because no server runs the lifespan of a mounted application.
+        service: The resource attributes of the service; its name is also the prefix of the
+            request metrics.
+        trusted_networks: The callers whose traces are continued: addresses and networks,
+            comma-separated, or ``*`` for all. By default there are none.
+        providers: What records the telemetry; by default providers that send it by OTLP.
+
+    Raises:
+        ConfigurationError: ``OTEL_*`` variables have values that cannot be obeyed.
+        ValueError: ``trusted_networks`` has an item that is neither an address nor a network.
+    """
+    variables = environment.prepare()
+    trusted_callers = TrustedCallers(trusted_networks)
+    providers = providers or otlp_providers(service, variables)
+    # FastAPI's own middleware and routes, for requests that are not recorded.
+    uninstrumented_app = app.build_middleware_stack()
+
+    logs.configure(providers.logs)
+    meter = providers.metrics.get_meter("telemetry")
+    meter.create_observable_counter(
+        "telemetry.dropped",
+        [counter.observe for counter in providers.drops],
+        "{item}",
+        "Spans and log records that were not delivered.",
+    )
+    app.add_middleware(
+        RequestRecorderMiddleware,
+        prefix=service.name,
+        meter=meter,
+        active=providers.active_requests,
+    )
+    # The first route, or a route of the application that matches every path would answer.
+    metrics_route = Route("/metrics", metrics_handler(providers.registry), include_in_schema=False)
+    app.router.routes.insert(0, metrics_route)
+
+    # Last, because it wraps all of the above: the span is open while the request is recorded.
+    traces.instrument(app, providers.traces)
+    app.middleware_stack = BoundaryMiddleware(
+        app.build_middleware_stack(), uninstrumented_app, EXCLUDED_PATHS, trusted_callers
+    )
+    _flush_at_shutdown(app, providers)
+
+
+def _flush_at_shutdown(app: FastAPI, providers: TelemetryProviders) -> None:
+    """Shut ``providers`` down when the lifespan of ``app`` ends, and log what was not delivered.
+
+    It is not done with ``atexit``: uvicorn raises SIGTERM again after its shutdown, and the
+    process ends before ``atexit`` runs.
+    """
+    application_lifespan = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        try:
+            async with application_lifespan(app) as state:
+                yield state
+        finally:
+            await asyncio.sleep(SERVER_SHUTDOWN_S)
+            ended_in_time = await asyncio.to_thread(providers.shutdown)
+            undelivered = {counter.signal: counter.undelivered() for counter in providers.drops}
+            if any(undelivered.values()) or not ended_in_time:
+                logging.getLogger(__name__).warning(
+                    f"shut down with undelivered telemetry: {undelivered}"
+                )
+
+    app.router.lifespan_context = lifespan

@@ -1,1 +1,1 @@
-"""The demo services: checkout, payment, and what they share."""
+"""The demo services: checkout, payment, and the code that both share."""

@@ -1,4 +1,4 @@
-"""The door of checkout: ``POST /checkout``."""
+"""Checkout's application: ``POST /checkout``."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.responses import JSONResponse
 
-from services.checkout.orders import OUTCOMES, Basket, place
+from services.checkout.orders import OUTCOMES, Basket, place_order
 from services.checkout.payment_client import PaymentClient
 from services.common import errors
 
 
 def create_app(payments: PaymentClient) -> FastAPI:
-    """The app without telemetry; it closes ``payments`` when it ends."""
+    """Return the application without telemetry; it closes ``payments`` when it shuts down."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -24,18 +24,18 @@ def create_app(payments: PaymentClient) -> FastAPI:
     @app.post("/checkout")
     async def post_checkout(basket: Basket | None = None) -> JSONResponse:
         basket = basket or Basket()
-        outcome = await place(basket, payments)
+        outcome = await place_order(basket, payments)
         status, message = OUTCOMES[outcome]
-        said = (
-            {"status": "success", "message": message}
-            if outcome == "success"
-            else {"detail": message}
+        fields = {"detail": message}
+        if outcome == "success":
+            fields = {"status": "success", "message": message}
+        return errors.json_response(
+            status,
+            outcome,
+            **fields,
+            order_id=basket.order_id,
+            amount=str(basket.total),
+            currency=basket.currency,
         )
-        order = {
-            "order_id": basket.order_id,
-            "amount": str(basket.total),
-            "currency": basket.currency,
-        }
-        return errors.answer(status, outcome, **said, **order)
 
     return app

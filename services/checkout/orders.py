@@ -1,4 +1,4 @@
-"""The rules: price a basket, place an order, name its outcome; and the span that tells of it."""
+"""The business rules of checkout: price a basket, have it paid, and name the outcome."""
 
 import uuid
 from decimal import Decimal
@@ -14,7 +14,10 @@ from services.checkout.payment_client import PaymentClient, PaymentError
 log = structlog.get_logger()
 tracer = trace.get_tracer("checkout.orders")
 
-MAX_TOTAL, CENT = 1_000_000, Decimal("0.01")
+CENT = Decimal("0.01")
+MAX_TOTAL = 1_000_000
+"""The highest price of a basket, in units of its currency."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 OUTCOMES = {
@@ -26,11 +29,11 @@ OUTCOMES = {
     "payment_unreachable": (503, "Payment unreachable"),
     "payment_busy": (503, "Payment is busy"),
 }
-"""What can become of an order: the status and the words of checkout's answer."""
+"""The outcomes of an order, each with the status and the message of checkout's response."""
 
 
 class Item(BaseModel):
-    """One line of a basket; ``unit_price`` in units of the basket's currency."""
+    """One item of a basket; ``unit_price`` is in units of the basket's currency, not in cents."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,7 +43,10 @@ class Item(BaseModel):
 
 
 class Basket(BaseModel):
-    """What a customer buys and the card that pays. A basket without items is not one; no basket at all is the default."""
+    """The items that a customer buys, and the card that pays.
+
+    A basket with an empty list of items is invalid; a request without a basket gets the default.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,10 +61,9 @@ class Basket(BaseModel):
 
     @property
     def total(self) -> Decimal:
-        """The price of it all, in units of ``currency``."""
-        return sum((item.quantity * item.unit_price for item in self.items), Decimal(0)).quantize(
-            CENT
-        )
+        """The price of all items, in units of ``currency``."""
+        total = sum((item.quantity * item.unit_price for item in self.items), Decimal(0))
+        return total.quantize(CENT)
 
     @model_validator(mode="after")
     def _total_is_bounded(self) -> Self:
@@ -67,26 +72,29 @@ class Basket(BaseModel):
         return self
 
 
-async def place(basket: Basket, payments: PaymentClient) -> str:
-    """Have the basket paid and name the outcome, one of ``OUTCOMES``; never raises for a failing payment.
+async def place_order(basket: Basket, payments: PaymentClient) -> str:
+    """Have the basket paid and return the outcome, a key of ``OUTCOMES``.
 
-    A decline is business, not a fault: its span stays without error status.
+    It does not raise when the payment fails. A declined card is an expected outcome, not a fault,
+    so its span has no error status.
     """
-    about: dict[str, str | float] = {
+    attributes: dict[str, str | float] = {
         "order.id": basket.order_id,
         "order.amount": float(basket.total),
         "order.currency": basket.currency,
     }
-    structlog.contextvars.bind_contextvars(**about)
-    with tracer.start_as_current_span("place order", attributes=about) as span:
+    structlog.contextvars.bind_contextvars(**attributes)
+    with tracer.start_as_current_span("place order", attributes=attributes) as span:
         try:
             outcome = await payments.charge(
                 basket.order_id, basket.total, basket.currency, basket.card
             )
         except PaymentError as error:
             outcome = error.outcome
-            span.record_exception(error)  # its cause is recorded on the CLIENT span below
-            span.set_status(Status(StatusCode.ERROR, OUTCOMES[outcome][1]))
+            _, message = OUTCOMES[outcome]
+            # The cause of the error is recorded on the CLIENT span, a child of this one.
+            span.record_exception(error)
+            span.set_status(Status(StatusCode.ERROR, message))
             span.set_attribute("error.type", outcome)
             structlog.contextvars.bind_contextvars(**{"error.type": outcome})
             log.error(f"order not placed: {error}")

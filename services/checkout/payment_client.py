@@ -1,4 +1,4 @@
-"""The only caller of payment. It never waits longer than its own limit, whatever payment does."""
+"""The only caller of payment, which never waits longer than its own time limit."""
 
 import asyncio
 from decimal import Decimal
@@ -7,24 +7,32 @@ import httpx2
 
 
 class PaymentError(Exception):
-    """Payment gave no usable answer: an outcome of docs/reference/telemetry.md, and the reason in words for whoever reads the log."""
+    """Payment gave no usable answer: ``outcome`` is one of ``orders.OUTCOMES``, the text a reason."""
 
     def __init__(self, outcome: str, reason: str) -> None:
         super().__init__(reason)
         self.outcome = outcome
 
 
-class Deadline(httpx2.AsyncBaseTransport):
-    """Limits a whole call, its body included; httpx limits each step of it (connect, write, read) on its own.
+class DeadlineTransport(httpx2.AsyncBaseTransport):
+    """Limits the time of a whole call, its body included.
 
-    It sits below the instrumentation, so that the CLIENT span sees the time-out: a cancelled span has no error status.
+    httpx limits each step of a call (connect, write, read) on its own. This is a transport, below
+    the instrumentation, so that the CLIENT span sees a time-out: a span that is cancelled from
+    above has no error status.
     """
 
     def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
         self.transport = transport
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send ``request`` and read the whole answer, or raise ``httpx2.ReadTimeout``."""
+        """Send ``request`` and read the whole response before its extension ``deadline``.
+
+        The deadline is a time of the event loop's clock, in seconds.
+
+        Raises:
+            httpx2.ReadTimeout: The response did not end in time.
+        """
         seconds = request.extensions["deadline"] - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(seconds):
@@ -40,60 +48,91 @@ class Deadline(httpx2.AsyncBaseTransport):
 
 
 class PaymentClient:
-    """Calls payment at ``url``: at most ``calls`` at once, none longer than ``limit`` seconds, the wait for its turn included.
+    """Calls payment at ``url``, over at most ``connections``, none longer than ``timeout_s``.
 
-    They wait here, not in httpx's pool: so a CLIENT span begins when it is sent, and who never got a turn is told so. After
-    half the limit the wait is given up: a call with less than that left would only keep the next one waiting.
+    Calls wait for a connection here and not in httpx's pool. So a CLIENT span begins when its
+    request is sent, and a call that never got a connection has an outcome of its own. The wait is
+    part of the time limit, and is given up after half of it: a call with less time left would
+    only keep the next one waiting.
     """
 
     def __init__(
         self,
         url: str,
-        limit: float,
-        calls: int = 100,
+        timeout_s: float,
+        connections: int = 100,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        self.limit, self.calls, self.free = limit, calls, asyncio.Semaphore(calls)
-        limits = httpx2.Limits(max_connections=calls, max_keepalive_connections=calls)
-        inner = Deadline(transport or httpx2.AsyncHTTPTransport(limits=limits))
-        self.http = httpx2.AsyncClient(base_url=url, timeout=None, transport=inner)
+        self.timeout_s = timeout_s
+        self.connections = connections
+        self.free_connections = asyncio.Semaphore(connections)
+        limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
+        inner = transport or httpx2.AsyncHTTPTransport(limits=limits)
+        self.http = httpx2.AsyncClient(
+            base_url=url, timeout=None, transport=DeadlineTransport(inner)
+        )
 
     async def charge(self, order_id: str, amount: Decimal, currency: str, card: str) -> str:
-        """Charge ``card``; returns the outcome, ``success`` or ``declined``.
+        """Charge ``card`` and return the outcome, ``success`` or ``declined``.
 
         Raises:
-            PaymentError: Payment is down, too slow, has too much to do, or answered with something else.
+            PaymentError: Payment is down, too slow or busy, or its answer cannot be used.
         """
         body = {"order_id": order_id, "amount": str(amount), "currency": currency, "card": card}
-        deadline = asyncio.get_running_loop().time() + self.limit
+        deadline = asyncio.get_running_loop().time() + self.timeout_s
+        await self._acquire_connection()
         try:
-            async with asyncio.timeout(self.limit / 2):
-                await self.free.acquire()
+            response = await self._post(body, deadline)
+            answer = _read_answer(response)
+        finally:
+            self.free_connections.release()
+        match answer:
+            case {"outcome": "authorised"}:
+                return "success"
+            case {"outcome": "declined"}:
+                return "declined"
+        raise PaymentError(
+            "payment_crashed",
+            f"payment answered {response.status_code} without an outcome we know",
+        )
+
+    async def _acquire_connection(self) -> None:
+        wait_s = self.timeout_s / 2
+        try:
+            async with asyncio.timeout(wait_s):
+                await self.free_connections.acquire()
         except TimeoutError as error:
-            reason = f"payment was not called: all {self.calls} connections were in use for {self.limit / 2:g} s"
-            raise PaymentError("payment_busy", reason) from error
-        try:
-            response = await self.http.post(
-                "/charges", json=body, extensions={"deadline": deadline}
+            reason = (
+                f"payment was not called: all {self.connections} connections "
+                f"were in use for {wait_s:g} s"
             )
-            said = response.json() if response.status_code == httpx2.codes.OK else None
+            raise PaymentError("payment_busy", reason) from error
+
+    async def _post(self, body: dict[str, str], deadline: float) -> httpx2.Response:
+        try:
+            return await self.http.post("/charges", json=body, extensions={"deadline": deadline})
         except httpx2.TimeoutException as error:
             raise PaymentError("payment_slow", f"payment: {error}") from error
         except httpx2.ConnectError as error:
-            raise PaymentError(
-                "payment_unreachable", f"payment cannot be reached: {error}"
-            ) from error
+            reason = f"payment cannot be reached: {error}"
+            raise PaymentError("payment_unreachable", reason) from error
         except (httpx2.HTTPError, ValueError, RecursionError) as error:
-            raise PaymentError(
-                "payment_crashed", f"payment's answer cannot be read: {type(error).__name__}"
-            ) from error
-        finally:
-            self.free.release()
-        if response.status_code == httpx2.codes.GATEWAY_TIMEOUT:
-            raise PaymentError("gateway_timeout", "payment answered 504: its gateway timed out")
-        match said:
-            case {"outcome": "authorised" | "declined" as outcome}:
-                return "success" if outcome == "authorised" else "declined"
-        raise PaymentError(
-            "payment_crashed", f"payment answered {response.status_code} without an outcome we know"
-        )
+            raise _unreadable(error) from error
+
+
+def _read_answer(response: httpx2.Response) -> object:
+    """Return the JSON body of a response with status 200, and None for another status."""
+    if response.status_code == httpx2.codes.GATEWAY_TIMEOUT:
+        raise PaymentError("gateway_timeout", "payment answered 504: its gateway timed out")
+    if response.status_code != httpx2.codes.OK:
+        return None
+    try:
+        answer: object = response.json()
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(error) from error
+    return answer
+
+
+def _unreadable(error: Exception) -> PaymentError:
+    reason = f"payment's answer cannot be read: {type(error).__name__}"
+    return PaymentError("payment_crashed", reason)

@@ -1,1 +1,1 @@
-"""What both services' doors share: settings that explain themselves, answers that carry the trace id."""
+"""What both services share: error responses, settings, and how a process starts."""

@@ -1,6 +1,6 @@
-"""Answers: every one carries ``trace_id``, an error says what to do, and nothing of the internals is shown."""
+"""Responses of both services: each carries the trace id, and none shows internals."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -14,30 +14,38 @@ from starlette.responses import JSONResponse
 from three_pillars import trace_id
 from three_pillars.limits import BodyLimitMiddleware
 
-WORDS = {
+BAD_REQUEST = 400
+UNPROCESSABLE = 422
+
+MAX_LOCATION_LENGTH = 80
+"""Characters of a location that an answer repeats."""
+
+JSON_MESSAGES = {
     "too_short": "Input should have at least {min_length} item",
     "too_long": "Input should have at most {max_length} items",
     "model_attributes_type": "Input should be an object",
     "decimal_type": "Input should be a number",
 }
-"""Where pydantic speaks Python to somebody who sent JSON."""
+"""Messages by pydantic's type of error, where pydantic's own speaks of Python instead of JSON."""
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
-def create_app(
-    title: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None
-) -> FastAPI:
-    """An app that answers ``/healthz``, bad input, unknown paths and crashes; a service adds its own doors.
+def create_app(title: str, lifespan: Lifespan | None = None) -> FastAPI:
+    """Return an application that answers ``/healthz``, invalid requests and crashes.
 
-    The handlers are coroutines: a plain function would run in a thread, and what it binds to the canonical line be lost.
+    A service adds its own routes. The handlers are coroutines: a plain function would run in a
+    thread, and what it binds to the canonical log line would be lost.
     """
-    # No pages: they load scripts from a CDN. No redirects: they would answer without a trace id.
+    # No documentation pages, because they load scripts from a CDN; no redirects of slashes,
+    # because they would be answered without a trace id.
     app = FastAPI(
         title=title, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan
     )
     app.add_middleware(BodyLimitMiddleware)
-    app.add_exception_handler(RequestValidationError, _bad_input)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(Exception, _crashed)
+    app.add_exception_handler(RequestValidationError, _handle_invalid_request)
+    app.add_exception_handler(HTTPException, _handle_http_exception)
+    app.add_exception_handler(Exception, _handle_crash)
 
     @app.get("/healthz")
     @app.head("/healthz", include_in_schema=False)
@@ -47,51 +55,81 @@ def create_app(
     return app
 
 
-def answer(
-    code: int, outcome: str, headers: Mapping[str, str] | None = None, /, **fields: object
+def json_response(
+    status: int, outcome: str, headers: Mapping[str, str] | None = None, /, **fields: object
 ) -> JSONResponse:
-    """An answer with its outcome, which the request's canonical line repeats, and its trace id."""
+    """Return a response with its outcome, which the canonical log line repeats, and trace id."""
     structlog.contextvars.bind_contextvars(outcome=outcome)
-    return JSONResponse({**fields, "outcome": outcome, "trace_id": trace_id()}, code, headers)
+    return JSONResponse({**fields, "outcome": outcome, "trace_id": trace_id()}, status, headers)
 
 
-async def _bad_input(_request: Request, error: Any) -> JSONResponse:  # noqa: ANN401  (Starlette types it as any exception)
-    places = [each["loc"] for each in error.errors()]
-    # A list whose items are wrong is also called too short: only the innermost mistake is the customer's.
-    inner = [
-        each
-        for each in error.errors()
-        if not any(at[:-1][: len(each["loc"])] == each["loc"] for at in places)
+async def _handle_invalid_request(_request: Request, error: Any) -> JSONResponse:  # noqa: ANN401  (Starlette types it as any exception)
+    """Answer with the first problem of the request: its location and what is wrong there."""
+    problems = _innermost(error.errors())
+    problem = problems[0]
+    location = _location(problem["loc"])
+    if problem["type"] == "json_invalid":
+        status = BAD_REQUEST
+        location = ""
+        message = f"The body is not JSON: {problem['ctx']['error']}"
+    else:
+        status = UNPROCESSABLE
+        message = _message(problem, location)
+    # The log gets no location, which may be the client's own text.
+    structlog.contextvars.bind_contextvars(reason=message)
+    detail = f"{location}: {message}" if location else message
+    others = len(problems) - 1
+    if others:
+        detail = f"{detail} (and {others} more)"
+    return json_response(status, "invalid", detail=detail)
+
+
+def _innermost(problems: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the problems that are not consequences of another one inside them.
+
+    A list whose items are invalid is also reported as too short, but only the items are the
+    client's mistake.
+    """
+    locations = [problem["loc"] for problem in problems]
+    return [
+        problem
+        for problem in problems
+        if not any(_is_inside(location, problem["loc"]) for location in locations)
     ]
-    first, more = inner[0], f" (and {len(inner) - 1} more)" if inner[1:] else ""
-    place = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"][1:]
-    ).lstrip(".")
-    what = (
-        WORDS[first["type"]].format(**first.get("ctx", {}))
-        if first["type"] in WORDS
-        else first["msg"]
-    )
-    if first["type"] == "json_invalid":
-        place, what = "", f"The body is not JSON: {first['ctx']['error']}"
-    elif first["type"] == "value_error":
-        what = str(first["ctx"]["error"])
-    elif not place:
-        what = "The body must be a JSON object, sent with Content-Type: application/json"
-    # Never the value: it may be a secret, or a megabyte. The place may be the customer's own word: cut, and not in the log.
-    structlog.contextvars.bind_contextvars(reason=what)
-    status = 400 if first["type"] == "json_invalid" else 422
-    return answer(
-        status,
-        "invalid",
-        detail=f"{ascii(place)[1:-1][:80]}: {what}{more}" if place else what + more,
-    )
 
 
-async def _refused(_request: Request, error: Any) -> JSONResponse:  # noqa: ANN401  (as above)
-    return answer(error.status_code, "invalid", error.headers, detail=error.detail)
+def _is_inside(location: Sequence[object], outer: Sequence[object]) -> bool:
+    return len(location) > len(outer) and location[: len(outer)] == outer
 
 
-async def _crashed(_request: Request, _error: Exception) -> JSONResponse:
-    # uvicorn hangs up after a crash; without the header the caller would send its next request into that.
-    return answer(500, "crashed", {"connection": "close"}, detail="Internal error")
+def _location(parts: Sequence[str | int]) -> str:
+    """Return where a problem is, like ``items[0].sku``; the first part is only ``body``.
+
+    It may be the client's own text, so it is shortened, and escaped to ASCII.
+    """
+    location = ""
+    for part in parts[1:]:
+        location += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return ascii(location.lstrip("."))[1:-1][:MAX_LOCATION_LENGTH]
+
+
+def _message(problem: dict[str, Any], location: str) -> str:
+    """Return what is wrong, without the value: it may be a secret, or a megabyte."""
+    kind = problem["type"]
+    if kind == "value_error":
+        return str(problem["ctx"]["error"])
+    if not location:
+        return "The body must be a JSON object, sent with Content-Type: application/json"
+    if kind in JSON_MESSAGES:
+        return JSON_MESSAGES[kind].format(**problem.get("ctx", {}))
+    return str(problem["msg"])
+
+
+async def _handle_http_exception(_request: Request, error: Any) -> JSONResponse:  # noqa: ANN401  (as above)
+    return json_response(error.status_code, "invalid", error.headers, detail=error.detail)
+
+
+async def _handle_crash(_request: Request, _error: Exception) -> JSONResponse:
+    # uvicorn closes the connection after a crash. Without the header the client would send its
+    # next request into it.
+    return json_response(500, "crashed", {"connection": "close"}, detail="Internal error")

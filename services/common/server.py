@@ -1,4 +1,4 @@
-"""The edge of a process: what every service can be told, and uvicorn."""
+"""The settings that both services have, and the server that runs them."""
 
 from typing import Self
 
@@ -8,39 +8,55 @@ from pydantic import Field, field_validator, model_validator
 import three_pillars
 from three_pillars.http_protocol import BoundedHttpProtocol
 from three_pillars.settings import Settings
-from three_pillars.trusted_callers import networks
+from three_pillars.trusted_callers import check_networks
 
-STOP_SECONDS = 4
-"""How long a stopping service waits for requests under way; the slowest takes checkout's own limit of 2 s by default."""
+SHUTDOWN_TIMEOUT_S = 4
+"""How long a stopping service waits for requests in progress.
+
+The slowest request takes checkout's own time limit, 2 s by default.
+"""
+
+KEEP_ALIVE_S = 15
+"""Longer than a client keeps an idle connection (httpx: 5 s).
+
+Otherwise a client's next request could meet a connection that is being closed.
+"""
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-class EdgeSettings(Settings):
-    """What every service has; a service adds its own fields and its prefix."""
+class ServiceSettings(Settings):
+    """The settings of every service; a service adds its own fields and its prefix."""
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
-    port: int = Field(ge=1, le=65535)
+    port: int = Field(ge=1, le=65535, description="Port to listen on, 1 to 65535")
     workers: int = Field(1, ge=1, le=64, description="uvicorn worker processes, 1 to 64")
-    inside: str = Field(
+    trusted_networks: str = Field(
         "",
-        description="Networks of callers whose traces go on here, comma-separated, or *; nobody by default",
+        description="Networks of callers whose traces are continued, comma-separated, or * for all",
     )
     drills: str = Field(
         "",
-        description="File in which a drill says what is to go wrong; refused where BIND is not loopback",
+        description="File in which a drill turns faults on; refused where BIND is not loopback",
     )
-    _inside_are_networks = field_validator("inside")(networks)
+
+    _trusted_networks_are_networks = field_validator("trusted_networks")(check_networks)
 
     @model_validator(mode="after")
-    def _drills_are_played_at_home(self) -> Self:
-        if self.drills and self.bind not in {"127.0.0.1", "::1", "localhost"}:
-            raise ValueError(
-                "drills are played on loopback only, where nobody else's customers are"
-            )
+    def _drills_require_loopback(self) -> Self:
+        """Refuse drills where the service may have callers on other machines."""
+        if self.drills and self.bind not in LOOPBACK:
+            drills = self.variable("drills")
+            bind = self.variable("bind")
+            raise ValueError(f"{drills} requires a loopback {bind}")
         return self
 
 
-def serve(factory: str, settings: EdgeSettings) -> None:
-    """Run uvicorn with ``factory`` ("module:function"), called once in each worker, until SIGTERM or SIGINT."""
+def serve(factory: str, settings: ServiceSettings) -> None:
+    """Run ``factory`` ("module:function") in uvicorn until SIGTERM or SIGINT.
+
+    uvicorn calls it once in each worker process.
+    """
     three_pillars.log_to_stdout()
     uvicorn.run(
         factory,
@@ -49,9 +65,9 @@ def serve(factory: str, settings: EdgeSettings) -> None:
         host=settings.bind,
         port=settings.port,
         workers=settings.workers,
-        access_log=False,  # the canonical line says it with the trace id
+        access_log=False,  # the canonical log line says the same, with the trace id
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=STOP_SECONDS,
-        timeout_keep_alive=15,  # longer than a client keeps a connection (httpx: 5 s), or its next request meets a closing door
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )

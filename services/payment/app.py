@@ -1,4 +1,4 @@
-"""The door of payment: ``POST /charges``."""
+"""Payment's application: ``POST /charges``."""
 
 import structlog
 from fastapi import FastAPI
@@ -10,7 +10,7 @@ from services.payment.faults import Faults, GatewayTimeoutError
 
 
 def create_app(faults: Faults) -> FastAPI:
-    """The app without telemetry; ``faults`` says how it misbehaves."""
+    """Return the application without telemetry; ``faults`` says how it misbehaves."""
     app = errors.create_app("payment")
 
     @app.post("/charges")
@@ -21,7 +21,7 @@ def create_app(faults: Faults) -> FastAPI:
         except GatewayTimeoutError:
             structlog.contextvars.bind_contextvars(**{"error.type": "gateway_timeout"})
             structlog.get_logger().error("the bank's gateway did not answer: order not charged")
-            return errors.answer(504, "gateway_timeout", detail="Gateway timeout")
-        return errors.answer(200, outcome)
+            return errors.json_response(504, "gateway_timeout", detail="Gateway timeout")
+        return errors.json_response(200, outcome)
 
     return app

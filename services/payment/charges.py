@@ -1,4 +1,4 @@
-"""The rules: authorise or decline a charge."""
+"""The business rules of payment: authorise or decline a charge."""
 
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 from opentelemetry import trace
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from services.payment.faults import DECLINED, NETWORKS, Faults
+from services.payment.faults import CARD_NETWORKS, DECLINED, Faults
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 class Charge(BaseModel):
-    """What to take, from which card, for which order. ``amount`` is in units of ``currency``, not in cents."""
+    """The body of a charge; ``amount`` is in units of ``currency``, not in cents."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,10 +23,11 @@ class Charge(BaseModel):
 
 
 async def charge(request: Charge, faults: Faults) -> Literal["authorised", "declined"]:
-    """Ask the gateway and name the outcome; a failing gateway's exceptions pass through."""
-    network = request.card.partition("-")[0]  # never the card itself
-    trace.get_current_span().set_attribute(
-        "card.network", network if network in NETWORKS else "other"
-    )
-    await faults.gateway(request.order_id, request.card, request.amount)
+    """Call the gateway and return the outcome; the exceptions of a failing gateway pass through."""
+    # Telemetry gets the card's network, never the card itself.
+    network = request.card.partition("-")[0]
+    if network not in CARD_NETWORKS:
+        network = "other"
+    trace.get_current_span().set_attribute("card.network", network)
+    await faults.call_gateway(request.order_id, request.card, request.amount)
     return "declined" if request.card == DECLINED else "authorised"

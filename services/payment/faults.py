@@ -1,4 +1,4 @@
-"""Everything that is simulated, in one visible place: latency, failure rate, and cards that always misbehave."""
+"""Everything that payment simulates: latency, failures, and cards that always misbehave."""
 
 import asyncio
 import math
@@ -8,12 +8,18 @@ from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from services.common.active_faults import faults
+from services.common.active_faults import active_faults
 
-DECLINED, GATEWAY_TIMEOUT, SLOW, CRASH = "declined", "gateway-timeout", "slow", "crash"
-"""The magic cards. Any other name is an ordinary card."""
-NETWORKS = {"visa", "mastercard", "amex"}
-"""A card that is called after one, like ``visa-7``, is of that network, and its gateway is the network's."""
+# The magic cards. Any other name is an ordinary card.
+DECLINED = "declined"
+GATEWAY_TIMEOUT = "gateway-timeout"
+SLOW = "slow"
+CRASH = "crash"
+
+CARD_NETWORKS = {"visa", "mastercard", "amex"}
+"""The networks of cards; ``visa-7`` is a card of ``visa``, and its gateway is the network's."""
+
+SLOW_NETWORK_FACTOR = 10
 
 
 class GatewayTimeoutError(Exception):
@@ -21,7 +27,7 @@ class GatewayTimeoutError(Exception):
 
 
 class Faults(BaseModel):
-    """How payment misbehaves."""
+    """How payment misbehaves; the fields are settings, and a drill can change each of them."""
 
     latency_min: float = Field(
         0.1, ge=0, le=60, description="Seconds a charge takes at least, 0 to 60"
@@ -36,7 +42,7 @@ class Faults(BaseModel):
         3.0, ge=0, le=60, description="Seconds the card `slow` takes, 0 to 60"
     )
     seed: int = Field(
-        0, description="Seed of the draw, a whole number; the order id is the rest of it"
+        0, description="Seed of the random draws, a whole number; each draw adds the order id"
     )
     slow_network: str = Field(
         "", description="Card network whose gateway is ten times slower: visa, mastercard or amex"
@@ -52,28 +58,29 @@ class Faults(BaseModel):
             raise ValueError("latency_min must not be over latency_max")
         return self
 
-    async def gateway(self, order_id: str, card: str, amount: Decimal) -> None:
-        """Take the time a gateway takes, then answer, fail or crash.
+    async def call_gateway(self, order_id: str, card: str, amount: Decimal) -> None:
+        """Take the time that a gateway takes, then return, fail or crash.
 
-        The draw is seeded with the order id, so a run repeats with any number of workers.
+        The random draw is seeded with the order id, so a run repeats with any number of workers.
 
         Raises:
             GatewayTimeoutError: By chance, or for the card ``gateway-timeout``.
             RuntimeError: For the card ``crash``.
             OverflowError: For an amount over ``crash_over``.
         """
-        now = self.model_copy(update=faults(self.drills))
-        draw = random.Random(f"{now.seed}:{order_id}")  # noqa: S311  (a simulation, not a secret)
-        times = 10 if now.slow_network and card.startswith(now.slow_network) else 1
-        await asyncio.sleep(
-            now.slow_seconds
-            if card == SLOW
-            else times * draw.uniform(now.latency_min, now.latency_max)
-        )
-        if amount > now.crash_over:
+        current = self.model_copy(update=active_faults(self.drills))
+        draw = random.Random(f"{current.seed}:{order_id}")  # noqa: S311  (a simulation, not a secret)
+        latency_s = draw.uniform(current.latency_min, current.latency_max)
+        if card == SLOW:
+            latency_s = current.slow_seconds
+        elif current.slow_network and card.startswith(current.slow_network):
+            latency_s *= SLOW_NETWORK_FACTOR
+        await asyncio.sleep(latency_s)
+        if amount > current.crash_over:
             raise OverflowError(f"{amount} does not fit into the ledger")
         if card == CRASH:
             raise RuntimeError("simulated crash: the gateway's answer could not be read")
-        by_chance = card not in {DECLINED, SLOW} and draw.random() < now.failure_rate
-        if card == GATEWAY_TIMEOUT or by_chance:
+        if card == GATEWAY_TIMEOUT:
+            raise GatewayTimeoutError
+        if card not in {DECLINED, SLOW} and draw.random() < current.failure_rate:
             raise GatewayTimeoutError

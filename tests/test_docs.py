@@ -8,9 +8,10 @@ import pytest
 import typer.main
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.checkout.__main__ import Settings as CheckoutSettings
-from services.payment.__main__ import Settings as PaymentSettings
-from tests.conftest import Build, House, about
+from services.checkout.service import Settings as CheckoutSettings
+from services.payment.service import Settings as PaymentSettings
+from tests.conftest import ShopFactory
+from tests.in_memory_shop import InMemoryShop, attributes_of
 from three_pillar_demo.__main__ import app
 from three_pillar_demo.local_store import (
     export_request,
@@ -51,14 +52,14 @@ def metrics(makers: set[str]) -> dict[str, set[str]]:
 
 
 @pytest.fixture
-def busy(build: Build) -> House:
-    """A house where every outcome happened that needs no outage, and a bug did too."""
-    house = build(limit=0.1)
+def busy(build_shop: ShopFactory) -> InMemoryShop:
+    """A shop where every outcome happened that needs no outage, and a bug did too."""
+    shop = build_shop(payment_timeout=0.1)
     for card in CARDS:
-        house.ask(json={"card": card})
-    house.ask(json=[])
-    house.ask(json={"items": 1})
-    return house
+        shop.request(json={"card": card})
+    shop.request(json=[])
+    shop.request(json={"items": 1})
+    return shop
 
 
 def test_the_outcome_table() -> None:
@@ -82,7 +83,7 @@ def test_the_outcome_table() -> None:
         assert named == {role for role in expected.errors if role != "order"}
 
 
-def test_the_spans(busy: House) -> None:
+def test_the_spans(busy: InMemoryShop) -> None:
     """The page names exactly the spans of a purchase, and the order span's attributes."""
     named = {
         (*quoted(cells[0]), cells[1])
@@ -90,14 +91,16 @@ def test_the_spans(busy: House) -> None:
         if cells[1] in {"SERVER", "INTERNAL", "CLIENT"}
     }
     assert {(span.name, span.kind.name) for span in busy.spans} == named
-    attributes = {name for span in busy.spans if span.name == "place order" for name in about(span)}
+    attributes = {
+        name for span in busy.spans if span.name == "place order" for name in attributes_of(span)
+    }
     assert attributes == {quoted(cells[0])[0] for cells in table("Spans") if len(cells) == 2}
 
 
-def test_the_metrics(busy: House) -> None:
+def test_the_metrics(busy: InMemoryShop) -> None:
     """The page names exactly the metrics and labels that ``/metrics`` shows; the client's are seen on the real stack."""
     shown = {}
-    for family in text_string_to_metric_families(busy.ask("GET", "/metrics").text):
+    for family in text_string_to_metric_families(busy.request("GET", "/metrics").text):
         name = family.name + ("_total" if family.type == "counter" else "")
         shown[name] = {
             label for sample in family.samples for label in sample.labels if label != "le"
@@ -108,7 +111,7 @@ def test_the_metrics(busy: House) -> None:
     )
 
 
-def test_the_log_fields(busy: House) -> None:
+def test_the_log_fields(busy: InMemoryShop) -> None:
     """The page names exactly the fields that lines have, and every event that is not a canonical line."""
     rows = list(table("Log lines"))
     fields = {name for cells in rows for name in quoted(cells[0]) if len(cells) == 3}

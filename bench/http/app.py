@@ -4,15 +4,8 @@ With ``bare`` the services' own code runs unchanged, and the two calls into ``te
 is the instrumentation alone.
 """
 
-import os
 import sys
 
-import three_pillars.environment  # first: OpenTelemetry reads variables while it is imported
-
-# isort: split
-import three_pillars
-
-# isort: split
 from fastapi import FastAPI
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -20,8 +13,9 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-import services.checkout.__main__
-import services.payment.__main__
+import services.checkout.service
+import services.payment.service
+import three_pillars
 from services.common import errors, server
 
 
@@ -33,7 +27,8 @@ def nothing() -> FastAPI:
     async def get_nothing() -> dict[str, str]:
         return {"status": "ok"}
 
-    three_pillars.install(app, "nothing", package="three-pillar-demo")
+    three_pillars.reduce_pauses()
+    three_pillars.install(app, three_pillars.ServiceResource("nothing"))
     return app
 
 
@@ -48,25 +43,22 @@ def spans(app: FastAPI, *_: object, **__: object) -> None:
 def build() -> FastAPI:
     """Build what the command line names; uvicorn calls this."""
     app, _, how = sys.argv[1:]
+    if how != "install":
+        three_pillars.reduce_pauses = lambda: None
     if how == "bare":
-        for name in (
-            *three_pillars.environment.DEFAULTS,
-            "OTEL_SEMCONV_STABILITY_OPT_IN",
-        ):  # ours, and no default of others
-            os.environ.pop(name, None)
         three_pillars.install = lambda *_, **__: None
         three_pillars.instrument_client = lambda client: client
     if how == "spans":
         three_pillars.install = spans
     return {
         "nothing": nothing,
-        "payment": services.payment.__main__.app,
-        "checkout": services.checkout.__main__.app,
+        "payment": services.payment.service.create_service,
+        "checkout": services.checkout.service.create_service,
     }[app]()
 
 
 if __name__ == "__main__":
     server.serve(
         "bench.http.app:build",
-        server.EdgeSettings(bind="127.0.0.1", port=int(sys.argv[2]), workers=1),
+        server.ServiceSettings(bind="127.0.0.1", port=int(sys.argv[2]), workers=1),
     )

@@ -27,7 +27,7 @@ from services.checkout.payment_client import PaymentClient
 async def bug(*_args: object) -> None:
     raise ZeroDivisionError("a bug")
 
-checkout.app.place = bug
+checkout.app.place_order = bug
 app = checkout.app.create_app(PaymentClient("http://127.0.0.1:1", 1))
 telemetry.install(app, "checkout", package="three-pillar-demo")
 uvicorn.run(app, port=int(sys.argv[1]), log_config=None, access_log=False)

@@ -55,8 +55,14 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import three_pillars
-from tests.processes import Sink, free_port, listening, wait_for
-from three_pillars.providers import Pillars, meter_provider
+from tests.processes import InMemoryCollector, free_port, run_collector, wait_for
+from three_pillars import ServiceResource, environment
+from three_pillars.providers import (
+    TelemetryProviders,
+    logger_provider,
+    meter_provider,
+    tracer_provider,
+)
 
 RESOURCE = Resource.create({"service.name": "foreign"})
 T = TypeVar("T")
@@ -71,8 +77,8 @@ class Foreign:
         self._spans, self._records = InMemorySpanExporter(), InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
         self._reader, self.stdout = InMemoryMetricReader(), io.StringIO()
         traces, logs = (
-            TracerProvider(resource=RESOURCE, shutdown_on_exit=False),
-            LoggerProvider(RESOURCE, shutdown_on_exit=False),
+            tracer_provider(RESOURCE, environment.validate()),
+            logger_provider(RESOURCE, environment.validate()),
         )
         traces.add_span_processor(SimpleSpanProcessor(self._spans))
         logs.add_log_record_processor(SimpleLogRecordProcessor(self._records))
@@ -80,7 +86,9 @@ class Foreign:
         meters = meter_provider(RESOURCE, [self._reader], registry)
         with contextlib.redirect_stdout(self.stdout):
             three_pillars.install(
-                app, name, package="fastapi", pillars=Pillars(traces, meters, logs, registry)
+                app,
+                ServiceResource(name),
+                providers=TelemetryProviders(traces, meters, logs, registry),
             )
 
     def ask(
@@ -947,7 +955,7 @@ if "middleware" in sys.argv:
     async def through(request, call_next):
         return await call_next(request)
 
-three_pillars.install(app, "foreign", package="fastapi")
+three_pillars.install(app, three_pillars.ServiceResource("foreign"))
 uvicorn.run(app, port=int(sys.argv[1]), log_config=None, access_log=False, timeout_graceful_shutdown=1)
 """
 
@@ -994,7 +1002,7 @@ class Process:
 
     port: int
     popen: subprocess.Popen[bytes]
-    sink: Sink
+    collector: InMemoryCollector
     output: Path
 
     def connect(
@@ -1013,7 +1021,7 @@ class Process:
 
     def messages(self, kind: type[T]) -> list[T]:
         """What the Collector got of a kind."""
-        return [each for _, each in list(self.sink.received) if isinstance(each, kind)]
+        return [each for _, each in list(self.collector.received) if isinstance(each, kind)]
 
     def told(self, route: str, method: str = "GET", spans: int = 1) -> Told:
         """What there is by now, of one request or of so many."""
@@ -1029,7 +1037,7 @@ class Process:
             for each in scope.spans
             if each.name == f"{method} {route}"
         ]
-        events = list(records(list(self.sink.received)))
+        events = list(records(list(self.collector.received)))
         lines = [
             each
             for each in events
@@ -1086,9 +1094,9 @@ def running(folder: Path, *how: str, interval: str = "100") -> Iterator[Process]
         interval,
     )
     port = free_port()
-    with listening() as sink, (folder / "output").open("wb") as output:
+    with run_collector() as collector, (folder / "output").open("wb") as output:
         settings = (
-            clean | often | {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "PYTHONPATH": str(folder)}
+            clean | often | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "PYTHONPATH": str(folder)}
         )
         popen = subprocess.Popen(
             [sys.executable, "script.py", str(port), *how],
@@ -1097,7 +1105,7 @@ def running(folder: Path, *how: str, interval: str = "100") -> Iterator[Process]
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        process = Process(port, popen, sink, folder / "output")
+        process = Process(port, popen, collector, folder / "output")
         said = process.output.read_text
         try:
             wait_for(
@@ -1180,7 +1188,7 @@ def test_a_crash_after_the_answer_is_a_line_of_its_own(
     def crash() -> list[dict[str, Any]]:
         return [
             each
-            for each in records(list(app.sink.received))
+            for each in records(list(app.collector.received))
             if each["event"] == f"GET /{name} failed after its answer"
         ]
 
@@ -1294,7 +1302,7 @@ def test_the_last_requests_are_flushed(tmp_path: Path) -> None:
             each for part in app.messages(ExportTraceServiceRequest) for each in part.resource_spans
         ]
         names = [each.name for part in spans for scope in part.scope_spans for each in scope.spans]
-        lines = [each for each in records(app.sink.received) if each.get("outcome") == "abandoned"]
+        lines = [each for each in records(app.collector.received) if each.get("outcome") == "abandoned"]
         assert (names.count("GET /endless"), len(lines)) == (8, 8)
         assert app.told("/endless", spans=8).counted == ["499"] * 8
 

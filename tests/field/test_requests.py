@@ -26,8 +26,9 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from services.checkout.payment_client import PaymentClient
-from tests.conftest import CANONICAL, Build, House, about
-from tests.processes import Service, Sink, free_port, listening, serve, wait_for
+from tests.conftest import ShopFactory
+from tests.in_memory_shop import CANONICAL, InMemoryShop, attributes_of
+from tests.processes import Service, InMemoryCollector, free_port, run_collector, serve, wait_for
 from three_pillar_demo.verify.outcomes import CHECKOUT
 
 PARSERS = ("httptools", "h11")
@@ -109,12 +110,12 @@ def answers(wire: Wire, heads: int = 0) -> Iterator[Answer]:
         )
 
 
-def converse(house: House, parser: str, sent: bytes, heads: int = 0) -> list[Answer]:
+def converse(shop: InMemoryShop, parser: str, sent: bytes, heads: int = 0) -> list[Answer]:
     """Write ``sent`` at once on one connection to checkout, behind uvicorn's ``parser``, and read until it is closed."""
 
     async def conversation() -> bytes:
         config = Config(
-            house.checkout,
+            shop.checkout,
             http=cast("Any", parser),
             ws="none",
             log_config=None,
@@ -132,27 +133,27 @@ def converse(house: House, parser: str, sent: bytes, heads: int = 0) -> list[Ans
                 writer.write(sent)
                 received = await reader.read()
             await asyncio.gather(*state.tasks)
-            await house.finish()
+            await shop.finish()
         return received
 
     return list(answers(Wire(asyncio.run(conversation())), heads))
 
 
-def told(house: House, *answers: Answer) -> None:
+def told(shop: InMemoryShop, *answers: Answer) -> None:
     """Check that exactly these answers of checkout were told of, each once in every pillar, and no other."""
     ids = sorted(answer.trace_id for answer in answers)
     spans = [
         each
-        for each in house.spans
-        if each.kind is SpanKind.SERVER and about(each).get("http.route") != "/charges"
+        for each in shop.spans
+        if each.kind is SpanKind.SERVER and attributes_of(each).get("http.route") != "/charges"
     ]
     assert sorted(format_trace_id(each.context.trace_id) for each in spans) == ids
     lines = [
-        each for each in house.lines() if CANONICAL in each and each["http.route"] != "/charges"
+        each for each in shop.lines() if CANONICAL in each and each["http.route"] != "/charges"
     ]
     assert sorted(each["trace_id"] for each in lines) == ids
     assert sorted(each[CANONICAL] for each in lines) == sorted(answer.status for answer in answers)
-    records = [(each, about(each)) for each in house.records if CANONICAL in about(each)]
+    records = [(each, attributes_of(each)) for each in shop.records if CANONICAL in attributes_of(each)]
     assert (
         sorted(
             format_trace_id(each.trace_id or 0)
@@ -161,7 +162,7 @@ def told(house: House, *answers: Answer) -> None:
         )
         == ids
     )
-    samples = house.samples()
+    samples = shop.samples()
     counted = {
         name: [
             each for each in samples.get(name, []) if each.labels.get("http.route") != "/charges"
@@ -228,11 +229,11 @@ SOLD = {
 
 
 @pytest.mark.parametrize("sent", list(SOLD.values()), ids=list(SOLD))
-def test_odd_bytes_buy_as_ever(house: House, sent: bytes) -> None:
+def test_odd_bytes_buy_as_ever(shop: InMemoryShop, sent: bytes) -> None:
     """Bytes that are no text, wherever nobody needs them, sell as ever with one span, one line and one count."""
-    bought = [answer for parser in PARSERS for answer in converse(house, parser, sent)]
+    bought = [answer for parser in PARSERS for answer in converse(shop, parser, sent)]
     assert [(answer.status, answer.said["outcome"]) for answer in bought] == [(200, "success")] * 2
-    told(house, *bought)
+    told(shop, *bought)
 
 
 NOWHERE = {
@@ -248,13 +249,13 @@ NOWHERE = {
 
 
 @pytest.mark.parametrize("target", list(NOWHERE.values()), ids=list(NOWHERE))
-def test_an_odd_path_is_nowhere(house: House, target: bytes) -> None:
+def test_an_odd_path_is_nowhere(shop: InMemoryShop, target: bytes) -> None:
     """A path that nobody has is a 404 in words with a trace id, whatever it is made of, and told of once."""
-    refused = [answer for parser in PARSERS for answer in converse(house, parser, request(target))]
+    refused = [answer for parser in PARSERS for answer in converse(shop, parser, request(target))]
     assert [(answer.status, answer.said["detail"]) for answer in refused] == [
         (404, "Not Found")
     ] * 2
-    told(house, *refused)
+    told(shop, *refused)
 
 
 UNREADABLE = {
@@ -268,17 +269,17 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("sent", list(UNREADABLE.values()), ids=list(UNREADABLE))
-def test_what_is_no_request_is_refused_in_words(house: House, sent: bytes) -> None:
+def test_what_is_no_request_is_refused_in_words(shop: InMemoryShop, sent: bytes) -> None:
     """What uvicorn itself cannot read never reaches an app: a 400 in words, nothing counted, and the next one is served."""
     for parser in PARSERS:
-        (refused,) = converse(house, parser, sent)
+        (refused,) = converse(shop, parser, sent)
         assert (refused.status, refused.body) == (400, b"Invalid HTTP request received.")
-    told(house)
-    told(house, *converse(house, "httptools", request()))
+    told(shop)
+    told(shop, *converse(shop, "httptools", request()))
 
 
 @pytest.mark.parametrize("parser", PARSERS)
-def test_the_app_sees_the_bytes_as_they_came(house: House, parser: str) -> None:
+def test_the_app_sees_the_bytes_as_they_came(shop: InMemoryShop, parser: str) -> None:
     """Headers and query reach the app byte for byte; what telemetry writes of them is spelled out."""
 
     async def echo(request: Request) -> JSONResponse:
@@ -290,9 +291,9 @@ def test_the_app_sees_the_bytes_as_they_came(house: House, parser: str) -> None:
             {"headers": headers, "query": request.scope["query_string"].decode("latin-1")}
         )
 
-    house.checkout.add_route("/echo", echo)
+    shop.checkout.add_route("/echo", echo)
     (answer,) = converse(
-        house,
+        shop,
         parser,
         request(b"GET /echo?a=%ff", b"User-Agent: " + ODD, b"X-Utf-8: \xe2\x98\x83", host=ODD),
     )
@@ -303,11 +304,11 @@ def test_the_app_sees_the_bytes_as_they_came(house: House, parser: str) -> None:
         b"\xe2\x98\x83",
     ]
     assert answer.said["query"] == "a=%ff"
-    assert about(house.roles[CHECKOUT])["user_agent.original"] == r"\xff\x\x80"
-    told(house, answer)
+    assert attributes_of(shop.spans_by_role[CHECKOUT])["user_agent.original"] == r"\xff\x\x80"
+    told(shop, answer)
 
 
-def test_other_servers_may_hand_over_anything(house: House) -> None:
+def test_other_servers_may_hand_over_anything(shop: InMemoryShop) -> None:
     """A name, a query or a path that uvicorn would never pass is told of once all the same, and can be encoded."""
 
     async def ask() -> Answer:
@@ -326,7 +327,7 @@ def test_other_servers_may_hand_over_anything(house: House) -> None:
             "path": "/\udcff\x00",
             "query_string": ODD,
         }
-        await house.checkout(
+        await shop.checkout(
             {**scope, "scheme": "\udcff", "headers": [(b"x-" + ODD, ODD), (b"host", ODD)]},
             receive,
             send,
@@ -336,7 +337,7 @@ def test_other_servers_may_hand_over_anything(house: House) -> None:
 
     answer = asyncio.run(ask())
     assert answer.status == 404
-    told(house, answer)
+    told(shop, answer)
 
 
 ENDINGS: dict[str, tuple[bytes, int]] = {
@@ -360,21 +361,21 @@ ENDINGS: dict[str, tuple[bytes, int]] = {
 
 
 @pytest.mark.parametrize(("first", "status"), list(ENDINGS.values()), ids=list(ENDINGS))
-def test_pipelined_purchases_have_a_trace_each(build: Build, first: bytes, status: int) -> None:
+def test_pipelined_purchases_have_a_trace_each(build_shop: ShopFactory, first: bytes, status: int) -> None:
     """Purchases written at once have a SERVER span and a trace each, and their own parent, whatever the one before became."""
-    house = build(inside="*")
+    shop = build_shop(trusted_networks="*")
     for parser in PARSERS:
-        known = len(house.spans)
+        known = len(shop.spans)
         ours = request(b"POST /checkout", f"Traceparent: {TRACEPARENT}".encode(), close=False)
-        bought = converse(house, parser, first + ours + request())
+        bought = converse(shop, parser, first + ours + request())
         assert [answer.status for answer in bought] == [status, 200, 200]
         ids = [answer.trace_id for answer in bought]
         assert len(set(ids)) == 3
         assert ids[1] == TRACE
         servers = [
             each
-            for each in house.spans[known:]
-            if about(each).get("url.path", "/charges") != "/charges"
+            for each in shop.spans[known:]
+            if attributes_of(each).get("url.path", "/charges") != "/charges"
         ]
         servers = [each for each in servers if each.kind is SpanKind.SERVER]
         parents = {
@@ -382,22 +383,22 @@ def test_pipelined_purchases_have_a_trace_each(build: Build, first: bytes, statu
             for each in servers
         }
         assert [parents[trace_id] for trace_id in ids[1:]] == [SPAN, None]
-        bound = {each["order.id"]: each["trace_id"] for each in house.lines() if "order.id" in each}
+        bound = {each["order.id"]: each["trace_id"] for each in shop.lines() if "order.id" in each}
         assert all(bound[answer.said["order_id"]] == answer.trace_id for answer in bought[1:])
 
 
 @pytest.mark.parametrize("parser", PARSERS)
-def test_pipelined_purchases_are_counted_each(house: House, parser: str) -> None:
+def test_pipelined_purchases_are_counted_each(shop: InMemoryShop, parser: str) -> None:
     """Twenty requests at once, probes among them, are told of once each, and the probes not at all."""
     probe = request(b"GET /healthz", close=False)
-    many = converse(house, parser, (request(close=False) + probe) * 10 + request())
+    many = converse(shop, parser, (request(close=False) + probe) * 10 + request())
     assert [answer.status for answer in many] == [200] * 21
-    told(house, *(answer for answer in many if answer.said != {"status": "ok"}))
+    told(shop, *(answer for answer in many if answer.said != {"status": "ok"}))
 
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_a_crash_ends_the_connection(
-    house: House, parser: str, monkeypatch: pytest.MonkeyPatch
+    shop: InMemoryShop, parser: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash closes the connection: what was already written behind it is neither answered nor told of, and loses nothing."""
 
@@ -405,21 +406,21 @@ def test_a_crash_ends_the_connection(
         raise ValueError
 
     with monkeypatch.context() as patch:
-        patch.setattr("checkout.app.place", bug)
-        crashed = converse(house, parser, request(close=False) + request())
+        patch.setattr("services.checkout.app.place_order", bug)
+        crashed = converse(shop, parser, request(close=False) + request())
         assert [(answer.status, answer.said["outcome"]) for answer in crashed] == [(500, "crashed")]
-    told(house, *crashed, *converse(house, parser, request()))
+    told(shop, *crashed, *converse(shop, parser, request()))
 
 
 GETS = ("/healthz", "/metrics", "/openapi.json")
 
 
 @pytest.mark.parametrize("path", GETS)
-def test_head_works_on_what_get_works_on(house: House, path: str) -> None:
+def test_head_works_on_what_get_works_on(shop: InMemoryShop, path: str) -> None:
     """HEAD is answered like GET, with the same headers and no body."""
     for parser in PARSERS:
-        (got,) = converse(house, parser, request(b"GET " + path.encode()))
-        (head,) = converse(house, parser, request(b"HEAD " + path.encode()), heads=1)
+        (got,) = converse(shop, parser, request(b"GET " + path.encode()))
+        (head,) = converse(shop, parser, request(b"HEAD " + path.encode()), heads=1)
         assert (head.status, head.body) == (got.status, b"") == (200, b"")
         kept = (
             ("content-type", "content-length") if path != "/metrics" else ("content-type",)
@@ -427,12 +428,12 @@ def test_head_works_on_what_get_works_on(house: House, path: str) -> None:
         assert [head.headers[name] for name in kept] == [got.headers[name] for name in kept]
 
 
-def test_head_works_on_payment_too(house: House) -> None:
+def test_head_works_on_payment_too(shop: InMemoryShop) -> None:
     """Payment answers HEAD as checkout does."""
 
     async def ask() -> list[int]:
         async with httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(house.payment), base_url="http://payment"
+            transport=httpx2.ASGITransport(shop.payment), base_url="http://payment"
         ) as http:
             return [(await http.head(path)).status_code for path in GETS]
 
@@ -465,14 +466,14 @@ QUIET = {
 
 
 @pytest.mark.parametrize("sent", list(QUIET.values()), ids=list(QUIET))
-def test_a_probe_is_quiet_in_all_pillars(house: House, sent: bytes) -> None:
+def test_a_probe_is_quiet_in_all_pillars(shop: InMemoryShop, sent: bytes) -> None:
     """GET or HEAD on exactly the two paths is answered 200 and told of nowhere, whatever else the request says."""
     for parser in PARSERS:
-        (answer,) = converse(house, parser, sent, heads=sent.startswith(b"HEAD"))
+        (answer,) = converse(shop, parser, sent, heads=sent.startswith(b"HEAD"))
         assert answer.status == 200
         assert "traceresponse" not in answer.headers
-    told(house)
-    assert (house.spans, house.lines(), house.records) == ((), [], [])
+    told(shop)
+    assert (shop.spans, shop.lines(), shop.records) == ((), [], [])
 
 
 LOUD = {
@@ -498,32 +499,32 @@ LOUD = {
 
 
 @pytest.mark.parametrize(("sent", "status"), list(LOUD.values()), ids=list(LOUD))
-def test_what_only_looks_like_a_probe_is_told_of(house: House, sent: bytes, status: int) -> None:
+def test_what_only_looks_like_a_probe_is_told_of(shop: InMemoryShop, sent: bytes, status: int) -> None:
     """Another method, or a path that is not exactly one of the two, is an error like others, with a trace id to find it by."""
-    refused = [answer for parser in PARSERS for answer in converse(house, parser, sent)]
+    refused = [answer for parser in PARSERS for answer in converse(shop, parser, sent)]
     assert [(answer.status, answer.said["outcome"]) for answer in refused] == [
         (status, "invalid")
     ] * 2
     assert all(answer.said["trace_id"] == answer.trace_id for answer in refused)
-    told(house, *refused)
+    told(shop, *refused)
 
 
 @pytest.mark.parametrize(
     "target", [b"GET /healthz%0A", b"HEAD /metrics%0a", b"GET /metrics%0A", b"POST /checkout%0A"]
 )
-def test_a_line_break_behind_a_path_is_no_probe(house: House, target: bytes) -> None:
+def test_a_line_break_behind_a_path_is_no_probe(shop: InMemoryShop, target: bytes) -> None:
     """For Starlette a line break ends a path, so such a request is served; it is no probe, and told of in all pillars."""
     for parser in PARSERS:
-        (answer,) = converse(house, parser, request(target), heads=target.startswith(b"HEAD"))
+        (answer,) = converse(shop, parser, request(target), heads=target.startswith(b"HEAD"))
         assert answer.status == 200
     spans = [
         each
-        for each in house.spans
-        if each.kind is SpanKind.SERVER and about(each)["http.route"] != "/charges"
+        for each in shop.spans
+        if each.kind is SpanKind.SERVER and attributes_of(each)["http.route"] != "/charges"
     ]
-    lines = [each for each in house.lines() if each["http.route"] != "/charges"]
+    lines = [each for each in shop.lines() if each["http.route"] != "/charges"]
     assert len({line["trace_id"] for line in lines}) == len(spans) == len(lines) == 2
-    assert sum(each.count for each in house.samples()[COUNT]) == 2
+    assert sum(each.count for each in shop.samples()[COUNT]) == 2
 
 
 SCHEMES = {
@@ -536,30 +537,30 @@ SCHEMES = {
 }
 
 
-def test_a_scheme_is_one_of_two(house: House) -> None:
+def test_a_scheme_is_one_of_two(shop: InMemoryShop) -> None:
     """A proxy may say that the client came by websocket, or anything: the label is http or https, as it was spoken."""
     for scheme in SCHEMES:
         converse(
-            house,
+            shop,
             "httptools",
             request(b"GET /" + scheme.encode(), b"X-Forwarded-Proto: " + scheme.encode()),
         )
-    counted = {each.labels["url.scheme"]: each.count for each in house.samples()[DURATION]}
+    counted = {each.labels["url.scheme"]: each.count for each in shop.samples()[DURATION]}
     assert counted == Counter(SCHEMES.values())
 
 
-def test_a_root_path_changes_nobody_quiet(house: House) -> None:
+def test_a_root_path_changes_nobody_quiet(shop: InMemoryShop) -> None:
     """Behind a prefix that a proxy takes away the same two paths are quiet, and no others."""
 
     async def ask(*paths: str) -> list[int]:
-        transport = httpx2.ASGITransport(house.checkout, root_path="/shop")
+        transport = httpx2.ASGITransport(shop.checkout, root_path="/shop")
         async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as http:
             return [(await http.get(path)).status_code for path in paths]
 
     assert asyncio.run(ask("/shop/healthz", "/shop/metrics", "/healthz")) == [200] * 3
-    told(house)
+    told(shop)
     assert asyncio.run(ask("/shop/shop/healthz", "/shop/nowhere")) == [404] * 2
-    assert (len(house.spans), len(house.lines()), len(house.records)) == (2, 2, 2)
+    assert (len(shop.spans), len(shop.lines()), len(shop.records)) == (2, 2, 2)
 
 
 EXPOSITIONS = ("text/plain", "application/openmetrics-text")
@@ -597,9 +598,9 @@ ACCEPTS = [
 ]
 
 
-def test_metrics_never_fail_on_accept(house: House) -> None:
+def test_metrics_never_fail_on_accept(shop: InMemoryShop) -> None:
     """Whatever Accept says, the metrics are shown in one of the two formats, to GET and HEAD, in both services."""
-    house.ask()
+    shop.request()
 
     async def ask(app: Any, method: str) -> list[httpx2.Response]:  # noqa: ANN401  (an ASGI app)
         async with httpx2.AsyncClient(
@@ -611,7 +612,7 @@ def test_metrics_never_fail_on_accept(house: House) -> None:
             ]
             return [await http.request(method, "/metrics", headers=each) for each in sent]
 
-    for app in (house.checkout, house.payment):
+    for app in (shop.checkout, shop.payment):
         shown, heads = asyncio.run(ask(app, "GET")), asyncio.run(ask(app, "HEAD"))
         assert {answer.status_code for answer in [*shown, *heads]} == {200}
         assert {answer.headers["content-type"].split(";")[0] for answer in [*shown, *heads]} == set(
@@ -647,16 +648,16 @@ SHAPES = {
 
 @pytest.mark.parametrize("header", ["baggage", "tracestate"])
 @pytest.mark.parametrize("value", list(SHAPES.values()), ids=list(SHAPES))
-def test_what_a_client_carries_is_not_written_down(house: House, header: str, value: str) -> None:
+def test_what_a_client_carries_is_not_written_down(shop: InMemoryShop, header: str, value: str) -> None:
     """Baggage and tracestate of any size and shape sell as ever, no value of theirs is written, and lines stay short."""
     carried = [(b"traceparent", TRACEPARENT.encode()), (header.encode(), value.encode())]
     for headers in (carried, carried * 2, carried[1:]):
-        answer = house.ask(headers=headers)
+        answer = shop.request(headers=headers)
         assert (answer.status_code, answer.json()["outcome"]) == (200, "success")
-    assert SECRET not in house.stdout.getvalue().lower()
-    assert SECRET not in str([(each.body, about(each)) for each in house.records]).lower()
-    assert max(map(len, house.stdout.getvalue().splitlines())) < 1000
-    assert len([each for each in house.lines() if CANONICAL in each]) == 3 * 2
+    assert SECRET not in shop.stdout.getvalue().lower()
+    assert SECRET not in str([(each.body, attributes_of(each)) for each in shop.records]).lower()
+    assert max(map(len, shop.stdout.getvalue().splitlines())) < 1000
+    assert len([each for each in shop.lines() if CANONICAL in each]) == 3 * 2
 
 
 NEW = ""
@@ -668,10 +669,10 @@ LONG = {
 
 
 @pytest.mark.parametrize("header", list(LONG.values()), ids=list(LONG))
-def test_a_long_header_is_worth_no_line_of_its_own(house: House, header: bytes) -> None:
+def test_a_long_header_is_worth_no_line_of_its_own(shop: InMemoryShop, header: bytes) -> None:
     """A header that is cut or dropped for its size adds no line: a stranger does not decide how much is written."""
-    told(house, *converse(house, "httptools", request(b"POST /checkout", header)))
-    assert [line for line in house.lines() if CANONICAL not in line] == []
+    told(shop, *converse(shop, "httptools", request(b"POST /checkout", header)))
+    assert [line for line in shop.lines() if CANONICAL not in line] == []
 
 
 STRANGERS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -701,29 +702,29 @@ STRANGERS: dict[str, tuple[tuple[str, ...], str]] = {
 @pytest.mark.parametrize("unsampled", [False, True], ids=["alone", "with a tracestate"])
 @pytest.mark.parametrize(("sent", "expected"), list(STRANGERS.values()), ids=list(STRANGERS))
 def test_a_trace_id_in_an_answer_is_somewhere(
-    build: Build, sent: tuple[str, ...], expected: str, unsampled: bool
+    build_shop: ShopFactory, sent: tuple[str, ...], expected: str, unsampled: bool
 ) -> None:
     """From inside a valid ``traceparent`` is continued whatever its flags say, any other makes a new trace."""
-    house = build(inside="*")
+    shop = build_shop(trusted_networks="*")
     headers = [(b"traceparent", each.encode()) for each in sent]
-    answer = house.ask(headers=headers + [(b"tracestate", b"theirs=1,=,")] * unsampled)
+    answer = shop.request(headers=headers + [(b"tracestate", b"theirs=1,=,")] * unsampled)
     trace_id = answer.json()["trace_id"]
     assert trace_id == expected or (not expected and trace_id != TRACE and int(trace_id, 16))
     assert answer.headers["traceresponse"].split("-")[1] == trace_id
-    assert {format_trace_id(each.context.trace_id) for each in house.spans} == {trace_id}
-    assert len(house.roles) == 4
-    assert {line["trace_id"] for line in house.lines()} == {trace_id}
-    assert {format_trace_id(each.trace_id or 0) for each in house.records} == {trace_id}
+    assert {format_trace_id(each.context.trace_id) for each in shop.spans} == {trace_id}
+    assert len(shop.spans_by_role) == 4
+    assert {line["trace_id"] for line in shop.lines()} == {trace_id}
+    assert {format_trace_id(each.trace_id or 0) for each in shop.records} == {trace_id}
 
 
-def test_two_traceparents_are_one_of_them_or_none(house: House) -> None:
+def test_two_traceparents_are_one_of_them_or_none(shop: InMemoryShop) -> None:
     """Two different parents make no third thing: the id handed out is in all pillars."""
     other = f"00-{1:032x}-{1:016x}-01"
-    trace_id = house.ask(headers=[("traceparent", TRACEPARENT), ("traceparent", other)]).json()[
+    trace_id = shop.request(headers=[("traceparent", TRACEPARENT), ("traceparent", other)]).json()[
         "trace_id"
     ]
-    assert {format_trace_id(each.context.trace_id) for each in house.spans} == {trace_id}
-    assert {line["trace_id"] for line in house.lines()} == {trace_id}
+    assert {format_trace_id(each.context.trace_id) for each in shop.spans} == {trace_id}
+    assert {line["trace_id"] for line in shop.lines()} == {trace_id}
 
 
 async def until(found: Callable[[], object]) -> None:
@@ -779,27 +780,27 @@ FATES = {
 
 
 @pytest.mark.parametrize(("card", "outcome"), list(FATES.items()), ids=list(FATES))
-def test_a_connection_is_given_back(build: Build, card: str, outcome: str) -> None:
+def test_a_connection_is_given_back(build_shop: ShopFactory, card: str, outcome: str) -> None:
     """Whatever became of a purchase, its connection is free for the next one."""
-    house = build(transport=payment(), calls=1, limit=1)
-    assert [house.ask(json={"card": each}).json()["outcome"] for each in (card, "ordinary")] == [
+    shop = build_shop(transport=payment(), calls=1, limit=1)
+    assert [shop.request(json={"card": each}).json()["outcome"] for each in (card, "ordinary")] == [
         outcome,
         "success",
     ]
 
 
-def test_a_customer_who_leaves_gives_back_too(build: Build) -> None:
+def test_a_customer_who_leaves_gives_back_too(build_shop: ShopFactory) -> None:
     """A purchase that is cancelled, in its call or before its turn, leaves no connection in use."""
-    house = build(transport=payment(), calls=1)
+    shop = build_shop(transport=payment(), calls=1)
 
     async def leave() -> None:
         async with httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(house.checkout), base_url="http://shop"
+            transport=httpx2.ASGITransport(shop.checkout), base_url="http://shop"
         ) as http:
             tasks = [
                 asyncio.create_task(http.post("/checkout", json={"card": "slow"})) for _ in range(3)
             ]
-            await until(lambda: sum(each.count for each in house.samples().get(ACTIVE, [])) == 3)
+            await until(lambda: sum(each.count for each in shop.samples().get(ACTIVE, [])) == 3)
             for task in reversed(tasks):
                 task.cancel()
             await asyncio.wait(tasks)
@@ -809,11 +810,11 @@ def test_a_customer_who_leaves_gives_back_too(build: Build) -> None:
     asyncio.run(leave())
 
 
-async def buy_in_turn(house: House, *cards: str, pause: float) -> list[httpx2.Response]:
+async def buy_in_turn(shop: InMemoryShop, *cards: str, pause: float) -> list[httpx2.Response]:
     """Buy with each card, ``pause`` seconds after the one before."""
     tasks = []
     async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(house.checkout), base_url="http://shop"
+        transport=httpx2.ASGITransport(shop.checkout), base_url="http://shop"
     ) as http:
         for card in cards:
             tasks.append(asyncio.create_task(http.post("/checkout", json={"card": card})))
@@ -821,13 +822,13 @@ async def buy_in_turn(house: House, *cards: str, pause: float) -> list[httpx2.Re
         return list(await asyncio.gather(*tasks))
 
 
-def reasons(house: House, answer: httpx2.Response) -> list[str]:
+def reasons(shop: InMemoryShop, answer: httpx2.Response) -> list[str]:
     """What was said of this purchase before its canonical line."""
-    mine = [each for each in house.lines() if each["trace_id"] == answer.json()["trace_id"]]
+    mine = [each for each in shop.lines() if each["trace_id"] == answer.json()["trace_id"]]
     return [each["event"] for each in mine if CANONICAL not in each]
 
 
-def test_who_gets_no_connection_is_told_so(build: Build) -> None:
+def test_who_gets_no_connection_is_told_so(build_shop: ShopFactory) -> None:
     """A purchase that waits for a connection until it is too late is ``payment_busy``, in words, and payment is not called."""
     called = []
 
@@ -835,8 +836,8 @@ def test_who_gets_no_connection_is_told_so(build: Build) -> None:
         called.append(1)
         await forever()
 
-    house = build(transport=payment(wait), calls=1, limit=1)
-    slow, busy = asyncio.run(buy_in_turn(house, "slow", "slow", pause=0.2))
+    shop = build_shop(transport=payment(wait), calls=1, limit=1)
+    slow, busy = asyncio.run(buy_in_turn(shop, "slow", "slow", pause=0.2))
     assert (slow.status_code, slow.json()["outcome"]) == (504, "payment_slow")
     assert (busy.status_code, busy.json()["outcome"], busy.json()["detail"]) == (
         503,
@@ -844,11 +845,11 @@ def test_who_gets_no_connection_is_told_so(build: Build) -> None:
         "Payment is busy",
     )
     assert len(called) == 1
-    (why,) = reasons(house, busy)
+    (why,) = reasons(shop, busy)
     assert "all 1 connections were in use" in why
     found = [
         each
-        for each in house.spans
+        for each in shop.spans
         if format_trace_id(each.context.trace_id) == busy.json()["trace_id"]
     ]
     assert sorted(each.kind.name for each in found) == ["INTERNAL", "SERVER"], (
@@ -856,7 +857,7 @@ def test_who_gets_no_connection_is_told_so(build: Build) -> None:
     )
 
 
-def test_a_late_turn_is_not_said_to_have_been_a_whole_one(build: Build) -> None:
+def test_a_late_turn_is_not_said_to_have_been_a_whole_one(build_shop: ShopFactory) -> None:
     """Where the wait for a connection took part of the limit, the reason names the time that payment really had."""
     called, turn = [], asyncio.Event()
 
@@ -864,18 +865,18 @@ def test_a_late_turn_is_not_said_to_have_been_a_whole_one(build: Build) -> None:
         called.append(1)
         await (turn.wait() if len(called) == 1 else forever())
 
-    house = build(transport=payment(wait), calls=1, limit=1.5)
+    shop = build_shop(transport=payment(wait), calls=1, limit=1.5)
 
     async def buy() -> list[httpx2.Response]:
-        buying = asyncio.create_task(buy_in_turn(house, "slow", "slow", pause=0.2))
-        await until(lambda: sum(each.count for each in house.samples().get(ACTIVE, [])) == 2)
+        buying = asyncio.create_task(buy_in_turn(shop, "slow", "slow", pause=0.2))
+        await until(lambda: sum(each.count for each in shop.samples().get(ACTIVE, [])) == 2)
         await asyncio.sleep(0.2)  # the second one waits so long at least
         turn.set()
         return await buying
 
     first, late = asyncio.run(buy())
     assert (first.json()["outcome"], late.json()["outcome"]) == ("success", "payment_slow")
-    (why,) = reasons(house, late)
+    (why,) = reasons(shop, late)
     found = re.search(r"no answer within ([\d.]+) s", why)
     assert found
     assert float(found[1]) < 1.4
@@ -911,7 +912,7 @@ def test_the_wait_for_a_turn_is_part_of_the_limit() -> None:
 class Town:
     """One payment service, a checkout for each setting to try, and the Collector of them all."""
 
-    sink: Sink
+    collector: InMemoryCollector
     payment: Service
     checkouts: dict[str, Service]
 
@@ -940,20 +941,20 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     )
     paid = {
         "CHECKOUT_PAYMENT_URL": f"http://127.0.0.1:{port}",
-        "CHECKOUT_INSIDE": "127.0.0.1",
+        "CHECKOUT_TRUSTED_NETWORKS": "127.0.0.1",
         "CHECKOUT_PAYMENT_TIMEOUT": "5",
     }
-    with listening() as sink, ExitStack() as stack:
+    with run_collector() as collector, ExitStack() as stack:
         doors = [
-            serve("payment", folder, sink.url, PAYMENT_PORT=port, PAYMENT_SLOW_SECONDS="8", **often)
+            serve("payment", folder, collector.url, PAYMENT_PORT=port, PAYMENT_SLOW_SECONDS="8", **often)
         ]
         doors += [
-            serve("checkout", folder, sink.url, **paid, **often, **more)
+            serve("checkout", folder, collector.url, **paid, **often, **more)
             for more in CHECKOUTS.values()
         ]
         with ThreadPoolExecutor() as pool:
             payment, *checkouts = pool.map(stack.enter_context, doors)
-        yield Town(sink, payment, dict(zip(CHECKOUTS, checkouts, strict=True)))
+        yield Town(collector, payment, dict(zip(CHECKOUTS, checkouts, strict=True)))
         for each in (payment, *checkouts):
             each.process.kill()
 

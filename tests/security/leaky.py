@@ -57,7 +57,9 @@ def create_app() -> FastAPI:
                 raise RuntimeError(f"it went wrong with {words}, {heard}") from error
         return {"trace_id": three_pillars.trace_id()}
 
-    three_pillars.install(app, "leaky", package="three-pillar-demo", inside="127.0.0.1")
+    three_pillars.install(
+        app, three_pillars.ServiceResource("leaky"), trusted_networks="127.0.0.1"
+    )
     return app
 
 

@@ -1,4 +1,7 @@
-"""Logs: every event is one JSON object on stdout and the same record by OTLP, joined to its trace in both."""
+"""Logs: every event is one JSON object on stdout and the same log record by OTLP.
+
+Both carry the trace id and span id of the request.
+"""
 
 import logging
 import sys
@@ -11,96 +14,116 @@ from opentelemetry.instrumentation.structlog import StructlogProcessor
 from opentelemetry.sdk._logs import LoggerProvider
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from . import redaction
+from .redaction import redact_mapping
 from .stdout import Stdout
-from .values import encodable, narrow, text
+from .values import flatten_if_oversized, safe_str, to_otlp_value
 
-TOLD = "_told_by_canonical_line"
-"""Set on an exception whose traceback the canonical line carries; uvicorn need not print it again."""
+ALREADY_LOGGED = "_already_logged"
+"""Attribute of an exception whose traceback is in the canonical log line of its request.
+
+uvicorn logs the same exception again; the attribute suppresses that second traceback.
+"""
+
+# OTLP would ignore a timestamp without a time zone.
+_add_timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 def configure(provider: LoggerProvider) -> None:
-    """Make structlog write every event to stdout and to ``provider``: an event walks down this list."""
+    """Make structlog write every event to stdout and to ``provider``."""
     stdout = log_to_stdout()
+    otlp = cast("Processor", StructlogProcessor(provider))  # type: ignore[no-untyped-call]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            _STAMP,
-            spell_out,
-            # Before the ids: the record has fields of its own for them.
-            cast("Processor", StructlogProcessor(provider)),  # type: ignore[no-untyped-call]
+            _add_timestamp,
+            sanitize_event,
+            otlp,  # before the ids, because an OTLP record has fields of its own for them
             add_trace_ids,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", stdout)),
-        cache_logger_on_first_use=False,  # the request logger is bound once anyway; a cache would outlive a new configure()
+        # The logger of the request recorder is bound only once in any case, and a cached logger
+        # would outlive the next configure().
+        cache_logger_on_first_use=False,
     )
 
 
 def log_to_stdout() -> Stdout:
-    """Write what libraries say through ``logging`` to stdout as JSON too, and never to OTLP; returns where that goes.
+    """Write the records of ``logging`` to stdout as JSON, and never to OTLP; return that stdout.
 
-    An exporter that fails logs a warning; sent by OTLP, that warning would be the next thing to fail.
+    An exporter that fails logs a warning. If that warning were exported by OTLP, its export would
+    fail next.
     """
-    stdlib = structlog.stdlib
-    about: list[Processor] = [stdlib.add_log_level, stdlib.add_logger_name, _STAMP]
-    render: list[Processor] = [
-        stdlib.ProcessorFormatter.remove_processors_meta,
-        spell_out,
-        structlog.processors.JSONRenderer(),
-    ]
     stdout = Stdout(sys.stdout)
     handler = logging.StreamHandler(stdout)
-    handler.setFormatter(stdlib.ProcessorFormatter(foreign_pre_chain=about, processors=render))
-    handler.addFilter(_mended)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                _add_timestamp,
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                sanitize_event,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    handler.addFilter(_prepare_record)
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    logging.getLogger("httpx2").setLevel(
-        logging.WARNING
-    )  # one line a call; the CLIENT span says more
-    for name in (
-        "attributes",
-        "baggage",
-        "trace",
-    ):  # a line for whatever a client sends too much of, some quote it whole
+    # httpx2 logs one record for each call; the CLIENT span has more information.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    # These log a record for every excess header or attribute that a client sends, and some of
+    # the records contain the whole value.
+    for name in ("attributes", "baggage", "trace"):
         logging.getLogger(f"opentelemetry.{name}").setLevel(logging.CRITICAL)
     return stdout
 
 
-def _mended(record: logging.LogRecord) -> bool:
+def _prepare_record(record: logging.LogRecord) -> bool:
+    """Make sure that ``record`` can be formatted; return whether it is to be written."""
     try:
         record.getMessage()
-    except Exception:  # noqa: BLE001  (arguments that do not fit, or anybody's __str__: as it came, and not lost)
-        record.msg, record.args = f"{text(record.msg)} {encodable(record.args)}", ()
-    return not (record.exc_info and hasattr(record.exc_info[1], TOLD))
+    except Exception:  # noqa: BLE001
+        # The arguments do not fit the message, or a __str__ of the application fails. The record
+        # is written unformatted rather than lost.
+        record.msg = f"{safe_str(record.msg)} {to_otlp_value(record.args)}"
+        record.args = ()
+    return not (record.exc_info and hasattr(record.exc_info[1], ALREADY_LOGGED))
 
 
-def spell_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Write as text what JSON or OTLP cannot carry, the exception first, or it would cost the whole batch; then redact."""
-    error = event.pop("exc_info", None)
-    error = sys.exc_info()[1] if error is True else error
-    for each in error if isinstance(error, tuple) else (error,):
-        if isinstance(each, BaseException):
-            event["exception"] = "".join(traceback.format_exception(each))
-            event["exception.type"], event["exception.message"] = (
-                type(each).__qualname__,
-                text(each),
-            )
-    return narrow(
-        redaction.fields({encodable(name): encodable(value) for name, value in event.items()})
-    )
+def sanitize_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Replace what JSON or OTLP cannot carry by text, then redact secrets.
+
+    The exception comes first: left in ``exc_info``, it could cost the whole OTLP batch.
+    """
+    exception = _pop_exception(event)
+    if exception is not None:
+        event["exception"] = "".join(traceback.format_exception(exception))
+        event["exception.type"] = type(exception).__qualname__
+        event["exception.message"] = safe_str(exception)
+    sanitized = {to_otlp_value(name): to_otlp_value(value) for name, value in event.items()}
+    return flatten_if_oversized(redact_mapping(sanitized))
+
+
+def _pop_exception(event: EventDict) -> BaseException | None:
+    """Remove ``exc_info`` from ``event``; return the exception that it holds or refers to."""
+    exc_info = event.pop("exc_info", None)
+    if exc_info is True:
+        return sys.exc_info()[1]
+    if isinstance(exc_info, tuple):
+        # As sys.exc_info() returns it; without an exception it is empty or holds three Nones.
+        exc_info = exc_info[1] if len(exc_info) > 1 else None
+    return exc_info if isinstance(exc_info, BaseException) else None
 
 
 def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Add ``trace_id`` and ``span_id`` as W3C spells them: lower-case hex, zero-padded."""
+    """Add ``trace_id`` and ``span_id`` as lower-case hex digits with leading zeros, as in W3C."""
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = trace.format_trace_id(context.trace_id)
         event["span_id"] = trace.format_span_id(context.span_id)
     return event
-
-
-_STAMP = structlog.processors.TimeStamper(
-    fmt="iso", utc=True
-)  # a stamp without a zone would be ignored by OTLP

@@ -107,7 +107,7 @@ def test_the_metrics(busy: InMemoryShop) -> None:
         }
     shown.pop("target_info")
     assert shown == metrics(
-        {"telemetry/three_pillars/request_recorder.py", "the FastAPI instrumentation"}
+        {"telemetry/three_pillars/request_metrics.py", "the FastAPI instrumentation"}
     )
 
 

@@ -19,22 +19,22 @@ WITHIN = (
         "the threads that export",
         ("_export_worker", "/opentelemetry/exporter/", "_ticker", "/_shared_internal/__init__.py"),
     ),
-    ("telemetry/: redaction", ("/delivery/redact.py",)),
-    ("telemetry/: counting what is handed over", ("/delivery/losses.py",)),
+    ("telemetry/: redaction", ("/three_pillars/redaction/",)),
+    ("telemetry/: counting what is handed over", ("/three_pillars/export/drops.py",)),
     ("metrics: recording", ("/opentelemetry/sdk/metrics/",)),
     (
         "log line: the record for OTLP",
         ("/opentelemetry/instrumentation/structlog/", "/opentelemetry/sdk/_logs/"),
     ),
-    ("log line: processors, JSON, stdout", ("/structlog/", "/telemetry/logs.py")),
-    ("telemetry/: finding the route", ("template (",)),
+    ("log line: processors, JSON, stdout", ("/structlog/", "/three_pillars/logs.py")),
+    ("telemetry/: finding the route", ("match_template (",)),
     ("spans: the SDK", ("/opentelemetry/sdk/trace/",)),
 )
 """Whatever these call is theirs."""
 INNERMOST = (
     (
-        "telemetry/: middleware and edge",
-        ("/telemetry/requests.py", "/telemetry/edge.py", "/guards/", "/delivery/"),
+        "telemetry/: middleware",
+        ("/three_pillars/",),
     ),
     ("spans: the instrumentation", ("/opentelemetry/",)),
     ("the client: httpx2", ("/httpx2/", "/httpcore2/", "/h11/", "/anyio/", "/payment_client.py")),

@@ -10,7 +10,7 @@ import typer.main
 import yaml
 
 from three_pillar_demo.__main__ import app
-from three_pillars.request_recorder import LATENCY_BUCKETS
+from three_pillars.request_metrics import LATENCY_BUCKETS
 
 RULES = Path("config/alerts.yml")
 CASES = Path("tests/config/alerts.test.yml")

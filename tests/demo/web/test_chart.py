@@ -9,7 +9,7 @@ import pytest
 
 from three_pillar_demo.query.interface import Exemplar
 from three_pillar_demo.web import chart, formatting
-from three_pillars.request_recorder import LATENCY_BUCKETS
+from three_pillars.request_metrics import LATENCY_BUCKETS
 
 START = 1_767_225_600.0
 """A round hour."""

@@ -251,7 +251,7 @@ async def _check_and_print(drill: Drill, mode: str, *, verbose: bool) -> bool:
     if mode not in drill.modes:
         out.print(f"{drill.name:<18}skipped: exists in {', '.join(drill.modes)}", style="dim")
         return True
-    async with connect.backends() as backends:
+    async with connect.create_backends() as backends:
         verdict = await checking.check(drill, backends)
     passed = not verdict.problems
     result = Text("PASS", "green") if passed else Text("FAIL", "bold red")

@@ -83,7 +83,7 @@ def main(name: str, calm_s: float, *, blind: bool) -> int:
         assert task  # noqa: S101  (this coroutine runs in one)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        await serve(drill, connect.backends(), calm_s)
+        await serve(drill, connect.create_backends(), calm_s)
 
     try:
         with runner.exclusive():

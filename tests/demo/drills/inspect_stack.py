@@ -117,7 +117,7 @@ async def check_calm_shop(drills: Sequence[Drill], backends: Backends) -> list[s
 
 async def main(command: str, names: list[str]) -> int:
     """Run the command, print its problems, and return their number."""
-    async with connect.backends() as backends:
+    async with connect.create_backends() as backends:
         drills = [catalogue.load(name) for name in names or catalogue.names()]
         if command == "check":
             problems = []

@@ -103,7 +103,7 @@ def test_no_two_drills_have_the_same_evidence() -> None:
         ("over = 0.8\n", "", "needs `says`, and `over` or `under`"),
         ("over = 0.8\n", "over = 0.8\nunder = 0.1\n", "either `over` or `under`"),
         ("rate = 12", "rate = 1000", "customers.rate"),
-        ('"Open a slow dot', '"One more hint.", "Open a slow dot', "hints"),
+        ('"Open a slow request', '"One more hint.", "Open a slow request', "hints"),
         ('runbook = "docs/', 'runbook = "/etc/', "runbook"),
         ("[fault]", "[fault", "line"),
         ("[fault]", "[full]\npains = 1\n[fault]", "pains"),

@@ -95,10 +95,10 @@ def test_the_fault_file_overrides_payments_settings(
     build_shop: ShopFactory, fault_file: Path
 ) -> None:
     """Payment uses the values of the file instead of its settings, for as long as it exists."""
-    payment = build_shop(drills=str(fault_file))
-    assert payment.request().status_code == 500
+    shop = build_shop(drills=str(fault_file))
+    assert shop.request().status_code == 500
     fault_file.unlink()
-    assert payment.request().status_code == 200
+    assert shop.request().status_code == 200
 
 
 def test_one_card_network_is_slow(build_shop: ShopFactory, fault_file: Path) -> None:
@@ -106,14 +106,14 @@ def test_one_card_network_is_slow(build_shop: ShopFactory, fault_file: Path) -> 
     fault_file.write_text(
         json.dumps({"slow_network": "visa", "latency_min": 0.02, "latency_max": 0.02})
     )
-    payment = build_shop(drills=str(fault_file))
+    shop = build_shop(drills=str(fault_file))
     duration_by_network = {}
     for card in ("visa-7", "amex-7", "4711"):
-        payment.request(
+        shop.request(
             path="/charges",
             json={"order_id": card, "amount": "9.00", "currency": "EUR", "card": card},
         )
-        span = payment.spans[-1]
+        span = shop.spans[-1]
         duration_by_network[attributes_of(span)["card.network"]] = (span.end_time or 0) - (
             span.start_time or 0
         )

@@ -1,4 +1,4 @@
-"""Traces made by hand, as the backends would hold them: a purchase that payment answered too late, and parts for others."""
+"""Traces as a backend returns them: one slow purchase, and builders for spans and log records."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,15 +7,14 @@ from three_pillar_demo.query.interface import Exemplar, LogRecord, Span
 from three_pillar_demo.trace_view.view import TraceView
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
-BEGIN = 1_767_225_600 * 10**9
+TRACE_START = 1_767_225_600 * 10**9
 """2026-01-01 00:00:00 UTC."""
-MILLI = 10**6
-ROOT, ORDER, CALL, CHARGE = (
-    "root000000000000",
-    "order00000000000",
-    "call000000000000",
-    "charge0000000000",
-)
+NANOSECONDS_PER_MS = 10**6
+ROOT = "root000000000000"
+ORDER = "order00000000000"
+CALL = "call000000000000"
+CHARGE = "charge0000000000"
+"""The span ids of a purchase, from parent to child."""
 
 
 def span(
@@ -25,11 +24,11 @@ def span(
     *,
     at: float = 0,
     took: float = 100,
-    **changes: Any,
+    **changes: Any,  # noqa: ANN401  (the types of the fields)
 ) -> Span:
-    """A span of checkout that starts ``at`` ms after the trace and takes ``took`` ms."""
-    start = BEGIN + round(at * MILLI)
-    plain = Span(
+    """Return a span of checkout that starts ``at`` ms after the trace and takes ``took`` ms."""
+    start = TRACE_START + round(at * NANOSECONDS_PER_MS)
+    default = Span(
         trace_id=TRACE,
         span_id=span_id,
         parent_id=parent_id,
@@ -37,13 +36,13 @@ def span(
         name="POST /checkout",
         kind=kind,
         start=start,
-        end=start + round(took * MILLI),
+        end=start + round(took * NANOSECONDS_PER_MS),
         error=False,
         message="",
         attributes={},
         exceptions=(),
     )
-    return replace(plain, **changes)
+    return replace(default, **changes)
 
 
 def line(
@@ -55,9 +54,9 @@ def line(
     severity: str = "INFO",
     **fields: str,
 ) -> LogRecord:
-    """A log line, ``at`` ms after the trace's start."""
+    """Return a log record, written ``at`` ms after the start of the trace."""
     return LogRecord(
-        BEGIN + round(at * MILLI),
+        TRACE_START + round(at * NANOSECONDS_PER_MS),
         service,
         severity,
         body,
@@ -65,26 +64,34 @@ def line(
     )
 
 
-def canonical(span_id: str, service: str, status: int, outcome: str, **about: Any) -> LogRecord:  # noqa: ANN401  (as above)
-    """The line at the end of a request; ``about`` as in ``line``."""
+def canonical(
+    span_id: str,
+    service: str,
+    status: int,
+    outcome: str,
+    **options: Any,  # noqa: ANN401  (those of line)
+) -> LogRecord:
+    """Return the canonical log record of a request; ``options`` are those of ``line``."""
     route = "/checkout" if service == "checkout" else "/charges"
     fields = {"http_response_status_code": str(status), "outcome": outcome}
-    return line(span_id, f"POST {route} {status} {outcome}", service=service, **about | fields)
+    return line(span_id, f"POST {route} {status} {outcome}", service=service, **options | fields)
 
 
 def exemplar(service: str, route: str, status: int, le: str, value: float) -> Exemplar:
-    """An exemplar of the standard histogram."""
+    """Return an exemplar of the standard histogram, in the bucket ``le``."""
     labels = {
         "__name__": "http_server_request_duration_seconds_bucket",
         "service_name": service,
         "http_route": route,
+        "http_request_method": "POST",
+        "http_response_status_code": str(status),
+        "le": le,
     }
-    labels |= {"http_request_method": "POST", "http_response_status_code": str(status), "le": le}
-    return Exemplar(TRACE, value, BEGIN / 10**9, labels)
+    return Exemplar(TRACE, value, TRACE_START / 10**9, labels)
 
 
 def slow() -> TraceView:
-    """Checkout gave up after 2 s, payment answered after 3."""
+    """Return a purchase in which checkout gave up after 2 s and payment answered after 3 s."""
     order: dict[str, Any] = {
         "order.id": "o-1",
         "order.amount": 9,
@@ -92,7 +99,6 @@ def slow() -> TraceView:
         "error.type": "payment_slow",
         "order.outcome": "payment_slow",
     }
-    late = ("httpx2.ReadTimeout: no answer within 2 s",)
     spans = [
         span(ROOT, "", took=2004, error=True, attributes={"http.response.status_code": "504"}),
         span(
@@ -117,7 +123,7 @@ def slow() -> TraceView:
             error=True,
             message="ReadTimeout: no answer within 2 s",
             attributes={"error.type": "ReadTimeout", "url.full": "http://127.0.0.1:8001/charges"},
-            exceptions=late,
+            exceptions=("httpx2.ReadTimeout: no answer within 2 s",),
         ),
         span(
             CHARGE,
@@ -129,7 +135,7 @@ def slow() -> TraceView:
             attributes={"http.response.status_code": "200"},
         ),
     ]
-    lines = [
+    records = [
         line(ORDER, "order not placed: payment: no answer within 2 s", at=2003, severity="ERROR"),
         canonical(ROOT, "checkout", 504, "payment_slow", at=2004.2, severity="ERROR"),
         canonical(CHARGE, "payment", 200, "authorised", at=3002.9),
@@ -138,4 +144,4 @@ def slow() -> TraceView:
         exemplar("payment", "/charges", 200, "5", 3.0011),
         exemplar("checkout", "/checkout", 504, "2.5", 2.0042),
     ]
-    return TraceView(TRACE, spans, lines, exemplars)
+    return TraceView(TRACE, spans, records, exemplars)

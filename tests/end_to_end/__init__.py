@@ -1,1 +1,1 @@
-"""Tests on a whole stack: the embedded one, or with STACK=full the real Collector, Tempo, Loki and Prometheus."""
+"""Tests on a running stack, the local one or the real one, as users see it."""

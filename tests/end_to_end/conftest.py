@@ -1,4 +1,4 @@
-"""A whole stack, started once; a test that needs it otherwise restarts it and leaves it running."""
+"""A whole stack, started once for all tests; a test that needs it differently restarts it."""
 
 import os
 import signal
@@ -15,38 +15,34 @@ from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
 
 FULL = os.environ.get("STACK") == "full"
-"""Whether the real Collector, Prometheus, Tempo and Loki are to run; the embedded stack otherwise."""
+"""Whether the real Collector, Prometheus, Tempo and Loki run instead of the local stack."""
 DEMO = [sys.executable, "-m", "three_pillar_demo"]
-UP = ["--full"] * FULL
-START_TIMEOUT_S = 300
-POLL_SECONDS = 0.1
+UP = ["--full"] if FULL else []
+START_TIMEOUT_S = 180
+POLL_INTERVAL_S = 0.1
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Everything in this folder needs the stack, and some of it the real one."""
+    """Mark the tests of this folder with ``stack``, and skip tests of the real stack without it."""
     if "end_to_end" in str(item.path):
         item.add_marker(pytest.mark.stack)
     if item.get_closest_marker("full") and not FULL:
-        item.add_marker(
-            pytest.mark.skip(
-                reason="about the real Collector, Prometheus, Tempo and Loki: make test-full"
-            )
-        )
+        reason = "about the real Collector, Prometheus, Tempo and Loki: make test-full"
+        item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def wait_until(done: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Ask until ``done`` says yes; fails with ``what`` it waited for."""
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Poll until ``condition`` returns True; the failure says what was waited for."""
     deadline = time.monotonic() + seconds
-    while not done():
+    while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_INTERVAL_S)
 
 
 class Stack:
-    """The demo command, with a state folder of its own."""
+    """A stack that is controlled by the demo command and keeps everything below ``state``."""
 
     def __init__(self, state: Path) -> None:
-        """Keep everything under ``state``."""
         self.state = state
         self.foreground: subprocess.Popen[str] | None = None
 
@@ -57,8 +53,8 @@ class Stack:
         check: bool = True,
         env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run ``demo`` with ``arguments`` to its end."""
-        done = subprocess.run(
+        """Run the demo command to its end; with ``check`` it must succeed."""
+        result = subprocess.run(
             [*DEMO, *arguments],
             env=self.environment(env),
             capture_output=True,
@@ -66,21 +62,21 @@ class Stack:
             timeout=seconds,
             check=False,
         )
-        assert not check or done.returncode == 0, (
-            f"demo {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
+        assert not check or result.returncode == 0, (
+            f"demo {' '.join(arguments)}:\n{result.stdout}\n{result.stderr}"
         )
-        return done
+        return result
 
     def environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
-        """What the demo command finds in its environment."""
+        """Return the environment of the demo command."""
         return {**os.environ, "DEMO_STATE": str(self.state), "COLUMNS": "80", **(extra or {})}
 
     def up(self, **env: str) -> None:
-        """Start it in the background."""
+        """Start the stack in the background."""
         self.demo("up", "--detach", *UP, seconds=START_TIMEOUT_S, env=env)
 
     def up_in_foreground(self) -> None:
-        """Start it as in a terminal: the leader of a process group, which Ctrl-C reaches as a whole."""
+        """Start the stack as a terminal does: as the leader of a process group."""
         self.foreground = subprocess.Popen(
             [*DEMO, "up", *UP],
             env=self.environment(),
@@ -94,21 +90,19 @@ class Stack:
         )
 
     def ctrl_c(self) -> str:
-        """Press it, and wait for the end."""
+        """Send SIGINT to the process group, wait for the end, and return the output."""
         assert self.foreground
         os.killpg(self.foreground.pid, signal.SIGINT)
-        said, _ = self.foreground.communicate(timeout=60)
+        output, _ = self.foreground.communicate(timeout=60)
         self.foreground = None
-        return str(said)
+        return str(output)
 
     def down(self) -> None:
-        """Stop it."""
+        """Stop the stack."""
         self.demo("down")
 
     def backends(self) -> Backends:
-        """Who answers for it."""
-        return (
-            LgtmBackends()
-            if FULL
-            else LocalBackends(self.state / "data" / "store" / "telemetry.db")
-        )
+        """Return the query interface of this stack."""
+        if FULL:
+            return LgtmBackends()
+        return LocalBackends(self.state / "data" / "store" / "telemetry.db")

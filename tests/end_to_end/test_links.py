@@ -1,4 +1,4 @@
-"""The six links between the pillars, followed on live data from Grafana's own provisioning; and each noticed when broken."""
+"""The six links between the pillars, followed on live data, and each one broken on purpose."""
 
 import asyncio
 from pathlib import Path
@@ -8,13 +8,15 @@ import pytest
 from tests.end_to_end.conftest import Stack
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.http_clients import HttpClients
-from three_pillar_demo.verify import check, ledger, links
+from three_pillar_demo.verify import check as check_module
+from three_pillar_demo.verify import ledger, link_check
 from three_pillar_demo.verify.check import Check
+from three_pillar_demo.verify.grafana_config import DATA_SOURCES, DataSources
 from three_pillar_demo.verify.ledger import Ledger
 from three_pillar_demo.verify.link_check import check_links
 
 pytestmark = pytest.mark.full
-SIX = (
+LINKS = (
     "link exemplar -> trace",
     "link exemplar -> logs",
     "link trace -> logs",
@@ -22,7 +24,7 @@ SIX = (
     "link log -> trace",
     "link log -> metrics",
 )
-BREAKS = [
+MISTAKES = [
     (
         "exemplar -> trace",
         "datasourceUid: tempo\n          urlDisplayLabel",
@@ -58,35 +60,35 @@ BREAKS = [
     ("log -> metrics", "/d/checkout?", "/d/shop?"),
     ("log -> metrics", "var-service=", "var-job="),
 ]
-"""A link, what is configured, and a mistake somebody could make there."""
+"""A link, a part of its configuration, and that part with a mistake."""
 
 
-async def _bought(_purchase: Purchase) -> None:
+async def _ignore(_purchase: Purchase) -> None:
     pass
 
 
-def follow(bought: Ledger, sources: links.Sources | None = None) -> list[Check]:
-    """Follow all six."""
+def follow(bought: Ledger, sources: DataSources | None = None) -> list[Check]:
+    """Follow all six links."""
 
-    async def ask() -> list[Check]:
+    async def follow_all() -> list[Check]:
         async with HttpClients() as backends:
             return await check_links(backends, bought, sources)
 
-    return asyncio.run(ask())
+    return asyncio.run(follow_all())
 
 
 @pytest.fixture(scope="module")
 def bought(stack: Stack) -> Ledger:
-    """Purchases of every outcome, which the links are known to find."""
+    """Purchases of every outcome, from which every link works."""
     assert stack
-    found = asyncio.run(ledger.fill(20, 5, _bought))
-    assert [check.name for check in follow(found) if check.passed] == list(SIX)
-    return found
+    purchases = asyncio.run(ledger.fill(20, 5, _ignore))
+    assert [check.name for check in follow(purchases) if check.passed] == list(LINKS)
+    return purchases
 
 
-@pytest.mark.parametrize("link", SIX)
-def test_it_leads_to_the_same_request(bought: Ledger, link: str) -> None:
-    """From one purchase of every outcome the link finds that request, in every service that took part."""
+@pytest.mark.parametrize("link", LINKS)
+def test_a_link_leads_to_the_same_request(bought: Ledger, link: str) -> None:
+    """From a purchase of every outcome, the link finds that request in every service."""
     verdict = next(check for check in follow(bought) if check.name == link)
     assert verdict.passed, verdict.missing
     assert not verdict.missing
@@ -94,40 +96,40 @@ def test_it_leads_to_the_same_request(bought: Ledger, link: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mistake", BREAKS, ids=[f"{link}: {wrong[:40]}" for link, _, wrong in BREAKS]
+    "mistake", MISTAKES, ids=[f"{link}: {wrong[:40]}" for link, _, wrong in MISTAKES]
 )
-def test_a_broken_link_is_noticed(
+def test_a_broken_link_fails(
     bought: Ledger, mistake: tuple[str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong label, query, time or target turns that link red, and no other."""
-    monkeypatch.setattr(check, "TIMEOUT_S", 0.0)
+    """A wrong label, query, time or target fails that link and no other."""
+    monkeypatch.setattr(check_module, "TIMEOUT_S", 0.0)
     link, right, wrong = mistake
-    text = links.CONFIG.read_text()
+    text = DATA_SOURCES.read_text()
     assert text.count(right) == 1
     copy = tmp_path / "datasources.yaml"
     copy.write_text(text.replace(right, wrong))
-    verdicts = {check.name: check for check in follow(bought, links.configured(copy))}
+    verdicts = {check.name: check for check in follow(bought, DataSources.from_file(copy))}
     assert [name for name, check in verdicts.items() if not check.passed] == [f"link {link}"]
     assert verdicts[f"link {link}"].missing
 
 
-def test_a_link_that_is_gone_is_noticed(bought: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its settings every link is red, and says what is not configured."""
-    monkeypatch.setattr(check, "TIMEOUT_S", 0.0)
-    bare: links.Sources = {
-        uid: {**source, "jsonData": {}} for uid, source in links.configured().items()
+def test_a_missing_link_fails(bought: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its settings, every link fails and says what is not configured."""
+    monkeypatch.setattr(check_module, "TIMEOUT_S", 0.0)
+    empty = {
+        uid: {**source, "jsonData": {}} for uid, source in DataSources.from_file().by_uid.items()
     }
-    verdicts = follow(bought, bare)
+    verdicts = follow(bought, DataSources(empty))
     assert not any(check.passed for check in verdicts)
     assert all("not configured" in check.missing[0] for check in verdicts)
 
 
-def test_without_grafanas_files_the_links_are_not_judged(
+def test_without_provisioning_the_links_are_not_judged(
     bought: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Where the provisioning is not at hand, as in a container, that is said, and nothing fails."""
-    monkeypatch.setattr(links, "ROOT", tmp_path)
-    monkeypatch.setattr(links, "CONFIG", tmp_path / "datasources.yaml")
+    """Where the provisioning files are missing, as in a container, the report says so."""
+    monkeypatch.setattr(link_check, "ROOT", tmp_path)
+    monkeypatch.setattr(link_check, "DATA_SOURCES", tmp_path / "datasources.yaml")
     (verdict,) = follow(bought)
     assert verdict.passed is None
     assert "datasources.yaml" in verdict.figures

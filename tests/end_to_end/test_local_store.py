@@ -1,4 +1,4 @@
-"""The embedded stack by itself: what a person types into sqlite3, and what a kill in mid-load costs."""
+"""The local stack: the documented SQL queries, and a SIGKILL of the store under load."""
 
 import asyncio
 import os
@@ -21,40 +21,40 @@ from three_pillar_demo.verify.log_check import check_logs
 from three_pillar_demo.verify.metric_check import check_metrics, read_counters
 from three_pillar_demo.verify.trace_check import check_traces
 
-pytestmark = pytest.mark.skipif(FULL, reason="about the embedded stack: make test")
-DOORS = {"payment": 8001, "checkout": 8000, "store": 4318}
+pytestmark = pytest.mark.skipif(FULL, reason="about the local stack: make test")
+PORTS = {"payment": 8001, "checkout": 8000, "store": 4318}
 MODULES = {
     "payment": "services.payment",
     "checkout": "services.checkout",
     "store": "three_pillar_demo.local_store",
 }
-AWAY_SECONDS = 8.0
-"""How long the receiver is gone; the services' own retry has to bridge 10 s."""
+OUTAGE_S = 8.0
+"""How long the receiver is down; the services must bridge 10 s by retrying."""
 
 
-async def _bought(_purchase: Purchase) -> None:
+async def _ignore(_purchase: Purchase) -> None:
     pass
 
 
-def test_the_queries_of_the_page_have_answers(stack: Stack) -> None:
-    """Each of the five queries that docs/reference/local-store.md invites to type finds rows once every card has been used."""
+def test_the_documented_queries_return_rows(stack: Stack) -> None:
+    """Each of the five documented SQL queries returns rows once every card has been used."""
     queries = re.findall(
         r"```sql\n(.*?)```", Path("docs/reference/local-store.md").read_text(), re.DOTALL
     )
     assert len(queries) == 5
-    ledger = asyncio.run(fill(6, 20, _bought))
+    ledger = asyncio.run(fill(6, 20, _ignore))
 
-    async def whole() -> bool:
+    async def is_complete() -> bool:
         async with stack.backends() as backends:
-            in_logs, _ = await check_logs(backends, ledger)
-            found = (
+            logs, _ = await check_logs(backends, ledger)
+            checks = (
                 await check_traces(backends, ledger),
-                in_logs,
+                logs,
                 await check_exemplars(backends, ledger),
             )
-            return all(check.passed for check in found)
+            return all(check.passed for check in checks)
 
-    assert asyncio.run(whole())
+    assert asyncio.run(is_complete())
     file = sqlite3.connect(f"file:{stack.state}/data/store/telemetry.db?mode=ro", uri=True)
     try:
         for query in queries:
@@ -64,71 +64,71 @@ def test_the_queries_of_the_page_have_answers(stack: Stack) -> None:
 
 
 @contextmanager
-def by_hand(stack: Stack) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """The three processes without a launcher, which would stop all when one dies."""
+def without_launcher(stack: Stack) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Run the three processes without the launcher, which would stop all when one exits."""
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        for name in DOORS:
+        for name in PORTS:
             running[name] = start(stack, name)
-        for name in DOORS:
-            wait_until(lambda name=name: answers(name), name)  # type: ignore[misc]
+        for name in PORTS:
+            wait_until(lambda name=name: is_ready(name), name)  # type: ignore[misc]
         yield running
     finally:
-        for process in running.values():  # in this order: the services hand over what they hold
+        for process in running.values():  # services first, so that they can flush
             process.terminate()
             process.wait(15)
 
 
 def start(stack: Stack, name: str) -> subprocess.Popen[bytes]:
-    """Start one component as the launcher would, on the stack's own data."""
-    ours = {
+    """Start one component as the launcher does, on the data of the stack."""
+    settings = {
         "STORE_DATA": str(stack.state / "data" / "store"),
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
     }
     with (stack.state / "logs" / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", MODULES[name]],
-            env={**os.environ, **ours},
+            env={**os.environ, **settings},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
 
 
-def answers(name: str) -> bool:
-    """Whether a component is ready."""
+def is_ready(name: str) -> bool:
+    """Return whether a component answers its health check."""
     try:
         return httpx2.get(
-            f"http://127.0.0.1:{DOORS[name]}/healthz", trust_env=False, timeout=1
+            f"http://127.0.0.1:{PORTS[name]}/healthz", trust_env=False, timeout=1
         ).is_success
     except httpx2.HTTPError:
         return False
 
 
-def test_killed_under_load_and_back_within_ten_seconds_nothing_is_lost(stack: Stack) -> None:
-    """SIGKILL takes the receiver away for eight seconds while customers buy: every span, line and count is there afterwards."""
+def test_a_killed_store_that_returns_within_ten_seconds_loses_nothing(stack: Stack) -> None:
+    """Every span, log record and count is stored after an outage of the store of eight seconds."""
 
-    async def prove() -> None:
+    async def verify() -> None:
         async with stack.backends() as backends:
             before = await read_counters(backends)
             ledger = Ledger()
-            buying = asyncio.create_task(fill(120, 10, _bought))
+            buying = asyncio.create_task(fill(120, 10, _ignore))
             await asyncio.sleep(2)  # a load is under way
             running["store"].kill()
             await asyncio.to_thread(running["store"].wait)
-            await asyncio.sleep(AWAY_SECONDS)
+            await asyncio.sleep(OUTAGE_S)
             running["store"] = start(stack, "store")
             ledger = await buying
             assert not ledger.unanswered
-            in_traces = await check_traces(backends, ledger)
-            assert in_traces.passed, in_traces.missing
-            in_logs, others = await check_logs(backends, ledger)
-            assert in_logs.passed, in_logs.missing
-            in_metrics = await check_metrics(backends, ledger, before, others)
-            assert in_metrics.passed, in_metrics.missing
+            traces = await check_traces(backends, ledger)
+            assert traces.passed, traces.missing
+            logs, others = await check_logs(backends, ledger)
+            assert logs.passed, logs.missing
+            metrics = await check_metrics(backends, ledger, before, others)
+            assert metrics.passed, metrics.missing
 
     stack.down()
     try:
-        with by_hand(stack) as running:
-            asyncio.run(prove())
+        with without_launcher(stack) as running:
+            asyncio.run(verify())
     finally:
         stack.up()

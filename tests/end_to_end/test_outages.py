@@ -1,4 +1,4 @@
-"""The rows of the outcome table that need something broken, seen in all three pillars."""
+"""The outcomes that need an outage or a bug, checked in all three pillars."""
 
 import asyncio
 import os
@@ -21,22 +21,25 @@ from three_pillar_demo.verify.metric_check import check_metrics, read_counters
 from three_pillar_demo.verify.trace_check import check_traces
 
 BROKEN = """
-import sys, uvicorn, telemetry, checkout.app
+import sys, three_pillars, uvicorn
+from services.checkout import app as checkout_app
 from services.checkout.payment_client import PaymentClient
 
 async def bug(*_args: object) -> None:
     raise ZeroDivisionError("a bug")
 
-checkout.app.place_order = bug
-app = checkout.app.create_app(PaymentClient("http://127.0.0.1:1", 1))
-telemetry.install(app, "checkout", package="three-pillar-demo")
+checkout_app.place_order = bug
+app = checkout_app.create_app(PaymentClient("http://127.0.0.1:1", 1))
+three_pillars.install(app, three_pillars.ServiceResource("checkout", namespace="shop"))
 uvicorn.run(app, port=int(sys.argv[1]), log_config=None, access_log=False)
 """
-UNREACHABLE = "import runpy; runpy.run_module('checkout', run_name='__main__', alter_sys=True)"
+UNREACHABLE = (
+    "import runpy; runpy.run_module('services.checkout', run_name='__main__', alter_sys=True)"
+)
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -44,7 +47,7 @@ def free_port() -> int:
 
 @contextmanager
 def another_checkout(program: str) -> Iterator[str]:
-    """A second checkout beside the stack's own, with the same Collector; yields its address, then stops it."""
+    """Run a second checkout that sends to the Collector of the stack; yield its URL."""
     port = free_port()
     env = {
         **os.environ,
@@ -57,14 +60,14 @@ def another_checkout(program: str) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
 
-    def answers() -> bool:
+    def is_ready() -> bool:
         try:
             return httpx2.get(f"{url}/healthz").is_success
         except httpx2.HTTPError:
             return False
 
     try:
-        wait_until(answers, f"checkout at {url}")
+        wait_until(is_ready, f"checkout at {url}")
         yield url
     finally:
         process.terminate()
@@ -76,48 +79,51 @@ def another_checkout(program: str) -> Iterator[str]:
     [("payment_unreachable", UNREACHABLE), ("crashed", BROKEN)],
     ids=["payment_unreachable", "crashed"],
 )
-def test_an_outage_is_whole_in_all_three_pillars(stack: Stack, outcome: str, program: str) -> None:
-    """Spans, lines, counts and exemplars of a purchase that nothing but an outage can cause are as the table says."""
+def test_an_outage_is_complete_in_all_three_pillars(
+    stack: Stack, outcome: str, program: str
+) -> None:
+    """The telemetry of an outcome that only an outage or a bug causes is as the table says."""
     assert stack
 
-    async def prove(url: str) -> list[Check]:
+    async def verify(url: str) -> list[Check]:
         async with stack.backends() as backends, httpx2.AsyncClient(base_url=url) as http:
             before = await read_counters(backends)
             bought = Ledger()
             bought.purchases = [await checkout_client.buy(http) for _ in range(3)]
             assert dict(bought.outcomes) == {outcome: 3}
-            in_logs, others = await check_logs(backends, bought)
+            logs, others = await check_logs(backends, bought)
             return [
                 await check_traces(backends, bought),
-                in_logs,
+                logs,
                 await check_metrics(backends, bought, before, others),
                 await check_exemplars(backends, bought),
             ]
 
     with another_checkout(program) as url:
-        found = asyncio.run(prove(url))
-    assert all(check.passed for check in found), found
+        checks = asyncio.run(verify(url))
+    assert all(check.passed for check in checks), checks
 
 
-def test_the_exception_of_a_crash_is_on_its_span_and_its_line(stack: Stack) -> None:
-    """A bug in checkout is found by its traceback, on the span and on the line, and not by the customer."""
+def test_a_crash_has_its_exception_on_the_span_and_in_the_log(stack: Stack) -> None:
+    """The traceback of a bug is on the span and in the log record, and not in the answer."""
     assert stack
 
-    async def look(url: str) -> None:
+    async def verify_exception(url: str) -> None:
         async with stack.backends() as backends, httpx2.AsyncClient(base_url=url) as http:
             purchase = await checkout_client.buy(http)
             assert purchase.message == "Internal error"
 
-            async def told() -> bool:
+            async def is_stored() -> bool:
                 spans = await backends.trace(purchase.trace_id)
-                lines = await backends.trace_logs(
+                records = await backends.trace_logs(
                     purchase.trace_id, purchase.started, purchase.finished + 60
                 )
-                return any(
-                    "ZeroDivisionError: a bug" in each for span in spans for each in span.exceptions
-                ) and any("a bug" in line.fields.get("exception_stacktrace", "") for line in lines)
+                exceptions = [exception for span in spans for exception in span.exceptions]
+                stacktraces = [record.fields.get("exception_stacktrace", "") for record in records]
+                on_span = any("ZeroDivisionError: a bug" in text for text in exceptions)
+                return on_span and any("a bug" in text for text in stacktraces)
 
-            assert await poll_until(told), "the traceback is not in both"
+            assert await poll_until(is_stored), "the traceback is not in both"
 
     with another_checkout(BROKEN) as url:
-        asyncio.run(look(url))
+        asyncio.run(verify_exception(url))

@@ -1,4 +1,4 @@
-"""The rules of alerts.yml on live data: each is evaluated without an error, and what it looks at is there."""
+"""The rules of config/alerts.yml on live data: they are evaluated, and their metrics exist."""
 
 import re
 import time
@@ -23,29 +23,29 @@ ALERTS = {rule["alert"]: rule["expr"] for rule in RULES if "alert" in rule}
 METRIC = re.compile(
     r"\b(?:(?:http|checkout|payment|otelcol|target)_\w+|(?:slo|job_route|job_route_le|collector):[\w:]+)(?=[\s{\[()]|$)"
 )
-RIGHTLY_EMPTY = re.compile(
+ABSENT_WHEN_HEALTHY = re.compile(
     r"otelcol_exporter_(?:send_failed|enqueue_failed)_\w+|collector:exporter_lost_items:sum"
 )
-"""Nothing is lost in a healthy house, and these counters begin with their first event."""
+"""Counters of losses, which appear with their first event."""
 URL = HttpClients().urls["prometheus"]
 pytestmark = pytest.mark.full
 
 
-def series(metric: str) -> bool:
-    """Whether Prometheus has any, now or in the last minutes."""
-    found = httpx2.get(
+def has_series(metric: str) -> bool:
+    """Return whether Prometheus has a series of this metric from the last ten minutes."""
+    response = httpx2.get(
         f"{URL}/api/v1/query",
         params={"query": f"last_over_time({metric}[10m])"},
         timeout=20,
         trust_env=False,
     )
-    assert found.is_success, found.text
-    return bool(found.json()["data"]["result"])
+    assert response.is_success, response.text
+    return bool(response.json()["data"]["result"])
 
 
 @pytest.fixture(scope="module")
-def customers(stack: Stack) -> float:
-    """Half a minute of customers, some of whom fail; when they came."""
+def traffic_start(stack: Stack) -> float:
+    """The time at which half a minute of mixed traffic began."""
     began = time.time()
     stack.demo(
         "traffic",
@@ -59,11 +59,11 @@ def customers(stack: Stack) -> float:
     return began
 
 
-def test_every_rule_is_evaluated_without_an_error(customers: float) -> None:
-    """Prometheus has loaded exactly these rules, has evaluated each since the customers came, and none failed."""
-    assert customers
+def test_every_rule_is_evaluated_without_an_error(traffic_start: float) -> None:
+    """Prometheus has loaded exactly these rules and evaluated each without an error."""
+    assert traffic_start
 
-    def evaluated() -> bool:
+    def is_evaluated() -> bool:
         groups = httpx2.get(f"{URL}/api/v1/rules", timeout=20, trust_env=False).json()["data"][
             "groups"
         ]
@@ -74,37 +74,37 @@ def test_every_rule_is_evaluated_without_an_error(customers: float) -> None:
         assert [rule["lastError"] for rule in rules if rule.get("lastError")] == []
         return all(rule["health"] == "ok" for rule in rules)
 
-    wait_until(evaluated, "every rule to be evaluated")
+    wait_until(is_evaluated, "every rule to be evaluated")
 
 
 @pytest.mark.timeout(300)
-def test_a_rule_that_fires_is_on_the_page(customers: float) -> None:
-    """Customers whose purchases fail wake somebody: the page of alerts.yml has gone through Alertmanager and rings."""
-    assert customers
+def test_a_firing_alert_is_shown_in_the_web_ui(traffic_start: float) -> None:
+    """An alert about failing purchases passes Alertmanager and is shown in the web UI."""
+    assert traffic_start
 
-    def rings() -> bool:
+    def is_shown() -> bool:
         return (
             "CheckoutAvailabilityBurnFast"
             in httpx2.get(BY_NAME["web"].address, timeout=20, trust_env=False).text
         )
 
-    wait_until(rings, "the page to ring", 240)
+    wait_until(is_shown, "the alert in the web UI", 240)
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_a_recording_rule_has_data(customers: float, name: str) -> None:
-    """What it records is there once customers have come."""
-    assert customers
-    if not RIGHTLY_EMPTY.fullmatch(name):
-        wait_until(lambda: series(name), f"data of {name}")
+def test_a_recording_rule_has_data(traffic_start: float, name: str) -> None:
+    """A recording rule has data once there was traffic."""
+    assert traffic_start
+    if not ABSENT_WHEN_HEALTHY.fullmatch(name):
+        wait_until(lambda: has_series(name), f"data of {name}")
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_looks_at_something_that_is_there(customers: float, name: str) -> None:
-    """Every metric in its expression is in Prometheus, so that its silence means health and not a name nobody sends."""
-    assert customers
+def test_the_metrics_of_an_alert_exist(traffic_start: float, name: str) -> None:
+    """Every metric in an alert's expression exists, so its silence does not mean a wrong name."""
+    assert traffic_start
     metrics = set(METRIC.findall(ALERTS[name]))
     assert metrics
     for metric in metrics:
-        if not RIGHTLY_EMPTY.fullmatch(metric):
-            wait_until(lambda metric=metric: series(metric), f"data of {metric}")  # type: ignore[misc]
+        if not ABSENT_WHEN_HEALTHY.fullmatch(metric):
+            wait_until(lambda metric=metric: has_series(metric), f"data of {metric}")  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A line as wide as the settings allow arrives where lines rest."""
+"""The largest log record that the settings allow reaches the log store."""
 
 import asyncio
 import os
@@ -23,20 +23,20 @@ with trace.get_tracer("wide").start_as_current_span("wide"):
     print(three_pillars.trace_id())
 providers.shutdown(20)
 """
-KEYS = ",".join(f"key{n}={'v' * 100}" for n in range(64))
+RESOURCE_ATTRIBUTES = ",".join(f"key{n}={'v' * 100}" for n in range(64))
 
 
 @pytest.mark.parametrize("length", [10, 9000], ids=["many attributes", "many long attributes"])
-def test_the_widest_line_arrives(stack: Stack, length: int) -> None:
-    """A line with 64 resource attributes and 120 of its own, short or of our longest length, is found by its trace id."""
+def test_the_largest_log_record_is_stored(stack: Stack, length: int) -> None:
+    """A record with 64 resource attributes and 120 of its own is found by its trace id."""
     started = time.time()
     env = {
         **os.environ,
-        "OTEL_RESOURCE_ATTRIBUTES": KEYS,
+        "OTEL_RESOURCE_ATTRIBUTES": RESOURCE_ATTRIBUTES,
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
     }
     program = PROGRAM.replace("LENGTH", str(length))
-    said = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program],
         env=env,
         capture_output=True,
@@ -44,10 +44,10 @@ def test_the_widest_line_arrives(stack: Stack, length: int) -> None:
         timeout=60,
         check=True,
     )
-    trace_id = said.stdout.split()[-1]
+    trace_id = result.stdout.split()[-1]
 
-    async def found() -> int:
+    async def stored() -> int:
         async with stack.backends() as backends:
             return len(await backends.trace_logs(trace_id, started - 60, time.time() + 60))
 
-    wait_until(lambda: asyncio.run(found()) == 1, f"the line of {trace_id}")
+    wait_until(lambda: asyncio.run(stored()) == 1, f"the log record of {trace_id}")

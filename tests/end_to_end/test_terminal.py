@@ -1,4 +1,4 @@
-"""What a person types and sees."""
+"""The commands of the demo as a person types them, and their output."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ EXPORTERS = {"otlp_http/tempo", "otlp_http/loki", "otlp_http/prometheus"}
 
 
 def test_a_failed_purchase_is_followed_to_its_reason(stack: Stack) -> None:
-    """Buy, fail, follow: the tree, the lines of both services, the exemplar and the reason, plain and in 80 columns."""
+    """``demo follow`` shows tree, log records, exemplar and reason in 80 columns."""
     bought = stack.demo("checkout", "--card", "gateway-timeout").stdout
     trace_id = re.search(r"demo follow ([0-9a-f]{32})", bought)
     assert trace_id
-    told = stack.demo("follow", trace_id[1]).stdout
-    # It can be searched for a second or two after it can be had by its id.
+    output = stack.demo("follow", trace_id[1]).stdout
+    # A search finds a trace a second or two later than a query by its id.
     wait_until(
         lambda: trace_id[1] in stack.demo("follow", "--last-error").stdout,
         "the newest failure to be found",
@@ -34,55 +34,57 @@ def test_a_failed_purchase_is_followed_to_its_reason(stack: Stack) -> None:
         "POST /checkout 500 gateway_timeout",
         "POST /charges 504 gateway_timeout",
     ):
-        assert part in told
-    assert "Exemplars of this trace" in told
-    assert "Why: checkout answered 500 gateway_timeout because payment" in told
-    assert max(map(len, told.splitlines())) <= 80
-    assert "\x1b" not in told
+        assert part in output
+    assert "Exemplars of this trace" in output
+    assert "Why: checkout answered 500 gateway_timeout because payment" in output
+    assert max(map(len, output.splitlines())) <= 80
+    assert "\x1b" not in output
 
 
-def test_status_tells_scripts_what_runs(stack: Stack) -> None:
-    """``demo status --json`` is one object with every component, its pid, memory and log."""
-    said = json.loads(stack.demo("status", "--json").stdout)
-    assert said["running"]
-    assert {each["state"] for each in said["components"]} == {"ready"}
-    assert all(each["pid"] and each["memory_mib"] for each in said["components"])
+def test_status_as_json(stack: Stack) -> None:
+    """``demo status --json`` has every component with its state, process id and memory."""
+    status = json.loads(stack.demo("status", "--json").stdout)
+    assert status["running"]
+    assert {component["state"] for component in status["components"]} == {"ready"}
+    assert all(component["pid"] and component["memory_mib"] for component in status["components"])
 
 
 def test_a_second_stack_is_refused(stack: Stack) -> None:
-    """Running ``up`` twice says who runs already, and disturbs nothing."""
-    said = stack.demo("up", check=False)
-    assert said.returncode == 1
-    assert "a stack is already running" in said.stderr
+    """A second ``demo up`` is refused and leaves the running stack alone."""
+    output = stack.demo("up", check=False)
+    assert output.returncode == 1
+    assert "a stack is already running" in output.stderr
     assert stack.demo("status").returncode == 0
 
 
 def test_traffic_is_answered(stack: Stack) -> None:
-    """Customers at a steady rate are all served, and the summary says how."""
-    said = stack.demo("traffic", "--rate", "5", "--for", "3s").stdout
-    assert "Sent 15 in" in said
+    """``demo traffic`` sends the planned purchases and prints the summary."""
+    output = stack.demo("traffic", "--rate", "5", "--for", "3s").stdout
+    assert "Sent 15 in" in output
 
 
-def test_the_metrics_of_the_vocabulary_are_there(stack: Stack) -> None:
-    """Every metric that docs/reference/telemetry.md names is stored under Prometheus' name for it, with those labels."""
-    makers = {
+def test_the_documented_metrics_are_stored(stack: Stack) -> None:
+    """Every metric that docs/reference/telemetry.md lists is stored with its labels."""
+    sources = {
         "telemetry/three_pillars/request_recorder.py",
         "the FastAPI instrumentation",
         "the HTTPX instrumentation",
     }
 
-    async def labels(name: str, wanted: set[str]) -> set[str]:
-        series, by = (
-            name if name.endswith(("_total", "_requests")) else f"{name}_count",
-            sorted(wanted),
-        )
+    async def labels(name: str, expected: set[str]) -> set[str]:
+        series = name if name.endswith(("_total", "_requests")) else f"{name}_count"
+        by = sorted(expected)
         async with stack.backends() as backends:
-            found = await backends.counters(series, by)
-        return {label for values in found for label, value in zip(by, values, strict=True) if value}
+            counters = await backends.counters(series, by)
+        return {
+            label for values in counters for label, value in zip(by, values, strict=True) if value
+        }
 
     async def missing() -> list[str]:
         return [
-            name for name, wanted in metrics(makers).items() if wanted != await labels(name, wanted)
+            name
+            for name, expected in metrics(sources).items()
+            if expected != await labels(name, expected)
         ]
 
     async def complete() -> bool:
@@ -92,8 +94,8 @@ def test_the_metrics_of_the_vocabulary_are_there(stack: Stack) -> None:
 
 
 @pytest.mark.full
-def test_the_collectors_own_figures_are_in_prometheus(stack: Stack) -> None:
-    """The Collector tells Prometheus what it received, sent and holds, so that the pipeline itself can be judged."""
+def test_the_collectors_own_metrics_are_in_prometheus(stack: Stack) -> None:
+    """The Collector's own metrics about exports and queues are in Prometheus."""
     assert stack
 
     async def complete() -> bool:
@@ -106,70 +108,75 @@ def test_the_collectors_own_figures_are_in_prometheus(stack: Stack) -> None:
 
 
 @pytest.mark.full
-def test_nobody_but_the_shop_is_in_tempo(stack: Stack) -> None:
-    """No backend traces itself into our Tempo: what a person searches there is what customers did."""
+def test_only_the_services_are_in_tempo(stack: Stack) -> None:
+    """No backend sends traces of itself to Tempo."""
     stack.demo("checkout")
 
-    async def found(query: str) -> list[str]:
+    async def search(query: str) -> list[str]:
         async with HttpClients() as backends:
             return [*await backends.traceql(query, time.time() - 900, time.time())]
 
     wait_until(
-        lambda: bool(asyncio.run(found('{ resource.service.name = "checkout" }'))),
-        "the shop to be found",
+        lambda: bool(asyncio.run(search('{ resource.service.name = "checkout" }'))),
+        "a trace of checkout",
     )
-    tests = "wide|leaky|outspoken|unknown_service"  # who else tells in the tests beside this one
-    assert asyncio.run(found(f'{{ resource.service.name !~ "checkout|payment|{tests}" }}')) == []
+    tests = "wide|leaky|outspoken|unknown_service"  # services of other tests
+    assert asyncio.run(search(f'{{ resource.service.name !~ "checkout|payment|{tests}" }}')) == []
 
 
 @pytest.mark.full
-def test_a_trace_is_not_asked_for_fifty_times(stack: Stack) -> None:
-    """For one trace Tempo asks itself as seldom as it can: by default fifty times, and each waits for its turn."""
-    found = re.search("[0-9a-f]{32}", stack.demo("checkout").stdout)
-    assert found
+def test_a_trace_query_is_not_split_fifty_times(stack: Stack) -> None:
+    """Tempo splits a trace query into one or two internal requests, not into fifty."""
+    trace_id = re.search("[0-9a-f]{32}", stack.demo("checkout").stdout)
+    assert trace_id
 
-    def asked() -> float:
-        told = httpx2.get("http://127.0.0.1:3200/metrics", timeout=20, trust_env=False).text
+    def internal_requests() -> float:
+        text = httpx2.get("http://127.0.0.1:3200/metrics", timeout=20, trust_env=False).text
         counts = re.findall(
             r'^tempo_request_duration_seconds_count\{.*"querier_api_v2_traces_traceid".*\} (\S+)$',
-            told,
+            text,
             re.MULTILINE,
         )
         return sum(map(float, counts))
 
-    before = asked()
-    httpx2.get(f"http://127.0.0.1:3200/api/v2/traces/{found[0]}", timeout=20, trust_env=False)
-    assert 1 <= asked() - before <= 2
+    before = internal_requests()
+    httpx2.get(f"http://127.0.0.1:3200/api/v2/traces/{trace_id[0]}", timeout=20, trust_env=False)
+    assert 1 <= internal_requests() - before <= 2
 
 
 @pytest.mark.full
-def test_loki_keeps_its_chunks_with_its_data(stack: Stack) -> None:
-    """What Loki writes out lies in its data folder, and nothing of it in the directory that the stack was started from."""
+def test_loki_writes_only_to_its_data_folder(stack: Stack) -> None:
+    """Loki writes its chunks to its data folder and nothing to the working directory."""
     stack.demo("checkout", "--card", "declined")
-    before = sorted(each.name for each in ROOT.iterdir())
+    before = sorted(path.name for path in ROOT.iterdir())
     assert httpx2.post("http://127.0.0.1:3100/flush", timeout=60, trust_env=False).is_success
     chunks = stack.state / "data" / "loki" / "chunks"
     wait_until(
-        lambda: any(each.is_file() for each in chunks.rglob("*")), "a chunk to be written out"
+        lambda: any(path.is_file() for path in chunks.rglob("*")), "a chunk to be written out"
     )
-    assert sorted(each.name for each in ROOT.iterdir()) == before
+    assert sorted(path.name for path in ROOT.iterdir()) == before
 
 
-def test_the_tour_proves_and_explains(stack: Stack) -> None:
-    """The guided run takes the stack that runs, proves its purchases, says why one failed, and what to type next."""
-    said = stack.demo("tour").stdout
-    assert f"Using the stack that runs: {'full' if FULL else 'local'}." in said
-    assert "\nPASS\n" in said
-    assert "Why: checkout answered" in said
-    assert [line.split()[0] for line in said.splitlines()[-4:]] == ["Next", "Look", "Stop", "Page"]
+def test_the_tour_verifies_and_explains(stack: Stack) -> None:
+    """The tour uses the running stack, verifies its purchases, and explains one failure."""
+    output = stack.demo("tour").stdout
+    assert f"Using the stack that runs: {'full' if FULL else 'local'}." in output
+    assert "\nPASS\n" in output
+    assert "Why: checkout answered" in output
+    assert [line.split()[0] for line in output.splitlines()[-4:]] == [
+        "Next",
+        "Read",
+        "Stop",
+        "Page",
+    ]
 
 
-def test_the_tour_starts_what_is_not_running(stack: Stack) -> None:
-    """Without a stack the guided run starts the embedded one, in the background, and leaves it running."""
+def test_the_tour_starts_the_local_stack(stack: Stack) -> None:
+    """Without a running stack, the tour starts the local one and leaves it running."""
     if FULL:
-        pytest.skip("the tour starts the embedded stack: make test")
+        pytest.skip("the tour starts the local stack: make test")
     stack.down()
-    said = stack.demo("tour").stdout
-    assert said.startswith("Started payment, checkout, store, web in ")
-    assert "\nPASS\n" in said
+    output = stack.demo("tour").stdout
+    assert output.startswith("Started payment, checkout, store, web in ")
+    assert "\nPASS\n" in output
     assert stack.demo("status").returncode == 0

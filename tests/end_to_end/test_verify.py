@@ -1,4 +1,4 @@
-"""``demo verify`` on a whole stack: it passes when all is there, and notices when something is not."""
+"""``demo verify`` on a running stack: it passes, and it fails when telemetry is missing."""
 
 import asyncio
 import dataclasses
@@ -7,10 +7,13 @@ import secrets
 import subprocess
 from typing import Any
 
+import pytest
+
 from tests.end_to_end.conftest import DEMO, FULL, Stack, wait_until
-from tests.end_to_end.test_links import SIX
+from tests.end_to_end.test_links import LINKS
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.verify import check, ledger
+from three_pillar_demo.verify import check as check_module
+from three_pillar_demo.verify import ledger
 from three_pillar_demo.verify.check import Check
 from three_pillar_demo.verify.exemplar_check import check_exemplars
 from three_pillar_demo.verify.log_check import check_logs
@@ -18,28 +21,28 @@ from three_pillar_demo.verify.metric_check import check_metrics, read_counters
 from three_pillar_demo.verify.trace_check import check_traces
 
 
-def verdicts(said: str) -> dict[str, bool | None]:
-    """By name: passed, failed or not judged."""
-    found: dict[str, Any] = json.loads(said)
-    return {check["name"]: check["passed"] for check in found["checks"]}
+def verdicts(output: str) -> dict[str, bool | None]:
+    """Return by name whether the check passed; None when it was not judged."""
+    report: dict[str, Any] = json.loads(output)
+    return {check["name"]: check["passed"] for check in report["checks"]}
 
 
-async def _bought(_purchase: Purchase) -> None:
+async def _ignore(_purchase: Purchase) -> None:
     pass
 
 
-def test_every_purchase_is_whole_in_all_three_pillars(stack: Stack) -> None:
-    """Every outcome's spans, lines, counts and exemplars are found, and its freshness is reported."""
-    found = json.loads(stack.demo("verify", "--checkouts", "40", "--json").stdout)
-    assert found["passed"]
-    by_name = {check["name"]: check for check in found["checks"]}
+def test_every_purchase_is_complete_in_all_three_pillars(stack: Stack) -> None:
+    """Spans, log records, counts and exemplars of every outcome are found, with their freshness."""
+    report = json.loads(stack.demo("verify", "--checkouts", "40", "--json").stdout)
+    assert report["passed"]
+    by_name = {check["name"]: check for check in report["checks"]}
     assert [name for name, check in by_name.items() if check["passed"]] == [
         "purchases",
         "traces",
         "logs",
         "metrics",
         "exemplars",
-        *(SIX if FULL else ()),  # the links are Grafana's
+        *(LINKS if FULL else ()),  # the local stack has no Grafana
     ]
     for outcome in (
         "success",
@@ -53,8 +56,8 @@ def test_every_purchase_is_whole_in_all_three_pillars(stack: Stack) -> None:
     assert {"fresh: trace by id", "fresh: search", "fresh: log", "fresh: metric"} < by_name.keys()
 
 
-def test_with_two_workers_for_each_service(stack: Stack) -> None:
-    """Counters stay exact when several processes count: each sends its own, told apart by service.instance.id."""
+def test_counters_are_exact_with_two_workers(stack: Stack) -> None:
+    """Counters stay exact with two workers, which differ in ``service.instance.id``."""
     stack.down()
     stack.up(CHECKOUT_WORKERS="2", PAYMENT_WORKERS="2")
     assert json.loads(stack.demo("verify", "--checkouts", "40", "--json").stdout)["passed"]
@@ -62,36 +65,35 @@ def test_with_two_workers_for_each_service(stack: Stack) -> None:
     stack.up()
 
 
-def test_a_purchase_that_left_no_trace_is_named(stack: Stack) -> None:
-    """A purchase in the ledger that no pillar knows fails every proof, by its id."""
+def test_a_purchase_without_telemetry_is_named(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A purchase in the ledger that no backend has fails every check, by its id."""
     assert stack
-    checks_seconds, check.TIMEOUT_S = check.TIMEOUT_S, 1.0
+    monkeypatch.setattr(check_module, "TIMEOUT_S", 1.0)
 
-    async def prove() -> list[Check]:
+    async def verify() -> list[Check]:
         async with stack.backends() as backends:
             before = await read_counters(backends)
-            bought = await ledger.fill(3, 10, _bought)
+            bought = await ledger.fill(3, 10, _ignore)
             ghost = dataclasses.replace(
                 bought.purchases[0], trace_id=secrets.token_hex(16), status=299, outcome="success"
             )
             bought.purchases.append(ghost)
-            in_logs, _ = await check_logs(backends, bought)
-            in_traces = await check_traces(backends, bought)
-            in_metrics = await check_metrics(backends, bought, before, set())
-            in_exemplars = await check_exemplars(backends, bought)
+            logs, _ = await check_logs(backends, bought)
+            traces = await check_traces(backends, bought)
+            metrics = await check_metrics(backends, bought, before, set())
+            exemplars = await check_exemplars(backends, bought)
         assert all(
-            any(ghost.trace_id in each for each in check.missing) for check in (in_logs, in_traces)
+            any(ghost.trace_id in line for line in check.missing) for check in (logs, traces)
         )
-        return [in_traces, in_logs, in_metrics, in_exemplars]
+        return [traces, logs, metrics, exemplars]
 
-    try:
-        assert [check.passed for check in asyncio.run(prove())] == [False] * 4
-    finally:
-        check.TIMEOUT_S = checks_seconds
+    assert [check.passed for check in asyncio.run(verify())] == [False] * 4
 
 
-def test_other_customers_are_noticed(stack: Stack) -> None:
-    """With other customers in the shop the counters cannot be judged, and it says so; the rest is proven all the same."""
+def test_other_traffic_is_noticed(stack: Stack) -> None:
+    """With other traffic, the counters are not judged and all other checks still pass."""
     others = subprocess.Popen(
         [*DEMO, "traffic", "--rate", "3", "--for", "60s"],
         env=stack.environment(),
@@ -99,28 +101,29 @@ def test_other_customers_are_noticed(stack: Stack) -> None:
     )
     try:
         wait_until(
-            lambda: "checkout" in stack.demo("logs", "checkout").stdout, "the first of the others"
+            lambda: "checkout" in stack.demo("logs", "checkout").stdout,
+            "the first request of the other traffic",
         )
-        found = verdicts(stack.demo("verify", "--checkouts", "12", "--json").stdout)
+        passed = verdicts(stack.demo("verify", "--checkouts", "12", "--json").stdout)
     finally:
         others.terminate()
         others.wait(30)
-    assert found["metrics"] is None
-    assert found["traces"] is found["logs"] is found["exemplars"] is True
+    assert passed["metrics"] is None
+    assert passed["traces"] is passed["logs"] is passed["exemplars"] is True
 
 
-def test_a_limit_on_freshness_can_fail_it(stack: Stack) -> None:
-    """``--max-freshness`` makes a slow pillar a failure, named with its figure."""
-    said = stack.demo(
+def test_a_freshness_limit_can_fail(stack: Stack) -> None:
+    """``--max-freshness`` fails a pillar that is slower than the limit."""
+    result = stack.demo(
         "verify", "--checkouts", "10", "--max-freshness", "0.001", "--json", check=False
     )
-    assert said.returncode == 1
-    assert verdicts(said.stdout)["fresh: log"] is False
+    assert result.returncode == 1
+    assert verdicts(result.stdout)["fresh: log"] is False
 
 
-def test_without_a_stack_it_says_which_part_is_missing(stack: Stack) -> None:
-    """A shop that is not there is one clear line and a non-zero exit, not a traceback."""
-    said = stack.demo("checkout", check=False, env={"CHECKOUT_HOST": "127.0.0.9"})
-    assert said.returncode == 1
-    assert "checkout at http://127.0.0.9:8000" in said.stderr
-    assert "Traceback" not in said.stderr
+def test_without_a_stack_there_is_one_error_line(stack: Stack) -> None:
+    """A checkout that cannot be reached is one clear line and a non-zero exit code."""
+    result = stack.demo("checkout", check=False, env={"CHECKOUT_HOST": "127.0.0.9"})
+    assert result.returncode == 1
+    assert "checkout at http://127.0.0.9:8000" in result.stderr
+    assert "Traceback" not in result.stderr

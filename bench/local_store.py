@@ -181,7 +181,7 @@ async def _questions(file: Path) -> dict[str, list[float]]:
                 "checkout", now - 3600, now, failed=True
             ),
             "slower than 2 s, last hour (none)": lambda now, _: store.requests(
-                "checkout", now - 3600, now, slower=2
+                "checkout", now - 3600, now, slower_than=2
             ),
             "newest 50 lines": lambda now, _: store.logs(now - 3600, now),
             "newest 50 errors": lambda now, _: store.logs(now - 3600, now, severity="ERROR"),

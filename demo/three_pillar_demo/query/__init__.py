@@ -1,1 +1,5 @@
-"""What was told, asked back: one closed list of questions (``questions``), two that answer (``lgtm``, ``embedded``)."""
+"""The query interface: one set of queries (``interface``), with two implementations.
+
+``local`` reads the local store's file; ``lgtm`` queries Tempo, Loki and Prometheus. ``connect``
+chooses the one that fits the running stack.
+"""

@@ -1,4 +1,4 @@
-"""Who answers questions about what the services told: the backends of the stack that runs."""
+"""Chooses the backends to query: those of the stack that is running."""
 
 import os
 import socket
@@ -9,26 +9,33 @@ from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.stack import state
 from three_pillar_demo.stack.components import LOOPBACK, STATE
 
-FILE = STATE / "data" / "store" / "telemetry.db"
-TEMPO = 3200
+LOCAL_STORE_FILE = STATE / "data" / "store" / "telemetry.db"
+TEMPO_PORT = 3200
+PROBE_TIMEOUT_S = 1.0
 
 
-def mode() -> str:
-    """What runs: ``embedded``, ``full`` or ``compose``; embedded where nothing does.
+def running_mode() -> str:
+    """Return the mode of the running stack: ``local``, ``full`` or ``compose``.
 
-    Compose's stack leaves no note here: in its containers ``TEMPO_HOST`` is set, on the host its ports answer.
+    The launcher records the modes ``local`` and ``full``. Compose leaves no record: inside its
+    containers ``TEMPO_HOST`` is set, and on the host Tempo's published port accepts connections.
+    The result is ``local`` if nothing is running.
     """
-    return state.mode() or (
-        "compose" if os.environ.get("TEMPO_HOST") or _listens(TEMPO) else "local"
-    )
+    recorded_mode = state.mode()
+    if recorded_mode:
+        return recorded_mode
+    is_compose = os.environ.get("TEMPO_HOST") or _accepts_connections(TEMPO_PORT)
+    return "compose" if is_compose else "local"
 
 
-def backends() -> Backends:
-    """The embedded store, or Tempo, Loki and Prometheus: as the stack that runs here was started."""
-    return LocalBackends(FILE) if mode() == "local" else LgtmBackends()
+def create_backends() -> Backends:
+    """Return the backends of the running mode: the local store, or Tempo, Loki and Prometheus."""
+    if running_mode() == "local":
+        return LocalBackends(LOCAL_STORE_FILE)
+    return LgtmBackends()
 
 
-def _listens(port: int) -> bool:
+def _accepts_connections(port: int) -> bool:
     with socket.socket() as probe:
-        probe.settimeout(1.0)
+        probe.settimeout(PROBE_TIMEOUT_S)
         return probe.connect_ex((LOOPBACK, port)) == 0

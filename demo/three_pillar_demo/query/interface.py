@@ -1,7 +1,13 @@
-"""The questions that can be asked of what the services told, in the words of this house, and what an answer looks like.
+"""The queries that the demo makes of its telemetry, and the types of their results.
 
-Metrics and labels have the names that Prometheus gives them (docs/reference/telemetry.md); ``instance`` is ``service.instance.id``.
-Times are seconds since the epoch in questions, nanoseconds in spans and lines. Ids are lower-case hex.
+This module is the reference for both implementations, ``local`` and ``lgtm``. Everything else in
+the demo queries telemetry through it.
+
+Units: times are seconds since the epoch, as floats, in arguments, and in ``Exemplar`` and
+``RedSample``; they are nanoseconds since the epoch, as integers, in ``Span`` and ``LogRecord``.
+Both ends of a time range are part of it. Trace ids have 32 and span ids 16 lower-case hex digits.
+Metrics and labels have the names that Prometheus gives them (docs/reference/telemetry.md); the
+label ``instance`` is the resource attribute ``service.instance.id``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,22 +15,31 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 NANO = 1_000_000_000
-LOOKBACK = 300.0
-"""Seconds after its last point in which a series still counts as living: Prometheus' own rule."""
+"""Nanoseconds in a second."""
+LOOKBACK_S = 300.0
+"""Seconds for which a series without new points is still current: Prometheus' default lookback."""
 DURATION = "http_server_request_duration_seconds"
-"""The histogram that rate, error ratio and quantiles are read from: OpenTelemetry's ``http.server.request.duration``."""
-
+"""The histogram of request durations: OpenTelemetry's ``http.server.request.duration``."""
 VERSION = "service.version"
-"""The one thing of a span's or a line's resource that is among its attributes: two versions may serve at once."""
+"""The one resource attribute that is among the attributes of spans and log records.
+
+During a deployment, two versions of a service may run at once.
+"""
 
 
 class BackendError(Exception):
-    """A backend is not there, or did not understand the question; the text says which, and what to look at."""
+    """A backend did not answer, or refused a query; the text names it and says where to look."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """One span; ``kind`` is SERVER, CLIENT, INTERNAL, PRODUCER or CONSUMER; ``exceptions`` are like ``Type: message``."""
+    """One span.
+
+    ``kind`` is SERVER, CLIENT, INTERNAL, PRODUCER or CONSUMER. ``parent_id`` is empty for a root
+    span. ``error`` says whether the status is ERROR, and ``message`` is the status' description.
+    ``attributes`` have their OpenTelemetry names. ``exceptions`` are the recorded exceptions, each
+    as ``Type: message``.
+    """
 
     trace_id: str
     span_id: str
@@ -42,7 +57,12 @@ class Span:
 
 @dataclass(frozen=True)
 class LogRecord:
-    """One log line; ``fields`` are attributes with ``_`` for ``.`` (``http_route``), and ``trace_id`` and ``span_id``."""
+    """One log record.
+
+    ``severity`` is OTLP's severity text, such as INFO, WARN or ERROR. ``fields`` are the
+    attributes as text, with ``_`` for each ``.`` (``http_route``); they include ``trace_id`` and
+    ``span_id`` for a record that was written during a span.
+    """
 
     time: int
     service: str
@@ -53,7 +73,12 @@ class LogRecord:
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One exemplar: a measured ``value``, when (seconds), in which series it was counted, and the trace it came from."""
+    """One exemplar of ``DURATION``.
+
+    ``value`` is the measured duration in seconds, ``time`` when it was measured, ``trace_id`` the
+    trace it was measured in (empty if unknown). ``labels`` are those of the bucket's series:
+    ``__name__``, ``le``, ``service_name``, ``http_route``, ``http_response_status_code`` and more.
+    """
 
     trace_id: str
     value: float
@@ -63,10 +88,12 @@ class Exemplar:
 
 @dataclass(frozen=True)
 class RedSample:
-    """Rate, errors, duration of a route at one moment, over the window before it; None where nothing is known.
+    """Rate, errors and duration of a route at ``time``, over the window before it.
 
-    ``rate`` is in requests a second; ``errors`` the share of them that was answered with 500 or more; ``quantiles`` are
-    in seconds, for the shares that were asked for.
+    ``rate`` is in requests per second. ``errors`` is the ratio, 0 to 1, of requests with a status
+    of 500 or above. ``quantiles`` are durations in seconds, in the order of the query's
+    ``quantiles``. None stands for what is not known: everything without points, errors and
+    quantiles without requests.
     """
 
     time: float
@@ -77,7 +104,11 @@ class RedSample:
 
 @dataclass(frozen=True)
 class ServiceCall:
-    """Who called whom, how often, and how often that failed."""
+    """An edge of the service graph: the calls from one service to another in a time range.
+
+    A call is ``failed`` if its CLIENT span or its SERVER span has error status. The numbers are
+    exact for the local store, and extrapolated by Prometheus, so not whole, for Tempo.
+    """
 
     client: str
     server: str
@@ -86,43 +117,54 @@ class ServiceCall:
 
 
 class Backends(Protocol):
-    """Whoever answers; an async context manager. Every question may raise ``BackendError``, after ten seconds at most."""
+    """The queries; use it as an async context manager.
+
+    Every query but ``health`` raises ``BackendError`` if a backend does not answer within ten
+    seconds, or refuses the query. Something unknown (an id, a service, a label) gives an empty
+    result, not an error. Telemetry becomes visible some seconds after it was sent.
+    """
 
     names: Mapping[str, str]
-    """Who keeps ``traces``, ``logs`` and ``metrics``, as a person calls it: Tempo, or the embedded store."""
+    """The product that stores ``traces``, ``logs`` and ``metrics``, as users know it."""
     components: Mapping[str, str]
-    """By pillar, the component whose log to read when it does not answer."""
+    """The component, for each of the same keys, whose log explains a missing answer."""
 
     async def __aenter__(self) -> Self:
-        """Open what is needed; nothing is asked yet."""
+        """Prepare the connections; nothing is queried yet."""
 
     async def __aexit__(self, *_: object) -> None:
-        """Close it."""
+        """Close the connections."""
 
     async def trace(self, trace_id: str) -> list[Span]:
-        """All spans of a trace, in order of their start; empty when it is not there (yet)."""
+        """Return all spans of a trace, ordered by start; none if the trace is not stored (yet)."""
 
-    async def requests(  # noqa: PLR0913  (each narrows the search)
+    async def requests(  # noqa: PLR0913  (each argument narrows the search)
         self,
         service: str,
         start: float,
         end: float,
         *,
         failed: bool = False,
-        slower: float = 0.0,
+        slower_than: float = 0.0,
         order_id: str = "",
         limit: int = 20,
     ) -> list[str]:
-        """Trace ids of the requests that ``service`` answered, newest first.
+        """Return the trace ids of the newest ``limit`` requests to ``service``, newest first.
 
-        ``failed``: those whose SERVER span has error status. ``slower``: those whose SERVER span took over so many seconds.
-        ``order_id``: those that have a span with that ``order.id``; it does not combine with the other two.
+        A request is a SERVER span that started in the time range. With ``failed``, its status is
+        ERROR. With ``slower_than``, it took more than so many seconds. With ``order_id``, the
+        search is for any span of the service with that ``order.id``; ``failed`` and
+        ``slower_than`` must not be combined with it. The local store searches its newest 200,000
+        spans for an order id.
         """
 
     async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
-        """The log lines of a trace, written between ``start`` and ``end``, oldest first."""
+        """Return the log records of a trace from the time range, oldest first.
 
-    async def logs(  # noqa: PLR0913  (each narrows the search)
+        Loki returns the oldest 1000 at most.
+        """
+
+    async def logs(  # noqa: PLR0913  (each argument narrows the search)
         self,
         start: float,
         end: float,
@@ -133,10 +175,13 @@ class Backends(Protocol):
         canonical: bool = False,
         limit: int = 50,
     ) -> list[LogRecord]:
-        """The newest log lines, newest first.
+        """Return the newest ``limit`` log records from the time range, newest first.
 
-        ``severity`` is INFO, WARN or ERROR. ``text`` is a part of the line's body, in its case. ``canonical``: only the one
-        line that a service writes at the end of each request.
+        An empty ``service``, ``severity`` or ``text`` does not restrict the search. ``severity``
+        is the exact severity text. ``text`` is contained in the body, case-sensitively. With
+        ``canonical``, only canonical log lines are returned: the one that a service writes at the
+        end of each request. The local store searches the newest 200,000 records of the range for
+        ``text`` and canonical log lines.
         """
 
     async def counters(
@@ -145,14 +190,17 @@ class Backends(Protocol):
         by: Sequence[str],
         where: Mapping[str, str] | None = None,
         *,
-        within: float = LOOKBACK,
+        within: float = LOOKBACK_S,
     ) -> dict[tuple[str, ...], float]:
-        """The newest value of each series of ``name`` with the labels ``where``, summed by the values of the labels ``by``.
+        """Return the current values of the metric ``name``, summed by labels.
 
-        A series that has told nothing ``within`` so many seconds is gone. A histogram is asked for by ``..._count``.
+        The value of a series is that of its newest point, which must be at most ``within`` seconds
+        old. Only series with all the labels in ``where`` count. The keys of the result are the
+        values of the labels ``by``, in that order, with an empty text for a missing label. For a
+        histogram, ask for its number of observations, ``<name>_count``.
         """
 
-    async def red(  # noqa: PLR0913  (a range and what to read in it)
+    async def red(  # noqa: PLR0913  (a route, a time range, and what to compute in it)
         self,
         service: str,
         route: str,
@@ -161,27 +209,42 @@ class Backends(Protocol):
         *,
         step: float = 5.0,
         window: float = 60.0,
-        shares: Sequence[float] = (0.5, 0.95, 0.99),
+        quantiles: Sequence[float] = (0.5, 0.95, 0.99),
     ) -> list[RedSample]:
-        """Rate, error ratio and quantiles of ``route``, every ``step`` seconds from ``start`` to ``end``.
+        """Return rate, errors and duration of a route, one sample each ``step`` seconds.
 
-        The arithmetic is Prometheus' ``rate`` and ``histogram_quantile``.
+        ``route`` is the route template (label ``http_route``). The first sample is at ``start``,
+        the last one at or before ``end``; each covers the ``window`` seconds before it.
+        ``quantiles`` are between 0 and 1. The values are those of PromQL's ``rate`` and
+        ``histogram_quantile``.
         """
 
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
-        """The exemplars of ``DURATION``'s buckets between two times; ``labels`` name service, route, status and bucket."""
+        """Return the exemplars of all buckets of ``DURATION`` from the time range, in any order."""
 
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
-        """Who called whom between two times, by name."""
+        """Return the calls between services in the time range, ordered by client and server.
+
+        A call needs the CLIENT span of one service and its child SERVER span of another one.
+        """
 
     async def ingested(self) -> dict[str, int]:
-        """How many ``spans``, ``lines`` and ``points`` were taken in, ever or since the backend's start."""
+        """Return how many ``spans``, ``lines`` (log records) and ``points`` were ingested.
+
+        The local store counts since its file was created, the other backends since their start.
+        """
 
     async def freshness(self) -> dict[str, float | None]:
-        """How many seconds old the newest of ``traces``, ``logs`` and ``metrics`` is; None when there is none this hour."""
+        """Return the age in seconds of the newest of ``traces``, ``logs`` and ``metrics``.
+
+        It is None if there is none from the last hour.
+        """
 
     async def size(self) -> int | None:
-        """How many bytes everything takes on the disk; None where a backend does not tell."""
+        """Return the bytes that all telemetry takes on the disk; None if that is not known."""
 
     async def health(self) -> dict[str, str]:
-        """By component, what is wrong with it; empty when it is up. Never raises."""
+        """Return, by component, what is wrong with it: an empty text if it is healthy.
+
+        It never raises.
+        """

@@ -1,4 +1,4 @@
-"""Answers every question by asking Tempo, Loki and Prometheus."""
+"""The query interface on Tempo, Loki and Prometheus, in TraceQL, LogQL and PromQL."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from three_pillar_demo.query.http_clients import HttpClients
 from three_pillar_demo.query.interface import (
     DURATION,
-    LOOKBACK,
+    LOOKBACK_S,
     NANO,
     Exemplar,
     LogRecord,
@@ -16,43 +16,52 @@ from three_pillar_demo.query.interface import (
     ServiceCall,
 )
 
-HOUR = 3600.0
-NEWEST = " with (most_recent=true)"
-"""Without it Tempo stops at any traces that match, and the newest may not be among them."""
-ANY = '{service_name=~".+"}'
-TOLD = 'max(timestamp(target_info{job!~"otelcol.*"}))'
-"""The newest point of all metrics of whoever is not the Collector: Prometheus dates each sender's ``target_info`` by it."""
+HOUR_S = 3600.0
+MOST_RECENT = " with (most_recent=true)"
+"""Without this hint, Tempo stops at any matching traces, and the newest may not be among them."""
+ANY_SERVICE = '{service_name=~".+"}'
+NEWEST_METRIC_TIME = 'max(timestamp(target_info{job!~"otelcol.*"}))'
+"""The time of the newest metric of any sender but the Collector.
+
+Prometheus writes ``target_info`` for each sender with the time of the sender's newest point.
+"""
 
 
 class LgtmBackends(HttpClients):
-    """Loki, Grafana, Tempo, Metrics: ``backends.questions.Backends`` in TraceQL, LogQL and PromQL."""
+    """Implements ``query.interface.Backends`` on Loki, (Grafana,) Tempo and Prometheus."""
 
     names: Mapping[str, str] = {"traces": "Tempo", "logs": "Loki", "metrics": "Prometheus"}
     components: Mapping[str, str] = {"traces": "tempo", "logs": "loki", "metrics": "prometheus"}
 
-    async def requests(  # noqa: PLR0913  (each narrows the search)
+    async def requests(  # noqa: PLR0913  (as in the interface)
         self,
         service: str,
         start: float,
         end: float,
         *,
         failed: bool = False,
-        slower: float = 0.0,
+        slower_than: float = 0.0,
         order_id: str = "",
         limit: int = 20,
     ) -> list[str]:
-        """Trace ids of the requests that ``service`` answered, newest first."""
-        wanted = [f"resource.service.name={quoted(service)}"]
-        wanted += [f"span.order.id={quoted(order_id)}"] if order_id else ["kind=server"]
-        wanted += ["status=error"] * failed
-        wanted += [f"duration>{slower * 1e6:.0f}us"] * (slower > 0)
-        return list(await self.traceql(f"{{ {' && '.join(wanted)} }}{NEWEST}", start, end, limit))
+        """Return the trace ids of the newest requests to ``service``, newest first."""
+        conditions = [f"resource.service.name={quoted(service)}"]
+        if order_id:
+            conditions.append(f"span.order.id={quoted(order_id)}")
+        else:
+            conditions.append("kind=server")
+        if failed:
+            conditions.append("status=error")
+        if slower_than > 0:
+            conditions.append(f"duration>{slower_than * 1e6:.0f}us")
+        query = f"{{ {' && '.join(conditions)} }}{MOST_RECENT}"
+        return list(await self.traceql(query, start, end, limit))
 
     async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
-        """The log lines of a trace, oldest first."""
-        return await self.logql(f"{ANY} | trace_id={quoted(trace_id)}", start, end)
+        """Return the log records of a trace, oldest first."""
+        return await self.logql(f"{ANY_SERVICE} | trace_id={quoted(trace_id)}", start, end)
 
-    async def logs(  # noqa: PLR0913  (as above)
+    async def logs(  # noqa: PLR0913  (as in the interface)
         self,
         start: float,
         end: float,
@@ -63,11 +72,14 @@ class LgtmBackends(HttpClients):
         canonical: bool = False,
         limit: int = 50,
     ) -> list[LogRecord]:
-        """The newest log lines, newest first."""
-        query = f"{{service_name={quoted(service)}}}" if service else ANY
-        query += f" |= {quoted(text)}" if text else ""
-        query += f" | severity_text={quoted(severity)}" if severity else ""
-        query += ' | http_response_status_code!=""' if canonical else ""
+        """Return the newest log records, newest first."""
+        query = f"{{service_name={quoted(service)}}}" if service else ANY_SERVICE
+        if text:
+            query += f" |= {quoted(text)}"
+        if severity:
+            query += f" | severity_text={quoted(severity)}"
+        if canonical:
+            query += ' | http_response_status_code!=""'
         return await self.logql(query, start, end, limit, newest=True)
 
     async def counters(
@@ -76,14 +88,14 @@ class LgtmBackends(HttpClients):
         by: Sequence[str],
         where: Mapping[str, str] | None = None,
         *,
-        within: float = LOOKBACK,
+        within: float = LOOKBACK_S,
     ) -> dict[tuple[str, ...], float]:
-        """The newest value of each series of ``name`` with the labels ``where``, summed by the labels ``by``."""
-        newest = f"last_over_time({series(name, where)}[{within * 1000:.0f}ms])"
-        found = await self.promql(f"sum by ({', '.join(by)}) ({newest})")
-        return {tuple(labels.get(label, "") for label in by): value for labels, value in found}
+        """Return the current values of the metric ``name``, summed by labels."""
+        newest = f"last_over_time({selector(name, where)}{range_selector(within)})"
+        vector = await self.promql(f"sum by ({', '.join(by)}) ({newest})")
+        return {tuple(labels.get(label, "") for label in by): value for labels, value in vector}
 
-    async def red(  # noqa: PLR0913  (a range and what to read in it)
+    async def red(  # noqa: PLR0913  (as in the interface)
         self,
         service: str,
         route: str,
@@ -92,117 +104,137 @@ class LgtmBackends(HttpClients):
         *,
         step: float = 5.0,
         window: float = 60.0,
-        shares: Sequence[float] = (0.5, 0.95, 0.99),
+        quantiles: Sequence[float] = (0.5, 0.95, 0.99),
     ) -> list[RedSample]:
-        """Rate, error ratio and quantiles of ``route``, every ``step`` seconds from ``start`` to ``end``."""
-        where, over = {"service_name": service, "http_route": route}, f"[{window * 1000:.0f}ms]"
-        # In whole milliseconds, as Prometheus counts: its answers are found again by their time.
-        times = [
-            at / 1000
-            for at in range(round(start * 1000), round(end * 1000) + 1, round(step * 1000))
-        ]
-        requests = series(f"{DURATION}_count", where)
-        faults = f'{requests.removesuffix("}")}, http_response_status_code=~"5.."}}'
-        buckets = f"sum by (le) (rate({series(f'{DURATION}_bucket', where)}{over}))"
-        queries = [f"sum(rate({each}{over}))" for each in (requests, faults)]
-        queries += [f"histogram_quantile({share}, {buckets})" for share in shares]
-        rates, failed, *quantiles = await asyncio.gather(
+        """Return rate, errors and duration of a route, one sample each ``step`` seconds."""
+        # Prometheus computes in whole milliseconds, and its samples are looked up by their time.
+        milliseconds = range(round(start * 1000), round(end * 1000) + 1, round(step * 1000))
+        times = [millisecond / 1000 for millisecond in milliseconds]
+        queries = _red_queries(service, route, window, quantiles)
+        rates, error_rates, *durations = await asyncio.gather(
             *(self.promql_range(query, times) for query in queries)
         )
-        return [
-            RedSample(
-                at,
-                rates.get(at),
-                failed.get(at, 0.0) / rates[at] if rates.get(at) else None,
-                tuple(each.get(at) for each in quantiles),
+        samples = []
+        for at in times:
+            rate = rates.get(at)
+            errors = error_rates.get(at, 0.0) / rate if rate else None
+            samples.append(
+                RedSample(at, rate, errors, tuple(values.get(at) for values in durations))
             )
-            for at in times
-        ]
+        return samples
 
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
-        """The exemplars of the duration histogram's buckets between two times."""
+        """Return the exemplars of the buckets of ``DURATION``."""
         return await self.promql_exemplars(f"{DURATION}_bucket", start, end)
 
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
-        """Who called whom, by the counters that Tempo makes; "user" is its word for whoever sends no spans, and left out."""
-        over = f"[{max(1.0, end - start) * 1000:.0f}ms]"
+        """Return the calls between services, from the metrics that Tempo's generator makes.
 
-        async def rise(name: str) -> dict[tuple[str, str], float]:
-            counter = f'traces_service_graph_{name}_total{{client!="user", server!="user"}}'
-            found = await self.promql(f"sum by (client, server) (increase({counter}{over}))", end)
-            return {(labels["client"], labels["server"]): value for labels, value in found}
-
-        calls, failed = await asyncio.gather(rise("request"), rise("request_failed"))
+        Tempo calls a client that sends no spans "user"; its calls are left out.
+        """
+        calls, failed_calls = await asyncio.gather(
+            self._edge_increase("request", start, end),
+            self._edge_increase("request_failed", start, end),
+        )
         return [
-            ServiceCall(*pair, count, failed.get(pair, 0.0))
-            for pair, count in sorted(calls.items())
+            ServiceCall(*services, count, failed_calls.get(services, 0.0))
+            for services, count in sorted(calls.items())
             if count
         ]
 
+    async def _edge_increase(
+        self, kind: str, start: float, end: float
+    ) -> dict[tuple[str, str], float]:
+        """Return by how much a counter of the service graph rose: (client, server) to increase."""
+        counter = f'traces_service_graph_{kind}_total{{client!="user", server!="user"}}'
+        over_range = f"{counter}{range_selector(max(1.0, end - start))}"
+        vector = await self.promql(f"sum by (client, server) (increase({over_range}))", end)
+        return {(labels["client"], labels["server"]): value for labels, value in vector}
+
     async def ingested(self) -> dict[str, int]:
-        """How many spans, lines and points were taken in since the start of Tempo, Loki and Prometheus, by their own count."""
+        """Return how much was ingested since the backends' start, by their own counters."""
         spans, lines, points = await asyncio.gather(
-            self.figure("tempo", "tempo_distributor_spans_received_total"),
-            self.figure("loki", "loki_distributor_lines_received_total"),
-            self.figure("prometheus", "prometheus_tsdb_head_samples_appended_total"),
+            self.own_counter("tempo", "tempo_distributor_spans_received_total"),
+            self.own_counter("loki", "loki_distributor_lines_received_total"),
+            self.own_counter("prometheus", "prometheus_tsdb_head_samples_appended_total"),
         )
         return {"spans": spans, "lines": lines, "points": points}
 
     async def freshness(self) -> dict[str, float | None]:
-        """How many seconds old the newest trace, log line and metric is; None when there is none this hour."""
+        """Return the age in seconds of the newest trace, log record and metric."""
         now = time.time()
-        traces, lines, points = await asyncio.gather(
-            self.traceql(f"{{}}{NEWEST}", now - HOUR, now),
-            self.logql(ANY, now - HOUR, now, 1, newest=True),
-            self.promql(
-                f"{TOLD} or max_over_time({TOLD}[1h:30s])", now
-            ),  # by itself it looks five minutes back
+        # A query by itself looks back for five minutes, a subquery for the whole hour.
+        query = f"{NEWEST_METRIC_TIME} or max_over_time({NEWEST_METRIC_TIME}[1h:30s])"
+        traces, records, metric_times = await asyncio.gather(
+            self.traceql(f"{{}}{MOST_RECENT}", now - HOUR_S, now),
+            self.logql(ANY_SERVICE, now - HOUR_S, now, 1, newest=True),
+            self.promql(query, now),
         )
-        points = points or await self.promql(
-            f"max(timestamp({DURATION}_count))", now
-        )  # target_info is not always there
+        if not metric_times:  # target_info is not always there
+            metric_times = await self.promql(f"max(timestamp({DURATION}_count))", now)
         newest = {
             "traces": max(traces.values(), default=None),
-            "logs": lines[0].time / NANO if lines else None,
-            "metrics": points[0][1] if points else None,
+            "logs": records[0].time / NANO if records else None,
+            "metrics": metric_times[0][1] if metric_times else None,
         }
         return {pillar: None if at is None else max(0.0, now - at) for pillar, at in newest.items()}
 
-    async def series(
-        self, names: str, start: float, end: float
+    async def values_by_second(
+        self, name_pattern: str, start: float, end: float
     ) -> list[tuple[dict[str, str], list[float | None]]]:
-        """Every series whose name matches ``names``, with its value in each second between two times; None where it has none.
+        """Return every series whose name matches a regular expression: labels and values.
 
-        No question of the list: the judge of the alerts wants the figures themselves.
+        There is one value for each second from ``start`` to ``end``, None where the series has
+        none. This is not part of the interface: the evaluation of alert rules needs raw series.
         """
-        params = {"query": f"{{__name__=~{quoted(names)}}}", "start": start, "end": end, "step": 1}
-        found = await self._json("prometheus", "/api/v1/query_range", **params)
-        count = int(end - start) + 1
-        told = []
-        for each in found["data"]["result"]:
-            values: list[float | None] = [None] * count
-            for at, value in each["values"]:
-                values[min(count - 1, round(at - start))] = float(value)
-            told.append((each["metric"], values))
-        return told
+        response = await self._get_json(
+            "prometheus",
+            "/api/v1/query_range",
+            query=f"{{__name__=~{quoted(name_pattern)}}}",
+            start=start,
+            end=end,
+            step=1,
+        )
+        seconds = range(int(end - start) + 1)
+        result = []
+        for series in response["data"]["result"]:
+            values: list[float | None] = [None for _ in seconds]
+            for at, value in series["values"]:
+                values[min(seconds[-1], round(at - start))] = float(value)
+            result.append((series["metric"], values))
+        return result
 
     async def size(self) -> int | None:
-        """Nobody tells."""
+        """Return None: none of the three backends reports its size."""
         return None
 
 
+def _red_queries(service: str, route: str, window: float, quantiles: Sequence[float]) -> list[str]:
+    """Return the PromQL of a route's rate, error rate and duration quantiles, in this order."""
+    labels = {"service_name": service, "http_route": route}
+    over_window = range_selector(window)
+    requests = selector(f"{DURATION}_count", labels)
+    server_errors = f'{requests.removesuffix("}")}, http_response_status_code=~"5.."}}'
+    buckets = f"sum by (le) (rate({selector(f'{DURATION}_bucket', labels)}{over_window}))"
+    return [
+        f"sum(rate({requests}{over_window}))",
+        f"sum(rate({server_errors}{over_window}))",
+        *(f"histogram_quantile({quantile}, {buckets})" for quantile in quantiles),
+    ]
+
+
+def range_selector(seconds: float) -> str:
+    """Return PromQL's range selector of a number of seconds, in whole milliseconds."""
+    return f"[{seconds * 1000:.0f}ms]"
+
+
 def quoted(text: str) -> str:
-    """``text`` as a string of TraceQL, LogQL and PromQL: nothing in it ends the string."""
+    """Return ``text`` as a string literal of TraceQL, LogQL and PromQL, with all escapes."""
     return json.dumps(text, ensure_ascii=False)
 
 
-def series(name: str, where: Mapping[str, str] | None) -> str:
-    """The selector of the series of ``name`` with the labels ``where``."""
-    return (
-        "{"
-        + ", ".join(
-            f"{label}={quoted(value)}"
-            for label, value in {"__name__": name, **(where or {})}.items()
-        )
-        + "}"
-    )
+def selector(name: str, labels: Mapping[str, str] | None) -> str:
+    """Return PromQL's selector of the series with a name and labels."""
+    all_labels = {"__name__": name, **(labels or {})}
+    matchers = ", ".join(f"{label}={quoted(value)}" for label, value in all_labels.items())
+    return f"{{{matchers}}}"

@@ -1,20 +1,19 @@
-"""Answers the questions out of the local store's file, read-only: there is no server to ask."""
+"""The query interface on the local store's file, which is read directly: no server is involved."""
 
 import asyncio
 import json
-import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import httpx2
 
 from three_pillar_demo.query import promql_math, sqlite_rows
 from three_pillar_demo.query.interface import (
     DURATION,
-    LOOKBACK,
+    LOOKBACK_S,
     NANO,
     BackendError,
     Exemplar,
@@ -23,89 +22,111 @@ from three_pillar_demo.query.interface import (
     ServiceCall,
     Span,
 )
+from three_pillar_demo.query.sqlite_reader import SqliteReader
 
-TIMEOUT, HOUR = 10.0, 3600.0
-SERVER, ERROR = 2, 2
-REACH = 200_000
-"""Rows that a search without an index looks at, from the newest back."""
-NAME = "the local store"
-MINE = "source IN (SELECT id FROM source WHERE service = :service)"
-CANONICAL = '"http.response.status_code":'
+HEALTH_TIMEOUT_S = 2.0
+MAX_HEALTH_TEXT = 200
+HOUR_S = 3600.0
+SCAN_ROWS = 200_000
+"""Rows that a search without an index examines, from the newest back."""
+PILLARS = ("traces", "logs", "metrics")
+IS_SERVER_SPAN = "kind = 2"
+"""A literal, not a parameter: only then does SQLite use the partial index ``span_server``."""
+OF_SERVICE = "source IN (SELECT id FROM source WHERE service = :service)"
+CANONICAL_ATTRIBUTE = '"http.response.status_code":'
+"""Part of the JSON attributes of a canonical log line, and of no other."""
 
 
 class LocalBackends:
-    """A connection to the file at ``path``; an async context manager. Each question runs in a thread, with a time limit."""
+    """Implements ``query.interface.Backends`` on the file at ``path``."""
 
     def __init__(self, path: Path, url: str = "http://127.0.0.1:4318") -> None:
-        """``url`` is where the receiver says whether it is well."""
-        self.path, self.url, self.uri = path, url, f"{path.resolve().as_uri()}?mode=ro"
-        self.names: Mapping[str, str] = dict.fromkeys(("traces", "logs", "metrics"), NAME)
-        self.components: Mapping[str, str] = dict.fromkeys(("traces", "logs", "metrics"), "store")
-        self.file: sqlite3.Connection | None = None
-        self.mark = 0
-        self.lock = asyncio.Lock()
+        """Read the file at ``path``; ``url`` is the store's address, for its health."""
+        self.path = path
+        self.url = url
+        self.reader = SqliteReader(path)
+        self.names: Mapping[str, str] = dict.fromkeys(PILLARS, "the local store")
+        self.components: Mapping[str, str] = dict.fromkeys(PILLARS, "store")
 
     async def __aenter__(self) -> Self:
-        """Nothing is opened before it is asked for: the file may come later."""
+        """Return the object itself; the first query opens the file, which may come later."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Close the file."""
-        if self.file:
-            self.file.close()
-            self.file = None
+        self.reader.close()
 
     async def trace(self, trace_id: str) -> list[Span]:
-        """All spans of a trace, in order of their start."""
-        return [
-            sqlite_rows.span(row)
-            for row in await self._ask(sqlite_rows.SPAN, (sqlite_rows.id_of(trace_id),))
-        ]
+        """Return all spans of a trace, ordered by start."""
+        rows = await self.reader.fetch(sqlite_rows.SELECT_SPANS, (sqlite_rows.id_bytes(trace_id),))
+        return [sqlite_rows.to_span(row) for row in rows]
 
-    async def requests(  # noqa: PLR0913  (the question's own)
+    async def requests(  # noqa: PLR0913  (as in the interface)
         self,
         service: str,
         start: float,
         end: float,
         *,
         failed: bool = False,
-        slower: float = 0.0,
+        slower_than: float = 0.0,
         order_id: str = "",
         limit: int = 20,
     ) -> list[str]:
-        """Trace ids of a service's requests, newest first."""
-        wanted = f"kind = {SERVER} AND start BETWEEN :start AND :end AND {MINE}"
-        wanted += f" AND status = {ERROR}" * failed + " AND duration > :slower" * (slower > 0)
-        query = f"SELECT trace_id FROM span WHERE {wanted} ORDER BY start DESC LIMIT :limit"  # noqa: S608
+        """Return the trace ids of the newest requests to ``service``, newest first."""
         if order_id:
-            wanted = f"rowid > (SELECT max(rowid) - {REACH} FROM span) AND start BETWEEN :start AND :end AND {MINE}"  # noqa: S608
-            wanted += " AND instr(attributes, :order) AND json_extract(attributes, '$.\"order.id\"') = :id"
-            query = f"SELECT DISTINCT trace_id FROM span WHERE {wanted} ORDER BY start DESC LIMIT :limit"  # noqa: S608
-        known = {
+            return await self._traces_of_order(service, start, end, order_id, limit)
+        conditions = [IS_SERVER_SPAN, "start BETWEEN :start AND :end", OF_SERVICE]
+        if failed:
+            conditions.append(f"status = {sqlite_rows.STATUS_ERROR}")
+        if slower_than > 0:
+            conditions.append("duration > :duration")
+        statement = (
+            f"SELECT trace_id FROM span WHERE {' AND '.join(conditions)} "  # noqa: S608
+            "ORDER BY start DESC LIMIT :limit"
+        )
+        parameters = {
             "service": service,
             "start": int(start * NANO),
             "end": int(end * NANO),
+            "duration": int(slower_than * NANO),
             "limit": limit,
         }
-        known |= {
-            "slower": int(slower * NANO),
-            "order": json.dumps(order_id, ensure_ascii=False),
-            "id": order_id,
+        rows = await self.reader.fetch(statement, parameters)
+        return [trace_id.hex() for (trace_id,) in rows]
+
+    async def _traces_of_order(
+        self, service: str, start: float, end: float, order_id: str, limit: int
+    ) -> list[str]:
+        """Return the traces with a span of ``service`` for an order, newest first."""
+        # The text search, which is cheap, comes before the JSON is parsed.
+        statement = f"""SELECT DISTINCT trace_id FROM span
+            WHERE rowid > (SELECT max(rowid) - {SCAN_ROWS} FROM span)
+            AND start BETWEEN :start AND :end AND {OF_SERVICE}
+            AND instr(attributes, :order_json)
+            AND json_extract(attributes, '$."order.id"') = :order_id
+            ORDER BY start DESC LIMIT :limit"""  # noqa: S608
+        parameters = {
+            "service": service,
+            "start": int(start * NANO),
+            "end": int(end * NANO),
+            "order_json": json.dumps(order_id, ensure_ascii=False),
+            "order_id": order_id,
+            "limit": limit,
         }
-        return [row[0].hex() for row in await self._ask(query, known)]
+        rows = await self.reader.fetch(statement, parameters)
+        return [trace_id.hex() for (trace_id,) in rows]
 
     async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
-        """The log lines of a trace, oldest first."""
-        where = "WHERE trace_id = ? AND time BETWEEN ? AND ? ORDER BY time, log.rowid"
-        return [
-            sqlite_rows.line(row)
-            for row in await self._ask(
-                f"{sqlite_rows.LINE} {where}",
-                (sqlite_rows.id_of(trace_id), int(start * NANO), int(end * NANO)),
-            )
-        ]
+        """Return the log records of a trace, oldest first."""
+        statement = (
+            f"{sqlite_rows.SELECT_LOG_RECORDS} "
+            "WHERE trace_id = ? AND time BETWEEN ? AND ? ORDER BY time, log.rowid"
+        )
+        parameters = (sqlite_rows.id_bytes(trace_id), int(start * NANO), int(end * NANO))
+        rows = await self.reader.fetch(statement, parameters)
+        return [sqlite_rows.to_log_record(row) for row in rows]
 
-    async def logs(  # noqa: PLR0913  (the question's own)
+    async def logs(  # noqa: PLR0913  (as in the interface)
         self,
         start: float,
         end: float,
@@ -116,31 +137,38 @@ class LocalBackends:
         canonical: bool = False,
         limit: int = 50,
     ) -> list[LogRecord]:
-        """The newest log lines, newest first."""
-        where = (
-            "time BETWEEN :start AND :end"
-            + f" AND {MINE}" * bool(service)
-            + " AND severity_text = :severity" * bool(severity)
-        )
+        """Return the newest log records, newest first."""
+        conditions = ["time BETWEEN :start AND :end"]
+        if service:
+            conditions.append(OF_SERVICE)
+        if severity:
+            conditions.append("severity_text = :severity")
         if text or canonical:
-            where += " AND time >= coalesce((SELECT time FROM log WHERE time <= :end ORDER BY time DESC LIMIT 1 OFFSET :reach), 0)"
-            where += (
-                " AND instr(body, :text)" * bool(text)
-                + f" AND instr(attributes, '{CANONICAL}')" * canonical
+            # No index helps here, so the search ends at the SCAN_ROWS-th newest record.
+            conditions.append(
+                "time >= coalesce((SELECT time FROM log WHERE time <= :end "
+                "ORDER BY time DESC LIMIT 1 OFFSET :scan_rows), 0)"
             )
-        known = {
+        if text:
+            conditions.append("instr(body, :text)")
+        if canonical:
+            conditions.append("instr(attributes, :canonical)")
+        statement = (
+            f"{sqlite_rows.SELECT_LOG_RECORDS} WHERE {' AND '.join(conditions)} "
+            "ORDER BY time DESC, log.rowid DESC LIMIT :limit"
+        )
+        parameters = {
             "start": int(start * NANO),
             "end": int(end * NANO),
             "service": service,
             "severity": severity,
+            "text": text,
+            "canonical": CANONICAL_ATTRIBUTE,
+            "scan_rows": SCAN_ROWS,
+            "limit": limit,
         }
-        query = f"{sqlite_rows.LINE} WHERE {where} ORDER BY time DESC, log.rowid DESC LIMIT :limit"
-        return [
-            sqlite_rows.line(row)
-            for row in await self._ask(
-                query, known | {"text": text, "limit": limit, "reach": REACH}
-            )
-        ]
+        rows = await self.reader.fetch(statement, parameters)
+        return [sqlite_rows.to_log_record(row) for row in rows]
 
     async def counters(
         self,
@@ -148,26 +176,29 @@ class LocalBackends:
         by: Sequence[str],
         where: Mapping[str, str] | None = None,
         *,
-        within: float = LOOKBACK,
+        within: float = LOOKBACK_S,
     ) -> dict[tuple[str, ...], float]:
-        """The newest value of each series, summed by labels."""
-        base, value = (
-            (name.removesuffix("_count"), "count") if name.endswith("_count") else (name, "value")
+        """Return the current values of the metric ``name``, summed by labels."""
+        column = "count" if name.endswith("_count") else "value"
+        newest_value = (
+            f"SELECT {column} FROM point WHERE series = series.id AND time > ? "  # noqa: S608
+            "ORDER BY time DESC LIMIT 1"
         )
-        newest = f"SELECT {value} FROM point WHERE series = series.id AND time > ? ORDER BY time DESC LIMIT 1"  # noqa: S608
-        query = f"SELECT labels, ({newest}) FROM series WHERE name = ?"  # noqa: S608
-        found: dict[tuple[str, ...], float] = defaultdict(float)
-        for labels, newest_value in await self._ask(
-            query, (int((time.time() - within) * NANO), base)
-        ):
-            known = json.loads(labels)
-            if newest_value is not None and all(
-                known.get(key, "") == wanted for key, wanted in (where or {}).items()
-            ):
-                found[tuple(known.get(key, "") for key in by)] += newest_value
-        return dict(found)
+        rows = await self.reader.fetch(
+            f"SELECT labels, ({newest_value}) FROM series WHERE name = ?",  # noqa: S608
+            (int((time.time() - within) * NANO), name.removesuffix("_count")),
+        )
+        sums: dict[tuple[str, ...], float] = defaultdict(float)
+        for labels_json, value in rows:
+            labels = json.loads(labels_json)
+            is_selected = all(
+                labels.get(key, "") == expected for key, expected in (where or {}).items()
+            )
+            if is_selected and value is not None:
+                sums[tuple(labels.get(key, "") for key in by)] += value
+        return dict(sums)
 
-    async def red(  # noqa: PLR0913  (the question's own)
+    async def red(  # noqa: PLR0913  (as in the interface)
         self,
         service: str,
         route: str,
@@ -176,96 +207,54 @@ class LocalBackends:
         *,
         step: float = 5.0,
         window: float = 60.0,
-        shares: Sequence[float] = (0.5, 0.95, 0.99),
+        quantiles: Sequence[float] = (0.5, 0.95, 0.99),
     ) -> list[RedSample]:
-        """Rate, error ratio and quantiles of a route."""
-        since, until = int((start - window) * NANO), int(end * NANO)
-        points = await self._ask(sqlite_rows.POINTS, (DURATION, service, route, since, until))
-        return await asyncio.to_thread(promql_math.red, points, (start, end, step, window), shares)
+        """Return rate, errors and duration of a route, one sample each ``step`` seconds."""
+        first_time = int((start - window) * NANO)
+        parameters = (DURATION, service, route, first_time, int(end * NANO))
+        rows = await self.reader.fetch(sqlite_rows.SELECT_HISTOGRAM_POINTS, parameters)
+        steps = promql_math.Steps(start, end, step, window)
+        return await asyncio.to_thread(promql_math.red_samples, rows, steps, quantiles)
 
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
-        """The exemplars of ``DURATION``'s buckets."""
-        return [
-            Exemplar(
-                trace_id.hex(),
-                value,
-                moment / NANO,
-                {**json.loads(labels), **sqlite_rows.bucket(value, json.loads(bounds))},
-            )
-            for trace_id, value, moment, labels, bounds in await self._ask(
-                sqlite_rows.EXEMPLARS, (int(start * NANO), int(end * NANO), DURATION)
-            )
-        ]
+        """Return the exemplars of the buckets of ``DURATION``, oldest first."""
+        parameters = (int(start * NANO), int(end * NANO), DURATION)
+        rows = await self.reader.fetch(sqlite_rows.SELECT_EXEMPLARS, parameters)
+        return [sqlite_rows.to_exemplar(row) for row in rows]
 
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
-        """Who called whom, from the spans at both ends of a call."""
-        return [
-            ServiceCall(*row)
-            for row in await self._ask(sqlite_rows.EDGES, (int(start * NANO), int(end * NANO)))
-        ]
+        """Return the calls between services, from the spans at both ends of each call."""
+        parameters = (int(start * NANO), int(end * NANO))
+        rows = await self.reader.fetch(sqlite_rows.SELECT_SERVICE_CALLS, parameters)
+        return [ServiceCall(*row) for row in rows]
 
     async def ingested(self) -> dict[str, int]:
-        """What was taken in since the file was made."""
-        return dict(await self._ask("SELECT signal, rows FROM tally", ()))
+        """Return how much was ingested since the file was created."""
+        return dict(await self.reader.fetch("SELECT signal, rows FROM tally"))
 
     async def freshness(self) -> dict[str, float | None]:
-        """How old the newest of each pillar is."""
-        newest = {
-            pillar: (await self._ask(query, ()))[0][0]
-            for pillar, query in sqlite_rows.NEWEST.items()
-        }
-        ages = {
-            pillar: None if at is None else max(0.0, time.time() - at / NANO)
-            for pillar, at in newest.items()
-        }
-        return {pillar: None if age is None or age > HOUR else age for pillar, age in ages.items()}
+        """Return the age in seconds of the newest request, log record and metric point."""
+        ages: dict[str, float | None] = {}
+        for pillar, statement in sqlite_rows.SELECT_NEWEST_TIME.items():
+            [(newest,)] = await self.reader.fetch(statement)
+            age = None if newest is None else max(0.0, time.time() - newest / NANO)
+            ages[pillar] = None if age is None or age > HOUR_S else age
+        return ages
 
     async def size(self) -> int | None:
-        """The file, and what is written beside it; 0 when there is none."""
-        files = (self.path.with_name(self.path.name + end) for end in ("", "-wal"))
-        return sum(each.stat().st_size for each in files if each.exists())
+        """Return the bytes of the file and its write-ahead log; 0 if there is no file."""
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        return sum(file.stat().st_size for file in (self.path, wal) if file.exists())
 
     async def health(self) -> dict[str, str]:
-        """Whether the receiver is well, and the file can be read."""
+        """Return what is wrong with the store's process or its file."""
         try:
-            async with httpx2.AsyncClient(timeout=2.0, trust_env=False) as http:
-                said = await http.get(f"{self.url}/healthz")
-            if not said.is_success:
-                return {"store": str(said.json().get("status", said.status_code))[:200]}
+            async with httpx2.AsyncClient(timeout=HEALTH_TIMEOUT_S, trust_env=False) as http:
+                response = await http.get(f"{self.url}/healthz")
+            if not response.is_success:
+                status = response.json().get("status", response.status_code)
+                return {"store": str(status)[:MAX_HEALTH_TEXT]}
             await self.ingested()
         except (httpx2.HTTPError, BackendError, ValueError, AttributeError) as error:
             return {"store": str(error) or type(error).__name__}
         return {"store": ""}
-
-    async def _ask(self, query: str, known: Sequence[object] | Mapping[str, object]) -> list[Any]:
-        async with self.lock:
-            work = asyncio.ensure_future(asyncio.to_thread(self._fetch, query, known))
-            try:
-                return await asyncio.shield(work)
-            except (
-                asyncio.CancelledError
-            ):  # nobody may touch the connection while a thread still uses it
-                while not work.done():
-                    if self.file:
-                        self.file.interrupt()
-                    await asyncio.wait([work], timeout=0.1)
-                raise
-            except sqlite3.Error as error:
-                raise BackendError(
-                    f"{NAME} at {self.path}: {error} (see: demo status, demo logs store)"
-                ) from error
-
-    def _fetch(self, query: str, known: Sequence[object] | Mapping[str, object]) -> list[Any]:
-        mark = self.path.stat().st_ino if self.path.exists() else 0
-        if (
-            self.file is None or mark != self.mark
-        ):  # there is another file now: cleaned away, or put aside
-            if self.file:
-                self.file.close()
-            self.mark = mark
-            self.file = sqlite3.connect(
-                self.uri, uri=True, timeout=TIMEOUT, check_same_thread=False
-            )
-        deadline = time.monotonic() + TIMEOUT
-        self.file.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
-        return self.file.execute(query, known).fetchall()

@@ -1,7 +1,10 @@
-"""Prometheus' own arithmetic, on points of counters: ``rate`` with its extrapolation and resets, and ``histogram_quantile``.
+"""PromQL's ``rate`` and ``histogram_quantile`` on points of the local store.
 
-After promql/functions.go of Prometheus 3 (extrapolatedRate, bucketQuantile): the rules, not the code. One thing is different,
-on purpose: a series that is born inside the window counts from zero, so its first event is not lost.
+The rules are those of Prometheus 3: ``extrapolatedRate`` in promql/functions.go and
+``BucketQuantile`` in promql/quantile.go; no code is copied. They are documented at
+https://prometheus.io/docs/prometheus/latest/querying/functions/. One rule differs from Prometheus'
+default on purpose: a series that begins inside the window counts from zero, so that its first
+event is not lost. (Prometheus has the same rule behind its feature ``use-start-timestamps``.)
 """
 
 import json
@@ -9,150 +12,239 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import add, gt
 from typing import Any
 
 from three_pillar_demo.query.interface import NANO, RedSample
 
-FAULT = "5"
-"""How the statuses begin that are the service's own fault."""
-EXTRAPOLATE = 1.1
-"""Up to so many average intervals from the window's edge, a series is taken to go on to the edge; else half an interval."""
+SERVER_ERROR_PREFIX = "5"
+"""The first digit of the HTTP statuses that are the service's own errors."""
+EXTRAPOLATION_THRESHOLD = 1.1
+"""The threshold of rule 3 in ``RateWindow``, in average intervals between points."""
+MIN_BUCKETS = 2
+"""Buckets without which there is no quantile: one with a bound, and the one up to infinity."""
+ROUNDING_TOLERANCE = 1e-9
+"""In steps, so that a rounding error does not drop the last one."""
 
 
-class Window:
-    """The points of a series in the ``seconds`` before ``end``: which they are, and what lies between them and the edges.
+class RateWindow:
+    """The points of a counter series in a window, and how far their increase is extrapolated.
 
-    ``begin`` is when the series was zero, if its very first point is among ``times``; None when there were others before.
+    ``first`` and ``last`` are the indexes of the window's points in ``times``; the rate is unknown
+    unless ``sampled_s``, the seconds between them, is positive. ``zero_time`` is when the series
+    was zero, if the first of ``times`` is its very first point; None if there were points before.
+    All times are in seconds.
+
+    The rules of ``extrapolatedRate``, in its order:
+
+    1. A window is open at its left end: a point exactly at its start is outside.
+    2. A rate needs two points. (Difference: the zero at ``zero_time`` counts as a point.)
+    3. The increase is extrapolated to an edge of the window that is nearer than 1.1 average
+       intervals between points, and by half an interval towards a farther one.
+    4. It is not extrapolated back beyond the time at which the counter would have been zero; see
+       ``CounterSeries.rate_in``.
     """
 
     def __init__(
-        self, times: Sequence[float], begin: float | None, end: float, seconds: float
+        self, times: Sequence[float], zero_time: float | None, end: float, seconds: float
     ) -> None:
         start = end - seconds
-        self.first, self.last = bisect_right(times, start), bisect_right(times, end) - 1
-        # One that counted before the window began, but was not heard of, did not rise by all that in the window.
-        self.born = (
-            self.first == 0 and self.last >= 0 and begin is not None and start <= begin < times[0]
+        self.seconds = seconds
+        self.first = bisect_right(times, start)
+        self.last = bisect_right(times, end) - 1
+        # A series that began before the window did not rise from zero in it, though its first
+        # known point may be inside.
+        self.starts_at_zero = (
+            zero_time is not None
+            and self.first == 0
+            and self.last >= 0
+            and start <= zero_time < times[0]
         )
-        self.seconds, count = seconds, self.last - self.first + 1 + self.born
-        known = self.last >= self.first and count > 1  # a rate is between two points
-        since = (begin if self.born and begin is not None else times[self.first]) if known else end
-        self.sampled = times[self.last] - since if known else 0.0
-        if self.sampled > 0:
-            interval = self.sampled / (count - 1)
-            self.to_start, to_end = (
-                edge if edge < interval * EXTRAPOLATE else interval / 2
-                for edge in (since - start, end - times[self.last])
-            )
-            self.reach = self.sampled + to_end
+        self.sampled_s = 0.0
+        if self.last < self.first:
+            return
+        intervals = self.last - self.first
+        first_time = times[self.first]
+        if zero_time is not None and self.starts_at_zero:
+            intervals += 1
+            first_time = zero_time
+        self.sampled_s = times[self.last] - first_time
+        if self.sampled_s <= 0:
+            return
+        average_interval = self.sampled_s / intervals
+        self.to_start_s = _extrapolated_s(first_time - start, average_interval)
+        to_end_s = _extrapolated_s(end - times[self.last], average_interval)
+        self.sampled_and_to_end_s = self.sampled_s + to_end_s
 
 
-class Counter:
-    """One series: ``times`` in seconds, ascending, and its values; what was lost in resets is put back."""
+def _extrapolated_s(to_edge_s: float, average_interval: float) -> float:
+    """Return how far to extrapolate towards an edge of the window (rule 3)."""
+    if to_edge_s < average_interval * EXTRAPOLATION_THRESHOLD:
+        return to_edge_s
+    return average_interval / 2
+
+
+class CounterSeries:
+    """A series of a counter: ``times`` in seconds, ascending, and the value at each of them.
+
+    ``zero_time`` is as in ``RateWindow``.
+    """
 
     def __init__(
-        self, times: Sequence[float], values: Sequence[float], begin: float | None = None
+        self, times: Sequence[float], values: Sequence[float], zero_time: float | None = None
     ) -> None:
-        self.times, self.raw, self.begin = times, values, begin
-        self.whole = values
-        if any(map(gt, values, values[1:])):
-            resets = accumulate(a if a > b else 0.0 for a, b in pairwise(values))
-            self.whole = [values[0], *map(add, values[1:], resets)]
+        self.times = times
+        self.values = values
+        self.zero_time = zero_time
+        self.without_resets = _without_resets(values)
 
     def rate(self, end: float, seconds: float) -> float | None:
-        """The average rate a second over the ``seconds`` before ``end``; None when it is not known."""
-        return self.rate_in(Window(self.times, self.begin, end, seconds))
+        """Return the average increase per second in the ``seconds`` before ``end``, or None."""
+        return self.rate_in(RateWindow(self.times, self.zero_time, end, seconds))
 
-    def rate_in(self, window: Window) -> float | None:
-        """The same in a window that is worked out already."""
-        if window.sampled <= 0:
+    def rate_in(self, window: RateWindow) -> float | None:
+        """Return the average increase per second in a window of this series' times.
+
+        It is None if it is not known.
+        """
+        if window.sampled_s <= 0:
             return None
-        low = 0.0 if window.born else self.raw[window.first]
-        rise = (
-            self.whole[window.last]
-            - self.whole[window.first]
-            + (self.raw[0] if window.born else 0.0)
-        )
-        if rise <= 0:
+        increase = self.without_resets[window.last] - self.without_resets[window.first]
+        first_value = self.values[window.first]
+        if window.starts_at_zero:
+            increase += first_value
+            first_value = 0.0
+        if increase <= 0:
             return 0.0
-        # Not further back than where it would have been zero.
-        return (
-            rise
-            * (window.reach + min(window.to_start, window.sampled * low / rise))
-            / window.sampled
-            / window.seconds
-        )
+        # Rule 4: counters cannot be negative, so the extrapolation ends at their zero.
+        to_zero_s = window.sampled_s * first_value / increase
+        extrapolated_s = window.sampled_and_to_end_s + min(window.to_start_s, to_zero_s)
+        return increase * extrapolated_s / window.sampled_s / window.seconds
 
 
-def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
-    """The ``share`` quantile of a histogram: what lies at or under each upper bound, infinity among them; None of nothing."""
-    bounds = sorted(buckets)
-    total = buckets[bounds[-1]] if bounds and bounds[-1] == math.inf else 0.0
-    if total <= 0 or len(bounds) < 2:  # noqa: PLR2004  (the last one has no upper bound)
-        return None
-    under = list(
-        accumulate((buckets[bound] for bound in bounds), max)
-    )  # of different layouts summed, one may be less
-    rank = share * under[-1]
-    at = bisect_left(under, rank)
-    if at >= len(bounds) - 1:
-        return bounds[-2]
-    if at == 0 and bounds[0] <= 0:
-        return bounds[0]
-    low, below = (bounds[at - 1], under[at - 1]) if at else (0.0, 0.0)
-    return low + (bounds[at] - low) * (rank - below) / (under[at] - below) if under[at] else None
+def _without_resets(values: Sequence[float]) -> Sequence[float]:
+    """Return the values as if the counter had never been reset.
 
-
-def red(
-    rows: list[Any], span: tuple[float, float, float, float], shares: Sequence[float]
-) -> list[RedSample]:
-    """Rate, errors and quantiles out of points: series, labels, bounds, born, time, start, count, buckets; in this order.
-
-    ``span`` is start, end, step and window, in seconds.
+    As in ``extrapolatedRate``, a decrease is a reset, and the value before it is added to all
+    values from there on.
     """
-    start, end, step, window = span
-    series: dict[int, list[Any]] = defaultdict(list)
+    if not any(map(gt, values, values[1:])):
+        return values
+    lost = accumulate(before if before > after else 0.0 for before, after in pairwise(values))
+    return [values[0], *map(add, values[1:], lost)]
+
+
+def histogram_quantile(quantile: float, buckets: Mapping[float, float]) -> float | None:
+    """Return the value below which a share of the observations lies; None where PromQL says NaN.
+
+    ``buckets`` are cumulative: upper bound, infinity included, to the number at or below it. The
+    rules of ``BucketQuantile``: there must be an infinite bucket, another one and an observation;
+    within a bucket, interpolation is linear; the lowest bucket begins at zero, unless its bound is
+    not positive: then the bound is the result; in the infinite bucket, the result is the highest
+    finite bound.
+    """
+    bounds = sorted(buckets)
+    if len(bounds) < MIN_BUCKETS or bounds[-1] != math.inf or buckets[math.inf] <= 0:
+        return None
+    # As in ensureMonotonicAndIgnoreSmallDeltas: sums over series with different bounds may
+    # decrease, so each bucket counts at least as much as the one below it.
+    counts = list(accumulate((buckets[bound] for bound in bounds), max))
+    rank = quantile * counts[-1]
+    index = bisect_left(counts, rank)
+    if index >= len(bounds) - 1:
+        return bounds[-2]
+    if index == 0 and bounds[0] <= 0:
+        return bounds[0]
+    lower_bound = bounds[index - 1] if index else 0.0
+    count_below = counts[index - 1] if index else 0.0
+    if not counts[index]:  # the quantile 0 of an empty lowest bucket
+        return None
+    position = rank - count_below
+    width = bounds[index] - lower_bound
+    return lower_bound + width * position / (counts[index] - count_below)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The times at which samples are computed, from ``start`` to ``end``, all in seconds."""
+
+    start: float
+    end: float
+    step: float
+    window: float
+
+    def times(self) -> list[float]:
+        """Return the time of each sample."""
+        count = int((self.end - self.start) / self.step + ROUNDING_TOLERANCE) + 1
+        return [self.start + number * self.step for number in range(count)]
+
+
+@dataclass(frozen=True)
+class _Histogram:
+    """A histogram series: its number of observations, and each bucket by its upper bound."""
+
+    is_server_error: bool
+    requests: CounterSeries
+    buckets: list[tuple[float, CounterSeries]]
+
+
+def red_samples(rows: Sequence[Any], steps: Steps, quantiles: Sequence[float]) -> list[RedSample]:
+    """Return rate, errors and quantiles of a route, at each of the ``steps``.
+
+    ``rows`` are those of ``sqlite_rows.SELECT_HISTOGRAM_POINTS``, for all series of the route.
+    """
+    rows_by_series: dict[int, list[Any]] = defaultdict(list)
     for row in rows:
-        series[row[0]].append(row)
-    known: list[tuple[bool, Counter, list[tuple[float, Counter]]]] = []
-    for points in series.values():
-        _, labels, bounds, born, first, since, _, _ = points[0]
-        times = [row[4] / NANO for row in points]
-        begin = since / NANO if born == first else None
-        failed = str(json.loads(labels).get("http_response_status_code", "")).startswith(FAULT)
-        parsed = json.loads(
-            f"[{','.join(row[7] for row in points)}]"
-        )  # at once: a third of the time
-        told = zip(*map(accumulate, parsed), strict=True)
-        buckets = [
-            (bound, Counter(times, values, begin))
-            for bound, values in zip([*json.loads(bounds), math.inf], told, strict=True)
-        ]
-        known.append((failed, Counter(times, [row[6] for row in points], begin), buckets))
-    return [
-        _at(start + number * step, window, known, shares)
-        for number in range(int((end - start) / step + 1e-9) + 1)
-    ]
+        rows_by_series[row[0]].append(row)
+    histograms = [_histogram(series_rows) for series_rows in rows_by_series.values()]
+    return [_sample(at, steps.window, histograms, quantiles) for at in steps.times()]
 
 
-def _at(
-    moment: float,
-    seconds: float,
-    known: Sequence[tuple[bool, Counter, list[tuple[float, Counter]]]],
-    shares: Sequence[float],
+def _histogram(rows: Sequence[Any]) -> _Histogram:
+    """Return a series from its points' rows, which are ordered by time."""
+    _, labels, bounds, born, first_time, first_start, _, _ = rows[0]
+    status = str(json.loads(labels).get("http_response_status_code", ""))
+    times = [row[4] / NANO for row in rows]
+    zero_time = first_start / NANO if born == first_time else None
+    counts = [row[6] for row in rows]
+    # Parsing all buckets at once takes a third of the time.
+    buckets_by_point = json.loads(f"[{','.join(row[7] for row in rows)}]")
+    cumulative = zip(*map(accumulate, buckets_by_point), strict=True)
+    return _Histogram(
+        is_server_error=status.startswith(SERVER_ERROR_PREFIX),
+        requests=CounterSeries(times, counts, zero_time),
+        buckets=[
+            (bound, CounterSeries(times, values, zero_time))
+            for bound, values in zip([*json.loads(bounds), math.inf], cumulative, strict=True)
+        ],
+    )
+
+
+def _sample(
+    at: float, window_s: float, histograms: Sequence[_Histogram], quantiles: Sequence[float]
 ) -> RedSample:
-    total, failures, seen = 0.0, 0.0, False
-    under: dict[float, float] = defaultdict(float)
-    for failed, requests, buckets in known:
-        window = Window(requests.times, requests.begin, moment, seconds)
-        if (rate := requests.rate_in(window)) is None:
+    """Return PromQL's sum of the rates, its share of server errors, and the quantiles."""
+    total = 0.0
+    server_errors = 0.0
+    is_known = False
+    buckets: dict[float, float] = defaultdict(float)
+    for histogram in histograms:
+        # All buckets of a series have the same times, so one window serves them all.
+        window = RateWindow(histogram.requests.times, histogram.requests.zero_time, at, window_s)
+        rate = histogram.requests.rate_in(window)
+        if rate is None:
             continue
-        seen, total, failures = True, total + rate, failures + rate * failed
-        for bound, each in buckets:
-            under[bound] += each.rate_in(window) or 0.0
-    quantiles = tuple(quantile(share, under) for share in shares)
+        is_known = True
+        total += rate
+        if histogram.is_server_error:
+            server_errors += rate
+        for bound, series in histogram.buckets:
+            buckets[bound] += series.rate_in(window) or 0.0
     return RedSample(
-        moment, total if seen else None, failures / total if total else None, quantiles
+        time=at,
+        rate=total if is_known else None,
+        errors=server_errors / total if total else None,
+        quantiles=tuple(histogram_quantile(quantile, buckets) for quantile in quantiles),
     )

@@ -1,4 +1,4 @@
-"""The embedded store's rows: how they are asked for, and what they are in the words of the questions."""
+"""SELECT statements for the tables of local_store/schema.sql, and rows as query results."""
 
 import json
 from bisect import bisect_left
@@ -6,22 +6,28 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from three_pillar_demo.query.interface import DURATION, VERSION, LogRecord, Span
+from three_pillar_demo.query.interface import DURATION, VERSION, Exemplar, LogRecord, Span
+from three_pillar_demo.query.otlp_json import exception_text
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
-ERROR = 2
-"""OTLP's number for a status."""
-SPAN = """SELECT trace_id, span_id, parent_id, service, name, kind, start, start + duration, status, message, attributes,
-events, resource FROM span JOIN source ON source.id = span.source WHERE trace_id = ? ORDER BY start, span.rowid"""
-# CROSS: the lines come first, in their order.
-LINE = """SELECT time, service, severity_text, body, attributes, trace_id, span_id, resource FROM log
-CROSS JOIN source ON source.id = source"""
-POINTS = """SELECT series.id, labels, bounds, born, time, point.start, count, buckets FROM series
-JOIN point ON series = id WHERE name = ? AND json_extract(labels, '$.service_name') = ?
+"""The names of OTLP's span kinds, by number."""
+STATUS_ERROR = 2
+"""OTLP's number of the status ERROR."""
+NANO = 10**9
+
+SELECT_SPANS = """SELECT trace_id, span_id, parent_id, service, name, kind, start,
+start + duration, status, message, attributes, events, resource
+FROM span JOIN source ON source.id = span.source WHERE trace_id = ? ORDER BY start, span.rowid"""
+# CROSS JOIN makes SQLite read the log records first, in the order of their index.
+SELECT_LOG_RECORDS = """SELECT time, service, severity_text, body, attributes, trace_id, span_id,
+resource FROM log CROSS JOIN source ON source.id = source"""
+SELECT_HISTOGRAM_POINTS = """SELECT series.id, labels, bounds, born, time, point.start, count,
+buckets FROM series JOIN point ON series = id
+WHERE name = ? AND json_extract(labels, '$.service_name') = ?
 AND json_extract(labels, '$.http_route') = ? AND time BETWEEN ? AND ? ORDER BY series.id, time"""
-EXEMPLARS = """SELECT exemplar.trace_id, value, time, labels, bounds FROM exemplar
+SELECT_EXEMPLARS = """SELECT exemplar.trace_id, value, time, labels, bounds FROM exemplar
 JOIN series ON series.id = exemplar.series WHERE time BETWEEN ? AND ? AND name = ? ORDER BY time"""
-EDGES = """SELECT caller.service, called.service, sum(calls), sum(failed) FROM (
+SELECT_SERVICE_CALLS = """SELECT caller.service, called.service, sum(calls), sum(failed) FROM (
   SELECT client.source AS client, server.source AS server, count(*) AS calls,
     sum(client.status = 2 OR server.status = 2) AS failed
   FROM span AS server INDEXED BY span_server JOIN span AS client INDEXED BY span_client
@@ -29,15 +35,18 @@ EDGES = """SELECT caller.service, called.service, sum(calls), sum(failed) FROM (
   WHERE server.kind = 2 AND server.start BETWEEN ? AND ? GROUP BY 1, 2
 ) JOIN source AS caller ON caller.id = client JOIN source AS called ON called.id = server
 WHERE caller.service != called.service GROUP BY 1, 2 ORDER BY 1, 2"""
-NEWEST = {
-    "traces": "SELECT max(start + duration) FROM (SELECT start, duration FROM span WHERE kind = 2 ORDER BY start DESC LIMIT 1)",
+SELECT_NEWEST_TIME = {
+    "traces": """SELECT max(start + duration) FROM
+(SELECT start, duration FROM span WHERE kind = 2 ORDER BY start DESC LIMIT 1)""",
     "logs": "SELECT max(time) FROM log",
-    "metrics": "SELECT max((SELECT time FROM point WHERE series = series.id ORDER BY time DESC LIMIT 1)) FROM series",
+    "metrics": """SELECT max(
+(SELECT time FROM point WHERE series = series.id ORDER BY time DESC LIMIT 1)) FROM series""",
 }
+"""For each signal, the time of its newest record: the end of the newest request for traces."""
 
 
-def span(row: Sequence[Any]) -> Span:
-    """A row of ``SPAN``."""
+def to_span(row: Sequence[Any]) -> Span:
+    """Convert a row of ``SELECT_SPANS``."""
     (
         trace_id,
         span_id,
@@ -53,47 +62,65 @@ def span(row: Sequence[Any]) -> Span:
         events,
         resource,
     ) = row
-    exceptions = (each["attributes"] for each in json.loads(events) if each["name"] == "exception")
-    said = (
-        ": ".join(str(each[key]) for key in ("exception.type", "exception.message") if key in each)
-        for each in exceptions
+    return Span(
+        trace_id=trace_id.hex(),
+        span_id=span_id.hex(),
+        parent_id=parent_id.hex() if parent_id else "",
+        service=service,
+        name=name,
+        kind=KINDS[kind] if 0 <= kind < len(KINDS) else str(kind),
+        start=start,
+        end=end,
+        error=status == STATUS_ERROR,
+        message=message,
+        attributes=_version_of(resource) | json.loads(attributes),
+        exceptions=tuple(
+            exception_text(event["attributes"])
+            for event in json.loads(events)
+            if event["name"] == "exception"
+        ),
     )
-    ids = (trace_id.hex(), span_id.hex(), parent_id.hex() if parent_id else "")
-    named = (service, name, KINDS[kind] if 0 <= kind < len(KINDS) else str(kind))
-    about = version(resource) | json.loads(attributes)
-    return Span(*ids, *named, start, end, status == ERROR, message, about, tuple(said))
 
 
-def line(row: Sequence[Any]) -> LogRecord:
-    """A row of ``LINE``."""
-    moment, service, severity, body, attributes, trace_id, span_id, resource = row
-    about = version(resource) | json.loads(attributes)
+def to_log_record(row: Sequence[Any]) -> LogRecord:
+    """Convert a row of ``SELECT_LOG_RECORDS``."""
+    timestamp, service, severity, body, attributes, trace_id, span_id, resource = row
+    values = _version_of(resource) | json.loads(attributes)
     fields = {
-        key.replace(".", "_"): v if isinstance(v, str) else json.dumps(v)
-        for key, v in about.items()
+        key.replace(".", "_"): value if isinstance(value, str) else json.dumps(value)
+        for key, value in values.items()
     }
-    ids = {"trace_id": trace_id.hex(), "span_id": span_id.hex()} if trace_id else {}
-    return LogRecord(moment, service, severity, body, fields | ids)
+    if trace_id:
+        fields["trace_id"] = trace_id.hex()
+        fields["span_id"] = span_id.hex()
+    return LogRecord(timestamp, service, severity, body, fields)
+
+
+def to_exemplar(row: Sequence[Any]) -> Exemplar:
+    """Convert a row of ``SELECT_EXEMPLARS``; its labels are those of the value's bucket."""
+    trace_id, value, timestamp, labels, bounds = row
+    bucket_labels = {
+        "__name__": f"{DURATION}_bucket",
+        "le": _bucket_bound(value, json.loads(bounds)),
+    }
+    return Exemplar(trace_id.hex(), value, timestamp / NANO, json.loads(labels) | bucket_labels)
 
 
 @lru_cache
-def version(resource: str) -> dict[str, Any]:
-    """The version of the service that spoke, as an attribute; nothing if it did not say."""
-    told = json.loads(resource).get(VERSION)
-    return {VERSION: told} if told else {}
+def _version_of(resource: str) -> dict[str, Any]:
+    """Return the service's version as an attribute; nothing if the resource has none."""
+    version = json.loads(resource).get(VERSION)
+    return {VERSION: version} if version else {}
 
 
-def bucket(value: float, bounds: Sequence[float]) -> dict[str, str]:
-    """The label of the bucket that ``value`` was counted in."""
-    at = bisect_left(bounds, value)
-    return {
-        "le": f"{bounds[at]:g}" if at < len(bounds) else "+Inf",
-        "__name__": f"{DURATION}_bucket",
-    }
+def _bucket_bound(value: float, bounds: Sequence[float]) -> str:
+    """Return the upper bound of the value's bucket, as in the label ``le``."""
+    index = bisect_left(bounds, value)
+    return f"{bounds[index]:g}" if index < len(bounds) else "+Inf"
 
 
-def id_of(trace_id: str) -> bytes:
-    """A trace id as the store keeps it; of what is none, an id that no trace has."""
+def id_bytes(trace_id: str) -> bytes:
+    """Return a trace id as the store keeps it; for invalid hex, an id that no trace has."""
     try:
         return bytes.fromhex(trace_id)
     except ValueError:

@@ -53,7 +53,7 @@ QUESTIONS: dict[str, Callable[[LgtmBackends, Told], Awaitable[Any]]] = {
     "requests": lambda it, told: it.requests("checkout", told.start, told.end),
     "requests_failed": lambda it, told: it.requests("checkout", told.start, told.end, failed=True),
     "requests_slower": lambda it, told: it.requests(
-        "payment", told.start, told.end, failed=True, slower=0.0001
+        "payment", told.start, told.end, failed=True, slower_than=0.0001
     ),
     "requests_order": lambda it, told: it.requests(
         "checkout", told.start, told.end, order_id=told.order_id
@@ -78,10 +78,10 @@ QUESTIONS: dict[str, Callable[[LgtmBackends, Told], Awaitable[Any]]] = {
         "checkout_requests_total", ("status",), {"endpoint": QUOTES}
     ),
     "red": lambda it, told: it.red(
-        "checkout", "/checkout", told.end - 10, told.end, window=30, shares=(0.5, 0.99)
+        "checkout", "/checkout", told.end - 10, told.end, window=30, quantiles=(0.5, 0.99)
     ),
     "red_none": lambda it, told: it.red(
-        "checkout", "/nowhere", told.end - 5, told.end, shares=(0.5,)
+        "checkout", "/nowhere", told.end - 5, told.end, quantiles=(0.5,)
     ),
     "exemplars": lambda it, told: it.exemplars(told.start, told.end),
     "service_graph": lambda it, told: it.service_graph(told.end - 60, told.end),

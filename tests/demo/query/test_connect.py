@@ -28,9 +28,9 @@ def test_the_stack_that_runs_is_asked(
 ) -> None:
     """A launcher's note decides; without one, compose's tools container and its published ports do."""
     monkeypatch.setattr(state, "mode", lambda: mode)
-    monkeypatch.setattr(connect, "_listens", lambda _: listens)
+    monkeypatch.setattr(connect, "_accepts_connections", lambda _: listens)
     if tempo_host:
         monkeypatch.setenv("TEMPO_HOST", tempo_host)
     else:
         monkeypatch.delenv("TEMPO_HOST", raising=False)
-    assert type(connect.backends()) is asked
+    assert type(connect.create_backends()) is asked

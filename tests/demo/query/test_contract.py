@@ -376,8 +376,10 @@ def test_requests_are_found(answerer: Answerer) -> None:
     answerer.agrees(lambda it: it.requests(told.front, *between), [late, failed, good])
     answerer.agrees(lambda it: it.requests(told.front, *between, failed=True), [late, failed])
     answerer.agrees(lambda it: it.requests(told.bank, *between, failed=True), [failed])
-    answerer.agrees(lambda it: it.requests(told.bank, *between, slower=2.5), [late])
-    answerer.agrees(lambda it: it.requests(told.front, *between, failed=True, slower=0.5), [late])
+    answerer.agrees(lambda it: it.requests(told.bank, *between, slower_than=2.5), [late])
+    answerer.agrees(
+        lambda it: it.requests(told.front, *between, failed=True, slower_than=0.5), [late]
+    )
     answerer.agrees(
         lambda it: it.requests(told.front, *between, order_id=told.order(told.failed)), [failed]
     )
@@ -479,7 +481,7 @@ def test_rate_errors_and_quantiles_are_prometheus_own(answerer: Answerer) -> Non
         return [one.rate, one.errors, *one.quantiles]
 
     answerer.agrees(
-        lambda it: it.red(told.front, ROUTE, end, end, window=window, shares=(0.25, 0.9)),
+        lambda it: it.red(told.front, ROUTE, end, end, window=window, quantiles=(0.25, 0.9)),
         pytest.approx(wanted),
         read,
     )
@@ -539,7 +541,7 @@ def test_nothing_is_an_answer_too(answerer: Answerer) -> None:
         )
         == {}
     )
-    red = answerer.ask(lambda it: it.red(odd, odd, end - 5, end, shares=(0.5,)))
+    red = answerer.ask(lambda it: it.red(odd, odd, end - 5, end, quantiles=(0.5,)))
     assert [(each.time, each.rate, each.errors, each.quantiles) for each in red] == [
         (end - 5, None, None, (None,)),
         (end, None, None, (None,)),

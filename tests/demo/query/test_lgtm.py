@@ -17,7 +17,7 @@ from three_pillar_demo.query.interface import (
     ServiceCall,
     Span,
 )
-from three_pillar_demo.query.lgtm import LgtmBackends, quoted, series
+from three_pillar_demo.query.lgtm import LgtmBackends, quoted, selector
 
 TOLD = Told(**json.loads((FOLDER / "told.json").read_text()))
 
@@ -293,4 +293,4 @@ def test_what_is_no_json_is_an_error() -> None:
 def test_text_stays_text_in_a_question() -> None:
     """Quotes, backslashes and line ends in what somebody asks for do not end the string they are put in."""
     assert quoted('a"b\\c\nd') == '"a\\"b\\\\c\\nd"'
-    assert series("health", {"job": 'x"} or {a="b'}) == '{__name__="up", job="x\\"} or {a=\\"b"}'
+    assert selector("up", {"job": 'x"} or {a="b'}) == '{__name__="up", job="x\\"} or {a=\\"b"}'

@@ -33,7 +33,7 @@ from tests.demo.local_store.conftest import (
 )
 from three_pillar_demo.local_store.store import Store
 from three_pillar_demo.query.interface import NANO, BackendError, LogRecord, ServiceCall, Span
-from three_pillar_demo.query.local import REACH, LocalBackends
+from three_pillar_demo.query.local import SCAN_ROWS, LocalBackends
 
 DAY = 24 * 3600
 TRACE = bytes(range(16))
@@ -185,9 +185,9 @@ def test_it_writes_nothing(house: House) -> None:
     async def try_it() -> None:
         async with LocalBackends(house.path) as it:
             await it.ingested()
-            assert it.file
+            assert it.reader.connection
             with pytest.raises(sqlite3.OperationalError, match="readonly"):
-                it.file.execute("DELETE FROM tally")
+                it.reader.connection.execute("DELETE FROM tally")
 
     asyncio.run(try_it())
 
@@ -290,7 +290,7 @@ def test_a_search_reaches_back_and_no_further(house: House) -> None:
     found = ask(house.path, lambda it: it.logs(0, end, text="line 1", limit=3))
     assert [each.body for each in found] == ["line 1999", "line 1998", "line 1997"]
     assert ask(house.path, lambda it: it.logs(0, end, text="nothing has this")) == []
-    assert REACH > 5000
+    assert SCAN_ROWS > 5000
 
 
 def test_a_silent_series_is_gone(house: House) -> None:
@@ -313,7 +313,7 @@ def test_a_restart_is_no_negative_rate(house: House) -> None:
         house.send("metrics", metrics(histogram(DURATION, told)))
     [one] = ask(
         house.path,
-        lambda it: it.red("checkout", "/a", base + 40, base + 40, window=50.0, shares=()),
+        lambda it: it.red("checkout", "/a", base + 40, base + 40, window=50.0, quantiles=()),
     )
     # 32 events in 40 s; the first point is 10 s from the window's start, which is under 1.1 intervals.
     assert one.rate == pytest.approx(32 * (40 + 10) / 40 / 50)
@@ -329,11 +329,11 @@ def test_a_first_event_is_not_lost(house: House) -> None:
             house.send("metrics", metrics(histogram(DURATION, told)))
     [new] = ask(
         house.path,
-        lambda it: it.red("checkout", "/new", base + 30, base + 30, window=30.0, shares=()),
+        lambda it: it.red("checkout", "/new", base + 30, base + 30, window=30.0, quantiles=()),
     )
     [known] = ask(
         house.path,
-        lambda it: it.red("checkout", "/known", base + 30, base + 30, window=30.0, shares=()),
+        lambda it: it.red("checkout", "/known", base + 30, base + 30, window=30.0, quantiles=()),
     )
     assert new.rate == pytest.approx(1 / 30)
     assert known.rate == 0.0
@@ -396,7 +396,7 @@ def test_a_question_that_is_given_up_holds_up_nobody(house: House) -> None:
         async with LocalBackends(house.path) as it:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
-                    await it._ask(endless, ())  # noqa: SLF001  (no question of ours takes so long)
+                    await it.reader.fetch(endless)  # noqa: SLF001  (no question of ours takes so long)
             async with asyncio.timeout(30):
                 return await it.ingested()
 

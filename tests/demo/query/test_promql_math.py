@@ -12,7 +12,12 @@ import pytest
 import yaml
 
 from three_pillar_demo.query.interface import NANO
-from three_pillar_demo.query.promql_math import Counter, quantile, red
+from three_pillar_demo.query.promql_math import (
+    CounterSeries,
+    Steps,
+    histogram_quantile,
+    red_samples,
+)
 
 EVERY = 10.0
 INFINITY = math.inf
@@ -58,7 +63,7 @@ def test_rate_follows_the_rules(
     times: list[float], values: list[float], end: float, window: float, rate: float | None
 ) -> None:
     """Extrapolation, its limits, resets and edges are those that Prometheus documents."""
-    assert Counter(times, values).rate(end, window) == (
+    assert CounterSeries(times, values).rate(end, window) == (
         rate if rate is None else pytest.approx(rate)
     )
 
@@ -77,12 +82,12 @@ def test_rate_follows_the_rules(
 )
 def test_a_new_series_counts_from_zero(begin: float | None, rate: float) -> None:
     """What is born inside the window keeps its first event; what counted before it was first heard of is no burst."""
-    assert Counter([15, 30], [2, 6], begin).rate(60, 60) == pytest.approx(rate)
+    assert CounterSeries([15, 30], [2, 6], begin).rate(60, 60) == pytest.approx(rate)
 
 
 def test_one_event_of_a_new_series_is_counted() -> None:
     """A single point of a newborn series is a rate already."""
-    assert Counter([50], [1], 49).rate(60, 60) == pytest.approx(1 * (1 + 0.5) / 1 / 60)
+    assert CounterSeries([50], [1], 49).rate(60, 60) == pytest.approx(1 * (1 + 0.5) / 1 / 60)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,7 @@ def test_quantile_follows_the_rules(
     share: float, buckets: dict[float, float], value: float | None
 ) -> None:
     """Interpolation and its edges are those that Prometheus documents; what it calls NaN is None."""
-    assert quantile(share, buckets) == (value if value is None else pytest.approx(value))
+    assert histogram_quantile(share, buckets) == (value if value is None else pytest.approx(value))
 
 
 BOUNDS = [0.1, 0.5, 1.0]
@@ -145,7 +150,7 @@ def test_red_joins_the_series_of_a_route() -> None:
     """Rates add up over series, errors are the share of 5xx, and quantiles come from all buckets together."""
     good = rows(1, "200", [(10, [0, 0, 0, 0]), (20, [3, 0, 0, 0]), (30, [6, 0, 0, 0])])
     bad = rows(2, "504", [(10, [0, 0, 0, 0]), (20, [0, 1, 0, 0]), (30, [0, 2, 0, 0])])
-    [one] = red([*good, *bad], (30, 30, 5, 30), (0.5, 0.95))
+    [one] = red_samples([*good, *bad], Steps(30, 30, 5, 30), (0.5, 0.95))
     # From zero at 10: nothing before it. 8 events in 20 s, over a window of 30.
     assert one.rate == pytest.approx(8 / 30)
     assert one.errors == pytest.approx(0.25)
@@ -155,17 +160,18 @@ def test_red_joins_the_series_of_a_route() -> None:
 def test_red_knows_nothing_of_an_empty_route() -> None:
     """Without points everything is unknown; with points and no event the rate is zero and the rest unknown."""
     assert [
-        (each.rate, each.errors, each.quantiles) for each in red([], (0, 10, 5, 60), (0.5,))
+        (each.rate, each.errors, each.quantiles)
+        for each in red_samples([], Steps(0, 10, 5, 60), (0.5,))
     ] == [(None, None, (None,))] * 3
     idle = rows(1, "200", [(10, [1, 0, 0, 0]), (20, [1, 0, 0, 0])])
-    [one] = red(idle, (20, 20, 5, 20), (0.5,))
+    [one] = red_samples(idle, Steps(20, 20, 5, 20), (0.5,))
     assert (one.rate, one.errors, one.quantiles) == (0.0, None, (None,))
 
 
 def test_red_of_a_new_route_has_its_first_request() -> None:
     """One failed request on a new route is a rate, an error ratio of one, and a quantile."""
     first = rows(1, "503", [(50, [0, 1, 0, 0])], born=50, start=49)
-    [one] = red(first, (60, 60, 5, 60), (0.5,))
+    [one] = red_samples(first, Steps(60, 60, 5, 60), (0.5,))
     assert one.rate == pytest.approx(1.5 / 60)
     assert one.errors == 1.0
     assert list(one.quantiles) == pytest.approx([0.1 + 0.4 / 2])
@@ -212,7 +218,7 @@ def test_prometheus_itself_comes_to_the_same(promtool: Path, tmp_path: Path) -> 
         shares = (0.5, 0.95)
         over = f"[{window:.0f}s]"
         tests: list[dict[str, Any]] = []
-        for each in red(found, (begin, 300.0, 17.0, window), shares):
+        for each in red_samples(found, Steps(begin, 300.0, 17.0, window), shares):
             at = f"{each.time * 1000:.0f}ms"
             tests.append(expect(f"sum(rate(it_count{over}))", at, each.rate))
             ratio = f'(sum(rate(it_count{{status="500"}}{over})) / sum(rate(it_count{over})))'

@@ -1,0 +1,70 @@
+"""Spans in OTLP's JSON encoding, as Tempo's API returns them."""
+
+import base64
+from typing import Any
+
+from three_pillar_demo.query.interface import VERSION, Span
+
+
+def spans_of(trace_id: str, batch: dict[str, Any]) -> list[Span]:
+    """Return the spans of a resource, a member of ``batches`` in Tempo's response."""
+    resource = _attributes(batch["resource"])
+    return [
+        _span(trace_id, resource, span) for scope in batch["scopeSpans"] for span in scope["spans"]
+    ]
+
+
+def _span(trace_id: str, resource: dict[str, Any], span: dict[str, Any]) -> Span:
+    status = span.get("status", {})
+    attributes = _attributes(span)
+    if VERSION in resource:
+        attributes = {VERSION: resource[VERSION]} | attributes
+    return Span(
+        trace_id=trace_id,
+        span_id=_hex_id(span["spanId"]),
+        parent_id=_hex_id(span.get("parentSpanId", "")),
+        service=str(resource.get("service.name", "")),
+        name=span["name"],
+        kind=span.get("kind", "").removeprefix("SPAN_KIND_"),
+        start=int(span["startTimeUnixNano"]),
+        end=int(span["endTimeUnixNano"]),
+        error=status.get("code") == "STATUS_CODE_ERROR",
+        message=status.get("message", ""),
+        attributes=attributes,
+        exceptions=tuple(
+            exception_text(_attributes(event))
+            for event in span.get("events", [])
+            if event["name"] == "exception"
+        ),
+    )
+
+
+def exception_text(attributes: dict[str, Any]) -> str:
+    """Return ``Type: message`` from the attributes of an exception event."""
+    keys = ("exception.type", "exception.message")
+    return ": ".join(str(attributes[key]) for key in keys if key in attributes)
+
+
+def _attributes(owner: dict[str, Any]) -> dict[str, Any]:
+    return {
+        attribute["key"]: _value(attribute["value"]) for attribute in owner.get("attributes", [])
+    }
+
+
+def _value(encoded: dict[str, Any]) -> Any:  # noqa: ANN401  (any attribute value)
+    """Return an attribute's value; OTLP's JSON names its type, and writes integers as text."""
+    match encoded:
+        case {"intValue": value}:
+            return int(value)
+        case {"doubleValue": value}:
+            return float(value)
+        case {"arrayValue": value}:
+            return [_value(element) for element in value.get("values", [])]
+        case {"kvlistValue": value}:
+            return {entry["key"]: _value(entry["value"]) for entry in value.get("values", [])}
+    return next(iter(encoded.values()), None)
+
+
+def _hex_id(encoded: str) -> str:
+    """Return an id in hex; Tempo's JSON has ids in base64."""
+    return base64.b64decode(encoded).hex()

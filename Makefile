@@ -1,7 +1,7 @@
 # The front door. `make` alone lists the verbs.
 .DEFAULT_GOAL := help
 .PHONY: help setup dev demo up up-full down status checkout follow traffic verify rehearse test test-fast test-full test-compose bench \
-	bench-embedded profile check audit sbom dashboards pictures clean lock
+	bench-embedded profile check audit sbom dashboards docs pictures clean lock
 
 # The first Python that is new enough.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -131,6 +131,9 @@ sbom: dev ## the bill of materials, CycloneDX, on stdout
 
 dashboards: dev ## write the dashboards' JSON
 	@$(BIN)/python -m grafana.build
+
+docs: dev ## write the generated pages of docs/reference/
+	@$(BIN)/python -m docs.generate
 
 pictures: dev ## draw every state of the page that runs, into .demo/pictures, in Chromium; the best are in docs/images
 	@$(BIN)/python -m tests.console.pictures .demo/pictures

@@ -1,18 +1,17 @@
-"""The documents are true: what they name exists, and what exists is named."""
+"""The documentation is true: what it names exists, and what exists is named."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer.main
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.checkout.service import Settings as CheckoutSettings
-from services.payment.service import Settings as PaymentSettings
+from docs import generate
+from docs.generators import cli, messages, settings
 from tests.conftest import ShopFactory
 from tests.in_memory_shop import InMemoryShop, attributes_of
-from three_pillar_demo.__main__ import app
+from tests.test_layout import MAY_IMPORT
 from three_pillar_demo.local_store import (
     export_request,
     receiver,
@@ -21,19 +20,24 @@ from three_pillar_demo.local_store import (
     values,
     writer,
 )
-from three_pillar_demo.local_store.__main__ import Settings as EmbeddedSettings
-from three_pillar_demo.local_store.otlp import batch, checks, metrics
+from three_pillar_demo.local_store.__main__ import Settings as StoreSettings
+from three_pillar_demo.local_store.otlp import batch, checks
+from three_pillar_demo.local_store.otlp.metrics import MAX_BUCKETS
 from three_pillar_demo.verify.outcomes import EXPECTED
-from three_pillar_demo.web.__main__ import Settings as ConsoleSettings
 
-VOCABULARY = Path("docs/reference/telemetry.md").read_text()
+TELEMETRY = Path("docs/reference/telemetry.md").read_text()
 README = Path("README.md").read_text()
+CONTRIBUTING = Path("CONTRIBUTING.md").read_text()
+DOCUMENTS = [Path("README.md"), Path("CONTRIBUTING.md"), *sorted(Path("docs").rglob("*.md"))]
 CARDS = ("ordinary", "declined", "gateway-timeout", "slow", "crash")
+MAX_README_LINES = 120
+MAX_README_CHARACTERS = 8_000
+MIB = 1024**2
 
 
 def table(heading: str) -> Iterator[list[str]]:
-    """The cells of the rows under ``heading``, without the head."""
-    section = VOCABULARY.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    """Yield the cells of each row of the tables under ``heading`` that begins with code."""
+    section = TELEMETRY.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| `"):
@@ -41,19 +45,37 @@ def table(heading: str) -> Iterator[list[str]]:
 
 
 def quoted(cell: str) -> list[str]:
-    """What a cell has in backticks."""
+    """Return the parts of a cell that are in backticks."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 def metrics(makers: set[str]) -> dict[str, set[str]]:
-    """The labels of each metric on the page that is made by one of ``makers``."""
+    """Return the labels of each metric on the page that one of ``makers`` records."""
     rows = (cells for cells in table("Metrics") if cells[3].strip("`") in makers)
     return {quoted(cells[0])[0]: set(quoted(cells[2])) for cells in rows}
 
 
+def headings(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    lines = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+def commands_in(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each ``demo`` command in inline code or after a shell prompt, with what follows it."""
+    prose = " ".join(re.sub(r"```.*?```", "", text, flags=re.DOTALL).split())
+    shell = re.findall(r"^\s*\$ (.*)$", text, re.MULTILINE)
+    for code in [*re.findall(r"`([^`]+)`", prose), *shell]:
+        # A component of compose is called demo too.
+        if "compose" not in code:
+            yield from re.findall(
+                r"(?<![\w/.-])(?:\.venv/bin/)?demo ((?:drill )?[a-z][a-z-]*)(.*)", code
+            )
+
+
 @pytest.fixture
 def busy(build_shop: ShopFactory) -> InMemoryShop:
-    """A shop where every outcome happened that needs no outage, and a bug did too."""
+    """A shop after every outcome that needs no outage, and after a bug in checkout."""
     shop = build_shop(payment_timeout=0.1)
     for card in CARDS:
         shop.request(json={"card": card})
@@ -62,28 +84,28 @@ def busy(build_shop: ShopFactory) -> InMemoryShop:
     return shop
 
 
-def test_the_outcome_table() -> None:
+def test_the_outcomes_are_those_that_verify_expects() -> None:
     """The page's outcomes, statuses and severities are those that ``demo verify`` expects."""
     rows = {quoted(cells[0])[0]: cells for cells in table("Outcomes")}
     assert rows.keys() == EXPECTED.keys()
     for name, (_, _, payment, checkout, severities, errors) in rows.items():
         expected = EXPECTED[name]
         assert checkout.startswith(str(expected.status))
-        assert [each for each in severities.split(" / ") if each != "-"] == [
-            each for each in (expected.severity, expected.payment_severity) if each
-        ]
+        named_severities = [level for level in severities.split(" / ") if level != "-"]
+        expected_severities = [expected.severity, expected.payment_severity]
+        assert named_severities == [level for level in expected_severities if level]
         assert re.findall(r"\d+ `(\w+)`", payment) == (
             [expected.payment_outcome] if expected.payment_outcome else []
         )
-        named = {
+        named_errors = {
             role
             for role in ("payment SERVER", "checkout CLIENT", "checkout SERVER")
             if role in errors
         }
-        assert named == {role for role in expected.errors if role != "order"}
+        assert named_errors == {role for role in expected.errors if role != "order"}
 
 
-def test_the_spans(busy: InMemoryShop) -> None:
+def test_the_spans_are_those_of_a_purchase(busy: InMemoryShop) -> None:
     """The page names exactly the spans of a purchase, and the order span's attributes."""
     named = {
         (*quoted(cells[0]), cells[1])
@@ -97,8 +119,8 @@ def test_the_spans(busy: InMemoryShop) -> None:
     assert attributes == {quoted(cells[0])[0] for cells in table("Spans") if len(cells) == 2}
 
 
-def test_the_metrics(busy: InMemoryShop) -> None:
-    """The page names exactly the metrics and labels that ``/metrics`` shows; the client's are seen on the real stack."""
+def test_the_metrics_are_those_of_the_endpoint(busy: InMemoryShop) -> None:
+    """The page names exactly the metrics and labels on ``/metrics``, but for the HTTP client's."""
     shown = {}
     for family in text_string_to_metric_families(busy.request("GET", "/metrics").text):
         name = family.name + ("_total" if family.type == "counter" else "")
@@ -111,74 +133,128 @@ def test_the_metrics(busy: InMemoryShop) -> None:
     )
 
 
-def test_the_log_fields(busy: InMemoryShop) -> None:
-    """The page names exactly the fields that lines have, and every event that is not a canonical line."""
-    rows = list(table("Log lines"))
+def test_the_log_fields_are_those_of_the_services(busy: InMemoryShop) -> None:
+    """The page names exactly the fields of log records, and all events but the canonical line's."""
+    rows = list(table("Log records"))
     fields = {name for cells in rows for name in quoted(cells[0]) if len(cells) == 3}
-    lines = [line for line in busy.lines() if "logger" not in line]
-    assert {field for line in lines for field in line} == fields - {"logger"}
+    records = [record for record in busy.lines() if "logger" not in record]
+    assert {field for record in records for field in record} == fields - {"logger"}
     events = {re.sub(": <reason>", "", quoted(cells[0])[0]) for cells in rows if len(cells) == 4}
-    said = {line["event"] for line in lines if "http.response.status_code" not in line}
-    assert {
-        next((event for event in events if each.startswith(event)), each) for each in said
-    } == events
+    logged = {record["event"] for record in records if "http.response.status_code" not in record}
+    matched = {next((event for event in events if text.startswith(event)), text) for text in logged}
+    assert matched == events
 
 
-def test_every_setting_is_in_the_readme() -> None:
-    """The README names exactly the settings that the services, the embedded store and the page read."""
-    named = set(re.findall(r"`((?:CHECKOUT|PAYMENT|EMBEDDED|CONSOLE)_[A-Z_]+)`", README))
-    read = {
-        f"{settings.model_config['env_prefix']}{field}".upper()
-        for settings in (CheckoutSettings, PaymentSettings, EmbeddedSettings, ConsoleSettings)
-        for field in settings.model_fields
+@pytest.mark.parametrize("name", generate.PAGES)
+def test_a_generated_page_is_up_to_date(name: str) -> None:
+    """Each generated page equals the output of its generator; ``make docs`` writes it."""
+    assert (generate.REFERENCE / name).read_text() == generate.PAGES[name]()
+
+
+def test_every_message_has_an_entry_and_every_entry_a_message() -> None:
+    """Messages.toml says what to do about exactly the messages that the code contains."""
+    entries = messages.load_actions()
+    assert messages.all_messages() == entries.keys()
+    assert [text for text, action in entries.items() if len(action.split()) < 2] == []
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    """The reference names exactly the settings that the services, the store and the web UI read."""
+    page = (generate.REFERENCE / "settings.md").read_text()
+    named = set(re.findall(r"^\| `((?:CHECKOUT|PAYMENT|STORE|WEB)_[A-Z_]+)`", page, re.MULTILINE))
+    assert named == settings.variables()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_setting_that_is_named_exists(document: Path) -> None:
+    """A document names only settings that exist, by their current names."""
+    if document.name == "settings.md":
+        pytest.skip("it also lists former names")
+    named = re.findall(
+        r"\b((?:CHECKOUT|PAYMENT|STORE|WEB|EMBEDDED|CONSOLE)_[A-Z_]+)\b", document.read_text()
+    )
+    others = {"CHECKOUT_HOST", "PAYMENT_HOST"}
+    assert set(named) - others <= settings.variables()
+
+
+def test_every_command_is_in_the_reference() -> None:
+    """The reference has a section for every command of ``demo``."""
+    page = (generate.REFERENCE / "cli.md").read_text()
+    assert set(re.findall(r"^## `(.+)`$", page, re.MULTILINE)) == {
+        name for name, _ in cli.commands()
     }
-    assert named == read
 
 
-def test_every_command_is_in_the_readme() -> None:
-    """The README names every command of ``demo`` and only such, with options that exist; and verbs that make knows."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    named = re.findall(
-        r"demo (up|down|[a-z]+)((?: \[?--[a-z-]+)*)",
-        " ".join(re.findall(r"`(demo [^`]+)`", README)),
-    )
-    assert {name for name, _ in named} == set(commands)
-    for name, options in named:
-        have = {option for parameter in commands[name].params for option in parameter.opts}
-        assert set(re.findall(r"--[a-z-]+", options)) <= have
-    verbs = set(re.findall(r"^([a-z-]+):.*##", Path("Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"make ([a-z-]+)", README)) <= verbs
-
-
-@pytest.mark.parametrize(
-    "document", [Path("README.md"), *sorted(Path("docs").rglob("*.md"))], ids=str
-)
-def test_every_file_that_is_named_exists(document: Path) -> None:
-    """A path in a document leads somewhere."""
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_command_that_is_named_exists(document: Path) -> None:
+    """The ``demo`` commands of a document exist with their options, and so do its make verbs."""
     text = document.read_text()
-    named = re.findall(
-        r"`((?:services|telemetry|demo|bench|config|examples|grafana|docs|native|tests)/[\w./-]*\w/?)`",
-        text,
-    )
-    named += re.findall(r"`([\w-]+\.(?:yaml|yml|toml))`", text)
-    linked = [str(document.parent / link) for link in re.findall(r"\]\((?!http)([^)#]+)\)", text)]
-    assert [path for path in named + linked if not Path(path).exists()] == []
+    options_of = {
+        name.removeprefix("demo "): {option for item in command.params for option in item.opts}
+        for name, command in cli.commands()
+    }
+    for name, rest in commands_in(text):
+        if name == "drill":
+            continue
+        assert name in options_of, f"demo {name}"
+        named = set(re.findall(r"(?<!\S)--[a-z-]+", rest.split("|")[0].split(";")[0]))
+        assert named <= options_of[name] | {"--help"}, f"demo {name} {rest}"
+    verbs = set(re.findall(r"^([a-z-]+):.*##", Path("Makefile").read_text(), re.MULTILINE))
+    in_code = [*re.findall(r"`([^`\n]+)`", text), *re.findall(r"^\s*\$ (.*)$", text, re.MULTILINE)]
+    assert set(re.findall(r"\bmake ([a-z][a-z-]*)", "\n".join(in_code))) <= verbs
 
 
-def test_the_limits_of_the_embedded_store_are_the_page_s() -> None:
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_every_file_that_is_named_exists(document: Path) -> None:
+    """Every path and every link of a document leads to a file, and to a heading of it."""
+    text = document.read_text()
+    folders = "services|telemetry|demo|bench|config|examples|grafana|docs|native|tests"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*\w/?)`", text)
+    named += re.findall(r"`([\w-]+\.(?:yaml|yml))`", text)
+    missing = [path for path in named if not Path(path).exists()]
+    for link, anchor in re.findall(r"\]\((?!http)([^)#\s]*)(?:#([^)\s]+))?\)", text):
+        target = document.parent / link if link else document
+        if not target.exists():
+            missing.append(link)
+        elif anchor and anchor not in headings(target):
+            missing.append(f"{link}#{anchor}")
+    assert missing == []
+
+
+def test_the_limits_of_the_local_store_are_those_of_the_code() -> None:
     """Every limit that docs/reference/local-store.md states is the one that the code keeps."""
     page = " ".join(Path("docs/reference/local-store.md").read_text().split())
-    mib = 1024**2
-    for said in (
-        f"over {receiver.MAX_BODY_BYTES // mib} MiB, or over {export_request.MAX_DECOMPRESSED_BYTES // mib} MiB unpacked",
-        f"{writer.MAX_QUEUED_BYTES // mib} MiB wait for the disk already",
+    size_mib = StoreSettings.model_fields["size_mib"].default
+    for text in (
+        (
+            f"over {receiver.MAX_BODY_BYTES // MIB} MiB, or over "
+            f"{export_request.MAX_DECOMPRESSED_BYTES // MIB} MiB decompressed"
+        ),
+        f"{writer.MAX_QUEUED_BYTES // MIB} MiB are already waiting for the disk",
         f"at most {values.MAX_ATTRIBUTES} attributes, texts cut at {values.MAX_TEXT} characters",
         f"a time over a day in the future{'' if checks.MAX_HOURS_AHEAD == 24 else '?'}",
-        f"more than {batch.MAX_RECORDS:,} records in a request, more than {metrics.MAX_BUCKETS} buckets",
+        f"more than {batch.MAX_RECORDS:,} records in a request, more than {MAX_BUCKETS} buckets",
         f"beyond the {store.MAX_SERIES:,}th",
-        f"Traces and lines {retention.RETENTION_HOURS} hours, points and exemplars {retention.POINT_RETENTION_HOURS} hours",
+        (
+            f"Traces and log records {retention.RETENTION_HOURS} hours, "
+            f"points and exemplars {retention.POINT_RETENTION_HOURS} hours"
+        ),
         f"in steps of {retention.ROWS_PER_STEP} rows",
-        f"`STORE_SIZE_MIB` ({EmbeddedSettings.model_fields['size_mib'].default})",
+        f"`STORE_SIZE_MIB` ({size_mib})",
     ):
-        assert said in page, said
+        assert text in page, text
     assert retention.DIGEST_RETENTION_S == 3600  # "within an hour"
+
+
+def test_the_import_table_is_that_of_the_layout_tests() -> None:
+    """CONTRIBUTING.md prints the table of permitted imports that tests/test_layout.py enforces."""
+    section = CONTRIBUTING.split("\n### Which part may import which\n")[1].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
+    printed = {quoted(part)[0]: set(quoted(allowed)) for part, allowed in rows}
+    assert printed == MAY_IMPORT
+
+
+def test_the_readme_stays_short() -> None:
+    """The README has at most 120 lines and 8,000 characters."""
+    assert len(README.splitlines()) <= MAX_README_LINES
+    assert len(README) <= MAX_README_CHARACTERS

@@ -66,7 +66,7 @@ def test_traffic_is_answered(stack: Stack) -> None:
 def test_the_documented_metrics_are_stored(stack: Stack) -> None:
     """Every metric that docs/reference/telemetry.md lists is stored with its labels."""
     sources = {
-        "telemetry/three_pillars/request_recorder.py",
+        "telemetry/three_pillars/request_metrics.py",
         "the FastAPI instrumentation",
         "the HTTPX instrumentation",
     }

@@ -47,7 +47,7 @@ async def tour(out: Console, err: Console) -> bool:
         NotThereError: The trace of the failed purchase was not found.
     """
     _start_stack(out, err)
-    async with connect.backends() as backends:
+    async with connect.create_backends() as backends:
         with progress_messages(err) as report_step:
             checks, bought = await verify_with(backends, PURCHASES, RATE, None, report_step)
         report(checks, out, as_json=False)

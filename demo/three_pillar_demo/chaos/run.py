@@ -71,7 +71,7 @@ async def _play(rehearsals: Sequence[Rehearsal], mode: str, err: Console, *, lon
         loop.add_signal_handler(number, playing.cancel)
     played: Played = []
     try:
-        async with connect.backends() as backends:
+        async with connect.create_backends() as backends:
             with progress_messages(err) as say:
                 for each in rehearsals:
                     play = Play(

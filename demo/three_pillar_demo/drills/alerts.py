@@ -81,7 +81,7 @@ async def fired_alerts(
         DrillError: promtool is missing, or cannot evaluate the rules.
     """
     metrics = f"{SHOP_METRICS}|{COLLECTOR_METRICS}" if expected.pipeline else SHOP_METRICS
-    series = await backends.series(metrics, start, end)
+    series = await backends.values_by_second(metrics, start, end)
     rules = shrink_rules(RULES.read_text(), expected.shrink, pipeline=expected.pipeline)
     return await evaluate_rules(
         [_without_earlier_failures(labels, values) for labels, values in series],

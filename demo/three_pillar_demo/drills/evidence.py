@@ -116,7 +116,7 @@ async def _route_figure(
     if baseline.elapsed_s < MIN_RATE_WINDOW_S:
         return None
     samples = await backends.red(
-        service, route, now, now, window=baseline.elapsed_s, shares=tuple(QUANTILES.values())
+        service, route, now, now, window=baseline.elapsed_s, quantiles=tuple(QUANTILES.values())
     )
     if not samples:
         return None
@@ -176,7 +176,7 @@ async def _requests(
         baseline.began,
         time.time() - TRACE_COMPLETE_S,
         failed=condition.failed,
-        slower=condition.slower,
+        slower_than=condition.slower,
         limit=MAX_TRACES,
     )
     if condition.read == "rate":

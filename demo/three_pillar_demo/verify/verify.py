@@ -46,7 +46,7 @@ async def verify(
         BackendError: A backend does not answer.
         CheckoutError: Checkout does not answer.
     """
-    async with connect.backends() as backends:
+    async with connect.create_backends() as backends:
         checks, _ = await verify_with(backends, count, rate, max_freshness, report_step)
     return checks
 

@@ -193,7 +193,7 @@ def test_unknown_trace_is_a_clear_message(
 ) -> None:
     """A trace that never arrives exits with 1, naming the backend and what to check."""
     monkeypatch.setattr(follow, "TIMEOUT_S", 0)
-    monkeypatch.setattr(connect, "backends", lambda: ScriptedBackends(None))
+    monkeypatch.setattr(connect, "create_backends", lambda: ScriptedBackends(None))
     assert asyncio.run(follow.follow(TRACE)) == 1
     out, err = capsys.readouterr()
     assert not out
@@ -214,7 +214,7 @@ def test_last_error_is_followed(
     """``--last-error`` follows the newest of checkout's failed requests of the last hour."""
     backends = ScriptedBackends(slow())
     backends.failed_requests = [TRACE, OTHER_TRACE]
-    monkeypatch.setattr(connect, "backends", lambda: backends)
+    monkeypatch.setattr(connect, "create_backends", lambda: backends)
     assert asyncio.run(follow.follow(last_error=True)) == 0
     service, start, end = backends.queries[0]
     assert service == "checkout"
@@ -232,7 +232,7 @@ def test_no_failure_says_how_to_make_one(
 ) -> None:
     """Without a failure in the last hour the command exits with 1 and says what to type."""
     monkeypatch.setattr(follow, "SEARCH_TIMEOUT_S", 0)
-    monkeypatch.setattr(connect, "backends", lambda: ScriptedBackends(None))
+    monkeypatch.setattr(connect, "create_backends", lambda: ScriptedBackends(None))
     assert asyncio.run(follow.follow(last_error=True)) == 1
     assert "demo checkout --card gateway-timeout" in capsys.readouterr().err
 

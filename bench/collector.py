@@ -65,12 +65,9 @@ class Round:
 def main() -> None:
     """Play both pipelines at both rates, in turn."""
     said = report.arguments("bench.collector", __doc__)
-    found = binaries.find(binaries.OTELCOL)
-    binary = (
-        found[0]
-        if found
-        else binaries.build(binaries.OTELCOL, ROOT / ".demo/logs/build-otel-collector.log", _say)
-    )
+    binary = binaries.find(binaries.OTELCOL)
+    if binary is None:
+        sys.exit("the Collector is not built yet: make binaries")
     os.sched_setaffinity(0, {int(running.REST)})
     count, seconds = (1, 5) if said.quick else (5, 15)
     played: dict[tuple[str, int], list[Round]] = {

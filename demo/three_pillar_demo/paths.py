@@ -1,10 +1,11 @@
-"""The folders that the demo command reads and writes."""
+"""The location of the repository checkout that the demo command works in."""
 
 import os
 from pathlib import Path
 
 ROOT = Path(os.environ.get("DEMO_HOME") or Path(__file__).resolve().parents[2])
-"""The checkout of the repository: the services, the configuration files and ``grafana/`` are found below it.
+"""The root of the checkout: ``services/``, the configuration files and ``grafana/`` are below it.
 
-An installation that is not editable has no checkout beside it and names one in ``DEMO_HOME``.
+Only an editable installation has a checkout around it. Any other installation names the checkout in
+``DEMO_HOME``.
 """

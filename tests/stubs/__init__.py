@@ -1,1 +1,1 @@
-"""Programs that stand in for components and for Go, and the demo command that runs them."""
+"""Stub programs: a component, Go, and the demo command that runs stub components."""

@@ -1,11 +1,15 @@
-"""A component that behaves as its JSON argument says, and notes in a diary what happens to it.
+"""A stub component, whose behaviour is described by its JSON argument.
 
-name, diary   Who it is; the file that gets a line for each event: name, event, process id.
-port          Where it listens, unless it is ``silent``.
-says          What it answers with 503, for as long as there is no file "warm" beside the diary.
-deaf          Goes on after SIGTERM.
-child         Starts a deaf child of its own, which it does not care for.
-exit          How it ends, a code or -signal, after its last ``words``: once there is a file "die" beside the diary.
+name, event_log   Its name, and the file that it appends each event to: name, event, process id.
+port              The port that it listens on.
+no_listener       It does not listen.
+not_ready_body    It answers 503 with this body until the flag file "ready" exists.
+ignores_sigterm   It keeps running after a signal to stop.
+spawns_child      It starts a child that ignores signals, and does not stop that child.
+exit_code         Once the flag file "exit" exists, it ends with this code, or signal -exit_code.
+last_output       The text that it prints before that.
+
+The flag files are in the folder of the event log.
 """
 
 import json
@@ -19,65 +23,77 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-LINGER_SECONDS = 0.2
-"""What a stop takes: long enough to see whether the next one is asked before this one is gone."""
-TICK = 0.02
+SHUTDOWN_S = 0.2
+"""Long enough to see whether the next component is stopped before this one has ended."""
+POLL_INTERVAL_S = 0.02
 
 plan: dict[str, Any] = json.loads(sys.argv[1])
-beside = Path(plan["diary"])
+event_log = Path(plan["event_log"])
 
 
-class Doors(BaseHTTPRequestHandler):
-    """One answer for all paths."""
+class ReadinessHandler(BaseHTTPRequestHandler):
+    """The same answer on every path: 200, or 503 while the component is not ready."""
 
     def do_GET(self) -> None:
-        """Ready, or not yet."""
-        says = "" if beside.with_name("warm").exists() else plan.get("says", "")
-        self.send_response(503 if says else 200)
+        """Answer a request."""
+        body = plan.get("not_ready_body", "")
+        if event_log.with_name("ready").exists():
+            body = ""
+        self.send_response(503 if body else 200)
         self.end_headers()
-        self.wfile.write(says.encode())
+        self.wfile.write(body.encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: what is in the log is what the test put there."""
+        """Log nothing, so that the component's log contains only what the test asked for."""
 
 
-def note(event: str) -> None:
-    """Write one line; appended at once, so lines of several components keep their order."""
-    with beside.open("a") as diary:
-        diary.write(f"{plan['name']} {event} {os.getpid()}\n")
+def record(event: str) -> None:
+    """Append one line at once, so that the lines of several components keep their order."""
+    with event_log.open("a") as file:
+        file.write(f"{plan['name']} {event} {os.getpid()}\n")
 
 
-def told(number: int, _frame: object) -> None:
-    """Note the signal; end, unless deaf."""
-    note(signal.Signals(number).name)
-    if not plan.get("deaf"):
-        time.sleep(LINGER_SECONDS)
-        note("gone")
+def handle_signal(number: int, _frame: object) -> None:
+    """Record the signal and end, unless the component ignores signals."""
+    record(signal.Signals(number).name)
+    if not plan.get("ignores_sigterm"):
+        time.sleep(SHUTDOWN_S)
+        record("gone")
         os._exit(0)
 
 
-def die_when_told() -> None:
-    """Wait for the file, then die."""
-    while not beside.with_name("die").exists():
-        time.sleep(TICK)
-    sys.stdout.write(plan.get("words", "") + "\n")
+def exit_on_flag() -> None:
+    """Wait for the flag file, print the last output and end."""
+    while not event_log.with_name("exit").exists():
+        time.sleep(POLL_INTERVAL_S)
+    sys.stdout.write(plan.get("last_output", "") + "\n")
     sys.stdout.flush()
-    if plan["exit"] < 0:
-        os.kill(os.getpid(), -plan["exit"])
-    os._exit(plan["exit"])
+    if plan["exit_code"] < 0:
+        os.kill(os.getpid(), -plan["exit_code"])
+    os._exit(plan["exit_code"])
 
 
-for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(each, told)
-note("started")
-if plan.get("child"):
-    offspring = {"name": "child", "diary": plan["diary"], "silent": True, "deaf": True}
-    subprocess.Popen([sys.executable, __file__, json.dumps(offspring)])
-if "exit" in plan:
-    threading.Thread(target=die_when_told, daemon=True).start()
-if not plan.get("silent"):
-    threading.Thread(
-        target=ThreadingHTTPServer(("127.0.0.1", plan["port"]), Doors).serve_forever, daemon=True
-    ).start()
+def spawn_child() -> None:
+    """Start a child process that ignores signals."""
+    child = {
+        "name": "child",
+        "event_log": plan["event_log"],
+        "no_listener": True,
+        "ignores_sigterm": True,
+    }
+    subprocess.Popen([sys.executable, __file__, json.dumps(child)])
+
+
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, handle_signal)
+record("started")
+if plan.get("spawns_child"):
+    spawn_child()
+if "exit_code" in plan:
+    threading.Thread(target=exit_on_flag, daemon=True).start()
+if not plan.get("no_listener"):
+    server = ThreadingHTTPServer(("127.0.0.1", plan["port"]), ReadinessHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 while True:
-    time.sleep(TICK)  # not signal.pause, which would not hear of a signal that came just before
+    # Not signal.pause(), which would miss a signal that arrived just before it.
+    time.sleep(POLL_INTERVAL_S)

@@ -1,4 +1,4 @@
-"""A stack of stub components, run by the demo command in a state folder of its own."""
+"""A stack of stub components, run by the demo command with a state folder of its own."""
 
 import contextlib
 import itertools
@@ -20,24 +20,25 @@ import psutil
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent.parent
-SECONDS = 30.0
-"""How long a test waits for anything: far longer than it takes, for machines that are busy."""
-TICK = 0.02
-_ports = itertools.count(
-    10_000 + os.getpid() * 97 % 20_000
-)  # below the ones that systems give to outgoing connections
+TIMEOUT_S = 30.0
+"""The limit of every wait, far longer than anything takes, for machines that are busy."""
+POLL_INTERVAL_S = 0.02
+# Below the range that systems use for outgoing connections; another start for each process.
+_ports = itertools.count(10_000 + os.getpid() * 97 % 20_000)
 
 
-def until(done: Callable[[], object], what: str, seconds: float = SECONDS) -> None:
-    """Ask until ``done`` says yes; fails with ``what`` it waited for."""
+def wait_until(
+    condition: Callable[[], object], description: str, seconds: float = TIMEOUT_S
+) -> None:
+    """Poll until ``condition`` is true; fail with ``description`` after ``seconds``."""
     deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
-        time.sleep(TICK)
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {description}"
+        time.sleep(POLL_INTERVAL_S)
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
+    """Return a loopback port that no process listens on."""
     for port in _ports:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -46,22 +47,26 @@ def free_port() -> int:
 
 
 class Stack:
-    """Components described by what component.py and stack.py understand; ends with the ``with`` block, however that ends."""
+    """A stack of the components that component.py and stack.py describe.
+
+    It is a context manager: at the end of the block every process of the stack is killed.
+    """
 
     def __init__(self, folder: Path, *plans: dict[str, Any], **env: str) -> None:
-        """Nothing is started yet; ``env`` is what the demo command finds besides the bare minimum."""
-        self.folder, self.state, self.diary_file = folder, folder / "state", folder / "diary"
-        self.cache = folder / ".cache" / "three-pillar-demo"
+        """Prepare the stack without starting it; ``env`` is added to a minimal environment."""
+        self.folder = folder
+        self.state = folder / "state"
+        self.event_log = folder / "events"
         self.launcher: subprocess.Popen[bytes] | None = None
         self.terminal: int | None = None
         self.plans: list[dict[str, Any]] = [
-            {"port": free_port(), "diary": str(self.diary_file)} | plan for plan in plans
+            {"port": free_port(), "event_log": str(self.event_log)} | plan for plan in plans
         ]
         description = folder / "components.json"
         description.write_text(json.dumps(self.plans))
         self.command = [sys.executable, str(FOLDER / "stack.py"), str(description)]
         (folder / "demo").write_text(
-            f'#!/bin/sh\nshift 2 # -m demo\nexec {shlex.join(self.command)} "$@"\n'
+            f'#!/bin/sh\nshift 2 # -m three_pillar_demo\nexec {shlex.join(self.command)} "$@"\n'
         )
         (folder / "demo").chmod(0o755)
         self.env = {
@@ -70,38 +75,42 @@ class Stack:
             "PYTHONPATH": str(ROOT),
             "DEMO_STATE": str(self.state),
             "COLUMNS": "120",
-            "PYTHONWARNINGS": "error,ignore:subprocess:ResourceWarning",  # a detached launcher outlives who started it
+            # A detached launcher outlives the process that started it.
+            "PYTHONWARNINGS": "error,ignore:subprocess:ResourceWarning",
             **env,
         }
 
     def __enter__(self) -> Self:
-        """Nothing to do yet."""
+        """Start nothing yet."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave nothing behind, also after a failure."""
+        """Kill every process of the stack, also after a failed test."""
         self.close_terminal()
         if self.launcher:
             self.launcher.kill()
             self.launcher.wait()
-        for process in self.left():
+        for process in self.running_processes():
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
     def demo(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command to its end."""
+        """Run the demo command and wait for its end."""
         return subprocess.run(
             [*self.command, *arguments],
             cwd=ROOT,
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=TIMEOUT_S,
             check=False,
         )
 
     def up(self, *options: str, ready: bool = True, terminal: bool = False) -> None:
-        """Start it as the leader of a session, its own or that of a terminal; wait until it has noted that all is ready."""
+        """Start ``demo up`` in a session of its own, or in that of a new terminal.
+
+        With ``ready``, wait until the state file says that every component is ready.
+        """
         with (self.folder / "out").open("wb") as out, (self.folder / "err").open("wb") as err:
             if terminal:
                 self.terminal, slave = pty.openpty()
@@ -110,14 +119,15 @@ class Stack:
             else:
                 self._start(subprocess.DEVNULL, out, err, options)
         if ready:
-            self.until(lambda: self.is_ready, "everything to be ready")
+            self.wait_until(lambda: self.is_ready, "everything to be ready")
 
     def _start(
         self, stdin: int, out: int | IO[bytes], err: int | IO[bytes], options: tuple[str, ...]
     ) -> None:
         command = [*self.command, "up", *options]
-        # It hears what the tests themselves may have been told to ignore, by nohup or a shell.
-        ours = {
+        # The launcher must handle these signals even where nohup or a shell makes the tests ignore
+        # them.
+        handlers = {
             number: signal.signal(number, signal.SIG_DFL)
             for number in (signal.SIGINT, signal.SIGHUP)
         }
@@ -130,16 +140,16 @@ class Stack:
             stderr=err,
             start_new_session=True,
         )
-        for number, handler in ours.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
-    def type(self, keys: str) -> None:
-        """Press keys in its terminal."""
+    def press(self, keys: str) -> None:
+        """Type ``keys`` in the terminal."""
         assert self.terminal is not None
         os.write(self.terminal, keys.encode())
 
     def close_terminal(self) -> None:
-        """Close the window it runs in."""
+        """Close the terminal window."""
         if self.terminal is not None:
             os.close(self.terminal)
             self.terminal = None
@@ -149,47 +159,50 @@ class Stack:
         assert self.launcher
         self.launcher.send_signal(number)
 
-    def until(self, done: Callable[[], object], what: str) -> None:
-        """Wait until ``done`` says yes, as long as the launcher runs."""
-        until(lambda: done() or self.ended, what)
-        assert done(), f"it ended before {what}:\n{self.out}{self.err}"
+    def wait_until(self, condition: Callable[[], object], description: str) -> None:
+        """Poll until ``condition`` is true; fail if the launcher ends before."""
+        wait_until(lambda: condition() or self.has_ended, description)
+        assert condition(), f"the launcher ended before {description}:\n{self.out}{self.err}"
 
-    def let(self, what: str) -> None:
-        """Let the component "die" that can, or be "warm"."""
-        (self.folder / what).touch()
+    def set_flag(self, name: str) -> None:
+        """Create the flag file "ready" or "exit", which component.py waits for."""
+        (self.folder / name).touch()
 
-    def end(self, what: str) -> int:
-        """Wait for the launcher's end; returns its exit code."""
-        until(lambda: self.ended, f"the launcher to end after {what}")
+    def wait_for_exit(self, cause: str) -> int:
+        """Wait for the launcher to end and return its exit code."""
+        wait_until(lambda: self.has_ended, f"the launcher to end after {cause}")
         assert self.launcher
         return self.launcher.returncode
 
     @property
-    def ended(self) -> bool:
-        """Whether the launcher has ended; reads what it says in a terminal, or it could not go on."""
+    def has_ended(self) -> bool:
+        """Whether the launcher has ended.
+
+        This also reads the launcher's output from the terminal, because a full one would block it.
+        """
         while self.terminal is not None and select.select([self.terminal], [], [], 0)[0]:
             try:
-                said = os.read(self.terminal, 65536)
-            except OSError:  # everybody at the other end is gone
+                output = os.read(self.terminal, 65536)
+            except OSError:  # Every process at the other end is gone.
                 break
             with (self.folder / "out").open("ab") as out:
-                out.write(said)
+                out.write(output)
         return self.launcher is not None and self.launcher.poll() is not None
 
     @property
     def out(self) -> str:
-        """What the launcher has said so far."""
-        _ = self.ended
+        """The launcher's stdout so far."""
+        _ = self.has_ended
         return (self.folder / "out").read_text()
 
     @property
     def err(self) -> str:
-        """What it has complained about."""
+        """The launcher's stderr so far."""
         return (self.folder / "err").read_text()
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has noted that all is ready."""
+        """Whether the state file of this launcher says that every component is ready."""
         if self.launcher is None or not (self.state / "run.json").exists():
             return False
         run = self.run
@@ -197,35 +210,35 @@ class Stack:
 
     @property
     def run(self) -> dict[str, Any]:
-        """What it has written down."""
+        """The content of the state file."""
         run: dict[str, Any] = json.loads((self.state / "run.json").read_text())
         return run
 
     def log(self, name: str) -> Path:
-        """Where a component's output is."""
+        """Return the path of the log of a component."""
         return self.state / "logs" / f"{name}.log"
 
-    def diary(self, *events: str) -> list[str]:
-        """Who had one of these events, in order, as "name event"."""
-        lines = self.diary_file.read_text().splitlines() if self.diary_file.exists() else []
-        return [
-            line.rsplit(" ", 1)[0] for line in lines if not events or line.split(" ")[1] in events
-        ]
+    def events(self, *names: str) -> list[str]:
+        """Return the recorded events in order, as "component event"; ``names`` selects events."""
+        events = [line.rsplit(" ", 1)[0] for line in self._event_lines()]
+        return [event for event in events if not names or event.split(" ")[1] in names]
 
-    def left(self) -> list[psutil.Process]:
-        """What still runs of this stack: by its command line, by its id, and all that is in the group of one of them."""
-        lines = self.diary_file.read_text().splitlines() if self.diary_file.exists() else []
-        noted = {int(line.rsplit(" ", 1)[1]) for line in lines} | (
-            {self.launcher.pid} if self.launcher else set()
-        )
-        return [process for process in psutil.process_iter() if self._is_ours(process, noted)]
+    def _event_lines(self) -> list[str]:
+        return self.event_log.read_text().splitlines() if self.event_log.exists() else []
 
-    def _is_ours(self, process: psutil.Process, noted: set[int]) -> bool:
+    def running_processes(self) -> list[psutil.Process]:
+        """Return every running process of this stack, including all members of their groups."""
+        recorded = {int(line.rsplit(" ", 1)[1]) for line in self._event_lines()}
+        if self.launcher:
+            recorded.add(self.launcher.pid)
+        return [process for process in psutil.process_iter() if self._is_ours(process, recorded)]
+
+    def _is_ours(self, process: psutil.Process, recorded: set[int]) -> bool:
         try:
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
-            return bool({process.pid, os.getpgid(process.pid)} & noted) or str(
-                self.folder
-            ) in " ".join(process.cmdline())
+            if {process.pid, os.getpgid(process.pid)} & recorded:
+                return True
+            return str(self.folder) in " ".join(process.cmdline())
         except (psutil.Error, ProcessLookupError):
             return False

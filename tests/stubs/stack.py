@@ -1,6 +1,10 @@
-"""The demo command itself, on stub components: stack.py COMPONENTS.json up|down|status|logs ...
+"""The demo command with stub components: ``stack.py COMPONENTS.json up|down|status|logs ...``.
 
-A plan may say ``full`` (only in that mode), ``binary`` (it is built) and ``official`` (name and version: it is brought).
+COMPONENTS.json is a list of the descriptions that component.py understands. In addition:
+
+full       The component belongs to the full mode only.
+recipe     It has a binary of this recipe folder of native/, named "stubtool".
+external   It has an external binary: name and version.
 """
 
 import fcntl
@@ -18,21 +22,19 @@ from three_pillar_demo.stack.external_binary import ExternalBinary
 STUB = Path(__file__).with_name("component.py")
 
 if sys.stdin.isatty():
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # Ctrl-C there, and its hangup, are ours now
+    # Make this the controlling terminal, so that Ctrl-C and a hangup reach this process.
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 plans = json.loads(Path(sys.argv[1]).read_text())
 
 
 def binary(plan: dict[str, Any]) -> Binary | ExternalBinary | None:
-    """What a component is started with; either kind runs its arguments."""
-    if "official" in plan:
-        name, version = plan["official"]
+    """Return the binary of a component. The tests provide executables that run their arguments."""
+    if "external" in plan:
+        name, version = plan["external"]
         return ExternalBinary(name, version, f"https://example.com/{name}/releases")
-    # Built with the go of this folder.
-    return (
-        Binary(plan["binary"], "1.2.3", "stubtool", ("example.com/cmd/stubtool",))
-        if "binary" in plan
-        else None
-    )
+    if "recipe" in plan:
+        return Binary(plan["recipe"], "1.2.3", "stubtool")
+    return None
 
 
 components = tuple(
@@ -43,17 +45,22 @@ components = tuple(
         "/ready",
         plan.get("stop_order", 1),
         binary=binary(plan),
-        grace=plan.get("grace", 10.0),
-        ready_seconds=plan.get("ready_seconds", 60.0),
+        grace_seconds=plan.get("grace", 10.0),
+        ready_timeout_seconds=plan.get("ready_timeout", 60.0),
     )
     for plan in plans
 )
-default = tuple(each for each, plan in zip(components, plans, strict=True) if not plan.get("full"))
-three_pillar_demo.stack.components.MODES.update(local=default, full=components)
-three_pillar_demo.stack.components.BY_NAME.update({each.name: each for each in components})
+local = tuple(
+    component for component, plan in zip(components, plans, strict=True) if not plan.get("full")
+)
+three_pillar_demo.stack.components.MODES.update(local=local, full=components)
+three_pillar_demo.stack.components.BY_NAME.update(
+    {component.name: component for component in components}
+)
 
-import three_pillar_demo.__main__  # noqa: E402  (it takes the components as they are now)
+import three_pillar_demo.__main__  # noqa: E402  (after the components have been replaced)
 
-sys.executable = str(Path(sys.argv[1]).with_name("demo"))  # what `up --detach` starts
-sys.argv[1:2] = []
+# `up --detach` starts the launcher with this executable.
+sys.executable = str(Path(sys.argv[1]).with_name("demo"))
+del sys.argv[1]
 three_pillar_demo.__main__.app()

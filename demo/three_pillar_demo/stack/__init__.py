@@ -1,1 +1,1 @@
-"""How the stack runs: what its components are, and their start, watch and stop."""
+"""The stack launcher: the list of components, and how they are started, watched and stopped."""

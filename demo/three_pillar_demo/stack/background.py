@@ -1,4 +1,4 @@
-"""A stack that runs without a terminal: started, looked at and stopped from another one."""
+"""A stack that runs in the background: its start, status, logs and stop, from any terminal."""
 
 import json
 import os
@@ -17,41 +17,45 @@ from rich.table import Table
 
 from three_pillar_demo.paths import ROOT
 from three_pillar_demo.stack import control, state
-from three_pillar_demo.stack.components import BY_NAME, DEFAULT, MODES, STATE
-from three_pillar_demo.stack.preflight import LaunchError, check_official
+from three_pillar_demo.stack.components import BY_NAME, DEFAULT, MODES, STATE, Component
+from three_pillar_demo.stack.preflight import LaunchError, find_executables
 from three_pillar_demo.stack.process import stop_orphans
 
 LOG = STATE / "logs" / "launcher.log"
-START_SECONDS = 5400.0
-"""A cold start of the full mode builds two Go programs, on a machine that may be slow."""
-STOP_SECONDS = 60.0
-TICK = 0.1
-KILLED = "The launcher was killed and has left these; `make down` stops them."
+START_TIMEOUT_S = 300.0
+"""The launcher reports a component that does not become ready much earlier than this."""
+STOP_TIMEOUT_S = 60.0
+POLL_INTERVAL_S = 0.1
+LEFT_RUNNING = (
+    "The launcher was killed and has left these components running; `make down` stops them."
+)
+NOTHING_RUNS = "Nothing is running. `make up` starts everything."
+COLOURS = {"ready": "green", "not ready": "yellow", "stopped": "dim"}
+COLOUR_ON_PURPOSE = "magenta"
 
 
 def start(console: Console, mode: str) -> None:
-    """Start a launcher that outlives this process, in ``mode``; show what it says until all is ready.
+    """Start a launcher that outlives this process, and print its output until all is ready.
 
     Raises:
-        LaunchError: It ended before all was ready, or Ctrl-C ended it.
+        LaunchError: The launcher ended before all components were ready, or Ctrl-C ended it.
         state.RunningError: Another launcher is running.
     """
     try:
-        with state.only_one():  # else this would be the log of the one that runs
-            check_official(MODES[mode])  # the launcher does too; said here, it is said once
+        # Both checks are repeated by the launcher. Here, the first one keeps the log of a launcher
+        # that is running from being emptied, and the second one is reported once instead of twice.
+        with state.launcher_lock():
+            find_executables(MODES[mode])
             LOG.parent.mkdir(parents=True, exist_ok=True)
             LOG.write_text("")
     except OSError as error:
         raise LaunchError(str(error)) from error
-    with LOG.open("a") as log, LOG.open() as said:
+    command = [sys.executable, "-m", "three_pillar_demo", "up"]
+    if mode != DEFAULT:
+        command.append(f"--{mode}")
+    with LOG.open("a") as log, LOG.open() as output:
         launcher = subprocess.Popen(  # noqa: S603  (our own command)
-            [
-                sys.executable,
-                "-m",
-                "three_pillar_demo",
-                "up",
-                *([] if mode == DEFAULT else [f"--{mode}"]),
-            ],
+            command,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -60,37 +64,39 @@ def start(console: Console, mode: str) -> None:
             env={**os.environ, "COLUMNS": str(console.width), "PYTHONUNBUFFERED": "1"},
         )
         try:
-            _wait_until_ready(console, launcher, said)
+            _wait_until_ready(console, launcher, output)
         except KeyboardInterrupt:
             launcher.terminate()
             launcher.wait()
             raise LaunchError("stopped before everything was ready") from None
 
 
-def _wait_until_ready(console: Console, launcher: subprocess.Popen[bytes], said: TextIO) -> None:
-    deadline = time.monotonic() + START_SECONDS
+def _wait_until_ready(console: Console, launcher: subprocess.Popen[bytes], output: TextIO) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
-        ended = launcher.poll() is not None
+        # Both are determined before the output is read, so that no line of it is missed.
+        has_ended = launcher.poll() is not None
         run = state.load()
-        ready = run is not None and run.ready and run.launcher.pid == launcher.pid
-        console.out(
-            said.read().replace("Ctrl-C stops", "`demo down` stops"), end="", highlight=False
-        )
-        if ended:
+        is_ready = run is not None and run.ready and run.launcher.pid == launcher.pid
+        text = output.read().replace("Ctrl-C stops", "`demo down` stops")
+        console.out(text, end="", highlight=False)
+        if has_ended:
             raise LaunchError("the stack did not start, see above")
-        if ready:
+        if is_ready:
             return
-        time.sleep(TICK)
-    raise LaunchError(f"not ready after {START_SECONDS:.0f} s; see {LOG}")
+        time.sleep(POLL_INTERVAL_S)
+    raise LaunchError(f"not ready after {START_TIMEOUT_S:.0f} s; see {LOG}")
 
 
 def stop(console: Console) -> None:
-    """Stop the running launcher and wait for its end; or what a killed one left.
+    """Stop the running launcher and wait for its end, or stop what a killed launcher has left.
 
     Raises:
-        LaunchError: It is still there after ``STOP_SECONDS``.
+        LaunchError: The launcher is still running after ``STOP_TIMEOUT_S``.
     """
-    if (run := state.running()) is None or (launcher := run.launcher.alive()) is None:
+    run = state.running()
+    launcher = run.launcher.alive() if run else None
+    if run is None or launcher is None:
         stop_orphans(console)
         console.print("nothing is running")
         return
@@ -98,90 +104,95 @@ def stop(console: Console) -> None:
     with suppress(psutil.Error):
         launcher.send_signal(signal.SIGTERM)
     while run.launcher.alive():
-        if time.monotonic() - began > STOP_SECONDS:
+        if time.monotonic() - began > STOP_TIMEOUT_S:
             raise LaunchError(
-                f"process {launcher.pid} is still there after {STOP_SECONDS:.0f} s; see {LOG}"
+                f"process {launcher.pid} is still running after {STOP_TIMEOUT_S:.0f} s; see {LOG}"
             )
-        time.sleep(TICK)
+        time.sleep(POLL_INTERVAL_S)
     console.print(f"stopped in {time.monotonic() - began:.1f} s")
 
 
 def status(console: Console, *, as_json: bool) -> bool:
-    """Print state, memory and address of each component of the mode that runs, or ran last; returns whether all are ready."""
-    run, running = state.load(), state.running() is not None
+    """Print the state, memory and address of each component of the current, or the last, mode.
+
+    Returns:
+        Whether a launcher is running and every component is ready.
+    """
+    run = state.load()
+    is_running = state.running() is not None
     mode = run.mode if run else DEFAULT
-    rows = []
-    for component in MODES[mode]:
-        known = run.components.get(component.name) if run else None
-        process = known.alive() if known else None
-        ended = (
-            f"{run.on_purpose[component.name]} on purpose"
-            if run and component.name in run.on_purpose
-            else "stopped"
-        )
-        rows.append(
-            {
-                "component": component.name,
-                "state": ended
-                if process is None
-                else "ready"
-                if control.answers(component)
-                else "not ready",
-                "pid": process.pid if process else None,
-                "memory_mib": _memory(process) if process else None,
-                "address": component.address,
-                "log": str(component.log),
-            }
-        )
+    rows = [_status_row(component, run) for component in MODES[mode]]
     if as_json:
-        console.out(
-            json.dumps({"running": running, "mode": mode, "components": rows}, indent=2),
-            highlight=False,
-        )
+        report = {"running": is_running, "mode": mode, "components": rows}
+        console.out(json.dumps(report, indent=2), highlight=False)
     else:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("component", "state", "pid", "MiB", "address"):
-            table.add_column(
-                heading, no_wrap=True, justify="right" if heading in {"pid", "MiB"} else "left"
-            )
-        for row in rows:
-            away = str(row["state"]).endswith("on purpose")
-            colour = (
-                "magenta"
-                if away
-                else {"ready": "green", "not ready": "yellow"}.get(str(row["state"]), "dim")
-            )
-            cells = [str(row[key] or "") for key in ("pid", "memory_mib", "address")]
-            table.add_row(str(row["component"]), f"[{colour}]{row['state']}[/]", *cells)
-        console.print(table)
-        if not running:
-            left = any(row["pid"] for row in rows)
-            console.print(
-                f"\n{KILLED if left else 'Nothing is running. `make up` starts everything.'}"
-            )
-    return running and all(row["state"] == "ready" for row in rows)
+        console.print(_status_table(rows))
+        if not is_running:
+            has_orphans = any(row["pid"] for row in rows)
+            console.print(f"\n{LEFT_RUNNING if has_orphans else NOTHING_RUNS}")
+    return is_running and all(row["state"] == "ready" for row in rows)
+
+
+def _status_row(component: Component, run: state.Run | None) -> dict[str, str | int | None]:
+    recorded = run.components.get(component.name) if run else None
+    process = recorded.alive() if recorded else None
+    return {
+        "component": component.name,
+        "state": _component_state(component, run, process),
+        "pid": process.pid if process else None,
+        "memory_mib": _memory_mib(process) if process else None,
+        "address": component.address,
+        "log": str(component.log),
+    }
+
+
+def _component_state(
+    component: Component, run: state.Run | None, process: psutil.Process | None
+) -> str:
+    if process:
+        return "ready" if control.is_ready(component) else "not ready"
+    if run and component.name in run.on_purpose:
+        return f"{run.on_purpose[component.name]} on purpose"
+    return "stopped"
+
+
+def _status_table(rows: list[dict[str, str | int | None]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("component", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("pid", no_wrap=True, justify="right")
+    table.add_column("MiB", no_wrap=True, justify="right")
+    table.add_column("address", no_wrap=True)
+    for row in rows:
+        colour = COLOURS.get(str(row["state"]), COLOUR_ON_PURPOSE)
+        cells = [str(row[key] or "") for key in ("pid", "memory_mib", "address")]
+        table.add_row(str(row["component"]), f"[{colour}]{row['state']}[/]", *cells)
+    return table
 
 
 def logs(name: str, lines: int) -> None:
-    """Print the end of ``name``'s log.
+    """Print the last ``lines`` lines of the log of a component, or of another log by its file name.
 
     Raises:
         LaunchError: There is no such log.
     """
-    path = BY_NAME[name].log if name in BY_NAME else STATE / "logs" / f"{Path(name).name}.log"
+    # A name with folders in it must not lead out of the log folder.
+    path = STATE / "logs" / f"{Path(name).name}.log"
+    if name in BY_NAME:
+        path = BY_NAME[name].log
     if not path.exists():
-        have = ", ".join(sorted(file.stem for file in (STATE / "logs").glob("*.log"))) or "none yet"
-        raise LaunchError(f"there is no log of {name!r}; there are: {have}")
+        names = sorted(file.stem for file in (STATE / "logs").glob("*.log"))
+        raise LaunchError(f"no log named {name!r}; logs: {', '.join(names) or 'none yet'}")
     with path.open(errors="replace") as log:
         sys.stdout.writelines(deque(log, lines))
 
 
-def _memory(process: psutil.Process) -> int:
-    """Resident MiB of a process and its workers."""
+def _memory_mib(process: psutil.Process) -> int:
+    """Return the resident memory of a process and its workers, in MiB."""
     total = 0
-    for each in (process, *process.children(recursive=True)):
+    for member in (process, *process.children(recursive=True)):
         try:
-            total += each.memory_info().rss
+            total += member.memory_info().rss
         except psutil.Error:
             continue
     return total // 1024**2

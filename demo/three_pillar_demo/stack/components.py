@@ -1,6 +1,6 @@
-"""What runs in which mode, from which binary, where it listens, when it is ready, in which order it stops.
+"""The components of each mode: command, binary, ports, readiness check and stop order.
 
-docker-compose.yaml is the full mode's other list; a test compares the two.
+``docker-compose.yaml`` lists the components of the full mode as well. A test compares both lists.
 """
 
 import os
@@ -14,52 +14,58 @@ from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
 
 LOOPBACK = "127.0.0.1"
 STATE = Path(os.environ.get("DEMO_STATE") or ROOT / ".demo")
-"""Everything a run leaves behind: data, logs, the state of the launcher. ``make clean`` removes it."""
+"""The folder of everything that a run writes: data, logs and the launcher's state.
+
+``make clean`` removes it.
+"""
 
 
 @dataclass(frozen=True)
 class Component:
-    """One process of the house.
+    """One process of the stack.
 
     Attributes:
-        name: Its name, in compose too.
-        command: Arguments; the binary, if there is one, goes before them.
-        ports: All it listens on; the first is the one a person opens.
-        ready: The path on the first port, or on ``ready_port``, that answers 200 once it works.
-        stop_order: Lower stops first, along the data's way; equal ones stop together.
-        grace: Seconds between SIGTERM and SIGKILL.
-        ready_seconds: What it may take to become ready; who needs longer hangs.
+        name: The name of the component. The compose service has the same name.
+        command: The arguments. The executable of ``binary``, if there is one, is put before them.
+        ports: All ports that it listens on. The first one is the address shown to the user.
+        ready_path: The HTTP path that answers 200 once the component works.
+        stop_order: Components stop in ascending order, which is the direction of the data flow.
+            Components of equal order stop together.
+        binary: The executable, unless the command itself names one.
+        ready_port: The port of ``ready_path``, where it is not the first of ``ports``.
+        grace_seconds: The time between SIGTERM and SIGKILL.
+        ready_timeout_seconds: The time after which a component that is not ready counts as hung.
     """
 
     name: str
     command: tuple[str, ...]
     ports: tuple[int, ...]
-    ready: str
+    ready_path: str
     stop_order: int
     binary: Binary | ExternalBinary | None = None
     ready_port: int | None = None
-    grace: float = 10.0
-    ready_seconds: float = 60.0
+    grace_seconds: float = 10.0
+    ready_timeout_seconds: float = 60.0
 
     @property
     def data(self) -> Path:
-        """Where it keeps what must survive a restart."""
+        """The folder of the data that must survive a restart."""
         return STATE / "data" / self.name
 
     @property
     def log(self) -> Path:
-        """What it writes to stdout and stderr."""
+        """The file that its stdout and stderr are appended to."""
         return STATE / "logs" / f"{self.name}.log"
 
     @property
     def address(self) -> str:
-        """What a person opens."""
+        """The URL that is shown to the user."""
         return f"http://{LOOPBACK}:{self.ports[0]}"
 
     @property
     def ready_url(self) -> str:
-        """What answers 200 once it works."""
-        return f"http://{LOOPBACK}:{self.ready_port or self.ports[0]}{self.ready}"
+        """The URL that answers 200 once the component works."""
+        return f"http://{LOOPBACK}:{self.ready_port or self.ports[0]}{self.ready_path}"
 
 
 SERVICES: tuple[Component, ...] = (
@@ -70,7 +76,7 @@ SERVICES: tuple[Component, ...] = (
         "checkout", (sys.executable, "-m", "services.checkout"), (8000,), "/healthz", stop_order=1
     ),
 )
-"""Those that send telemetry."""
+"""The services, which are the senders of telemetry."""
 
 WEB = Component(
     "web",
@@ -78,9 +84,9 @@ WEB = Component(
     (8080,),
     "/healthz",
     stop_order=0,
-    grace=5.0,
+    grace_seconds=5.0,
 )
-"""The page. It stops first: its stream of customers ends before the shop closes."""
+"""The web UI. It stops first, so that its generated traffic ends before the services stop."""
 
 LOCAL: tuple[Component, ...] = (
     *SERVICES,
@@ -93,11 +99,11 @@ LOCAL: tuple[Component, ...] = (
     ),
     WEB,
 )
-"""Python alone: what the services send goes into one file."""
+"""The local mode needs Python alone: the local store writes all telemetry into one SQLite file."""
 
 FULL: tuple[Component, ...] = (
-    # Services and Collector first: customers are served at once, and the Collector's queue holds what a backend
-    # that is still being built cannot take yet.
+    # Services and Collector come first: checkouts work at once, and the Collector's queue holds the
+    # telemetry that a backend which is still starting cannot accept yet.
     *SERVICES,
     WEB,
     Component(
@@ -130,11 +136,12 @@ FULL: tuple[Component, ...] = (
             "--config.file=config/alertmanager.yml",
             f"--storage.path={STATE / 'data' / 'alertmanager'}",
             f"--web.listen-address={LOOPBACK}:9093",
-            "--cluster.listen-address=",  # one of its kind: it would look for others on 0.0.0.0:9094
+            # No cluster: a single Alertmanager would otherwise listen for peers on 0.0.0.0:9094.
+            "--cluster.listen-address=",
         ),
         (9093,),
         "/-/ready",
-        stop_order=5,  # Prometheus hands over what it has still to say
+        stop_order=5,  # After Prometheus, which still delivers alerts while it stops.
         binary=ALERTMANAGER,
     ),
     Component(
@@ -144,7 +151,9 @@ FULL: tuple[Component, ...] = (
         "/ready",
         stop_order=4,
         binary=TEMPO,
-        grace=3.0,  # it writes what it holds in 0.1 s; once it has answered a query it then stays for ever (seen for 52 s)
+        # It flushes its data within 0.1 s of SIGTERM. Once it has answered a query, it then does
+        # not exit (observed for 52 s).
+        grace_seconds=3.0,
     ),
     Component(
         "loki",
@@ -155,10 +164,13 @@ FULL: tuple[Component, ...] = (
         binary=LOKI,
     ),
 )
-"""The Collector and the real backends, from the config files that compose uses."""
+"""The full mode: the Collector and the real backends, with the configuration files of compose."""
 
 GRAFANA_HOME = os.environ.get("GRAFANA_HOME")
-"""Grafana is brought by a person too; where there is one, it runs with the rest, with the same provisioning as in compose."""
+"""The folder of a Grafana installation, which the user provides because Grafana is under the AGPL.
+
+Where it is set, Grafana is part of the full mode, with the same provisioning as in compose.
+"""
 
 if GRAFANA_HOME:
     FULL += (
@@ -178,35 +190,43 @@ if GRAFANA_HOME:
 
 DEFAULT = "local"
 MODES = {DEFAULT: LOCAL, "full": FULL}
-"""What runs by the name of its mode, as run.json and the command's options have it."""
+"""The components of each mode. ``run.json`` and the options of ``demo up`` use these names."""
 
 BY_NAME = {component.name: component for components in MODES.values() for component in components}
 
 
 def environment(component: Component) -> dict[str, str]:
-    """What ``component`` finds in its environment: the caller's, with every peer and every listener on loopback."""
-    names = {each.name.upper().replace("-", "_"): each for each in BY_NAME.values()}
-    ours = {
-        **{f"{name}_HOST": LOOPBACK for name in names},
-        **{f"{name}_DATA": str(each.data) for name, each in names.items()},
-        "BIND_ADDRESS": LOOPBACK,
-        "PYTHONUNBUFFERED": "1",
-    }
+    """Return the environment of ``component``: the caller's, with every address on loopback."""
+    ours = _addresses_and_folders()
     if component.name == "grafana":
         ours |= {
             "GF_PATHS_DATA": str(component.data),
             "GF_PATHS_PROVISIONING": str(ROOT / "grafana" / "provisioning"),
             "GRAFANA_DASHBOARDS": str(ROOT / "grafana" / "dashboards"),
         }
-    if component not in SERVICES:
-        # Tempo and Loki would take these as an order to trace themselves, into the Collector; embedded is where they lead.
-        return {
-            name: value for name, value in os.environ.items() if not name.startswith("OTEL_")
-        } | ours
-    prefix = component.name.upper()
-    if (
-        os.environ.get(f"{prefix}_BIND") or LOOPBACK
-    ) == LOOPBACK:  # elsewhere the service would refuse it
-        ours[f"{prefix}_DRILLS"] = str(STATE / "drill" / f"{component.name}.fault")
-    # Even where the machine's own environment names a Collector: what happens in this house stays in it.
-    return {**os.environ, **ours, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:4318"}
+    if component in SERVICES:
+        return {**os.environ, **ours, **_service_settings(component)}
+    # Tempo and Loki read OTEL_* variables and would trace themselves, into the Collector. The local
+    # store is a receiver and exports nothing.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    return inherited | ours
+
+
+def _addresses_and_folders() -> dict[str, str]:
+    variables = {"BIND_ADDRESS": LOOPBACK, "PYTHONUNBUFFERED": "1"}
+    for component in BY_NAME.values():
+        prefix = component.name.upper().replace("-", "_")
+        variables[f"{prefix}_HOST"] = LOOPBACK
+        variables[f"{prefix}_DATA"] = str(component.data)
+    return variables
+
+
+def _service_settings(service: Component) -> dict[str, str]:
+    # This endpoint replaces one from the caller's environment: telemetry of the demo never leaves
+    # the demo.
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:4318"}
+    prefix = service.name.upper()
+    bind_address = os.environ.get(f"{prefix}_BIND") or LOOPBACK
+    if bind_address == LOOPBACK:  # On any other address the service would refuse this setting.
+        settings[f"{prefix}_DRILLS"] = str(STATE / "drill" / f"{service.name}.fault")
+    return settings

@@ -1,4 +1,8 @@
-"""One component ended or started on purpose, from another terminal: a wish lies in a file until the launcher has taken it."""
+"""Requests to kill, stop or start one component, made from another terminal.
+
+A request is a file, named after the component, that contains the verb. The launcher removes it when
+it carries it out.
+"""
 
 import time
 from collections.abc import Iterator
@@ -9,100 +13,114 @@ import httpx2
 from three_pillar_demo.stack import state
 from three_pillar_demo.stack.components import MODES, STATE, Component
 from three_pillar_demo.stack.preflight import LaunchError, check_ports
-from three_pillar_demo.stack.process import KILL_SECONDS, PROBE_SECONDS, TICK
+from three_pillar_demo.stack.process import KILL_TIMEOUT_S, POLL_INTERVAL_S, PROBE_TIMEOUT_S
 
-WISHES = STATE / "wishes"
-ENDED = {"kill": "killed", "stop": "stopped"}
-"""What a component is after each verb; ``start`` undoes both."""
-MARGIN_SECONDS = 10.0
-"""What the launcher may take besides, on a busy machine."""
+REQUESTS = STATE / "requests"
+STATE_AFTER = {"kill": "killed", "stop": "stopped"}
+"""The state of a component after each verb. The verb ``start`` reverts both."""
+MARGIN_S = 10.0
+"""Extra time for the launcher, on a busy machine."""
 
 
-def act(verb: str, name: str) -> float:
-    """Have the launcher ``kill``, ``stop`` or ``start`` one component, and wait until that is done; returns how long it took.
+def request(verb: str, name: str) -> float:
+    """Request the launcher to ``kill``, ``stop`` or ``start`` a component, and wait until it has.
+
+    Returns:
+        The duration in seconds.
 
     Raises:
-        LaunchError: There is no such component or no stack, it is so already, or it was not done; the text says which.
+        LaunchError: No stack is running, it has no such component, the component already is in the
+            requested state, or the launcher did not carry out the request in time.
     """
-    run, component = _look(name)
+    run, component = _find(name)
     ended = run.on_purpose.get(name)
-    if verb == "start" and not ended:
-        raise LaunchError(f"{name} runs already")
-    if verb != "start" and ended:
-        raise LaunchError(
-            f"{name} was {ended} on purpose already; `demo start {name}` starts it again"
-        )
     if verb == "start":
-        check_ports(
-            [component]
-        )  # the launcher would take it for a component that dies, and stop all
+        if not ended:
+            raise LaunchError(f"{name} is already running")
+        # The launcher would take a component that fails for lack of its port as a failure, and stop
+        # the whole stack.
+        check_ports([component])
+    elif ended:
+        raise LaunchError(
+            f"{name} was already {ended} on purpose; `demo start {name}` starts it again"
+        )
+    return _submit(verb, component)
+
+
+def _submit(verb: str, component: Component) -> float:
     began = time.monotonic()
-    wish = WISHES / name
-    wish.parent.mkdir(parents=True, exist_ok=True)
-    draft = wish.with_suffix(".draft")
+    timeout = MARGIN_S
+    if verb == "start":
+        timeout += component.ready_timeout_seconds
+    else:
+        timeout += component.grace_seconds + KILL_TIMEOUT_S
+    file = REQUESTS / component.name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_suffix(".draft")
     draft.write_text(verb)
-    draft.replace(wish)
-    deadline = (
-        began
-        + MARGIN_SECONDS
-        + (component.ready_seconds if verb == "start" else component.grace + KILL_SECONDS)
-    )
-    while not _done(verb, component):
-        if time.monotonic() > deadline:
-            wish.unlink(missing_ok=True)
+    draft.replace(file)
+    while not _is_done(verb, component):
+        elapsed = time.monotonic() - began
+        if elapsed > timeout:
+            file.unlink(missing_ok=True)
             raise LaunchError(
-                f"the launcher has not done it after {time.monotonic() - began:.0f} s; see: demo logs launcher"
+                f"the launcher did not {verb} {component.name} within {elapsed:.0f} s; "
+                "see: demo logs launcher"
             )
-        time.sleep(TICK)
+        time.sleep(POLL_INTERVAL_S)
     return time.monotonic() - began
 
 
-def _look(name: str) -> tuple[state.Run, Component]:
-    if (run := state.running()) is None:
+def _find(name: str) -> tuple[state.Run, Component]:
+    run = state.running()
+    if run is None:
         raise LaunchError(
-            "nothing is running: `demo up --detach` starts the stack (in compose: docker compose kill, stop, start)"
+            "nothing is running: `demo up --detach` starts the stack "
+            "(in compose: docker compose kill, stop, start)"
         )
-    known = {component.name: component for component in MODES[run.mode]}
-    if name not in known:
+    components = {component.name: component for component in MODES[run.mode]}
+    if name not in components:
         raise LaunchError(
-            f"there is no {name!r} in the {run.mode} stack; there are: {', '.join(known)}"
+            f"no component {name!r} in the {run.mode} stack; components: {', '.join(components)}"
         )
     if not run.ready:
         raise LaunchError(
-            "the stack is still starting, or stopping already: `demo status` says when it is ready"
+            "the stack is still starting, or already stopping: `demo status` shows when it is ready"
         )
-    return run, known[name]
+    return run, components[name]
 
 
-def _done(verb: str, component: Component) -> bool:
+def _is_done(verb: str, component: Component) -> bool:
     run = state.running()
     if run is None or not run.ready:
-        raise LaunchError("the whole stack has stopped meanwhile; see: demo logs launcher")
-    if verb != "start":
-        return run.on_purpose.get(component.name) == ENDED[verb]
-    return component.name not in run.on_purpose and answers(component)
+        raise LaunchError("the whole stack has stopped in the meantime; see: demo logs launcher")
+    if verb == "start":
+        return component.name not in run.on_purpose and is_ready(component)
+    return run.on_purpose.get(component.name) == STATE_AFTER[verb]
 
 
-def answers(component: Component) -> bool:
-    """Whether it says that it is ready."""
+def is_ready(component: Component) -> bool:
+    """Return whether the readiness URL of the component answers with success."""
     try:
-        return httpx2.get(component.ready_url, timeout=PROBE_SECONDS, trust_env=False).is_success
+        response = httpx2.get(component.ready_url, timeout=PROBE_TIMEOUT_S, trust_env=False)
     except httpx2.HTTPError:
         return False
+    return response.is_success
 
 
-def taken() -> Iterator[tuple[str, str]]:
-    """The launcher's side: each wish that lies there, as (component, verb), and it lies there no more."""
-    for wish in sorted(WISHES.glob("*")) if WISHES.exists() else ():
-        if wish.suffix == ".draft":
+def pop_requests() -> Iterator[tuple[str, str]]:
+    """Yield every pending request as (component, verb), and remove it. The launcher calls this."""
+    for file in sorted(REQUESTS.glob("*")):
+        if file.suffix == ".draft":
             continue
-        with suppress(OSError):  # whoever wished it has given up, and took it away
-            verb = wish.read_text()
-            wish.unlink()
-            yield wish.name, verb
+        # The file is gone where the other terminal has just given up waiting.
+        with suppress(OSError):
+            verb = file.read_text()
+            file.unlink()
+            yield file.name, verb
 
 
-def forget() -> None:
-    """Throw away what was wished of an earlier launcher."""
-    for wish in WISHES.glob("*") if WISHES.exists() else ():
-        wish.unlink()
+def clear() -> None:
+    """Remove the requests that were addressed to an earlier launcher."""
+    for file in REQUESTS.glob("*"):
+        file.unlink()

@@ -1,32 +1,47 @@
-"""Tempo and Loki, under AGPL, are neither fetched nor built here: a person puts the official ones on PATH."""
+"""Tempo and Loki: binaries that the user installs.
+
+Both are under the AGPL, so this project neither downloads nor builds their code. The user puts the
+official executables on PATH.
+"""
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from three_pillar_demo.stack.binaries import numbers, version_of
+from three_pillar_demo.stack.binaries import version_numbers, version_of
 
 
 @dataclass(frozen=True)
 class ExternalBinary:
-    """An executable that a person brings: ``version`` is known to work, ``releases`` is where its makers offer it."""
+    """An executable that the user puts on PATH.
+
+    Attributes:
+        name: The name of the executable.
+        version: The version that is known to work with the configuration files of this project.
+        releases_url: The page where its vendor publishes releases.
+    """
 
     name: str
     version: str
-    releases: str
+    releases_url: str
 
     @property
     def path(self) -> Path | None:
-        """The one on PATH, whatever its version."""
-        found = shutil.which(self.name)
-        return Path(found) if found else None
+        """The executable on PATH, in any version, or None."""
+        on_path = shutil.which(self.name)
+        return Path(on_path) if on_path else None
 
-    def doubt(self) -> str:
-        """Why the one on PATH may not understand our config file; empty when it differs in its patch number at most."""
-        has = version_of(self.name)
-        if numbers(has)[:2] == numbers(self.version)[:2]:
+    def version_warning(self) -> str:
+        """Return a warning if the executable on PATH may not accept our configuration file.
+
+        Returns:
+            The warning, or an empty string where major and minor version are the known ones.
+        """
+        installed = version_of(self.name)
+        if version_numbers(installed)[:2] == version_numbers(self.version)[:2]:
             return ""
-        return f"{self.name} on PATH is {has or 'of a version it does not tell'}; known to work: {self.version}"
+        shown = installed or "of unknown version"
+        return f"{self.name} on PATH is {shown}; known to work: {self.version}"
 
 
 TEMPO = ExternalBinary("tempo", "3.0.3", "https://github.com/grafana/tempo/releases")

@@ -1,4 +1,7 @@
-"""Who answers of the stack that runs, asked from outside: natively and in compose, where peers have hosts of their own."""
+"""Health checks of the running components, over the network.
+
+They work natively and in compose, where each component has a host name of its own.
+"""
 
 import asyncio
 import os
@@ -7,36 +10,48 @@ import httpx2
 
 from three_pillar_demo.stack.components import LOOPBACK, MODES
 
-TIMEOUT = 2.0
+TIMEOUT_S = 2.0
 GRAFANA = "grafana"
 
 
 def addresses(mode: str) -> dict[str, str]:
-    """By component of ``mode``, what answers 200 once it works, where ``NAME_HOST`` says; of ``compose`` as of ``full``."""
-    found = {
-        each.name: f"http://{_host(each.name)}:{each.ready_port or each.ports[0]}{each.ready}"
-        for each in MODES.get(mode, MODES["full"])
+    """Return the readiness URLs of ``mode``, by component; those of ``compose`` are the full ones.
+
+    The host of a component is its ``NAME_HOST`` environment variable, or loopback.
+    """
+    components = MODES.get(mode, MODES["full"])
+    urls = {
+        component.name: (
+            f"http://{_host(component.name)}:{component.ready_port or component.ports[0]}"
+            f"{component.ready_path}"
+        )
+        for component in components
     }
-    if os.environ.get("GRAFANA_HOST"):  # in compose it runs, though the native list may have none
-        found[GRAFANA] = f"http://{_host(GRAFANA)}:3000/api/health"
-    return found
+    # Compose always runs Grafana. The native list has it only where GRAFANA_HOME is set.
+    if os.environ.get("GRAFANA_HOST"):
+        urls[GRAFANA] = f"http://{_host(GRAFANA)}:3000/api/health"
+    return urls
 
 
 async def problems(http: httpx2.AsyncClient, mode: str) -> dict[str, str]:
-    """By component, what is wrong with it; empty when it answers. Never raises."""
+    """Return the problem of each component, by name; an empty string means healthy.
 
-    async def look(url: str) -> str:
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                answer = await http.get(url)
-        except TimeoutError:
-            return f"no answer within {TIMEOUT:g} s"
-        except httpx2.HTTPError as error:
-            return str(error) or type(error).__name__
-        return "" if answer.is_success else f"answers {answer.status_code}"
+    Never raises.
+    """
+    urls = addresses(mode)
+    found = await asyncio.gather(*(_problem(http, url) for url in urls.values()))
+    return dict(zip(urls, found, strict=True))
 
-    known = addresses(mode)
-    return dict(zip(known, await asyncio.gather(*map(look, known.values())), strict=True))
+
+async def _problem(http: httpx2.AsyncClient, url: str) -> str:
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            response = await http.get(url)
+    except TimeoutError:
+        return f"no answer within {TIMEOUT_S:g} s"
+    except httpx2.HTTPError as error:
+        return str(error) or type(error).__name__
+    return "" if response.is_success else f"answers {response.status_code}"
 
 
 def _host(name: str) -> str:

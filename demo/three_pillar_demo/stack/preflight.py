@@ -1,77 +1,129 @@
-"""What is looked at before anything is started: the binaries that a person brings, the disk, the ports."""
+"""The checks before anything is started: binaries, free disk space and free ports."""
 
 import shutil
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 
+from three_pillar_demo.stack import binaries
+from three_pillar_demo.stack.binaries import Binary
 from three_pillar_demo.stack.components import LOOPBACK, STATE, Component
 from three_pillar_demo.stack.external_binary import ExternalBinary
 
-FREE_BYTES = 1024**3
-"""Disk that a run wants free: retention keeps what the backends store under it."""
+MIN_FREE_BYTES = 1024**3
+"""Free disk space that a run needs. The retention settings keep the backends' data below it."""
 
 
 class LaunchError(Exception):
-    """The stack cannot start or go on; the text names the component, the reason and the log."""
+    """The stack cannot start or cannot go on.
+
+    The message names the component, the reason and, where there is one, the log.
+    """
 
 
-def check_official(components: Iterable[Component]) -> list[str]:
-    """Refuse to start without the binaries that a person brings; returns a warning for each that may not fit our config files.
+def find_executables(components: Iterable[Component]) -> dict[str, Path]:
+    """Return the executable of every component that has a binary, by the name of the component.
 
     Raises:
-        LaunchError: With those that are missing, and the ways to have them.
+        LaunchError: At least one is missing. The message says how to obtain each of them.
     """
-    wanted = [
-        component.binary for component in components if isinstance(component.binary, ExternalBinary)
+    executables: dict[str, Path] = {}
+    not_installed: list[ExternalBinary] = []
+    not_built: list[Binary] = []
+    for component in components:
+        binary = component.binary
+        if isinstance(binary, ExternalBinary):
+            if binary.path:
+                executables[component.name] = binary.path
+            else:
+                not_installed.append(binary)
+        elif isinstance(binary, Binary):
+            executable = binaries.find(binary)
+            if executable:
+                executables[component.name] = executable
+            else:
+                not_built.append(binary)
+    messages = []
+    if not_installed:
+        messages.append(_how_to_install(not_installed))
+    if not_built:
+        messages.append(_how_to_build(not_built))
+    if messages:
+        raise LaunchError("\n".join(messages))
+    return executables
+
+
+def _names(missing: Iterable[Binary | ExternalBinary]) -> str:
+    *others, last = [f"{binary.name} {binary.version}" for binary in missing]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _how_to_install(missing: list[ExternalBinary]) -> str:
+    pronoun = "it" if len(missing) == 1 else "them"
+    urls = "".join(f"  {binary.releases_url}\n" for binary in missing)
+    return (
+        f"--full needs {_names(missing)} on PATH; nothing has been started.\n"
+        f"Either put {pronoun} there, from the official release or package:\n"
+        f"{urls}"
+        "or run everything in containers: docker compose up\n"
+        "(`demo up` without --full needs Python alone.)"
+    )
+
+
+def _how_to_build(missing: list[Binary]) -> str:
+    return (
+        f"--full needs {_names(missing)}, on PATH or in {binaries.output_folder()}; "
+        "nothing has been started. Build what is missing, once: make binaries"
+    )
+
+
+def version_warnings(components: Iterable[Component]) -> list[str]:
+    """Return a warning for every external binary that may not accept our configuration files."""
+    warnings = [
+        component.binary.version_warning()
+        for component in components
+        if isinstance(component.binary, ExternalBinary)
     ]
-    missing = [official for official in wanted if not official.path]
-    if missing:
-        names = " and ".join(f"{each.name} {each.version}" for each in missing)
-        it = "it" if len(missing) == 1 else "them"
-        raise LaunchError(
-            f"--full wants {names} on PATH; nothing has been started.\n"
-            f"Either put {it} there, from the official release or package:\n"
-            + "".join(f"  {each.releases}\n" for each in missing)
-            + "or run everything in containers: docker compose up\n"
-            "(`demo up` without --full needs Python alone.)"
-        )
-    return [doubt for official in wanted if (doubt := official.doubt())]
+    return [warning for warning in warnings if warning]
 
 
 def check_disk() -> None:
-    """Refuse to start on a nearly full disk.
+    """Check that the disk is not nearly full.
 
     Raises:
-        LaunchError: Less than ``FREE_BYTES`` is free.
+        LaunchError: Less than ``MIN_FREE_BYTES`` is free.
     """
     free = shutil.disk_usage(STATE).free
-    if free < FREE_BYTES:
+    if free < MIN_FREE_BYTES:
         raise LaunchError(
-            f"only {free / 1024**2:.0f} MiB are free at {STATE}; the stack wants {FREE_BYTES / 1024**2:.0f} MiB"
+            f"only {free / 1024**2:.0f} MiB are free at {STATE}; "
+            f"the stack needs {MIN_FREE_BYTES / 1024**2:.0f} MiB"
         )
 
 
 def check_ports(components: Iterable[Component]) -> None:
-    """Refuse to start when somebody else listens on one of our ports.
+    """Check that no other process listens on a port of ``components``.
 
     Raises:
-        LaunchError: With every port that is taken, and by whom where that can be seen.
+        LaunchError: The message lists every port in use and, where the system shows it, the process
+            that holds the port.
     """
-    taken = [
-        f"  port {port} ({component.name}){_holder(port)}"
+    in_use = [
+        f"  port {port} ({component.name}){_port_holder(port)}"
         for component in components
         for port in component.ports
-        if _taken(port)
+        if _is_in_use(port)
     ]
-    if taken:
+    if in_use:
         raise LaunchError(
-            "these ports are in use; stop what listens there and try again:\n" + "\n".join(taken)
+            "these ports are in use; stop the processes that listen on them and try again:\n"
+            + "\n".join(in_use)
         )
 
 
-def _taken(port: int) -> bool:
+def _is_in_use(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -81,15 +133,12 @@ def _taken(port: int) -> bool:
     return False
 
 
-def _holder(port: int) -> str:
+def _port_holder(port: int) -> str:
     try:
-        connections = psutil.net_connections("tcp")
-        listening = {
-            getattr(each.laddr, "port", 0): each.pid
-            for each in connections
-            if each.status == psutil.CONN_LISTEN
-        }
-        pid = listening.get(port)
-        return f": process {pid}, {psutil.Process(pid).name()}" if pid else ""
-    except psutil.Error:  # macOS shows other people's sockets to root only
+        for connection in psutil.net_connections("tcp"):
+            is_listener = connection.status == psutil.CONN_LISTEN
+            if is_listener and getattr(connection.laddr, "port", 0) == port and connection.pid:
+                return f": process {connection.pid}, {psutil.Process(connection.pid).name()}"
+    except psutil.Error:  # macOS shows the sockets of other users to root only.
         return ""
+    return ""

@@ -1,4 +1,8 @@
-"""Children, each in a process group of its own, so that Ctrl-C reaches only the launcher; stopped with grace, then killed."""
+"""Child processes: how they are started, probed, stopped with a grace period, and killed.
+
+Each child is the leader of a process group of its own, so Ctrl-C in the terminal reaches only the
+launcher.
+"""
 
 import os
 import signal
@@ -16,39 +20,42 @@ from three_pillar_demo.paths import ROOT
 from three_pillar_demo.stack import state
 from three_pillar_demo.stack.components import Component, environment
 
-PROBE_SECONDS = 1.0
-TICK = 0.1
-KILL_SECONDS = 10.0
-"""How long the system may take to clear away what was killed."""
-ORPHAN_GRACE = 10.0
-LAST_BYTES = 64 * 1024
-LOG_BYTES = 32 * 1024**2
-"""A log longer than this is put aside at the next start, and the one put aside before is gone."""
+PROBE_TIMEOUT_S = 1.0
+POLL_INTERVAL_S = 0.1
+KILL_TIMEOUT_S = 10.0
+"""How long the system may take to remove a process after SIGKILL."""
+ORPHAN_GRACE_S = 10.0
+MAX_TAIL_BYTES = 64 * 1024
+MAX_TAIL_LINE_CHARS = 200
+MAX_LOG_BYTES = 32 * 1024**2
+"""A longer log is renamed to ``NAME.old.log`` at the next start, replacing an earlier one."""
 
 
-class Child:
+class ChildProcess:
     """A running component."""
 
     def __init__(self, component: Component, executable: Path | None) -> None:
-        """Start it; its output is appended to its log.
+        """Start the component and append its output to its log.
 
         Raises:
-            OSError: It cannot be started.
+            OSError: It cannot be started, or its folders cannot be written.
         """
         self.component = component
         self.started = time.monotonic()
-        self.ready_after: float | None = None
-        self.last_answer = "no answer yet"
+        self.ready_after_s: float | None = None
+        self.last_response = "no response yet"
         component.data.mkdir(parents=True, exist_ok=True)
         component.log.parent.mkdir(parents=True, exist_ok=True)
-        if component.log.exists() and component.log.stat().st_size > LOG_BYTES:
+        if component.log.exists() and component.log.stat().st_size > MAX_LOG_BYTES:
             component.log.replace(component.log.with_suffix(".old.log"))
-        command = [*([str(executable)] if executable else []), *component.command]
+        command = list(component.command)
+        if executable:
+            command.insert(0, str(executable))
         with component.log.open("ab") as log:
             log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n".encode())
             log.flush()
-            self.offset = log.tell()
-            self.process = subprocess.Popen(  # noqa: S603  (the list in components.py)
+            self.log_start = log.tell()
+            self.process = subprocess.Popen(  # noqa: S603  (a command of components.py)
                 command,
                 cwd=ROOT,
                 env=environment(component),
@@ -60,54 +67,59 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative when a signal ended it."""
+        """None while the process runs; the negative signal number where a signal ended it."""
         return self.process.poll()
 
     def probe(self) -> bool:
-        """Ask once whether it is ready; remembers how long it took, or what it said."""
-        if self.ready_after is None:
-            try:
-                answer = httpx2.get(
-                    self.component.ready_url, timeout=PROBE_SECONDS, trust_env=False
-                )
-                self.last_answer = f"{answer.status_code} {answer.text.strip()[:100]}"
-                if answer.is_success:
-                    self.ready_after = time.monotonic() - self.started
-            except httpx2.HTTPError as error:
-                self.last_answer = str(error) or type(error).__name__
-        return self.ready_after is not None
+        """Request the readiness URL once, and return whether the component is or has been ready.
 
-    def last_words(self, lines: int = 8) -> str:
-        """The end of what it wrote since it was started, a long line cut."""
+        Records the time to readiness in ``ready_after_s``, and the response in ``last_response``.
+        """
+        if self.ready_after_s is not None:
+            return True
+        try:
+            response = httpx2.get(
+                self.component.ready_url, timeout=PROBE_TIMEOUT_S, trust_env=False
+            )
+        except httpx2.HTTPError as error:
+            self.last_response = str(error) or type(error).__name__
+            return False
+        self.last_response = f"{response.status_code} {response.text.strip()[:100]}"
+        if response.is_success:
+            self.ready_after_s = time.monotonic() - self.started
+        return response.is_success
+
+    def log_tail(self, lines: int = 8) -> str:
+        """Return the last lines that were logged since the start, indented and cut to length."""
         with self.component.log.open("rb") as log:
-            log.seek(max(self.offset, self.component.log.stat().st_size - LAST_BYTES))
-            said = log.read().decode(errors="replace").splitlines()
-        return "\n".join(f"    {line[:200]}" for line in said[-lines:])
+            log.seek(max(self.log_start, self.component.log.stat().st_size - MAX_TAIL_BYTES))
+            logged = log.read().decode(errors="replace").splitlines()
+        return "\n".join(f"    {line[:MAX_TAIL_LINE_CHARS]}" for line in logged[-lines:])
 
-    def obituary(self) -> str:
-        """How it ended, its last words, and where to read more."""
+    def exit_report(self) -> str:
+        """Return how the process ended, its last log lines and the path of its log."""
         code = self.exit_code
-        how = (
-            f"was ended by {signal.Signals(-code).name}"
-            if code is not None and code < 0
-            else f"ended with exit code {code}"
-        )
+        if code is not None and code < 0:
+            reason = f"was terminated by {signal.Signals(-code).name}"
+        else:
+            reason = f"exited with code {code}"
         return (
-            f"{self.component.name} {how} after {time.monotonic() - self.started:.0f} s. Its last words:\n{self.last_words()}\n"
-            f"  its log: {self.component.log}"
+            f"{self.component.name} {reason} after {time.monotonic() - self.started:.0f} s. "
+            f"Last log lines:\n{self.log_tail()}\n"
+            f"  log: {self.component.log}"
         )
 
     def terminate(self) -> None:
-        """Ask it to stop: the leader only, which tells its own workers."""
+        """Send SIGTERM to the process, but not to its group: it stops its own workers."""
         with suppress(ProcessLookupError):
             self.process.terminate()
 
     def kill(self) -> None:
-        """End it and whatever is left of its group."""
+        """Send SIGKILL to the process and to all that is left of its group."""
         _kill_group(self.process.pid)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end; False when it is still there after ``seconds``."""
+        """Wait for the process to end; return False if it still runs after ``seconds``."""
         try:
             self.process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:
@@ -115,58 +127,63 @@ class Child:
         return True
 
 
-def stop(children: list[Child], impatient: Callable[[], bool] = lambda: False) -> None:
-    """Ask all of ``children`` to stop, and kill each that is still there after its grace, or when ``impatient``."""
+def stop(children: list[ChildProcess], should_kill_now: Callable[[], bool] = lambda: False) -> None:
+    """Stop ``children`` together, and wait until all have ended.
+
+    A child is killed when its grace period is over, or as soon as ``should_kill_now`` returns True.
+    """
     for child in children:
         child.terminate()
     began = time.monotonic()
     for child in children:
-        while (
-            not child.wait(TICK)
-            and time.monotonic() - began < child.component.grace
-            and not impatient()
-        ):
-            pass
-        child.kill()
-        child.wait(KILL_SECONDS)
+        deadline = began + child.component.grace_seconds
+        while not child.wait(POLL_INTERVAL_S):
+            if time.monotonic() >= deadline or should_kill_now():
+                break
+        child.kill()  # Also where it has ended: some of its group may be left.
+        child.wait(KILL_TIMEOUT_S)
 
 
 def stop_orphans(console: Console) -> None:
-    """Stop what a launcher that was killed has left running."""
+    """Stop the components that a killed launcher has left running."""
     run = state.load()
-    orphans = {name: each for name, each in run.components.items() if each.alive()} if run else {}
+    if run is None:
+        return
+    orphans = {name: process for name, process in run.components.items() if process.alive()}
     if not orphans:
         return
-    console.print(f"An earlier launcher was killed; stopping what it left: {', '.join(orphans)}")
-    groups = {each.pid: _group(each.pid) for each in orphans.values()}
-    for each in orphans.values():
-        if process := each.alive():
+    console.print(
+        f"An earlier launcher was killed; stopping the components it left running: "
+        f"{', '.join(orphans)}"
+    )
+    groups = {process.pid: _group_members(process.pid) for process in orphans.values()}
+    for orphan in orphans.values():
+        if process := orphan.alive():
             with suppress(psutil.Error):
                 process.terminate()
-    _wait_for_end(orphans.values(), ORPHAN_GRACE)
-    for leader, members in groups.items():
-        if any(
-            member.alive() for member in members
-        ):  # else the number may be somebody else's by now
-            _kill_group(leader)
-        _wait_for_end(members, KILL_SECONDS)
+    _wait_for_end(orphans.values(), ORPHAN_GRACE_S)
+    for group_id, members in groups.items():
+        # Once every member has ended, the number may already belong to another group.
+        if any(member.alive() for member in members):
+            _kill_group(group_id)
+        _wait_for_end(members, KILL_TIMEOUT_S)
 
 
 def _wait_for_end(processes: Collection[state.Process], seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while any(each.alive() for each in processes) and time.monotonic() < deadline:
-        time.sleep(TICK)
+    while any(process.alive() for process in processes) and time.monotonic() < deadline:
+        time.sleep(POLL_INTERVAL_S)
 
 
-def _group(leader: int) -> list[state.Process]:
+def _group_members(group_id: int) -> list[state.Process]:
     members = []
     for pid in psutil.pids():
         with suppress(ProcessLookupError, PermissionError):
-            if os.getpgid(pid) == leader:
+            if os.getpgid(pid) == group_id:
                 members.append(state.identify(pid))
     return members
 
 
-def _kill_group(leader: int) -> None:
+def _kill_group(group_id: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
+        os.killpg(group_id, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What one run writes down: who the launcher is, which processes are its own, whether all is ready."""
+"""The launcher's state file, and the lock that permits one launcher at a time."""
 
 import fcntl
 import json
@@ -17,44 +17,62 @@ LOCK = STATE / "lock"
 
 
 class RunningError(Exception):
-    """A launcher is running already."""
+    """A launcher is already running."""
 
 
 @dataclass
 class Process:
-    """A process, recognised for certain: a pid alone may have been given to somebody else since."""
+    """A process, identified by its id and its start time.
+
+    The id alone is not enough: the system may have given it to another process since.
+
+    Attributes:
+        pid: The process id.
+        created: The start time, in seconds since boot on Linux and since the epoch elsewhere.
+    """
 
     pid: int
     created: float
 
     def alive(self) -> psutil.Process | None:
-        """The process, if it is still the same one and running."""
+        """Return the process if it is still running, and still the same one; None otherwise."""
         try:
             process = psutil.Process(self.pid)
-            same = abs(_since_boot(process) - self.created) < 1
-            # A zombie's ports are free once the last of its threads is gone.
-            ended = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+            is_same = abs(_start_time(process) - self.created) < 1
+            # The ports of a zombie are free only when the last of its threads is gone.
+            has_ended = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
         except psutil.Error:
             return None
-        return process if same and not ended else None
+        return process if is_same and not has_ended else None
 
 
-def _since_boot(process: psutil.Process) -> float:
-    """When it began, in seconds since the machine did: Linux reckons both by the clock, which may be set meanwhile."""
+def _start_time(process: psutil.Process) -> float:
+    # Linux derives both times from the wall clock, which may be set while the process runs. Their
+    # difference does not change.
     return process.create_time() - (psutil.boot_time() if psutil.LINUX else 0.0)
 
 
 def identify(pid: int) -> Process:
-    """The process that has ``pid`` now."""
+    """Return the process that has the id ``pid`` now."""
     try:
-        return Process(pid, _since_boot(psutil.Process(pid)))
-    except psutil.Error:  # gone already
+        return Process(pid, _start_time(psutil.Process(pid)))
+    except psutil.Error:  # It has already ended.
         return Process(pid, 0.0)
 
 
 @dataclass
 class Run:
-    """One run of the launcher, as ``.demo/run.json`` has it."""
+    """One run of the launcher, as ``run.json`` stores it.
+
+    Attributes:
+        launcher: The process of the launcher.
+        since: When the launcher started, in seconds since the epoch.
+        mode: A key of ``components.MODES``.
+        ready: Whether every component has become ready.
+        components: The running components, by name.
+        on_purpose: The components that a user has ``stopped`` or ``killed``, by name. The launcher
+            does not restart them and does not take their absence for a failure.
+    """
 
     launcher: Process
     since: float
@@ -62,67 +80,79 @@ class Run:
     ready: bool = False
     components: dict[str, Process] = field(default_factory=dict)
     on_purpose: dict[str, str] = field(default_factory=dict)
-    """Who was ``stopped`` or ``killed`` by a person, and is to stay away."""
 
     def save(self) -> None:
-        """Write it at once: a reader sees the old one or the new one."""
+        """Write the file atomically: a reader sees either the old or the new content."""
         draft = FILE.with_suffix(".draft")
         draft.write_text(json.dumps(asdict(self), indent=2))
         draft.replace(FILE)
 
 
 def load() -> Run | None:
-    """The last run, running or not; None when there was none."""
+    """Return the last run, whether it is still running or not.
+
+    Returns None where there was none, or where the file is not one that this version understands.
+    """
     try:
-        said = json.loads(FILE.read_text())
-        components = {name: Process(**process) for name, process in said["components"].items()}
-        MODES[said["mode"]]  # one that we know
-        on_purpose = dict(said.get("on_purpose", {}))  # an older one has none
+        content = json.loads(FILE.read_text())
+        if content["mode"] not in MODES:
+            return None
         return Run(
-            Process(**said["launcher"]),
-            said["since"],
-            said["mode"],
-            said["ready"],
-            components,
-            on_purpose,
+            launcher=Process(**content["launcher"]),
+            since=content["since"],
+            mode=content["mode"],
+            ready=content["ready"],
+            components={
+                name: Process(**process) for name, process in content["components"].items()
+            },
+            on_purpose=dict(content.get("on_purpose", {})),  # Older versions did not write it.
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 @contextmanager
-def only_one() -> Iterator[None]:
-    """Hold the lock of this house.
+def launcher_lock() -> Iterator[None]:
+    """Hold the lock that permits one launcher for each state folder.
 
     Raises:
-        RunningError: Somebody else holds it.
+        RunningError: Another launcher holds the lock.
     """
     STATE.mkdir(parents=True, exist_ok=True)
     with LOCK.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            run = load()
-            since = time.strftime("%H:%M", time.localtime(run.since)) if run else ""
-            who = f" ({run.mode}, process {run.launcher.pid}, since {since})" if run else ""
             raise RunningError(
-                f"a stack is running already{who}: `demo status` shows it, `demo down` stops it"
+                f"a stack is already running{_description_of_run()}: "
+                "`demo status` shows it, `demo down` stops it"
             ) from error
         yield
 
 
+def _description_of_run() -> str:
+    run = load()
+    if run is None:
+        return ""
+    since = time.strftime("%H:%M", time.localtime(run.since))
+    return f" ({run.mode}, process {run.launcher.pid}, since {since})"
+
+
 def running() -> Run | None:
-    """The run whose launcher is there now. Asked without the lock: whoever looks must not be in a starting launcher's way."""
+    """Return the run whose launcher is running now, or None.
+
+    This does not take the lock: a reader must never block a launcher that is starting.
+    """
     run = load()
     return run if run and run.launcher.alive() else None
 
 
 def mode() -> str | None:
-    """Which of ``components.MODES`` runs now; None when nothing does."""
+    """Return the key of ``components.MODES`` that is running now, or None."""
     run = running()
     return run.mode if run else None
 
 
 def current_process() -> Process:
-    """This process."""
+    """Return the process that this code runs in."""
     return identify(os.getpid())

@@ -1,11 +1,10 @@
-"""What the page asks, and what it draws of the answers: each question through the cache, so that all visitors share it."""
+"""What the page shows: each query goes through the cache, so all visitors share its result."""
 
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -22,247 +21,257 @@ from three_pillar_demo.query.interface import (
     Span,
 )
 from three_pillar_demo.stack import health
-from three_pillar_demo.terminal import printable
-from three_pillar_demo.trace_view import explanation, follow, view
-from three_pillar_demo.web import chart, formatting, waterfall
-from three_pillar_demo.web.cache import Answer, Cache
-from three_pillar_demo.web.view_state import View
+from three_pillar_demo.trace_view import explanation, follow
+from three_pillar_demo.trace_view.view import TraceView
+from three_pillar_demo.web import chart, panels, waterfall
+from three_pillar_demo.web.cache import QueryCache, QueryResult
+from three_pillar_demo.web.panels import QUANTILES, Panel, RedResult
+from three_pillar_demo.web.view_state import ViewState
 
-Pair = tuple[str, str]
-Between = tuple[float, float]
-Reds = Answer[list[RedSample]]
-Dots = Sequence[Exemplar]
 ROUTES = {"checkout": "/checkout", "payment": "/charges"}
-"""Whose requests are watched."""
-PACE = {5: (2.0, 30.0), 15: (6.0, 60.0), 60: (30.0, 120.0)}
-"""By the minutes that are shown: seconds between two values, and seconds that a rate is over."""
-SHARES = (0.5, 0.95, 0.99)
-UNKNOWN = RedSample(0.0, None, None, (None,) * len(SHARES))
-LINES, FOUND, AROUND = 50, 200, 150.0
-"""Lines that are shown, traces that a look for new purchases finds, seconds on either side of a request on its own chart."""
-MOST = 1_000
-"""Spans and lines of one request that are drawn: more is megabytes, each second."""
+"""The services and the routes whose metrics are shown."""
+MAX_LOGS = 50
+"""Log records in the list."""
+MAX_NEW_TRACES = 200
+"""Traces that one search for new purchases returns."""
+CONTEXT_S = 150.0
+"""Seconds before and after a request that its own chart shows."""
+MAX_ROWS_DRAWN = 1_000
+"""Spans and log records of one trace that are drawn: more would be megabytes, each second."""
 
 
 @dataclass(frozen=True)
-class Panel:
-    """A chart with its words; ``now`` are names, styles and the newest values; ``error`` says why there is nothing."""
+class Resolution:
+    """The distance of two values of a chart, and the window of its rates, in seconds."""
 
-    key: str
-    title: str
-    plot: chart.Plot
-    now: list[tuple[str, str, str]]
-    error: str = ""
+    step: float
+    window: float
 
 
-Request = tuple[view.TraceView, list[str], list[waterfall.Row], str]
-"""One request as its page shows it: all of it that is there, what is not there yet, its rows, and why it ended so."""
+RESOLUTIONS = {
+    5: Resolution(step=2.0, window=30.0),
+    15: Resolution(step=6.0, window=60.0),
+    60: Resolution(step=30.0, window=120.0),
+}
+"""By the minutes that are shown."""
 
 
-class Watch:
-    """Asks for one page after the other."""
+@dataclass(frozen=True)
+class TracePage:
+    """One trace as its page shows it.
+
+    Attributes:
+        missing: Descriptions of the parts that have not arrived.
+        rows: The waterfall, at most ``MAX_ROWS_DRAWN``.
+        explanation: The sentence that says why the request ended as it did.
+    """
+
+    view: TraceView
+    missing: list[str] = field(default_factory=list)
+    rows: list[waterfall.WaterfallRow] = field(default_factory=list)
+    explanation: str = ""
+
+
+class PageData:
+    """Queries the backends for the parts of the page."""
 
     def __init__(
-        self, backends: Backends, cache: Cache, http: httpx2.AsyncClient, mode: str
+        self, backends: Backends, cache: QueryCache, http: httpx2.AsyncClient, mode: str
     ) -> None:
-        """``http`` looks at the components of ``mode``; nothing is asked yet."""
-        self.backends, self.cache, self.http, self.mode = backends, cache, http, mode
+        """Query ``backends``, and with ``http`` the health of the components of ``mode``."""
+        self.backends = backends
+        self.cache = cache
+        self.http = http
+        self.mode = mode
 
-    async def health(self) -> dict[str, Answer[Any]]:
-        """The problems of each component, the ages of the pillars, the Collector's queues, the size of the file."""
+    async def health(self) -> dict[str, QueryResult[Any]]:
+        """Return the state of the stack, by name.
 
-        async def components() -> dict[str, str]:
-            told = asyncio.ensure_future(
-                self.backends.health()
-            )  # it knows more, but may take longer to say so
-            looking = health.problems(self.http, self.mode)
-            found, _ = await asyncio.gather(looking, asyncio.wait([told], timeout=health.TIMEOUT))
-            found |= told.result() if told.done() else {}
-            told.cancel()
-            return {name: problem for name, problem in found.items() if name != "web"}
-
-        async def queues() -> dict[str, float]:
-            found = await self.backends.counters("otelcol_exporter_queue_size", ["exporter"])
-            return {
-                exporter.rpartition("/")[2]: value for (exporter,), value in sorted(found.items())
-            }
-
-        asked: dict[str, Callable[[], Awaitable[Any]]] = {
-            "components": components,
-            "queues": queues,
-        }
-        asked |= {"ages": self.backends.freshness, "size": self.backends.size}
-        return dict(
-            zip(
-                asked,
-                await asyncio.gather(*(self.cache.ask(*each) for each in asked.items())),
-                strict=True,
-            )
+        ``components`` are their problems, ``freshness`` the ages of the three pillars in seconds,
+        ``queues`` the sizes of the Collector's queues, ``size`` the bytes of the local store.
+        """
+        components, queues, freshness, size = await asyncio.gather(
+            self.cache.get("components", self._component_problems),
+            self.cache.get("queues", self._queue_sizes),
+            self.cache.get("freshness", self.backends.freshness),
+            self.cache.get("size", self.backends.size),
         )
+        return {"components": components, "queues": queues, "freshness": freshness, "size": size}
 
-    async def panels(self, view: View) -> list[Panel]:
-        """Rate, errors and durations of both services, up to now."""
-        now, (step, window) = time.time(), PACE[view.minutes]
-        start, end = (
-            now - view.minutes * 60,
-            now // step * step,
-        )  # on a grid, so that what was drawn stays as it was
-
-        async def red(about: Pair) -> Reds:
-            wanted = partial(
-                self.backends.red,
-                *about,
-                end - view.minutes * 60,
-                end,
-                step=step,
-                window=window,
-                shares=SHARES,
-            )
-            return await self.cache.ask((*about, view.minutes), wanted)
-
-        dots = self.cache.ask(
-            ("exemplars", view.minutes), lambda: self.backends.exemplars(start, now)
+    async def panels(self, state: ViewState) -> list[Panel]:
+        """Return the charts of both services: rate, error ratio, and a duration chart for each."""
+        now = time.time()
+        time_range = (now - state.minutes * 60, now)
+        exemplars, results = await asyncio.gather(
+            self.cache.get(
+                ("exemplars", state.minutes), lambda: self.backends.exemplars(*time_range)
+            ),
+            asyncio.gather(*(self._red(service, state.minutes, now) for service in ROUTES)),
         )
-        exemplars, answers = await asyncio.gather(dots, asyncio.gather(*map(red, ROUTES.items())))
-        reds, span = dict(zip(ROUTES, answers, strict=True)), (start, now)
-        shared = [
-            _shared("rate", "Requests", 1.0, reds, span),
-            _shared("errors", "Error ratio", 0.1, reds, span),
+        result_by_service = dict(zip(ROUTES, results, strict=True))
+        shown = [
+            panels.rate_panel(result_by_service, time_range),
+            panels.error_ratio_panel(result_by_service, time_range),
         ]
-        return shared + [
-            _durations(about, reds[about[0]], exemplars.value or [], span)
-            for about in ROUTES.items()
-        ]
+        for service, route in ROUTES.items():
+            route_metrics = panels.RouteMetrics(
+                service, route, result_by_service[service], exemplars.value or []
+            )
+            shown.append(panels.duration_panel(route_metrics, time_range))
+        return shown
 
-    async def edges(self, view: View) -> Answer[list[ServiceCall]]:
-        """Who called whom, over as long as a rate is."""
-        now, (_, window) = time.time(), PACE[view.minutes]
-        return await self.cache.ask(
-            ("edges", window), lambda: self.backends.service_graph(now - window, now)
+    async def service_graph(self, state: ViewState) -> QueryResult[list[ServiceCall]]:
+        """Return the calls between services, over the window that a rate has."""
+        now = time.time()
+        window = RESOLUTIONS[state.minutes].window
+        return await self.cache.get(
+            ("service_graph", window), lambda: self.backends.service_graph(now - window, now)
         )
 
-    async def lines(self, view: View) -> Answer[list[LogRecord]]:
-        """The newest log lines that the view asks for."""
-        now, (service, severity, text) = time.time(), (view.service, view.severity, view.text)
+    async def logs(self, state: ViewState) -> QueryResult[list[LogRecord]]:
+        """Return the newest log records that match the filter of ``state``."""
+        now = time.time()
 
-        async def question() -> list[LogRecord]:
-            start = now - view.minutes * 60
+        async def query() -> list[LogRecord]:
             return await self.backends.logs(
-                start, now, service=service, severity=severity, text=text, limit=LINES
+                now - state.minutes * 60,
+                now,
+                service=state.service,
+                severity=state.severity,
+                text=state.text,
+                limit=MAX_LOGS,
             )
 
-        return await self.cache.ask(("lines", view.minutes, service, severity, text), question)
+        key = ("logs", state.minutes, state.service, state.severity, state.text)
+        return await self.cache.get(key, query)
 
-    async def recognise(self, till: ManualTraffic) -> None:
-        """Tell ``till`` which of its purchases can be read by now."""
-        if waiting := till.waiting():
-            start, end = waiting[-1].time - 1, time.time() + 1
-            found = await self.cache.ask(
-                "found", lambda: self.backends.requests("checkout", start, end, limit=FOUND)
-            )
-            till.seen(found.value or [])
-
-    async def request(self, trace_id: str) -> Answer[Request]:
-        """One request, as much of it as is there."""
-
-        async def question() -> Request:
-            told, awaited = await follow.fetch(self.backends, trace_id)
-            drawn, why = await asyncio.to_thread(
-                lambda: (list(islice(waterfall.rows(told), MOST)), explanation.explain(told))
-            )
-            count = len(told.spans) + len(told.logs)
-            many = (
-                (f"The first {MOST:,} of its {count:,} spans and lines are drawn.",)
-                if count > MOST
-                else ()
-            )
-            return replace(told, remarks=(*told.remarks, *many)), awaited, drawn, why
-
-        return await self.cache.ask(("trace", trace_id), question)
-
-    async def place(self, told: view.TraceView) -> Panel | None:
-        """The duration chart around a request, with its own dot in it; None where its route is not on record."""
-        root = root_of(told)
-        route = str(root.attributes.get("http.route", "")) if root else ""
-        if root is None or not route:
-            return None
-        at, (step, window) = root.start / NANO, PACE[5]
-        start, end = at - AROUND, min(at + AROUND, max(time.time(), at + step))
-
-        async def question() -> tuple[list[RedSample], Dots]:
-            between = (start // step * step, end // step * step)
-            asked = self.backends.red(
-                root.service, route, *between, step=step, window=window, shares=SHARES
-            )
-            return await asyncio.gather(asked, self.backends.exemplars(start, end))
-
-        answer = await self.cache.ask(("place", told.trace_id), question)
-        reds, dots = answer.value or ([], [])
-        measured = [
-            each.value for each in told.exemplars if each.labels.get("service_name") == root.service
-        ]
-        took = next(filter(math.isfinite, measured), (root.end - root.start) / NANO)
-        mine = chart.Mine(told.trace_id, root.end / NANO, took)
-        return _durations(
-            (root.service, route), Answer(reds, answer.error), dots, (start, end), mine
+    async def mark_readable_purchases(self, traffic: ManualTraffic) -> None:
+        """Search for the traces of the purchases, so that those that exist become links."""
+        waiting = traffic.waiting()
+        if not waiting:
+            return
+        start = waiting[-1].time - 1
+        end = time.time() + 1
+        result = await self.cache.get(
+            "new_traces",
+            lambda: self.backends.requests("checkout", start, end, limit=MAX_NEW_TRACES),
         )
+        traffic.seen(result.value or [])
+
+    async def trace_page(self, trace_id: str) -> QueryResult[TracePage]:
+        """Return one trace, as much of it as there is."""
+
+        async def query() -> TracePage:
+            view, missing = await follow.fetch(self.backends, trace_id)
+            # A huge trace takes a while, which must not block the event loop.
+            return await asyncio.to_thread(_trace_page, view, missing)
+
+        return await self.cache.get(("trace", trace_id), query)
+
+    async def context_panel(self, view: TraceView) -> Panel | None:
+        """Return the duration chart around a request, with the request highlighted.
+
+        None means that the trace does not record a route.
+        """
+        root = root_span(view)
+        if root is None or not root.attributes.get("http.route"):
+            return None
+        route = str(root.attributes["http.route"])
+        resolution = RESOLUTIONS[5]
+        request_start = root.start / NANO
+        start = request_start - CONTEXT_S
+        # The chart grows with time until it shows everything after the request.
+        now = max(time.time(), request_start + resolution.step)
+        end = min(request_start + CONTEXT_S, now)
+
+        async def query() -> tuple[list[RedSample], Sequence[Exemplar]]:
+            samples = self.backends.red(
+                root.service,
+                route,
+                _on_grid(start, resolution.step),
+                _on_grid(end, resolution.step),
+                step=resolution.step,
+                window=resolution.window,
+                quantiles=QUANTILES,
+            )
+            return await asyncio.gather(samples, self.backends.exemplars(start, end))
+
+        result = await self.cache.get(("context", view.trace_id), query)
+        samples, exemplars = result.value or ([], [])
+        highlight = chart.Highlight(view.trace_id, root.end / NANO, _duration(root, view))
+        route_metrics = panels.RouteMetrics(
+            root.service, route, QueryResult(samples, result.error), exemplars
+        )
+        return panels.duration_panel(route_metrics, (start, end), highlight)
+
+    async def _red(self, service: str, minutes: int, now: float) -> RedResult:
+        """Return the rate, error ratio and durations of a service in the past ``minutes``."""
+        resolution = RESOLUTIONS[minutes]
+        route = ROUTES[service]
+        # Times on a grid keep what was drawn before where it was.
+        end = _on_grid(now, resolution.step)
+
+        async def query() -> list[RedSample]:
+            return await self.backends.red(
+                service,
+                route,
+                end - minutes * 60,
+                end,
+                step=resolution.step,
+                window=resolution.window,
+                quantiles=QUANTILES,
+            )
+
+        return await self.cache.get((service, route, minutes), query)
+
+    async def _component_problems(self) -> dict[str, str]:
+        """Return the problem of each component but this page, empty when it is healthy.
+
+        The backends know more about themselves, but may take longer to answer.
+        """
+        backend_health = asyncio.ensure_future(self.backends.health())
+        problems, _ = await asyncio.gather(
+            health.problems(self.http, self.mode),
+            asyncio.wait([backend_health], timeout=health.TIMEOUT_S),
+        )
+        if backend_health.done():
+            problems |= backend_health.result()
+        backend_health.cancel()
+        problems.pop("web", None)
+        return problems
+
+    async def _queue_sizes(self) -> dict[str, float]:
+        """Return how many batches wait in the Collector, by the name of the backend."""
+        sizes = await self.backends.counters("otelcol_exporter_queue_size", ["exporter"])
+        return {exporter.rpartition("/")[2]: size for (exporter,), size in sorted(sizes.items())}
 
 
-def root_of(told: view.TraceView) -> Span | None:
-    """The first span that nobody of the trace called."""
-    known = {span.span_id for span in told.spans}
-    return next((span for span in told.spans if span.parent_id not in known), None)
+def root_span(view: TraceView) -> Span | None:
+    """Return the first span whose parent is not in the trace."""
+    span_ids = {span.span_id for span in view.spans}
+    for span in view.spans:
+        if span.parent_id not in span_ids:
+            return span
+    return None
 
 
-def _shared(key: str, title: str, least: float, reds: Mapping[str, Reds], span: Between) -> Panel:
-    """One chart of both services: of one, there may be no answer."""
-    say = formatting.rate if key == "rate" else formatting.ratio
-    times = sorted({red.time for answer in reds.values() for red in answer.value or []})
-    known = {
-        service: {red.time: getattr(red, key) for red in answer.value or []}
-        for service, answer in reds.items()
-    }
-    lines = [
-        chart.Line(service, service, [values.get(at) for at in times])
-        for service, values in known.items()
-    ]
-    plot = chart.draw(*span, times, lines, say, least=least)
-    now = [
-        (service, service, say(getattr((answer.value or [UNKNOWN])[-1], key)))
-        for service, answer in reds.items()
-    ]
-    return Panel(
-        key, title, plot, now, next((each.error for each in reds.values() if each.error), "")
-    )
+def _trace_page(view: TraceView, missing: list[str]) -> TracePage:
+    rows = list(islice(waterfall.waterfall_rows(view), MAX_ROWS_DRAWN))
+    sentence = explanation.explain(view)
+    count = len(view.spans) + len(view.logs)
+    if count > MAX_ROWS_DRAWN:
+        remark = f"Only the first {MAX_ROWS_DRAWN:,} of {count:,} spans and log lines are shown."
+        view = replace(view, remarks=(*view.remarks, remark))
+    return TracePage(view, missing, rows, sentence)
 
 
-def _durations(
-    about: Pair, answer: Reds, exemplars: Dots, span: Between, mine: chart.Mine | None = None
-) -> Panel:
-    """The quantiles and dots of a service's route; around ``mine``, with its place, and with what was usual then."""
-    service, reds = printable(about[0], 64), answer.value or []
-    names = [f"p{share * 100:.0f}" for share in SHARES]
-    lines = [
-        chart.Line(name, f"{service} {name}", [red.quantiles[at] for red in reds])
-        for at, name in enumerate(names)
-    ]
-    dots = [
-        each
-        for each in exemplars
-        if (each.labels.get("service_name"), each.labels.get("http_route")) == about
-    ]
-    times, say = [red.time for red in reds], formatting.seconds
-    least = max(0.5, 0.0, *filter(math.isfinite, mine.bucket if mine else ()))
-    plot = chart.draw(*span, times, lines, say, least=least, exemplars=dots, mine=mine)
-    then = next((red for red in reds if mine and red.time >= mine.time), (reds or [UNKNOWN])[-1])
-    now = [
-        (line.name, line.style, say(value))
-        for line, value in zip(lines, then.quantiles, strict=True)
-    ]
-    if mine:
-        now += [
-            ("bucket", "bucket", formatting.between(*mine.bucket)),
-            ("moment", "moment", formatting.clock(mine.time)),
-        ]
-    title = f"Duration of {service}" + (f" {printable(about[1], 80)}" if mine else "")
-    return Panel(f"duration-{service}", title, plot, now, answer.error)
+def _duration(root: Span, view: TraceView) -> float:
+    """Return the duration that the root's exemplar has, or else that of the span, in seconds."""
+    for exemplar in view.exemplars:
+        if exemplar.labels.get("service_name") == root.service and math.isfinite(exemplar.value):
+            return exemplar.value
+    return (root.end - root.start) / NANO
+
+
+def _on_grid(timestamp: float, step: float) -> float:
+    return timestamp // step * step

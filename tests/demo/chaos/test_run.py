@@ -20,16 +20,16 @@ def test_without_a_name_nothing_is_broken(tmp_path: Path) -> None:
 
 def test_a_stack_with_a_hole_is_not_broken_further(tmp_path: Path) -> None:
     """Where something is away on purpose already, or not ready yet, the books could not be trusted: it says so and stops."""
-    with Stack(tmp_path, SHOP, TRACES | {"says": "warming up"}) as stack:
+    with Stack(tmp_path, SHOP, TRACES | {"not_ready_body": "warming up"}) as stack:
         stack.up(ready=False)
-        stack.until(lambda: len(stack.diary("started")) == 2, "both to be started")
+        stack.wait_until(lambda: len(stack.events("started")) == 2, "both to be started")
         early = stack.demo("rehearse", "receiver-killed")
         assert (early.returncode, early.stdout) == (1, "")
         assert "the stack is still starting" in early.stderr
-        stack.let("warm")
-        stack.until(lambda: stack.is_ready, "all to be ready")
+        stack.set_flag("ready")
+        stack.wait_until(lambda: stack.is_ready, "all to be ready")
         stack.demo("stop", "traces")
         refused = stack.demo("rehearse", "receiver-killed")
         assert (refused.returncode, refused.stdout) == (1, "")
         assert "away on purpose: traces; `demo start NAME` first" in refused.stderr
-        assert not stack.ended
+        assert not stack.has_ended

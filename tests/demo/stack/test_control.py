@@ -1,4 +1,4 @@
-"""One component killed, stopped and started on purpose: the others go on, and everybody says so."""
+"""One component is killed, stopped and started on request while the others keep running."""
 
 import json
 import signal
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.stubs.running import Stack, until
+from tests.stubs.running import Stack, wait_until
 
 SHOP: dict[str, Any] = {"name": "shop", "stop_order": 1}
 TRACES: dict[str, Any] = {"name": "traces", "stop_order": 2}
@@ -17,107 +17,100 @@ TRACES: dict[str, Any] = {"name": "traces", "stop_order": 2}
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    """Two components that run detached from whoever ends and starts them."""
-    with Stack(tmp_path, SHOP, TRACES) as made:
-        made.up()
-        yield made
+    """A running stack of two components."""
+    with Stack(tmp_path, SHOP, TRACES) as running_stack:
+        running_stack.up()
+        yield running_stack
 
 
 def states(stack: Stack) -> dict[str, str]:
-    """What status says of each."""
-    return {
-        each["component"]: each["state"]
-        for each in json.loads(stack.demo("status", "--json").stdout)["components"]
-    }
+    """Return the state of each component, as ``demo status`` reports it."""
+    report = json.loads(stack.demo("status", "--json").stdout)
+    return {row["component"]: row["state"] for row in report["components"]}
 
 
-def complaint(stack: Stack, verb: str, name: str) -> str:
-    """What a refusal says."""
-    done = stack.demo(verb, name)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"demo {verb}: ")
-    return done.stderr
+def error_of(stack: Stack, verb: str, name: str) -> str:
+    """Run a command that must fail, and return its error message."""
+    completed = stack.demo(verb, name)
+    assert (completed.returncode, completed.stdout) == (1, "")
+    assert completed.stderr.startswith(f"demo {verb}: ")
+    return completed.stderr
 
 
 @pytest.mark.parametrize(
-    ("verb", "became", "heard"),
+    ("verb", "state", "events"),
     [("stop", "stopped on purpose", ["SIGTERM", "gone"]), ("kill", "killed on purpose", [])],
 )
-def test_the_others_go_on_without_it(
-    stack: Stack, verb: str, became: str, heard: list[str]
+def test_other_components_keep_running(
+    stack: Stack, verb: str, state: str, events: list[str]
 ) -> None:
-    """What is stopped hears SIGTERM first, what is killed hears nothing; the rest serves, and started again all is ready."""
-    done = stack.demo(verb, "traces")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"traces {became} after ")
-    assert stack.diary("SIGTERM", "gone") == [f"traces {each}" for each in heard]
-    assert states(stack) == {"shop": "ready", "traces": became}
+    """Only ``stop`` sends SIGTERM, status shows what is missing, and ``start`` makes all ready."""
+    completed = stack.demo(verb, "traces")
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert completed.stdout.startswith(f"traces {state} after ")
+    assert stack.events("SIGTERM", "gone") == [f"traces {event}" for event in events]
+    assert states(stack) == {"shop": "ready", "traces": state}
     assert stack.demo("status").returncode == 1
-    assert became in stack.demo("status").stdout
-    assert not stack.ended
+    assert state in stack.demo("status").stdout
+    assert not stack.has_ended
     assert stack.demo("start", "traces").stdout.startswith("traces ready after ")
     assert states(stack) == {"shop": "ready", "traces": "ready"}
     assert stack.demo("status").returncode == 0
-    assert stack.diary("started") == [
-        "shop started",
-        "traces started",
-        "traces started",
-    ] or stack.diary("started") == [
-        "traces started",
-        "shop started",
-        "traces started",
-    ]
+    first, second, third = stack.events("started")
+    assert {first, second} == {"shop started", "traces started"}
+    assert third == "traces started"
 
 
-def test_it_stays_away_until_the_end(stack: Stack) -> None:
-    """A stack with a hole stops as a whole one, and of a hole in an earlier stack the next one knows nothing."""
+def test_killed_component_stays_away_until_the_stack_stops(stack: Stack) -> None:
+    """The stack stops without it as usual, and the next stack ignores every earlier request."""
     stack.demo("kill", "traces")
     assert stack.demo("down").returncode == 0
-    assert stack.end("down") == 0
-    assert stack.left() == []
+    assert stack.wait_for_exit("down") == 0
+    assert stack.running_processes() == []
     assert states(stack) == {"shop": "stopped", "traces": "stopped"}
-    (stack.state / "wishes" / "shop").write_text("kill")
+    (stack.state / "requests" / "shop").write_text("kill")
     stack.up()
     assert states(stack) == {"shop": "ready", "traces": "ready"}
 
 
-def test_what_dies_by_itself_still_stops_all(tmp_path: Path) -> None:
-    """Only a person's own doing is an exception: a component that dies takes the stack with it, also beside a hole."""
-    with Stack(tmp_path, SHOP | {"exit": 3, "words": "no space left"}, TRACES) as stack:
+def test_component_that_fails_stops_an_incomplete_stack(tmp_path: Path) -> None:
+    """A component that ends by itself stops the stack, also where another one was stopped."""
+    failing = SHOP | {"exit_code": 3, "last_output": "no space left"}
+    with Stack(tmp_path, failing, TRACES) as stack:
         stack.up()
         stack.demo("stop", "traces")
-        stack.let("die")
-        assert stack.end("a death") == 1
-        assert "shop ended with exit code 3" in stack.err
-        assert stack.left() == []
+        stack.set_flag("exit")
+        assert stack.wait_for_exit("a failure") == 1
+        assert "shop exited with code 3" in stack.err
+        assert stack.running_processes() == []
 
 
-def test_refusals_say_why(stack: Stack) -> None:
-    """An unknown name, one that runs, one that is away already and a taken port are refused in words, and harm nothing."""
-    assert "there is no '../shop' in the local stack; there are: shop, traces" in complaint(
+def test_impossible_requests_are_refused(stack: Stack) -> None:
+    """An unknown name, a state that is already reached and a port in use are refused."""
+    assert "no component '../shop' in the local stack; components: shop, traces" in error_of(
         stack, "kill", "../shop"
     )
-    assert "traces runs already" in complaint(stack, "start", "traces")
+    assert "traces is already running" in error_of(stack, "start", "traces")
     stack.demo("stop", "traces")
     for verb in ("stop", "kill"):
         assert (
-            "traces was stopped on purpose already; `demo start traces` starts it again"
-            in complaint(stack, verb, "traces")
+            "traces was already stopped on purpose; `demo start traces` starts it again"
+            in error_of(stack, verb, "traces")
         )
-    with socket.socket() as stranger:
-        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        stranger.bind(("127.0.0.1", stack.plans[1]["port"]))
-        stranger.listen()
-        assert "these ports are in use" in complaint(stack, "start", "traces")
-    assert not stack.ended
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", stack.plans[1]["port"]))
+        listener.listen()
+        assert "these ports are in use" in error_of(stack, "start", "traces")
+    assert not stack.has_ended
     assert states(stack) == {"shop": "ready", "traces": "stopped on purpose"}
 
 
-def test_without_a_stack_nothing_is_done(stack: Stack) -> None:
-    """Where nothing runs, or its launcher was killed, each verb says how to start a stack."""
+def test_request_without_a_launcher_is_refused(stack: Stack) -> None:
+    """Where the launcher was killed, each verb says how to start a stack."""
     stack.signal(signal.SIGKILL)
-    until(lambda: stack.ended, "the launcher's end")
+    wait_until(lambda: stack.has_ended, "the launcher's end")
     for verb in ("kill", "stop", "start"):
-        assert "nothing is running: `demo up --detach` starts the stack" in complaint(
+        assert "nothing is running: `demo up --detach` starts the stack" in error_of(
             stack, verb, "shop"
         )

@@ -1,4 +1,4 @@
-"""Who answers, asked from outside: the addresses are the components' own, and nobody who is down harms the rest."""
+"""Health checks use the addresses of the components, and a failure does not affect the rest."""
 
 import asyncio
 
@@ -9,44 +9,45 @@ from three_pillar_demo.stack import health
 from three_pillar_demo.stack.components import MODES
 
 
-def test_the_addresses_are_the_components(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Natively everybody is where the list has them; in compose under their own names, Grafana too."""
+def test_addresses_are_those_of_the_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Native components are on loopback; in compose each one, and Grafana, has its host name."""
     for name in ("PAYMENT_HOST", "GRAFANA_HOST"):
         monkeypatch.delenv(name, raising=False)
     for mode, components in MODES.items():
-        assert health.addresses(mode) == {each.name: each.ready_url for each in components}
+        assert health.addresses(mode) == {
+            component.name: component.ready_url for component in components
+        }
     monkeypatch.setenv("PAYMENT_HOST", "payment")
     monkeypatch.setenv("GRAFANA_HOST", "grafana")
     compose = health.addresses("compose")
     assert compose["payment"] == "http://payment:8001/healthz"
     assert compose["grafana"] == "http://grafana:3000/api/health"
-    assert {each.name for each in MODES["full"]} <= compose.keys()
+    assert {component.name for component in MODES["full"]} <= compose.keys()
 
 
-def test_a_problem_is_told_and_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who refuses, breaks or hangs has a problem in words; who answers has none."""
-    monkeypatch.setattr(health, "TIMEOUT", 0.05)
+def test_problems_are_returned_and_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A component that refuses, fails or hangs has a problem text, and a healthy one has none."""
+    monkeypatch.setattr(health, "TIMEOUT_S", 0.05)
+    names = ("healthy", "failing", "refusing", "hanging")
     monkeypatch.setattr(
-        health,
-        "addresses",
-        lambda _mode: {name: f"http://{name}/" for name in ("well", "ill", "gone", "mute")},
+        health, "addresses", lambda _mode: {name: f"http://{name}/" for name in names}
     )
 
-    async def say(request: httpx2.Request) -> httpx2.Response:
+    async def respond(request: httpx2.Request) -> httpx2.Response:
         match request.url.host:
-            case "gone":
+            case "refusing":
                 raise httpx2.ConnectError("refused", request=request)
-            case "mute":
+            case "hanging":
                 await asyncio.Event().wait()
-        return httpx2.Response(503 if request.url.host == "ill" else 200)
+        return httpx2.Response(503 if request.url.host == "failing" else 200)
 
-    async def look() -> dict[str, str]:
-        async with httpx2.AsyncClient(transport=httpx2.MockTransport(say)) as http:
+    async def problems() -> dict[str, str]:
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(respond)) as http:
             return await health.problems(http, "local")
 
-    assert asyncio.run(look()) == {
-        "well": "",
-        "ill": "answers 503",
-        "gone": "refused",
-        "mute": "no answer within 0.05 s",
+    assert asyncio.run(problems()) == {
+        "healthy": "",
+        "failing": "answers 503",
+        "refusing": "refused",
+        "hanging": "no answer within 0.05 s",
     }

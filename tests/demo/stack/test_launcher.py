@@ -1,4 +1,4 @@
-"""The launcher starts, watches and stops a stack: here one of stub components, which behave as badly as real ones can."""
+"""The launcher starts, watches and stops a stack; here one of stub components, which misbehave."""
 
 import os
 import shutil
@@ -18,123 +18,128 @@ from rich.console import Console
 from tests.stubs.running import Stack
 from three_pillar_demo.stack import launcher, preflight, state
 
-Make = Callable[..., Stack]
+MakeStack = Callable[..., Stack]
 Plan = dict[str, Any]
 SHOP: Plan = {"name": "shop", "stop_order": 1}
-CROSSROADS: Plan = {"name": "crossroads", "stop_order": 2}
+COLLECTOR: Plan = {"name": "collector", "stop_order": 2}
 TRACES: Plan = {"name": "traces", "stop_order": 3}
 LOGS: Plan = {"name": "logs", "stop_order": 3}
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    """Stacks that end with the test."""
+def make_stack(tmp_path: Path) -> Iterator[MakeStack]:
+    """A factory of stacks, which end with the test."""
     with ExitStack() as stacks:
         yield lambda *plans: stacks.enter_context(Stack(tmp_path, *plans))
 
 
-def test_all_ready_is_one_table_and_what_to_type_next(make: Make) -> None:
-    """Once all are ready there is one table with each address and log, what to type next, and run.json says ready."""
-    stack = make(SHOP | {"says": "warming up"}, TRACES)
+def test_summary_is_printed_when_all_are_ready(make_stack: MakeStack) -> None:
+    """Once all are ready, the output lists each address and log, and the next commands."""
+    stack = make_stack(SHOP | {"not_ready_body": "warming up"}, TRACES)
     stack.up(ready=False)
-    stack.until(lambda: "traces          ready after" in stack.out, "the first to be ready")
+    stack.wait_until(lambda: "traces          ready after" in stack.out, "the first to be ready")
     assert not stack.run["ready"]
-    stack.let("warm")
-    stack.until(lambda: stack.is_ready, "both to be ready")
-    before, table = stack.out.split("component  address", maxsplit=1)
+    stack.set_flag("ready")
+    stack.wait_until(lambda: stack.is_ready, "both to be ready")
+    steps, summary = stack.out.split("component  address", maxsplit=1)
     for plan in stack.plans:
-        assert f"{plan['name']:15} ready after" in before
-        row = next(line for line in table.splitlines() if line.startswith(plan["name"]))
+        assert f"{plan['name']:15} starting" in steps
+        assert f"{plan['name']:15} ready after" in steps
+        row = next(line for line in summary.splitlines() if line.startswith(plan["name"]))
         assert row.split() == [
             plan["name"],
             f"http://127.0.0.1:{plan['port']}",
             f"state/logs/{plan['name']}.log",
         ]
-    assert "make checkout" in table
+    assert "make checkout" in summary
     assert stack.run["ready"]
     assert list(stack.run["components"]) == ["shop", "traces"]
 
 
-def close_twice(stack: Stack) -> None:
-    """A closed window is one wish, though shell and kernel both pass it on."""
+def hang_up_twice(stack: Stack) -> None:
+    """Send the two SIGHUPs of a closed window, one from the shell and one from the kernel."""
     stack.signal(signal.SIGHUP)
-    stack.until(lambda: stack.diary("SIGTERM"), "the first component to be told")
+    stack.wait_until(lambda: stack.events("SIGTERM"), "the first component to be stopped")
     stack.signal(signal.SIGHUP)
 
 
-ENDS: dict[str, Callable[[Stack], None]] = {
-    "Ctrl-C": lambda stack: stack.type("\x03"),
+WAYS_TO_STOP: dict[str, Callable[[Stack], None]] = {
+    "Ctrl-C": lambda stack: stack.press("\x03"),
     "closing its window": Stack.close_terminal,
     "SIGTERM": lambda stack: stack.signal(signal.SIGTERM),
-    "SIGHUP twice": close_twice,
+    "SIGHUP twice": hang_up_twice,
 }
 
 
-@pytest.mark.parametrize("how", ENDS)
-def test_a_wish_to_stop_stops_all_in_order(make: Make, how: str) -> None:
-    """It is the normal end, exit code 0; only the launcher hears it, and stops one after the other along the data's way."""
-    stack = make(TRACES, LOGS, CROSSROADS, SHOP)
+@pytest.mark.parametrize("way", WAYS_TO_STOP)
+def test_signal_stops_all_components_in_order(make_stack: MakeStack, way: str) -> None:
+    """Only the launcher receives the signal; it stops the components in order and exits with 0."""
+    stack = make_stack(TRACES, LOGS, COLLECTOR, SHOP)
     stack.up(terminal=True)
-    ENDS[how](stack)
-    assert stack.end(how) == 0 or how == "closing its window"  # nobody is left to see that one
-    diary = stack.diary("SIGINT", "SIGHUP", "SIGTERM", "gone")
-    assert diary[:4] == ["shop SIGTERM", "shop gone", "crossroads SIGTERM", "crossroads gone"]
-    assert sorted(diary[4:6]) == ["logs SIGTERM", "traces SIGTERM"]  # equal ones together
-    assert sorted(diary[6:]) == ["logs gone", "traces gone"]
-    assert stack.left() == []
+    WAYS_TO_STOP[way](stack)
+    # No process is left that could see the exit code after the window is closed.
+    assert stack.wait_for_exit(way) == 0 or way == "closing its window"
+    events = stack.events("SIGINT", "SIGHUP", "SIGTERM", "gone")
+    assert events[:4] == ["shop SIGTERM", "shop gone", "collector SIGTERM", "collector gone"]
+    assert sorted(events[4:6]) == ["logs SIGTERM", "traces SIGTERM"]  # Equal order: together.
+    assert sorted(events[6:]) == ["logs gone", "traces gone"]
+    assert stack.running_processes() == []
     assert (stack.run["ready"], stack.run["components"]) == (False, {})
 
 
-def test_a_second_ctrl_c_stops_at_once(make: Make) -> None:
-    """Who presses Ctrl-C again does not wait for anybody's grace."""
-    stack = make(SHOP | {"deaf": True, "grace": 600}, CROSSROADS)
+def test_second_ctrl_c_kills_at_once(make_stack: MakeStack) -> None:
+    """After a second Ctrl-C the launcher waits for no grace period."""
+    stack = make_stack(SHOP | {"ignores_sigterm": True, "grace": 600}, COLLECTOR)
     stack.up(terminal=True)
-    stack.type("\x03")
-    stack.until(lambda: stack.diary("SIGTERM"), "the deaf one to be told")
-    stack.type("\x03")
-    assert stack.end("the second Ctrl-C") == 0
-    assert stack.left() == []
+    stack.press("\x03")
+    stack.wait_until(lambda: stack.events("SIGTERM"), "the first component to be stopped")
+    stack.press("\x03")
+    assert stack.wait_for_exit("the second Ctrl-C") == 0
+    assert stack.running_processes() == []
 
 
-def test_ctrl_c_before_all_is_ready_stops_too(make: Make) -> None:
-    """What has been started by then is stopped, and nothing is said to be ready."""
-    stack = make(SHOP, TRACES | {"silent": True})
+def test_ctrl_c_during_the_start_stops_all(make_stack: MakeStack) -> None:
+    """Components that have been started by then are stopped, and no summary is printed."""
+    stack = make_stack(SHOP, TRACES | {"no_listener": True})
     stack.up(terminal=True, ready=False)
-    stack.until(lambda: len(stack.diary("started")) == 2, "both to be started")
-    stack.type("\x03")
-    assert stack.end("Ctrl-C") == 0
-    assert stack.left() == []
+    stack.wait_until(lambda: len(stack.events("started")) == 2, "both to be started")
+    stack.press("\x03")
+    assert stack.wait_for_exit("Ctrl-C") == 0
+    assert stack.running_processes() == []
     assert "is ready after" not in stack.out
 
 
-def test_nohup_is_honoured(make: Make) -> None:
-    """A launcher that was told to ignore hangups goes on after one."""
-    stack = make(SHOP | {"exit": 1})
+def test_nohup_is_respected(make_stack: MakeStack) -> None:
+    """A launcher that was started with nohup keeps watching its components after a hangup."""
+    stack = make_stack(SHOP | {"exit_code": 1})
     stack.command = ["nohup", *stack.command]
     stack.up()
     stack.signal(signal.SIGHUP)
-    stack.let("die")
-    assert stack.end("a death, so it still watches") == 1
+    stack.set_flag("exit")
+    assert stack.wait_for_exit("a failure, which it must notice") == 1
 
 
-def test_who_ignores_sigterm_is_killed_after_its_grace(make: Make) -> None:
-    """A deaf component gets its grace and no more; what it or a polite one has started goes with it."""
-    stack = make(SHOP | {"deaf": True, "grace": 1.0, "child": True}, CROSSROADS | {"child": True})
+def test_component_that_ignores_sigterm_is_killed(make_stack: MakeStack) -> None:
+    """It is killed when its grace period is over, and so are the children of every component."""
+    stack = make_stack(
+        SHOP | {"ignores_sigterm": True, "grace": 1.0, "spawns_child": True},
+        COLLECTOR | {"spawns_child": True},
+    )
     stack.up()
-    stack.until(lambda: len(stack.diary("started")) == 4, "the children of both")
+    stack.wait_until(lambda: len(stack.events("started")) == 4, "the children of both")
     began = time.monotonic()
     stack.signal(signal.SIGTERM)
-    assert stack.end("SIGTERM") == 0
+    assert stack.wait_for_exit("SIGTERM") == 0
     assert time.monotonic() - began > 1.0
-    assert stack.diary("gone") == ["crossroads gone"]
-    assert stack.left() == []
+    assert stack.events("gone") == ["collector gone"]
+    assert stack.running_processes() == []
 
 
-def test_a_port_in_use_is_refused_before_anything_starts(make: Make) -> None:
-    """The refusal names port, component and holder."""
+def test_port_in_use_is_refused_before_anything_starts(make_stack: MakeStack) -> None:
+    """The error names the port, its component and the process that holds it."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-        stack = make(SHOP, TRACES | {"more_ports": [port]})
+        stack = make_stack(SHOP, TRACES | {"more_ports": [port]})
         refused = stack.demo("up")
     assert refused.returncode == 1
     assert (
@@ -142,103 +147,106 @@ def test_a_port_in_use_is_refused_before_anything_starts(make: Make) -> None:
         in refused.stderr
     )
     assert str(stack.plans[0]["port"]) not in refused.stderr
-    assert stack.diary() == []
+    assert stack.events() == []
 
 
-def test_running_twice_is_refused(make: Make) -> None:
-    """The second one says who runs, and what to do; the first one goes on."""
-    stack = make(SHOP)
+def test_second_launcher_is_refused(make_stack: MakeStack) -> None:
+    """The error names the running launcher and how to stop it; that launcher keeps running."""
+    stack = make_stack(SHOP)
     stack.up()
     refused = stack.demo("up")
     assert refused.returncode == 1
     assert (
-        f"a stack is running already (local, process {stack.run['launcher']['pid']}, since "
+        f"a stack is already running (local, process {stack.run['launcher']['pid']}, since "
         in refused.stderr
     )
     assert "demo down" in refused.stderr
-    assert not stack.ended
+    assert not stack.has_ended
     assert stack.run["ready"]
-    assert stack.diary() == ["shop started"]
+    assert stack.events() == ["shop started"]
 
 
-class Death(NamedTuple):
-    """When and how a component dies, and what is said of it."""
+class Failure(NamedTuple):
+    """When and how a component ends, and how the launcher reports it."""
 
     ready: bool
-    exit: int
-    said: str
-    words: str = "no space left on device"
+    exit_code: int
+    report: str
+    last_output: str = "no space left on device"
 
 
-DEATHS = {
-    "before it is ready": Death(ready=False, exit=3, said="ended with exit code 3"),
-    "before it is ready, without a fault": Death(
-        ready=False, exit=0, said="ended with exit code 0", words="bye"
+FAILURES = {
+    "before it is ready": Failure(ready=False, exit_code=3, report="exited with code 3"),
+    "before it is ready, with exit code 0": Failure(
+        ready=False, exit_code=0, report="exited with code 0", last_output="bye"
     ),
-    "later, after much talk": Death(
+    "later, after much output": Failure(
         ready=True,
-        exit=4,
-        said="ended with exit code 4",
-        words="[/data] is full\n" * 50 + "[panic]",
+        exit_code=4,
+        report="exited with code 4",
+        last_output="[/data] is full\n" * 50 + "[panic]",
     ),
-    "later, killed": Death(ready=True, exit=-9, said="was ended by SIGKILL"),
+    "later, killed": Failure(ready=True, exit_code=-9, report="was terminated by SIGKILL"),
 }
 
 
-@pytest.mark.parametrize("when", DEATHS)
-def test_a_component_that_dies_stops_all(make: Make, when: str) -> None:
-    """One message names it, its exit code or signal, its last words and its log; all else is stopped."""
-    death = DEATHS[when]
-    stack = make(
-        TRACES | {"exit": death.exit, "words": death.words, "silent": not death.ready}, SHOP
-    )
-    stack.up(ready=death.ready)
-    stack.until(lambda: len(stack.diary("started")) == 2, "both to be started")
-    stack.let("die")
-    assert stack.end("a death") == 1
+@pytest.mark.parametrize("when", FAILURES)
+def test_component_that_ends_by_itself_stops_all(make_stack: MakeStack, when: str) -> None:
+    """The message has exit code or signal, last log lines and log; all else is stopped."""
+    failure = FAILURES[when]
+    failing = {
+        "exit_code": failure.exit_code,
+        "last_output": failure.last_output,
+        "no_listener": not failure.ready,
+    }
+    stack = make_stack(TRACES | failing, SHOP)
+    stack.up(ready=failure.ready)
+    stack.wait_until(lambda: len(stack.events("started")) == 2, "both to be started")
+    stack.set_flag("exit")
+    assert stack.wait_for_exit("a failure") == 1
     first, *rest = stack.err.splitlines()
-    assert first.startswith(f"demo up: traces {death.said} after ")
+    assert first.startswith(f"demo up: traces {failure.report} after ")
+    assert first.endswith(" s. Last log lines:")
     assert rest == [
-        *(f"    {line}" for line in death.words.splitlines()[-8:]),
-        f"  its log: {stack.log('traces')}",
+        *(f"    {line}" for line in failure.last_output.splitlines()[-8:]),
+        f"  log: {stack.log('traces')}",
     ]
-    assert stack.diary("gone") == ["shop gone"]
-    assert stack.left() == []
+    assert stack.events("gone") == ["shop gone"]
+    assert stack.running_processes() == []
 
 
-SLOW: dict[str, Plan] = {
-    "503 joining the ring": {
-        "says": "joining the ring",
-        "ready_seconds": 2.0,
-    },  # time enough to come to its door when all is slow
-    "refused": {"silent": True, "ready_seconds": 1.0},
+NEVER_READY: dict[str, Plan] = {
+    # Two seconds are enough for the component to listen, also on a busy machine.
+    "503 joining the ring": {"not_ready_body": "joining the ring", "ready_timeout": 2.0},
+    "refused": {"no_listener": True, "ready_timeout": 1.0},
 }
 
 
-@pytest.mark.parametrize("said", SLOW)
-def test_who_is_never_ready_is_named(make: Make, said: str) -> None:
-    """After its limit the message says what was asked, what it last answered, and where its log is."""
-    stack = make(SHOP, TRACES | SLOW[said])
+@pytest.mark.parametrize("response", NEVER_READY)
+def test_component_that_is_never_ready_is_named(make_stack: MakeStack, response: str) -> None:
+    """After its timeout the message has the readiness URL, its last response and the log."""
+    stack = make_stack(SHOP, TRACES | NEVER_READY[response])
     failed = stack.demo("up")
     assert failed.returncode == 1
-    port, seconds = stack.plans[1]["port"], SLOW[said]["ready_seconds"]
+    port = stack.plans[1]["port"]
+    seconds = NEVER_READY[response]["ready_timeout"]
     assert failed.stderr.startswith(
-        f"demo up: traces is not ready after {seconds:.0f} s: http://127.0.0.1:{port}/ready said "
+        f"demo up: traces is not ready after {seconds:.0f} s; "
+        f"last response of http://127.0.0.1:{port}/ready: "
     )
-    assert failed.stderr.endswith(f"{said}\n  its log: {stack.log('traces')}\n")
-    assert stack.left() == []
+    assert failed.stderr.endswith(f"{response}\n  log: {stack.log('traces')}\n")
+    assert stack.running_processes() == []
 
 
-@pytest.mark.parametrize("missing", [0, 1])
-def test_a_nearly_full_disk_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: int
+@pytest.mark.parametrize("missing_bytes", [0, 1])
+def test_nearly_full_disk_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing_bytes: int
 ) -> None:
-    """A byte less than a run needs is refused, with how much is free and where."""
+    """One byte less than a run needs is refused, with the free space and the folder."""
     monkeypatch.setattr(preflight, "STATE", tmp_path)
-    monkeypatch.setattr(
-        shutil, "disk_usage", lambda _: SimpleNamespace(free=preflight.FREE_BYTES - missing)
-    )
-    if not missing:
+    usage = SimpleNamespace(free=preflight.MIN_FREE_BYTES - missing_bytes)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    if not missing_bytes:
         preflight.check_disk()
         return
     for module, name in ((state, "STATE"), (state, "LOCK"), (state, "FILE")):
@@ -247,7 +255,7 @@ def test_a_nearly_full_disk_is_refused(
         launcher.Launcher(Console(quiet=True)).up()
 
 
-BLOCKED = {
+BLOCKED_PATHS = {
     "state": "",
     "state/lock": "",
     "state/run.draft": "",
@@ -257,16 +265,20 @@ BLOCKED = {
 }
 
 
-@pytest.mark.parametrize("blocked", BLOCKED)
-def test_what_cannot_be_written_is_one_clear_message(make: Make, blocked: str) -> None:
-    """It names the path and what is wrong with it, without a traceback, and what was started is stopped."""
-    stack = make(TRACES, SHOP)
+@pytest.mark.parametrize("blocked", BLOCKED_PATHS)
+def test_unwritable_path_is_one_message(make_stack: MakeStack, blocked: str) -> None:
+    """It names the path and the reason, without a traceback, and what was started is stopped."""
+    stack = make_stack(TRACES, SHOP)
     path = stack.folder / blocked
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir() if path.suffix or path.name == "lock" else path.touch()  # the other kind is in the way
+    # A folder is in the way of a file, and a file in the way of a folder.
+    if path.suffix or path.name == "lock":
+        path.mkdir()
+    else:
+        path.touch()
     failed = stack.demo("up")
     assert failed.returncode == 1
-    assert failed.stderr.startswith(f"demo up: {BLOCKED[blocked]}[Errno ")
+    assert failed.stderr.startswith(f"demo up: {BLOCKED_PATHS[blocked]}[Errno ")
     assert f": '{path}" in failed.stderr
     assert len(failed.stderr.splitlines()) == 1
-    assert stack.left() == []
+    assert stack.running_processes() == []

@@ -1,4 +1,4 @@
-"""One of two modes runs: every command finds out which, and the full one wants what this project does not build."""
+"""Every command detects the mode, and the full mode checks its binaries first."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import pytest
 
 from tests.stubs.running import Stack
 from three_pillar_demo.stack import preflight
+from three_pillar_demo.stack.binaries import Binary
 from three_pillar_demo.stack.components import (
     BY_NAME,
     DEFAULT,
@@ -22,122 +23,179 @@ from three_pillar_demo.stack.components import (
 )
 from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
 
-Make = Callable[..., Stack]
+MakeStack = Callable[..., Stack]
 Plan = dict[str, Any]
 SHOP: Plan = {"name": "shop", "stop_order": 1}
-BUILT: Plan = {"name": "crossroads", "stop_order": 2, "full": True, "binary": "prometheus"}
-TRACES: Plan = {"name": "traces", "stop_order": 3, "full": True, "official": ["tracer", "3.0.3"]}
-LOGS: Plan = {"name": "logs", "stop_order": 3, "full": True, "official": ["keeper", "3.7.6"]}
-DIFFERS = " on PATH is 3.1.0; known to work: 3.0.3"
+METRICS: Plan = {"name": "metrics", "stop_order": 2, "full": True, "recipe": "prometheus"}
+TRACES: Plan = {"name": "traces", "stop_order": 3, "full": True, "external": ["tracer", "3.0.3"]}
+LOGS: Plan = {"name": "logs", "stop_order": 3, "full": True, "external": ["keeper", "3.7.6"]}
+VERSION_WARNING = " on PATH is 3.1.0; known to work: 3.0.3"
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
-    """Stacks that end with the test; what is brought lies in a folder of theirs that is on PATH."""
+def make_stack(tmp_path: Path) -> Iterator[MakeStack]:
+    """A factory of stacks that have the folder ``bin`` of the test on PATH."""
     with ExitStack() as stacks:
 
-        def build(*plans: Plan) -> Stack:
+        def make(*plans: Plan) -> Stack:
             stack = stacks.enter_context(Stack(tmp_path, *plans))
             stack.env["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{stack.env['PATH']}"
             return stack
 
-        yield build
+        yield make
 
 
-def bring(folder: Path, name: str, version: str) -> None:
-    """Put a program on PATH that tells its version, or runs its arguments."""
-    path = folder / "bin" / name
-    path.parent.mkdir(exist_ok=True)
+def install(path: Path, version: str) -> None:
+    """Write a program that prints its version, or runs its arguments."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        f'#!/bin/sh\n[ "$1" = --version ] && exec echo "{name}, version {version} (branch: x)"\nexec "$@"\n'
+        "#!/bin/sh\n"
+        f'[ "$1" = --version ] && exec echo "{path.name}, version {version} (branch: x)"\n'
+        'exec "$@"\n'
     )
     path.chmod(0o755)
 
 
-def seen(stack: Stack) -> tuple[str, list[str]]:
-    """The mode that ``demo status --json`` tells, and the components it lists."""
-    said = json.loads(stack.demo("status", "--json").stdout)
-    return said["mode"], [each["component"] for each in said["components"]]
+def reported(stack: Stack) -> tuple[str, list[str]]:
+    """Return the mode and the components that ``demo status`` reports."""
+    report = json.loads(stack.demo("status", "--json").stdout)
+    return report["mode"], [row["component"] for row in report["components"]]
 
 
-def test_every_command_finds_the_mode(make: Make, tmp_path: Path) -> None:
-    """Status, logs and down need not be told which mode runs; when nothing does, status shows the last one."""
-    bring(tmp_path, "tracer", "3.0.9")
-    stack = make(SHOP, TRACES)
-    assert seen(stack) == ("local", ["shop"])
+def test_every_command_detects_the_mode(make_stack: MakeStack, tmp_path: Path) -> None:
+    """Status, logs and down need no option; when nothing is running, status shows the last mode."""
+    install(tmp_path / "bin" / "tracer", "3.0.9")
+    stack = make_stack(SHOP, TRACES)
+    assert reported(stack) == ("local", ["shop"])
     started = stack.demo("up", "--detach", "--full")
     assert (started.returncode, started.stderr) == (0, "")
-    assert "version" not in started.stdout  # another patch release is as good
+    assert "version" not in started.stdout  # Another patch release causes no warning.
     assert stack.run["mode"] == "full"
-    assert seen(stack) == ("full", ["shop", "traces"])
+    assert reported(stack) == ("full", ["shop", "traces"])
     assert "traces" in stack.demo("logs", "traces").stdout
     refused = stack.demo("up")
-    assert "a stack is running already (full, process " in refused.stderr
+    assert "a stack is already running (full, process " in refused.stderr
     assert stack.demo("down").returncode == 0
-    assert stack.diary("gone") == ["shop gone", "traces gone"]
-    assert seen(stack) == ("full", ["shop", "traces"])
+    assert stack.events("gone") == ["shop gone", "traces gone"]
+    assert reported(stack) == ("full", ["shop", "traces"])
     stack.up()
-    assert seen(stack) == ("local", ["shop"])
+    assert reported(stack) == ("local", ["shop"])
     assert stack.demo("down").returncode == 0
-    assert stack.left() == []
+    assert stack.running_processes() == []
 
 
 @pytest.mark.parametrize("detached", [True, False])
-@pytest.mark.parametrize("there", [(), ("tracer",)])
-def test_what_is_missing_is_told_before_anything_starts(
-    make: Make, tmp_path: Path, there: tuple[str, ...], *, detached: bool
+@pytest.mark.parametrize("installed", [(), ("tracer",)])
+def test_missing_binaries_are_reported_before_anything_starts(
+    make_stack: MakeStack, tmp_path: Path, installed: tuple[str, ...], *, detached: bool
 ) -> None:
-    """One message names what is not on PATH and the two ways to have it; nothing has been started or built by then."""
-    for name in there:
-        bring(tmp_path, name, "3.0.3")
-    stack = make(SHOP, BUILT, TRACES, LOGS)
-    failed = stack.demo("up", "--full", *(["--detach"] if detached else []))
+    """One message names every missing binary and how to obtain it, and nothing has been started."""
+    for name in installed:
+        install(tmp_path / "bin" / name, "3.0.3")
+    stack = make_stack(SHOP, METRICS, TRACES, LOGS)
+    options = ["--detach"] if detached else []
+    failed = stack.demo("up", "--full", *options)
     assert (failed.returncode, failed.stdout) == (1, "")
-    missing = "keeper 3.7.6" if there else "tracer 3.0.3 and keeper 3.7.6"
+    missing = "keeper 3.7.6" if installed else "tracer 3.0.3 and keeper 3.7.6"
     assert failed.stderr.startswith(
-        f"demo up: --full wants {missing} on PATH; nothing has been started.\n"
+        f"demo up: --full needs {missing} on PATH; nothing has been started.\n"
     )
-    assert ("https://example.com/tracer/releases" in failed.stderr) == (not there)
+    assert ("https://example.com/tracer/releases" in failed.stderr) == (not installed)
     assert "https://example.com/keeper/releases" in failed.stderr
     assert "docker compose up" in failed.stderr
-    assert stack.diary() == []
-    assert not stack.cache.exists()
-    assert not stack.log("build-crossroads").exists()
+    *_, last = failed.stderr.splitlines()
+    assert last.startswith("--full needs stubtool 1.2.3, on PATH or in ")
+    assert last.endswith("make binaries")
+    assert stack.events() == []
+    assert not (tmp_path / ".cache").exists()
 
 
-@pytest.mark.parametrize(
-    ("version", "doubt"),
-    [("3.0.0", ""), ("3.1.0", DIFFERS), ("none", "a version it does not tell")],
-)
-def test_another_version_is_one_warning(
-    make: Make, tmp_path: Path, version: str, doubt: str
+def test_unbuilt_binary_is_one_line_that_names_make_binaries(
+    make_stack: MakeStack, tmp_path: Path
 ) -> None:
-    """Another patch release is used without a word, any other version with one line that names both."""
-    bring(tmp_path, "tracer", version)
-    stack = make(SHOP, TRACES)
-    started = stack.demo("up", "--detach", "--full")
-    assert started.returncode == 0
-    warnings = [line for line in started.stdout.splitlines() if "known to work" in line]
-    assert len(warnings) == (1 if doubt else 0)
-    assert not doubt or doubt in warnings[0]
+    """Where only a binary of this project is missing, the message is a single line."""
+    stack = make_stack(SHOP, METRICS)
+    failed = stack.demo("up", "--full")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr == (
+        "demo up: --full needs stubtool 1.2.3, on PATH or in "
+        f"{tmp_path}/.cache/three-pillar-demo; nothing has been started. "
+        "Build what is missing, once: make binaries\n"
+    )
+    assert stack.events() == []
+
+
+@pytest.mark.parametrize("place", ["PATH", "the output folder"])
+def test_binary_is_started_from_where_it_is_found(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    """A component runs with its executable on PATH, or with the one that the build script wrote."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
+    built = Binary("prometheus", "1.2.3", "stubtool").folder() / "stubtool"
+    executable = tmp_path / "bin" / "stubtool" if place == "PATH" else built
+    install(executable, "1.2.3")
+    stack = make_stack(SHOP, METRICS)
+    stack.up("--full")
+    first_line = stack.log("metrics").read_text().splitlines()[0]
+    assert f" {executable} " in first_line
     assert stack.demo("down").returncode == 0
 
 
-def test_the_embedded_mode_is_python_alone() -> None:
-    """By default nothing is looked for on PATH, nothing is built, and a sender need not know which mode runs."""
+@pytest.mark.parametrize("leftover", ["stubtool-1.2.3-0123456789ab", "half-built"])
+def test_executable_of_another_recipe_is_never_started(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, leftover: str
+) -> None:
+    """The result of an old recipe, or of a build that has not ended, counts as missing."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
+    target = Binary("prometheus", "1.2.3", "stubtool").folder()
+    name = f"{target.name}.abc" if leftover == "half-built" else leftover
+    install(target.with_name(name) / "stubtool", "1.2.3")
+    failed = make_stack(SHOP, METRICS).demo("up", "--full")
+    assert failed.returncode == 1
+    assert "make binaries" in failed.stderr
+
+
+def test_missing_recipe_is_one_message(make_stack: MakeStack) -> None:
+    """Where a binary has no recipe folder, the error names that folder, without a traceback."""
+    failed = make_stack(SHOP, METRICS | {"recipe": "nowhere"}).demo("up", "--full")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("demo up: [Errno 2] ")
+    assert "native/nowhere" in failed.stderr
+    assert len(failed.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "warning"),
+    [("3.0.0", ""), ("3.1.0", VERSION_WARNING), ("none", "is of unknown version")],
+)
+def test_another_version_is_one_warning(
+    make_stack: MakeStack, tmp_path: Path, version: str, warning: str
+) -> None:
+    """Another patch release is used without a warning, any other version with one line."""
+    install(tmp_path / "bin" / "tracer", version)
+    stack = make_stack(SHOP, TRACES)
+    started = stack.demo("up", "--detach", "--full")
+    assert started.returncode == 0
+    warnings = [line for line in started.stdout.splitlines() if "known to work" in line]
+    assert len(warnings) == (1 if warning else 0)
+    assert not warning or warning in warnings[0]
+    assert stack.demo("down").returncode == 0
+
+
+def test_local_mode_needs_python_alone() -> None:
+    """By default no binary is looked for, and both modes receive telemetry on the same port."""
     assert MODES[DEFAULT] is LOCAL
     assert all(component.binary is None for component in LOCAL)
-    assert preflight.check_official(LOCAL) == []
+    assert preflight.find_executables(LOCAL) == {}
+    assert preflight.version_warnings(LOCAL) == []
     assert [component for component in FULL if component in LOCAL] == [*LOCAL[:2], WEB]
     assert BY_NAME["store"].ports[0] == BY_NAME["otel-collector"].ports[0] == 4318
-    assert {official for each in FULL if isinstance(official := each.binary, ExternalBinary)} == {
-        TEMPO,
-        LOKI,
-    }
+    binaries = [component.binary for component in FULL]
+    assert {binary for binary in binaries if isinstance(binary, ExternalBinary)} == {TEMPO, LOKI}
 
 
-def test_what_receives_telemetry_sends_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's own OTEL_ settings reach the services, with the receiver of this house, and nobody else."""
+def test_receivers_of_telemetry_export_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's OTEL_ variables reach the services only, with the receiver of this stack."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://elsewhere:4318")
     for name, component in BY_NAME.items():
         endpoint = environment(component).get("OTEL_EXPORTER_OTLP_ENDPOINT")

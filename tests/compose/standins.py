@@ -120,7 +120,7 @@ def tempo(image: Image) -> None:
     """Distroless without busybox (since 3.0), like Loki; its folder is for its user only."""
     _distroless(image)
     image.folder("/var/tempo", 0o700, USER)
-    image.file("/tempo", _brought(TEMPO), 0o755)
+    image.file("/tempo", _external(TEMPO), 0o755)
     image.changes += [f"USER {USER}:{USER}", 'ENTRYPOINT ["/tempo"]']
 
 
@@ -132,7 +132,7 @@ def loki(image: Image) -> None:
     image.file(
         "/etc/loki/local-config.yaml", "# the official image has an example here\n", owner=USER
     )
-    image.file("/usr/bin/loki", _brought(LOKI), 0o755)
+    image.file("/usr/bin/loki", _external(LOKI), 0o755)
     image.changes += [f"USER {USER}", 'ENTRYPOINT ["/usr/bin/loki"]', "EXPOSE 3100"]
 
 
@@ -270,20 +270,18 @@ def _of_prometheus(image: Image, binary: Binary) -> None:
 
 
 def _native(binary: Binary) -> Path:
-    found = find(binary)
-    if not found:
-        raise MissingError(
-            f"{binary.name} {binary.version} is not built yet: demo up --full builds it"
-        )
-    return found[0].resolve()
+    executable = find(binary)
+    if not executable:
+        raise MissingError(f"{binary.name} {binary.version} is not built yet: make binaries")
+    return executable.resolve()
 
 
-def _brought(official: ExternalBinary) -> Path:
-    if not official.path:
+def _external(binary: ExternalBinary) -> Path:
+    if not binary.path:
         raise MissingError(
-            f"no {official.name} on PATH for its stand-in: its official release is at {official.releases}"
+            f"no {binary.name} on PATH for its stand-in; official releases: {binary.releases_url}"
         )
-    return official.path.resolve()
+    return binary.path.resolve()
 
 
 def _tool(name: str, where: str) -> Path:

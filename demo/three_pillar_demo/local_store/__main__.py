@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import uvicorn
 from pydantic import Field
@@ -12,7 +13,7 @@ from pydantic_settings import SettingsConfigDict
 from three_pillar_demo.local_store.receiver import create_app
 from three_pillar_demo.local_store.store import Store
 from three_pillar_demo.local_store.writer import Writer
-from three_pillars import settings
+from three_pillars import ConfigurationError, settings
 
 FILE_NAME = "telemetry.db"
 MIB = 1024**2
@@ -25,6 +26,7 @@ class Settings(settings.Settings):
     """The store's settings, from the environment variables that begin with ``STORE_``."""
 
     model_config = SettingsConfigDict(env_prefix="STORE_")
+    former_prefix: ClassVar[str] = "EMBEDDED_"
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(4318, ge=1, le=65535, description="Port to listen on, 1 to 65535")
@@ -35,9 +37,16 @@ class Settings(settings.Settings):
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; return 1 if the file cannot be opened."""
+    """Run until SIGTERM or SIGINT.
+
+    Return 2 if an environment variable is invalid, 1 if the file cannot be opened.
+    """
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format=LOG_FORMAT)
-    settings = Settings.load()
+    try:
+        settings = Settings.load()
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     path = settings.data / FILE_NAME
     try:
         store = Store(path, settings.size_mib * MIB)

@@ -29,11 +29,35 @@ GROUPS = {
 """The headings of the page, and the folder whose messages each of them lists."""
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
-RESPONSES = {"answer", "json_response", "_refusal", "_response", "error_response"}
+RESPONSES = {"json_response", "_error_response"}
 """Functions that make an HTTP error response; their text arguments are messages."""
 
-COUNTERS = {"refused", "rejected"}
+COUNTERS = {"rejected"}
 """Counters by reason, whose keys go into OTLP's ``partial_success``."""
+
+REASONS = re.compile(
+    r"problem|reason|refusal|describe|_message|_insert_point|report|how_to|warning"
+)
+"""Names of functions that return the text of a message, or a part of one."""
+
+HIDDEN = {("environment.py", "ValueError"), ("__init__.py", "AttributeError")}
+"""Errors that no operator sees: pydantic's validators only tell it which variable is wrong."""
+
+KINDS = {
+    "PaymentError": "log, error: the reason of `order not placed`",
+    "ReadTimeout": "log, error: a part of `order not placed`",
+    "LaunchError": "error of `demo`",
+    "RunningError": "error of `demo`",
+    "ValueError": "start-up error",
+    "RuntimeError": "exception in a log record",
+    "OverflowError": "exception in a log record",
+    "HTTPError": "reason of a failed export",
+    "ExportAbandonedError": "reason of a failed export",
+    "UnknownFormatError": "log, warning: the reason of `moved aside`",
+    ("writer.py", "error"): "response 429",
+    ("orders.py", "ValueError"): "response 422",
+}
+"""How an error appears to an operator, by its class, or by file and class."""
 
 HEAD = f"""{NOTE}
 
@@ -42,7 +66,10 @@ HEAD = f"""{NOTE}
 Every message that the library, the services, the local store and the launcher print or answer,
 with what to do about it. Words in capitals stand for a value. Services log JSON lines; the message
 is the field `event`. The local store and the launcher log plain lines. `demo logs NAME` prints the
-log of a component. Errors that end a process are written to its stderr.
+log of a component. Errors that end a process are written to its stderr. A rejected setting is one
+line: `VARIABLE=VALUE: what is wrong (what is allowed)`; [settings](settings.md) lists what is
+allowed. The reasons of `partial success` are the local store's answer to an OTLP request that it
+stored in part; the sender's exporter logs them.
 
 To add a message, write it in the code, add an entry to `docs/reference/messages.toml`, and run
 `make docs`. A test fails when a message has no entry, or an entry has no message.
@@ -92,57 +119,95 @@ def messages(folder: str) -> Iterator[Message]:
     for path in sorted((ROOT / folder).rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         name = str(path.relative_to(ROOT / folder))
-        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.stmt | ast.expr)]
-        for node in sorted(nodes, key=lambda node: node.lineno):
-            for kind, text in _messages_of(node):
-                yield Message(text, kind, name)
+        for function, node in sorted(_nodes(tree), key=lambda pair: pair[1].lineno):
+            for kind, expression in _candidates(node, function):
+                if (name, kind) in HIDDEN:
+                    continue
+                for text in _sentences(expression, function, tree):
+                    shown = KINDS.get((name, kind), KINDS.get(kind, kind))
+                    yield Message(text, shown, name)
 
 
-def _messages_of(node: ast.AST) -> Iterator[tuple[str, str]]:
-    if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-        call = node.exc
-        yield from _texts(_kind_of_error(call), _arguments(call))
-    elif isinstance(node, ast.Call):
-        name = _last_name(node.func)
-        if name in LEVELS and "log" in ast.unparse(node.func).lower():
-            yield from _texts(f"log, {name}", [_with_percent(node)])
-        elif name in RESPONSES:
-            yield from _texts(f"response {_status_of(node)}".strip(), _arguments(node))
-        elif ast.unparse(node.func) == "sys.stderr.write":
-            yield from _texts("start-up error", node.args)
+Function = ast.FunctionDef | ast.AsyncFunctionDef | None
+Node = ast.stmt | ast.expr
+
+
+def _nodes(node: ast.AST, function: Function = None) -> Iterator[tuple[Function, Node]]:
+    """Yield every statement and expression with the function that contains it."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt | ast.expr):
+            yield function, child
+        inside = child if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else function
+        yield from _nodes(child, inside)
+
+
+def _candidates(node: Node, function: Function) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the expressions in ``node`` that may be the text of a message, and how it appears."""
+    if isinstance(node, ast.Call):
+        kind = _kind_of_call(node)
+        arguments = node.args if kind else []
+        details = [keyword.value for keyword in node.keywords if keyword.arg == "detail"]
+        if kind.startswith("log, "):
+            arguments = [_with_percent(node)]
+        for argument in [*arguments, *(details if kind else [])]:
+            yield kind, argument
     elif isinstance(node, ast.Subscript) and _last_name(node.value) in COUNTERS:
-        yield from _texts("partial success", [node.slice])
+        yield "partial success", node.slice
+    elif isinstance(node, ast.Return) and node.value and function and REASONS.search(function.name):
+        yield "part of a message", node.value
 
 
-def _arguments(call: ast.Call) -> list[ast.expr]:
-    details = [
-        keyword.value for keyword in call.keywords if keyword.arg in {None, "detail", "reason"}
-    ]
-    return [*call.args, *details]
-
-
-def _kind_of_error(call: ast.Call) -> str:
+def _kind_of_call(call: ast.Call) -> str:
+    """Return how the text arguments of a call appear; an empty string for any other call."""
+    name = _last_name(call.func)
+    full_name = ast.unparse(call.func)
     status = _status_of(call)
-    if status:
-        return f"response {status}"
-    return f"{_last_name(call.func)}"
+    if name in LEVELS and "log" in full_name.lower():
+        return f"log, {name}"
+    if name in RESPONSES or (name.endswith(("Error", "Exception")) and status):
+        return f"response {status}".strip()
+    if name.endswith(("Error", "Timeout")):
+        return name
+    if full_name == "super().__init__":
+        return "error"
+    return "start-up error" if full_name == "sys.stderr.write" else ""
 
 
 def _status_of(call: ast.Call) -> str:
     for argument in call.args:
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, int):
+        if isinstance(argument, ast.Constant) and type(argument.value) is int:
             return str(argument.value)
     return ""
 
 
-def _texts(kind: str, arguments: list[ast.expr]) -> Iterator[tuple[str, str]]:
-    """Yield the arguments that are sentences: text of two words or more, with a literal part."""
-    for argument in arguments:
-        if not isinstance(argument, ast.Constant | ast.JoinedStr | ast.BinOp):
-            continue
-        text = cell(_text(argument)).replace("\\|", "|")
-        if " " in text and re.search(r"[a-z]{2}", text):
-            yield kind, text
+def _sentences(expression: ast.expr, function: Function, module: ast.Module) -> Iterator[str]:
+    """Yield the texts of ``expression``: two words or more, not all of them computed.
+
+    A variable stands for the text that was last assigned to it in the function, or in the module.
+    """
+    for value in _values(expression, function, module):
+        if isinstance(value, ast.Constant | ast.JoinedStr | ast.BinOp):
+            text = cell(_text(value)).replace("\\|", "|")
+            if " " in text and re.search(r"[a-z]{2}", text):
+                yield text
+
+
+def _values(expression: ast.expr, function: Function, module: ast.Module) -> list[ast.expr]:
+    if not isinstance(expression, ast.Name):
+        return [expression]
+    scopes: list[ast.AST] = [function, module] if function else [module]
+    for scope in scopes:
+        nodes = ast.walk(scope) if scope is function else ast.iter_child_nodes(scope)
+        assigned = [
+            node
+            for node in nodes
+            if isinstance(node, ast.Assign)
+            and _last_name(node.targets[0]) == expression.id
+            and node.lineno < expression.lineno
+        ]
+        if assigned:
+            return [max(assigned, key=lambda node: node.lineno).value]
+    return []
 
 
 def _text(node: ast.expr) -> str:
@@ -150,12 +215,22 @@ def _text(node: ast.expr) -> str:
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
-        return "".join(_text(part) for part in node.values)
+        return _joined([_text(part) for part in node.values])
     if isinstance(node, ast.FormattedValue):
         return _placeholder(node.value)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _text(node.left) + _text(node.right)
+        return _joined([_text(node.left), _text(node.right)])
     return _placeholder(node)
+
+
+def _joined(parts: list[str]) -> str:
+    """Join the parts of a text; a word and a placeholder that touch get a space between them."""
+    text = ""
+    for part in parts:
+        if text[-1:].isalpha() and part[:1].isalpha() and text[-1:].isupper() != part[:1].isupper():
+            text += " "
+        text += part
+    return text
 
 
 def _with_percent(call: ast.Call) -> ast.expr:

@@ -1,1 +1,1 @@
-"""The dashboards, written in Python; ``make dashboards`` turns them into the JSON that Grafana reads."""
+"""The dashboards as Python code; ``make dashboards`` writes the JSON that Grafana reads."""

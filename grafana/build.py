@@ -1,4 +1,4 @@
-"""Writes the dashboards' JSON: ``python -m grafana.build``, or ``make dashboards``."""
+"""Write the JSON of the dashboards: ``python -m grafana.build``, or ``make dashboards``."""
 
 import json
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ FOLDER = Path(__file__).parent / "dashboards"
 
 
 def files() -> Iterator[tuple[Path, str]]:
-    """Each dashboard's file and what belongs into it; panels numbered in reading order."""
-    for board in (checkout(), one_request(), pipeline(), slo()):
-        found = board.build()
-        for number, panel in enumerate(found.panels or [], start=1):
+    """Yield the path and the content of each dashboard; panels are numbered in reading order."""
+    for builder in (checkout(), one_request(), pipeline(), slo()):
+        dashboard = builder.build()
+        for number, panel in enumerate(dashboard.panels or [], start=1):
             panel.id_val = number
         yield (
-            FOLDER / f"{found.uid}.json",
-            json.dumps(found, cls=JSONEncoder, indent=1, sort_keys=True) + "\n",
+            FOLDER / f"{dashboard.uid}.json",
+            json.dumps(dashboard, cls=JSONEncoder, indent=1, sort_keys=True) + "\n",
         )
 
 

@@ -1,4 +1,4 @@
-"""*Checkout*, a story from the top: is something wrong, where, which request, why."""
+"""The dashboard *Checkout*: is something wrong, where, in which request, and why."""
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models.dashboard import VariableOption, VariableRefresh
@@ -10,19 +10,21 @@ from grafana.parts import (
     ORANGE,
     PROMETHEUS,
     RED,
+    FinishedPanel,
     Properties,
-    course,
     dashboard,
-    graph,
-    lines,
+    log_records,
     logql,
+    node_graph,
     number,
     promql,
-    promql_now,
-    rows,
-    service_map,
-    steps,
+    promql_instant,
+    service_graph,
+    table_of,
+    thresholds,
+    time_series,
     traceql,
+    with_rows,
 )
 
 REQUESTS = "http_server_request_duration_seconds_count"
@@ -52,11 +54,17 @@ OUTCOMES = {
 }
 
 
+def rate_by_route(*matchers: str) -> str:
+    """Return the query of the request rate by service and route, of the chosen services."""
+    selector = ", ".join([WHERE, *matchers])
+    return f"sum by (service_name, http_route) (rate({REQUESTS}{{{selector}}}[$__rate_interval]))"
+
+
 def columns(width: int) -> dict[str, Properties]:
-    """How a table of purchases looks, and where its cells lead."""
+    """Return the columns of a table of purchases; ``width`` is that of the trace id, in pixels."""
     one_request = "/d/one-request?var-trace_id=${__data.fields.traceIdHidden}&${__url_time_range}"
     return {
-        # Needed for the link, and in the way of a reader.
+        # The link needs these columns; readers do not.
         **{
             name: {"custom.hidden": True}
             for name in (
@@ -74,194 +82,203 @@ def columns(width: int) -> dict[str, Properties]:
         "order.outcome": {
             "displayName": "Outcome",
             "custom.width": 140,
-            "links": [{"title": "All about this request", "url": one_request}],
+            "links": [{"title": "Open this request", "url": one_request}],
         },
     }
 
 
+def overview() -> list[FinishedPanel]:
+    """Return the panels that show whether something is wrong."""
+    return [
+        number(
+            "Checkouts",
+            "Requests for a checkout per second, whatever their outcome.",
+            promql(f"sum(rate({REQUESTS}{{{CUSTOMER}}}[$__rate_interval])) or vector(0)"),
+            "reqps",
+            thresholds(BLUE),
+            decimals=1,
+        ),
+        number(
+            "5xx ratio",
+            "The share of checkouts that are answered with a server error (5xx), now.",
+            promql(
+                f"sum(rate({REQUESTS}{{{CUSTOMER}, {FAILED}}}[$__rate_interval]))"
+                f" / sum(rate({REQUESTS}{{{CUSTOMER}}}[$__rate_interval])) >= 0 or vector(0)"
+            ),
+            "percentunit",
+            thresholds(GREEN, (0.01, ORANGE), (0.05, RED)),
+            decimals=1,
+        ),
+        number(
+            "p95",
+            "95 % of the checkouts are answered within this time.",
+            promql(
+                f"histogram_quantile(0.95, sum by (le)"
+                f" (rate({BUCKETS}{{{CUSTOMER}}}[$__rate_interval]))) >= 0 or vector(0)"
+            ),
+            "s",
+            thresholds(GREEN, (0.75, ORANGE), (1, RED)),
+            decimals=0,
+        ),
+        number(
+            "Failed",
+            "Checkouts answered with a server error (5xx) in the time range.",
+            promql_instant(
+                f"round(sum(increase({REQUESTS}{{{CUSTOMER}, {FAILED}}}[$__range]))) or vector(0)"
+            ),
+            "short",
+            thresholds(GREEN, (1, RED)),
+            decimals=0,
+        ),
+        number(
+            "Declined",
+            "Purchases that the bank declined in the time range: an expected outcome.",
+            promql_instant(
+                f"round(sum(increase({REQUESTS}{{{CUSTOMER},"
+                f' http_response_status_code="402"}}[$__range]))) or vector(0)'
+            ),
+            "short",
+            thresholds(BLUE),
+            decimals=0,
+        ),
+        number(
+            "Active",
+            "Requests that both services are working on now; if this only grows, something hangs.",
+            promql('sum(http_server_active_requests{service_namespace="shop"}) or vector(0)'),
+            "short",
+            thresholds(GREEN, (50, ORANGE), (200, RED)),
+            decimals=0,
+        ),
+    ]
+
+
+def by_service() -> list[FinishedPanel]:
+    """Return the panels that show where something is wrong."""
+    return [
+        time_series(
+            "Requests per second",
+            "Requests by service and route; `unmatched` stands for all paths without a route.",
+            [
+                promql(
+                    rate_by_route(),
+                    "{{service_name}} {{http_route}}",
+                )
+            ],
+            "reqps",
+            colours={"^checkout": BLUE, "^payment": "purple"},
+        ),
+        time_series(
+            "Error ratio",
+            (
+                "The share answered with 5xx, and what the objective tolerates; if both rise,"
+                " payment is the cause."
+            ),
+            [
+                promql(
+                    f"{rate_by_route(FAILED)} / {rate_by_route()} or 0 * {rate_by_route()}",
+                    "{{service_name}} {{http_route}}",
+                ),
+                promql('max(slo:error_budget:ratio{slo="availability"})', "tolerated"),
+            ],
+            "percentunit",
+            colours={"^checkout": BLUE, "^payment": "purple", "^tolerated$": RED},
+            dashed=["^tolerated$"],
+        ),
+        time_series(
+            "Outcomes",
+            (
+                "The outcome of each checkout, counted from log records; declined and invalid are"
+                " not faults."
+            ),
+            [
+                logql(
+                    'sum by (outcome) (count_over_time({service_name="checkout"}'
+                    ' | http_route="/checkout" | outcome!="" [$__auto]))',
+                    "{{outcome}}",
+                )
+            ],
+            "short",
+            colours=OUTCOMES,
+            stacked=True,
+        ),
+        time_series(
+            "Duration",
+            (
+                "The duration of requests; a dot is an exemplar and leads to its trace and its log"
+                " records."
+            ),
+            [
+                promql(
+                    f"histogram_quantile({quantile}, sum by (le, service_name, http_route)"
+                    f' (rate({BUCKETS}{{{WHERE}, http_route!=""}}[$__rate_interval])))',
+                    f"{{{{service_name}}}} {{{{http_route}}}} p{round(quantile * 100)}",
+                    exemplars=quantile == max(QUANTILES),
+                )
+                for quantile in QUANTILES
+            ],
+            "s",
+            size=(14, 10),
+            limits=thresholds(GREEN, (1, RED)),
+            colours=QUANTILE_COLOURS,
+            fill=0,
+        ),
+        node_graph(
+            "Service graph",
+            (
+                "The calls between services from the traces: duration, rate, and in red the share"
+                " of failed calls."
+            ),
+            service_graph(),
+            (10, 10),
+        ),
+    ]
+
+
+def failures() -> list[FinishedPanel]:
+    """Return the panels that lead to a failed request and its reason."""
+    return [
+        table_of(
+            "Newest failed purchases",
+            (
+                "Purchases with error status; Trace opens the trace, Outcome opens the dashboard"
+                " One request."
+            ),
+            traceql(FAILED_PURCHASES + NEWEST),
+            (10, 11),
+            columns(145),
+        ),
+        log_records(
+            "Error logs",
+            "Log records with severity ERROR, newest first; an opened record shows its links.",
+            logql(f'{{service_namespace="shop", {WHERE}}} | severity_text="ERROR"'),
+            (14, 11),
+        ),
+    ]
+
+
 def checkout() -> build.Dashboard:
-    """The shop as its customers see it."""
-    return (
-        dashboard(
-            "checkout",
-            "Checkout",
-            "Is something wrong, where, which request, and why: the shop's rate, errors and duration.",
-        )
-        .with_variable(
-            build.QueryVariable("service")
-            .label("Service")
-            .description("Narrows the panels under 'Where?' and 'Why?' to one service.")
-            .datasource(PROMETHEUS)
-            .query(f"label_values({REQUESTS}, service_name)")
-            .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
-            .include_all(include_all=True)
-            .all_value(".+")
-            .multi(multi=True)
-            .current(VariableOption(selected=True, text="All", value="$__all"))
-        )
-        .with_row(build.Row("Is something wrong?"))
-        .with_panel(
-            number(
-                "Checkouts",
-                "How many checkouts customers ask for, whatever became of them.",
-                promql(f"sum(rate({REQUESTS}{{{CUSTOMER}}}[$__rate_interval])) or vector(0)"),
-                "reqps",
-                steps(BLUE),
-                decimals=1,
-            )
-        )
-        .with_panel(
-            number(
-                "Failing",
-                "The share of checkouts that fail through our fault (5xx), now.",
-                promql(
-                    f"sum(rate({REQUESTS}{{{CUSTOMER}, {FAILED}}}[$__rate_interval]))"
-                    f" / sum(rate({REQUESTS}{{{CUSTOMER}}}[$__rate_interval])) >= 0 or vector(0)"
-                ),
-                "percentunit",
-                steps(GREEN, (0.01, ORANGE), (0.05, RED)),
-                decimals=1,
-            )
-        )
-        .with_panel(
-            number(
-                "p95",
-                "Nineteen of twenty checkouts are answered within this time (p95).",
-                promql(
-                    f"histogram_quantile(0.95, sum by (le) (rate({BUCKETS}{{{CUSTOMER}}}[$__rate_interval]))) >= 0 or vector(0)"
-                ),
-                "s",
-                steps(GREEN, (0.75, ORANGE), (1, RED)),
-                decimals=0,
-            )
-        )
-        .with_panel(
-            number(
-                "Failed",
-                "Checkouts that failed through our fault in the time shown.",
-                promql_now(
-                    f"round(sum(increase({REQUESTS}{{{CUSTOMER}, {FAILED}}}[$__range]))) or vector(0)"
-                ),
-                "short",
-                steps(GREEN, (1, RED)),
-                decimals=0,
-            )
-        )
-        .with_panel(
-            number(
-                "Declined",
-                "Purchases the bank declined in the time shown: business, not a fault.",
-                promql_now(
-                    f'round(sum(increase({REQUESTS}{{{CUSTOMER}, http_response_status_code="402"}}[$__range]))) or vector(0)'
-                ),
-                "short",
-                steps(BLUE),
-                decimals=0,
-            )
-        )
-        .with_panel(
-            number(
-                "Under way",
-                "Requests both services are working on at this moment; a number that only grows means that something hangs.",
-                promql('sum(http_server_active_requests{service_namespace="shop"}) or vector(0)'),
-                "short",
-                steps(GREEN, (50, ORANGE), (200, RED)),
-                decimals=0,
-            )
-        )
-        .with_row(build.Row("Where?"))
-        .with_panel(
-            course(
-                "Requests per second",
-                "How much each service and route is asked; `unmatched` is an address that does not exist.",
-                [
-                    promql(
-                        f"sum by (service_name, http_route) (rate({REQUESTS}{{{WHERE}}}[$__rate_interval]))",
-                        "{{service_name}} {{http_route}}",
-                    )
-                ],
-                "reqps",
-                colours={"^checkout": BLUE, "^payment": "purple"},
-            )
-        )
-        .with_panel(
-            course(
-                "Error ratio",
-                "The share answered with 5xx, and what the objective tolerates; when both rise, payment is the cause.",
-                [
-                    promql(
-                        f"sum by (service_name, http_route) (rate({REQUESTS}{{{WHERE}, {FAILED}}}[$__rate_interval]))"
-                        f" / sum by (service_name, http_route) (rate({REQUESTS}{{{WHERE}}}[$__rate_interval]))"
-                        f" or 0 * sum by (service_name, http_route) (rate({REQUESTS}{{{WHERE}}}[$__rate_interval]))",
-                        "{{service_name}} {{http_route}}",
-                    ),
-                    promql('max(slo:error_budget:ratio{slo="availability"})', "tolerated"),
-                ],
-                "percentunit",
-                colours={"^checkout": BLUE, "^payment": "purple", "^tolerated$": RED},
-                dashed=["^tolerated$"],
-            )
-        )
-        .with_panel(
-            course(
-                "Outcomes",
-                "What became of each checkout, counted from its log lines; declined and invalid are the customer's business.",
-                [
-                    logql(
-                        'sum by (outcome) (count_over_time({service_name="checkout"}'
-                        ' | http_route="/checkout" | outcome!="" [$__auto]))',
-                        "{{outcome}}",
-                    )
-                ],
-                "short",
-                colours=OUTCOMES,
-                stacked=True,
-            )
-        )
-        .with_panel(
-            course(
-                "Duration",
-                "How long answers take; a dot is one request, and leads to its trace and its log lines.",
-                [
-                    promql(
-                        f"histogram_quantile({quantile}, sum by (le, service_name, http_route)"
-                        f' (rate({BUCKETS}{{{WHERE}, http_route!=""}}[$__rate_interval])))',
-                        f"{{{{service_name}}}} {{{{http_route}}}} p{round(quantile * 100)}",
-                        exemplars=quantile == max(QUANTILES),
-                    )
-                    for quantile in QUANTILES
-                ],
-                "s",
-                size=(14, 10),
-                limits=steps(GREEN, (1, RED)),
-                colours=QUANTILE_COLOURS,
-                fill=0,
-            )
-        )
-        .with_panel(
-            graph(
-                "Who calls whom",
-                "The services as the traces show them, with the time a call takes, and red for the share of calls that failed.",
-                service_map(),
-                (10, 10),
-            )
-        )
-        .with_row(build.Row("Which request, and why?"))
-        .with_panel(
-            rows(
-                "Newest failed purchases",
-                "Purchases that failed through our fault; Trace opens the trace, Outcome all about the request.",
-                traceql(FAILED_PURCHASES + NEWEST),
-                (10, 11),
-                columns(145),
-            )
-        )
-        .with_panel(
-            lines(
-                "Error lines",
-                "What the services said about failures, newest first; a line opened shows its links.",
-                logql(f'{{service_namespace="shop", {WHERE}}} | severity_text="ERROR"'),
-                (14, 11),
-            )
-        )
+    """Return the dashboard of the checkout service as its customers see it."""
+    board = dashboard(
+        "checkout",
+        "Checkout",
+        "Is something wrong, where, in which request, and why: rate, errors and duration.",
+    ).with_variable(
+        build.QueryVariable("service")
+        .label("Service")
+        .description("Narrows the panels under 'Where?' and 'Why?' to one service.")
+        .datasource(PROMETHEUS)
+        .query(f"label_values({REQUESTS}, service_name)")
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .include_all(include_all=True)
+        .all_value(".+")
+        .multi(multi=True)
+        .current(VariableOption(selected=True, text="All", value="$__all"))
+    )
+    return with_rows(
+        board,
+        [
+            ("Is something wrong?", overview()),
+            ("Where?", by_service()),
+            ("Which request, and why?", failures()),
+        ],
     )

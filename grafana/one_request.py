@@ -1,4 +1,4 @@
-"""*One request*: its trace, its log lines of both services, and where its duration lies among its route's."""
+"""The dashboard *One request*: its trace, its log records, and its duration among others."""
 
 from grafana_foundation_sdk.builders import dashboard as build
 
@@ -10,79 +10,92 @@ from grafana.parts import (
     bars,
     buckets,
     dashboard,
-    heat,
-    lines,
+    heat_map,
+    log_records,
     logql,
-    rows,
-    steps,
-    trace,
+    table_of,
+    thresholds,
+    trace_panel,
     traceql,
 )
 
 LINES = '{service_namespace="shop"} | trace_id=~"0*${trace_id}" | trace_id!=""'
-"""Tempo's search drops an id's leading zeros; Loki has them."""
+"""Tempo's search drops the leading zeros of a trace id; Loki keeps them."""
 DURATION = "unwrap http_server_request_duration"
 ROUTE = '{service_name="checkout"} | http_route="/checkout"'
 
 
 def one_request() -> build.Dashboard:
-    """Everything there is about one request."""
+    """Return the dashboard of one request."""
     return (
         dashboard(
             "one-request",
             "One request",
-            "One request through traces, logs and metrics: give a trace id, or pick a purchase.",
+            "One request in traces, logs and metrics: enter a trace id, or choose a purchase.",
         )
         .with_variable(
             build.TextBoxVariable("trace_id")
             .label("Trace id")
             .description(
-                "From an answer's trace_id, its traceresponse header, a log line or an exemplar."
+                "From the field trace_id of an answer, its traceresponse header, a log record"
+                " or an exemplar."
             )
             .default_value("")
         )
         .with_panel(
-            trace(
-                "Its trace",
-                "Every span of the request, in both services; a span's links lead to its lines and to its route's metrics.",
+            trace_panel(
+                "Trace",
+                (
+                    "Every span of the request in both services; the links of a span lead to logs"
+                    " and metrics."
+                ),
                 traceql("${trace_id}"),
                 (24, 12),
             )
         )
         .with_panel(
-            lines(
-                "Its log lines",
-                "What both services said about this request, newest first.",
+            log_records(
+                "Logs",
+                "The log records of both services for this request, newest first.",
                 logql(LINES),
                 (14, 8),
             )
         )
         .with_panel(
             bars(
-                "How long it took, and what is usual",
-                "This request's duration in each service, and where it lies among the checkouts of the time shown.",
+                "Duration and percentiles",
+                (
+                    "The duration of this request in each service, and percentiles of all"
+                    " checkouts in the time range."
+                ),
                 {
                     f"this request, {service}": logql(
-                        f'max(max_over_time({LINES} | service_name="{service}" | {DURATION} [$__range]))',
+                        (
+                            f'max(max_over_time({LINES} | service_name="{service}" | {DURATION}'
+                            f" [$__range]))"
+                        ),
                         kind="instant",
                     )
                     for service in ("checkout", "payment")
                 }
                 | {
                     f"checkouts, p{round(quantile * 100)}": logql(
-                        f"quantile_over_time({quantile}, {ROUTE} | {DURATION} [$__range]) by (service_name)",
+                        (
+                            f"quantile_over_time({quantile}, {ROUTE} | {DURATION} [$__range]) by"
+                            f" (service_name)"
+                        ),
                         kind="instant",
                     )
                     for quantile in (0.5, 0.95, 0.99)
                 },
                 (10, 8),
-                steps(GREEN, (0.75, ORANGE), (1, RED)),
+                thresholds(GREEN, (0.75, ORANGE), (1, RED)),
             )
         )
         .with_panel(
-            heat(
-                "The durations of its route",
-                "How many checkouts took how long; a dot is one request and leads to its trace.",
+            heat_map(
+                "Duration distribution of /checkout",
+                "The number of checkouts by duration; a dot is an exemplar and leads to its trace.",
                 buckets(
                     "sum by (le) (increase(http_server_request_duration_seconds_bucket"
                     '{service_name="checkout", http_route="/checkout"}[$__rate_interval]))'
@@ -91,9 +104,9 @@ def one_request() -> build.Dashboard:
             )
         )
         .with_panel(
-            rows(
+            table_of(
                 "Newest purchases",
-                "Pick one by its Outcome to see it on this page.",
+                "Click the outcome of a purchase to show it in this dashboard.",
                 traceql("{ span.order.outcome != nil } | select(span.order.outcome)" + NEWEST),
                 (10, 9),
                 columns(145),

@@ -1,4 +1,4 @@
-"""What every dashboard is made of: panels with a sentence and a unit, and one way to ask each data source."""
+"""The parts of a dashboard: panels with description and unit, and queries."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,7 +11,6 @@ from grafana_foundation_sdk.builders import (
     nodegraph,
     stat,
     table,
-    text,
     timeseries,
 )
 from grafana_foundation_sdk.builders import dashboard as build
@@ -39,15 +38,20 @@ TEMPO = DataSourceRef(type_val="tempo", uid="tempo")
 LOKI = DataSourceRef(type_val="loki", uid="loki")
 MIXED = DataSourceRef(type_val="datasource", uid="-- Mixed --")
 
-GREEN, ORANGE, RED, BLUE, GREY = "green", "orange", "red", "blue", "#8e8e8e"
+GREEN = "green"
+ORANGE = "orange"
+RED = "red"
+BLUE = "blue"
+GREY = "#8e8e8e"
 
 REFIDS = "ABCDEFGHIJ"
+"""The names of the queries of one panel, in order."""
 Query = Builder[Any]
 Properties = dict[str, object]
 
 
 def dashboard(uid: str, title: str, description: str) -> build.Dashboard:
-    """An empty dashboard that shows the last quarter of an hour, moves with the others in time, and links to them."""
+    """Return an empty dashboard of the last 15 minutes that links to the other dashboards."""
     others = (
         build.DashboardLink("Other dashboards").type(DashboardLinkType.DASHBOARDS).tags(["shop"])
     )
@@ -65,8 +69,19 @@ def dashboard(uid: str, title: str, description: str) -> build.Dashboard:
     )
 
 
+def with_rows(
+    board: build.Dashboard, rows: Iterable[tuple[str, Iterable[Builder[Panel]]]]
+) -> build.Dashboard:
+    """Add rows to a dashboard: the title and the panels of each."""
+    for title, panels in rows:
+        board = board.with_row(build.Row(title))
+        for panel in panels:
+            board = board.with_panel(panel)
+    return board
+
+
 def promql(expr: str, legend: str = "", *, exemplars: bool = False) -> prometheus_queries.Dataquery:
-    """A question to Prometheus, over the dashboard's time."""
+    """Return a Prometheus query over the time range of the dashboard."""
     return (
         prometheus_queries.Dataquery()
         .expr(expr)
@@ -77,8 +92,8 @@ def promql(expr: str, legend: str = "", *, exemplars: bool = False) -> prometheu
     )
 
 
-def promql_now(expr: str, legend: str = "") -> prometheus_queries.Dataquery:
-    """A question to Prometheus about this moment, or with ``$__range`` about the whole time at once."""
+def promql_instant(expr: str, legend: str = "") -> prometheus_queries.Dataquery:
+    """Return an instant query; with ``$__range`` in it, it covers the whole time range."""
     return (
         prometheus_queries.Dataquery()
         .expr(expr)
@@ -89,84 +104,93 @@ def promql_now(expr: str, legend: str = "") -> prometheus_queries.Dataquery:
 
 
 def buckets(expr: str) -> prometheus_queries.Dataquery:
-    """A histogram's buckets, for a heatmap; with exemplars."""
-    heat = promql(expr, "{{le}}", exemplars=True)
-    return heat.format(prometheus_kinds.PromQueryFormat.HEATMAP)
+    """Return a query of the buckets of a histogram for a heatmap, with exemplars."""
+    query = promql(expr, "{{le}}", exemplars=True)
+    return query.format(prometheus_kinds.PromQueryFormat.HEATMAP)
 
 
 def logql(expr: str, legend: str = "", kind: str = "range") -> loki_queries.Dataquery:
-    """A question to Loki; ``kind`` is range or instant."""
+    """Return a Loki query; ``kind`` is ``range`` or ``instant``."""
     return (
         loki_queries.Dataquery().expr(expr).legend_format(legend).query_type(kind).datasource(LOKI)
     )
 
 
 def traceql(query: str, limit: int = 20) -> tempo_queries.TempoQuery:
-    """A search in Tempo, one row for each span found; or, when ``query`` is a trace id, that trace."""
-    asked = tempo_queries.TempoQuery().query_type("traceql").query(query).limit(limit)
-    return asked.table_type(tempo_kinds.SearchTableType.SPANS).datasource(TEMPO)
+    """Return a search in Tempo with a row for each span; a trace id returns that trace."""
+    search = tempo_queries.TempoQuery().query_type("traceql").query(query).limit(limit)
+    return search.table_type(tempo_kinds.SearchTableType.SPANS).datasource(TEMPO)
 
 
-def service_map() -> tempo_queries.TempoQuery:
-    """Who calls whom."""
+def service_graph() -> tempo_queries.TempoQuery:
+    """Return the query of Tempo's service graph."""
     return tempo_queries.TempoQuery().query_type("serviceMap").datasource(TEMPO)
 
 
-def steps(*colours: str | tuple[float, str]) -> build.ThresholdsConfig:
-    """Thresholds: the first colour, then (from this value on, this colour)."""
-    found = [
-        Threshold(color=each) if isinstance(each, str) else Threshold(value=each[0], color=each[1])
-        for each in colours
-    ]
-    return build.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(found)
+def thresholds(*colours: str | tuple[float, str]) -> build.ThresholdsConfig:
+    """Return thresholds: the base colour, then pairs of a value and the colour from it on."""
+    steps = []
+    for colour in colours:
+        if isinstance(colour, str):
+            steps.append(Threshold(color=colour))
+        else:
+            steps.append(Threshold(value=colour[0], color=colour[1]))
+    return build.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
 
 
-class Ready(Builder[Panel]):
-    """A panel with its title, its sentence, its size and its questions."""
+class FinishedPanel(Builder[Panel]):
+    """A panel with title, description, size and queries."""
 
     def __init__(
-        self, panel: Panel, title: str, says: str, size: tuple[int, int], queries: Iterable[Query]
+        self,
+        panel: Panel,
+        title: str,
+        description: str,
+        size: tuple[int, int],
+        queries: Iterable[Query],
     ) -> None:
-        """Complete ``panel``; ``says`` is what a reader learns from it, ``size`` its width (of 24) and height."""
+        """Complete ``panel``; ``size`` is its width, of 24 columns, and its height."""
         self.panel = panel
-        panel.title, panel.description = title, says
+        panel.title = title
+        panel.description = description
         panel.grid_pos = GridPos(w=size[0], h=size[1])
-        # The SDK's own type for a query of any data source has no fields, though each of them has these two.
-        asked: list[Any] = [query.build() for query in queries]
-        for name, target in zip(REFIDS, asked, strict=False):
+        # The SDK's type for any query declares no fields, but every query has these two.
+        targets: list[Any] = [query.build() for query in queries]
+        for name, target in zip(REFIDS, targets, strict=False):
             target.ref_id = name
-        panel.targets = asked
-        sources = [target.datasource for target in asked]
+        panel.targets = targets
+        sources = [target.datasource for target in targets]
         if sources:
-            panel.datasource = sources[0] if all(each is sources[0] for each in sources) else MIXED
+            same = all(source is sources[0] for source in sources)
+            panel.datasource = sources[0] if same else MIXED
 
     def build(self) -> Panel:
-        """The panel."""
+        """Return the panel."""
         return self.panel
 
 
-def number(  # noqa: PLR0913  (a panel is its settings)
+def number(  # noqa: PLR0913  (the settings of a panel)
     title: str,
-    says: str,
+    description: str,
     query: Query,
     unit: str,
     limits: build.ThresholdsConfig,
     *,
     size: tuple[int, int] = (4, 4),
     decimals: int | None = None,
-) -> Ready:
-    """One big number, coloured by its thresholds; its course over time behind it when the query has one."""
+) -> FinishedPanel:
+    """Return a panel with one number, coloured by thresholds; a range query adds a sparkline."""
     panel = stat.Panel().unit(unit).thresholds(limits).graph_mode(kinds.BigValueGraphMode.AREA)
     panel = panel.color_mode(kinds.BigValueColorMode.VALUE).text_mode(kinds.BigValueTextMode.VALUE)
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"])).no_value("0")
     if decimals is not None:
         panel = panel.decimals(decimals)
-    return Ready(panel.build(), title, says, size, [query])
+    return FinishedPanel(panel.build(), title, description, size, [query])
 
 
-def course(  # noqa: PLR0913  (likewise)
+def time_series(  # noqa: PLR0913  (the settings of a panel)
     title: str,
-    says: str,
+    description: str,
     queries: Iterable[Query],
     unit: str,
     *,
@@ -176,8 +200,12 @@ def course(  # noqa: PLR0913  (likewise)
     stacked: bool = False,
     dashed: Iterable[str] = (),
     fill: int = 6,
-) -> Ready:
-    """Lines over time, or stacked bars. ``limits`` are drawn as lines; ``colours`` and ``dashed`` go by a legend's regex."""
+) -> FinishedPanel:
+    """Return a panel with lines over time, or stacked bars.
+
+    ``limits`` are drawn as lines; the keys of ``colours`` and the items of ``dashed`` are regular
+    expressions that match a legend.
+    """
     panel = (
         timeseries.Panel()
         .unit(unit)
@@ -197,7 +225,7 @@ def course(  # noqa: PLR0913  (likewise)
         .mode(kinds.TooltipDisplayMode.MULTI)
         .sort(kinds.SortOrder.DESCENDING)
     )
-    panel = panel.thresholds(limits or steps(GREEN))
+    panel = panel.thresholds(limits or thresholds(GREEN))
     if limits:
         panel = panel.thresholds_style(
             common.GraphThresholdsStyleConfig().mode(kinds.GraphThresholdsStyleMode.DASHED)
@@ -217,17 +245,17 @@ def course(  # noqa: PLR0913  (likewise)
             DynamicConfigValue("custom.fillOpacity", 0),
         ]
         panel = panel.override_by_regexp(f"/{legend}/", flat)
-    return Ready(panel.build(), title, says, size, queries)
+    return FinishedPanel(panel.build(), title, description, size, queries)
 
 
 def bars(
     title: str,
-    says: str,
+    description: str,
     queries: Mapping[str, Query],
     size: tuple[int, int],
     limits: build.ThresholdsConfig,
-) -> Ready:
-    """A few durations side by side, each with its name, to compare."""
+) -> FinishedPanel:
+    """Return a panel that compares a few named durations as bars."""
     panel = (
         bargauge.Panel()
         .unit("s")
@@ -240,21 +268,21 @@ def bars(
     )
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     for refid, name in zip(REFIDS, queries, strict=False):
-        # Not by legendFormat: Grafana drops that of an instant query to Loki.
+        # Grafana ignores the legendFormat of an instant query to Loki, so the name is an override.
         panel = panel.override_by_query(refid, [DynamicConfigValue("displayName", name)])
-    return Ready(panel.build(), title, says, size, queries.values())
+    return FinishedPanel(panel.build(), title, description, size, queries.values())
 
 
-def heat(title: str, says: str, query: Query, size: tuple[int, int]) -> Ready:
-    """A histogram of durations, over time."""
+def heat_map(title: str, description: str, query: Query, size: tuple[int, int]) -> FinishedPanel:
+    """Return a heatmap of durations over time."""
     panel = (
         heatmap.Panel().unit("s").calculate(calculate=False).y_axis(heatmap.YAxisConfig().unit("s"))
     )
-    return Ready(panel.build(), title, says, size, [query])
+    return FinishedPanel(panel.build(), title, description, size, [query])
 
 
-def lines(title: str, says: str, query: Query, size: tuple[int, int]) -> Ready:
-    """Log lines, newest first, each to be opened; there its links are."""
+def log_records(title: str, description: str, query: Query, size: tuple[int, int]) -> FinishedPanel:
+    """Return a panel with log records, newest first; an opened record shows its links."""
     panel = (
         logs.Panel()
         .show_time(show_time=True)
@@ -262,31 +290,30 @@ def lines(title: str, says: str, query: Query, size: tuple[int, int]) -> Ready:
         .wrap_log_message(wrap_log_message=True)
     )
     panel = panel.sort_order(kinds.LogsSortOrder.DESCENDING)
-    return Ready(panel.build(), title, says, size, [query])
+    return FinishedPanel(panel.build(), title, description, size, [query])
 
 
-def rows(
-    title: str, says: str, query: Query, size: tuple[int, int], columns: dict[str, Properties]
-) -> Ready:
-    """A table; ``columns`` sets what is special about some, by name."""
+def table_of(
+    title: str,
+    description: str,
+    query: Query,
+    size: tuple[int, int],
+    columns: dict[str, Properties],
+) -> FinishedPanel:
+    """Return a table; ``columns`` are the properties of single columns, by name."""
     panel = table.Panel().cell_height(kinds.TableCellHeight.SM).unit("short")
     for name, properties in columns.items():
         panel = panel.override_by_name(
             name, [DynamicConfigValue(key, value) for key, value in properties.items()]
         )
-    return Ready(panel.build(), title, says, size, [query])
+    return FinishedPanel(panel.build(), title, description, size, [query])
 
 
-def graph(title: str, says: str, query: Query, size: tuple[int, int]) -> Ready:
-    """Nodes and edges."""
-    return Ready(nodegraph.Panel().build(), title, says, size, [query])
+def node_graph(title: str, description: str, query: Query, size: tuple[int, int]) -> FinishedPanel:
+    """Return a panel with nodes and edges."""
+    return FinishedPanel(nodegraph.Panel().build(), title, description, size, [query])
 
 
-def trace(title: str, says: str, query: Query, size: tuple[int, int]) -> Ready:
-    """The spans of one trace."""
-    return Ready(build.Panel().type("traces").build(), title, says, size, [query])
-
-
-def note(title: str, says: str, content: str, size: tuple[int, int]) -> Ready:
-    """A few words."""
-    return Ready(text.Panel().content(content).build(), title, says, size, [])
+def trace_panel(title: str, description: str, query: Query, size: tuple[int, int]) -> FinishedPanel:
+    """Return a panel with the spans of one trace."""
+    return FinishedPanel(build.Panel().type("traces").build(), title, description, size, [query])

@@ -1,200 +1,226 @@
-"""*Pipeline*: can the telemetry itself be trusted."""
+"""The dashboard *Pipeline*: can the telemetry itself be trusted."""
 
 from grafana_foundation_sdk.builders import dashboard as build
 
-from grafana.parts import BLUE, GREEN, ORANGE, RED, course, dashboard, logql, number, promql, steps
+from grafana.parts import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    RED,
+    FinishedPanel,
+    dashboard,
+    logql,
+    number,
+    promql,
+    thresholds,
+    time_series,
+    with_rows,
+)
 
 SIGNALS = {"traces": "spans", "logs": "log_records", "metrics": "metric_points"}
 COLOURS = {"(^spans|tempo|^traces)": "purple", "(^log|loki)": ORANGE, "(^metric|prometheus)": BLUE}
+QUEUE_USAGE = "otelcol_exporter_queue_size / otelcol_exporter_queue_capacity"
 STORE = 'label_replace({}, "store", "$1", "exporter", ".*/(.*)")'
-"""An exporter is named otlp_http/loki; the store is what comes after the slash."""
+"""An exporter is named like ``otlp_http/loki``; the store is the part after the slash."""
 
 
 def rates(metric: str) -> str:
-    """``metric`` a second, for all three signals together; 0 when it has never happened."""
-    each = (
+    """Return the rate of ``metric`` over all signals; a counter that does not exist is 0."""
+    rates_by_signal = (
         f"sum(rate({metric.format(kind)}[$__rate_interval])) or vector(0)"
         for kind in SIGNALS.values()
     )
-    return " + ".join(f"({one})" for one in each)
+    return " + ".join(f"({rate})" for rate in rates_by_signal)
 
 
 def by_signal(metric: str) -> list[tuple[str, str]]:
-    """For each signal its question and its name in the legend."""
+    """Return the query and the legend of each signal."""
     return [
         (f"sum(rate({metric.format(kind)}[$__rate_interval])) or vector(0)", kind.replace("_", " "))
         for kind in SIGNALS.values()
     ]
 
 
+def losses() -> list[FinishedPanel]:
+    """Return the panels that show whether telemetry is lost or late."""
+    return [
+        number(
+            "Refused",
+            "Items per second that the Collector refused; the services keep and resend them.",
+            promql(rates("otelcol_receiver_refused_{}_total")),
+            "cps",
+            thresholds(GREEN, (0.001, ORANGE), (10, RED)),
+        ),
+        number(
+            "Dropped",
+            "Items per second that a backend refused permanently; these are lost.",
+            promql(rates("otelcol_exporter_send_failed_{}_total")),
+            "cps",
+            thresholds(GREEN, (0.001, RED)),
+        ),
+        number(
+            "Queue full",
+            "Items per second that did not fit into a queue; the services are told to retry.",
+            promql(rates("otelcol_exporter_enqueue_failed_{}_total")),
+            "cps",
+            thresholds(GREEN, (0.001, RED)),
+        ),
+        number(
+            "Queue usage",
+            "The usage of the fullest of the three queues on disk; a full queue refuses new items.",
+            promql(f"max({QUEUE_USAGE}) or vector(0)"),
+            "percentunit",
+            thresholds(GREEN, (0.5, ORANGE), (0.7, RED)),
+            decimals=1,
+        ),
+        number(
+            "Collector",
+            "The time since the Collector last sent its own metrics, which it does every 5 s.",
+            promql("time() - max(timestamp(otelcol_process_uptime_seconds_total))"),
+            "s",
+            thresholds(GREEN, (20, ORANGE), (60, RED)),
+            decimals=0,
+        ),
+        number(
+            "Services",
+            (
+                "The time since the last metrics of the service that sent least recently; 1 s is"
+                " normal."
+            ),
+            promql("time() - min(max by (service_name) (timestamp(http_server_active_requests)))"),
+            "s",
+            thresholds(GREEN, (20, ORANGE), (60, RED)),
+            decimals=0,
+        ),
+    ]
+
+
+def agreement() -> list[FinishedPanel]:
+    """Return the panel that compares the three pillars."""
+    return [
+        time_series(
+            "Requests by pillar",
+            (
+                "Requests from metrics, spans and log records; diverging lines mean that a pillar"
+                " loses items."
+            ),
+            [
+                promql(
+                    'sum(rate(http_server_request_duration_seconds_count{service_namespace="shop"}[1m]))',
+                    "metrics",
+                ),
+                promql(
+                    'sum(rate(traces_spanmetrics_calls_total{span_kind="SPAN_KIND_SERVER"}[1m]))',
+                    "traces",
+                ),
+                logql(
+                    'sum(rate({service_namespace="shop"} | http_response_status_code!="" [1m]))',
+                    "logs",
+                ),
+            ],
+            "reqps",
+            size=(24, 7),
+            colours={"^traces": "purple", "^logs": ORANGE, "^metrics": BLUE},
+        ),
+    ]
+
+
+def throughput() -> list[FinishedPanel]:
+    """Return the panels about what passes through the Collector."""
+    return [
+        time_series(
+            "Received",
+            "Items that the Collector received from the services, by signal.",
+            [promql(*each) for each in by_signal("otelcol_receiver_accepted_{}_total")],
+            "cps",
+            colours=COLOURS,
+        ),
+        time_series(
+            "Exported",
+            (
+                "Items that the backends confirmed, by signal; in the long run as many as were"
+                " received."
+            ),
+            [promql(*each) for each in by_signal("otelcol_exporter_sent_{}_total")],
+            "cps",
+            colours=COLOURS,
+        ),
+        time_series(
+            "Requests in flight",
+            "Export requests without an answer; with a growing queue, they are being retried.",
+            [
+                promql(
+                    f"sum by (store) ({STORE.format('otelcol_exporter_in_flight_requests')})",
+                    "{{store}}",
+                )
+            ],
+            "short",
+            colours=COLOURS,
+        ),
+    ]
+
+
+def queues() -> list[FinishedPanel]:
+    """Return the panels about queues and memory."""
+    return [
+        time_series(
+            "Queue size",
+            (
+                "Data that a backend has not accepted yet; it is on disk and is sent when the"
+                " backend is back."
+            ),
+            [
+                promql(
+                    f"sum by (store) ({STORE.format('otelcol_exporter_queue_size')})",
+                    "{{store}}",
+                )
+            ],
+            "bytes",
+            colours=COLOURS,
+        ),
+        time_series(
+            "Queue usage by backend",
+            "The used share of each queue; there is an alert at the red line.",
+            [
+                promql(
+                    f"max by (store) ({STORE.format(QUEUE_USAGE)})",
+                    "{{store}}",
+                )
+            ],
+            "percentunit",
+            limits=thresholds(GREEN, (0.7, RED)),
+            colours=COLOURS,
+        ),
+        time_series(
+            "Collector memory",
+            (
+                "Memory of the process; above 320 MiB of heap the Collector asks senders to wait,"
+                " at 400 it refuses."
+            ),
+            [
+                promql("max(otelcol_process_memory_rss_bytes)", "process"),
+                promql("max(otelcol_process_runtime_heap_alloc_bytes)", "heap"),
+            ],
+            "bytes",
+            limits=thresholds(GREEN, (320 * 2**20, ORANGE), (400 * 2**20, RED)),
+            colours={"^process": BLUE, "^heap": "purple"},
+        ),
+    ]
+
+
 def pipeline() -> build.Dashboard:
-    """The Collector between services and stores."""
-    return (
-        dashboard(
-            "pipeline",
-            "Pipeline",
-            "Can the telemetry itself be trusted: what came in, what went out, what waits, what was lost.",
-        )
-        .with_row(build.Row("Is anything lost?"))
-        .with_panel(
-            number(
-                "Refused",
-                "Items a second the Collector would not take; the services keep them and try again.",
-                promql(rates("otelcol_receiver_refused_{}_total")),
-                "cps",
-                steps(GREEN, (0.001, ORANGE), (10, RED)),
-            )
-        )
-        .with_panel(
-            number(
-                "Lost",
-                "Items a second a store would not take for good; these are lost.",
-                promql(rates("otelcol_exporter_send_failed_{}_total")),
-                "cps",
-                steps(GREEN, (0.001, RED)),
-            )
-        )
-        .with_panel(
-            number(
-                "No room",
-                "Items a second that found the queue full; the services are asked to try again.",
-                promql(rates("otelcol_exporter_enqueue_failed_{}_total")),
-                "cps",
-                steps(GREEN, (0.001, RED)),
-            )
-        )
-        .with_panel(
-            number(
-                "Queue",
-                "How full the fullest of the three queues on disk is; a full one refuses what comes.",
-                promql(
-                    "max(otelcol_exporter_queue_size / otelcol_exporter_queue_capacity) or vector(0)"
-                ),
-                "percentunit",
-                steps(GREEN, (0.5, ORANGE), (0.7, RED)),
-                decimals=1,
-            )
-        )
-        .with_panel(
-            number(
-                "Collector",
-                "How long ago the Collector last said something about itself; it does every 5 s.",
-                promql("time() - max(timestamp(otelcol_process_uptime_seconds_total))"),
-                "s",
-                steps(GREEN, (20, ORANGE), (60, RED)),
-                decimals=0,
-            )
-        )
-        .with_panel(
-            number(
-                "Services",
-                "How long ago the more silent of the services last sent metrics; each does every second.",
-                promql(
-                    "time() - min(max by (service_name) (timestamp(http_server_active_requests)))"
-                ),
-                "s",
-                steps(GREEN, (20, ORANGE), (60, RED)),
-                decimals=0,
-            )
-        )
-        .with_row(build.Row("Do all three pillars tell of the same requests?"))
-        .with_panel(
-            course(
-                "Requests, as each pillar counts them",
-                "Requests from metrics, spans and log lines; lines that part mean that a pillar loses something.",
-                [
-                    promql(
-                        'sum(rate(http_server_request_duration_seconds_count{service_namespace="shop"}[1m]))',
-                        "metrics",
-                    ),
-                    promql(
-                        'sum(rate(traces_spanmetrics_calls_total{span_kind="SPAN_KIND_SERVER"}[1m]))',
-                        "traces",
-                    ),
-                    logql(
-                        'sum(rate({service_namespace="shop"} | http_response_status_code!="" [1m]))',
-                        "logs",
-                    ),
-                ],
-                "reqps",
-                size=(24, 7),
-                colours={"^traces": "purple", "^logs": ORANGE, "^metrics": BLUE},
-            )
-        )
-        .with_row(build.Row("Through the Collector"))
-        .with_panel(
-            course(
-                "Received",
-                "What the services hand to the Collector, by signal.",
-                [promql(*each) for each in by_signal("otelcol_receiver_accepted_{}_total")],
-                "cps",
-                colours=COLOURS,
-            )
-        )
-        .with_panel(
-            course(
-                "Taken in by the stores",
-                "What each store confirmed; over time as much as was received.",
-                [promql(*each) for each in by_signal("otelcol_exporter_sent_{}_total")],
-                "cps",
-                colours=COLOURS,
-            )
-        )
-        .with_panel(
-            course(
-                "Requests on their way",
-                "What is being sent at this moment; one that stays while its queue grows is being tried again and again.",
-                [
-                    promql(
-                        f"sum by (store) ({STORE.format('otelcol_exporter_in_flight_requests')})",
-                        "{{store}}",
-                    )
-                ],
-                "short",
-                colours=COLOURS,
-            )
-        )
-        .with_row(build.Row("What waits, and what it costs"))
-        .with_panel(
-            course(
-                "Waiting in the queues",
-                "What a store has not taken yet; it is on disk and goes out when the store is back.",
-                [
-                    promql(
-                        f"sum by (store) ({STORE.format('otelcol_exporter_queue_size')})",
-                        "{{store}}",
-                    )
-                ],
-                "bytes",
-                colours=COLOURS,
-            )
-        )
-        .with_panel(
-            course(
-                "Room in the queues",
-                "How full each queue is; at the red line there is an alert.",
-                [
-                    promql(
-                        f"max by (store) ({STORE.format('otelcol_exporter_queue_size / otelcol_exporter_queue_capacity')})",
-                        "{{store}}",
-                    )
-                ],
-                "percentunit",
-                limits=steps(GREEN, (0.7, RED)),
-                colours=COLOURS,
-            )
-        )
-        .with_panel(
-            course(
-                "The Collector's memory",
-                "What the process holds; above 320 MiB of heap it asks the services to wait, at 400 MiB it refuses.",
-                [
-                    promql("max(otelcol_process_memory_rss_bytes)", "process"),
-                    promql("max(otelcol_process_runtime_heap_alloc_bytes)", "heap"),
-                ],
-                "bytes",
-                limits=steps(GREEN, (320 * 2**20, ORANGE), (400 * 2**20, RED)),
-                colours={"^process": BLUE, "^heap": "purple"},
-            )
-        )
+    """Return the dashboard of the Collector between services and backends."""
+    board = dashboard(
+        "pipeline",
+        "Pipeline",
+        "Can the telemetry be trusted: what was received, exported, queued and dropped.",
+    )
+    return with_rows(
+        board,
+        [
+            ("Is anything lost?", losses()),
+            ("Do all three pillars count the same requests?", agreement()),
+            ("Throughput", throughput()),
+            ("Queues and memory", queues()),
+        ],
     )

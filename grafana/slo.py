@@ -1,4 +1,4 @@
-"""*SLO*: the objectives, what is left of their error budgets, and how fast these burn. The figures are alerts.yml's."""
+"""The dashboard *SLO*: objectives, error budgets and burn rates, from config/alerts.yml."""
 
 from grafana_foundation_sdk.builders import dashboard as build
 
@@ -7,18 +7,19 @@ from grafana.parts import (
     GREEN,
     ORANGE,
     RED,
-    Ready,
-    course,
+    FinishedPanel,
     dashboard,
     number,
     promql,
-    promql_now,
-    steps,
+    promql_instant,
+    thresholds,
+    time_series,
+    with_rows,
 )
 
-PROMISES = {
-    "availability": "answered without a fault of ours (5xx)",
-    "latency": "answered within a second, of those that succeed",
+OBJECTIVES = {
+    "availability": "answered without a server error (5xx)",
+    "latency": "answered within one second, of the successful ones",
 }
 WINDOWS = {
     "5m": BLUE,
@@ -28,76 +29,84 @@ WINDOWS = {
     "6h": ORANGE,
     "1d": RED,
 }
-TICKET, PAGE = 3, 14.4
-"""Burn rates from which alerts.yml calls somebody: over the day, and within the hour."""
+TICKET = 3
+"""The burn rate over a day from which config/alerts.yml opens a ticket."""
+PAGE = 14.4
+"""The burn rate over an hour from which config/alerts.yml pages."""
 
 
-def burn(slo: str, window: str) -> str:
-    """How many times faster than tolerated the error budget was spent in ``window``."""
+def burn_rate(slo: str, window: str) -> str:
+    """Return the query of the burn rate: 1 spends exactly the error budget."""
     return f'slo:{slo}:error_ratio_rate{window} / on (slo) slo:error_budget:ratio{{slo="{slo}"}}'
 
 
-def row(slo: str) -> list[Ready]:
-    """The panels of one objective."""
+def objective_panels(slo: str) -> list[FinishedPanel]:
+    """Return the panels of one objective."""
     return [
         number(
             "Objective",
-            f"The share of checkouts that is to be {PROMISES[slo]}.",
-            promql_now(f'max(slo:objective:ratio{{slo="{slo}"}})'),
+            f"The share of checkouts that should be {OBJECTIVES[slo]}.",
+            promql_instant(f'max(slo:objective:ratio{{slo="{slo}"}})'),
             "percentunit",
-            steps(BLUE),
+            thresholds(BLUE),
             size=(6, 4),
             decimals=1,
         ),
         number(
-            "Kept, last 5 minutes",
-            f"The share of checkouts that was {PROMISES[slo]}.",
+            "SLI, last 5 minutes",
+            f"The share of checkouts that were {OBJECTIVES[slo]}.",
             promql(f"1 - slo:{slo}:error_ratio_rate5m"),
             "percentunit",
-            steps(BLUE),
+            thresholds(BLUE),
             size=(6, 4),
             decimals=1,
         ),
         number(
-            "Burning, last hour",
-            "How many times faster than tolerated the error budget is spent: at 1 it lasts exactly as long as planned.",
-            promql(burn(slo, "1h")),
+            "Burn rate, last hour",
+            (
+                "How fast the error budget is spent: at 1 it lasts exactly for the period of the"
+                " objective."
+            ),
+            promql(burn_rate(slo, "1h")),
             "suffix: x",
-            steps(GREEN, (1, ORANGE), (PAGE, RED)),
+            thresholds(GREEN, (1, ORANGE), (PAGE, RED)),
             size=(6, 4),
             decimals=1,
         ),
         number(
-            "Budget left, last day",
-            "What is left of the failures that the objective tolerates; below 0 the promise is broken.",
+            "Error budget left, last day",
+            "The share of the tolerated failures that is left; below 0 the objective is missed.",
             promql(f"slo:{slo}:error_budget_remaining"),
             "percentunit",
-            steps(RED, (0, ORANGE), (0.25, GREEN)),
+            thresholds(RED, (0, ORANGE), (0.25, GREEN)),
             size=(6, 4),
             decimals=0,
         ),
-        course(
+        time_series(
             "Burn rate, by window",
-            "A long window over a line says that it matters, a short one that it goes on: a ticket from 3, a page from 14.4.",
-            [promql(burn(slo, window), window) for window in WINDOWS],
+            (
+                "The long window shows that a burn matters, the short one that it continues:"
+                " ticket 3, page 14.4."
+            ),
+            [promql(burn_rate(slo, window), window) for window in WINDOWS],
             "suffix: x",
             size=(24, 7),
             fill=0,
-            limits=steps(GREEN, (TICKET, ORANGE), (PAGE, RED)),
+            limits=thresholds(GREEN, (TICKET, ORANGE), (PAGE, RED)),
             colours={f"^{window}$": colour for window, colour in WINDOWS.items()},
         ),
     ]
 
 
 def slo() -> build.Dashboard:
-    """Two promises to the customers."""
+    """Return the dashboard of the two service level objectives."""
     board = dashboard(
         "slo",
         "SLO",
-        "What the shop promises its customers, what is left of its error budgets, and how fast they burn.",
+        "The objectives, what is left of their error budgets, and how fast they burn.",
     )
-    for name, promise in PROMISES.items():
-        board = board.with_row(build.Row(f"{name.capitalize()}: checkouts are {promise}"))
-        for panel in row(name):
-            board = board.with_panel(panel)
-    return board
+    rows = [
+        (f"{name.capitalize()}: checkouts are {objective}", objective_panels(name))
+        for name, objective in OBJECTIVES.items()
+    ]
+    return with_rows(board, rows)

@@ -1,1 +1,1 @@
-"""Tests of Grafana itself; skipped where there is none."""
+"""Tests of the dashboards, and of a running Grafana where there is one."""

@@ -1,4 +1,4 @@
-"""A running Grafana: the one that GRAFANA_URL names, or one of GRAFANA_HOME's, started for these tests."""
+"""A running Grafana: the one at GRAFANA_URL, or one from GRAFANA_HOME that the stack starts."""
 
 import os
 import subprocess
@@ -11,26 +11,26 @@ from three_pillar_demo.stack.components import BY_NAME
 
 URL = os.environ.get("GRAFANA_URL")
 HOME = os.environ.get("GRAFANA_HOME")
-HERE = Path(__file__).parent
-WHY_NOT = (
+FOLDER = Path(__file__).parent
+SKIP_REASON = (
     "no Grafana: name a running one in GRAFANA_URL, or a Grafana in GRAFANA_HOME and make test-full"
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder needs the stack, and a Grafana."""
+    """Mark the tests of this folder: they need the stack, and a Grafana."""
     for item in items:
-        if HERE in item.path.parents:
+        if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.stack)
             if not URL and not (HOME and FULL):
-                item.add_marker(pytest.mark.skip(WHY_NOT))
+                item.add_marker(pytest.mark.skip(SKIP_REASON))
 
 
 @pytest.fixture(scope="session")
 def grafana(request: pytest.FixtureRequest) -> str:
-    """Its address, after a minute of customers; with GRAFANA_URL the stack is what that Grafana looks at."""
+    """The URL of Grafana, after a minute of traffic on the stack that it shows."""
     if not URL:
-        request.getfixturevalue("stack")  # with GRAFANA_HOME, demo up --full starts a Grafana too
+        request.getfixturevalue("stack")  # with GRAFANA_HOME, demo up --full starts Grafana as well
     subprocess.run(
         [*DEMO, "traffic", "--rate", "4", "--for", "60s"], check=True, capture_output=True
     )
@@ -39,7 +39,8 @@ def grafana(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def log(request: pytest.FixtureRequest) -> str:
-    """What a Grafana that was started here has said so far; nothing where somebody else runs it."""
-    return (
-        "" if URL else (request.getfixturevalue("stack").state / "logs" / "grafana.log").read_text()
-    )
+    """The log of the Grafana that the stack started; empty for the one at GRAFANA_URL."""
+    if URL:
+        return ""
+    stack = request.getfixturevalue("stack")
+    return str((stack.state / "logs" / "grafana.log").read_text())

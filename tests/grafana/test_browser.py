@@ -1,4 +1,4 @@
-"""A visitor's way through Grafana, in a real browser: dashboard, trace, log lines, trace, figures."""
+"""The links of Grafana in a real browser: dashboard, trace, logs, trace, metrics."""
 
 import re
 import subprocess
@@ -11,41 +11,41 @@ from tests.demo.web.browser import CHROMIUM, FLAGS, WHY_NOT
 from tests.end_to_end.conftest import DEMO
 from three_pillar_demo.stack.components import WEB
 
-SECONDS = 30
-FAILED = "section:has-text('Newest failed purchases') a[href*='/explore']"
+TIMEOUT_S = 30
+FAILED_PURCHASE_LINKS = "section:has-text('Newest failed purchases') a[href*='/explore']"
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason=WHY_NOT)
 
 
 @pytest.fixture
 def page(grafana: str) -> Iterator[Page]:
-    """An empty browser, as wide as a small laptop and tall enough for a dashboard."""
+    """A page in a new browser, as wide as a small laptop and as tall as a dashboard."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        found = browser.new_page(base_url=grafana, viewport={"width": 1280, "height": 1700})
-        found.set_default_timeout(SECONDS * 1000)
-        expect.set_options(timeout=SECONDS * 1000)
-        yield found
+        page = browser.new_page(base_url=grafana, viewport={"width": 1280, "height": 1700})
+        page.set_default_timeout(TIMEOUT_S * 1000)
+        expect.set_options(timeout=TIMEOUT_S * 1000)
+        yield page
         browser.close()
 
 
-@pytest.mark.parametrize("board", ["checkout", "pipeline", "slo"])
-def test_every_panel_shows_something(page: Page, board: str) -> None:
-    """No panel has an error badge, and none says "No data"."""
-    page.goto(f"/d/{board}")
+@pytest.mark.parametrize("dashboard", ["checkout", "pipeline", "slo"])
+def test_every_panel_shows_something(page: Page, dashboard: str) -> None:
+    """No panel has an error badge, and no panel shows "No data"."""
+    page.goto(f"/d/{dashboard}")
     expect(page.locator("section").first).to_be_visible()
-    page.wait_for_timeout(2000)  # every panel has begun to ask
+    page.wait_for_timeout(2000)  # every panel has sent its queries
     expect(page.locator("[aria-label='Panel loading bar']")).to_have_count(
-        0, timeout=SECONDS * 1000
+        0, timeout=TIMEOUT_S * 1000
     )
-    expect(page.get_by_text("No data")).to_have_count(0, timeout=SECONDS * 1000)
+    expect(page.get_by_text("No data")).to_have_count(0, timeout=TIMEOUT_S * 1000)
     expect(page.get_by_test_id("data-testid Panel status error")).to_have_count(0)
 
 
-def test_from_a_failed_purchase_to_its_lines_and_back(page: Page) -> None:
-    """A row opens the trace, a span its log lines of both services, a line the same trace and its service's figures."""
+def test_from_a_failed_purchase_to_its_logs_and_back(page: Page) -> None:
+    """A row opens the trace, a span opens the logs, and a log record opens trace and metrics."""
     page.goto("/d/checkout")
-    row = page.locator(FAILED).first
+    row = page.locator(FAILED_PURCHASE_LINKS).first
     trace_id = re.findall(r"%22query%22%3A%22([0-9a-f]+)%22", row.get_attribute("href") or "")[0]
     row.click()
     expect(page.get_by_text(trace_id).first).to_be_visible()
@@ -57,8 +57,8 @@ def test_from_a_failed_purchase_to_its_lines_and_back(page: Page) -> None:
     line = page.get_by_text(re.compile("^POST /checkout 50")).last
     line.click()
 
-    figures = page.get_by_role("link", name="This service's errors around then")
-    expect(figures).to_have_attribute(
+    metrics = page.get_by_role("link", name="Show the service's error ratio at that time")
+    expect(metrics).to_have_attribute(
         "href", re.compile(r"/d/checkout\?var-service=checkout&time=\d{13}&time.window=600000")
     )
     back = page.get_by_role("link", name="Open the trace").first
@@ -66,26 +66,26 @@ def test_from_a_failed_purchase_to_its_lines_and_back(page: Page) -> None:
     expect(page.get_by_text(trace_id).first).to_be_visible()
 
 
-def test_from_the_page_to_the_same_request(page: Page) -> None:
-    """One request's own page leads to its trace, its lines, the panel around it and all about it, in Grafana."""
-    bought = subprocess.run(
+def test_from_the_web_ui_to_the_same_request(page: Page) -> None:
+    """The page of one request links to its trace, logs, panel and dashboard in Grafana."""
+    output = subprocess.run(
         [*DEMO, "checkout", "--card", "gateway-timeout"], check=True, capture_output=True, text=True
     ).stdout
-    trace_id = re.findall(r"demo follow ([0-9a-f]{32})", bought)[0]
+    trace_id = re.findall(r"demo follow ([0-9a-f]{32})", output)[0]
     page.goto(f"{WEB.address}/trace/{trace_id}")
     links = page.locator(".ways a")
     expect(links).to_have_count(4)
-    trace, lines, panel, everything = (each.get_attribute("href") or "" for each in links.all())
+    trace, logs, panel, one_request = (link.get_attribute("href") or "" for link in links.all())
 
     page.goto(trace)
     expect(page.get_by_text(trace_id).first).to_be_visible()
     expect(page.get_by_test_id("span-view")).to_have_count(4)
-    page.goto(lines)
-    for said in ("POST /checkout 500 gateway_timeout", "POST /charges 504 gateway_timeout"):
-        expect(page.get_by_text(said).first).to_be_visible()
+    page.goto(logs)
+    for message in ("POST /checkout 500 gateway_timeout", "POST /charges 504 gateway_timeout"):
+        expect(page.get_by_text(message).first).to_be_visible()
     page.goto(panel)
     expect(page.get_by_role("heading", name=re.compile("Duration")).first).to_be_visible()
     expect(page.get_by_text("No data")).to_have_count(0)
-    page.goto(everything)
+    page.goto(one_request)
     expect(page.get_by_text(trace_id).first).to_be_visible()
     expect(page.get_by_text("POST /charges 504 gateway_timeout").first).to_be_visible()

@@ -1,4 +1,4 @@
-"""The dashboards' JSON is what grafana/build.py writes, and every panel says what it shows."""
+"""The JSON of the dashboards is what grafana/build.py writes, and every panel is documented."""
 
 import json
 import re
@@ -11,23 +11,23 @@ import yaml
 
 from grafana.build import FOLDER, files
 
-BOARDS: dict[str, dict[str, Any]] = {
+DASHBOARDS: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))
 }
 SOURCES = {
-    each["uid"]
-    for each in yaml.safe_load(
+    source["uid"]
+    for source in yaml.safe_load(
         Path("grafana/provisioning/datasources/datasources.yaml").read_text()
     )["datasources"]
 }
-WORDS = {"logs", "traces", "nodeGraph"}
-"""Panels without numbers of their own."""
+WITHOUT_NUMBERS = {"logs", "traces", "nodeGraph"}
+"""Types of panels that show no numbers."""
 
 
 def panels() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every panel that is not a row's heading."""
-    for name, board in BOARDS.items():
-        for panel in board["panels"]:
+    """Yield every panel, except the headings of rows, with the name of its dashboard."""
+    for name, dashboard in DASHBOARDS.items():
+        for panel in dashboard["panels"]:
             if panel["type"] != "row":
                 yield name, panel
 
@@ -38,26 +38,26 @@ each_panel = pytest.mark.parametrize(
 
 
 def test_the_json_is_what_the_code_writes() -> None:
-    """Whoever changes the code runs ``make dashboards``, and nobody edits the JSON."""
+    """The committed JSON equals the output of ``make dashboards``."""
     assert {path: path.read_text() for path in sorted(FOLDER.glob("*.json"))} == dict(files())
 
 
-def test_there_are_four() -> None:
-    """They have the addresses that links, alerts and documents use."""
+def test_the_dashboards_have_their_uids() -> None:
+    """The dashboards have the uids that links, alerts and documents use."""
     assert (
-        {board["uid"] for board in BOARDS.values()}
+        {dashboard["uid"] for dashboard in DASHBOARDS.values()}
         == {"checkout", "one-request", "pipeline", "slo"}
-        == BOARDS.keys()
+        == DASHBOARDS.keys()
     )
 
 
-@pytest.mark.parametrize("name", BOARDS)
-def test_no_panel_is_there_twice(name: str) -> None:
-    """Ids are unique, no panel covers another, and none is wider than the page."""
-    found = BOARDS[name]["panels"]
-    assert len({panel["id"] for panel in found}) == len(found)
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_panels_do_not_overlap(name: str) -> None:
+    """Panel ids are unique, no panel covers another, and none is wider than the dashboard."""
+    panels = DASHBOARDS[name]["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
-    for panel in found:
+    for panel in panels:
         place = panel["gridPos"]
         cells = {
             (x, y)
@@ -70,25 +70,25 @@ def test_no_panel_is_there_twice(name: str) -> None:
 
 
 @each_panel
-def test_it_says_what_it_shows(panel: dict[str, Any]) -> None:
-    """A title that fits, and one sentence for who does not know the panel."""
+def test_a_panel_has_title_and_description(panel: dict[str, Any]) -> None:
+    """A panel has a title that fits and a description of one sentence."""
     assert panel["title"]
     assert len(panel["title"]) <= panel["gridPos"]["w"] * 5 - 9
     assert re.fullmatch(r"[A-Z].{15,120}\.", panel["description"])
 
 
 @each_panel
-def test_its_numbers_have_a_unit_and_limits(panel: dict[str, Any]) -> None:
-    """Seconds, bytes or shares are told apart, and colours have a meaning."""
-    if panel["type"] not in WORDS:
+def test_numbers_have_a_unit_and_thresholds(panel: dict[str, Any]) -> None:
+    """A panel with numbers has a unit, and thresholds that give its colours a meaning."""
+    if panel["type"] not in WITHOUT_NUMBERS:
         defaults = panel["fieldConfig"]["defaults"]
         assert defaults["unit"]
         assert panel["type"] in {"heatmap", "table"} or defaults["thresholds"]["steps"]
 
 
 @each_panel
-def test_it_asks_data_sources_by_their_fixed_uids(panel: dict[str, Any]) -> None:
-    """Every question names one of the provisioned data sources and has a name of its own."""
+def test_queries_name_provisioned_data_sources(panel: dict[str, Any]) -> None:
+    """Every query names a provisioned data source and has a name of its own."""
     assert panel["targets"]
     assert {target["datasource"]["uid"] for target in panel["targets"]} <= SOURCES
     names = [target["refId"] for target in panel["targets"]]
@@ -96,20 +96,20 @@ def test_it_asks_data_sources_by_their_fixed_uids(panel: dict[str, Any]) -> None
 
 
 @each_panel
-def test_what_has_not_happened_is_zero(panel: dict[str, Any]) -> None:
-    """A big number never says "No data": without events it is 0."""
+def test_a_number_without_events_is_zero(panel: dict[str, Any]) -> None:
+    """A panel with one number shows 0, not "No data", when there was no event."""
     if panel["type"] == "stat":
         assert panel["fieldConfig"]["defaults"]["noValue"] == "0"
 
 
 def test_links_between_dashboards_lead_somewhere() -> None:
-    """An address in a dashboard, a data source or an alert names a dashboard that there is."""
+    """Every dashboard address in a dashboard, data source or alert rule exists."""
     texts = [path.read_text() for path in FOLDER.glob("*.json")]
     texts += [
         Path(name).read_text()
         for name in ("grafana/provisioning/datasources/datasources.yaml", "grafana/grafana.ini")
     ]
     texts += [path.read_text() for path in (Path("config/alerts.yml"),) if path.exists()]
-    named = set(re.findall(r"/d/([a-z-]+)", "\n".join(texts)))
-    assert named
-    assert named <= BOARDS.keys()
+    linked = set(re.findall(r"/d/([a-z-]+)", "\n".join(texts)))
+    assert linked
+    assert linked <= DASHBOARDS.keys()

@@ -111,7 +111,7 @@ def overview() -> list[FinishedPanel]:
         ),
         number(
             "p95",
-            "95 % of the checkouts are answered within this time.",
+            "The time within which 95 % of the checkouts are answered.",
             promql(
                 f"histogram_quantile(0.95, sum by (le)"
                 f" (rate({BUCKETS}{{{CUSTOMER}}}[$__rate_interval]))) >= 0 or vector(0)"

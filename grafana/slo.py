@@ -74,7 +74,7 @@ def objective_panels(slo: str) -> list[FinishedPanel]:
             decimals=1,
         ),
         number(
-            "Error budget left, last day",
+            "Budget left, last day",
             "The share of the tolerated failures that is left; below 0 the objective is missed.",
             promql(f"slo:{slo}:error_budget_remaining"),
             "percentunit",

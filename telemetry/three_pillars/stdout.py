@@ -1,8 +1,10 @@
-"""Lines on stdout, which may be full, closed, or a pipe whose reader is gone or asleep: nobody waits for it."""
+"""Log lines on stdout, which may be a full disk, closed, or a pipe whose reader is gone or stuck.
+
+A request never waits for its log line. A line that stdout does not accept is counted as lost.
+"""
 
 import os
 import time
-from contextlib import suppress
 from select import select
 from stat import S_ISREG
 from threading import Lock
@@ -10,85 +12,125 @@ from typing import TextIO
 
 from opentelemetry import metrics
 
-PATIENCE = 0.1
-"""Seconds that a full pipe gets, once, to be read; then its lines are lost until it is."""
-LONGEST = 1.0
-"""Seconds that a line may take which is longer than a pipe, and somebody reads it bit by bit; its rest goes before the next."""
+READER_TIMEOUT_S = 0.1
+"""How long a write waits for the reader of a full pipe.
+
+After one such timeout, no write waits, and lines are lost, until the reader reads again.
+"""
+LINE_TIMEOUT_S = 1.0
+"""How long a line may take that is longer than the pipe, while somebody reads it bit by bit.
+
+The rest of it is written before the next line.
+"""
 
 
-class Stdout:
-    """Where lines go. What cannot be written (a full disk, a reader gone or asleep) is counted as lost; nobody waits for it."""
+class NonBlockingStdout:
+    """Writes lines to ``stream``, and counts those it does not accept in ``log.lines.lost``."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.stream, self.patience, self.waits, self.lock = stream, PATIENCE, True, Lock()
-        self.pipe: int | None = None
-        self.rest = b""
-        with suppress(
-            OSError, ValueError, AttributeError
-        ):  # asked once: each select gives the interpreter lock away
-            self.waits = not S_ISREG(
-                os.fstat(stream.fileno()).st_mode
-            )  # a file never makes anybody wait
-            # Room for a page is not room for a traceback. Opened anew it never waits, and nobody else who holds it notices;
-            # a socket cannot be, nor is there such a path outside Linux.
-            path, how = (
-                f"/proc/self/fd/{stream.fileno()}",
-                os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC,
-            )
-            self.pipe = os.open(path, how) if self.waits else None
+        self.lock = Lock()
+        self.writer = _open_writer(stream)
         self.lost = metrics.get_meter("telemetry").create_counter(
-            "log.lines.lost", "{line}", "Lines that stdout did not take."
+            "log.lines.lost", "{line}", "Log lines that stdout did not accept."
         )
 
-    def write(self, lines: str) -> None:
-        """Write and flush ``lines``."""
+    def write(self, text: str) -> None:
+        """Write and flush ``text``, one or more whole lines."""
         try:
             with self.lock:
-                if self.pipe is not None:
-                    self._offer(self.pipe, lines.encode())
-                else:
-                    self._write(lines)
-        except (OSError, ValueError, AttributeError):  # the last: a process without stdout
+                accepted = self.writer.write(text)
+        except (OSError, ValueError, AttributeError):
+            # AttributeError: sys.stdout is None in a process that was started without a stdout.
+            accepted = False
+        if not accepted:
             self.lost.add(1)
 
-    def _offer(self, pipe: int, lines: bytes) -> None:
-        """Write what is taken at once. A line that was begun is ended before the next one begins."""
-        if self._goes_on(pipe):
-            self.rest = lines
-            if self._goes_on(pipe) or len(self.rest) < len(lines):
-                return
-            self.rest = b""
-        raise BlockingIOError
+    def flush(self) -> None:
+        """Do nothing: ``write`` leaves nothing in a buffer."""
 
-    def _goes_on(self, pipe: int) -> bool:
-        """Write the rest, while somebody reads; whether all is written."""
-        deadline = time.monotonic() + LONGEST
-        while self.rest:
+
+class _PipeWriter:
+    """Writes to a pipe, a terminal or another device that has a reader.
+
+    ``remainder`` is the end of a line that the device accepted in part. It is written before the
+    next line, so that every line is either whole or absent.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.remainder = b""
+        self.timeout_s = READER_TIMEOUT_S
+
+    def write(self, text: str) -> bool:
+        """Write ``text`` and return whether it was accepted, at least its beginning."""
+        line = text.encode()
+        if not self._write_remainder():
+            return False
+        self.remainder = line
+        if self._write_remainder() or len(self.remainder) < len(line):
+            return True
+        self.remainder = b""
+        return False
+
+    def _write_remainder(self) -> bool:
+        """Write as long as somebody reads, and return whether nothing remains."""
+        deadline = time.monotonic() + LINE_TIMEOUT_S
+        while self.remainder:
             try:
-                self.rest = self.rest[os.write(pipe, self.rest) :]
+                count = os.write(self.descriptor, self.remainder)
             except BlockingIOError:
-                if (
-                    not self.patience
-                    or not select([], [pipe], [], self.patience)[1]
-                    or time.monotonic() > deadline
-                ):
-                    self.patience = 0.0
+                if not self._wait_for_reader() or time.monotonic() > deadline:
+                    self.timeout_s = 0.0
                     return False
             else:
-                self.patience = PATIENCE
+                self.remainder = self.remainder[count:]
+                self.timeout_s = READER_TIMEOUT_S
         return True
 
-    def _write(self, lines: str) -> None:
-        with suppress(OSError, ValueError, TypeError):  # what is no file has room
-            self.patience = (
-                PATIENCE
-                if not self.waits or select([], [self.stream], [], self.patience)[1]
-                else 0.0
-            )
-        if not self.patience:
-            raise BlockingIOError
-        self.stream.write(lines)
-        self.stream.flush()
+    def _wait_for_reader(self) -> bool:
+        if not self.timeout_s:
+            return False
+        _, writable, _ = select([], [self.descriptor], [], self.timeout_s)
+        return bool(writable)
 
-    def flush(self) -> None:
-        """Do nothing: all is written."""
+
+class _StreamWriter:
+    """Writes to a regular file, or to a stream that cannot be opened again without blocking."""
+
+    def __init__(self, stream: TextIO, *, may_block: bool) -> None:
+        self.stream = stream
+        self.may_block = may_block
+        self.timeout_s = READER_TIMEOUT_S
+
+    def write(self, text: str) -> bool:
+        """Write ``text`` and return whether there was room for it."""
+        if self.may_block and not self._has_room():
+            return False
+        self.stream.write(text)
+        self.stream.flush()
+        return True
+
+    def _has_room(self) -> bool:
+        try:
+            _, writable, _ = select([], [self.stream], [], self.timeout_s)
+        except (OSError, ValueError, TypeError):
+            return True  # an object in memory, which has no descriptor
+        self.timeout_s = READER_TIMEOUT_S if writable else 0.0
+        return bool(writable)
+
+
+def _open_writer(stream: TextIO) -> _PipeWriter | _StreamWriter:
+    try:
+        descriptor = stream.fileno()
+        # A write to a regular file never blocks. This is found out once, because each select()
+        # releases the interpreter lock.
+        if S_ISREG(os.fstat(descriptor).st_mode):
+            return _StreamWriter(stream, may_block=False)
+        # select() reports room for one page of a pipe, and a traceback is longer: its write would
+        # block. Opened again, the pipe has flags of its own, so the other processes that write to
+        # it do not get O_NONBLOCK. A socket cannot be opened so, and only Linux has this path.
+        path = f"/proc/self/fd/{descriptor}"
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        return _PipeWriter(os.open(path, flags))
+    except (OSError, ValueError, AttributeError):
+        return _StreamWriter(stream, may_block=True)

@@ -1,4 +1,4 @@
-"""Lines on a real pipe: whole, in their order, counted where they are lost, and nobody waits."""
+"""Log lines on a real pipe: whole, in order, counted when they are lost, and never waited for."""
 
 import os
 import threading
@@ -10,66 +10,79 @@ from typing import TextIO
 import pytest
 
 from tests.processes import wait_for
-from three_pillars import stdout
-from three_pillars.stdout import Stdout
+from three_pillars import stdout as stdout_module
+from three_pillars.stdout import NonBlockingStdout
 
-PAGE = 4096
+PAGE_BYTES = 4096
+LONG_LINE_BYTES = 2**20
 
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, TextIO]]:
-    """A pipe in which one page is free: whom to read, and where to write."""
+    """Return a pipe with one free page: the descriptor to read from, and the stream to write to."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with suppress(BlockingIOError):
         while True:
-            os.write(writer, b"." * PAGE)
+            os.write(writer, b"." * PAGE_BYTES)
     os.set_blocking(writer, True)
-    os.read(reader, PAGE)
+    os.read(reader, PAGE_BYTES)
     stream = os.fdopen(writer, "w")
     yield reader, stream
-    os.close(reader)  # who still waits for room waits no longer
+    os.close(reader)  # ends any write that still waits for room
     with suppress(BrokenPipeError):
         stream.close()
 
 
-def test_a_traceback_is_not_waited_for(
+def read_available(reader: int) -> bytes:
+    """Return everything that the pipe of ``reader``, which does not block, holds."""
+    data = b""
+    with suppress(BlockingIOError):
+        while True:
+            data += os.read(reader, PAGE_BYTES)
+    return data
+
+
+def test_long_line_does_not_wait_for_reader(
     pipe: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line for which there is half the room it wants is begun, and ended when somebody reads; those meanwhile are lost."""
-    monkeypatch.setattr(stdout, "PATIENCE", 0.01)
-    (reader, stream), lost = pipe, list[int]()
-    out, long = Stdout(stream), "x" * 2 * PAGE
-    monkeypatch.setattr(out, "lost", SimpleNamespace(add=lost.append))
-    writing = threading.Thread(
-        target=lambda: list(map(out.write, (f"{long}\n", "a\n", "b\n"))), daemon=True
-    )
+    """A line that fits in part is completed once somebody reads, and lines in between are lost."""
+    monkeypatch.setattr(stdout_module, "READER_TIMEOUT_S", 0.01)
+    reader, stream = pipe
+    stdout = NonBlockingStdout(stream)
+    lost = list[int]()
+    monkeypatch.setattr(stdout, "lost", SimpleNamespace(add=lost.append))
+    long_line = "x" * 2 * PAGE_BYTES
+
+    def write_lines() -> None:
+        for line in (long_line, "a", "b"):
+            stdout.write(f"{line}\n")
+
+    writing = threading.Thread(target=write_lines, daemon=True)
     writing.start()
     wait_for("all lines to be written or lost", lambda: not writing.is_alive())
     assert lost == [1, 1]
     os.set_blocking(reader, False)
-    said = b""
+    received = b""
     for line in ("c", "d"):
-        with suppress(BlockingIOError):
-            while True:
-                said += os.read(reader, PAGE)
-        out.write(f"{line}\n")
-    said += os.read(reader, PAGE)
-    assert said.decode().lstrip(".").split("\n") == [long, "c", "d", ""]
-    assert os.get_blocking(stream.fileno()), "who else writes there waits as ever"
+        received += read_available(reader)
+        stdout.write(f"{line}\n")
+    received += os.read(reader, PAGE_BYTES)
+    assert received.decode().lstrip(".").split("\n") == [long_line, "c", "d", ""]
+    assert os.get_blocking(stream.fileno()), "other writers to the pipe still block, as before"
 
 
-def test_who_reads_gets_a_line_of_any_length(pipe: tuple[int, TextIO]) -> None:
-    """A line that no pipe can hold at once is written whole while somebody reads, the last one too."""
+def test_line_of_any_length_reaches_reader(pipe: tuple[int, TextIO]) -> None:
+    """A line that no pipe can hold at once is written whole while somebody reads."""
     reader, stream = pipe
-    said = bytearray()
+    received = bytearray()
 
-    def read() -> None:
-        while not said.endswith(b"\n"):
-            said.extend(os.read(reader, PAGE))
+    def read_line() -> None:
+        while not received.endswith(b"\n"):
+            received.extend(os.read(reader, PAGE_BYTES))
 
-    reading = threading.Thread(target=read, daemon=True)
+    reading = threading.Thread(target=read_line, daemon=True)
     reading.start()
-    Stdout(stream).write("x" * 2**20 + "\n")
+    NonBlockingStdout(stream).write("x" * LONG_LINE_BYTES + "\n")
     wait_for("the line", lambda: not reading.is_alive())
-    assert said.lstrip(b".") == b"x" * 2**20 + b"\n"
+    assert received.lstrip(b".") == b"x" * LONG_LINE_BYTES + b"\n"

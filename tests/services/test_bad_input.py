@@ -1,4 +1,4 @@
-"""Bad input: a clear answer, never a crash; and what payment answers and what an operator sets is input too."""
+"""Invalid input, from customers, from payment and from operators: a clear answer, no crash."""
 
 import json
 import os
@@ -12,19 +12,22 @@ import httpx2
 import pytest
 from opentelemetry.trace import StatusCode
 
-import services.checkout.__main__ as checkout
-import services.payment.__main__ as payment
-from tests.conftest import Build, House
+import services.checkout.service as checkout
+import services.payment.service as payment
+from tests.conftest import ShopFactory
+from tests.in_memory_shop import InMemoryShop
 from three_pillar_demo.verify.outcomes import CHECKOUT
+from three_pillars import ConfigurationError
 
 JSON = {"content-type": "application/json"}
-SECRET = "31337"  # noqa: S105  (it stands for what a customer mistyped, and may not come back)
+SECRET = "31337"  # noqa: S105  (it stands for what a customer mistyped)
+"""A part of every invalid value; no answer and no telemetry may repeat it."""
 JARGON = ("tuple", "dictionary", "Decimal object", "validation", "Traceback", "pydantic")
 MAX_BYTES = 64 * 1024
 
 
-def item(**changes: object) -> dict[str, Any]:
-    """A basket of one item, with something about the item changed."""
+def one_item(**changes: object) -> dict[str, Any]:
+    """Return a basket of one item, with ``changes`` to the item."""
     return {"items": [{"sku": "tea", "quantity": 2, "unit_price": "4.50"} | changes]}
 
 
@@ -32,34 +35,34 @@ FIELDS: dict[str, tuple[object, str]] = {
     "items are a string": ({"items": "31337"}, "items: "),
     "items are null": ({"items": None}, "items: "),
     "no items": ({"items": []}, "items: "),
-    "too many items": ({"items": item()["items"] * 51}, "items: "),
+    "too many items": ({"items": one_item()["items"] * 51}, "items: "),
     "an item is a number": ({"items": [31337]}, "items[0]: "),
     "the second item is wrong": (
-        {"items": [*item()["items"], *item(quantity=0)["items"]]},
+        {"items": [*one_item()["items"], *one_item(quantity=0)["items"]]},
         "items[1].quantity: ",
     ),
     "no price": ({"items": [{"sku": "tea", "quantity": 1}]}, "items[0].unit_price: "),
-    "negative quantity": (item(quantity=-31337), "items[0].quantity: "),
-    "no quantity at all": (item(quantity=0), "items[0].quantity: "),
-    "huge quantity": (item(quantity=31337), "items[0].quantity: "),
-    "quantity of 40 digits": (item(quantity=31337 * 10**36), "items[0].quantity: "),
-    "quantity is a string": (item(quantity="31337"), "items[0].quantity: "),
-    "quantity is a fraction": (item(quantity=1.31337), "items[0].quantity: "),
-    "quantity is a boolean": (item(quantity=True), "items[0].quantity: "),
-    "negative price": (item(unit_price=-31337), "items[0].unit_price: "),
-    "no price at all": (item(unit_price="0.00"), "items[0].unit_price: "),
-    "huge price": (item(unit_price="3133700000"), "items[0].unit_price: "),
-    "a price with an endless exponent": (item(unit_price="31337e999999"), "items[0].unit_price: "),
-    "too many decimals": (item(unit_price="1.31337"), "items[0].unit_price: "),
-    "a float's endless decimals": (item(unit_price=0.1 + 0.2), "items[0].unit_price: "),
-    "price is a word": (item(unit_price="free31337"), "items[0].unit_price: "),
-    "price is a list": (item(unit_price=[31337]), "items[0].unit_price: "),
-    "price is a boolean": (item(unit_price=True), "items[0].unit_price: "),
-    "price is NaN": (item(unit_price=float("nan")), "items[0].unit_price: "),
-    "price is Infinity": (item(unit_price=float("inf")), "items[0].unit_price: "),
-    "price is NaN in words": (item(unit_price="NaN"), "items[0].unit_price: "),
-    "a total over the limit": (item(quantity=1000, unit_price="3133.70"), "total"),
-    "long sku": (item(sku="31337" * 13), "items[0].sku: "),
+    "negative quantity": (one_item(quantity=-31337), "items[0].quantity: "),
+    "no quantity at all": (one_item(quantity=0), "items[0].quantity: "),
+    "huge quantity": (one_item(quantity=31337), "items[0].quantity: "),
+    "quantity of 40 digits": (one_item(quantity=31337 * 10**36), "items[0].quantity: "),
+    "quantity is a string": (one_item(quantity="31337"), "items[0].quantity: "),
+    "quantity is a fraction": (one_item(quantity=1.31337), "items[0].quantity: "),
+    "quantity is a boolean": (one_item(quantity=True), "items[0].quantity: "),
+    "negative price": (one_item(unit_price=-31337), "items[0].unit_price: "),
+    "no price at all": (one_item(unit_price="0.00"), "items[0].unit_price: "),
+    "huge price": (one_item(unit_price="3133700000"), "items[0].unit_price: "),
+    "a price with a huge exponent": (one_item(unit_price="31337e999999"), "items[0].unit_price: "),
+    "too many decimals": (one_item(unit_price="1.31337"), "items[0].unit_price: "),
+    "decimals of a float": (one_item(unit_price=0.1 + 0.2), "items[0].unit_price: "),
+    "price is a word": (one_item(unit_price="free31337"), "items[0].unit_price: "),
+    "price is a list": (one_item(unit_price=[31337]), "items[0].unit_price: "),
+    "price is a boolean": (one_item(unit_price=True), "items[0].unit_price: "),
+    "price is NaN": (one_item(unit_price=float("nan")), "items[0].unit_price: "),
+    "price is Infinity": (one_item(unit_price=float("inf")), "items[0].unit_price: "),
+    "price is the string NaN": (one_item(unit_price="NaN"), "items[0].unit_price: "),
+    "a total over the limit": (one_item(quantity=1000, unit_price="3133.70"), "total"),
+    "long sku": (one_item(sku="31337" * 13), "items[0].sku: "),
     "card is a number": ({"card": 31337}, "card: "),
     "card is null": ({"card": None}, "card: "),
     "card is empty": ({"card": ""}, "card: "),
@@ -70,8 +73,8 @@ FIELDS: dict[str, tuple[object, str]] = {
     "small currency": ({"currency": "eur"}, "currency: "),
     "order id is a path": ({"order_id": "../31337"}, "order_id: "),
     "unknown field": ({"coupon": "31337"}, "coupon: "),
-    "unknown field of an item": (item(colour="31337"), "items[0].colour: "),
-    "unknown field with an endless name": ({"a\r\nb" * 5000: "31337"}, "a"),
+    "unknown field of an item": (one_item(colour="31337"), "items[0].colour: "),
+    "unknown field with a huge name": ({"a\r\nb" * 5000: "31337"}, "a"),
     "a list": ([31337], "JSON object"),
     "a string": ("31337", "JSON object"),
     "a number": (31337, "JSON object"),
@@ -82,7 +85,7 @@ BODIES: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "half an object": (b'{"card": "31337"', JSON, 400, "not JSON"),
     "two objects": (b"{}{}", JSON, 400, "not JSON"),
     "only a space": (b" ", JSON, 400, "not JSON"),
-    "bytes that are no text": (b'{"card": "31337\xff"}', JSON, 400, "body"),
+    "bytes that are not UTF-8": (b'{"card": "31337\xff"}', JSON, 400, "body"),
     "deep nesting": (b"[" * 30_000 + b"]" * 30_000, JSON, 400, "body"),
     "deep objects": (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, JSON, 400, "body"),
     "an integer of 5000 digits": (b'{"card": ' + b"31337" * 1000 + b"}", JSON, 400, "body"),
@@ -94,7 +97,7 @@ BODIES: dict[str, tuple[bytes, dict[str, str], int, str]] = {
         "application/json",
     ),
     "plain text": (b'{"card": "31337"}', {"content-type": "text/plain"}, 422, "application/json"),
-    "a content type that is none": (
+    "an invalid content type": (
         b'{"card": "31337"}',
         {"content-type": "///"},
         422,
@@ -103,71 +106,78 @@ BODIES: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "one byte too many": (b" " * (MAX_BYTES - 1) + b"{}", JSON, 413, f"over {MAX_BYTES} bytes"),
 }
 BODIES |= {
-    name: (json.dumps(body).encode(), JSON, 422, says) for name, (body, says) in FIELDS.items()
+    name: (json.dumps(body).encode(), JSON, 422, expected)
+    for name, (body, expected) in FIELDS.items()
 }
 
 
-def refused(house: House, answer: httpx2.Response, status: int, says: str) -> None:
-    """Check that a request was refused with a reason fit for a person, and that nothing else happened."""
-    detail = answer.json()["detail"]
-    assert (answer.status_code, answer.json()["outcome"]) == (status, "invalid")
-    assert says in detail
+def assert_refused(
+    shop: InMemoryShop, response: httpx2.Response, status: int, expected: str
+) -> None:
+    """Assert that a request was refused with a readable reason, and that payment was not called."""
+    detail = response.json()["detail"]
+    assert (response.status_code, response.json()["outcome"]) == (status, "invalid")
+    assert expected in detail
     assert len(detail) < 300, "a sentence, not a page"
     assert detail.isprintable(), "one line"
     assert not [word for word in JARGON if word in detail], detail
     assert " more)" not in detail, "one mistake is reported as one"
-    assert list(house.roles) == [CHECKOUT], "payment was not asked"
-    assert house.roles[CHECKOUT].status.status_code is StatusCode.UNSET
-    (line,) = house.lines()
+    assert list(shop.spans_by_role) == [CHECKOUT], "payment was called"
+    span = shop.spans_by_role[CHECKOUT]
+    assert span.status.status_code is StatusCode.UNSET
+    (line,) = shop.lines()
     assert (line["level"], line["outcome"]) == ("warning", "invalid")
-    # Ids, moments and durations have digits of their own, now and then the secret's.
-    told = f"{answer.text} {line} {house.roles[CHECKOUT].to_json()}"
-    for chance in (line["trace_id"], line["span_id"], str(line["http.server.request.duration"])):
-        told = told.replace(chance, "")
-    assert SECRET not in re.sub(r":\d\d\.\d+Z", "", told), "the value is echoed"
+    everything = f"{response.text} {line} {span.to_json()}"
+    # Ids, times and durations have digits of their own, which may happen to be the secret's.
+    for random in (line["trace_id"], line["span_id"], str(line["http.server.request.duration"])):
+        everything = everything.replace(random, "")
+    everything = re.sub(r":\d\d\.\d+Z", "", everything)
+    assert SECRET not in everything, "the value is repeated"
 
 
 @pytest.mark.parametrize(
-    ("body", "headers", "status", "says"), list(BODIES.values()), ids=list(BODIES)
+    ("body", "headers", "status", "expected"), list(BODIES.values()), ids=list(BODIES)
 )
-def test_bad_input_is_refused_in_words(
-    house: House, body: bytes, headers: dict[str, str], status: int, says: str
+def test_invalid_body_is_refused_with_a_reason(
+    shop: InMemoryShop, body: bytes, headers: dict[str, str], status: int, expected: str
 ) -> None:
-    """A bad body gets a 4xx that names the field and what is allowed, never the value, and disturbs nothing."""
-    refused(house, house.ask(content=body, headers=headers), status, says)
-    assert house.ask().status_code == 200, "the next customer is served"
+    """An invalid body gets a 4xx that names the field and what is allowed, but not the value."""
+    assert_refused(shop, shop.request(content=body, headers=headers), status, expected)
+    assert shop.request().status_code == 200, "the next customer is served"
 
 
-def test_several_mistakes_are_counted(house: House) -> None:
-    """An answer to several mistakes names the first and says how many more there are."""
-    answer = house.ask(json={"card": "", "currency": "", "coupon": 1})
-    assert answer.json()["detail"].endswith("(and 2 more)")
+def test_several_mistakes_are_counted(shop: InMemoryShop) -> None:
+    """The answer to several mistakes names the first and says how many more there are."""
+    response = shop.request(json={"card": "", "currency": "", "coupon": 1})
+    assert response.json()["detail"].endswith("(and 2 more)")
 
 
-def test_a_body_that_admits_its_size_is_refused_unread(house: House) -> None:
+def test_declared_length_over_the_limit_is_refused_unread(shop: InMemoryShop) -> None:
     """A declared length over the limit gets its 413 before one byte is read."""
 
     async def body() -> AsyncIterator[bytes]:
         raise AssertionError("the body was read")
         yield b""
 
-    answer = house.ask(content=body(), headers=JSON | {"content-length": str(MAX_BYTES + 1)})
-    refused(house, answer, 413, f"over {MAX_BYTES} bytes")
-    assert answer.headers["connection"] == "close"
+    headers = JSON | {"content-length": str(MAX_BYTES + 1)}
+    response = shop.request(content=body(), headers=headers)
+    assert_refused(shop, response, 413, f"over {MAX_BYTES} bytes")
+    assert response.headers["connection"] == "close"
 
 
-def test_a_body_in_chunks_is_refused_at_the_limit(house: House) -> None:
+def test_a_body_in_chunks_is_refused_at_the_limit(shop: InMemoryShop) -> None:
     """A body without a declared length is read up to the limit and no further."""
-    read = 0
+    bytes_read = 0
 
     async def body() -> AsyncIterator[bytes]:
-        nonlocal read
+        nonlocal bytes_read
         for _ in range(1000):
-            read += 1000
+            bytes_read += 1000
             yield b" " * 1000
 
-    refused(house, house.ask(content=body(), headers=JSON), 413, f"over {MAX_BYTES} bytes")
-    assert read <= MAX_BYTES + 1000
+    response = shop.request(content=body(), headers=JSON)
+    assert_refused(shop, response, 413, f"over {MAX_BYTES} bytes")
+    assert bytes_read <= MAX_BYTES + 1000
 
 
 @pytest.mark.parametrize(
@@ -178,25 +188,25 @@ def test_a_body_in_chunks_is_refused_at_the_limit(house: House) -> None:
         b"{}",
         b" " * (MAX_BYTES - 2) + b"{}",
         json.dumps(
-            {"items": item()["items"] * 50, "card": "x" * 64, "order_id": "y" * 64}
+            {"items": one_item()["items"] * 50, "card": "x" * 64, "order_id": "y" * 64}
         ).encode(),
-        json.dumps(item(quantity=1000, unit_price=1000)).encode(),
-        json.dumps(item(quantity=1, unit_price=0.01, sku="A.b_c-9")).encode(),
+        json.dumps(one_item(quantity=1000, unit_price=1000)).encode(),
+        json.dumps(one_item(quantity=1, unit_price=0.01, sku="A.b_c-9")).encode(),
     ],
 )
-def test_the_limits_themselves_are_allowed(house: House, body: bytes) -> None:
-    """No basket is the default basket, and everything exactly at its limit is accepted, by payment too."""
-    answer = house.ask(content=body, headers=JSON)
-    assert (answer.status_code, answer.json()["outcome"]) == (200, "success"), answer.text
+def test_values_at_their_limits_are_accepted(shop: InMemoryShop, body: bytes) -> None:
+    """Both services accept values exactly at their limits, and no basket is the default one."""
+    response = shop.request(content=body, headers=JSON)
+    assert (response.status_code, response.json()["outcome"]) == (200, "success"), response.text
 
 
 @pytest.mark.parametrize(
     ("price", "total"),
     [("4.5", "9.00"), (4, "8.00"), ("1" + "." + "0" * 40, "2.00"), ("1e2", "200.00")],
 )
-def test_an_amount_has_two_decimals(house: House, price: object, total: str) -> None:
-    """However a price is spelled, the customer reads an amount with two decimals."""
-    assert house.ask(json=item(unit_price=price)).json()["amount"] == total
+def test_an_amount_has_two_decimals(shop: InMemoryShop, price: object, total: str) -> None:
+    """However a price is written, the amount in the response has two decimals."""
+    assert shop.request(json=one_item(unit_price=price)).json()["amount"] == total
 
 
 CHARGE = {"order_id": "a", "amount": "9.00", "currency": "EUR", "card": "ordinary"}
@@ -205,14 +215,16 @@ CHARGE = {"order_id": "a", "amount": "9.00", "currency": "EUR", "card": "ordinar
 @pytest.mark.parametrize(
     "changes", [{"amount": "-1"}, {"amount": "NaN"}, {"card": ""}, {"order_id": None}, {"tip": 1}]
 )
-def test_payment_refuses_bad_charges_too(house: House, changes: dict[str, object]) -> None:
-    """Payment trusts its caller no more than checkout does."""
-    answer = house.ask(path="/charges", json=CHARGE | changes)
-    assert (answer.status_code, answer.json()["outcome"]) == (422, "invalid")
-    assert answer.json()["detail"].startswith(next(iter(changes)))
+def test_payment_refuses_invalid_charges(shop: InMemoryShop, changes: dict[str, object]) -> None:
+    """Payment validates the requests of its caller as checkout does."""
+    response = shop.request(path="/charges", json=CHARGE | changes)
+    assert (response.status_code, response.json()["outcome"]) == (422, "invalid")
+    assert response.json()["detail"].startswith(next(iter(changes)))
 
 
-def _broken(error: type[httpx2.HTTPError]) -> Callable[[httpx2.Request], httpx2.Response]:
+def raising(error: type[httpx2.HTTPError]) -> Callable[[httpx2.Request], httpx2.Response]:
+    """Return a payment whose connection fails with ``error``."""
+
     def handler(_request: httpx2.Request) -> httpx2.Response:
         raise error("broken off")
 
@@ -221,7 +233,7 @@ def _broken(error: type[httpx2.HTTPError]) -> Callable[[httpx2.Request], httpx2.
 
 ANSWERS: dict[str, Callable[[httpx2.Request], httpx2.Response]] = {
     "not JSON": lambda _: httpx2.Response(200, text="<html>"),
-    "bytes that are no text": lambda _: httpx2.Response(200, content=b"\xff\xfe\xff"),
+    "bytes that are not UTF-8": lambda _: httpx2.Response(200, content=b"\xff\xfe\xff"),
     "a list": lambda _: httpx2.Response(200, json=[]),
     "no outcome": lambda _: httpx2.Response(200, json={}),
     "an unknown outcome": lambda _: httpx2.Response(200, json={"outcome": "perhaps"}),
@@ -229,7 +241,7 @@ ANSWERS: dict[str, Callable[[httpx2.Request], httpx2.Response]] = {
         200, json={"outcome": ["authorised"]}
     ),
     "deep nesting": lambda _: httpx2.Response(200, content=b"[" * 100_000),
-    "a promise with the wrong status": lambda _: httpx2.Response(
+    "an outcome with the wrong status": lambda _: httpx2.Response(
         201, json={"outcome": "authorised"}
     ),
     "a redirect": lambda _: httpx2.Response(307, headers={"location": "http://elsewhere/"}),
@@ -237,18 +249,18 @@ ANSWERS: dict[str, Callable[[httpx2.Request], httpx2.Response]] = {
     "broken compression": lambda _: httpx2.Response(
         200, headers={"content-encoding": "gzip"}, stream=httpx2.ByteStream(b"not gzip")
     ),
-    "the connection lost while reading": _broken(httpx2.ReadError),
-    "half an answer": _broken(httpx2.RemoteProtocolError),
+    "the connection lost while reading": raising(httpx2.ReadError),
+    "half an answer": raising(httpx2.RemoteProtocolError),
 }
 
 
 @pytest.mark.parametrize("answers", list(ANSWERS.values()), ids=list(ANSWERS))
-def test_whatever_payment_answers_checkout_stands(
-    build: Build, answers: Callable[[httpx2.Request], httpx2.Response]
+def test_unusable_answer_of_payment_is_an_outcome(
+    build_shop: ShopFactory, answers: Callable[[httpx2.Request], httpx2.Response]
 ) -> None:
-    """An answer from payment that makes no sense is ``payment_crashed``: 502, never a crash of checkout or a sale."""
-    answer = build(transport=httpx2.MockTransport(answers)).ask()
-    assert (answer.status_code, answer.json()["outcome"]) == (502, "payment_crashed")
+    """An answer of payment that makes no sense gets 502 and the outcome ``payment_crashed``."""
+    response = build_shop(transport=httpx2.MockTransport(answers)).request()
+    assert (response.status_code, response.json()["outcome"]) == (502, "payment_crashed")
 
 
 @pytest.mark.parametrize(
@@ -267,31 +279,30 @@ def test_whatever_payment_answers_checkout_stands(
         ("CHECKOUT_PAYMENT_URL", "http://payment:port", "like http://127.0.0.1:8001"),
     ],
 )
-def test_a_bad_setting_is_explained(
-    name: str,
-    value: str,
-    allowed: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_invalid_setting_is_explained(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str
 ) -> None:
-    """A bad setting ends the process with one line that names the variable, its value and what is allowed."""
+    """An invalid setting is one line that names the variable, its value and what is allowed."""
+    settings = payment.Settings if name.startswith("PAYMENT") else checkout.Settings
     monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit) as ended:
-        (payment.Settings if name.startswith("PAYMENT") else checkout.Settings).load()
-    said = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert len(said.splitlines()) == 1
-    assert f"{name}={value}" in said
-    assert allowed in said
+    with pytest.raises(ConfigurationError) as raised:
+        settings.load()
+    message = str(raised.value)
+    assert len(message.splitlines()) == 1
+    assert f"{name}={value}" in message
+    assert allowed in message
 
 
-def test_a_service_refuses_to_start_with_a_bad_setting() -> None:
-    """The real process ends at once, with a status that a launcher notices and without a traceback."""
-    environment = os.environ | {"PAYMENT_FAILURE_RATE": "often"}
-    command = [sys.executable, "-m", "services.payment"]
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=30, check=False
+def test_service_with_an_invalid_setting_does_not_start() -> None:
+    """The process ends with exit code 2 and one line on stderr, without a traceback."""
+    process = subprocess.run(
+        [sys.executable, "-m", "services.payment"],
+        env=os.environ | {"PAYMENT_FAILURE_RATE": "often"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("PAYMENT_FAILURE_RATE=often: ")
-    assert len(done.stderr.splitlines()) == 1
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr.startswith("PAYMENT_FAILURE_RATE=often: ")
+    assert len(process.stderr.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Settings: a value is obeyed, or refused at the start in one line that names the variable, the value and what is allowed."""
+"""Settings: a value is obeyed, or refused at the start in one line that says what is allowed."""
 
 import ast
 import os
@@ -19,65 +19,86 @@ import requests
 import yaml
 from requests.adapters import BaseAdapter
 
-import three_pillar_demo.local_store.__main__
-import three_pillars.environment
-from services.checkout.__main__ import Settings as Checkout
-from services.payment.__main__ import Settings as Payment
-from tests.processes import Sink, listening, serve, shop, wait_for
-from three_pillars.export.session import session
+import three_pillar_demo
+from services.checkout.service import Settings as CheckoutSettings
+from services.payment.service import Settings as PaymentSettings
+from tests.processes import InMemoryCollector, run_collector, running_shop, serve, wait_for
+from three_pillar_demo.local_store.__main__ import Settings as StoreSettings
+from three_pillar_demo.web.__main__ import Settings as WebSettings
+from three_pillars import ConfigurationError, environment
+from three_pillars.environment import OpenTelemetryVariables
+from three_pillars.export.session import RetryingSession, otlp_session
+from three_pillars.settings import Settings
 
-SECRET = "geheim"  # noqa: S105  (nobody's)
+SECRET = "geheim"  # noqa: S105  (a stand-in)
 SIGNALS = ("TRACES", "METRICS", "LOGS")
-KEYS = ",".join(f"key{n}=value" for n in range(64))
+PATHS = {"traces": "/v1/traces", "metrics": "/v1/metrics", "logs": "/v1/logs"}
+KEYS = ",".join(f"key{number}=value" for number in range(64))
+CHARGE: dict[str, object] = {
+    "order_id": "one",
+    "amount": "1",
+    "currency": "EUR",
+    "card": "ordinary",
+}
+NO_BATCH_IS_DUE = dict.fromkeys(
+    ("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY", "OTEL_METRIC_EXPORT_INTERVAL"),
+    "600000",
+)
 
-# --- Refused: (settings, what the one line says besides the first variable's name) ---
+# --- Values that are refused: (variables, what the line says after the first one's name) ---
 
 REFUSED: dict[str, tuple[dict[str, str], str]] = {
-    # Nobody could say which request a line belongs to.
+    # Otherwise no log line could be assigned to a request.
     "no propagator": (
         {"OTEL_PROPAGATORS": "none"},
         "=none: allowed is tracecontext, baggage or both",
     ),
-    "a propagator that is not installed": ({"OTEL_PROPAGATORS": "b3"}, "=b3: allowed is"),
-    "a propagator among others": (
+    "propagator that is not installed": ({"OTEL_PROPAGATORS": "b3"}, "=b3: allowed is"),
+    "propagator among others": (
         {"OTEL_PROPAGATORS": "tracecontext,jaeger"},
         "=tracecontext,jaeger: allowed is",
     ),
-    "exemplars sometimes": (
+    "unknown exemplar filter": (
         {"OTEL_METRICS_EXEMPLAR_FILTER": "sometimes"},
         "=sometimes: allowed is always_on,",
     ),
-    "a length with a unit": (
+    "length with a unit": (
         {"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "8k"},
         "=8k: allowed is a whole number",
     ),
-    "a length for spans": ({"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "-1"}, "=-1: allowed is"),
-    "a count for lines": ({"OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": "many"}, "=many: allowed is"),
-    # The Python SDK knows no word for it: open-telemetry/opentelemetry-python, SpanLimits.UNSET is for code.
-    "a count that is a word": (
+    "negative length for spans": (
+        {"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "-1"},
+        "=-1: allowed is",
+    ),
+    "count in words": ({"OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": "many"}, "=many: allowed is"),
+    # The environment has no word for "no limit": SpanLimits.UNSET is for code.
+    "count unset": (
         {"OTEL_ATTRIBUTE_COUNT_LIMIT": "unset"},
         "=unset: allowed is a whole number",
     ),
-    "more attributes than Loki takes": (
+    "more attributes than Loki accepts": (
         {"OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": "1000"},
         "=1000: allowed is",
     ),
-    "a delay of nothing": (
+    "delay of 0": (
         {"OTEL_BSP_SCHEDULE_DELAY": "0"},
         "=0: allowed is a whole number, 1 or more",
     ),
-    "a delay in words": ({"OTEL_BLRP_SCHEDULE_DELAY": "1s"}, "=1s: allowed is"),
-    "an interval below nothing": ({"OTEL_METRIC_EXPORT_INTERVAL": "-5"}, "=-5: allowed is"),
-    "a limit without end": ({"OTEL_METRIC_EXPORT_TIMEOUT": "inf"}, "=inf: allowed is"),
-    "batches over the queue": ({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9000"}, "=9000: allowed is"),
-    "a queue under the batches": ({"OTEL_BSP_MAX_QUEUE_SIZE": "10"}, "=10: allowed is"),
-    "batches of lines over the queue": (
+    "delay with a unit": ({"OTEL_BLRP_SCHEDULE_DELAY": "1s"}, "=1s: allowed is"),
+    "negative interval": ({"OTEL_METRIC_EXPORT_INTERVAL": "-5"}, "=-5: allowed is"),
+    "infinite timeout": ({"OTEL_METRIC_EXPORT_TIMEOUT": "inf"}, "=inf: allowed is"),
+    "span batch larger than its queue": (
+        {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9000"},
+        "=9000: allowed is",
+    ),
+    "span queue smaller than its batch": ({"OTEL_BSP_MAX_QUEUE_SIZE": "10"}, "=10: allowed is"),
+    "record batch larger than its queue": (
         {"OTEL_BLRP_MAX_EXPORT_BATCH_SIZE": "9000"},
         "=9000: allowed is",
     ),
-    "a queue under the batches of lines": ({"OTEL_BLRP_MAX_QUEUE_SIZE": "10"}, "=10: allowed is"),
-    "time for no export": ({"OTEL_EXPORTER_OTLP_TIMEOUT": "0"}, "=0: allowed is"),
-    "time in words": (
+    "record queue smaller than its batch": ({"OTEL_BLRP_MAX_QUEUE_SIZE": "10"}, "=10: allowed is"),
+    "timeout of 0": ({"OTEL_EXPORTER_OTLP_TIMEOUT": "0"}, "=0: allowed is"),
+    "timeout with a unit": (
         {"OTEL_EXPORTER_OTLP_LOGS_TIMEOUT": "10s"},
         "=10s: allowed is a number of seconds",
     ),
@@ -86,165 +107,184 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
         {"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "http/json"},
         "=http/json: allowed is http/protobuf",
     ),
-    "an endpoint without a scheme": (
+    "endpoint without a scheme": (
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4318"},
         "=localhost:4318: allowed is like http://",
     ),
-    "another scheme for one signal": (
+    "unknown scheme for one signal": (
         {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "grpc://c:4317"},
         "=grpc://c:4317: allowed is",
     ),
-    "an endpoint with a port that is none": (
+    "endpoint with an invalid port": (
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:99999"},
         "=http://c:99999: allowed is",
     ),
-    "an endpoint with port 0": (
+    "endpoint with port 0": (
         {"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://c:0"},
         "=http://c:0: allowed is",
     ),
-    "an endpoint in quotes": (
+    "endpoint in quotes": (
         {"OTEL_EXPORTER_OTLP_ENDPOINT": '"http://c:4318"'},
         '="http://c:4318": allowed is',
     ),
-    "an endpoint with a password": (
+    "endpoint with a password": (
         {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://u:{SECRET}@c:4318"},
         ": allowed is",
     ),
-    "a compression nobody knows": (
+    "unknown compression": (
         {"OTEL_EXPORTER_OTLP_COMPRESSION": "zstd"},
         "=zstd: allowed is none, gzip or deflate",
     ),
-    "a header without a value": (
+    "header without a value": (
         {"OTEL_EXPORTER_OTLP_HEADERS": SECRET},
         "=...: allowed is name=value",
     ),
-    "a header for one signal": (
+    "header for one signal": (
         {"OTEL_EXPORTER_OTLP_LOGS_HEADERS": f"api key={SECRET}"},
         "=...: allowed is name=value",
     ),
-    "a header with a semicolon": (
+    "header with a semicolon": (
         {"OTEL_EXPORTER_OTLP_HEADERS": f"api-key={SECRET};b=c"},
         "=...: allowed is name=value",
     ),
-    "a header of two lines": (
+    "header with a line break": (
         {"OTEL_EXPORTER_OTLP_HEADERS": f"api-key=x%0A{SECRET}"},
         "=...: allowed is name=value",
     ),
-    "no certificates there": (
+    "missing certificate": (
         {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere.pem"},
         "=/nowhere.pem: allowed is",
     ),
-    "no client certificate there": (
+    "missing client certificate": (
         {"OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE": "/nowhere.pem"},
         "=/nowhere.pem: allowed is",
     ),
-    "no client key there": (
+    "missing client key": (
         {"OTEL_EXPORTER_OTLP_CLIENT_KEY": "/nowhere.pem"},
         "=/nowhere.pem: allowed is",
     ),
-    "resource without a value": (
+    "resource attribute without a value": (
         {"OTEL_RESOURCE_ATTRIBUTES": "team"},
         "=team: allowed is name=value",
     ),
-    "130 keys": (
+    "130 resource attributes": (
         {"OTEL_RESOURCE_ATTRIBUTES": ",".join(f"k{n}=v" for n in range(130))},
         ": allowed is name=value, comma-separated, at most 64",
     ),
-    "65 keys": (
+    "65 resource attributes": (
         {"OTEL_RESOURCE_ATTRIBUTES": f"{KEYS},one=more"},
         ": allowed is name=value, comma-separated, at most 64",
     ),
-    "a value that no line can carry": (
+    "resource attribute that no record can carry": (
         {"OTEL_RESOURCE_ATTRIBUTES": f"k={'v' * 70_000}"},
         ": allowed is",
     ),
-    "a name that no index can carry": ({"OTEL_SERVICE_NAME": "n" * 3000}, ": allowed is"),
-    "a name that is not UTF-8": ({"OTEL_SERVICE_NAME": "shop\udcff"}, ": allowed is"),
-    "a resource that is not UTF-8": ({"OTEL_RESOURCE_ATTRIBUTES": "k=\udcff"}, ": allowed is"),
-    "a console for spans": (
-        {"OTEL_TRACES_EXPORTER": "web"},
+    "service name that no index can carry": ({"OTEL_SERVICE_NAME": "n" * 3000}, ": allowed is"),
+    "service name that is not UTF-8": ({"OTEL_SERVICE_NAME": "shop\udcff"}, ": allowed is"),
+    "resource attribute that is not UTF-8": (
+        {"OTEL_RESOURCE_ATTRIBUTES": "k=\udcff"},
+        ": allowed is",
+    ),
+    "console exporter": (
+        {"OTEL_TRACES_EXPORTER": "console"},
         "=console: allowed is otlp or none",
     ),
-    "Prometheus and OTLP": (
+    "two exporters": (
         {"OTEL_METRICS_EXPORTER": "otlp,prometheus"},
         "=otlp,prometheus: allowed is otlp or none",
     ),
-    "a sampler nobody knows": (
+    "unknown sampler": (
         {"OTEL_TRACES_SAMPLER": "jaeger_remote"},
         "=jaeger_remote: allowed is",
     ),
-    "a share over 1": ({"OTEL_TRACES_SAMPLER_ARG": "1.5"}, "=1.5: allowed is a share, 0 to 1"),
-    "histograms without bounds": (
+    "sampling ratio over 1": (
+        {"OTEL_TRACES_SAMPLER_ARG": "1.5"},
+        "=1.5: allowed is a share, 0 to 1",
+    ),
+    "histograms without explicit bounds": (
         {
-            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram"
+            "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": (
+                "base2_exponential_bucket_histogram"
+            )
         },
         "=base2_exponential_bucket_histogram: allowed is explicit_bucket_histogram",
     ),
-    # Prometheus adds deltas up in memory, and forgets after five minutes without a sale: the counter begins again unseen.
-    "delta": (
+    # Prometheus adds deltas up in memory and forgets them after five minutes without a request, so
+    # that the counter would start again unnoticed.
+    "delta temporality": (
         {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"},
         "=delta: allowed is cumulative",
     ),
-    "lowmemory": (
+    "lowmemory temporality": (
         {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "LowMemory"},
         "=LowMemory: allowed is cumulative",
     ),
-    "neither on nor off": ({"OTEL_SDK_DISABLED": "maybe"}, "=maybe: allowed is true or false"),
-    "quiet in one pillar": ({"OTEL_PYTHON_EXCLUDED_URLS": "charges"}, "=charges: allowed is none"),
-    "quiet in one library": (
+    "boolean that is neither": ({"OTEL_SDK_DISABLED": "maybe"}, "=maybe: allowed is true or false"),
+    "URLs excluded from one pillar": (
+        {"OTEL_PYTHON_EXCLUDED_URLS": "charges"},
+        "=charges: allowed is none",
+    ),
+    "URLs excluded from one instrumentation": (
         {"OTEL_PYTHON_FASTAPI_EXCLUDED_URLS": "charges"},
         "=charges: allowed is none",
     ),
-    "a header's name that is no pattern": (
+    "invalid pattern of request headers": (
         {"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST": "["},
         "=[: allowed is",
     ),
-    "an answer's header": (
+    "invalid pattern of response headers": (
         {"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_RESPONSE": "x,("},
         "=x,(: allowed is",
     ),
-    "a field to hide": (
+    "invalid pattern of sanitized fields": (
         {"OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS": "*"},
         "=*: allowed is",
     ),
-    "a detector nobody knows": (
+    "unknown resource detector": (
         {"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "process,moon"},
         "=process,moon: allowed is",
     ),
-    "a context nobody knows": ({"OTEL_PYTHON_CONTEXT": "gevent"}, "=gevent: allowed is"),
-    "a provider nobody knows": ({"OTEL_PYTHON_METER_PROVIDER": "theirs"}, "=theirs: allowed is"),
-    "a file nobody reads": ({"OTEL_CONFIG_FILE": "/etc/otel.yaml"}, "=/etc/otel.yaml: allowed is"),
-    "figures of the SDK perhaps": (
+    "unknown context": ({"OTEL_PYTHON_CONTEXT": "gevent"}, "=gevent: allowed is"),
+    "provider from the environment": (
+        {"OTEL_PYTHON_METER_PROVIDER": "theirs"},
+        "=theirs: allowed is",
+    ),
+    "configuration file": ({"OTEL_CONFIG_FILE": "/etc/otel.yaml"}, "=/etc/otel.yaml: allowed is"),
+    "internal metrics neither on nor off": (
         {"OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "maybe"},
         "=maybe: allowed is true or false",
     ),
-    "a value of two lines": ({"OTEL_TRACES_SAMPLER": "always\non"}, "=always\\non: allowed is"),
+    "value of two lines": ({"OTEL_TRACES_SAMPLER": "always\non"}, "=always\\non: allowed is"),
     "with two workers": ({"OTEL_PROPAGATORS": "b3", "PAYMENT_WORKERS": "2"}, "=b3: allowed is"),
-    "our own number": ({"PAYMENT_WORKERS": "0"}, "=0: Input should be greater than or equal to 1"),
-    "our own text of two lines": ({"PAYMENT_SEED": "1\n2"}, ": Input should be a valid integer"),
-    "the address of payment with a password": (
+    "our own number out of range": (
+        {"PAYMENT_WORKERS": "0"},
+        "=0: Input should be greater than or equal to 1",
+    ),
+    "our own number on two lines": ({"PAYMENT_SEED": "1\n2"}, ": Input should be a valid integer"),
+    "address of payment with a password": (
         {"CHECKOUT_PAYMENT_URL": f"http://u:{SECRET}@h:1"},
         ": String should match",
     ),
-    "the address of payment with a port that is none": (
+    "address of payment with an invalid port": (
         {"CHECKOUT_PAYMENT_URL": "http://h:99999"},
         "=http://h:99999:",
     ),
 }
 
 
-def refusal(settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """What a service says that finds ``settings``; one that takes them ends at an address that is not its own."""
-    name = "checkout" if any(each.startswith("CHECKOUT_") for each in settings) else "payment"
-    clean = {
-        each: value
-        for each, value in os.environ.items()
-        if not each.startswith(("OTEL_", "CHECKOUT_", "PAYMENT_"))
-    }
-    elsewhere = {f"{name.upper()}_BIND": "203.0.113.1"}  # of documents: no machine has it
+def run_service(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a service with ``variables`` until it ends.
+
+    One that accepts them ends as well, because its address is not one of this machine.
+    """
+    name = "checkout" if any(key.startswith("CHECKOUT_") for key in variables) else "payment"
+    prefixes = ("OTEL_", "CHECKOUT_", "PAYMENT_")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
+    # An address of the range that is reserved for documentation.
+    foreign_address = {f"{name.upper()}_BIND": "203.0.113.1"}
     return subprocess.run(
         [sys.executable, "-m", f"services.{name}"],
-        env=clean | elsewhere | settings,
+        env=clean | foreign_address | variables,
         capture_output=True,
         text=True,
         timeout=60,
@@ -254,77 +294,147 @@ def refusal(settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def refusals() -> dict[str, subprocess.CompletedProcess[str]]:
-    """Every case of ``REFUSED``, tried with a real process."""
-    with ThreadPoolExecutor(3) as several:
-        said = several.map(lambda case: refusal(case[0]), REFUSED.values())
-        return dict(zip(REFUSED, said, strict=True))
+    """The ended process of every case in ``REFUSED``."""
+    with ThreadPoolExecutor(3) as pool:
+        processes = pool.map(lambda case: run_service(case[0]), REFUSED.values())
+        return dict(zip(REFUSED, processes, strict=True))
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_value_that_cannot_be_obeyed_is_refused(
+def test_value_that_cannot_be_obeyed_is_refused(
     refusals: dict[str, subprocess.CompletedProcess[str]], case: str
 ) -> None:
-    """A service that cannot obey a variable ends with code 2 and one line: the variable, its value, and what is allowed."""
-    done, (settings, words) = refusals[case], REFUSED[case]
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"{next(iter(settings))}=")
-    assert words in line
+    """A service ends with code 2 and one line: the variable, its value and what is allowed."""
+    process = refusals[case]
+    variables, expected = REFUSED[case]
+    assert (process.returncode, process.stdout) == (2, ""), process.stderr
+    (line,) = process.stderr.splitlines()
+    assert line.startswith(f"{next(iter(variables))}=")
+    assert expected in line
     assert SECRET not in line
     assert len(line) < 400
 
 
-def test_every_wrong_variable_is_named_at_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three wrong variables are three lines of one error, not one line after each start."""
+    monkeypatch.setenv("OTEL_PROPAGATORS", "b3")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "x")
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "y")
+    with pytest.raises(ConfigurationError) as raised:
+        environment.prepare()
+    assert len(str(raised.value).splitlines()) == 3
+    assert os.environ["OTEL_TRACES_SAMPLER"] == "x", "nothing is changed when values are refused"
+
+
+@pytest.mark.parametrize(
+    "field_name", [*OpenTelemetryVariables.model_fields], ids=lambda name: name
+)
+def test_every_variable_says_what_is_allowed(field_name: str) -> None:
+    """Each variable that is checked has a description for messages and for the reference."""
+    assert OpenTelemetryVariables.model_fields[field_name].description
+
+
+# --- Former names, which are accepted for one release ---
+
+FORMER_NAMES = [
+    (CheckoutSettings, "CHECKOUT_INSIDE", "CHECKOUT_TRUSTED_NETWORKS", "10.0.0.0/8"),
+    (PaymentSettings, "PAYMENT_INSIDE", "PAYMENT_TRUSTED_NETWORKS", "10.0.0.0/8"),
+    (StoreSettings, "EMBEDDED_PORT", "STORE_PORT", "4444"),
+    (StoreSettings, "EMBEDDED_SIZE_MIB", "STORE_SIZE_MIB", "64"),
+    (WebSettings, "CONSOLE_PORT", "WEB_PORT", "4444"),
+    (WebSettings, "CONSOLE_HOSTS", "WEB_HOSTS", "page.test:8080"),
+]
+
+
+@pytest.fixture
+def restored_environment() -> Iterator[None]:
+    """Put the environment back, which settings with former names change."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.usefixtures("restored_environment")
+@pytest.mark.parametrize(("settings", "former", "current", "value"), FORMER_NAMES)
+def test_former_name_is_accepted_with_one_warning(
+    capsys: pytest.CaptureFixture[str],
+    settings: type[Settings],
+    former: str,
+    current: str,
+    value: str,
 ) -> None:
-    """Who has three things wrong reads three lines, not one after each start."""
-    for name, value in (
-        ("OTEL_PROPAGATORS", "b3"),
-        ("OTEL_TRACES_SAMPLER", "x"),
-        ("OTEL_SDK_DISABLED", "y"),
-    ):
-        monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit) as end:
-        three_pillars.environment.apply()
-    assert end.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 3
+    """A variable under its former name is obeyed, with one line on stderr for several reads."""
+    os.environ.pop(current, None)
+    os.environ[former] = value
+    for _ in range(2):
+        loaded = settings.load()
+        field_name = current.partition("_")[2].lower()
+        assert str(getattr(loaded, field_name)) == value
+    (line,) = capsys.readouterr().err.splitlines()
+    assert former in line
+    assert current in line
 
 
-# --- Obeyed: each with a payment service of its own, all at once ---
+@pytest.mark.usefixtures("restored_environment")
+@pytest.mark.parametrize(("settings", "former", "current", "value"), FORMER_NAMES)
+def test_current_name_wins_over_the_former_one(
+    settings: type[Settings], former: str, current: str, value: str
+) -> None:
+    """Where both names are set, the current one is obeyed, even if the former value is invalid."""
+    os.environ[current] = value
+    os.environ[former] = "not valid"
+    loaded = settings.load()
+    assert str(getattr(loaded, current.partition("_")[2].lower())) == value
+
+
+def test_former_name_of_a_running_service_is_announced_once() -> None:
+    """A service with two workers that is set up under a former name writes the line once."""
+    process = run_service({"PAYMENT_INSIDE": "10.0.0.0/8", "PAYMENT_WORKERS": "2"})
+    lines = [line for line in process.stderr.splitlines() if "PAYMENT_INSIDE" in line]
+    assert len(lines) == 1, process.stderr
+    assert "PAYMENT_TRUSTED_NETWORKS" in lines[0]
+
+
+# --- Values that are obeyed: each by a payment service of its own, all at once ---
 
 
 @dataclass
-class Told:
-    """What became of one purchase, and of what was told of it."""
+class Charged:
+    """A charge, and the telemetry of the payment service that answered it."""
 
-    sink: Sink
-    answer: httpx2.Response
+    collector: InMemoryCollector
+    response: httpx2.Response
     lines: list[dict[str, Any]] = field(default_factory=list)
 
     def metrics(self) -> dict[str, Any]:
-        """The last metrics sent, by name."""
+        """Return the metrics that were sent last, by name."""
         messages: list[Any] = [
-            message for path, message in self.sink.received if path == "/v1/metrics"
+            message for path, message in self.collector.received if path == PATHS["metrics"]
         ]
-        scopes = [scope for part in messages[-1].resource_metrics for scope in part.scope_metrics]
-        return {metric.name: metric for scope in scopes for metric in scope.metrics}
-
-    def resource(self, path: str) -> dict[str, str]:
-        """Who said what went to ``path``."""
-        message: Any = next(message for where, message in self.sink.received if where == path)
-        part = {
-            "/v1/traces": "resource_spans",
-            "/v1/metrics": "resource_metrics",
-            "/v1/logs": "resource_logs",
-        }[path]
         return {
-            each.key: each.value.string_value
-            for each in getattr(message, part)[0].resource.attributes
+            metric.name: metric
+            for resource_metrics in messages[-1].resource_metrics
+            for scope_metrics in resource_metrics.scope_metrics
+            for metric in scope_metrics.metrics
         }
 
+    def resource(self, signal: str) -> dict[str, str]:
+        """Return the resource attributes of the first message of ``signal``."""
+        message: Any = next(
+            message for path, message in self.collector.received if path == PATHS[signal]
+        )
+        by_signal = {
+            "traces": "resource_spans",
+            "metrics": "resource_metrics",
+            "logs": "resource_logs",
+        }
+        resource = getattr(message, by_signal[signal])[0].resource
+        return {item.key: item.value.string_value for item in resource.attributes}
+
     def paths(self) -> set[str]:
-        """Which signals arrived."""
-        return {path for path, _ in self.sink.received}
+        """Return the paths that received something, one for each signal."""
+        return {path for path, _ in self.collector.received}
 
 
 PADDED = {
@@ -336,192 +446,210 @@ PADDED = {
     "OTEL_EXPORTER_OTLP_COMPRESSION": " none ",
     "OTEL_METRIC_EXPORT_INTERVAL": " 1000 ",
 }
-NAMED = {"OTEL_SERVICE_NAME": "Kasse nº 1, née=\u2615"}
+SERVICE_NAME = "Kasse nº 1, née=\u2615"
 OBEYED: dict[str, dict[str, str]] = {
-    "traces: none": {"OTEL_TRACES_EXPORTER": "none", "OTEL_SEMCONV_STABILITY_OPT_IN": "database"},
-    "metrics: none": {"OTEL_METRICS_EXPORTER": "none"},
-    "logs: none": {
+    "no traces": {"OTEL_TRACES_EXPORTER": "none", "OTEL_SEMCONV_STABILITY_OPT_IN": "database"},
+    "no metrics": {"OTEL_METRICS_EXPORTER": "none"},
+    "no logs": {
         "OTEL_LOGS_EXPORTER": "none",
         "OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup,database",
     },
-    "space around": PADDED,
-    "64 keys": {
+    "padded": PADDED,
+    "64 resource attributes": {
         "OTEL_RESOURCE_ATTRIBUTES": f"{KEYS.rsplit(',', 1)[0]},service.instance.id=pod-1",
-        **NAMED,
+        "OTEL_SERVICE_NAME": SERVICE_NAME,
     },
-    "switched off": {"OTEL_SDK_DISABLED": "true"},
+    "SDK disabled": {"OTEL_SDK_DISABLED": "true"},
 }
 
 
-def purchase(folder: Path, settings: dict[str, str]) -> Told:
-    """One charge of a payment service with ``settings``, which is then stopped and has told all."""
+def charge_once(folder: Path, variables: dict[str, str]) -> Charged:
+    """Return one charge of a payment service with ``variables``, after the service has ended."""
     folder.mkdir()
-    with listening() as sink, serve("payment", folder, sink.url, **settings) as payment:
-        charge: dict[str, object] = {
-            "order_id": "one",
-            "amount": "1",
-            "currency": "EUR",
-            "card": "ordinary",
-        }
-        told = Told(sink, payment.post("/charges", charge))
+    with (
+        run_collector() as collector,
+        serve("payment", folder, collector.url, **variables) as payment,
+    ):
+        charged = Charged(collector, payment.post("/charges", CHARGE))
         payment.stop(10)
-        told.lines = payment.lines()
-    return told
+        charged.lines = payment.lines()
+    return charged
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Told]]:
-    """Every case of ``OBEYED``, tried with a real process; a case that cannot even be tried fails where it is asked for."""
+def charged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Charged]]:
+    """Return the charge of a case in ``OBEYED``; a case that fails does so where it is used."""
     folder = tmp_path_factory.mktemp("obeyed")
-    with ThreadPoolExecutor(3) as several:
-        kept = {
-            name: several.submit(purchase, folder / str(n), OBEYED[name])
-            for n, name in enumerate(OBEYED)
+    with ThreadPoolExecutor(3) as pool:
+        charges = {
+            name: pool.submit(charge_once, folder / str(number), OBEYED[name])
+            for number, name in enumerate(OBEYED)
         }
-        yield lambda name: kept[name].result()
+        yield lambda name: charges[name].result()
 
 
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
-def test_a_signal_without_an_exporter_is_not_sent(told: Callable[[str], Told], signal: str) -> None:
-    """With ``none`` a signal goes nowhere, and the other two, the answer, its trace id and the line on stdout are as ever."""
-    case = told(f"{signal}: none")
-    assert case.paths() == {f"/v1/{each.lower()}" for each in SIGNALS} - {f"/v1/{signal}"}
-    assert case.answer.status_code == 200
-    (line,) = [each for each in case.lines if each.get("outcome") == "authorised"]
-    assert line["trace_id"] == case.answer.json()["trace_id"]
-    assert not [each for each in case.lines if each["level"] != "info"]
+def test_signal_without_an_exporter_is_not_sent(
+    charged: Callable[[str], Charged], signal: str
+) -> None:
+    """With the exporter ``none`` a signal is not sent, and everything else is as usual."""
+    case = charged(f"no {signal}")
+    assert case.paths() == set(PATHS.values()) - {PATHS[signal]}
+    assert case.response.status_code == 200
+    (line,) = [line for line in case.lines if line.get("outcome") == "authorised"]
+    assert line["trace_id"] == case.response.json()["trace_id"]
+    assert not [line for line in case.lines if line["level"] != "info"]
 
 
-@pytest.mark.parametrize("case", ["traces: none", "logs: none", "64 keys"])
-def test_only_the_new_names_of_metrics_are_sent(told: Callable[[str], Told], case: str) -> None:
-    """Whatever else is opted in, request metrics have their stable names, and the client's Host header is on none of them."""
-    metrics = told(case).metrics()
-    http = {name for name in metrics if name.startswith("http.")}
-    assert http == {"http.server.active_requests", "http.server.request.duration"}
+@pytest.mark.parametrize("case", ["no traces", "no logs", "64 resource attributes"])
+def test_metrics_have_the_stable_names_only(charged: Callable[[str], Charged], case: str) -> None:
+    """Whatever else is opted in, request metrics have stable names and no Host header."""
+    metrics = charged(case).metrics()
+    http_metrics = {name for name in metrics if name.startswith("http.")}
+    assert http_metrics == {"http.server.active_requests", "http.server.request.duration"}
     assert not {"http.server.duration", "http.server.response.size"} & metrics.keys()
     assert "server.address" not in str(metrics)
     assert "127.0.0.1" not in str(metrics)
 
 
-def test_space_around_a_value_is_none_of_it(told: Callable[[str], Told]) -> None:
+def test_blanks_around_a_value_are_ignored(charged: Callable[[str], Charged]) -> None:
     """A value that a file or a form padded with blanks is obeyed as if it had none."""
-    case = told("space around")
-    assert case.answer.status_code == 200
-    assert case.paths() == {"/v1/metrics"}
+    case = charged("padded")
+    assert case.response.status_code == 200
+    assert case.paths() == {PATHS["metrics"]}
     (point,) = case.metrics()["payment.request.latency"].histogram.data_points
     assert not point.exemplars
-    assert not [each for each in case.lines if each["level"] != "info"]
+    assert not [line for line in case.lines if line["level"] != "info"]
 
 
-def test_64_keys_arrive(told: Callable[[str], Told]) -> None:
-    """All 64 resource attributes are on every signal, beside our own, and a single process is called what it was told."""
-    for path in ("/v1/traces", "/v1/metrics", "/v1/logs"):
-        resource = told("64 keys").resource(path)
-        assert [f"key{n}" for n in range(63) if resource.get(f"key{n}") != "value"] == []
+def test_64_resource_attributes_arrive(charged: Callable[[str], Charged]) -> None:
+    """All 64 resource attributes are on every signal, an instance id of a single process too."""
+    for signal in PATHS:
+        resource = charged("64 resource attributes").resource(signal)
+        keys = [f"key{number}" for number in range(63)]
+        assert [key for key in keys if resource.get(key) != "value"] == []
         assert resource["service.instance.id"] == "pod-1"
 
 
-def test_a_name_in_any_letters_arrives(told: Callable[[str], Told]) -> None:
-    """A service's name with letters, blanks and signs of any language is on every signal as it was given."""
-    case = told("64 keys")
-    assert {case.resource(f"/v1/{each.lower()}")["service.name"] for each in SIGNALS} == set(
-        NAMED.values()
-    )
+def test_service_name_in_any_letters_arrives(charged: Callable[[str], Charged]) -> None:
+    """A service name with letters and signs of any language is on every signal unchanged."""
+    case = charged("64 resource attributes")
+    assert {case.resource(signal)["service.name"] for signal in PATHS} == {SERVICE_NAME}
 
 
-def test_a_switched_off_sdk_sells(told: Callable[[str], Told]) -> None:
-    """With ``OTEL_SDK_DISABLED=true`` nothing is sent, and the customer and the line on stdout notice nothing."""
-    case = told("switched off")
-    assert (case.answer.status_code, case.answer.json()["outcome"], case.paths()) == (
-        200,
-        "authorised",
-        set(),
-    )
-    assert [each["http.response.status_code"] for each in case.lines if "http.route" in each] == [
-        200
-    ]
+def test_resource_names_the_shop(charged: Callable[[str], Charged]) -> None:
+    """The services give their own namespace and environment, which the library does not have."""
+    for signal in PATHS:
+        resource = charged("64 resource attributes").resource(signal)
+        assert resource["service.namespace"] == "shop"
+        assert resource["deployment.environment.name"] == "demo"
 
 
-# --- Empty ---
+def test_service_works_with_the_sdk_disabled(charged: Callable[[str], Charged]) -> None:
+    """With ``OTEL_SDK_DISABLED=true`` nothing is sent, and response and log line are as usual."""
+    case = charged("SDK disabled")
+    assert case.response.status_code == 200
+    assert case.response.json()["outcome"] == "authorised"
+    assert case.paths() == set()
+    requests_logged = [line for line in case.lines if "http.route" in line]
+    assert [line["http.response.status_code"] for line in requests_logged] == [200]
 
 
+# --- Blank variables are unset ---
+
+MAX_VALUE_LENGTH = 8192
+OUR_DEFAULTS: dict[str, object] = {
+    "OTEL_BSP_SCHEDULE_DELAY": 1000,
+    "OTEL_METRIC_EXPORT_INTERVAL": 1000,
+    "OTEL_BSP_MAX_QUEUE_SIZE": 8192,
+    "OTEL_BLRP_MAX_QUEUE_SIZE": 8192,
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": MAX_VALUE_LENGTH,
+    "OTEL_TRACES_SAMPLER": "always_on",
+}
+
+
+@pytest.mark.usefixtures("restored_environment")
 @pytest.mark.parametrize("blank", ["", "  ", "\t"], ids=["empty", "blanks", "tab"])
-@pytest.mark.parametrize("name", three_pillars.environment.DEFAULTS)
-def test_an_empty_variable_leaves_our_default(
-    monkeypatch: pytest.MonkeyPatch, name: str, blank: str
-) -> None:
-    """A standard variable that is empty, or blank, is an unset one: our own default holds."""
-    monkeypatch.setenv(name, blank)
-    three_pillars.environment.apply()
-    assert os.environ[name] == three_pillars.environment.DEFAULTS[name]
+@pytest.mark.parametrize("name", OUR_DEFAULTS)
+def test_blank_variable_leaves_our_default(name: str, blank: str) -> None:
+    """A standard variable that is empty or blank is unset, and our own default holds."""
+    os.environ[name] = blank
+    variables = environment.prepare()
+    field_name = name.removeprefix("OTEL_").lower()
+    assert getattr(variables, field_name) == OUR_DEFAULTS[name]
+    assert field_name not in variables.model_fields_set
+    assert name not in os.environ, "the SDK does not see a blank value either"
 
 
+@pytest.mark.usefixtures("restored_environment")
 @pytest.mark.parametrize(
-    "said", ["", " ", ",", "http", "http/dup", "database", "database,http/dup", " database , http "]
+    "value",
+    ["", " ", ",", "http", "http/dup", "database", "database,http/dup", " database , http "],
 )
-def test_http_is_always_opted_in(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    """The stable names of HTTP are in the list of what is opted in, once, and their old ones are not."""
-    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", said)
-    three_pillars.environment.apply()
-    chosen = [
-        each.strip()
-        for each in os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"].split(",")
-        if each.strip()
-    ]
-    assert [each for each in chosen if "http" in each] == ["http"]
-    assert ("database" in chosen) == ("database" in said)
+def test_stable_http_conventions_are_always_chosen(value: str) -> None:
+    """The stable HTTP conventions are chosen once, the old ones never, others if they were."""
+    os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = value
+    environment.prepare()
+    items = os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"].split(",")
+    chosen = [item.strip() for item in items if item.strip()]
+    assert [convention for convention in chosen if "http" in convention] == ["http"]
+    assert ("database" in chosen) == ("database" in value)
 
 
 @pytest.mark.parametrize("blank", ["", "  "], ids=["empty", "blanks"])
 @pytest.mark.parametrize(
     "settings",
-    [Checkout, Payment, three_pillar_demo.local_store.__main__.Settings],
-    ids=["CHECKOUT_", "PAYMENT_", "STORE_"],
+    [CheckoutSettings, PaymentSettings, StoreSettings, WebSettings],
+    ids=["CHECKOUT_", "PAYMENT_", "STORE_", "WEB_"],
 )
-def test_our_own_empty_variables_are_unset_too(
-    monkeypatch: pytest.MonkeyPatch,
-    settings: type[Checkout | Payment | three_pillar_demo.local_store.__main__.Settings],
-    blank: str,
+def test_our_own_blank_variables_are_unset(
+    monkeypatch: pytest.MonkeyPatch, settings: type[Settings], blank: str
 ) -> None:
-    """Our own variables follow the rule of the standard ones: all of them empty, or blank, is all of them unset."""
-    prefix = settings.model_config["env_prefix"]
-    names = [f"{prefix}{each.upper()}" for each in settings.model_fields]
+    """Our own variables follow the rule of the standard ones: a blank one is unset."""
+    names = [settings.variable(field_name) for field_name in settings.model_fields]
     for name in names:
         monkeypatch.delenv(name, raising=False)
-    unset = settings()
+    unset = settings.load()
     for name in names:
         monkeypatch.setenv(name, blank)
-    assert settings() == unset
+    assert settings.load() == unset
+
+
+PRINT_ADDRESSES = """
+from three_pillar_demo.load import checkout_client
+from three_pillar_demo.query.http_clients import HttpClients
+
+print(checkout_client.CHECKOUT_URL, *HttpClients().urls.values())
+"""
 
 
 @pytest.mark.parametrize("name", ["CHECKOUT_HOST", "TEMPO_HOST", "LOKI_HOST", "PROMETHEUS_HOST"])
-def test_an_empty_host_is_this_machine(name: str) -> None:
-    """A peer whose variable is empty is looked for where it is without the variable: on this machine."""
-    program = "from three_pillar_demo.load import checkout_client; from three_pillar_demo.query.http_clients import HttpClients; print(checkout_client.CHECKOUT_URL, *HttpClients().urls.values())"
-    env = os.environ | {name: ""}
-    said = subprocess.run(
-        [sys.executable, "-c", program],
-        env=env,
+def test_blank_host_is_this_machine(name: str) -> None:
+    """A peer whose variable is empty is looked for on this machine, as without the variable."""
+    process = subprocess.run(
+        [sys.executable, "-c", PRINT_ADDRESSES],
+        env=os.environ | {name: ""},
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    assert {url.rsplit(":", 1)[0] for url in said.stdout.split()} == {"http://127.0.0.1"}
+    addresses = process.stdout.split()
+    assert {address.rsplit(":", 1)[0] for address in addresses} == {"http://127.0.0.1"}
 
 
-# --- Where it leads ---
+# --- Redirects and proxies ---
 
 
 @contextmanager
-def answering(status: int, location: str | None = None) -> Iterator[tuple[str, list[str]]]:
-    """A server that answers every POST with ``status``, and says where else to go; its address, and what it was asked for."""
-    asked: list[str] = []
+def run_server(status: int, location: str | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Run a server that answers every POST with ``status``; yield its address and the paths."""
+    paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            asked.append(self.path)
+            paths.append(self.path)
             self.send_response(status)
             if location:
                 self.send_header("location", location)
@@ -534,57 +662,57 @@ def answering(status: int, location: str | None = None) -> Iterator[tuple[str, l
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", paths
         server.shutdown()
         thread.join()
 
 
+def open_session(signal: str) -> RetryingSession:
+    """Return the session of ``signal``, which has an exporter."""
+    session = otlp_session(signal)
+    assert session
+    return session
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_an_error(status: int) -> None:
-    """An endpoint that answers with a redirect did not take the batch: the exporter fails, and says where the other one is."""
-    with answering(status, "https://elsewhere.example/login") as (url, _):
-        ours = session("TRACES")
-        assert ours
-        with ours, pytest.raises(requests.HTTPError, match=r"https://elsewhere\.example/login"):
-            ours.request("POST", f"{url}/v1/traces", data=b"x", timeout=10, allow_redirects=False)
+def test_redirect_is_an_error(status: int) -> None:
+    """An endpoint that redirects did not accept the batch, and the error names the location."""
+    with run_server(status, "https://elsewhere.example/login") as (url, _):
+        match = r"https://elsewhere\.example/login"
+        with open_session("TRACES") as session, pytest.raises(requests.HTTPError, match=match):
+            session.request(
+                "POST", f"{url}/v1/traces", data=b"x", timeout=10, allow_redirects=False
+            )
 
 
 @pytest.mark.parametrize("status", [300, 302, 304, 308])
-def test_a_redirect_to_nowhere_is_an_error_too(status: int) -> None:
-    """A 3xx that does not say where to go took nothing either."""
-    with answering(status) as (url, _):
-        ours = session("LOGS")
-        assert ours
-        with ours, pytest.raises(requests.HTTPError):
-            ours.request("POST", f"{url}/v1/logs", data=b"x", timeout=10, allow_redirects=False)
-
-
-def test_a_redirect_is_said_once_a_batch(tmp_path: Path) -> None:
-    """A service whose endpoints have moved says so on stdout, for each batch of each signal, with the address of the other."""
-    never = dict.fromkeys(
-        ("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY", "OTEL_METRIC_EXPORT_INTERVAL"),
-        "600000",
-    )
+def test_redirect_without_a_location_is_an_error(status: int) -> None:
+    """An endpoint that answers with 3xx and no location did not accept the batch either."""
     with (
-        answering(308, "https://elsewhere.example/") as (url, _),
-        serve("payment", tmp_path, url, **never) as payment,
+        run_server(status) as (url, _),
+        open_session("LOGS") as session,
+        pytest.raises(requests.HTTPError),
     ):
-        charge: dict[str, object] = {
-            "order_id": "one",
-            "amount": "1",
-            "currency": "EUR",
-            "card": "ordinary",
-        }
-        assert payment.post("/charges", charge).status_code == 200
+        session.request("POST", f"{url}/v1/logs", data=b"x", timeout=10, allow_redirects=False)
+
+
+def test_redirect_is_logged_once_a_batch(tmp_path: Path) -> None:
+    """A service whose endpoints have moved logs the new address for each batch of each signal."""
+    with (
+        run_server(308, "https://elsewhere.example/") as (url, _),
+        serve("payment", tmp_path, url, **NO_BATCH_IS_DUE) as payment,
+    ):
+        assert payment.post("/charges", CHARGE).status_code == 200
         payment.stop(10)
-        said = [each["event"] for each in payment.lines() if each["level"] == "error"]
-    assert all("https://elsewhere.example/" in each for each in said), said
-    kinds = {kind: sum(kind in each for each in said) for kind in ("spans", "metrics", "logs")}
-    assert kinds == {"spans": 1, "metrics": 1, "logs": 1}, said
+        errors = [line["event"] for line in payment.lines() if line["level"] == "error"]
+    assert all("https://elsewhere.example/" in error for error in errors), errors
+    counts = {kind: sum(kind in error for error in errors) for kind in ("spans", "metrics", "logs")}
+    assert counts == {"spans": 1, "metrics": 1, "logs": 1}, errors
 
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-NEAR = (
+PROXY = "http://proxy.example.org:3128"
+NEIGHBOURS = (
     "http://127.0.0.1:4318",
     "http://127.8.8.8:4318",
     "http://localhost:4318",
@@ -593,7 +721,7 @@ NEAR = (
     "http://otel-collector:4318",
     "https://otel-collector:4318",
 )
-FAR = (
+REMOTE = (
     "http://collector.example.org:4318",
     "https://collector.example.org",
     "http://10.0.0.7:4318",
@@ -602,172 +730,167 @@ FAR = (
 )
 
 
-class Route(BaseAdapter):
-    """Sends nothing, and keeps which proxy and which certificates it was to use."""
+class RecordingAdapter(BaseAdapter):
+    """Sends nothing, and records the proxy and the certificates that it was to use."""
 
-    def send(self, request: requests.PreparedRequest, **known: Any) -> requests.Response:  # type: ignore[override]  # noqa: ANN401
+    verify: object = None
+    proxy: str | None = None
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]  # noqa: ANN401
         """Answer 200."""
-        self.verify = known["verify"]
-        self.proxy = requests.utils.select_proxy(str(request.url), known["proxies"])
-        answer = requests.Response()
-        answer.status_code, answer.request, answer.url = 200, request, str(request.url)
-        answer._content = b""  # noqa: SLF001  (nothing to read)
-        return answer
+        self.verify = options["verify"]
+        self.proxy = requests.utils.select_proxy(str(request.url), options["proxies"])
+        response = requests.Response()
+        response.status_code = 200
+        response.request = request
+        response.url = str(request.url)
+        response._content = b""  # noqa: SLF001  (otherwise it reads a connection)
+        return response
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
-def proxy_of(endpoint: str) -> str | None:
-    """The proxy that a batch for ``endpoint`` takes."""
-    ours, route = session("TRACES"), Route()
-    assert ours
-    ours.mount("http://", route)
-    ours.mount("https://", route)
-    ours.request("POST", f"{endpoint}/v1/traces", data=b"x")
-    proxy: str | None = route.proxy
-    return proxy
+def send_batch(endpoint: str) -> RecordingAdapter:
+    """Send a batch to ``endpoint``; return the adapter that recorded how."""
+    session = open_session("TRACES")
+    adapter = RecordingAdapter()
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    session.request("POST", f"{endpoint}/v1/traces", data=b"x")
+    return adapter
 
 
 @pytest.fixture
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of a machine without a proxy."""
+    """Unset the variables that name a proxy."""
     for name in (*PROXIES, "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.usefixtures("no_proxies")
 @pytest.mark.parametrize("name", PROXIES)
-@pytest.mark.parametrize("endpoint", NEAR)
-def test_a_neighbour_is_reached_directly(
+@pytest.mark.parametrize("endpoint", NEIGHBOURS)
+def test_neighbour_is_reached_without_a_proxy(
     monkeypatch: pytest.MonkeyPatch, name: str, endpoint: str
 ) -> None:
-    """Telemetry for this machine or a peer of compose takes no proxy, whichever variable names one."""
-    monkeypatch.setenv(name, "http://proxy.example.org:3128")
-    assert proxy_of(endpoint) is None
+    """Telemetry for this machine or a neighbour in compose takes no proxy."""
+    monkeypatch.setenv(name, PROXY)
+    assert send_batch(endpoint).proxy is None
 
 
 @pytest.mark.usefixtures("no_proxies")
 @pytest.mark.parametrize("name", PROXIES)
-@pytest.mark.parametrize("endpoint", FAR)
-def test_a_collector_elsewhere_is_reached_through_the_proxy(
+@pytest.mark.parametrize("endpoint", REMOTE)
+def test_remote_collector_is_reached_through_the_proxy(
     monkeypatch: pytest.MonkeyPatch, name: str, endpoint: str
 ) -> None:
-    """Telemetry for a Collector elsewhere takes the proxy of its scheme, or the one for all."""
-    monkeypatch.setenv(name, "http://proxy.example.org:3128")
-    meant = name.lower().split("_")[0] in {"all", endpoint.split(":", maxsplit=1)[0]}
-    assert proxy_of(endpoint) == ("http://proxy.example.org:3128" if meant else None)
+    """Telemetry for a remote Collector takes the proxy of its scheme, or the one for all."""
+    monkeypatch.setenv(name, PROXY)
+    scheme = endpoint.partition(":")[0]
+    applies = name.lower().partition("_")[0] in {"all", scheme}
+    assert send_batch(endpoint).proxy == (PROXY if applies else None)
 
 
 @pytest.mark.usefixtures("no_proxies")
 def test_no_proxy_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Collector elsewhere that ``NO_PROXY`` names is reached directly."""
-    monkeypatch.setenv("ALL_PROXY", "http://proxy.example.org:3128")
+    """A remote Collector that ``NO_PROXY`` names is reached directly."""
+    monkeypatch.setenv("ALL_PROXY", PROXY)
     monkeypatch.setenv("NO_PROXY", "example.org")
-    assert proxy_of("http://collector.example.org:4318") is None
+    assert send_batch("http://collector.example.org:4318").proxy is None
 
 
 @pytest.mark.usefixtures("no_proxies")
 @pytest.mark.parametrize(
     "endpoint", ["https://otel-collector:4318", "https://collector.example.org:4318"]
 )
-def test_certificates_of_the_machine_hold_for_all(
+def test_certificates_of_the_machine_apply_to_all(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, endpoint: str
 ) -> None:
-    """``REQUESTS_CA_BUNDLE`` is obeyed for a neighbour as for a Collector elsewhere: only the proxy differs."""
+    """``REQUESTS_CA_BUNDLE`` is obeyed for a neighbour and for a remote Collector alike."""
     bundle = tmp_path / "ca.pem"
     bundle.touch()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    ours, route = session("LOGS"), Route()
-    assert ours
-    ours.mount("https://", route)
-    ours.request("POST", endpoint, data=b"x")
-    assert route.verify == str(bundle)
+    assert send_batch(endpoint).verify == str(bundle)
 
 
-def through(proxy: str) -> dict[str, str]:
-    """The environment of a machine that has one proxy for everything."""
-    return {**dict.fromkeys(PROXIES, proxy), "NO_PROXY": "", "no_proxy": ""}
-
-
-def test_a_shop_behind_a_proxy_sells_and_tells(tmp_path: Path) -> None:
-    """With a proxy set, checkout calls payment directly, lines and counts go to the machine's own Collector, spans far away."""
-    with listening() as near, answering(200) as (proxy, asked):
-        far = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector.example.org:4318/v1/traces"}
-        with shop(tmp_path, near.url, **through(proxy), **far) as (checkout, payment):
+def test_shop_behind_a_proxy_works(tmp_path: Path) -> None:
+    """With a proxy set, only telemetry for a remote endpoint takes it."""
+    with run_collector() as collector, run_server(200) as (proxy, proxied_paths):
+        variables = {
+            **dict.fromkeys(PROXIES, proxy),
+            "NO_PROXY": "",
+            "no_proxy": "",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector.example.org:4318/v1/traces",
+        }
+        with running_shop(tmp_path, collector.url, **variables) as services:
+            checkout, _payment = services
             assert checkout.post("/checkout").json()["outcome"] == "success"
-            with ThreadPoolExecutor(2) as both:
-                list(both.map(lambda each: each.stop(10), (checkout, payment)))
-    assert {path for path, _ in near.received} == {"/v1/metrics", "/v1/logs"}
-    assert set(asked) == {"http://collector.example.org:4318/v1/traces"}
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(lambda service: service.stop(10), services))
+    assert {path for path, _ in collector.received} == {PATHS["metrics"], PATHS["logs"]}
+    assert set(proxied_paths) == {"http://collector.example.org:4318/v1/traces"}
 
 
 CLIENTS = {
-    f"httpx2.{each}"
-    for each in ("AsyncClient", "Client", "get", "post", "put", "head", "request", "stream")
+    f"httpx2.{name}"
+    for name in ("AsyncClient", "Client", "get", "post", "put", "head", "request", "stream")
 }
-
-
-def client_sources() -> list[Path]:
-    """Every module outside the services that may make a client."""
-    root = Path(three_pillar_demo.local_store.__main__.__file__).parent.parent
-    return [path for part in ("demo", "backends", "local") for path in (root / part).rglob("*.py")]
+DEMO = Path(three_pillar_demo.__file__).parent
 
 
 @pytest.mark.parametrize(
-    "path", client_sources(), ids=lambda path: f"{path.parent.name}/{path.name}"
+    "path", sorted(DEMO.rglob("*.py")), ids=lambda path: str(path.relative_to(DEMO))
 )
-def test_clients_of_the_demo_look_for_no_proxy(path: Path) -> None:
-    """Every client of the ``demo`` command and of the backends, all of which are neighbours, leaves the environment alone."""
+def test_clients_of_the_demo_ignore_proxies(path: Path) -> None:
+    """Every HTTP client of the demo ignores the environment, because all its peers are local."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in CLIENTS:
-            given = {each.arg: ast.unparse(each.value) for each in node.keywords}
-            assert given.get("trust_env") == "False", ast.unparse(node)
+            arguments = {item.arg: ast.unparse(item.value) for item in node.keywords}
+            assert arguments.get("trust_env") == "False", ast.unparse(node)
 
 
-# --- Whose it is ---
+# --- Instances ---
 
 
-def test_two_workers_are_told_apart(tmp_path: Path, sink: Sink) -> None:
-    """Two workers under one ``service.instance.id`` stay two, in every signal, and the names of both begin with it."""
-    often = {
+def test_two_workers_are_two_instances(tmp_path: Path, collector: InMemoryCollector) -> None:
+    """Two workers under one ``service.instance.id`` stay two, and both names begin with it."""
+    variables = {
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         "OTEL_BLRP_SCHEDULE_DELAY": "100",
         "OTEL_METRIC_EXPORT_INTERVAL": "200",
+        "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=pod-1",
+        "PAYMENT_WORKERS": "2",
     }
-    named = {"OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=pod-1", "PAYMENT_WORKERS": "2"}
-    asked = 0
-    with serve("payment", tmp_path, sink.url, **often, **named) as payment:
+    sent = 0
+    with serve("payment", tmp_path, collector.url, **variables) as payment:
 
-        def both_served() -> bool:
-            nonlocal asked
-            with ThreadPoolExecutor(8) as customers:
+        def both_have_served() -> bool:
+            nonlocal sent
+            with ThreadPoolExecutor(8) as clients:
                 list(
-                    customers.map(
+                    clients.map(
                         lambda _: httpx2.get(f"{payment.url}/nowhere", trust_env=False), range(16)
                     )
                 )
-            asked += 16
-            return len(sink.instances["payment"]) == 2
+            sent += 16
+            return len(collector.instances["payment"]) == 2
 
-        wait_for("both workers to have said who they are", both_served)
-        both_served()
+        wait_for("telemetry of both workers", both_have_served)
+        both_have_served()
         payment.stop(10)
-    assert len(sink.instances["payment"]) == 2
-    assert all(each.startswith("pod-1/") for each in sink.instances["payment"])
-    assert sink.counted("payment") == asked
+    assert len(collector.instances["payment"]) == 2
+    assert all(instance.startswith("pod-1/") for instance in collector.instances["payment"])
+    assert collector.counted("payment") == sent
 
 
 # --- The real backends ---
 
 
-def test_loki_takes_the_widest_line_that_can_be_told() -> None:
-    """Loki's limits are above what a line can have: 64 resource attributes and the SDK's 128, each of our longest length."""
+def test_loki_accepts_the_largest_record() -> None:
+    """Loki's limits exceed a record's: 64 resource attributes and 128 of ours at full length."""
     limits = yaml.safe_load(Path("config/loki.yaml").read_text())["limits_config"]
     assert limits["max_structured_metadata_entries_count"] >= 64 + 10 + 128
     assert limits["max_structured_metadata_size"] == "2MB"
-    assert (
-        128 * int(three_pillars.environment.DEFAULTS["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"])
-        < 2_000_000
-    )
+    assert 128 * MAX_VALUE_LENGTH < 2_000_000
     assert limits["max_line_size_truncate"] is True

@@ -1,19 +1,23 @@
-"""Who is believed: outside nobody, whatever the headers say; inside everybody that the setting names."""
+"""Trusted callers: the trace context of a caller is continued only from a trusted network."""
 
 import pytest
 from opentelemetry.trace import SpanKind, format_trace_id
 
-from tests.conftest import Build, House, about
-from three_pillars.trusted_callers import Trust
+from tests.conftest import ShopFactory
+from tests.in_memory_shop import InMemoryShop, attributes_of
+from three_pillars.trusted_callers import TrustedCallers
 
-TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+SPAN = "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
+OTHER_PARENT = f"00-{1:032x}-{1:016x}-01"
+
 FORGED = {
     "sampled": [("traceparent", PARENT)],
     "not sampled": [("traceparent", PARENT[:-1] + "0")],
-    "in other letters": [("TraceParent", PARENT)],
-    "twice": [("traceparent", PARENT), ("traceparent", PARENT)],
-    "two of them": [("traceparent", PARENT), ("traceparent", f"00-{1:032x}-{1:016x}-01")],
+    "name in mixed case": [("TraceParent", PARENT)],
+    "the same twice": [("traceparent", PARENT), ("traceparent", PARENT)],
+    "two different ones": [("traceparent", PARENT), ("traceparent", OTHER_PARENT)],
     "with a tracestate": [
         ("traceparent", PARENT),
         ("tracestate", "theirs=1"),
@@ -29,71 +33,81 @@ FORGED = {
         ("tracestate", "a=" + "b" * 60_000),
         ("baggage", "c=" + "d" * 60_000),
     ],
-    "behind a proxy, so they say": [
+    "with forged forwarding headers": [
         ("traceparent", PARENT),
         ("x-forwarded-for", "127.0.0.1"),
         ("forwarded", "for=127.0.0.1"),
     ],
-    "nothing but baggage": [("baggage", "role=admin")],
-    "nonsense": [("traceparent", "00-" + "z" * 32)],
+    "baggage alone": [("baggage", "role=admin")],
+    "an invalid traceparent": [("traceparent", "00-" + "z" * 32)],
 }
-LINKED = {
-    name
-    for name in FORGED
-    if name not in {"twice", "two of them", "nothing but baggage", "nonsense"}
+"""Headers that any caller can send."""
+
+NOT_LINKED = {
+    "the same twice",
+    "two different ones",
+    "baggage alone",
+    "an invalid traceparent",
 }
 
 
 @pytest.mark.parametrize("name", list(FORGED))
-def test_a_stranger_is_not_believed(house: House, name: str) -> None:
-    """From outside no trace, no sampling and no baggage goes on: a new trace begins, linked to theirs if there is one."""
-    answer = house.ask(headers=FORGED[name])
-    trace_id = answer.json()["trace_id"]
+def test_context_of_an_untrusted_caller_is_not_continued(shop: InMemoryShop, name: str) -> None:
+    """An untrusted caller starts a new trace, which links to the one trace that it named."""
+    response = shop.request(headers=FORGED[name])
+    trace_id = response.json()["trace_id"]
     assert trace_id != TRACE
-    assert answer.headers["traceresponse"].split("-")[1] == trace_id
-    roles = house.roles
-    assert len(roles) == 4  # whole, payment included: what checkout calls goes on
-    assert {format_trace_id(each.context.trace_id) for each in house.spans} == {trace_id}
-    assert {line["trace_id"] for line in house.lines()} == {trace_id}
-    [root] = [each for each in house.spans if each.parent is None]
+    assert response.headers["traceresponse"].split("-")[1] == trace_id
+    assert len(shop.spans_by_role) == 4, "payment continues the trace of checkout"
+    assert {format_trace_id(span.context.trace_id) for span in shop.spans} == {trace_id}
+    assert {line["trace_id"] for line in shop.lines()} == {trace_id}
+    [root] = [span for span in shop.spans if span.parent is None]
     assert root.kind is SpanKind.SERVER
     assert not root.context.trace_state
     links = [
-        (format_trace_id(each.context.trace_id), len(each.context.trace_state))
-        for each in root.links
+        (format_trace_id(link.context.trace_id), len(link.context.trace_state))
+        for link in root.links
     ]
-    assert links == ([(TRACE, 0)] if name in LINKED else [])
-    assert not any(
-        "admin" in str(about(each)) or "theirs" in str(about(each)) for each in house.spans
-    )
+    assert links == ([] if name in NOT_LINKED else [(TRACE, 0)])
+    for span in shop.spans:
+        attributes = str(attributes_of(span))
+        assert "admin" not in attributes
+        assert "theirs" not in attributes
 
 
 @pytest.mark.parametrize(
-    "inside", ["*", "127.0.0.1", "10.0.0.0/8, 127.0.0.0/8", "::ffff:127.0.0.1/128,127.0.0.1"]
+    "networks", ["*", "127.0.0.1", "10.0.0.0/8, 127.0.0.0/8", "::ffff:127.0.0.1/128,127.0.0.1"]
 )
-def test_an_insider_is(build: Build, inside: str) -> None:
-    """A caller from a network that is inside goes on with its trace, its state included, and links to nothing."""
-    house = build(inside=inside)
-    answer = house.ask(headers=FORGED["with a tracestate"])
-    assert answer.json()["trace_id"] == TRACE
-    [first] = [each for each in house.spans if each.parent and each.parent.span_id == int(SPAN, 16)]
+def test_context_of_a_trusted_caller_is_continued(build_shop: ShopFactory, networks: str) -> None:
+    """A caller in a trusted network continues its trace and tracestate, without a link."""
+    shop = build_shop(trusted_networks=networks)
+    response = shop.request(headers=FORGED["with a tracestate"])
+    assert response.json()["trace_id"] == TRACE
+    parent_id = int(SPAN, 16)
+    [first] = [span for span in shop.spans if span.parent and span.parent.span_id == parent_id]
     assert first.context.trace_state.get("theirs") == "1"
     assert not first.links
-    assert len(house.roles) == 4
+    assert len(shop.spans_by_role) == 4
 
 
-@pytest.mark.parametrize("inside", ["10.0.0.0/8", "::1", ""])
-def test_others_are_not_insiders(build: Build, inside: str) -> None:
-    """A caller from any other network is outside."""
-    assert build(inside=inside).ask(headers=FORGED["sampled"]).json()["trace_id"] != TRACE
+@pytest.mark.parametrize("networks", ["10.0.0.0/8", "::1", ""])
+def test_a_caller_in_another_network_is_not_trusted(build_shop: ShopFactory, networks: str) -> None:
+    """A caller outside the trusted networks starts a new trace."""
+    shop = build_shop(trusted_networks=networks)
+    assert shop.request(headers=FORGED["sampled"]).json()["trace_id"] != TRACE
 
 
 @pytest.mark.parametrize(
-    ("host", "holds"),
+    ("host", "is_trusted"),
     [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("11.0.0.1", False), ("", False), ("x", False)],
 )
-def test_an_address_is_read_as_one(host: str, holds: bool) -> None:  # noqa: FBT001
-    """An IPv4 address in IPv6's clothes is that address, and who has none is outside."""
-    headers = [(b"traceparent", PARENT.encode())]
-    believed, outside = Trust("10.0.0.0/8").of({"type": "http", "client": (host, 1)}, headers)
-    assert (believed, outside) == ((headers, []) if holds else ([], [PARENT.encode()]))
+def test_ipv4_addresses_in_ipv6_form_are_recognised(host: str, is_trusted: bool) -> None:  # noqa: FBT001
+    """An IPv4-mapped IPv6 address is its IPv4 address, and a caller without one is not trusted."""
+    traceparent = PARENT.encode()
+    headers = [(b"traceparent", traceparent)]
+    scope = {"type": "http", "client": (host, 1)}
+    kept, untrusted = TrustedCallers("10.0.0.0/8").split_headers(scope, headers)
+    if is_trusted:
+        assert (kept, untrusted) == (headers, [])
+    else:
+        assert (kept, untrusted) == ([], [traceparent])

@@ -1,0 +1,107 @@
+"""The style rules of CONTRIBUTING.md that ruff does not check."""
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MAX_TEMPLATE_LINE = 160
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """Return the files that git tracks and that match one of the patterns."""
+    command = ["git", "ls-files", *patterns]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [path for line in listed.stdout.splitlines() if (path := ROOT / line).exists()]
+
+
+python_files = pytest.mark.parametrize(
+    "path", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in tracked("*.py")]
+)
+
+
+def packed_assignments(tree: ast.AST) -> Iterator[ast.stmt]:
+    """Yield assignments of one tuple to another that are not a swap: ``a, b = x, y``."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+            continue
+        target = node.targets[0]
+        if not isinstance(target, ast.Tuple):
+            continue
+        targets = sorted(ast.unparse(element) for element in target.elts)
+        values = sorted(ast.unparse(element) for element in node.value.elts)
+        if targets != values:
+            yield node
+
+
+def nested_conditionals(tree: ast.AST) -> Iterator[ast.expr]:
+    """Yield conditional expressions that have another one as a direct part."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.IfExp):
+            parts = (node.test, node.body, node.orelse)
+            if any(isinstance(part, ast.IfExp) for part in parts):
+                yield node
+
+
+def multiplied_literals(tree: ast.AST) -> Iterator[ast.expr]:
+    """Yield strings and lists that are multiplied by a condition, as in ``[item] * flag``."""
+    conditions = (ast.Compare, ast.BoolOp, ast.Name, ast.Attribute)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
+            continue
+        is_list = isinstance(node.left, ast.List) and isinstance(node.right, conditions)
+        is_text = isinstance(node.left, ast.Constant | ast.JoinedStr) and isinstance(
+            node.right, ast.Compare | ast.BoolOp
+        )
+        if isinstance(node.left, ast.Constant) and not isinstance(node.left.value, str):
+            is_text = False
+        if is_list and isinstance(node.right, ast.Name | ast.Attribute):
+            # A count is a number in capital letters or a call of len; a flag is a lower-case name.
+            is_list = ast.unparse(node.right).rpartition(".")[2].islower()
+        if is_list or is_text:
+            yield node
+
+
+@python_files
+def test_each_statement_does_one_thing(path: Path) -> None:
+    """No tuple is assigned to a tuple, except to unpack or swap."""
+    found = [
+        f"{path.name}:{node.lineno}" for node in packed_assignments(ast.parse(path.read_text()))
+    ]
+    assert not found
+
+
+@python_files
+def test_conditionals_are_not_nested(path: Path) -> None:
+    """No conditional expression contains another one."""
+    tree = ast.parse(path.read_text())
+    assert not [f"{path.name}:{node.lineno}" for node in nested_conditionals(tree)]
+
+
+@python_files
+def test_nothing_is_multiplied_by_a_condition(path: Path) -> None:
+    """No string or list is multiplied by a condition; an ``if`` says it."""
+    tree = ast.parse(path.read_text())
+    assert not [f"{path.name}:{node.lineno}" for node in multiplied_literals(tree)]
+
+
+@pytest.mark.parametrize("path", tracked("*.html"), ids=lambda path: path.name)
+def test_template_lines_are_short(path: Path) -> None:
+    """No line of a template is over 160 characters."""
+    lines = enumerate(path.read_text().splitlines(), start=1)
+    assert not [number for number, line in lines if len(line) > MAX_TEMPLATE_LINE]
+
+
+def test_the_library_has_no_complexity_exceptions() -> None:
+    """The library has no ``noqa`` for complexity, arguments, branches, returns or statements."""
+    exceptions = [
+        f"{path.name}: {line.strip()}"
+        for path in tracked("telemetry/three_pillars/*.py")
+        for line in path.read_text().splitlines()
+        if re.search(r"noqa:[^#]*\b(C901|PLR09\d\d)\b", line)
+    ]
+    assert not exceptions

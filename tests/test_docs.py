@@ -221,6 +221,17 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
     assert missing == []
 
 
+def test_the_index_lists_every_page() -> None:
+    """Docs/README.md links to every page of the documentation."""
+    index = Path("docs/README.md")
+    linked = {
+        (index.parent / link).resolve()
+        for link in re.findall(r"\]\((?!http)([^)#\s]+)", index.read_text())
+    }
+    pages = {path.resolve() for path in Path("docs").rglob("*.md")} - {index.resolve()}
+    assert pages <= linked
+
+
 def test_the_limits_of_the_local_store_are_those_of_the_code() -> None:
     """Every limit that docs/reference/local-store.md states is the one that the code keeps."""
     page = " ".join(Path("docs/reference/local-store.md").read_text().split())

@@ -21,6 +21,6 @@ def code(text: str) -> str:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table; every row must have as many cells as there are headings."""
-    lines = [f"| {' | '.join(headings)} |", "|" + "---|" * len(headings)]
+    lines = [f"| {' | '.join(headings)} |", f"|{'|'.join('---' for _ in headings)}|"]
     lines += [f"| {' | '.join(cell(text) for text in row)} |" for row in rows]
     return "\n".join(lines)

@@ -48,12 +48,12 @@ def pipelines() -> dict[str, Any]:
 
 
 def test_every_pipeline_redacts_after_the_limiter() -> None:
-    """Traces, logs and metrics all pass the redaction, behind the memory limiter; span texts are lent to it and taken back."""
+    """Traces, logs and metrics all pass the redaction, behind the memory limiter; span texts are copied to attributes for it and restored."""
     chains = {
         name: each["processors"] for name, each in pipelines()["service"]["pipelines"].items()
     }
     assert chains == {
-        "traces": ["memory_limiter", "transform/lend", "redaction", "transform/return"],
+        "traces": ["memory_limiter", "transform/copy_texts", "redaction", "transform/restore_texts"],
         "logs": ["memory_limiter", "redaction"],
         "metrics": ["memory_limiter", "redaction"],
     }
@@ -120,7 +120,7 @@ def test_the_collector_finds_what_nobody_redacted(collector: InMemoryCollector, 
     assert canaries.found(dirty) == set()
     assert [each for each in words if each in dirty] == []
     assert [each for each in SAID if each in dirty] == []
-    assert "lent." not in dirty + pure
+    assert "copied." not in dirty + pure
     assert "****" not in pure
     assert canaries.clean["order"] in dirty
     assert canaries.clean["order"] in pure

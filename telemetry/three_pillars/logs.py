@@ -15,7 +15,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .redaction import redact_mapping
-from .stdout import Stdout
+from .stdout import NonBlockingStdout
 from .values import flatten_if_oversized, safe_str, to_otlp_value
 
 ALREADY_LOGGED = "_already_logged"
@@ -50,13 +50,13 @@ def configure(provider: LoggerProvider) -> None:
     )
 
 
-def log_to_stdout() -> Stdout:
+def log_to_stdout() -> NonBlockingStdout:
     """Write the records of ``logging`` to stdout as JSON, and never to OTLP; return that stdout.
 
     An exporter that fails logs a warning. If that warning were exported by OTLP, its export would
     fail next.
     """
-    stdout = Stdout(sys.stdout)
+    stdout = NonBlockingStdout(sys.stdout)
     handler = logging.StreamHandler(stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

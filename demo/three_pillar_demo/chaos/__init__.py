@@ -1,1 +1,1 @@
-"""Rehearsals: a steady load, one thing broken and restored, and the books compared afterwards."""
+"""Rehearsals: fault injection under a steady load, followed by an audit of all telemetry."""

@@ -1,108 +1,133 @@
-"""The stores' side of the books: of each purchase, which spans and lines are there, once or twice; and what was counted."""
+"""Compares purchases with the stores: which spans, log records and counts are missing or extra."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from three_pillar_demo.chaos.kinds import COUNTS, LOG_RECORDS, SPANS
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.verify.checks import AT_ONCE, canonical_lines
+from three_pillar_demo.verify.check import MAX_CONCURRENT_QUERIES
 from three_pillar_demo.verify.ledger import Ledger, expect
+from three_pillar_demo.verify.log_check import canonical_records
 
-SAMPLE = 16
-"""So many traces are asked for first, from the oldest to the newest; while one is missing the thousand others can wait."""
-COUNTERS = {"checkout_requests_total": "/checkout", "payment_requests_total": "/charges"}
+SAMPLE_SIZE = 16
+"""How many traces are queried first, spread over the load; while one of them is missing, the
+others are not queried."""
+ENDPOINTS = {"checkout_requests_total": "/checkout", "payment_requests_total": "/charges"}
+"""The request counters of both services, and the endpoint of each."""
 
 
 @dataclass
-class Found:
-    """What the stores have of the purchases asked about: by kind (``spans``, ``lines``, ``counts``)."""
+class AuditResult:
+    """What the stores hold of some purchases; ``lost`` and ``duplicated`` are counted by kind."""
 
-    whole: int = 0
+    complete: int = 0
     lost: Counter[str] = field(default_factory=Counter)
-    twice: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is missing (yet)."""
-        return not self.lost.total()
+    duplicated: Counter[str] = field(default_factory=Counter)
 
 
 class StoreAudit:
-    """Looks up purchases of one ``run``; a trace that is whole is not asked for again."""
+    """Looks up the purchases of one ``run``; a trace that was complete is not queried again."""
 
     def __init__(self, backends: Backends, run: str, started: float) -> None:
-        self.backends, self.run, self.started = backends, run, started
-        self.spans: dict[str, list[str]] = {}
+        """Audit what the instances whose names begin with ``run`` sent since ``started``."""
+        self.backends = backends
+        self.run = run
+        self.started = started
+        self.span_ids: dict[str, list[str]] = {}
 
     async def compare(
-        self, purchases: Sequence[Purchase], within: float, *, thorough: bool = True
-    ) -> Found:
-        """Everything about ``purchases``; counters as they were told within so many seconds.
+        self, purchases: Sequence[Purchase], within_s: float, *, thorough: bool = True
+    ) -> AuditResult:
+        """Compare ``purchases`` with the stores.
 
-        If it need not be ``thorough``, a trace counts as missing until all of a sample are there.
+        Counters count if they were reported within the last ``within_s`` seconds. Unless
+        ``thorough``, all traces count as missing until those of a sample are complete.
 
         Raises:
             BackendError: A store does not answer.
         """
-        found, ledger = Found(), Ledger(purchases=list(purchases), started=self.started)
-        lines: Counter[tuple[str, str]] = Counter()
-        for line in await canonical_lines(self.backends, self.started - 1):
-            lines[line.fields.get("trace_id", ""), line.service] += 1
-        waiting = [each for each in purchases if not self._is_whole(each)]
-        sample = waiting[:: max(1, len(waiting) // SAMPLE)] + waiting[-1:]
-        await self._ask_for_traces(sample)
-        if thorough or all(map(self._is_whole, sample)):
-            await self._ask_for_traces([each for each in waiting if not self._is_whole(each)])
+        records = await self._count_canonical_records()
+        await self._query_traces(purchases, thorough=thorough)
+        result = AuditResult()
         for purchase in purchases:
-            expected, spans = expect(purchase), self.spans.get(purchase.trace_id, [])
-            missing = max(0, len(expected.spans) - len(set(spans)))
-            found.lost["spans"] += missing
-            found.twice["spans"] += len(spans) - len(set(spans))
-            for service in ("checkout", *(["payment"] if expected.payment_status else [])):
-                count = lines[purchase.trace_id, service]
-                missing += count == 0
-                found.lost["lines"] += count == 0
-                found.twice["lines"] += max(0, count - 1)
-            found.whole += missing == 0
-        wanted = dict(
-            zip(COUNTERS, (ledger.checkout_statuses(), ledger.payment_statuses()), strict=True)
+            self._compare_purchase(purchase, records, result)
+        await self._compare_counters(purchases, within_s, result)
+        return result
+
+    async def _count_canonical_records(self) -> Counter[tuple[str, str]]:
+        """Count the canonical log records by trace id and service."""
+        records: Counter[tuple[str, str]] = Counter()
+        for record in await canonical_records(self.backends, self.started - 1):
+            records[record.fields.get("trace_id", ""), record.service] += 1
+        return records
+
+    async def _query_traces(self, purchases: Sequence[Purchase], *, thorough: bool) -> None:
+        """Query the traces that were not complete so far: a sample, and then the others."""
+        incomplete = [purchase for purchase in purchases if not self._is_complete(purchase)]
+        step = max(1, len(incomplete) // SAMPLE_SIZE)
+        sample = incomplete[::step] + incomplete[-1:]
+        await self._query(sample)
+        if thorough or all(self._is_complete(purchase) for purchase in sample):
+            await self._query(
+                [purchase for purchase in incomplete if not self._is_complete(purchase)]
+            )
+
+    async def _query(self, purchases: Sequence[Purchase]) -> None:
+        limit = asyncio.Semaphore(MAX_CONCURRENT_QUERIES)
+
+        async def query(purchase: Purchase) -> None:
+            async with limit:
+                spans = await self.backends.trace(purchase.trace_id)
+            self.span_ids[purchase.trace_id] = [span.span_id for span in spans]
+
+        await asyncio.gather(*map(query, purchases))
+
+    def _is_complete(self, purchase: Purchase) -> bool:
+        return len(self.span_ids.get(purchase.trace_id, [])) >= len(expect(purchase).spans)
+
+    def _compare_purchase(
+        self, purchase: Purchase, records: Counter[tuple[str, str]], result: AuditResult
+    ) -> None:
+        """Add the spans and log records of one purchase to ``result``."""
+        expected = expect(purchase)
+        span_ids = self.span_ids.get(purchase.trace_id, [])
+        missing_spans = max(0, len(expected.spans) - len(set(span_ids)))
+        services = ["checkout"]
+        if expected.payment_status:
+            services.append("payment")
+        counts = [records[purchase.trace_id, service] for service in services]
+        missing_records = counts.count(0)
+        result.lost[SPANS] += missing_spans
+        result.lost[LOG_RECORDS] += missing_records
+        result.duplicated[SPANS] += len(span_ids) - len(set(span_ids))
+        result.duplicated[LOG_RECORDS] += sum(max(0, count - 1) for count in counts)
+        if not missing_spans and not missing_records:
+            result.complete += 1
+
+    async def _compare_counters(
+        self, purchases: Sequence[Purchase], within_s: float, result: AuditResult
+    ) -> None:
+        """Compare the request counters of both services, by status, with the purchases."""
+        ledger = Ledger(purchases=list(purchases), started=self.started)
+        expected_by_counter = {
+            "checkout_requests_total": ledger.checkout_statuses(),
+            "payment_requests_total": ledger.payment_statuses(),
+        }
+        for name, expected in expected_by_counter.items():
+            counted = await self._counted_statuses(name, within_s)
+            result.lost[COUNTS] += (expected - counted).total()
+            result.duplicated[COUNTS] += (counted - expected).total()
+
+    async def _counted_statuses(self, name: str, within_s: float) -> Counter[str]:
+        """Return a request counter of this run's instances, by status."""
+        values = await self.backends.counters(
+            name, ("status", "instance"), {"endpoint": ENDPOINTS[name]}, within=within_s
         )
-        for name, statuses in wanted.items():
-            counted = await self._counted(name, within)
-            found.lost["counts"] += (statuses - counted).total()
-            found.twice["counts"] += (counted - statuses).total()
-        return found
-
-    async def _ask_for_traces(self, purchases: Sequence[Purchase]) -> None:
-        gate = asyncio.Semaphore(AT_ONCE)
-
-        async def ask(purchase: Purchase) -> None:
-            async with gate:
-                self.spans[purchase.trace_id] = [
-                    each.span_id for each in await self.backends.trace(purchase.trace_id)
-                ]
-
-        await asyncio.gather(*map(ask, purchases))
-
-    def _is_whole(self, purchase: Purchase) -> bool:
-        return len(self.spans.get(purchase.trace_id, [])) >= len(expect(purchase).spans)
-
-    async def _counted(self, name: str, within: float) -> Counter[str]:
         counted: Counter[str] = Counter()
-        by, where = ("status", "instance"), {"endpoint": COUNTERS[name]}
-        for (status, instance), value in (
-            await self.backends.counters(name, by, where, within=within)
-        ).items():
+        for (status, instance), value in values.items():
             if instance.startswith(self.run):
                 counted[status] += round(value)
         return counted
-
-    async def begun(self, order_ids: Sequence[str], end: float) -> list[str]:
-        """Which of the orders that nobody answered had got into the shop all the same."""
-        found = {
-            each: await self.backends.requests("checkout", self.started - 1, end, order_id=each)
-            for each in order_ids
-        }
-        return [order_id for order_id, traces in found.items() if traces]

@@ -1,27 +1,34 @@
-"""What the services say they had to drop: the names of the metric and of the log line are here and nowhere else in the demo."""
+"""What the services report as dropped.
+
+Nothing else in the demo knows the names of this metric and of this log record.
+"""
 
 from collections import Counter
 
+from three_pillar_demo.chaos.kinds import LOG_RECORDS, SPANS
 from three_pillar_demo.query.interface import Backends
 
-METRIC, LABEL = "telemetry_dropped_total", "signal"
-SIGNALS = {"traces": "spans", "logs": "lines"}
-"""What is counted under which value of the label. Metrics that are dropped lose nothing: the next ones have the same sums."""
-LINE = "telemetry dropped"
-"""A part of the log line that says so."""
+METRIC = "telemetry_dropped_total"
+LABEL = "signal"
+KIND_BY_SIGNAL = {"traces": SPANS, "logs": LOG_RECORDS}
+"""The kind of item that each value of the label counts.
+
+Dropped metrics lose nothing, because the next export has the same sums.
+"""
+LOG_TEXT = "telemetry dropped"
+"""A part of the log record that reports drops."""
 
 
-async def counted(backends: Backends, run: str, within: float) -> Counter[str]:
-    """How many ``spans`` and ``lines`` the instances of ``run`` say they dropped."""
-    found: Counter[str] = Counter()
-    for (signal, instance), value in (
-        await backends.counters(METRIC, (LABEL, "instance"), within=within)
-    ).items():
-        if instance.startswith(run) and signal in SIGNALS:
-            found[SIGNALS[signal]] += round(value)
-    return found
+async def dropped_counts(backends: Backends, run: str, within_s: float) -> Counter[str]:
+    """Return by kind how many items the instances of ``run`` report as dropped."""
+    values = await backends.counters(METRIC, (LABEL, "instance"), within=within_s)
+    dropped: Counter[str] = Counter()
+    for (signal, instance), value in values.items():
+        if instance.startswith(run) and signal in KIND_BY_SIGNAL:
+            dropped[KIND_BY_SIGNAL[signal]] += round(value)
+    return dropped
 
 
-async def told(backends: Backends, start: float, end: float) -> bool:
-    """Whether a log line says that something was dropped."""
-    return bool(await backends.logs(start, end, text=LINE, limit=1))
+async def drop_was_logged(backends: Backends, start: float, end: float) -> bool:
+    """Return whether a log record reports drops between two times."""
+    return bool(await backends.logs(start, end, text=LOG_TEXT, limit=1))

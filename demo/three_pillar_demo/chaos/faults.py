@@ -1,4 +1,8 @@
-"""What is broken, and restored whatever happens: components, the receiver's manners, the disk under a component."""
+"""The faults of rehearsals. Each is a context manager that removes its fault however it ends.
+
+A component can be killed or stopped, the receiver can misbehave, and a component's disk can be
+full.
+"""
 
 import asyncio
 import shutil
@@ -9,67 +13,71 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from three_pillar_demo.chaos.faulty_receiver import FaultyReceiver
+from three_pillar_demo.chaos.faulty_receiver import Behaviour, FaultyReceiver
 from three_pillar_demo.stack import control, state
 from three_pillar_demo.stack.components import BY_NAME, STATE
 
 T = TypeVar("T")
 DISK_MIB = 24
-"""The small disk: room for what a rehearsal tells while all is well."""
+"""Size of the small disk: enough for the telemetry of a rehearsal without a fault."""
+BLOCK_BYTES = 2**16
 
 
-class ImpossibleError(Exception):
-    """This machine, or this user, cannot have that rehearsal; the text says why."""
+class UnsupportedError(Exception):
+    """This machine or user cannot run the rehearsal; the text says why."""
 
 
-async def surely(work: Callable[[], T]) -> T:
-    """Do ``work`` in a thread to its end, also when Ctrl-C comes meanwhile; that is heard afterwards."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
+async def run_shielded(function: Callable[[], T]) -> T:
+    """Run ``function`` in a thread to its end, even if this task is cancelled meanwhile.
+
+    The cancellation is raised afterwards, unless the function itself has failed.
+    """
+    task = asyncio.ensure_future(asyncio.to_thread(function))
     interrupted = False
     while not task.done():
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             interrupted = True
-        except Exception:  # noqa: BLE001, S110  (raised below, as the task's result)
+        except Exception:  # noqa: BLE001, S110  (raised below, as the result of the task)
             pass
     if interrupted and not task.exception():
         raise asyncio.CancelledError
     return task.result()
 
 
-def back(name: str) -> None:
-    """Start a component again, if it is away on purpose."""
+def start_again(name: str) -> None:
+    """Start a component if it was stopped or killed on request."""
     run = state.running()
     if run and name in run.on_purpose:
-        control.act("start", name)
+        control.request("start", name)
 
 
 @asynccontextmanager
-async def away(verb: str, name: str) -> AsyncIterator[None]:
-    """``kill`` or ``stop`` a component of the stack; it is back afterwards."""
+async def component_down(verb: str, name: str) -> AsyncIterator[None]:
+    """``kill`` or ``stop`` a component of the stack, and start it at the end of the block."""
     try:
-        await surely(lambda: control.act(verb, name))
+        await run_shielded(lambda: control.request(verb, name))
         yield
     finally:
-        await surely(lambda: back(name))
+        await run_shielded(lambda: start_again(name))
 
 
 @asynccontextmanager
-async def misbehaving(front: FaultyReceiver, manner: str) -> AsyncIterator[None]:
-    """The receiver in front has that ``manner``; it behaves well afterwards."""
-    front.manner = manner
+async def misbehaving(receiver: FaultyReceiver, behaviour: Behaviour) -> AsyncIterator[None]:
+    """Let ``receiver`` misbehave until the end of the block."""
+    receiver.behaviour = behaviour
     try:
         yield
     finally:
-        front.manner = "well"
+        receiver.behaviour = "normal"
 
 
-def can_mount() -> None:
-    """See whether a small disk can be had here.
+def check_can_mount() -> None:
+    """Check that a small disk can be mounted here, by mounting one.
 
     Raises:
-        ImpossibleError: It cannot.
+        UnsupportedError: It cannot.
     """
     probe = STATE / "rehearsal-disk"
     probe.mkdir(parents=True, exist_ok=True)
@@ -83,68 +91,77 @@ def can_mount() -> None:
 
 @asynccontextmanager
 async def small_disk(name: str) -> AsyncIterator[Path]:
-    """A tmpfs of ``DISK_MIB`` under a component, which starts anew on it; its own data is hidden meanwhile, and then back."""
-    can_mount()
+    """Mount a tmpfs of ``DISK_MIB`` over a component's data folder; yields the folder.
+
+    The component is restarted on it. Its own data is hidden until the end of the block.
+
+    Raises:
+        UnsupportedError: A tmpfs cannot be mounted here.
+    """
+    check_can_mount()
     data = BY_NAME[name].data
     try:
-        await surely(lambda: control.act("stop", name))
-        await surely(lambda: mount(data))
-        await surely(lambda: back(name))
+        await run_shielded(lambda: control.request("stop", name))
+        await run_shielded(lambda: mount(data))
+        await run_shielded(lambda: start_again(name))
         yield data
     finally:
-        await surely(lambda: _own_disk(name, data))
+        await run_shielded(lambda: _return_to_own_disk(name, data))
 
 
-def _own_disk(name: str, data: Path) -> None:
+def _return_to_own_disk(name: str, data: Path) -> None:
     run = state.running()
     if run and name not in run.on_purpose:
-        control.act("stop", name)
+        control.request("stop", name)
     unmount(data)
-    back(name)
+    start_again(name)
 
 
 @asynccontextmanager
-async def full(disk: Path) -> AsyncIterator[None]:
-    """No byte is free on ``disk``; afterwards there is room again."""
+async def disk_filled(disk: Path) -> AsyncIterator[None]:
+    """Leave no byte free on ``disk`` until the end of the block."""
     ballast = disk / "ballast"
     try:
-        await surely(lambda: _fill(ballast))
+        await run_shielded(lambda: _fill(ballast))
         yield
     finally:
-        await surely(lambda: ballast.unlink(missing_ok=True))
+        await run_shielded(lambda: ballast.unlink(missing_ok=True))
 
 
 def _fill(ballast: Path) -> None:
+    block = b"\0" * BLOCK_BYTES
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
-        while file.write(b"\0" * 2**16):  # the last one fits in part
+        # The last write succeeds in part, so that really no byte is left.
+        while file.write(block):
             pass
 
 
 def mount(folder: Path) -> None:
-    """Put a tmpfs of ``DISK_MIB`` there.
+    """Mount a tmpfs of ``DISK_MIB`` at ``folder``.
 
     Raises:
-        ImpossibleError: This machine, or this user, may not.
+        UnsupportedError: The system has no tmpfs, or this user may not mount.
     """
     command = shutil.which("mount")
     if not sys.platform.startswith("linux") or command is None:
-        raise ImpossibleError("a small disk is a tmpfs, and this machine has no way to mount one")
-    said = subprocess.run(  # noqa: S603  (fixed arguments)
+        raise UnsupportedError("a small disk is a tmpfs, and this machine has no way to mount one")
+    done = subprocess.run(  # noqa: S603  (fixed arguments)
         [command, "-t", "tmpfs", "-o", f"size={DISK_MIB}m,mode=0700", "rehearsal", str(folder)],
         capture_output=True,
         text=True,
         check=False,
     )
-    if said.returncode:
-        raise ImpossibleError(
-            f"a small disk is a tmpfs, and mounting one is not permitted here: {said.stderr.strip()}"
+    if done.returncode:
+        raise UnsupportedError(
+            "a small disk is a tmpfs, and mounting one is not permitted here: "
+            f"{done.stderr.strip()}"
         )
 
 
 def unmount(folder: Path) -> None:
-    """Take it away again, if it is there."""
+    """Unmount ``folder`` if something is mounted there."""
     if folder.is_mount():
-        subprocess.run(
+        subprocess.run(  # noqa: S603  (fixed arguments)
             [shutil.which("umount") or "umount", "--lazy", str(folder)],
             capture_output=True,
             check=False,

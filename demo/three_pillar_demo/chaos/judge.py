@@ -1,118 +1,167 @@
-"""What a rehearsal saw, and whether that is what was promised: a pure function of both."""
+"""Compares what a rehearsal observed with what it expects: a pure function of both."""
 
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Literal
 
-P99_RATIO = 1.15
-"""How much longer the slowest hundredth of customers may wait while something is broken."""
-MEMORY_MIB = 64.0
-"""How much the services may grow while they cannot send."""
+from three_pillar_demo.chaos.kinds import KINDS, label
+
+MAX_P99_RATIO = 1.15
+"""The highest p99 latency during the fault, relative to the steady state."""
+MAX_GROWTH_MIB = 64.0
+"""How much the memory of both services may grow while they cannot export."""
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What must hold. ``lost``: ``nothing``, or ``counted``: what is lost is counted to the last one, and said in a line."""
+    """What must hold.
 
-    lost: str = "nothing"
-    drain: float | None = 60.0
-    exits: float | None = None
-    state: bool = False
-    unfelt: bool = True
+    Attributes:
+        loss: ``none``, or ``counted``: every lost item is counted as dropped, and a log record
+            reports drops.
+        drain_s: How long after the recovery the stores may be incomplete; None to skip the check.
+        stop_s: How long each stop of a service may take; None to skip the check.
+        fault_reported: Whether something must report the fault while it lasts.
+        latency_unaffected: Whether customers must not notice the fault in their latency.
+        stored: Whether there is a store to audit.
+    """
+
+    loss: Literal["none", "counted"] = "none"
+    drain_s: float | None = 60.0
+    stop_s: float | None = None
+    fault_reported: bool = False
+    latency_unaffected: bool = True
     stored: bool = True
 
 
 @dataclass
 class Observation:
-    """What a rehearsal saw. Times are in seconds; what it did not look at is empty."""
+    """What a rehearsal observed; figures that it did not measure keep their defaults.
+
+    Attributes:
+        name: The rehearsal.
+        purchases: How many purchases were answered.
+        complete: How many of them are complete in traces and logs.
+        lost, duplicated, dropped: Items by kind; ``dropped`` is what the services report.
+        drops_logged: Whether a log record reports drops.
+        fault_s: How long the fault lasted.
+        drained_s: How long after the recovery everything was stored; None if it never was.
+        errors: Requests that failed, apart from those that are refused or unanswered.
+        outcomes: The answers by outcome, and failed requests by error.
+        refused: Requests that came while the services were stopped.
+        unanswered: Requests in flight at a stop that got no answer.
+        steady_p99_s, fault_p99_s: The customers' p99 latency before and during the fault.
+        steady_mib, peak_mib: The resident memory of both services.
+        stop_durations_s: How long each stop of a service took.
+        reports: What reported the fault while it lasted.
+        otlp_violations: What the exporters did against the OTLP specification.
+        skipped: Why this machine cannot run the rehearsal; empty if it can.
+        aborted: Why the rehearsal ended early; empty if it did not.
+    """
 
     name: str
-    made: int = 0
-    whole: int = 0
+    purchases: int = 0
+    complete: int = 0
     lost: Counter[str] = field(default_factory=Counter)
-    twice: Counter[str] = field(default_factory=Counter)
+    duplicated: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
-    dropped_told: bool = False
-    away: float = 0.0
-    drained: float | None = None
+    drops_logged: bool = False
+    fault_s: float = 0.0
+    drained_s: float | None = None
     errors: int = 0
-    answers: Counter[str] = field(default_factory=Counter)
-    turned_away: int = 0
-    begun_unanswered: int = 0
-    steady_p99: float = math.nan
-    broken_p99: float = math.nan
+    outcomes: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+    unanswered: int = 0
+    steady_p99_s: float = math.nan
+    fault_p99_s: float = math.nan
     steady_mib: float = 0.0
-    most_mib: float = 0.0
-    exits: list[float] = field(default_factory=list)
-    states: list[str] = field(default_factory=list)
-    manners: list[str] = field(default_factory=list)
+    peak_mib: float = 0.0
+    stop_durations_s: list[float] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
+    otlp_violations: list[str] = field(default_factory=list)
     skipped: str = ""
-    ended: str = ""
-    """Why it could not be played to its end."""
+    aborted: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is not as promised: ``wrong`` whatever the machine, ``slow`` perhaps only on a busy one. Both fail a rehearsal."""
+    """What is not as expected; both lists fail a rehearsal.
 
-    wrong: list[str]
+    ``slow`` holds what may only be due to a busy machine, ``problems`` everything else.
+    """
+
+    problems: list[str]
     slow: list[str]
 
     @property
     def passed(self) -> bool:
-        """Whether all is as promised."""
-        return not self.wrong and not self.slow
+        """Whether everything is as expected."""
+        return not self.problems and not self.slow
 
 
-def judge(seen: Observation, promise: Expectation) -> Verdict:
-    """Compare what was seen with what was promised."""
-    if seen.skipped:
+def judge(observed: Observation, expected: Expectation) -> Verdict:
+    """Return what is not as expected."""
+    if observed.skipped:
         return Verdict([], [])
-    if seen.ended:
-        return Verdict([f"not played to its end: {seen.ended}"], [])
-    late = promise.drain is not None and not _in_time(seen.drained, promise.drain)
-    grown = seen.most_mib - seen.steady_mib
-    wrong = {
-        "nobody bought anything": not seen.made,
-        f"not drained {promise.drain or 0:g} s after it was restored": late,
-        f"customers: {seen.errors} errors": seen.errors > 0,
-        f"customers: {seen.begun_unanswered} requests under way were not answered": seen.begun_unanswered
-        > 0,
-        f"services grew by {grown:.0f} MiB, over {MEMORY_MIB:g}": grown > MEMORY_MIB,
-        "no clear state while it was broken": promise.state and not seen.states,
-    }
-    ratio, longest = seen.broken_p99 / seen.steady_p99, max(seen.exits, default=math.nan)
-    slow = {  # NaN is not within any limit
-        f"customers: p99 is {ratio:.2f} of steady, over {P99_RATIO:g}": promise.unfelt
-        and not ratio <= P99_RATIO,
-        f"a stop took {longest:.1f} s, over {promise.exits or 0:g}": promise.exits is not None
-        and not longest <= promise.exits,
-    }
-    losses = _losses(seen, promise) if promise.stored else []
-    return Verdict(
-        [*seen.manners, *losses, *(what for what, so in wrong.items() if so)],
-        [what for what, so in slow.items() if so],
-    )
+    if observed.aborted:
+        return Verdict([f"ended early: {observed.aborted}"], [])
+    problems = [*observed.otlp_violations]
+    if expected.stored:
+        problems += _loss_problems(observed, expected)
+    problems += _service_problems(observed, expected)
+    return Verdict(problems, _slow(observed, expected))
 
 
-def _losses(seen: Observation, promise: Expectation) -> list[str]:
-    wrong = [f"{count} {kind} twice" for kind, count in seen.twice.items() if count]
-    lost = {kind: count for kind, count in seen.lost.items() if count}
-    if promise.lost == "nothing":
-        return wrong + [f"{count} {kind} lost" for kind, count in lost.items()]
-    wrong += [
-        f"{lost.get(kind, 0)} {kind} lost, {seen.dropped[kind]} counted as dropped"
-        for kind in (
-            "spans",
-            "lines",
-            "counts",
-        )  # counts are sums: the next ones make up for what was dropped
-        if lost.get(kind, 0) != seen.dropped[kind]
+def _loss_problems(observed: Observation, expected: Expectation) -> list[str]:
+    """Return one line for each kind that is duplicated, or lost without being allowed to."""
+    problems = [
+        f"{count} {label(kind)} duplicated" for kind, count in observed.duplicated.items() if count
     ]
-    if lost and not seen.dropped_told:
-        wrong.append("no log line says that something was dropped")
-    return wrong
+    lost = {kind: count for kind, count in observed.lost.items() if count}
+    if expected.loss == "none":
+        return problems + [f"{count} {label(kind)} lost" for kind, count in lost.items()]
+    # Counts are never dropped: the next export has the same sums.
+    for kind in KINDS:
+        lost_count = lost.get(kind, 0)
+        dropped_count = observed.dropped[kind]
+        if lost_count != dropped_count:
+            problems.append(f"{lost_count} {label(kind)} lost, {dropped_count} counted as dropped")
+    if lost and not observed.drops_logged:
+        problems.append("no log record reports the drops")
+    return problems
 
 
-def _in_time(seconds: float | None, limit: float) -> bool:
+def _service_problems(observed: Observation, expected: Expectation) -> list[str]:
+    problems = []
+    if not observed.purchases:
+        problems.append("no purchase was answered")
+    if expected.drain_s is not None and not _is_within(observed.drained_s, expected.drain_s):
+        problems.append(f"not drained {expected.drain_s:g} s after the recovery")
+    if observed.errors:
+        problems.append(f"customers: {observed.errors} errors")
+    if observed.unanswered:
+        problems.append(f"customers: {observed.unanswered} requests in flight were not answered")
+    growth = observed.peak_mib - observed.steady_mib
+    if growth > MAX_GROWTH_MIB:
+        problems.append(f"services grew by {growth:.0f} MiB, limit {MAX_GROWTH_MIB:g}")
+    if expected.fault_reported and not observed.reports:
+        problems.append("nothing reported the fault while it lasted")
+    return problems
+
+
+def _slow(observed: Observation, expected: Expectation) -> list[str]:
+    """Return the limits of time that were exceeded; an unknown time (NaN) exceeds every limit."""
+    slow = []
+    ratio = observed.fault_p99_s / observed.steady_p99_s
+    if expected.latency_unaffected and not ratio <= MAX_P99_RATIO:
+        slow.append(f"customers: p99 is {ratio:.2f} of the steady state, limit {MAX_P99_RATIO:g}")
+    if expected.stop_s is not None:
+        longest = max(observed.stop_durations_s, default=math.nan)
+        if not longest <= expected.stop_s:
+            slow.append(f"a stop took {longest:.1f} s, limit {expected.stop_s:g}")
+    return slow
+
+
+def _is_within(seconds: float | None, limit: float) -> bool:
     return seconds is not None and seconds <= limit

@@ -1,102 +1,126 @@
-"""The steady load of a rehearsal: customers at a fixed rate on the loopback, bounded in number, and what each of them felt."""
+"""The steady load of a rehearsal: requests at a fixed rate on loopback, limited in number."""
 
 import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx2
 
 from three_pillar_demo.load import checkout_client
-from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.load.stats import FAULT, percentile
+from three_pillar_demo.load.checkout_client import SERVER_ERROR, Purchase
+from three_pillar_demo.load.stats import percentile
 from three_pillar_demo.stack.components import LOOPBACK
 
-MAX_RATE, MOST = 50.0, 10_000
-"""Customers a second, and in all: enough for the longest rehearsal, and an end to every one."""
+MAX_RATE = 50.0
+"""Requests per second."""
+MAX_REQUESTS = 10_000
+"""Requests in total: enough for the longest rehearsal, and a limit for every one."""
+MAX_CONNECTIONS = 500
+CONNECTION_REFUSED = "refused"
+"""The problem of a request that found nothing listening."""
+
+Phase = Literal["warm-up", "steady", "fault", "recovery"]
 
 
 @dataclass(frozen=True)
-class Visit:
-    """One customer: when in the rehearsal they came, how long it took, what they got; ``problem`` where they got no answer."""
+class Request:
+    """One request of the load.
 
-    phase: str
+    ``seconds`` is its latency from the time it was due. Without an answer, ``purchase`` is None
+    and ``problem`` says why.
+    """
+
+    phase: Phase
     order_id: str
     seconds: float
     purchase: Purchase | None = None
     problem: str = ""
 
     @property
-    def turned_away(self) -> bool:
-        """Whether the door was closed: nothing of this visit ever got in."""
-        return self.problem == "refused"
+    def refused(self) -> bool:
+        """Whether it found nothing listening, so that no part of it can have been handled."""
+        return self.problem == CONNECTION_REFUSED
 
     @property
-    def error(self) -> bool:
-        """Whether it failed by the shop's fault, after it had begun."""
-        return not self.turned_away and (self.purchase is None or self.purchase.status >= FAULT)
+    def failed(self) -> bool:
+        """Whether it was accepted, and then got no answer or a server error."""
+        if self.refused:
+            return False
+        return self.purchase is None or self.purchase.status >= SERVER_ERROR
 
 
 @dataclass
 class Load:
-    """Customers of the shop at ``url``, ``rate`` a second; ``phase`` is what those who come from now on belong to."""
+    """Requests to the shop at ``url``, ``rate`` per second; new ones belong to ``phase``.
+
+    Raises:
+        ValueError: The URL is not on loopback, or the rate is out of range.
+    """
 
     url: str
     run: str
     rate: float = 10.0
-    phase: str = "warming"
-    visits: list[Visit] = field(default_factory=list)
+    phase: Phase = "warm-up"
+    requests: list[Request] = field(default_factory=list)
     started: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
-        """Refuse what is not on this machine, or too much for it."""
+        """Refuse other machines, and rates that this machine cannot bear."""
         if urlsplit(self.url).hostname != LOOPBACK:
-            raise ValueError(f"{self.url} is not on the loopback: a rehearsal loads nobody else")
+            raise ValueError(
+                f"{self.url} is not on the loopback: rehearsals load this machine only"
+            )
         if not 0 < self.rate <= MAX_RATE:
-            raise ValueError(f"a rate is over 0 and up to {MAX_RATE:g} a second")
+            raise ValueError(f"the rate must be over 0 and up to {MAX_RATE:g} a second")
 
-    async def come(self, stop: asyncio.Event) -> None:
-        """Send customers until ``stop`` is set, then wait for those under way."""
-        # A connection for each: one that is kept may be closed by a stopping shop at the moment it is used again.
-        limits = httpx2.Limits(max_connections=500, max_keepalive_connections=0)
-        timeout = httpx2.Timeout(checkout_client.PATIENCE)
+    async def send(self, stop: asyncio.Event) -> None:
+        """Send requests until ``stop`` is set, then wait for those in flight."""
+        # Each request has a connection of its own: a service that stops may close an idle
+        # connection in the moment in which it is used again.
+        limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0)
+        timeout = httpx2.Timeout(checkout_client.REQUEST_TIMEOUT_S)
         began = time.monotonic()
         async with (
             httpx2.AsyncClient(
                 base_url=self.url, timeout=timeout, trust_env=False, limits=limits
             ) as http,
-            asyncio.TaskGroup() as customers,
+            asyncio.TaskGroup() as tasks,
         ):
-            for number in range(MOST):
+            for number in range(MAX_REQUESTS):
                 due = began + number / self.rate
                 with suppress(TimeoutError):
                     async with asyncio.timeout(due - time.monotonic()):
                         await stop.wait()
                 if stop.is_set():
                     return
-                customers.create_task(self._buy(http, f"{self.run}-{number}", due))
+                tasks.create_task(self._send_one(http, f"{self.run}-{number}", due))
 
-    async def _buy(self, http: httpx2.AsyncClient, order_id: str, due: float) -> None:
-        phase, purchase, problem = self.phase, None, ""
+    async def _send_one(self, http: httpx2.AsyncClient, order_id: str, due: float) -> None:
+        phase = self.phase
+        purchase = None
+        problem = ""
         try:
             purchase = await checkout_client.buy(http, order_id=order_id)
-        except checkout_client.ShopError as error:
-            problem = (
-                "refused"
-                if isinstance(error.__cause__, httpx2.ConnectError)
-                else type(error.__cause__).__name__
-            )
-        self.visits.append(Visit(phase, order_id, time.monotonic() - due, purchase, problem))
+        except checkout_client.CheckoutError as error:
+            cause = error.__cause__
+            is_refused = isinstance(cause, httpx2.ConnectError)
+            problem = CONNECTION_REFUSED if is_refused else type(cause).__name__
+        seconds = time.monotonic() - due
+        self.requests.append(Request(phase, order_id, seconds, purchase, problem))
 
     @property
     def purchases(self) -> list[Purchase]:
-        """Every purchase that was answered: the truth that all pillars are compared with."""
-        return [each.purchase for each in self.visits if each.purchase]
+        """Every purchase that was answered: the record that the stores are compared with."""
+        return [request.purchase for request in self.requests if request.purchase]
 
-    def p99(self, phase: str) -> float:
-        """Seconds that 99 of 100 customers of a phase did not exceed; NaN when none was answered."""
-        return percentile(
-            sorted(each.seconds for each in self.visits if each.phase == phase and each.purchase),
-            0.99,
-        )
+    def p99(self, phase: Phase) -> float:
+        """Return the p99 latency of the answered requests of a phase, in seconds; NaN if none."""
+        latencies = [
+            request.seconds
+            for request in self.requests
+            if request.phase == phase and request.purchase
+        ]
+        return percentile(sorted(latencies), 0.99)

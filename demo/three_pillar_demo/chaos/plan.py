@@ -1,4 +1,4 @@
-"""The rehearsals: what each breaks, for how long, and what is promised of it."""
+"""The rehearsals: the fault of each, its duration, and what must hold."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,39 +8,46 @@ from pathlib import Path
 
 import httpx2
 
-from three_pillar_demo.chaos.faults import away, full, misbehaving
-from three_pillar_demo.chaos.faulty_receiver import FaultyReceiver
+from three_pillar_demo.chaos.faults import component_down, disk_filled, misbehaving
+from three_pillar_demo.chaos.faulty_receiver import Behaviour, FaultyReceiver
 from three_pillar_demo.chaos.judge import Expectation
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import health
 
 COLLECTOR = "otel-collector"
 RECEIVER = {"local": "store", "full": COLLECTOR}
-"""Who takes the services' telemetry, by mode."""
+"""The component that receives the services' telemetry, by mode."""
 BACKENDS = ("tempo", "loki", "prometheus")
-EVERYWHERE = ("local", "full")
+ALL_MODES = ("local", "full")
+RECENT_S = 30
+"""How far back metrics are queried for a report of the fault."""
 
 
 @dataclass
 class Context:
-    """Where a rehearsal plays: the stack's mode and stores, and what is put in front of its receiver or under it."""
+    """Where a rehearsal runs: the mode and the backends of the stack.
+
+    ``faulty_receiver`` stands in front of the real receiver, and ``disk`` is the small disk under
+    it, in rehearsals that need them.
+    """
 
     mode: str
     backends: Backends
-    front: FaultyReceiver | None = None
+    faulty_receiver: FaultyReceiver | None = None
     disk: Path | None = None
 
     @property
     def receiver(self) -> str:
-        """The component that takes the services' telemetry."""
+        """The component that receives the services' telemetry."""
         return RECEIVER[self.mode]
 
 
-Break = Callable[[Context], AbstractAsyncContextManager[None]]
+Fault = Callable[[Context], AbstractAsyncContextManager[None]]
+"""Returns a context manager that keeps the fault active for its block."""
 
 
-async def _nothing(_scene: Context) -> None:
-    """Do nothing in between."""
+async def _do_nothing(_context: Context) -> None:
+    """Change nothing during the fault."""
 
 
 @dataclass(frozen=True)
@@ -48,174 +55,215 @@ class Rehearsal:
     """One rehearsal.
 
     Attributes:
-        name: What a person types.
-        what: What is broken, in some words.
-        short: Seconds that it stays broken, or how many stops, in the short form; 0 where there is only the long one.
+        name: The name that a user types.
+        description: What is broken.
+        short: Seconds of the fault, or number of stops, in the short form; 0 if it has none.
         long: The same in the long form.
-        broken: What is broken as long as its block lasts; None where the services are stopped again and again instead.
-        between: What happens besides, half-way.
-        front, disk: Whether a receiver of ours stands in front of the real one, and a small disk is under that.
-        workers: Of each service.
-        alone: Whether there is nobody to send to.
+        expectation: What must hold.
+        fault: The fault; None where the services are stopped again and again instead.
+        halfway: What happens besides in the middle of the fault.
+        modes: The modes in which it can run.
+        faulty_receiver: Whether a faulty receiver stands in front of the real one.
+        small_disk: Whether the receiver gets a small disk.
+        workers: Worker processes of each service.
+        no_receiver: Whether the services export to a port on which nothing listens.
     """
 
     name: str
-    what: str
+    description: str
     short: float
     long: float
-    promise: Expectation
-    broken: Break | None = None
-    between: Callable[[Context], Awaitable[None]] = _nothing
-    modes: tuple[str, ...] = EVERYWHERE
-    front: bool = False
-    disk: bool = False
+    expectation: Expectation
+    fault: Fault | None = None
+    halfway: Callable[[Context], Awaitable[None]] = _do_nothing
+    modes: tuple[str, ...] = ALL_MODES
+    faulty_receiver: bool = False
+    small_disk: bool = False
     workers: int = 1
-    alone: bool = False
+    no_receiver: bool = False
 
 
-def _away(verb: str, name: str = "") -> Break:
-    return lambda scene: away(verb, name or scene.receiver)
+def _down(verb: str, name: str = "") -> Fault:
+    """Return the fault that kills or stops a component, by default the receiver."""
+    return lambda context: component_down(verb, name or context.receiver)
 
 
-def _manner(manner: str) -> Break:
+def _receiver_fault(behaviour: Behaviour) -> Fault:
+    """Return the fault that lets the receiver misbehave."""
+
     @asynccontextmanager
-    async def broken(scene: Context) -> AsyncIterator[None]:
-        if scene.front:
-            async with misbehaving(scene.front, manner):
+    async def fault(context: Context) -> AsyncIterator[None]:
+        if context.faulty_receiver:
+            async with misbehaving(context.faulty_receiver, behaviour):
                 yield
 
-    return broken
+    return fault
 
 
 @asynccontextmanager
-async def _full_disk(scene: Context) -> AsyncIterator[None]:
-    """No room is left; with the Collector, while a backend is away, else its queue is empty and wants none."""
-    if scene.disk is None:
+async def _full_disk(context: Context) -> AsyncIterator[None]:
+    """Fill the small disk.
+
+    In full mode Tempo is stopped meanwhile, because otherwise the Collector's queue is empty and
+    needs no space.
+    """
+    if context.disk is None:
         return
-    async with full(scene.disk):
-        if scene.mode == "local":
+    async with disk_filled(context.disk):
+        if context.mode == "local":
             yield
             return
-        async with away("stop", "tempo"):
+        async with component_down("stop", "tempo"):
             yield
 
 
-async def _restart_collector(_scene: Context) -> None:
-    async with away("stop", COLLECTOR):
+async def _restart_collector(_context: Context) -> None:
+    async with component_down("stop", COLLECTOR):
         await asyncio.sleep(0)
 
 
-async def states(scene: Context) -> list[str]:
-    """What says at this moment that something is wrong, as the page, ``demo status`` and the alerts have it."""
+async def fault_reports(context: Context) -> list[str]:
+    """Return what reports the fault now: health checks, the Collector's metrics, and alerts.
+
+    A receiver that does not answer at all does not count as a clear report.
+    """
     async with httpx2.AsyncClient(trust_env=False) as http:
-        said = (await health.problems(http, scene.mode)).get(scene.receiver, "")
-    found = (
-        [f"{scene.receiver} {said}"] if said.startswith("answers") else []
-    )  # no answer at all is no clear state
-    if scene.mode == "full":
-        refused = (
-            await scene.backends.counters("otelcol_receiver_refused_spans_total", (), within=30)
-        ).get((), 0)
-        by = ("alertname", "alertstate")
-        alerts = await scene.backends.counters(
-            "ALERTS", by, {"alertname": "CollectorRefusesData"}, within=30
-        )
-        found += [f"the Collector has refused {refused:.0f} spans so far"] * bool(refused)
-        found += [f"alert {name} {state}" for name, state in alerts]
-    return found
+        problems = await health.problems(http, context.mode)
+    problem = problems.get(context.receiver, "")
+    reports = []
+    if problem.startswith("answers"):
+        reports.append(f"{context.receiver} {problem}")
+    if context.mode == "full":
+        reports += await _collector_reports(context.backends)
+    return reports
 
 
-OUTAGES = tuple(
+async def _collector_reports(backends: Backends) -> list[str]:
+    """Return the Collector's count of refused spans, and its alert if that is pending or firing."""
+    totals = await backends.counters("otelcol_receiver_refused_spans_total", (), within=RECENT_S)
+    alerts = await backends.counters(
+        "ALERTS",
+        ("alertname", "alertstate"),
+        {"alertname": "CollectorRefusesData"},
+        within=RECENT_S,
+    )
+    reports = []
+    refused = totals.get((), 0)
+    if refused:
+        reports.append(f"the Collector has refused {refused:.0f} spans so far")
+    for name, state in alerts:
+        reports.append(f"alert {name} {state}")
+    return reports
+
+
+RECEIVER_OUTAGES = (
     Rehearsal(
-        f"{name}-stopped",
-        f"{name} is stopped",
-        20,
-        120,
-        Expectation(),
-        _away("stop", name),
+        name="receiver-killed",
+        description="the receiver of the telemetry is killed",
+        short=20,
+        long=20,
+        expectation=Expectation(),
+        fault=_down("kill"),
+    ),
+    Rehearsal(
+        name="receiver-stopped",
+        description="the receiver of the telemetry is stopped for minutes",
+        short=0,
+        long=300,
+        # Most of this time is needed to query three thousand traces one by one.
+        expectation=Expectation(loss="counted", drain_s=150.0),
+        fault=_down("stop"),
+    ),
+)
+BACKEND_OUTAGES = tuple(
+    Rehearsal(
+        name=f"{name}-stopped",
+        description=f"{name} is stopped",
+        short=20,
+        long=120,
+        expectation=Expectation(),
+        fault=_down("stop", name),
         modes=("full",),
     )
     for name in BACKENDS
 ) + tuple(
     Rehearsal(
-        f"{name}-and-collector",
-        f"{name} is stopped, and meanwhile the Collector restarted",
-        20,
-        120,
-        Expectation(),
-        _away("stop", name),
-        _restart_collector,
+        name=f"{name}-and-collector",
+        description=f"{name} is stopped, and meanwhile the Collector is restarted",
+        short=20,
+        long=120,
+        expectation=Expectation(),
+        fault=_down("stop", name),
+        halfway=_restart_collector,
         modes=("full",),
     )
     for name in BACKENDS
 )
-STOPS = (
+SERVICE_STOPS = (
     Rehearsal(
-        "services-stopped",
-        "both services get SIGTERM in mid-load, again and again",
-        10,
-        50,
-        Expectation(exits=5.0, unfelt=False),
+        name="services-stopped",
+        description="both services get SIGTERM under load, again and again",
+        short=10,
+        long=50,
+        expectation=Expectation(stop_s=5.0, latency_unaffected=False),
     ),
     Rehearsal(
-        "workers-stopped",
-        "the same, with two workers each",
-        10,
-        50,
-        Expectation(exits=5.0, unfelt=False),
+        name="workers-stopped",
+        description="the same, with two workers each",
+        short=10,
+        long=50,
+        expectation=Expectation(stop_s=5.0, latency_unaffected=False),
         workers=2,
     ),
     Rehearsal(
-        "stopped-alone",
-        "the same, with nobody to send to",
-        3,
-        10,
-        Expectation(exits=10.0, unfelt=False, stored=False, drain=None),
-        alone=True,
+        name="stopped-alone",
+        description="the same, without a receiver",
+        short=3,
+        long=10,
+        expectation=Expectation(stop_s=10.0, latency_unaffected=False, stored=False, drain_s=None),
+        no_receiver=True,
+    ),
+)
+FULL_DISK = Rehearsal(
+    name="disk-full",
+    description="the receiver's disk is completely full",
+    short=20,
+    long=120,
+    expectation=Expectation(fault_reported=True),
+    fault=_full_disk,
+    small_disk=True,
+)
+
+
+def _misbehaviour(
+    behaviour: Behaviour, description: str, seconds: float, expectation: Expectation
+) -> Rehearsal:
+    """Return a rehearsal with a misbehaving receiver; its long form is three times as long."""
+    return Rehearsal(
+        name=f"receiver-{behaviour}",
+        description=description,
+        short=seconds,
+        long=3 * seconds,
+        expectation=expectation,
+        fault=_receiver_fault(behaviour),
+        faulty_receiver=True,
+    )
+
+
+RECEIVER_FAULTS = (
+    _misbehaviour("mute", "the receiver accepts requests and never answers", 20, Expectation()),
+    _misbehaviour("429", "the receiver answers 429 with Retry-After", 15, Expectation()),
+    _misbehaviour("503", "the receiver answers 503", 15, Expectation()),
+    _misbehaviour("slow", "the receiver takes 3 s for each answer", 15, Expectation()),
+    _misbehaviour(
+        "400", "the receiver answers 400, so no retry can help", 5, Expectation(loss="counted")
     ),
 )
 REHEARSALS = (
-    Rehearsal(
-        "receiver-killed", "who takes the telemetry is killed", 20, 20, Expectation(), _away("kill")
-    ),
-    Rehearsal(
-        "receiver-stopped",
-        "who takes the telemetry is stopped for minutes",
-        0,
-        300,
-        Expectation(
-            lost="counted", drain=150.0
-        ),  # most of it is asking for three thousand traces, one by one
-        _away("stop"),
-    ),
-    *OUTAGES,
-    *STOPS,
-    Rehearsal(
-        "disk-full",
-        "no byte is free under it",
-        20,
-        120,
-        Expectation(state=True),
-        _full_disk,
-        disk=True,
-    ),
-    *(
-        Rehearsal(
-            f"receiver-{manner}",
-            what,
-            seconds,
-            3 * seconds,
-            Expectation(lost=lost),
-            _manner(manner),
-            front=True,
-        )
-        for manner, what, seconds, lost in (
-            ("mute", "it accepts and never answers", 20, "nothing"),
-            ("429", "it answers 429 with Retry-After", 15, "nothing"),
-            ("503", "it answers 503", 15, "nothing"),
-            ("slow", "each of its answers takes 3 s", 15, "nothing"),
-            ("400", "it answers 400: what it is sent, it will never take", 5, "counted"),
-        )
-    ),
+    *RECEIVER_OUTAGES,
+    *BACKEND_OUTAGES,
+    *SERVICE_STOPS,
+    FULL_DISK,
+    *RECEIVER_FAULTS,
 )
-BY_NAME = {each.name: each for each in REHEARSALS}
+BY_NAME = {rehearsal.name: rehearsal for rehearsal in REHEARSALS}

@@ -1,121 +1,157 @@
-"""Says how rehearsals went: one table, what is wrong with each, or the same as JSON."""
+"""Prints the results of rehearsals: two tables and the problems of each, or one JSON object."""
 
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from three_pillar_demo.chaos.judge import Observation, Verdict
+from three_pillar_demo.chaos.kinds import KINDS, label
 from three_pillar_demo.chaos.plan import Rehearsal
 from three_pillar_demo.terminal import printable
 
-Played = list[tuple[Observation, Verdict]]
-KINDS = ("spans", "lines", "counts")
-BOOKS = ("rehearsal", "verdict", "made", "stored", "lost", "twice", "dropped", "drained s")
-FELT = ("customers", "away s", "errors", "turned away", "p99 s", "p99 broken", "MiB", "most")
+Results = list[tuple[Observation, Verdict]]
+Cell = str | Text
+RowFunction = Callable[[Observation, Verdict], list[Cell]]
+
+# Both tables fit into 80 columns beside the longest name.
+AUDIT_COLUMNS = (
+    "rehearsal",
+    "verdict",
+    "made",
+    "stored",
+    "lost",
+    "duplicate",
+    "dropped",
+    "drain s",
+)
+SERVICE_COLUMNS = (
+    "rehearsal",
+    "fault s",
+    "errors",
+    "refused",
+    "p99 s",
+    "fault p99 s",
+    "MiB",
+    "peak MiB",
+)
+LEFT_COLUMNS = {"rehearsal", "verdict"}
+MAX_LINE = 600
 
 
-def report(played: Played, console: Console, *, as_json: bool) -> None:
-    """Print what was seen and what is wrong with it: the books, what customers felt, and what is not as promised."""
+def report(results: Results, console: Console, *, as_json: bool) -> None:
+    """Print what was observed, and what is not as expected."""
     if as_json:
-        rows = [{**vars(seen), **vars(verdict)} for seen, verdict in played]
-        told = {"passed": passed(played), "rehearsals": rows}
-        console.out(json.dumps(told, indent=2).replace("NaN", "null"), highlight=False)
+        _print_json(results, console)
         return
-    for headings, row in ((BOOKS, _books), (FELT, _felt)):
-        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-        for number, heading in enumerate(headings):
-            table.add_column(
-                heading,
-                justify="left" if number == 0 or heading == "verdict" else "right",
-                no_wrap=True,
-            )
-        for seen, verdict in played:
-            table.add_row(
-                seen.name, *([Text("skipped", "yellow")] if seen.skipped else row(seen, verdict))
-            )
-        console.print(table)
-        console.print(
-            f"[dim]lost, twice, dropped: {', '.join(KINDS)}[/]\n" if headings is BOOKS else ""
+    _print_table(results, console, AUDIT_COLUMNS, _audit_row)
+    kinds = ", ".join(map(label, KINDS))
+    console.print(f"[dim]made, stored: purchases; lost, duplicate, dropped: {kinds}[/]\n")
+    _print_table(results, console, SERVICE_COLUMNS, _service_row)
+    console.print()
+    for observed, verdict in results:
+        for problem in [*verdict.problems, *verdict.slow]:
+            _print_line(console, observed.name, problem, "red")
+        for remark in _remarks(observed):
+            _print_line(console, observed.name, remark, "dim")
+    result = "[bold green]PASS[/]" if passed(results) else "[bold red]FAIL[/]"
+    console.print(f"\n{result}")
+
+
+def _print_json(results: Results, console: Console) -> None:
+    rehearsals = [{**vars(observed), **vars(verdict)} for observed, verdict in results]
+    document = {"passed": passed(results), "rehearsals": rehearsals}
+    # JSON has no NaN: an unknown time is null.
+    console.out(json.dumps(document, indent=2).replace("NaN", "null"), highlight=False)
+
+
+def _print_table(
+    results: Results, console: Console, columns: Sequence[str], row: RowFunction
+) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(
+            column, justify="left" if column in LEFT_COLUMNS else "right", no_wrap=True
         )
-    for seen, verdict in played:
-        for each in [*verdict.wrong, *verdict.slow]:
-            console.print(
-                Text.assemble((f"{seen.name}: ", "bold"), (printable(each, 600), "red")),
-                soft_wrap=True,
-            )
-        for each in _remarks(seen):
-            console.print(
-                Text.assemble((f"{seen.name}: ", "bold"), (printable(each, 600), "dim")),
-                soft_wrap=True,
-            )
-    console.print("\n[bold green]PASS[/]" if passed(played) else "\n[bold red]FAIL[/]")
+    for observed, verdict in results:
+        cells = [Text("skipped", "yellow")] if observed.skipped else row(observed, verdict)
+        table.add_row(observed.name, *cells)
+    console.print(table)
 
 
-def passed(played: Played) -> bool:
-    """Whether all is as promised; what had to be skipped is not against it."""
-    return all(verdict.passed for _, verdict in played)
+def _print_line(console: Console, name: str, text: str, style: str) -> None:
+    line = Text.assemble((f"{name}: ", "bold"), (printable(text, MAX_LINE), style))
+    console.print(line, soft_wrap=True)
 
 
-def known(rehearsals: Sequence[Rehearsal], console: Console) -> None:
-    """List what can be rehearsed."""
+def passed(results: Results) -> bool:
+    """Return whether every rehearsal passed; one that was skipped counts as passed."""
+    return all(verdict.passed for _, verdict in results)
+
+
+def list_rehearsals(rehearsals: Sequence[Rehearsal], console: Console) -> None:
+    """Print the rehearsals with their faults and durations."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("rehearsal", "what is broken", "short", "long"):
-        table.add_column(heading, justify="right" if heading in {"short", "long"} else "left")
-    for each in rehearsals:
-        unit = " s" if each.broken else " x"
-        table.add_row(
-            each.name,
-            each.what,
-            f"{each.short:g}{unit}" if each.short else "-",
-            f"{each.long:g}{unit}",
-        )
+    table.add_column("rehearsal")
+    table.add_column("fault")
+    table.add_column("short", justify="right")
+    table.add_column("long", justify="right")
+    for rehearsal in rehearsals:
+        unit = "s" if rehearsal.fault else "x"
+        short = f"{rehearsal.short:g} {unit}" if rehearsal.short else "-"
+        table.add_row(rehearsal.name, rehearsal.description, short, f"{rehearsal.long:g} {unit}")
     console.print(table)
     console.print(
-        "\n[bold]demo rehearse NAME[/], or [bold]--all[/]; those of tempo, loki and prometheus need `demo up --full`."
+        "\n[bold]demo rehearse NAME[/] runs one, [bold]--all[/] runs all. "
+        "Those of tempo, loki and prometheus need `demo up --full`."
     )
 
 
-def _books(seen: Observation, verdict: Verdict) -> list[str | Text]:
+def _audit_row(observed: Observation, verdict: Verdict) -> list[Cell]:
     return [
         Text("PASS", "green") if verdict.passed else Text("FAIL", "bold red"),
-        str(seen.made),
-        str(seen.whole),
-        *(_counts(each) for each in (seen.lost, seen.twice, seen.dropped)),
-        "-" if seen.drained is None else f"{seen.drained:.1f}",
+        str(observed.purchases),
+        str(observed.complete),
+        _by_kind(observed.lost),
+        _by_kind(observed.duplicated),
+        _by_kind(observed.dropped),
+        "-" if observed.drained_s is None else f"{observed.drained_s:.1f}",
     ]
 
 
-def _felt(seen: Observation, _verdict: Verdict) -> list[str | Text]:
+def _service_row(observed: Observation, _verdict: Verdict) -> list[Cell]:
     return [
-        f"{seen.away:.1f}" if seen.away else "-",
-        str(seen.errors + seen.begun_unanswered),
-        str(seen.turned_away),
-        _seconds(seen.steady_p99),
-        _seconds(seen.broken_p99),
-        f"{seen.steady_mib:.0f}",
-        f"{seen.most_mib:.0f}",
+        f"{observed.fault_s:.1f}" if observed.fault_s else "-",
+        str(observed.errors + observed.unanswered),
+        str(observed.refused),
+        _seconds(observed.steady_p99_s),
+        _seconds(observed.fault_p99_s),
+        f"{observed.steady_mib:.0f}",
+        f"{observed.peak_mib:.0f}",
     ]
 
 
-def _remarks(seen: Observation) -> list[str]:
-    """What is worth to know, and not wrong."""
-    stops = (
-        [f"{len(seen.exits)} stops, the slowest took {max(seen.exits):.1f} s"] if seen.exits else []
-    )
-    saw = [
-        f"customers saw {', '.join(f'{count} {what}' for what, count in seen.answers.most_common())}"
-    ]
-    odd = saw if set(seen.answers) - {"success"} else []
-    skipped = [f"skipped: {seen.skipped}"] if seen.skipped else []
-    return [*skipped, *odd, *stops, *(f"while it was broken: {each}" for each in seen.states)]
+def _remarks(observed: Observation) -> list[str]:
+    """Return what is worth knowing but is not a problem."""
+    remarks = []
+    if observed.skipped:
+        remarks.append(f"skipped: {observed.skipped}")
+    if set(observed.outcomes) - {"success"}:
+        outcomes = [f"{count} {outcome}" for outcome, count in observed.outcomes.most_common()]
+        remarks.append(f"outcomes: {', '.join(outcomes)}")
+    if observed.stop_durations_s:
+        durations = observed.stop_durations_s
+        remarks.append(f"{len(durations)} stops, the slowest took {max(durations):.1f} s")
+    remarks += [f"during the fault: {text}" for text in observed.reports]
+    return remarks
 
 
-def _counts(counts: Counter[str]) -> str:
+def _by_kind(counts: Counter[str]) -> str:
+    """Return the count of each kind, or a single 0."""
     return ", ".join(str(counts[kind]) for kind in KINDS) if counts.total() else "0"
 
 

@@ -1,86 +1,112 @@
-"""``demo rehearse``: chooses, plays one after the other on the stack that runs, and judges."""
+"""``demo rehearse``: selects rehearsals, runs them one after the other, and judges each."""
 
 import asyncio
 import io
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
 from three_pillar_demo.chaos.judge import judge
 from three_pillar_demo.chaos.plan import BY_NAME, REHEARSALS, Context, Rehearsal
-from three_pillar_demo.chaos.report import Played
-from three_pillar_demo.chaos.runner import Play
+from three_pillar_demo.chaos.report import Results
+from three_pillar_demo.chaos.runner import RehearsalRun
 from three_pillar_demo.query import connect
 from three_pillar_demo.stack import background, components, state
 from three_pillar_demo.stack.preflight import LaunchError
 from three_pillar_demo.terminal import progress_messages
 
 
-def chosen(name: str | None, mode: str, *, long: bool) -> list[Rehearsal]:
-    """The rehearsal of that ``name``, or all that the stack's ``mode`` has.
+def select_rehearsals(name: str | None, mode: str, *, long: bool) -> list[Rehearsal]:
+    """Return the rehearsal ``name``, or without a name all that exist in ``mode``.
 
     Raises:
         LaunchError: There is no such rehearsal, or not in this mode or form.
     """
-    fit = [each for each in REHEARSALS if mode in each.modes and (long or each.short)]
+    available = [
+        rehearsal
+        for rehearsal in REHEARSALS
+        if mode in rehearsal.modes and (long or rehearsal.short)
+    ]
     if name is None:
-        return fit
+        return available
     if name not in BY_NAME:
         raise LaunchError(f"there is no rehearsal {name!r}; there are: {', '.join(BY_NAME)}")
-    if mode not in BY_NAME[name].modes:
-        raise LaunchError(f"{name} is about the real stack: `demo up --full --detach` starts it")
-    if BY_NAME[name] not in fit:
+    rehearsal = BY_NAME[name]
+    if mode not in rehearsal.modes:
+        raise LaunchError(f"{name} needs the full mode: `demo up --full --detach` starts it")
+    if rehearsal not in available:
         raise LaunchError(f"{name} has a long form only: add --long")
-    return [BY_NAME[name]]
+    return [rehearsal]
 
 
-def rehearse(name: str | None, err: Console, *, long: bool) -> Played:
-    """Play what was chosen, on the stack that runs, else on an embedded one that is started and stopped for it.
+def rehearse(name: str | None, err: Console, *, long: bool) -> Results:
+    """Run the selected rehearsals on the running stack.
+
+    Without one, the local stack is started and stopped afterwards.
 
     Raises:
-        LaunchError: There is no stack, or no such rehearsal.
-        KeyboardInterrupt: Ctrl-C; what was broken is restored by then.
+        LaunchError: The stack cannot be used or started, or there is no such rehearsal.
+        KeyboardInterrupt: Ctrl-C; the fault has been removed by then.
     """
     run = state.running()
     if run and not run.ready:
         raise LaunchError("the stack is still starting: `demo status` says when it is ready")
     if run and run.on_purpose:
-        raise LaunchError(f"away on purpose: {', '.join(run.on_purpose)}; `demo start NAME` first")
+        names = ", ".join(run.on_purpose)
+        raise LaunchError(f"stopped on purpose: {names}; run `demo start NAME` first")
     mode = state.mode() or components.DEFAULT
-    rehearsals = chosen(name, mode, long=long)
+    rehearsals = select_rehearsals(name, mode, long=long)
     if run is None:
-        err.print("starting a local stack for it", style="dim")
-        heard = io.StringIO()
-        try:
-            background.start(Console(file=heard, width=err.width), mode)
-        except LaunchError:
-            err.print(heard.getvalue(), markup=False)
-            raise
+        _start_stack(mode, err)
     try:
-        return asyncio.run(_play(rehearsals, mode, err, long=long))
+        return asyncio.run(_run_until_signalled(rehearsals, mode, err, long=long))
     finally:
         if run is None:
             background.stop(Console(file=io.StringIO()))
 
 
-async def _play(rehearsals: Sequence[Rehearsal], mode: str, err: Console, *, long: bool) -> Played:
-    loop, playing = asyncio.get_running_loop(), asyncio.current_task()
-    assert playing  # noqa: S101  (this one)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, playing.cancel)
-    played: Played = []
+def _start_stack(mode: str, err: Console) -> None:
+    """Start the stack; what the launcher prints is shown only if it fails."""
+    err.print("starting a local stack for the rehearsal", style="dim")
+    output = io.StringIO()
     try:
-        async with connect.create_backends() as backends:
-            with progress_messages(err) as say:
-                for each in rehearsals:
-                    play = Play(
-                        each, each.long if long else each.short, Context(mode, backends), say
-                    )
-                    seen = await play.run()
-                    played.append((seen, judge(seen, each.promise)))
-                    if state.running() is None:
-                        break  # the whole stack is gone, and the last one says why
+        background.start(Console(file=output, width=err.width), mode)
+    except LaunchError:
+        err.print(output.getvalue(), markup=False)
+        raise
+
+
+async def _run_until_signalled(
+    rehearsals: Sequence[Rehearsal], mode: str, err: Console, *, long: bool
+) -> Results:
+    """Run the rehearsals; SIGINT, SIGTERM and SIGHUP cancel them and raise KeyboardInterrupt."""
+    task = asyncio.current_task()
+    assert task  # noqa: S101  (this coroutine runs in one)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        with progress_messages(err) as report_progress:
+            return await _run_all(rehearsals, mode, report_progress, long=long)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
-    return played
+
+
+async def _run_all(
+    rehearsals: Sequence[Rehearsal],
+    mode: str,
+    report_progress: Callable[[str], None],
+    *,
+    long: bool,
+) -> Results:
+    results: Results = []
+    async with connect.create_backends() as backends:
+        for rehearsal in rehearsals:
+            amount = rehearsal.long if long else rehearsal.short
+            context = Context(mode, backends)
+            observed = await RehearsalRun(rehearsal, amount, context, report_progress).run()
+            results.append((observed, judge(observed, rehearsal.expectation)))
+            if state.running() is None:
+                # The whole stack has stopped; the last result says why.
+                break
+    return results

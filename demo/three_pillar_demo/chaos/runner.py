@@ -1,4 +1,4 @@
-"""Plays one rehearsal: steady load, something broken, restored; then everything that was bought is looked up in the stores."""
+"""Runs one rehearsal: a steady load, the fault, the recovery, and the audit of all purchases."""
 
 import asyncio
 import time
@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from three_pillar_demo.chaos import drops, plan
-from three_pillar_demo.chaos.audit import Found, StoreAudit
-from three_pillar_demo.chaos.faults import ImpossibleError, small_disk, surely
-from three_pillar_demo.chaos.faulty_receiver import FaultyReceiver, behaviours
+from three_pillar_demo.chaos.audit import AuditResult, StoreAudit
+from three_pillar_demo.chaos.faults import UnsupportedError, run_shielded, small_disk
+from three_pillar_demo.chaos.faulty_receiver import FaultyReceiver, otlp_violations
 from three_pillar_demo.chaos.judge import Observation
+from three_pillar_demo.chaos.kinds import KINDS, LOG_RECORDS, SPANS
 from three_pillar_demo.chaos.load import Load
 from three_pillar_demo.chaos.services import ServiceError, Services
 from three_pillar_demo.load.checkout_client import Purchase
@@ -18,165 +19,218 @@ from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.stack.components import BY_NAME, LOOPBACK, STATE
 from three_pillar_demo.stack.preflight import LaunchError
 
-WARM_SECONDS, STEADY_SECONDS, AFTER_SECONDS = 2.0, 10.0, 3.0
-"""How long customers come to services that have just been started, before something is broken, and after it is restored."""
-SERVED_SECONDS = 0.6
-"""How long customers are served between two stops of the services."""
-POLL_SECONDS = 0.5
-MARGIN_SECONDS = 120.0
-"""Beyond the rehearsal, how far back counters are asked for."""
+WARM_UP_S = 2.0
+"""How long load is sent to freshly started services before the steady phase."""
+STEADY_S = 10.0
+"""How long the steady state is measured before the fault."""
+RECOVERY_S = 3.0
+"""How long load is sent after the fault."""
+UPTIME_S = 0.6
+"""How long the services run between two stops."""
+POLL_INTERVAL_S = 0.5
+MEMORY_INTERVAL_S = 1.0
+MARGIN_S = 120.0
+"""How far back counters are queried, beyond the duration of the rehearsal."""
+CLOSED_PORT = 9
+"""The discard port, on which nothing listens."""
+CHECKOUT_LOG = STATE / "logs" / "rehearsal-checkout.log"
 
-Say = Callable[[str], None]
 
-
-class Play:
-    """One rehearsal being played; ``amount`` is the seconds that something stays broken, or the number of stops."""
+class RehearsalRun:
+    """One run of a rehearsal; ``amount`` is the seconds of its fault, or its number of stops."""
 
     def __init__(
-        self, rehearsal: plan.Rehearsal, amount: float, scene: plan.Context, say: Say
+        self,
+        rehearsal: plan.Rehearsal,
+        amount: float,
+        context: plan.Context,
+        report_progress: Callable[[str], None],
     ) -> None:
-        self.rehearsal, self.amount, self.scene, self.say = rehearsal, amount, scene, say
-        self.seen = Observation(rehearsal.name)
+        """Prepare the run; nothing starts before ``run``."""
+        self.rehearsal = rehearsal
+        self.expectation = rehearsal.expectation
+        self.amount = amount
+        self.context = context
+        self.report_progress = report_progress
+        self.observed = Observation(rehearsal.name)
         self.began = time.monotonic()
 
     async def run(self) -> Observation:
-        """Play it; what was broken is restored when this returns, however it ends."""
-        rehearsal, endpoint = (
-            self.rehearsal,
-            f"http://{LOOPBACK}:{BY_NAME[self.scene.receiver].ports[0]}",
-        )
+        """Run the rehearsal; the fault is removed when this returns or raises."""
         try:
             async with AsyncExitStack() as stack:
-                if rehearsal.disk:
-                    self.scene.disk = await stack.enter_async_context(
-                        small_disk(self.scene.receiver)
-                    )
-                if rehearsal.front:
-                    self.scene.front = stack.enter_context(FaultyReceiver(endpoint))
-                    endpoint = self.scene.front.url
-                endpoint = f"http://{LOOPBACK}:9" if rehearsal.alone else endpoint
-                services = stack.enter_context(Services(endpoint, rehearsal.workers))
-                self.say(f"{rehearsal.name}: starting services of its own")
-                await surely(services.start)
-                await self._play(services)
-        except* ImpossibleError as group:
-            self.seen.skipped = _first(group)
+                endpoint = await self._prepare_receiver(stack)
+                services = stack.enter_context(Services(endpoint, self.rehearsal.workers))
+                self._progress("starting its own services")
+                await run_shielded(services.start)
+                await self._run_with(services)
+        except* UnsupportedError as group:
+            self.observed.skipped = _first_message(group)
         except* (BackendError, ServiceError, LaunchError) as group:
-            self.seen.ended = _first(group)
-        return self.seen
+            self.observed.aborted = _first_message(group)
+        return self.observed
 
-    async def _play(self, services: Services) -> None:
-        log = STATE / "logs" / "rehearsal-checkout.log"
-        offset = log.stat().st_size
-        load, stop = Load(services.url, services.run), asyncio.Event()
-        self.books = StoreAudit(self.scene.backends, services.run, load.started)
+    async def _prepare_receiver(self, stack: AsyncExitStack) -> str:
+        """Prepare the receiver as the rehearsal needs it; return the OTLP endpoint to export to."""
+        receiver = self.context.receiver
+        endpoint = f"http://{LOOPBACK}:{BY_NAME[receiver].ports[0]}"
+        if self.rehearsal.small_disk:
+            self.context.disk = await stack.enter_async_context(small_disk(receiver))
+        if self.rehearsal.faulty_receiver:
+            self.context.faulty_receiver = stack.enter_context(FaultyReceiver(endpoint))
+            endpoint = self.context.faulty_receiver.url
+        if self.rehearsal.no_receiver:
+            endpoint = f"http://{LOOPBACK}:{CLOSED_PORT}"
+        return endpoint
+
+    async def _run_with(self, services: Services) -> None:
+        log_offset = CHECKOUT_LOG.stat().st_size
+        load = Load(services.url, services.run)
+        self.audit = StoreAudit(self.context.backends, services.run, load.started)
+        recovered_at = await self._run_phases(services, load)
+        self.observed.purchases = len(load.purchases)
+        log = CHECKOUT_LOG.read_text(errors="replace")[log_offset:]
+        self._count_requests(load, logged_words=set(log.split('"')))
+        if self.expectation.stored:
+            await self._audit(load, recovered_at)
+        if self.context.faulty_receiver:
+            answers = self.context.faulty_receiver.answers
+            self.observed.otlp_violations = otlp_violations(answers)
+
+    async def _run_phases(self, services: Services, load: Load) -> float:
+        """Send the load through all phases; return the time of the recovery (monotonic)."""
+        stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            coming = tasks.create_task(load.come(stop))
-            weighing = tasks.create_task(self._weigh(services, load))
-            self.say(f"{self.rehearsal.name}: {load.rate:g} customers a second, all is well")
-            await asyncio.sleep(WARM_SECONDS)
+            sending = tasks.create_task(load.send(stop))
+            measuring = tasks.create_task(self._measure_memory(services, load))
+            self._progress(f"steady state, {load.rate:g} requests a second")
+            await asyncio.sleep(WARM_UP_S)
             load.phase = "steady"
-            await asyncio.sleep(STEADY_SECONDS if self.rehearsal.promise.unfelt else 0.0)
-            load.phase = "broken"
-            await (self._break() if self.rehearsal.broken else self._stop_services(services))
-            load.phase, restored = "restored", time.monotonic()
+            await asyncio.sleep(STEADY_S if self.expectation.latency_unaffected else 0.0)
+            load.phase = "fault"
+            if self.rehearsal.fault:
+                await self._inject(self.rehearsal.fault)
+            else:
+                await self._stop_services(services)
+            load.phase = "recovery"
+            recovered_at = time.monotonic()
             draining = tasks.create_task(
-                self.settle(list(load.purchases), restored, ("spans", "lines"))
+                self.wait_until_stored(list(load.purchases), recovered_at, (SPANS, LOG_RECORDS))
             )
-            await asyncio.sleep(AFTER_SECONDS)
+            await asyncio.sleep(RECOVERY_S)
             stop.set()
-            await coming
-            weighing.cancel()
-            self.say(
-                f"{self.rehearsal.name}: looking for {len(load.purchases)} purchases in the stores"
-            )
-            _, self.seen.drained = await draining
-        self.seen.made = len(load.purchases)
-        self._customers(load, set(log.read_text(errors="replace")[offset:].split('"')))
-        if self.rehearsal.promise.stored:
-            await self._compare(load, restored)
-        if self.scene.front:
-            self.seen.manners = behaviours(self.scene.front.answers)
+            await sending
+            measuring.cancel()
+            self._progress(f"looking up {len(load.purchases)} purchases in the stores")
+            _, self.observed.drained_s = await draining
+        return recovered_at
 
-    async def _break(self) -> None:
-        assert self.rehearsal.broken  # noqa: S101  (the caller has looked)
+    async def _inject(self, fault: plan.Fault) -> None:
         began = time.monotonic()
-        self.say(f"{self.rehearsal.name}: {self.rehearsal.what}, for {self.amount:g} s")
-        async with self.rehearsal.broken(self.scene):
+        self._progress(f"{self.rehearsal.description}, for {self.amount:g} s")
+        async with fault(self.context):
             await asyncio.sleep(self.amount / 2)
-            await self.rehearsal.between(self.scene)
+            await self.rehearsal.halfway(self.context)
             await asyncio.sleep(self.amount / 2)
-            if self.rehearsal.promise.state:
-                self.seen.states = await plan.states(self.scene)
-        self.seen.away = time.monotonic() - began
+            if self.expectation.fault_reported:
+                self.observed.reports = await plan.fault_reports(self.context)
+        self.observed.fault_s = time.monotonic() - began
 
     async def _stop_services(self, services: Services) -> None:
         for number in range(round(self.amount)):
-            self.say(f"{self.rehearsal.name}: stop {number + 1} of {self.amount:g}")
-            await asyncio.sleep(SERVED_SECONDS)
-            self.seen.exits += await surely(services.stop)
-            await surely(services.start)
+            self._progress(f"stop {number + 1} of {self.amount:g}")
+            await asyncio.sleep(UPTIME_S)
+            self.observed.stop_durations_s += await run_shielded(services.stop)
+            await run_shielded(services.start)
 
-    async def _weigh(self, services: Services, load: Load) -> None:
+    async def _measure_memory(self, services: Services, load: Load) -> None:
+        observed = self.observed
         while True:
-            weight = await asyncio.to_thread(services.memory)
-            if load.phase in {"warming", "steady"}:
-                self.seen.steady_mib = max(self.seen.steady_mib, weight)
-            self.seen.most_mib = max(self.seen.most_mib, weight)
-            await asyncio.sleep(1.0)
+            mib = await asyncio.to_thread(services.memory_mib)
+            if load.phase in {"warm-up", "steady"}:
+                observed.steady_mib = max(observed.steady_mib, mib)
+            observed.peak_mib = max(observed.peak_mib, mib)
+            await asyncio.sleep(MEMORY_INTERVAL_S)
 
-    def _customers(self, load: Load, words: set[str]) -> None:
-        """What customers felt; ``words`` are in checkout's own log, which has the order of each request that it began."""
-        seen, again_and_again = self.seen, self.rehearsal.broken is None
-        unanswered = [each for each in load.visits if each.purchase is None]
-        faults = [each for each in load.visits if each.purchase and each.error]
-        begun = [each for each in unanswered if each.order_id in words]
-        seen.answers = Counter(
-            each.purchase.outcome if each.purchase else each.problem for each in load.visits
+    def _count_requests(self, load: Load, logged_words: set[str]) -> None:
+        """Count what the customers experienced.
+
+        ``logged_words`` are the strings in checkout's own log, which names the order of each
+        request that checkout began to handle. While services are stopped, a request that it did
+        not begin is not an error: nothing listens on the port then.
+        """
+        observed = self.observed
+        without_answer = [request for request in load.requests if request.purchase is None]
+        begun = [request for request in without_answer if request.order_id in logged_words]
+        not_begun = len(without_answer) - len(begun)
+        server_errors = [
+            request for request in load.requests if request.purchase and request.failed
+        ]
+        observed.outcomes = Counter(
+            request.purchase.outcome if request.purchase else request.problem
+            for request in load.requests
         )
-        seen.begun_unanswered = len(begun)
-        seen.turned_away = len(unanswered) - len(begun) if again_and_again else 0
-        seen.errors = len(faults) + (0 if again_and_again else len(unanswered) - len(begun))
-        seen.steady_p99, seen.broken_p99 = load.p99("steady"), load.p99("broken")
+        observed.unanswered = len(begun)
+        observed.errors = len(server_errors)
+        if self.rehearsal.fault is None:
+            observed.refused = not_begun
+        else:
+            observed.errors += not_begun
+        observed.steady_p99_s = load.p99("steady")
+        observed.fault_p99_s = load.p99("fault")
 
-    async def _compare(self, load: Load, restored: float) -> None:
-        seen = self.seen
-        found, _ = await self.settle(load.purchases, restored, ("spans", "lines", "counts"))
-        seen.whole, seen.lost, seen.twice = found.whole, found.lost, found.twice
-        seen.dropped_told = await drops.told(self.scene.backends, load.started - 1, time.time())
+    async def _audit(self, load: Load, recovered_at: float) -> None:
+        observed = self.observed
+        result, _ = await self.wait_until_stored(load.purchases, recovered_at, KINDS)
+        observed.complete = result.complete
+        observed.lost = result.lost
+        observed.duplicated = result.duplicated
+        observed.drops_logged = await drops.drop_was_logged(
+            self.context.backends, load.started - 1, time.time()
+        )
 
-    async def settle(
-        self, purchases: Sequence[Purchase], restored: float, kinds: Sequence[str]
-    ) -> tuple[Found, float | None]:
-        """Compare until nothing of these ``kinds`` is missing, or what is missing is counted where that was promised.
+    async def wait_until_stored(
+        self, purchases: Sequence[Purchase], recovered_at: float, kinds: Sequence[str]
+    ) -> tuple[AuditResult, float | None]:
+        """Compare until nothing of ``kinds`` is missing, apart from drops that are allowed.
 
         Returns:
-            What was found last, and how long after ``restored`` that was; None when the deadline came first.
+            The last comparison, and how many seconds after ``recovered_at`` it was; None instead
+            when the deadline came first.
+
+        Raises:
+            BackendError: A store does not answer at the deadline.
         """
-        promise, within = self.rehearsal.promise, time.monotonic() - self.began + MARGIN_SECONDS
-        if promise.drain is None:
-            return Found(), None
+        within_s = time.monotonic() - self.began + MARGIN_S
+        drops_allowed = self.expectation.loss == "counted"
+        if self.expectation.drain_s is None:
+            return AuditResult(), None
         while True:
-            late = time.monotonic() - restored > promise.drain
+            is_last = time.monotonic() - recovered_at > self.expectation.drain_s
             try:
-                self.seen.dropped = await drops.counted(self.scene.backends, self.books.run, within)
-                found = await self.books.compare(
-                    purchases, within, thorough=late or promise.lost == "counted"
+                self.observed.dropped = await drops.dropped_counts(
+                    self.context.backends, self.audit.run, within_s
+                )
+                result = await self.audit.compare(
+                    purchases, within_s, thorough=is_last or drops_allowed
                 )
             except BackendError:
-                if late:
+                if is_last:
                     raise
             else:
-                allowed = self.seen.dropped if promise.lost == "counted" else {}
-                if all(found.lost[kind] <= allowed.get(kind, 0) for kind in kinds):
-                    return found, time.monotonic() - restored
-                if late:
-                    return found, None
-            await asyncio.sleep(POLL_SECONDS)
+                allowed = self.observed.dropped if drops_allowed else Counter[str]()
+                if all(result.lost[kind] <= allowed[kind] for kind in kinds):
+                    return result, time.monotonic() - recovered_at
+                if is_last:
+                    return result, None
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+    def _progress(self, step: str) -> None:
+        self.report_progress(f"{self.rehearsal.name}: {step}")
 
 
-def _first(group: BaseExceptionGroup[Exception]) -> str:
-    """The words of the first of several errors, which may be in groups of their own."""
+def _first_message(group: BaseExceptionGroup[Exception]) -> str:
+    """Return the text of the first exception, which may be in nested groups."""
     first: BaseException = group
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]

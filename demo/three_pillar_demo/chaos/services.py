@@ -1,6 +1,10 @@
-"""Payment and checkout beside the stack's own: on free loopback ports, with a failure rate of 0 and names of their own."""
+"""The rehearsal's own payment and checkout, beside those of the stack.
+
+They listen on free loopback ports, have a failure rate of 0, and instance names of their own.
+"""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,21 +19,25 @@ import psutil
 
 from three_pillar_demo.stack.components import LOOPBACK, STATE
 
-READY_SECONDS, KILL_SECONDS = 60.0, 30.0
-TICK = 0.05
+READY_TIMEOUT_S = 60.0
+KILL_TIMEOUT_S = 30.0
+HEALTH_TIMEOUT_S = 1.0
+POLL_INTERVAL_S = 0.05
+BYTES_PER_MIB = 1024**2
 NAMES = ("payment", "checkout")
-"""In the order of their start; they stop the other way round, along the data's way."""
+"""In the order of their start. They stop in reverse, in the direction of the data flow."""
 
 
 class ServiceError(Exception):
-    """A service did not start; the text says where it says why."""
+    """A service did not start; the text names its log."""
 
 
 @dataclass
 class Services:
-    """Two services that send to ``endpoint``; use it as a context manager, and what was started ends with it.
+    """Two services that export to ``endpoint``; leaving the context manager kills them.
 
-    Every start is an instance of its own (``run`` and a number): what other shops count does not mix with it.
+    Every start has an instance name of its own (``run`` and a number), so that its counters do not
+    mix with those of other services.
     """
 
     endpoint: str
@@ -40,95 +48,104 @@ class Services:
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
-        """Choose ports; nothing runs yet."""
-        with socket.socket() as one, socket.socket() as other:
-            for name, probe in zip(NAMES, (one, other), strict=True):
+        """Choose the ports; nothing runs yet."""
+        # Both probes are open at once, so that the ports differ.
+        with socket.socket() as payment_probe, socket.socket() as checkout_probe:
+            for name, probe in zip(NAMES, (payment_probe, checkout_probe), strict=True):
                 probe.bind((LOOPBACK, 0))
                 self.ports[name] = probe.getsockname()[1]
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave nobody behind."""
+        """Kill what is still running."""
         for process in self.running.values():
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)
-            process.wait(KILL_SECONDS)
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(KILL_TIMEOUT_S)
         self.running.clear()
 
     @property
     def url(self) -> str:
-        """Where customers buy."""
+        """The base URL of checkout."""
         return f"http://{LOOPBACK}:{self.ports['checkout']}"
 
     def start(self) -> None:
-        """Start payment, and once that answers checkout: nobody is to find a shop that cannot charge.
+        """Start payment, and checkout once payment is ready, so that no checkout fails.
 
         Raises:
-            ServiceError: One of them does not.
+            ServiceError: One of them does not become ready.
         """
         self.starts += 1
         for name in NAMES:
-            with (STATE / "logs" / f"rehearsal-{name}.log").open("ab") as log:
-                self.running[name] = subprocess.Popen(  # noqa: S603  (our own command)
-                    [sys.executable, "-m", f"services.{name}"],
-                    env={**os.environ, **self._settings(name)},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
+            self._start_one(name)
+
+    def _start_one(self, name: str) -> None:
+        with (STATE / "logs" / f"rehearsal-{name}.log").open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603  (our own command)
+                [sys.executable, "-m", f"services.{name}"],
+                env={**os.environ, **self._settings(name)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.running[name] = process
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not self._is_ready(name):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ServiceError(
+                    f"{name} of the rehearsal did not start; see: demo logs rehearsal-{name}"
                 )
-            deadline = time.monotonic() + READY_SECONDS
-            while not self._answers(name):
-                if self.running[name].poll() is not None or time.monotonic() > deadline:
-                    raise ServiceError(
-                        f"{name} of the rehearsal did not start; see: demo logs rehearsal-{name}"
-                    )
-                time.sleep(TICK)
+            time.sleep(POLL_INTERVAL_S)
 
     def _settings(self, name: str) -> dict[str, str]:
+        """Return the environment variables of a service that differ from the stack's."""
         prefix = name.upper()
         return {
             f"{prefix}_BIND": LOOPBACK,
             f"{prefix}_PORT": str(self.ports[name]),
             f"{prefix}_WORKERS": str(self.workers),
             "CHECKOUT_PAYMENT_URL": f"http://{LOOPBACK}:{self.ports['payment']}",
-            # Nothing fails by design: what customers see is what was broken. Longer than the default 2 s, and shorter than
-            # customers wait, or a busy machine would look like an outage of payment.
+            # Nothing fails on purpose, so that every error is due to the fault. The timeout is
+            # longer than its default of 2 s, or a busy machine would look like an outage of
+            # payment; it is shorter than customers wait.
             "PAYMENT_FAILURE_RATE": "0",
             "CHECKOUT_PAYMENT_TIMEOUT": "8",
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint,
             "OTEL_RESOURCE_ATTRIBUTES": f"service.instance.id={self.run}-{self.starts}",
         }
 
-    def _answers(self, name: str) -> bool:
+    def _is_ready(self, name: str) -> bool:
+        url = f"http://{LOOPBACK}:{self.ports[name]}/healthz"
         try:
-            url = f"http://{LOOPBACK}:{self.ports[name]}/healthz"
-            return httpx2.get(url, timeout=1.0, trust_env=False).is_success
+            return httpx2.get(url, timeout=HEALTH_TIMEOUT_S, trust_env=False).is_success
         except httpx2.HTTPError:
             return False
 
     def stop(self) -> list[float]:
-        """SIGTERM checkout, then payment; returns how many seconds each took to exit."""
-        took = []
+        """Send SIGTERM to checkout, then to payment; return the seconds that each took to exit.
+
+        A service that has not exited after ``KILL_TIMEOUT_S`` is killed.
+        """
+        durations = []
         for name in reversed(NAMES):
             process = self.running.pop(name)
             began = time.monotonic()
             process.terminate()
             try:
-                process.wait(KILL_SECONDS)
+                process.wait(KILL_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                process.wait(KILL_SECONDS)
-            took.append(time.monotonic() - began)
-        return took
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(KILL_TIMEOUT_S)
+            durations.append(time.monotonic() - began)
+        return durations
 
-    def memory(self) -> float:
-        """Resident MiB of both, with their workers."""
+    def memory_mib(self) -> float:
+        """Return the resident memory of both services with their workers, in MiB."""
         total = 0
         for process in list(self.running.values()):
             with suppress(psutil.Error):
                 leader = psutil.Process(process.pid)
-                total += sum(
-                    each.memory_info().rss for each in (leader, *leader.children(recursive=True))
-                )
-        return total / 1024**2
+                members = (leader, *leader.children(recursive=True))
+                total += sum(member.memory_info().rss for member in members)
+        return total / BYTES_PER_MIB

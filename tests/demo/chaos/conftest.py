@@ -1,4 +1,4 @@
-"""A store for those who look purchases up."""
+"""Fixtures: a running local store, in which purchases are looked up."""
 
 import signal
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.local_store.conftest import Process
+from tests.demo.local_store.stores import StoreProcess
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Process]:
-    """Embedded, running, and gone at the end."""
-    process = Process(tmp_path / "data")
+def store(tmp_path: Path) -> Iterator[StoreProcess]:
+    """Start the local store, and kill it at the end."""
+    process = StoreProcess(tmp_path / "data")
     process.start()
     yield process
     process.stop(signal.SIGKILL)

@@ -1,131 +1,159 @@
-"""The books on real services and a real store: whole at first, then with rows taken out of the file and put in twice."""
+"""The audit on real services and a real store, with rows removed from the file and duplicated."""
 
 import asyncio
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from tests.demo.local_store.conftest import Process
-from three_pillar_demo.chaos import services as serving
-from three_pillar_demo.chaos.audit import SAMPLE, Found, StoreAudit
+from tests.demo.local_store.stores import StoreProcess
+from three_pillar_demo.chaos import services as services_module
+from three_pillar_demo.chaos.audit import SAMPLE_SIZE, StoreAudit
 from three_pillar_demo.chaos.load import Load
 from three_pillar_demo.chaos.services import Services
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.local import LocalBackends
-from three_pillar_demo.verify.checks import poll_until
+from three_pillar_demo.verify.check import poll_until
 
-WITHIN = 3600.0
+WITHIN_S = 3600.0
+SPANS_PER_PURCHASE = 4
 
 
 @pytest.fixture
-def services(tmp_path: Path, store: Process, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
-    """A rehearsal's own services, running, and gone at the end."""
+def services(
+    tmp_path: Path, store: StoreProcess, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Services]:
+    """Start a rehearsal's own services, and check that none is left at the end."""
     (tmp_path / "logs").mkdir()
-    monkeypatch.setattr(serving, "STATE", tmp_path)
-    with Services(store.url) as ours:
-        ours.start()
-        yield ours
-        processes = [psutil.Process(each.pid) for each in ours.running.values()]
-    assert not any(each.is_running() for each in processes)
+    monkeypatch.setattr(services_module, "STATE", tmp_path)
+    with Services(store.url) as services:
+        services.start()
+        yield services
+        processes = [psutil.Process(process.pid) for process in services.running.values()]
+    assert not any(process.is_running() for process in processes)
 
 
 async def buy(load: Load, count: int) -> None:
-    """Send customers until ``count`` are served."""
+    """Send requests until ``count`` purchases are answered."""
 
-    async def served() -> bool:
+    async def answered() -> bool:
         return len(load.purchases) >= count
 
     stop = asyncio.Event()
-    coming = asyncio.create_task(load.come(stop))
-    assert await poll_until(served)
+    sending = asyncio.create_task(load.send(stop))
+    assert await poll_until(answered)
     stop.set()
-    await coming
+    await sending
+
+
+async def buy_across_a_restart(
+    services: Services, store: StoreProcess
+) -> tuple[list[Purchase], float]:
+    """Buy before and after a restart of the services, and wait until all of it is stored.
+
+    Returns:
+        The purchases, and the time when the first load started.
+    """
+    first = Load(services.url, services.run, 20)
+    await buy(first, 10)
+    assert len(services.stop()) == 2
+    services.start()
+    second = Load(services.url, f"{services.run}-again", 20)
+    await buy(second, 10)
+    purchases = first.purchases + second.purchases
+    async with LocalBackends(store.path, store.url) as backends:
+        audit = StoreAudit(backends, services.run, first.started)
+
+        async def all_stored() -> bool:
+            result = await audit.compare(purchases, WITHIN_S)
+            return (
+                result.complete == len(purchases)
+                and result.lost.total() == 0
+                and result.duplicated.total() == 0
+            )
+
+        assert await poll_until(all_stored)
+    return purchases, first.started
+
+
+def damage(path: Path, purchases: Sequence[Purchase], run: str) -> None:
+    """Change the rows of three purchases in the store.
+
+    The first loses a span, the second its log records; the third gets its spans and log records
+    twice. The request counter of the first instance loses one.
+    """
+    without_span, without_records, duplicated = (
+        bytes.fromhex(purchase.trace_id) for purchase in purchases[:3]
+    )
+    database = sqlite3.connect(path)
+    with database:
+        database.execute("DELETE FROM span WHERE trace_id = ? AND kind = 3", (without_span,))
+        database.execute("DELETE FROM log WHERE trace_id = ?", (without_records,))
+        database.execute(
+            "INSERT INTO span SELECT * FROM span WHERE trace_id = ? AND kind = 2", (duplicated,)
+        )
+        database.execute("INSERT INTO log SELECT * FROM log WHERE trace_id = ?", (duplicated,))
+        database.execute(
+            "UPDATE point SET value = value - 1 WHERE series IN "
+            "(SELECT id FROM series WHERE name = ?1 AND labels LIKE ?2)",
+            ("checkout_requests_total", f"%{run}-1%"),
+        )
+    database.close()
 
 
 @pytest.mark.timeout(300)
-def test_what_is_missing_and_what_is_twice_is_counted(services: Services, store: Process) -> None:
-    """Purchases are whole across a stop and a start; a span and a line less, and one too many, are found to the last one."""
+def test_missing_and_duplicated_items_are_counted(services: Services, store: StoreProcess) -> None:
+    """Purchases are complete across a restart, and every item removed or duplicated is counted."""
+    purchases, started = asyncio.run(buy_across_a_restart(services, store))
+    services.stop()
+    store.stop(signal.SIGTERM)
+    damage(store.path, purchases, services.run)
 
-    async def play() -> tuple[Found, list[str]]:
-        load = Load(services.url, services.run, 20)
+    async def compare() -> None:
         async with LocalBackends(store.path, store.url) as backends:
-            await buy(load, 10)
-            assert len(services.stop()) == 2
-            services.start()
-            again = Load(services.url, f"{services.run}-again", 20)
-            await buy(again, 10)
-            purchases = load.purchases + again.purchases
-            books = StoreAudit(backends, services.run, load.started)
+            audit = StoreAudit(backends, services.run, started)
+            result = await audit.compare(purchases, WITHIN_S)
+        assert result.complete == len(purchases) - 2
+        assert dict(result.lost) == {"spans": 1, "log_records": 2, "counts": 1}
+        assert dict(result.duplicated) == {"spans": 2, "log_records": 2, "counts": 0}
 
-            async def whole() -> bool:
-                found = await books.compare(purchases, WITHIN)
-                return (found.whole, found.lost.total(), found.twice.total()) == (
-                    len(purchases),
-                    0,
-                    0,
-                )
-
-            assert await poll_until(whole)
-            services.stop()
-            store.stop(signal.SIGTERM)
-            victims = [bytes.fromhex(each.trace_id) for each in purchases[:3]]
-            file = sqlite3.connect(store.path)
-            with file:
-                file.execute("DELETE FROM span WHERE trace_id = ? AND kind = 3", victims[:1])
-                file.execute("DELETE FROM log WHERE trace_id = ?", victims[1:2])
-                file.execute(
-                    "INSERT INTO span SELECT * FROM span WHERE trace_id = ? AND kind = 2",
-                    victims[2:],
-                )
-                file.execute("INSERT INTO log SELECT * FROM log WHERE trace_id = ?", victims[2:])
-                file.execute(
-                    "UPDATE point SET value = value - 1 WHERE series IN (SELECT id FROM series WHERE name = ?1 AND "
-                    "labels LIKE ?2)",
-                    ("checkout_requests_total", f"%{services.run}-1%"),
-                )
-            file.close()
-            found = await StoreAudit(backends, services.run, load.started).compare(
-                purchases, WITHIN
-            )
-            return found, [each.trace_id for each in purchases]
-
-    found, bought = asyncio.run(play())
-    assert found.whole == len(bought) - 2
-    assert dict(found.lost) == {"spans": 1, "lines": 2, "counts": 1}
-    assert dict(found.twice) == {"spans": 2, "lines": 2, "counts": 0}
+    asyncio.run(compare())
 
 
-def test_while_some_are_missing_the_others_are_not_asked_for(
-    store: Process, monkeypatch: pytest.MonkeyPatch
+def test_only_a_sample_is_queried_while_traces_are_missing(
+    store: StoreProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What drains is asked for a sample of its traces, and for all once those are there or when it must be thorough."""
-    bought = [
+    """All traces are queried once a sample of them is complete, or if the audit is thorough."""
+    purchases = [
         Purchase("ordinary", None, f"{number:032x}", 200, "success", "", 0.0, 0.0)
         for number in range(1, 501)
     ]
+    queried: set[int] = set()
+    missing = len(purchases)
 
-    async def asked(*, thorough: bool) -> tuple[int, int]:
+    async def trace(trace_id: str) -> list[SimpleNamespace]:
+        number = int(trace_id, 16)
+        queried.add(number)
+        if number == missing:
+            return []
+        return [SimpleNamespace(span_id=str(span)) for span in range(SPANS_PER_PURCHASE)]
+
+    async def compare(*, thorough: bool) -> tuple[int, int]:
+        """Return how many spans are lost, and how many traces were queried."""
+        queried.clear()
         async with LocalBackends(store.path, store.url) as backends:
-            monkeypatch.setattr(backends, "trace", lambda trace_id: found(int(trace_id, 16)))
-            seen.clear()
-            return (
-                await StoreAudit(backends, "run", 0.0).compare(bought, WITHIN, thorough=thorough)
-            ).lost["spans"], len(set(seen))
+            monkeypatch.setattr(backends, "trace", trace)
+            audit = StoreAudit(backends, "run", 0.0)
+            result = await audit.compare(purchases, WITHIN_S, thorough=thorough)
+        return result.lost["spans"], len(queried)
 
-    async def found(number: int) -> list[object]:
-        seen.append(number)
-        return [] if number == gone else [SimpleNamespace(span_id=str(each)) for each in range(4)]
-
-    seen: list[int] = []
-    gone = len(bought)
-    lost, count = asyncio.run(asked(thorough=False))
-    assert lost == 4 * len(bought) - 4 * (count - 1)
-    assert SAMPLE <= count <= 2 * SAMPLE
-    assert asyncio.run(asked(thorough=True)) == (4, len(bought))
-    gone = 0
-    assert asyncio.run(asked(thorough=False)) == (0, len(bought))
+    lost, count = asyncio.run(compare(thorough=False))
+    assert lost == SPANS_PER_PURCHASE * (len(purchases) - (count - 1))
+    assert SAMPLE_SIZE <= count <= 2 * SAMPLE_SIZE
+    assert asyncio.run(compare(thorough=True)) == (SPANS_PER_PURCHASE, len(purchases))
+    missing = 0
+    assert asyncio.run(compare(thorough=False)) == (0, len(purchases))

@@ -1,4 +1,4 @@
-"""What is broken is restored, whatever happens meanwhile; a small disk is full to its last byte, or cannot be had."""
+"""Faults are removed whatever happens, and a small disk is full to its last byte or refused."""
 
 import asyncio
 import shutil
@@ -9,23 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import Sink
+from tests.processes import InMemoryCollector
 from three_pillar_demo.chaos import faults
-from three_pillar_demo.chaos.faults import ImpossibleError
+from three_pillar_demo.chaos.faults import UnsupportedError
 from three_pillar_demo.chaos.faulty_receiver import FaultyReceiver
 
 
-def test_ctrl_c_waits_for_a_restoration() -> None:
-    """Work that restores something is done to its end, however often it is interrupted, and then the interruption is heard."""
-    begun, go_on, done = threading.Event(), threading.Event(), list[str]()
+def test_ctrl_c_waits_for_shielded_work() -> None:
+    """Shielded work is done to its end however often it is cancelled, and then raises."""
+    begun = threading.Event()
+    go_on = threading.Event()
+    done: list[str] = []
 
     def work() -> None:
         begun.set()
         assert go_on.wait(30)
         done.append("restored")
 
-    async def interrupted() -> None:
-        task = asyncio.create_task(faults.surely(work))
+    async def cancel_repeatedly() -> None:
+        task = asyncio.create_task(faults.run_shielded(work))
         assert await asyncio.to_thread(begun.wait, 30)
         for _ in range(3):
             task.cancel()
@@ -35,41 +37,41 @@ def test_ctrl_c_waits_for_a_restoration() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(interrupted())
+    asyncio.run(cancel_repeatedly())
     assert done == ["restored"]
 
 
-def test_what_goes_wrong_is_heard() -> None:
-    """A restoration that fails says so, interrupted or not."""
+def test_an_error_in_shielded_work_is_raised() -> None:
+    """Shielded work that fails raises its own error."""
 
     def work() -> None:
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space left"):
-        asyncio.run(faults.surely(work))
+        asyncio.run(faults.run_shielded(work))
 
 
-def test_a_receiver_behaves_well_afterwards(sink: Sink) -> None:
-    """However a block ends, the receiver in front is as it was."""
+def test_a_receiver_behaves_normally_afterwards(collector: InMemoryCollector) -> None:
+    """However the block ends, the receiver returns to its normal behaviour."""
 
-    async def play(front: FaultyReceiver) -> None:
-        async with faults.misbehaving(front, "mute"):
-            assert front.manner == "mute"
+    async def fail_during_the_fault(receiver: FaultyReceiver) -> None:
+        async with faults.misbehaving(receiver, "mute"):
+            assert receiver.behaviour == "mute"
             raise ZeroDivisionError
 
-    with FaultyReceiver(sink.url) as front:
+    with FaultyReceiver(collector.url) as receiver:
         with pytest.raises(ZeroDivisionError):
-            asyncio.run(play(front))
-        assert front.manner == "well"
+            asyncio.run(fail_during_the_fault(receiver))
+        assert receiver.behaviour == "normal"
 
 
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A small disk, where one can be had."""
+    """A mounted small disk; the test is skipped where none can be mounted."""
     monkeypatch.setattr(faults, "STATE", tmp_path)
     try:
-        faults.can_mount()
-    except ImpossibleError as error:
+        faults.check_can_mount()
+    except UnsupportedError as error:
         pytest.skip(str(error))
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -79,30 +81,30 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert not folder.is_mount()
 
 
-def test_a_disk_is_full_to_its_last_byte_and_then_has_room(disk: Path) -> None:
-    """While it is full nobody can write a byte; afterwards everybody can, and only what was put there is gone."""
+def test_a_disk_is_filled_to_its_last_byte(disk: Path) -> None:
+    """No byte can be written to a full disk, and afterwards there is space and no file is lost."""
     (disk / "kept").write_text("kept")
 
-    async def play() -> None:
-        async with faults.full(disk):
+    async def write_to_the_full_disk() -> None:
+        async with faults.disk_filled(disk):
             assert shutil.disk_usage(disk).free == 0
             with pytest.raises(OSError, match="No space left"):
                 (disk / "more").write_bytes(b"\0" * 8192)
 
-    asyncio.run(play())
+    asyncio.run(write_to_the_full_disk())
     (disk / "more").write_bytes(b"\0" * 2**20)
     assert (disk / "kept").read_text() == "kept"
 
 
-def test_where_nothing_can_be_mounted_it_says_so(
+def test_a_machine_that_cannot_mount_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine without mount, and a system without tmpfs, are told apart from a rehearsal that failed."""
+    """A missing mount command and a system without tmpfs raise an error of their own."""
     monkeypatch.setattr(faults, "STATE", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ImpossibleError, match="a small disk is a tmpfs"):
-        faults.can_mount()
+    with pytest.raises(UnsupportedError, match="a small disk is a tmpfs"):
+        faults.check_can_mount()
     monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(ImpossibleError, match="no way to mount one"):
-        faults.can_mount()
+    with pytest.raises(UnsupportedError, match="no way to mount one"):
+        faults.check_can_mount()
     assert list(tmp_path.iterdir()) == []

@@ -1,14 +1,14 @@
-"""The load of a rehearsal: on this machine alone, bounded, and with a note on each customer."""
+"""The load of a rehearsal stays on this machine, is limited, and records every request."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 
-from tests.processes import Sink, shop
-from three_pillar_demo.chaos import load as loading
-from three_pillar_demo.chaos.load import Load, Visit
-from three_pillar_demo.verify.checks import poll_until
+from tests.processes import InMemoryCollector, running_shop
+from three_pillar_demo.chaos import load as load_module
+from three_pillar_demo.chaos.load import Load, Phase, Request
+from three_pillar_demo.verify.check import poll_until
 
 
 @pytest.mark.parametrize(
@@ -20,56 +20,59 @@ from three_pillar_demo.verify.checks import poll_until
         "127.0.0.1:8000",
     ],
 )
-def test_it_loads_nobody_else(url: str) -> None:
-    """An address that is not on the loopback is refused before anybody is sent."""
+def test_only_loopback_is_loaded(url: str) -> None:
+    """A URL that is not on loopback is refused before any request."""
     with pytest.raises(ValueError, match="not on the loopback"):
         Load(url, "run")
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, 51.0, float("nan"), float("inf")])
-def test_it_is_bounded_in_its_rate(rate: float) -> None:
-    """More than 50 customers a second, and no rate at all, are refused."""
+def test_the_rate_is_limited(rate: float) -> None:
+    """Rates over 50 requests a second, and rates that are not positive, are refused."""
     with pytest.raises(ValueError, match="up to 50 a second"):
         Load("http://127.0.0.1:8000", "run", rate)
 
 
-def test_it_is_bounded_in_number(closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has to stop it: it ends with its last customer, and each who found the door closed is noted as turned away."""
-    monkeypatch.setattr(loading, "MOST", 5)
+def test_the_number_of_requests_is_limited(
+    closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The load ends by itself, and requests to a closed port are recorded as refused."""
+    monkeypatch.setattr(load_module, "MAX_REQUESTS", 5)
     load = Load(f"http://127.0.0.1:{closed_port}", "run", 50)
-    asyncio.run(load.come(asyncio.Event()))
-    assert [each.order_id for each in sorted(load.visits, key=lambda visit: visit.order_id)] == [
-        f"run-{n}" for n in range(5)
-    ]
-    assert all(each.turned_away and not each.error for each in load.visits)
+    asyncio.run(load.send(asyncio.Event()))
+    order_ids = sorted(request.order_id for request in load.requests)
+    assert order_ids == ["run-0", "run-1", "run-2", "run-3", "run-4"]
+    assert all(request.refused and not request.failed for request in load.requests)
     assert load.purchases == []
 
 
-def test_each_customer_is_noted_with_the_phase_they_came_in(tmp_path: Path, sink: Sink) -> None:
-    """Purchases are kept with their trace ids; a stop waits for those under way."""
+def test_requests_are_recorded_with_their_phase(
+    tmp_path: Path, collector: InMemoryCollector
+) -> None:
+    """Purchases are recorded with their trace ids, and a stop waits for those in flight."""
 
-    async def play(load: Load) -> None:
+    async def send_in_two_phases(load: Load) -> None:
         stop = asyncio.Event()
-        coming = asyncio.create_task(load.come(stop))
+        sending = asyncio.create_task(load.send(stop))
 
-        async def came(phase: str) -> bool:
-            return any(each.phase == phase for each in load.visits)
+        async def has_requests(phase: Phase) -> bool:
+            return any(request.phase == phase for request in load.requests)
 
-        assert await poll_until(lambda: came("warming"))
-        load.phase = "broken"
-        assert await poll_until(lambda: came("broken"))
+        assert await poll_until(lambda: has_requests("warm-up"))
+        load.phase = "fault"
+        assert await poll_until(lambda: has_requests("fault"))
         stop.set()
-        await coming
+        await sending
 
-    with shop(tmp_path, sink.url) as (checkout, _):
+    with running_shop(tmp_path, collector.url) as (checkout, _):
         load = Load(checkout.url, "run", 50)
-        asyncio.run(asyncio.wait_for(play(load), 60))
-    assert {each.phase for each in load.visits} == {"warming", "broken"}
-    assert len({each.trace_id for each in load.purchases}) == len(load.visits)
-    assert load.p99("broken") > 0
+        asyncio.run(asyncio.wait_for(send_in_two_phases(load), 60))
+    assert {request.phase for request in load.requests} == {"warm-up", "fault"}
+    assert len({purchase.trace_id for purchase in load.purchases}) == len(load.requests)
+    assert load.p99("fault") > 0
 
 
-def test_who_is_an_error() -> None:
-    """No answer after the door had opened is the shop's fault; a closed door is not a request under way."""
-    assert Visit("steady", "run-1", 1.0, problem="ReadError").error
-    assert not Visit("steady", "run-1", 1.0, problem="refused").error
+def test_a_refused_request_has_not_failed() -> None:
+    """A request that was accepted and got no answer has failed, and a refused one has not."""
+    assert Request("steady", "run-1", 1.0, problem="ReadError").failed
+    assert not Request("steady", "run-1", 1.0, problem="refused").failed

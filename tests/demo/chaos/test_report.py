@@ -1,4 +1,4 @@
-"""What ``demo rehearse`` says: two narrow tables and sentences, or JSON; and what it refuses."""
+"""The output of ``demo rehearse``: two narrow tables and lines, or JSON; and what it refuses."""
 
 import io
 import json
@@ -9,37 +9,37 @@ from rich.console import Console
 
 from three_pillar_demo.chaos.judge import Observation, Verdict
 from three_pillar_demo.chaos.plan import REHEARSALS
-from three_pillar_demo.chaos.report import known, report
-from three_pillar_demo.chaos.run import chosen
+from three_pillar_demo.chaos.report import list_rehearsals, report
+from three_pillar_demo.chaos.run import select_rehearsals
 from three_pillar_demo.stack.preflight import LaunchError
 
-LOST = Observation(
+FAILED = Observation(
     "prometheus-and-collector",
-    made=407,
-    whole=390,
-    lost=Counter(spans=36, lines=18),
-    away=21.3,
-    steady_p99=0.49,
+    purchases=407,
+    complete=390,
+    lost=Counter(spans=36, log_records=18),
+    fault_s=21.3,
+    steady_p99_s=0.49,
 )
 SKIPPED = Observation(
     "disk-full", skipped="a small disk is a tmpfs, and mounting one is not permitted here"
 )
-PLAYED = [
-    (LOST, Verdict(["36 spans lost"], ["customers: p99 is 1.20 of steady"])),
+RESULTS = [
+    (FAILED, Verdict(["36 spans lost"], ["customers: p99 is 1.20 of the steady state"])),
     (SKIPPED, Verdict([], [])),
 ]
 
 
-def said(*, as_json: bool = False) -> str:
-    """What is printed on a terminal of 80 columns."""
+def printed(*, as_json: bool = False) -> str:
+    """Return the report on a terminal of 80 columns."""
     out = io.StringIO()
-    report(PLAYED, Console(file=out, width=80), as_json=as_json)
+    report(RESULTS, Console(file=out, width=80), as_json=as_json)
     return out.getvalue()
 
 
-def test_a_table_fits_a_terminal() -> None:
-    """In 80 columns no figure is cut; everything that is wrong is a sentence with the rehearsal's name."""
-    text = said()
+def test_the_tables_fit_a_terminal() -> None:
+    """In 80 columns no figure is cut, and every problem is on a line with the rehearsal's name."""
+    text = printed()
     rows = [line for line in text.splitlines() if line.startswith("prometheus-and-collector ")]
     assert [len(row) <= 80 and "…" not in row for row in rows] == [True, True]
     assert rows[0].split() == [
@@ -55,7 +55,7 @@ def test_a_table_fits_a_terminal() -> None:
         "-",
     ]
     assert "prometheus-and-collector: 36 spans lost" in text
-    assert "prometheus-and-collector: customers: p99 is 1.20 of steady" in text
+    assert "prometheus-and-collector: customers: p99 is 1.20 of the steady state" in text
     assert (
         "disk-full: skipped: a small disk is a tmpfs, and mounting one is not permitted here"
         in text
@@ -63,44 +63,42 @@ def test_a_table_fits_a_terminal() -> None:
     assert text.endswith("FAIL\n")
 
 
-def test_as_json_it_is_one_object() -> None:
-    """A program reads the same: what was seen, what is wrong, what is slow, what was skipped."""
-    told = json.loads(said(as_json=True))
-    assert told["passed"] is False
-    lost, skipped = told["rehearsals"]
-    assert (lost["lost"], lost["wrong"], lost["broken_p99"]) == (
-        {"spans": 36, "lines": 18},
-        ["36 spans lost"],
-        None,
-    )
+def test_json_is_one_object() -> None:
+    """The JSON object holds what was observed, the problems, and why a rehearsal was skipped."""
+    document = json.loads(printed(as_json=True))
+    assert document["passed"] is False
+    failed, skipped = document["rehearsals"]
+    assert failed["lost"] == {"spans": 36, "log_records": 18}
+    assert failed["problems"] == ["36 spans lost"]
+    assert failed["fault_p99_s"] is None
     assert skipped["skipped"].startswith("a small disk")
 
 
-def test_it_lists_what_there_is() -> None:
-    """Without a name every rehearsal is listed with what it breaks."""
+def test_all_rehearsals_are_listed() -> None:
+    """The list names every rehearsal."""
     out = io.StringIO()
-    known(REHEARSALS, Console(file=out, width=80))
-    assert all(each.name in out.getvalue() for each in REHEARSALS)
+    list_rehearsals(REHEARSALS, Console(file=out, width=80))
+    assert all(rehearsal.name in out.getvalue() for rehearsal in REHEARSALS)
 
 
 @pytest.mark.parametrize(
     ("name", "mode", "reason"),
     [
         ("nothing", "local", "there is no rehearsal 'nothing'; there are: receiver-killed"),
-        ("tempo-stopped", "local", "tempo-stopped is about the real stack"),
+        ("tempo-stopped", "local", "tempo-stopped needs the full mode"),
         ("receiver-stopped", "full", "receiver-stopped has a long form only: add --long"),
     ],
 )
-def test_it_refuses_in_words(name: str, mode: str, reason: str) -> None:
-    """An unknown name, one of the other mode, and one without a short form say what to do."""
+def test_an_unavailable_rehearsal_is_refused(name: str, mode: str, reason: str) -> None:
+    """The error for an unknown name, another mode or a missing short form says what to do."""
     with pytest.raises(LaunchError, match=reason):
-        chosen(name, mode, long=False)
+        select_rehearsals(name, mode, long=False)
 
 
-def test_all_of_a_mode() -> None:
-    """The embedded stack has no rehearsals of Tempo, Loki and Prometheus; the long form has at least as many."""
-    assert not {"tempo-stopped"} & {each.name for each in chosen(None, "local", long=True)}
-    assert {each.name for each in chosen(None, "full", long=True)} == {
-        each.name for each in REHEARSALS
-    }
-    assert len(chosen(None, "full", long=False)) == len(REHEARSALS) - 1
+def test_all_rehearsals_of_a_mode() -> None:
+    """Local mode has no rehearsals of Tempo, and full mode has all, one of them only long."""
+    local = {rehearsal.name for rehearsal in select_rehearsals(None, "local", long=True)}
+    assert "tempo-stopped" not in local
+    full = {rehearsal.name for rehearsal in select_rehearsals(None, "full", long=True)}
+    assert full == {rehearsal.name for rehearsal in REHEARSALS}
+    assert len(select_rehearsals(None, "full", long=False)) == len(REHEARSALS) - 1

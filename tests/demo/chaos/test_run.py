@@ -1,4 +1,4 @@
-"""The command by itself: what it lists, and the stacks on which it begins nothing."""
+"""The command ``demo rehearse``: its list, and the stacks on which it does not run."""
 
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ SHOP: dict[str, Any] = {"name": "shop", "stop_order": 1}
 TRACES: dict[str, Any] = {"name": "traces", "stop_order": 2}
 
 
-def test_without_a_name_nothing_is_broken(tmp_path: Path) -> None:
-    """It lists the rehearsals, needs no stack for that, and starts none."""
+def test_without_a_name_rehearsals_are_listed(tmp_path: Path) -> None:
+    """The list needs no stack and starts none."""
     with Stack(tmp_path, SHOP) as stack:
         done = stack.demo("rehearse")
         assert (done.returncode, done.stderr) == (0, "")
@@ -18,8 +18,8 @@ def test_without_a_name_nothing_is_broken(tmp_path: Path) -> None:
         assert not stack.state.exists()
 
 
-def test_a_stack_with_a_hole_is_not_broken_further(tmp_path: Path) -> None:
-    """Where something is away on purpose already, or not ready yet, the books could not be trusted: it says so and stops."""
+def test_an_incomplete_stack_is_refused(tmp_path: Path) -> None:
+    """On a stack that is starting, or of which a component is stopped, nothing is rehearsed."""
     with Stack(tmp_path, SHOP, TRACES | {"not_ready_body": "warming up"}) as stack:
         stack.up(ready=False)
         stack.wait_until(lambda: len(stack.events("started")) == 2, "both to be started")
@@ -31,5 +31,5 @@ def test_a_stack_with_a_hole_is_not_broken_further(tmp_path: Path) -> None:
         stack.demo("stop", "traces")
         refused = stack.demo("rehearse", "receiver-killed")
         assert (refused.returncode, refused.stdout) == (1, "")
-        assert "away on purpose: traces; `demo start NAME` first" in refused.stderr
+        assert "stopped on purpose: traces; run `demo start NAME` first" in refused.stderr
         assert not stack.has_ended

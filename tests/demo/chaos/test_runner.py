@@ -1,4 +1,4 @@
-"""The end of a rehearsal, on a real store: who settles the books asks for every trace before it says what is lost."""
+"""The end of a rehearsal: all traces are queried before a loss is reported."""
 
 import asyncio
 import time
@@ -7,50 +7,53 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.demo.local_store.conftest import Process
+from tests.demo.local_store.stores import StoreProcess
 from three_pillar_demo.chaos import drops
-from three_pillar_demo.chaos.audit import Found, StoreAudit
+from three_pillar_demo.chaos.audit import AuditResult, StoreAudit
 from three_pillar_demo.chaos.judge import Expectation
-from three_pillar_demo.chaos.plan import EVERYWHERE, Context, Rehearsal
-from three_pillar_demo.chaos.runner import Play
+from three_pillar_demo.chaos.plan import ALL_MODES, Context, Rehearsal
+from three_pillar_demo.chaos.runner import RehearsalRun
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.local import LocalBackends
 
+SPANS_PER_PURCHASE = 4
+
 
 @pytest.mark.parametrize(
-    "promise", [Expectation(lost="counted"), Expectation(drain=0.0)], ids=["counted", "late"]
+    "expectation",
+    [Expectation(loss="counted"), Expectation(drain_s=0.0)],
+    ids=["losses are counted", "deadline has passed"],
 )
-def test_one_trace_that_never_comes_is_one(
-    store: Process, monkeypatch: pytest.MonkeyPatch, promise: Expectation
+def test_one_missing_trace_is_one_loss(
+    store: StoreProcess, monkeypatch: pytest.MonkeyPatch, expectation: Expectation
 ) -> None:
-    """Of 500 traces one is gone: 4 spans lost, not 2,000, by the first look if losses are counted, else by the last."""
-    bought = [
+    """If one of 500 traces is missing, 4 spans are lost and not those of the unqueried traces."""
+    purchases = [
         Purchase("ordinary", None, f"{number:032x}", 200, "success", "", 0.0, 0.0)
         for number in range(1, 501)
     ]
+    missing = len(purchases)
+    comparisons: list[str] = []
 
-    async def trace(trace_id: str) -> list[object]:
-        return (
-            [SimpleNamespace(span_id=str(each)) for each in range(4)]
-            if int(trace_id, 16) < len(bought)
-            else []
-        )
+    async def trace(trace_id: str) -> list[SimpleNamespace]:
+        if int(trace_id, 16) == missing:
+            return []
+        return [SimpleNamespace(span_id=str(span)) for span in range(SPANS_PER_PURCHASE)]
 
-    async def counted(*_: object) -> Counter[str]:
-        looks.append(1)
-        return Counter(spans=4)
+    async def dropped_counts(*_: object) -> Counter[str]:
+        comparisons.append("compared")
+        return Counter(spans=SPANS_PER_PURCHASE)
 
-    async def settle() -> tuple[Found, float | None]:
+    async def wait_until_stored() -> tuple[AuditResult, float | None]:
         async with LocalBackends(store.path, store.url) as backends:
             monkeypatch.setattr(backends, "trace", trace)
-            play = Play(
-                Rehearsal("any", "", 0, 0, promise), 0, Context(EVERYWHERE[0], backends), print
-            )
-            play.books = StoreAudit(backends, "run", time.time())
-            return await play.settle(bought, time.monotonic(), ["spans"])
+            rehearsal = Rehearsal("any", "", 0, 0, expectation)
+            run = RehearsalRun(rehearsal, 0, Context(ALL_MODES[0], backends), print)
+            run.audit = StoreAudit(backends, "run", time.time())
+            return await run.wait_until_stored(purchases, time.monotonic(), ["spans"])
 
-    looks: list[int] = []
-    monkeypatch.setattr(drops, "counted", counted)
-    found, drained = asyncio.run(settle())
-    assert (found.lost["spans"], len(looks)) == (4, 1)
-    assert (drained is not None) == (promise.lost == "counted")
+    monkeypatch.setattr(drops, "dropped_counts", dropped_counts)
+    result, drained_s = asyncio.run(wait_until_stored())
+    assert result.lost["spans"] == SPANS_PER_PURCHASE
+    assert len(comparisons) == 1
+    assert (drained_s is not None) == (expectation.loss == "counted")

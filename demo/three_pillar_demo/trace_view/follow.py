@@ -93,7 +93,7 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
 async def _gather_with_progress(trace_id: str | None, err: Console) -> TraceView:
     """Return the trace, or checkout's newest failure when ``trace_id`` is None."""
     with progress_messages(err) as report_progress:
-        async with connect.backends() as backends:
+        async with connect.create_backends() as backends:
 
             def report_wait(reason: str) -> None:
                 report_progress(f"waiting for {reason}")

@@ -1,1 +1,1 @@
-"""The page: buy, watch three pillars move, and read why one request ended as it did. It asks ``backends``."""
+"""The web UI: sends purchases, shows live metrics, logs and traces, and explains each request."""

@@ -1,7 +1,8 @@
-"""The edge of the page: reads settings, starts uvicorn."""
+"""The web UI's process: reads its settings and runs the HTTP server."""
 
 import logging
 import sys
+from typing import ClassVar
 
 import uvicorn
 from pydantic import Field
@@ -9,13 +10,19 @@ from pydantic_settings import SettingsConfigDict
 
 from three_pillar_demo.query import connect
 from three_pillar_demo.web.app import create_app
-from three_pillars import settings
+from three_pillars import ConfigurationError, settings
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+MAX_CONNECTIONS = 200
+SHUTDOWN_TIMEOUT_S = 2
+KEEP_ALIVE_TIMEOUT_S = 15
 
 
 class Settings(settings.Settings):
-    """The page's settings: ``WEB_PORT``, ``WEB_HOSTS`` and so on."""
+    """The web UI's settings, from the environment variables that begin with ``WEB_``."""
 
     model_config = SettingsConfigDict(env_prefix="WEB_")
+    former_prefix: ClassVar[str] = "CONSOLE_"
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(8080, ge=1, le=65535, description="Port to listen on, 1 to 65535")
@@ -31,30 +38,38 @@ class Settings(settings.Settings):
     )
 
     def names(self) -> set[str]:
-        """The names, with their ports, by which this page may be asked."""
-        others = {name.strip() for name in self.hosts.lower().split(",")} - {""}
-        return others | {f"{name}:{self.port}" for name in ("localhost", "127.0.0.1", "[::1]")}
+        """Return the accepted Host headers: the loopback names and ``WEB_HOSTS``."""
+        loopback_names = {f"{host}:{self.port}" for host in ("localhost", "127.0.0.1", "[::1]")}
+        further_names = {name.strip() for name in self.hosts.lower().split(",")}
+        further_names.discard("")
+        return loopback_names | further_names
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT."""
-    logging.basicConfig(
-        stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
-    logging.getLogger("httpx2").setLevel(
-        logging.WARNING
-    )  # it would tell of every purchase and every look at a component
-    settings = Settings.load()
+    """Run until SIGTERM or SIGINT; return 2 when an environment variable is invalid."""
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format=LOG_FORMAT)
+    # The HTTP client would log every purchase and every health check.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    try:
+        settings = Settings.load()
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     uvicorn.run(
-        create_app(connect.backends(), connect.mode(), settings.names(), settings.grafana_url),
+        create_app(
+            connect.create_backends(),
+            connect.running_mode(),
+            settings.names(),
+            settings.grafana_url,
+        ),
         host=settings.bind,
         port=settings.port,
         access_log=False,
         log_config=None,
         server_header=False,
-        limit_concurrency=200,
-        timeout_graceful_shutdown=2,
-        timeout_keep_alive=15,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+        timeout_keep_alive=KEEP_ALIVE_TIMEOUT_S,
     )
     return 0
 

@@ -1,18 +1,21 @@
-"""Who may ask: this page's own visitors, by its own names. What leaves carries a policy that runs nobody else's code."""
+"""Access control of the page: only requests to its own names and from its own origin.
+
+Every response also carries headers that let a browser run this page's own code only.
+"""
 
 from collections.abc import Collection
-from typing import Any
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-HEADERS = {
-    "content-security-policy": POLICY,
+SECURITY_HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
@@ -21,59 +24,80 @@ HEADERS = {
 }
 
 
-class Guard:
-    """ASGI middleware: refuses foreign names (DNS rebinding) and foreign pages, and puts ``HEADERS`` on every answer."""
+@dataclass(frozen=True)
+class Refusal:
+    """The response to a request that is not let in."""
+
+    status: int
+    reason: str
+
+
+UNKNOWN_HOST = Refusal(421, "unknown Host header: WEB_HOSTS lists further names of this page")
+CROSS_ORIGIN = Refusal(403, "cross-origin request refused")
+
+
+class AccessMiddleware:
+    """Refuses unknown Host headers (DNS rebinding) and requests from other origins.
+
+    It adds ``SECURITY_HEADERS`` to every response.
+    """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
-        """``hosts`` are the names with their ports, in lower case, by which this page is asked; with a path, for that alone."""
-        self.app, self.hosts = app, frozenset(hosts)
+        """Accept requests to ``hosts``, each a lower-case name with its port.
+
+        A host with a path, like ``page.test:8080/alerts``, is accepted for this path only.
+        """
+        self.app = app
+        self.hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 421 or 403, or let the request in; anything that is not HTTP has no business here but the lifespan."""
+        """Let the request in, or answer 421 or 403; other protocols than HTTP get no answer."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
         if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self.app(scope, receive, send)
             return
-        reason = self.refusal(str(scope["method"]), str(scope["path"]), Headers(scope=scope))
 
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
             await send(message)
 
-        status = 421 if "Host" in reason else 403
-        answer: Any = PlainTextResponse(f"{reason}\n", status) if reason else self.app
-        await answer(scope, receive, guarded)
+        refusal = self.refusal(str(scope["method"]), str(scope["path"]), Headers(scope=scope))
+        if refusal is None:
+            await self.app(scope, receive, send_with_headers)
+        else:
+            response = PlainTextResponse(f"{refusal.reason}\n", refusal.status)
+            await response(scope, receive, send_with_headers)
 
-    def refusal(self, method: str, path: str, headers: Headers) -> str:
-        """Why a request with such headers is not let in; empty when it is.
+    def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
+        """Return why a request is refused; None lets it in."""
+        if not self._is_known_host(path, headers):
+            return UNKNOWN_HOST
+        if not _is_from_here(method, headers):
+            return CROSS_ORIGIN
+        return None
 
-        One without ``Origin`` and ``Sec-Fetch-Site`` comes from no browser of today, so no page of somebody else's sent it.
-        """
-        host, origin, site = (
-            headers.get(name, "") for name in ("host", "origin", "sec-fetch-site")
-        )
-        if (
-            len(headers.getlist("host")) != 1
-            or "/" in host
-            or self.hosts.isdisjoint({host.lower(), host.lower() + path})
-        ):
-            return "This Host is not a name of this page; WEB_HOSTS can add one."
-        if origin:
-            return (
-                ""
-                if origin.lower() == f"http://{host.lower()}"
-                else "This page takes nothing from another one."
-            )
-        if site in {"", "none", "same-origin"}:
-            return ""
-        # A link that somebody sent opens; nothing else of a foreign page may even look.
-        opens = (
-            headers.get("sec-fetch-mode") == "navigate"
-            and headers.get("sec-fetch-dest") == "document"
-        )
-        return (
-            ""
-            if method in {"GET", "HEAD"} and opens
-            else "This page takes nothing from another one."
-        )
+    def _is_known_host(self, path: str, headers: Headers) -> bool:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or "/" in hosts[0]:
+            return False
+        host = hosts[0].lower()
+        return host in self.hosts or host + path in self.hosts
+
+
+def _is_from_here(method: str, headers: Headers) -> bool:
+    """Return whether the request comes from this page, from a link, or from no browser at all.
+
+    Every current browser sends ``Origin`` or ``Sec-Fetch-Site`` with what another page requests,
+    so a request without both was not sent by another page.
+    """
+    origin = headers.get("origin", "").lower()
+    if origin:
+        return origin == f"http://{headers['host'].lower()}"
+    if headers.get("sec-fetch-site", "") in {"", "none", "same-origin"}:
+        return True
+    # A link on another page may open this page. Nothing else of another page may read it.
+    is_navigation = (
+        headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    )
+    return is_navigation and method in {"GET", "HEAD"}

@@ -1,4 +1,4 @@
-"""One question at a time for however many visitors: an answer is shared for a second, a refresh for all who wait."""
+"""A cache of query results: however many visitors there are, a query runs once at a time."""
 
 import asyncio
 import logging
@@ -13,87 +13,115 @@ from three_pillar_demo.query.interface import BackendError
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-LIFETIME, TIMEOUT = 1.0, 5.0
-"""Seconds that an answer is good for, and after which a question is given up."""
-PATIENCE, SOON, STALE = 0.7, 0.1, 5.0
-"""Seconds that a visitor waits for a first answer, and for a fresh one, before the last is shown; and how long it may be."""
-REST = 4.0
-"""An answer that took long is good for so many times as long: no question keeps a backend busy for over a fifth of the time."""
-AT_ONCE, ENTRIES = 4, 64
-"""Questions under way at any time, and questions that are remembered."""
+LIFETIME_S = 1.0
+"""How long a result counts as fresh."""
+TIMEOUT_S = 5.0
+"""How long a query may run."""
+FIRST_WAIT_S = 0.7
+"""How long a visitor waits for the first result of a query."""
+REFRESH_WAIT_S = 0.1
+"""How long a visitor waits for a fresh result before the previous one is shown."""
+STALE_AFTER_S = 5.0
+"""How long the previous result may be shown after it should have been refreshed."""
+REST_FACTOR = 4.0
+"""A result stays fresh for at least this many times as long as its query took.
+
+So no query keeps a backend busy for more than a fifth of the time.
+"""
+MAX_CONCURRENT = 4
+"""Queries that run at the same time."""
+MAX_ENTRIES = 64
+"""Queries whose results are kept."""
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
-    """A ``value``, or what is wrong."""
+class QueryResult(Generic[T]):
+    """The ``value`` that a query returned, or the ``error`` that it ended with."""
 
     value: T | None = None
     error: str = ""
 
 
-NONE: Answer[Any] = Answer(error="no answer yet")
+PENDING: QueryResult[Any] = QueryResult(error="no answer yet")
+"""The result of a query that still runs for the first time."""
 
 
 @dataclass
 class _Entry:
-    answer: Answer[Any] = NONE
+    result: QueryResult[Any] = PENDING
     due: float = 0.0
+    """When the result must be refreshed, on the monotonic clock."""
     task: asyncio.Task[None] | None = None
 
 
-class Cache:
-    """The last answer to each of the ``ENTRIES`` questions that were asked last."""
+class QueryCache:
+    """Keeps the last result of each of the ``MAX_ENTRIES`` most recently used queries."""
 
-    def __init__(self, timeout: float = TIMEOUT, patience: float = PATIENCE) -> None:
-        """Both in seconds."""
-        self.timeout, self.patience = timeout, patience
-        self.entries, self.room = OrderedDict[Hashable, _Entry](), asyncio.Semaphore(AT_ONCE)
+    def __init__(self, timeout: float = TIMEOUT_S, first_wait: float = FIRST_WAIT_S) -> None:
+        """Limit each query and a visitor's first wait, both in seconds."""
+        self.timeout = timeout
+        self.first_wait = first_wait
+        self.entries = OrderedDict[Hashable, _Entry]()
+        self.slots = asyncio.Semaphore(MAX_CONCURRENT)
 
-    async def ask(
-        self, key: Hashable, question: Callable[[], Awaitable[T]], lifetime: float = LIFETIME
-    ) -> Answer[T]:
-        """The answer to ``key``, at most ``lifetime`` seconds old if ``question`` can be answered in time; never raises."""
-        entry = self.entries.setdefault(key, _Entry())
-        self.entries.move_to_end(key)
-        while len(self.entries) > ENTRIES:
-            old = self.entries.popitem(last=False)[1]
-            if old.task:
-                old.task.cancel()
-        if entry.task is None and (since := time.monotonic() - entry.due) >= 0:
-            entry.answer = entry.answer if since < STALE else NONE
-            entry.task = asyncio.create_task(self._refresh(entry, question, lifetime))
+    async def get(
+        self, key: Hashable, query: Callable[[], Awaitable[T]], lifetime: float = LIFETIME_S
+    ) -> QueryResult[T]:
+        """Return the result of ``query``, which is known by ``key``; never raises.
+
+        The result is at most ``lifetime`` seconds old if the query answers in time. Otherwise
+        it is the previous result, or ``PENDING``.
+        """
+        entry = self._use_entry(key)
+        overdue = time.monotonic() - entry.due
+        if entry.task is None and overdue >= 0:
+            if overdue >= STALE_AFTER_S:
+                entry.result = PENDING
+            entry.task = asyncio.create_task(self._refresh(entry, query, lifetime))
         if entry.task:
-            await asyncio.wait(
-                [entry.task], timeout=self.patience if entry.answer is NONE else SOON
-            )
-        return entry.answer
-
-    async def _refresh(
-        self, entry: _Entry, question: Callable[[], Awaitable[T]], lifetime: float
-    ) -> None:
-        try:
-            async with self.room:
-                began = time.monotonic()
-                try:
-                    async with asyncio.timeout(self.timeout):
-                        entry.answer = Answer(await question())
-                except TimeoutError:
-                    entry.answer = Answer(error=f"no answer within {self.timeout:g} s")
-                except BackendError as error:
-                    entry.answer = Answer(error=str(error))
-                except (
-                    Exception
-                ) as error:  # a strange answer of one backend must not take the page along
-                    log.exception("a question went wrong")
-                    entry.answer = Answer(error=f"{type(error).__name__}: {error}")
-                took = time.monotonic() - began
-                entry.due = time.monotonic() + max(lifetime - took, took * REST)
-        finally:
-            entry.task = None
+            wait = self.first_wait if entry.result is PENDING else REFRESH_WAIT_S
+            await asyncio.wait([entry.task], timeout=wait)
+        return entry.result
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel the queries that run."""
         tasks = [entry.task for entry in self.entries.values() if entry.task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _use_entry(self, key: Hashable) -> _Entry:
+        """Return the entry of ``key`` as the most recent one, and drop the oldest ones."""
+        entry = self.entries.setdefault(key, _Entry())
+        self.entries.move_to_end(key)
+        while len(self.entries) > MAX_ENTRIES:
+            _, oldest = self.entries.popitem(last=False)
+            if oldest.task:
+                oldest.task.cancel()
+        return entry
+
+    async def _refresh(
+        self, entry: _Entry, query: Callable[[], Awaitable[T]], lifetime: float
+    ) -> None:
+        try:
+            async with self.slots:
+                started = time.monotonic()
+                entry.result = await self._run(query)
+                finished = time.monotonic()
+                duration = finished - started
+                entry.due = finished + max(lifetime - duration, duration * REST_FACTOR)
+        finally:
+            entry.task = None
+
+    async def _run(self, query: Callable[[], Awaitable[T]]) -> QueryResult[T]:
+        try:
+            async with asyncio.timeout(self.timeout):
+                return QueryResult(await query())
+        except TimeoutError:
+            return QueryResult(error=f"no answer within {self.timeout:g} s")
+        except BackendError as error:
+            return QueryResult(error=str(error))
+        except Exception as error:
+            # An unexpected answer of one backend must not take the whole page down.
+            log.exception("query failed")
+            return QueryResult(error=f"{type(error).__name__}: {error}")

@@ -1,64 +1,92 @@
-"""Numbers and moments as a person reads them, in as many characters each time, so that nothing jumps."""
+"""Formats numbers and times for people, in a nearly constant width, so that nothing jumps."""
 
+import math
 import re
 import time
+from dataclasses import dataclass
 
-UNITS = (
-    (0.01, 1000, 1, "ms"),
-    (1.0, 1000, 0, "ms"),
-    (100.0, 1, 1, "s"),
-    (float("inf"), 1 / 60, 0, "min"),
+NO_VALUE = "–"  # noqa: RUF001  (an en dash is as wide as a digit)
+
+
+@dataclass(frozen=True)
+class DurationUnit:
+    """A unit for durations below ``limit`` seconds: ``factor`` converts seconds to it."""
+
+    limit: float
+    factor: float
+    digits: int
+    name: str
+
+
+DURATION_UNITS = (
+    DurationUnit(limit=0.01, factor=1000, digits=1, name="ms"),
+    DurationUnit(limit=1.0, factor=1000, digits=0, name="ms"),
+    DurationUnit(limit=100.0, factor=1, digits=1, name="s"),
+    DurationUnit(limit=math.inf, factor=1 / 60, digits=0, name="min"),
 )
-"""Under so many seconds: times what, with how many digits, of which unit."""
+MAX_AGE_IN_SECONDS = 100.0
+"""Ages below this are shown in seconds, with tenths."""
 
 
-def seconds(value: float | None) -> str:
-    """A duration, in the unit that suits it: ``163 ms``, ``2.0 s``, ``3 min``."""
-    if value is None:
-        return "–"  # noqa: RUF001  (a dash of a digit's width)
-    _, scale, digits, unit = next((each for each in UNITS if value < each[0]), UNITS[-1])
-    return f"{value * scale:.{digits}f} {unit}"
+def duration(seconds: float | None) -> str:
+    """Format a duration in a suitable unit: ``163 ms``, ``2.0 s``, ``3 min``."""
+    if seconds is None:
+        return NO_VALUE
+    unit = DURATION_UNITS[-1]
+    for candidate in DURATION_UNITS:
+        if seconds < candidate.limit:
+            unit = candidate
+            break
+    return f"{seconds * unit.factor:.{unit.digits}f} {unit.name}"
 
 
-def ratio(value: float | None) -> str:
-    """A share: ``12.5 %``."""
-    return seconds(None) if value is None else f"{value * 100:.1f} %"
+def percentage(ratio: float | None) -> str:
+    """Format a ratio: ``12.5 %``."""
+    if ratio is None:
+        return NO_VALUE
+    return f"{ratio * 100:.1f} %"
 
 
-def rate(value: float | None) -> str:
-    """How many a second: ``4.8/s``."""
-    return seconds(None) if value is None else f"{value:.1f}/s"
+def rate(per_second: float | None) -> str:
+    """Format a rate: ``4.8/s``."""
+    if per_second is None:
+        return NO_VALUE
+    return f"{per_second:.1f}/s"
 
 
-def round_one(said: str) -> str:
-    """A number with a unit without the digits that a round one does not need: ``2 s``, ``0``."""
-    short = re.sub(r"\.0+(?=\D)", "", said)
-    return "0" if re.match(r"0 |0/", short) else short
+def without_zeros(text: str) -> str:
+    """Remove the zeros that a round number with a unit does not need: ``2 s``, ``0``."""
+    shorter = re.sub(r"\.0+(?=\D)", "", text)
+    if re.match(r"0 |0/", shorter):
+        return "0"
+    return shorter
 
 
-def between(low: float, high: float) -> str:
-    """The bounds of a bucket of durations: ``250 ms to 500 ms``."""
-    least = round_one(seconds(low))
-    return f"over {least}" if high == float("inf") else f"{least} to {round_one(seconds(high))}"
+def bucket_range(low: float, high: float) -> str:
+    """Format the bounds of a histogram bucket, in seconds: ``250 ms to 500 ms``."""
+    low_text = without_zeros(duration(low))
+    if high == math.inf:
+        return f"over {low_text}"
+    return f"{low_text} to {without_zeros(duration(high))}"
 
 
-def size(octets: float) -> str:
-    """Bytes: ``13.2 MiB``."""
-    return f"{octets / 1024**2:.1f} MiB"
+def mebibytes(size: float) -> str:
+    """Format a number of bytes: ``13.2 MiB``."""
+    return f"{size / 1024**2:.1f} MiB"
 
 
-def clock(at: float, *, fine: bool = False) -> str:
-    """A moment of the day where this process runs; ``fine`` with milliseconds."""
-    said = time.strftime("%H:%M:%S", time.localtime(at))
-    return f"{said}.{int(at % 1 * 1000):03}" if fine else said
+def clock(timestamp: float, *, milliseconds: bool = False) -> str:
+    """Format the local time of day of a time in seconds since the epoch: ``14:05:09``."""
+    text = time.strftime("%H:%M:%S", time.localtime(timestamp))
+    if milliseconds:
+        return f"{text}.{int(timestamp % 1 * 1000):03}"
+    return text
 
 
-def age(value: float | None) -> str:
-    """How long ago something was told."""
-    return (
-        "none yet"
-        if value is None
-        else f"{max(value, 0.0):.1f} s ago"
-        if value < UNITS[2][0]
-        else f"{seconds(value)} ago"
-    )
+def age(seconds: float | None) -> str:
+    """Format how long ago something arrived: ``1.2 s ago``."""
+    if seconds is None:
+        return "none yet"
+    if seconds < MAX_AGE_IN_SECONDS:
+        return f"{max(seconds, 0.0):.1f} s ago"
+    return f"{duration(seconds)} ago"

@@ -1,4 +1,4 @@
-"""What a visitor looks at. Every state of the page has an address, and there is no other state."""
+"""What a visitor looks at: every state of the page has an address, and there is no other state."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
@@ -10,48 +10,52 @@ MINUTES = (5, 15, 60)
 SEVERITIES = ("INFO", "WARN", "ERROR")
 
 
-class View(BaseModel):
-    """One state; the descriptions say what an address may have."""
+class ViewState(BaseModel):
+    """The query parameters of an address; each description says which values are allowed."""
 
     model_config = ConfigDict(frozen=True)
 
-    minutes: Annotated[
-        Literal[5, 15, 60], BeforeValidator(int), Field(description="how far back: 5, 15 or 60")
-    ] = 5
-    service: str = Field("", pattern=r"^[\w.-]{0,64}$", description="whose lines: a name")
+    minutes: Annotated[Literal[5, 15, 60], BeforeValidator(int)] = Field(
+        5, description="5, 15 or 60: the minutes that the charts and logs show"
+    )
+    service: str = Field(
+        "", pattern=r"^[\w.-]{0,64}$", description="the name of the service whose logs are shown"
+    )
     severity: Literal["", "INFO", "WARN", "ERROR"] = Field(
-        "", description="of which level lines are: INFO, WARN or ERROR"
+        "", description="INFO, WARN or ERROR: the level of the logs that are shown"
     )
-    text: str = Field("", max_length=100, description="what lines contain: at most 100 characters")
-    failed: bool = Field(
-        default=False, description="whether only purchases that failed are shown: 1"
+    text: str = Field(
+        "", max_length=100, description="a text of at most 100 characters that the logs contain"
     )
-    still: bool = Field(default=False, description="whether the page stands still: 1")
+    failed: bool = Field(default=False, description="1 to show only failed purchases")
+    still: bool = Field(default=False, description="1 to pause the page")
     tour: int | None = Field(
-        None, ge=0, le=5, description="the tour's step: 1 to 5, or 0 when it is over"
+        None, ge=0, le=5, description="a step of the tour, 1 to 5, or 0 to end the tour"
     )
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Self:
-        """Read an address' query; what it does not name, or leaves empty, is as it is by default.
+        """Read the query parameters of an address; a missing or blank one has its default.
 
         Raises:
-            ValueError: Something is not allowed; the text says what is.
+            ValueError: A value is not allowed; the message says which values are.
         """
+        values = {name: value.strip() for name, value in query.items()}
+        given = {name: value for name, value in values.items() if value}
         try:
-            return cls.model_validate(
-                {name: said for name, value in query.items() if (said := value.strip())}
-            )
+            return cls.model_validate(given)
         except ValidationError as error:
             name = str(error.errors()[0]["loc"][0])
-            raise ValueError(f"{name} is {cls.model_fields[name].description}") from error
+            raise ValueError(f"{name} must be {cls.model_fields[name].description}") from error
 
     def query(self, **changes: object) -> str:
-        """The address' query with ``changes``, without what is as by default; with its ``?``, or empty."""
-        told = self.model_copy(update=changes).model_dump(exclude_defaults=True)
-        return (
-            "?"
-            + urlencode({name: int(v) if isinstance(v, bool) else v for name, v in told.items()})
-            if told
-            else ""
-        )
+        """Return the query string of this state with ``changes``, or "" when all is default."""
+        changed = self.model_copy(update=changes).model_dump(exclude_defaults=True)
+        if not changed:
+            return ""
+        # Booleans are written as 1 and 0.
+        values = {
+            name: int(value) if isinstance(value, bool) else value
+            for name, value in changed.items()
+        }
+        return f"?{urlencode(values)}"

@@ -1,122 +1,159 @@
-"""Geometry of one request: its spans and log lines as rows, each at its place in the request's time. Pure."""
+"""Geometry of a trace's waterfall: spans and log records as rows, each at its place in time.
 
-from collections.abc import Iterator
+All functions are pure. Horizontal positions and widths are in thousandths of the whole width.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
-from three_pillar_demo.trace_view import explanation, timing, tree, view
+from three_pillar_demo.trace_view.explanation import failures
+from three_pillar_demo.trace_view.timing import outside_parent, own_time, unanswered_calls
+from three_pillar_demo.trace_view.tree import TreeRow, tree_rows
+from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView
 from three_pillar_demo.web import chart, formatting
 
-FULL, LEAST, HALF_A_MILLI = 1000.0, 2.0, 500_000
-"""The whole width, and what even the shortest bar gets of it; nanoseconds that even the shortest request is drawn over."""
-DEEPEST, FIELDS = 12, 40
-"""Levels that are still indented; attributes that are shown of a span or line, at most."""
+FULL_WIDTH = 1000.0
+MIN_BAR_WIDTH = 2.0
+"""The width of even the shortest bar."""
+MIN_EXTENT_NS = 500_000
+"""The time, in nanoseconds, that even the shortest trace is drawn over."""
+MAX_INDENT = 12
+"""Levels of the tree that are still indented."""
+MAX_ATTRIBUTES = 40
+"""Attributes of a span, or fields of a log record, that are shown."""
 
 Bar = tuple[float, float]
-"""Where a piece of a bar begins, and its width."""
+"""Where a bar begins, and its width."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A span, or a log line where ``whole`` is None. Times are in seconds, ``at`` after the request's start.
+class WaterfallRow:
+    """A span, or a log record when ``bar`` is None. Times are in seconds.
 
-    ``level`` is a line's severity or a span's kind; ``own`` are the parts in which nobody was called, ``late`` is the one
-    after the caller had given up; ``told`` is what the span itself says went wrong.
+    Attributes:
+        key: Identifies the row on the page.
+        start: When it begins, after the trace's start.
+        level: The kind of a span, or the severity of a log record.
+        own_bars: The parts of the span in which none of its children runs.
+        late_bar: The part of the span after its caller had given up.
+        problems: What the span records as gone wrong.
     """
 
     key: str
-    at: float
+    start: float
     depth: int
     service: str
     text: str
     level: str
     error: bool
-    fields: list[tuple[str, str]]
+    attributes: list[tuple[str, str]]
     x: float
-    whole: Bar | None = None
-    own: list[Bar] = field(default_factory=list)
-    late: Bar | None = None
-    too_late: float = 0.0
-    took: float = 0.0
+    bar: Bar | None = None
+    own_bars: list[Bar] = field(default_factory=list)
+    late_bar: Bar | None = None
+    late_duration: float = 0.0
+    duration: float = 0.0
     status: str = ""
-    told: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
-def extent(told: view.TraceView) -> tuple[int, int]:
-    """When a request begins, and when the last of it ends; the latter is the later one."""
-    begin = min(
-        [each.start for each in told.spans] or [each.time for each in told.logs], default=0
-    )
-    return begin, max(
-        [
-            begin + HALF_A_MILLI,
-            *(each.end for each in told.spans),
-            *(each.time for each in told.logs),
-        ]
-    )
+def extent(view: TraceView) -> tuple[int, int]:
+    """Return when a trace begins and when the last of it ends, in nanoseconds since the epoch.
+
+    It begins with its first span, or with its first log record when it has no spans.
+    """
+    log_times = [record.time for record in view.logs]
+    start_times = [span.start for span in view.spans] or log_times
+    start = min(start_times, default=0)
+    end_times = [span.end for span in view.spans]
+    end = max([start + MIN_EXTENT_NS, *end_times, *log_times])
+    return start, end
 
 
-def rows(told: view.TraceView) -> Iterator[Row]:
-    """Every span and line in the order of ``demo follow``, parents first, siblings in time."""
-    begin, end = extent(told)
-    calls = timing.unanswered_calls(told)
+def waterfall_rows(view: TraceView) -> Iterator[WaterfallRow]:
+    """Yield every span and log record in the order of ``demo follow``: parents first."""
+    layout = _Layout(view)
+    for number, row in enumerate(tree_rows(view)):
+        if isinstance(row.node, Span):
+            yield layout.span_row(number, row, row.node)
+        else:
+            yield layout.log_row(number, row, row.node)
 
-    def bar(start: int, end_: int) -> Bar:
-        x = min(max((start - begin) * FULL / (end - begin), 0.0), FULL - LEAST)
-        return x, max(min((end_ - start) * FULL / (end - begin), FULL - x), LEAST)
 
-    for number, row in enumerate(tree.tree_rows(told)):
-        node, depth = row.node, min(row.depth, DEEPEST)
-        about = node.attributes if isinstance(node, Span) else node.fields
-        fields = sorted((name, str(value)) for name, value in about.items())[:FIELDS]
-        if isinstance(node, LogRecord):
-            key, bad, at = (
-                f"l{node.time}-{number}",
-                node.severity in {"ERROR", "FATAL"},
-                (node.time - begin) / NANO,
-            )
-            yield Row(
-                key,
-                at,
-                depth,
-                node.service,
-                node.body,
-                node.severity,
-                bad,
-                fields,
-                bar(node.time, node.time)[0],
-            )
-            continue
-        call = calls.get(node.parent_id)
-        since = max(node.start, call.end) if call and call.end < node.end else None
-        whole = bar(node.start, node.end)
-        key, at = f"s{number}-{node.span_id}", (node.start - begin) / NANO
-        yield Row(
-            *(
-                key,
-                at,
-                depth,
-                node.service,
-                node.name,
-                node.kind.lower(),
-                node.error,
-                fields,
-                whole[0],
-            ),
-            whole=whole,
-            own=[bar(*part) for part in timing.own_time(node, told.children_by_parent.get(node.span_id, []))],
-            late=None if since is None else bar(since, node.end),
-            too_late=0.0 if since is None else (node.end - since) / NANO,
-            took=(node.end - node.start) / NANO,
-            status=str(node.attributes.get(view.STATUS_CODE, "")),
-            told=[*explanation.failures(node), *timing.outside_parent(node, row.parent)],
+def axis_ticks(seconds: float) -> list[tuple[float, str]]:
+    """Return the positions and texts of round times of a trace that takes ``seconds``."""
+    _, step = chart.axis_scale(seconds)
+    ticks = []
+    # A tick in the last twentieth of the axis would be cut.
+    tick_count = int(seconds / step * 0.95) + 1
+    for number in range(tick_count):
+        time = number * step
+        text = formatting.without_zeros(formatting.duration(time))
+        ticks.append((FULL_WIDTH * time / seconds, text))
+    return ticks
+
+
+class _Layout:
+    """Places the rows of one trace."""
+
+    def __init__(self, view: TraceView) -> None:
+        self.view = view
+        self.start, self.end = extent(view)
+        self.unanswered_calls = unanswered_calls(view)
+
+    def log_row(self, number: int, row: TreeRow, record: LogRecord) -> WaterfallRow:
+        x, _ = self._bar(record.time, record.time)
+        return WaterfallRow(
+            key=f"l{record.time}-{number}",
+            start=(record.time - self.start) / NANO,
+            depth=min(row.depth, MAX_INDENT),
+            service=record.service,
+            text=record.body,
+            level=record.severity,
+            error=record.severity in {"ERROR", "FATAL"},
+            attributes=_shown_attributes(record.fields),
+            x=x,
         )
 
+    def span_row(self, number: int, row: TreeRow, span: Span) -> WaterfallRow:
+        bar = self._bar(span.start, span.end)
+        children = self.view.children_by_parent.get(span.span_id, [])
+        late_bar: Bar | None = None
+        late_duration = 0.0
+        call = self.unanswered_calls.get(span.parent_id)
+        if call and call.end < span.end:
+            late_start = max(span.start, call.end)
+            late_bar = self._bar(late_start, span.end)
+            late_duration = (span.end - late_start) / NANO
+        return WaterfallRow(
+            key=f"s{number}-{span.span_id}",
+            start=(span.start - self.start) / NANO,
+            depth=min(row.depth, MAX_INDENT),
+            service=span.service,
+            text=span.name,
+            level=span.kind.lower(),
+            error=span.error,
+            attributes=_shown_attributes(span.attributes),
+            x=bar[0],
+            bar=bar,
+            own_bars=[self._bar(start, end) for start, end in own_time(span, children)],
+            late_bar=late_bar,
+            late_duration=late_duration,
+            duration=(span.end - span.start) / NANO,
+            status=str(span.attributes.get(STATUS_CODE, "")),
+            problems=[*failures(span), *outside_parent(span, row.parent)],
+        )
 
-def ticks(seconds: float) -> list[tuple[float, str]]:
-    """Round moments of a request, from its start, in thousandths of the width."""
-    step = chart.ceiling(seconds)[1]
-    return [
-        (FULL * at * step / seconds, formatting.round_one(formatting.seconds(at * step)))
-        for at in range(int(seconds / step * 0.95) + 1)
-    ]
+    def _bar(self, start: int, end: int) -> Bar:
+        """Return the bar between two times; it is inside the full width, however short it is."""
+        scale = FULL_WIDTH / (self.end - self.start)
+        x = min(max((start - self.start) * scale, 0.0), FULL_WIDTH - MIN_BAR_WIDTH)
+        width = max(min((end - start) * scale, FULL_WIDTH - x), MIN_BAR_WIDTH)
+        return x, width
+
+
+def _shown_attributes(attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
+    pairs = [(name, str(value)) for name, value in attributes.items()]
+    return sorted(pairs)[:MAX_ATTRIBUTES]

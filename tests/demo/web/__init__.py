@@ -1,1 +1,1 @@
-"""Tests of the page."""
+"""Tests for the web UI."""

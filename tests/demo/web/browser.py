@@ -1,4 +1,4 @@
-"""The system's Chromium, for tests that look at a page as a person does."""
+"""Finds the system's Chromium, for tests that use a page as a person does."""
 
 import os
 import shutil
@@ -7,8 +7,9 @@ CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 REQUIRED = os.environ.get("BROWSER") == "required"
-"""Whether it is a failure that there is none; ``.ci/run`` says so where it can have one."""
-WHY_NOT = "no Chromium on PATH: apt-get install chromium, or the like"
+"""Whether a missing browser is a failure; ``.ci/run`` sets it where a browser is available."""
+WHY_NOT = "no Chromium on PATH, which for example apt-get install chromium installs"
+"""The reason why the tests are skipped."""
 FLAGS = [
     "--headless",
     "--no-sandbox",

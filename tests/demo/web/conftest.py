@@ -1,4 +1,4 @@
-"""The page with everything around it made up: backends that answer, fail, hang or flood, and a shop that sells."""
+"""Fixtures for the web UI with fake surroundings: backends that may fail, and a fake checkout."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ from three_pillar_demo.web import cache
 from three_pillar_demo.web.app import create_app
 
 HOST = "127.0.0.1:8080"
-QUESTIONS = (
+QUERIES = (
     "trace",
     "requests",
     "trace_logs",
@@ -37,146 +37,160 @@ QUESTIONS = (
     "size",
     "health",
 )
-FAILING, HANGING, STRANGE = "failing", "hanging", "strange"
+FAILING = "failing"
+HANGING = "hanging"
+MALFORMED = "malformed"
+"""Ways in which a query goes wrong: an error, no answer, an answer that cannot be parsed."""
 
 
-class Told:
-    """Stands in for the backends; ``moods`` say how a question goes wrong, the lists are what they hold."""
+class StoredData:
+    """What the fake backends hold; ``faults`` says by query how it goes wrong."""
 
     def __init__(self) -> None:
-        """A house where nothing was told."""
-        self.moods: dict[str, str] = {}
-        self.asked: list[str] = []
+        """Hold nothing."""
+        self.faults: dict[str, str] = {}
+        self.queries: list[str] = []
         self.spans: list[Span] = []
-        self.trace_lines: list[LogRecord] = []
-        self.lines: list[LogRecord] = []
+        self.trace_logs: list[LogRecord] = []
+        self.logs: list[LogRecord] = []
         self.exemplars: list[Exemplar] = []
-        self.edges: list[ServiceCall] = []
-        self.reds: Callable[[float], RedSample] | None = None
-        self.found: list[str] = []
-        self.queues: dict[tuple[str, ...], float] = {}
-        self.wanted: dict[str, Any] = {}
+        self.service_calls: list[ServiceCall] = []
+        self.red_sample: Callable[[float], RedSample] = no_sample
+        self.trace_ids: list[str] = []
+        self.queue_sizes: dict[tuple[str, ...], float] = {}
+        self.log_filter: dict[str, Any] = {}
 
 
-class Answering:
-    """``Told`` in the shape of the questions."""
+def no_sample(timestamp: float) -> RedSample:
+    """Return a sample of which nothing is known."""
+    return RedSample(timestamp, None, None, (None, None, None))
 
-    def __init__(self, told: Told) -> None:
-        """Answer out of ``told``."""
-        self.told = told
+
+class FakeBackends:
+    """Answers the queries of the interface from ``StoredData``."""
+
+    def __init__(self, stored: StoredData) -> None:
+        """Answer from ``stored``."""
+        self.stored = stored
         self.names = dict.fromkeys(("traces", "logs", "metrics"), "the store")
         self.components = dict.fromkeys(("traces", "logs", "metrics"), "store")
 
     async def __aenter__(self) -> Self:
-        """Nothing to open."""
+        """Open nothing."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing to close."""
+        """Close nothing."""
 
-    def __getattr__(self, question: str) -> Callable[..., Awaitable[Any]]:
-        """Any question."""
-        if question not in QUESTIONS:
-            raise AttributeError(question)
-        return lambda *args, **wanted: self._answer(question, args, wanted)
+    def __getattr__(self, query: str) -> Callable[..., Awaitable[Any]]:
+        """Return the method for any query of the interface."""
+        if query not in QUERIES:
+            raise AttributeError(query)
+        return lambda *args, **options: self._answer(query, args, options)
 
-    async def _answer(self, question: str, args: tuple[Any, ...], wanted: dict[str, Any]) -> Any:  # noqa: ANN401  (any answer)
-        told = self.told
-        told.asked.append(question)
-        match told.moods.get(question):
-            case "failing":
-                raise BackendError(f"{question}: <b>the store</b> is not there")
-            case "hanging":
-                await asyncio.sleep(60)
-            case "strange":
-                raise KeyError("resourceSpans")
-        if question == "logs":
-            told.wanted = wanted
-        if question == "red":
-            start, end, step = *args[2:4], wanted["step"]
-            times = [start + number * step for number in range(int((end - start) / step) + 1)]
-            return (
-                [told.reds(at) for at in times]
-                if told.reds
-                else [RedSample(at, None, None, (None, None, None)) for at in times]
-            )
+    async def _answer(self, query: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:  # noqa: ANN401  (any answer)
+        self.stored.queries.append(query)
+        await self._fail(query)
+        if query == "logs":
+            self.stored.log_filter = options
+        if query == "red":
+            start, end = args[2:4]
+            return self._red_samples(start, end, options["step"])
         return {
-            "trace": told.spans,
-            "trace_logs": told.trace_lines,
-            "logs": told.lines,
-            "exemplars": told.exemplars,
-            "service_graph": told.edges,
-            "requests": told.found,
-            "counters": told.queues,
+            "trace": self.stored.spans,
+            "trace_logs": self.stored.trace_logs,
+            "logs": self.stored.logs,
+            "exemplars": self.stored.exemplars,
+            "service_graph": self.stored.service_calls,
+            "requests": self.stored.trace_ids,
+            "counters": self.stored.queue_sizes,
             "freshness": {"traces": 1.25, "logs": None, "metrics": 7200.0},
             "size": 3 * 1024**2,
             "health": {"store": ""},
-        }[question]
+        }[query]
+
+    async def _fail(self, query: str) -> None:
+        match self.stored.faults.get(query):
+            case "failing":
+                raise BackendError(f"{query}: <b>the store</b> is not there")
+            case "hanging":
+                await asyncio.sleep(60)
+            case "malformed":
+                raise KeyError("resourceSpans")
+
+    def _red_samples(self, start: float, end: float, step: float) -> list[RedSample]:
+        count = int((end - start) / step) + 1
+        return [self.stored.red_sample(start + number * step) for number in range(count)]
 
 
 @pytest.fixture
-def told() -> Told:
-    """What the backends hold."""
-    return Told()
+def stored() -> StoredData:
+    """What the backends hold; nothing at first."""
+    return StoredData()
 
 
 @pytest.fixture
-def busy(told: Told) -> Told:
-    """A house with a failed purchase, now."""
-    story, now = slow(), time.time()
-    told.spans, told.trace_lines, told.lines = story.spans, story.logs, story.logs
-    told.exemplars = [
-        Exemplar(TRACE, each.value, now - 30, each.labels)
-        for each in (
-            exemplar("checkout", "/checkout", 504, "2.5", 2.0042),
-            exemplar("payment", "/charges", 200, "5", 3.0011),
-        )
-    ]
-    told.edges = [ServiceCall("checkout", "payment", 30, 3)]
-    told.reds = lambda at: RedSample(at, 4.0, 0.125, (0.2, 0.4, 2.0))
-    told.found = [TRACE]
-    return told
+def busy(stored: StoredData) -> StoredData:
+    """The telemetry of traffic with a failed purchase, just now."""
+    view = slow()
+    now = time.time()
+    stored.spans = view.spans
+    stored.trace_logs = view.logs
+    stored.logs = view.logs
+    exemplars = (
+        exemplar("checkout", "/checkout", 504, "2.5", 2.0042),
+        exemplar("payment", "/charges", 200, "5", 3.0011),
+    )
+    stored.exemplars = [Exemplar(TRACE, item.value, now - 30, item.labels) for item in exemplars]
+    stored.service_calls = [ServiceCall("checkout", "payment", 30, 3)]
+    stored.red_sample = lambda timestamp: RedSample(timestamp, 4.0, 0.125, (0.2, 0.4, 2.0))
+    stored.trace_ids = [TRACE]
+    return stored
 
 
-Shop = Callable[[httpx2.Request], Coroutine[None, None, httpx2.Response]]
+Checkout = Callable[[httpx2.Request], Coroutine[None, None, httpx2.Response]]
 
 
-async def sells(request: httpx2.Request) -> httpx2.Response:
-    """A shop where the card decides."""
+async def fake_checkout(request: httpx2.Request) -> httpx2.Response:
+    """Answer a purchase; the card gateway-timeout fails."""
     assert request.url.path == "/checkout"
     failed = b"gateway-timeout" in request.content
-    said = {
+    answer = {
         "outcome": "gateway_timeout" if failed else "success",
         "trace_id": TRACE,
         "order_id": "o-1",
         "detail": "",
     }
-    return httpx2.Response(500 if failed else 200, json=said)
+    return httpx2.Response(500 if failed else 200, json=answer)
 
 
 @pytest.fixture
-def open_page(told: Told, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestClient]]:
-    """Opens the page of ``told``; ``shop`` answers its customers, ``patience`` is a visitor's in seconds."""
-    opened: list[TestClient] = []
+def open_page(
+    stored: StoredData, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., TestClient]]:
+    """Open the page with a cache whose first wait and timeout are given in seconds."""
+    clients: list[TestClient] = []
     monkeypatch.setattr(health, "addresses", lambda _mode: {})
 
-    def start(shop: Shop = sells, patience: float = 2.0, timeout: float = 5.0) -> TestClient:
-        monkeypatch.setattr(cache.Cache.__init__, "__defaults__", (timeout, patience))
-        http = httpx2.AsyncClient(transport=httpx2.MockTransport(shop), base_url="http://shop")
+    def start(
+        checkout: Checkout = fake_checkout, first_wait: float = 2.0, timeout: float = 5.0
+    ) -> TestClient:
+        monkeypatch.setattr(cache.QueryCache.__init__, "__defaults__", (timeout, first_wait))
+        transport = httpx2.MockTransport(checkout)
         app = create_app(
-            cast("Backends", Answering(told)),
+            cast("Backends", FakeBackends(stored)),
             "local",
             {HOST, "inside:8080/alerts"},
             "http://127.0.0.1:3000",
-            http,
+            httpx2.AsyncClient(transport=transport, base_url="http://shop"),
         )
-        page = TestClient(app, base_url=f"http://{HOST}", follow_redirects=False)
-        opened.append(page.__enter__())
-        return page
+        client = TestClient(app, base_url=f"http://{HOST}", follow_redirects=False)
+        clients.append(client.__enter__())
+        return client
 
     yield start
-    for page in opened:
-        page.__exit__(None, None, None)
+    for client in clients:
+        client.__exit__(None, None, None)
 
 
 @pytest.fixture

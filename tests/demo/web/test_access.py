@@ -1,11 +1,16 @@
-"""Whom the page lets in, and what it says to the browser about itself."""
+"""Tests for the access control of the page and its security headers."""
 
 import pytest
 from starlette.testclient import TestClient
 
 from tests.demo.web.conftest import HOST
 
-OURS = f"http://{HOST}"
+OWN_ORIGIN = f"http://{HOST}"
+CROSS_SITE_LINK = {
+    "sec-fetch-site": "cross-site",
+    "sec-fetch-mode": "navigate",
+    "sec-fetch-dest": "document",
+}
 
 
 @pytest.mark.parametrize(
@@ -13,19 +18,19 @@ OURS = f"http://{HOST}"
     ["evil.test", "evil.test:8080", "127.0.0.1", "127.0.0.1:80", "localhost.evil.test:8080", ""],
 )
 @pytest.mark.parametrize("path", ["/", "/healthz", "/static/page.js", "/trace/" + "a" * 32])
-def test_a_foreign_name_is_refused(page: TestClient, host: str, path: str) -> None:
-    """Whoever made a name of theirs lead here (DNS rebinding) reads nothing."""
-    answer = page.get(path, headers={"host": host})
-    assert (answer.status_code, "Host" in answer.text) == (421, True)
+def test_unknown_host_is_refused(page: TestClient, host: str, path: str) -> None:
+    """A request with a foreign Host header (DNS rebinding) is answered with 421."""
+    response = page.get(path, headers={"host": host})
+    assert (response.status_code, "Host" in response.text) == (421, True)
 
 
 @pytest.mark.parametrize(
     "host", ["inside:8080", "inside:8080/alerts", "inside:8080/", "inside:8080/alerts/"]
 )
-def test_a_name_for_one_path_is_good_for_that_alone(page: TestClient, host: str) -> None:
-    """By the name that it has for alerts the page takes alerts, and is refused for anything else, however that is spelled."""
-    taken = page.post("/alerts", json={"alerts": []}, headers={"host": host})
-    assert taken.status_code == (204 if host == "inside:8080" else 421)
+def test_host_for_one_path_is_accepted_for_that_path_only(page: TestClient, host: str) -> None:
+    """A host that is listed with the path of the alerts may be used for nothing else."""
+    response = page.post("/alerts", json={"alerts": []}, headers={"host": host})
+    assert response.status_code == (204 if host == "inside:8080" else 421)
     for method, path in (
         ("GET", "/"),
         ("POST", "/buy"),
@@ -34,18 +39,10 @@ def test_a_name_for_one_path_is_good_for_that_alone(page: TestClient, host: str)
         ("POST", "/alerts/"),
     ):
         assert page.request(method, path, headers={"host": host}).status_code == 421
-    answer = page.post(
-        "/alerts",
-        json={"alerts": []},
-        headers={"host": "inside:8080", "origin": "http://inside:8080"},
-    )
-    assert answer.status_code == 204
-    answer = page.post(
-        "/alerts",
-        json={"alerts": []},
-        headers={"host": "inside:8080", "origin": "http://evil.test"},
-    )
-    assert answer.status_code == 403
+    for origin, status in (("http://inside:8080", 204), ("http://evil.test", 403)):
+        headers = {"host": "inside:8080", "origin": origin}
+        response = page.post("/alerts", json={"alerts": []}, headers=headers)
+        assert response.status_code == status
 
 
 @pytest.mark.parametrize(
@@ -57,26 +54,27 @@ def test_a_name_for_one_path_is_good_for_that_alone(page: TestClient, host: str)
         {"origin": f"https://{HOST}"},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
-        {
-            "sec-fetch-site": "cross-site",
-            "sec-fetch-mode": "navigate",
-            "sec-fetch-dest": "document",
-        },
+        CROSS_SITE_LINK,
     ],
 )
 @pytest.mark.parametrize("path", ["/buy", "/stream"])
-def test_a_foreign_page_buys_nothing(page: TestClient, path: str, headers: dict[str, str]) -> None:
-    """A form or script of another page, on another port too, is refused, and no purchase is made."""
-    answer = page.post(path, data={"card": "ordinary", "rate": "5"}, headers=headers)
-    assert answer.status_code == 403
-    assert "Nobody has bought" in page.get("/").text
+def test_another_origin_cannot_send_purchases(
+    page: TestClient, path: str, headers: dict[str, str]
+) -> None:
+    """A form or script of another origin is refused, and no purchase is sent."""
+    response = page.post(path, data={"card": "ordinary", "rate": "5"}, headers=headers)
+    assert response.status_code == 403
+    assert "No purchases yet" in page.get("/").text
 
 
-@pytest.mark.parametrize("dest", ["image", "script", "iframe", "empty"])
-def test_a_foreign_page_may_not_look(page: TestClient, dest: str) -> None:
-    """Another site may not take the page in as an image, a script, a frame or data."""
-    mode = "navigate" if dest == "iframe" else "no-cors"
-    headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": mode, "sec-fetch-dest": dest}
+@pytest.mark.parametrize("destination", ["image", "script", "iframe", "empty"])
+def test_another_site_cannot_embed_the_page(page: TestClient, destination: str) -> None:
+    """Another site may not load the page as an image, a script, a frame or data."""
+    headers = {
+        "sec-fetch-site": "cross-site",
+        "sec-fetch-mode": "navigate" if destination == "iframe" else "no-cors",
+        "sec-fetch-dest": destination,
+    }
     assert page.get("/", headers=headers).status_code == 403
 
 
@@ -85,24 +83,20 @@ def test_a_foreign_page_may_not_look(page: TestClient, dest: str) -> None:
     [
         {},
         {"sec-fetch-site": "none", "sec-fetch-mode": "navigate"},
-        {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "origin": OURS},
-        {
-            "sec-fetch-site": "cross-site",
-            "sec-fetch-mode": "navigate",
-            "sec-fetch-dest": "document",
-        },
+        {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors", "origin": OWN_ORIGIN},
+        CROSS_SITE_LINK,
     ],
 )
-def test_a_visitor_comes_in(page: TestClient, headers: dict[str, str]) -> None:
-    """By typing, by the page's own script, by a link that somebody sent, or with curl."""
+def test_visitor_is_let_in(page: TestClient, headers: dict[str, str]) -> None:
+    """A typed address, the page's own script, a link from elsewhere and curl are let in."""
     assert page.get("/", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/?minutes=7", "/nowhere", "/static/page.js", "/trace/" + "a" * 32]
 )
-def test_only_our_own_code_runs(page: TestClient, path: str) -> None:
-    """Every answer forbids foreign and inline code, framing, guessing of types and keeping."""
+def test_every_response_has_security_headers(page: TestClient, path: str) -> None:
+    """Every response forbids foreign and inline code, framing, type sniffing and caching."""
     headers = page.get(path).headers
     assert "default-src 'none'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -110,8 +104,8 @@ def test_only_our_own_code_runs(page: TestClient, path: str) -> None:
     assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-store")
 
 
-def test_nothing_is_inline_and_nothing_comes_from_elsewhere(page: TestClient) -> None:
-    """The markup has no style and no script of its own, and no address but the page's."""
+def test_markup_has_no_inline_code_and_no_foreign_addresses(page: TestClient) -> None:
+    """The markup has no inline style or script, and loads nothing from another site."""
     for path in ("/", "/?tour=0", "/trace/" + "a" * 32):
         text = page.get(path).text
         assert " style=" not in text

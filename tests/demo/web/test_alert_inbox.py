@@ -1,4 +1,4 @@
-"""The page's pager: it shows what rings and the drill that is played, takes the answer, and runs nobody's markup."""
+"""Tests for the alert inbox: alerts from Alertmanager, and a drill with its form."""
 
 import json
 import re
@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 from three_pillar_demo.drills import catalogue, session
 from three_pillar_demo.stack import state
-from three_pillar_demo.web.alert_inbox import MAX_BODY
+from three_pillar_demo.web.alert_inbox.alerts import MAX_ALERTS
+from three_pillar_demo.web.alert_inbox.routes import MAX_ALERTS_BYTES
 
 DRILL = catalogue.load("slow-bank")
 FIRING = {
@@ -24,103 +25,105 @@ FIRING = {
 
 
 @pytest.fixture(autouse=True)
-def _notes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, file in (("NOTES", "notes.json"), ("GUARD", "notes.lock")):
+def _session_in_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, file in (("SESSION_FILE", "session.json"), ("LOCK_FILE", "session.lock")):
         monkeypatch.setattr(session, name, tmp_path / file)
 
 
-def played(**changes: Any) -> None:  # noqa: ANN401  (any of the notes)
-    """This process plays a drill."""
-    session.save(
-        session.DrillSession(DRILL.name, state.current_process(), time.time() - 80, **changes)
-    )
+def start_drill(**changes: Any) -> None:  # noqa: ANN401  (any field of the session)
+    """Save the session of a drill that this process runs."""
+    started_at = time.time() - 80
+    session.save(session.DrillSession(DRILL.name, state.current_process(), started_at, **changes))
 
 
-def test_without_a_drill_there_is_no_pager(page: TestClient) -> None:
-    """A page of an ordinary day has no pager, and refuses to do anything about a drill."""
-    assert 'id="pager-card"' not in page.get("/").text
+def answer_drill(page: TestClient, where: str) -> None:
+    """Submit an answer that is right but for ``where``."""
+    answer = {"do": "answer", "what": "payment", "where": where, "why": "slow-gateway"}
+    page.post("/drill", data=answer)
+
+
+def post_alerts(page: TestClient, *alerts: dict[str, Any]) -> int:
+    """Post alerts as Alertmanager does; return the status."""
+    return page.post("/alerts", content=json.dumps({"alerts": alerts})).status_code
+
+
+def test_without_alerts_and_drill_there_is_no_inbox(page: TestClient) -> None:
+    """Without a drill the page has no inbox, and the forms of a drill are refused."""
+    assert 'id="alert-inbox"' not in page.get("/").text
     refused = page.post("/drill", data={"do": "hint"})
     assert refused.status_code == 422
-    assert "no drill is being played" in refused.text
+    assert "no drill is running" in refused.text
 
 
-def test_somebody_is_told_to_wait(page: TestClient) -> None:
-    """Before the symptom is there nobody is paged, and nothing is given away."""
-    played()
-    shown = page.get("/").text
-    assert "You will be paged here" in shown
-    assert DRILL.story[:20] not in shown
-    assert (
-        page.post(
-            "/drill", data={"do": "answer", "what": "a", "where": "b", "why": "slow"}
-        ).status_code
-        == 422
-    )
+def test_before_the_symptom_the_player_waits(page: TestClient) -> None:
+    """Before the symptom the page reveals nothing of the drill, and answers are refused."""
+    start_drill()
+    text = page.get("/").text
+    assert "You will be paged here" in text
+    assert DRILL.story[:20] not in text
+    answer = {"do": "answer", "what": "a", "where": "b", "why": "slow"}
+    assert page.post("/drill", data=answer).status_code == 422
 
 
-def test_a_drill_is_played_on_the_page(page: TestClient) -> None:
-    """Story, clock and hints are shown, a wrong part is named, and a right answer ends it with the report."""
-    played(paged=time.time() - 75)
-    shown = page.get("/").text
-    assert "Support has a dozen calls" in shown
-    assert "1:1" in shown
-    assert DRILL.name not in shown
-    assert DRILL.hints[0][:30] not in shown
+def test_drill_is_played_on_the_page(page: TestClient) -> None:
+    """A drill shows story, clock and hints, names a wrong part, and ends with the right answer."""
+    start_drill(paged_at=time.time() - 75)
+    text = page.get("/").text
+    assert "Support has a dozen calls" in text
+    assert "1:1" in text
+    assert DRILL.name not in text
+    assert DRILL.hints[0][:30] not in text
     assert page.post("/drill?minutes=15", data={"do": "hint"}).headers["location"] == "/?minutes=15"
     assert DRILL.hints[0][:30] in page.get("/").text
-    page.post(
-        "/drill", data={"do": "answer", "what": "payment", "where": "amex", "why": "slow-gateway"}
-    )
-    assert "where amex: no" in page.get("/").text
-    page.post(
-        "/drill", data={"do": "answer", "what": "payment", "where": "visa", "why": "slow-gateway"}
-    )
+    answer_drill(page, where="amex")
+    assert "where amex: wrong" in page.get("/").text
+    answer_drill(page, where="visa")
     assert "slow-bank: solved after 1 min" in page.get("/").text
 
 
-def test_giving_up_on_the_page(page: TestClient) -> None:
-    """Who gives up is told what it was."""
-    played(paged=time.time())
+def test_giving_up_shows_the_solution(page: TestClient) -> None:
+    """Giving up ends the drill and shows its result."""
+    start_drill(paged_at=time.time())
     page.post("/drill", data={"do": "give-up"})
     assert "given up after" in page.get("/").text
 
 
-def test_an_alert_rings_until_it_is_resolved(page: TestClient) -> None:
-    """What Alertmanager posts is shown as text while it fires, and gone when it is resolved."""
-    assert page.post("/alerts", content=json.dumps({"alerts": [FIRING]})).status_code == 204
-    shown = page.get("/").text
-    assert "PaymentUnreachable" in shown
-    assert "&lt;b&gt;Checkout" in shown
-    page.post("/alerts", content=json.dumps({"alerts": [{**FIRING, "status": "resolved"}]}))
+def test_alert_is_shown_until_it_is_resolved(page: TestClient) -> None:
+    """A firing alert is shown as plain text, and disappears when it is resolved."""
+    assert post_alerts(page, FIRING) == 204
+    text = page.get("/").text
+    assert "PaymentUnreachable" in text
+    assert "&lt;b&gt;Checkout" in text
+    post_alerts(page, {**FIRING, "status": "resolved"})
     assert "PaymentUnreachable" not in page.get("/").text
 
 
-def test_alerts_of_one_name_ring_each(page: TestClient) -> None:
-    """Two that differ in a label alone have ids of their own, or the page would merge one into the other; a time is local."""
-    both = [
-        {**FIRING, "labels": {"alertname": "ServiceSilent", "job": each}}
-        for each in ("shop/checkout", "shop/payment")
+def test_alerts_with_the_same_name_have_different_ids(page: TestClient) -> None:
+    """Alerts that differ only in a label have different ids, so that the page keeps them apart."""
+    alerts = [
+        {**FIRING, "labels": {"alertname": "ServiceSilent", "job": job}}
+        for job in ("shop/checkout", "shop/payment")
     ]
-    page.post("/alerts", content=json.dumps({"alerts": [*both, {**FIRING, "startsAt": "soon"}]}))
-    shown = page.get("/").text
-    assert len(set(re.findall(r'id="(alert-[^"]+)"', shown))) == 3
-    at = datetime.fromisoformat(str(FIRING["startsAt"])).astimezone().strftime("%H:%M:%S")
-    assert shown.count(f"since {at}") == 2
+    post_alerts(page, *alerts, {**FIRING, "startsAt": "soon"})
+    text = page.get("/").text
+    assert len(set(re.findall(r'id="(alert-[0-9a-f]{12})"', text))) == 3
+    local_time = datetime.fromisoformat(str(FIRING["startsAt"])).astimezone()
+    assert text.count(f"since {local_time:%H:%M:%S}") == 2
 
 
 @pytest.mark.parametrize(
     "body",
     ["", "[]", "{}", '{"alerts": 1}', '{"alerts": [1]}', '{"alerts": [{"labels": 1}]}', "[" * 5000],
 )
-def test_what_is_no_alert_is_refused(page: TestClient, body: str) -> None:
-    """Anything else than Alertmanager's own shape is refused, and the page goes on."""
+def test_malformed_payload_is_refused(page: TestClient, body: str) -> None:
+    """A body that Alertmanager would not send is refused, and the page keeps working."""
     assert page.post("/alerts", content=body).status_code == 422
     assert page.get("/").status_code == 200
 
 
-def test_an_alert_is_bounded(page: TestClient) -> None:
-    """A huge body is refused, and a flood of alerts makes a page of bounded size."""
-    assert page.post("/alerts", content=b" " * (MAX_BODY + 1)).status_code == 413
+def test_alerts_are_limited(page: TestClient) -> None:
+    """A huge body is refused, and a flood of alerts makes a page of limited size."""
+    assert page.post("/alerts", content=b" " * (MAX_ALERTS_BYTES + 1)).status_code == 413
     flood = [{**FIRING, "labels": {"alertname": f"A{number}"}} for number in range(900)]
-    page.post("/alerts", content=json.dumps({"alerts": flood}))
-    assert page.get("/").text.count("<b>A") == 50
+    post_alerts(page, *flood)
+    assert page.get("/").text.count("<b>A") == MAX_ALERTS == 50

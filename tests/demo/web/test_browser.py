@@ -306,9 +306,9 @@ def test_nothing_is_wider_than_the_window(visit: Visit, width: int) -> None:
 def test_the_pager_is_no_wider_than_the_window(visit: Visit, stack: Stack, width: int) -> None:
     """A drill's form, with the longest of its reasons, fits too, and axe finds nothing in it."""
     played = session.DrillSession(
-        "slow-bank", current_process(), time.time() - 60, paged=time.time() - 40, hints=3
+        "slow-bank", current_process(), time.time() - 60, paged_at=time.time() - 40, hints_given=3
     )
-    notes = stack.state / "drill" / "notes.json"
+    notes = stack.state / "drill" / "session.json"
     notes.parent.mkdir(mode=0o700, exist_ok=True)
     notes.write_text(json.dumps(asdict(played)))
     try:

@@ -1,4 +1,4 @@
-"""The cache: one question at a time whoever asks, bounded in time and number, and no error gets out."""
+"""Tests for the query cache: shared results, limits, and errors that become results."""
 
 import asyncio
 import time
@@ -8,48 +8,51 @@ import pytest
 
 from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.web import cache
-from three_pillar_demo.web.cache import Answer, Cache
+from three_pillar_demo.web.cache import QueryCache, QueryResult
 
 
-async def next_answer(
-    shared: Cache, question: Callable[[], Awaitable[int]], last: Answer[int]
-) -> Answer[int]:
-    """The first answer that is not the ``last`` one, which rests for a moment."""
+async def next_result(
+    query_cache: QueryCache, query: Callable[[], Awaitable[int]], previous: QueryResult[int]
+) -> QueryResult[int]:
+    """Return the first result that differs from the ``previous`` one, which rests for a moment."""
     async with asyncio.timeout(10):
-        while (answer := await shared.ask("key", question, 0)) == last:  # noqa: ASYNC110  (it comes when it is asked for)
+        while True:
+            result = await query_cache.get("key", query, 0)
+            if result != previous:
+                return result
             await asyncio.sleep(0.001)
-    return answer
 
 
-def test_visitors_share_an_answer() -> None:
-    """A hundred who ask at once, and those who ask within its lifetime, cost one question."""
-    asked = []
+def test_visitors_share_a_result() -> None:
+    """A hundred visitors within the lifetime of a result cost one query."""
+    queries = []
 
-    async def question() -> int:
-        asked.append(1)
+    async def query() -> int:
+        queries.append(1)
         await asyncio.sleep(0)
-        return len(asked)
+        return len(queries)
 
-    async def visit() -> list[Answer[int]]:
-        shared = Cache()
-        first = await asyncio.gather(*(shared.ask("key", question, 60) for _ in range(100)))
-        return [*first, await shared.ask("key", question, 60)]
+    async def visit() -> list[QueryResult[int]]:
+        query_cache = QueryCache()
+        at_once = await asyncio.gather(*(query_cache.get("key", query, 60) for _ in range(100)))
+        return [*at_once, await query_cache.get("key", query, 60)]
 
-    assert {each.value for each in asyncio.run(visit())} == {1}
-    assert len(asked) == 1
+    assert {result.value for result in asyncio.run(visit())} == {1}
+    assert len(queries) == 1
 
 
-def test_an_answer_gets_old() -> None:
-    """After its lifetime the question is asked again."""
-    asked = iter(range(10))
+def test_result_expires() -> None:
+    """After its lifetime a result is queried again."""
+    numbers = iter(range(10))
 
-    async def question() -> int:
-        return next(asked)
+    async def query() -> int:
+        return next(numbers)
 
     async def visit() -> list[int | None]:
-        shared = Cache()
-        first = await shared.ask("key", question, 0)
-        return [first.value, (await next_answer(shared, question, first)).value]
+        query_cache = QueryCache()
+        first = await query_cache.get("key", query, 0)
+        second = await next_result(query_cache, query, first)
+        return [first.value, second.value]
 
     assert asyncio.run(visit()) == [0, 1]
 
@@ -57,85 +60,86 @@ def test_an_answer_gets_old() -> None:
 @pytest.mark.parametrize(
     "error", [BackendError("store at 127.0.0.1: gone"), KeyError("batches"), ValueError("no JSON")]
 )
-def test_an_error_is_an_answer(error: Exception) -> None:
-    """Whatever goes wrong with a question is told in its answer, and the next one may go well."""
-    answers: list[Exception | int] = [error, 7]
+def test_error_becomes_a_result(error: Exception) -> None:
+    """A query that raises has a result with the error, and the next query may succeed."""
+    outcomes: list[Exception | int] = [error, 7]
 
-    async def question() -> int:
-        said = answers.pop(0)
-        if isinstance(said, Exception):
-            raise said
-        return said
+    async def query() -> int:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    async def visit() -> tuple[Answer[int], Answer[int]]:
-        shared = Cache()
-        first = await shared.ask("key", question, 0)
-        return first, await next_answer(shared, question, first)
+    async def visit() -> tuple[QueryResult[int], QueryResult[int]]:
+        query_cache = QueryCache()
+        first = await query_cache.get("key", query, 0)
+        return first, await next_result(query_cache, query, first)
 
     first, second = asyncio.run(visit())
     assert first.value is None
     assert str(error.args[0]) in first.error
-    assert second == Answer(7)
+    assert second == QueryResult(7)
 
 
-async def never() -> int:
-    """Wait for what does not come."""
+async def hang() -> int:
+    """Wait for ever."""
     await asyncio.Event().wait()
     return 0
 
 
-def test_a_slow_backend_is_given_up() -> None:
-    """A question that takes too long ends as an error."""
+def test_slow_query_times_out() -> None:
+    """A query that takes too long ends with an error."""
 
-    async def visit() -> Answer[int]:
-        return await Cache(timeout=0.01, patience=5).ask("key", never)
+    async def visit() -> QueryResult[int]:
+        return await QueryCache(timeout=0.01, first_wait=5).get("key", hang)
 
     assert asyncio.run(visit()).error == "no answer within 0.01 s"
 
 
-def test_a_visitor_does_not_wait_for_ever() -> None:
-    """While a question is under way, the last answer is shown, or none; an old one is not."""
+def test_visitor_waits_a_limited_time() -> None:
+    """While a query runs, its previous result is shown unless that is too old."""
 
-    async def visit() -> list[Answer[int]]:
-        shared = Cache(timeout=60, patience=0.01)
+    async def visit() -> list[QueryResult[int]]:
+        query_cache = QueryCache(timeout=60, first_wait=0.01)
 
         async def quick() -> int:
             return 1
 
-        none = await shared.ask("slow", never)
-        await shared.ask("key", quick, 0)
-        shared.entries["key"].due = time.monotonic()  # as after its rest
-        last = await shared.ask("key", never)
-        await shared.ask("old", quick, 0)
-        shared.entries["old"].due = time.monotonic() - cache.STALE
-        old = await shared.ask("old", never)
-        await shared.close()
-        return [none, last, old]
+        never_answered = await query_cache.get("slow", hang)
+        await query_cache.get("key", quick, 0)
+        query_cache.entries["key"].due = time.monotonic()  # as after its rest
+        previous = await query_cache.get("key", hang)
+        await query_cache.get("old", quick, 0)
+        query_cache.entries["old"].due = time.monotonic() - cache.STALE_AFTER_S
+        too_old = await query_cache.get("old", hang)
+        await query_cache.close()
+        return [never_answered, previous, too_old]
 
-    assert asyncio.run(visit()) == [cache.NONE, Answer(1), cache.NONE]
+    assert asyncio.run(visit()) == [cache.PENDING, QueryResult(1), cache.PENDING]
 
 
-def test_few_questions_are_remembered_and_few_under_way() -> None:
-    """A thousand different questions leave a bounded number of answers, and were never more than a few at once."""
-    running, most = 0, 0
+def test_entries_and_running_queries_are_limited() -> None:
+    """A thousand queries keep a bounded number of results, with only a few running at a time."""
+    running = 0
+    most_running = 0
 
-    def question(number: int) -> Callable[[], Awaitable[int]]:
-        async def ask() -> int:
-            nonlocal running, most
-            running, most = running + 1, max(most, running + 1)
+    def query(number: int) -> Callable[[], Awaitable[int]]:
+        async def run() -> int:
+            nonlocal running, most_running
+            running += 1
+            most_running = max(most_running, running)
             await asyncio.sleep(0)
             running -= 1
             return number
 
-        return ask
+        return run
 
     async def visit() -> int:
-        shared = Cache()
+        query_cache = QueryCache()
         for start in range(0, 1000, 50):
-            await asyncio.gather(
-                *(shared.ask(number, question(number)) for number in range(start, start + 50))
-            )
-        return len(shared.entries)
+            numbers = range(start, start + 50)
+            await asyncio.gather(*(query_cache.get(number, query(number)) for number in numbers))
+        return len(query_cache.entries)
 
-    assert asyncio.run(visit()) == cache.ENTRIES
-    assert most <= cache.AT_ONCE
+    assert asyncio.run(visit()) == cache.MAX_ENTRIES
+    assert most_running <= cache.MAX_CONCURRENT

@@ -1,32 +1,34 @@
-"""The page's states: each has an address, and an address is checked."""
+"""Tests that every state of the page has an address, and that addresses are validated."""
 
 from urllib.parse import parse_qs
 
 import pytest
 
-from three_pillar_demo.web.view_state import View
+from three_pillar_demo.web.view_state import ViewState
 
 
 @pytest.mark.parametrize(
-    "view",
+    "state",
     [
-        View(),
-        View(minutes=15, service="payment", severity="ERROR", text="a&b=c ü <b>"),
-        View(minutes=60, failed=True, still=True, tour=0),
-        View(tour=5),
+        ViewState(),
+        ViewState(minutes=15, service="payment", severity="ERROR", text="a&b=c ü <b>"),
+        ViewState(minutes=60, failed=True, still=True, tour=0),
+        ViewState(tour=5),
     ],
 )
-def test_an_address_is_a_state(view: View) -> None:
-    """Whatever is looked at, its address leads back to it."""
-    said = {name: values[0] for name, values in parse_qs(view.query().removeprefix("?")).items()}
-    assert View.parse(said) == view
+def test_address_leads_back_to_its_state(state: ViewState) -> None:
+    """Parsing the query string of a state gives the same state."""
+    parameters = parse_qs(state.query().removeprefix("?"))
+    query = {name: values[0] for name, values in parameters.items()}
+    assert ViewState.parse(query) == state
 
 
-def test_a_plain_state_has_a_plain_address() -> None:
-    """What is as by default is not in the address, nor what a form left empty."""
-    assert View().query() == ""
-    assert View.parse({"minutes": "", "text": " ", "severity": "", "foreign": "1"}) == View()
-    assert View(minutes=15).query(minutes=5, tour=3) == "?tour=3"
+def test_default_state_has_an_empty_query() -> None:
+    """Default values, blank values and unknown parameters do not appear in an address."""
+    blank = {"minutes": "", "text": " ", "severity": "", "foreign": "1"}
+    assert ViewState().query() == ""
+    assert ViewState.parse(blank) == ViewState()
+    assert ViewState(minutes=15).query(minutes=5, tour=3) == "?tour=3"
 
 
 @pytest.mark.parametrize(
@@ -43,8 +45,8 @@ def test_a_plain_state_has_a_plain_address() -> None:
         ("tour", "-1"),
     ],
 )
-def test_what_is_not_allowed_is_refused(name: str, value: str) -> None:
-    """A bad value is refused with what is allowed, and is not repeated."""
-    with pytest.raises(ValueError, match=f"^{name} is ") as refused:
-        View.parse({name: value})
+def test_invalid_value_is_refused(name: str, value: str) -> None:
+    """An invalid value is refused with the allowed ones, and is not repeated."""
+    with pytest.raises(ValueError, match=f"^{name} must be ") as refused:
+        ViewState.parse({name: value})
     assert value not in str(refused.value) or len(value) < 3

@@ -1,34 +1,43 @@
-"""A request's geometry: who took which part of its time, and what a broken trace does to it."""
+"""Tests for the geometry of the waterfall: bars, own time, late parts and broken traces."""
 
 from dataclasses import replace
 
 import pytest
 
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, line, slow, span
+from three_pillar_demo.query.interface import Span
 from three_pillar_demo.trace_view.explanation import explain
 from three_pillar_demo.trace_view.timing import own_time
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import waterfall
+from three_pillar_demo.web.waterfall import WaterfallRow, waterfall_rows
 
 
-def drawn(story: TraceView) -> dict[str, waterfall.Row]:
-    """The rows by their text."""
-    return {row.text: row for row in waterfall.rows(story)}
+def view_of(*spans: Span) -> TraceView:
+    """Return a trace that has only spans."""
+    return TraceView(TRACE, list(spans), [], [])
+
+
+def rows_by_text(view: TraceView) -> dict[str, WaterfallRow]:
+    """Return the rows of a trace by their text."""
+    return {row.text: row for row in waterfall_rows(view)}
 
 
 @pytest.mark.timeout(60)
-def test_a_large_trace_is_told_by_its_length() -> None:
-    """Fifty thousand spans and as many lines take time by their number, not by its square: that would be minutes."""
+def test_large_trace_takes_linear_time() -> None:
+    """A trace of 100,000 rows takes seconds, where time in proportion to its square is minutes."""
     ids = [f"{number:016x}" for number in range(50_000)]
-    spans = [span(each, ids[number // 50] if number else "") for number, each in enumerate(ids)]
-    told = TraceView(TRACE, spans, [line(each, "said") for each in ids], [])
-    assert len(list(waterfall.rows(told))) == 100_000
-    assert "checkout answered" in explain(told)
+    spans = [
+        span(span_id, ids[number // 50] if number else "") for number, span_id in enumerate(ids)
+    ]
+    view = TraceView(TRACE, spans, [line(span_id, "text") for span_id in ids], [])
+    assert len(list(waterfall_rows(view))) == 100_000
+    assert "checkout answered" in explain(view)
 
 
-def test_every_span_and_line_has_its_row() -> None:
-    """Rows come parents first, a line at its span, with the place and length that its times say."""
-    rows = list(waterfall.rows(slow()))
+def test_every_span_and_log_record_has_a_row() -> None:
+    """Rows come parents first, log records at their span, with positions from their times."""
+    rows = list(waterfall_rows(slow()))
     assert [(row.depth, row.text) for row in rows] == [
         (0, "POST /checkout"),
         (1, "place order"),
@@ -38,130 +47,125 @@ def test_every_span_and_line_has_its_row() -> None:
         (2, "order not placed: payment: no answer within 2 s"),
         (1, "POST /checkout 504 payment_slow"),
     ]
-    whole = drawn(slow())["POST /checkout"].whole
-    assert whole
-    assert whole[1] == pytest.approx(1000 * 2004 / 3003)
+    bar = rows_by_text(slow())["POST /checkout"].bar
+    assert bar
+    assert bar[1] == pytest.approx(1000 * 2004 / 3003)
 
 
-def test_a_late_payment_is_seen_to_be_late() -> None:
-    """The part of payment's span after checkout gave up is marked, to its end, and how long it was is told."""
-    row = drawn(slow())["POST /charges"]
-    assert row.late
-    assert row.too_late == pytest.approx(1.001)
-    assert row.late[0] + row.late[1] == pytest.approx(1000)
-    assert drawn(slow())["POST /checkout"].late is None
+def test_late_part_is_marked() -> None:
+    """The part of payment's span after checkout gave up is marked to its end, with its duration."""
+    row = rows_by_text(slow())["POST /charges"]
+    assert row.late_bar
+    assert row.late_duration == pytest.approx(1.001)
+    assert row.late_bar[0] + row.late_bar[1] == pytest.approx(1000)
+    assert rows_by_text(slow())["POST /checkout"].late_bar is None
 
 
 @pytest.mark.parametrize(
-    ("at", "said"),
+    ("at", "description"),
     [
         (3000, "begins 2.9 s after its caller had ended"),
         (-300, "ends 0.2 s before its caller began"),
         (95, ""),
     ],
 )
-def test_who_had_an_answer_did_not_give_up(at: int, said: str) -> None:
-    """A span beside a call that had its answer is not late: where it lies is told, and a little over the edge is nothing."""
+def test_answered_call_has_no_late_part(at: int, description: str) -> None:
+    """A span outside an answered call is described but not late, and a small overlap is neither."""
     call = span(CALL, ROOT, "CLIENT", attributes={"http.response.status_code": "200"})
     charge = span(CHARGE, CALL, at=at, took=100, name="POST /charges")
-    row = drawn(TraceView(TRACE, [span(ROOT, "", took=120), call, charge], [], []))["POST /charges"]
-    assert (row.late, row.told) == (None, [said] if said else [])
+    row = rows_by_text(view_of(span(ROOT, "", took=120), call, charge))["POST /charges"]
+    expected = [description] if description else []
+    assert (row.late_bar, row.problems) == (None, expected)
 
 
-def test_own_time_is_what_no_child_takes() -> None:
-    """Overlapping children count once, a child that outlives its parent takes no more than there is."""
+def test_own_time_is_without_children() -> None:
+    """Overlapping children count once, and a child's time after its parent's end does not count."""
     parent = span(ROOT, "", took=100)
     children = [
         span("a", ROOT, at=10, took=20),
         span("b", ROOT, at=20, took=30),
         span("c", ROOT, at=90, took=50),
     ]
-    begin = parent.start
-    found = [
-        ((start - begin) / 1e6, (end - begin) / 1e6) for start, end in own_time(parent, children)
+    parts = [
+        ((start - parent.start) / 1e6, (end - parent.start) / 1e6)
+        for start, end in own_time(parent, children)
     ]
-    assert found == [(0, 10), (50, 90)]
+    assert parts == [(0, 10), (50, 90)]
 
 
-def test_a_span_that_calls_nobody_is_all_its_own() -> None:
-    """Without children the whole span is own time, even one that took none."""
+def test_span_without_children_is_all_own_time() -> None:
+    """Without children the whole span is own time, even if it took no time."""
     alone = span(ROOT, "", took=0)
     assert list(own_time(alone, [])) == [(alone.start, alone.end)]
 
 
-def test_even_the_shortest_can_be_seen() -> None:
-    """A bar has a width and stays inside, wherever it lies."""
-    story = TraceView(TRACE, [span(ROOT, ""), span(ORDER, ROOT, at=100, took=0)], [], [])
-    for row in waterfall.rows(story):
-        assert row.whole
-        x, width = row.whole
-        assert width >= waterfall.LEAST
+def test_shortest_bar_is_visible() -> None:
+    """A bar has a minimum width and is inside the full width, wherever it begins."""
+    view = view_of(span(ROOT, ""), span(ORDER, ROOT, at=100, took=0))
+    for row in waterfall_rows(view):
+        assert row.bar
+        x, width = row.bar
+        assert width >= waterfall.MIN_BAR_WIDTH
         assert x + width <= 1000
 
 
-def test_lines_before_and_after_stay_inside() -> None:
-    """A line that was written after the last span, or before the first, is at the edge and not outside."""
-    story = TraceView(
-        TRACE, [span(ROOT, "")], [line(ROOT, "early", at=-50), line(ROOT, "late", at=500)], []
-    )
-    assert [row.x for row in waterfall.rows(story) if row.whole is None] == [0.0, 998.0]
+def test_log_records_outside_the_spans_are_at_the_edge() -> None:
+    """Log records before the first and after the last span are drawn at the edges."""
+    logs = [line(ROOT, "early", at=-50), line(ROOT, "late", at=500)]
+    view = TraceView(TRACE, [span(ROOT, "")], logs, [])
+    assert [row.x for row in waterfall_rows(view) if row.bar is None] == [0.0, 998.0]
 
 
-def test_lines_alone_are_rows_too() -> None:
-    """Where the spans are lost, the lines are still shown."""
-    assert [
-        row.text for row in waterfall.rows(TraceView(TRACE, [], [line(ROOT, "all there is")], []))
-    ] == ["all there is"]
-    assert list(waterfall.rows(TraceView(TRACE, [], [], []))) == []
+def test_log_records_without_spans_are_rows() -> None:
+    """A trace without spans still shows its log records."""
+    view = TraceView(TRACE, [], [line(ROOT, "all there is")], [])
+    assert [row.text for row in waterfall_rows(view)] == ["all there is"]
+    assert list(waterfall_rows(TraceView(TRACE, [], [], []))) == []
 
 
 def test_broken_trees_end() -> None:
-    """Rings, orphans, ids that repeat and a thousand levels give each span at most one row, indented within limits."""
-    ring = [span("a", "b"), span("b", "a"), span("orphan", "gone"), span(ROOT, ""), span(ROOT, "")]
+    """Cycles, orphans, repeated ids and a thousand levels give each span at most one row."""
+    cycle = [span("a", "b"), span("b", "a"), span("orphan", "gone"), span(ROOT, ""), span(ROOT, "")]
     deep = [span(f"s{number}", f"s{number - 1}" if number else "") for number in range(1000)]
-    rows = list(waterfall.rows(TraceView(TRACE, ring + deep, [], [])))
-    assert len(rows) <= len(ring + deep)
+    rows = list(waterfall_rows(view_of(*cycle, *deep)))
+    assert len(rows) <= len(cycle + deep)
     assert len({row.key for row in rows}) == len(rows)
-    assert max(row.depth for row in rows) == waterfall.DEEPEST
+    assert max(row.depth for row in rows) == waterfall.MAX_INDENT
 
 
-def test_attributes_are_bounded() -> None:
-    """Of a span with thousands of attributes, some are shown."""
-    crowded = replace(
-        slow().spans[0], attributes={f"key.{number}": number for number in range(5000)}
-    )
-    (row,) = waterfall.rows(TraceView(TRACE, [crowded], [], []))
-    assert len(row.fields) == waterfall.FIELDS
+def test_attributes_are_limited() -> None:
+    """A span with thousands of attributes shows a limited number."""
+    attributes = {f"key.{number}": number for number in range(5000)}
+    (row,) = waterfall_rows(view_of(replace(slow().spans[0], attributes=attributes)))
+    assert len(row.attributes) == waterfall.MAX_ATTRIBUTES
 
 
 @pytest.mark.parametrize("seconds", [0.0005, 0.0012, 0.004, 0.163, 2.004, 3600])
-def test_the_axis_is_round(seconds: float) -> None:
-    """A request's axis begins at 0 and has two to six ticks inside."""
-    ticks = waterfall.ticks(seconds)
+def test_axis_has_round_ticks(seconds: float) -> None:
+    """The axis of a trace begins at 0 and has two to six different ticks inside."""
+    ticks = waterfall.axis_ticks(seconds)
     assert ticks[0] == (0, "0")
     assert 2 <= len(ticks) <= 6
     assert all(0 <= x <= 950 + 1e-6 for x, _ in ticks)
-    assert len({said for _, said in ticks}) == len(ticks)
+    assert len({text for _, text in ticks}) == len(ticks)
 
 
-def test_axis_and_bars_have_one_extent() -> None:
-    """A log line after the last span is in the time that the axis has, so a bar of 1 ms ends where the axis says 1 ms."""
-    story = TraceView(TRACE, [span(ROOT, "", took=1)], [line(ROOT, "late", at=1.5)], [])
-    begin, end = waterfall.extent(story)
-    (bar,) = [row.whole for row in waterfall.rows(story) if row.whole]
-    (mark,) = [x for x, said in waterfall.ticks((end - begin) / 1e9) if said == "1 ms"]
-    assert bar[0] + bar[1] == pytest.approx(mark)
+def test_axis_and_bars_have_the_same_scale() -> None:
+    """A bar of 1 ms ends at the tick of 1 ms, although a log record comes after the last span."""
+    view = TraceView(TRACE, [span(ROOT, "", took=1)], [line(ROOT, "late", at=1.5)], [])
+    start, end = waterfall.extent(view)
+    (bar,) = [row.bar for row in waterfall_rows(view) if row.bar]
+    (tick,) = [x for x, text in waterfall.axis_ticks((end - start) / 1e9) if text == "1 ms"]
+    assert bar[0] + bar[1] == pytest.approx(tick)
 
 
-def test_roles_are_told() -> None:
-    """A row says who it is of, what kind, its status, and what went wrong."""
-    row = drawn(slow())["POST"]
-    assert (row.service, row.level, row.error, row.key.endswith(CALL)) == (
-        "checkout",
-        "client",
-        True,
-        True,
-    )
-    assert row.told == ["ReadTimeout: no answer within 2 s"]
-    assert drawn(slow())["POST /charges"].status == "200"
-    assert drawn(slow())["POST /charges"].key.endswith(CHARGE)
+def test_row_describes_its_span() -> None:
+    """A row has the service, kind, status and problems of its span."""
+    row = rows_by_text(slow())["POST"]
+    assert row.service == "checkout"
+    assert row.level == "client"
+    assert row.error is True
+    assert row.key.endswith(CALL)
+    assert row.problems == ["ReadTimeout: no answer within 2 s"]
+    assert rows_by_text(slow())["POST /charges"].status == "200"
+    assert rows_by_text(slow())["POST /charges"].key.endswith(CHARGE)

@@ -1,80 +1,216 @@
 "use strict";
-// Asks for the same address each second and merges what is new into the page, by ids: nothing that stays is replaced, so no
-// click, selection or focus is lost. Without this script the page works too, one look at a time.
+// Fetches the current address once a second and merges the answer into the page, element by
+// element. An element that stays is changed, not replaced, so no click, selection or focus is
+// lost. The page works without this script, too: then a reload shows new data.
+//
+// Attributes that the templates set:
+//   data-refresh    the element is merged with each answer
+//   data-keep       the element keeps its state, because the visitor may be using it
+//   data-full-load  the form is submitted by the browser, not by this script
+//   data-filter     the form is submitted whenever one of its fields changes
+//   data-paused     on the body: do not refresh
 
-function merge(old, fresh) {
-  if (old.isEqualNode(fresh)) return;
-  if (old.nodeType !== Node.ELEMENT_NODE) { old.data = fresh.data; return; }
-  if (old.hasAttribute("data-own")) { if (old.max) old.max = fresh.max; return; }
-  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
-  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
-  const stays = new Map([...fresh.children].filter((each) => each.id).map((each) => [each.id, each]));
-  for (const each of [...old.children]) if (each.id && !stays.has(each.id)) each.remove();
-  const known = new Map([...old.children].filter((each) => each.id).map((each) => [each.id, each]));
-  let at = old.firstChild;
-  for (const next of [...fresh.childNodes]) {
-    const like = at && !at.id && !next.id && at.nodeName === next.nodeName ? at : null;
-    const same = next.id ? known.get(next.id) : like;
-    known.delete(next.id);
-    if (same) merge(same, next);
-    if (same && same === at) at = at.nextSibling;
-    else old.insertBefore(same || document.importNode(next, true), at);
+const REFRESH_INTERVAL_MS = 1000;
+
+// ---- Merging ------------------------------------------------------------------------------
+
+function merge(current, fresh) {
+  if (current.isEqualNode(fresh)) return;
+  if (current.nodeType !== Node.ELEMENT_NODE) {
+    current.data = fresh.data;
+    return;
   }
-  while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
+  if (current.hasAttribute("data-keep")) {
+    // A slider must still reach the newest value.
+    if (current.max) current.max = fresh.max;
+    return;
+  }
+  mergeAttributes(current, fresh);
+  mergeChildren(current, fresh);
 }
-let held = false, turn = 0;
-async function refresh(asked = fetch(location.href), force = false) {
-  const mine = ++turn;
-  try {
-    const answer = await asked;
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (mine !== turn || (held && !force)) return;
-    for (const part of fresh.querySelectorAll("[data-live]")) {
-      const old = document.getElementById(part.id);
-      if (old) merge(old, part);
+
+function mergeAttributes(current, fresh) {
+  for (const { name } of [...current.attributes]) {
+    // "open" belongs to the visitor: it says which details are unfolded.
+    if (!fresh.hasAttribute(name) && name !== "open") current.removeAttribute(name);
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (current.getAttribute(name) !== value) current.setAttribute(name, value);
+  }
+}
+
+function childrenById(parent) {
+  const children = [...parent.children].filter((child) => child.id);
+  return new Map(children.map((child) => [child.id, child]));
+}
+
+function mergeChildren(current, fresh) {
+  const freshById = childrenById(fresh);
+  for (const child of [...current.children]) {
+    if (child.id && !freshById.has(child.id)) child.remove();
+  }
+  const unusedById = childrenById(current);
+  let position = current.firstChild;
+  for (const freshChild of [...fresh.childNodes]) {
+    const match = matchingChild(freshChild, position, unusedById);
+    // An id that comes a second time is a second element, not the first one again.
+    unusedById.delete(freshChild.id);
+    if (match) merge(match, freshChild);
+    if (match && match === position) {
+      position = position.nextSibling;
+    } else {
+      current.insertBefore(match || document.importNode(freshChild, true), position);
     }
-    document.querySelectorAll(".read:hover, .read:focus-visible").forEach(read);
+  }
+  removeFrom(position);
+}
+
+function matchingChild(freshChild, position, unusedById) {
+  if (freshChild.id) return unusedById.get(freshChild.id);
+  const isAlike = position && !position.id && position.nodeName === freshChild.nodeName;
+  return isAlike ? position : null;
+}
+
+function removeFrom(node) {
+  while (node) {
+    const next = node.nextSibling;
+    node.remove();
+    node = next;
+  }
+}
+
+// ---- Refreshing ---------------------------------------------------------------------------
+
+let pointerIsDown = false;
+let newestRefresh = 0;
+
+async function refresh(pendingResponse = fetch(location.href), isAction = false) {
+  newestRefresh += 1;
+  const thisRefresh = newestRefresh;
+  try {
+    const response = await pendingResponse;
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    // A later refresh has newer data.
+    if (thisRefresh !== newestRefresh) return;
+    // A click that has begun must end on the element that it began on.
+    if (pointerIsDown && !isAction) return;
+    mergePage(fresh);
     document.getElementById("offline").hidden = true;
   } catch {
     document.getElementById("offline").hidden = false;
   }
 }
 
-function read(range, fraction) {
-  const chart = range.closest(".chart"), at = JSON.parse(chart.dataset.at), said = chart.querySelector(".said");
-  if (typeof fraction === "number") {
-    range.value = at.reduce((best, x, i) => (Math.abs(x - fraction * 1000) < Math.abs(at[best] - fraction * 1000) ? i : best), 0);
+function mergePage(fresh) {
+  for (const freshPart of fresh.querySelectorAll("[data-refresh]")) {
+    const part = document.getElementById(freshPart.id);
+    if (part) merge(part, freshPart);
   }
-  const number = Math.min(range.value, at.length - 1), text = JSON.parse(chart.dataset.read)[number];
-  said.textContent = text;
-  range.setAttribute("aria-valuetext", text);
-  for (const end of ["x1", "x2"]) chart.querySelector(".cursor").setAttribute(end, `${at[number] / 10}%`);
+  for (const slider of document.querySelectorAll(".slider:hover, .slider:focus-visible")) {
+    showReadout(slider);
+  }
+}
+
+function sleep(milliseconds) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, milliseconds);
+  });
+}
+
+async function refreshForever() {
+  for (;;) {
+    await sleep(REFRESH_INTERVAL_MS);
+    const isPaused = "paused" in document.body.dataset;
+    if (!document.hidden && !isPaused) await refresh();
+  }
+}
+
+for (const [eventName, isDown] of [["pointerdown", true], ["pointerup", false], ["pointercancel", false]]) {
+  addEventListener(eventName, () => {
+    pointerIsDown = isDown;
+  });
+}
+
+// ---- Reading values off a chart -----------------------------------------------------------
+
+function showReadout(slider) {
+  const chart = slider.closest(".chart");
+  const positions = JSON.parse(chart.dataset.positions);
+  const texts = JSON.parse(chart.dataset.readouts);
+  const index = Math.min(slider.value, positions.length - 1);
+  chart.querySelector(".readout").textContent = texts[index];
+  slider.setAttribute("aria-valuetext", texts[index]);
+  const cursor = chart.querySelector(".cursor");
+  cursor.setAttribute("x1", `${positions[index] / 10}%`);
+  cursor.setAttribute("x2", `${positions[index] / 10}%`);
   chart.classList.add("reading");
 }
 
+function nearestIndex(positions, position) {
+  let nearest = 0;
+  positions.forEach((candidate, index) => {
+    if (Math.abs(candidate - position) < Math.abs(positions[nearest] - position)) nearest = index;
+  });
+  return nearest;
+}
+
+function moveSliderToPointer(slider, area, event) {
+  const positions = JSON.parse(slider.closest(".chart").dataset.positions);
+  const fraction = (event.clientX - area.getBoundingClientRect().left) / area.clientWidth;
+  // Positions are in thousandths of the width.
+  slider.value = nearestIndex(positions, fraction * 1000);
+}
+
 document.addEventListener("pointermove", (event) => {
-  const area = event.target.closest(".area"), range = area && area.querySelector(".read");
-  document.querySelectorAll(".reading").forEach((each) => each.contains(range || document.activeElement) || each.classList.remove("reading"));
-  if (range) read(range, (event.clientX - area.getBoundingClientRect().left) / area.clientWidth);
+  const area = event.target.closest(".area");
+  const slider = area && area.querySelector(".slider");
+  const active = slider || document.activeElement;
+  for (const chart of document.querySelectorAll(".reading")) {
+    if (!chart.contains(active)) chart.classList.remove("reading");
+  }
+  if (slider) {
+    moveSliderToPointer(slider, area, event);
+    showReadout(slider);
+  }
 });
-document.addEventListener("focusin", ({ target }) => target.matches(".read") && target.matches(":focus-visible") && read(target));
-document.addEventListener("focusout", ({ target }) => target.matches(".read") && target.closest(".chart").classList.remove("reading"));
+
+document.addEventListener("focusin", ({ target }) => {
+  if (target.matches(".slider:focus-visible")) showReadout(target);
+});
+
+document.addEventListener("focusout", ({ target }) => {
+  if (target.matches(".slider")) target.closest(".chart").classList.remove("reading");
+});
+
+// ---- Keyboard and forms -------------------------------------------------------------------
+
 document.addEventListener("keydown", (event) => {
-  const dot = event.target.closest(".dot"), way = { ArrowLeft: "previousElementSibling", ArrowRight: "nextElementSibling" }[event.key];
-  if (dot && way && dot[way]) { event.preventDefault(); dot[way].focus(); }
+  // Tab reaches the newest dot of a chart; the arrow keys go on to the others.
+  const siblings = { ArrowLeft: "previousElementSibling", ArrowRight: "nextElementSibling" };
+  const dot = event.target.closest(".dot");
+  const sibling = siblings[event.key];
+  if (dot && sibling && dot[sibling]) {
+    event.preventDefault();
+    dot[sibling].focus();
+  }
 });
-for (const [name, down] of [["pointerdown", true], ["pointerup", false], ["pointercancel", false]]) addEventListener(name, () => { held = down; });
 
 document.addEventListener("submit", (event) => {
-  const form = event.target, said = new URLSearchParams(new FormData(form, event.submitter));
-  if (form.matches("[data-plain]")) return;
+  const form = event.target;
+  if (form.matches("[data-full-load]")) return;
   event.preventDefault();
-  if (form.method === "post") { refresh(fetch(form.action, { method: "POST", body: said }), true); return; }
-  history.replaceState(null, "", `/?${said}`);
-  refresh();
+  const fields = new URLSearchParams(new FormData(form, event.submitter));
+  if (form.method === "post") {
+    refresh(fetch(form.action, { method: "POST", body: fields }), true);
+  } else {
+    history.replaceState(null, "", `/?${fields}`);
+    refresh();
+  }
 });
+
 document.addEventListener("input", ({ target }) => {
-  if (target.matches(".read")) read(target);
+  if (target.matches(".slider")) showReadout(target);
   if (target.form && target.form.matches("[data-filter]")) target.form.requestSubmit();
 });
-(async () => { for (;;) { await new Promise((done) => setTimeout(done, 1000)); if (!document.hidden && !("still" in document.body.dataset)) await refresh(); } })();
+
+refreshForever();

@@ -1,0 +1,32 @@
+"""The routes of the alert inbox: Alertmanager's webhook and the forms of a drill."""
+
+import json
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from three_pillar_demo.web.alert_inbox import drill_view
+from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
+from three_pillar_demo.web.forms import read_body, read_form, redirect_back
+
+MAX_ALERTS_BYTES = 256 * 1024
+
+
+def add_routes(app: FastAPI, firing_alerts: FiringAlerts) -> None:
+    """Add ``POST /alerts``, which fills ``firing_alerts``, and ``POST /drill``."""
+
+    @app.post("/alerts", status_code=204)
+    async def receive_alerts(request: Request) -> Response:
+        body = await read_body(request, MAX_ALERTS_BYTES)
+        try:
+            firing_alerts.receive(json.loads(body))
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            reason = type(error).__name__
+            raise ValueError(f"the body is no Alertmanager webhook payload ({reason})") from error
+        return Response(status_code=204)
+
+    @app.post("/drill")
+    async def submit_drill_form(request: Request) -> Response:
+        drill_view.submit(await read_form(request))
+        return redirect_back(request)

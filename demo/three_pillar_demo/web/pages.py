@@ -1,0 +1,179 @@
+"""The pages of the web UI: collects the data of a page and renders its template."""
+
+import asyncio
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from three_pillar_demo.drills.catalogue import REASONS
+from three_pillar_demo.load.manual_traffic import CARDS, MAX_RATE, ManualTraffic
+from three_pillar_demo.query.interface import NANO
+from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.view import TraceView
+from three_pillar_demo.web import chart, formatting, grafana, waterfall
+from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
+from three_pillar_demo.web.alert_inbox.drill_view import current_drill
+from three_pillar_demo.web.cache import PENDING
+from three_pillar_demo.web.data import RESOLUTIONS, ROUTES, PageData, TracePage, root_span
+from three_pillar_demo.web.forms import read_form, redirect_back
+from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
+
+WEB_FOLDER = Path(__file__).parent
+MAX_PURCHASES = 50
+"""Purchases in the list."""
+ARRIVING_S = 30.0
+"""Seconds after a request in which the rest of its telemetry is expected.
+
+After that, only telemetry arrives that waited for a backend that was down.
+"""
+TOUR_COOKIE = "toured"
+"""The cookie that says that the visitor has ended the tour."""
+TOUR_COOKIE_AGE_S = 365 * 24 * 3600
+
+
+@cache
+def templates() -> Environment:
+    """Return the environment of the templates, which escapes everything that is not markup."""
+    environment = Environment(
+        loader=FileSystemLoader([WEB_FOLDER / "templates", WEB_FOLDER / "alert_inbox"]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["printable"] = printable
+    environment.filters["duration"] = formatting.duration
+    environment.filters["percentage"] = formatting.percentage
+    environment.filters["rate"] = formatting.rate
+    environment.filters["mebibytes"] = formatting.mebibytes
+    environment.filters["clock"] = formatting.clock
+    environment.filters["age"] = formatting.age
+    environment.filters["without_zeros"] = formatting.without_zeros
+    environment.tests["failed"] = chart.failed
+    environment.globals["minutes"] = MINUTES
+    environment.globals["severities"] = SEVERITIES
+    environment.globals["services"] = list(ROUTES)
+    environment.globals["cards"] = CARDS
+    environment.globals["max_rate"] = MAX_RATE
+    environment.globals["drill_reasons"] = REASONS
+    environment.globals["pending"] = PENDING.error
+    return environment
+
+
+class Pages:
+    """Answers the requests for pages, and those of the forms that send purchases."""
+
+    def __init__(
+        self,
+        data: PageData,
+        traffic: ManualTraffic,
+        firing_alerts: FiringAlerts,
+        grafana_url: str,
+    ) -> None:
+        self.data = data
+        self.traffic = traffic
+        self.firing_alerts = firing_alerts
+        self.grafana_url = grafana_url
+
+    async def index(self, request: Request) -> Response:
+        """Answer ``GET /``: purchases, charts, service graph and logs."""
+        state = ViewState.parse(request.query_params)
+        health, panels, service_graph, logs, _ = await asyncio.gather(
+            self.data.health(),
+            self.data.panels(state),
+            self.data.service_graph(state),
+            self.data.logs(state),
+            self.data.mark_readable_purchases(self.traffic),
+        )
+        response = self._render(
+            "index.html",
+            state=state,
+            health=health,
+            panels=panels,
+            service_graph=service_graph,
+            logs=logs,
+            alerts=self.firing_alerts.list(),
+            drill=current_drill(),
+            traffic=self.traffic,
+            purchases=self._shown_purchases(state),
+            rate_window=RESOLUTIONS[state.minutes].window,
+            tour_step=_tour_step(state, request),
+        )
+        if state.tour == 0:
+            response.set_cookie(
+                TOUR_COOKIE, "1", max_age=TOUR_COOKIE_AGE_S, httponly=True, samesite="lax"
+            )
+        return response
+
+    async def trace(self, request: Request, trace_id: str) -> Response:
+        """Answer ``GET /trace/{trace_id}``: one request in all three pillars."""
+        state = ViewState.parse(request.query_params)
+        if not chart.TRACE_ID.fullmatch(trace_id):
+            raise HTTPException(404, "invalid trace id: it has 32 lower-case hex digits")
+        result, health = await asyncio.gather(self.data.trace_page(trace_id), self.data.health())
+        page = result.value or TracePage(TraceView(trace_id, [], [], []))
+        start, end = (nanoseconds / NANO for nanoseconds in waterfall.extent(page.view))
+        return self._render(
+            "trace.html",
+            state=state,
+            health=health,
+            page=page,
+            trace=page.view,
+            error=result.error,
+            root=root_span(page.view),
+            still_arriving=time.time() - end < ARRIVING_S,
+            axis_ticks=waterfall.axis_ticks(end - start),
+            context_panel=await self.data.context_panel(page.view),
+            grafana_links=grafana.links(trace_id, start, end),
+            tour_step=state.tour or 0,
+        )
+
+    async def buy(self, request: Request) -> Response:
+        """Answer ``POST /buy``: send purchases."""
+        form = await read_form(request)
+        self.traffic.buy(form.get("card", ""), int(form.get("count", "1")))
+        return redirect_back(request)
+
+    async def stream(self, request: Request) -> Response:
+        """Answer ``POST /stream``: send purchases at a steady rate, or stop them."""
+        form = await read_form(request)
+        self.traffic.stream(float(form.get("rate", "")))
+        return redirect_back(request)
+
+    async def error(self, _request: Request, error: Exception) -> Response:
+        """Answer a request that cannot be served with a page that says why."""
+        status = 422
+        reason = f"invalid request: {error}"
+        if isinstance(error, HTTPException):
+            status = error.status_code
+            reason = error.detail
+        health = await self.data.health()
+        return self._render("problem.html", status, state=ViewState(), health=health, reason=reason)
+
+    def _shown_purchases(self, state: ViewState) -> list[Any]:
+        """Return the newest purchases, or the newest failed ones."""
+        purchases = [
+            purchase for purchase in self.traffic.purchases if purchase.failed or not state.failed
+        ]
+        return purchases[:MAX_PURCHASES]
+
+    def _render(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:  # noqa: ANN401  (any value that a template shows)
+        html = (
+            templates()
+            .get_template(template)
+            .render(context, mode=self.data.mode, grafana_url=self.grafana_url)
+        )
+        return HTMLResponse(html, status)
+
+
+def _tour_step(state: ViewState, request: Request) -> int:
+    """Return the step of the tour to show, 0 for none: a first visit begins with step 1."""
+    if state.tour is not None:
+        return state.tour
+    return 0 if TOUR_COOKIE in request.cookies else 1

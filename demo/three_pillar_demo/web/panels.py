@@ -1,0 +1,166 @@
+"""The panels of the page: charts with their titles, legends and newest values."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from three_pillar_demo.query.interface import Exemplar, RedSample
+from three_pillar_demo.terminal import printable
+from three_pillar_demo.web import chart, formatting
+from three_pillar_demo.web.cache import QueryResult
+
+RedResult = QueryResult[list[RedSample]]
+TimeRange = tuple[float, float]
+"""Start and end, in seconds since the epoch."""
+
+QUANTILES = (0.5, 0.95, 0.99)
+UNKNOWN_SAMPLE = RedSample(0.0, None, None, tuple(None for _ in QUANTILES))
+MIN_RATE_TOP = 1.0
+"""The rate axis reaches at least one request a second."""
+MIN_ERROR_RATIO_TOP = 0.1
+"""The error ratio axis reaches at least 10 %."""
+MIN_DURATION_TOP = 0.5
+"""The duration axis reaches at least half a second."""
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """The name of a series, its CSS class, and its value as text."""
+
+    name: str
+    css_class: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A chart with its title and legend; ``error`` says why it has no data."""
+
+    key: str
+    title: str
+    plot: chart.Plot
+    legend: list[LegendEntry]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class RouteMetrics:
+    """The metrics of one route of a service; ``exemplars`` may include those of other routes."""
+
+    service: str
+    route: str
+    result: RedResult
+    exemplars: Sequence[Exemplar]
+
+    def contains(self, exemplar: Exemplar) -> bool:
+        """Return whether the exemplar was measured in this route."""
+        labels = exemplar.labels
+        return labels.get("service_name") == self.service and labels.get("http_route") == self.route
+
+
+def rate_panel(results: Mapping[str, RedResult], time_range: TimeRange) -> Panel:
+    """Return the request rates of all services, from their results by service name."""
+    rates = {
+        service: {sample.time: sample.rate for sample in result.value or []}
+        for service, result in results.items()
+    }
+    return _shared_panel("rate", "Requests", rates, results, time_range)
+
+
+def error_ratio_panel(results: Mapping[str, RedResult], time_range: TimeRange) -> Panel:
+    """Return the error ratios of all services, from their results by service name."""
+    ratios = {
+        service: {sample.time: sample.errors for sample in result.value or []}
+        for service, result in results.items()
+    }
+    return _shared_panel("errors", "Error ratio", ratios, results, time_range)
+
+
+def duration_panel(
+    metrics: RouteMetrics, time_range: TimeRange, highlight: chart.Highlight | None = None
+) -> Panel:
+    """Return the duration quantiles and exemplars of one route of a service.
+
+    With a ``highlight``, the chart marks the bucket and the time of this request, and the legend
+    has the quantiles at that time instead of the newest ones.
+    """
+    service = printable(metrics.service, 64)
+    samples = metrics.result.value or []
+    data = chart.ChartData(
+        *time_range,
+        times=[sample.time for sample in samples],
+        series=_quantile_series(service, samples),
+        exemplars=[exemplar for exemplar in metrics.exemplars if metrics.contains(exemplar)],
+        highlight=highlight,
+    )
+    title = f"Duration of {service}"
+    min_top = MIN_DURATION_TOP
+    legend = _quantile_legend(data.series, _sample_at(samples, highlight))
+    if highlight:
+        title += f" {printable(metrics.route, 80)}"
+        min_top = max([min_top, *filter(math.isfinite, highlight.bucket)])
+        legend += _highlight_legend(highlight)
+    plot = chart.draw_chart(data, formatting.duration, min_top=min_top)
+    return Panel(f"duration-{service}", title, plot, legend, metrics.result.error)
+
+
+def _shared_panel(
+    key: str,
+    title: str,
+    values: Mapping[str, Mapping[float, float | None]],
+    results: Mapping[str, RedResult],
+    time_range: TimeRange,
+) -> Panel:
+    """Return a panel with one line for each service; some services may have no values."""
+    formatter = formatting.rate if key == "rate" else formatting.percentage
+    min_top = MIN_RATE_TOP if key == "rate" else MIN_ERROR_RATIO_TOP
+    times = sorted({time for by_time in values.values() for time in by_time})
+    series = [
+        chart.Series(service, service, [by_time.get(time) for time in times])
+        for service, by_time in values.items()
+    ]
+    data = chart.ChartData(*time_range, times=times, series=series)
+    plot = chart.draw_chart(data, formatter, min_top=min_top)
+    legend = [
+        LegendEntry(service, service, formatter(_newest(by_time)))
+        for service, by_time in values.items()
+    ]
+    errors = [result.error for result in results.values() if result.error]
+    return Panel(key, title, plot, legend, errors[0] if errors else "")
+
+
+def _newest(by_time: Mapping[float, float | None]) -> float | None:
+    values = list(by_time.values())
+    return values[-1] if values else None
+
+
+def _quantile_series(service: str, samples: Sequence[RedSample]) -> list[chart.Series]:
+    series = []
+    for index, quantile in enumerate(QUANTILES):
+        name = f"p{quantile * 100:.0f}"
+        values = [sample.quantiles[index] for sample in samples]
+        series.append(chart.Series(name, f"{service} {name}", values))
+    return series
+
+
+def _sample_at(samples: Sequence[RedSample], highlight: chart.Highlight | None) -> RedSample:
+    """Return the first sample after the highlighted request, or else the newest one."""
+    if highlight:
+        for sample in samples:
+            if sample.time >= highlight.time:
+                return sample
+    return samples[-1] if samples else UNKNOWN_SAMPLE
+
+
+def _quantile_legend(series: Sequence[chart.Series], sample: RedSample) -> list[LegendEntry]:
+    return [
+        LegendEntry(line.name, line.css_class, formatting.duration(value))
+        for line, value in zip(series, sample.quantiles, strict=True)
+    ]
+
+
+def _highlight_legend(highlight: chart.Highlight) -> list[LegendEntry]:
+    return [
+        LegendEntry("bucket", "bucket", formatting.bucket_range(*highlight.bucket)),
+        LegendEntry("ended", "end-time", formatting.clock(highlight.time)),
+    ]

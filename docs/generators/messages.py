@@ -5,7 +5,7 @@ What to do about each message is written by hand in docs/reference/messages.toml
 
 import tomllib
 
-from docs.generators.message_texts import ROOT, Message, messages
+from docs.generators.message_sources import ROOT, Message, messages
 from docs.generators.tables import NOTE, code, table
 
 ACTIONS = ROOT / "docs" / "reference" / "messages.toml"

@@ -1,4 +1,4 @@
-"""Fixtures for the field cases."""
+"""Fixtures of the field cases."""
 
 import logging
 from collections.abc import Iterator
@@ -8,10 +8,11 @@ import structlog
 
 
 @pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """Put logging back."""
+def restored_logging() -> Iterator[None]:
+    """Restore the logging configuration after each test."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers = root.handlers[:]
+    level = root.level
     yield
     root.handlers[:] = handlers
     root.setLevel(level)

@@ -1,19 +1,16 @@
-"""An application that installs the library, with its telemetry in memory."""
+"""An application of another project that installs the library, with its telemetry in memory."""
 
 import asyncio
 import contextlib
 import io
 import json
-from collections.abc import Iterator
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import httpx2
 import structlog
 from fastapi import FastAPI, WebSocket
-from google.protobuf.message import Message as Proto
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics.export import (
     HistogramDataPoint,
@@ -29,6 +26,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 import three_pillars
+from tests.field.otlp import log_records
 from three_pillars import ServiceResource, environment
 from three_pillars.providers import (
     TelemetryProviders,
@@ -38,25 +36,28 @@ from three_pillars.providers import (
 )
 
 RESOURCE = Resource.create({"service.name": "foreign"})
-T = TypeVar("T")
+UNMATCHED = "unmatched"
 
 
-class Foreign:
-    """An app of somebody else's with the three pillars in memory."""
+class ForeignApp:
+    """A FastAPI application with the three pillars, whose exporters keep everything in memory."""
 
     def __init__(self, app: FastAPI, name: str = "foreign") -> None:
-        """Install them."""
-        self.app, self.name = app, name
-        self._spans, self._records = InMemorySpanExporter(), InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
-        self._reader, self.stdout = InMemoryMetricReader(), io.StringIO()
-        traces, logs = (
-            tracer_provider(RESOURCE, environment.validate()),
-            logger_provider(RESOURCE, environment.validate()),
-        )
+        """Install the library into ``app``."""
+        self.app = app
+        self.name = name
+        self.stdout = io.StringIO()
+        self._spans = InMemorySpanExporter()
+        self._log_records = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+        self._reader = InMemoryMetricReader()
+        variables = environment.validate()
+        traces = tracer_provider(RESOURCE, variables)
         traces.add_span_processor(SimpleSpanProcessor(self._spans))
-        logs.add_log_record_processor(SimpleLogRecordProcessor(self._records))
+        logs = logger_provider(RESOURCE, variables)
+        logs.add_log_record_processor(SimpleLogRecordProcessor(self._log_records))
         registry = CollectorRegistry()
         meters = meter_provider(RESOURCE, [self._reader], registry)
+        # Logging is configured with the stdout of this moment.
         with contextlib.redirect_stdout(self.stdout):
             three_pillars.install(
                 app,
@@ -64,143 +65,105 @@ class Foreign:
                 providers=TelemetryProviders(traces, meters, logs, registry),
             )
 
-    def ask(
-        self, path: str, method: str = "GET", app: ASGIApp | None = None, **about: str
+    def request(
+        self,
+        path: str,
+        method: str = "GET",
+        *,
+        outer_app: ASGIApp | None = None,
+        host: str = "foreign",
+        root_path: str = "",
     ) -> httpx2.Response:
-        """Ask the app, or another one that it is mounted in; ``about``: the ``host``, the ``root_path``."""
+        """Send one request to the application, or to ``outer_app``, in which it is mounted."""
+        app = outer_app or self.app
 
         async def send() -> httpx2.Response:
-            transport = httpx2.ASGITransport(
-                app or self.app, raise_app_exceptions=False, root_path=about.get("root_path", "")
-            )
-            async with httpx2.AsyncClient(
-                transport=transport, base_url=f"http://{about.get('host', 'foreign')}"
-            ) as http:
+            transport = httpx2.ASGITransport(app, raise_app_exceptions=False, root_path=root_path)
+            async with httpx2.AsyncClient(transport=transport, base_url=f"http://{host}") as http:
                 return await http.request(method, path)
 
         return asyncio.run(send())
 
-    def spans(self) -> list[ReadableSpan]:
-        """The finished SERVER spans."""
-        return [each for each in self._spans.get_finished_spans() if each.kind is SpanKind.SERVER]
+    def server_spans(self) -> list[ReadableSpan]:
+        """Return the finished SERVER spans."""
+        spans = self._spans.get_finished_spans()
+        return [span for span in spans if span.kind is SpanKind.SERVER]
 
-    def encoded(self) -> list[dict[str, Any]]:
-        """Each record as it is read again by whoever gets the batch by OTLP."""
-        batch = encode_logs(self._records.get_finished_logs()).SerializeToString()
-        return list(records([("", ExportLogsServiceRequest.FromString(batch))]))
+    def decoded_records(self) -> list[dict[str, Any]]:
+        """Return the log records after OTLP has encoded them as one batch and decoded them."""
+        batch = encode_logs(self._log_records.get_finished_logs()).SerializeToString()
+        return list(log_records([ExportLogsServiceRequest.FromString(batch)]))
 
     def lines(self) -> list[dict[str, Any]]:
-        """What was written to stdout, read by a parser that knows no NaN and no half characters."""
-        return [strict(line) for line in self.stdout.getvalue().splitlines()]
+        """Return the lines of stdout, parsed strictly."""
+        return [parse_strictly(line) for line in self.stdout.getvalue().splitlines()]
 
-    def canonical(self) -> list[dict[str, Any]]:
-        """The lines of whole requests."""
+    def canonical_lines(self) -> list[dict[str, Any]]:
+        """Return the canonical lines of requests."""
         return [line for line in self.lines() if "http.response.status_code" in line]
 
-    def points(self, metric: str) -> dict[tuple[Any, ...], float]:
-        """How often ``metric`` counted, by its labels' values."""
-        data = self._reader.get_metrics_data()
-        scopes = (
-            [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
-            if data
-            else []
-        )
-        found = [
-            point
-            for scope in scopes
-            for each in scope.metrics
-            if each.name == metric
-            for point in each.data.data_points
-        ]
-        assert all(isinstance(point, NumberDataPoint | HistogramDataPoint) for point in found)
-        counts = [
-            point.value if isinstance(point, NumberDataPoint) else point.count for point in found
-        ]
-        return dict(
-            zip(
-                [tuple(dict(point.attributes or {}).values()) for point in found],
-                counts,
-                strict=True,
-            )
-        )
+    def counts(self, metric: str) -> dict[tuple[Any, ...], float]:
+        """Return how often ``metric`` counted, by the values of its labels."""
+        return {tuple(labels.values()): count for labels, count in self._points(metric)}
 
-    def routes(self) -> dict[str, set[str]]:
-        """The route of every request, as each pillar calls it."""
-        standard = self._labels("http.server.request.duration", "http.route")
+    def route_names(self) -> dict[str, set[str]]:
+        """Return the names of the requested routes in each place that names a route."""
+        spans = self.server_spans()
+        attributes = [dict(span.attributes or {}) for span in spans]
         return {
-            "span name": {each.name.partition(" ")[2] or "unmatched" for each in self.spans()},
-            "span attribute": {
-                str(dict(each.attributes or {}).get("http.route", "unmatched"))
-                for each in self.spans()
-            },
-            "line": {line["http.route"] for line in self.canonical()},
-            "counter": self._labels(f"{self.name}.requests", "endpoint"),
-            "latency": self._labels(f"{self.name}.request.latency", "endpoint"),
-            "standard": standard,
+            "span name": {span.name.partition(" ")[2] or UNMATCHED for span in spans},
+            "span attribute": {str(values.get("http.route", UNMATCHED)) for values in attributes},
+            "canonical line": {line["http.route"] for line in self.canonical_lines()},
+            "counter": self._label_values(f"{self.name}.requests", "endpoint"),
+            "latency": self._label_values(f"{self.name}.request.latency", "endpoint"),
+            "standard": self._label_values("http.server.request.duration", "http.route"),
         }
 
-    def _labels(self, metric: str, label: str) -> set[str]:
-        data = self._reader.get_metrics_data()
-        scopes = (
-            [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
-            if data
-            else []
-        )
-        found = [
-            point
-            for scope in scopes
-            for each in scope.metrics
-            if each.name == metric
-            for point in each.data.data_points
-        ]
-        return {str(dict(point.attributes or {}).get(label, "unmatched")) for point in found}
-
-    def told(self) -> tuple[int, int, float, float]:
-        """How many SERVER spans, canonical lines, counts and times there are."""
-        times = self.points("http.server.request.duration").values()
+    def signal_counts(self) -> tuple[int, int, float, float]:
+        """Return the numbers of SERVER spans, canonical lines, counted and timed requests."""
         return (
-            len(self.spans()),
-            len(self.canonical()),
-            sum(self.points(f"{self.name}.requests").values()),
-            sum(times),
+            len(self.server_spans()),
+            len(self.canonical_lines()),
+            sum(self.counts(f"{self.name}.requests").values()),
+            sum(self.counts("http.server.request.duration").values()),
         )
 
+    def _label_values(self, metric: str, label: str) -> set[str]:
+        return {str(labels.get(label, UNMATCHED)) for labels, _ in self._points(metric)}
 
-def strict(line: str) -> dict[str, Any]:
-    """Parse as RFC 8259 has it: no NaN, and text that can be written as UTF-8."""
+    def _points(self, name: str) -> list[tuple[dict[str, Any], float]]:
+        """Return the labels and the count of each point of the metric ``name``."""
+        data = self._reader.get_metrics_data()
+        if not data:
+            return []
+        points = []
+        for resource_metrics in data.resource_metrics:
+            for scope_metrics in resource_metrics.scope_metrics:
+                for metric in scope_metrics.metrics:
+                    if metric.name == name:
+                        points += [_labels_and_count(point) for point in metric.data.data_points]
+        return points
+
+
+def _labels_and_count(point: object) -> tuple[dict[str, Any], float]:
+    assert isinstance(point, NumberDataPoint | HistogramDataPoint)
+    count = point.value if isinstance(point, NumberDataPoint) else point.count
+    return dict(point.attributes or {}), count
+
+
+def parse_strictly(line: str) -> dict[str, Any]:
+    """Parse JSON as RFC 8259 defines it: without NaN, and with text that UTF-8 can encode."""
 
     def refuse(constant: str) -> NoReturn:
         raise AssertionError(constant)
 
-    read: dict[str, Any] = json.loads(line, parse_constant=refuse)
-    json.dumps(read, ensure_ascii=False).encode()
-    return read
+    parsed: dict[str, Any] = json.loads(line, parse_constant=refuse)
+    json.dumps(parsed, ensure_ascii=False).encode()
+    return parsed
 
 
-def plain(value: AnyValue) -> Any:  # noqa: ANN401  (whatever it holds)
-    """Python's own for a value of OTLP."""
-    match value.WhichOneof("value"):
-        case "array_value":
-            return [plain(each) for each in value.array_value.values]
-        case "kvlist_value":
-            return {each.key: plain(each.value) for each in value.kvlist_value.values}
-        case None:
-            return None
-        case kind:
-            return getattr(value, kind)
-
-
-def records(received: list[tuple[str, Proto]]) -> Iterator[dict[str, Any]]:
-    """All log records in ``received``: what they say, and whose trace."""
-    for _, part in received:
-        for resource in part.resource_logs if isinstance(part, ExportLogsServiceRequest) else ():
-            for record in (record for scope in resource.scope_logs for record in scope.log_records):
-                fields = {each.key: plain(each.value) for each in record.attributes}
-                yield fields | {"event": plain(record.body), "trace": record.trace_id.hex()}
-
-
-def leafy() -> FastAPI:
-    """An app with a leaf, a crash and a websocket."""
+def item_app() -> FastAPI:
+    """Build an application with a route that succeeds, one that crashes, and a websocket."""
     app = FastAPI()
 
     @app.get("/item/{number}")

@@ -1,4 +1,4 @@
-"""What applications log."""
+"""Whatever an application logs arrives on stdout and by OTLP, and never costs a batch."""
 
 import logging
 from collections.abc import Callable
@@ -10,67 +10,81 @@ import pytest
 import structlog
 from fastapi import FastAPI
 
-from tests.field.foreign_app import Foreign
+from tests.field.foreign_app import ForeignApp
 
 
-class Mute:
-    """An object that cannot be shown."""
+class UnprintableObject:
+    """An object whose ``repr`` fails."""
 
     def __repr__(self) -> str:
-        raise RuntimeError("no words")
+        raise RuntimeError("no text")
 
 
-def looped() -> list[object]:
-    """A list that holds itself."""
+class UnprintableError(Exception):
+    """An exception whose ``str`` fails."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class RecursiveError(Exception):
+    """An exception whose ``str`` raises another of its kind."""
+
+    def __str__(self) -> str:
+        raise RecursiveError
+
+
+def list_in_itself() -> list[object]:
+    """Return a list that contains itself."""
     ring: list[object] = []
     ring.append(ring)
     return ring
 
 
 def nested(depth: int, wrap: Callable[[object], object] = lambda inner: [inner]) -> object:
-    """A value so deep."""
+    """Return a value nested to ``depth``."""
     value: object = "core"
     for _ in range(depth):
         value = wrap(value)
     return value
 
 
-ODD: dict[str, tuple[object, object]] = {
+WIDE_OBJECT = {str(number): 0 for number in range(300)}
+ANY_TEXT = ...
+UNUSUAL_VALUES: dict[str, tuple[object, object]] = {
     "exception": (ValueError("x"), "ValueError: x"),
-    "set": ({1}, ...),
+    "set": ({1}, ANY_TEXT),
     "bytes": (b"\xff", "b'\\xff'"),
-    "nan": (float("nan"), ...),
-    "infinity": (float("-inf"), ...),
+    "nan": (float("nan"), ANY_TEXT),
+    "infinity": (float("-inf"), ANY_TEXT),
     "over 64 bits": (2**70, str(2**70)),
     "decimal": (Decimal("1.50"), "1.50"),
     "datetime": (datetime(2026, 1, 1, tzinfo=UTC), "2026-01-01 00:00:00+00:00"),
-    "half a character": ("a\ud800", ...),
-    "half a character within": ({"k\udcff": ["\udfff"]}, ...),
-    "nan within": ([1, {"a": float("nan")}], ...),
-    "nothing": ({"a": None}, {"a": None}),
-    "object": (Mute(), ...),
-    "exception without words": (ValueError(Mute()), ...),
-    "holds itself": (looped(), ...),
-    "key of two": ({(1, 2): 3}, ...),
-    "key of bytes": ({b"a": 1}, ...),
-    "number of 5000 digits": (10**5000, ...),
-    "number of 5000 digits within": ([10**5000], ...),
-    "300 items": (
-        dict.fromkeys(map(str, range(300)), 0),
-        str(dict.fromkeys(map(str, range(300)), 0)),
-    ),
-    "60 lists deep": (nested(60), ...),
-    "60 objects deep": (nested(60, lambda inner: {"a": inner}), ...),
-    "3000 lists deep": (nested(3000), ...),
+    "lone surrogate": ("a\ud800", ANY_TEXT),
+    "nested lone surrogate": ({"k\udcff": ["\udfff"]}, ANY_TEXT),
+    "nested nan": ([1, {"a": float("nan")}], ANY_TEXT),
+    "none in an object": ({"a": None}, {"a": None}),
+    "unprintable object": (UnprintableObject(), ANY_TEXT),
+    "unprintable exception": (ValueError(UnprintableObject()), ANY_TEXT),
+    "list in itself": (list_in_itself(), ANY_TEXT),
+    "tuple as a key": ({(1, 2): 3}, ANY_TEXT),
+    "bytes as a key": ({b"a": 1}, ANY_TEXT),
+    "number of 5000 digits": (10**5000, ANY_TEXT),
+    "nested number of 5000 digits": ([10**5000], ANY_TEXT),
+    "300 items": (WIDE_OBJECT, str(WIDE_OBJECT)),
+    "60 lists deep": (nested(60), ANY_TEXT),
+    "60 objects deep": (nested(60, lambda inner: {"a": inner}), ANY_TEXT),
+    "3000 lists deep": (nested(3000), ANY_TEXT),
 }
-"""What an app may log, and how it is spelled; where that is nobody's business, anything will do."""
+"""Values that applications log, and how they arrive; ``ANY_TEXT`` where that does not matter."""
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", UNUSUAL_VALUES)
 @pytest.mark.parametrize("place", ["event", "field"])
-def test_whatever_is_logged_arrives(name: str, place: str) -> None:
-    """A value of any kind, as the event or as a field, costs neither its own line nor the rest of it nor its batch."""
-    foreign, (value, spelled) = Foreign(FastAPI()), ODD[name]
+def test_any_logged_value_arrives(name: str, place: str) -> None:
+    """A value of any kind, as event or field, costs neither its line nor the rest of its batch."""
+    foreign = ForeignApp(FastAPI())
+    value, expected = UNUSUAL_VALUES[name]
     log = structlog.get_logger()
     log.info("before")
     if place == "event":
@@ -78,41 +92,27 @@ def test_whatever_is_logged_arrives(name: str, place: str) -> None:
     else:
         log.error("event", odd=value, other="kept")
     log.info("after")
-    for told in (foreign.encoded(), foreign.lines()):
-        before, odd, after = told
+    for events in (foreign.decoded_records(), foreign.lines()):
+        before, odd, after = events
         assert (before["event"], odd["other"], after["event"]) == ("before", "kept", "after")
-        found = odd["event" if place == "event" else "odd"]
-        if spelled is not ...:
-            assert found == spelled
+        arrived = odd["event" if place == "event" else "odd"]
+        if expected is not ANY_TEXT:
+            assert arrived == expected
         if place == "field":
             assert odd["event"] == "event"
 
 
 def test_a_field_may_have_any_name() -> None:
-    """Half a character in the name of a field costs nothing either."""
-    foreign = Foreign(FastAPI())
+    """A lone surrogate in the name of a field costs nothing."""
+    foreign = ForeignApp(FastAPI())
     structlog.get_logger().error("event", **{"k\ud800": 1, "other": "kept"})
-    for (told,) in (foreign.encoded(), foreign.lines()):
-        assert (
-            told["event"],
-            next(value for name, value in told.items() if name.startswith("k")),
-            told["other"],
-        ) == (
-            "event",
-            1,
-            "kept",
-        )
+    for (event,) in (foreign.decoded_records(), foreign.lines()):
+        (renamed,) = [value for name, value in event.items() if name.startswith("k")]
+        assert (event["event"], renamed, event["other"]) == ("event", 1, "kept")
 
 
-class SilentError(Exception):
-    """An exception that cannot say what it is."""
-
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
-
-
-WAYS: dict[str, Callable[[Any, BaseException], None]] = {
-    "log.exception": lambda log, _: log.exception("event"),  # noqa: LOG004  (called in one)
+LOGGING_CALLS: dict[str, Callable[[Any, BaseException], None]] = {
+    "log.exception": lambda log, _: log.exception("event"),  # noqa: LOG004  (called in a handler)
     "exc_info=True": lambda log, _: log.error("event", exc_info=True),  # noqa: LOG014  (likewise)
     "exc_info=error": lambda log, error: log.error("event", exc_info=error),
     "exc_info=tuple": lambda log, error: log.error(
@@ -121,26 +121,26 @@ WAYS: dict[str, Callable[[Any, BaseException], None]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("call", LOGGING_CALLS)
 @pytest.mark.parametrize(
     "error",
-    [ValueError("half \ud800"), SilentError(), ExceptionGroup("g", [KeyError("\udfff")])],
-    ids=lambda each: type(each).__name__,
+    [ValueError("half \ud800"), UnprintableError(), ExceptionGroup("g", [KeyError("\udfff")])],
+    ids=lambda error: type(error).__name__,
 )
-@pytest.mark.parametrize("through", ["structlog", "logging"])
-def test_an_exception_arrives(error: Exception, way: str, through: str) -> None:
-    """A traceback is on the line and in the record in every way one can log it, whatever the exception says."""
-    foreign = Foreign(FastAPI())
-    log = structlog.get_logger() if through == "structlog" else logging.getLogger("foreign")
+@pytest.mark.parametrize("library", ["structlog", "logging"])
+def test_a_logged_exception_arrives(error: Exception, call: str, library: str) -> None:
+    """The traceback arrives in every way that an exception can be logged, whatever its text."""
+    foreign = ForeignApp(FastAPI())
+    log = structlog.get_logger() if library == "structlog" else logging.getLogger("foreign")
     try:
         raise error  # noqa: TRY301  (to log it)
     except Exception as caught:  # noqa: BLE001  (any)
-        WAYS[way](log, caught)
+        LOGGING_CALLS[call](log, caught)
     (line,) = foreign.lines()
     assert line["event"] == "event"
     assert f"{type(error).__name__}: " in line["exception"]
-    if through == "structlog":
-        (record,) = foreign.encoded()
+    if library == "structlog":
+        (record,) = foreign.decoded_records()
         assert record["exception.type"] == type(error).__qualname__
         assert f"{type(error).__name__}: " in record["exception.stacktrace"]
 
@@ -150,55 +150,49 @@ def test_an_exception_arrives(error: Exception, way: str, through: str) -> None:
     [ValueError("x"), OSError(2, "no such file", "name"), ValueError(), ValueError("a", 1)],
     ids=repr,
 )
-def test_the_message_of_an_exception_is_its_own_words(error: Exception) -> None:
-    """``exception.message`` is what the exception says, without its type, as the conventions have it and the span too."""
-    foreign = Foreign(FastAPI())
+def test_exception_message_is_without_the_type(error: Exception) -> None:
+    """``exception.message`` is the text of the exception alone, as in the semantic conventions."""
+    foreign = ForeignApp(FastAPI())
     structlog.get_logger().error("event", exc_info=error)
-    assert [each["exception.message"] for each in (*foreign.encoded(), *foreign.lines())] == [
-        str(error)
-    ] * 2
+    events = [*foreign.decoded_records(), *foreign.lines()]
+    assert [event["exception.message"] for event in events] == [str(error), str(error)]
 
 
 @pytest.mark.parametrize("value", [(), (None, None, None), "no exception", False, None], ids=str)
-def test_no_exception_is_no_fault(value: object) -> None:
-    """An ``exc_info`` that holds no exception leaves a line like any other."""
-    foreign = Foreign(FastAPI())
+def test_exc_info_may_hold_no_exception(value: object) -> None:
+    """An ``exc_info`` that holds no exception leaves an event like any other."""
+    foreign = ForeignApp(FastAPI())
     structlog.get_logger().error("event", exc_info=value)
-    assert [each["event"] for each in (*foreign.encoded(), *foreign.lines())] == ["event", "event"]
+    events = [*foreign.decoded_records(), *foreign.lines()]
+    assert [event["event"] for event in events] == ["event", "event"]
 
 
-@pytest.mark.parametrize("name", ["set", "nan", "half a character", "60 lists deep"])
-def test_libraries_may_say_anything(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Through ``logging`` too a value of any kind is one line of valid JSON, and stderr stays empty."""
-    foreign = Foreign(FastAPI())
-    logging.getLogger("foreign").error(ODD[name][0])
-    logging.getLogger("foreign").error("say %s", ODD[name][0])
+@pytest.mark.parametrize("name", ["set", "nan", "lone surrogate", "60 lists deep"])
+def test_a_library_may_log_any_value(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A value of any kind that is logged by ``logging`` is one line of valid JSON."""
+    foreign = ForeignApp(FastAPI())
+    value, _ = UNUSUAL_VALUES[name]
+    logging.getLogger("foreign").error(value)
+    logging.getLogger("foreign").error("say %s", value)
     assert len(foreign.lines()) == 2
     assert not capsys.readouterr().err
 
 
-class UnspeakableError(Exception):
-    """What cannot be said."""
-
-    def __str__(self) -> str:
-        raise UnspeakableError
-
-
 @pytest.mark.parametrize(
-    ("said", "arguments"),
+    ("message", "arguments"),
     [
         ("%d", ("x",)),
         ("%s %s", (1,)),
         ("no place", (1,)),
-        ("say %s", (UnspeakableError(),)),
-        (UnspeakableError(), ()),
+        ("say %s", (RecursiveError(),)),
+        (RecursiveError(), ()),
     ],
 )
-def test_libraries_may_say_it_wrong(
-    said: object, arguments: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+def test_a_message_that_cannot_be_formatted_is_written(
+    message: object, arguments: tuple[object, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A message that its arguments do not fit, or that cannot be said at all, is a line too, and stderr stays empty."""
-    foreign = Foreign(FastAPI())
-    logging.getLogger("foreign").error(said, *arguments)
+    """A message that its arguments do not fit, or that has no text, is a line, not an error."""
+    foreign = ForeignApp(FastAPI())
+    logging.getLogger("foreign").error(message, *arguments)
     assert len(foreign.lines()) == 1
     assert not capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Apps in apps."""
+"""Applications mounted in applications, and websockets: each request is recorded exactly once."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,123 +10,128 @@ from opentelemetry.trace import StatusCode
 from starlette.applications import Starlette
 from starlette.types import Message
 
-from tests.field.foreign_app import Foreign, leafy
+from tests.field.foreign_app import ForeignApp, item_app
 
 
-def mounted(*, sub_has: str = "", twice: bool = False) -> tuple[Foreign, Foreign | None]:
-    """A leafy app in another: who tells of it, and the pillars that must stay silent."""
-    sub, parent = leafy(), FastAPI()
-    silent = Foreign(sub, "silent") if sub_has == "before" else None
-    parent.mount("/sub", sub)
-    if twice:
-        parent.mount("/other", sub)
-    teller = Foreign(parent)
-    silent = Foreign(sub, "silent") if sub_has == "after" else silent
-    return teller, silent
+def mounted(
+    *, sub_installs: str = "", mounted_twice: bool = False
+) -> tuple[ForeignApp, ForeignApp | None]:
+    """Mount an item app in an instrumented application.
+
+    Args:
+        sub_installs: Whether the item app installs the library too, ``before`` or ``after`` the
+            outer application.
+        mounted_twice: Whether it is mounted a second time.
+
+    Returns:
+        The outer application, and the inner one if it has pillars of its own.
+    """
+    sub_app = item_app()
+    outer_app = FastAPI()
+    inner = None
+    if sub_installs == "before":
+        inner = ForeignApp(sub_app, "inner")
+    outer_app.mount("/sub", sub_app)
+    if mounted_twice:
+        outer_app.mount("/other", sub_app)
+    outer = ForeignApp(outer_app)
+    if sub_installs == "after":
+        inner = ForeignApp(sub_app, "inner")
+    return outer, inner
 
 
-ARRANGEMENTS: dict[str, Callable[[], tuple[Foreign, Foreign | None]]] = {
-    "a bare sub-app": mounted,
-    "the same twice": lambda: mounted(twice=True),
-    "a sub-app with telemetry of its own": lambda: mounted(sub_has="before"),
-    "a sub-app that gets it later": lambda: mounted(sub_has="after"),
+ARRANGEMENTS: dict[str, Callable[[], tuple[ForeignApp, ForeignApp | None]]] = {
+    "sub-app without telemetry": mounted,
+    "sub-app mounted twice": lambda: mounted(mounted_twice=True),
+    "sub-app that installs first": lambda: mounted(sub_installs="before"),
+    "sub-app that installs last": lambda: mounted(sub_installs="after"),
 }
 
 
 @pytest.mark.parametrize("name", ARRANGEMENTS)
-def test_an_app_in_an_app_is_told_of_once(name: str) -> None:
-    """One request is one SERVER span, one trace, one count and one line, told by the outermost app that tells."""
-    foreign, silent = ARRANGEMENTS[name]()
-    answer = foreign.ask("/sub/item/7")
-    (span,) = foreign.spans()
+def test_a_request_to_a_sub_app_is_recorded_once(name: str) -> None:
+    """The outermost application that has telemetry records one span, one count and one line."""
+    outer, inner = ARRANGEMENTS[name]()
+    response = outer.request("/sub/item/7")
+    (span,) = outer.server_spans()
     assert span.context
-    assert (
-        answer.json()["trace_id"]
-        == f"{span.context.trace_id:032x}"
-        == foreign.canonical()[0]["trace_id"]
-    )
-    assert foreign.told() == (1, 1, 1, 1)
-    assert silent is None or silent.told() == (0, 0, 0, 0)
+    trace_id = f"{span.context.trace_id:032x}"
+    assert response.json()["trace_id"] == trace_id == outer.canonical_lines()[0]["trace_id"]
+    assert outer.signal_counts() == (1, 1, 1, 1)
+    assert inner is None or inner.signal_counts() == (0, 0, 0, 0)
 
 
-@pytest.mark.parametrize("name", [name for name in ARRANGEMENTS if "later" not in name])
-def test_what_a_sub_app_logs_goes_where_its_request_is_told(name: str) -> None:
-    """A line that a handler of the sub-app writes goes out with the request's own, when the outermost app installed last."""
-    foreign, _ = ARRANGEMENTS[name]()
-    foreign.ask("/sub/item/7")
-    assert [line["event"] for line in foreign.lines()] == [
-        "inside",
-        "GET /sub/item/{number} 200 success",
-    ]
+@pytest.mark.parametrize("name", [name for name in ARRANGEMENTS if "last" not in name])
+def test_the_log_of_a_sub_app_is_beside_the_canonical_line(name: str) -> None:
+    """What a sub-app logs is written beside its request if the outer application installs last."""
+    outer, _ = ARRANGEMENTS[name]()
+    outer.request("/sub/item/7")
+    events = [line["event"] for line in outer.lines()]
+    assert events == ["inside", "GET /sub/item/{number} 200 success"]
 
 
 @pytest.mark.parametrize("name", ARRANGEMENTS)
-def test_a_crash_in_a_sub_app_is_a_crash(name: str) -> None:
-    """A crash in a sub-app is one line that says crashed, with the traceback, and its span is an error."""
-    foreign, silent = ARRANGEMENTS[name]()
-    assert foreign.ask("/sub/crash").status_code == 500
-    assert foreign.told() == (1, 1, 1, 1)
-    (line,) = foreign.lines()
+def test_a_crash_in_a_sub_app_is_recorded_as_a_crash(name: str) -> None:
+    """A crash in a sub-app is one line with its traceback, and its span has error status."""
+    outer, inner = ARRANGEMENTS[name]()
+    assert outer.request("/sub/crash").status_code == 500
+    assert outer.signal_counts() == (1, 1, 1, 1)
+    (line,) = outer.lines()
     assert (line["outcome"], line["error.type"]) == ("crashed", "ValueError")
     assert "ValueError: boom" in line["exception"]
-    assert foreign.spans()[0].status.status_code is StatusCode.ERROR
-    assert silent is None or not silent.stdout.getvalue()
+    assert outer.server_spans()[0].status.status_code is StatusCode.ERROR
+    assert inner is None or not inner.stdout.getvalue()
 
 
-@pytest.mark.parametrize("parent", [FastAPI, Starlette], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("outer_class", [FastAPI, Starlette], ids=lambda app: app.__name__)
 @pytest.mark.parametrize(
     ("path", "status"), [("/sub/item/7", 200), ("/sub/crash", 500), ("/sub/nowhere", 404)]
 )
-def test_a_bare_parent_tells_nothing_twice(
-    parent: Callable[[], Any], path: str, status: int
+def test_a_sub_app_with_telemetry_records_its_requests(
+    outer_class: Callable[[], Any], path: str, status: int
 ) -> None:
-    """An app with telemetry in a parent without is told of once, by itself; its probes stay quiet there."""
-    foreign, outside = Foreign(leafy()), parent()
-    outside.mount("/sub", foreign.app)
-    assert foreign.ask("/sub/metrics", app=outside).status_code == 200
-    assert foreign.told() == (0, 0, 0, 0)
-    assert foreign.ask(path, app=outside).status_code == status
-    assert foreign.told() == (1, 1, 1, 1)
+    """In an outer application without telemetry the sub-app records once, except its probes."""
+    foreign = ForeignApp(item_app())
+    outer_app = outer_class()
+    outer_app.mount("/sub", foreign.app)
+    assert foreign.request("/sub/metrics", outer_app=outer_app).status_code == 200
+    assert foreign.signal_counts() == (0, 0, 0, 0)
+    assert foreign.request(path, outer_app=outer_app).status_code == status
+    assert foreign.signal_counts() == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("path", ["/talk/7", "/sub/talk/7"])
-def test_websockets_work_as_ever(path: str) -> None:
-    """A websocket opens, talks and closes through all layers, also with bytes in its headers and query that are no UTF-8."""
-    app = leafy()
-    app.mount("/sub", leafy())
-    foreign, sent = Foreign(app), list[Message]()
-    came: list[Message] = [
+def test_a_websocket_passes_all_layers(path: str) -> None:
+    """A websocket opens, sends and closes, also with headers and a query that are not UTF-8."""
+    app = item_app()
+    app.mount("/sub", item_app())
+    foreign = ForeignApp(app)
+    sent: list[Message] = []
+    to_receive: list[Message] = [
         {"type": "websocket.connect"},
         {"type": "websocket.disconnect", "code": 1000},
     ]
 
     async def receive() -> Message:
-        return came.pop(0)
+        return to_receive.pop(0)
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    headers = [(b"host", b"foreign"), (b"user-agent", b"\xff\\x"), (b"x-\xff", b"\xfe")]
     scope = {
         "type": "websocket",
         "http_version": "1.1",
         "scheme": "ws",
         "path": path,
         "query_string": b"a=\xff",
-        "headers": headers,
+        "headers": [(b"host", b"foreign"), (b"user-agent", b"\xff\\x"), (b"x-\xff", b"\xfe")],
+        "subprotocols": [],
+        "extensions": {},
+        "server": ("foreign", 80),
     }
-    asyncio.run(
-        foreign.app(
-            {**scope, "subprotocols": [], "extensions": {}, "server": ("foreign", 80)},
-            receive,
-            send,
-        )
-    )
-    assert [each["type"] for each in sent] == [
-        "websocket.accept",
-        "websocket.send",
-        "websocket.close",
-    ]
+    asyncio.run(foreign.app(scope, receive, send))
+    types = [message["type"] for message in sent]
+    assert types == ["websocket.accept", "websocket.send", "websocket.close"]
     assert sent[1]["text"] == "7"
-    (span,) = foreign.spans()
+    (span,) = foreign.server_spans()
     assert dict(span.attributes or {})["http.route"] == path.replace("7", "{number}")

@@ -1,4 +1,4 @@
-"""The last byte."""
+"""A request is recorded when its response ends, over a real socket and in every way it can end."""
 
 import contextlib
 import http.client
@@ -13,230 +13,236 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf.message import Message as Proto
+from google.protobuf.message import Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from tests.field.foreign_app import records
-from tests.field.foreign_process import Process, Told, running
+from tests.field.foreign_process import ForeignProcess, RecordedRequest, run_foreign_service
 from tests.processes import wait_for
 
-Processes = Mapping[str, Process]
+Services = Mapping[str, ForeignProcess]
+VARIANTS = ("plain", "middleware")
+HALF_A_BODY = (
+    b"POST /heavy HTTP/1.1\r\nhost: app\r\ncontent-type: application/json\r\n"
+    b'content-length: 99\r\n\r\n{"a": '
+)
+
+for_both_variants = pytest.mark.parametrize("variant", VARIANTS)
 
 
 @pytest.fixture(scope="module")
-def apps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    """The foreign app, as it is and behind a middleware that Starlette runs in a task of its own."""
-    folder = tmp_path_factory.mktemp("apps")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """The foreign service as it is, and behind a middleware that runs it in a task of its own."""
+    folder = tmp_path_factory.mktemp("services")
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
         started = {
-            how: threads.submit(stack.enter_context, running(folder / how, how))
-            for how in ("plain", "middleware")
+            variant: threads.submit(
+                stack.enter_context, run_foreign_service(folder / variant, variant)
+            )
+            for variant in VARIANTS
         }
-        yield {how: each.result() for how, each in started.items()}
+        yield {variant: future.result() for variant, future in started.items()}
 
 
-plain_and_behind_a_middleware = pytest.mark.parametrize("how", ["plain", "middleware"])
+def assert_pillars_agree(recorded: RecordedRequest, status: int, outcome: str) -> None:
+    """Check that all pillars have the same status, and histograms and log the same duration."""
+    assert recorded.record
+    assert recorded.statuses == {status}
+    assert (recorded.record["outcome"], len(recorded.counted_statuses)) == (outcome, 1)
+    first, second = (seconds for _, seconds in recorded.durations)
+    logged = recorded.record["http.server.request.duration"]
+    assert first == second == pytest.approx(logged, abs=1e-5)
 
 
-def agree(told: Told, status: int, outcome: str) -> None:
-    """Span, line and counter have the one status, the two histograms and the line the one time."""
-    assert told.line
-    assert told.statuses == {status}
-    assert (told.line["outcome"], len(told.counted)) == (outcome, 1)
-    first, second = (seconds for _, seconds in told.times)
-    assert first == second == pytest.approx(told.line["http.server.request.duration"], abs=1e-5)
-
-
-@plain_and_behind_a_middleware
+@for_both_variants
 @pytest.mark.parametrize("name", ["background", "yield"])
-def test_nobody_waits_for_what_comes_after(apps: Processes, how: str, name: str) -> None:
-    """A request is told of with its last byte, while its background task or its dependency's end still runs."""
-    app = apps[how]
-    assert app.ask(f"/{name}")[0] == 200
-    agree(app.wait_told(f"/{name}"), 200, "success")
-    app.ask(f"/open/{name}")
-
-
-@plain_and_behind_a_middleware
-def test_a_stream_takes_until_its_last_byte(apps: Processes, how: str) -> None:
-    """A stream is told of when it ends, not when it begins, and both histograms and the line have its whole time."""
-    app = apps[how]
-    connection, answer = app.connect("/stream/last")
-    with closing(connection):
-        assert answer.read(4) == b"data"
-        began = time.monotonic()
-        app.ask("/empty")
-        app.wait_told("/empty")
-        assert not app.told("/stream/{name}").line
-        seconds = time.monotonic() - began
-        app.ask("/open/last")
-        assert answer.read().endswith(b"last\n\n")
-    told = app.wait_told("/stream/{name}")
-    agree(told, 200, "success")
-    assert told.times[0][1] > seconds
-
-
-@plain_and_behind_a_middleware
-@pytest.mark.parametrize("name", ["background-crash", "yield-crash"])
-def test_a_crash_after_the_answer_is_a_line_of_its_own(
-    apps: Processes, how: str, name: str
+def test_a_request_ends_before_its_background_task(
+    services: Services, variant: str, name: str
 ) -> None:
-    """A crash behind the last byte leaves the answer a success in all pillars, and is a line with the trace id."""
-    app = apps[how]
-    assert app.ask(f"/{name}")[0] == 200
-    told = app.wait_told(f"/{name}")
-    agree(told, 200, "success")
-
-    def crash() -> list[dict[str, Any]]:
-        return [
-            each
-            for each in records(list(app.collector.received))
-            if each["event"] == f"GET /{name} failed after its response was sent"
-        ]
-
-    wait_for("the line of the crash", crash)
-    (line,) = crash()
-    assert told.span
-    assert (line["trace"], line["exception.type"]) == (told.span.trace_id.hex(), "ValueError")
+    """A request is recorded with its last byte, before its background task or dependency ends."""
+    service = services[variant]
+    status, _ = service.request(f"/{name}")
+    assert status == 200
+    assert_pillars_agree(service.wait_recorded(f"/{name}"), 200, "success")
+    service.request(f"/open/{name}")
 
 
-@plain_and_behind_a_middleware
-def test_a_crash_in_mid_stream_is_a_crash(apps: Processes, how: str) -> None:
-    """A crash between first and last byte is a 500 in all pillars, whatever the first line said, and the span has the error."""
-    app = apps[how]
-    connection, answer = app.connect("/stream-crash")
-    assert answer.status == 200
+@for_both_variants
+def test_a_stream_lasts_until_its_last_byte(services: Services, variant: str) -> None:
+    """A stream is recorded when it ends, and histograms and log have its whole duration."""
+    service = services[variant]
+    connection, response = service.connect("/stream/last")
+    with closing(connection):
+        assert response.read(4) == b"data"
+        started_at = time.monotonic()
+        service.request("/empty")
+        service.wait_recorded("/empty")
+        assert not service.recorded("/stream/{name}").record
+        seconds_open = time.monotonic() - started_at
+        service.request("/open/last")
+        assert response.read().endswith(b"last\n\n")
+    recorded = service.wait_recorded("/stream/{name}")
+    assert_pillars_agree(recorded, 200, "success")
+    _, duration = recorded.durations[0]
+    assert duration > seconds_open
+
+
+@for_both_variants
+@pytest.mark.parametrize("name", ["background-crash", "yield-crash"])
+def test_a_crash_after_the_response_has_a_line_of_its_own(
+    services: Services, variant: str, name: str
+) -> None:
+    """A crash after the last byte leaves the request a success, and is a record of its trace."""
+    service = services[variant]
+    status, _ = service.request(f"/{name}")
+    assert status == 200
+    recorded = service.wait_recorded(f"/{name}")
+    assert_pillars_agree(recorded, 200, "success")
+
+    def crash_records() -> list[dict[str, Any]]:
+        event = f"GET /{name} failed after its response was sent"
+        return [record for record in service.log_records() if record["event"] == event]
+
+    wait_for("the record of the crash", crash_records)
+    (record,) = crash_records()
+    assert recorded.span
+    assert record["trace"] == recorded.span.trace_id.hex()
+    assert record["exception.type"] == "ValueError"
+
+
+@for_both_variants
+def test_a_crash_in_the_middle_of_a_stream_is_a_crash(services: Services, variant: str) -> None:
+    """A crash before the last byte is a 500 in all pillars, although the client received a 200."""
+    service = services[variant]
+    connection, response = service.connect("/stream-crash")
+    assert response.status == 200
     with closing(connection), contextlib.suppress(http.client.HTTPException, OSError):
-        answer.read()
-    told = app.wait_told("/stream-crash")
-    if (
-        how == "middleware"
-    ):  # Starlette ends the body in order before it raises: the customer cannot know, and it is as below
-        agree(told, 200, "success")
+        response.read()
+    recorded = service.wait_recorded("/stream-crash")
+    if variant == "middleware":
+        # Starlette's middleware ends the body properly before it raises. The client cannot notice
+        # the crash, so the request is a success and the crash a line of its own.
+        assert_pillars_agree(recorded, 200, "success")
         return
-    agree(told, 500, "crashed")
-    assert told.line
-    assert told.span
-    assert (told.line["error.type"], told.span.status.code) == ("ValueError", 2)
+    assert_pillars_agree(recorded, 500, "crashed")
+    assert recorded.record
+    assert recorded.span
+    assert recorded.record["error.type"] == "ValueError"
+    assert recorded.span.status.code == Status.STATUS_CODE_ERROR
 
 
-def test_a_customer_who_hangs_up_is_told_of(apps: Processes) -> None:
-    """A stream whose reader hangs up in the middle is abandoned, and 499 in all pillars."""
-    app = apps["plain"]
-    connection, answer = app.connect("/endless")
-    assert answer.read(4) == b"data"
-    answer.close()
+def test_a_stream_whose_client_disconnects_is_abandoned(services: Services) -> None:
+    """A stream whose client disconnects in the middle has status 499 in all pillars."""
+    service = services["plain"]
+    connection, response = service.connect("/endless")
+    assert response.read(4) == b"data"
+    response.close()
     connection.close()
-    agree(app.wait_told("/endless"), 499, "abandoned")
+    assert_pillars_agree(service.wait_recorded("/endless"), 499, "abandoned")
 
 
-@plain_and_behind_a_middleware
-def test_a_customer_who_hangs_up_in_mid_body_is_told_of(apps: Processes, how: str) -> None:
-    """A request whose body never came whole was refused to nobody: it is abandoned, and 499 in all pillars."""
-    app = apps[how]
-    with socket.create_connection(("127.0.0.1", app.port)) as client:
-        client.sendall(
-            b'POST /heavy HTTP/1.1\r\nhost: app\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"a": '
-        )
-    agree(app.wait_told("/heavy", "POST"), 499, "abandoned")
+@for_both_variants
+def test_a_request_whose_body_breaks_off_is_abandoned(services: Services, variant: str) -> None:
+    """A request whose client disconnects within the body has status 499 in all pillars."""
+    service = services[variant]
+    with socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.sendall(HALF_A_BODY)
+    assert_pillars_agree(service.wait_recorded("/heavy", "POST"), 499, "abandoned")
 
 
-PLAIN = {
-    "a file": ("GET /file", "/file", 200),
-    "a head": ("HEAD /head", "/head", 200),
-    "a static file": ("GET /static/script.py", "/static/{path}", 200),
-    "nothing": ("GET /nothing", "/nothing", 204),
-    "a crash": ("GET /crash", "/crash", 500),
+RESPONSES = {
+    "file": ("GET /file", "/file", 200),
+    "HEAD": ("HEAD /head", "/head", 200),
+    "static file": ("GET /static/script.py", "/static/{path}", 200),
+    "no body": ("GET /nothing", "/nothing", 204),
+    "crash": ("GET /crash", "/crash", 500),
 }
 
 
-@plain_and_behind_a_middleware
-@pytest.mark.parametrize("name", PLAIN)
-def test_every_answer_has_an_end(apps: Processes, how: str, name: str) -> None:
-    """Files, heads, empty answers and crashes are told of like any other, with one status and one time in all pillars."""
-    request, route, status = PLAIN[name]
+@for_both_variants
+@pytest.mark.parametrize("name", RESPONSES)
+def test_every_kind_of_response_is_recorded(services: Services, variant: str, name: str) -> None:
+    """Files, HEAD, empty bodies and crashes have one status and one duration in all pillars."""
+    request, route, status = RESPONSES[name]
     method, _, path = request.partition(" ")
-    assert apps[how].ask(path, method)[0] == status
-    agree(apps[how].wait_told(route, method), status, "crashed" if status == 500 else "success")
+    service = services[variant]
+    received_status, _ = service.request(path, method)
+    assert received_status == status
+    outcome = "crashed" if status == 500 else "success"
+    assert_pillars_agree(service.wait_recorded(route, method), status, outcome)
 
 
-@pytest.mark.parametrize("pillar", ["span", "event", "link", "status", "line"])
-def test_an_odd_value_costs_no_batch(apps: Processes, pillar: str) -> None:
-    """Half a character in a span, a label or a line reaches the Collector spelled out, and so does all that comes after."""
-    app = apps["plain"]
-    assert app.ask(f"/odd-{pillar}")[0] == 200
-    agree(app.wait_told(f"/odd-{pillar}"), 200, "success")
-    kinds: dict[str, type[Proto]] = {
-        "metric": ExportMetricsServiceRequest,
-        "line": ExportLogsServiceRequest,
-    }
-    kind = kinds.get(pillar, ExportTraceServiceRequest)
-    half = r"(&#55296;|\\\\ud800)"
-    places = {"event": f'name: "half {half}"', "status": f'message: "ValueError: half {half}"'}
-    field = rf'key: "half"\s+value \{{\s+string_value: "{half}"'
-    spelled = places.get(pillar, field)
+HALF = r"(&#55296;|\\\\ud800)"
+"""A lone surrogate as text, in the two spellings that it may have."""
+FIELD = rf'key: "half"\s+value \{{\s+string_value: "{HALF}"'
+SANITIZED: dict[str, tuple[type[Message], str]] = {
+    "span": (ExportTraceServiceRequest, FIELD),
+    "event": (ExportTraceServiceRequest, f'name: "half {HALF}"'),
+    "link": (ExportTraceServiceRequest, FIELD),
+    "status": (ExportTraceServiceRequest, f'message: "ValueError: half {HALF}"'),
+    "line": (ExportLogsServiceRequest, FIELD),
+}
+"""Where a lone surrogate is, the OTLP message that carries it, and what it becomes."""
 
-    def said(message: Any) -> str:  # noqa: ANN401  (any of three)
-        if pillar != "link":
-            return str(message)
-        scopes = (scope for part in message.resource_spans for scope in part.scope_spans)
-        return "\n".join(
-            str(link) for scope in scopes for span in scope.spans for link in span.links
-        )
 
-    wait_for(
-        "it spelled out", lambda: any(re.search(spelled, said(each)) for each in app.messages(kind))
-    )
+@pytest.mark.parametrize("place", SANITIZED)
+def test_a_lone_surrogate_costs_no_batch(services: Services, place: str) -> None:
+    """A lone surrogate in a span or log record arrives as text, and so does all that follows."""
+    service = services["plain"]
+    status, _ = service.request(f"/odd-{place}")
+    assert status == 200
+    assert_pillars_agree(service.wait_recorded(f"/odd-{place}"), 200, "success")
+    message_type, pattern = SANITIZED[place]
+
+    def texts() -> list[str]:
+        if place == "link":
+            return [str(link) for span in service.spans() for link in span.links]
+        return [str(message) for message in service.messages(message_type)]
+
+    wait_for("the surrogate as text", lambda: any(re.search(pattern, text) for text in texts()))
 
 
 def test_the_last_requests_are_flushed(tmp_path: Path) -> None:
-    """On SIGTERM everything reaches the Collector, also of an endless stream that is cut off then: it was abandoned."""
-    with running(tmp_path / "app", interval="600000") as app:
-        assert app.ask("/empty")[0] == 204
-        streams = [app.connect("/endless") for _ in range(8)]
-        for _, answer in streams:
-            assert answer.read(4) == b"data"
-        app.stop()
+    """On SIGTERM everything is sent, including the streams that are cut off: they are abandoned."""
+    with run_foreign_service(tmp_path / "service", export_interval_ms="600000") as service:
+        status, _ = service.request("/empty")
+        assert status == 204
+        streams = [service.connect("/endless") for _ in range(8)]
+        for _, response in streams:
+            assert response.read(4) == b"data"
+        service.stop()
         for connection, _ in streams:
             connection.close()
-        agree(app.told("/empty"), 204, "success")
-        spans = [
-            each for part in app.messages(ExportTraceServiceRequest) for each in part.resource_spans
+        assert_pillars_agree(service.recorded("/empty"), 204, "success")
+        spans = [span for span in service.spans() if span.name == "GET /endless"]
+        abandoned = [
+            record for record in service.log_records() if record.get("outcome") == "abandoned"
         ]
-        names = [each.name for part in spans for scope in part.scope_spans for each in scope.spans]
-        lines = [
-            each for each in records(app.collector.received) if each.get("outcome") == "abandoned"
-        ]
-        assert (names.count("GET /endless"), len(lines)) == (8, 8)
-        assert app.told("/endless", spans=8).counted == ["499"] * 8
+        assert (len(spans), len(abandoned)) == (8, 8)
+        counted = service.recorded("/endless", max_requests=8).counted_statuses
+        assert counted == ["499" for _ in range(8)]
 
 
-@plain_and_behind_a_middleware
-def test_the_framework_does_not_tell_it_again(apps: Processes, how: str) -> None:
-    """FastAPI's own telemetry, which the process's providers switch on, is silent in the app and in a sub-app of it."""
-    status, body = apps[how].ask("/sub/item/7")
-    told = apps[how].wait_told("/sub/item/{number}")
+@for_both_variants
+def test_the_telemetry_of_fastapi_stays_inactive(services: Services, variant: str) -> None:
+    """FastAPI's own telemetry records nothing in the application or in one mounted in it."""
+    service = services[variant]
+    status, body = service.request("/sub/item/7")
     assert status == 200
-    agree(told, 200, "success")
-    parts = [
-        each
-        for part in apps[how].messages(ExportTraceServiceRequest)
-        for each in part.resource_spans
+    assert_pillars_agree(service.wait_recorded("/sub/item/{number}"), 200, "success")
+    server_traces = [
+        span.trace_id.hex()
+        for span in service.spans()
+        if span.kind == Span.SPAN_KIND_SERVER and "/sub" in span.name
     ]
-    spans = [each for part in parts for scope in part.scope_spans for each in scope.spans]
-    traces = [
-        each.trace_id.hex()
-        for each in spans
-        if each.kind == Span.SPAN_KIND_SERVER and "/sub" in each.name
-    ]
-    assert traces == [json.loads(body)["trace_id"]]
+    assert server_traces == [json.loads(body)["trace_id"]]
 
 
-def test_lines_that_are_written_are_not_lost(apps: Processes) -> None:
-    """An app whose stdout takes its lines counts none as lost."""
-    apps["plain"].ask("/empty")
-    wait_for("metrics", lambda: apps["plain"].messages(ExportMetricsServiceRequest))
-    assert "log.lines.lost" not in str(apps["plain"].messages(ExportMetricsServiceRequest)[-1])
+def test_no_log_line_is_lost(services: Services) -> None:
+    """A service whose stdout accepts all lines counts none as lost."""
+    service = services["plain"]
+    service.request("/empty")
+    wait_for("metrics", lambda: service.messages(ExportMetricsServiceRequest))
+    assert "log.lines.lost" not in str(service.messages(ExportMetricsServiceRequest)[-1])

@@ -1,4 +1,4 @@
-"""Where a request went."""
+"""The template of a route is its one name in all pillars, whatever the application is made of."""
 
 from pathlib import Path
 
@@ -11,54 +11,68 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from tests.field.foreign_app import Foreign, leafy
+from tests.field.foreign_app import ForeignApp, item_app
 
 
-class Leaf:
-    """Any ASGI app."""
+class PlainAsgiApp:
+    """An ASGI application without routes."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Send a response."""
         await PlainTextResponse("leaf")(scope, receive, send)
 
 
-def world(folder: Path) -> FastAPI:
-    """An app with everything in it that can be in one."""
-    (folder / "page.html").write_text("a page")
-    deep, nested_router, outer = APIRouter(), APIRouter(prefix="/nested"), APIRouter(prefix="/v1")
+async def show(_request: Request) -> Response:
+    """Send a response."""
+    return PlainTextResponse("shown")
 
-    @deep.get("/deep/{x}")
+
+def deep_router(folder: Path) -> APIRouter:
+    """Build a router with parameters, convertors and files."""
+    router = APIRouter()
+
+    @router.get("/deep/{x}")
     async def deeper(x: str) -> str:
         return x
 
-    @deep.get("/number/{n:int}")
+    @router.get("/number/{n:int}")
     async def number(n: int) -> int:
         return n
 
-    @deep.get("/rest/{rest:path}")
+    @router.get("/rest/{rest:path}")
     async def rest(rest: str) -> str:
         return rest
 
-    deep.mount("/files", StaticFiles(directory=folder))
-    nested_router.include_router(deep)
-    outer.include_router(nested_router)
-    sub, below, hosted = leafy(), leafy(), leafy()
-    sub.include_router(deep, prefix="/in")
-    sub.mount("/below", below)
+    router.mount("/files", StaticFiles(directory=folder))
+    return router
 
-    async def show(_request: Request) -> Response:
-        return PlainTextResponse("shown")
 
-    inner = Mount("/inner", routes=[Route("/{z:int}", show, methods=["POST"])])
+def nested_routers(router: APIRouter) -> APIRouter:
+    """Return a router that includes a router that includes ``router``."""
+    middle = APIRouter(prefix="/nested")
+    middle.include_router(router)
+    outer = APIRouter(prefix="/v1")
+    outer.include_router(middle)
+    return outer
+
+
+def app_with_everything(folder: Path) -> FastAPI:
+    """Build an application with every kind of route, router and mount."""
+    (folder / "page.html").write_text("a page")
+    router = deep_router(folder)
+    sub_app = item_app()
+    sub_app.include_router(router, prefix="/in")
+    sub_app.mount("/below", item_app())
+    inner_mount = Mount("/inner", routes=[Route("/{z:int}", show, methods=["POST"])])
     app = FastAPI()
-    app.include_router(outer, prefix="/api")
-    app.mount("/sub", sub)
-    app.mount("/again", sub)
-    app.mount("/of/{tenant}", sub)
-    app.mount("/star", Starlette(routes=[Route("/{y}", show), inner]))
+    app.include_router(nested_routers(router), prefix="/api")
+    app.mount("/sub", sub_app)
+    app.mount("/again", sub_app)
+    app.mount("/of/{tenant}", sub_app)
+    app.mount("/star", Starlette(routes=[Route("/{y}", show), inner_mount]))
     app.mount("/files", StaticFiles(directory=folder, html=True))
-    app.mount("/any", Leaf())
-    app.host("{tenant}.example", hosted)
+    app.mount("/any", PlainAsgiApp())
+    app.host("{tenant}.example", item_app())
     app.frontend("/pages", directory=folder)
     return app
 
@@ -67,95 +81,96 @@ TEMPLATES: dict[str, tuple[str, str, int]] = {
     "router in a router": ("GET /api/v1/nested/deep/7", "/api/v1/nested/deep/{x}", 200),
     "405 in a router": ("POST /api/v1/nested/deep/7", "/api/v1/nested/deep/{x}", 405),
     "convertor": ("GET /api/v1/nested/number/7", "/api/v1/nested/number/{n:int}", 200),
-    "convertor says no": ("GET /api/v1/nested/number/seven", "unmatched", 404),
+    "convertor does not match": ("GET /api/v1/nested/number/seven", "unmatched", 404),
     "path convertor": ("GET /api/v1/nested/rest/a/b/c", "/api/v1/nested/rest/{rest:path}", 200),
     "files in a router": ("GET /api/v1/nested/files/page.html", "/api/v1/nested/files/{path}", 200),
     "sub-app": ("GET /sub/item/7", "/sub/item/{number}", 200),
     "404 in a sub-app": ("GET /sub/nowhere/7", "/sub/{path}", 404),
     "405 in a sub-app": ("PUT /sub/item/7", "/sub/item/{number}", 405),
     "router in a sub-app": ("GET /sub/in/deep/7", "/sub/in/deep/{x}", 200),
-    "sub-app twice": ("GET /again/item/7", "/again/item/{number}", 200),
+    "sub-app mounted twice": ("GET /again/item/7", "/again/item/{number}", 200),
     "sub-app of a sub-app": ("GET /sub/below/item/7", "/sub/below/item/{number}", 200),
     "mount with a parameter": ("GET /of/acme/item/7", "/of/{tenant}/item/{number}", 200),
-    "sub-app of that": ("GET /of/acme/below/item/7", "/of/{tenant}/below/item/{number}", 200),
-    "404 of that": ("GET /of/acme/nowhere", "/of/{tenant}/{path}", 404),
+    "sub-app below a parameter": (
+        "GET /of/acme/below/item/7",
+        "/of/{tenant}/below/item/{number}",
+        200,
+    ),
+    "404 below a parameter": ("GET /of/acme/nowhere", "/of/{tenant}/{path}", 404),
     "Starlette": ("GET /star/7", "/star/{y}", 200),
-    "routes in Starlette": ("POST /star/inner/7", "/star/inner/{z:int}", 200),
-    "405 in that": ("GET /star/inner/7", "/star/inner/{z:int}", 405),
+    "mount in Starlette": ("POST /star/inner/7", "/star/inner/{z:int}", 200),
+    "405 in a mount in Starlette": ("GET /star/inner/7", "/star/inner/{z:int}", 405),
     "file": ("GET /files/page.html", "/files/{path}", 200),
     "HEAD of a file": ("HEAD /files/page.html", "/files/{path}", 200),
     "no such file": ("GET /files/7.html", "/files/{path}", 404),
     "405 of a file": ("POST /files/page.html", "/files/{path}", 405),
-    "any ASGI app": ("GET /any/7/8", "/any/{path}", 200),
-    "host": ("GET //acme.example/item/7", "/item/{number}", 200),
-    "frontend": ("GET /pages/page.html", "unmatched", 200),  # FastAPI tells nobody which one it was
+    "plain ASGI app": ("GET /any/7/8", "/any/{path}", 200),
+    # FastAPI does not say which of its frontends served the file.
+    "frontend": ("GET /pages/page.html", "unmatched", 200),
     "mount without its slash": ("GET /sub", "unmatched", 307),
-    "a slash too much": ("GET /api/v1/nested/deep/7/", "unmatched", 307),
+    "trailing slash": ("GET /api/v1/nested/deep/7/", "unmatched", 307),
 }
-"""Requests, the one template of each, and the status of the answer."""
+"""Request, route template and status of the response."""
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_a_route_has_one_full_template(name: str, tmp_path: Path) -> None:
-    """The whole template, prefixes and mounts included, is the route's name in all pillars, and nothing concrete ever is."""
-    foreign, (request, route, status) = Foreign(world(tmp_path)), TEMPLATES[name]
+def test_a_route_has_one_template_in_all_pillars(name: str, tmp_path: Path) -> None:
+    """The template, with the prefixes of routers and mounts, names the route in every pillar."""
+    request, template, status = TEMPLATES[name]
     method, _, path = request.partition(" ")
-    host, path = (
-        (path[2:].split("/", 1)[0], "/" + path[2:].split("/", 1)[1])
-        if path.startswith("//")
-        else ("foreign", path)
-    )
-    assert foreign.ask(path, method, host=host).status_code == status
-    assert foreign.routes() == {pillar: {route} for pillar in foreign.routes()}
-    assert foreign.told() == (1, 1, 1, 1)
+    foreign = ForeignApp(app_with_everything(tmp_path))
+    assert foreign.request(path, method).status_code == status
+    assert foreign.route_names() == {place: {template} for place in foreign.route_names()}
+    assert foreign.signal_counts() == (1, 1, 1, 1)
 
 
-def test_what_is_concrete_makes_no_series(tmp_path: Path) -> None:
-    """Ids, tenants, file names and hosts by the dozen are still one series each: cardinality is that of the templates."""
-    foreign = Foreign(world(tmp_path))
+def test_a_host_route_has_one_template_in_all_pillars(tmp_path: Path) -> None:
+    """The route of an application that is bound to a host has the template of its path."""
+    foreign = ForeignApp(app_with_everything(tmp_path))
+    assert foreign.request("/item/7", host="acme.example").status_code == 200
+    assert foreign.route_names() == {place: {"/item/{number}"} for place in foreign.route_names()}
+    assert foreign.signal_counts() == (1, 1, 1, 1)
+
+
+def test_concrete_paths_make_no_series(tmp_path: Path) -> None:
+    """A dozen ids, tenants, file names and unknown paths add one series for each template."""
+    foreign = ForeignApp(app_with_everything(tmp_path))
     for number in range(12):
-        for path in (
-            f"/of/tenant-{number}/item/{number}",
-            f"/files/{number}.html",
-            f"/any/{number}",
-            f"/sub/nowhere-{number}",
-        ):
-            foreign.ask(path)
-    assert (
-        len(foreign.points("foreign.requests"))
-        == len(foreign.points("http.server.request.duration"))
-        == 4
-    )
-    assert set(foreign.points("foreign.requests").values()) == {12}
+        foreign.request(f"/of/tenant-{number}/item/{number}")
+        foreign.request(f"/files/{number}.html")
+        foreign.request(f"/any/{number}")
+        foreign.request(f"/sub/nowhere-{number}")
+    requests = foreign.counts("foreign.requests")
+    assert len(requests) == len(foreign.counts("http.server.request.duration")) == 4
+    assert set(requests.values()) == {12}
 
 
 @pytest.mark.parametrize("prefix", ["", "/api"])
 @pytest.mark.parametrize("root_path", ["/api", "/"])
 @pytest.mark.parametrize("path", ["/item/7", "/healthz"])
 def test_a_root_path_is_no_part_of_a_route(prefix: str, root_path: str, path: str) -> None:
-    """Behind a proxy's prefix, stripped or not, a route and a quiet path are what they are without."""
-    app = leafy()
+    """Behind a proxy's prefix, stripped or not, routes and excluded paths are the same."""
+    app = item_app()
     app.add_api_route("/healthz", lambda: "ok")
-    foreign = Foreign(app)
-    if foreign.ask(prefix + path, root_path=root_path).status_code == 404:
-        assert (prefix, root_path) == ("/api", "/"), "that is no prefix"
-        return
-    if path == "/healthz":
-        assert foreign.told() == (0, 0, 0, 0)
+    foreign = ForeignApp(app)
+    response = foreign.request(prefix + path, root_path=root_path)
+    if response.status_code == 404:
+        assert (prefix, root_path) == ("/api", "/"), "only there /api is no prefix"
+    elif path == "/healthz":
+        assert foreign.signal_counts() == (0, 0, 0, 0)
     else:
-        assert foreign.routes() == {pillar: {"/item/{number}"} for pillar in foreign.routes()}
+        names = foreign.route_names()
+        assert names == {place: {"/item/{number}"} for place in names}
 
 
-@pytest.mark.parametrize("greedy", ["files", "route"])
-def test_metrics_are_there_whatever_else_is(greedy: str, tmp_path: Path) -> None:
-    """``GET /metrics`` shows the figures also in an app that serves files, or a route, for every path there is."""
+@pytest.mark.parametrize("catch_all", ["files", "route"])
+def test_metrics_precede_a_route_for_every_path(catch_all: str, tmp_path: Path) -> None:
+    """``GET /metrics`` shows the metrics also where files or a route answer every path."""
     app = FastAPI()
-    if greedy == "files":
+    if catch_all == "files":
         app.mount("/", StaticFiles(directory=tmp_path, html=True))
     else:
         app.add_api_route("/{path:path}", lambda path: path)
-    answer = Foreign(app).ask("/metrics")
-    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (
-        200,
-        "text/plain",
-    )
+    response = ForeignApp(app).request("/metrics")
+    content_type = response.headers["content-type"].partition(";")[0]
+    assert (response.status_code, content_type) == (200, "text/plain")

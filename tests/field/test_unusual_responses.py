@@ -1,4 +1,4 @@
-"""Odd exceptions and odd answers."""
+"""Unusual exceptions and ASGI messages do not disturb the record of a request."""
 
 import asyncio
 from dataclasses import dataclass
@@ -10,101 +10,93 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.field.foreign_app import Foreign
+from tests.field.foreign_app import ForeignApp
 
 
-class Day(Convertor[date]):
-    """A day, as Starlette's docs make one."""
+class DayConvertor(Convertor[date]):
+    """A convertor for a date, as in Starlette's documentation."""
 
     regex = r"\d{4}-\d{2}-\d{2}"
 
     def convert(self, value: str) -> date:
-        """Fail for a thirteenth month."""
+        """Return the date; raises ValueError for a thirteenth month."""
         return date.fromisoformat(value)
 
     def to_string(self, value: date) -> str:
-        """Write it."""
+        """Return the date as text."""
         return value.isoformat()
 
 
 @pytest.mark.parametrize("prefix", ["", "/sub"])
-def test_a_crash_of_a_convertor_is_a_crash(prefix: str) -> None:
-    """What fits a path and cannot be converted is a 500 with a span, a line and a count, and its route has its name."""
-    register_url_convertor("day", Day())
-    app, sub = FastAPI(), FastAPI()
-    for each in (app, sub):
-        each.add_api_route("/on/{day:day}", lambda day: day)
-    app.mount("/sub", sub)
-    foreign = Foreign(app)
-    assert foreign.ask(f"{prefix}/on/2026-13-01").status_code == 500
-    assert foreign.told() == (1, 1, 1, 1)
-    assert foreign.routes() == {pillar: {f"{prefix}/on/{{day:day}}"} for pillar in foreign.routes()}
-    (line,) = foreign.canonical()
+def test_a_crash_of_a_convertor_is_recorded_under_its_route(prefix: str) -> None:
+    """A path that matches and cannot be converted is a 500 of its route in all pillars."""
+    register_url_convertor("day", DayConvertor())
+    app = FastAPI()
+    sub_app = FastAPI()
+    app.add_api_route("/on/{day:day}", lambda day: day)
+    sub_app.add_api_route("/on/{day:day}", lambda day: day)
+    app.mount("/sub", sub_app)
+    foreign = ForeignApp(app)
+    assert foreign.request(f"{prefix}/on/2026-13-01").status_code == 500
+    assert foreign.signal_counts() == (1, 1, 1, 1)
+    names = foreign.route_names()
+    assert names == {place: {f"{prefix}/on/{{day:day}}"} for place in names}
+    (line,) = foreign.canonical_lines()
     assert (line["outcome"], line["error.type"]) == ("crashed", "ValueError")
 
 
 @dataclass(frozen=True)
 class FrozenError(Exception):
-    """An exception that takes no notes."""
+    """An exception that accepts no attributes."""
 
     code: int = 1
 
 
-def test_a_crash_may_be_frozen() -> None:
-    """An exception that takes no attributes is told as the crash it is."""
+def test_a_frozen_exception_is_recorded_as_a_crash() -> None:
+    """An exception that accepts no attributes is recorded like any other crash."""
     app = FastAPI()
 
     @app.get("/crash")
     async def crash() -> None:
         raise FrozenError
 
-    foreign = Foreign(app)
-    assert foreign.ask("/crash").status_code == 500
-    (line,) = foreign.canonical()
-    assert (line["http.response.status_code"], line["outcome"], line["error.type"]) == (
-        500,
-        "crashed",
-        "FrozenError",
-    )
+    foreign = ForeignApp(app)
+    assert foreign.request("/crash").status_code == 500
+    (line,) = foreign.canonical_lines()
+    assert line["http.response.status_code"] == 500
+    assert (line["outcome"], line["error.type"]) == ("crashed", "FrozenError")
 
 
 @pytest.mark.parametrize(
-    "extra", ["http.response.debug", "http.response.early_hint", "http.response.push"]
+    "extension", ["http.response.debug", "http.response.early_hint", "http.response.push"]
 )
-def test_only_the_body_ends_an_answer(extra: str) -> None:
-    """A message of an ASGI extension before the answer is not taken for its end."""
-    app = FastAPI()
+def test_a_message_of_an_extension_does_not_end_a_response(extension: str) -> None:
+    """A message of an ASGI extension before the response is not taken for the end of its body."""
 
-    class Hinting(Response):
+    class HintingResponse(Response):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            await send({"type": extra, "links": [], "path": "/", "headers": [], "info": {}})
+            await send({"type": extension, "links": [], "path": "/", "headers": [], "info": {}})
             await super().__call__(scope, receive, send)
 
-    app.add_api_route("/hint", lambda: Hinting("x"), response_model=None)
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
 
-    async def ask() -> None:
-        done = []
+    async def send(_message: Message) -> None:
+        return
 
-        async def send(message: Message) -> None:
-            done.append(message)
-
-        async def receive() -> Message:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": "GET",
-            "path": "/hint",
-            "query_string": b"",
-            "headers": [],
-        }
-        await app(
-            {**scope, "extensions": {extra: {}}, "scheme": "http", "server": ("foreign", 80)},
-            receive,
-            send,
-        )
-
-    foreign = Foreign(app)
-    asyncio.run(ask())
-    assert [line["http.response.status_code"] for line in foreign.canonical()] == [200]
+    app = FastAPI()
+    app.add_api_route("/hint", lambda: HintingResponse("x"), response_model=None)
+    foreign = ForeignApp(app)
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": "/hint",
+        "query_string": b"",
+        "headers": [],
+        "extensions": {extension: {}},
+        "scheme": "http",
+        "server": ("foreign", 80),
+    }
+    asyncio.run(app(scope, receive, send))
+    assert [line["http.response.status_code"] for line in foreign.canonical_lines()] == [200]

@@ -1,88 +1,84 @@
-"""Secrets that nobody has, new in every run: wherever one of them is found, a real one would be too."""
+"""Canaries: secrets that belong to nobody and differ in every run, so that a leak is certain."""
 
 import secrets
 
-WEIGHTS = str.maketrans("0123456789", "0246813579")
+TWICE_REDUCED = str.maketrans("0123456789", "0246813579")
+"""The digit sum of twice a digit, for Luhn's formula; see three_pillars/redaction."""
 
 
 def digits(count: int) -> str:
-    """As many digits, the first no zero."""
-    return str(secrets.choice(range(1, 10))) + "".join(
-        secrets.choice("0123456789") for _ in range(count - 1)
-    )
+    """Return ``count`` random digits, of which the first is not zero."""
+    first = secrets.choice("123456789")
+    return first + "".join(secrets.choice("0123456789") for _ in range(count - 1))
 
 
-def card(*, valid: bool = True) -> str:
-    """A Visa number, or one that only its check digit gives away."""
+def card_number(*, valid: bool = True) -> str:
+    """Return a random Visa number; an invalid one is wrong in its check digit only."""
     body = "4" + digits(14)
-    total = sum(map(int, body[-2::-2])) + sum(map(int, body[::-2].translate(WEIGHTS)))
-    return f"{body}{(-total + (not valid)) % 10}"
+    total = sum(map(int, body[-2::-2])) + sum(map(int, body[::-2].translate(TWICE_REDUCED)))
+    check_digit = -total % 10 if valid else (1 - total) % 10
+    return f"{body}{check_digit}"
 
 
 def iban() -> str:
-    """A German account."""
+    """Return the IBAN of a random German account."""
     account = digits(18)
-    return f"DE{98 - int(f'{account}131400') % 97:02}{account}"
+    check_digits = 98 - int(f"{account}131400") % 97
+    return f"DE{check_digits:02}{account}"
 
 
-def groups(number: str, between: str) -> str:
-    """A number in groups of four."""
-    return between.join(number[at : at + 4] for at in range(0, len(number), 4))
+def grouped(number: str, separator: str) -> str:
+    """Return ``number`` in groups of four characters."""
+    return separator.join(number[start : start + 4] for start in range(0, len(number), 4))
 
 
 class Canaries:
-    """One of each, in the forms that people write; ``shown`` are the texts to send, ``hidden`` what may be found nowhere."""
+    """One canary of each kind, in the forms that people write.
+
+    ``shown`` has the texts to send, by kind; ``hidden`` what must be found nowhere afterwards;
+    ``clean`` what looks similar, or is searched for, and must be kept.
+    """
 
     def __init__(self) -> None:
-        plain, spaced, dashed, account, grouped = card(), card(), card(), iban(), iban()
-        word, login = (secrets.token_hex(8) for _ in range(2))
-        token, jwt = (
-            secrets.token_urlsafe(24),
-            f"eyJ{secrets.token_hex(8)}.eyJ{secrets.token_hex(8)}.{secrets.token_hex(8)}",
-        )
-        name = f"canary{secrets.token_hex(4)}"
+        plain_card = card_number()
+        spaced_card = card_number()
+        dashed_card = card_number()
+        account = iban()
+        grouped_account = iban()
+        password = secrets.token_hex(8)
+        url_password = secrets.token_hex(8)
+        token = secrets.token_urlsafe(24)
+        jwt = f"eyJ{secrets.token_hex(8)}.eyJ{secrets.token_hex(8)}.{secrets.token_hex(8)}"
+        user = f"canary{secrets.token_hex(4)}"
         self.shown = {
-            "card": plain,
-            "card, spaced": groups(spaced, " "),
-            "card, dashed": groups(dashed, "-"),
+            "card": plain_card,
+            "card, spaced": grouped(spaced_card, " "),
+            "card, dashed": grouped(dashed_card, "-"),
             "iban": account,
-            "iban, grouped": groups(grouped, " "),
-            "e-mail": f"{name}.one+shop@example.co.uk",
+            "iban, grouped": grouped(grouped_account, " "),
+            "e-mail": f"{user}.one+shop@example.co.uk",
             "bearer": f"Bearer {token}",
             "jwt": jwt,
-            "password": f"password={word}",
-            "login": f"https://me:{login}@bank.example/",
+            "password": f"password={password}",
+            "login": f"https://me:{url_password}@bank.example/",
         }
-        self.hidden = {
-            plain,
-            spaced,
-            dashed,
-            groups(spaced, " "),
-            groups(dashed, "-"),
-            account,
-            grouped,
-            groups(grouped, " "),
-        }
-        self.hidden |= {
-            groups(spaced, "%20"),
-            groups(grouped, "%20"),
-            groups(spaced, "+"),
-            groups(grouped, "+"),
-        }
-        self.hidden |= {name, token, jwt, word, login}
+        self.hidden = {plain_card, spaced_card, dashed_card, account, grouped_account}
+        self.hidden |= {user, token, jwt, password, url_password, grouped(dashed_card, "-")}
+        for separator in (" ", "%20", "+"):
+            self.hidden |= {grouped(spaced_card, separator), grouped(grouped_account, separator)}
         self.clean = {
-            "order": card(valid=False),
+            "order": card_number(valid=False),
             "trace": secrets.token_hex(16),
             "amount": "1234.56",
         }
-        """What looks like one, or is searched for, and stays."""
 
     @property
     def sentence(self) -> str:
-        """All of them, as somebody might write them into a message."""
+        """All canaries, as somebody might write them into a message."""
         return "; ".join(f"it was {value} there" for value in self.shown.values())
 
-    def found(self, told: str | bytes) -> set[str]:
-        """Which of them are in what was told."""
-        said = told if isinstance(told, bytes) else told.encode("utf-8", "surrogatepass")
-        return {each for each in self.hidden if each.encode() in said}
+    def found(self, output: str | bytes) -> set[str]:
+        """Return the canaries that are in ``output``."""
+        if isinstance(output, str):
+            output = output.encode("utf-8", "surrogatepass")
+        return {secret for secret in self.hidden if secret.encode() in output}

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 
-RESPONSES = {"json_response", "_error_response"}
-"""Functions that make an HTTP error response; their text arguments are messages."""
+RESPONSES = {"json_response", "_error_response", "Refusal"}
+"""Functions and classes that make an HTTP error response; their text arguments are messages."""
 
 COUNTERS = {"rejected"}
 """Counters by reason, whose keys go into OTLP's ``partial_success``."""
@@ -53,6 +53,9 @@ KINDS = {
 KINDS_IN_FILE = {
     ("writer.py", "error"): "response 429",
     ("orders.py", "ValueError"): "response 422",
+    ("view_state.py", "ValueError"): "response 422",
+    ("alert_inbox/routes.py", "ValueError"): "response 422",
+    ("alert_inbox/drill_view.py", "ValueError"): "response 422",
 }
 """The exceptions to ``KINDS``, by file and class."""
 

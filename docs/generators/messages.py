@@ -16,6 +16,7 @@ GROUPS = {
     "checkout": "services/checkout",
     "payment": "services/payment",
     "The local store": "demo/three_pillar_demo/local_store",
+    "The web UI": "demo/three_pillar_demo/web",
     "The stack launcher": "demo/three_pillar_demo/stack",
 }
 """The headings of the page, and the folder whose messages each of them lists."""
@@ -24,9 +25,9 @@ HEAD = f"""{NOTE}
 
 # Messages
 
-Every message that the library, the services, the local store and the launcher print or answer,
-with what to do about it. Words in capitals stand for a value. Services log JSON lines; the message
-is the field `event`. The local store and the launcher log plain lines. `demo logs NAME` prints the
+Every message that the library, the services, the local store, the web UI and the launcher print or
+answer, with what to do about it. Words in capitals stand for a value. Services log JSON lines; the
+message is the field `event`. The other processes log plain lines. `demo logs NAME` prints the
 log of a component. Errors that end a process are written to its stderr. A rejected setting is one
 line: `VARIABLE=VALUE: what is wrong (what is allowed)`; [settings](settings.md) lists what is
 allowed. The reasons of `partial success` are the local store's answer to an OTLP request that it

@@ -12,7 +12,7 @@ import httpx2
 import psutil
 import pytest
 
-from tests.end_to_end.conftest import FULL, Stack, poll_until
+from tests.end_to_end.conftest import FULL, Stack, wait_until
 from three_pillar_demo.stack.components import FULL as REAL
 from three_pillar_demo.stack.components import LOCAL
 
@@ -98,7 +98,7 @@ def test_a_thousand_strangers_are_not_believed(stack: Stack) -> None:
             wrong.extend(span.span_id for span in await backends.trace(theirs))
         return not wanted
 
-    poll_until(lambda: asyncio.run(look()), f"the traces of {FORGERS} strangers", 300)
+    wait_until(lambda: asyncio.run(look()), f"the traces of {FORGERS} strangers", 300)
     assert wrong == []
 
 
@@ -172,7 +172,7 @@ def test_what_is_made_up_makes_nothing_grow(stack: Stack) -> None:
                 )
                 assert {status for status, _ in answers} <= {400, 404, 405, 422}
                 last = answers[-1][1]
-                poll_until(lambda last=last: asyncio.run(there(stack, last)), "the last trace", 300)  # type: ignore[misc]
+                wait_until(lambda last=last: asyncio.run(there(stack, last)), "the last trace", 300)  # type: ignore[misc]
             return kept(stack, http), memory()
 
         few = ["word", "other"]

@@ -10,10 +10,10 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from tests.end_to_end.conftest import FULL, Stack, poll_until
+from tests.end_to_end.conftest import FULL, Stack, wait_until
 from tests.security.canaries import Canaries
-from tests.security.raw import everything
-from tests.security.serving import leaky
+from tests.security.unredacted_otlp import everything
+from tests.security.leaky_process import leaky
 
 pytestmark = pytest.mark.stack
 SHOP, PAYMENT, OTLP = "http://127.0.0.1:8000", "http://127.0.0.1:8001", "http://127.0.0.1:4318"
@@ -135,7 +135,7 @@ def test_no_canary_is_in_any_store_or_line(stack: Stack) -> None:
                         wanted.discard(each)
                 return not wanted
 
-        poll_until(lambda: asyncio.run(arrived()), f"{len(said)} traces and their lines", 240)
+        wait_until(lambda: asyncio.run(arrived()), f"{len(said)} traces and their lines", 240)
         told = stored(stack, http, {*said, canaries.clean["trace"]})
     assert canaries.found(told) == set()
     assert [name for name, each in canaries.clean.items() if each.encode() not in told] == []

@@ -15,7 +15,7 @@ import yaml
 from tests.binaries import executable
 from tests.processes import InMemoryCollector, free_port, wait_for
 from tests.security.canaries import Canaries
-from tests.security.raw import everything
+from tests.security.unredacted_otlp import everything
 from tests.telemetry.test_redaction import GOES, STAYS
 from three_pillar_demo.stack.binaries import OTELCOL
 from three_pillars import redaction

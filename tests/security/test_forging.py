@@ -8,8 +8,8 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from tests.processes import Sink, wait_for
-from tests.security.serving import leaky
+from tests.processes import InMemoryCollector, wait_for
+from tests.security.leaky_process import leaky
 
 FORGED = '{"event": "forged", "level": "critical", "forged": true, "trace_id": "' + "f" * 32 + '"}'
 TEXTS = {
@@ -29,9 +29,9 @@ CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 
 @pytest.mark.timeout(120)
-def test_one_event_is_one_line(sink: Sink, tmp_path: Path) -> None:
+def test_one_event_is_one_line(collector: InMemoryCollector, tmp_path: Path) -> None:
     """Each line on stdout is one JSON object of ours, without raw control or bidi characters, and each has its one record."""
-    with leaky(tmp_path, sink.url) as (base, output):
+    with leaky(tmp_path, collector.url) as (base, output):
         asked = 0
         for text in TEXTS.values():
             raw = text.encode("utf-8", "surrogatepass").replace(b"\xed\xa0\x80", b"?")
@@ -69,5 +69,5 @@ def test_one_event_is_one_line(sink: Sink, tmp_path: Path) -> None:
     ] == []
     assert CONTROL.findall(output.read_text()) == []
     ours = [each for each in parsed if "logger" not in each]
-    assert len(ours) == len(sink.lines)
-    assert "f" * 32 not in {trace_id for _, trace_id in sink.lines}
+    assert len(ours) == len(collector.lines)
+    assert "f" * 32 not in {trace_id for _, trace_id in collector.lines}

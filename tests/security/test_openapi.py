@@ -11,7 +11,7 @@ from schemathesis import APIOperation, Case, GenerationMode
 
 from services.payment.faults import CRASH, DECLINED, GATEWAY_TIMEOUT, SLOW
 from tests.end_to_end.conftest import FULL
-from tests.processes import Service, shop
+from tests.processes import Service, running_shop
 
 CASES = 250 if FULL else 100
 PHASES = (Phase.explicit, Phase.generate)
@@ -22,7 +22,7 @@ QUIET = {f"OTEL_{each}_EXPORTER": "none" for each in ("TRACES", "METRICS", "LOGS
 @pytest.fixture(scope="module")
 def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Service]]:
     """Both services, each with one worker, where nothing fails by chance."""
-    with shop(tmp_path_factory.mktemp("doors"), "http://127.0.0.1:9", **QUIET) as (
+    with running_shop(tmp_path_factory.mktemp("doors"), "http://127.0.0.1:9", **QUIET) as (
         checkout,
         payment,
     ):

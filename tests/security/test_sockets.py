@@ -9,7 +9,7 @@ import httpx2
 import psutil
 import pytest
 
-from tests.processes import Service, shop
+from tests.processes import Service, running_shop
 from three_pillars.http_protocol import HEAD_TIMEOUT_S
 from three_pillars.limits import BODY_TIMEOUT_S
 
@@ -72,7 +72,7 @@ WRONG = {
 @pytest.fixture(scope="module")
 def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Service]]:
     """Both services, each with one worker: what hangs it is seen."""
-    with shop(tmp_path_factory.mktemp("doors"), "http://127.0.0.1:9", **QUIET) as (
+    with running_shop(tmp_path_factory.mktemp("doors"), "http://127.0.0.1:9", **QUIET) as (
         checkout,
         payment,
     ):

@@ -15,7 +15,7 @@ def leaky(folder: Path, collector: str) -> Iterator[tuple[str, Path]]:
     """Run it, stop it; gives its address, and the file in ``folder`` that its lines go to."""
     port, output = free_port(), folder / "leaky.log"
     with output.open("wb") as out:
-        command = [sys.executable, "-m", "tests.security.leaky", str(port)]
+        command = [sys.executable, "-m", "tests.security.leaky_app", str(port)]
         settings = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": collector}
         process = subprocess.Popen(command, env=settings, stdout=out, stderr=subprocess.STDOUT)
     try:

@@ -1,4 +1,8 @@
-# One image, with a command for each process: python -m services.checkout, python -m services.payment, python -m three_pillar_demo.web.
+# One image for the services, the web UI and the demo command. The command selects the process:
+#   python -m services.checkout
+#   python -m services.payment
+#   python -m three_pillar_demo.web
+#   demo verify
 
 FROM python:3.13-slim AS build
 WORKDIR /src
@@ -9,7 +13,8 @@ RUN python -m venv --without-pip /venv \
 COPY pyproject.toml README.md LICENSE ./
 COPY telemetry telemetry
 COPY demo demo
-# The build tools stay in this stage: /venv, which is copied to the final image, has none, not even pip.
+# The build tools stay in this stage. /venv, which is copied to the final image, contains none of them,
+# not even pip.
 RUN (cd telemetry && python -m hatchling build -t wheel -d /src/dist) \
     && python -m hatchling build -t wheel \
     && pip --python /venv/bin/python install --no-cache-dir --no-deps --no-index dist/*.whl
@@ -18,9 +23,12 @@ FROM python:3.13-slim
 # The base image's own pip is removed too.
 RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip
 COPY --from=build /venv /venv
-# The services are not part of a wheel: they are started from this folder.
+# No wheel contains the services. They are imported from this folder, which is also the DEMO_HOME of
+# the demo command.
 WORKDIR /app
 COPY services services
+# No bytecode is written, because the file system of the container is read-only.
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DEMO_HOME=/app
+# A numeric user, so that Kubernetes can verify that it is not root.
 USER 10001:10001
 CMD ["python", "-m", "services.checkout"]

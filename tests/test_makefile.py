@@ -1,6 +1,7 @@
-"""How ``make`` sets the environment up."""
+"""The Makefile sets up the environment, and builds the binaries before what needs them."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,15 +10,45 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize(("kept_from_writing", "compiled"), [("", False), ("1", True)])
-def test_somebody_compiles(kept_from_writing: str, *, compiled: bool) -> None:
-    """Where Python may not write what it compiled, the set-up does; else the first start, and the set-up is sooner ready."""
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": kept_from_writing}
-    # -W: as if the lock had just changed.
-    command = ["make", "--dry-run", "-W", "requirements/runtime.lock", ".venv/.ready"]
-    said = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+def dry_run(*arguments: str, **env: str) -> str:
+    """Return the commands that ``make`` would run."""
+    command = ["make", "--dry-run", *arguments]
+    completed = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert said.stdout.count("--require-hashes") == 4  # two locks, by uv or by pip
-    assert said.stdout.count("--compile-bytecode") == (2 if compiled else 0)
-    assert said.stdout.count("--no-compile") == (0 if compiled else 2)
+    return completed.stdout
+
+
+@pytest.mark.parametrize(("dont_write_bytecode", "compiles"), [("", False), ("1", True)])
+def test_setup_compiles_where_python_may_not(dont_write_bytecode: str, *, compiles: bool) -> None:
+    """The set-up compiles all modules only where Python may not write what it compiles later."""
+    # -W: as if the lock file had just changed.
+    commands = dry_run(
+        "-W",
+        "requirements/runtime.lock",
+        ".venv/.ready",
+        PYTHONDONTWRITEBYTECODE=dont_write_bytecode,
+    )
+    assert commands.count("--require-hashes") == 4  # Two lock files, with uv or with pip.
+    assert commands.count("--compile-bytecode") == (2 if compiles else 0)
+    assert commands.count("--no-compile") == (0 if compiles else 2)
+
+
+@pytest.mark.parametrize("verb", ["up-full", "test-full", "bench"])
+def test_binaries_are_built_before_they_are_needed(verb: str) -> None:
+    """The verbs that run real backends run the build script first, once."""
+    assert dry_run("binaries").count("-m native.build") == 1
+    before, after = dry_run(verb).split("-m native.build\n")
+    assert "demo up" not in before
+    assert re.search(r"demo up --full|STACK=full|bench\.collector", after)
+
+
+@pytest.mark.parametrize("verb", ["setup", "demo", "up", "test", "test-fast"])
+def test_local_mode_needs_no_binaries(verb: str) -> None:
+    """What needs Python alone builds nothing."""
+    assert "native.build" not in dry_run(verb)

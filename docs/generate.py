@@ -1,25 +1,26 @@
-"""Writes the generated reference pages: ``python -m docs.generate``, or ``make docs``."""
+"""Writes the generated pages of the documentation: ``python -m docs.generate``, or ``make docs``."""
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generators import cli, messages, settings
+from docs.generators import cli, decisions, messages, settings
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
 
 PAGES: dict[str, Callable[[], str]] = {
-    "settings.md": settings.page,
-    "cli.md": cli.page,
-    "messages.md": messages.page,
+    "reference/settings.md": settings.page,
+    "reference/cli.md": cli.page,
+    "reference/messages.md": messages.page,
+    "decisions/README.md": decisions.page,
 }
-"""The generated pages below docs/reference/, and the function that returns the text of each."""
+"""The generated pages below docs/, and the function that returns the text of each."""
 
 
 def main() -> int:
     """Write every page that has changed, and print its path; return the exit status."""
     for name, page in PAGES.items():
-        path = REFERENCE / name
+        path = DOCS / name
         text = page()
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")

@@ -1,6 +1,7 @@
 """The documentation is true: what it names exists, and what exists is named."""
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,7 +149,7 @@ def test_the_log_fields_are_those_of_the_services(busy: InMemoryShop) -> None:
 @pytest.mark.parametrize("name", generate.PAGES)
 def test_a_generated_page_is_up_to_date(name: str) -> None:
     """Each generated page equals the output of its generator; ``make docs`` writes it."""
-    assert (generate.REFERENCE / name).read_text() == generate.PAGES[name]()
+    assert (generate.DOCS / name).read_text() == generate.PAGES[name]()
 
 
 def test_every_message_has_an_entry_and_every_entry_a_message() -> None:
@@ -160,7 +161,7 @@ def test_every_message_has_an_entry_and_every_entry_a_message() -> None:
 
 def test_every_setting_is_in_the_reference() -> None:
     """The reference names exactly the settings that the services, the store and the web UI read."""
-    page = (generate.REFERENCE / "settings.md").read_text()
+    page = (generate.DOCS / "reference/settings.md").read_text()
     named = set(re.findall(r"^\| `((?:CHECKOUT|PAYMENT|STORE|WEB)_[A-Z_]+)`", page, re.MULTILINE))
     assert named == settings.variables()
 
@@ -179,7 +180,7 @@ def test_every_setting_that_is_named_exists(document: Path) -> None:
 
 def test_every_command_is_in_the_reference() -> None:
     """The reference has a section for every command of ``demo``."""
-    page = (generate.REFERENCE / "cli.md").read_text()
+    page = (generate.DOCS / "reference/cli.md").read_text()
     assert set(re.findall(r"^## `(.+)`$", page, re.MULTILINE)) == {
         name for name, _ in cli.commands()
     }
@@ -222,11 +223,12 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
 
 
 def test_the_index_lists_every_page() -> None:
-    """Docs/README.md links to every page of the documentation."""
+    """Docs/README.md, or the list of decisions, links to every page of the documentation."""
     index = Path("docs/README.md")
     linked = {
-        (index.parent / link).resolve()
-        for link in re.findall(r"\]\((?!http)([^)#\s]+)", index.read_text())
+        (page.parent / link).resolve()
+        for page in (index, Path("docs/decisions/README.md"))
+        for link in re.findall(r"\]\((?!http)([^)#\s]+)", page.read_text())
     }
     pages = {path.resolve() for path in Path("docs").rglob("*.md")} - {index.resolve()}
     assert pages <= linked
@@ -255,6 +257,24 @@ def test_the_limits_of_the_local_store_are_those_of_the_code() -> None:
     ):
         assert text in page, text
     assert retention.DIGEST_RETENTION_S == 3600  # "within an hour"
+
+
+def test_the_views_of_the_local_store_are_those_of_the_schema() -> None:
+    """The page names exactly the views of the local store's file, with all their columns."""
+    page = Path("docs/reference/local-store.md").read_text()
+    section = page.split("\n## Schema\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|.*?\| (.*) \|$", section, re.MULTILINE)
+    printed = {quoted(view)[0]: quoted(columns) for view, columns in rows}
+    database = sqlite3.connect(":memory:")
+    database.executescript(Path("demo/three_pillar_demo/local_store/schema.sql").read_text())
+    views = [
+        name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'view'")
+    ]
+    columns = {
+        view: [row[1] for row in database.execute(f"PRAGMA table_info({view})")] for view in views
+    }
+    database.close()
+    assert printed == columns
 
 
 def test_the_import_table_is_that_of_the_layout_tests() -> None:

@@ -7,8 +7,9 @@ from services.checkout.service import Settings as CheckoutSettings
 from services.payment.service import Settings as PaymentSettings
 from three_pillar_demo.local_store.__main__ import Settings as StoreSettings
 from three_pillar_demo.web.__main__ import Settings as WebSettings
-from three_pillars.environment import REFUSED_SUFFIXES, OpenTelemetryVariables
+from three_pillars.environment import REFUSED_SUFFIXES
 from three_pillars.settings import Settings
+from three_pillars.variables import OpenTelemetryVariables
 
 OURS: dict[str, type[Settings]] = {
     "checkout": CheckoutSettings,
@@ -75,7 +76,7 @@ def _table(settings: type[Settings]) -> str:
 
 def _rows(settings: type[Settings]) -> Iterator[tuple[str, str, str]]:
     former_names: dict[str, list[str]] = {}
-    for former, current in settings._former_variables():  # noqa: SLF001  (the names are documented here only)
+    for former, current in settings.former_variables():
         former_names.setdefault(current, []).append(former)
     for name, field in settings.model_fields.items():
         variable = settings.variable(name)

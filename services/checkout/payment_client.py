@@ -7,7 +7,7 @@ import httpx2
 
 
 class PaymentError(Exception):
-    """Payment gave no usable answer: ``outcome`` is one of ``orders.OUTCOMES``, the text a reason."""
+    """Payment gave no usable answer; ``outcome`` is a key of ``orders.OUTCOMES``."""
 
     def __init__(self, outcome: str, reason: str) -> None:
         super().__init__(reason)

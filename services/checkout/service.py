@@ -12,7 +12,7 @@ from services.checkout import faults
 from services.checkout.app import create_app
 from services.checkout.payment_client import PaymentClient
 from services.common.server import ServiceSettings
-from three_pillars.environment import HTTP_ADDRESS
+from three_pillars.variable_types import HTTP_ADDRESS
 
 
 class Settings(ServiceSettings):

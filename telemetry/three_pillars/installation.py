@@ -18,7 +18,7 @@ from .resource import ServiceResource
 from .trusted_callers import TrustedCallers
 
 EXCLUDED_PATHS = ("/healthz", "/metrics")
-"""Probes and scrapes: they leave no span, count or log record, or they would drown the customers."""
+"""The paths of probes and scrapes, which are not recorded: they would outnumber the customers."""
 
 SERVER_SHUTDOWN_S = 0.1
 """How long the lifespan waits before it flushes.

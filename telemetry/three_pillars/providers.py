@@ -18,11 +18,11 @@ from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from prometheus_client import CollectorRegistry
 
-from .environment import OpenTelemetryVariables
 from .export.batch import CountingBatchLogRecordProcessor, CountingBatchSpanProcessor
 from .export.drops import DropCounter
 from .export.session import RetryingSession, otlp_session
 from .resource import ServiceResource, build_resource
+from .variables import OpenTelemetryVariables
 
 FLUSH_TIMEOUT_S = 4.0
 """How long a stopping service waits for the Collector.
@@ -105,7 +105,7 @@ def otlp_providers(
 
 
 def tracer_provider(resource: Resource, variables: OpenTelemetryVariables) -> TracerProvider:
-    """Build a provider of tracers with our limits and sampler, unless the environment has its own."""
+    """Build a tracer provider with our limits and sampler, where the environment has none."""
     limits = SpanLimits(max_attribute_length=variables.attribute_value_length_limit)
     sampler_is_set = "traces_sampler" in variables.model_fields_set  # then the SDK builds it
     return TracerProvider(
@@ -117,7 +117,7 @@ def tracer_provider(resource: Resource, variables: OpenTelemetryVariables) -> Tr
 
 
 def logger_provider(resource: Resource, variables: OpenTelemetryVariables) -> LoggerProvider:
-    """Build a provider of loggers with our limits, unless the environment has its own."""
+    """Build a logger provider with our limits, where the environment has none."""
     limits = LogRecordLimits(max_attribute_length=variables.attribute_value_length_limit)
     return LoggerProvider(resource=resource, log_record_limits=limits, shutdown_on_exit=False)
 
@@ -125,7 +125,7 @@ def logger_provider(resource: Resource, variables: OpenTelemetryVariables) -> Lo
 def meter_provider(
     resource: Resource, readers: Sequence[MetricReader], registry: CollectorRegistry
 ) -> MeterProvider:
-    """Build a provider of meters that feeds ``readers``, and ``registry`` under Prometheus's names."""
+    """Build a meter provider for ``readers``, and for ``registry`` with Prometheus's names."""
     prometheus = PrometheusMetricReader(scope_info_enabled=False, registry=registry)
     return MeterProvider(
         resource=resource, metric_readers=[*readers, prometheus], shutdown_on_exit=False

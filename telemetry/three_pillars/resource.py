@@ -1,4 +1,4 @@
-"""The resource: the attributes that say which service, and which of its processes, sent telemetry."""
+"""The resource: the attributes that name the service and the process that sent telemetry."""
 
 import os
 from dataclasses import dataclass
@@ -51,11 +51,11 @@ class _HashedResource(Resource):
 
 
 def build_resource(service: ServiceResource) -> Resource:
-    """Return ``service``, what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say, and an instance id.
+    """Return the attributes of ``service`` and of the environment, and an instance id.
 
-    The variables win: ``Resource.create()`` lets code win, and an operator expects the opposite.
-    It also adds ``service.instance.id``, a random UUID, so that the counters of several
-    processes add up.
+    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over the code, as an operator expects;
+    ``Resource.create()`` has it the other way round. It adds ``service.instance.id``, a random
+    UUID, so that the counters of several processes add up.
     """
     from_environment = dict(OTELResourceDetector().detect().attributes)
     instance = from_environment.get("service.instance.id")

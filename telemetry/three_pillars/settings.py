@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: Variables have values that are not allowed.
         """
-        cls._rename_former_variables()
+        cls._renameformer_variables()
         try:
             return cls()
         except ValidationError as error:
@@ -81,13 +81,13 @@ class Settings(BaseSettings):
         return f"{name}={shown(os.environ.get(name, ''))}: {problem['msg']}{hint}"
 
     @classmethod
-    def _rename_former_variables(cls) -> None:
+    def _renameformer_variables(cls) -> None:
         """Move the values of former variables to the current ones, with one warning line for each.
 
         They are moved in ``os.environ``, so that worker processes find the current names and the
         warning is not repeated. A current variable wins over its former name.
         """
-        for former, current in cls._former_variables():
+        for former, current in cls.former_variables():
             value = os.environ.get(former, "")
             if value.strip():
                 del os.environ[former]
@@ -98,7 +98,7 @@ class Settings(BaseSettings):
                 )
 
     @classmethod
-    def _former_variables(cls) -> Iterator[tuple[str, str]]:
+    def former_variables(cls) -> Iterator[tuple[str, str]]:
         """Yield the former and the current name of each variable that was renamed."""
         for field, former in cls.former_names.items():
             yield former, cls.variable(field)

@@ -26,9 +26,9 @@ from tests.processes import InMemoryCollector, run_collector, running_shop, serv
 from three_pillar_demo.local_store.__main__ import Settings as StoreSettings
 from three_pillar_demo.web.__main__ import Settings as WebSettings
 from three_pillars import ConfigurationError, environment
-from three_pillars.environment import OpenTelemetryVariables
 from three_pillars.export.session import RetryingSession, otlp_session
 from three_pillars.settings import Settings
+from three_pillars.variables import OpenTelemetryVariables
 
 SECRET = "geheim"  # noqa: S105  (a stand-in)
 SIGNALS = ("TRACES", "METRICS", "LOGS")

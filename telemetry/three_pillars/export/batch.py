@@ -10,9 +10,9 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExp
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
-from ..environment import OpenTelemetryVariables
 from ..redaction import redact_mapping
 from ..values import flatten_if_oversized, to_otlp_value
+from ..variables import OpenTelemetryVariables
 from .drops import DropCounter
 from .sanitize import is_clean, sanitized
 from .session import RetryingSession

@@ -159,7 +159,7 @@ def test_bound_fields_end_with_their_request(shop: InMemoryShop) -> None:
 
 
 def test_logs_of_libraries_go_to_stdout_only(shop: InMemoryShop) -> None:
-    """A library's warning is a JSON line on stdout and is not sent by OTLP, which may have failed."""
+    """A library's warning goes to stdout as JSON, and not to OTLP, which may have failed."""
     logging.getLogger("opentelemetry.exporter").warning("lost %d spans", 3)
     (line,) = shop.lines()
     assert line["level"] == "warning"

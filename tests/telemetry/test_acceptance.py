@@ -1,0 +1,217 @@
+"""The library in an empty environment: a foreign application gets three joined pillars."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.processes import free_port, wait_for
+from three_pillar_demo.local_store.__main__ import FILE_NAME
+from three_pillar_demo.query.interface import Exemplar, LogRecord, Span
+from three_pillar_demo.query.local import LocalBackends
+
+ROOT = Path(__file__).resolve().parents[2]
+STOP_TIMEOUT_S = 15
+INSTALL_TIMEOUT_S = 600
+OUR_TOP_LEVEL_NAMES = {"three_pillars", "three_pillar_demo", "services", "telemetry", "demo"}
+
+LIST_TOP_LEVEL_NAMES = """
+import json
+from importlib.metadata import distribution
+from pathlib import Path
+
+installed = distribution("three-pillars")
+site_packages = Path(installed.locate_file(""))
+print(json.dumps({
+    "of_the_library": sorted({path.parts[0] for path in installed.files or ()}),
+    "of_all": sorted(path.name for path in site_packages.iterdir()),
+}))
+"""
+
+
+def clean_environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment without settings of Python, OpenTelemetry and the store."""
+    prefixes = ("OTEL_", "STORE_", "PYTHON", "VIRTUAL_ENV")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
+    return inherited | variables
+
+
+def constraints(folder: Path) -> Path:
+    """Write the locked versions as constraints of pip, without their hashes."""
+    lines = (ROOT / "requirements" / "runtime.lock").read_text().splitlines()
+    pins = [line.removesuffix("\\").strip() for line in lines if line and line[0].isalpha()]
+    file = folder / "constraints.txt"
+    file.write_text("\n".join(pins) + "\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a new environment that has the library and what it depends on."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=120)
+    interpreter = folder / "venv" / "bin" / "python"
+    pip = [str(interpreter), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    options = ["--no-compile", "--constraint", str(constraints(folder))]
+    process = subprocess.run(
+        [*pip, "install", *options, f"{ROOT / 'telemetry'}[uvicorn]"],
+        cwd=folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_TIMEOUT_S,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    return interpreter
+
+
+@contextmanager
+def running(
+    command: list[str], output: Path, environment: Mapping[str, str], url: str
+) -> Iterator[None]:
+    """Run ``command`` until the end of the block; it begins when ``url`` answers."""
+
+    def answers() -> bool:
+        assert process.poll() is None, output.read_text()
+        try:
+            httpx2.get(url, trust_env=False)
+        except httpx2.TransportError:
+            return False
+        return True
+
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            command, cwd=output.parent, env=environment, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_for(f"{url}: see {output}", answers)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """What the store has of one request."""
+
+    trace_id: str
+    spans: list[Span]
+    records: list[LogRecord]
+    exemplars: list[Exemplar]
+    resources: list[dict[str, str]]
+
+
+async def find(data: Path, store_url: str, trace_id: str, since: float) -> Telemetry:
+    """Return what the store in the folder ``data`` has of ``trace_id``."""
+    now = time.time()
+    async with LocalBackends(data / FILE_NAME, store_url) as backends:
+        spans = await backends.trace(trace_id)
+        records = await backends.trace_logs(trace_id, since, now)
+        exemplars = await backends.exemplars(since, now)
+    with closing(sqlite3.connect(data / FILE_NAME)) as database:
+        rows = database.execute("SELECT resource FROM source").fetchall()
+    return Telemetry(
+        trace_id,
+        spans,
+        records,
+        [exemplar for exemplar in exemplars if exemplar.trace_id == trace_id],
+        [json.loads(resource) for (resource,) in rows],
+    )
+
+
+@pytest.fixture(scope="module")
+def telemetry(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Telemetry:
+    """The telemetry of one request to the example, which runs in the new environment."""
+    folder = tmp_path_factory.mktemp("run")
+    data = folder / "store"
+    store_url = f"http://127.0.0.1:{free_port()}"
+    app_port = str(free_port())
+    app_url = f"http://127.0.0.1:{app_port}"
+    store_environment = clean_environment(
+        STORE_PORT=store_url.rpartition(":")[2], STORE_DATA=str(data)
+    )
+    app_environment = clean_environment(
+        OTEL_EXPORTER_OTLP_ENDPOINT=store_url, WEATHER_URL=f"{app_url}/weather"
+    )
+    store = [sys.executable, "-m", "three_pillar_demo.local_store"]
+    example = str(ROOT / "examples" / "fastapi_app")
+    app = [str(python), "-m", "uvicorn", "--app-dir", example, "app:app", "--port", app_port]
+    since = time.time() - 1
+    with (
+        running(store, folder / "store.log", store_environment, f"{store_url}/healthz"),
+        running(app, folder / "app.log", app_environment, f"{app_url}/openapi.json"),
+    ):
+        response = httpx2.get(f"{app_url}/trips/lisbon", trust_env=False)
+        assert response.json() == {"city": "lisbon", "advice": "The sky over lisbon is clear: go."}
+        trace_id = response.headers["traceresponse"].split("-")[1]
+        found = asyncio.run(find(data, store_url, trace_id, since))
+
+        def is_complete() -> bool:
+            nonlocal found
+            found = asyncio.run(find(data, store_url, trace_id, since))
+            return len(found.spans) == 3 and len(found.records) == 3 and bool(found.exemplars)
+
+        wait_for("the request in all three pillars", is_complete)
+    return found
+
+
+@pytest.mark.timeout(INSTALL_TIMEOUT_S + 120)
+def test_installation_adds_one_top_level_package(python: Path) -> None:
+    """In ``site-packages`` the library adds one package of ours, beside its metadata."""
+    process = subprocess.run(
+        [python, "-c", LIST_TOP_LEVEL_NAMES],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    names = json.loads(process.stdout)
+    package, metadata = names["of_the_library"]
+    assert package == "three_pillars"
+    assert metadata.startswith("three_pillars-")
+    assert metadata.endswith(".dist-info")
+    assert OUR_TOP_LEVEL_NAMES & set(names["of_all"]) == {"three_pillars"}
+
+
+@pytest.mark.timeout(INSTALL_TIMEOUT_S + 120)
+def test_foreign_application_has_three_joined_pillars(telemetry: Telemetry) -> None:
+    """One trace id is in the spans, in the log records and in an exemplar of the example."""
+    spans = [(span.kind, span.name) for span in telemetry.spans]
+    assert ("SERVER", "GET /trips/{city}") in spans
+    assert ("SERVER", "GET /weather/{city}") in spans
+    assert sorted(kind for kind, _ in spans) == ["CLIENT", "SERVER", "SERVER"]
+    assert {span.service for span in telemetry.spans} == {"trips"}
+    bodies = [record.body for record in telemetry.records]
+    assert "trip planned" in bodies
+    assert {record.fields["trace_id"] for record in telemetry.records} == {telemetry.trace_id}
+    assert telemetry.exemplars
+
+
+@pytest.mark.timeout(INSTALL_TIMEOUT_S + 120)
+def test_resource_of_a_foreign_application_has_nothing_of_the_shop(telemetry: Telemetry) -> None:
+    """The resource has what the application gave, what the SDK adds, and no fact of our shop."""
+    assert telemetry.resources
+    for resource in telemetry.resources:
+        own = {name: value for name, value in resource.items() if name.startswith("service.")}
+        assert own.pop("service.instance.id")
+        assert own == {"service.name": "trips", "service.version": "1.0.0"}
+        assert "deployment.environment.name" not in resource
+        assert "shop" not in str(resource)
+        assert "three-pillar-demo" not in str(resource)

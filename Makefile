@@ -141,7 +141,7 @@ sbom: dev ## print the bill of materials (CycloneDX)
 dashboards: dev ## write the JSON of the Grafana dashboards
 	@$(BIN)/python -m grafana.build
 
-docs: dev ## write the generated pages of docs/reference/
+docs: dev ## write the generated pages of docs/
 	@$(BIN)/python -m docs.generate
 
 pictures: dev ## take screenshots of the running web UI with Chromium, into .demo/pictures

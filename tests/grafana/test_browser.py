@@ -73,7 +73,7 @@ def test_from_the_web_ui_to_the_same_request(page: Page) -> None:
     ).stdout
     trace_id = re.findall(r"demo follow ([0-9a-f]{32})", output)[0]
     page.goto(f"{WEB.address}/trace/{trace_id}")
-    links = page.locator(".ways a")
+    links = page.locator(".grafana-links a")
     expect(links).to_have_count(4)
     trace, logs, panel, one_request = (link.get_attribute("href") or "" for link in links.all())
 

@@ -28,8 +28,8 @@ def links(trace_id: str, start: float, end: float) -> list[tuple[str, str]]:
     return [
         ("Trace in Tempo", explore_path("tempo", traceql, start, end)),
         ("Logs in Loki", explore_path("loki", logql, start, end)),
-        ("Panel Duration", f"/d/checkout?{urlencode(duration_query)}"),
-        ("Dashboard One request", f"/d/one-request?{urlencode(request_query)}"),
+        ("Duration panel", f"/d/checkout?{urlencode(duration_query)}"),
+        ("One request dashboard", f"/d/one-request?{urlencode(request_query)}"),
     ]
 
 

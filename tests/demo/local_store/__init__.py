@@ -1,1 +1,1 @@
-"""The receiver and its file: real SQLite, the real app, and real processes where the promise is about them."""
+"""Tests of the local store: with real SQLite, the real application and, where needed, processes."""

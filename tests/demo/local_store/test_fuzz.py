@@ -1,50 +1,57 @@
-"""Hostile and broken requests: each is answered as planned, nothing ends, and the file stays whole."""
+"""Hostile and broken requests: each gets an expected status, and the file stays intact."""
 
 import asyncio
 import gzip
 import random
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 from google.protobuf.message import Message
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
-from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar, Metric
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.demo.local_store.conftest import (
+from tests.demo.local_store.messages import (
     DELTA,
     MIB,
     NANO,
-    PROTOBUF,
-    as_json,
-    buckets,
+    attributes,
     counter,
     gauge,
     histogram,
-    line,
-    logs,
-    metrics,
-    pairs,
-    point,
-    read,
+    histogram_point,
+    log_record,
+    log_request,
+    metric_request,
+    number_point,
     span,
-    traces,
+    to_otlp_json,
+    trace_request,
 )
+from tests.demo.local_store.stores import PROTOBUF, read_rows
 from three_pillar_demo.local_store.receiver import MAX_BODY_BYTES, create_app
 from three_pillar_demo.local_store.store import Store
 from three_pillar_demo.local_store.writer import Writer
 
-CASES, SEED, AT_ONCE = 5_400, 20, 24
-PLANNED = {200, 400, 413, 415}
+CASES = 5_400
+SEED = 20
+CONCURRENT_SENDERS = 24
+EXPECTED_STATUSES = {200, 400, 413, 415}
 JSON = {"content-type": "application/json"}
+GZIP = {"content-encoding": "gzip"}
 SIGNALS = ("traces", "logs", "metrics")
 TIMES = (0, 1, NANO, 2**31, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
-FLOATS = (float("nan"), float("inf"), float("-inf"), -0.0, 5e-324, 1.7e308, -1.7e308, 1.0)
-WHOLES = (0, 1, -1, 2**31, -(2**31), 2**53 + 1, 2**63 - 1, -(2**63))
+DOUBLES = (float("nan"), float("inf"), float("-inf"), -0.0, 5e-324, 1.7e308, -1.7e308, 1.0)
+INTEGERS = (0, 1, -1, 2**31, -(2**31), 2**53 + 1, 2**63 - 1, -(2**63))
 COUNTS = (0, 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1)
+SPAN_KINDS = (-(2**31), -1, 0, 2, 3, 77, 2**31 - 1)
+SEVERITIES = (-(2**31), -1, 0, 24, 25, 2**31 - 1)
+TEMPORALITIES = (0, 1, 2, DELTA, 77)
+POINT_FLAGS = (0, 0, 0, 1, 2**32 - 1)
 TEXTS = (
     "",
     "\x00",
@@ -67,20 +74,40 @@ IDS = (
     b"\x02" * 16,
     b"\x03" * 300,
 )
-JUNK = (
+ATTRIBUTE_NAMES = (
+    *TEXTS,
+    "service.name",
+    "service.instance.id",
+    "http.response.status_code",
+    "order.id",
+    "le",
+)
+INVALID_JSON = (
     b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "\\ud800", "trace_id": "'
     + b"0a" * 16
     + b'"}]}]}]}',
-    b'{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "\\udfff\\u0000"}}]}]}]}',
-    b'{"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"gauge": {"dataPoints": [{"asDouble": "NaN"}]}}]}]}]}',
+    (
+        b'{"resourceLogs": [{"scopeLogs": [{"logRecords": '
+        b'[{"body": {"stringValue": "\\udfff\\u0000"}}]}]}]}'
+    ),
+    (
+        b'{"resourceMetrics": [{"scopeMetrics": [{"metrics": '
+        b'[{"gauge": {"dataPoints": [{"asDouble": "NaN"}]}}]}]}]}'
+    ),
     b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": 1e999}]}]}]}',
     b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": "-1"}]}]}]}',
     b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": '
     + b"9" * 5000
     + b"}]}]}]}",
-    b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"kind": "SPAN_KIND_NONE", "trace_id": "zz"}]}]}]}',
+    (
+        b'{"resourceSpans": [{"scopeSpans": [{"spans": '
+        b'[{"kind": "SPAN_KIND_NONE", "trace_id": "zz"}]}]}]}'
+    ),
     b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"trace_id": 7}]}]}]}',
-    b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"trace_id": "abc", "spanId": "====", "flags": -1}]}]}]}',
+    (
+        b'{"resourceSpans": [{"scopeSpans": [{"spans": '
+        b'[{"trace_id": "abc", "spanId": "====", "flags": -1}]}]}]}'
+    ),
     b'{"resourceSpans": null, "resourceLogs": {}, "resourceMetrics": ""}',
     b'{"resourceSpans": [null]}',
     b'{"resourceSpans": {"scopeSpans": {}}}',
@@ -101,290 +128,334 @@ JUNK = (
     b"{\x00}",
     b"\xff\xfe\xfd",
 )
+"""Bodies that are sent as JSON."""
 
 
-class Chance(random.Random):
-    """A fixed seed's choices, as messages."""
+class Case(NamedTuple):
+    """One request."""
 
-    def bits(self, body: bytes) -> bytes:
-        """Some bits turned."""
-        mine = bytearray(body)
+    signal_name: str
+    body: bytes
+    headers: dict[str, str]
+
+
+class Generator(random.Random):
+    """Generates requests from a seed."""
+
+    def case(self) -> Case:  # noqa: PLR0911  (one for each kind)
+        """Return a request of one of twelve equally frequent kinds."""
+        signal_name = self.choice(SIGNALS)
+        message = self.message(signal_name)
+        body = message.SerializeToString() or b"\x0a\x00"
+        match self.randrange(12):
+            case 0 | 1:
+                return Case(signal_name, body, PROTOBUF)
+            case 2 | 3 | 4:
+                return Case(signal_name, self.mutated(body), PROTOBUF)
+            case 5:
+                return Case(signal_name, self.randbytes(self.randrange(400)), PROTOBUF)
+            case 6:
+                return Case(signal_name, self.mutated_gzip(body), PROTOBUF | GZIP)
+            case 7:
+                return Case(signal_name, body, PROTOBUF | self.wrong_headers())
+            case 8:
+                return Case(signal_name, self.choice(INVALID_JSON), JSON)
+            case 9:
+                return Case(signal_name, to_otlp_json(message), JSON)
+        return Case(signal_name, self.mutated(to_otlp_json(message)), JSON)
+
+    def wrong_headers(self) -> dict[str, str]:
+        """Return headers that do not fit a protobuf body."""
+        choices = [
+            {"content-type": "text/html"},
+            {"content-encoding": "br"},
+            {"content-encoding": "gzip"},
+            {"content-type": ""},
+        ]
+        return self.choice(choices)
+
+    def mutated(self, body: bytes) -> bytes:
+        """Return the body with flipped bits, cut or spliced."""
+        return self.choice([self.flipped, self.cut, self.spliced])(body)
+
+    def mutated_gzip(self, body: bytes) -> bytes:
+        """Return the gzipped body: mutated, unchanged, or gzipped again."""
+        compressed = gzip.compress(body, 1)
+        match self.randrange(5):
+            case 0:
+                return compressed
+            case 1:
+                return gzip.compress(compressed)
+        return self.mutated(compressed)
+
+    def flipped(self, body: bytes) -> bytes:
+        """Return the body with up to seven flipped bits."""
+        mutable = bytearray(body)
         for _ in range(self.randrange(1, 8)):
-            mine[self.randrange(len(mine))] ^= 1 << self.randrange(8)
-        return bytes(mine)
+            mutable[self.randrange(len(mutable))] ^= 1 << self.randrange(8)
+        return bytes(mutable)
 
     def cut(self, body: bytes) -> bytes:
-        """Its beginning, or its end, or itself twice."""
+        """Return the beginning or the end of the body, or parts of it twice."""
         at = self.randrange(len(body))
         return self.choice([body[:at], body[at:], body[:at] + body, body + body[:at]])
 
     def spliced(self, body: bytes) -> bytes:
-        """Some bytes replaced by others."""
+        """Return the body with some bytes replaced by random ones."""
         at = self.randrange(len(body))
         return body[:at] + self.randbytes(self.randrange(1, 40)) + body[at + self.randrange(40) :]
 
-    def value(self, depth: int = 0) -> AnyValue:  # noqa: PLR0911  (one for each kind)
-        """Any attribute's value, at times deep."""
+    def message(self, signal_name: str) -> Message:
+        """Return a request that can be parsed, with unusual records."""
+        service = self.choice(TEXTS)
+        count = self.randrange(4)
+        request: Any
+        match signal_name:
+            case "traces":
+                request = trace_request(*(self.span() for _ in range(count)), service=service)
+                resource = request.resource_spans[0].resource
+            case "logs":
+                request = log_request(*(self.log_record() for _ in range(count)), service=service)
+                resource = request.resource_logs[0].resource
+            case _:
+                request = metric_request(*(self.metric() for _ in range(count)), service=service)
+                resource = request.resource_metrics[0].resource
+        resource.attributes.extend(self.attributes())
+        return request
+
+    def attributes(self, depth: int = 0) -> list[KeyValue]:
+        """Return up to four attributes, some with names that the store knows."""
+        return [
+            KeyValue(key=self.choice(ATTRIBUTE_NAMES), value=self.value(depth))
+            for _ in range(self.randrange(5))
+        ]
+
+    def value(self, depth: int = 0) -> AnyValue:  # noqa: PLR0911  (one for each type)
+        """Return an attribute value of any type, sometimes a nested one."""
         match self.randrange(8 if depth < 4 else 5):
             case 0:
                 return AnyValue(string_value=self.choice(TEXTS))
             case 1:
-                return AnyValue(int_value=self.choice(WHOLES))
+                return AnyValue(int_value=self.choice(INTEGERS))
             case 2:
-                return AnyValue(double_value=self.choice(FLOATS))
+                return AnyValue(double_value=self.choice(DOUBLES))
             case 3:
                 return AnyValue(bytes_value=self.randbytes(self.randrange(20)))
             case 4:
                 return AnyValue()
             case 5:
-                return AnyValue(
-                    array_value=ArrayValue(
-                        values=[self.value(depth + 1) for _ in range(self.randrange(4))]
-                    )
-                )
+                elements = [self.value(depth + 1) for _ in range(self.randrange(4))]
+                return AnyValue(array_value=ArrayValue(values=elements))
             case 6:
-                return AnyValue(kvlist_value=KeyValueList(values=self.pairs(depth + 1)))
-        return self.deep(self.choice([5, 20, 30]))
+                return AnyValue(kvlist_value=KeyValueList(values=self.attributes(depth + 1)))
+        return nested_arrays(self.choice([5, 20, 30]))
 
-    def deep(self, levels: int) -> AnyValue:
-        """Lists in lists."""
-        found = AnyValue(string_value="bottom")
-        for _ in range(levels):
-            found = AnyValue(array_value=ArrayValue(values=[found]))
-        return found
-
-    def pairs(self, depth: int = 0) -> list[KeyValue]:
-        """Some attributes, with a name of ours among them at times."""
-        names = (
-            *TEXTS,
-            "service.name",
-            "service.instance.id",
-            "http.response.status_code",
-            "order.id",
-            "le",
-        )
-        return [
-            KeyValue(key=self.choice(names), value=self.value(depth))
-            for _ in range(self.randrange(5))
-        ]
-
-    def message(self, signal: str) -> Message:
-        """A request that can be decoded, of the oddest records."""
-        made: Any
-        match signal:
-            case "traces":
-                made = traces(
-                    *(self.span() for _ in range(self.randrange(4))), service=self.choice(TEXTS)
-                )
-                about = made.resource_spans[0]
-            case "logs":
-                made = logs(
-                    *(self.line() for _ in range(self.randrange(4))), service=self.choice(TEXTS)
-                )
-                about = made.resource_logs[0]
-            case _:
-                made = metrics(
-                    *(self.metric() for _ in range(self.randrange(4))), service=self.choice(TEXTS)
-                )
-                about = made.resource_metrics[0]
-        about.resource.attributes.extend(self.pairs())
-        return made
-
-    def span(self) -> Any:  # noqa: ANN401  (generated code)
-        """A span."""
-        made = span(self.choice(TEXTS), attributes=self.pairs(), error=self.random() < 0.5)
-        odd: dict[str, tuple[Any, ...]] = {
+    def span(self) -> Span:
+        """Return a span with some unusual fields."""
+        made = span(self.choice(TEXTS), attributes=self.attributes(), error=self.random() < 0.5)
+        unusual: dict[str, tuple[Any, ...]] = {
             "start_time_unix_nano": TIMES,
             "end_time_unix_nano": TIMES,
             "trace_id": IDS,
-        }
-        odd |= {
             "span_id": IDS,
             "parent_span_id": IDS,
-            "kind": (-(2**31), -1, 0, 2, 3, 77, 2**31 - 1),
+            "kind": SPAN_KINDS,
         }
-        for name, values in odd.items():
+        for field, values in unusual.items():
             if self.random() < 0.4:
-                setattr(made, name, self.choice(values))
+                setattr(made, field, self.choice(values))
         for _ in range(self.randrange(3)):
             made.events.add(
-                name=self.choice(TEXTS), time_unix_nano=self.choice(TIMES), attributes=self.pairs()
+                name=self.choice(TEXTS),
+                time_unix_nano=self.choice(TIMES),
+                attributes=self.attributes(),
             )
         return made
 
-    def line(self) -> Any:  # noqa: ANN401  (as above)
-        """A log record."""
-        made = line(
+    def log_record(self) -> LogRecord:
+        """Return a log record with some unusual fields."""
+        record = log_record(
             self.choice(TEXTS),
-            attributes=self.pairs(),
+            attributes=self.attributes(),
             trace_id=self.choice(IDS),
             span_id=self.choice(IDS),
         )
-        made.severity_number = self.choice((-(2**31), -1, 0, 24, 25, 2**31 - 1))  # type: ignore[assignment]
-        made.severity_text = self.choice(TEXTS)
-        made.body.CopyFrom(self.value())
+        record.severity_number = self.choice(SEVERITIES)  # type: ignore[assignment]
+        record.severity_text = self.choice(TEXTS)
+        record.body.CopyFrom(self.value())
         if self.random() < 0.5:
-            made.time_unix_nano, made.observed_time_unix_nano = (
-                self.choice(TIMES),
-                self.choice(TIMES),
-            )
-        return made
+            record.time_unix_nano = self.choice(TIMES)
+            record.observed_time_unix_nano = self.choice(TIMES)
+        return record
 
-    def metric(self) -> Any:  # noqa: ANN401  (as above)
-        """A metric of any kind; those of few names meet their like again, also as deltas."""
-        name, how = self.choice((*TEXTS, "same", "same", "same")), self.choice((0, 1, 2, DELTA, 77))
-        known = point(
-            self.choice(FLOATS), attributes=self.pairs(), flags=self.choice((0, 0, 0, 1, 2**32 - 1))
+    def metric(self) -> Metric:
+        """Return a metric of any type; the name is often the same, so that series continue."""
+        name = self.choice((*TEXTS, "same", "same", "same"))
+        if self.random() < 0.3:
+            return gauge(name, self.number_point())
+        if self.random() < 0.3:
+            return counter(
+                name,
+                self.number_point(),
+                temporality=self.choice(TEMPORALITIES),
+                monotonic=self.random() < 0.5,
+            )
+        return self.histogram(name)
+
+    def number_point(self) -> Any:  # noqa: ANN401  (generated code)
+        """Return a data point of a sum or gauge with some unusual fields."""
+        point = number_point(
+            self.choice(DOUBLES),
+            attributes=self.attributes(),
+            flags=self.choice(POINT_FLAGS),
         )
         if self.random() < 0.5:
-            known.as_int = self.choice(WHOLES)
+            point.as_int = self.choice(INTEGERS)
         if self.random() < 0.5:
-            known.time_unix_nano, known.start_time_unix_nano = (
-                self.choice(TIMES),
-                self.choice(TIMES),
-            )
-        if self.random() < 0.3:
-            return gauge(name, known)
-        if self.random() < 0.3:
-            return counter(name, known, temporality=how, monotonic=self.random() < 0.5)
-        told = buckets(
+            point.time_unix_nano = self.choice(TIMES)
+            point.start_time_unix_nano = self.choice(TIMES)
+        return point
+
+    def histogram(self, name: str) -> Metric:
+        """Return a histogram with some unusual fields, sometimes of an unsupported type."""
+        point = histogram_point(
             [self.randrange(3), self.choice((0, 1, 2**62)), 1],
-            total=self.choice(FLOATS),
-            attributes=self.pairs()[:1],
+            total=self.choice(DOUBLES),
+            attributes=self.attributes()[:1],
         )
         if self.random() < 0.4:
-            told.count = self.choice(COUNTS)
+            point.count = self.choice(COUNTS)
         if self.random() < 0.3:
-            told.bucket_counts.append(self.choice(COUNTS))
+            point.bucket_counts.append(self.choice(COUNTS))
         if self.random() < 0.3:
-            told.explicit_bounds[:] = [self.choice(FLOATS), self.choice(FLOATS)]
-        ids = {"trace_id": self.choice(IDS), "span_id": self.choice(IDS)}
-        told.exemplars.append(
-            Exemplar(as_double=self.choice(FLOATS), time_unix_nano=self.choice(TIMES), **ids)
-        )  # type: ignore[arg-type]
-        made = histogram(name, told, temporality=how, unit=self.choice(TEXTS))
-        if self.random() < 0.1:
-            made.exponential_histogram.data_points.add(count=1)
-        elif self.random() < 0.1:
-            made.summary.data_points.add(count=1)
-        return made
-
-    def case(self) -> tuple[str, bytes, dict[str, str]]:  # noqa: PLR0911  (as above)
-        """A signal, a body and its headers."""
-        signal = self.choice(SIGNALS)
-        message = self.message(signal)
-        body, headers = message.SerializeToString() or b"\x0a\x00", dict(PROTOBUF)
-        kind = self.randrange(12)
-        if kind in {0, 1}:
-            return signal, body, headers
-        if kind in {2, 3, 4}:
-            return signal, self.choice([self.bits, self.cut, self.spliced])(body), headers
-        if kind == 5:
-            return signal, self.randbytes(self.randrange(400)), headers
-        if kind == 6:
-            mangle: list[Callable[[bytes], bytes]] = [
-                self.bits,
-                self.cut,
-                self.spliced,
-                lambda it: it,
-                gzip.compress,
-            ]
-            return (
-                signal,
-                self.choice(mangle)(gzip.compress(body, 1)),
-                headers | {"content-encoding": "gzip"},
+            point.explicit_bounds[:] = [self.choice(DOUBLES), self.choice(DOUBLES)]
+        point.exemplars.append(
+            Exemplar(
+                as_double=self.choice(DOUBLES),
+                time_unix_nano=self.choice(TIMES),
+                trace_id=self.choice(IDS),
+                span_id=self.choice(IDS),
             )
-        if kind == 7:
-            wrong = [
-                {"content-type": "text/html"},
-                {"content-encoding": "br"},
-                {"content-encoding": "gzip"},
-                {"content-type": ""},
-            ]
-            return signal, body, headers | self.choice(wrong)
-        if kind == 8:
-            return signal, self.choice(JUNK), JSON
-        text = as_json(message)
-        return (
-            signal,
-            text if kind == 9 else self.choice([self.bits, self.cut, self.spliced])(text),
-            JSON,
         )
+        metric = histogram(
+            name,
+            point,
+            temporality=self.choice(TEMPORALITIES),
+            unit=self.choice(TEXTS),
+        )
+        if self.random() < 0.1:
+            metric.exponential_histogram.data_points.add(count=1)
+        elif self.random() < 0.1:
+            metric.summary.data_points.add(count=1)
+        return metric
 
 
-def bombs() -> list[tuple[str, bytes, dict[str, str]]]:
-    """The few that are huge: as they come, unpacked, or in depth."""
-    packed = PROTOBUF | {"content-encoding": "gzip"}
+def nested_arrays(depth: int) -> AnyValue:
+    """Return a text in so many arrays, each within the other."""
+    value = AnyValue(string_value="innermost")
+    for _ in range(depth):
+        value = AnyValue(array_value=ArrayValue(values=[value]))
+    return value
+
+
+def huge_cases() -> list[Case]:
+    """Return requests that are huge: as they arrive, when decompressed, or in their depth."""
+    compressed = PROTOBUF | GZIP
     deep = b""
     for _ in range(5_000):
         deep = b"\x0a" + varint(len(deep)) + deep
-    twice = zlib.compress(bytes(50 * MIB), wbits=31)
-    huge = logs(line("x" * (3 * MIB))).SerializeToString()
-    many = traces(
-        span(attributes=[each for number in range(30_000) for each in pairs(**{f"k{number}": 1})])
-    ).SerializeToString()
+    zeros = zlib.compress(bytes(50 * MIB), wbits=31)
+    long_body = log_request(log_record("x" * (3 * MIB))).SerializeToString()
+    pairs = attributes(**{f"k{number}": 1 for number in range(30_000)})
+    many_attributes = trace_request(span(attributes=pairs)).SerializeToString()
     return [
-        ("traces", bytes(MAX_BODY_BYTES + 1), PROTOBUF),
-        ("logs", gzip.compress(bytes(300 * MIB), 1), packed),
-        ("metrics", twice, packed),
-        ("traces", deep, PROTOBUF),
-        ("logs", huge, PROTOBUF),
-        ("traces", many, PROTOBUF),
+        Case("traces", bytes(MAX_BODY_BYTES + 1), PROTOBUF),
+        Case("logs", gzip.compress(bytes(300 * MIB), 1), compressed),
+        Case("metrics", zeros, compressed),
+        Case("traces", deep, PROTOBUF),
+        Case("logs", long_body, PROTOBUF),
+        Case("traces", many_attributes, PROTOBUF),
     ]
 
 
 def varint(number: int) -> bytes:
-    """As protobuf writes lengths."""
-    found = b""
+    """Encode a length as protobuf does."""
+    encoded = b""
     while number > 127:
-        found += bytes([number & 127 | 128])
+        encoded += bytes([number & 127 | 128])
         number >>= 7
-    return found + bytes([number])
+    return encoded + bytes([number])
 
 
-def test_no_input_breaks_it(tmp_path: Path) -> None:
-    """Over five thousand broken requests get planned answers, the file stays whole, and a good batch is stored after them."""
+class Results:
+    """Counts the statuses of the responses, and keeps unexpected ones with their requests."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.unexpected: list[tuple[Case, str]] = []
+
+    async def send(self, http: httpx2.AsyncClient, case: Case) -> None:
+        """Send a request and record the response."""
+        response = await http.post(
+            f"/v1/{case.signal_name}", content=case.body, headers=case.headers
+        )
+        self.statuses[response.status_code] += 1
+        if response.status_code not in EXPECTED_STATUSES:
+            shown = case._replace(body=case.body[:2000])
+            self.unexpected.append((shown, f"{response.status_code} {response.text}"))
+
+
+async def send_all(http: httpx2.AsyncClient, cases: list[Case]) -> Results:
+    """Send all requests, several at the same time."""
+    results = Results()
+    remaining = iter(cases)
+
+    async def send_remaining() -> None:
+        for case in remaining:
+            await results.send(http, case)
+
+    await asyncio.gather(*(send_remaining() for _ in range(CONCURRENT_SENDERS)))
+    return results
+
+
+async def send_valid_requests(http: httpx2.AsyncClient) -> None:
+    """Send a valid request of each signal, all of whose records are named "good"."""
+    requests: dict[str, Message] = {
+        "traces": trace_request(span("good")),
+        "logs": log_request(log_record("good")),
+        "metrics": metric_request(counter("good", number_point(1))),
+    }
+    for signal_name, request in requests.items():
+        response = await http.post(
+            f"/v1/{signal_name}", content=request.SerializeToString(), headers=PROTOBUF
+        )
+        assert (response.status_code, response.content) == (200, b"")
+
+
+def test_no_request_breaks_the_store(tmp_path: Path) -> None:
+    """After over 5,000 broken requests, the file is intact and valid batches are stored."""
     path = tmp_path / "telemetry.db"
     app = create_app(Writer(Store(path, 512 * MIB)))
-    chance = Chance(SEED)
-    cases = [*bombs(), *(chance.case() for _ in range(CASES))]
-    unplanned: list[tuple[int, str, bytes, str]] = []
-    answers: Counter[int] = Counter()
+    generator = Generator(SEED)
+    cases = [*huge_cases(), *(generator.case() for _ in range(CASES))]
 
-    async def send_all() -> None:
+    async def run() -> Results:
         transport = httpx2.ASGITransport(app)
         async with (
             app.router.lifespan_context(app),
-            httpx2.AsyncClient(transport=transport, base_url="http://it") as http,
+            httpx2.AsyncClient(transport=transport, base_url="http://store") as http,
         ):
-            left = iter(cases)
-
-            async def sender() -> None:
-                for signal, body, headers in left:
-                    answer = await http.post(f"/v1/{signal}", content=body, headers=headers)
-                    answers[answer.status_code] += 1
-                    if answer.status_code not in PLANNED:
-                        unplanned.append((answer.status_code, signal, body[:2000], answer.text))
-
-            await asyncio.gather(*(sender() for _ in range(AT_ONCE)))
+            results = await send_all(http, cases)
             health = await http.get("/healthz")
             assert health.status_code == 200, health.text
-            good: list[tuple[str, Message]] = [
-                ("traces", traces(span("good"))),
-                ("logs", logs(line("good"))),
-                ("metrics", metrics(counter("good", point(1)))),
-            ]
-            for signal, message in good:
-                answer = await http.post(
-                    f"/v1/{signal}", content=message.SerializeToString(), headers=PROTOBUF
-                )
-                assert (answer.status_code, answer.content) == (200, b"")
+            await send_valid_requests(http)
+            return results
 
-    asyncio.run(send_all())
-    assert not unplanned, unplanned[:5]
-    assert answers.total() >= 5_000
-    assert set(answers) == PLANNED, "each planned answer was given"
-    assert read(path, "PRAGMA integrity_check") == [("ok",)]
-    assert read(path, "SELECT count(*) FROM spans WHERE name = 'good'") == [(1,)]
-    assert read(path, "SELECT count(*) FROM lines WHERE body = 'good'") == [(1,)]
-    assert read(path, "SELECT value FROM points WHERE name = 'good_total'") == [(1.0,)]
+    results = asyncio.run(run())
+    assert not results.unexpected, results.unexpected[:5]
+    assert results.statuses.total() >= 5_000
+    assert set(results.statuses) == EXPECTED_STATUSES, "each expected status occurs"
+    assert read_rows(path, "PRAGMA integrity_check") == [("ok",)]
+    assert read_rows(path, "SELECT count(*) FROM spans WHERE name = 'good'") == [(1,)]
+    assert read_rows(path, "SELECT count(*) FROM lines WHERE body = 'good'") == [(1,)]
+    assert read_rows(path, "SELECT value FROM points WHERE name = 'good_total'") == [(1.0,)]

@@ -1,150 +1,166 @@
-"""What becomes of each thing that OTLP can say."""
+"""Decoding of OTLP: what is kept of each record, and what is rejected."""
 
 import json
 import time
-from pathlib import Path
+from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
-from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Exemplar, Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.demo.local_store.conftest import (
+from tests.demo.local_store.messages import (
     DELTA,
     NANO,
-    buckets,
+    attributes,
     counter,
     gauge,
     histogram,
-    line,
-    logs,
-    metrics,
-    pairs,
-    point,
+    histogram_point,
+    log_record,
+    log_request,
+    metric_request,
+    number_point,
     span,
-    traces,
+    trace_request,
 )
-from three_pillar_demo.local_store.otlp import logs as otlp_logs
-from three_pillar_demo.local_store.otlp import metrics as otlp_metrics
-from three_pillar_demo.local_store.otlp import traces as otlp_traces
-from three_pillar_demo.local_store.otlp.batch import Batch
+from three_pillar_demo.local_store.otlp import logs, metrics, traces
+from three_pillar_demo.local_store.otlp.batch import Batch, Point
 from three_pillar_demo.local_store.values import MAX_ATTRIBUTES, MAX_TEXT, prometheus_name
 
 NOW = time.time_ns()
+IDS: dict[str, Any] = {"trace_id": b"t" * 16, "span_id": b"s" * 8}
 
 
-def attributes_of(given: Span) -> dict[str, object]:
-    """What is kept of a span's attributes."""
+def span_rows(*spans: Span) -> list[tuple[Any, ...]]:
+    """Return the rows that spans become."""
     batch = Batch()
-    otlp_traces.decode(traces(given), batch)
-    kept: dict[str, object] = json.loads(batch.spans[0][1][9])
+    traces.decode(trace_request(*spans), batch)
+    return [row for _, row in batch.spans]
+
+
+def log_rows(*records: LogRecord) -> list[tuple[Any, ...]]:
+    """Return the rows that log records become."""
+    batch = Batch()
+    logs.decode(log_request(*records), batch)
+    return [row for _, row in batch.log_records]
+
+
+def metric_batch(*metric_messages: Metric) -> Batch:
+    """Return the batch that metrics become."""
+    batch = Batch()
+    request: ExportMetricsServiceRequest = metric_request(*metric_messages)
+    metrics.decode(request, batch)
+    return batch
+
+
+def only_point(*metric_messages: Metric) -> Point:
+    """Return the one data point of metrics."""
+    [point] = metric_batch(*metric_messages).points
+    return point
+
+
+def stored_attributes(*pairs: KeyValue) -> dict[str, object]:
+    """Return what is kept of a span's attributes."""
+    [row] = span_rows(span(attributes=pairs))
+    kept: dict[str, object] = json.loads(row[9])
     return kept
 
 
 def test_attributes_keep_their_types() -> None:
-    """Texts, numbers, truth, bytes, lists and maps come back as JSON has them; what JSON cannot say is text."""
-    nested = AnyValue(kvlist_value=KeyValueList(values=pairs(inner=1)))
-    listed = AnyValue(
-        array_value=ArrayValue(values=[AnyValue(string_value="a"), nested, AnyValue()])
-    )
-    known = pairs(
+    """Each type comes back as JSON has it, and what JSON cannot express becomes text."""
+    nested = AnyValue(kvlist_value=KeyValueList(values=attributes(inner=1)))
+    elements = [AnyValue(string_value="a"), nested, AnyValue()]
+    array = AnyValue(array_value=ArrayValue(values=elements))
+    scalars = attributes(
         text="\x00é",
-        whole=-(2**63),
-        part=0.5,
-        truth=True,
+        integer=-(2**63),
+        double=0.5,
+        boolean=True,
         raw=b"\xff",
         nan=float("nan"),
-        big=float("inf"),
+        infinite=float("inf"),
     )
-    assert attributes_of(
-        span(attributes=[*known, KeyValue(key="list", value=listed), KeyValue(key="none")])
-    ) == {
+    kept = stored_attributes(*scalars, KeyValue(key="list", value=array), KeyValue(key="none"))
+    assert kept == {
         "text": "\x00é",
-        "whole": -(2**63),
-        "part": 0.5,
-        "truth": True,
+        "integer": -(2**63),
+        "double": 0.5,
+        "boolean": True,
         "raw": "/w==",
         "nan": "nan",
-        "big": "inf",
+        "infinite": "inf",
         "list": ["a", {"inner": 1}, None],
         "none": None,
     }
 
 
-def test_attributes_are_bounded() -> None:
-    """More attributes than the limit are left out, and a long text is cut."""
-    many = [
-        each
-        for number in range(MAX_ATTRIBUTES + 50)
-        for each in pairs(**{f"key{number}": "x" * (MAX_TEXT + 1)})
-    ]
-    kept = attributes_of(span(attributes=many))
+def test_attributes_are_limited() -> None:
+    """Attributes beyond the limit are dropped, and long texts are truncated."""
+    long_text = "x" * (MAX_TEXT + 1)
+    pairs = attributes(**{f"key{number}": long_text for number in range(MAX_ATTRIBUTES + 50)})
+    kept = stored_attributes(*pairs)
     assert len(kept) == MAX_ATTRIBUTES
-    assert {len(str(each)) for each in kept.values()} == {MAX_TEXT}
-    across = "a " * (MAX_TEXT // 2 - 6) + "somebody.or.other@example.co.uk was here"
-    assert "some" not in str(attributes_of(span(attributes=pairs(across=across)))["across"]), (
-        "what the cut leaves of an address is no address"
+    assert {len(str(value)) for value in kept.values()} == {MAX_TEXT}
+
+
+def test_truncation_does_not_reveal_part_of_a_secret() -> None:
+    """An e-mail address that lies across the truncation is redacted as a whole."""
+    padding = "a " * (MAX_TEXT // 2 - 6)
+    kept = stored_attributes(
+        *attributes(across=f"{padding}somebody.or.other@example.co.uk was here")
     )
+    assert "some" not in str(kept["across"])
 
 
-def test_a_span_that_ends_before_it_starts_takes_no_time() -> None:
-    """A span's duration is never negative, and one without an end has none."""
-    batch = Batch()
-    odd = [
-        span(start=NOW, seconds=-5),
-        Span(trace_id=b"t" * 16, span_id=b"s" * 8, start_time_unix_nano=NOW),
-    ]
-    odd += [
-        Span(
-            trace_id=b"t" * 16,
-            span_id=b"s" * 8,
-            start_time_unix_nano=NOW,
-            end_time_unix_nano=2**64 - 1,
-        )
-    ]
-    otlp_traces.decode(traces(*odd), batch)
-    assert [row[6] for _, row in batch.spans] == [0, 0, 2**63 - 1 - NOW]
+def test_a_duration_is_never_negative() -> None:
+    """A span that ends before its start, or has no end, has a duration of zero."""
+    without_end = Span(start_time_unix_nano=NOW, **IDS)
+    endless = Span(start_time_unix_nano=NOW, end_time_unix_nano=2**64 - 1, **IDS)
+    rows = span_rows(span(start=NOW, seconds=-5), without_end, endless)
+    assert [row[6] for row in rows] == [0, 0, 2**63 - 1 - NOW]
 
 
-def test_events_and_messages_of_spans_are_kept() -> None:
-    """An exception is an event with attributes, and the status has its words."""
+def test_events_and_status_messages_of_spans_are_kept() -> None:
+    """An exception is an event with attributes, and the status keeps its message."""
     event = Span.Event(
-        name="exception", time_unix_nano=NOW, attributes=pairs(exception__type="TimeoutError")
+        name="exception",
+        time_unix_nano=NOW,
+        attributes=attributes(exception__type="TimeoutError"),
     )
-    batch = Batch()
-    otlp_traces.decode(traces(span(error=True, events=[event])), batch)
-    row = batch.spans[0][1]
+    [row] = span_rows(span(error=True, events=[event]))
     assert row[7:9] == (2, "failed")
     assert json.loads(row[10]) == [
         {"name": "exception", "time": NOW, "attributes": {"exception.type": "TimeoutError"}}
     ]
 
 
-def test_a_line_finds_its_time_and_severity() -> None:
-    """A record without a time has the one it was seen at, else now; one without words has the severity's own."""
-    batch = Batch()
-    seen, bare = line(severity_text=""), line(severity_text="", severity=21)
-    seen.time_unix_nano, seen.observed_time_unix_nano = 0, NOW
+def test_a_log_record_without_time_or_severity_text_gets_them() -> None:
+    """The time defaults to the observed time, else to now, and the text follows the number."""
+    observed = log_record(severity_text="")
+    observed.time_unix_nano = 0
+    observed.observed_time_unix_nano = NOW
+    bare = log_record(severity_text="", severity=21)
     bare.time_unix_nano = 0
-    otlp_logs.decode(logs(seen, bare), batch)
-    rows = [row for _, row in batch.log_records]
-    assert (rows[0][0], rows[0][4]) == (NOW, "INFO")
-    assert NOW <= rows[1][0] <= time.time_ns()
-    assert rows[1][4] == "FATAL"
+    observed_row, bare_row = log_rows(observed, bare)
+    assert (observed_row[0], observed_row[4]) == (NOW, "INFO")
+    assert NOW <= bare_row[0] <= time.time_ns()
+    assert bare_row[4] == "FATAL"
 
 
-def test_a_body_that_is_no_text_is_json() -> None:
+def test_a_structured_body_is_kept_as_json() -> None:
     """A structured body is kept as JSON, an absent one as an empty text."""
-    batch = Batch()
-    structured, absent = line(), line()
-    structured.body.CopyFrom(AnyValue(kvlist_value=KeyValueList(values=pairs(sold=3))))
+    structured = log_record()
+    structured.body.CopyFrom(AnyValue(kvlist_value=KeyValueList(values=attributes(sold=3))))
+    absent = log_record()
     absent.ClearField("body")
-    otlp_logs.decode(logs(structured, absent), batch)
-    assert [row[5] for _, row in batch.log_records] == ['{"sold":3}', ""]
+    assert [row[5] for row in log_rows(structured, absent)] == ['{"sold":3}', ""]
 
 
 @pytest.mark.parametrize(
-    ("otel", "unit", "kind", "name"),
+    ("otlp_name", "unit", "kind", "name"),
     [
         ("http.server.request.duration", "s", "histogram", "http_server_request_duration_seconds"),
         ("checkout_requests", "", "counter", "checkout_requests_total"),
@@ -155,19 +171,15 @@ def test_a_body_that_is_no_text_is_json() -> None:
         ("waits", "ms", "counter", "waits_milliseconds_total"),
     ],
 )
-def test_names_are_those_of_prometheus(otel: str, unit: str, kind: str, name: str) -> None:
+def test_metrics_have_prometheus_names(otlp_name: str, unit: str, kind: str, name: str) -> None:
     """A metric has the name that Prometheus' OTLP receiver gives it."""
-    assert prometheus_name(otel, unit, kind) == name
+    assert prometheus_name(otlp_name, unit, kind) == name
 
 
-def test_labels_are_those_of_prometheus() -> None:
-    """Attributes become labels, job and instance say who speaks, and the promoted resource attributes are there."""
-    batch = Batch()
-    otlp_metrics.decode(
-        metrics(counter("sold", point(1, attributes=pairs(http__route="/a", status=200, ok=True)))),
-        batch,
-    )
-    assert json.loads(batch.points[0].labels) == {
+def test_series_have_prometheus_labels() -> None:
+    """Labels are the attributes, the promoted resource attributes, job and instance."""
+    pairs = attributes(http__route="/a", status=200, ok=True)
+    assert json.loads(only_point(counter("sold", number_point(1, attributes=pairs))).labels) == {
         "http_route": "/a",
         "status": "200",
         "ok": "true",
@@ -178,25 +190,22 @@ def test_labels_are_those_of_prometheus() -> None:
     }
 
 
-def test_each_kind_of_metric_is_known() -> None:
-    """A monotonic sum is a counter, another sum and a gauge are gauges, and a delta says that it is one."""
-    batch = Batch()
-    whole = point(0)
-    whole.as_int = 7
-    otlp_metrics.decode(
-        metrics(
-            counter("sold", whole),
-            counter("open", point(2), monotonic=False),
-            gauge("heat", point(-1.5)),
-            histogram("took", buckets([1, 2, 3], total=4.5)),
-            counter("step", point(1), temporality=DELTA),
-        ),
-        batch,
+def test_each_kind_of_metric_is_recognised() -> None:
+    """A monotonic sum is a counter, other sums and gauges are gauges, and deltas are marked."""
+    integer = number_point(0)
+    integer.as_int = 7
+    batch = metric_batch(
+        counter("sold", integer),
+        counter("open", number_point(2), monotonic=False),
+        gauge("heat", number_point(-1.5)),
+        histogram("took", histogram_point([1, 2, 3], total=4.5)),
+        counter("step", number_point(1), temporality=DELTA),
     )
-    assert [
-        (each.name, each.kind, each.value, each.count, each.buckets, each.is_delta)
-        for each in batch.points
-    ] == [
+    points = [
+        (point.name, point.kind, point.value, point.count, point.buckets, point.is_delta)
+        for point in batch.points
+    ]
+    assert points == [
         ("sold_total", "counter", 7.0, None, None, False),
         ("open", "gauge", 2.0, None, None, False),
         ("heat", "gauge", -1.5, None, None, False),
@@ -205,17 +214,15 @@ def test_each_kind_of_metric_is_known() -> None:
     ]
 
 
-def test_exemplars_without_a_trace_are_left_out() -> None:
-    """An exemplar is worth keeping for its trace alone; a bad one does not cost its point."""
-    ids = {"trace_id": b"t" * 16, "span_id": b"s" * 8}
-    given = [
-        Exemplar(as_double=0.5, time_unix_nano=NOW, **ids),  # type: ignore[arg-type]
+def test_unusable_exemplars_are_left_out() -> None:
+    """An exemplar without a trace, a finite value or a valid time is dropped, its point is kept."""
+    exemplars = [
+        Exemplar(as_double=0.5, time_unix_nano=NOW, **IDS),
         Exemplar(as_double=0.5, time_unix_nano=NOW),
-        Exemplar(as_double=float("nan"), time_unix_nano=NOW, **ids),  # type: ignore[arg-type]
-        Exemplar(as_double=0.5, time_unix_nano=2**63, **ids),  # type: ignore[arg-type]
+        Exemplar(as_double=float("nan"), time_unix_nano=NOW, **IDS),
+        Exemplar(as_double=0.5, time_unix_nano=2**63, **IDS),
     ]
-    batch = Batch()
-    otlp_metrics.decode(metrics(histogram("took", buckets([1, 0, 0], exemplars=given))), batch)
+    batch = metric_batch(histogram("took", histogram_point([1, 0, 0], exemplars=exemplars)))
     assert batch.points[0].exemplars == ((NOW, b"t" * 16, b"s" * 8, 0.5),)
     assert not batch.rejected
 
@@ -228,46 +235,32 @@ def test_exemplars_without_a_trace_are_left_out() -> None:
         ([1, 2, 3], [0.1, float("inf")]),
         ([2**63, 0, 0], [0.1, 1.0]),
     ],
-    ids=["too few", "disordered", "infinite", "overflowing"],
+    ids=["too few", "unordered", "infinite", "overflowing"],
 )
-def test_buckets_that_do_not_fit_are_refused(counts: list[int], bounds: list[float]) -> None:
-    """A histogram whose buckets contradict each other is not kept."""
-    batch = Batch()
-    otlp_metrics.decode(metrics(histogram("took", buckets(counts, bounds))), batch)
+def test_an_inconsistent_histogram_is_rejected(counts: list[int], bounds: list[float]) -> None:
+    """A histogram whose buckets, bounds and count contradict each other is not kept."""
+    batch = metric_batch(histogram("took", histogram_point(counts, bounds)))
     assert not batch.points
     assert batch.rejected == {"data point of took: inconsistent buckets, bounds, count or sum": 1}
 
 
-def test_too_many_buckets_are_refused() -> None:
-    """A histogram of very many buckets is nobody's, and is not kept."""
-    batch = Batch()
-    otlp_metrics.decode(
-        metrics(histogram("took", buckets([1] * 502, [float(each) for each in range(501)]))), batch
-    )
+def test_a_histogram_with_too_many_buckets_is_rejected() -> None:
+    """A histogram with more than 500 bounds is not kept."""
+    bounds = [float(number) for number in range(501)]
+    batch = metric_batch(histogram("took", histogram_point([1] * 502, bounds)))
     assert not batch.points
     assert batch.rejected == {"data point of took: over 500 buckets": 1}
 
 
-def test_a_histogram_without_buckets_is_one_bucket() -> None:
-    """Sum and count alone make a histogram too."""
-    batch = Batch()
-    bare = buckets([], bounds=[], total=3.0)
+def test_a_histogram_without_buckets_has_one_bucket() -> None:
+    """A histogram with only a sum and a count has one bucket without an upper bound."""
+    bare = histogram_point([], bounds=[], total=3.0)
     bare.count = 4
-    otlp_metrics.decode(metrics(histogram("took", bare)), batch)
-    assert (batch.points[0].count, batch.points[0].buckets, batch.points[0].bounds) == (
-        4,
-        [4],
-        "[]",
-    )
+    point = only_point(histogram("took", bare))
+    assert (point.count, point.buckets, point.bounds) == (4, [4], "[]")
 
 
 def test_a_series_never_starts_after_its_point() -> None:
-    """A start that is later than the point is taken for the point's own time."""
-    batch = Batch()
-    otlp_metrics.decode(metrics(counter("sold", point(1, at=NOW, start=NOW + NANO))), batch)
-    assert batch.points[0].start == NOW
-
-
-def test_the_schema_is_in_the_package() -> None:
-    """The file's layout lies beside the code that reads it."""
-    assert (Path(otlp_traces.__file__).parents[1] / "schema.sql").is_file()
+    """A start that is later than the point is replaced by the point's time."""
+    point = only_point(counter("sold", number_point(1, at=NOW, start=NOW + NANO)))
+    assert point.start == NOW

@@ -1,11 +1,9 @@
-"""Embedded as a process: it starts, is killed, starts again, and what it said is stored is stored."""
+"""The store as a process: starts, kills, a full disk, and invalid settings."""
 
 import asyncio
 import random
 import resource
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator
 from itertools import count
@@ -15,227 +13,225 @@ import httpx2
 import pytest
 from google.rpc.status_pb2 import Status
 
-from tests.demo.local_store.conftest import (
+from tests.demo.local_store.messages import (
     MIB,
-    PROTOBUF,
-    Process,
+    attributes,
     counter,
-    line,
-    logs,
-    metrics,
-    pairs,
-    point,
-    poll_until,
-    read,
+    log_record,
+    log_request,
+    metric_request,
+    number_point,
     span,
-    traces,
+    trace_request,
 )
+from tests.demo.local_store.stores import PROTOBUF, StoreProcess, poll_until, read_rows
 
 KILLS = 20
 SENDERS = 4
-RESENT = 50
+RECORDS_PER_BATCH = 20
+RESENT_BATCHES = 50
+MIN_FILE_LIMIT_BYTES = 64 * 1024
 
 
 class Senders:
-    """Threads that post real batches, each span with a name of its own, and note what was acknowledged."""
+    """Threads that send batches with unique names, and note which were acknowledged."""
 
     def __init__(self, url: str) -> None:
-        """Start them."""
+        """Start the threads."""
         self.url = url
         self.sent: dict[str, tuple[str, bytes]] = {}
         self.acknowledged: set[str] = set()
         self.numbers = count()
-        self.over = threading.Event()
+        self.stopped = threading.Event()
         self.threads = [threading.Thread(target=self._run) for _ in range(SENDERS)]
-        for each in self.threads:
-            each.start()
+        for thread in self.threads:
+            thread.start()
 
     def _run(self) -> None:
-        with httpx2.Client(base_url=self.url, timeout=30, trust_env=False) as http:
-            while not self.over.is_set():
+        with client(self.url) as http:
+            while not self.stopped.is_set():
                 name = f"batch {next(self.numbers)}"
-                signal_, body = (
-                    "traces",
-                    traces(*(span(name) for _ in range(20))).SerializeToString(),
-                )
-                if name.endswith(("3", "7")):
-                    signal_, body = (
-                        "logs",
-                        logs(*(line(name) for _ in range(20))).SerializeToString(),
-                    )
-                self.sent[name] = (signal_, body)
-                if post(http, signal_, body) == 200:
+                self.sent[name] = new_batch(name)
+                if post(http, *self.sent[name]) == 200:
                     self.acknowledged.add(name)
                 else:
-                    self.over.wait(0.02)  # nobody is there
+                    self.stopped.wait(0.02)  # the process is not running
 
     def stop(self) -> None:
-        """End them."""
-        self.over.set()
-        for each in self.threads:
-            each.join()
+        """Stop the threads, and wait for their ends."""
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join()
+
+    def wait_for_more_than(self, batches: int) -> None:
+        """Wait until more than so many batches are acknowledged."""
+        poll_until(lambda: len(self.acknowledged) > batches, "batches to be acknowledged")
 
 
-def post(http: httpx2.Client, signal_: str, body: bytes) -> int:
-    """Send one request; 0 when nobody answered."""
+def new_batch(name: str) -> tuple[str, bytes]:
+    """Return a signal and the body of a request, all of whose records have the name."""
+    if name.endswith(("3", "7")):
+        records = [log_record(name) for _ in range(RECORDS_PER_BATCH)]
+        return "logs", log_request(*records).SerializeToString()
+    spans = [span(name) for _ in range(RECORDS_PER_BATCH)]
+    return "traces", trace_request(*spans).SerializeToString()
+
+
+def client(url: str) -> httpx2.Client:
+    """Return an HTTP client of the process."""
+    return httpx2.Client(base_url=url, timeout=30, trust_env=False)
+
+
+def post(http: httpx2.Client, signal_name: str, body: bytes) -> int:
+    """Send one request; return its status, or 0 if there was no response."""
     try:
-        return http.post(f"/v1/{signal_}", content=body, headers=PROTOBUF).status_code
+        return http.post(f"/v1/{signal_name}", content=body, headers=PROTOBUF).status_code
     except httpx2.HTTPError:
         return 0
 
 
-def stored(path: Path) -> dict[str, int]:
-    """How many rows each batch has in the file."""
-    rows = read(
+def stored_records(path: Path) -> dict[str, int]:
+    """Return how many records of each batch are in the file."""
+    rows = read_rows(
         path,
-        "SELECT name, count(*) FROM span GROUP BY 1 UNION ALL SELECT body, count(*) FROM log GROUP BY 1",
+        "SELECT name, count(*) FROM span GROUP BY 1 "
+        "UNION ALL SELECT body, count(*) FROM log GROUP BY 1",
     )
     return dict(rows)
 
 
-def test_nothing_acknowledged_is_lost_in_twenty_kills(process: Process) -> None:
-    """Killed twenty times under load it starts again, has all it acknowledged whole and once, also when that is sent again."""
-    process.start()
-    senders = Senders(process.url)
+def is_intact(path: Path) -> bool:
+    """Return whether SQLite finds nothing wrong with the file."""
+    return read_rows(path, "PRAGMA integrity_check") == [("ok",)]
+
+
+def test_no_acknowledged_batch_is_lost_in_twenty_kills(store_process: StoreProcess) -> None:
+    """After twenty kills under load, each acknowledged batch is stored whole and exactly once."""
+    store_process.start()
+    senders = Senders(store_process.url)
     chance = random.Random(5)  # noqa: S311  (no secret)
     try:
         for _ in range(KILLS):
-            before = len(senders.acknowledged)
-            more = before + chance.randrange(5, 40)
-            poll_until(
-                lambda more=more: len(senders.acknowledged) > more, "batches to be acknowledged"
-            )  # type: ignore[misc]
-            process.stop(signal.SIGKILL)
-            process.start()
+            senders.wait_for_more_than(len(senders.acknowledged) + chance.randrange(5, 40))
+            store_process.stop(signal.SIGKILL)
+            store_process.start()
     finally:
         senders.stop()
 
-    found = stored(process.path)
-    assert not {name: found.get(name) for name in senders.acknowledged if found.get(name) != 20}
-    assert set(found.values()) == {20}, "a batch is whole or not there"
-    assert read(process.path, "PRAGMA integrity_check") == [("ok",)]
+    records = stored_records(store_process.path)
+    incomplete = {
+        name: records.get(name)
+        for name in senders.acknowledged
+        if records.get(name) != RECORDS_PER_BATCH
+    }
+    assert not incomplete
+    assert set(records.values()) == {RECORDS_PER_BATCH}, "a batch is stored whole or not at all"
+    assert is_intact(store_process.path)
 
-    unknown = set(senders.sent) - senders.acknowledged
-    again = [*unknown, *sorted(senders.acknowledged)[:RESENT]]
-    assert unknown, "some batch was under way when it was killed"
-    with httpx2.Client(base_url=process.url, timeout=30, trust_env=False) as http:
-        assert {post(http, *senders.sent[name]) for name in again} == {200}
-    assert stored(process.path) == dict.fromkeys(senders.sent, 20)
-    rows = dict(read(process.path, "SELECT * FROM tally"))
-    assert rows["spans"] + rows["lines"] == 20 * len(senders.sent)
+    unacknowledged = set(senders.sent) - senders.acknowledged
+    assert unacknowledged, "some batch was being written at a kill"
+    resent = [*unacknowledged, *sorted(senders.acknowledged)[:RESENT_BATCHES]]
+    with client(store_process.url) as http:
+        assert {post(http, *senders.sent[name]) for name in resent} == {200}
+    assert stored_records(store_process.path) == dict.fromkeys(senders.sent, RECORDS_PER_BATCH)
+    tally = dict(read_rows(store_process.path, "SELECT * FROM tally"))
+    assert tally["spans"] + tally["lines"] == RECORDS_PER_BATCH * len(senders.sent)
 
 
-def test_it_stops_when_asked_and_the_file_is_whole(process: Process) -> None:
-    """SIGTERM ends it within seconds and all it took is in the one file that is left."""
-    process.start()
-    senders = Senders(process.url)
+def test_sigterm_leaves_one_intact_file(store_process: StoreProcess) -> None:
+    """SIGTERM ends the process within seconds, and all batches are in the one file left."""
+    store_process.start()
+    senders = Senders(store_process.url)
     try:
-        poll_until(lambda: len(senders.acknowledged) > 50, "batches to be acknowledged")
-        assert process.stop() in {0, -signal.SIGTERM}  # uvicorn ends with the signal it was sent
+        senders.wait_for_more_than(50)
+        # uvicorn ends with the signal that it was sent.
+        assert store_process.stop() in {0, -signal.SIGTERM}
     finally:
         senders.stop()
-    assert [each.name for each in process.path.parent.iterdir()] == ["telemetry.db"]
-    found = stored(process.path)
-    assert {found.get(name) for name in senders.acknowledged} == {20}
+    files = [file.name for file in store_process.path.parent.iterdir()]
+    assert files == ["telemetry.db"]
+    records = stored_records(store_process.path)
+    assert {records.get(name) for name in senders.acknowledged} == {RECORDS_PER_BATCH}
 
 
 @pytest.mark.skipif(
-    not hasattr(resource, "prlimit"), reason="only Linux limits what another process may write"
+    not hasattr(resource, "prlimit"), reason="only Linux limits the files of another process"
 )
-def test_a_full_disk_is_said_and_recovers_by_itself(process: Process) -> None:
-    """When nothing can be written any more batches are told to come again and the health says why, until there is room."""
-    process.start()
-    with httpx2.Client(base_url=process.url, timeout=30, trust_env=False) as http:
-        large = logs(*(line("x" * 4000) for _ in range(100))).SerializeToString()
+def test_a_full_disk_is_reported_and_the_store_recovers(store_process: StoreProcess) -> None:
+    """While nothing can be written, batches get 503 and the health says why."""
+    store_process.start()
+    with client(store_process.url) as http:
+        large = log_request(*(log_record("x" * 4000) for _ in range(100))).SerializeToString()
         assert post(http, "logs", large) == 200
-        assert process.process
-        # Linux: a file may not grow over this, which is what a full disk is to whoever writes.
+        assert store_process.process
+        pid = store_process.process.pid
+        # A file that may not grow over a limit is like a full disk for the process.
         limits = resource.prlimit(
-            process.process.pid, resource.RLIMIT_FSIZE, (64 * 1024, resource.RLIM_INFINITY)
+            pid, resource.RLIMIT_FSIZE, (MIN_FILE_LIMIT_BYTES, resource.RLIM_INFINITY)
         )
         try:
-            answer = http.post(
-                "/v1/traces", content=traces(span("first")).SerializeToString(), headers=PROTOBUF
-            )
-            assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-            assert Status.FromString(answer.content).code == 14
+            body = trace_request(span("first")).SerializeToString()
+            response = http.post("/v1/traces", content=body, headers=PROTOBUF)
+            assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+            assert Status.FromString(response.content).code == 14
             health = http.get("/healthz")
             assert health.status_code == 503
             assert "disk" in health.json()["status"]
         finally:
-            resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, limits)
-        poll_until(process.answers, "the health without any batch that came")
-        assert post(http, "traces", traces(span("after")).SerializeToString()) == 200
-    assert read(process.path, "SELECT name FROM span") == [("after",)]
-    assert read(process.path, "PRAGMA integrity_check") == [("ok",)]
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+        poll_until(store_process.is_healthy, "the health, without a further batch")
+        assert post(http, "traces", trace_request(span("after")).SerializeToString()) == 200
+    assert read_rows(store_process.path, "SELECT name FROM span") == [("after",)]
+    assert is_intact(store_process.path)
 
 
-def test_a_large_body_over_the_network_is_refused_in_words(process: Process) -> None:
-    """A sender of far too much gets its 413 while it still sends, and the next is served."""
-    process.start()
+def test_a_large_body_is_refused_while_it_is_sent(store_process: StoreProcess) -> None:
+    """A sender of a body that is too large gets 413 before its end, and the store goes on."""
+    store_process.start()
 
-    async def send() -> httpx2.Response:
-        async def parts() -> AsyncIterator[bytes]:
-            for _ in range(5 * 8):
-                yield bytes(MIB // 8)
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(5 * 8):
+            yield bytes(MIB // 8)
 
-        async with httpx2.AsyncClient(base_url=process.url, timeout=30, trust_env=False) as http:
-            return await http.post("/v1/traces", content=parts(), headers=PROTOBUF)
+    async def send() -> int:
+        async with httpx2.AsyncClient(
+            base_url=store_process.url, timeout=30, trust_env=False
+        ) as http:
+            response = await http.post("/v1/traces", content=parts(), headers=PROTOBUF)
+            return response.status_code
 
-    assert asyncio.run(send()).status_code == 413
-    assert process.answers()
+    assert asyncio.run(send()) == 413
+    assert store_process.is_healthy()
 
 
-def test_two_on_one_port_are_one(process: Process) -> None:
-    """A second one on the same port ends with an error, and the first goes on with a whole file."""
-    process.start()
-    second = subprocess.run(
-        [sys.executable, "-m", "three_pillar_demo.local_store"],
-        env=process.env,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+def test_a_second_process_on_the_same_port_ends(store_process: StoreProcess) -> None:
+    """A second process on the port ends with an error, and the first one goes on."""
+    store_process.start()
+    second = store_process.run_to_end()
     assert second.returncode != 0
     assert "address already in use" in second.stdout + second.stderr
-    with httpx2.Client(base_url=process.url, timeout=30, trust_env=False) as http:
-        sold = metrics(counter("sold", point(1, attributes=pairs(a="b"))))
-        assert post(http, "metrics", sold.SerializeToString()) == 200
-    assert read(process.path, "PRAGMA integrity_check") == [("ok",)]
+    point = number_point(1, attributes=attributes(a="b"))
+    body = metric_request(counter("sold", point)).SerializeToString()
+    with client(store_process.url) as http:
+        assert post(http, "metrics", body) == 200
+    assert is_intact(store_process.path)
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("PORT", "0"), ("SIZE_MIB", "much"), ("SIZE_MIB", "1")]
 )
-def test_a_bad_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
-    """A setting that makes no sense ends it with one line that says what is allowed."""
-    process = Process(tmp_path / "data", **{name: value})
-    ended = subprocess.run(
-        [sys.executable, "-m", "three_pillar_demo.local_store"],
-        env=process.env,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+def test_an_invalid_setting_ends_the_process(tmp_path: Path, name: str, value: str) -> None:
+    """An invalid setting is reported in one line that names the variable, and exit code 2."""
+    ended = StoreProcess(tmp_path / "data", **{name: value}).run_to_end()
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"STORE_{name}={value}: ")
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
-    """Where the data folder cannot be, it ends with one line that says where and why."""
+def test_a_data_folder_that_is_a_file_ends_the_process(tmp_path: Path) -> None:
+    """A data folder that cannot be created is reported without a traceback, and exit code 1."""
     (tmp_path / "data").write_text("a file")
-    process = Process(tmp_path / "data")
-    ended = subprocess.run(
-        [sys.executable, "-m", "three_pillar_demo.local_store"],
-        env=process.env,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    ended = StoreProcess(tmp_path / "data").run_to_end()
     assert ended.returncode == 1
     assert "cannot open" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -1,10 +1,10 @@
-"""The door: what is taken, what is refused, and in which words."""
+"""The HTTP server: which requests are accepted, and how the others are refused."""
 
 import asyncio
 import gzip
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx2
@@ -24,144 +24,163 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     Summary,
 )
 
-from tests.demo.local_store.conftest import (
+from tests.demo.local_store.messages import (
     MIB,
     NANO,
-    PROTOBUF,
-    House,
-    as_json,
-    buckets,
+    attributes,
     counter,
     gauge,
     histogram,
-    line,
-    logs,
-    metrics,
-    pairs,
-    point,
-    poll_until,
+    histogram_point,
+    log_record,
+    log_request,
+    metric_request,
+    number_point,
     span,
-    traces,
-    until,
+    to_otlp_json,
+    trace_request,
 )
-from three_pillar_demo.local_store.otlp.batch import MAX_RECORDS
+from tests.demo.local_store.stores import (
+    PROTOBUF,
+    InMemoryStore,
+    async_poll_until,
+    poll_until,
+)
 from three_pillar_demo.local_store.export_request import MAX_DECOMPRESSED_BYTES
+from three_pillar_demo.local_store.otlp.batch import MAX_RECORDS
 from three_pillar_demo.local_store.receiver import MAX_BODY_BYTES, create_app
 from three_pillar_demo.local_store.writer import MAX_BATCHES_PER_TRANSACTION
 
-TRACE, SPAN, PARENT = bytes(range(16)), bytes(range(8)), bytes(range(1, 9))
-JSON = {"content_type": "application/json; charset=utf-8"}
-EVERY = ("traces", "logs", "metrics")
+TRACE_ID = bytes(range(16))
+SPAN_ID = bytes(range(8))
+PARENT_ID = bytes(range(1, 9))
+JSON = {"content-type": "application/json; charset=utf-8"}
+GZIP = {"content-encoding": "gzip"}
+SIGNALS = ("traces", "logs", "metrics")
 RESPONSES: dict[str, type[Message]] = {
     "traces": ExportTraceServiceResponse,
     "logs": ExportLogsServiceResponse,
     "metrics": ExportMetricsServiceResponse,
 }
+STORED: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "traces": (
+        "SELECT trace_id, span_id, parent_id, service, attributes ->> '$.\"order.id\"' FROM spans",
+        (TRACE_ID.hex(), SPAN_ID.hex(), PARENT_ID.hex(), "checkout", "7"),
+    ),
+    "logs": (
+        "SELECT trace_id, span_id, service, severity, body FROM lines",
+        (TRACE_ID.hex(), SPAN_ID.hex(), "checkout", "INFO", "done"),
+    ),
+    "metrics": (
+        "SELECT name, service, labels ->> 'route', labels ->> 'job', value FROM points",
+        ("sold_total", "checkout", "/checkout", "shop/checkout", 3.0),
+    ),
+}
+"""For each signal, a query and the row that ``export_request`` becomes."""
 
 
-def message(signal: str) -> Message:
-    """A request of one record, with ids."""
-    match signal:
+def export_request(signal_name: str) -> Message:
+    """Return a request with one record, which has ids."""
+    match signal_name:
         case "traces":
-            return traces(
+            return trace_request(
                 span(
-                    trace_id=TRACE,
-                    span_id=SPAN,
-                    parent_span_id=PARENT,
-                    attributes=pairs(order__id="7"),
+                    trace_id=TRACE_ID,
+                    span_id=SPAN_ID,
+                    parent_span_id=PARENT_ID,
+                    attributes=attributes(order__id="7"),
                 )
             )
         case "logs":
-            return logs(line(trace_id=TRACE, span_id=SPAN, attributes=pairs(order__id="7")))
-    return metrics(counter("sold", point(3, attributes=pairs(route="/checkout"))))
+            record = log_record(
+                trace_id=TRACE_ID, span_id=SPAN_ID, attributes=attributes(order__id="7")
+            )
+            return log_request(record)
+    point = number_point(3, attributes=attributes(route="/checkout"))
+    return metric_request(counter("sold", point))
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("compress", [False, True], ids=["identity", "gzip"])
 @pytest.mark.parametrize("encoding", ["protobuf", "json"])
-@pytest.mark.parametrize("signal", EVERY)
-def test_each_signal_is_taken_in_each_encoding(
-    house: House, signal: str, encoding: str, packed: bool
+@pytest.mark.parametrize("signal_name", SIGNALS)
+def test_each_signal_is_accepted_in_each_encoding(
+    in_memory_store: InMemoryStore,
+    signal_name: str,
+    encoding: str,
+    compress: bool,  # noqa: FBT001  (a parameter of the test)
 ) -> None:
-    """A good request is answered with its response message in its own encoding, and its rows are in the file."""
+    """A valid request gets a response in its own encoding, and its rows are in the file."""
+    request = export_request(signal_name)
     if encoding == "json":
-        answer = house.send(signal, as_json(message(signal)), packed=packed, **JSON)
-        assert answer.headers["content-type"] == "application/json"
-        assert answer.json() == {}
+        body = to_otlp_json(request)
+        response = in_memory_store.send(signal_name, body, JSON, compress=compress)
+        assert response.headers["content-type"] == "application/json"
+        assert response.json() == {}
     else:
-        answer = house.send(signal, message(signal), packed=packed)
-        assert answer.headers["content-type"] == "application/x-protobuf"
-        said = RESPONSES[signal].FromString(answer.content)
-        assert not said.HasField("partial_success")
-    assert answer.status_code == 200
-    match signal:
-        case "traces":
-            query = "SELECT trace_id, span_id, parent_id, service, attributes ->> '$.\"order.id\"' FROM spans"
-            assert house.rows(query) == [(TRACE.hex(), SPAN.hex(), PARENT.hex(), "checkout", "7")]
-        case "logs":
-            query = "SELECT trace_id, span_id, service, severity, body FROM lines"
-            assert house.rows(query) == [(TRACE.hex(), SPAN.hex(), "checkout", "INFO", "done")]
-        case "metrics":
-            query = "SELECT name, service, labels ->> 'route', labels ->> 'job', value FROM points"
-            assert house.rows(query) == [
-                ("sold_total", "checkout", "/checkout", "shop/checkout", 3.0)
-            ]
+        response = in_memory_store.send(signal_name, request, compress=compress)
+        assert response.headers["content-type"] == "application/x-protobuf"
+        message = RESPONSES[signal_name].FromString(response.content)
+        assert not message.HasField("partial_success")
+    assert response.status_code == 200
+    query, row = STORED[signal_name]
+    assert in_memory_store.rows(query) == [row]
 
 
-def test_an_empty_request_is_taken(house: House) -> None:
-    """A request without records is a success, as the specification wants it."""
-    assert [house.send(signal, b"").status_code for signal in EVERY] == [200, 200, 200]
+def test_an_empty_request_is_accepted(in_memory_store: InMemoryStore) -> None:
+    """A request without records is a success, as the specification demands."""
+    statuses = [in_memory_store.send(signal_name, b"").status_code for signal_name in SIGNALS]
+    assert statuses == [200, 200, 200]
 
 
-def test_refused_spans_are_counted_and_named(house: House) -> None:
-    """What is wrong with a span is said by count and name, and the others of its request are kept."""
+def test_rejected_spans_are_counted_by_reason(in_memory_store: InMemoryStore) -> None:
+    """Invalid spans are counted by reason, and the others of the request are stored."""
     tomorrow = time.time_ns() + 25 * 3600 * NANO
-    bad = [span(trace_id=b"short"), span(span_id=bytes(8)), span(start=tomorrow)]
-    answer = house.send("traces", traces(span("good"), *bad))
-    assert answer.status_code == 200
-    partial = ExportTraceServiceResponse.FromString(answer.content).partial_success
+    invalid = [span(trace_id=b"short"), span(span_id=bytes(8)), span(start=tomorrow)]
+    response = in_memory_store.send("traces", trace_request(span("good"), *invalid))
+    assert response.status_code == 200
+    partial = ExportTraceServiceResponse.FromString(response.content).partial_success
     assert partial.rejected_spans == 3
-    assert (
-        partial.error_message
-        == "rejected: 2 x span: invalid span or trace id; 1 x span: start_time_unix_nano over 24 h in the future"
+    assert partial.error_message == (
+        "rejected: 2 x span: invalid span or trace id; "
+        "1 x span: start_time_unix_nano over 24 h in the future"
     )
-    assert house.rows("SELECT name FROM spans") == [("good",)]
+    assert in_memory_store.rows("SELECT name FROM spans") == [("good",)]
 
 
-def test_a_line_without_ids_is_kept(house: House) -> None:
-    """A log record needs no trace: ids that are none are left out, the line stays."""
-    answer = house.send("logs", logs(line("alone"), line("odd", trace_id=b"short", span_id=SPAN)))
-    assert not ExportLogsServiceResponse.FromString(answer.content).HasField("partial_success")
-    assert house.rows("SELECT body, trace_id FROM lines ORDER BY body") == [
-        ("alone", ""),
-        ("odd", ""),
-    ]
+def test_a_log_record_needs_no_valid_ids(in_memory_store: InMemoryStore) -> None:
+    """A log record is stored without its ids if they are missing or invalid."""
+    invalid = log_record("odd", trace_id=b"short", span_id=SPAN_ID)
+    response = in_memory_store.send("logs", log_request(log_record("alone"), invalid))
+    message = ExportLogsServiceResponse.FromString(response.content)
+    assert not message.HasField("partial_success")
+    rows = in_memory_store.rows("SELECT body, trace_id FROM lines ORDER BY body")
+    assert rows == [("alone", ""), ("odd", "")]
 
 
-def test_refused_points_are_counted_and_named(house: House) -> None:
-    """Kinds of metrics that are not kept, and points that make no sense, are refused by the metric's name."""
-    exponential = ExponentialHistogram(
-        data_points=[ExponentialHistogramDataPoint(count=1, time_unix_nano=time.time_ns())] * 2
-    )
-    found = [
+def test_rejected_data_points_are_counted_by_reason(in_memory_store: InMemoryStore) -> None:
+    """Unsupported metric types and invalid points are counted with the metric's name."""
+    exponential_point = ExponentialHistogramDataPoint(count=1, time_unix_nano=time.time_ns())
+    exponential = ExponentialHistogram(data_points=[exponential_point, exponential_point])
+    request = metric_request(
         Metric(name="wide", exponential_histogram=exponential),
         Metric(name="old", summary=Summary(data_points=[])),
         Metric(name="none"),
-        gauge("heat", point(float("nan")), point(21.5)),
-        histogram("torn", buckets([1, 2], bounds=[0.1, 1.0])),
-        counter("left", point(1, flags=1)),
-    ]
-    answer = house.send("metrics", metrics(*found))
-    partial = ExportMetricsServiceResponse.FromString(answer.content).partial_success
+        gauge("heat", number_point(float("nan")), number_point(21.5)),
+        histogram("torn", histogram_point([1, 2], bounds=[0.1, 1.0])),
+        counter("left", number_point(1, flags=1)),
+    )
+    response = in_memory_store.send("metrics", request)
+    partial = ExportMetricsServiceResponse.FromString(response.content).partial_success
     assert partial.rejected_data_points == 6
-    for said in (
+    for reason in (
         "2 x exponential_histogram wide: unsupported metric type",
         "1 x metric none: no data",
         "1 x data point of heat: value is NaN or infinite",
         "1 x data point of torn: inconsistent buckets, bounds, count or sum",
         "1 x data point of left: no recorded value",
     ):
-        assert said in partial.error_message
-    assert house.rows("SELECT name, value FROM points") == [("heat", 21.5)]
+        assert reason in partial.error_message
+    assert in_memory_store.rows("SELECT name, value FROM points") == [("heat", 21.5)]
 
 
 @pytest.mark.parametrize(
@@ -173,174 +192,185 @@ def test_refused_points_are_counted_and_named(house: House) -> None:
         (b'{"resourceSpans": 7}', JSON),
         (b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"trace_id": "xyz"}]}]}]}', JSON),
         (b"\xc3\x28", JSON),
-        (b"no gzip", {"content_encoding": "gzip"}),
-        (gzip.compress(b"cut")[:-4], {"content_encoding": "gzip"}),
-        (gzip.compress(b"") + b"more", {"content_encoding": "gzip"}),
+        (b"no gzip", GZIP),
+        (gzip.compress(b"cut")[:-4], GZIP),
+        (gzip.compress(b"") + b"more", GZIP),
     ],
     ids=["protobuf", "json", "list", "type", "id", "utf-8", "gzip", "cut gzip", "more than gzip"],
 )
-def test_what_cannot_be_decoded_is_refused_with_a_status(
-    house: House, body: bytes, headers: Any
+def test_an_invalid_body_is_refused_with_400(
+    in_memory_store: InMemoryStore, body: bytes, headers: dict[str, str]
 ) -> None:
-    """400 comes with a google.rpc.Status that says why, in the encoding of the request."""
-    answer = house.send("traces", body, **headers)
-    assert answer.status_code == 400
+    """The response is a google.rpc.Status with the reason, in the encoding of the request."""
+    response = in_memory_store.send("traces", body, headers)
+    assert response.status_code == 400
     if headers == JSON:
-        assert answer.json()["code"] == 3
-        assert answer.json()["message"]
+        assert response.json()["code"] == 3
+        assert response.json()["message"]
     else:
-        status = Status.FromString(answer.content)
+        status = Status.FromString(response.content)
         assert status.code == 3
         assert status.message
 
 
-def test_other_paths_and_methods_are_refused(house: House) -> None:
-    """A signal that there is not is 404; another method than POST is 405 and names the one that is."""
-    assert house.send("profiles", b"").status_code == 404
-    assert house.client.get("/nowhere").status_code == 404
+def test_other_paths_and_methods_are_refused(in_memory_store: InMemoryStore) -> None:
+    """An unknown signal gets 404, and another method 405 with the allowed one."""
+    assert in_memory_store.send("profiles", b"").status_code == 404
+    assert in_memory_store.client.get("/nowhere").status_code == 404
     for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"):
-        answer = house.client.request(method, "/v1/traces")
-        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        response = in_memory_store.client.request(method, "/v1/traces")
+        assert (response.status_code, response.headers["allow"]) == (405, "POST")
 
 
-def test_other_types_and_encodings_are_refused(house: House) -> None:
-    """415 says what is understood."""
-    typed = house.send("traces", b"", content_type="text/plain")
-    packed = house.send("traces", b"", content_encoding="br")
-    assert (typed.status_code, packed.status_code) == (415, 415)
-    assert "application/x-protobuf" in Status.FromString(typed.content).message
-    assert "gzip" in Status.FromString(packed.content).message
+def test_other_types_and_encodings_are_refused(in_memory_store: InMemoryStore) -> None:
+    """Status 415 comes with the supported media types or encodings."""
+    other_type = in_memory_store.send("traces", b"", {"content-type": "text/plain"})
+    other_encoding = in_memory_store.send("traces", b"", {"content-encoding": "br"})
+    assert (other_type.status_code, other_encoding.status_code) == (415, 415)
+    assert "application/x-protobuf" in Status.FromString(other_type.content).message
+    assert "gzip" in Status.FromString(other_encoding.content).message
 
 
-def test_a_body_that_is_too_large_is_refused(house: House) -> None:
-    """413 for what is too large as it comes, and for a small body that would be too large unpacked."""
-    large = house.send("traces", bytes(MAX_BODY_BYTES + 1))
-    bomb = house.send("traces", bytes(200 * MIB), packed=True)
+def test_a_body_that_is_too_large_is_refused(in_memory_store: InMemoryStore) -> None:
+    """Status 413 is for a body that is too large as it arrives, or when decompressed."""
+    large = in_memory_store.send("traces", bytes(MAX_BODY_BYTES + 1))
+    bomb = in_memory_store.send("traces", bytes(200 * MIB), compress=True)
     assert (large.status_code, bomb.status_code) == (413, 413)
     assert str(MAX_DECOMPRESSED_BYTES) in Status.FromString(bomb.content).message
-    assert house.send("traces", message("traces")).status_code == 200
+    assert in_memory_store.send("traces", export_request("traces")).status_code == 200
 
 
-def test_a_crowd_of_empty_records_is_bounded(house: House) -> None:
-    """A small body of very many empty records is taken up to a limit, and the rest refused by name and count."""
-    answer = house.send("logs", logs(*[LogRecord()] * (MAX_RECORDS + 5)), packed=True)
-    partial = ExportLogsServiceResponse.FromString(answer.content).partial_success
+def test_records_beyond_the_limit_of_a_request_are_rejected(
+    in_memory_store: InMemoryStore,
+) -> None:
+    """A small body with very many empty records is stored up to the limit."""
+    records = [LogRecord() for _ in range(MAX_RECORDS + 5)]
+    response = in_memory_store.send("logs", log_request(*records), compress=True)
+    partial = ExportLogsServiceResponse.FromString(response.content).partial_success
     assert partial.rejected_log_records == 5
-    assert (
-        partial.error_message == f"rejected: 5 x log record: over {MAX_RECORDS} records in one request"
+    assert partial.error_message == (
+        f"rejected: 5 x log record: over {MAX_RECORDS} records in one request"
     )
-    assert house.rows("SELECT count(*) FROM log") == [(MAX_RECORDS,)]
+    assert in_memory_store.rows("SELECT count(*) FROM log") == [(MAX_RECORDS,)]
 
 
-def test_what_is_read_counts_as_waiting(house: House) -> None:
-    """Bodies that are read but not decoded take no more memory than may wait, and all is given back at the end."""
-
-    async def crowd() -> list[int]:
-        async with httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(create_app(house.writer)), base_url="http://it"
-        ) as http:
-            body = bytes(3 * MIB)
-            sent = (http.post("/v1/logs", content=body, headers=PROTOBUF) for _ in range(40))
-            return [each.status_code for each in await asyncio.gather(*sent)]
-
-    assert set(asyncio.run(crowd())) == {400, 429}
-    assert house.writer.queued_bytes == 0
+async def post_all(
+    http: httpx2.AsyncClient, path: str, bodies: Sequence[bytes], **headers: str
+) -> list[asyncio.Task[httpx2.Response]]:
+    """Start a request for each body, all at the same time."""
+    return [
+        asyncio.create_task(http.post(path, content=body, headers=PROTOBUF | headers))
+        for body in bodies
+    ]
 
 
-def lock(house: House) -> sqlite3.Connection:
-    """Another connection that holds the file for itself, so that nothing can be written."""
-    other = sqlite3.connect(house.path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    return other
+def client(in_memory_store: InMemoryStore) -> httpx2.AsyncClient:
+    """Return an asynchronous client of the application."""
+    transport = httpx2.ASGITransport(create_app(in_memory_store.writer))
+    return httpx2.AsyncClient(transport=transport, base_url="http://store")
 
 
-def ends(house: House, status: int) -> Callable[[], bool]:
-    """Whether the health is at ``status``."""
-    return lambda: house.client.get("/healthz").status_code == status
+def test_bodies_in_memory_count_as_queued(in_memory_store: InMemoryStore) -> None:
+    """Bodies that wait for decoding are limited like the write queue, and released at the end."""
+
+    async def send_all() -> set[int]:
+        async with client(in_memory_store) as http:
+            invalid = bytes(3 * MIB)
+            requests = await post_all(http, "/v1/logs", [invalid for _ in range(40)])
+            return {response.status_code for response in await asyncio.gather(*requests)}
+
+    assert asyncio.run(send_all()) == {400, 429}
+    assert in_memory_store.writer.queued_bytes == 0
 
 
-def test_a_file_that_cannot_be_written_is_said_and_recovers(house: House) -> None:
-    """While nothing can be stored a batch is told to come again and the health says why; it ends by itself."""
-    house.store.connection.execute("PRAGMA busy_timeout = 50")
-    other = lock(house)
+def lock_file(in_memory_store: InMemoryStore) -> sqlite3.Connection:
+    """Open a connection that holds the write lock, so that the store cannot write."""
+    connection = sqlite3.connect(in_memory_store.path, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    return connection
+
+
+def health_is(in_memory_store: InMemoryStore, status: int) -> Callable[[], bool]:
+    """Return a check of the status of /healthz."""
+    return lambda: in_memory_store.client.get("/healthz").status_code == status
+
+
+def test_a_locked_file_is_reported_and_the_store_recovers(in_memory_store: InMemoryStore) -> None:
+    """While the file cannot be written, batches get 503 and the health says why."""
+    in_memory_store.store.connection.execute("PRAGMA busy_timeout = 50")
+    lock = lock_file(in_memory_store)
     try:
-        answer = house.send("traces", message("traces"))
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-        status = Status.FromString(answer.content)
-        assert (status.code, status.message) == (14, "cannot write to the store: database is locked")
-        health = house.client.get("/healthz")
-        assert (health.status_code, health.json()) == (
-            503,
-            {"status": "OperationalError: database is locked"},
-        )
+        response = in_memory_store.send("traces", export_request("traces"))
+        assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+        status = Status.FromString(response.content)
+        assert status.code == 14
+        assert status.message == "cannot write to the store: database is locked"
+        health = in_memory_store.client.get("/healthz")
+        assert health.status_code == 503
+        assert health.json() == {"status": "OperationalError: database is locked"}
     finally:
-        other.close()
-    poll_until(ends(house, 200), "the health without any batch that came")
-    assert house.send("traces", message("traces")).status_code == 200
-    assert house.rows("SELECT count(*) FROM span") == [(1,)]
+        lock.close()
+    poll_until(health_is(in_memory_store, 200), "the health, without a further batch")
+    assert in_memory_store.send("traces", export_request("traces")).status_code == 200
+    assert in_memory_store.rows("SELECT count(*) FROM span") == [(1,)]
 
 
-def test_a_file_that_is_full_gets_room_again(house: House) -> None:
-    """When SQLite says that the file is full, the batch is told to come again, and is stored once there is room."""
-    house.store.connection.execute("PRAGMA max_page_count = 60")
-    large = logs(*(line("x" * 8000) for _ in range(100)))
-    answer = house.send("logs", large)
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-    assert "full" in Status.FromString(answer.content).message
-    house.store.connection.execute("PRAGMA max_page_count = 60000")
-    assert house.send("logs", large).status_code == 200
-    assert house.rows("SELECT count(*) FROM log") == [(100,)]
-    assert house.client.get("/healthz").status_code == 200
+def test_a_full_file_is_reported_and_the_store_recovers(in_memory_store: InMemoryStore) -> None:
+    """A batch that SQLite has no room for gets 503, and is stored once there is room."""
+    in_memory_store.store.connection.execute("PRAGMA max_page_count = 60")
+    large = log_request(*(log_record("x" * 8000) for _ in range(100)))
+    response = in_memory_store.send("logs", large)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert "full" in Status.FromString(response.content).message
+    in_memory_store.store.connection.execute("PRAGMA max_page_count = 60000")
+    assert in_memory_store.send("logs", large).status_code == 200
+    assert in_memory_store.rows("SELECT count(*) FROM log") == [(100,)]
+    assert in_memory_store.client.get("/healthz").status_code == 200
 
 
-def test_more_than_may_wait_is_told_to_come_again(house: House) -> None:
-    """When the disk is behind by more than may wait, one more is told to come again; those that waited are stored."""
-    other = lock(house)
+def test_a_full_write_queue_refuses_further_batches(in_memory_store: InMemoryStore) -> None:
+    """Batches beyond the queue's limit get 429, and those in the queue are stored."""
+    lock = lock_file(in_memory_store)
+    requests = [log_request(log_record(f"{number}" + "x" * 7 * MIB)) for number in range(11)]
+    bodies = [gzip.compress(request.SerializeToString(), 1) for request in requests]
 
-    async def crowd() -> list[httpx2.Response]:
-        async with httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(create_app(house.writer)), base_url="http://it"
-        ) as http:
-            bodies = [
-                gzip.compress(logs(line(f"{each}" + "x" * 7 * MIB)).SerializeToString(), 1)
-                for each in range(11)
-            ]
-            headers = PROTOBUF | {"content-encoding": "gzip"}
-            sent = [
-                asyncio.create_task(http.post("/v1/logs", content=body, headers=headers))
-                for body in bodies
-            ]
-            await until(
-                lambda: sum(each.done() for each in sent) == 2, "two to be told to come again"
+    async def send_all() -> list[httpx2.Response]:
+        async with client(in_memory_store) as http:
+            tasks = await post_all(http, "/v1/logs", bodies, **{"content-encoding": "gzip"})
+            await async_poll_until(
+                lambda: sum(task.done() for task in tasks) == 2, "two batches to be refused"
             )
-            other.close()
-            return await asyncio.gather(*sent)
+            lock.close()
+            return await asyncio.gather(*tasks)
 
-    answers = asyncio.run(crowd())
-    assert sorted(each.status_code for each in answers) == [200] * 9 + [429] * 2
-    assert {each.headers["retry-after"] for each in answers if each.status_code == 429} == {"1"}
-    assert house.rows("SELECT count(*) FROM log") == [(9,)]
+    responses = asyncio.run(send_all())
+    refused = [response for response in responses if response.status_code == 429]
+    assert sorted(response.status_code for response in responses) == [200] * 9 + [429] * 2
+    assert {response.headers["retry-after"] for response in refused} == {"1"}
+    assert {Status.FromString(response.content).message for response in refused} == {
+        "write queue full, retry later"
+    }
+    assert in_memory_store.rows("SELECT count(*) FROM log") == [(9,)]
 
 
-def test_every_batch_of_a_crowd_is_answered(house: House) -> None:
-    """More batches at once than fit in one transaction are all stored and all answered."""
-    other = lock(house)
+def test_more_batches_than_fit_in_a_transaction_are_all_stored(
+    in_memory_store: InMemoryStore,
+) -> None:
+    """Every batch of a large number at once is stored and answered."""
+    lock = lock_file(in_memory_store)
+    queue = in_memory_store.writer.queue
+    bodies = [trace_request(span()).SerializeToString() for _ in range(200)]
 
-    async def crowd() -> list[httpx2.Response]:
-        async with httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(create_app(house.writer)), base_url="http://it"
-        ) as http:
-            bodies = [traces(span()).SerializeToString() for _ in range(200)]
-            sent = [
-                asyncio.create_task(http.post("/v1/traces", content=body, headers=PROTOBUF))
-                for body in bodies
-            ]
-            await until(
-                lambda: house.writer.queue.qsize() > 2 * MAX_BATCHES_PER_TRANSACTION, "more than two groups to wait"
+    async def send_all() -> set[int]:
+        async with client(in_memory_store) as http:
+            tasks = await post_all(http, "/v1/traces", bodies)
+            await async_poll_until(
+                lambda: queue.qsize() > 2 * MAX_BATCHES_PER_TRANSACTION,
+                "more than two transactions in the queue",
             )
-            other.close()
+            lock.close()
             async with asyncio.timeout(20):
-                return await asyncio.gather(*sent)
+                return {response.status_code for response in await asyncio.gather(*tasks)}
 
-    assert {each.status_code for each in asyncio.run(crowd())} == {200}
-    assert house.rows("SELECT count(*) FROM span") == [(200,)]
+    assert asyncio.run(send_all()) == {200}
+    assert in_memory_store.rows("SELECT count(*) FROM span") == [(200,)]

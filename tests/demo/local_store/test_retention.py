@@ -1,291 +1,302 @@
-"""The file stays small and young, while it is written and read."""
+"""Retention: the file stays within its size and age limits while it is written and read."""
 
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.demo.local_store.conftest import (
+from tests.demo.local_store.messages import (
     MIB,
     NANO,
-    buckets,
+    attributes,
     counter,
+    exemplar,
     gauge,
     histogram,
-    line,
-    logs,
-    metrics,
-    pairs,
-    point,
-    poll_until,
-    read,
-    running,
+    histogram_point,
+    log_record,
+    log_request,
+    metric_request,
+    number_point,
     span,
-    traces,
+    trace_request,
 )
+from tests.demo.local_store.stores import InMemoryStore, poll_until, read_rows, running_store
 from three_pillar_demo.local_store import retention
-from three_pillar_demo.local_store.otlp import logs as otlp_logs
-from three_pillar_demo.local_store.otlp import metrics as otlp_metrics
-from three_pillar_demo.local_store.otlp import traces as otlp_traces
+from three_pillar_demo.local_store.otlp import logs, metrics, traces
 from three_pillar_demo.local_store.otlp.batch import Batch
 from three_pillar_demo.local_store.retention import (
-    SOURCE_RETENTION_HOURS,
-    RETENTION_HOURS,
-    POINT_RETENTION_HOURS,
     DIGEST_RETENTION_S,
+    POINT_RETENTION_HOURS,
+    RETENTION_HOURS,
+    SOURCE_RETENTION_HOURS,
 )
 from three_pillar_demo.local_store.store import Store
 
-HOUR = 3600 * NANO
-CAP = 16 * MIB
-TOLERANCE, LOG = 1.25, 24 * MIB
+HOUR_NS = 3600 * NANO
+SIZE_BYTES = 16 * MIB
+MAX_FILE_BYTES = 1.25 * SIZE_BYTES
+MAX_WAL_BYTES = 24 * MIB
 
 
-def files(path: Path) -> tuple[int, int]:
-    """Bytes of the file, and of the log of what is not in it yet."""
-    return path.stat().st_size, path.with_name(f"{path.name}-wal").stat().st_size
+class Reader:
+    """A thread that reads the file all the time, and counts its queries and errors."""
+
+    def __init__(self, path: Path) -> None:
+        """Start the thread."""
+        self.path = path
+        self.queries = 0
+        self.errors: list[str] = []
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        connection = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=10)
+        while not self.stopped.is_set():
+            try:
+                connection.execute("SELECT name FROM spans ORDER BY start DESC LIMIT 5").fetchall()
+                connection.execute("SELECT count(*), sum(length(body)) FROM lines").fetchall()
+                self.queries += 1
+            except sqlite3.Error as error:
+                self.errors.append(str(error))
+        connection.close()
+
+    def stop(self) -> None:
+        """Stop the thread, and wait for its end."""
+        self.stopped.set()
+        self.thread.join()
 
 
-def test_the_size_is_bounded_in_a_steady_state(tmp_path: Path) -> None:
-    """Five times the cap goes through: the file never holds a quarter over it, the newest are there, the oldest are gone."""
+def send_round(in_memory_store: InMemoryStore, number: int) -> None:
+    """Send 300 spans, 450 log records and 50 points, named by a number."""
+    spans = [span(f"span {number}", attributes=attributes(padding="x" * 400)) for _ in range(300)]
+    records = [log_record(f"line {number} " + "x" * 500) for _ in range(450)]
+    points = [number_point(number, attributes=attributes(id=str(each))) for each in range(50)]
+    requests = {
+        "traces": trace_request(*spans),
+        "logs": log_request(*records),
+        "metrics": metric_request(counter("sold", *points)),
+    }
+    for signal_name, request in requests.items():
+        assert in_memory_store.send(signal_name, request).status_code == 200
+
+
+def test_the_size_is_limited_in_a_steady_state(tmp_path: Path) -> None:
+    """While five times its size is written, the file stays bounded and keeps the newest rows."""
     path = tmp_path / "telemetry.db"
-    peak, log, asked = 0, 0, 0
-    with running(path, CAP) as house:
-        over, failures = threading.Event(), []
-
-        def look() -> None:
-            nonlocal asked
-            reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-            while not over.is_set():
-                try:
-                    reader.execute("SELECT name FROM spans ORDER BY start DESC LIMIT 5").fetchall()
-                    reader.execute("SELECT count(*), sum(length(body)) FROM lines").fetchall()
-                    asked += 1
-                except sqlite3.Error as error:
-                    failures.append(str(error))
-            reader.close()
-
-        reading = threading.Thread(target=look)
-        reading.start()
+    wal = tmp_path / "telemetry.db-wal"
+    peak_file_bytes = 0
+    peak_wal_bytes = 0
+    with running_store(path, SIZE_BYTES) as in_memory_store:
+        reader = Reader(path)
         try:
             for number in range(100):
-                spans = [
-                    span(f"span {number}", attributes=pairs(padding="x" * 400)) for _ in range(300)
-                ]
-                lines = [line(f"line {number} " + "x" * 500) for _ in range(450)]
-                sold = counter(
-                    "sold", *(point(number, attributes=pairs(id=str(each))) for each in range(50))
-                )
-                sent = (
-                    ("traces", traces(*spans)),
-                    ("logs", logs(*lines)),
-                    ("metrics", metrics(sold)),
-                )
-                assert {house.send(*each).status_code for each in sent} == {200}
-                peak, log = map(max, (peak, log), files(path))
+                send_round(in_memory_store, number)
+                peak_file_bytes = max(peak_file_bytes, path.stat().st_size)
+                peak_wal_bytes = max(peak_wal_bytes, wal.stat().st_size)
         finally:
-            over.set()
-            reading.join()
-        assert not failures
-        assert house.whole()
-        assert retention.used_bytes(house.store) < CAP * 1.1
-    assert asked > 5
-    assert peak < CAP * TOLERANCE
-    assert log < LOG, "the log is put into the file also while somebody always reads"
-    kept = {int(name.split()[1]) for (name,) in read(path, "SELECT DISTINCT name FROM spans")}
-    said = {int(body.split()[1]) for (body,) in read(path, "SELECT DISTINCT body FROM lines")}
-    for found in (kept, said):
-        assert found == set(range(min(found), 100)), "what is there is the newest, without a gap"
-        assert 10 < min(found) < 90
-    assert abs(min(kept) - min(said)) < 15, "traces and logs reach back equally far"
-    assert (
-        read(path, "SELECT count(DISTINCT time) FROM points WHERE labels ->> 'id' = '7'")[0][0] > 10
+            reader.stop()
+        assert not reader.errors
+        assert in_memory_store.is_intact()
+        assert retention.used_bytes(in_memory_store.store) < SIZE_BYTES * 1.1
+    assert reader.queries > 5
+    assert peak_file_bytes < MAX_FILE_BYTES
+    assert peak_wal_bytes < MAX_WAL_BYTES, "the log is emptied also with a constant reader"
+    span_names = read_rows(path, "SELECT DISTINCT name FROM spans")
+    bodies = read_rows(path, "SELECT DISTINCT body FROM lines")
+    span_numbers = {int(name.split()[1]) for (name,) in span_names}
+    record_numbers = {int(body.split()[1]) for (body,) in bodies}
+    for numbers in (span_numbers, record_numbers):
+        assert numbers == set(range(min(numbers), 100)), "the newest are stored without a gap"
+        assert 10 < min(numbers) < 90
+    assert abs(min(span_numbers) - min(record_numbers)) < 15, "both reach back equally far"
+    [(times,)] = read_rows(
+        path, "SELECT count(DISTINCT time) FROM points WHERE labels ->> 'id' = '7'"
     )
+    assert times > 10
 
 
-def test_a_small_file_takes_large_batches(tmp_path: Path) -> None:
-    """A batch that does not fit beside what is there is told to come again at most once or twice: the old makes room."""
-    with running(tmp_path / "telemetry.db", CAP) as house:
+def test_a_small_file_accepts_large_batches(tmp_path: Path) -> None:
+    """A batch that does not fit beside the stored rows is accepted after three retries at most."""
+    with running_store(tmp_path / "telemetry.db", SIZE_BYTES) as in_memory_store:
         for number in range(6):
-            large = logs(*(line(f"{number} " + "x" * 7500) for _ in range(1000)))
-            answers = []
-            while 200 not in answers:
-                answers.append(house.send("logs", large, packed=True).status_code)
-                assert len(answers) < 4
-        assert house.rows("SELECT count(*) FROM log WHERE body LIKE '5 %'") == [(1000,)]
-        assert house.client.get("/healthz").status_code == 200
-
-
-def fill(store: Store, ages: dict[str, float], salt: bytes = b"") -> None:
-    """One span, line, point and exemplar for each name, so many hours old; a service of its own for each."""
-    for name, hours in ages.items():
-        at = time.time_ns() - int(hours * HOUR)
-        made = Batch(salt + name.encode())
-        otlp_traces.decode(traces(span(name, start=at), service=name), made)
-        otlp_logs.decode(logs(line(name, at=at), service=name), made)
-        otlp_metrics.decode(metrics(gauge(name, point(1, at=at)), service=name), made)
-        store.write([made])
+            large = log_request(*(log_record(f"{number} " + "x" * 7500) for _ in range(1000)))
+            statuses: list[int] = []
+            while 200 not in statuses:
+                statuses.append(in_memory_store.send("logs", large, compress=True).status_code)
+                assert len(statuses) < 4
+        rows = in_memory_store.rows("SELECT count(*) FROM log WHERE body LIKE '5 %'")
+        assert rows == [(1000,)]
+        assert in_memory_store.client.get("/healthz").status_code == 200
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An open file without a writer."""
-    return Store(tmp_path / "telemetry.db", 512 * MIB)
-
-
-def test_the_old_are_deleted(store: Store) -> None:
-    """Spans and lines go after two days, points after half a day, and not before."""
-    fill(store, {"ancient": RETENTION_HOURS + 1, "old": POINT_RETENTION_HOURS + 1, "young": 1})
-    retention.delete_expired(store)
-    assert store.connection.execute("SELECT name FROM spans").fetchall() == [("old",), ("young",)]
-    assert store.connection.execute("SELECT body FROM lines").fetchall() == [("old",), ("young",)]
-    assert store.connection.execute("SELECT name FROM points").fetchall() == [("young",)]
+def store(tmp_path: Path) -> Iterator[Store]:
+    """Open a file without a writer, and close it at the end."""
+    store = Store(tmp_path / "telemetry.db", 512 * MIB)
+    yield store
     store.close()
 
 
-def test_who_starts_again_has_room(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where somebody's label took all series, those that have been silent go at the next tidying, and new ones are taken."""
+def rows(store: Store, query: str) -> list[tuple[object, ...]]:
+    """Return the rows of a query."""
+    return store.connection.execute(query).fetchall()
+
+
+def fill(store: Store, ages: dict[str, float], prefix: bytes = b"") -> None:
+    """Write a span, a log record and a point for each service, of an age in hours."""
+    for service, hours in ages.items():
+        at = time.time_ns() - int(hours * HOUR_NS)
+        batch = Batch(prefix + service.encode())
+        traces.decode(trace_request(span(service, start=at), service=service), batch)
+        logs.decode(log_request(log_record(service, at=at), service=service), batch)
+        points = gauge(service, number_point(1, at=at))
+        metrics.decode(metric_request(points, service=service), batch)
+        store.write([batch])
+
+
+def test_old_rows_are_deleted(store: Store) -> None:
+    """Spans and log records are deleted after two days, points after six hours, not before."""
+    fill(store, {"ancient": RETENTION_HOURS + 1, "old": POINT_RETENTION_HOURS + 1, "young": 1})
+    retention.delete_expired(store)
+    assert rows(store, "SELECT name FROM spans") == [("old",), ("young",)]
+    assert rows(store, "SELECT body FROM lines") == [("old",), ("young",)]
+    assert rows(store, "SELECT name FROM points") == [("young",)]
+
+
+def test_a_restarted_sender_gets_series_at_the_limit(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the limit of series, silent ones are deleted with their exemplars for new ones."""
     for module in ("store", "retention"):
         monkeypatch.setattr(f"three_pillar_demo.local_store.{module}.MAX_SERIES", 3)
-    fill(store, {"silent": 1, "silent too": 2, "speaks": 0, "restarted": 0})
+    fill(store, {"silent": 1, "silent too": 2, "active": 0, "restarted": 0})
     store.connection.execute(
-        "INSERT INTO exemplar SELECT id, born, x'00', x'00', 1 FROM series WHERE name LIKE 'silent%'"
+        "INSERT INTO exemplar SELECT id, born, x'00', x'00', 1 FROM series "
+        "WHERE name LIKE 'silent%'"
     )
     retention.delete_expired(store)
     fill(store, {"restarted": 0}, b"again ")
-    assert store.connection.execute("SELECT name FROM series ORDER BY name").fetchall() == [
-        ("restarted",),
-        ("speaks",),
-    ]
-    assert (
-        store.connection.execute("SELECT value FROM exemplar").fetchall() == []
-    )  # of a series that went; the next has its number
-    store.close()
+    names = rows(store, "SELECT name FROM series ORDER BY name")
+    assert names == [("active",), ("restarted",)]
+    # A new series may have the id of a deleted one.
+    assert rows(store, "SELECT value FROM exemplar") == []
 
 
-def test_what_is_silent_is_forgotten(store: Store) -> None:
-    """A series without points goes with its last one; a source that said nothing for longer than any row is kept goes too."""
+def test_series_and_sources_without_rows_are_deleted(store: Store) -> None:
+    """A series is deleted with its last point, a source when no row of it can be left."""
     fill(store, {"old": RETENTION_HOURS + 1, "young": 1})
     long_ago = int(time.time()) - (SOURCE_RETENTION_HOURS + 1) * 3600
     store.connection.execute("UPDATE source SET seen = ? WHERE service = 'old'", (long_ago,))
     retention.delete_expired(store)
-    assert store.connection.execute("SELECT name FROM series").fetchall() == [("young",)]
-    assert store.connection.execute("SELECT service FROM source").fetchall() == [("young",)]
+    assert rows(store, "SELECT name FROM series") == [("young",)]
+    assert rows(store, "SELECT service FROM source") == [("young",)]
     fill(store, {"old again": 0})
-    made = Batch(b"another", 1)
-    otlp_traces.decode(traces(span("back"), service="old"), made)
-    otlp_metrics.decode(metrics(gauge("old", point(1)), service="old"), made)
-    store.write([made])
-    assert store.connection.execute("SELECT service FROM spans WHERE name = 'back'").fetchall() == [
-        ("old",)
-    ]
-    assert store.connection.execute("SELECT value FROM points WHERE name = 'old'").fetchall() == [(1.0,)]
-    store.close()
+    batch = Batch(b"another", 1)
+    traces.decode(trace_request(span("back"), service="old"), batch)
+    metrics.decode(metric_request(gauge("old", number_point(1)), service="old"), batch)
+    store.write([batch])
+    assert rows(store, "SELECT service FROM spans WHERE name = 'back'") == [("old",)]
+    assert rows(store, "SELECT value FROM points WHERE name = 'old'") == [(1.0,)]
 
 
-def test_exemplars_go_with_their_points(store: Store) -> None:
-    """An exemplar is as old as a point may be."""
+def test_exemplars_are_kept_as_long_as_points(store: Store) -> None:
+    """An exemplar is deleted at the age at which a point is."""
     for hours in (POINT_RETENTION_HOURS + 1, 1):
-        at = time.time_ns() - hours * HOUR
-        told = buckets([1, 0, 0], at=at)
-        told.exemplars.add(as_double=0.05, time_unix_nano=at, trace_id=b"t" * 16, span_id=b"s" * 8)
-        made = Batch(str(hours).encode())
-        otlp_metrics.decode(metrics(histogram("took", told)), made)
-        store.write([made])
+        at = time.time_ns() - hours * HOUR_NS
+        exemplars = [exemplar(b"t" * 16, 0.05, at=at)]
+        point = histogram_point([1, 0, 0], at=at, exemplars=exemplars)
+        batch = Batch(str(hours).encode())
+        metrics.decode(metric_request(histogram("took", point)), batch)
+        store.write([batch])
     retention.delete_expired(store)
-    assert store.connection.execute("SELECT count(*) FROM exemplars").fetchall() == [(1,)]
-    store.close()
+    assert rows(store, "SELECT count(*) FROM exemplars") == [(1,)]
 
 
-def test_digests_are_forgotten_after_an_hour(store: Store) -> None:
-    """What was accepted long ago is not remembered for ever."""
+def test_digests_are_deleted_after_an_hour(store: Store) -> None:
+    """The digest of a batch is deleted when no sender repeats the batch any more."""
     store.write([Batch(b"old"), Batch(b"young")])
     store.connection.execute(
         "UPDATE batch SET time = time - ? WHERE digest = ?", (DIGEST_RETENTION_S + 5, b"old")
     )
     retention.delete_expired(store)
-    assert store.connection.execute("SELECT digest FROM batch").fetchall() == [(b"young",)]
-    store.close()
+    assert rows(store, "SELECT digest FROM batch") == [(b"young",)]
 
 
 @pytest.mark.parametrize("hours", [23, -47], ids=["ahead", "behind"])
-def test_one_wrong_clock_does_not_decide_what_goes(store: Store, hours: int) -> None:
-    """A span from tomorrow, or from the day before, in front of the others does not make all lines go before any span."""
-    made = Batch(b"odd")
-    otlp_traces.decode(traces(span("odd", start=time.time_ns() + hours * HOUR)), made)
-    store.write([made])
+def test_one_wrong_clock_does_not_decide_what_is_deleted(store: Store, hours: int) -> None:
+    """A first span that is far ahead or behind does not make one table lose all its rows."""
+    batch = Batch(b"odd")
+    odd_start = time.time_ns() + hours * HOUR_NS
+    traces.decode(trace_request(span("odd", start=odd_start)), batch)
+    store.write([batch])
     for number in range(30):
-        made = Batch(str(number).encode())
-        otlp_traces.decode(traces(*(span("x" * 200) for _ in range(200))), made)
-        otlp_logs.decode(logs(*(line("x" * 200) for _ in range(200))), made)
-        store.write([made])
+        batch = Batch(str(number).encode())
+        traces.decode(trace_request(*(span("x" * 200) for _ in range(200))), batch)
+        logs.decode(log_request(*(log_record("x" * 200) for _ in range(200))), batch)
+        store.write([batch])
     store.size_bytes = int(retention.used_bytes(store) * 0.5)
     for _ in range(20):
         retention.make_room(store, 500)
     assert retention.used_bytes(store) <= store.size_bytes
-    spans, lines = store.connection.execute(
-        "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM log)"
-    ).fetchone()
+    [(spans,)] = store.connection.execute("SELECT count(*) FROM span").fetchall()
+    [(records,)] = store.connection.execute("SELECT count(*) FROM log").fetchall()
     assert spans > 1000
-    assert lines > 1000
-    store.close()
+    assert records > 1000
 
 
-def test_points_make_room_too(store: Store) -> None:
-    """Where metrics alone fill the file, the oldest points go."""
+def test_old_points_are_deleted_to_make_room(store: Store) -> None:
+    """In a file with metrics alone, the oldest points are deleted."""
     now = time.time_ns()
     for minute in range(60, 0, -1):
-        made = Batch(str(minute).encode())
         at = now - minute * 60 * NANO
-        many = [
-            point(1, at=at + each * NANO, attributes=pairs(id=str(each % 10))) for each in range(50)
+        points = [
+            number_point(1, at=at + second * NANO, attributes=attributes(id=str(second % 10)))
+            for second in range(50)
         ]
-        otlp_metrics.decode(metrics(counter("sold", *many)), made)
-        store.write([made])
-    before = retention.used_bytes(store)
-    store.size_bytes = before // 2
+        batch = Batch(str(minute).encode())
+        metrics.decode(metric_request(counter("sold", *points)), batch)
+        store.write([batch])
+    store.size_bytes = retention.used_bytes(store) // 2
     for _ in range(60):
         retention.make_room(store, 500)
     assert retention.used_bytes(store) <= store.size_bytes
-    [(oldest, newest)] = store.connection.execute("SELECT min(time), max(time) FROM point").fetchall()
+    query = "SELECT min(time), max(time) FROM point"
+    [(oldest, newest)] = store.connection.execute(query).fetchall()
     assert newest == now - 60 * NANO + 49 * NANO
     assert oldest > now - 50 * 60 * NANO
-    store.close()
 
 
-def test_names_alone_make_room_and_are_learned_anew(store: Store) -> None:
-    """Where nothing but names is left they go as well, and what comes afterwards has its names again."""
+def test_sources_are_deleted_to_make_room(store: Store) -> None:
+    """When only sources are left, they are deleted, and a later row gets its source again."""
     fill(store, {"only": 1})
     store.size_bytes = 1
     for _ in range(5):
         retention.make_room(store, 500)
-    tables = "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM point), (SELECT count(*) FROM source)"
-    assert store.connection.execute(tables).fetchall() == [(0, 0, 0)]
+    for table in ("span", "point", "source"):
+        assert rows(store, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608
     store.size_bytes = 512 * MIB
-    made = Batch(b"after")
-    otlp_traces.decode(traces(span("after")), made)
-    store.write([made])
-    assert store.connection.execute("SELECT name, service FROM spans").fetchall() == [
-        ("after", "checkout")
-    ]
-    store.close()
+    batch = Batch(b"after")
+    traces.decode(trace_request(span("after")), batch)
+    store.write([batch])
+    assert rows(store, "SELECT name, service FROM spans") == [("after", "checkout")]
 
 
-def test_it_tidies_by_itself(tmp_path: Path) -> None:
-    """The running app deletes what is too old without being told."""
+def test_the_running_store_deletes_old_rows(tmp_path: Path) -> None:
+    """The application runs retention by itself."""
     path = tmp_path / "telemetry.db"
     store = Store(path, 512 * MIB)
     fill(store, {"ancient": RETENTION_HOURS + 1, "young": 1})
     store.close()
 
-    def left(*wanted: str) -> Callable[[], bool]:
-        return lambda: (
-            [name for (name,) in read(path, "SELECT name FROM spans ORDER BY name")] == [*wanted]
-        )
+    def is_old_row_deleted() -> bool:
+        names = read_rows(path, "SELECT name FROM spans ORDER BY name")
+        return names == [("young",), ("zest",)]
 
-    with running(path) as house:
-        house.send("traces", traces(span("zest")))
-        poll_until(left("young", "zest"), "what is too old to be gone")
+    with running_store(path) as in_memory_store:
+        in_memory_store.send("traces", trace_request(span("zest")))
+        poll_until(is_old_row_deleted, "the old row to be deleted")

@@ -1,4 +1,4 @@
-"""The file: what is in it, once and whole, and what becomes of files that are not ours."""
+"""The file: what is stored, once and whole, and what happens to unusable files."""
 
 import asyncio
 import json
@@ -14,344 +14,344 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
-from tests.demo.local_store.conftest import (
+from tests.demo.local_store.messages import (
     DELTA,
     MIB,
     NANO,
-    House,
-    buckets,
+    attributes,
     counter,
     gauge,
     histogram,
-    line,
-    logs,
-    metrics,
-    pairs,
-    point,
-    read,
-    running,
+    histogram_point,
+    log_record,
+    log_request,
+    metric_request,
+    number_point,
     span,
-    traces,
-    until,
+    trace_request,
 )
-from three_pillar_demo.local_store.otlp import logs as otlp_logs
-from three_pillar_demo.local_store.otlp import metrics as otlp_metrics
-from three_pillar_demo.local_store.otlp import traces as otlp_traces
+from tests.demo.local_store.stores import (
+    InMemoryStore,
+    async_poll_until,
+    read_rows,
+    running_store,
+)
+from three_pillar_demo.local_store.otlp import metrics, traces
 from three_pillar_demo.local_store.otlp.batch import Batch
 from three_pillar_demo.local_store.store import MAX_SERIES, Store
 from three_pillar_demo.local_store.writer import WriteError
 
 NOW = time.time_ns()
-LATER = [NOW - each * NANO for each in (30, 20, 10)]
+TIMES = [NOW - seconds * NANO for seconds in (30, 20, 10)]
+PAGE_BYTES = 4096
+HEADER_BYTES = 108
+SIDE_FILES = ("-wal", "-shm")
 
 
-def test_what_is_sent_twice_is_stored_once(house: House) -> None:
-    """The same batch again, packed or not, is a success and adds nothing."""
-    for signal, body in (
-        ("traces", traces(span())),
-        ("logs", logs(line())),
-        ("metrics", metrics(counter("sold", point(1)))),
-    ):
-        assert [
-            house.send(signal, body, packed=packed).status_code for packed in (False, True, False)
-        ] == [200] * 3
-    counted = "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM log), (SELECT count(*) FROM point)"
-    assert house.rows(counted) == [(1, 1, 1)]
-    assert house.rows("SELECT * FROM tally ORDER BY signal") == [
-        ("lines", 1),
-        ("points", 1),
-        ("spans", 1),
-    ]
+def test_a_batch_that_is_sent_again_is_stored_once(in_memory_store: InMemoryStore) -> None:
+    """The same batch again, compressed or not, is a success and adds nothing."""
+    requests = {
+        "traces": trace_request(span()),
+        "logs": log_request(log_record()),
+        "metrics": metric_request(counter("sold", number_point(1))),
+    }
+    for signal_name, request in requests.items():
+        for compress in (False, True, False):
+            response = in_memory_store.send(signal_name, request, compress=compress)
+            assert response.status_code == 200
+    for table in ("span", "log", "point"):
+        assert in_memory_store.rows(f"SELECT count(*) FROM {table}") == [(1,)]  # noqa: S608
+    tally = in_memory_store.rows("SELECT * FROM tally ORDER BY signal")
+    assert tally == [("lines", 1), ("points", 1), ("spans", 1)]
 
 
-def test_counters_gauges_and_histograms_are_kept(house: House) -> None:
-    """Each point has its value, and a histogram its sum, count, bounds and buckets."""
-    house.send(
-        "metrics",
-        metrics(
-            counter("sold", point(4)),
-            gauge("heat", point(-1)),
-            histogram("took", buckets([1, 2, 3], total=4)),
-        ),
+def test_counters_gauges_and_histograms_are_stored(in_memory_store: InMemoryStore) -> None:
+    """Each point has its value, and a histogram its sum, bounds and buckets."""
+    request = metric_request(
+        counter("sold", number_point(4)),
+        gauge("heat", number_point(-1)),
+        histogram("took", histogram_point([1, 2, 3], total=4)),
     )
-    assert house.rows("SELECT name, kind, value, bounds, buckets FROM points ORDER BY name") == [
+    in_memory_store.send("metrics", request)
+    query = "SELECT name, kind, value, bounds, buckets FROM points ORDER BY name"
+    assert in_memory_store.rows(query) == [
         ("heat", "gauge", -1.0, "[]", None),
         ("sold_total", "counter", 4.0, "[]", None),
         ("took_seconds", "histogram", 4.0, "[0.1,1.0]", "[1,2,3]"),
     ]
 
 
-def test_deltas_become_cumulative(house: House) -> None:
-    """Points that count from the one before are added up, since the first one's start."""
-    start = LATER[0] - NANO
-    for at, begin in zip(LATER, [start, *LATER], strict=False):
-        sold = counter("sold", point(2, at=at, start=begin), temporality=DELTA)
-        took = histogram(
-            "took", buckets([1, 0, 2], total=0.5, at=at, start=begin), temporality=DELTA
-        )
-        assert house.send("metrics", metrics(sold, took)).status_code == 200
-    assert house.rows(
-        "SELECT time, point.start, value FROM point JOIN series ON id = series WHERE name = 'sold_total'"
-    ) == [
-        (LATER[0], start, 2.0),
-        (LATER[1], start, 4.0),
-        (LATER[2], start, 6.0),
-    ]
-    took_rows = house.rows(
-        "SELECT value, count, buckets FROM point JOIN series ON id = series WHERE name = 'took_seconds'"
+def test_delta_points_become_cumulative(in_memory_store: InMemoryStore) -> None:
+    """Delta points are added up, and count since the start of the first one."""
+    start = TIMES[0] - NANO
+    for at, begin in zip(TIMES, [start, *TIMES], strict=False):
+        sold = counter("sold", number_point(2, at=at, start=begin), temporality=DELTA)
+        took_point = histogram_point([1, 0, 2], total=0.5, at=at, start=begin)
+        took = histogram("took", took_point, temporality=DELTA)
+        assert in_memory_store.send("metrics", metric_request(sold, took)).status_code == 200
+    sold_rows = in_memory_store.rows(
+        "SELECT time, point.start, value FROM point JOIN series ON id = series "
+        "WHERE name = 'sold_total'"
     )
-    assert [(value, count, json.loads(told)) for value, count, told in took_rows] == [
+    assert sold_rows == [(TIMES[0], start, 2.0), (TIMES[1], start, 4.0), (TIMES[2], start, 6.0)]
+    took_rows = in_memory_store.rows(
+        "SELECT value, count, buckets FROM point JOIN series ON id = series "
+        "WHERE name = 'took_seconds'"
+    )
+    assert [(value, count, json.loads(buckets)) for value, count, buckets in took_rows] == [
         (0.5, 3, [1, 0, 2]),
         (1.0, 6, [2, 0, 4]),
         (1.5, 9, [3, 0, 6]),
     ]
 
 
-def test_deltas_that_do_not_follow_are_refused(house: House) -> None:
-    """A delta from before the newest point, or one that no number holds any more, is refused by name and spoils nothing."""
+def test_delta_points_that_cannot_be_added_are_rejected(in_memory_store: InMemoryStore) -> None:
+    """A delta point that is not the newest, or overflows, is rejected and changes nothing."""
 
-    def took(at: int, counts: list[int], total: float = 1.0) -> ExportMetricsServiceResponse:
-        sent = histogram(
-            "took", buckets(counts, total=total, at=at, start=at - NANO), temporality=DELTA
-        )
-        said: ExportMetricsServiceResponse = ExportMetricsServiceResponse.FromString(
-            house.send("metrics", metrics(sent)).content
-        )
-        return said
+    def send(at: int, count: int) -> ExportMetricsServiceResponse:
+        point = histogram_point([count, 0, 0], at=at, start=at - NANO)
+        request = metric_request(histogram("took", point, temporality=DELTA))
+        response = in_memory_store.send("metrics", request)
+        message: ExportMetricsServiceResponse
+        message = ExportMetricsServiceResponse.FromString(response.content)
+        return message
 
-    assert not took(LATER[1], [2**62, 0, 0]).partial_success.rejected_data_points
-    for at, count in ((LATER[0], 1), (LATER[1], 2), (LATER[2], 2**62)):
-        partial = took(at, [count, 0, 0]).partial_success
+    assert not send(TIMES[1], 2**62).partial_success.rejected_data_points
+    for at, count in ((TIMES[0], 1), (TIMES[1], 2), (TIMES[2], 2**62)):
+        partial = send(at, count).partial_success
         assert partial.rejected_data_points == 1
-        assert (
-            partial.error_message
-            == "rejected: 1 x delta data point: not after the previous one, or sum out of range"
+        assert partial.error_message == (
+            "rejected: 1 x delta data point: not after the previous one, or sum out of range"
         )
-    assert not took(LATER[2], [5, 0, 0]).partial_success.rejected_data_points
-    assert house.rows("SELECT count FROM point ORDER BY time") == [(2**62,), (2**62 + 5,)]
+    assert not send(TIMES[2], 5).partial_success.rejected_data_points
+    rows = in_memory_store.rows("SELECT count FROM point ORDER BY time")
+    assert rows == [(2**62,), (2**62 + 5,)]
 
 
-def test_more_series_than_the_limit_are_refused(house: House) -> None:
-    """A label without bound makes no more series than the limit; known ones go on, and the rest is refused by name."""
-    many = [point(1, at=NOW, attributes=pairs(id=str(each))) for each in range(MAX_SERIES + 3)]
-    answer = house.send("metrics", metrics(counter("sold", *many)))
-    partial = ExportMetricsServiceResponse.FromString(answer.content).partial_success
+def test_series_beyond_the_limit_are_rejected(in_memory_store: InMemoryStore) -> None:
+    """A label with unbounded values makes no more series than the limit, and known ones go on."""
+    points = [
+        number_point(1, at=NOW, attributes=attributes(id=str(number)))
+        for number in range(MAX_SERIES + 3)
+    ]
+    response = in_memory_store.send("metrics", metric_request(counter("sold", *points)))
+    partial = ExportMetricsServiceResponse.FromString(response.content).partial_success
     assert partial.rejected_data_points == 3
-    assert (
-        partial.error_message
-        == f"rejected: 3 x data point of a new series: over {MAX_SERIES} series"
+    assert partial.error_message == (
+        f"rejected: 3 x data point of a new series: over {MAX_SERIES} series"
     )
-    known = metrics(counter("sold", point(2, attributes=pairs(id="7"))))
-    assert not ExportMetricsServiceResponse.FromString(
-        house.send("metrics", known).content
-    ).HasField("partial_success")
-    assert house.rows("SELECT count(*) FROM series") == [(MAX_SERIES,)]
-    assert house.rows("SELECT rows FROM tally WHERE signal = 'points'") == [
-        (MAX_SERIES + 1,)
-    ]  # what is stored, no more
+    known_point = number_point(2, attributes=attributes(id="7"))
+    response = in_memory_store.send("metrics", metric_request(counter("sold", known_point)))
+    message = ExportMetricsServiceResponse.FromString(response.content)
+    assert not message.HasField("partial_success")
+    assert in_memory_store.rows("SELECT count(*) FROM series") == [(MAX_SERIES,)]
+    # Rejected points are not in the total.
+    tally = in_memory_store.rows("SELECT rows FROM tally WHERE signal = 'points'")
+    assert tally == [(MAX_SERIES + 1,)]
 
 
-def batch(digest: bytes, *names: str) -> Batch:
-    """A batch with one counter for each name, and a span."""
-    made = Batch(digest, 1)
-    otlp_metrics.decode(metrics(*(counter(name, point(1)) for name in names)), made)
-    otlp_traces.decode(traces(span(digest.decode())), made)
-    return made
+def batch(digest: bytes, *counter_names: str) -> Batch:
+    """Return a batch with a counter for each name, and a span named like the digest."""
+    new_batch = Batch(digest, 1)
+    counters = [counter(name, number_point(1)) for name in counter_names]
+    metrics.decode(metric_request(*counters), new_batch)
+    traces.decode(trace_request(span(digest.decode())), new_batch)
+    return new_batch
+
+
+def invalid_batch(digest: bytes, *counter_names: str) -> Batch:
+    """Return a batch with a span that the file cannot store."""
+    new_batch = batch(digest, *counter_names)
+    source, _ = new_batch.spans[0]
+    new_batch.spans.append((source, (None,) * 11))
+    return new_batch
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """An open file without a writer."""
+    """Open a file without a writer."""
     return Store(tmp_path / "telemetry.db", 64 * MIB)
 
 
-def test_a_rollback_is_forgotten(store: Store) -> None:
-    """What a transaction named that was taken back is named anew: nothing points to rows that are gone."""
-    broken = batch(b"broken", "sold")
-    broken.spans.append((broken.spans[0][0], (None,) * 11))
+def test_a_rollback_clears_the_caches(store: Store) -> None:
+    """Sources and series of a rolled-back transaction are inserted again by the next one."""
     with pytest.raises(sqlite3.IntegrityError):
-        store.write([batch(b"first", "bought"), broken])
-    assert read(
-        store.path, "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM series)"
-    ) == [(0, 0)]
+        store.write([batch(b"first", "bought"), invalid_batch(b"broken", "sold")])
+    for table in ("span", "series"):
+        assert read_rows(store.path, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608
     store.write([batch(b"first", "bought"), batch(b"second", "sold")])
-    assert read(store.path, "SELECT name FROM points ORDER BY name") == [
-        ("bought_total",),
-        ("sold_total",),
-    ]
-    assert read(store.path, "SELECT name, service FROM spans ORDER BY name") == [
-        ("first", "checkout"),
-        ("second", "checkout"),
-    ]
+    names = read_rows(store.path, "SELECT name FROM points ORDER BY name")
+    assert names == [("bought_total",), ("sold_total",)]
+    spans = read_rows(store.path, "SELECT name, service FROM spans ORDER BY name")
+    assert spans == [("first", "checkout"), ("second", "checkout")]
     store.close()
 
 
-def test_a_rollback_does_not_count_refusals_twice(store: Store) -> None:
-    """A batch that is tried again after a rollback says what it refused once."""
+def test_a_rollback_does_not_count_rejections_twice(store: Store) -> None:
+    """A batch that is written again after a rollback counts a rejected point once."""
     store.write([batch(b"first", "sold")])
     late = Batch(b"late")
-    otlp_metrics.decode(metrics(counter("sold", point(1, at=NOW - 60 * NANO), temporality=DELTA)), late)
-    broken = batch(b"broken")
-    broken.spans.append((broken.spans[0][0], (None,) * 11))
+    late_point = number_point(1, at=NOW - 60 * NANO)
+    metrics.decode(metric_request(counter("sold", late_point, temporality=DELTA)), late)
     with pytest.raises(sqlite3.IntegrityError):
-        store.write([late, broken])
+        store.write([late, invalid_batch(b"broken")])
     store.write([late])
     assert late.rejected.total() == 1
     store.close()
 
 
-def test_a_bad_batch_does_not_spoil_the_others(house: House) -> None:
-    """Of batches in one transaction the good ones are stored when one cannot be."""
-    good = [batch(f"good{each}".encode(), "sold") for each in range(3)]
-    bad = batch(b"bad", "sold")
-    bad.spans.append((bad.spans[0][0], (None,) * 11))
+def test_an_invalid_batch_does_not_affect_the_others(in_memory_store: InMemoryStore) -> None:
+    """Of the batches in one transaction, the valid ones are stored when another one cannot be."""
+    valid = [batch(f"good{number}".encode(), "sold") for number in range(3)]
+    writer = in_memory_store.writer
 
-    async def together() -> list[object]:
-        held = sqlite3.connect(house.path, isolation_level=None)
-        held.execute("BEGIN IMMEDIATE")
-        first = asyncio.create_task(house.writer.put(batch(b"first")))
-        await until(
-            lambda: house.writer.queued_bytes > 0 and not house.writer.queue.qsize(),
-            "the writer to wait for the file",
+    async def write_together() -> list[object]:
+        lock = sqlite3.connect(in_memory_store.path, isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        first = asyncio.create_task(writer.put(batch(b"first")))
+        await async_poll_until(
+            lambda: writer.queued_bytes > 0 and not writer.queue.qsize(),
+            "the writer to wait for the lock",
         )
-        others = [asyncio.create_task(house.writer.put(each)) for each in (good[0], bad, *good[1:])]
-        await until(
-            lambda: house.writer.queue.qsize() == len(others), "the others to wait behind it"
+        batches = [valid[0], invalid_batch(b"bad", "sold"), *valid[1:]]
+        others = [asyncio.create_task(writer.put(each_batch)) for each_batch in batches]
+        await async_poll_until(
+            lambda: writer.queue.qsize() == len(others), "the other batches to be queued"
         )
-        held.close()
+        lock.close()
         return await asyncio.gather(first, *others, return_exceptions=True)
 
-    told = asyncio.run(together())
-    assert [type(each) for each in told] == [
-        type(None),
-        type(None),
-        WriteError,
-        type(None),
-        type(None),
-    ]
-    assert house.rows("SELECT name FROM spans ORDER BY name") == [
-        ("first",),
-        ("good0",),
-        ("good1",),
-        ("good2",),
-    ]
+    first_result, good_result, bad_result, *results = asyncio.run(write_together())
+    assert [first_result, good_result, *results] == [None, None, None, None]
+    assert type(bad_result) is WriteError
+    names = in_memory_store.rows("SELECT name FROM spans ORDER BY name")
+    assert names == [("first",), ("good0",), ("good1",), ("good2",)]
 
 
-def aside(path: Path) -> list[Path]:
-    """The files that were moved aside, without what belongs to them."""
-    return [
-        each for each in path.parent.glob("*.aside-*") if not each.name.endswith(("-wal", "-shm"))
-    ]
+def files_moved_aside(path: Path) -> list[Path]:
+    """Return the database files that were moved aside."""
+    return [file for file in path.parent.glob("*.aside-*") if not file.name.endswith(SIDE_FILES)]
 
 
-def foreign(path: Path) -> None:
-    """A database of somebody else."""
-    file = sqlite3.connect(path)
-    file.executescript("CREATE TABLE precious (it TEXT); INSERT INTO precious VALUES ('kept')")
-    file.close()
+def create_foreign_database(path: Path) -> None:
+    """Create a database of another application."""
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "CREATE TABLE precious (it TEXT); INSERT INTO precious VALUES ('kept')"
+    )
+    connection.close()
 
 
-def other_version(path: Path) -> None:
-    """Our own, of a layout that is to come."""
+def create_other_version(path: Path) -> None:
+    """Create a file of this store with a later schema version."""
     Store(path, 64 * MIB).close()
-    file = sqlite3.connect(path)
-    file.execute("PRAGMA user_version = 99")
-    file.close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
 
 
-def garbage(path: Path) -> None:
-    """No database at all."""
+def create_random_bytes(path: Path) -> None:
+    """Create a file that is not a database."""
     path.write_bytes(random.Random(7).randbytes(100_000))  # noqa: S311  (no secret)
 
 
-def text(path: Path) -> None:
-    """Somebody's notes."""
+def create_text(path: Path) -> None:
+    """Create a text file."""
     path.write_text("not a database")
 
 
-@pytest.mark.parametrize("make", [foreign, other_version, garbage, text])
-def test_a_file_that_is_not_ours_is_put_aside(
-    tmp_path: Path, make: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "create", [create_foreign_database, create_other_version, create_random_bytes, create_text]
+)
+def test_a_file_of_another_format_is_moved_aside(
+    tmp_path: Path, create: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Somebody else's file keeps its bytes under another name, that is said, and a new one serves."""
+    """The file keeps its bytes under another name, which is logged, and a new one is used."""
     path = tmp_path / "telemetry.db"
-    make(path)
+    create(path)
     before = path.read_bytes()
-    with caplog.at_level(logging.WARNING), running(path) as house:
-        assert house.send("traces", traces(span())).status_code == 200
-        assert house.rows("SELECT count(*) FROM spans") == [(1,)]
-    [kept] = aside(path)
-    assert kept.read_bytes() == before
+    with caplog.at_level(logging.WARNING), running_store(path) as in_memory_store:
+        assert in_memory_store.send("traces", trace_request(span())).status_code == 200
+        assert in_memory_store.rows("SELECT count(*) FROM spans") == [(1,)]
+    [moved] = files_moved_aside(path)
+    assert moved.read_bytes() == before
     assert "moved aside to telemetry.db.aside-" in caplog.text
 
 
-def test_our_own_file_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_second_start_uses_the_same_file(tmp_path: Path) -> None:
     """A second start finds what the first one stored, and adds to it."""
     path = tmp_path / "telemetry.db"
     for _ in range(2):
-        with running(path) as house:
-            house.send("traces", traces(span()))
-            house.send("metrics", metrics(counter("sold", point(1))))
-    assert read(path, "SELECT (SELECT count(*) FROM span), (SELECT count(*) FROM series)") == [
-        (2, 1)
-    ]
-    assert not aside(path)
+        with running_store(path) as in_memory_store:
+            in_memory_store.send("traces", trace_request(span()))
+            in_memory_store.send("metrics", metric_request(counter("sold", number_point(1))))
+    assert read_rows(path, "SELECT count(*) FROM span") == [(2,)]
+    assert read_rows(path, "SELECT count(*) FROM series") == [(1,)]
+    assert not files_moved_aside(path)
 
 
 def fill(path: Path) -> None:
-    """A file with something on many pages."""
-    with running(path) as house:
+    """Create a file with rows on many pages."""
+    with running_store(path) as in_memory_store:
         for _ in range(20):
-            house.send("traces", traces(*(span("x" * 500) for _ in range(100))))
-            house.send(
-                "metrics",
-                metrics(
-                    counter("sold", *(point(1, attributes=pairs(n=str(n))) for n in range(50)))
-                ),
-            )
+            spans = [span("x" * 500) for _ in range(100)]
+            in_memory_store.send("traces", trace_request(*spans))
+            points = [number_point(1, attributes=attributes(n=str(n))) for n in range(50)]
+            in_memory_store.send("metrics", metric_request(counter("sold", *points)))
 
 
-def test_a_file_that_is_damaged_is_put_aside_while_it_runs(
+def test_a_file_that_is_damaged_while_in_use_is_moved_aside(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When damage shows while a batch is written, the file is moved aside, the batch is stored in a new one, and all goes on."""
+    """When a write finds damage, the file is moved aside and the batch stored in a new one."""
     path = tmp_path / "telemetry.db"
     fill(path)
-    with path.open("r+b") as file:  # the tables' names stay, their pages do not
-        file.seek(3 * 4096)
-        file.write(b"\xa5" * (path.stat().st_size - 3 * 4096))
-    with caplog.at_level(logging.WARNING), running(path) as house:
-        answers = {house.send("traces", traces(span())).status_code for _ in range(5)}
-        assert answers <= {200, 503}
-        assert house.send("traces", traces(span("after"))).status_code == 200
-        assert house.client.get("/healthz").status_code == 200
-        assert ("after",) in house.rows("SELECT name FROM spans")
-        assert house.whole()
-    assert len(aside(path)) == 1
+    intact_bytes = 3 * PAGE_BYTES  # the names of the tables stay readable, their pages do not
+    with path.open("r+b") as file:
+        file.seek(intact_bytes)
+        file.write(b"\xa5" * (path.stat().st_size - intact_bytes))
+    with caplog.at_level(logging.WARNING), running_store(path) as in_memory_store:
+        statuses = {
+            in_memory_store.send("traces", trace_request(span())).status_code for _ in range(5)
+        }
+        assert statuses <= {200, 503}
+        last = in_memory_store.send("traces", trace_request(span("after")))
+        assert last.status_code == 200
+        assert in_memory_store.client.get("/healthz").status_code == 200
+        assert ("after",) in in_memory_store.rows("SELECT name FROM spans")
+        assert in_memory_store.is_intact()
+    assert len(files_moved_aside(path)) == 1
     assert "moved aside" in caplog.text
 
 
-def test_no_damage_keeps_it_from_starting(tmp_path: Path) -> None:
-    """Wherever in its first pages a file is damaged, embedded starts, and stores what comes."""
+def test_no_damage_prevents_the_start(tmp_path: Path) -> None:
+    """Wherever a byte in its first pages is damaged, the store starts and stores batches."""
     whole = tmp_path / "whole.db"
     fill(whole)
     original = whole.read_bytes()
     chance = random.Random(11)  # noqa: S311  (no secret)
-    places = [*range(108), *(chance.randrange(108, 20 * 4096) for _ in range(60))]
-    for place in places:
-        folder = tmp_path / str(place)
+    offsets = [
+        *range(HEADER_BYTES),
+        *(chance.randrange(HEADER_BYTES, 20 * PAGE_BYTES) for _ in range(60)),
+    ]
+    for offset in offsets:
+        folder = tmp_path / str(offset)
         folder.mkdir()
         path = folder / "telemetry.db"
-        path.write_bytes(original[:place] + bytes([original[place] ^ 0xFF]) + original[place + 1 :])
-        with running(path) as house:
-            answers = [house.send("traces", traces(span())).status_code for _ in range(2)]
-            assert answers[-1] == 200, (place, house.writer.last_error)
+        damaged = bytearray(original)
+        damaged[offset] ^= 0xFF
+        path.write_bytes(damaged)
+        with running_store(path) as in_memory_store:
+            in_memory_store.send("traces", trace_request(span()))
+            response = in_memory_store.send("traces", trace_request(span()))
+            assert response.status_code == 200, (offset, in_memory_store.writer.last_error)
         path.unlink()
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """Where the file cannot be, it says so at once; nothing is moved aside."""
-    (tmp_path / "telemetry.db").mkdir()
+def test_a_path_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """A folder in the file's place is an error at once, and is not moved aside."""
+    path = tmp_path / "telemetry.db"
+    path.mkdir()
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
-        Store(tmp_path / "telemetry.db", 64 * MIB)
-    assert not aside(tmp_path / "telemetry.db")
+        Store(path, 64 * MIB)
+    assert not files_moved_aside(path)

@@ -1,0 +1,150 @@
+"""The local store to test: in memory with a real file, or as a process of its own."""
+
+import asyncio
+import gzip
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from google.protobuf.message import Message
+from starlette.testclient import TestClient
+
+from tests.demo.local_store.messages import MIB
+from three_pillar_demo.local_store.receiver import create_app
+from three_pillar_demo.local_store.store import Store
+from three_pillar_demo.local_store.writer import Writer
+
+PROTOBUF = {"content-type": "application/x-protobuf"}
+READY_TIMEOUT_S = 20.0
+COMMAND = [sys.executable, "-m", "three_pillar_demo.local_store"]
+
+
+def poll_until(is_done: Callable[[], bool], description: str, timeout_s: float = 20) -> None:
+    """Wait until ``is_done`` returns true; fail with ``description`` after ``timeout_s``."""
+    deadline = time.monotonic() + timeout_s
+    while not is_done():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s for {description}"
+        time.sleep(0.02)
+
+
+async def async_poll_until(
+    is_done: Callable[[], bool], description: str, timeout_s: float = 20
+) -> None:
+    """Wait like ``poll_until``, while other coroutines run."""
+    deadline = time.monotonic() + timeout_s
+    while not is_done():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s for {description}"
+        await asyncio.sleep(0.01)
+
+
+class InMemoryStore:
+    """The store's application in memory, with its real file."""
+
+    def __init__(self, path: Path, size_bytes: int = 512 * MIB) -> None:
+        """Open or create the file at ``path``."""
+        self.path = path
+        self.store = Store(path, size_bytes)
+        self.writer = Writer(self.store)
+        self.client = TestClient(create_app(self.writer))
+
+    def send(
+        self,
+        signal_name: str,
+        request: bytes | Message,
+        headers: Mapping[str, str] | None = None,
+        *,
+        compress: bool = False,
+    ) -> httpx2.Response:
+        """Post a request as protobuf, unless ``headers`` say otherwise; gzip it on demand."""
+        body = request if isinstance(request, bytes) else request.SerializeToString()
+        all_headers = dict(PROTOBUF)
+        if compress:
+            body = gzip.compress(body)
+            all_headers["content-encoding"] = "gzip"
+        all_headers |= headers or {}
+        return self.client.post(f"/v1/{signal_name}", content=body, headers=all_headers)
+
+    def rows(self, query: str, *parameters: object) -> list[Any]:
+        """Return what another process would read from the file."""
+        return read_rows(self.path, query, *parameters)
+
+    def is_intact(self) -> bool:
+        """Return whether SQLite finds nothing wrong with the file."""
+        return self.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+def read_rows(path: Path, query: str, *parameters: object) -> list[Any]:
+    """Return rows from the file at ``path``, which is opened read-only."""
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+    try:
+        return connection.execute(query, parameters).fetchall()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def running_store(path: Path, size_bytes: int = 512 * MIB) -> Iterator[InMemoryStore]:
+    """Run the application with its file; at the end, stop it as a server would."""
+    in_memory_store = InMemoryStore(path, size_bytes)
+    with in_memory_store.client:
+        yield in_memory_store
+
+
+class StoreProcess:
+    """The local store as a process of its own, on a free port."""
+
+    def __init__(self, data: Path, **settings: str) -> None:
+        """Choose the port; ``settings`` are environment variables without ``STORE_``."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.path = data / "telemetry.db"
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = data.parent / f"{data.name}.log"
+        self.env = dict(os.environ)
+        self.env["STORE_PORT"] = str(self.port)
+        self.env["STORE_DATA"] = str(data)
+        self.env |= {f"STORE_{name}": value for name, value in settings.items()}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process, and wait until it is healthy."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                COMMAND, env=self.env, stdout=output, stderr=subprocess.STDOUT
+            )
+        poll_until(
+            self.is_healthy, f"the store to be healthy; {self.log.read_text()}", READY_TIMEOUT_S
+        )
+
+    def run_to_end(self) -> subprocess.CompletedProcess[str]:
+        """Start the process, and wait for an end by itself."""
+        return subprocess.run(
+            COMMAND, env=self.env, capture_output=True, text=True, timeout=30, check=False
+        )
+
+    def is_healthy(self) -> bool:
+        """Return whether the process reports that it is healthy."""
+        try:
+            response = httpx2.get(f"{self.url}/healthz", timeout=2, trust_env=False)
+        except httpx2.HTTPError:
+            return False
+        return response.status_code == 200
+
+    def stop(self, signal_number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the process a signal and wait for its end; return its exit code."""
+        if self.process is None:
+            return 0
+        self.process.send_signal(signal_number)
+        code = self.process.wait(timeout=15)
+        self.process = None
+        return code

@@ -1,0 +1,10 @@
+"""The schema of the file."""
+
+from pathlib import Path
+
+from three_pillar_demo import local_store
+
+
+def test_the_schema_is_in_the_package() -> None:
+    """The file schema.sql is in the package that reads it."""
+    assert (Path(str(local_store.__file__)).parent / "schema.sql").is_file()

@@ -172,7 +172,7 @@ def test_the_documented_drill_works(stack: Stack, tmp_path: Path) -> None:
     guide = Path("docs/how-to/write-a-drill.md").read_text()
     example = re.search(r"```toml\n# ([a-z-]+)\.toml\n(.*?)```", guide, re.DOTALL)
     assert example
-    name, text = example[1], example[2]
+    name, text = example.groups()
     assert f"demo drill check {name} --verbose" in guide
     env = {"DEMO_DRILLS": str(tmp_path)}
     path = tmp_path / f"{name}.toml"

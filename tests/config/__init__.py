@@ -1,1 +1,1 @@
-"""Tests of config/."""
+"""Tests of the configuration files: Collector, Prometheus, alerts, compose."""

@@ -1,4 +1,4 @@
-"""The alerts are sound: Prometheus takes them, each fires and stays quiet when it should, and each is in the runbook."""
+"""Prometheus accepts the alerts, each fires only when it should, and each is in the runbook."""
 
 import re
 import subprocess
@@ -15,58 +15,60 @@ from three_pillars.request_metrics import LATENCY_BUCKETS
 RULES = Path("config/alerts.yml")
 CASES = Path("tests/config/alerts.test.yml")
 GROUPS: list[dict[str, Any]] = yaml.safe_load(RULES.read_text())["groups"]
-ALL: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"]]
-ALERTS = {rule["alert"]: rule for rule in ALL if "alert" in rule}
+RULES_OF_ALL_GROUPS: list[dict[str, Any]] = [rule for group in GROUPS for rule in group["rules"]]
+ALERTS = {rule["alert"]: rule for rule in RULES_OF_ALL_GROUPS if "alert" in rule}
 TESTS: list[dict[str, Any]] = yaml.safe_load(CASES.read_text())["tests"]
 RUNBOOK = Path("docs/how-to/runbook.md").read_text()
 SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))
-VOCABULARY = Path("docs/reference/telemetry.md").read_text()
+TELEMETRY_REFERENCE = Path("docs/reference/telemetry.md").read_text()
 DASHBOARDS = {"/d/checkout", "/d/one-request", "/d/pipeline", "/d/slo"}
 
 
-def judge(promtool: Path, *arguments: str) -> str:
-    """Run promtool; returns what it objects to."""
-    done = subprocess.run(
+def run_promtool(promtool: Path, *arguments: str) -> str:
+    """Run promtool and return its output where it fails, or an empty string."""
+    completed = subprocess.run(
         [promtool, *arguments], capture_output=True, text=True, timeout=600, check=False
     )
-    return done.stdout + done.stderr if done.returncode else ""
+    return completed.stdout + completed.stderr if completed.returncode else ""
 
 
 @pytest.mark.full
-@pytest.mark.timeout(3600)  # the build
-def test_prometheus_takes_its_configuration_and_the_rules(promtool: Path) -> None:
-    """The configuration names the rules, and Prometheus objects to neither, not even a little."""
-    assert not judge(promtool, "check", "config", "--lint=all", "--lint-fatal", "prometheus.yml")
+@pytest.mark.timeout(3600)  # Prometheus may be built first.
+def test_prometheus_accepts_its_configuration_and_the_rules(promtool: Path) -> None:
+    """The configuration names the rules, and promtool reports no error and no lint warning."""
+    assert not run_promtool(
+        promtool, "check", "config", "--lint=all", "--lint-fatal", "prometheus.yml"
+    )
     assert str(RULES) in yaml.safe_load(Path("prometheus.yml").read_text())["rule_files"]
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_each_alert_fires_when_it_should_and_only_then(promtool: Path) -> None:
-    """Every case of ``tests/alerts.test.yml`` comes out as it says."""
-    assert not judge(promtool, "test", "rules", str(CASES))
+    """Every case of tests/config/alerts.test.yml passes."""
+    assert not run_promtool(promtool, "test", "rules", str(CASES))
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_a_tired_person_is_told_what_to_do(name: str) -> None:
-    """Each alert says how urgent it is and what is wrong, and leads to a dashboard and to its own section of the runbook."""
-    said = ALERTS[name]["annotations"]
+def test_alert_has_all_annotations(name: str) -> None:
+    """Each alert has a severity, two texts, and links to a dashboard and to its runbook section."""
+    annotations = ALERTS[name]["annotations"]
     assert ALERTS[name]["labels"]["severity"] in {"page", "ticket"}
-    assert 0 < len(said["summary"]) <= 90
-    assert len(said["description"]) > len(said["summary"])
-    assert said["dashboard"] in DASHBOARDS
-    assert said["runbook"] == f"docs/how-to/runbook.md#{name.lower()}"
-    assert set(said) == {"summary", "description", "dashboard", "runbook"}
+    assert 0 < len(annotations["summary"]) <= 90
+    assert len(annotations["description"]) > len(annotations["summary"])
+    assert annotations["dashboard"] in DASHBOARDS
+    assert annotations["runbook"] == f"docs/how-to/runbook.md#{name.lower()}"
+    assert set(annotations) == {"summary", "description", "dashboard", "runbook"}
 
 
-def test_alerts_and_sections_of_the_runbook_are_the_same() -> None:
-    """Each alert has its section, and each section is an alert's, in the same order."""
+def test_runbook_has_one_section_for_each_alert() -> None:
+    """Each alert has its section, and each section belongs to an alert, in the same order."""
     assert list(SECTIONS) == list(ALERTS)
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_a_section_has_all_its_parts(name: str) -> None:
-    """A section says how urgent it is, what it means for customers, where to look, why, what to do, and how to rehearse it."""
+def test_runbook_section_is_complete(name: str) -> None:
+    """A section has the severity, the effect on customers, and all steps of the response."""
     section = SECTIONS[name]
     assert section.strip().startswith(f"A {ALERTS[name]['labels']['severity']}")
     parts = ["For customers", "Look at first", "Usual causes", "Do", "Rehearse"]
@@ -74,31 +76,31 @@ def test_a_section_has_all_its_parts(name: str) -> None:
     assert f"`{ALERTS[name]['annotations']['dashboard']}`" in section
 
 
-def test_the_links_of_the_runbook_lead_to_its_sections() -> None:
-    """A section that is named is there."""
+def test_links_inside_the_runbook_lead_to_its_sections() -> None:
+    """Every section that a link of the runbook names exists."""
     assert set(re.findall(r"\]\(#([^)]+)\)", RUNBOOK)) <= {name.lower() for name in ALERTS}
 
 
-def test_the_commands_of_the_runbook_exist() -> None:
-    """Every ``demo`` command and option that the runbook names is one."""
+def test_commands_of_the_runbook_exist() -> None:
+    """Every ``demo`` command and every option that the runbook names exists."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     prose = " ".join(re.sub(r"```.*?```", "", RUNBOOK, flags=re.DOTALL).split())
     named = re.findall(r"\bdemo ([a-z]+)(.*)", "\n".join(re.findall(r"`([^`]+)`", prose)))
     assert named
-    for name, rest in named:
-        have = {option for parameter in commands[name].params for option in parameter.opts}
-        assert set(re.findall(r"--[a-z-]+", rest)) <= have, name
+    for name, arguments in named:
+        options = {option for parameter in commands[name].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", arguments)) <= options, name
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_each_alert_is_tried_firing_and_quiet(name: str) -> None:
-    """The cases have a moment at which it fires, and one at which it must not."""
-    views = [view for test in TESTS for view in test.get("promql_expr_test", [])]
+def test_each_alert_has_a_firing_and_a_quiet_case(name: str) -> None:
+    """The cases contain a time at which the alert fires, and one at which it must not."""
+    expressions = [case for test in TESTS for case in test.get("promql_expr_test", [])]
     firing = [
         sample["labels"]
-        for view in views
-        for sample in view.get("exp_samples", [])
-        if "firing" in view["expr"]
+        for case in expressions
+        for sample in case.get("exp_samples", [])
+        if "firing" in case["expr"]
     ]
     quiet = {
         case["alertname"]
@@ -110,10 +112,10 @@ def test_each_alert_is_tried_firing_and_quiet(name: str) -> None:
     assert name in quiet
 
 
-def test_the_rules_ask_only_for_what_is_there() -> None:
-    """Every metric of the shop in a rule is in the vocabulary, every recorded one is recorded."""
-    recorded = {rule["record"] for rule in ALL if "record" in rule}
-    for rule in ALL:
+def test_rules_use_only_metrics_that_exist() -> None:
+    """Every metric of the services in a rule is documented, and every recorded one is recorded."""
+    recorded = {rule["record"] for rule in RULES_OF_ALL_GROUPS if "record" in rule}
+    for rule in RULES_OF_ALL_GROUPS:
         names = set(
             re.findall(r"\b(?:slo|job_route|job_route_le|collector):[a-z_:0-9]+", rule["expr"])
         )
@@ -121,35 +123,39 @@ def test_the_rules_ask_only_for_what_is_there() -> None:
         for metric in re.findall(
             r"\b((?:http|checkout|payment)_[a-z_]+?)(?:_count|_bucket|_sum)?\{", rule["expr"]
         ):
-            assert f"`{metric}`" in VOCABULARY
+            assert f"`{metric}`" in TELEMETRY_REFERENCE
 
 
-def test_the_latency_objective_is_a_bucket() -> None:
-    """A limit between two buckets would count as slow, or quick, whatever lies between them."""
-    limits = {limit for rule in ALL for limit in re.findall(r'le="([^"]+)"', rule["expr"])}
+def test_latency_objective_is_a_bucket_boundary() -> None:
+    """A limit between two buckets would count the responses between them wrongly."""
+    limits = {
+        limit for rule in RULES_OF_ALL_GROUPS for limit in re.findall(r'le="([^"]+)"', rule["expr"])
+    }
     assert limits
     assert {float(limit) for limit in limits} <= set(LATENCY_BUCKETS)
 
 
-def test_each_objective_is_named_once() -> None:
-    """Alerts about an objective know only how fast a budget may burn, not how large it is."""
+def test_each_objective_is_defined_once() -> None:
+    """The alerts contain the burn rates of the SRE workbook and no objective."""
     objectives = {
-        rule["labels"]["slo"] for rule in ALL if rule.get("record") == "slo:objective:ratio"
+        rule["labels"]["slo"]
+        for rule in RULES_OF_ALL_GROUPS
+        if rule.get("record") == "slo:objective:ratio"
     }
     assert objectives == {"availability", "latency"}
-    for name, factors in (("BurnFast", {"14.4", "6"}), ("BurnSlow", {"3"})):
-        for alert in (rule for rule in ALERTS.values() if rule["alert"].endswith(name)):
-            assert set(re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?!\w)", alert["expr"])) == factors
+    for suffix, burn_rates in (("BurnFast", {"14.4", "6"}), ("BurnSlow", {"3"})):
+        for alert in ALERTS.values():
+            if alert["alert"].endswith(suffix):
+                numbers = re.findall(r"(?<![\w.])\d+(?:\.\d+)?(?!\w)", alert["expr"])
+                assert set(numbers) == burn_rates
 
 
-def test_no_window_is_longer_than_what_is_kept() -> None:
-    """Prometheus keeps two days, so a rule that looks further back would be about less than it says."""
-    kept = yaml.safe_load(Path("prometheus.yml").read_text())["storage"]["tsdb"]["retention"][
-        "time"
-    ]
-    hours = {"m": 1 / 60, "h": 1, "d": 24}
+def test_no_window_is_longer_than_the_retention() -> None:
+    """A rule over more than the two days that Prometheus keeps would silently use less data."""
+    config = yaml.safe_load(Path("prometheus.yml").read_text())
+    retention = config["storage"]["tsdb"]["retention"]["time"]
+    hours_per_unit = {"m": 1 / 60, "h": 1, "d": 24}
     windows = re.findall(r"\[(\d+)([mhd])", RULES.read_text())
     assert windows
-    assert (
-        max(int(count) * hours[unit] for count, unit in windows) <= int(kept.removesuffix("d")) * 24
-    )
+    longest = max(int(count) * hours_per_unit[unit] for count, unit in windows)
+    assert longest <= int(retention.removesuffix("d")) * 24

@@ -1,6 +1,6 @@
-"""docker-compose.yaml is the full mode's other list: it agrees with the native one.
+"""docker-compose.yaml and the native list of components agree.
 
-That it is locked down is judged in tests/compose, which also runs it on a real engine.
+tests/compose checks the hardening of the containers, and runs the file on a real engine.
 """
 
 import re
@@ -15,65 +15,89 @@ from three_pillar_demo.stack.components import BY_NAME, FULL, MODES, Component, 
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("docker-compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-HELPERS = {"otel-collector-init", "demo", "traffic"}
-ELSEWHERE = {"grafana"}
-"""Runs natively only where GRAFANA_HOME names one; in compose its image's own entry point starts it."""
-STARTED_BY_US = [each for each in FULL if each.name not in ELSEWHERE]
+COMPOSE_ONLY = {"otel-collector-init", "demo", "traffic"}
+STARTED_BY_IMAGE = {"grafana"}
+"""The entry point of its image starts it; natively it runs only where GRAFANA_HOME is set."""
+STARTED_BY_COMMAND = [component for component in FULL if component.name not in STARTED_BY_IMAGE]
 
 
-def arguments(component: Component) -> list[str]:
-    """The command without paths: those differ between a container and this folder."""
-    return [
-        re.sub(r"[^=\s]*/", "", part)
-        for part in component.command[(0 if component.binary else 1) :]
-    ]
+def without_folders(command: list[str] | tuple[str, ...]) -> list[str]:
+    """Return a command without the folders of its paths, which differ in a container."""
+    return [re.sub(r"[^=\s]*/", "", argument) for argument in command]
 
 
-def test_the_image_gets_what_it_is_made_of() -> None:
-    """Every package of the wheel is copied into the image, and what is copied is not ignored, as all else is."""
-    packages = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["hatch"]["build"][
-        "targets"
-    ]["wheel"]["packages"]
-    copies = [
-        line.split()[1:-1]
-        for line in Path("Dockerfile").read_text().splitlines()
-        if re.match(r"COPY (?!--)", line)
-    ]
-    copied = {each for sources in copies for each in sources}
-    assert {each.partition("/")[0] for each in packages} <= copied
-    assert copied <= {
+def arguments(component: Component, command: list[str] | tuple[str, ...]) -> list[str]:
+    """Return the arguments of a command, which starts with Python where there is no binary."""
+    return without_folders(command if component.binary else command[1:])
+
+
+def wheel_packages(pyproject: Path) -> set[str]:
+    """Return the folders of the packages of a wheel, relative to the root."""
+    settings = tomllib.loads(pyproject.read_text())
+    packages = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    return {str(pyproject.parent / package) for package in packages}
+
+
+def test_image_contains_all_packages_and_services() -> None:
+    """The Dockerfile copies the packages of both wheels and the services, and none is ignored."""
+    copied = set()
+    for line in Path("Dockerfile").read_text().splitlines():
+        if re.match(r"COPY (?!--)", line):
+            copied |= set(line.split()[1:-1])
+    packages = wheel_packages(Path("pyproject.toml"))
+    packages |= wheel_packages(Path("telemetry/pyproject.toml"))
+    assert {package.partition("/")[0] for package in packages} | {"services"} <= copied
+    not_ignored = {
         line[1:] for line in Path(".dockerignore").read_text().splitlines() if line.startswith("!")
     }
+    assert copied <= not_ignored
 
 
-def test_the_same_components() -> None:
-    """Whoever runs in one list runs in the other, under the same name."""
-    assert SERVICES.keys() - HELPERS == {component.name for component in FULL} | ELSEWHERE
+def test_image_imports_the_services_from_its_working_folder() -> None:
+    """The services are copied below the working folder, which is also the demo command's root."""
+    *_, final_stage = Path("Dockerfile").read_text().split("\nFROM ")
+    (folder,) = re.findall(r"^WORKDIR (\S+)", final_stage, re.MULTILINE)
+    assert "\nCOPY services services\n" in final_stage
+    assert f"DEMO_HOME={folder}\n" in final_stage
+    for name in ("checkout", "payment"):
+        assert SERVICES[name]["command"] == ["python", "-m", f"services.{name}"]
+    for volume in SERVICES["demo"]["volumes"]:
+        source, target, _mode = volume.split(":")
+        assert target == f"{folder}/{source.removeprefix('./')}"
 
 
-@pytest.mark.parametrize("component", STARTED_BY_US, ids=lambda component: component.name)
-def test_the_same_command(component: Component) -> None:
-    """Both start a component with the same arguments, but for where files lie and which address it listens on."""
-    compose = [re.sub(r"[^=\s]*/", "", part) for part in SERVICES[component.name]["command"]]
-    ours = [part for part in arguments(component) if not part.startswith("--web.listen-address")]
-    assert compose[(0 if component.binary else 1) :] == ours
+def test_both_lists_have_the_same_components() -> None:
+    """Every component is in both lists, under the same name."""
+    native = {component.name for component in FULL}
+    assert SERVICES.keys() - COMPOSE_ONLY == native | STARTED_BY_IMAGE
+
+
+@pytest.mark.parametrize("component", STARTED_BY_COMMAND, ids=lambda component: component.name)
+def test_both_lists_have_the_same_arguments(component: Component) -> None:
+    """The arguments differ only in folders and in the listen address."""
+    native = [
+        argument
+        for argument in arguments(component, component.command)
+        if not argument.startswith("--web.listen-address")
+    ]
+    assert arguments(component, SERVICES[component.name]["command"]) == native
 
 
 @pytest.mark.parametrize(
-    "component", [each for each in FULL if each.binary], ids=lambda component: component.name
+    "component",
+    [component for component in FULL if component.binary],
+    ids=lambda component: component.name,
 )
-def test_the_same_version(component: Component) -> None:
-    """The image has the version that is built natively, or known to work there."""
+def test_both_lists_have_the_same_versions(component: Component) -> None:
+    """The image has the version of the native binary."""
     assert component.binary
-    assert (
-        SERVICES[component.name]["image"].rsplit(":", 1)[1].removeprefix("v")
-        == component.binary.version
-    )
+    tag = SERVICES[component.name]["image"].rsplit(":", 1)[1]
+    assert tag.removeprefix("v") == component.binary.version
 
 
 @pytest.mark.parametrize("component", FULL, ids=lambda component: component.name)
-def test_the_same_ports_on_loopback_only(component: Component) -> None:
-    """A published port is one of the component's own, has the same number inside, and is not for the network."""
+def test_ports_are_published_on_loopback_only(component: Component) -> None:
+    """A published port is one of the component's, with the same number inside, on loopback."""
     for port in SERVICES[component.name]["ports"]:
         host, outside, inside = port.split(":")
         assert host == "127.0.0.1"
@@ -82,26 +106,30 @@ def test_the_same_ports_on_loopback_only(component: Component) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_port_is_unique_in_the_whole_house(mode: str) -> None:
-    """No two components that run together want the same port, so that all fit on one host."""
+def test_every_port_is_unique(mode: str) -> None:
+    """No two components of a mode use the same port, so that all fit on one host."""
     ports = [port for component in MODES[mode] for port in component.ports]
     assert len(ports) == len(set(ports))
 
 
-@pytest.mark.parametrize(
-    "file", ["grafana/grafana.ini", *map(str, Path("grafana/provisioning").rglob("*.yaml"))]
-)
-def test_grafana_has_what_its_files_ask_for(file: str) -> None:
-    """Each variable that Grafana's own files name is in its container's environment, and its native one where it has one."""
+GRAFANA_FILES = [
+    "grafana/grafana.ini",
+    *map(str, sorted(Path("grafana/provisioning").rglob("*.yaml"))),
+]
+
+
+@pytest.mark.parametrize("file", GRAFANA_FILES)
+def test_grafana_has_the_variables_of_its_files(file: str) -> None:
+    """Each variable in Grafana's files is set in its container, and natively where it runs."""
     settings = re.sub(r"(?m)^\s*#.*$", "", Path(file).read_text())
-    asked = set(re.findall(r"(?<!\$)\$\{?([A-Z][A-Z_]+)", settings))
-    assert asked <= SERVICES["grafana"]["environment"].keys()
+    variables = set(re.findall(r"(?<!\$)\$\{?([A-Z][A-Z_]+)", settings))
+    assert variables <= SERVICES["grafana"]["environment"].keys()
     if "grafana" in BY_NAME:
-        assert asked <= environment(BY_NAME["grafana"]).keys()
+        assert variables <= environment(BY_NAME["grafana"]).keys()
 
 
-def test_peers_have_their_compose_names_by_default() -> None:
-    """A config file names a peer as ${NAME_HOST} with the compose name as default, and the native list sets that variable."""
+def test_hosts_default_to_their_compose_names() -> None:
+    """A file names a host as ${NAME_HOST} with its compose name as default; natively it is set."""
     native = environment(BY_NAME["payment"])
     for file in (
         "otel-collector.yaml",

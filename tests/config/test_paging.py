@@ -1,4 +1,4 @@
-"""An alert that fires reaches somebody: real Prometheus, real Alertmanager, the page; no Tempo, no Loki, no Collector."""
+"""An alert that fires reaches the web UI, through a real Prometheus and a real Alertmanager."""
 
 import os
 import shutil
@@ -14,190 +14,191 @@ import httpx2
 import pytest
 import yaml
 
-from tests.stubs.running import free_port, until
-from three_pillar_demo.stack import binaries
-from three_pillar_demo.stack.binaries import ALERTMANAGER, PROMETHEUS, Binary
+from tests.binaries import executable
+from tests.stubs.running import free_port, wait_until
+from three_pillar_demo.stack.binaries import ALERTMANAGER, PROMETHEUS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
-WAIT_SECONDS = 120.0
-"""Rules are evaluated every 15 s, a ticket is gathered for 30 s; the rest is for machines that are busy."""
+TIMEOUT_S = 120.0
+"""Rules are evaluated every 15 s, and Alertmanager delays a ticket by 30 s."""
 RULES = """
 groups:
   - name: tried
     rules:
-      - {alert: Woken, expr: "broken > 0", labels: {severity: page, slo: tried}, annotations: {summary: Somebody is woken}}
-      - {alert: SameButSlow, expr: "broken > 0", labels: {severity: ticket, slo: tried}}
-      - {alert: Another, expr: "broken > 0", labels: {severity: ticket}, annotations: {summary: It can wait}}
+      - alert: Urgent
+        expr: broken > 0
+        labels: {severity: page, slo: tried}
+        annotations: {summary: This is urgent}
+      - alert: SameButSlow
+        expr: broken > 0
+        labels: {severity: ticket, slo: tried}
+      - alert: Another
+        expr: broken > 0
+        labels: {severity: ticket}
+        annotations: {summary: It can wait}
 """
 CONFIGS = ("prometheus.yml", "config/alertmanager.yml")
 
 
-def executable(binary: Binary, log: Path) -> Path:
-    """Found, or built."""
-    found = binaries.find(binary)
-    return found[0] if found else binaries.build(binary, log, lambda _step: None)
-
-
 @contextmanager
-def running(*command: object, folder: Path, **env: str) -> Iterator[None]:
-    """A process, from its start to its end."""
-    name = Path(str(command[0])).name
-    with (folder / f"{name}.log").open("w") as out:
+def running(command: list[object], folder: Path, env: dict[str, str]) -> Iterator[None]:
+    """Run a process until the end of the block; fail if it ends before."""
+    log = folder / f"{Path(str(command[0])).name}.log"
+    with log.open("w") as output:
         process = subprocess.Popen(
-            [str(part) for part in command], cwd=folder, env=env, stdout=out, stderr=out
+            [str(argument) for argument in command],
+            cwd=folder,
+            env=env,
+            stdout=output,
+            stderr=output,
         )
         try:
             yield
-            assert process.poll() is None, (folder / f"{name}.log").read_text()[-2000:]
+            assert process.poll() is None, log.read_text()[-2000:]
         finally:
             process.kill()
             process.wait()
 
 
-class House:
-    """Prometheus, Alertmanager and the page on ports of their own, with the house's own files but for rules and addresses."""
+class AlertingStack:
+    """Prometheus, Alertmanager and the web UI, on ports of their own.
+
+    They use the configuration files of the project, apart from the rules and the addresses.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Write what differs."""
+        """Write the configuration into ``folder``."""
         self.folder = folder
-        self.prometheus, self.alertmanager, self.page = free_port(), free_port(), free_port()
+        self.prometheus_port = free_port()
+        self.alertmanager_port = free_port()
+        self.web_port = free_port()
         shutil.copytree(ROOT / "config" / "targets", folder / "config" / "targets")
         for name in CONFIGS:
             shutil.copy(ROOT / name, folder / name)
         (folder / "config" / "alerts.yml").write_text(RULES)
-        for file, before, after in (
-            ("alertmanager.yml", 9093, self.alertmanager),
-            ("alert_webhook.url", 8080, self.page),
-        ):
-            path = folder / "config" / "targets" / file
-            text = path.read_text()
-            assert str(before) in text
-            path.write_text(text.replace(str(before), str(after)))
-        self.ports = [self.prometheus, self.alertmanager, self.page]
+        self._replace_port("alertmanager.yml", 9093, self.alertmanager_port)
+        self._replace_port("alert_webhook.url", 8080, self.web_port)
+
+    def _replace_port(self, target_file: str, old: int, new: int) -> None:
+        path = self.folder / "config" / "targets" / target_file
+        text = path.read_text()
+        assert str(old) in text
+        path.write_text(text.replace(str(old), str(new)))
 
     @contextmanager
-    def open(self) -> Iterator[None]:
-        """Start all three, from what the launcher starts them with."""
+    def run(self) -> Iterator[None]:
+        """Start all three as the launcher does, and stop them at the end of the block."""
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "DEMO_STATE": str(self.folder / "state"),
         }
-        console = {"PYTHONPATH": str(ROOT), "WEB_PORT": str(self.page)}
-        with ExitStack() as running_here:
-            start = running_here.enter_context
-            start(
-                running(
-                    sys.executable,
-                    "-m",
-                    "three_pillar_demo.web",
-                    folder=self.folder,
-                    **env,
-                    **console,
-                )
-            )
-            for binary, port, options in (
-                (
-                    ALERTMANAGER,
-                    self.alertmanager,
-                    ["--cluster.listen-address=", "--storage.path=alertmanager"],
-                ),
-                (
-                    PROMETHEUS,
-                    self.prometheus,
-                    ["--web.enable-otlp-receiver", "--storage.tsdb.path=prometheus"],
-                ),
-            ):
-                config = "prometheus.yml" if binary is PROMETHEUS else "config/alertmanager.yml"
-                command = (
-                    executable(binary, self.folder / "build.log"),
-                    f"--config.file={config}",
-                    f"--web.listen-address=127.0.0.1:{port}",
-                    *options,
-                )
-                start(running(*command, folder=self.folder, **env))
-            until(lambda: all(map(_listens, self.ports)), "all three to listen")
+        web_env = env | {"PYTHONPATH": str(ROOT), "WEB_PORT": str(self.web_port)}
+        web: list[object] = [sys.executable, "-m", "three_pillar_demo.web"]
+        alertmanager = [
+            executable(ALERTMANAGER),
+            "--config.file=config/alertmanager.yml",
+            f"--web.listen-address=127.0.0.1:{self.alertmanager_port}",
+            "--cluster.listen-address=",
+            "--storage.path=alertmanager",
+        ]
+        prometheus = [
+            executable(PROMETHEUS),
+            "--config.file=prometheus.yml",
+            f"--web.listen-address=127.0.0.1:{self.prometheus_port}",
+            "--web.enable-otlp-receiver",
+            "--storage.tsdb.path=prometheus",
+        ]
+        ports = [self.web_port, self.alertmanager_port, self.prometheus_port]
+        with ExitStack() as processes:
+            processes.enter_context(running(web, self.folder, web_env))
+            processes.enter_context(running([*alertmanager], self.folder, env))
+            processes.enter_context(running([*prometheus], self.folder, env))
+            wait_until(lambda: all(map(_accepts_connections, ports)), "all three to listen")
             yield
 
-    def tell(self, broken: int) -> None:
-        """Send the figure that the rules look at."""
-        point = {"timeUnixNano": str(time.time_ns()), "asDouble": broken}
+    def send_metric(self, value: int) -> None:
+        """Send a value of the metric ``broken``, which the rules use."""
+        point = {"timeUnixNano": str(time.time_ns()), "asDouble": value}
         metric = {"name": "broken", "gauge": {"dataPoints": [point]}}
-        said = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]}
+        request = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]}
         httpx2.post(
-            f"http://127.0.0.1:{self.prometheus}/api/v1/otlp/v1/metrics", json=said, trust_env=False
+            f"http://127.0.0.1:{self.prometheus_port}/api/v1/otlp/v1/metrics",
+            json=request,
+            trust_env=False,
         ).raise_for_status()
 
-    def shows(self, *words: str) -> bool:
-        """Whether the page says all of them."""
-        text = httpx2.get(f"http://127.0.0.1:{self.page}/", trust_env=False, timeout=20).text
-        return all(word in text for word in words)
+    def web_ui_shows(self, *texts: str) -> bool:
+        """Return whether the page contains every one of ``texts``."""
+        url = f"http://127.0.0.1:{self.web_port}/"
+        page = httpx2.get(url, trust_env=False, timeout=20).text
+        return all(text in page for text in texts)
 
-    def held_back(self) -> set[str]:
-        """The alerts that fire and that Alertmanager tells nobody about."""
-        alerts = httpx2.get(
-            f"http://127.0.0.1:{self.alertmanager}/api/v2/alerts", trust_env=False, timeout=20
-        ).json()
+    def inhibited_alerts(self) -> set[str]:
+        """Return the names of the firing alerts that Alertmanager does not deliver."""
+        url = f"http://127.0.0.1:{self.alertmanager_port}/api/v2/alerts"
+        alerts = httpx2.get(url, trust_env=False, timeout=20).json()
         return {
-            each["labels"]["alertname"]
-            for each in alerts
-            if each["status"]["state"] == "suppressed"
+            alert["labels"]["alertname"]
+            for alert in alerts
+            if alert["status"]["state"] == "suppressed"
         }
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _accepts_connections(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    """All three, running."""
-    house = House(tmp_path)
-    with house.open():
-        yield house
+def alerting_stack(tmp_path: Path) -> Iterator[AlertingStack]:
+    """Prometheus, Alertmanager and the web UI, running."""
+    stack = AlertingStack(tmp_path)
+    with stack.run():
+        yield stack
 
 
 @pytest.mark.full
 @pytest.mark.timeout(600)
-def test_an_alert_that_fires_reaches_the_page_and_leaves_it(house: House) -> None:
-    """A page and a ticket come, a ticket about what pages already is held back, and when it is over nothing rings."""
-    assert not house.shows("Woken")
+def test_firing_alert_appears_and_resolved_alert_disappears(alerting_stack: AlertingStack) -> None:
+    """The web UI shows a page and a ticket, no inhibited ticket, and nothing once resolved."""
+    stack = alerting_stack
+    assert not stack.web_ui_shows("Urgent")
 
-    def tell_until(broken: int, *words: str) -> bool:
-        house.tell(
-            broken
-        )  # again and again, as a service does: a figure is believed for five minutes
-        return house.shows(*words)
+    def shows_while_sending(value: int, *texts: str) -> bool:
+        # A service exports repeatedly too, and Prometheus uses a sample for five minutes only.
+        stack.send_metric(value)
+        return stack.web_ui_shows(*texts)
 
-    both = ("Woken", "Somebody is woken", "Another", "It can wait")
-    until(lambda: tell_until(1, *both), "both alerts on the page", WAIT_SECONDS)
-    assert house.held_back() == {"SameButSlow"}
-    until(
-        lambda: not (tell_until(0, "Woken") or house.shows("Another")),
-        "nothing to ring",
-        2 * WAIT_SECONDS,
+    texts = ("Urgent", "This is urgent", "Another", "It can wait")
+    wait_until(lambda: shows_while_sending(1, *texts), "both alerts on the page", TIMEOUT_S)
+    assert stack.inhibited_alerts() == {"SameButSlow"}
+    wait_until(
+        lambda: not (shows_while_sending(0, "Urgent") or stack.web_ui_shows("Another")),
+        "no alert on the page",
+        2 * TIMEOUT_S,
     )
 
 
-def test_the_page_takes_what_is_delivered_in_containers_too() -> None:
-    """Where Alertmanager delivers there is what the page answers to, and nothing else is added."""
-    delivered = (ROOT / "config/targets/compose/alert_webhook.url").read_text().strip()
-    assert delivered == f"http://{COMPOSE['web']['environment']['WEB_HOSTS']}"
+def test_web_ui_in_a_container_accepts_the_webhook_only() -> None:
+    """The webhook URL of Alertmanager is the only one that the container's host name accepts."""
+    url = (ROOT / "config/targets/compose/alert_webhook.url").read_text().strip()
+    assert url == f"http://{COMPOSE['web']['environment']['WEB_HOSTS']}"
 
 
 @pytest.mark.parametrize("folder", ["config/targets", "config/targets/compose"])
-def test_peers_are_named_where_they_listen(folder: str) -> None:
-    """Natively on loopback, in containers by name; the ports are the same, and the files that lead there are mounted."""
+def test_target_files_have_the_addresses_of_their_mode(folder: str) -> None:
+    """Targets are on loopback natively and have names in compose, which mounts its own files."""
+    is_native = folder == "config/targets"
     (group,) = yaml.safe_load((ROOT / folder / "alertmanager.yml").read_text())
     url = httpx2.URL((ROOT / folder / "alert_webhook.url").read_text().strip())
-    native = folder == "config/targets"
-    assert group["targets"] == [f"{'127.0.0.1' if native else 'alertmanager'}:9093"]
-    assert (url.host, url.port, url.path) == ("127.0.0.1" if native else "web", 8080, "/alerts")
+    assert group["targets"] == [f"{'127.0.0.1' if is_native else 'alertmanager'}:9093"]
+    assert (url.host, url.port, url.path) == ("127.0.0.1" if is_native else "web", 8080, "/alerts")
     for name in ("prometheus", "alertmanager"):
         mounted = dict(volume.split(":")[:2] for volume in COMPOSE[name]["volumes"])
         assert mounted["./config/targets/compose"] == f"/etc/{name}/config/targets"
+    # Alertmanager resolves the path of the webhook file against its working folder.
     assert (
         mounted["./config/alertmanager.yml"]
         == COMPOSE["alertmanager"]["working_dir"] + "/config/alertmanager.yml"

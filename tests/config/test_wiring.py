@@ -13,8 +13,8 @@ ROWS = [
 
 
 def test_each_link_has_a_row() -> None:
-    """All six directions are there."""
-    hops = {row[0] for row in ROWS}
+    """All six directions between the pillars are in the table."""
+    links = {row[0] for row in ROWS}
     assert {
         "exemplar -> trace",
         "exemplar -> logs",
@@ -22,13 +22,13 @@ def test_each_link_has_a_row() -> None:
         "trace -> metrics",
         "log -> trace",
         "log -> metrics",
-    } <= hops
+    } <= links
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
-def test_the_setting_is_in_the_file(row: list[str]) -> None:
-    """Every hop has a file, a setting that the file contains, what breaks without it, and a way to see it."""
-    _hop, file, setting, breaks, see = row
+def test_setting_is_in_the_file(row: list[str]) -> None:
+    """Every row has a setting that its file contains, the effect of its absence, and a check."""
+    _link, file, setting, effect, check = row
     assert setting.strip("`") in Path(file.strip("`")).read_text()
-    assert breaks
-    assert see
+    assert effect
+    assert check

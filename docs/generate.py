@@ -1,4 +1,4 @@
-"""Writes the generated pages of the documentation: ``python -m docs.generate``, or ``make docs``."""
+"""Writes the generated pages of the documentation: ``make docs``."""
 
 import sys
 from collections.abc import Callable

@@ -33,7 +33,7 @@ REASONS = re.compile(
 )
 """Names of functions that return the text of a message, or a part of one."""
 
-HIDDEN = {("environment.py", "ValueError"), ("__init__.py", "AttributeError")}
+HIDDEN = {("variable_types.py", "ValueError"), ("__init__.py", "AttributeError")}
 """Errors that no operator sees: pydantic's validators only tell it which variable is wrong."""
 
 KINDS = {

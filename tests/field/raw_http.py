@@ -1,4 +1,4 @@
-"""HTTP as bytes."""
+"""HTTP/1.1 requests and responses as bytes on a connection to checkout, behind uvicorn."""
 
 import asyncio
 import contextlib
@@ -13,149 +13,153 @@ from opentelemetry.trace import SpanKind, format_trace_id
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from tests.in_memory_shop import CANONICAL, InMemoryShop, attributes_of
+from tests.in_memory_shop import CANONICAL, InMemoryShop, Sample, attributes_of
 
 PARSERS = ("httptools", "h11")
-"""Both of uvicorn's: ours, and what an app that copies ``telemetry/`` may have."""
-ODD = b"\xff\\x\x80"
-"""No UTF-8, with half an escape in it."""
-TRACE, SPAN = "ab" * 16, "cd" * 8
-TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
-SECRET = "s3cret"  # noqa: S105  (it stands for what a client sent, and may not be written down)
-ACTIVE, DURATION, COUNT = (
-    "http.server.active_requests",
-    "http.server.request.duration",
-    "checkout.requests",
-)
+"""Both parsers of uvicorn: that of the services, and the one that another user may have."""
+NOT_UTF8 = b"\xff\\x\x80"
+"""Bytes that are not UTF-8, with an incomplete escape among them."""
+PARENT_TRACE_ID = "ab" * 16
+PARENT_SPAN_ID = "cd" * 8
+TRACEPARENT = f"00-{PARENT_TRACE_ID}-{PARENT_SPAN_ID}-01"
+REQUEST_COUNT = "checkout.requests"
+DURATION = "http.server.request.duration"
+ACTIVE_REQUESTS = "http.server.active_requests"
 
 
-class Wire(io.BytesIO):
-    """Received bytes in the place of a socket."""
+class ReceivedBytes(io.BytesIO):
+    """Received bytes in place of a socket, for the parser of the standard library."""
 
-    def makefile(self, *_: object) -> "Wire":
-        """Return the bytes: the standard library's parser reads its answers from here."""
+    def makefile(self, *_: object) -> "ReceivedBytes":
+        """Return the bytes, from which the parser reads a response."""
         return self
 
     def close(self) -> None:
-        """Stay open: there may be another answer."""
+        """Stay open, because another response may follow."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One answer as it came over the wire."""
+class RawResponse:
+    """One response as it was received."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
     @property
-    def said(self) -> dict[str, Any]:
-        """The body, which is JSON."""
+    def json(self) -> dict[str, Any]:
+        """The parsed body."""
         return cast("dict[str, Any]", json.loads(self.body))
 
     @property
     def trace_id(self) -> str:
-        """The way back, which the header and the body of every answer that is told of carry alike."""
+        """The trace id in the headers; that of the body must be the same."""
         _, trace_id, _, _ = self.headers["traceresponse"].split("-")
-        assert not self.body or self.said.get("trace_id", trace_id) == trace_id
+        assert not self.body or self.json.get("trace_id", trace_id) == trace_id
         return trace_id
 
 
-def request(
+def raw_request(
     target: bytes = b"POST /checkout",
     *headers: bytes,
     host: bytes = b"shop",
     body: object = None,
     close: bool = True,
 ) -> bytes:
-    """The bytes of a request; the last one of a connection closes it."""
+    """Return the bytes of one request; the last request of a connection must close it."""
     content = b"" if body is None else json.dumps(body).encode()
-    end = [b"Connection: close"] if close else []
-    about = [
-        b"Host: " + host,
-        *headers,
-        *end,
-        b"Content-Type: application/json",
-        b"Content-Length: %d" % len(content),
-    ]
-    return target + b" HTTP/1.1\r\n" + b"\r\n".join(about) + b"\r\n\r\n" + content
+    lines = [target + b" HTTP/1.1", b"Host: " + host, *headers]
+    if close:
+        lines.append(b"Connection: close")
+    lines.append(b"Content-Type: application/json")
+    lines.append(b"Content-Length: %d" % len(content))
+    return b"\r\n".join(lines) + b"\r\n\r\n" + content
 
 
-def answers(wire: Wire, heads: int = 0) -> Iterator[Answer]:
-    """All answers in ``wire``; the first ``heads`` of them have no body."""
-    while wire.tell() < len(wire.getvalue()):
-        answer = HTTPResponse(cast("Any", wire), method="HEAD" if heads > 0 else None)
-        heads -= 1
-        answer.begin()
-        yield Answer(
-            answer.status,
-            {name.lower(): value for name, value in answer.getheaders()},
-            answer.read(),
-        )
+def exchange(shop: InMemoryShop, parser: str, sent: bytes, heads: int = 0) -> list[RawResponse]:
+    """Send bytes at once on one connection to checkout, and read until it is closed.
+
+    Args:
+        shop: The shop; uvicorn serves its checkout.
+        parser: One of ``PARSERS``.
+        sent: One or more requests.
+        heads: How many of the first responses have no body, because their method is HEAD.
+    """
+    received = asyncio.run(_send_and_receive(shop, parser, sent))
+    return list(_parse_responses(ReceivedBytes(received), heads))
 
 
-def converse(shop: InMemoryShop, parser: str, sent: bytes, heads: int = 0) -> list[Answer]:
-    """Write ``sent`` at once on one connection to checkout, behind uvicorn's ``parser``, and read until it is closed."""
-
-    async def conversation() -> bytes:
-        config = Config(
-            shop.checkout,
-            http=cast("Any", parser),
-            ws="none",
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-        )
-        config.load()
-        state, protocol = ServerState(), cast("Any", config.http_protocol_class)
-        server = await asyncio.get_running_loop().create_server(
-            lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
-        )
-        async with server, asyncio.timeout(20):
-            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-            with contextlib.closing(writer):
-                writer.write(sent)
-                received = await reader.read()
-            await asyncio.gather(*state.tasks)
-            await shop.finish()
-        return received
-
-    return list(answers(Wire(asyncio.run(conversation())), heads))
+def exchange_with_each_parser(shop: InMemoryShop, sent: bytes, heads: int = 0) -> list[RawResponse]:
+    """Do the same once with each parser, and return the responses of both."""
+    return [response for parser in PARSERS for response in exchange(shop, parser, sent, heads)]
 
 
-def told(shop: InMemoryShop, *answers: Answer) -> None:
-    """Check that exactly these answers of checkout were told of, each once in every pillar, and no other."""
-    ids = sorted(answer.trace_id for answer in answers)
-    spans = [
-        each
-        for each in shop.spans
-        if each.kind is SpanKind.SERVER and attributes_of(each).get("http.route") != "/charges"
-    ]
-    assert sorted(format_trace_id(each.context.trace_id) for each in spans) == ids
-    lines = [
-        each for each in shop.lines() if CANONICAL in each and each["http.route"] != "/charges"
-    ]
-    assert sorted(each["trace_id"] for each in lines) == ids
-    assert sorted(each[CANONICAL] for each in lines) == sorted(answer.status for answer in answers)
-    records = [
-        (each, attributes_of(each)) for each in shop.records if CANONICAL in attributes_of(each)
-    ]
-    assert (
-        sorted(
-            format_trace_id(each.trace_id or 0)
-            for each, said in records
-            if said["http.route"] != "/charges"
-        )
-        == ids
+async def _send_and_receive(shop: InMemoryShop, parser: str, sent: bytes) -> bytes:
+    config = Config(
+        shop.checkout,
+        http=cast("Any", parser),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
     )
+    config.load()
+    state = ServerState()
+    protocol_class = cast("Any", config.http_protocol_class)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: protocol_class(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    async with server, asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        with contextlib.closing(writer):
+            writer.write(sent)
+            received = await reader.read()
+        await asyncio.gather(*state.tasks)
+        await shop.finish()
+    return received
+
+
+def _parse_responses(received: ReceivedBytes, heads: int) -> Iterator[RawResponse]:
+    while received.tell() < len(received.getvalue()):
+        response = HTTPResponse(cast("Any", received), method="HEAD" if heads > 0 else None)
+        heads -= 1
+        response.begin()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        yield RawResponse(response.status, headers, response.read())
+
+
+def assert_recorded(shop: InMemoryShop, *responses: RawResponse) -> None:
+    """Check that checkout recorded exactly these responses, each once in every pillar."""
+    trace_ids = sorted(response.trace_id for response in responses)
+    statuses = sorted(response.status for response in responses)
+    spans = [
+        span
+        for span in shop.spans
+        if span.kind is SpanKind.SERVER and _is_of_checkout(attributes_of(span))
+    ]
+    assert sorted(format_trace_id(span.context.trace_id) for span in spans) == trace_ids
+    lines = [line for line in shop.lines() if CANONICAL in line and _is_of_checkout(line)]
+    assert sorted(line["trace_id"] for line in lines) == trace_ids
+    assert sorted(line[CANONICAL] for line in lines) == statuses
+    records = [
+        record
+        for record in shop.records
+        if CANONICAL in attributes_of(record) and _is_of_checkout(attributes_of(record))
+    ]
+    assert sorted(format_trace_id(record.trace_id or 0) for record in records) == trace_ids
     samples = shop.samples()
-    counted = {
-        name: [
-            each for each in samples.get(name, []) if each.labels.get("http.route") != "/charges"
-        ]
-        for name in samples
-    }
-    assert sum(each.count for each in counted.get(COUNT, [])) == len(ids)
-    assert sum(each.count for each in counted.get(DURATION, [])) == len(ids)
-    assert sum(each.count for each in samples.get(ACTIVE, [])) == 0
-    assert {each.labels["url.scheme"] for each in samples.get(DURATION, [])} <= {"http", "https"}
+    durations = samples.get(DURATION, [])
+    checkout_durations = [sample for sample in durations if _is_of_checkout(sample.labels)]
+    assert total(samples.get(REQUEST_COUNT, [])) == len(trace_ids)
+    assert total(checkout_durations) == len(trace_ids)
+    assert total(samples.get(ACTIVE_REQUESTS, [])) == 0
+    assert {sample.labels["url.scheme"] for sample in durations} <= {"http", "https"}
+
+
+def _is_of_checkout(labels: dict[str, Any]) -> bool:
+    return labels.get("http.route") != "/charges"
+
+
+def total(samples: list[Sample]) -> float:
+    """Return the sum of the counts."""
+    return sum(sample.count for sample in samples)

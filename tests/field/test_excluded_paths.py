@@ -1,4 +1,4 @@
-"""Probes."""
+"""GET and HEAD of the excluded paths are never recorded, and nothing else is excluded."""
 
 import asyncio
 
@@ -7,142 +7,153 @@ import pytest
 from opentelemetry.trace import SpanKind
 
 from tests.field.raw_http import (
-    COUNT,
-    ODD,
+    NOT_UTF8,
     PARSERS,
+    REQUEST_COUNT,
     TRACEPARENT,
-    converse,
-    request,
-    told,
+    assert_recorded,
+    exchange,
+    exchange_with_each_parser,
+    raw_request,
+    total,
 )
 from tests.in_memory_shop import InMemoryShop, attributes_of
 
-GETS = ("/healthz", "/metrics", "/openapi.json")
+GET_PATHS = ("/healthz", "/metrics", "/openapi.json")
 
 
-@pytest.mark.parametrize("path", GETS)
-def test_head_works_on_what_get_works_on(shop: InMemoryShop, path: str) -> None:
-    """HEAD is answered like GET, with the same headers and no body."""
+@pytest.mark.parametrize("path", GET_PATHS)
+def test_checkout_answers_head_like_get(shop: InMemoryShop, path: str) -> None:
+    """HEAD has the status and headers of GET, and no body."""
+    same_headers = ["content-type", "content-length"]
+    if path == "/metrics":
+        same_headers.remove("content-length")  # it may grow between the two requests
     for parser in PARSERS:
-        (got,) = converse(shop, parser, request(b"GET " + path.encode()))
-        (head,) = converse(shop, parser, request(b"HEAD " + path.encode()), heads=1)
-        assert (head.status, head.body) == (got.status, b"") == (200, b"")
-        kept = (
-            ("content-type", "content-length") if path != "/metrics" else ("content-type",)
-        )  # its length may grow in between
-        assert [head.headers[name] for name in kept] == [got.headers[name] for name in kept]
+        (get,) = exchange(shop, parser, raw_request(b"GET " + path.encode()))
+        (head,) = exchange(shop, parser, raw_request(b"HEAD " + path.encode()), heads=1)
+        assert (head.status, head.body) == (get.status, b"") == (200, b"")
+        for name in same_headers:
+            assert head.headers[name] == get.headers[name]
 
 
-def test_head_works_on_payment_too(shop: InMemoryShop) -> None:
+def test_payment_answers_head(shop: InMemoryShop) -> None:
     """Payment answers HEAD as checkout does."""
 
-    async def ask() -> list[int]:
-        async with httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(shop.payment), base_url="http://payment"
-        ) as http:
-            return [(await http.head(path)).status_code for path in GETS]
+    async def head_statuses() -> list[int]:
+        transport = httpx2.ASGITransport(shop.payment)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://payment") as http:
+            return [(await http.head(path)).status_code for path in GET_PATHS]
 
-    assert asyncio.run(ask()) == [200] * 3
+    assert asyncio.run(head_statuses()) == [200, 200, 200]
 
 
-QUIET = {
-    "GET /healthz": request(b"GET /healthz"),
-    "GET /metrics": request(b"GET /metrics"),
-    "HEAD /healthz": request(b"HEAD /healthz"),
-    "HEAD /metrics": request(b"HEAD /metrics"),
-    "a query": request(b"GET /healthz?a=b&%ff"),
-    "half a bracket in the query": request(b"GET /metrics?["),
-    "another spelling": request(b"GET /%68ealthz"),
-    "no Host": request(b"GET /healthz", host=b""),
-    "an odd Host": request(b"GET /healthz", host=ODD),
-    "half an address": request(b"GET /metrics", host=b"[::1"),
-    "a Host with a path": request(b"GET /healthz", host=b"shop/checkout?"),
-    "a Host like another URL": request(b"GET /metrics", host=b"shop/x#"),
-    "https": request(b"GET /healthz", b"X-Forwarded-Proto: https"),
-    "wss": request(b"GET /healthz", b"X-Forwarded-Proto: wss"),
-    "an odd scheme": request(b"GET /metrics", b"X-Forwarded-Proto: " + ODD),
-    "a trace of its own": request(b"GET /healthz", f"Traceparent: {TRACEPARENT}".encode()),
-    "odd bytes": request(
-        b"GET /metrics", b"User-Agent: " + ODD, b"Baggage: " + ODD, b"Accept: " + ODD
+EXCLUDED = {
+    "GET /healthz": raw_request(b"GET /healthz"),
+    "GET /metrics": raw_request(b"GET /metrics"),
+    "HEAD /healthz": raw_request(b"HEAD /healthz"),
+    "HEAD /metrics": raw_request(b"HEAD /metrics"),
+    "query": raw_request(b"GET /healthz?a=b&%ff"),
+    "open bracket in the query": raw_request(b"GET /metrics?["),
+    "escaped letter": raw_request(b"GET /%68ealthz"),
+    "empty Host": raw_request(b"GET /healthz", host=b""),
+    "Host that is not UTF-8": raw_request(b"GET /healthz", host=NOT_UTF8),
+    "incomplete address as Host": raw_request(b"GET /metrics", host=b"[::1"),
+    "Host with a path": raw_request(b"GET /healthz", host=b"shop/checkout?"),
+    "Host with a fragment": raw_request(b"GET /metrics", host=b"shop/x#"),
+    "https": raw_request(b"GET /healthz", b"X-Forwarded-Proto: https"),
+    "wss": raw_request(b"GET /healthz", b"X-Forwarded-Proto: wss"),
+    "scheme that is not UTF-8": raw_request(b"GET /metrics", b"X-Forwarded-Proto: " + NOT_UTF8),
+    "traceparent": raw_request(b"GET /healthz", f"Traceparent: {TRACEPARENT}".encode()),
+    "headers that are not UTF-8": raw_request(
+        b"GET /metrics",
+        b"User-Agent: " + NOT_UTF8,
+        b"Baggage: " + NOT_UTF8,
+        b"Accept: " + NOT_UTF8,
     ),
-    "a body": request(b"GET /healthz", body={"card": "slow"}),
-    "a body over the limit": request(b"GET /metrics", body="x" * 70_000),
+    "body": raw_request(b"GET /healthz", body={"card": "slow"}),
+    "body over the limit": raw_request(b"GET /metrics", body="x" * 70_000),
 }
 
 
-@pytest.mark.parametrize("sent", list(QUIET.values()), ids=list(QUIET))
-def test_a_probe_is_quiet_in_all_pillars(shop: InMemoryShop, sent: bytes) -> None:
-    """GET or HEAD on exactly the two paths is answered 200 and told of nowhere, whatever else the request says."""
+@pytest.mark.parametrize("sent", list(EXCLUDED.values()), ids=list(EXCLUDED))
+def test_a_probe_is_recorded_in_no_pillar(shop: InMemoryShop, sent: bytes) -> None:
+    """GET or HEAD of an excluded path is answered and not recorded, whatever else is in it."""
+    heads = 1 if sent.startswith(b"HEAD") else 0
     for parser in PARSERS:
-        (answer,) = converse(shop, parser, sent, heads=sent.startswith(b"HEAD"))
-        assert answer.status == 200
-        assert "traceresponse" not in answer.headers
-    told(shop)
+        (response,) = exchange(shop, parser, sent, heads)
+        assert response.status == 200
+        assert "traceresponse" not in response.headers
+    assert_recorded(shop)
     assert (shop.spans, shop.lines(), shop.records) == ((), [], [])
 
 
-LOUD = {
-    "POST": (request(b"POST /healthz"), 405),
-    "POST to metrics": (request(b"POST /metrics"), 405),
-    "OPTIONS": (request(b"OPTIONS /healthz"), 405),
-    "PUT over wss": (request(b"PUT /healthz", b"X-Forwarded-Proto: wss"), 405),
-    "DELETE without a Host": (request(b"DELETE /metrics", host=b""), 405),
-    "a query with POST": (request(b"POST /healthz?x"), 405),
-    "a line break in front": (request(b"GET /%0Ahealthz"), 404),
-    "a zero": (request(b"GET /healthz%00"), 404),
-    "a space": (request(b"GET /healthz%20"), 404),
-    "a slash": (request(b"GET /healthz/"), 404),
-    "two slashes": (request(b"GET //healthz"), 404),
-    "a way round": (request(b"GET /x/../healthz"), 404),
-    "capitals": (request(b"GET /HEALTHZ"), 404),
-    "a parameter": (request(b"GET /healthz;x=1"), 404),
-    "an escaped query": (request(b"GET /healthz%3Fx"), 404),
-    "a Host that ends like one": (request(b"GET /nowhere", host=b"shop/healthz?"), 404),
-    "a query that ends like one": (request(b"GET /nowhere?/healthz"), 404),
-    "an escaped slash": (request(b"GET /x%2Fhealthz"), 404),
+NOT_EXCLUDED = {
+    "POST": (raw_request(b"POST /healthz"), 405),
+    "POST to metrics": (raw_request(b"POST /metrics"), 405),
+    "OPTIONS": (raw_request(b"OPTIONS /healthz"), 405),
+    "PUT over wss": (raw_request(b"PUT /healthz", b"X-Forwarded-Proto: wss"), 405),
+    "DELETE without a Host": (raw_request(b"DELETE /metrics", host=b""), 405),
+    "POST with a query": (raw_request(b"POST /healthz?x"), 405),
+    "leading line break": (raw_request(b"GET /%0Ahealthz"), 404),
+    "trailing zero": (raw_request(b"GET /healthz%00"), 404),
+    "trailing space": (raw_request(b"GET /healthz%20"), 404),
+    "trailing slash": (raw_request(b"GET /healthz/"), 404),
+    "two slashes": (raw_request(b"GET //healthz"), 404),
+    "dot segments": (raw_request(b"GET /x/../healthz"), 404),
+    "capitals": (raw_request(b"GET /HEALTHZ"), 404),
+    "path parameter": (raw_request(b"GET /healthz;x=1"), 404),
+    "escaped query": (raw_request(b"GET /healthz%3Fx"), 404),
+    "Host that ends in an excluded path": (
+        raw_request(b"GET /nowhere", host=b"shop/healthz?"),
+        404,
+    ),
+    "query that ends in an excluded path": (raw_request(b"GET /nowhere?/healthz"), 404),
+    "escaped slash": (raw_request(b"GET /x%2Fhealthz"), 404),
 }
 
 
-@pytest.mark.parametrize(("sent", "status"), list(LOUD.values()), ids=list(LOUD))
-def test_what_only_looks_like_a_probe_is_told_of(
+@pytest.mark.parametrize(("sent", "status"), list(NOT_EXCLUDED.values()), ids=list(NOT_EXCLUDED))
+def test_what_only_resembles_a_probe_is_recorded(
     shop: InMemoryShop, sent: bytes, status: int
 ) -> None:
-    """Another method, or a path that is not exactly one of the two, is an error like others, with a trace id to find it by."""
-    refused = [answer for parser in PARSERS for answer in converse(shop, parser, sent)]
-    assert [(answer.status, answer.said["outcome"]) for answer in refused] == [
-        (status, "invalid")
-    ] * 2
-    assert all(answer.said["trace_id"] == answer.trace_id for answer in refused)
-    told(shop, *refused)
+    """Another method, or a path that is not exactly an excluded one, is a recorded error."""
+    responses = exchange_with_each_parser(shop, sent)
+    results = [(response.status, response.json["outcome"]) for response in responses]
+    assert results == [(status, "invalid"), (status, "invalid")]
+    for response in responses:
+        assert response.json["trace_id"] == response.trace_id
+    assert_recorded(shop, *responses)
 
 
 @pytest.mark.parametrize(
     "target", [b"GET /healthz%0A", b"HEAD /metrics%0a", b"GET /metrics%0A", b"POST /checkout%0A"]
 )
-def test_a_line_break_behind_a_path_is_no_probe(shop: InMemoryShop, target: bytes) -> None:
-    """For Starlette a line break ends a path, so such a request is served; it is no probe, and told of in all pillars."""
+def test_a_path_with_a_trailing_line_break_is_recorded(shop: InMemoryShop, target: bytes) -> None:
+    """Starlette serves a path with a trailing line break, so it is recorded in all pillars."""
+    heads = 1 if target.startswith(b"HEAD") else 0
     for parser in PARSERS:
-        (answer,) = converse(shop, parser, request(target), heads=target.startswith(b"HEAD"))
-        assert answer.status == 200
+        (response,) = exchange(shop, parser, raw_request(target), heads)
+        assert response.status == 200
     spans = [
-        each
-        for each in shop.spans
-        if each.kind is SpanKind.SERVER and attributes_of(each)["http.route"] != "/charges"
+        span
+        for span in shop.spans
+        if span.kind is SpanKind.SERVER and attributes_of(span)["http.route"] != "/charges"
     ]
-    lines = [each for each in shop.lines() if each["http.route"] != "/charges"]
+    lines = [line for line in shop.lines() if line["http.route"] != "/charges"]
     assert len({line["trace_id"] for line in lines}) == len(spans) == len(lines) == 2
-    assert sum(each.count for each in shop.samples()[COUNT]) == 2
+    assert total(shop.samples()[REQUEST_COUNT]) == 2
 
 
-def test_a_root_path_changes_nobody_quiet(shop: InMemoryShop) -> None:
-    """Behind a prefix that a proxy takes away the same two paths are quiet, and no others."""
+def test_a_root_path_is_no_part_of_an_excluded_path(shop: InMemoryShop) -> None:
+    """Behind a prefix that a proxy strips, the same two paths are excluded, and no others."""
 
-    async def ask(*paths: str) -> list[int]:
+    async def get_statuses(*paths: str) -> list[int]:
         transport = httpx2.ASGITransport(shop.checkout, root_path="/shop")
         async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as http:
             return [(await http.get(path)).status_code for path in paths]
 
-    assert asyncio.run(ask("/shop/healthz", "/shop/metrics", "/healthz")) == [200] * 3
-    told(shop)
-    assert asyncio.run(ask("/shop/shop/healthz", "/shop/nowhere")) == [404] * 2
+    probes = asyncio.run(get_statuses("/shop/healthz", "/shop/metrics", "/healthz"))
+    assert probes == [200, 200, 200]
+    assert_recorded(shop)
+    assert asyncio.run(get_statuses("/shop/shop/healthz", "/shop/nowhere")) == [404, 404]
     assert (len(shop.spans), len(shop.lines()), len(shop.records)) == (2, 2, 2)

@@ -1,4 +1,4 @@
-"""Schemes and Accept."""
+"""The metrics, whatever scheme a proxy reports and whatever format a scrape asks for."""
 
 import asyncio
 from collections import Counter
@@ -6,12 +6,7 @@ from typing import Any
 
 import httpx2
 
-from tests.field.raw_http import (
-    DURATION,
-    ODD,
-    converse,
-    request,
-)
+from tests.field.raw_http import DURATION, NOT_UTF8, exchange, raw_request
 from tests.in_memory_shop import InMemoryShop
 
 SCHEMES = {
@@ -22,73 +17,64 @@ SCHEMES = {
     "gopher": "http",
     "": "http",
 }
+"""The scheme that a proxy reports, and the label."""
 
 
-def test_a_scheme_is_one_of_two(shop: InMemoryShop) -> None:
-    """A proxy may say that the client came by websocket, or anything: the label is http or https, as it was spoken."""
+def test_the_scheme_label_is_http_or_https(shop: InMemoryShop) -> None:
+    """The label of any scheme that a proxy reports is http or https."""
     for scheme in SCHEMES:
-        converse(
-            shop,
-            "httptools",
-            request(b"GET /" + scheme.encode(), b"X-Forwarded-Proto: " + scheme.encode()),
-        )
-    counted = {each.labels["url.scheme"]: each.count for each in shop.samples()[DURATION]}
+        forwarded = b"X-Forwarded-Proto: " + scheme.encode()
+        exchange(shop, "httptools", raw_request(b"GET /" + scheme.encode(), forwarded))
+    counted = {sample.labels["url.scheme"]: sample.count for sample in shop.samples()[DURATION]}
     assert counted == Counter(SCHEMES.values())
 
 
-EXPOSITIONS = ("text/plain", "application/openmetrics-text")
+FORMATS = ("text/plain", "application/openmetrics-text")
 VERSIONS = ("abc", "", "1", "1.x", "-1.0.0", "9" * 400, "1.0.0.0", "1_0", "²", "1.²", "9" * 5000)
-ACCEPTS = [
-    *(f"{kind};version={version}" for kind in EXPOSITIONS for version in VERSIONS),
-    *(
-        f"{kind};{rest}"
-        for kind in EXPOSITIONS
-        for rest in ("version", "=", ";;;", "q=abc", "version=1.0.0;version=abc")
-    ),
-    *(
-        f"{kind};version=1.0.0;escaping={how}"
-        for kind in EXPOSITIONS
-        for how in ("", "abc", "dots", "values", "allow-utf-8")
-    ),
-    *(
-        f"{first},{second}"
-        for first in EXPOSITIONS
-        for second in ("*/*", "text/plain;version=abc", "text/plain;version=")
-    ),
-    *(
-        "",
-        ",",
-        ";",
-        "=",
-        "*/*;q=x",
-        "application/*",
-        "\\",
-        '"',
-        "a" * 60_000,
-        "," * 5000,
-        "text/plain; version = abc",
-    ),
+PARAMETERS = ("version", "=", ";;;", "q=abc", "version=1.0.0;version=abc")
+ESCAPINGS = ("", "abc", "dots", "values", "allow-utf-8")
+ALTERNATIVES = ("*/*", "text/plain;version=abc", "text/plain;version=")
+ACCEPT_VALUES = [
+    *(f"{name};version={version}" for name in FORMATS for version in VERSIONS),
+    *(f"{name};{parameter}" for name in FORMATS for parameter in PARAMETERS),
+    *(f"{name};version=1.0.0;escaping={escaping}" for name in FORMATS for escaping in ESCAPINGS),
+    *(f"{name},{alternative}" for name in FORMATS for alternative in ALTERNATIVES),
+    "",
+    ",",
+    ";",
+    "=",
+    "*/*;q=x",
+    "application/*",
+    "\\",
+    '"',
+    "a" * 60_000,
+    "," * 5000,
+    "text/plain; version = abc",
+]
+ACCEPT_HEADERS = [
+    *([(b"accept", value.encode("latin-1"))] for value in ACCEPT_VALUES),
+    [(b"accept", NOT_UTF8)],
+    [(b"accept", b"*/*") for _ in range(9)],
 ]
 
 
-def test_metrics_never_fail_on_accept(shop: InMemoryShop) -> None:
-    """Whatever Accept says, the metrics are shown in one of the two formats, to GET and HEAD, in both services."""
+def test_metrics_are_shown_for_any_accept_header(shop: InMemoryShop) -> None:
+    """Both services show the metrics in one of the two formats, whatever Accept says."""
     shop.request()
 
-    async def ask(app: Any, method: str) -> list[httpx2.Response]:  # noqa: ANN401  (an ASGI app)
-        async with httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app), base_url="http://shop"
-        ) as http:
-            sent = [[(b"accept", each.encode("latin-1"))] for each in ACCEPTS] + [
-                [(b"accept", ODD)],
-                [(b"accept", b"*/*")] * 9,
+    async def scrape(app: Any, method: str) -> list[httpx2.Response]:  # noqa: ANN401  (ASGI)
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as http:
+            return [
+                await http.request(method, "/metrics", headers=headers)
+                for headers in ACCEPT_HEADERS
             ]
-            return [await http.request(method, "/metrics", headers=each) for each in sent]
 
     for app in (shop.checkout, shop.payment):
-        shown, heads = asyncio.run(ask(app, "GET")), asyncio.run(ask(app, "HEAD"))
-        assert {answer.status_code for answer in [*shown, *heads]} == {200}
-        assert {answer.headers["content-type"].split(";")[0] for answer in [*shown, *heads]} == set(
-            EXPOSITIONS
-        )
-        assert all("checkout" in answer.text for answer in shown), "whatever is escaped how"
+        shown = asyncio.run(scrape(app, "GET"))
+        responses = shown + asyncio.run(scrape(app, "HEAD"))
+        assert {response.status_code for response in responses} == {200}
+        types = {response.headers["content-type"].split(";")[0] for response in responses}
+        assert types == set(FORMATS)
+        # However names are escaped.
+        assert all("checkout" in response.text for response in shown)

@@ -1,4 +1,4 @@
-"""Payment with too much to do."""
+"""Connections to payment are returned, whatever becomes of a purchase, and waiting is bounded."""
 
 import asyncio
 import json
@@ -12,188 +12,190 @@ from opentelemetry.trace import format_trace_id
 
 from services.checkout.payment_client import PaymentClient
 from tests.conftest import ShopFactory
-from tests.field.raw_http import (
-    ACTIVE,
-)
+from tests.field.raw_http import ACTIVE_REQUESTS, total
 from tests.in_memory_shop import CANONICAL, InMemoryShop
 
-
-async def until(found: Callable[[], object]) -> None:
-    """Let the others go on until it is ``found``; a test that waits in vain ends with a time-out."""
-    async with asyncio.timeout(20):
-        while not found():  # noqa: ASYNC110  (nobody tells)
-            await asyncio.sleep(0.01)
+POLL_INTERVAL_S = 0.01
+TIMEOUT_S = 20
 
 
-async def forever() -> None:
-    """Never come back."""
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Let other tasks run until ``condition`` is true; raises TimeoutError after 20 s."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():  # noqa: ASYNC110  (there is no event to wait for)
+            await asyncio.sleep(POLL_INTERVAL_S)
+
+
+async def wait_forever() -> None:
+    """Never return."""
     await asyncio.Event().wait()
 
 
-def payment(waits: Callable[[], Awaitable[object]] = forever) -> httpx2.MockTransport:
-    """A payment in memory that does what the card's name says; for the card ``slow`` it ``waits`` first."""
+def payment_stub(wait: Callable[[], Awaitable[object]] = wait_forever) -> httpx2.MockTransport:
+    """Return a payment in memory that behaves as its card says; for ``slow`` it calls ``wait``."""
+    responses = {
+        "crash": httpx2.Response(500),
+        "gateway-timeout": httpx2.Response(504),
+        "unreadable": httpx2.Response(200, content=b"[" * 100_000),
+    }
+    errors: dict[str, Exception] = {
+        "unreachable": httpx2.ConnectError("connection refused"),
+        "broken": httpx2.ReadError("connection broken"),
+        "bug": KeyError(),
+    }
 
     async def handle(request: httpx2.Request) -> httpx2.Response:
         card = json.loads(await request.aread())["card"]
-        match card:
-            case "slow":
-                await waits()
-            case "unreachable":
-                raise httpx2.ConnectError("nobody there")
-            case "broken":
-                raise httpx2.ReadError("broken off")
-            case "crash":
-                return httpx2.Response(500)
-            case "gateway-timeout":
-                return httpx2.Response(504)
-            case "nonsense":
-                return httpx2.Response(200, content=b"[" * 100_000)
-            case "bug":
-                raise KeyError
-        return httpx2.Response(
-            200, json={"outcome": "declined" if card == "declined" else "authorised"}
-        )
+        if card in errors:
+            raise errors[card]
+        if card in responses:
+            return responses[card]
+        if card == "slow":
+            await wait()
+        outcome = "declined" if card == "declined" else "authorised"
+        return httpx2.Response(200, json={"outcome": outcome})
 
     return httpx2.MockTransport(handle)
 
 
-FATES = {
+def active_requests(shop: InMemoryShop) -> float:
+    """Return how many requests checkout is serving."""
+    return total(shop.samples().get(ACTIVE_REQUESTS, []))
+
+
+OUTCOMES = {
     "ordinary": "success",
     "declined": "declined",
     "gateway-timeout": "gateway_timeout",
     "crash": "payment_crashed",
     "broken": "payment_crashed",
-    "nonsense": "payment_crashed",
+    "unreadable": "payment_crashed",
     "unreachable": "payment_unreachable",
     "slow": "payment_slow",
     "bug": "crashed",
 }
 
 
-@pytest.mark.parametrize(("card", "outcome"), list(FATES.items()), ids=list(FATES))
-def test_a_connection_is_given_back(build_shop: ShopFactory, card: str, outcome: str) -> None:
+@pytest.mark.parametrize(("card", "outcome"), list(OUTCOMES.items()), ids=list(OUTCOMES))
+def test_a_connection_is_returned(build_shop: ShopFactory, card: str, outcome: str) -> None:
     """Whatever became of a purchase, its connection is free for the next one."""
-    shop = build_shop(transport=payment(), calls=1, limit=1)
-    assert [shop.request(json={"card": each}).json()["outcome"] for each in (card, "ordinary")] == [
-        outcome,
-        "success",
-    ]
+    shop = build_shop(transport=payment_stub(), connections=1, payment_timeout=1)
+    first = shop.request(json={"card": card})
+    second = shop.request(json={"card": "ordinary"})
+    assert (first.json()["outcome"], second.json()["outcome"]) == (outcome, "success")
 
 
-def test_a_customer_who_leaves_gives_back_too(build_shop: ShopFactory) -> None:
-    """A purchase that is cancelled, in its call or before its turn, leaves no connection in use."""
-    shop = build_shop(transport=payment(), calls=1)
+def test_a_cancelled_purchase_returns_its_connection(build_shop: ShopFactory) -> None:
+    """A purchase that is cancelled in its call, or while it waits, leaves no connection in use."""
+    shop = build_shop(transport=payment_stub(), connections=1)
 
-    async def leave() -> None:
-        async with httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(shop.checkout), base_url="http://shop"
-        ) as http:
-            tasks = [
+    async def cancel_three_and_buy() -> httpx2.Response:
+        transport = httpx2.ASGITransport(shop.checkout)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as http:
+            purchases = [
                 asyncio.create_task(http.post("/checkout", json={"card": "slow"})) for _ in range(3)
             ]
-            await until(lambda: sum(each.count for each in shop.samples().get(ACTIVE, [])) == 3)
-            for task in reversed(tasks):
-                task.cancel()
-            await asyncio.wait(tasks)
-            answer = await http.post("/checkout")
-            assert answer.json()["outcome"] == "success"
+            await wait_until(lambda: active_requests(shop) == 3)
+            for purchase in reversed(purchases):
+                purchase.cancel()
+            await asyncio.wait(purchases)
+            return await http.post("/checkout")
 
-    asyncio.run(leave())
-
-
-async def buy_in_turn(shop: InMemoryShop, *cards: str, pause: float) -> list[httpx2.Response]:
-    """Buy with each card, ``pause`` seconds after the one before."""
-    tasks = []
-    async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(shop.checkout), base_url="http://shop"
-    ) as http:
-        for card in cards:
-            tasks.append(asyncio.create_task(http.post("/checkout", json={"card": card})))
-            await asyncio.sleep(pause)
-        return list(await asyncio.gather(*tasks))
+    assert asyncio.run(cancel_three_and_buy()).json()["outcome"] == "success"
 
 
-def reasons(shop: InMemoryShop, answer: httpx2.Response) -> list[str]:
-    """What was said of this purchase before its canonical line."""
-    mine = [each for each in shop.lines() if each["trace_id"] == answer.json()["trace_id"]]
-    return [each["event"] for each in mine if CANONICAL not in each]
+async def buy_two_slowly(shop: InMemoryShop) -> list[httpx2.Response]:
+    """Buy with the card ``slow``, and 0.2 s later again."""
+    transport = httpx2.ASGITransport(shop.checkout)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as http:
+        first = asyncio.create_task(http.post("/checkout", json={"card": "slow"}))
+        await asyncio.sleep(0.2)
+        second = asyncio.create_task(http.post("/checkout", json={"card": "slow"}))
+        return list(await asyncio.gather(first, second))
 
 
-def test_who_gets_no_connection_is_told_so(build_shop: ShopFactory) -> None:
-    """A purchase that waits for a connection until it is too late is ``payment_busy``, in words, and payment is not called."""
-    called = []
+def logged_reasons(shop: InMemoryShop, response: httpx2.Response) -> list[str]:
+    """Return the events that were logged for a purchase before its canonical line."""
+    trace_id = response.json()["trace_id"]
+    lines = [line for line in shop.lines() if line["trace_id"] == trace_id]
+    return [line["event"] for line in lines if CANONICAL not in line]
+
+
+def test_a_purchase_without_a_connection_is_payment_busy(build_shop: ShopFactory) -> None:
+    """A purchase that waits too long for a connection fails with a reason, and calls no payment."""
+    calls = []
 
     async def wait() -> None:
-        called.append(1)
-        await forever()
+        calls.append("slow")
+        await wait_forever()
 
-    shop = build_shop(transport=payment(wait), calls=1, limit=1)
-    slow, busy = asyncio.run(buy_in_turn(shop, "slow", "slow", pause=0.2))
+    shop = build_shop(transport=payment_stub(wait), connections=1, payment_timeout=1)
+    slow, busy = asyncio.run(buy_two_slowly(shop))
     assert (slow.status_code, slow.json()["outcome"]) == (504, "payment_slow")
-    assert (busy.status_code, busy.json()["outcome"], busy.json()["detail"]) == (
-        503,
-        "payment_busy",
-        "Payment is busy",
+    assert (busy.status_code, busy.json()["outcome"]) == (503, "payment_busy")
+    assert busy.json()["detail"] == "Payment is busy"
+    assert len(calls) == 1
+    (reason,) = logged_reasons(shop, busy)
+    assert "all 1 connections were in use" in reason
+    kinds = sorted(
+        span.kind.name
+        for span in shop.spans
+        if format_trace_id(span.context.trace_id) == busy.json()["trace_id"]
     )
-    assert len(called) == 1
-    (why,) = reasons(shop, busy)
-    assert "all 1 connections were in use" in why
-    found = [
-        each
-        for each in shop.spans
-        if format_trace_id(each.context.trace_id) == busy.json()["trace_id"]
-    ]
-    assert sorted(each.kind.name for each in found) == ["INTERNAL", "SERVER"], (
-        "no CLIENT span for a call that was not made"
-    )
+    assert kinds == ["INTERNAL", "SERVER"], "a call that was not made has no CLIENT span"
 
 
-def test_a_late_turn_is_not_said_to_have_been_a_whole_one(build_shop: ShopFactory) -> None:
-    """Where the wait for a connection took part of the limit, the reason names the time that payment really had."""
-    called, turn = [], asyncio.Event()
+def test_the_reason_names_the_time_that_payment_had(build_shop: ShopFactory) -> None:
+    """A time-out after a wait for a connection names the time of the call, not the whole limit."""
+    calls = []
+    first_may_finish = asyncio.Event()
 
     async def wait() -> None:
-        called.append(1)
-        await (turn.wait() if len(called) == 1 else forever())
+        calls.append("slow")
+        if len(calls) == 1:
+            await first_may_finish.wait()
+        else:
+            await wait_forever()
 
-    shop = build_shop(transport=payment(wait), calls=1, limit=1.5)
+    shop = build_shop(transport=payment_stub(wait), connections=1, payment_timeout=1.5)
 
     async def buy() -> list[httpx2.Response]:
-        buying = asyncio.create_task(buy_in_turn(shop, "slow", "slow", pause=0.2))
-        await until(lambda: sum(each.count for each in shop.samples().get(ACTIVE, [])) == 2)
-        await asyncio.sleep(0.2)  # the second one waits so long at least
-        turn.set()
-        return await buying
+        purchases = asyncio.create_task(buy_two_slowly(shop))
+        await wait_until(lambda: active_requests(shop) == 2)
+        await asyncio.sleep(0.2)  # the second purchase waits at least this long
+        first_may_finish.set()
+        return await purchases
 
-    first, late = asyncio.run(buy())
-    assert (first.json()["outcome"], late.json()["outcome"]) == ("success", "payment_slow")
-    (why,) = reasons(shop, late)
-    found = re.search(r"no answer within ([\d.]+) s", why)
-    assert found
-    assert float(found[1]) < 1.4
+    first, second = asyncio.run(buy())
+    assert (first.json()["outcome"], second.json()["outcome"]) == ("success", "payment_slow")
+    (reason,) = logged_reasons(shop, second)
+    match = re.search(r"no answer within ([\d.]+) s", reason)
+    assert match
+    assert float(match[1]) < 1.4
 
 
-def test_the_wait_for_a_turn_is_part_of_the_limit() -> None:
-    """Who waited for a connection has that much less for the call: nobody waits longer than the limit in all."""
-    turn, deadlines = asyncio.Event(), []
+def test_the_wait_for_a_connection_is_part_of_the_time_limit() -> None:
+    """A call that waited for a connection has that much less time, so no call exceeds the limit."""
+    may_respond = asyncio.Event()
+    deadlines = []
 
     async def handle(request: httpx2.Request) -> httpx2.Response:
         deadlines.append(request.extensions["deadline"])
-        await turn.wait()
+        await may_respond.wait()
         return httpx2.Response(200, json={"outcome": "authorised"})
 
-    async def buy() -> None:
+    async def charge_twice() -> None:
         loop = asyncio.get_running_loop()
         client = PaymentClient("http://payment", 60, 1, httpx2.MockTransport(handle))
         first = asyncio.create_task(client.charge("a", Decimal(1), "EUR", "ordinary"))
-        await until(lambda: deadlines)
+        await wait_until(lambda: deadlines)
         second = asyncio.create_task(client.charge("b", Decimal(1), "EUR", "ordinary"))
         await asyncio.sleep(0)
-        asked = loop.time()
-        await until(lambda: loop.time() > asked)
-        turn.set()
-        assert [await first, await second] == ["success"] * 2
-        assert deadlines[1] <= asked + 60
+        second_began_at = loop.time()
+        await wait_until(lambda: loop.time() > second_began_at)
+        may_respond.set()
+        assert [await first, await second] == ["success", "success"]
+        assert deadlines[1] <= second_began_at + 60
         await client.http.aclose()
 
-    asyncio.run(buy())
+    asyncio.run(charge_twice())

@@ -1,4 +1,4 @@
-"""Odd bytes."""
+"""Requests with unusual bytes are served and recorded, or refused with a plain message."""
 
 import asyncio
 from typing import Any
@@ -8,176 +8,167 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from tests.field.raw_http import (
-    ODD,
+    NOT_UTF8,
     PARSERS,
-    Answer,
-    converse,
-    request,
-    told,
+    RawResponse,
+    assert_recorded,
+    exchange,
+    exchange_with_each_parser,
+    raw_request,
 )
 from tests.in_memory_shop import InMemoryShop, attributes_of
 from three_pillar_demo.verify.outcomes import CHECKOUT
 
+CHECKOUT_TARGET = b"POST /checkout"
 HEADERS = [
-    *(
-        "User-Agent",
-        "Baggage",
-        "Tracestate",
-        "Traceparent",
-        "Accept",
-        "Accept-Encoding",
-        "Cookie",
-        "Authorization",
-        "Origin",
-    ),
-    *(
-        "X-Forwarded-For",
-        "X-Forwarded-Proto",
-        "X-Forwarded-Host",
-        "Forwarded",
-        "Referer",
-        "Upgrade",
-        "Expect",
-        "X-Unknown",
-    ),
-    *("Content-Encoding", "If-None-Match"),
+    "User-Agent",
+    "Baggage",
+    "Tracestate",
+    "Traceparent",
+    "Accept",
+    "Accept-Encoding",
+    "Cookie",
+    "Authorization",
+    "Origin",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+    "Forwarded",
+    "Referer",
+    "Upgrade",
+    "Expect",
+    "X-Unknown",
+    "Content-Encoding",
+    "If-None-Match",
 ]
-SOLD = {
-    **{name: request(b"POST /checkout", name.encode() + b": " + ODD) for name in HEADERS},
-    "Host": request(host=ODD),
-    "all of them": request(
-        b"POST /checkout", *(name.encode() + b": " + ODD for name in HEADERS), host=ODD
+ODD_HEADERS = {name: name.encode() + b": " + NOT_UTF8 for name in HEADERS}
+PURCHASES = {
+    **{name: raw_request(CHECKOUT_TARGET, header) for name, header in ODD_HEADERS.items()},
+    "Host": raw_request(host=NOT_UTF8),
+    "all of them": raw_request(CHECKOUT_TARGET, *ODD_HEADERS.values(), host=NOT_UTF8),
+    "one byte of Latin-1": raw_request(CHECKOUT_TARGET, b"User-Agent: caf\xe9"),
+    "lone surrogate": raw_request(
+        CHECKOUT_TARGET, b"User-Agent: \xed\xa0\x80", b"Baggage: k=\xed\xa0\x80"
     ),
-    "one byte of Latin-1": request(b"POST /checkout", b"User-Agent: caf\xe9"),
-    "half a surrogate pair": request(
-        b"POST /checkout", b"User-Agent: \xed\xa0\x80", b"Baggage: k=\xed\xa0\x80"
+    "overlong slash": raw_request(CHECKOUT_TARGET, b"User-Agent: \xc0\xaf"),
+    "UTF-8": raw_request(CHECKOUT_TARGET, "User-Agent: ☃".encode(), "Baggage: ☃=☃".encode()),
+    "incomplete escapes": raw_request(
+        CHECKOUT_TARGET, b"User-Agent: \\x \\u \\N{} \\", b"Baggage: a=\\x"
     ),
-    "an overlong slash": request(b"POST /checkout", b"User-Agent: \xc0\xaf"),
-    "UTF-8": request(b"POST /checkout", "User-Agent: ☃".encode(), "Baggage: ☃=☃".encode()),
-    "escapes without a meaning": request(
-        b"POST /checkout", b"User-Agent: \\x \\u \\N{} \\", b"Baggage: a=\\x"
+    "Content-Type": raw_request(
+        CHECKOUT_TARGET, b"Content-Type: application/json; charset=" + NOT_UTF8
     ),
-    "Content-Type": request(b"POST /checkout", b"Content-Type: application/json; charset=" + ODD),
-    "an escaped query": request(b"POST /checkout?%ff=%00&%zz"),
-    "half a bracket in the query": request(b"POST /checkout?["),
-    "no Host": request(host=b""),
-    "a Host that is half an address": request(host=b"[::1"),
-    "a Host with too high a port": request(host=b"shop:99999999"),
-    "a Host with a path": request(host=b"user:word@shop/healthz?x#y"),
-    "a scheme that is none": request(b"POST /checkout", b"X-Forwarded-Proto: gopher"),
-    "a scheme of websockets": request(b"POST /checkout", b"X-Forwarded-Proto: wss"),
-    "no client": request(b"POST /checkout", b"X-Forwarded-For: , [::1, \xff,"),
+    "escaped query": raw_request(b"POST /checkout?%ff=%00&%zz"),
+    "open bracket in the query": raw_request(b"POST /checkout?["),
+    "empty Host": raw_request(host=b""),
+    "incomplete address as Host": raw_request(host=b"[::1"),
+    "Host with too high a port": raw_request(host=b"shop:99999999"),
+    "Host with a path": raw_request(host=b"user:word@shop/healthz?x#y"),
+    "unknown scheme": raw_request(CHECKOUT_TARGET, b"X-Forwarded-Proto: gopher"),
+    "scheme of websockets": raw_request(CHECKOUT_TARGET, b"X-Forwarded-Proto: wss"),
+    "invalid client address": raw_request(CHECKOUT_TARGET, b"X-Forwarded-For: , [::1, \xff,"),
 }
-"""Purchases that nothing is wrong with but what is not needed."""
+"""Requests to buy in which only bytes that checkout does not need are unusual."""
 
 
-@pytest.mark.parametrize("sent", list(SOLD.values()), ids=list(SOLD))
-def test_odd_bytes_buy_as_ever(shop: InMemoryShop, sent: bytes) -> None:
-    """Bytes that are no text, wherever nobody needs them, sell as ever with one span, one line and one count."""
-    bought = [answer for parser in PARSERS for answer in converse(shop, parser, sent)]
-    assert [(answer.status, answer.said["outcome"]) for answer in bought] == [(200, "success")] * 2
-    told(shop, *bought)
+@pytest.mark.parametrize("sent", list(PURCHASES.values()), ids=list(PURCHASES))
+def test_unusual_bytes_do_not_disturb_a_purchase(shop: InMemoryShop, sent: bytes) -> None:
+    """A purchase with bytes that are not text succeeds, with one span, one line and one count."""
+    responses = exchange_with_each_parser(shop, sent)
+    results = [(response.status, response.json["outcome"]) for response in responses]
+    assert results == [(200, "success"), (200, "success")]
+    assert_recorded(shop, *responses)
 
 
-NOWHERE = {
+UNKNOWN_TARGETS = {
     "bytes": b"GET /check%ffout",
     "zero": b"POST /checkout%00",
-    "half a surrogate pair": b"GET /%ed%a0%80",
-    "half a bracket": b"GET //[/checkout",
-    "a line break": b"GET /checkout%0d%0aX-Sold:%20yes",
+    "lone surrogate": b"GET /%ed%a0%80",
+    "open bracket": b"GET //[/checkout",
+    "line break": b"GET /checkout%0d%0aX-Sold:%20yes",
     "two slashes": b"POST //checkout",
     "30,000 characters": b"GET /" + b"%ff" * 10_000,
     "no path": b"OPTIONS *",
 }
 
 
-@pytest.mark.parametrize("target", list(NOWHERE.values()), ids=list(NOWHERE))
-def test_an_odd_path_is_nowhere(shop: InMemoryShop, target: bytes) -> None:
-    """A path that nobody has is a 404 in words with a trace id, whatever it is made of, and told of once."""
-    refused = [answer for parser in PARSERS for answer in converse(shop, parser, request(target))]
-    assert [(answer.status, answer.said["detail"]) for answer in refused] == [
-        (404, "Not Found")
-    ] * 2
-    told(shop, *refused)
+@pytest.mark.parametrize("target", list(UNKNOWN_TARGETS.values()), ids=list(UNKNOWN_TARGETS))
+def test_an_unusual_path_is_not_found(shop: InMemoryShop, target: bytes) -> None:
+    """A path that no route has is a recorded 404 with a trace id, whatever it is made of."""
+    responses = exchange_with_each_parser(shop, raw_request(target))
+    results = [(response.status, response.json["detail"]) for response in responses]
+    assert results == [(404, "Not Found"), (404, "Not Found")]
+    assert_recorded(shop, *responses)
 
 
-UNREADABLE = {
-    "a byte in the path": request(b"POST /check\xffout"),
-    "a byte in the query": request(b"POST /checkout?\xff"),
-    "a byte in the method": request(b"P\xffST /checkout"),
-    "a byte in a header's name": request(b"POST /checkout", b"X-\xff: a"),
-    "a byte in Transfer-Encoding": request(b"POST /checkout", b"Transfer-Encoding: " + ODD),
-    "no HTTP at all": ODD * 10 + b"\r\n\r\n",
+INVALID_REQUESTS = {
+    "byte in the path": raw_request(b"POST /check\xffout"),
+    "byte in the query": raw_request(b"POST /checkout?\xff"),
+    "byte in the method": raw_request(b"P\xffST /checkout"),
+    "byte in a header name": raw_request(CHECKOUT_TARGET, b"X-\xff: a"),
+    "bytes in Transfer-Encoding": raw_request(CHECKOUT_TARGET, b"Transfer-Encoding: " + NOT_UTF8),
+    "not HTTP": NOT_UTF8 * 10 + b"\r\n\r\n",
 }
 
 
-@pytest.mark.parametrize("sent", list(UNREADABLE.values()), ids=list(UNREADABLE))
-def test_what_is_no_request_is_refused_in_words(shop: InMemoryShop, sent: bytes) -> None:
-    """What uvicorn itself cannot read never reaches an app: a 400 in words, nothing counted, and the next one is served."""
+@pytest.mark.parametrize("sent", list(INVALID_REQUESTS.values()), ids=list(INVALID_REQUESTS))
+def test_uvicorn_refuses_what_is_not_http(shop: InMemoryShop, sent: bytes) -> None:
+    """Bytes that uvicorn cannot parse never reach the application; the next request is served."""
     for parser in PARSERS:
-        (refused,) = converse(shop, parser, sent)
-        assert (refused.status, refused.body) == (400, b"Invalid HTTP request received.")
-    told(shop)
-    told(shop, *converse(shop, "httptools", request()))
+        (response,) = exchange(shop, parser, sent)
+        assert (response.status, response.body) == (400, b"Invalid HTTP request received.")
+    assert_recorded(shop)
+    assert_recorded(shop, *exchange(shop, "httptools", raw_request()))
+
+
+async def echo(request: Request) -> JSONResponse:
+    """Return the headers and the query of a request, each byte as one character."""
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]
+    }
+    query = request.scope["query_string"].decode("latin-1")
+    return JSONResponse({"headers": headers, "query": query})
 
 
 @pytest.mark.parametrize("parser", PARSERS)
-def test_the_app_sees_the_bytes_as_they_came(shop: InMemoryShop, parser: str) -> None:
-    """Headers and query reach the app byte for byte; what telemetry writes of them is spelled out."""
-
-    async def echo(request: Request) -> JSONResponse:
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1")
-            for name, value in request.scope["headers"]
-        }
-        return JSONResponse(
-            {"headers": headers, "query": request.scope["query_string"].decode("latin-1")}
-        )
-
+def test_the_application_receives_the_original_bytes(shop: InMemoryShop, parser: str) -> None:
+    """Headers and query reach the application unchanged, while telemetry has a sanitised copy."""
     shop.checkout.add_route("/echo", echo)
-    (answer,) = converse(
-        shop,
-        parser,
-        request(b"GET /echo?a=%ff", b"User-Agent: " + ODD, b"X-Utf-8: \xe2\x98\x83", host=ODD),
+    sent = raw_request(
+        b"GET /echo?a=%ff", b"User-Agent: " + NOT_UTF8, b"X-Utf-8: \xe2\x98\x83", host=NOT_UTF8
     )
-    sent = answer.said["headers"]
-    assert [sent[name].encode("latin-1") for name in ("user-agent", "host", "x-utf-8")] == [
-        ODD,
-        ODD,
-        b"\xe2\x98\x83",
-    ]
-    assert answer.said["query"] == "a=%ff"
-    assert attributes_of(shop.spans_by_role[CHECKOUT])["user_agent.original"] == r"\xff\x\x80"
-    told(shop, answer)
+    (response,) = exchange(shop, parser, sent)
+    headers = response.json["headers"]
+    received = [headers[name].encode("latin-1") for name in ("user-agent", "host", "x-utf-8")]
+    assert received == [NOT_UTF8, NOT_UTF8, b"\xe2\x98\x83"]
+    assert response.json["query"] == "a=%ff"
+    span = shop.spans_by_role[CHECKOUT]
+    assert attributes_of(span)["user_agent.original"] == r"\xff\x\x80"
+    assert_recorded(shop, response)
 
 
-def test_other_servers_may_hand_over_anything(shop: InMemoryShop) -> None:
-    """A name, a query or a path that uvicorn would never pass is told of once all the same, and can be encoded."""
+def test_any_asgi_server_may_send_unusual_values(shop: InMemoryShop) -> None:
+    """Names, queries and paths that uvicorn would never pass on are recorded all the same."""
+    scope = {
+        "type": "http",
+        "http_version": "2",
+        "method": "GET",
+        "path": "/\udcff\x00",
+        "query_string": NOT_UTF8,
+        "scheme": "\udcff",
+        "headers": [(b"x-" + NOT_UTF8, NOT_UTF8), (b"host", NOT_UTF8)],
+    }
+    sent: list[dict[str, Any]] = []
 
-    async def ask() -> Answer:
-        sent: list[dict[str, Any]] = []
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
 
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request"}
+    async def send(message: Any) -> None:  # noqa: ANN401  (ASGI)
+        sent.append(message)
 
-        async def send(message: Any) -> None:  # noqa: ANN401  (ASGI)
-            sent.append(message)
-
-        scope = {
-            "type": "http",
-            "http_version": "2",
-            "method": "GET",
-            "path": "/\udcff\x00",
-            "query_string": ODD,
-        }
-        await shop.checkout(
-            {**scope, "scheme": "\udcff", "headers": [(b"x-" + ODD, ODD), (b"host", ODD)]},
-            receive,
-            send,
-        )
-        headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        return Answer(sent[0]["status"], headers, sent[1]["body"])
-
-    answer = asyncio.run(ask())
-    assert answer.status == 404
-    told(shop, answer)
+    asyncio.run(shop.checkout(scope, receive, send))
+    start, body = sent[:2]
+    headers = {name.decode(): value.decode() for name, value in start["headers"]}
+    response = RawResponse(start["status"], headers, body["body"])
+    assert response.status == 404
+    assert_recorded(shop, response)

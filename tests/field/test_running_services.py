@@ -1,4 +1,4 @@
-"""Running services."""
+"""The services as processes: samplers that drop every trace, and connections that run out."""
 
 import asyncio
 import socket
@@ -14,99 +14,97 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.field.raw_http import (
-    SPAN,
-)
+from tests.field.raw_http import PARENT_SPAN_ID
 from tests.processes import InMemoryCollector, Service, free_port, run_collector, serve, wait_for
 
-
-@dataclass(frozen=True)
-class Town:
-    """One payment service, a checkout for each setting to try, and the Collector of them all."""
-
-    collector: InMemoryCollector
-    payment: Service
-    checkouts: dict[str, Service]
-
-    def records(self, trace_id: str) -> list[str]:
-        """Which services' records have this trace id, as the Collector knows it."""
-        return sorted(who for who, found in self.sink.lines if found == trace_id)
-
-
-CHECKOUTS = {
+SAMPLERS = {
     "always_off": {"OTEL_TRACES_SAMPLER": "always_off", "CHECKOUT_PAYMENT_CONNECTIONS": "1"},
     "parentbased_traceidratio": {
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
         "OTEL_TRACES_SAMPLER_ARG": "0",
     },
 }
-"""By their samplers, which start no trace; one of them has a single connection, the other as many as usual."""
+"""The settings of each checkout, by its sampler, which starts no trace.
+
+The first one has a single connection to payment, the other one the default number.
+"""
+
+
+@dataclass(frozen=True)
+class RunningServices:
+    """One payment service, a checkout for each sampler, and the Collector of them all."""
+
+    collector: InMemoryCollector
+    payment: Service
+    checkouts: dict[str, Service]
+
+    def services_with_record_of(self, trace_id: str) -> list[str]:
+        """Return the service of each log record with this trace id that the Collector has."""
+        return sorted(service for service, logged in self.collector.lines if logged == trace_id)
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    """All these processes, started at once."""
-    folder, often, port = (
-        tmp_path_factory.mktemp("town"),
-        {"OTEL_BLRP_SCHEDULE_DELAY": "100"},
-        str(free_port()),
-    )
-    paid = {
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServices]:
+    """All services, started at the same time."""
+    folder = tmp_path_factory.mktemp("services")
+    port = str(free_port())
+    quick_export = {"OTEL_BLRP_SCHEDULE_DELAY": "100"}
+    checkout_settings = {
         "CHECKOUT_PAYMENT_URL": f"http://127.0.0.1:{port}",
         "CHECKOUT_TRUSTED_NETWORKS": "127.0.0.1",
         "CHECKOUT_PAYMENT_TIMEOUT": "5",
+        **quick_export,
     }
+    payment_settings = {"PAYMENT_PORT": port, "PAYMENT_SLOW_SECONDS": "8", **quick_export}
     with run_collector() as collector, ExitStack() as stack:
-        doors = [
-            serve(
-                "payment",
-                folder,
-                collector.url,
-                PAYMENT_PORT=port,
-                PAYMENT_SLOW_SECONDS="8",
-                **often,
-            )
-        ]
-        doors += [
-            serve("checkout", folder, collector.url, **paid, **often, **more)
-            for more in CHECKOUTS.values()
+        starts = [serve("payment", folder, collector.url, **payment_settings)]
+        starts += [
+            serve("checkout", folder, collector.url, **checkout_settings, **sampler)
+            for sampler in SAMPLERS.values()
         ]
         with ThreadPoolExecutor() as pool:
-            payment, *checkouts = pool.map(stack.enter_context, doors)
-        yield Town(collector, payment, dict(zip(CHECKOUTS, checkouts, strict=True)))
-        for each in (payment, *checkouts):
-            each.process.kill()
+            payment, *checkouts = pool.map(stack.enter_context, starts)
+        yield RunningServices(collector, payment, dict(zip(SAMPLERS, checkouts, strict=True)))
+        for service in (payment, *checkouts):
+            service.process.kill()
 
 
-def contains(file: Path, text: str) -> bool:
-    """Whether ``text`` is in ``file`` by now."""
+def file_contains(file: Path, text: str) -> bool:
+    """Return whether ``text`` is in ``file`` by now."""
     return text in file.read_text()
 
 
 @pytest.mark.parametrize(
     "flags", ["", "00", "01"], ids=["no parent", "unsampled parent", "sampled parent"]
 )
-@pytest.mark.parametrize("sampler", list(CHECKOUTS))
-def test_an_id_without_a_trace_is_in_the_lines(town: Town, sampler: str, flags: str) -> None:
-    """An operator may sample nothing: the id in the answer is still in the lines of both services, on stdout and by OTLP."""
-    checkout = town.checkouts[sampler]
-    ours = f"{len(sampler):030x}{flags}"
-    headers = {"traceparent": f"00-{ours}-{SPAN}-{flags}"} if flags else {}
-    answer = httpx2.post(checkout.url + "/checkout", headers=headers, timeout=60, trust_env=False)
-    trace_id = answer.json()["trace_id"]
-    assert answer.status_code == 200
-    assert trace_id == ours if flags else len(trace_id) == 32
-    assert answer.headers["traceresponse"].split("-")[1] == trace_id
-    for file in (checkout.output, town.payment.output):
-        wait_for(f"{trace_id} in {file}", partial(contains, file, trace_id))
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+def test_the_id_of_an_unsampled_trace_is_in_the_logs(
+    running: RunningServices, sampler: str, flags: str
+) -> None:
+    """Where no trace is sampled, the trace id of a response is in the logs of both services."""
+    checkout = running.checkouts[sampler]
+    parent_trace_id = f"{len(sampler):030x}{flags}"
+    headers = {}
+    if flags:
+        headers = {"traceparent": f"00-{parent_trace_id}-{PARENT_SPAN_ID}-{flags}"}
+    response = httpx2.post(checkout.url + "/checkout", headers=headers, timeout=60, trust_env=False)
+    trace_id = response.json()["trace_id"]
+    assert response.status_code == 200
+    if flags:
+        assert trace_id == parent_trace_id
+    assert len(trace_id) == 32
+    assert response.headers["traceresponse"].split("-")[1] == trace_id
+    for file in (checkout.output, running.payment.output):
+        wait_for(f"{trace_id} in {file}", partial(file_contains, file, trace_id))
     wait_for(
-        f"two records of {trace_id}", lambda: town.records(trace_id) == ["checkout", "payment"]
+        f"two log records of {trace_id}",
+        lambda: running.services_with_record_of(trace_id) == ["checkout", "payment"],
     )
 
 
-def test_who_hangs_up_in_mid_body_has_abandoned_it(town: Town) -> None:
-    """Half a basket was refused to nobody: its one line says abandoned, and not what the answer would have said."""
-    checkout = next(iter(town.checkouts.values()))
+def test_a_request_whose_body_breaks_off_is_abandoned(running: RunningServices) -> None:
+    """The one line of a request that breaks off within its body says abandoned, not refused."""
+    checkout = running.checkouts["always_off"]
     url = httpx2.URL(checkout.url)
     with socket.create_connection((url.host, url.port or 80)) as client:
         client.sendall(
@@ -114,41 +112,41 @@ def test_who_hangs_up_in_mid_body_has_abandoned_it(town: Town) -> None:
         )
         client.sendall(b'content-length: 99\r\n\r\n{"card": ')
 
-    def told() -> list[dict[str, Any]]:
-        return [each for each in checkout.lines() if each.get("http.response.status_code") == 499]
+    def abandoned_lines() -> list[dict[str, Any]]:
+        lines = checkout.lines()
+        return [line for line in lines if line.get("http.response.status_code") == 499]
 
-    wait_for("its line", told)
-    assert [(each["outcome"], each["event"]) for each in told()] == [
-        ("abandoned", "POST /checkout 499 abandoned")
-    ]
-
-
-def test_real_connections_are_given_back(town: Town) -> None:
-    """One connection, and one purchase after the other: each has its own outcome, whatever became of the one before."""
-    cards = {"declined": 402, "gateway-timeout": 500, "crash": 502, "slow": 504, "ordinary": 200}
-    narrow = town.checkouts["always_off"]
-    found = [
-        narrow.post("/checkout", {"card": each}).status_code
-        for card in cards
-        for each in (card, "ordinary")
-    ]
-    assert found == [status for each in cards.values() for status in (each, 200)]
+    wait_for("the line of the request", abandoned_lines)
+    results = [(line["outcome"], line["event"]) for line in abandoned_lines()]
+    assert results == [("abandoned", "POST /checkout 499 abandoned")]
 
 
-def test_the_hundred_and_first_is_told_why(town: Town) -> None:
-    """Of 101 purchases at once that payment is slow with, one never had a connection, and that is what it is told."""
-    door = town.checkouts["parentbased_traceidratio"]
+def test_a_single_connection_serves_all_outcomes(running: RunningServices) -> None:
+    """With one connection every purchase has its own outcome, and an ordinary one follows it."""
+    checkout = running.checkouts["always_off"]
+    statuses = {"declined": 402, "gateway-timeout": 500, "crash": 502, "slow": 504, "ordinary": 200}
+    for card, status in statuses.items():
+        assert checkout.post("/checkout", {"card": card}).status_code == status
+        assert checkout.post("/checkout", {"card": "ordinary"}).status_code == 200
 
-    async def buy() -> list[httpx2.Response]:
+
+def test_the_101st_purchase_at_once_is_payment_busy(running: RunningServices) -> None:
+    """Of 101 slow purchases at once, 100 time out and one has no connection, as its line says."""
+    checkout = running.checkouts["parentbased_traceidratio"]
+
+    async def buy_101() -> list[httpx2.Response]:
         limits = httpx2.Limits(max_connections=None)
         async with httpx2.AsyncClient(limits=limits, timeout=30, trust_env=False) as http:
-            return await asyncio.gather(
-                *(http.post(f"{door.url}/checkout", json={"card": "slow"}) for _ in range(101))
-            )
+            purchases = [
+                http.post(f"{checkout.url}/checkout", json={"card": "slow"}) for _ in range(101)
+            ]
+            return await asyncio.gather(*purchases)
 
-    found = asyncio.run(buy())
-    assert Counter(each.status_code for each in found) == {504: 100, 503: 1}
-    (busy,) = [each.json() for each in found if each.status_code == 503]
+    responses = asyncio.run(buy_101())
+    assert Counter(response.status_code for response in responses) == {504: 100, 503: 1}
+    (busy,) = [response.json() for response in responses if response.status_code == 503]
     assert (busy["outcome"], busy["detail"]) == ("payment_busy", "Payment is busy")
-    said = [each["event"] for each in door.lines() if each.get("trace_id") == busy["trace_id"]]
-    assert [each for each in said if "all 100 connections were in use" in each]
+    events = [
+        line["event"] for line in checkout.lines() if line.get("trace_id") == busy["trace_id"]
+    ]
+    assert any("all 100 connections were in use" in event for event in events)

@@ -1,30 +1,38 @@
-"""Baggage and trace ids."""
+"""Trace context and baggage that clients send, in every size and shape."""
 
 import pytest
 from opentelemetry.trace import format_trace_id
 
 from tests.conftest import ShopFactory
-from tests.field.raw_http import SECRET, SPAN, TRACE, TRACEPARENT, converse, request, told
+from tests.field.raw_http import (
+    PARENT_SPAN_ID,
+    PARENT_TRACE_ID,
+    TRACEPARENT,
+    assert_recorded,
+    exchange,
+    raw_request,
+)
 from tests.in_memory_shop import CANONICAL, InMemoryShop, attributes_of
 
-BIG = SECRET * 10_000
-SHAPES = {
-    "60 kB": f"k={BIG}",
-    "a key of 60 kB": f"{BIG}=1",
+SECRET = "s3cret"  # noqa: S105  (it stands for what a client sent and telemetry may not contain)
+LONG_SECRET = SECRET * 10_000
+CARRIED_VALUES = {
+    "60 kB": f"k={LONG_SECRET}",
+    "key of 60 kB": f"{LONG_SECRET}=1",
     "3,000 members": ",".join(f"k{number}={SECRET}" for number in range(3000)),
     "200 small members": ",".join(f"k{number}={SECRET}" for number in range(200)),
     "9 kB": f"k={SECRET * 1500}",
     "5 kB": f"k={SECRET * 800}",
     "commas": "," * 60_000,
     "equals signs": "=" * 9000,
-    "nothing": "",
+    "empty": "",
     "no pair": SECRET,
-    "a space in the key": f"{SECRET} k=1",
+    "space in the key": f"{SECRET} k=1",
     "line breaks": f"a%0d%0aX-{SECRET}%3a%20y=1%0d%0aX: {SECRET}",
-    "a zero": f"{SECRET}=%00{SECRET}",
-    "no UTF-8": f"k=%ff{SECRET},{SECRET}=%ed%a0%80",
-    "half an escape": f"k=%zz{SECRET}%",
-    "snow": f"☃={SECRET}☃",
+    "zero": f"{SECRET}=%00{SECRET}",
+    "not UTF-8": f"k=%ff{SECRET},{SECRET}=%ed%a0%80",
+    "incomplete escape": f"k=%zz{SECRET}%",
+    "snowmen": f"☃={SECRET}☃",
     "quotes": f'k="{SECRET}',
     "JSON": f'k={{"{SECRET}": "\\u0000"}}',
     "properties": f"k=1;{SECRET}=2;" + "x=1;" * 1500,
@@ -33,83 +41,92 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("header", ["baggage", "tracestate"])
-@pytest.mark.parametrize("value", list(SHAPES.values()), ids=list(SHAPES))
-def test_what_a_client_carries_is_not_written_down(
-    shop: InMemoryShop, header: str, value: str
-) -> None:
-    """Baggage and tracestate of any size and shape sell as ever, no value of theirs is written, and lines stay short."""
+@pytest.mark.parametrize("value", list(CARRIED_VALUES.values()), ids=list(CARRIED_VALUES))
+def test_carried_values_are_not_logged(shop: InMemoryShop, header: str, value: str) -> None:
+    """A purchase with any baggage or tracestate succeeds, and no log record contains a value."""
     carried = [(b"traceparent", TRACEPARENT.encode()), (header.encode(), value.encode())]
     for headers in (carried, carried * 2, carried[1:]):
-        answer = shop.request(headers=headers)
-        assert (answer.status_code, answer.json()["outcome"]) == (200, "success")
-    assert SECRET not in shop.stdout.getvalue().lower()
-    assert SECRET not in str([(each.body, attributes_of(each)) for each in shop.records]).lower()
-    assert max(map(len, shop.stdout.getvalue().splitlines())) < 1000
-    assert len([each for each in shop.lines() if CANONICAL in each]) == 3 * 2
+        response = shop.request(headers=headers)
+        assert (response.status_code, response.json()["outcome"]) == (200, "success")
+    stdout = shop.stdout.getvalue()
+    records = [(record.body, attributes_of(record)) for record in shop.records]
+    assert SECRET not in stdout.lower()
+    assert SECRET not in str(records).lower()
+    assert max(len(line) for line in stdout.splitlines()) < 1000
+    assert len([line for line in shop.lines() if CANONICAL in line]) == 3 * 2
 
 
-NEW = ""
-LONG = {
+LONG_HEADERS = {
     "User-Agent": b"User-Agent: " + b"a" * 20_000,
     "X-Forwarded-For": b"X-Forwarded-For: " + b"a" * 20_000,
     "tracestate": f"Traceparent: {TRACEPARENT}\r\nTracestate: k=".encode() + b"a" * 20_000,
 }
 
 
-@pytest.mark.parametrize("header", list(LONG.values()), ids=list(LONG))
-def test_a_long_header_is_worth_no_line_of_its_own(shop: InMemoryShop, header: bytes) -> None:
-    """A header that is cut or dropped for its size adds no line: a stranger does not decide how much is written."""
-    told(shop, *converse(shop, "httptools", request(b"POST /checkout", header)))
+@pytest.mark.parametrize("header", list(LONG_HEADERS.values()), ids=list(LONG_HEADERS))
+def test_a_long_header_adds_no_log_line(shop: InMemoryShop, header: bytes) -> None:
+    """A header that is cut or dropped for its size adds no line: clients do not choose how many."""
+    assert_recorded(shop, *exchange(shop, "httptools", raw_request(b"POST /checkout", header)))
     assert [line for line in shop.lines() if CANONICAL not in line] == []
 
 
-STRANGERS: dict[str, tuple[tuple[str, ...], str]] = {
-    "sampled": ((TRACEPARENT,), TRACE),
-    "not sampled": ((f"00-{TRACE}-{SPAN}-00",), TRACE),
-    "other flags": ((f"00-{TRACE}-{SPAN}-fe",), TRACE),
-    "a future version": ((f"cc-{TRACE}-{SPAN}-00-what-the-future-will-bring",), TRACE),
-    "a small id": ((f"00-{1:032x}-{1:016x}-00",), f"{1:032x}"),
-    "no flags": ((f"00-{TRACE}-{SPAN}",), NEW),
-    "flags that are none": ((f"00-{TRACE}-{SPAN}-xx",), NEW),
-    "more than there is": ((f"00-{TRACE}-{SPAN}-01-more",), NEW),
-    "a forbidden version": ((f"ff-{TRACE}-{SPAN}-01",), NEW),
-    "all zero": ((f"00-{0:032x}-{SPAN}-00",), NEW),
-    "a parent of zeros": ((f"00-{TRACE}-{0:016x}-00",), NEW),
-    "upper case": ((TRACEPARENT.upper(),), NEW),
-    "too short": ((f"00-{TRACE[2:]}-{SPAN}-00",), NEW),
-    "too long": ((f"00-{TRACE}ab-{SPAN}-00",), NEW),
-    "no hex": ((f"00-{'x' * 32}-{SPAN}-00",), NEW),
-    "digits of another script": ((f"00-{'٣' * 32}-{SPAN}-00",), NEW),
-    "words": (("hello",), NEW),
-    "empty": (("",), NEW),
-    "two alike": ((TRACEPARENT, TRACEPARENT), TRACE),
-    "60 kB": (("00-" + "a" * 60_000,), NEW),
+NEW_TRACE = ""
+VALID_IDS = f"{PARENT_TRACE_ID}-{PARENT_SPAN_ID}"
+TRACEPARENTS: dict[str, tuple[list[str], str]] = {
+    "sampled": ([f"00-{VALID_IDS}-01"], PARENT_TRACE_ID),
+    "not sampled": ([f"00-{VALID_IDS}-00"], PARENT_TRACE_ID),
+    "unknown flags": ([f"00-{VALID_IDS}-fe"], PARENT_TRACE_ID),
+    "future version": ([f"cc-{VALID_IDS}-00-what-the-future-will-bring"], PARENT_TRACE_ID),
+    "small id": ([f"00-{1:032x}-{1:016x}-00"], f"{1:032x}"),
+    "no flags": ([f"00-{VALID_IDS}"], NEW_TRACE),
+    "invalid flags": ([f"00-{VALID_IDS}-xx"], NEW_TRACE),
+    "fifth field": ([f"00-{VALID_IDS}-01-more"], NEW_TRACE),
+    "forbidden version": ([f"ff-{VALID_IDS}-01"], NEW_TRACE),
+    "trace id of zeros": ([f"00-{0:032x}-{PARENT_SPAN_ID}-00"], NEW_TRACE),
+    "span id of zeros": ([f"00-{PARENT_TRACE_ID}-{0:016x}-00"], NEW_TRACE),
+    "upper case": ([TRACEPARENT.upper()], NEW_TRACE),
+    "too short": ([f"00-{PARENT_TRACE_ID[2:]}-{PARENT_SPAN_ID}-00"], NEW_TRACE),
+    "too long": ([f"00-{PARENT_TRACE_ID}ab-{PARENT_SPAN_ID}-00"], NEW_TRACE),
+    "not hexadecimal": ([f"00-{'x' * 32}-{PARENT_SPAN_ID}-00"], NEW_TRACE),
+    "digits of another script": ([f"00-{'٣' * 32}-{PARENT_SPAN_ID}-00"], NEW_TRACE),
+    "one word": (["hello"], NEW_TRACE),
+    "empty": ([""], NEW_TRACE),
+    "twice the same": ([TRACEPARENT, TRACEPARENT], PARENT_TRACE_ID),
+    "60 kB": (["00-" + "a" * 60_000], NEW_TRACE),
 }
+"""The ``traceparent`` headers of a trusted caller, and the trace that the request belongs to."""
 
 
-@pytest.mark.parametrize("unsampled", [False, True], ids=["alone", "with a tracestate"])
-@pytest.mark.parametrize(("sent", "expected"), list(STRANGERS.values()), ids=list(STRANGERS))
-def test_a_trace_id_in_an_answer_is_somewhere(
-    build_shop: ShopFactory, sent: tuple[str, ...], expected: str, unsampled: bool
+@pytest.mark.parametrize("tracestate", [False, True], ids=["alone", "with a tracestate"])
+@pytest.mark.parametrize(
+    ("traceparents", "expected"), list(TRACEPARENTS.values()), ids=list(TRACEPARENTS)
+)
+def test_the_trace_id_of_a_response_is_in_all_pillars(
+    build_shop: ShopFactory, traceparents: list[str], expected: str, *, tracestate: bool
 ) -> None:
-    """From inside a valid ``traceparent`` is continued whatever its flags say, any other makes a new trace."""
+    """A valid trusted ``traceparent`` is continued whatever its flags, and others begin a trace."""
     shop = build_shop(trusted_networks="*")
-    headers = [(b"traceparent", each.encode()) for each in sent]
-    answer = shop.request(headers=headers + [(b"tracestate", b"theirs=1,=,")] * unsampled)
-    trace_id = answer.json()["trace_id"]
-    assert trace_id == expected or (not expected and trace_id != TRACE and int(trace_id, 16))
-    assert answer.headers["traceresponse"].split("-")[1] == trace_id
-    assert {format_trace_id(each.context.trace_id) for each in shop.spans} == {trace_id}
+    headers = [(b"traceparent", traceparent.encode()) for traceparent in traceparents]
+    if tracestate:
+        headers.append((b"tracestate", b"theirs=1,=,"))
+    response = shop.request(headers=headers)
+    trace_id = response.json()["trace_id"]
+    if expected == NEW_TRACE:
+        assert trace_id != PARENT_TRACE_ID
+        assert int(trace_id, 16)
+    else:
+        assert trace_id == expected
+    assert response.headers["traceresponse"].split("-")[1] == trace_id
+    assert {format_trace_id(span.context.trace_id) for span in shop.spans} == {trace_id}
     assert len(shop.spans_by_role) == 4
     assert {line["trace_id"] for line in shop.lines()} == {trace_id}
-    assert {format_trace_id(each.trace_id or 0) for each in shop.records} == {trace_id}
+    assert {format_trace_id(record.trace_id or 0) for record in shop.records} == {trace_id}
 
 
-def test_two_traceparents_are_one_of_them_or_none(shop: InMemoryShop) -> None:
-    """Two different parents make no third thing: the id handed out is in all pillars."""
+def test_two_different_traceparents_make_one_trace(shop: InMemoryShop) -> None:
+    """With two different parents the trace id of the response is that of all spans and lines."""
     other = f"00-{1:032x}-{1:016x}-01"
-    trace_id = shop.request(headers=[("traceparent", TRACEPARENT), ("traceparent", other)]).json()[
-        "trace_id"
-    ]
-    assert {format_trace_id(each.context.trace_id) for each in shop.spans} == {trace_id}
+    response = shop.request(headers=[("traceparent", TRACEPARENT), ("traceparent", other)])
+    trace_id = response.json()["trace_id"]
+    assert {format_trace_id(span.context.trace_id) for span in shop.spans} == {trace_id}
     assert {line["trace_id"] for line in shop.lines()} == {trace_id}

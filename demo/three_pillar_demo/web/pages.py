@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from three_pillar_demo.drills.catalogue import REASONS
-from three_pillar_demo.load.manual_traffic import CARDS, MAX_RATE, ManualTraffic
+from three_pillar_demo.load.manual_traffic import CARDS, MAX_RATE, ManualPurchase, ManualTraffic
 from three_pillar_demo.query.interface import NANO
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.view import TraceView
@@ -32,6 +32,7 @@ ARRIVING_S = 30.0
 
 After that, only telemetry arrives that waited for a backend that was down.
 """
+NOT_FOUND = 404
 TOUR_COOKIE = "toured"
 """The cookie that says that the visitor has ended the tour."""
 TOUR_COOKIE_AGE_S = 365 * 24 * 3600
@@ -115,7 +116,7 @@ class Pages:
         """Answer ``GET /trace/{trace_id}``: one request in all three pillars."""
         state = ViewState.parse(request.query_params)
         if not chart.TRACE_ID.fullmatch(trace_id):
-            raise HTTPException(404, "invalid trace id: it has 32 lower-case hex digits")
+            raise HTTPException(NOT_FOUND, "invalid trace id: it has 32 lower-case hex digits")
         result, health = await asyncio.gather(self.data.trace_page(trace_id), self.data.health())
         page = result.value or TracePage(TraceView(trace_id, [], [], []))
         start, end = (nanoseconds / NANO for nanoseconds in waterfall.extent(page.view))
@@ -149,14 +150,22 @@ class Pages:
     async def error(self, _request: Request, error: Exception) -> Response:
         """Answer a request that cannot be served with a page that says why."""
         status = 422
-        reason = f"invalid request: {error}"
+        reason = str(error)
         if isinstance(error, HTTPException):
             status = error.status_code
             reason = error.detail
+        title = "Not found" if status == NOT_FOUND else "Invalid request"
         health = await self.data.health()
-        return self._render("problem.html", status, state=ViewState(), health=health, reason=reason)
+        return self._render(
+            "problem.html",
+            status,
+            state=ViewState(),
+            health=health,
+            title=title,
+            reason=reason,
+        )
 
-    def _shown_purchases(self, state: ViewState) -> list[Any]:
+    def _shown_purchases(self, state: ViewState) -> list[ManualPurchase]:
         """Return the newest purchases, or the newest failed ones."""
         purchases = [
             purchase for purchase in self.traffic.purchases if purchase.failed or not state.failed

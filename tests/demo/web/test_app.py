@@ -334,13 +334,14 @@ def test_stream_runs_until_it_is_stopped(page: TestClient) -> None:
 def test_unknown_path_is_not_found(page: TestClient, path: str) -> None:
     """An unknown path is answered with 404 and a page that says so."""
     response = page.get(path)
-    assert (response.status_code, "<h1>Request refused</h1>" in response.text) == (404, True)
+    assert (response.status_code, "<h1>Not found</h1>" in response.text) == (404, True)
 
 
 def test_invalid_address_says_what_is_allowed(page: TestClient) -> None:
     """An invalid parameter is refused with the allowed values, without repeating it."""
     response = page.get("/?minutes=<b>7")
     assert response.status_code == 422
+    assert "<h1>Invalid request</h1>" in response.text
     assert "minutes must be 5, 15 or 60" in response.text
 
 

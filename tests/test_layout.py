@@ -101,7 +101,7 @@ OTHER_SPELLINGS = {
     "tests/end_to_end/test_dashboards.py",
     "tests/end_to_end/test_links.py",
     "tests/grafana/test_api.py",
-    "tests/security/raw.py",
+    "tests/security/unredacted_otlp.py",
 }
 """Files that read fields of Tempo, Loki or Grafana, which spell the trace id differently."""
 

@@ -1,1 +1,1 @@
-"""What a stranger may try: to leak, to be believed, to make the stores grow, to forge lines, to hang a worker."""
+"""Attacks: leaking secrets, forged trace context and log lines, growing stores, hanging workers."""

@@ -1,11 +1,8 @@
-"""A service that tells everything it hears: in lines, fields, spans, events, exceptions, labels. It copied telemetry/."""
+"""A service that repeats all its input in logs, spans, events, exceptions and metric labels."""
 
 import logging
 import sys
 
-import three_pillars
-
-# isort: split
 import structlog
 import uvicorn
 from fastapi import FastAPI
@@ -13,54 +10,58 @@ from opentelemetry import baggage, metrics, trace
 from opentelemetry.trace import Status, StatusCode
 from starlette.requests import Request
 
+import three_pillars
+
 
 def create_app() -> FastAPI:
-    """Build it; it believes its callers on this machine, or it would not hear their baggage."""
+    """Return the app; it trusts callers on this machine, so that it receives their baggage."""
     app = FastAPI()
     log = structlog.get_logger()
 
-    @app.api_route("/said/{rest:path}", methods=["GET", "POST"])
-    async def said(request: Request, rest: str) -> dict[str, str]:
-        words = (await request.body()).decode()
+    @app.api_route("/echo/{rest:path}", methods=["GET", "POST"])
+    async def echo(request: Request, rest: str) -> dict[str, str]:
+        body = (await request.body()).decode()
         carried = {name: str(value) for name, value in baggage.get_all().items()}
-        heard = {
+        received = {
             "path": rest,
             "query": str(request.url.query),
             "headers": dict(request.headers),
             **carried,
         }
-        structlog.contextvars.bind_contextvars(bound=words)
+        structlog.contextvars.bind_contextvars(bound=body)
         log.warning(
-            f"somebody said {words}",
-            words=words,
-            heard=heard,
-            listed=[words],
+            f"received {body}",
+            words=body,
+            received=received,
+            listed=[body],
             raw=request.scope["headers"],
         )
-        for digits in filter(str.isdigit, words.replace(";", " ").split()):
-            log.info("a number", number=int(digits))
-        logging.getLogger("library").warning("a library says %s, %s", words, heard)
-        span = trace.get_current_span()
-        span.update_name(f"said {rest}")
-        span.set_attributes(
-            {"words": words, "listed": [words, rest], "user.password": rest, **carried}
-        )
-        span.add_event(f"heard {words}", {"words": words})
-        span.add_link(span.get_span_context(), {"words": words})
-        span.set_status(Status(StatusCode.ERROR, words))
-        metrics.get_meter("leaky").create_counter("leaky.said").add(1, {"words": words})
+        for word in body.replace(";", " ").split():
+            if word.isdigit():
+                log.info("a number", number=int(word))
+        logging.getLogger("library").warning("a library logs %s, %s", body, received)
+        fill_span(body, rest, carried)
+        metrics.get_meter("leaky").create_counter("leaky.echoes").add(1, {"words": body})
         if request.method == "POST":
             try:
-                raise ValueError(words)  # noqa: TRY301  (a chain of two, as they come)
+                raise ValueError(body)  # noqa: TRY301  (an exception with a cause)
             except ValueError as error:
                 log.exception("it failed")
-                raise RuntimeError(f"it went wrong with {words}, {heard}") from error
+                raise RuntimeError(f"it failed with {body}, {received}") from error
         return {"trace_id": three_pillars.trace_id()}
 
-    three_pillars.install(
-        app, three_pillars.ServiceResource("leaky"), trusted_networks="127.0.0.1"
-    )
+    three_pillars.install(app, three_pillars.ServiceResource("leaky"), trusted_networks="127.0.0.1")
     return app
+
+
+def fill_span(body: str, path: str, carried: dict[str, str]) -> None:
+    """Put the input into every field of the current span that holds text."""
+    span = trace.get_current_span()
+    span.update_name(f"echo {path}")
+    span.set_attributes({"words": body, "listed": [body, path], "user.password": path, **carried})
+    span.add_event(f"received {body}", {"words": body})
+    span.add_link(span.get_span_context(), {"words": body})
+    span.set_status(Status(StatusCode.ERROR, body))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The service that repeats what it hears, as a process."""
+"""Runs the leaky service of ``leaky_app.py`` as a process."""
 
 import os
 import subprocess
@@ -9,23 +9,27 @@ from pathlib import Path
 
 from tests.processes import free_port, wait_for
 
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
+
 
 @contextmanager
-def leaky(folder: Path, collector: str) -> Iterator[tuple[str, Path]]:
-    """Run it, stop it; gives its address, and the file in ``folder`` that its lines go to."""
-    port, output = free_port(), folder / "leaky.log"
+def run_leaky_service(folder: Path, otlp_endpoint: str) -> Iterator[tuple[str, Path]]:
+    """Run the service until the end of the block; yield its URL and its log file in ``folder``."""
+    port = free_port()
+    output = folder / "leaky.log"
     with output.open("wb") as out:
         command = [sys.executable, "-m", "tests.security.leaky_app", str(port)]
-        settings = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": collector}
+        settings = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp_endpoint}
         process = subprocess.Popen(command, env=settings, stdout=out, stderr=subprocess.STDOUT)
+
+    def started_or_ended() -> bool:
+        return process.poll() is not None or "Uvicorn running" in output.read_text()
+
     try:
-        wait_for(
-            "the leaky service",
-            lambda: process.poll() is not None or "Uvicorn running" in output.read_text(),
-            60,
-        )
+        wait_for("the leaky service", started_or_ended, START_TIMEOUT_S)
         assert process.poll() is None, output.read_text()
         yield f"http://127.0.0.1:{port}", output
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(STOP_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""The second layer in the real Collector: the processors of otel-collector.yaml, behind a service that redacts nothing."""
+"""The second layer of redaction: the processors of otel-collector.yaml in the real Collector."""
 
 import os
 import re
@@ -15,16 +15,18 @@ import yaml
 from tests.binaries import executable
 from tests.processes import InMemoryCollector, free_port, wait_for
 from tests.security.canaries import Canaries
-from tests.security.unredacted_otlp import everything
-from tests.telemetry.test_redaction import GOES, STAYS
+from tests.security.unredacted_otlp import otlp_requests
+from tests.telemetry.test_redaction import KEPT, REDACTED
 from three_pillar_demo.stack.binaries import OTELCOL
-from three_pillars import redaction
+from three_pillars.redaction.rules import SECRET_NAMES
 
-WITHOUT_CHECK_DIGITS = {"DE89370400440532013001", "4111111111111112", "order-5555555555554445"}
-"""What the Collector takes for a card or an account, because it does not calculate; as ``order.id`` it stays."""
-IN_WORDS = re.compile(r"card\d|\xa0|^\[\(b|3056|de89")
-"""What only the first layer finds: glued to a word, with unusual spaces, in small letters, of a network that is rare."""
-SAID = (
+INVALID_NUMBERS = {"DE89370400440532013001", "4111111111111112", "order-5555555555554445"}
+"""Numbers that the Collector redacts although they are invalid, because it cannot verify check
+digits; it keeps them in the attribute ``order.id``."""
+FIRST_LAYER_ONLY = re.compile(r"card\d|\xa0|^\[\(b|3056|de89")
+"""Texts that only the first layer redacts: a number that follows a word directly, with unusual
+spaces, in lower case, or of a rare network; and headers as a repr of bytes."""
+SECRET_PARTS = (
     "hunter2",
     "9944b0",
     "MIIE",
@@ -37,90 +39,114 @@ SAID = (
     "eyJhb",
     "xyz",
 )
-"""Secrets of ``GOES``, of which nothing may be left either."""
+"""Parts of the secrets in ``REDACTED``, none of which may be left."""
 CONFIG = Path(__file__).parents[2] / "otel-collector.yaml"
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
+SIGNALS = 3
 
 
-def pipelines() -> dict[str, Any]:
-    """The pipelines of the file, and the processors that they name."""
+def collector_config() -> dict[str, Any]:
+    """Return the content of otel-collector.yaml."""
     config: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
     return config
 
 
 def test_every_pipeline_redacts_after_the_limiter() -> None:
-    """Traces, logs and metrics all pass the redaction, behind the memory limiter; span texts are copied to attributes for it and restored."""
-    chains = {
-        name: each["processors"] for name, each in pipelines()["service"]["pipelines"].items()
+    """All pipelines have the redaction behind the limiter; the texts of spans are copied for it."""
+    processors = {
+        name: pipeline["processors"]
+        for name, pipeline in collector_config()["service"]["pipelines"].items()
     }
-    assert chains == {
-        "traces": ["memory_limiter", "transform/copy_texts", "redaction", "transform/restore_texts"],
+    assert processors == {
+        "traces": [
+            "memory_limiter",
+            "transform/copy_texts",
+            "redaction",
+            "transform/restore_texts",
+        ],
         "logs": ["memory_limiter", "redaction"],
         "metrics": ["memory_limiter", "redaction"],
     }
 
 
-def test_both_layers_take_the_same_names_for_a_secret() -> None:
-    """What a field is called, and what a text says before its secret: the same list, here and there."""
-    rules, names = pipelines()["processors"]["redaction"], redaction.NAMES.replace("(?:", "(")
+def test_both_layers_have_the_same_names_of_secrets() -> None:
+    """The names of secret fields and of secrets in texts are the same in both layers."""
+    rules = collector_config()["processors"]["redaction"]
+    names = SECRET_NAMES.replace("(?:", "(")
     assert rules["blocked_key_patterns"] == [f"(?i)({names})$$"]
-    assert [
-        each for each in rules["blocked_values"] if each.startswith(f"(?i)({names})(")
-    ] == rules["blocked_values"][-1:]
+    with_names = [
+        pattern for pattern in rules["blocked_values"] if pattern.startswith(f"(?i)({names})(")
+    ]
+    assert with_names == rules["blocked_values"][-1:]
 
 
 @contextmanager
-def real_collector(folder: Path, collector: InMemoryCollector) -> Iterator[str]:
-    """The Collector with the file's processors, its receiver on a port of its own, and ``collector`` for all its backends."""
-    config, port = pipelines(), free_port()
+def run_real_collector(folder: Path, backend: InMemoryCollector) -> Iterator[str]:
+    """Run the Collector with the file's processors; yield the URL of its receiver.
+
+    The receiver has a free port, and ``backend`` receives all three signals.
+    """
+    port = free_port()
+    config = collector_config()
     config["receivers"]["otlp"]["protocols"] = {"http": {"endpoint": f"127.0.0.1:{port}"}}
-    config["exporters"] = {"otlp_http": {"endpoint": collector.url, "compression": "none"}}
+    config["exporters"] = {"otlp_http": {"endpoint": backend.url, "compression": "none"}}
     del config["extensions"], config["service"]["extensions"]
     config["service"]["telemetry"] = {"metrics": {"level": "none"}}
-    for each in config["service"]["pipelines"].values():
-        each["exporters"] = ["otlp_http"]
-    (folder / "collector.yaml").write_text(yaml.safe_dump(config))
-    binary = executable(OTELCOL)
-    with (folder / "collector.log").open("wb") as out:
-        process = subprocess.Popen(
-            [binary, f"--config={folder}/collector.yaml"], env=os.environ, stdout=out, stderr=out
-        )
+    for pipeline in config["service"]["pipelines"].values():
+        pipeline["exporters"] = ["otlp_http"]
+    config_file = folder / "collector.yaml"
+    config_file.write_text(yaml.safe_dump(config))
+    log_file = folder / "collector.log"
+    command = [str(executable(OTELCOL)), f"--config={config_file}"]
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(command, env=os.environ, stdout=log, stderr=log)
+
+    def started_or_ended() -> bool:
+        return process.poll() is not None or b"ready" in log_file.read_bytes()
+
     try:
-        wait_for(
-            "the Collector",
-            lambda: (
-                process.poll() is not None or b"ready" in (folder / "collector.log").read_bytes()
-            ),
-            60,
-        )
-        assert process.poll() is None, (folder / "collector.log").read_text()
+        wait_for("the Collector", started_or_ended, START_TIMEOUT_S)
+        assert process.poll() is None, log_file.read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(STOP_TIMEOUT_S)
+
+
+def forwarded(url: str, backend: InMemoryCollector, canaries: Canaries, texts: list[str]) -> str:
+    """Send ``texts`` in all three signals, and return what the Collector forwards."""
+    before = len(backend.received)
+    with httpx2.Client(timeout=30, trust_env=False) as http:
+        for path, request in otlp_requests(canaries, texts).items():
+            assert http.post(url + path, json=request).is_success
+    wait_for("all three signals", lambda: len(backend.received) >= before + SIGNALS)
+    return str([message for _, message in backend.received[before:]])
 
 
 @pytest.mark.full
-@pytest.mark.timeout(3600)  # the build
-def test_the_collector_finds_what_nobody_redacted(collector: InMemoryCollector, tmp_path: Path) -> None:
-    """Through all three pipelines no canary passes; what is clean does, and what the first layer left is not touched again."""
+@pytest.mark.timeout(3600)  # the build of the Collector
+def test_collector_redacts_what_a_service_did_not(
+    collector: InMemoryCollector, tmp_path: Path
+) -> None:
+    """No canary passes any of the three pipelines, and clean or redacted texts are unchanged."""
     canaries = Canaries()
-    words = [*canaries.shown.values(), *(each for each in GOES if not IN_WORDS.search(each))]
-    kept = {name: each for name, each in canaries.clean.items() if name != "order"}
-    clean = [
-        *kept.values(),
-        *(each for each in STAYS if each not in WITHOUT_CHECK_DIGITS),
-        *GOES.values(),
+    secret_texts = [
+        *canaries.shown.values(),
+        *(text for text in REDACTED if not FIRST_LAYER_ONLY.search(text)),
     ]
-    with real_collector(tmp_path, collector) as url, httpx2.Client(timeout=30, trust_env=False) as http:
-        for count, texts in ((3, words), (6, clean)):
-            for path, told in everything(canaries, texts).items():
-                assert http.post(url + path, json=told).is_success
-            wait_for("all three signals", lambda count=count: len(collector.received) >= count, 60)  # type: ignore[misc]
-    dirty, pure = (str([message for _, message in collector.received[at : at + 3]]) for at in (0, 3))
-    assert canaries.found(dirty) == set()
-    assert [each for each in words if each in dirty] == []
-    assert [each for each in SAID if each in dirty] == []
-    assert "copied." not in dirty + pure
-    assert "****" not in pure
-    assert canaries.clean["order"] in dirty
-    assert canaries.clean["order"] in pure
+    clean_texts = [
+        *(value for name, value in canaries.clean.items() if name != "order"),
+        *(text for text in KEPT if text not in INVALID_NUMBERS),
+        *REDACTED.values(),
+    ]
+    with run_real_collector(tmp_path, collector) as url:
+        redacted = forwarded(url, collector, canaries, secret_texts)
+        unchanged = forwarded(url, collector, canaries, clean_texts)
+    assert canaries.found(redacted) == set()
+    assert [text for text in secret_texts if text in redacted] == []
+    assert [part for part in SECRET_PARTS if part in redacted] == []
+    assert "copied." not in redacted + unchanged
+    assert "****" not in unchanged
+    assert canaries.clean["order"] in redacted
+    assert canaries.clean["order"] in unchanged

@@ -1,4 +1,4 @@
-"""Log forging: whatever somebody writes into a text, one event is one line and one record, and none rules a terminal."""
+"""Log forging: whatever a text contains, one event is one line, and no line controls a terminal."""
 
 import json
 import re
@@ -9,65 +9,76 @@ import httpx2
 import pytest
 
 from tests.processes import InMemoryCollector, wait_for
-from tests.security.leaky_process import leaky
+from tests.security.leaky_process import run_leaky_service
 
-FORGED = '{"event": "forged", "level": "critical", "forged": true, "trace_id": "' + "f" * 32 + '"}'
+FORGED_TRACE_ID = "f" * 32
+FORGED = (
+    '{"event": "forged", "level": "critical", "forged": true, "trace_id": "'
+    + FORGED_TRACE_ID
+    + '"}'
+)
+UNUSUAL_SEPARATORS = "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"
 TEXTS = {
-    "a line": f"x\n{FORGED}\n",
-    "a line of Windows": f"x\r\n{FORGED}\r\n",
-    "a carriage return": f"x\r{FORGED}",
-    "other separators": f"x\x0b{FORGED}\x0c{FORGED}\x1c{FORGED}\x85{FORGED}\u2028{FORGED}\u2029{FORGED}",
-    "JSON that ends the text": f'x", "forged": true, "y": "{FORGED}',
+    "line feed": f"x\n{FORGED}\n",
+    "Windows line break": f"x\r\n{FORGED}\r\n",
+    "carriage return": f"x\r{FORGED}",
+    "other separators": "x" + "".join(f"{separator}{FORGED}" for separator in UNUSUAL_SEPARATORS),
+    "JSON that ends the string": f'x", "forged": true, "y": "{FORGED}',
     "JSON that ends the object": f'"}}\n{FORGED}\n{{"x": "',
-    "escapes": f"x\\n{FORGED}\\u000a{FORGED}\\\\",
-    "ANSI": f"\x1b[2J\x1b[1;31m{FORGED}\x1b]0;title\x07\x9b31m",
-    "bidi": f"\u202e{FORGED}\u202c \u2066{FORGED}\u2069 \u200f",
+    "escape sequences": f"x\\n{FORGED}\\u000a{FORGED}\\\\",
+    "ANSI codes": f"\x1b[2J\x1b[1;31m{FORGED}\x1b]0;title\x07\x9b31m",
+    "bidi characters": f"\u202e{FORGED}\u202c \u2066{FORGED}\u2069 \u200f",
     "backspaces and a NUL": f"x\x08\x08\x7f\x00{FORGED}",
-    "half a character": "x\ud800\n" + FORGED,
+    "unpaired surrogate": "x\ud800\n" + FORGED,
 }
-CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+CONTROL_CHARACTER = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+REQUEST_TIMEOUT_S = 30
+
+
+def send(base_url: str, method: str, text: str) -> None:
+    """Send ``text`` in the path, query, body, user agent and baggage of one request."""
+    body = text.encode("utf-8", "surrogatepass").replace(b"\xed\xa0\x80", b"?")
+    encoded = quote(body)
+    headers = {
+        "user-agent": re.sub("[^ -~]", " ", text).strip(),
+        "baggage": f"note={encoded}",
+        "connection": "close",
+    }
+    httpx2.request(
+        method,
+        f"{base_url}/echo/{encoded}?q={encoded}",
+        content=body,
+        headers=headers,
+        timeout=REQUEST_TIMEOUT_S,
+        trust_env=False,
+    )
 
 
 @pytest.mark.timeout(120)
 def test_one_event_is_one_line(collector: InMemoryCollector, tmp_path: Path) -> None:
-    """Each line on stdout is one JSON object of ours, without raw control or bidi characters, and each has its one record."""
-    with leaky(tmp_path, collector.url) as (base, output):
-        asked = 0
+    """Every line on stdout is one JSON object of ours without control or bidi characters."""
+    with run_leaky_service(tmp_path, collector.url) as (base_url, output):
         for text in TEXTS.values():
-            raw = text.encode("utf-8", "surrogatepass").replace(b"\xed\xa0\x80", b"?")
-            code = quote(raw)
-            headers = {
-                "user-agent": re.sub("[^ -~]", " ", text).strip(),
-                "baggage": f"note={code}",
-                "connection": "close",
-            }
             for method in ("GET", "POST"):
-                asked += 1
-                httpx2.request(
-                    method,
-                    f"{base}/said/{code}?q={code}",
-                    content=raw,
-                    headers=headers,
-                    timeout=30,
-                    trust_env=False,
-                )
+                send(base_url, method, text)
+        request_count = 2 * len(TEXTS)
 
-        def canonical() -> int:
-            return output.read_bytes().count(b'"http.response.status_code"')
+        def all_requests_logged() -> bool:
+            return output.read_bytes().count(b'"http.response.status_code"') == request_count
 
-        wait_for(f"{asked} canonical lines", lambda: canonical() == asked, 60)
+        wait_for(f"{request_count} request log lines", all_requests_logged, 60)
     lines = output.read_text().split("\n")
     assert lines.pop() == ""
-    parsed = [json.loads(line) for line in lines]
-    assert all(
-        isinstance(each, dict) and {"event", "level", "timestamp"} <= each.keys() for each in parsed
-    )
-    assert [
-        each
-        for each in parsed
-        if "forged" in each or each["level"] == "critical" or each["event"] == "forged"
-    ] == []
-    assert CONTROL.findall(output.read_text()) == []
-    ours = [each for each in parsed if "logger" not in each]
-    assert len(ours) == len(collector.lines)
-    assert "f" * 32 not in {trace_id for _, trace_id in collector.lines}
+    events = [json.loads(line) for line in lines]
+    for event in events:
+        assert isinstance(event, dict)
+        assert {"event", "level", "timestamp"} <= event.keys()
+        assert "forged" not in event
+        assert event["level"] != "critical"
+        assert event["event"] != "forged"
+    assert CONTROL_CHARACTER.findall(output.read_text()) == []
+    own_events = [event for event in events if "logger" not in event]
+    assert len(own_events) == len(collector.lines)
+    assert FORGED_TRACE_ID not in {trace_id for _, trace_id in collector.lines}

@@ -1,4 +1,7 @@
-"""Everything that the two services' OpenAPI allows, and what it forbids: a fixed number of cases, the same in every run."""
+"""Requests that the OpenAPI documents of both services allow, and ones that they forbid.
+
+The number of cases is fixed, and they are the same in every run.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,17 +18,17 @@ from tests.processes import Service, running_shop
 
 CASES = 250 if FULL else 100
 PHASES = (Phase.explicit, Phase.generate)
-MAGIC = (CRASH, DECLINED, GATEWAY_TIMEOUT, SLOW)
-QUIET = {f"OTEL_{each}_EXPORTER": "none" for each in ("TRACES", "METRICS", "LOGS")}
+FAULT_CARDS = (CRASH, DECLINED, GATEWAY_TIMEOUT, SLOW)
+"""Cards that trigger a simulated fault, so that a 5xx is the right response."""
+NO_EXPORT = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+REQUEST_TIMEOUT_S = 30
 
 
 @pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Service]]:
-    """Both services, each with one worker, where nothing fails by chance."""
-    with running_shop(tmp_path_factory.mktemp("doors"), "http://127.0.0.1:9", **QUIET) as (
-        checkout,
-        payment,
-    ):
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Service]]:
+    """Both services, each with one worker, without random faults."""
+    folder = tmp_path_factory.mktemp("services")
+    with running_shop(folder, "http://127.0.0.1:9", **NO_EXPORT) as (checkout, payment):
         yield {"checkout": checkout, "payment": payment}
 
 
@@ -33,17 +36,18 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Servic
 @pytest.mark.parametrize(
     "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["allowed", "forbidden"]
 )
-@pytest.mark.parametrize("service", ["checkout", "payment"])
-def test_nothing_that_can_be_asked_breaks_a_service(
-    doors: dict[str, Service], service: str, mode: GenerationMode
+@pytest.mark.parametrize("name", ["checkout", "payment"])
+def test_no_request_breaks_a_service(
+    services: dict[str, Service], name: str, mode: GenerationMode
 ) -> None:
-    """A hundred or more cases of what is allowed, and of what is not: no 5xx but for a magic card, and no hung worker."""
-    door, seen = doors[service], Counter[str]()
-    schema = schemathesis.openapi.from_url(f"{door.url}/openapi.json")
-    for found in schema.get_all_operations():
-        operation: APIOperation[Any, Any, Any, Any] = found.ok()  # type: ignore[union-attr]
+    """No generated request hangs a worker, or causes a 5xx without a fault card."""
+    service = services[name]
+    responses = Counter[str]()
+    schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
+    for result in schema.get_all_operations():
+        operation: APIOperation[Any, Any, Any, Any] = result.ok()  # type: ignore[union-attr]
         if mode is GenerationMode.NEGATIVE and operation.path == "/healthz":
-            continue  # it asks for nothing, so nothing can be wrong
+            continue  # it takes no input, so no request can be wrong
 
         @seed(1)
         @settings(
@@ -54,19 +58,17 @@ def test_nothing_that_can_be_asked_breaks_a_service(
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy(generation_mode=mode))
-        def ask(case: Case[Any]) -> None:
-            answer = case.call(timeout=30)
-            seen[f"{case.method} {case.path} {answer.status_code}"] += 1
-            simulated = isinstance(case.body, dict) and case.body.get("card") in MAGIC
-            assert answer.status_code < 500 or simulated, (
-                case.as_curl_command(),
-                answer.content[:500],
-            )
+        def send(case: Case[Any]) -> None:
+            response = case.call(timeout=REQUEST_TIMEOUT_S)
+            responses[f"{case.method} {case.path} {response.status_code}"] += 1
+            simulated = isinstance(case.body, dict) and case.body.get("card") in FAULT_CARDS
+            details = (case.as_curl_command(), response.content[:500])
+            assert response.status_code < 500 or simulated, details
             if "/healthz" not in case.path:
-                assert len(answer.json()["trace_id"]) == 32
+                assert len(response.json()["trace_id"]) == 32
 
-        ask()
-    print(dict(seen))  # noqa: T201
-    assert sum(seen.values()) > CASES / 2
-    assert door.process.poll() is None
-    assert doors["checkout"].post("/checkout").status_code == 200
+        send()
+    print(dict(responses))  # noqa: T201
+    assert sum(responses.values()) > CASES / 2
+    assert service.process.poll() is None
+    assert services["checkout"].post("/checkout").status_code == 200

@@ -1,4 +1,4 @@
-"""OTLP as a service without any redaction would send it: the same texts in every place that has room for one."""
+"""OTLP requests of a service without redaction: the same texts in every field that holds text."""
 
 import secrets
 import time
@@ -8,56 +8,63 @@ from typing import Any
 from tests.security.canaries import Canaries
 
 
-def everything(canaries: Canaries, texts: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """A request for each signal, by its path. The clean order id is in its own attribute, the clean trace id is the trace's."""
-    now, said = str(time.time_ns()), list(texts)
-    text = " | ".join(said)
-    pairs = [pair(f"text.{number}", each) for number, each in enumerate(said)]
-    pairs += [{"key": "number", "value": {"intValue": each}} for each in said if each.isdecimal()]
-    pairs += [pair("order.id", canaries.clean["order"]), pair("amount", canaries.clean["amount"])]
+def otlp_requests(canaries: Canaries, texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return one request for each signal, by its path.
+
+    The clean order id of ``canaries`` has an attribute of its own, and the clean trace id is the
+    id of the trace.
+    """
+    texts = list(texts)
+    now = str(time.time_ns())
+    attributes = _attributes(canaries, texts)
+    joined_texts = " | ".join(texts)
+    ids = {"traceId": canaries.clean["trace"], "spanId": secrets.token_hex(8)}
     resource = {
         "attributes": [
-            pair("service.name", "outspoken"),
-            pair("service.instance.id", "one"),
-            *pairs,
+            attribute("service.name", "outspoken"),
+            attribute("service.instance.id", "one"),
+            *attributes,
         ]
     }
-    ids = {"traceId": canaries.clean["trace"], "spanId": secrets.token_hex(8)}
-    event = {"timeUnixNano": now, "name": text, "attributes": pairs}
     span = {
         **ids,
         "startTimeUnixNano": now,
         "endTimeUnixNano": now,
-        "name": text,
+        "name": joined_texts,
         "kind": 2,
-        "attributes": pairs,
+        "attributes": attributes,
+        "events": [{"timeUnixNano": now, "name": joined_texts, "attributes": attributes}],
+        "status": {"code": 2, "message": joined_texts},
     }
-    span |= {"events": [event], "status": {"code": 2, "message": text}}
-    line = {
+    record = {
         **ids,
         "timeUnixNano": now,
-        "body": {"stringValue": text},
-        "attributes": pairs,
+        "body": {"stringValue": joined_texts},
+        "attributes": attributes,
         "severityNumber": 9,
     }
-    deep = {**line, "body": {"kvlistValue": {"values": pairs}}}
-    gauge = {
-        "name": "canary.gauge",
-        "gauge": {"dataPoints": [{"timeUnixNano": now, "asDouble": 1.0, "attributes": pairs}]},
-    }
+    nested_record = {**record, "body": {"kvlistValue": {"values": attributes}}}
+    point = {"timeUnixNano": now, "asDouble": 1.0, "attributes": attributes}
+    gauge = {"name": "canary.gauge", "gauge": {"dataPoints": [point]}}
+    scope_spans = [{"spans": [span]}]
+    scope_logs = [{"logRecords": [record, nested_record]}]
+    scope_metrics = [{"metrics": [gauge]}]
     return {
-        "/v1/traces": {
-            "resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]
-        },
-        "/v1/logs": {
-            "resourceLogs": [{"resource": resource, "scopeLogs": [{"logRecords": [line, deep]}]}]
-        },
-        "/v1/metrics": {
-            "resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": [gauge]}]}]
-        },
+        "/v1/traces": {"resourceSpans": [{"resource": resource, "scopeSpans": scope_spans}]},
+        "/v1/logs": {"resourceLogs": [{"resource": resource, "scopeLogs": scope_logs}]},
+        "/v1/metrics": {"resourceMetrics": [{"resource": resource, "scopeMetrics": scope_metrics}]},
     }
 
 
-def pair(key: str, value: str) -> dict[str, Any]:
-    """An attribute."""
+def _attributes(canaries: Canaries, texts: list[str]) -> list[dict[str, Any]]:
+    attributes = [attribute(f"text.{number}", text) for number, text in enumerate(texts)]
+    numbers = [text for text in texts if text.isdecimal()]
+    attributes += [{"key": "number", "value": {"intValue": number}} for number in numbers]
+    attributes.append(attribute("order.id", canaries.clean["order"]))
+    attributes.append(attribute("amount", canaries.clean["amount"]))
+    return attributes
+
+
+def attribute(key: str, value: str) -> dict[str, Any]:
+    """Return an attribute with a text value, in OTLP's JSON."""
     return {"key": key, "value": {"stringValue": value}}

@@ -53,9 +53,8 @@ def running_receiver() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["content-length"]))
             receiver.request_times.append(time.monotonic())
             receiver.responding.wait(RESPONSE_TIMEOUT_S)
-            status, headers = 200, dict[str, str]()
-            if receiver.responses:
-                status, headers = receiver.responses.popleft()
+            accepted = (200, dict[str, str]())
+            status, headers = receiver.responses.popleft() if receiver.responses else accepted
             if status == 200:
                 receiver.store(self.path, body)
             self.send_response(status)

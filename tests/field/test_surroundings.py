@@ -1,4 +1,7 @@
-"""Where the lines go, when they cannot go there: a full disk, nobody reading, nothing open. A log never changes an answer."""
+"""Services whose stdout is a full disk, closed, or a pipe without a reader.
+
+Wherever stdout leads, a log line never changes a response.
+"""
 
 import http.client
 import json
@@ -18,18 +21,30 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.processes import NOTHING_BUT_THE_FLUSH, QUICK, Sink, free_port, listening, wait_for
+from tests.processes import (
+    NOTHING_BUT_THE_FLUSH,
+    QUICK,
+    InMemoryCollector,
+    free_port,
+    run_collector,
+    wait_for,
+)
 
 SETTINGS = (
     NOTHING_BUT_THE_FLUSH | QUICK | {"CHECKOUT_PAYMENT_TIMEOUT": "4", "PAYMENT_SLOW_SECONDS": "5"}
 )
-SURROUNDINGS = {
+STDOUTS = {
     "full": (">/dev/full 2>/dev/full", "1"),
     "closed": (">&- 2>&-", "1"),
     "reader-gone": ("", "2"),
 }
-"""Where the shell leads stdout and stderr (nothing: into a pipe that nobody holds at the other end); checkout's workers."""
-CARDS: dict[str, tuple[int, str]] = {
+"""The shell's redirections of stdout and stderr, and the number of checkout's workers.
+
+Without a redirection they are a pipe that nobody reads.
+"""
+STUCK_READER = "reader-stuck"
+"""A pipe whose reader keeps it open and reads nothing."""
+RESPONSES: dict[str, tuple[int, str]] = {
     "ordinary": (200, "Checkout complete"),
     "declined": (402, "Card declined"),
     "gateway-timeout": (500, "Payment gateway timeout"),
@@ -37,145 +52,143 @@ CARDS: dict[str, tuple[int, str]] = {
     "slow": (504, "Payment took too long"),
     "not a card": (422, "card: String should match pattern '^[A-Za-z0-9._-]{1,64}$'"),
 }
-SHUTDOWN = {"1": -15, "2": 0}
-"""uvicorn raises the signal again; its supervisor of several workers just ends."""
+"""The status and message of the response to each card."""
+EXIT_CODES = {"1": -15, "2": 0}
+"""By number of workers: uvicorn raises the signal again, its supervisor of workers exits."""
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
+REQUEST_TIMEOUT_S = 30
 
 
 @dataclass
 class Shop:
-    """A shop in odd surroundings: what it answered, how it ended, and what the Collector got."""
+    """What both services responded and how they exited, and the telemetry that they exported."""
 
-    sink: Sink
-    answers: dict[str, tuple[int, str]] = field(default_factory=dict)
+    collector: InMemoryCollector
+    responses: dict[str, tuple[int, str]] = field(default_factory=dict)
     kept_open: dict[str, bool] = field(default_factory=dict)
     metrics: str = ""
-    exits: list[int] = field(default_factory=list)
+    exit_codes: list[int] = field(default_factory=list)
 
     def spans(self) -> Counter[str]:
-        """How many spans of each name arrived."""
-        parts = [
-            each for _, each in self.sink.received if isinstance(each, ExportTraceServiceRequest)
-        ]
-        scopes = [
-            scope
-            for part in parts
-            for resource in part.resource_spans
-            for scope in resource.scope_spans
-        ]
-        return Counter(span.name for scope in scopes for span in scope.spans)
+        """Return how many spans of each name arrived."""
+        names = Counter[str]()
+        for _, message in self.collector.received:
+            if isinstance(message, ExportTraceServiceRequest):
+                for resource in message.resource_spans:
+                    for scope in resource.scope_spans:
+                        names.update(span.name for span in scope.spans)
+        return names
 
-    def lines(self) -> Counter[str]:
-        """How many records of each event arrived."""
-        parts = [
-            each for _, each in self.sink.received if isinstance(each, ExportLogsServiceRequest)
-        ]
-        scopes = [
-            scope
-            for part in parts
-            for resource in part.resource_logs
-            for scope in resource.scope_logs
-        ]
-        return Counter(record.body.string_value for scope in scopes for record in scope.log_records)
+    def log_records(self) -> Counter[str]:
+        """Return how many log records of each body arrived."""
+        bodies = Counter[str]()
+        for _, message in self.collector.received:
+            if isinstance(message, ExportLogsServiceRequest):
+                for resource in message.resource_logs:
+                    for scope in resource.scope_logs:
+                        bodies.update(record.body.string_value for record in scope.log_records)
+        return bodies
 
-    def lost(self) -> int:
-        """How many lines the services counted as lost, as the Collector knows it."""
-        parts = [
-            each for _, each in self.sink.received if isinstance(each, ExportMetricsServiceRequest)
-        ]
-        scopes = [
-            scope
-            for part in parts
-            for resource in part.resource_metrics
-            for scope in resource.scope_metrics
-        ]
-        metrics = [
-            metric
-            for scope in scopes
-            for metric in scope.metrics
-            if metric.name == "log.lines.lost"
-        ]
-        return sum(point.as_int for metric in metrics for point in metric.sum.data_points)
+    def lost_lines(self) -> int:
+        """Return how many lost lines the services counted, according to their metrics."""
+        lost = 0
+        for _, message in self.collector.received:
+            if isinstance(message, ExportMetricsServiceRequest):
+                for resource in message.resource_metrics:
+                    for scope in resource.scope_metrics:
+                        for metric in scope.metrics:
+                            if metric.name == "log.lines.lost":
+                                lost += sum(point.as_int for point in metric.sum.data_points)
+        return lost
 
 
 @contextmanager
-def start(
-    name: str, surroundings: str, **settings: str
+def run_service(
+    name: str, stdout: str, **settings: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run a service until the end of the block; ready when it answers, for nobody can read what it says."""
-    where, _ = SURROUNDINGS.get(surroundings, ("", "1"))
+    """Run a service until the end of the block, and yield its URL and process.
+
+    It is ready when it answers, because its log cannot be read.
+    """
+    redirections, _ = STDOUTS.get(stdout, ("", "1"))
     port = free_port()
-    clean = {
+    environment = {
         key: value
         for key, value in os.environ.items()
         if not key.startswith(("OTEL_", "CHECKOUT_", "PAYMENT_"))
     }
-    clean |= {f"{name.upper()}_PORT": str(port)}
-    reading, writing = os.pipe()
-    if surroundings != "reader-asleep":
-        os.close(reading)
+    environment[f"{name.upper()}_PORT"] = str(port)
+    reader, writer = os.pipe()
+    if stdout != STUCK_READER:
+        os.close(reader)
+    command = f'exec "$0" -m "$1" {redirections}'
     try:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$0" -m "$1" {where}', sys.executable, name],
-            env=clean | settings,
-            stdout=writing,
-            stderr=writing,
+            ["/bin/sh", "-c", command, sys.executable, f"services.{name}"],
+            env=environment | settings,
+            stdout=writer,
+            stderr=writer,
         )
     finally:
-        os.close(writing)
+        os.close(writer)
 
-    def ready() -> bool:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as probe:
+    def is_ready() -> bool:
+        with closing(
+            http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_TIMEOUT_S)
+        ) as connection:
             try:
-                probe.request("GET", "/healthz")
-                return probe.getresponse().status == 200
+                connection.request("GET", "/healthz")
+                return connection.getresponse().status == 200
             except OSError:
                 return False
 
     try:
         wait_for(
-            f"{name} with stdout {surroundings}", lambda: process.poll() is not None or ready(), 60
+            f"{name} with stdout {stdout}",
+            lambda: process.poll() is not None or is_ready(),
+            START_TIMEOUT_S,
         )
         assert process.poll() is None, f"{name} ended with {process.returncode}"
         yield f"http://127.0.0.1:{port}", process
     finally:
         process.kill()
         process.wait()
-        if surroundings == "reader-asleep":
-            os.close(reading)
+        if stdout == STUCK_READER:
+            os.close(reader)
 
 
 def buy(shop: Shop, url: str) -> None:
-    """Pay with each card over one connection, and look at the metrics."""
+    """Pay with each card over one connection, and then read the metrics."""
     address = urlsplit(url)
     with closing(
         http.client.HTTPConnection(address.hostname or "", address.port, timeout=15)
     ) as connection:
-        for card in CARDS:
-            connection.request(
-                "POST",
-                "/checkout",
-                json.dumps({"card": card}),
-                {"content-type": "application/json"},
-            )
-            answer = connection.getresponse()
-            said: dict[str, Any] = json.loads(answer.read())
-            shop.answers[card] = (answer.status, said.get("message", said.get("detail", "")))
+        headers = {"content-type": "application/json"}
+        for card in RESPONSES:
+            connection.request("POST", "/checkout", json.dumps({"card": card}), headers)
+            response = connection.getresponse()
+            body: dict[str, Any] = json.loads(response.read())
+            message = body.get("message", body.get("detail", ""))
+            shop.responses[card] = (response.status, message)
             shop.kept_open[card] = connection.sock is not None
         connection.request("GET", "/metrics")
         shop.metrics = connection.getresponse().read().decode()
 
 
-def run(name: str) -> Shop:
-    """Start a shop, buy, and stop it."""
-    with listening() as sink, ExitStack() as stack:
-        shop, settings = Shop(sink), SETTINGS | {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url}
-        payments, payment = stack.enter_context(start("payment", name, **settings))
-        settings |= {"CHECKOUT_WORKERS": SURROUNDINGS[name][1], "CHECKOUT_PAYMENT_URL": payments}
-        url, checkout = stack.enter_context(start("checkout", name, **settings))
+def run_shop(stdout: str) -> Shop:
+    """Start both services, buy with each card, and stop the services."""
+    with run_collector() as collector, ExitStack() as stack:
+        shop = Shop(collector)
+        settings = SETTINGS | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+        payment_url, payment = stack.enter_context(run_service("payment", stdout, **settings))
+        _, workers = STDOUTS[stdout]
+        settings |= {"CHECKOUT_WORKERS": workers, "CHECKOUT_PAYMENT_URL": payment_url}
+        url, checkout = stack.enter_context(run_service("checkout", stdout, **settings))
         buy(shop, url)
         for process in (checkout, payment):
             process.terminate()
-        shop.exits = [process.wait(20) for process in (checkout, payment)]
+        shop.exit_codes = [process.wait(STOP_TIMEOUT_S) for process in (checkout, payment)]
     return shop
 
 
@@ -184,69 +197,73 @@ Shops = Callable[[str], Shop]
 
 @pytest.fixture(scope="module")
 def shops() -> Iterator[Shops]:
-    """One shop for each of the surroundings, all at once; one that breaks fails its own tests only."""
-    with ThreadPoolExecutor(len(SURROUNDINGS)) as threads:
-        running = {name: threads.submit(run, name) for name in SURROUNDINGS}
-        yield lambda name: running[name].result()
+    """Run one shop for each kind of stdout, all at once; one that breaks fails its own tests."""
+    with ThreadPoolExecutor(len(STDOUTS)) as threads:
+        futures = {stdout: threads.submit(run_shop, stdout) for stdout in STDOUTS}
+        yield lambda stdout: futures[stdout].result()
 
 
-@pytest.mark.parametrize("card", CARDS)
-@pytest.mark.parametrize("name", SURROUNDINGS)
-def test_a_log_changes_no_answer(shops: Shops, name: str, card: str) -> None:
-    """Every card is answered with its own status and words wherever stdout and stderr lead, and the connection stays open."""
-    assert shops(name).answers[card] == CARDS[card]
-    assert shops(name).kept_open[card]
+@pytest.mark.parametrize("card", RESPONSES)
+@pytest.mark.parametrize("stdout", STDOUTS)
+def test_stdout_changes_no_response(shops: Shops, stdout: str, card: str) -> None:
+    """Every card gets its usual status and message, and the connection stays open."""
+    assert shops(stdout).responses[card] == RESPONSES[card]
+    assert shops(stdout).kept_open[card]
 
 
-@pytest.mark.parametrize("name", SURROUNDINGS)
-def test_the_collector_gets_everything(shops: Shops, name: str) -> None:
-    """Every span and every line goes out by OTLP, whatever becomes of stdout."""
-    charged = len(CARDS) - 1  # the last one is no card
-    assert shops(name).spans() == {
-        "POST /checkout": len(CARDS),
-        "place order": charged,
-        "POST": charged,
-        "POST /charges": charged,
+@pytest.mark.parametrize("stdout", STDOUTS)
+def test_otlp_export_is_complete(shops: Shops, stdout: str) -> None:
+    """Every span and every log record is exported by OTLP, whatever happens to stdout."""
+    charges = len(RESPONSES) - 1  # the last one is no valid card, so it is not charged
+    assert shops(stdout).spans() == {
+        "POST /checkout": len(RESPONSES),
+        "place order": charges,
+        "POST": charges,
+        "POST /charges": charges,
     }
-    lines = shops(name).lines()
-    assert sum(
-        count for event, count in lines.items() if event.startswith("POST /checkout")
-    ) == len(CARDS)
-    assert (
-        sum(count for event, count in lines.items() if event.startswith("POST /charges")) == charged
-    )
-    assert sum(count for event, count in lines.items() if event.startswith("order not placed")) == 3
+    records = shops(stdout).log_records()
+
+    def count_of(prefix: str) -> int:
+        return sum(count for body, count in records.items() if body.startswith(prefix))
+
+    assert count_of("POST /checkout") == len(RESPONSES)
+    assert count_of("POST /charges") == charges
+    assert count_of("order not placed") == 3
 
 
-@pytest.mark.parametrize("name", SURROUNDINGS)
-def test_lost_lines_are_counted(shops: Shops, name: str) -> None:
-    """Each line that stdout did not take is counted, and the count goes out by OTLP and is on ``/metrics``."""
-    assert shops(name).lost() >= sum(shops(name).lines().values())
-    if SURROUNDINGS[name][1] == "1":  # of several workers, /metrics shows one
-        assert "log_lines_lost_total" in shops(name).metrics
+@pytest.mark.parametrize("stdout", STDOUTS)
+def test_lost_lines_are_counted(shops: Shops, stdout: str) -> None:
+    """Each line that stdout did not accept is counted, by OTLP and on ``/metrics``."""
+    assert shops(stdout).lost_lines() >= sum(shops(stdout).log_records().values())
+    _, workers = STDOUTS[stdout]
+    if workers == "1":  # of several workers, /metrics shows one
+        assert "log_lines_lost_total" in shops(stdout).metrics
 
 
-@pytest.mark.parametrize("name", SURROUNDINGS)
-def test_a_deaf_stdout_ends_as_ever(shops: Shops, name: str) -> None:
-    """SIGTERM ends a service with the exit code it always has, also where Python cannot flush stdout at its end."""
-    assert shops(name).exits == [SHUTDOWN[SURROUNDINGS[name][1]], SHUTDOWN["1"]]
+@pytest.mark.parametrize("stdout", STDOUTS)
+def test_exit_code_is_unchanged(shops: Shops, stdout: str) -> None:
+    """SIGTERM ends a service with its usual exit code, though Python cannot flush stdout."""
+    _, workers = STDOUTS[stdout]
+    assert shops(stdout).exit_codes == [EXIT_CODES[workers], EXIT_CODES["1"]]
 
 
-def test_a_reader_who_sleeps_stops_nobody() -> None:
-    """A pipe that is full, because its reader does not read, changes no answer either: nobody waits for a log."""
+def test_stuck_reader_delays_no_response() -> None:
+    """A pipe that is full because its reader does not read delays no response."""
     order = json.dumps({"order_id": "o", "amount": "1", "currency": "EUR", "card": "declined"})
     with (
-        listening() as sink,
-        start("payment", "reader-asleep", OTEL_EXPORTER_OTLP_ENDPOINT=sink.url, **QUICK) as (
-            url,
-            _,
-        ),
+        run_collector() as collector,
+        run_service(
+            "payment", STUCK_READER, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, **QUICK
+        ) as (url, _),
     ):
         address = urlsplit(url)
         with closing(
-            http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+            http.client.HTTPConnection(
+                address.hostname or "", address.port, timeout=REQUEST_TIMEOUT_S
+            )
         ) as connection:
-            for _ in range(400):  # a pipe takes 64 KiB
-                connection.request("POST", "/charges", order, {"content-type": "application/json"})
-                answer = connection.getresponse()
-                assert (answer.status, bool(answer.read())) == (200, True)
+            for _ in range(400):  # a pipe holds 64 KiB
+                headers = {"content-type": "application/json"}
+                connection.request("POST", "/charges", order, headers)
+                response = connection.getresponse()
+                assert (response.status, bool(response.read())) == (200, True)

@@ -78,7 +78,7 @@ class PageData:
     def __init__(
         self, backends: Backends, cache: QueryCache, http: httpx2.AsyncClient, mode: str
     ) -> None:
-        """Query ``backends``, and with ``http`` the health of the components of ``mode``."""
+        """Query ``backends``; use ``http`` for the health checks of the components of ``mode``."""
         self.backends = backends
         self.cache = cache
         self.http = http

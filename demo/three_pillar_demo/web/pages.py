@@ -3,6 +3,7 @@
 import asyncio
 import time
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ ARRIVING_S = 30.0
 
 After that, only telemetry arrives that waited for a backend that was down.
 """
-NOT_FOUND = 404
 TOUR_COOKIE = "toured"
 """The cookie that says that the visitor has ended the tour."""
 TOUR_COOKIE_AGE_S = 365 * 24 * 3600
@@ -116,7 +116,7 @@ class Pages:
         """Answer ``GET /trace/{trace_id}``: one request in all three pillars."""
         state = ViewState.parse(request.query_params)
         if not chart.TRACE_ID.fullmatch(trace_id):
-            raise HTTPException(NOT_FOUND, "invalid trace id: it has 32 lower-case hex digits")
+            raise HTTPException(404, "invalid trace id: it has 32 lower-case hex digits")
         result, health = await asyncio.gather(self.data.trace_page(trace_id), self.data.health())
         page = result.value or TracePage(TraceView(trace_id, [], [], []))
         start, end = (nanoseconds / NANO for nanoseconds in waterfall.extent(page.view))
@@ -154,7 +154,7 @@ class Pages:
         if isinstance(error, HTTPException):
             status = error.status_code
             reason = error.detail
-        title = "Not found" if status == NOT_FOUND else "Invalid request"
+        title = "Not found" if status == HTTPStatus.NOT_FOUND else "Invalid request"
         health = await self.data.health()
         return self._render(
             "problem.html",

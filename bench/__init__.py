@@ -1,1 +1,1 @@
-"""Measurements, each printed as one table; nothing here is a test."""
+"""Benchmarks: each measures and prints tables; none of them is a test."""

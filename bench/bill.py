@@ -1,8 +1,9 @@
-"""What this house is made of: a software bill of materials in CycloneDX's JSON, from the lock files alone, the same every time.
+"""Print the software bill of materials as CycloneDX JSON: ``python -m bench.bill``.
 
-Python packages with the hashes they are checked by, and the licence that an installed one states; Go modules of Collector,
-Prometheus and Alertmanager; the images of compose. Tempo, Loki and Grafana a person brings, or Docker: only their images
-are named.
+It is made from the lock files alone, so it is the same on every machine except for the licences,
+which installed packages state. It lists Python packages with the hashes that pip checks, the Go
+modules of Collector, Prometheus and Alertmanager, and the images of docker-compose.yaml. Tempo,
+Loki and Grafana are not part of this project, so only their images are listed.
 """
 
 import json
@@ -17,75 +18,78 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parent.parent
-LOCKS = {"requirements/runtime.lock": "required", "requirements/dev.lock": "excluded"}
-"""The scope of what each lock pins: in the image, or only where it is tested."""
+SCOPES = {"requirements/runtime.lock": "required", "requirements/dev.lock": "excluded"}
+"""The CycloneDX scope of each lock file: part of the image, or used by tests only."""
+
+Component = dict[str, Any]
 
 
-def python() -> Iterator[dict[str, Any]]:
-    """Every pinned package, once, with its hashes."""
-    seen = set[str]()
-    for lock, scope in LOCKS.items():
-        for name, version, hashes in re.findall(
+def python_packages() -> Iterator[Component]:
+    """Yield every pinned Python package once, with its hashes."""
+    listed = set[str]()
+    for lock, scope in SCOPES.items():
+        pins = re.findall(
             r"^([\w.-]+)==(\S+)((?:.*\n    .+)+)", (ROOT / lock).read_text(), re.MULTILINE
-        ):
-            if name not in seen:
-                seen.add(name)
-                part = component("library", name, version, f"pkg:pypi/{name}@{version}", scope)
-                part["hashes"] = [
-                    {"alg": "SHA-256", "content": each}
-                    for each in re.findall(r"sha256:(\w+)", hashes)
-                ]
-                yield part | (
-                    {"licenses": [{"license": {"name": found}}]} if (found := licence(name)) else {}
-                )
+        )
+        for name, version, options in pins:
+            if name in listed:
+                continue
+            listed.add(name)
+            package = component("library", name, version, f"pkg:pypi/{name}@{version}", scope)
+            hashes = re.findall(r"sha256:(\w+)", options)
+            package["hashes"] = [{"alg": "SHA-256", "content": digest} for digest in hashes]
+            stated_licence = licence(name)
+            if stated_licence:
+                package["licenses"] = [{"license": {"name": stated_licence}}]
+            yield package
 
 
 def licence(name: str) -> str:
-    """What an installed package says about itself."""
+    """Return the licence that an installed package states; empty when it is not installed."""
     try:
-        about = metadata(name)
+        fields = metadata(name)
     except PackageNotFoundError:
         return ""
     classified = [
-        each.rsplit(" :: ", 1)[-1]
-        for each in about.get_all("Classifier") or []
-        if each.startswith("License ::")
+        classifier.rsplit(" :: ", 1)[-1]
+        for classifier in fields.get_all("Classifier") or []
+        if classifier.startswith("License ::")
     ]
-    stated = [each.strip().split("\n")[0] for each in about.get_all("License") or []]
-    return ", ".join(about.get_all("License-Expression") or classified or stated)
+    stated = [text.strip().split("\n")[0] for text in fields.get_all("License") or []]
+    return ", ".join(fields.get_all("License-Expression") or classified or stated)
 
 
-def go() -> Iterator[dict[str, Any]]:
-    """The modules that Collector, Prometheus and Alertmanager are built from."""
-    seen = set[tuple[str, str]]()
+def go_modules() -> Iterator[Component]:
+    """Yield the Go modules that Collector, Prometheus and Alertmanager are built from."""
+    listed = set[tuple[str, str]]()
     for file in sorted((ROOT / "native").rglob("*")):
-        if file.name in {"go.sum", "builder.yaml"}:
-            found = re.findall(
-                r"(?:^|gomod: )([\w./-]+\.\w+/\S+) (v[^\s/]+)(?:$| h1)",
-                file.read_text(),
-                re.MULTILINE,
-            )
-            for name, version in found:
-                if (name, version) not in seen:
-                    seen.add((name, version))
-                    yield component(
-                        "library", name, version, f"pkg:golang/{name}@{version}", "optional"
-                    )
+        if file.name not in {"go.sum", "builder.yaml"}:
+            continue
+        pins = re.findall(
+            r"(?:^|gomod: )([\w./-]+\.\w+/\S+) (v[^\s/]+)(?:$| h1)",
+            file.read_text(),
+            re.MULTILINE,
+        )
+        for name, version in pins:
+            if (name, version) not in listed:
+                listed.add((name, version))
+                purl = f"pkg:golang/{name}@{version}"
+                yield component("library", name, version, purl, "optional")
 
 
-def images() -> Iterator[dict[str, Any]]:
-    """The images that compose runs, but for our own."""
+def images() -> Iterator[Component]:
+    """Yield the images of docker-compose.yaml that this project does not build."""
     services = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"].values()
-    for image in sorted({each["image"] for each in services if "build" not in each}):
+    for image in sorted({service["image"] for service in services if "build" not in service}):
         name, version = image.split(":")
-        short = name.rsplit("/", 1)[-1]
-        yield component("container", name, version, f"pkg:docker/{name}@{version}", "optional") | {
-            "description": f"official {short}"
-        }
+        short_name = name.rsplit("/", 1)[-1]
+        item = component("container", name, version, f"pkg:docker/{name}@{version}", "optional")
+        item["description"] = f"official {short_name}"
+        yield item
 
 
-def component(kind: str, name: str, version: str, purl: str, scope: str) -> dict[str, Any]:
-    """One part."""
+def component(kind: str, name: str, version: str, purl: str, scope: str) -> Component:
+    """Return one component of the bill."""
     return {
         "type": kind,
         "bom-ref": purl,
@@ -97,22 +101,22 @@ def component(kind: str, name: str, version: str, purl: str, scope: str) -> dict
 
 
 def bill() -> dict[str, Any]:
-    """All of it."""
-    about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    ours = {
+    """Return the whole bill of materials."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    application = {
         "type": "application",
-        "bom-ref": about["name"],
-        "name": about["name"],
-        "version": about["version"],
+        "bom-ref": project["name"],
+        "name": project["name"],
+        "version": project["version"],
+        "licenses": [{"license": {"id": project["license"]}}],
     }
-    ours["licenses"] = [{"license": {"id": about["license"]}}]
-    parts = sorted([*python(), *go(), *images()], key=lambda part: part["purl"])
+    components = [*python_packages(), *go_modules(), *images()]
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
-        "metadata": {"component": ours},
-        "components": parts,
+        "metadata": {"component": application},
+        "components": sorted(components, key=lambda item: str(item["purl"])),
     }
 
 

@@ -1,6 +1,7 @@
-"""What our pipeline costs the Collector, over one that only receives and sends: ``python -m bench.collector [--quick]``.
+"""Measure what this pipeline costs the Collector: ``python -m bench.collector [--quick]``.
 
-The real Collector on a core of its own; a sender that makes nothing while it sends, and a stand-in for Tempo, on the other.
+It is compared with a Collector that only receives and exports. The Collector has a core of its own;
+a sender with prepared requests and a stand-in for Tempo run on the other one.
 """
 
 import http.client
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -20,15 +22,19 @@ import yaml
 from bench import report
 from bench.http import running
 from bench.http.arms import ROOT
-from bench.purchases import EACH, SPANS, STEP, template
+from bench.purchases import INTERVAL_NS, PURCHASES, SPANS, request_factory
 from three_pillar_demo.stack import binaries
 
 RATES = (2_000, 10_000)
 """Spans a second."""
-BATCH = EACH * SPANS
-WARM_UP = 3
-DRAINED = 30
-"""Seconds that what is still queued may take."""
+SPANS_PER_REQUEST = PURCHASES * SPANS
+PREPARED_REQUESTS = 200
+WARM_UP_S = 3
+DRAIN_TIMEOUT_S = 30
+"""The time after the last request within which queued spans must arrive."""
+POLL_INTERVAL_S = 0.2
+MAX_DELAY_S = 1.0
+OK = 200
 PORTS = {
     "otlp": "4318",
     "grpc": "4317",
@@ -38,165 +44,215 @@ PORTS = {
     "prometheus": "9090",
     "loki": "3100",
 }
+"""The ports in otel-collector.yaml, which are replaced by free ones."""
+PIPELINES = ("ours", "plain")
 HEADINGS = (
     "pipeline",
     "spans/s",
     "CPU of a core",
     "spread",
     "RSS MiB, mean",
-    "RSS MiB, most",
+    "RSS MiB, max",
     "sent",
     "dropped",
 )
 
+Rounds = dict[tuple[str, int], list["Round"]]
+"""The rounds by pipeline and rate."""
+
 
 @dataclass(frozen=True)
 class Round:
-    """What one run of the Collector took."""
+    """One run of the Collector.
+
+    Attributes:
+        rate: Spans that were acknowledged, a second.
+        cpu: Share of a core.
+        mean_mib: Mean resident memory.
+        max_mib: Maximum of the resident memory.
+        sent: Spans that were acknowledged.
+        dropped: Of those, spans that did not arrive.
+    """
 
     rate: float
     cpu: float
-    mean: float
-    most: float
+    mean_mib: float
+    max_mib: float
     sent: int
     dropped: int
 
 
+@dataclass(frozen=True)
+class Sent:
+    """What a sender has seen: acknowledged spans, samples of memory in MiB, the worst delay."""
+
+    spans: int
+    resident_mib: list[float]
+    delay: float
+
+
 def main() -> None:
-    """Play both pipelines at both rates, in turn."""
-    said = report.arguments("bench.collector", __doc__)
+    """Run both pipelines at both rates, in turn."""
+    options = report.arguments("bench.collector", __doc__)
     binary = binaries.find(binaries.OTELCOL)
     if binary is None:
         sys.exit("the Collector is not built yet: make binaries")
-    os.sched_setaffinity(0, {int(running.REST)})
-    count, seconds = (1, 5) if said.quick else (5, 15)
-    played: dict[tuple[str, int], list[Round]] = {
-        (which, rate): [] for rate in RATES for which in ("ours", "plain")
-    }
-    patch, now = template(), time.time_ns()
-    bodies = [patch(now + number * EACH * STEP)[0] for number in range(200)]
+    os.sched_setaffinity(0, {int(running.OTHER_CORE)})
+    count = 1 if options.quick else 5
+    seconds = 5 if options.quick else 15
+    rounds: Rounds = {(pipeline, rate): [] for rate in RATES for pipeline in PIPELINES}
+    make = request_factory()
+    now = time.time_ns()
+    bodies = [
+        make(now + number * PURCHASES * INTERVAL_NS)[0] for number in range(PREPARED_REQUESTS)
+    ]
     for _ in range(count):
-        for (which, rate), rounds in played.items():
-            rounds.append(play(binary, which, rate, seconds, bodies))
-            _say(f"{which} {rate}: {rounds[-1]}")
-    section = shown(played, seconds)
-    report.draw(section)
-    if said.write:
-        report.write(section)
+        for (pipeline, rate), results in rounds.items():
+            results.append(run_round(binary, pipeline, rate, seconds, bodies))
+            _log(f"{pipeline} {rate}: {results[-1]}")
+    section = results_section(rounds, seconds)
+    report.print_section(section)
+    if options.write:
+        report.write_section(section)
 
 
-def config(which: str, ports: dict[str, int]) -> str:
-    """Our Collector's configuration on other ports; ``plain`` is its receiver and its exporter of spans with their defaults."""
+def config(pipeline: str, ports: dict[str, int]) -> str:
+    """Return the configuration of a pipeline on other ports.
+
+    ``ours`` is otel-collector.yaml; ``plain`` is its receiver and its exporter of traces, with
+    their defaults.
+    """
     text = (ROOT / "otel-collector.yaml").read_text()
-    for name, usual in PORTS.items():
-        text = text.replace(f":{usual}", f":{ports[name]}").replace(
-            f"port: {usual}", f"port: {ports[name]}"
-        )
-    if which == "ours":
+    for name, port in PORTS.items():
+        text = text.replace(f":{port}", f":{ports[name]}")
+        text = text.replace(f"port: {port}", f"port: {ports[name]}")
+    if pipeline == "ours":
         return text
-    known: dict[str, Any] = yaml.safe_load(text)
-    exporter = known["exporters"]["otlp_http/tempo"]
-    known["exporters"] = {"otlp_http/tempo": {"endpoint": exporter["endpoint"]}}
-    known["extensions"] = {"health_check": known["extensions"]["health_check"]}
-    known["service"]["extensions"] = ["health_check"]
-    known["service"]["pipelines"] = {
+    parsed: dict[str, Any] = yaml.safe_load(text)
+    endpoint = parsed["exporters"]["otlp_http/tempo"]["endpoint"]
+    parsed["exporters"] = {"otlp_http/tempo": {"endpoint": endpoint}}
+    parsed["extensions"] = {"health_check": parsed["extensions"]["health_check"]}
+    parsed["service"]["extensions"] = ["health_check"]
+    parsed["service"]["pipelines"] = {
         "traces": {"receivers": ["otlp"], "exporters": ["otlp_http/tempo"]}
     }
-    known.pop("processors")
-    return yaml.safe_dump(known)
+    parsed.pop("processors")
+    return yaml.safe_dump(parsed)
 
 
-def play(binary: Path, which: str, rate: int, seconds: int, bodies: list[bytes]) -> Round:
+def run_round(binary: Path, pipeline: str, rate: int, seconds: int, bodies: list[bytes]) -> Round:
     """Send ``rate`` spans a second through a new Collector."""
     with (
-        tempfile.TemporaryDirectory() as name,
+        tempfile.TemporaryDirectory() as folder_name,
         running.receiver() as tempo,
         running.receiver() as others,
     ):
-        folder = Path(name)
+        folder = Path(folder_name)
         ports = {name: running.free_port() for name in PORTS}
         ports |= {"tempo": tempo.port, "prometheus": others.port, "loki": others.port}
-        (folder / "config.yaml").write_text(config(which, ports))
-        settings = {f"{name}_HOST": "127.0.0.1" for name in ("TEMPO", "LOKI", "PROMETHEUS")}
-        settings |= {"OTEL_COLLECTOR_DATA": str(folder / "queue")}
-        command = [str(binary), f"--config={folder / 'config.yaml'}"]
+        config_file = folder / "config.yaml"
+        config_file.write_text(config(pipeline, ports))
+        settings = {
+            "TEMPO_HOST": "127.0.0.1",
+            "LOKI_HOST": "127.0.0.1",
+            "PROMETHEUS_HOST": "127.0.0.1",
+            "OTEL_COLLECTOR_DATA": str(folder / "queue"),
+        }
+        command = [str(binary), f"--config={config_file}"]
+        port = ports["otlp"]
         with running.started(
-            command, running.SERVICE, ports["otlp"], folder / "log", settings
+            command, running.SERVICE_CORE, port, folder / "log", settings
         ) as collector:
-            warm, _, _ = send(ports["otlp"], rate, WARM_UP, bodies, collector)
-            before, began = running.cpu(collector), time.monotonic()
-            sent, resident, late = send(ports["otlp"], rate, seconds, bodies, collector)
-            took = time.monotonic() - began
-            share = (running.cpu(collector) - before) / took
-            deadline, arrived = time.monotonic() + DRAINED, running.taken(tempo)["spans"]
-            while arrived < sent + warm and time.monotonic() < deadline:
-                time.sleep(0.2)
-                arrived += running.taken(tempo)["spans"]
-            if late > 1:
-                _say(f"the sender was up to {late:.1f} s late: the rate was not kept")
-            return Round(
-                sent / took,
-                share,
-                fmean(resident),
-                max(resident),
-                sent + warm,
-                sent + warm - arrived,
-            )
+            warm_up = send(port, rate, WARM_UP_S, bodies, collector)
+            cpu_before = running.cpu_seconds(collector)
+            began = time.monotonic()
+            sent = send(port, rate, seconds, bodies, collector)
+            duration = time.monotonic() - began
+            cpu = (running.cpu_seconds(collector) - cpu_before) / duration
+            total = sent.spans + warm_up.spans
+            arrived = _wait_for_spans(lambda: running.take_counts(tempo)["spans"], total)
+        if sent.delay > MAX_DELAY_S:
+            _log(f"the sender was up to {sent.delay:.1f} s late: the rate was not kept")
+        return Round(
+            rate=sent.spans / duration,
+            cpu=cpu,
+            mean_mib=fmean(sent.resident_mib),
+            max_mib=max(sent.resident_mib),
+            sent=total,
+            dropped=total - arrived,
+        )
+
+
+def _wait_for_spans(take: Callable[[], int], expected: int) -> int:
+    """Return how many spans have arrived, once it is all of them or the time limit is over."""
+    deadline = time.monotonic() + DRAIN_TIMEOUT_S
+    arrived = take()
+    while arrived < expected and time.monotonic() < deadline:
+        time.sleep(POLL_INTERVAL_S)
+        arrived += take()
+    return arrived
 
 
 def send(
     port: int, rate: int, seconds: int, bodies: list[bytes], collector: subprocess.Popen[bytes]
-) -> tuple[int, list[float], float]:
-    """Send at ``rate``; returns the spans that were acknowledged, the Collector's memory meanwhile, and the worst delay."""
+) -> Sent:
+    """Send ``rate`` spans a second for ``seconds``, over one connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    began, process, late = time.monotonic(), psutil.Process(collector.pid), 0.0
-    resident, requests, sent = [], rate * seconds // BATCH, 0
+    process = psutil.Process(collector.pid)
+    requests = rate * seconds // SPANS_PER_REQUEST
+    samples_every = max(1, rate // SPANS_PER_REQUEST // 4)
+    headers = {"content-type": "application/x-protobuf"}
+    resident_mib = []
+    acknowledged = 0
+    delay = 0.0
+    began = time.monotonic()
     for number in range(requests):
-        due = began + number * BATCH / rate
+        due = began + number * SPANS_PER_REQUEST / rate
         time.sleep(max(0.0, due - time.monotonic()))
-        late = max(late, time.monotonic() - due)
-        connection.request(
-            "POST",
-            "/v1/traces",
-            bodies[number % len(bodies)],
-            {"content-type": "application/x-protobuf"},
-        )
-        answer = connection.getresponse()
-        answer.read()
-        sent += BATCH if answer.status == 200 else 0  # noqa: PLR2004
-        if number % max(1, rate // BATCH // 4) == 0:
-            resident.append(process.memory_info().rss / 1024**2)
+        delay = max(delay, time.monotonic() - due)
+        connection.request("POST", "/v1/traces", bodies[number % len(bodies)], headers)
+        response = connection.getresponse()
+        response.read()
+        if response.status == OK:
+            acknowledged += SPANS_PER_REQUEST
+        if number % samples_every == 0:
+            resident_mib.append(process.memory_info().rss / 1024**2)
     connection.close()
-    return sent, resident, late
+    return Sent(acknowledged, resident_mib, delay)
 
 
-def _say(what: str) -> None:
-    sys.stderr.write(f"{what}\n")
+def _log(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
 
 
-def shown(played: dict[tuple[str, int], list[Round]], seconds: int) -> report.Section:
-    """The medians."""
+def results_section(rounds: Rounds, seconds: int) -> report.Section:
+    """Return the medians of all rounds as a section of the page."""
     rows = []
-    for (which, rate), rounds in played.items():
-        cpus = [each.cpu for each in rounds]
-        base = median(each.cpu for each in played["plain", rate])
-        ratio = f" ({median(cpus) / base:.1f} times)" if which == "ours" else ""
-        memory = [f"{median(getattr(each, of) for each in rounds):.0f}" for of in ("mean", "most")]
-        lost = sum(each.dropped for each in rounds)
-        row = (
-            f"{median(cpus):.1%}{ratio}",
-            f"{min(cpus):.1%}-{max(cpus):.1%}",
-            *memory,
-            f"{sum(each.sent for each in rounds):,}",
+    for (pipeline, rate), results in rounds.items():
+        cpus = [result.cpu for result in results]
+        cpu = f"{median(cpus):.1%}"
+        if pipeline == "ours":
+            plain = median(result.cpu for result in rounds["plain", rate])
+            cpu += f" ({median(cpus) / plain:.1f} times)"
+        rows.append(
+            (
+                pipeline,
+                f"{median(result.rate for result in results):,.0f}",
+                cpu,
+                f"{min(cpus):.1%}-{max(cpus):.1%}",
+                f"{median(result.mean_mib for result in results):.0f}",
+                f"{median(result.max_mib for result in results):.0f}",
+                f"{sum(result.sent for result in results):,}",
+                f"{sum(result.dropped for result in results):,}",
+            )
         )
-        rows.append((which, f"{median(each.rate for each in rounds):,.0f}", *row, f"{lost:,}"))
-    count = len(next(iter(played.values())))
-    words = (
-        f"Collector {binaries.OTELCOL.version}; spans only, in requests of {BATCH}, by OTLP over HTTP; {count} rounds of "
-        f"{seconds} s. `ours` is otel-collector.yaml as it stands, `plain` its receiver and exporter with their defaults: no "
-        "limit on memory, no queue on disk."
+    count = len(next(iter(rounds.values())))
+    text = (
+        f"Collector {binaries.OTELCOL.version}; spans only, in requests of {SPANS_PER_REQUEST}, by"
+        f" OTLP over HTTP; {count} rounds of {seconds} s. `ours` is otel-collector.yaml, `plain` is"
+        " its receiver and exporter with their defaults: no memory limit, no queue on disk."
     )
-    return report.Section("collector", words, [report.Table("", HEADINGS, rows)])
+    return report.Section("collector", text, [report.Table("", HEADINGS, rows)])
 
 
 if __name__ == "__main__":

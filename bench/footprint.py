@@ -1,7 +1,8 @@
-"""What the demo takes while customers buy: ``python -m bench.footprint [--quick] [embedded] [full]``.
+"""Measure memory, disk and start times of the demo: ``python -m bench.footprint [local] [full]``.
 
-Memory of each process, what one checkout costs each store, and how soon a stack that ran before has verified a checkout.
-It takes the demo's own ports: `make down` first.
+It measures the memory of each process under load, what one checkout costs each store, and how soon
+a stack that has run before has verified a checkout. It uses the ports of the demo, so stop a
+running stack first (``make down``). ``--quick`` shortens it.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,114 +22,141 @@ from statistics import median
 import httpx2
 
 from bench import report
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.stack.external_binary import LOKI, TEMPO
 
 RATE = 20
+"""Checkouts a second."""
 STORES = {"local": ("store",), "full": ("tempo", "loki", "prometheus", "otel-collector")}
-PILLAR = {"tempo": "spans", "loki": "lines", "prometheus": "points"}
-STARTS = 5
-SETTLED = 15
-"""Seconds after the last customer, before anything is counted: what is under way has arrived."""
+"""The components of each mode that keep telemetry."""
+ITEMS = {
+    "store": ("spans", "lines", "points"),
+    "tempo": ("spans",),
+    "loki": ("lines",),
+    "prometheus": ("points",),
+}
+"""What each of them counts in ``Backends.ingested``."""
+WARM_STARTS = 5
+SETTLE_S = 15
+"""The time after the last checkout within which everything that is under way arrives."""
+BLOCK_BYTES = 512
+"""The unit of ``st_blocks``."""
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What a stack held at one moment."""
+class Snapshot:
+    """The state of a stack at one moment.
+
+    Attributes:
+        memory: Resident MiB by component.
+        items: Ingested spans, log records and points.
+        sizes: Bytes on disk by store.
+        series: Metric series or log streams by store.
+    """
 
     memory: dict[str, int]
-    rows: dict[str, int]
+    items: dict[str, int]
     sizes: dict[str, int]
     series: dict[str, int]
 
 
 class Stack:
-    """A stack in a folder of its own."""
+    """A stack that keeps its state in a folder of its own."""
 
     def __init__(self, mode: str, state: Path) -> None:
-        self.mode, self.state = mode, state
+        self.mode = mode
+        self.state = state
 
     def demo(self, *arguments: str) -> str:
-        """Run the demo command."""
-        environment = {**os.environ, "DEMO_STATE": str(self.state), "COLUMNS": "200"}
-        done = subprocess.run(
+        """Run the demo command and return its output."""
+        result = subprocess.run(
             [sys.executable, "-m", "three_pillar_demo", *arguments],
-            env=environment,
+            env={**os.environ, "DEMO_STATE": str(self.state), "COLUMNS": "200"},
             capture_output=True,
             text=True,
             check=False,
         )
-        if done.returncode:
-            raise SystemExit(f"demo {' '.join(arguments)}:\n{done.stdout}{done.stderr}")
-        return done.stdout
+        if result.returncode:
+            raise SystemExit(f"demo {' '.join(arguments)}:\n{result.stdout}{result.stderr}")
+        return result.stdout
 
     def up(self) -> float:
-        """Start it; returns the seconds until everything was ready."""
+        """Start the stack; return the seconds until every component was ready."""
         began = time.monotonic()
-        self.demo("up", "--detach", *(["--full"] if self.mode == "full" else []))
+        options = ["--full"] if self.mode == "full" else []
+        self.demo("up", "--detach", *options)
         return time.monotonic() - began
 
-    def taken(self) -> Taken:
-        """Look at all of it."""
+    def snapshot(self) -> Snapshot:
+        """Return the current state."""
         components = json.loads(self.demo("status", "--json"))["components"]
-        memory = {each["component"]: int(each["memory_mib"]) for each in components}
-        files = {name: (self.state / "data" / name).rglob("*") for name in STORES[self.mode]}
-        # Blocks: what a file takes, not how far it reaches.
-        sizes = {
-            name: sum(each.stat().st_blocks * 512 for each in found if each.is_file())
-            for name, found in files.items()
-        }
-        return Taken(memory, asyncio.run(self._rows()), sizes, self._series())
+        memory = {item["component"]: int(item["memory_mib"]) for item in components}
+        sizes = {store: _disk_usage(self.state / "data" / store) for store in STORES[self.mode]}
+        return Snapshot(memory, asyncio.run(self._ingested()), sizes, self._series())
 
-    async def _rows(self) -> dict[str, int]:
-        async with (
-            LgtmBackends()
-            if self.mode == "full"
-            else LocalBackends(self.state / "data" / "store" / "telemetry.db") as backends
-        ):
+    async def _ingested(self) -> dict[str, int]:
+        backends: Backends = LocalBackends(self.state / "data" / "store" / "telemetry.db")
+        if self.mode == "full":
+            backends = LgtmBackends()
+        async with backends:
             return await backends.ingested()
 
     def _series(self) -> dict[str, int]:
         if self.mode == "full":
-            head = httpx2.get("http://127.0.0.1:9090/api/v1/status/tsdb", trust_env=False).json()[
-                "data"
-            ]["headStats"]
-            loki = httpx2.get("http://127.0.0.1:3100/metrics", trust_env=False).text
-            streams = re.search(r"^loki_ingester_memory_streams(?:{.*})? (\S+)", loki, re.MULTILINE)
-            return {
-                "prometheus": int(head["numSeries"]),
-                "loki": int(float(streams[1])) if streams else 0,
-            }
-        file = sqlite3.connect(f"file:{self.state}/data/embedded/telemetry.db?mode=ro", uri=True)
-        try:
-            return {"store": int(file.execute("SELECT count(*) FROM series").fetchone()[0])}
-        finally:
-            file.close()
+            return {"prometheus": _prometheus_series(), "loki": _loki_streams()}
+        file = self.state / "data" / "store" / "telemetry.db"
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+            count = connection.execute("SELECT count(*) FROM series").fetchone()[0]
+            return {"store": int(count)}
+
+
+def _disk_usage(folder: Path) -> int:
+    """Return the bytes of the blocks that the files use, which may be fewer than their sizes."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return sum(file.stat().st_blocks * BLOCK_BYTES for file in files)
+
+
+def _prometheus_series() -> int:
+    response = httpx2.get("http://127.0.0.1:9090/api/v1/status/tsdb", trust_env=False)
+    return int(response.json()["data"]["headStats"]["numSeries"])
+
+
+def _loki_streams() -> int:
+    text = httpx2.get("http://127.0.0.1:3100/metrics", trust_env=False).text
+    streams = re.search(r"^loki_ingester_memory_streams(?:{.*})? (\S+)", text, re.MULTILINE)
+    return int(float(streams[1])) if streams else 0
 
 
 def main() -> None:
-    """Measure the modes that can be had here."""
-    said = report.arguments("bench.footprint", __doc__, STORES)
-    quick, asked = said.quick, said.which or list(STORES)
-    minutes = 1 if quick else 10
-    if "full" in asked and (missing := [each.name for each in (TEMPO, LOKI) if not each.path]):
-        sys.stderr.write(f"full is left out: no {' and no '.join(missing)} on PATH\n")
-        asked.remove("full")
+    """Measure the modes that this machine can run."""
+    options = report.arguments("bench.footprint", __doc__, STORES)
+    modes = options.parts or list(STORES)
+    minutes = 1 if options.quick else 10
+    starts = 1 if options.quick else WARM_STARTS
+    missing = [binary.name for binary in (TEMPO, LOKI) if not binary.path]
+    if "full" in modes and missing:
+        _log(f"the mode full is skipped: no {' and no '.join(missing)} on PATH")
+        modes.remove("full")
     tables = []
-    for mode in asked:
+    for mode in modes:
         with tempfile.TemporaryDirectory() as folder:
-            tables += measure(Stack(mode, Path(folder)), minutes, 1 if quick else STARTS)
-    words = f"{minutes} min at {RATE} checkouts/s, with the usual mix of cards; a stack of its own, from an empty folder."
-    section = report.Section("footprint", words, tables)
-    report.draw(section)
-    if said.write:
-        report.write(section)
+            tables += measure(Stack(mode, Path(folder)), minutes, starts)
+    text = (
+        f"{minutes} min at {RATE} checkouts/s, with the default mix of cards; each stack starts"
+        " with an empty folder."
+    )
+    section = report.Section("footprint", text, tables)
+    report.print_section(section)
+    if options.write:
+        report.write_section(section)
 
 
 def measure(stack: Stack, minutes: int, starts: int) -> list[report.Table]:
-    """Start warm some times, load, and look before and after."""
-    ready, verified = [], []
+    """Start the stack ``starts`` times, load it, and compare before and after."""
+    ready = []
+    verified = []
     stack.up()
     try:
         stack.demo("verify", "--checkouts", "1")
@@ -137,56 +166,57 @@ def measure(stack: Stack, minutes: int, starts: int) -> list[report.Table]:
             ready.append(stack.up())
             stack.demo("verify", "--checkouts", "1")
             verified.append(time.monotonic() - began)
-            _say(
-                f"{stack.mode} warm start {number + 1}/{starts}: ready {ready[-1]:.1f} s, verified {verified[-1]:.1f} s"
+            _log(
+                f"{stack.mode} warm start {number + 1}/{starts}: ready {ready[-1]:.1f} s,"
+                f" verified {verified[-1]:.1f} s"
             )
-        before = stack.taken()
-        _say(f"{stack.mode}: {minutes} min of customers")
+        before = stack.snapshot()
+        _log(f"{stack.mode}: {minutes} min of traffic")
         stack.demo("traffic", "--rate", str(RATE), "--for", f"{minutes}m")
-        time.sleep(SETTLED)
-        after = stack.taken()
+        time.sleep(SETTLE_S)
+        after = stack.snapshot()
     finally:
         stack.demo("down")
-    return shown(stack.mode, before, after, minutes * 60 * RATE, (median(ready), median(verified)))
-
-
-def _say(what: str) -> None:
-    sys.stderr.write(f"{what}\n")
-
-
-def shown(
-    mode: str, before: Taken, after: Taken, checkouts: int, start: tuple[float, float]
-) -> list[report.Table]:
-    """Memory by process, and what a checkout costs by store."""
-    memory = [(name, str(before.memory[name]), str(count)) for name, count in after.memory.items()]
-    memory.append(("all", str(sum(before.memory.values())), str(sum(after.memory.values()))))
-    costs = []
-    for store in STORES[mode]:
-        kinds = [PILLAR[store]] if store in PILLAR else list(after.rows) if store == "local" else []
-        rows = ", ".join(
-            f"{(after.rows[kind] - before.rows[kind]) / checkouts:.2f} {kind}" for kind in kinds
-        )
-        size = f"{(after.sizes[store] - before.sizes[store]) / checkouts:,.0f}"
-        known = after.series.get(store)
-        grown = f"{known} (+{known - before.series.get(store, 0)})" if known is not None else ""
-        costs.append((store, rows, size, grown))
+    checkouts = minutes * 60 * RATE
     return [
+        memory_table(stack.mode, before, after, checkouts),
+        cost_table(stack.mode, before, after, checkouts),
         report.Table(
-            f"{mode}: resident memory, MiB",
-            ("process", "warm start", f"after {checkouts:,} checkouts"),
-            memory,
-        ),
-        report.Table(
-            f"{mode}: one checkout",
-            ("store", "rows", "bytes on disk", "series, all (new ones)"),
-            costs,
-        ),
-        report.Table(
-            f"{mode}: warm start, seconds",
+            f"{stack.mode}: warm start, seconds",
             ("ready", "first checkout verified"),
-            [(f"{start[0]:.1f}", f"{start[1]:.1f}")],
+            [(f"{median(ready):.1f}", f"{median(verified):.1f}")],
         ),
     ]
+
+
+def memory_table(mode: str, before: Snapshot, after: Snapshot, checkouts: int) -> report.Table:
+    """Return the resident memory of each process before and after the load."""
+    rows = [(name, str(before.memory[name]), str(mib)) for name, mib in after.memory.items()]
+    rows.append(("all", str(sum(before.memory.values())), str(sum(after.memory.values()))))
+    headings = ("process", "warm start", f"after {checkouts:,} checkouts")
+    return report.Table(f"{mode}: resident memory, MiB", headings, rows)
+
+
+def cost_table(mode: str, before: Snapshot, after: Snapshot, checkouts: int) -> report.Table:
+    """Return what one checkout costs each store."""
+    rows = []
+    for store in STORES[mode]:
+        items = ", ".join(
+            f"{(after.items[item] - before.items[item]) / checkouts:.2f} {item}"
+            for item in ITEMS.get(store, ())
+        )
+        size = (after.sizes[store] - before.sizes[store]) / checkouts
+        series = ""
+        if store in after.series:
+            new = after.series[store] - before.series.get(store, 0)
+            series = f"{after.series[store]} (+{new})"
+        rows.append((store, items, f"{size:,.0f}", series))
+    headings = ("store", "items", "bytes on disk", "series, all (new ones)")
+    return report.Table(f"{mode}: one checkout", headings, rows)
+
+
+def _log(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
 
 
 if __name__ == "__main__":

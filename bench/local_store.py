@@ -1,7 +1,8 @@
-"""How fast the embedded store takes in and answers: ``make bench-embedded [SPANS="100000 1000000"]``.
+"""Measure how fast the local store ingests and answers: ``make bench-embedded``.
 
-A real process on a port of its own; four senders; then 50 purchases a second while the questions are asked from this
-process, as the page and the command ask them.
+A store runs as a process on a port of its own. Four senders fill it to each size in ``SPANS``
+(``SPANS="100000 1000000"`` by default). Then 50 purchases a second are sent while this process runs
+the queries of the web UI and the command line.
 """
 
 import asyncio
@@ -15,207 +16,253 @@ import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench.purchases import EACH, LINES, SPANS, STEP, counts, share, template
+from bench.purchases import (
+    INTERVAL_NS,
+    PURCHASES,
+    RECORDS,
+    SPANS,
+    metrics_request,
+    quantile,
+    request_factory,
+)
 from three_pillar_demo.query.local import LocalBackends
 
 PORT = 14318
 SENDERS = 4
-LIVE_SECONDS = 40
 ROUNDS = 60
+"""The number of times that each query runs."""
 NANO = 10**9
-HISTORY = 1000
-"""Seconds of metric points ahead of the questions: over the 15 minutes that are asked for."""
+HISTORY_S = 1000
+"""The age of the oldest metric point: more than the 15 minutes that the queries cover."""
+INGEST_ONLY_S = 10
+"""The time in which the store only ingests, to measure its CPU."""
+LIVE_INTERVAL_S = 0.5
+"""The time between two requests with ``PURCHASES`` purchases each: 50 purchases a second."""
+START_TIMEOUT_S = 15
+OK = 200
+
+Query = Callable[[float, int], Awaitable[object]]
+"""Called with the current time and the number of the round."""
 
 
 def main() -> None:
-    """Measure at each size, and print one table."""
-    sizes = [int(each) for each in os.environ.get("SPANS", "100000 1000000").split()]
+    """Measure at each size and print one table for each."""
+    sizes = [int(size) for size in os.environ.get("SPANS", "100000 1000000").split()]
     out = Console(width=110)
     with tempfile.TemporaryDirectory() as folder:
-        environment = {
-            **os.environ,
-            "STORE_PORT": str(PORT),
-            "STORE_DATA": folder,
-            "STORE_SIZE_MIB": "8192",
-        }
-        receiver = subprocess.Popen(
+        settings = {"STORE_PORT": str(PORT), "STORE_DATA": folder, "STORE_SIZE_MIB": "8192"}
+        store = subprocess.Popen(
             [sys.executable, "-m", "three_pillar_demo.local_store"],
-            env=environment,
+            env={**os.environ, **settings},
             stdout=subprocess.DEVNULL,
         )
         try:
-            _until_ready()
-            stored, told = 0, time.time() - HISTORY
-            for size in sizes:
-                seconds, acks = fill(size - stored, size)
-                taken, stored = size - stored, size
-                out.print(
-                    f"\n[bold]{size:,} spans, {size * LINES // SPANS:,} lines[/]; {_megabytes(folder)}"
-                )
-                rates = f"{taken / seconds:,.0f} spans/s and {taken * LINES / SPANS / seconds:,.0f} lines/s"
-                resident = psutil.Process(receiver.pid).memory_info().rss / 1024**2
-                out.print(
-                    f"taken in: {rates} from {SENDERS} senders; {_acks(acks)}; resident {resident:.0f} MiB"
-                )
-                told = ask(Path(folder) / "telemetry.db", psutil.Process(receiver.pid), out, told)
+            _wait_until_ready()
+            measure(sizes, Path(folder), psutil.Process(store.pid), out)
         finally:
-            receiver.terminate()
-            receiver.wait(15)
+            store.terminate()
+            store.wait(START_TIMEOUT_S)
 
 
-def fill(spans: int, until: int) -> tuple[float, list[float]]:
-    """Send ``spans`` spans and their lines, old ones first; returns the seconds it took and each request's."""
-    requests = spans // (EACH * SPANS)
-    first = time.time_ns() - (until // SPANS) * STEP - 60 * NANO
+def measure(sizes: list[int], folder: Path, store: psutil.Process, out: Console) -> None:
+    """Fill the store to each size, then run the queries."""
+    stored = 0
+    metrics_until = time.time() - HISTORY_S
+    for size in sizes:
+        spans = size - stored
+        seconds, acknowledgements = fill(spans, size)
+        stored = size
+        records = size * RECORDS // SPANS
+        megabytes = sum(file.stat().st_size for file in folder.iterdir()) / 1024**2
+        out.print(
+            f"\n[bold]{size:,} spans, {records:,} log records[/]; {megabytes:.0f} MiB on disk"
+        )
+        rates = (
+            f"{spans / seconds:,.0f} spans/s and"
+            f" {spans * RECORDS / SPANS / seconds:,.0f} log records/s"
+        )
+        resident = store.memory_info().rss / 1024**2
+        out.print(
+            f"ingested: {rates} from {SENDERS} senders; {_describe(acknowledgements)};"
+            f" resident {resident:.0f} MiB"
+        )
+        metrics_until = run_queries(folder / "telemetry.db", store, out, metrics_until)
+
+
+def fill(spans: int, total: int) -> tuple[float, list[float]]:
+    """Send ``spans`` spans and their log records, the oldest first.
+
+    Returns:
+        The seconds that it took, and the seconds until the acknowledgement of each request.
+    """
+    requests = spans // (PURCHASES * SPANS)
+    request_interval = PURCHASES * INTERVAL_NS
+    first = time.time_ns() - (total // SPANS) * INTERVAL_NS - 60 * NANO
     with multiprocessing.get_context("spawn").Pool(SENDERS) as pool:
-        pool.map(_warm, range(SENDERS))
+        pool.map(_build_template, range(SENDERS))
         began = time.perf_counter()
         jobs = [
-            (first + at * EACH * STEP, requests // SENDERS, EACH * STEP * SENDERS)
-            for at in range(SENDERS)
+            (first + sender * request_interval, requests // SENDERS, request_interval * SENDERS)
+            for sender in range(SENDERS)
         ]
-        acks = [ack for each in pool.map(_send, jobs, chunksize=1) for ack in each]
-        return time.perf_counter() - began, acks
+        results = pool.map(_send, jobs, chunksize=1)
+        seconds = time.perf_counter() - began
+    return seconds, [acknowledgement for result in results for acknowledgement in result]
 
 
-def _warm(_number: int) -> None:
-    template()
+def _build_template(_number: int) -> None:
+    """Import and build in each sender before the time is taken."""
+    request_factory()
 
 
 def _send(job: tuple[int, int, int]) -> list[float]:
-    start, requests, step = job
-    patch, acks = template(), []
-    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
+    start, requests, interval = job
+    make = request_factory()
+    acknowledgements = []
+    connection = _connect()
     for number in range(requests):
-        for signal, body in zip(("traces", "logs"), patch(start + number * step), strict=True):
-            acks.append(_post(connection, signal, body))
-    return acks
+        traces, logs = make(start + number * interval)
+        acknowledgements.append(_post(connection, "traces", traces))
+        acknowledgements.append(_post(connection, "logs", logs))
+    return acknowledgements
+
+
+def _connect() -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
 
 
 def _post(connection: http.client.HTTPConnection, signal: str, body: bytes) -> float:
+    """Send until the store accepts; return the seconds until it did."""
     began = time.perf_counter()
+    headers = {"content-type": "application/x-protobuf"}
     while True:
-        connection.request(
-            "POST", f"/v1/{signal}", body, {"content-type": "application/x-protobuf"}
-        )
-        answer = connection.getresponse()
-        answer.read()
-        if answer.status == 200:  # noqa: PLR2004
+        connection.request("POST", f"/v1/{signal}", body, headers)
+        response = connection.getresponse()
+        response.read()
+        if response.status == OK:
             return time.perf_counter() - began
-        time.sleep(0.1)  # it said: come again
+        time.sleep(0.1)  # its queue is full
 
 
-def ask(file: Path, receiver: psutil.Process, out: Console, told: float) -> float:
-    """Ask each question ``ROUNDS`` times while 50 purchases a second come in; print p50, p95, and the receiver's load.
+def run_queries(file: Path, store: psutil.Process, out: Console, metrics_until: float) -> float:
+    """Run each query ``ROUNDS`` times while 50 purchases a second arrive; print the results.
 
-    Metric points are sent from ``told`` on, in seconds since the epoch; returns until when they are.
+    Metric points are sent from ``metrics_until`` (seconds since the epoch) until now; the new end
+    is returned.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
-    while told < time.time() - 1:  # a point a second, as the services send them
-        told += 1
-        _post(connection, "metrics", counts(int(told * NANO), 10_000 + told % 10_000))
+    connection = _connect()
+    while metrics_until < time.time() - 1:  # one point a second, as the services send them
+        metrics_until += 1
+        seconds = 10_000 + metrics_until % 10_000
+        _post(connection, "metrics", metrics_request(int(metrics_until * NANO), seconds))
     stop = threading.Event()
-    acks: list[float] = []
-    live = threading.Thread(target=_live, args=(stop, acks))
+    acknowledgements: list[float] = []
+    live = threading.Thread(target=_send_live, args=(stop, acknowledgements))
     live.start()
     time.sleep(1)
-    receiver.cpu_percent()
+    store.cpu_percent()
     began = time.perf_counter()
-    time.sleep(10)  # the receiver alone: nobody asks
-    alone = receiver.cpu_percent()
-    timings = asyncio.run(_questions(file))
+    time.sleep(INGEST_ONLY_S)
+    cpu_percent = store.cpu_percent()
+    timings = asyncio.run(_time_queries(file))
     stop.set()
     live.join()
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("question")
+    table.add_column("query")
     for heading in ("p50 ms", "p95 ms"):
         table.add_column(heading, justify="right")
     for name, values in timings.items():
-        table.add_row(name, f"{share(values, 0.5) * 1000:.1f}", f"{share(values, 0.95) * 1000:.1f}")
+        p50 = quantile(values, 0.5) * 1000
+        p95 = quantile(values, 0.95) * 1000
+        table.add_row(name, f"{p50:.1f}", f"{p95:.1f}")
     out.print(table)
     out.print(
-        f"50 purchases/s for {time.perf_counter() - began:.0f} s: the receiver takes {alone:.1f} % of a core; {_acks(acks)}"
+        f"50 purchases/s for {time.perf_counter() - began:.0f} s: the store uses"
+        f" {cpu_percent:.1f} % of a core; {_describe(acknowledgements)}"
     )
     return time.time()
 
 
-def _live(stop: threading.Event, acks: list[float]) -> None:
-    patch, connection, began = (
-        template(),
-        http.client.HTTPConnection("127.0.0.1", PORT, timeout=30),
-        time.monotonic(),
-    )
+def _send_live(stop: threading.Event, acknowledgements: list[float]) -> None:
+    make = request_factory()
+    connection = _connect()
+    began = time.monotonic()
     number = 0
-    while not stop.wait(max(0.0, began + number * 0.5 - time.monotonic())):
-        spans, lines = patch(time.time_ns() - EACH * STEP)
-        acks += [_post(connection, "traces", spans), _post(connection, "logs", lines)]
+    while not stop.wait(max(0.0, began + number * LIVE_INTERVAL_S - time.monotonic())):
+        traces, logs = make(time.time_ns() - PURCHASES * INTERVAL_NS)
+        acknowledgements.append(_post(connection, "traces", traces))
+        acknowledgements.append(_post(connection, "logs", logs))
         if number % 2:
-            acks.append(
-                _post(connection, "metrics", counts(time.time_ns(), 10_000 + time.time() % 10_000))
-            )
+            metrics = metrics_request(time.time_ns(), 10_000 + time.time() % 10_000)
+            acknowledgements.append(_post(connection, "metrics", metrics))
         number += 1
 
 
-async def _questions(file: Path) -> dict[str, list[float]]:
-    with sqlite3.connect(f"file:{file}?mode=ro", uri=True) as reader:
-        last = reader.execute("SELECT max(rowid) FROM span").fetchone()[0]
-        some = [
-            reader.execute(
-                "SELECT lower(hex(trace_id)) FROM span WHERE rowid = ?",
-                (last * each // ROUNDS or 1,),
-            ).fetchone()[0]
-            for each in range(ROUNDS)
-        ]
-    reader.close()
+async def _time_queries(file: Path) -> dict[str, list[float]]:
+    trace_ids = _sample_trace_ids(file)
     async with LocalBackends(file) as store:
-        questions: dict[str, Callable[[float, int], Awaitable[object]]] = {
-            "spans of a trace": lambda _now, at: store.trace(some[at]),
-            "lines of a trace": lambda now, at: store.trace_logs(some[at], 0, now),
-            "newest 20 failed of a service, last hour (none)": lambda now, _: store.requests(
-                "checkout", now - 3600, now, failed=True
-            ),
-            "slower than 2 s, last hour (none)": lambda now, _: store.requests(
-                "checkout", now - 3600, now, slower_than=2
-            ),
-            "newest 50 lines": lambda now, _: store.logs(now - 3600, now),
-            "newest 50 errors": lambda now, _: store.logs(now - 3600, now, severity="ERROR"),
-            "text that no line has, last hour": lambda now, _: store.logs(
-                now - 3600, now, text="nobody said this"
-            ),
-            "counters by label": lambda _now, _: store.counters(
-                "http_server_request_duration_seconds_count", ("http_route",)
-            ),
-            "rate, error ratio, quantiles, 15 min at 5 s": lambda now, _: store.red(
-                "checkout", "/checkout", now - 900, now
-            ),
-            "exemplars of 5 min": lambda now, _: store.exemplars(now - 300, now),
-            "who calls whom, 5 min": lambda now, _: store.service_graph(now - 300, now),
-            "who calls whom, 15 min": lambda now, _: store.service_graph(now - 900, now),
-            "what each pillar has counted": lambda _now, _: store.ingested(),
-            "how old the newest is": lambda _now, _: store.freshness(),
-        }
-        timings: dict[str, list[float]] = {name: [] for name in questions}
-        for at in range(ROUNDS):
-            for name, question in questions.items():
+        queries = _queries(store, trace_ids)
+        timings: dict[str, list[float]] = {name: [] for name in queries}
+        for number in range(ROUNDS):
+            for name, query in queries.items():
                 began = time.perf_counter()
-                await question(time.time(), at)
+                await query(time.time(), number)
                 timings[name].append(time.perf_counter() - began)
         return timings
 
 
-def _until_ready() -> None:
-    deadline = time.monotonic() + 15
+def _sample_trace_ids(file: Path) -> list[str]:
+    """Return trace ids from all over the table."""
+    statement = "SELECT lower(hex(trace_id)) FROM span WHERE rowid = ?"
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as reader:
+        last = reader.execute("SELECT max(rowid) FROM span").fetchone()[0]
+        rows = [last * number // ROUNDS or 1 for number in range(ROUNDS)]
+        return [reader.execute(statement, (row,)).fetchone()[0] for row in rows]
+
+
+def _queries(store: LocalBackends, trace_ids: list[str]) -> dict[str, Query]:
+    duration_count = "http_server_request_duration_seconds_count"
+    hour = 3600
+    return {
+        "spans of a trace": lambda _now, number: store.trace(trace_ids[number]),
+        "log records of a trace": lambda now, number: store.trace_logs(trace_ids[number], 0, now),
+        "newest 20 failed of a service, last hour (none)": lambda now, _: store.requests(
+            "checkout", now - hour, now, failed=True
+        ),
+        "slower than 2 s, last hour (none)": lambda now, _: store.requests(
+            "checkout", now - hour, now, slower_than=2
+        ),
+        "newest 50 log records": lambda now, _: store.logs(now - hour, now),
+        "newest 50 errors": lambda now, _: store.logs(now - hour, now, severity="ERROR"),
+        "text that no log record has, last hour": lambda now, _: store.logs(
+            now - hour, now, text="no log record has this"
+        ),
+        "counters by label": lambda _now, _: store.counters(duration_count, ("http_route",)),
+        "rate, error ratio, quantiles, 15 min at 5 s": lambda now, _: store.red(
+            "checkout", "/checkout", now - 900, now
+        ),
+        "exemplars of 5 min": lambda now, _: store.exemplars(now - 300, now),
+        "service graph, 5 min": lambda now, _: store.service_graph(now - 300, now),
+        "service graph, 15 min": lambda now, _: store.service_graph(now - 900, now),
+        "ingested items": lambda _now, _: store.ingested(),
+        "freshness": lambda _now, _: store.freshness(),
+    }
+
+
+def _wait_until_ready() -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=2)
+            connection = _connect()
             connection.request("GET", "/healthz")
-            if connection.getresponse().status == 200:  # noqa: PLR2004
+            if connection.getresponse().status == OK:
                 return
         except OSError:
             if time.monotonic() > deadline:
@@ -223,13 +270,12 @@ def _until_ready() -> None:
         time.sleep(0.05)
 
 
-def _acks(seconds: list[float]) -> str:
-    return f"ack p50 {share(seconds, 0.5) * 1000:.0f} ms, p95 {share(seconds, 0.95) * 1000:.0f}, max {max(seconds) * 1000:.0f}"
-
-
-def _megabytes(folder: str) -> str:
-    size = sum(each.stat().st_size for each in Path(folder).iterdir())
-    return f"{size / 1024**2:.0f} MiB on disk"
+def _describe(seconds: list[float]) -> str:
+    p50 = quantile(seconds, 0.5) * 1000
+    p95 = quantile(seconds, 0.95) * 1000
+    return (
+        f"acknowledged after p50 {p50:.0f} ms, p95 {p95:.0f} ms, max {max(seconds) * 1000:.0f} ms"
+    )
 
 
 if __name__ == "__main__":

@@ -1,29 +1,49 @@
-"""OTLP requests like those of the two services, made in thousands: a template is built once, then ids and times are patched in.
+"""Make thousands of OTLP requests like those of the two services.
 
-One request holds ``EACH`` purchases: 4 spans and 6 lines a purchase, with the attributes that the real ones have.
+Encoding each request would cost more than sending it. So a template is encoded once, with random
+markers in place of ids and times, and each request is a copy with the markers overwritten. One
+request holds ``PURCHASES`` purchases: 4 spans and 6 log records each, with the attributes that the
+services set.
 """
 
 import os
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import ScopeLogs
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 
-EACH, SPANS, LINES = 25, 4, 6
-STEP = 20_000_000
+PURCHASES = 25
+"""Purchases in one request."""
+SPANS = 4
+"""Spans of one purchase."""
+RECORDS = 6
+"""Log records of one purchase."""
+INTERVAL_NS = 20_000_000
 """Nanoseconds between two purchases: 50 a second."""
+DEPTH_NS = 1_000_000
+"""Nanoseconds from the start of a span to the start of its child."""
+DURATION_NS = 200_000_000
+"""Duration of the outermost span of a purchase."""
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 STATUSES = {
     "checkout": ("200", "402", "422", "500", "502", "504"),
     "payment": ("200", "500", "504"),
 }
 ROUTES = {"checkout": "/checkout", "payment": "/charges"}
-HTTP = {
+SPANS_OF = {"checkout": (0, 1, 2), "payment": (3,)}
+"""The spans of each service, counted from the outermost one."""
+RECORDS_OF = {"checkout": 4, "payment": 2}
+SPAN_NAMES = ("POST /checkout", "place order", "POST", "POST /charges")
+SPAN_KINDS = (2, 1, 3, 2)
+HTTP: Mapping[str, str | int | float] = {
     "http.request.method": "POST",
     "url.scheme": "http",
     "network.protocol.version": "1.1",
@@ -32,156 +52,206 @@ HTTP = {
     "user_agent.original": "python-httpx2/2.16.0",
     "http.response.status_code": 200,
 }
-ORDER = {
+ORDER: Mapping[str, str | int | float] = {
     "order.id": "verify-0a1b2c3d-0000",
     "order.amount": 9.0,
     "order.currency": "EUR",
     "order.outcome": "success",
 }
 
-Patch = Callable[[int], tuple[bytes, bytes]]
-"""A request for spans and one for lines, from the time of its first purchase."""
+RequestFactory = Callable[[int], tuple[bytes, bytes]]
+"""Makes a trace request and a log request; the argument is the time of the first purchase, ns."""
 
 
-def pairs(known: dict[str, object]) -> list[KeyValue]:
-    """Attributes as OTLP has them."""
-    kinds = {str: "string_value", int: "int_value", float: "double_value"}
-    return [
-        KeyValue(key=key, value=AnyValue(**{kinds[type(value)]: value}))
-        for key, value in known.items()
-    ]  # type: ignore[arg-type]
+def key_values(attributes: Mapping[str, str | int | float]) -> list[KeyValue]:
+    """Return attributes as OTLP has them."""
+    result = []
+    for key, value in attributes.items():
+        if isinstance(value, str):
+            any_value = AnyValue(string_value=value)
+        elif isinstance(value, int):
+            any_value = AnyValue(int_value=value)
+        else:
+            any_value = AnyValue(double_value=value)
+        result.append(KeyValue(key=key, value=any_value))
+    return result
 
 
 def resource(service: str) -> Resource:
-    """Who speaks."""
-    about: dict[str, object] = {
+    """Return the resource of a service."""
+    attributes = {
         "service.name": service,
         "service.namespace": "shop",
         "service.instance.id": f"{service}-1",
+        "service.version": "0.1.0",
+        "deployment.environment.name": "demo",
     }
-    return Resource(
-        attributes=pairs(
-            about | {"service.version": "0.1.0", "deployment.environment.name": "demo"}
+    return Resource(attributes=key_values(attributes))
+
+
+@dataclass(frozen=True)
+class Markers:
+    """The random bytes that stand for the ids and times of one purchase in the template."""
+
+    trace_id: bytes
+    span_ids: list[bytes]
+    starts: list[bytes]
+
+    @classmethod
+    def random(cls, draw: random.Random) -> "Markers":
+        """Return new markers."""
+        return cls(
+            draw.randbytes(16),
+            [draw.randbytes(8) for _ in range(SPANS)],
+            [draw.randbytes(8) for _ in range(SPANS)],
         )
+
+    def start(self, depth: int) -> int:
+        """Return the start of a span as the number that the template contains."""
+        return int.from_bytes(self.starts[depth], "little")
+
+    def ends(self) -> list[bytes]:
+        """Return the encoded ends of the spans: one more than their starts."""
+        return [struct.pack("<Q", self.start(depth) + 1) for depth in range(SPANS)]
+
+
+def request_factory() -> RequestFactory:
+    """Encode the template and return the function that makes requests of it."""
+    draw = random.Random(0)  # noqa: S311  (markers, not secrets)
+    markers = [Markers.random(draw) for _ in range(PURCHASES)]
+    traces = ExportTraceServiceRequest()
+    logs = ExportLogsServiceRequest()
+    for service in ROUTES:
+        spans = traces.resource_spans.add(resource=resource(service)).scope_spans.add()
+        records = logs.resource_logs.add(resource=resource(service)).scope_logs.add()
+        for purchase in markers:
+            _add_spans(spans, service, purchase)
+            _add_records(records, service, purchase)
+    templates = (traces.SerializeToString(), logs.SerializeToString())
+    return _patching(templates, markers)
+
+
+def _add_spans(scope: ScopeSpans, service: str, purchase: Markers) -> None:
+    route = {"http.route": ROUTES[service], "url.path": ROUTES[service]}
+    for depth in SPANS_OF[service]:
+        scope.spans.add(
+            trace_id=purchase.trace_id,
+            span_id=purchase.span_ids[depth],
+            parent_span_id=purchase.span_ids[depth - 1] if depth else b"",
+            name=SPAN_NAMES[depth],
+            kind=SPAN_KINDS[depth],
+            start_time_unix_nano=purchase.start(depth),
+            end_time_unix_nano=purchase.start(depth) + 1,
+            attributes=key_values(ORDER if depth == 1 else {**HTTP, **route}),
+        )
+
+
+def _add_records(scope: ScopeLogs, service: str, purchase: Markers) -> None:
+    depth = SPANS_OF[service][0]
+    for number in range(RECORDS_OF[service]):
+        is_error = number == 1
+        scope.log_records.add(
+            time_unix_nano=purchase.start(depth),
+            trace_id=purchase.trace_id,
+            span_id=purchase.span_ids[depth],
+            severity_number=17 if is_error else 9,
+            severity_text="ERROR" if is_error else "INFO",
+            body=AnyValue(string_value=f"log record number {number} of service {service}, a text"),
+            attributes=key_values({**ORDER, **HTTP}),
+        )
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """Where the markers of one purchase are in one template."""
+
+    ids: list[list[int]]
+    starts: list[list[int]]
+    ends: list[list[int]]
+
+
+def _patching(templates: tuple[bytes, bytes], markers: list[Markers]) -> RequestFactory:
+    offsets = [[_offsets(template, purchase) for purchase in markers] for template in templates]
+
+    def make(start: int) -> tuple[bytes, bytes]:
+        ids = [[os.urandom(16), *(os.urandom(8) for _ in range(SPANS))] for _ in range(PURCHASES)]
+        traces, logs = (
+            _patched(template, purchases, ids, start)
+            for template, purchases in zip(templates, offsets, strict=True)
+        )
+        return traces, logs
+
+    return make
+
+
+def _offsets(template: bytes, purchase: Markers) -> Offsets:
+    return Offsets(
+        [_find_all(template, marker) for marker in (purchase.trace_id, *purchase.span_ids)],
+        [_find_all(template, marker) for marker in purchase.starts],
+        [_find_all(template, marker) for marker in purchase.ends()],
     )
 
 
-def template() -> Patch:
-    """Build the two requests once; returns what makes new ones of them."""
-    draw = random.Random(0)  # noqa: S311  (markers, not secrets)
-    marks = [
-        [draw.randbytes(16), *(draw.randbytes(8) for _ in range(2 * SPANS))] for _ in range(EACH)
-    ]
-    spans, lines = ExportTraceServiceRequest(), ExportLogsServiceRequest()
-    for service, own in (("checkout", (0, 1, 2)), ("payment", (3,))):
-        told, said = (
-            spans.resource_spans.add(resource=resource(service)),
-            lines.resource_logs.add(resource=resource(service)),
-        )
-        scope, journal = told.scope_spans.add(), said.scope_logs.add()
-        for mark in marks:
-            trace_id, ids, times = mark[0], mark[1 : 1 + SPANS], mark[1 + SPANS :]
-            for at in own:
-                scope.spans.add(
-                    trace_id=trace_id,
-                    span_id=ids[at],
-                    parent_span_id=ids[at - 1] if at else b"",
-                    name=("POST /checkout", "place order", "POST", "POST /charges")[at],
-                    kind=(2, 1, 3, 2)[at],
-                    start_time_unix_nano=int.from_bytes(times[at], "little"),
-                    end_time_unix_nano=int.from_bytes(times[at], "little") + 1,
-                    attributes=pairs(
-                        ORDER
-                        if at == 1
-                        else HTTP | {"http.route": ROUTES[service], "url.path": ROUTES[service]}
-                    ),
-                )
-            for number in range(4 if service == "checkout" else 2):
-                journal.log_records.add(
-                    time_unix_nano=int.from_bytes(times[own[0]], "little"),
-                    trace_id=trace_id,
-                    span_id=ids[own[0]],
-                    severity_number=17 if number == 1 else 9,
-                    severity_text="ERROR" if number == 1 else "INFO",
-                    body=AnyValue(
-                        string_value=f"{service} said number {number} of what there is to say"
-                    ),
-                    attributes=pairs(ORDER | HTTP),
-                )
-    return _patching(spans.SerializeToString(), lines.SerializeToString(), marks)
+def _patched(
+    template: bytes, purchases: list[Offsets], ids: list[list[bytes]], start: int
+) -> bytes:
+    body = bytearray(template)
+    for number, offsets in enumerate(purchases):
+        for positions, value in zip(offsets.ids, ids[number], strict=True):
+            _overwrite(body, positions, value)
+        for depth in range(SPANS):
+            begin = start + number * INTERVAL_NS + depth * DEPTH_NS
+            end = begin + DURATION_NS - 2 * depth * DEPTH_NS
+            _overwrite(body, offsets.starts[depth], struct.pack("<Q", begin))
+            _overwrite(body, offsets.ends[depth], struct.pack("<Q", end))
+    return bytes(body)
 
 
-def _patching(spans: bytes, lines: bytes, marks: list[list[bytes]]) -> Patch:
-    ends = [
-        [struct.pack("<Q", int.from_bytes(mark, "little") + 1) for mark in each[1 + SPANS :]]
-        for each in marks
-    ]
-    places = [
-        [
-            [_all(body, mark) for mark in each[: 1 + SPANS]],
-            [_all(body, mark) for mark in each[1 + SPANS :]],
-            [_all(body, e) for e in end],
-        ]
-        for body in (spans, lines)
-        for each, end in zip(marks, ends, strict=True)
-    ]
-
-    def patch(start: int) -> tuple[bytes, bytes]:
-        bodies = bytearray(spans), bytearray(lines)
-        fresh = [[os.urandom(16), *(os.urandom(8) for _ in range(SPANS))] for _ in range(EACH)]
-        for number, (ids, begins, closes) in enumerate(places):
-            body, purchase = bodies[number // EACH], number % EACH
-            for found, value in zip(ids, fresh[purchase], strict=True):
-                for at in found:
-                    body[at : at + len(value)] = value
-            for depth in range(SPANS):
-                begin = start + purchase * STEP + depth * 1_000_000
-                for at in begins[depth]:
-                    body[at : at + 8] = struct.pack("<Q", begin)
-                for at in closes[depth]:
-                    body[at : at + 8] = struct.pack(
-                        "<Q", begin + 200_000_000 - 2 * depth * 1_000_000
-                    )
-        return bytes(bodies[0]), bytes(bodies[1])
-
-    return patch
+def _overwrite(body: bytearray, positions: list[int], value: bytes) -> None:
+    for position in positions:
+        body[position : position + len(value)] = value
 
 
-def _all(body: bytes, mark: bytes) -> list[int]:
-    found, at = [], body.find(mark)
-    while at >= 0:
-        found.append(at)
-        at = body.find(mark, at + 1)
-    return found
+def _find_all(body: bytes, marker: bytes) -> list[int]:
+    positions = []
+    position = body.find(marker)
+    while position >= 0:
+        positions.append(position)
+        position = body.find(marker, position + 1)
+    return positions
 
 
-def counts(moment: int, seconds: float) -> bytes:
-    """One export of both services' request histogram, after ``seconds`` of 50 purchases a second."""
+def metrics_request(now: int, seconds: float) -> bytes:
+    """Return one export of the request histogram of both services.
+
+    ``now`` is in nanoseconds since the epoch; the histogram holds 50 purchases a second since
+    ``seconds`` ago.
+    """
     request = ExportMetricsServiceRequest()
     for service, statuses in STATUSES.items():
-        data = request.resource_metrics.add(resource=resource(service)).scope_metrics.add()
-        metric = data.metrics.add(name="http.server.request.duration", unit="s")
+        scope = request.resource_metrics.add(resource=resource(service)).scope_metrics.add()
+        metric = scope.metrics.add(name="http.server.request.duration", unit="s")
         metric.histogram.aggregation_temporality = 2
         for status in statuses:
-            each = int(seconds * 50 / len(statuses))
+            count = int(seconds * 50 / len(statuses))
+            attributes: dict[str, str | int | float] = {
+                "http.route": ROUTES[service],
+                "http.request.method": "POST",
+                "http.response.status_code": int(status),
+            }
             metric.histogram.data_points.add(
-                attributes=pairs(
-                    {
-                        "http.route": ROUTES[service],
-                        "http.request.method": "POST",
-                        "http.response.status_code": int(status),
-                    }
-                ),
-                start_time_unix_nano=moment - int(seconds * 1e9),
-                time_unix_nano=moment,
-                count=each,
-                sum=each * 0.2,
-                bucket_counts=[0] * 6 + [each] + [0] * 8,
+                attributes=key_values(attributes),
+                start_time_unix_nano=now - int(seconds * 1e9),
+                time_unix_nano=now,
+                count=count,
+                sum=count * 0.2,
+                bucket_counts=[0] * 6 + [count] + [0] * 8,
                 explicit_bounds=BOUNDS,
             )
     return bytes(request.SerializeToString())
 
 
-def share(values: list[float], part: float) -> float:
-    """The value that ``part`` (0 to 1) of ``values`` do not exceed."""
-    return sorted(values)[max(0, min(len(values) - 1, round(part * len(values)) - 1))]
+def quantile(values: list[float], share: float) -> float:
+    """Return the value that ``share`` (0 to 1) of ``values`` do not exceed."""
+    rank = round(share * len(values)) - 1
+    return sorted(values)[max(0, min(len(values) - 1, rank))]

@@ -1,4 +1,4 @@
-"""What was measured, as a table in the terminal and in ``docs/benchmarks.md``, with the machine, the versions and the date."""
+"""Report results as tables, in the terminal and in docs/benchmarks.md, with the environment."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 from rich.console import Console
-from rich.table import Table as Drawn
+from rich.table import Table as RichTable
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 PACKAGES = (
@@ -22,8 +22,9 @@ PACKAGES = (
     "opentelemetry-sdk",
     "opentelemetry-instrumentation-fastapi",
 )
-BEGAN = os.getloadavg()
-"""How busy the machine was before anything was measured."""
+LOAD_BEFORE = os.getloadavg()
+"""The load averages of the machine before anything was measured."""
+WIDTH_WITHOUT_TERMINAL = 160
 
 
 @dataclass(frozen=True)
@@ -37,86 +38,94 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page, between ``<!-- name -->`` and ``<!-- /name -->``."""
+    """One generated part of the page, between ``<!-- name -->`` and ``<!-- /name -->``."""
 
     name: str
-    words: str
+    text: str
     tables: Sequence[Table]
 
 
 def arguments(
-    module: str, about: str | None, which: Iterable[str] = (), *, quick: bool = True
+    module: str, description: str | None, parts: Iterable[str] = (), *, quick: bool = True
 ) -> argparse.Namespace:
-    """Read what a measurement is told: ``quick``, ``write``, and ``which`` of its parts; anything else ends it with a word."""
-    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
+    """Parse the command line of a benchmark: ``--quick``, ``--write`` and names of ``parts``.
+
+    An unknown argument ends the program with exit code 2 and the usage.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     if quick:
-        parser.add_argument(
-            "--quick", action="store_true", help="shorter, for use while developing"
-        )
+        parser.add_argument("--quick", action="store_true", help="shorter, for development")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
-    parser.add_argument(
-        "which", nargs="*", help=f"of {', '.join(which)}" if which else argparse.SUPPRESS
-    )
-    said = parser.parse_args()
-    if unknown := [each for each in said.which if each not in which]:
-        parser.error(f"{unknown[0]} is none of {', '.join(which) or 'its options'}")
-    return said
+    names = ", ".join(parts)
+    parser.add_argument("parts", nargs="*", help=f"of {names}" if names else argparse.SUPPRESS)
+    options = parser.parse_args()
+    unknown = [part for part in options.parts if part not in parts]
+    if unknown:
+        parser.error(f"{unknown[0]} is none of {names or 'its options'}")
+    return options
 
 
-def draw(section: Section) -> None:
-    """Print it; not wrapped where the output is no terminal."""
+def print_section(section: Section) -> None:
+    """Print a section; without a terminal its lines are not wrapped."""
     out = Console(highlight=False)
-    out = out if out.is_terminal else Console(highlight=False, width=160)
-    out.print(f"\n[bold]{section.name}[/]", section.words, sep="\n")
+    if not out.is_terminal:
+        out = Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+    out.print(f"\n[bold]{section.name}[/]", section.text, sep="\n")
     for table in section.tables:
-        drawn = Drawn(
-            box=None,
-            pad_edge=False,
-            header_style="bold",
-            title=table.title or None,
-            title_justify="left",
-        )
-        for number, heading in enumerate(table.headings):
-            drawn.add_column(heading, justify="right" if number else "left")
-        for row in table.rows:
-            drawn.add_row(*row)
-        out.print(drawn)
-    out.print(machine(), style="dim")
+        out.print(_rich_table(table))
+    out.print(environment(), style="dim")
 
 
-def write(section: Section) -> None:
-    """Put it into its place on the page; what stands around it is written by people."""
-    parts = [section.words]
-    for table in section.tables:
-        rows = [table.headings, ["---"] + ["---:"] * (len(table.headings) - 1), *table.rows]
-        parts.append(
-            "\n".join(
-                ([f"**{table.title}**", ""] if table.title else [])
-                + [f"| {' | '.join(row)} |" for row in rows]
-            )
-        )
-    parts.append(machine())
-    between = "\n\n".join(parts)
-    begin, end = f"<!-- {section.name} -->", f"<!-- /{section.name} -->"
-    page, found = re.subn(
+def _rich_table(table: Table) -> RichTable:
+    rich_table = RichTable(
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        title=table.title or None,
+        title_justify="left",
+    )
+    for number, heading in enumerate(table.headings):
+        rich_table.add_column(heading, justify="right" if number else "left")
+    for row in table.rows:
+        rich_table.add_row(*row)
+    return rich_table
+
+
+def write_section(section: Section) -> None:
+    """Replace the section in docs/benchmarks.md; the text around it stays."""
+    parts = [section.text, *map(_markdown_table, section.tables), environment()]
+    content = "\n\n".join(parts)
+    begin = f"<!-- {section.name} -->"
+    end = f"<!-- /{section.name} -->"
+    page, replacements = re.subn(
         f"{begin}.*?{end}",
-        lambda _: f"{begin}\n{between}\n{end}",
+        lambda _: f"{begin}\n{content}\n{end}",
         PAGE.read_text(encoding="utf-8"),
         flags=re.DOTALL,
     )
-    if not found:
-        raise SystemExit(f"{PAGE} has no place {begin} ... {end}")
+    if not replacements:
+        raise SystemExit(f"{PAGE} has no section {begin} ... {end}")
     PAGE.write_text(page, encoding="utf-8")
 
 
-def machine() -> str:
-    """Where and when, with what, and how busy the machine was with other things before."""
-    info = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    cores, memory = psutil.cpu_count(), psutil.virtual_memory().total / 1024**3
-    with_what = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+def _markdown_table(table: Table) -> str:
+    alignment = ["---"] + ["---:"] * (len(table.headings) - 1)
+    lines = [f"| {' | '.join(row)} |" for row in (table.headings, alignment, *table.rows)]
+    if table.title:
+        lines = [f"**{table.title}**", "", *lines]
+    return "\n".join(lines)
+
+
+def environment() -> str:
+    """Return one sentence about date, machine, its load before the benchmark, and versions."""
+    cpuinfo = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    processor = model[1] if model else platform.machine()
+    memory = psutil.virtual_memory().total / 1024**3
+    kernel = platform.release().partition("-")[0]
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     return (
-        f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on {cores} cores ({model[1] if model else platform.machine()}, "
-        f"{memory:.0f} GiB, {platform.system()} {platform.release().partition('-')[0]}), load {BEGAN[0]:.1f} before; "
-        f"Python {platform.python_version()}, {with_what}."
+        f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC on {psutil.cpu_count()} cores"
+        f" ({processor}, {memory:.0f} GiB, {platform.system()} {kernel}),"
+        f" load {LOAD_BEFORE[0]:.1f} before; Python {platform.python_version()}, {versions}."
     )

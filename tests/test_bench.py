@@ -1,4 +1,4 @@
-"""What ``bench/http`` compares and how it counts: each arm is what its name says, and no slow or bad answer is left out."""
+"""The benchmarks: each arm is what its name says, and no slow or failed request is left out."""
 
 import gzip
 import os
@@ -23,14 +23,14 @@ from bench.http import load, profile, running, tables
 from bench.http.arms import ARMS, ROOT, ROUTES, ZERO_CODE, Route
 from bench.http.rounds import Result, Round
 from bench.http.steady import steady
-from tests.demo.local_store.conftest import span, traces
-from tests.processes import Sink, wait_for
+from tests.demo.local_store.messages import span, trace_request
+from tests.processes import InMemoryCollector, wait_for
 
-ASKED = 5
+REQUESTS = 5
 CANONICAL = "http.response.status_code"
 needs_taskset = pytest.mark.skipif(
     not shutil.which("taskset") or os.cpu_count() == 1,
-    reason="the service gets a core of its own: taskset, and two cores",
+    reason="the service needs a core of its own: taskset, and two cores",
 )
 needs_wrk = pytest.mark.skipif(
     not shutil.which("wrk"), reason="wrk is the load generator: apt install wrk"
@@ -44,135 +44,152 @@ needs_zero_code = pytest.mark.skipif(
     "module", ["bench.http", "bench.http.profile", "bench.collector", "bench.footprint"]
 )
 @pytest.mark.parametrize("word", ["--quik", "nonsense"])
-def test_a_wrong_word_measures_nothing(module: str, word: str) -> None:
-    """What is no option is refused before anything is started, with the word and where to look: a run may take half an hour."""
-    done = subprocess.run(
+def test_an_unknown_argument_is_refused(module: str, word: str) -> None:
+    """An unknown argument is refused with the usage before anything is measured."""
+    result = subprocess.run(
         [sys.executable, "-m", module, word],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 2
-    assert word in done.stderr
-    assert "usage: " in done.stderr
+    assert result.returncode == 2
+    assert word in result.stderr
+    assert "usage: " in result.stderr
 
 
-def told_by(
-    arm: str, sink: Sink, folder: Path, least: int = 0, **settings: str
+def telemetry_of(
+    arm: str, collector: InMemoryCollector, folder: Path, min_spans: int = 0, **settings: str
 ) -> tuple[dict[str, list[Any]], list[str]]:
-    """Ask ``arm`` for nothing, five times; returns spans, lines and metrics that it sent, and what it wrote."""
-    route, log = ROUTES["nothing"], folder / "log"
-    with running.service(ARMS[arm], route, sink.url, log, **settings) as service:
-        for _ in range(ASKED):
-            answer = httpx2.get(f"http://127.0.0.1:{service.port}{route.path}", trust_env=False)
-            assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
-        wait_for("what is sent while it runs", lambda: len(sink.spans) >= least, 30)
+    """Send five requests to an arm.
+
+    Returns:
+        The exported items by kind, each with its scope, and the canonical lines on stdout.
+    """
+    route = ROUTES["nothing"]
+    log = folder / "log"
+    with running.service(ARMS[arm], route, collector.url, log, **settings) as service:
+        for _ in range(REQUESTS):
+            url = f"http://127.0.0.1:{service.port}{route.path}"
+            response = httpx2.get(url, trust_env=False)
+            assert (response.status_code, response.json()) == (200, {"status": "ok"})
+        wait_for(
+            "spans that are exported while it runs", lambda: len(collector.spans) >= min_spans, 30
+        )
     parts = {
         "/v1/traces": ("resource_spans", "scope_spans", "spans"),
         "/v1/logs": ("resource_logs", "scope_logs", "log_records"),
         "/v1/metrics": ("resource_metrics", "scope_metrics", "metrics"),
     }
-    found: dict[str, list[Any]] = {names[2]: [] for names in parts.values()}
-    for path, message in sink.received:
+    exported: dict[str, list[Any]] = {names[2]: [] for names in parts.values()}
+    for path, message in collector.received:
         outer, middle, inner = parts[path]
         scopes = [scope for part in getattr(message, outer) for scope in getattr(part, middle)]
-        found[inner] += [
-            (scope.scope.name, each) for scope in scopes for each in getattr(scope, inner)
+        exported[inner] += [
+            (scope.scope.name, item) for scope in scopes for item in getattr(scope, inner)
         ]
-    return found, [line for line in log.read_text().splitlines() if CANONICAL in line]
+    return exported, [line for line in log.read_text().splitlines() if CANONICAL in line]
 
 
-def counted(found: dict[str, list[Any]]) -> int:
-    """How many requests the newest export of the standard histogram holds."""
+def counted(exported: dict[str, list[Any]]) -> int:
+    """Return how many requests the newest export of the standard histogram holds."""
     histograms = [
-        each for _, each in found["metrics"] if each.name == "http.server.request.duration"
+        metric for _, metric in exported["metrics"] if metric.name == "http.server.request.duration"
     ]
-    return sum(point.count for point in histograms[-1].histogram.data_points) if histograms else 0
+    if not histograms:
+        return 0
+    return sum(point.count for point in histograms[-1].histogram.data_points)
 
 
 @needs_taskset
-def test_what_the_collector_compresses_is_counted() -> None:
-    """The receiver counts the spans of a compressed request, as the Collector sends them, once."""
-    body = traces(span("one"), span("two")).SerializeToString()
+def test_compressed_requests_are_counted() -> None:
+    """The receiver counts the spans of compressed and plain requests, once."""
+    body = trace_request(span("one"), span("two")).SerializeToString()
     with running.receiver() as receiver:
         for content in (gzip.compress(body), body):
             httpx2.post(
                 f"http://127.0.0.1:{receiver.port}/v1/traces", content=content, trust_env=False
             ).raise_for_status()
-        assert running.taken(receiver)["spans"] == 4
-        assert running.taken(receiver)["spans"] == 0
+        assert running.take_counts(receiver)["spans"] == 4
+        assert running.take_counts(receiver)["spans"] == 0
 
 
 @needs_taskset
-def test_bare_tells_nobody_anything(sink: Sink, tmp_path: Path) -> None:
-    """The arm that all are compared with sends nothing and writes no canonical line."""
-    _, written = told_by("bare", sink, tmp_path)
-    assert not sink.received
+def test_bare_emits_nothing(collector: InMemoryCollector, tmp_path: Path) -> None:
+    """The arm ``bare`` exports nothing and writes no canonical line."""
+    _, written = telemetry_of("bare", collector, tmp_path)
+    assert not collector.received
     assert not written
 
 
 @needs_taskset
 @pytest.mark.parametrize(
-    ("arm", "spans", "lines"), [("ours", ASKED, ASKED), ("always_off", 0, ASKED)]
+    ("arm", "spans", "lines"), [("ours", REQUESTS, REQUESTS), ("always_off", 0, REQUESTS)]
 )
-def test_ours_tells_all_three_signals(
-    sink: Sink, tmp_path: Path, arm: str, spans: int, lines: int
+def test_ours_emits_all_three_signals(
+    collector: InMemoryCollector, tmp_path: Path, arm: str, spans: int, lines: int
 ) -> None:
-    """Ours tells of every request in all three signals and on stdout, and with the sampler off all but the span."""
-    found, written = told_by(arm, sink, tmp_path)
-    assert (len(found["spans"]), len(found["log_records"]), counted(found), len(written)) == (
+    """The arm ``ours`` emits every request in all signals, and without spans when not sampled."""
+    exported, written = telemetry_of(arm, collector, tmp_path)
+    assert (
+        len(exported["spans"]),
+        len(exported["log_records"]),
+        counted(exported),
+        len(written),
+    ) == (
         spans,
         lines,
-        ASKED,
-        ASKED,
+        REQUESTS,
+        REQUESTS,
     )
 
 
 @needs_taskset
-def test_spans_are_all_that_the_instrumentation_makes(sink: Sink, tmp_path: Path) -> None:
-    """The arm that shows what the instrumentation leaves for everything else makes one span a request, and nothing besides."""
-    found, written = told_by("spans", sink, tmp_path, ASKED)
-    assert [scope for scope, _ in found["spans"]] == ASKED * [
+def test_spans_emits_one_span_a_request(collector: InMemoryCollector, tmp_path: Path) -> None:
+    """The arm ``spans`` exports one span a request and nothing else."""
+    exported, written = telemetry_of("spans", collector, tmp_path, REQUESTS)
+    assert [scope for scope, _ in exported["spans"]] == REQUESTS * [
         "opentelemetry.instrumentation.fastapi"
     ]
-    assert (found["metrics"], found["log_records"], written) == ([], [], [])
+    assert (exported["metrics"], exported["log_records"], written) == ([], [], [])
 
 
 @needs_taskset
-def test_a_disabled_sdk_leaves_the_line(sink: Sink, tmp_path: Path) -> None:
-    """With the SDK disabled nothing is sent, and the canonical line is still written."""
-    _, written = told_by("disabled", sink, tmp_path)
-    assert not any(path == "/v1/traces" for path, _ in sink.received)
-    assert len(written) == ASKED
+def test_disabled_still_writes_the_line(collector: InMemoryCollector, tmp_path: Path) -> None:
+    """The arm ``disabled`` exports no spans and still writes the canonical line."""
+    _, written = telemetry_of("disabled", collector, tmp_path)
+    assert not any(path == "/v1/traces" for path, _ in collector.received)
+    assert len(written) == REQUESTS
 
 
 @needs_taskset
-def test_fastapi_tells_by_itself(sink: Sink, tmp_path: Path) -> None:
-    """FastAPI's own arm sends its spans, one of them the request's, and its metrics, with nothing of ours."""
-    found, written = told_by("fastapi", sink, tmp_path)
-    assert {scope for name in ("spans", "metrics") for scope, _ in found[name]} == {"fastapi"}
-    assert Counter(span.kind for _, span in found["spans"])[2] == ASKED
-    assert counted(found) == ASKED
+def test_fastapi_emits_its_own_telemetry(collector: InMemoryCollector, tmp_path: Path) -> None:
+    """The arm ``fastapi`` exports FastAPI's own spans and metrics and nothing else."""
+    exported, written = telemetry_of("fastapi", collector, tmp_path)
+    assert {scope for name in ("spans", "metrics") for scope, _ in exported[name]} == {"fastapi"}
+    assert Counter(span.kind for _, span in exported["spans"])[2] == REQUESTS
+    assert counted(exported) == REQUESTS
     assert not written
 
 
 @needs_taskset
 @needs_zero_code
-def test_zero_code_has_its_defaults(sink: Sink, tmp_path: Path) -> None:
-    """OpenTelemetry's distribution makes three spans a request in its old conventions: none of our defaults reaches it."""
-    found, written = told_by("zero-code", sink, tmp_path, 3 * ASKED, OTEL_BSP_SCHEDULE_DELAY="100")
-    assert len(found["spans"]) == 3 * ASKED
-    assert {scope for scope, _ in found["spans"]} == {"opentelemetry.instrumentation.fastapi"}
+def test_zero_code_uses_its_defaults(collector: InMemoryCollector, tmp_path: Path) -> None:
+    """The arm ``zero-code`` exports three spans a request in the old conventions."""
+    exported, written = telemetry_of(
+        "zero-code", collector, tmp_path, 3 * REQUESTS, OTEL_BSP_SCHEDULE_DELAY="100"
+    )
+    assert len(exported["spans"]) == 3 * REQUESTS
+    assert {scope for scope, _ in exported["spans"]} == {"opentelemetry.instrumentation.fastapi"}
     assert "http.status_code" in {
-        each.key for _, span in found["spans"] for each in span.attributes
+        attribute.key for _, span in exported["spans"] for attribute in span.attributes
     }
     assert not written
 
 
 @contextmanager
-def answering(status: int, stall: float = 0) -> Iterator[int]:
-    """A server on a port of its own that answers ``status``; nobody gets one in the first ``stall`` seconds of questions."""
+def serving(status: int, stall: float = 0) -> Iterator[int]:
+    """Run a server that answers ``status`` after the first ``stall`` seconds; yield its port."""
     began: list[float] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -199,35 +216,33 @@ def answering(status: int, stall: float = 0) -> Iterator[int]:
             thread.join()
 
 
-def test_a_stall_counts_for_all_who_would_have_come() -> None:
-    """The open loop times a request from its planned moment, so a stall is felt by all who would have come in it."""
-    with answering(200, stall=1) as port:
-        seen = steady(port, Route("", "/"), 100, 1)
-    assert (seen.requests, seen.errors) == (100, 0)
-    assert seen.p50 >= 300, (
-        "a closed loop would have seen one slow request for each of its connections"
-    )
+def test_a_stall_delays_every_request_that_was_due() -> None:
+    """The open loop times requests from their planned moment, so a stall delays all of them."""
+    with serving(200, stall=1) as port:
+        measured = steady(port, Route("", "/"), 100, 1)
+    assert (measured.requests, measured.errors) == (100, 0)
+    assert measured.p50 >= 300, "a closed loop would see one slow request for each connection"
 
 
 def test_the_open_loop_counts_errors() -> None:
-    """An answer that is not 2xx is an error, and its time is not among the figures."""
-    with answering(500) as port:
-        seen = steady(port, Route("", "/"), 50, 0.5)
-    assert (seen.requests, seen.errors) == (0, 25)
+    """An answer other than 2xx is an error and has no latency."""
+    with serving(500) as port:
+        measured = steady(port, Route("", "/"), 50, 0.5)
+    assert (measured.requests, measured.errors) == (0, 25)
 
 
 @needs_taskset
 @needs_wrk
 def test_wrk_counts_errors() -> None:
-    """The bad answers that wrk counts reach the report."""
-    with answering(500) as port:
+    """Answers other than 2xx are reported as errors."""
+    with serving(500) as port:
         assert load.wrk(port, Route("", "/"), 1).errors > 0
 
 
 def test_an_arm_with_errors_has_no_figures() -> None:
-    """One bad answer among thousands, and the arm is refused: fast errors are no throughput."""
+    """One error among thousands of answers removes the figures of the arm."""
     good, bad = (
-        Result([Round(load.Load(1000, 1, errors, 1, 2, 0.1), 1, 0.1, 100, 1000, EMPTY)])
+        Result([Round(load.Load(1000, 1, errors, 1, 2, 0.1), 1, 0.1, 100, 1000, NO_ITEMS)])
         for errors in (0, 1)
     )
     rows = tables.kept("nothing", {"bare": good, "ours": bad}).rows
@@ -235,32 +250,29 @@ def test_an_arm_with_errors_has_no_figures() -> None:
     assert not any(rows[1][2:])
 
 
-EMPTY = dict.fromkeys(
+NO_ITEMS = dict.fromkeys(
     ("spans", "servers", "lines", "counted", "series", "traces", "logs", "metrics"), 0
 )
 
 
-def test_a_section_takes_its_place_on_the_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run writes its own section, and leaves what people wrote around it."""
+def test_a_section_is_replaced_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run replaces its own section and leaves the text around it."""
     page = tmp_path / "page.md"
     page.write_text("Before.\n<!-- kept -->\nold\n<!-- /kept -->\nAfter.\n")
     monkeypatch.setattr(report, "PAGE", page)
-    report.write(
-        report.Section("kept", "Words.", [report.Table("", ("arm", "rate"), [("bare", "1")])])
-    )
+    table = report.Table("", ("arm", "rate"), [("bare", "1")])
+    report.write_section(report.Section("kept", "Text.", [table]))
     text = page.read_text()
     assert text.startswith(
-        "Before.\n<!-- kept -->\nWords.\n\n| arm | rate |\n| --- | ---: |\n| bare | 1 |\n\nMeasured "
+        "Before.\n<!-- kept -->\nText.\n\n| arm | rate |\n| --- | ---: |\n| bare | 1 |\n\nMeasured "
     )
     assert text.endswith("<!-- /kept -->\nAfter.\n")
     assert "old" not in text
 
 
 @pytest.mark.parametrize("section", ["kept", "added", "profile", "collector", "footprint"])
-def test_the_page_has_a_place_for_each_section(section: str) -> None:
-    """Whatever a run writes has its place in docs/benchmarks.md."""
+def test_the_page_has_each_section(section: str) -> None:
+    """docs/benchmarks.md has each section that a benchmark writes, once."""
     page = report.PAGE.read_text()
     assert page.count(f"<!-- {section} -->") == page.count(f"<!-- /{section} -->") == 1
 
@@ -269,46 +281,68 @@ def test_the_page_has_a_place_for_each_section(section: str) -> None:
     ("stack", "part"),
     [
         (
-            "run (/x/uvicorn/server.py:1);__call__ (/x/telemetry/edge.py:1);app (/x/fastapi/routing.py:9)",
+            (
+                "run (/x/uvicorn/server.py:1);"
+                "__call__ (/x/three_pillars/boundary.py:1);"
+                "app (/x/fastapi/routing.py:9)"
+            ),
             "the app",
         ),
         (
-            "__call__ (/x/telemetry/requests.py:1);tell (/x/telemetry/requests.py:9)",
-            "telemetry/: middleware and edge",
+            (
+                "__call__ (/x/three_pillars/request_recorder.py:1);"
+                "record (/x/three_pillars/request_recorder.py:9)"
+            ),
+            "telemetry/: middleware",
         ),
         (
-            "tell (/x/telemetry/requests.py:9);render (/x/structlog/processors.py:1);dumps (/lib/json/encoder.py:1)",
-            "log line: proc",
+            (
+                "record (/x/three_pillars/request_recorder.py:9);"
+                "render (/x/structlog/processors.py:1);"
+                "dumps (/lib/json/encoder.py:1)"
+            ),
+            "log record: proc",
         ),
         (
-            "__init__ (/x/telemetry/requests.py:9);template (/x/telemetry/requests.py:1);matches (/x/starlette/r.py:1)",
+            (
+                "_sanitized_scope (/x/three_pillars/boundary.py:9);"
+                "match_template (/x/three_pillars/routes.py:1);"
+                "matches (/x/starlette/r.py:1)"
+            ),
             "telemetry/: f",
         ),
         (
-            "run (/lib/threading.py:1);export (/x/opentelemetry/exporter/otlp/proto/http/__init__.py:1)",
+            (
+                "run (/lib/threading.py:1);"
+                "export (/x/opentelemetry/exporter/otlp/proto/http/__init__.py:1)"
+            ),
             "the threads that export",
         ),
         (
-            "tell (/x/telemetry/requests.py:9);proc (/x/structlog/base.py:1);text (/x/delivery/redact.py:1)",
+            (
+                "record (/x/three_pillars/request_recorder.py:9);"
+                "proc (/x/structlog/base.py:1);"
+                "redact_text (/x/three_pillars/redaction/redact.py:1)"
+            ),
             "telemetry/: redaction",
         ),
         ("dumps (/lib/json/encoder.py:1)", "everything else"),
     ],
 )
-def test_a_look_is_booked_once(stack: str, part: str) -> None:
-    """A stack counts for the part that caused it: JSON for the log line, routing for who looks up the route."""
-    booked = profile.book(f"{stack} 3\n")
-    assert [(name.startswith(part), count) for name, count in booked.items()] == [(True, 3)]
+def test_a_sample_belongs_to_one_part(stack: str, part: str) -> None:
+    """A sample counts for the part that caused it."""
+    counts = profile.count_samples(f"{stack} 3\n")
+    assert [(name.startswith(part), count) for name, count in counts.items()] == [(True, 3)]
 
 
-def test_the_collectors_pipelines_are_what_they_are_called() -> None:
-    """One pipeline is otel-collector.yaml on other ports, the other its receiver and exporter and nothing between."""
+def test_the_collector_pipelines() -> None:
+    """The pipeline ``ours`` is otel-collector.yaml, and ``plain`` only receives and exports."""
     ports = {name: 50000 + number for number, name in enumerate(collector.PORTS)}
     ours, plain = (yaml.safe_load(collector.config(which, ports)) for which in ("ours", "plain"))
-    stands = (ROOT / "otel-collector.yaml").read_text()
-    assert ours["processors"] == yaml.safe_load(stands)["processors"]
+    committed = (ROOT / "otel-collector.yaml").read_text()
+    assert ours["processors"] == yaml.safe_load(committed)["processors"]
     assert not any(
-        f":{usual}" in collector.config("ours", ports) for usual in collector.PORTS.values()
+        f":{port}" in collector.config("ours", ports) for port in collector.PORTS.values()
     )
     assert plain["service"]["pipelines"] == {
         "traces": {"receivers": ["otlp"], "exporters": ["otlp_http/tempo"]}

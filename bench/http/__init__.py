@@ -1,1 +1,1 @@
-"""What telemetry costs a service: the same app bare, with ours, and with what others give, under the same load."""
+"""Benchmark of the request path: one app with this telemetry, without, and with others'."""

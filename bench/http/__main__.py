@@ -1,4 +1,8 @@
-"""``python -m bench.http [--quick] [--arms bare,ours] [--routes nothing,charges,checkout]``: what telemetry costs a service."""
+"""Measure what telemetry costs a service: ``python -m bench.http [--quick]``.
+
+``--arms bare,ours`` and ``--routes nothing,charges,checkout`` choose what is measured. A closed
+loop (wrk) gives the throughput; an open loop at half of it gives the added latency.
+"""
 
 import argparse
 import os
@@ -13,120 +17,133 @@ from bench.http.arms import ARMS, ROUTES, ZERO_CODE, Route
 from bench.http.rounds import Result, Round
 
 Results = dict[tuple[str, str], Result]
-OPEN = ("bare", "ours")
-"""The arms of the open loop."""
-say = Console(stderr=True, highlight=False).print
+"""The results by route and arm."""
+OPEN_LOOP_ARMS = ("bare", "ours")
+CEILING_S = 3
+progress = Console(stderr=True, highlight=False)
 
 
 def main() -> None:
-    """Play all arms in turn, round after round, and print one table for each route."""
+    """Run all arms in turn, round after round, and print one table for each route."""
+    options = parse_options()
+    for tool in load.PACKAGES:
+        load.find_tool(tool)
+    os.sched_setaffinity(0, {int(running.OTHER_CORE)})
+    with running.receiver(running.SERVICE_CORE) as server:
+        ceiling = load.wrk(server.port, Route("", "/"), CEILING_S)
+    with running.receiver() as receiver:
+        closed = run_all(
+            options,
+            options.arms,
+            lambda arm, route: rounds.run_round(arm, route, options.seconds, receiver),
+        )
+        show(kept_section(closed, ceiling, options.seconds), write=options.write)
+        if options.open or not options.quick:
+            reference = "ours" if "ours" in options.arms else options.arms[-1]
+            rates = {route: closed[route, reference].rate / 2 for route in options.routes}
+            opened = run_all(
+                options,
+                [arm for arm in options.arms if arm in OPEN_LOOP_ARMS],
+                lambda arm, route: rounds.run_round(
+                    arm, route, options.seconds, receiver, rates[route]
+                ),
+            )
+            show(added_section(opened, rates, options.seconds), write=options.write)
+
+
+def parse_options() -> argparse.Namespace:
+    """Parse the command line; ``arms`` and ``routes`` are lists afterwards."""
     parser = argparse.ArgumentParser(prog="python -m bench.http", description=__doc__)
+    arm_names = ", ".join(ARMS)
+    route_names = ", ".join(ROUTES)
     parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="3 rounds of 4 s, the do-nothing route: for use while developing",
+        "--quick", action="store_true", help="3 rounds of 4 s on the do-nothing route"
     )
     parser.add_argument(
         "--arms",
         default=",".join(ARMS),
-        help=f"of {', '.join(ARMS)}; the first is what others are compared with",
+        help=f"of {arm_names}; the others are compared with the first",
     )
-    parser.add_argument(
-        "--routes", help=f"of {', '.join(ROUTES)}; default all, with --quick nothing"
-    )
+    parser.add_argument("--routes", help=f"of {route_names}; default all, with --quick nothing")
     parser.add_argument("--rounds", type=int, help="default 5")
     parser.add_argument("--seconds", type=int, help="of a round; default 10")
     parser.add_argument("--open", action="store_true", help="with --quick: the open loop as well")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
-    said = parser.parse_args()
-    arms = said.arms.split(",")
-    routes = (said.routes or ("nothing" if said.quick else ",".join(ROUTES))).split(",")
-    if unknown := [each for each in arms if each not in ARMS] + [
-        each for each in routes if each not in ROUTES
-    ]:
-        parser.error(f"{unknown[0]}: arms are {', '.join(ARMS)}; routes are {', '.join(ROUTES)}")
-    if "zero-code" in arms and not (ZERO_CODE / "opentelemetry-instrument").exists():
-        parser.error(
-            "zero-code needs .venv-bench: run `make bench`, which sets it up, or name other --arms"
-        )
-    count, seconds = (
-        said.rounds or (3 if said.quick else 5),
-        said.seconds or (4 if said.quick else 10),
-    )
-    for tool in load.PACKAGES:
-        load.found(tool)
-    os.sched_setaffinity(0, {int(running.REST)})
-    show: Callable[[report.Section], None] = report.write if said.write else lambda _: None
-    with running.receiver(running.SERVICE) as alone:
-        ceiling = load.wrk(alone.port, Route("", "/"), 3)
-    with running.receiver() as receiver:
-        closed = play(
-            arms, routes, count, lambda arm, route: rounds.play(arm, route, seconds, receiver)
-        )
-        section = kept(closed, ceiling, seconds)
-        report.draw(section)
-        show(section)
-        if said.open or not said.quick:
-            rates = {
-                route: closed[route, arms[-1] if "ours" not in arms else "ours"].rate / 2
-                for route in routes
-            }
-            opened = play(
-                [arm for arm in arms if arm in OPEN],
-                routes,
-                count,
-                lambda arm, route: rounds.play(arm, route, seconds, receiver, rates[route]),
-            )
-            section = added(opened, rates, seconds)
-            report.draw(section)
-            show(section)
+    options = parser.parse_args()
+    default_routes = "nothing" if options.quick else ",".join(ROUTES)
+    options.arms = options.arms.split(",")
+    options.routes = (options.routes or default_routes).split(",")
+    options.rounds = options.rounds or (3 if options.quick else 5)
+    options.seconds = options.seconds or (4 if options.quick else 10)
+    unknown = [arm for arm in options.arms if arm not in ARMS]
+    unknown += [route for route in options.routes if route not in ROUTES]
+    if unknown:
+        parser.error(f"{unknown[0]}: arms are {arm_names}; routes are {route_names}")
+    if "zero-code" in options.arms and not (ZERO_CODE / "opentelemetry-instrument").exists():
+        parser.error("zero-code needs .venv-bench: run `make bench`, or name other --arms")
+    return options
 
 
-def play(
-    arms: list[str], routes: list[str], count: int, one: Callable[[str, str], Round]
+def run_all(
+    options: argparse.Namespace, arms: list[str], run_one: Callable[[str, str], Round]
 ) -> Results:
-    """Play every arm once a round, each round in another order, so that a slow minute of the machine falls on all."""
-    played: dict[tuple[str, str], list[Round]] = {
-        (route, arm): [] for route in routes for arm in arms
+    """Run every arm once in each round.
+
+    The order differs from round to round, so that a slow minute of the machine affects all arms.
+    """
+    finished: dict[tuple[str, str], list[Round]] = {
+        (route, arm): [] for route in options.routes for arm in arms
     }
-    for number in range(count):
-        for route in routes:
-            for arm in random.Random(number).sample(arms, len(arms)):  # noqa: S311  (no secret; another neighbour each time)
-                done = one(arm, route)
-                played[route, arm].append(done)
-                errors = f", {done.load.errors} errors" if done.load.errors else ""
-                rate, p50 = done.load.rate, done.load.p50
-                say(
-                    f"{number + 1}/{count} {route} {arm}: {rate:,.0f} requests/s, p50 {p50:.1f} ms{errors}",
+    for number in range(options.rounds):
+        for route in options.routes:
+            shuffled = random.Random(number).sample(arms, len(arms))  # noqa: S311  (not a secret)
+            for arm in shuffled:
+                round_ = run_one(arm, route)
+                finished[route, arm].append(round_)
+                errors = f", {round_.load.errors} errors" if round_.load.errors else ""
+                progress.print(
+                    f"{number + 1}/{options.rounds} {route} {arm}: {round_.load.rate:,.0f}"
+                    f" requests/s, p50 {round_.load.p50:.1f} ms{errors}",
                     style="dim",
                 )
-    return {key: Result(each) for key, each in played.items()}
+    return {key: Result(results) for key, results in finished.items()}
 
 
-def kept(results: Results, ceiling: load.Load, seconds: int) -> report.Section:
-    """Requests a second, closed loop."""
+def show(section: report.Section, *, write: bool) -> None:
+    """Print a section and, with ``write``, put it into docs/benchmarks.md."""
+    report.print_section(section)
+    if write:
+        report.write_section(section)
+
+
+def kept_section(results: Results, ceiling: load.Load, seconds: int) -> report.Section:
+    """Return the throughput in the closed loop."""
     routes = list(dict.fromkeys(route for route, _ in results))
-    busiest = max(each.middle("cpu") for each in results.values())
-    words = (
-        f"{load.version()} with {load.CONNECTIONS} connections, {seconds} s a round; the service on a core of its own, "
-        f"wrk, receiver and payment on the other. wrk alone makes {ceiling.rate:,.0f} requests a second of a server that "
-        f"only says 200, and took {busiest:.0%} of its core at most."
+    busiest = max(result.load_median("cpu") for result in results.values())
+    text = (
+        f"{load.wrk_version()} with {load.CONNECTIONS} connections, {seconds} s a round; the"
+        " service has a core of its own, wrk, receiver and payment share the other one. wrk alone"
+        f" makes {ceiling.rate:,.0f} requests a second of a server that only answers 200, and it used"
+        f" {busiest:.0%} of its core at most."
     )
-    done = [
-        tables.kept(route, {arm: each for (of, arm), each in results.items() if of == route})
-        for route in routes
-    ]
-    return report.Section("kept", words, done)
+    route_tables = [tables.kept(route, _of_route(results, route)) for route in routes]
+    return report.Section("kept", text, route_tables)
 
 
-def added(results: Results, rates: dict[str, float], seconds: int) -> report.Section:
-    """Time at half of what ours can take, open loop."""
-    words = f"Open loop, {seconds} s a round, at half of what `ours` could take, times from the planned moment of each request."
-    done = [
-        tables.added(route, rate, {arm: each for (of, arm), each in results.items() if of == route})
-        for route, rate in rates.items()
+def added_section(results: Results, rates: dict[str, float], seconds: int) -> report.Section:
+    """Return the latency in the open loop."""
+    text = (
+        f"Open loop, {seconds} s a round, at half of the throughput of `ours`; times run from the"
+        " planned moment of each request."
+    )
+    route_tables = [
+        tables.added(route, rate, _of_route(results, route)) for route, rate in rates.items()
     ]
-    return report.Section("added", words, done)
+    return report.Section("added", text, route_tables)
+
+
+def _of_route(results: Results, route: str) -> dict[str, Result]:
+    return {arm: result for (of_route, arm), result in results.items() if of_route == route}
 
 
 if __name__ == "__main__":

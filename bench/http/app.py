@@ -1,7 +1,8 @@
-"""The service under load, as ``python -m services.checkout`` runs it: ``python -m bench.http.app APP PORT install|spans|bare``.
+"""The service under load: ``python -m bench.http.app APP PORT install|spans|bare``.
 
-With ``bare`` the services' own code runs unchanged, and the two calls into ``telemetry/`` do nothing; with ``spans`` the first
-is the instrumentation alone.
+It runs like ``python -m services.checkout``. With ``bare`` the services' own code is unchanged, and
+its calls of the library do nothing; with ``spans`` the instrumentation of FastAPI is installed
+instead of the library.
 """
 
 import sys
@@ -19,8 +20,8 @@ import three_pillars
 from services.common import errors, server
 
 
-def nothing() -> FastAPI:
-    """An app with a route that does nothing."""
+def do_nothing_app() -> FastAPI:
+    """Return an app with a route that does nothing."""
     app = errors.create_app("nothing")
 
     @app.get("/nothing")
@@ -32,8 +33,8 @@ def nothing() -> FastAPI:
     return app
 
 
-def spans(app: FastAPI, *_: object, **__: object) -> None:
-    """Make one span a request, and nothing else, with the SDK's own batches."""
+def install_spans(app: FastAPI, *_: object, **__: object) -> None:
+    """Install the instrumentation alone: one span a request, in the SDK's own batches."""
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
@@ -41,24 +42,23 @@ def spans(app: FastAPI, *_: object, **__: object) -> None:
 
 
 def build() -> FastAPI:
-    """Build what the command line names; uvicorn calls this."""
-    app, _, how = sys.argv[1:]
-    if how != "install":
+    """Return the app that the command line names; uvicorn calls this."""
+    name, _, mode = sys.argv[1:]
+    if mode != "install":
         three_pillars.reduce_pauses = lambda: None
-    if how == "bare":
+    if mode == "bare":
         three_pillars.install = lambda *_, **__: None
         three_pillars.instrument_client = lambda client: client
-    if how == "spans":
-        three_pillars.install = spans
-    return {
-        "nothing": nothing,
+    if mode == "spans":
+        three_pillars.install = install_spans
+    factories = {
+        "nothing": do_nothing_app,
         "payment": services.payment.service.create_service,
         "checkout": services.checkout.service.create_service,
-    }[app]()
+    }
+    return factories[name]()
 
 
 if __name__ == "__main__":
-    server.serve(
-        "bench.http.app:build",
-        server.ServiceSettings(bind="127.0.0.1", port=int(sys.argv[2]), workers=1),
-    )
+    settings = server.ServiceSettings(bind="127.0.0.1", port=int(sys.argv[2]), workers=1)
+    server.serve("bench.http.app:build", settings)

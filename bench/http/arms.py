@@ -1,42 +1,51 @@
-"""The arms: the same app each time, and what tells of it."""
+"""The arms of the benchmark: the same app each time, with different telemetry."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 ZERO_CODE = ROOT / ".venv-bench" / "bin"
-"""Where ``make bench`` installs OpenTelemetry's distribution: an environment of its own, or it would instrument every arm."""
+"""OpenTelemetry's zero-code distribution, installed by ``make bench`` in an environment of its own.
+In the environment of the demo it would instrument every arm."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to tell of requests; ``how`` is what ``bench/http/app.py`` makes of the services' ``telemetry.install``."""
+    """One kind of telemetry.
 
-    words: str
-    how: str = "install"
+    Attributes:
+        description: What the arm measures.
+        mode: How ``bench/http/app.py`` installs telemetry: ``install``, ``spans`` or ``bare``.
+        settings: Environment variables of the service.
+        python: The command that runs Python.
+    """
+
+    description: str
+    mode: str = "install"
     settings: dict[str, str] = field(default_factory=dict[str, str])
     python: tuple[str, ...] = (str(ROOT / ".venv/bin/python"),)
 
 
 ARMS = {
-    "bare": Arm("the app without telemetry", how="bare"),
-    "ours": Arm("telemetry.install: all three signals, every request, one line"),
+    "bare": Arm("the app without telemetry", mode="bare"),
+    "ours": Arm("three_pillars.install: all three signals, every request, one log record"),
     "always_off": Arm(
         "ours with OTEL_TRACES_SAMPLER=always_off", settings={"OTEL_TRACES_SAMPLER": "always_off"}
     ),
     "spans": Arm(
-        "the FastAPI instrumentation alone: one span a request, no metrics, no line", how="spans"
+        "the FastAPI instrumentation alone: one span a request, no metrics, no log record",
+        mode="spans",
     ),
     "disabled": Arm("ours with OTEL_SDK_DISABLED=true", settings={"OTEL_SDK_DISABLED": "true"}),
     "zero-code": Arm(
-        "opentelemetry-instrument with its defaults, by OTLP over HTTP as the others",
-        how="bare",
+        "opentelemetry-instrument with its defaults, by OTLP over HTTP like the others",
+        mode="bare",
         settings={"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
         python=(str(ZERO_CODE / "opentelemetry-instrument"), str(ZERO_CODE / "python")),
     ),
     "fastapi": Arm(
-        "FastAPI's own telemetry with its defaults (no span for the call to payment, no lines)",
-        how="bare",
+        "FastAPI's own telemetry with its defaults (no client span, no log records)",
+        mode="bare",
         settings={"FASTAPI_OTEL_AUTO_CONFIGURE": "true"},
     ),
 }
@@ -44,7 +53,7 @@ ARMS = {
 
 @dataclass(frozen=True)
 class Route:
-    """What is asked of which app."""
+    """A request: the app that serves it, its path, and its JSON body (empty: a GET)."""
 
     app: str
     path: str

@@ -1,4 +1,4 @@
-"""The load: wrk, with as many requests under way as it has connections; it reports in JSON."""
+"""Closed loop load by wrk: each connection sends its next request after the answer."""
 
 import json
 import resource
@@ -10,24 +10,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.http.arms import Route
-from bench.http.running import REST
+from bench.http.running import OTHER_CORE
 
 CONNECTIONS = 16
 PACKAGES = {"wrk": "wrk", "taskset": "util-linux"}
-"""Tools that are found on PATH, and the Debian packages that have them."""
+"""The required tools, and the Debian packages that contain them."""
 SCRIPT = """
 wrk.method, wrk.body, wrk.headers["content-type"] = "%s", %s, "application/json"
 function done(summary, latency)
-  local e = summary.errors
-  io.write(string.format('\\n{"requests":%%d,"micros":%%d,"socket":%%d,"status":%%d,"p50":%%d,"p99":%%d}\\n', summary.requests,
-    summary.duration, e.connect + e.read + e.write + e.timeout, e.status, latency:percentile(50), latency:percentile(99)))
+  local errors = summary.errors
+  local socket = errors.connect + errors.read + errors.write + errors.timeout
+  local format = '\\n{"requests":%%d,"micros":%%d,"socket":%%d,"status":%%d,"p50":%%d,"p99":%%d}\\n'
+  io.write(string.format(format, summary.requests, summary.duration, socket, errors.status,
+    latency:percentile(50), latency:percentile(99)))
 end
 """
+"""The Lua script that makes wrk send the request and print its figures as JSON."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a load generator saw; times in milliseconds."""
+    """What a load generator measured.
+
+    Attributes:
+        requests: Answered requests.
+        seconds: Duration.
+        errors: Requests without an answer, or with a status other than 2xx.
+        p50: Median latency in milliseconds.
+        p99: 99th percentile of the latency in milliseconds.
+        cpu: Share of a core that the generator used.
+        late: p99 of the delay with which the generator itself sent requests, in milliseconds.
+    """
 
     requests: int
     seconds: float
@@ -35,9 +48,7 @@ class Load:
     p50: float
     p99: float
     cpu: float
-    """Of a core, that the generator took."""
     late: float = 0
-    """How much later than planned it came to a request, p99: what a generator itself adds to what it measures."""
 
     @property
     def rate(self) -> float:
@@ -45,43 +56,58 @@ class Load:
         return self.requests / self.seconds
 
 
-def found(tool: str = "wrk") -> str:
-    """Where ``tool`` is; without it the run ends in a line that says how to get it."""
-    if path := shutil.which(tool):
-        return path
-    raise SystemExit(f"{tool} is not on PATH (Debian and Ubuntu: apt install {PACKAGES[tool]})")
+def find_tool(name: str = "wrk") -> str:
+    """Return the path of a tool; without it, end the program with a line that names its package."""
+    path = shutil.which(name)
+    if not path:
+        raise SystemExit(f"{name} is not on PATH (Debian and Ubuntu: apt install {PACKAGES[name]})")
+    return path
 
 
-def version() -> str:
-    """What wrk calls itself."""
-    said = subprocess.run(
-        [found(), "-v"], check=False, capture_output=True, text=True
-    )  # it exits with 1
-    return " ".join(said.stdout.split()[:2])
+def wrk_version() -> str:
+    """Return the name and version that wrk prints."""
+    # wrk -v exits with 1.
+    output = subprocess.run([find_tool(), "-v"], check=False, capture_output=True, text=True)
+    return " ".join(output.stdout.split()[:2])
 
 
 def wrk(port: int, route: Route, seconds: int) -> Load:
-    """Load ``route`` for ``seconds``."""
+    """Load ``route`` for ``seconds`` with ``CONNECTIONS`` connections."""
+    method = "POST" if route.body else "GET"
+    lua_body = f"[[{route.body}]]" if route.body else "nil"
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "wrk.lua"
-        script.write_text(
-            SCRIPT % ("POST" if route.body else "GET", f"[[{route.body}]]" if route.body else "nil")
-        )
-        command = [found(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script)]
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        said = subprocess.run(
-            ["taskset", "-c", REST, *command, f"http://127.0.0.1:{port}{route.path}"],
+        script.write_text(SCRIPT % (method, lua_body))
+        options = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script)]
+        url = f"http://127.0.0.1:{port}{route.path}"
+        cpu_before = _children_cpu_seconds()
+        began = time.monotonic()
+        output = subprocess.run(
+            ["taskset", "-c", OTHER_CORE, find_tool(), *options, url],
             check=True,
             capture_output=True,
             text=True,
         )
-        took, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    told = json.loads(said.stdout.strip().splitlines()[-1])
-    errors, millis = told["socket"] + told["status"], [told[each] / 1000 for each in ("p50", "p99")]
-    cpu = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / took
-    return Load(told["requests"], told["micros"] / 1e6, errors, millis[0], millis[1], cpu)
+        duration = time.monotonic() - began
+        cpu = (_children_cpu_seconds() - cpu_before) / duration
+    figures = json.loads(output.stdout.strip().splitlines()[-1])
+    return Load(
+        requests=figures["requests"],
+        seconds=figures["micros"] / 1e6,
+        errors=figures["socket"] + figures["status"],
+        p50=figures["p50"] / 1000,
+        p99=figures["p99"] / 1000,
+        cpu=cpu,
+    )
 
 
-def percentile(values: list[float], part: float) -> float:
-    """The value that ``part`` (0 to 1) of ``values`` do not exceed; 0 when there is none."""
-    return sorted(values)[min(len(values) - 1, int(part * len(values)))] if values else 0.0
+def _children_cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def percentile(values: list[float], share: float) -> float:
+    """Return the value that ``share`` (0 to 1) of ``values`` do not exceed; 0 for no values."""
+    if not values:
+        return 0.0
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]

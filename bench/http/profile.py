@@ -1,7 +1,8 @@
-"""Where the time of a request goes: ``make profile``, or ``python -m bench.http.profile [nothing] [charges] [checkout]``.
+"""Show where the time of a request goes: ``make profile``.
 
-py-spy looks 200 times a second at whoever holds the interpreter lock while wrk loads ours, and each look is
-booked on one part.
+The same is ``python -m bench.http.profile [nothing] [charges] [checkout]``. While wrk loads the arm
+``ours``, py-spy samples 200 times a second the thread that holds the interpreter lock. Each sample
+is attributed to one part of the software.
 """
 
 import os
@@ -14,28 +15,28 @@ from bench import report
 from bench.http import load, running
 from bench.http.arms import ARMS, ROUTES, ZERO_CODE
 
-WITHIN = (
+Parts = tuple[tuple[str, tuple[str, ...]], ...]
+"""Names of parts, and the signs in a frame that belong to them."""
+
+OUTER_PARTS: Parts = (
     (
         "the threads that export",
         ("_export_worker", "/opentelemetry/exporter/", "_ticker", "/_shared_internal/__init__.py"),
     ),
     ("telemetry/: redaction", ("/three_pillars/redaction/",)),
-    ("telemetry/: counting what is handed over", ("/three_pillars/export/drops.py",)),
+    ("telemetry/: drop counters", ("/three_pillars/export/drops.py",)),
     ("metrics: recording", ("/opentelemetry/sdk/metrics/",)),
     (
-        "log line: the record for OTLP",
+        "log record: the OTLP record",
         ("/opentelemetry/instrumentation/structlog/", "/opentelemetry/sdk/_logs/"),
     ),
-    ("log line: processors, JSON, stdout", ("/structlog/", "/three_pillars/logs.py")),
+    ("log record: processors, JSON, stdout", ("/structlog/", "/three_pillars/logs.py")),
     ("telemetry/: finding the route", ("match_template (",)),
     ("spans: the SDK", ("/opentelemetry/sdk/trace/",)),
 )
-"""Whatever these call is theirs."""
-INNERMOST = (
-    (
-        "telemetry/: middleware",
-        ("/three_pillars/",),
-    ),
+"""A sample with one of these signs in any frame belongs to that part, whatever it calls."""
+INNER_PARTS: Parts = (
+    ("telemetry/: middleware", ("/three_pillars/",)),
     ("spans: the instrumentation", ("/opentelemetry/",)),
     ("the client: httpx2", ("/httpx2/", "/httpcore2/", "/h11/", "/anyio/", "/payment_client.py")),
     (
@@ -44,88 +45,87 @@ INNERMOST = (
     ),
     ("the server: uvicorn", ("/uvicorn/", "/asyncio/")),
 )
-"""These call one another: a look is booked on the innermost that is one of them."""
+"""These parts call each other, so the innermost frame with a sign decides."""
 OTHER = "everything else"
-SECONDS = 30
-LOOK = ("record", "--gil", "--rate=200", "--nonblocking", "--full-filenames", "--format=raw")
-"""Blocking, py-spy would stop the service for each look."""
+SAMPLE_S = 30
+WARM_UP_S = 2
+PY_SPY = ("record", "--gil", "--rate=200", "--nonblocking", "--full-filenames", "--format=raw")
+"""Without ``--nonblocking``, py-spy would stop the service for each sample."""
+PY_SPY_TIMEOUT_S = 60
 
 
 def main() -> None:
-    """Load ours, look, and print where the time went."""
-    said = report.arguments("bench.http.profile", __doc__, ROUTES, quick=False)
+    """Load and sample the routes, and print where the time went."""
+    options = report.arguments("bench.http.profile", __doc__, ROUTES, quick=False)
     if not (ZERO_CODE / "py-spy").exists():
         raise SystemExit("py-spy is in .venv-bench, which make bench and make profile set up")
-    os.sched_setaffinity(0, {int(running.REST)})
-    tables = [look(route) for route in said.which or ["nothing"]]
-    words = "`ours` under wrk, by who held the interpreter lock, and that share of the CPU that a request takes."
-    section = report.Section("profile", words, tables)
-    report.draw(section)
-    if said.write:
-        report.write(section)
+    os.sched_setaffinity(0, {int(running.OTHER_CORE)})
+    tables = [profile(route) for route in options.parts or ["nothing"]]
+    text = (
+        "`ours` under wrk: samples of the thread that holds the interpreter lock, and the same"
+        " share of the CPU time of one request."
+    )
+    section = report.Section("profile", text, tables)
+    report.print_section(section)
+    if options.write:
+        report.write_section(section)
 
 
-def look(route: str) -> report.Table:
-    """Look at one route for ``SECONDS``."""
-    with tempfile.TemporaryDirectory() as folder, running.receiver() as receiver:
-        stacks, endpoint = Path(folder) / "stacks", f"http://127.0.0.1:{receiver.port}"
-        with running.shop(ARMS["ours"], route, endpoint, Path(folder)) as service:
-            load.wrk(service.port, ROUTES[route], 2)
+def profile(route: str) -> report.Table:
+    """Sample one route for ``SAMPLE_S``."""
+    with tempfile.TemporaryDirectory() as folder_name, running.receiver() as receiver:
+        folder = Path(folder_name)
+        samples = folder / "samples"
+        endpoint = f"http://127.0.0.1:{receiver.port}"
+        with running.route_service(ARMS["ours"], route, endpoint, folder) as service:
+            load.wrk(service.port, ROUTES[route], WARM_UP_S)
             command = [
                 str(ZERO_CODE / "py-spy"),
-                *LOOK,
-                f"--duration={SECONDS}",
-                f"--output={stacks}",
+                *PY_SPY,
+                f"--duration={SAMPLE_S}",
+                f"--output={samples}",
+                f"--pid={service.process.pid}",
             ]
-            looking = subprocess.Popen(
-                [*command, f"--pid={service.process.pid}"], stdout=subprocess.DEVNULL
-            )
-            before = service.cpu()
-            seen = load.wrk(service.port, ROUTES[route], SECONDS)
-            micros = (service.cpu() - before) / seen.requests * 1e6
-            if looking.wait(60):
-                raise SystemExit(
-                    "py-spy could not look: it needs root, or kernel.yama.ptrace_scope=0"
-                )
-        return shown(book(stacks.read_text()), route, micros)
+            py_spy = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            cpu_before = service.cpu_seconds()
+            measured = load.wrk(service.port, ROUTES[route], SAMPLE_S)
+            micros = (service.cpu_seconds() - cpu_before) / measured.requests * 1e6
+            if py_spy.wait(PY_SPY_TIMEOUT_S):
+                raise SystemExit("py-spy failed: it needs root, or kernel.yama.ptrace_scope=0")
+        return profile_table(count_samples(samples.read_text()), route, micros)
 
 
-def book(stacks: str) -> Counter[str]:
-    """Book each stack of py-spy's raw format, ``outer;...;inner count``, on a part."""
-    booked: Counter[str] = Counter()
-    for line in stacks.splitlines():
+def count_samples(raw: str) -> Counter[str]:
+    """Count the samples of py-spy's raw format (``outer;...;inner count``) by part."""
+    counts: Counter[str] = Counter()
+    for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
-        frames = stack.split(";")
-        booked[part_of(frames)] += int(count)
-    return booked
+        counts[part_of(stack.split(";"))] += int(count)
+    return counts
 
 
 def part_of(frames: list[str]) -> str:
-    """The part that a stack, outer frame first, is booked on."""
-    for part, signs in WITHIN:
+    """Return the part that a stack belongs to; its outermost frame comes first."""
+    for part, signs in OUTER_PARTS:
         if any(sign in frame for frame in frames for sign in signs):
             return part
-    known = (
-        part
-        for frame in reversed(frames)
-        for part, signs in INNERMOST
-        if any(sign in frame for sign in signs)
-    )
-    return next(known, OTHER)
+    for frame in reversed(frames):
+        for part, signs in INNER_PARTS:
+            if any(sign in frame for sign in signs):
+                return part
+    return OTHER
 
 
-def shown(booked: Counter[str], route: str, micros: float) -> report.Table:
-    """The parts, the largest first, of the ``micros`` of CPU that a request takes."""
-    total = sum(booked.values())
+def profile_table(counts: Counter[str], route: str, micros: float) -> report.Table:
+    """Return the parts, the largest first, of the ``micros`` of CPU time that a request takes."""
+    total = sum(counts.values())
     rows = [
         (part, f"{count / total:.1%}", f"{count / total * micros:,.0f}")
-        for part, count in booked.most_common()
+        for part, count in counts.most_common()
     ]
-    return report.Table(
-        f"{route}, {total:,} looks",
-        ("part", "share", "CPU µs a request"),
-        [*rows, ("all", "", f"{micros:,.0f}")],
-    )
+    rows.append(("all", "", f"{micros:,.0f}"))
+    headings = ("part", "share", "CPU µs a request")
+    return report.Table(f"{route}, {total:,} samples", headings, rows)
 
 
 if __name__ == "__main__":

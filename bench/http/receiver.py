@@ -1,100 +1,122 @@
-"""A receiver that takes all telemetry and does next to nothing: it keeps the bodies, and counts them when asked.
+"""A receiver that accepts all telemetry at minimal cost: ``python -m bench.http.receiver PORT``.
 
-``python -m bench.http.receiver PORT``; ``GET /taken`` says what was taken since the last time, anything else is taken.
+It keeps the bodies and decodes them only for ``GET /taken``, which returns what arrived since the
+last call.
 """
 
 import asyncio
 import gzip
 import json
 import sys
-from typing import Any, cast
+from typing import cast
 
 import uvloop
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n"
+RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n"
+HEADER_END = b"\r\n\r\n"
 DURATIONS = {"http.server.request.duration", "http.server.duration"}
-"""What a request is counted with, in the new and the old conventions."""
-SERVER, GZIP = 2, b"\x1f\x8b"
+"""The histograms that count requests, in the new and the old conventions."""
+SERVER_KIND = 2
+GZIP_MAGIC = b"\x1f\x8b"
+COUNTS = ("spans", "servers", "lines", "counted", "series", "traces", "logs", "metrics")
+"""Spans, SERVER spans, log records, requests counted by metrics, series; bytes by signal."""
 
-kept: list[tuple[str, bytes]] = []
+Series = tuple[bytes, str, str]
+"""Resource, metric and attributes."""
+
+bodies: list[tuple[str, bytes]] = []
+"""Path and body of each request since the last ``GET /taken``."""
 
 
 class Receiver(asyncio.Protocol):
     """One connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        self.transport, self.buffer, self.wanted = (
-            cast("asyncio.Transport", transport),
-            bytearray(),
-            0,
-        )
+        """Start with an empty buffer."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.buffer = bytearray()
+        self.needed = 0
 
     def data_received(self, data: bytes) -> None:
-        """Answer every whole request."""
+        """Answer every complete request in the buffer."""
         self.buffer += data
-        while len(self.buffer) >= self.wanted and (end := self.buffer.find(b"\r\n\r\n") + 4) > 3:  # noqa: PLR2004
-            head = self.buffer[:end].decode("latin-1")
-            _, _, length = head.lower().partition("content-length:")
-            self.wanted = end + int(length.partition("\r\n")[0] or 0)
-            if len(self.buffer) < self.wanted:
+        while len(self.buffer) >= self.needed:
+            header_end = self.buffer.find(HEADER_END)
+            if header_end < 0:
                 return
-            path, body = head.split(" ", 2)[1], bytes(self.buffer[end : self.wanted])
-            del self.buffer[: self.wanted]
-            self.wanted = 0
-            if body:
-                kept.append((path, body))
-            said = json.dumps(taken()).encode() if path == "/taken" else b""
-            self.transport.write(OK % len(said) + said)
+            body_start = header_end + len(HEADER_END)
+            head = self.buffer[:body_start].decode("latin-1")
+            _, _, length = head.lower().partition("content-length:")
+            self.needed = body_start + int(length.partition("\r\n")[0] or 0)
+            if len(self.buffer) < self.needed:
+                return
+            path = head.split(" ", 2)[1]
+            body = bytes(self.buffer[body_start : self.needed])
+            del self.buffer[: self.needed]
+            self.needed = 0
+            self._answer(path, body)
+
+    def _answer(self, path: str, body: bytes) -> None:
+        if body:
+            bodies.append((path, body))
+        content = json.dumps(take_counts()).encode() if path == "/taken" else b""
+        self.transport.write(RESPONSE % len(content) + content)
 
 
-def taken() -> dict[str, int]:
-    """Count what was taken, and forget it: spans, SERVER spans, lines, requests that metrics counted, series, bytes."""
-    bodies, kept[:] = kept[:], []
-    total = dict.fromkeys(
-        ("spans", "servers", "lines", "counted", "series", "traces", "logs", "metrics"), 0
-    )
-    counts: dict[tuple[bytes, str, str], int] = {}
-    for path, body in bodies:
-        total[path.rpartition("/")[2]] += len(body)
-        body = gzip.decompress(body) if body.startswith(GZIP) else body  # noqa: PLW2901  (only the Collector compresses)
+def take_counts() -> dict[str, int]:
+    """Count what arrived since the last call, and forget it."""
+    taken = bodies[:]
+    bodies.clear()
+    counts = dict.fromkeys(COUNTS, 0)
+    points: dict[Series, int] = {}
+    for path, body in taken:
+        counts[path.rpartition("/")[2]] += len(body)
+        # Only the Collector compresses.
+        content = gzip.decompress(body) if body.startswith(GZIP_MAGIC) else body
         if path == "/v1/traces":
-            spans = [
-                each
-                for part in ExportTraceServiceRequest.FromString(body).resource_spans
-                for scope in part.scope_spans
-                for each in scope.spans
-            ]
-            total["spans"] += len(spans)
-            total["servers"] += sum(each.kind == SERVER for each in spans)
+            _count_spans(content, counts)
         elif path == "/v1/logs":
-            logs = ExportLogsServiceRequest.FromString(body).resource_logs
-            total["lines"] += sum(
-                len(scope.log_records) for part in logs for scope in part.scope_logs
-            )
+            _count_log_records(content, counts)
         else:
-            counts |= _points(ExportMetricsServiceRequest.FromString(body))
-    total["series"] = len(counts)
-    total["counted"] = sum(count for (_, name, _), count in counts.items() if name in DURATIONS)
-    return total
+            points |= _points(content)
+    counts["series"] = len(points)
+    counts["counted"] = sum(count for (_, name, _), count in points.items() if name in DURATIONS)
+    return counts
 
 
-def _points(request: Any) -> dict[tuple[bytes, str, str], int]:  # noqa: ANN401  (generated)
-    found = {}
-    for part in request.resource_metrics:
-        who = part.resource.SerializeToString(deterministic=True)
-        for metric in (each for scope in part.scope_metrics for each in scope.metrics):
-            for point in getattr(metric, metric.WhichOneof("data")).data_points:
-                found[who, metric.name, str(point.attributes)] = getattr(point, "count", 0)
-    return found
+def _count_spans(content: bytes, counts: dict[str, int]) -> None:
+    for resource_spans in ExportTraceServiceRequest.FromString(content).resource_spans:
+        for scope_spans in resource_spans.scope_spans:
+            counts["spans"] += len(scope_spans.spans)
+            counts["servers"] += sum(span.kind == SERVER_KIND for span in scope_spans.spans)
+
+
+def _count_log_records(content: bytes, counts: dict[str, int]) -> None:
+    for resource_logs in ExportLogsServiceRequest.FromString(content).resource_logs:
+        for scope_logs in resource_logs.scope_logs:
+            counts["lines"] += len(scope_logs.log_records)
+
+
+def _points(content: bytes) -> dict[Series, int]:
+    """Return the count of each series; 0 for series that are no histogram."""
+    points = {}
+    for resource_metrics in ExportMetricsServiceRequest.FromString(content).resource_metrics:
+        resource = resource_metrics.resource.SerializeToString(deterministic=True)
+        for scope_metrics in resource_metrics.scope_metrics:
+            for metric in scope_metrics.metrics:
+                for point in getattr(metric, str(metric.WhichOneof("data"))).data_points:
+                    series = (resource, metric.name, str(point.attributes))
+                    points[series] = getattr(point, "count", 0)
+    return points
 
 
 async def main() -> None:
-    """Take until the end."""
-    server = await asyncio.get_running_loop().create_server(Receiver, "127.0.0.1", int(sys.argv[1]))
+    """Serve on the port that the command line names."""
+    port = int(sys.argv[1])
+    server = await asyncio.get_running_loop().create_server(Receiver, "127.0.0.1", port)
     await server.serve_forever()
 
 

@@ -1,4 +1,4 @@
-"""The processes of a round: receiver and services, each on its core, and how much of a core each took."""
+"""The processes of a round: receiver and services, each bound to a core."""
 
 import http.client
 import json
@@ -16,10 +16,15 @@ import psutil
 
 from bench.http.arms import ROOT, ROUTES, Arm, Route
 
-SERVICE, REST = "0", "1"
-"""The core of the service, and that of everybody else."""
-FAULTLESS = {"PAYMENT_LATENCY_MIN": "0", "PAYMENT_LATENCY_MAX": "0", "PAYMENT_FAILURE_RATE": "0"}
-PATIENCE = 60
+SERVICE_CORE = "0"
+"""The core of the measured service alone."""
+OTHER_CORE = "1"
+"""The core of all other processes."""
+NO_FAULTS = {"PAYMENT_LATENCY_MIN": "0", "PAYMENT_LATENCY_MAX": "0", "PAYMENT_FAILURE_RATE": "0"}
+TIMEOUT_S = 60
+POLL_INTERVAL_S = 0.05
+LOG_TAIL = 2000
+"""Characters of a log in an error message."""
 
 
 @dataclass(frozen=True)
@@ -29,45 +34,53 @@ class Running:
     process: subprocess.Popen[bytes]
     port: int
 
-    def cpu(self) -> float:
-        """Seconds of CPU so far."""
-        return cpu(self.process)
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the process has used so far."""
+        return cpu_seconds(self.process)
 
 
 @contextmanager
-def receiver(core: str = REST) -> Iterator[Running]:
-    """A receiver that takes everything."""
-    with _run([sys.executable, "-m", "bench.http.receiver"], core, {}, Path(os.devnull)) as running:
-        yield running
+def receiver(core: str = OTHER_CORE) -> Iterator[Running]:
+    """Run a receiver that accepts all telemetry."""
+    command = [sys.executable, "-m", "bench.http.receiver"]
+    with _running(command, core, {}, Path(os.devnull)) as process:
+        yield process
 
 
-def taken(running: Running) -> dict[str, int]:
-    """What it was sent since it was asked last."""
-    return {name: int(value) for name, value in json.loads(_get(running.port, "/taken")).items()}
+def take_counts(receiver_process: Running) -> dict[str, int]:
+    """Return what the receiver got since the last call."""
+    counts = json.loads(_get(receiver_process.port, "/taken"))
+    return {name: int(value) for name, value in counts.items()}
 
 
 @contextmanager
 def service(
-    arm: Arm, route: Route, endpoint: str, log: Path, core: str = SERVICE, **more: str
+    arm: Arm, route: Route, endpoint: str, log: Path, core: str = SERVICE_CORE, **more: str
 ) -> Iterator[Running]:
-    """The service of ``route``, which tells ``endpoint`` as ``arm`` does; its stdout is a file, as with ``demo up``."""
+    """Run the service of a route with the telemetry of an arm, sent to ``endpoint``.
+
+    Its output goes to the file ``log``, as with ``demo up``; ``more`` are further settings.
+    """
     command = [*arm.python, "-m", "bench.http.app", route.app]
-    known = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": route.app}
-    settings = (
-        FAULTLESS | (known if arm.settings or arm.how != "bare" else {}) | arm.settings | more
-    )
-    with _run(command, core, settings, log, arm.how) as running:
-        yield running
+    settings = dict(NO_FAULTS)
+    if arm.settings or arm.mode != "bare":
+        settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+        settings["OTEL_SERVICE_NAME"] = route.app
+    with _running(command, core, settings | arm.settings | more, log, arm.mode) as process:
+        yield process
 
 
 @contextmanager
-def shop(arm: Arm, name: str, endpoint: str, folder: Path) -> Iterator[Running]:
-    """The service of the route ``name``; checkout has payment behind it, told of in the same way, on the other core."""
+def route_service(arm: Arm, name: str, endpoint: str, folder: Path) -> Iterator[Running]:
+    """Run the service of the route ``name``.
+
+    Checkout gets a payment service with the same telemetry, on the other core.
+    """
     with ExitStack() as stack:
         settings = {}
         if name == "checkout":
             payment = stack.enter_context(
-                service(arm, ROUTES["charges"], endpoint, folder / "payment.log", REST)
+                service(arm, ROUTES["charges"], endpoint, folder / "payment.log", OTHER_CORE)
             )
             settings["CHECKOUT_PAYMENT_URL"] = f"http://127.0.0.1:{payment.port}"
         yield stack.enter_context(
@@ -76,7 +89,7 @@ def shop(arm: Arm, name: str, endpoint: str, folder: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def _run(
+def _running(
     command: list[str], core: str, settings: dict[str, str], log: Path, *last: str
 ) -> Iterator[Running]:
     port = free_port()
@@ -88,52 +101,54 @@ def _run(
 def started(
     command: list[str], core: str, port: int, log: Path, settings: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``command`` on ``core`` until the end of the block, from when it listens on ``port``."""
-    strange = ("OTEL_", "FASTAPI_OTEL_", "CHECKOUT_", "PAYMENT_")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
-    with log.open("ab") as out:
+    """Run ``command`` on ``core`` until the end of the block; it listens when the block begins."""
+    prefixes = ("OTEL_", "FASTAPI_OTEL_", "CHECKOUT_", "PAYMENT_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    with log.open("ab") as output:
         process = subprocess.Popen(
             ["taskset", "-c", core, *command],
             cwd=ROOT,
-            env=clean | (settings or {}),
-            stdout=out,
-            stderr=out,
+            env=inherited | (settings or {}),
+            stdout=output,
+            stderr=output,
         )
     try:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection(
-                    ("127.0.0.1", port), PATIENCE
-                ).close()  # to ask would be one request that is told of
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(
-                        f"{' '.join(command)} did not start:\n{log.read_text()[-2000:]}"
-                    ) from None
-                time.sleep(0.05)
+        deadline = time.monotonic() + TIMEOUT_S
+        while not _listens(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                tail = log.read_text()[-LOG_TAIL:]
+                raise SystemExit(f"{' '.join(command)} did not start:\n{tail}")
+            time.sleep(POLL_INTERVAL_S)
         yield process
     finally:
         process.terminate()
-        process.communicate(timeout=PATIENCE)
+        process.communicate(timeout=TIMEOUT_S)
+
+
+def _listens(port: int) -> bool:
+    """Return whether a connection is accepted; a request would be counted by the telemetry."""
+    try:
+        socket.create_connection(("127.0.0.1", port), TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
+    """Return a port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def cpu(process: subprocess.Popen[bytes]) -> float:
-    """Seconds of CPU that ``process`` took so far."""
+def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    """Return the CPU time that a process has used so far."""
     times = psutil.Process(process.pid).cpu_times()
     return float(times.user + times.system)
 
 
 def _get(port: int, path: str) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", path)
         return connection.getresponse().read()

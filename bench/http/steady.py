@@ -1,7 +1,8 @@
-"""Open loop: requests at a fixed rate, whatever the answers take, each timed from the moment that was planned for it.
+"""Open loop load: requests at a fixed rate, however long the answers take.
 
-wrk waits for an answer before it asks again: a service that stalls is asked less, and the stall is one slow request instead of
-all those that would have come meanwhile. ``select`` waits in microseconds, where asyncio and epoll count in milliseconds.
+Each request is timed from its planned moment. A closed loop such as wrk waits for an answer before
+it sends the next request: a service that stalls receives fewer requests, and the stall becomes one
+slow request instead of all those that were due meanwhile.
 """
 
 import gc
@@ -9,92 +10,152 @@ import select
 import socket
 import time
 from collections import deque
-from itertools import count
 
 from bench.http.arms import Route
 from bench.http.load import Load, percentile
 
 CONNECTIONS = 64
-PATIENCE = 5.0
-"""Seconds after the last planned moment; what has no answer then is an error."""
-OK = b"HTTP/1.1 2"
+TIMEOUT_S = 5.0
+"""The time after the last planned moment; a request without an answer by then is an error."""
+START_DELAY_S = 0.01
+IDLE_WAIT_S = 0.1
+"""The longest wait for answers once all requests are sent."""
+SUCCESS = b"HTTP/1.1 2"
+HEADER_END = b"\r\n\r\n"
 
 
-class _Connection:
+class Connection:
+    """A connection that carries one request at a time."""
+
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.planned, self.said = 0.0, b""
+        self.planned = 0.0
+        self.received = b""
 
     def fileno(self) -> int:
+        """Return the file descriptor, for ``select``."""
         return self.socket.fileno()
 
-    def whole(self) -> bool | None:
-        """Read; True once a good answer is whole, False for a bad one or none, None while it is on its way."""
+    def send(self, request: bytes, planned: float) -> None:
+        """Send a request that was due at the time ``planned``."""
+        self.planned = planned
+        self.received = b""
+        self.socket.sendall(request)
+
+    def read(self) -> bool | None:
+        """Read what has arrived.
+
+        Returns:
+            True for a complete successful answer, False for any other one or none, and None while
+            the answer is incomplete.
+        """
         try:
             data = self.socket.recv(65536)
         except OSError:
             return False
-        self.said += data
-        end = self.said.find(b"\r\n\r\n") + 4
-        if end > 3:  # noqa: PLR2004
-            _, _, length = self.said[:end].lower().partition(b"content-length:")
-            if len(self.said) >= end + int(length.partition(b"\r\n")[0]):
-                return self.said.startswith(OK)
+        self.received += data
+        if self._is_complete():
+            return self.received.startswith(SUCCESS)
         return None if data else False
+
+    def _is_complete(self) -> bool:
+        end = self.received.find(HEADER_END)
+        if end < 0:
+            return False
+        body_start = end + len(HEADER_END)
+        _, _, length = self.received[:body_start].lower().partition(b"content-length:")
+        return len(self.received) >= body_start + int(length.partition(b"\r\n")[0])
+
+
+class OpenLoop:
+    """One run. Its connections take turns, so that none is idle for long."""
+
+    def __init__(self, port: int, request: bytes) -> None:
+        self.port = port
+        self.request = request
+        self.idle = deque(Connection(port) for _ in range(CONNECTIONS))
+        self.busy: set[Connection] = set()
+        self.due: deque[float] = deque()
+        """The planned moments of requests that wait for a free connection."""
+        self.latencies: list[float] = []
+        self.delays: list[float] = []
+        """How much later than planned the generator noticed each moment."""
+        self.errors = 0
+
+    def run(self, rate: float, seconds: float) -> None:
+        """Send ``rate`` requests a second for ``seconds``."""
+        began = time.perf_counter() + START_DELAY_S
+        end = began + seconds
+        number = 0
+        planned = began
+        while planned < end or self.due or self.busy:
+            now = time.perf_counter()
+            if now >= end + TIMEOUT_S:
+                break
+            while planned < end and planned <= now:
+                self.due.append(planned)
+                self.delays.append(now - planned)
+                number += 1
+                planned = began + number / rate
+            self._send_due()
+            wait = planned - time.perf_counter() if planned < end else IDLE_WAIT_S
+            # select waits in microseconds, asyncio and epoll only in milliseconds.
+            for connection in select.select(self.busy, (), (), max(0.0, wait))[0]:
+                self._receive(connection)
+
+    def _send_due(self) -> None:
+        while self.due and self.idle:
+            connection = self.idle.popleft()
+            connection.send(self.request, self.due.popleft())
+            self.busy.add(connection)
+
+    def _receive(self, connection: Connection) -> None:
+        succeeded = connection.read()
+        if succeeded is None:
+            return
+        self.busy.remove(connection)
+        if succeeded:
+            self.latencies.append(time.perf_counter() - connection.planned)
+            self.idle.append(connection)
+        else:
+            self.errors += 1
+            connection.socket.close()
+            self.idle.append(Connection(self.port))
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in (*self.idle, *self.busy):
+            connection.socket.close()
 
 
 def steady(port: int, route: Route, rate: float, seconds: float) -> Load:
-    """Ask ``rate`` times a second, evenly; connections take turns, so that none is idle for long."""
-    body = (
-        f"content-type: application/json\r\ncontent-length: {len(route.body)}\r\n\r\n{route.body}"
-        if route.body
-        else "\r\n"
-    )
-    request = (
-        f"{'POST' if route.body else 'GET'} {route.path} HTTP/1.1\r\nhost: bench\r\n{body}".encode()
-    )
-    idle = deque(_Connection(port) for _ in range(CONNECTIONS))
-    busy: set[_Connection] = set()
-    due: deque[float] = deque()
-    took, late, errors, cpu = [], [], 0, time.process_time()
+    """Send ``rate`` requests a second for ``seconds`` at equal distances."""
+    loop = OpenLoop(port, _encode(route))
+    cpu_before = time.process_time()
+    began = time.perf_counter()
     gc.disable()
-    began = time.perf_counter() + 0.01
-    plan = (began + number / rate for number in count())
-    coming, end = next(plan), began + seconds
-    while (coming < end or due or busy) and time.perf_counter() < end + PATIENCE:
-        while coming < end and coming <= time.perf_counter():
-            due.append(coming)
-            late.append(time.perf_counter() - coming)
-            coming = next(plan)
-        while due and idle:
-            connection = idle.popleft()
-            connection.planned, connection.said = due.popleft(), b""
-            connection.socket.sendall(request)
-            busy.add(connection)
-        wait = coming - time.perf_counter() if coming < end else 0.1
-        for connection in select.select(busy, (), (), max(0.0, wait))[0]:
-            good = connection.whole()
-            if good is None:
-                continue
-            busy.remove(connection)
-            if good:
-                took.append(time.perf_counter() - connection.planned)
-            else:
-                errors += 1
-                connection.socket.close()
-            idle.append(connection if good else _Connection(port))
-    gc.enable()
-    for connection in (*idle, *busy):
-        connection.socket.close()
-    share = (time.process_time() - cpu) / (time.perf_counter() - began)
-    p50, p99 = (percentile(took, part) * 1000 for part in (0.5, 0.99))
+    try:
+        loop.run(rate, seconds)
+    finally:
+        gc.enable()
+        loop.close()
+    cpu = (time.process_time() - cpu_before) / (time.perf_counter() - began)
     return Load(
-        len(took),
-        seconds,
-        errors + len(busy) + len(due),
-        p50,
-        p99,
-        share,
-        percentile(late, 0.99) * 1000,
+        requests=len(loop.latencies),
+        seconds=seconds,
+        errors=loop.errors + len(loop.busy) + len(loop.due),
+        p50=percentile(loop.latencies, 0.5) * 1000,
+        p99=percentile(loop.latencies, 0.99) * 1000,
+        cpu=cpu,
+        late=percentile(loop.delays, 0.99) * 1000,
     )
+
+
+def _encode(route: Route) -> bytes:
+    if not route.body:
+        return f"GET {route.path} HTTP/1.1\r\nhost: bench\r\n\r\n".encode()
+    headers = (
+        f"host: bench\r\ncontent-type: application/json\r\ncontent-length: {len(route.body)}\r\n"
+    )
+    return f"POST {route.path} HTTP/1.1\r\n{headers}\r\n{route.body}".encode()

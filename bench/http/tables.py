@@ -1,4 +1,4 @@
-"""What the rounds say, in tables."""
+"""The results of the rounds as tables."""
 
 from collections.abc import Mapping
 from statistics import median
@@ -6,7 +6,7 @@ from statistics import median
 from bench.http.rounds import Result
 from bench.report import Table
 
-KEPT = (
+KEPT_HEADINGS = (
     "arm",
     "requests/s",
     "spread",
@@ -17,9 +17,12 @@ KEPT = (
     "service",
     "wrk",
     "receiver",
+    "spans",
+    "lines",
+    "counted",
+    "bytes",
 )
-TOLD = ("spans", "lines", "counted", "bytes")
-ADDED = (
+ADDED_HEADINGS = (
     "arm",
     "requests/s",
     "p50 ms",
@@ -34,43 +37,69 @@ ADDED = (
 
 
 def kept(route: str, results: Mapping[str, Result]) -> Table:
-    """Requests a second of all arms on one route, over the first arm's; an arm with errors has no figures."""
-    rows, base = [], next(iter(results.values())).rate
-    for arm, each in results.items():
-        if each.errors:
-            rows.append([arm, f"refused: {each.errors} errors", *[""] * (len(KEPT + TOLD) - 2)])
+    """Return the throughput of all arms on one route, relative to the first one.
+
+    An arm with errors has no figures, because fast errors are not throughput.
+    """
+    first = next(iter(results.values()))
+    rows = []
+    for arm, result in results.items():
+        if result.errors:
+            rows.append(_refused(arm, result, len(KEPT_HEADINGS)))
             continue
-        shares = [
-            f"{share:.0%}"
-            for share in (each.own("service"), each.middle("cpu"), each.own("receiver"))
-        ]
-        figures = [
-            f"{each.own('micros'):,.0f}",
-            f"{each.middle('p50'):.1f}",
-            f"{each.middle('p99'):.1f}",
-            *shares,
-        ]
-        told = [f"{each.a_request(what):.2f}" for what in TOLD[:3]]
-        size = sum(each.a_request(what) for what in ("traces", "logs", "metrics"))
-        rate, spread = f"{each.rate:,.0f}", "{:,.0f}-{:,.0f}".format(*each.spread)
-        rows.append([arm, rate, spread, f"{each.rate / base:.2f}", *figures, *told, f"{size:,.0f}"])
-    return Table(f"{route}, {len(next(iter(results.values())).rounds)} rounds", KEPT + TOLD, rows)
+        exported_bytes = sum(result.per_request(signal) for signal in ("traces", "logs", "metrics"))
+        rows.append(
+            [
+                arm,
+                f"{result.rate:,.0f}",
+                f"{min(result.rates):,.0f}-{max(result.rates):,.0f}",
+                f"{result.rate / first.rate:.2f}",
+                f"{result.round_median('micros'):,.0f}",
+                f"{result.load_median('p50'):.1f}",
+                f"{result.load_median('p99'):.1f}",
+                f"{result.round_median('service'):.0%}",
+                f"{result.load_median('cpu'):.0%}",
+                f"{result.round_median('receiver'):.0%}",
+                f"{result.per_request('spans'):.2f}",
+                f"{result.per_request('lines'):.2f}",
+                f"{result.per_request('counted'):.2f}",
+                f"{exported_bytes:,.0f}",
+            ]
+        )
+    return Table(f"{route}, {len(first.rounds)} rounds", KEPT_HEADINGS, rows)
 
 
 def added(route: str, rate: float, results: Mapping[str, Result]) -> Table:
-    """What the arms add to the first one's time at ``rate`` requests a second."""
-    rows, base = [], next(iter(results.values()))
-    for arm, each in results.items():
-        if each.errors:
-            rows.append([arm, f"refused: {each.errors} errors", *[""] * (len(ADDED) - 2)])
+    """Return what each arm adds to the latency of the first one at ``rate`` requests a second."""
+    first = next(iter(results.values()))
+    rows = []
+    for arm, result in results.items():
+        if result.errors:
+            rows.append(_refused(arm, result, len(ADDED_HEADINGS)))
             continue
-        row = [arm, f"{rate:,.0f}"]
-        for of in ("p50", "p99"):
-            values = [float(getattr(round_.load, of)) for round_ in each.rounds]
-            row += [f"{median(values):.2f}", f"{min(values):.2f}-{max(values):.2f}"]
-        row += [
-            f"{each.middle(of) - base.middle(of):+.2f}" if each is not base else ""
-            for of in ("p50", "p99")
-        ]
-        rows.append([*row, f"{each.middle('late'):.2f}", f"{each.a_request('lines'):.2f}"])
-    return Table(f"{route}, {len(base.rounds)} rounds", ADDED, rows)
+        differences = ["", ""]
+        if result is not first:
+            differences = [
+                f"{result.load_median(field) - first.load_median(field):+.2f}"
+                for field in ("p50", "p99")
+            ]
+        rows.append(
+            [
+                arm,
+                f"{rate:,.0f}",
+                *_median_and_spread([round_.load.p50 for round_ in result.rounds]),
+                *_median_and_spread([round_.load.p99 for round_ in result.rounds]),
+                *differences,
+                f"{result.load_median('late'):.2f}",
+                f"{result.per_request('lines'):.2f}",
+            ]
+        )
+    return Table(f"{route}, {len(first.rounds)} rounds", ADDED_HEADINGS, rows)
+
+
+def _refused(arm: str, result: Result, columns: int) -> list[str]:
+    return [arm, f"refused: {result.errors} errors", *[""] * (columns - 2)]
+
+
+def _median_and_spread(values: list[float]) -> tuple[str, str]:
+    return f"{median(values):.2f}", f"{min(values):.2f}-{max(values):.2f}"

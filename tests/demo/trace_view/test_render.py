@@ -1,15 +1,13 @@
 """Tests for the terminal rendering of a trace: layout, colours, and text from telemetry."""
 
-import io
 from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
 
+from tests.demo.trace_view.rendering import render
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, slow, span
 from three_pillar_demo.terminal import printable
-from three_pillar_demo.trace_view.render import Drawing
 from three_pillar_demo.trace_view.view import TraceView
 
 RENDERED = """\
@@ -38,19 +36,6 @@ Why: checkout answered 504 payment_slow because its call to payment failed:
 ReadTimeout: no answer within 2 s; payment answered 200 authorised 1.0 s after
 checkout had given up.
 """
-
-
-def render(view: TraceView, width: int = 80, *, terminal: bool = False) -> str:
-    """Return what a console of that width prints."""
-    console = Console(
-        file=io.StringIO(),
-        width=width,
-        force_terminal=terminal,
-        color_system="truecolor" if terminal else None,
-    )
-    with console.capture() as capture:
-        console.print(Drawing(view))
-    return capture.get()
 
 
 def test_slow_payment_at_80_columns() -> None:

@@ -1,6 +1,6 @@
 """Tests for the tree of a trace whose ids are broken or whose parents are missing."""
 
-from tests.demo.trace_view.test_render import render
+from tests.demo.trace_view.rendering import render
 from tests.traces import CALL, CHARGE, ROOT, TRACE, line, span
 from three_pillar_demo.trace_view.tree import tree_rows
 from three_pillar_demo.trace_view.view import TraceView

@@ -18,7 +18,7 @@ from .resource import ServiceResource
 from .trusted_callers import TrustedCallers
 
 EXCLUDED_PATHS = ("/healthz", "/metrics")
-"""The paths of probes and scrapes, which are not recorded: they would outnumber the customers."""
+"""The paths of probes and scrapes, which are not recorded: they would outnumber the others."""
 
 SERVER_SHUTDOWN_S = 0.1
 """How long the lifespan waits before it flushes.

@@ -113,7 +113,7 @@ class OpenTelemetryVariables(Settings):
     exporter_otlp_logs_client_key: ReadableFile | None = Field(None, description=FILE)
 
     # How long it is batched. The SDK waits 5 s with spans and 60 s with metrics, while somebody
-    # who just clicked is waiting for them. The queues hold four minutes of ten checkouts a
+    # who just clicked is waiting for them. The queues hold four minutes of ten requests a
     # second, some 30 MB, while the Collector is away.
     bsp_schedule_delay: PositiveNumber = Field(1000, description=MILLISECONDS)
     bsp_export_timeout: PositiveNumber | None = Field(None, description=MILLISECONDS)

@@ -1,1 +1,1 @@
-"""Tests of whoever answers the questions."""
+"""Tests of the query interface and its implementations."""

@@ -1,8 +1,9 @@
-"""Records what Tempo, Loki and Prometheus answer, for test_lgtm.py: ``python -m tests.backends.record`` on ``demo up --full``.
+"""Records responses of Tempo, Loki and Prometheus for test_lgtm.py.
 
-Two purchases are made, one that fails and one that is declined, after two others like them, so that all counters have risen
-from something; then every question is asked once, through the code that
-the tests read the answers with. What nobody reads (statistics of a query, other figures) is left out.
+Run ``python -m tests.demo.query.record`` while ``demo up --full`` is running. It makes two
+purchases, one that fails and one that is declined, after two others like them, so that each counter
+rises from a value above zero. Then it makes every query once, through the code that the tests read
+the responses with. Parts of responses that no code reads, such as statistics, are left out.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,21 +24,22 @@ from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.query.lgtm import LgtmBackends
 
 FOLDER = Path(__file__).parent / "recorded"
-FIGURES = (
+CONTEXT_FILE = FOLDER / "context.json"
+RECORDED_METRICS = (
     "tempo_distributor_spans_received_total",
     "loki_distributor_lines_received_total",
     "prometheus_tsdb_head_samples_app",
 )
 TRACEBACK = re.compile(r'Traceback \(most recent call last\)(?:[^"\\]|\\.)*')
-"""In JSON: it names files of whoever recorded it."""
-SETTLE_SECONDS = 10
-NOBODY = "f" * 32
+"""A traceback in JSON, which is left out because it names files of the recording machine."""
+SETTLE_S = 10
+UNKNOWN_TRACE = "f" * 32
 QUOTES = 'a "quoted" \\ text'
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the questions are about, and when they were asked; times in seconds since the epoch."""
+class Context:
+    """The subjects of the queries: trace ids, an order id, and times in seconds since the epoch."""
 
     failed: str
     declined: str
@@ -47,120 +49,140 @@ class Told:
     now: float
 
 
-QUESTIONS: dict[str, Callable[[LgtmBackends, Told], Awaitable[Any]]] = {
-    "trace": lambda it, told: it.trace(told.failed),
-    "trace_missing": lambda it, _: it.trace(NOBODY),
-    "requests": lambda it, told: it.requests("checkout", told.start, told.end),
-    "requests_failed": lambda it, told: it.requests("checkout", told.start, told.end, failed=True),
-    "requests_slower": lambda it, told: it.requests(
-        "payment", told.start, told.end, failed=True, slower_than=0.0001
+Query = Callable[[LgtmBackends, Context], Awaitable[Any]]
+
+QUERIES: dict[str, Query] = {
+    "trace": lambda backends, context: backends.trace(context.failed),
+    "trace_missing": lambda backends, _: backends.trace(UNKNOWN_TRACE),
+    "requests": lambda backends, context: backends.requests("checkout", context.start, context.end),
+    "requests_failed": lambda backends, context: backends.requests(
+        "checkout", context.start, context.end, failed=True
     ),
-    "requests_order": lambda it, told: it.requests(
-        "checkout", told.start, told.end, order_id=told.order_id
+    "requests_slower": lambda backends, context: backends.requests(
+        "payment", context.start, context.end, failed=True, slower_than=0.0001
     ),
-    "requests_none": lambda it, told: it.requests(QUOTES, told.start, told.end, order_id=QUOTES),
-    "trace_logs": lambda it, told: it.trace_logs(told.failed, told.start, told.end),
-    "logs": lambda it, told: it.logs(told.start, told.end, service="checkout", canonical=True),
-    "logs_text": lambda it, told: it.logs(
-        told.start, told.end, severity="ERROR", text="not placed"
+    "requests_order": lambda backends, context: backends.requests(
+        "checkout", context.start, context.end, order_id=context.order_id
     ),
-    "logs_limit": lambda it, told: it.logs(told.start, told.end, limit=1),
-    "logs_none": lambda it, told: it.logs(
-        told.start, told.end, service=QUOTES, severity=QUOTES, text=QUOTES
+    "requests_none": lambda backends, context: backends.requests(
+        QUOTES, context.start, context.end, order_id=QUOTES
     ),
-    "counters": lambda it, _: it.counters(
+    "trace_logs": lambda backends, context: backends.trace_logs(
+        context.failed, context.start, context.end
+    ),
+    "logs": lambda backends, context: backends.logs(
+        context.start, context.end, service="checkout", canonical=True
+    ),
+    "logs_text": lambda backends, context: backends.logs(
+        context.start, context.end, severity="ERROR", text="not placed"
+    ),
+    "logs_limit": lambda backends, context: backends.logs(context.start, context.end, limit=1),
+    "logs_none": lambda backends, context: backends.logs(
+        context.start, context.end, service=QUOTES, severity=QUOTES, text=QUOTES
+    ),
+    "counters": lambda backends, _: backends.counters(
         "checkout_requests_total", ("endpoint", "status"), {"endpoint": "/checkout"}
     ),
-    "counters_all": lambda it, _: it.counters(
+    "counters_all": lambda backends, _: backends.counters(
         "http_server_request_duration_seconds_count", (), within=3600
     ),
-    "counters_none": lambda it, _: it.counters(
+    "counters_none": lambda backends, _: backends.counters(
         "checkout_requests_total", ("status",), {"endpoint": QUOTES}
     ),
-    "red": lambda it, told: it.red(
-        "checkout", "/checkout", told.end - 10, told.end, window=30, quantiles=(0.5, 0.99)
+    "red": lambda backends, context: backends.red(
+        "checkout", "/checkout", context.end - 10, context.end, window=30, quantiles=(0.5, 0.99)
     ),
-    "red_none": lambda it, told: it.red(
-        "checkout", "/nowhere", told.end - 5, told.end, quantiles=(0.5,)
+    "red_none": lambda backends, context: backends.red(
+        "checkout", "/nowhere", context.end - 5, context.end, quantiles=(0.5,)
     ),
-    "exemplars": lambda it, told: it.exemplars(told.start, told.end),
-    "service_graph": lambda it, told: it.service_graph(told.end - 60, told.end),
-    "ingested": lambda it, _: it.ingested(),
-    "freshness": lambda it, _: it.freshness(),
-    "health": lambda it, _: it.health(),
-    "error": lambda it, _: it.promql("sum("),
+    "exemplars": lambda backends, context: backends.exemplars(context.start, context.end),
+    "service_graph": lambda backends, context: backends.service_graph(
+        context.end - 60, context.end
+    ),
+    "ingested": lambda backends, _: backends.ingested(),
+    "freshness": lambda backends, _: backends.freshness(),
+    "health": lambda backends, _: backends.health(),
+    "error": lambda backends, _: backends.promql("sum("),
 }
-"""By the name of the recording."""
+"""The queries, by the name of the recording."""
 
 
-def stop_the_clock(patch: Callable[[object, str, object], None], now: float) -> None:
-    """Have the questions asked at ``now``; ``patch`` is ``setattr``, or a test's."""
+def fix_time(patch: Callable[[object, str, object], None], now: float) -> None:
+    """Make the clients believe that it is ``now``; ``patch`` is ``setattr``, or a test's."""
     for module in (http_clients, lgtm):
         patch(module, "time", SimpleNamespace(time=lambda: now))
 
 
 class Recorder(httpx2.AsyncHTTPTransport):
-    """Asks, and keeps what was asked and said."""
+    """A transport that keeps each request and its response."""
 
     def __init__(self) -> None:
-        """Nothing kept yet."""
+        """Begin without recordings."""
         super().__init__()
-        self.kept: list[dict[str, Any]] = []
+        self.recordings: list[dict[str, Any]] = []
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Ask over the network."""
-        answer = await super().handle_async_request(request)
-        text = TRACEBACK.sub("Traceback, left out", (await answer.aread()).decode())
-        said = json.loads(text) if text.startswith("{") else _figures(text)
-        if isinstance(said, dict):
-            said.pop("metrics", None)
-            if isinstance(said.get("data"), dict):
-                said["data"].pop("stats", None)
-        self.kept.append({"asked": asked(request), "status": answer.status_code, "said": said})
-        return httpx2.Response(answer.status_code, text=text)
+        """Send the request, and keep it and the response."""
+        response = await super().handle_async_request(request)
+        text = TRACEBACK.sub("Traceback, left out", (await response.aread()).decode())
+        recording = {
+            "request": recorded_request(request),
+            "status": response.status_code,
+            "response": _recorded_response(text),
+        }
+        self.recordings.append(recording)
+        return httpx2.Response(response.status_code, text=text)
 
 
-def asked(request: httpx2.Request) -> list[str]:
-    """A request as a recording has it: port, path and parameters."""
-    return [
-        f"{request.url.port}{request.url.path}",
-        *sorted(f"{key}={value}" for key, value in request.url.params.items()),
-    ]
+def recorded_request(request: httpx2.Request) -> list[str]:
+    """Return a request as it is in a recording: port and path, and the sorted parameters."""
+    parameters = sorted(f"{key}={value}" for key, value in request.url.params.items())
+    return [f"{request.url.port}{request.url.path}", *parameters]
 
 
-def _figures(text: str) -> str:
-    kept = [line for line in text.splitlines() if line.startswith(FIGURES)] or [text.strip()]
-    return "\n".join(kept)
+def _recorded_response(text: str) -> Any:  # noqa: ANN401  (any JSON value)
+    """Return JSON without statistics, and of a page of metrics only those that are read."""
+    if not text.startswith("{"):
+        lines = [line for line in text.splitlines() if line.startswith(RECORDED_METRICS)]
+        return "\n".join(lines or [text.strip()])
+    response = json.loads(text)
+    response.pop("metrics", None)
+    if isinstance(response.get("data"), dict):
+        response["data"].pop("stats", None)
+    return response
 
 
-async def _record() -> None:
+async def _make_purchases() -> Context:
     async with checkout_client.client() as http:
         for number in range(2):
             start = time.time()
             failed = await checkout_client.buy(http, "gateway-timeout", f"recorded-{number}-failed")
             declined = await checkout_client.buy(http, "declined", f"recorded-{number}-declined")
-            await asyncio.sleep(SETTLE_SECONDS)
-    told = Told(
-        failed.trace_id,
-        declined.trace_id,
-        failed.order_id or "",
-        int(start) - 1.0,
-        int(time.time()) + 0.0,
-        time.time(),
+            await asyncio.sleep(SETTLE_S)
+    return Context(
+        failed=failed.trace_id,
+        declined=declined.trace_id,
+        order_id=failed.order_id or "",
+        start=int(start) - 1.0,
+        end=float(int(time.time())),
+        now=time.time(),
     )
-    (FOLDER / "told.json").write_text(json.dumps(vars(told), indent=1) + "\n")
-    stop_the_clock(setattr, told.now)
-    for name, question in QUESTIONS.items():
+
+
+async def _record() -> None:
+    context = await _make_purchases()
+    CONTEXT_FILE.write_text(json.dumps(asdict(context), indent=1) + "\n")
+    fix_time(setattr, context.now)
+    for name, query in QUERIES.items():
         recorder = Recorder()
-        async with LgtmBackends(recorder) as it:
+        async with LgtmBackends(recorder) as backends:
             try:
-                answer = await question(it, told)
+                result = await query(backends, context)
             except BackendError as error:
-                answer = error
-        (FOLDER / f"{name}.json").write_text(
-            json.dumps(recorder.kept, indent=1, ensure_ascii=False) + "\n"
-        )
-        print(name, answer, sep=": ")  # noqa: T201  (to be read, and put into the test)
+                result = error
+        text = json.dumps(recorder.recordings, indent=1, ensure_ascii=False)
+        (FOLDER / f"{name}.json").write_text(f"{text}\n")
+        print(name, result, sep=": ")  # noqa: T201  (to be copied into the test)
 
 
 if __name__ == "__main__":

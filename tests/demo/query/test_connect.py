@@ -1,4 +1,4 @@
-"""Who is asked: as the stack that runs was started, else whoever is there."""
+"""The choice of the backends: those of the running stack."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from three_pillar_demo.stack import state
 
 
 @pytest.mark.parametrize(
-    ("mode", "tempo_host", "listens", "asked"),
+    ("recorded_mode", "tempo_host", "tempo_listens", "backends_type"),
     [
         ("local", "tempo", True, LocalBackends),
         ("full", "", False, LgtmBackends),
@@ -18,19 +18,19 @@ from three_pillar_demo.stack import state
         (None, "", False, LocalBackends),
     ],
 )
-def test_the_stack_that_runs_is_asked(
+def test_the_backends_of_the_running_stack_are_chosen(
     monkeypatch: pytest.MonkeyPatch,
-    mode: str | None,
+    recorded_mode: str | None,
     tempo_host: str,
     *,
-    listens: bool,
-    asked: type,
+    tempo_listens: bool,
+    backends_type: type,
 ) -> None:
-    """A launcher's note decides; without one, compose's tools container and its published ports do."""
-    monkeypatch.setattr(state, "mode", lambda: mode)
-    monkeypatch.setattr(connect, "_accepts_connections", lambda _: listens)
+    """The launcher's record decides, then TEMPO_HOST, then Tempo's published port."""
+    monkeypatch.setattr(state, "mode", lambda: recorded_mode)
+    monkeypatch.setattr(connect, "_accepts_connections", lambda _: tempo_listens)
     if tempo_host:
         monkeypatch.setenv("TEMPO_HOST", tempo_host)
     else:
         monkeypatch.delenv("TEMPO_HOST", raising=False)
-    assert type(connect.create_backends()) is asked
+    assert type(connect.create_backends()) is backends_type

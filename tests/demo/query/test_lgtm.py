@@ -1,14 +1,21 @@
-"""What Tempo, Loki and Prometheus really answered (recorded/), read into the answers that the questions promise."""
+"""Recorded responses of Tempo, Loki and Prometheus (recorded/), converted to results."""
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpx2
 import pytest
 
-from tests.demo.query.record import FOLDER, QUESTIONS, Told, asked, stop_the_clock
+from tests.demo.query.record import (
+    CONTEXT_FILE,
+    FOLDER,
+    QUERIES,
+    Context,
+    fix_time,
+    recorded_request,
+)
 from three_pillar_demo.query.interface import (
     BackendError,
     Exemplar,
@@ -19,43 +26,43 @@ from three_pillar_demo.query.interface import (
 )
 from three_pillar_demo.query.lgtm import LgtmBackends, quoted, selector
 
-TOLD = Told(**json.loads((FOLDER / "told.json").read_text()))
+CONTEXT = Context(**json.loads(CONTEXT_FILE.read_text()))
+RunQuery = Callable[[str], Any]
 
 
-def replay(kept: Iterable[dict[str, Any]]) -> httpx2.MockTransport:
-    """Answer what was asked then as it was answered then; anything else was not asked."""
-    answers = {tuple(each["asked"]): each for each in kept}
+def replay(recordings: Iterable[dict[str, Any]]) -> httpx2.MockTransport:
+    """Return a transport that knows the recorded requests only, and their responses."""
+    by_request = {tuple(recording["request"]): recording for recording in recordings}
 
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        each = answers[tuple(asked(request))]
-        said = each["said"]
-        return httpx2.Response(
-            each["status"], text=said if isinstance(said, str) else json.dumps(said)
-        )
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        recording = by_request[tuple(recorded_request(request))]
+        content = recording["response"]
+        text = content if isinstance(content, str) else json.dumps(content)
+        return httpx2.Response(recording["status"], text=text)
 
-    return httpx2.MockTransport(answer)
+    return httpx2.MockTransport(respond)
 
 
 @pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: ANN401  (a different type for each question)
-    """What comes of a recorded question."""
-    stop_the_clock(monkeypatch.setattr, TOLD.now)
+def query(monkeypatch: pytest.MonkeyPatch) -> RunQuery:
+    """Return a function that makes a recorded query and returns its result."""
+    fix_time(monkeypatch.setattr, CONTEXT.now)
 
-    def ask(name: str) -> Any:  # noqa: ANN401  (as above)
-        async def through() -> Any:  # noqa: ANN401  (as above)
-            async with LgtmBackends(
-                replay(json.loads((FOLDER / f"{name}.json").read_text()))
-            ) as it:
-                return await QUESTIONS[name](it, TOLD)
+    def run_query(name: str) -> Any:  # noqa: ANN401  (a different type for each query)
+        recordings = json.loads((FOLDER / f"{name}.json").read_text())
 
-        return asyncio.run(through())
+        async def run() -> Any:  # noqa: ANN401  (as above)
+            async with LgtmBackends(replay(recordings)) as backends:
+                return await QUERIES[name](backends, CONTEXT)
 
-    return ask
+        return asyncio.run(run())
+
+    return run_query
 
 
-def test_a_trace(answer: Any) -> None:  # noqa: ANN401  (as above)
-    """Tempo's spans come in order, with ids in hex, whole numbers as numbers, and exceptions as type and message."""
-    server, order, call, charge = answer("trace")
+def test_a_trace_is_converted_exactly(query: RunQuery) -> None:
+    """Spans are ordered by start, with hex ids, typed attributes and exceptions as text."""
+    server, order, call, charge = query("trace")
     assert order == Span(
         trace_id="31dcfbdd23013781e2a936da59196c43",
         span_id="ab4f136c9afa2f30",
@@ -82,7 +89,7 @@ def test_a_trace(answer: Any) -> None:  # noqa: ANN401  (as above)
     assert (server.span_id, server.parent_id, server.kind) == (order.parent_id, "", "SERVER")
     assert (call.parent_id, call.kind, call.name) == (order.span_id, "CLIENT", "POST")
     assert (charge.parent_id, charge.kind, charge.service) == (call.span_id, "SERVER", "payment")
-    assert [each.attributes["http.response.status_code"] for each in (server, call, charge)] == [
+    assert [span.attributes["http.response.status_code"] for span in (server, call, charge)] == [
         500,
         504,
         504,
@@ -105,13 +112,13 @@ def test_a_trace(answer: Any) -> None:  # noqa: ANN401  (as above)
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "result"),
     [
         ("trace_missing", []),
-        ("requests", [TOLD.declined, TOLD.failed]),
-        ("requests_failed", [TOLD.failed]),
-        ("requests_slower", [TOLD.failed]),
-        ("requests_order", [TOLD.failed]),
+        ("requests", [CONTEXT.declined, CONTEXT.failed]),
+        ("requests_failed", [CONTEXT.failed]),
+        ("requests_slower", [CONTEXT.failed]),
+        ("requests_order", [CONTEXT.failed]),
         ("requests_none", []),
         ("logs_none", []),
         ("counters", {("/checkout", "500"): 2.0, ("/checkout", "402"): 2.0}),
@@ -147,14 +154,14 @@ def test_a_trace(answer: Any) -> None:  # noqa: ANN401  (as above)
         ("health", {"tempo": "", "loki": "", "prometheus": ""}),
     ],
 )
-def test_an_answer_is_read_exactly(answer: Any, name: str, found: object) -> None:  # noqa: ANN401  (as above)
-    """What the backends answered becomes ids, counters, rates, edges and figures, nothing becomes nothing, NaN None."""
-    assert answer(name) == found
+def test_a_response_is_converted_exactly(query: RunQuery, name: str, result: object) -> None:
+    """Recorded responses become exactly these results: empty ones nothing, and NaN None."""
+    assert query(name) == result
 
 
-def test_log_lines(answer: Any) -> None:  # noqa: ANN401  (as above)
-    """Loki's lines come in the order that was asked for, with every attribute, and the ids that join them to a span."""
-    assert answer("logs_limit") == [
+def test_log_records_are_converted_exactly(query: RunQuery) -> None:
+    """Loki's records come in the requested order, with all attributes and both ids."""
+    assert query("logs_limit") == [
         LogRecord(
             time=1795598808187671808,
             service="checkout",
@@ -184,30 +191,30 @@ def test_log_lines(answer: Any) -> None:  # noqa: ANN401  (as above)
                 "telemetry_sdk_language": "python",
                 "telemetry_sdk_name": "opentelemetry",
                 "telemetry_sdk_version": "1.45.1",
-                "trace_id": TOLD.declined,
+                "trace_id": CONTEXT.declined,
             },
         )
     ]
-    assert [(each.service, each.body) for each in answer("trace_logs")] == [
+    assert [(record.service, record.body) for record in query("trace_logs")] == [
         ("payment", "the bank's gateway did not answer: order not charged"),
         ("payment", "POST /charges 504 gateway_timeout"),
         ("checkout", "order not placed: payment answered 504: its gateway timed out"),
         ("checkout", "POST /checkout 500 gateway_timeout"),
     ]
-    assert [each.body for each in answer("logs")] == [
+    assert [record.body for record in query("logs")] == [
         "POST /checkout 402 declined",
         "POST /checkout 500 gateway_timeout",
     ]
-    assert [each.body for each in answer("logs_text")] == [
+    assert [record.body for record in query("logs_text")] == [
         "order not placed: payment answered 504: its gateway timed out"
     ]
 
 
-def test_exemplars(answer: Any) -> None:  # noqa: ANN401  (as above)
-    """Each of Prometheus' exemplars has its value, its moment, the labels of its bucket, and its trace."""
-    first, *others = answer("exemplars")
+def test_exemplars_are_converted_exactly(query: RunQuery) -> None:
+    """Each exemplar has its value, its time, the labels of its bucket and its trace id."""
+    first, *others = query("exemplars")
     assert first == Exemplar(
-        trace_id=TOLD.failed,
+        trace_id=CONTEXT.failed,
         value=0.4759247909996702,
         time=1795598807.782,
         labels={
@@ -227,70 +234,71 @@ def test_exemplars(answer: Any) -> None:  # noqa: ANN401  (as above)
         },
     )
     assert [
-        (each.trace_id, each.labels["http_route"], each.labels["http_response_status_code"])
-        for each in others
+        (
+            exemplar.trace_id,
+            exemplar.labels["http_route"],
+            exemplar.labels["http_response_status_code"],
+        )
+        for exemplar in others
     ] == [
-        (TOLD.failed, "/charges", "504"),
-        (TOLD.declined, "/charges", "200"),
-        (TOLD.declined, "/checkout", "402"),
+        (CONTEXT.failed, "/charges", "504"),
+        (CONTEXT.declined, "/charges", "200"),
+        (CONTEXT.declined, "/checkout", "402"),
     ]
 
 
-def test_ages(answer: Any) -> None:  # noqa: ANN401  (as above)
-    """The purchase was ten seconds ago, and counters are told all the time."""
-    assert answer("freshness") == {
+def test_freshness_is_the_age_of_the_newest_telemetry(query: RunQuery) -> None:
+    """The purchase was ten seconds ago, and metrics are exported all the time."""
+    assert query("freshness") == {
         "traces": pytest.approx(10.009, abs=0.001),
         "logs": pytest.approx(10.008, abs=0.001),
         "metrics": pytest.approx(0.459, abs=0.001),
     }
 
 
-def test_a_question_that_is_not_understood_is_an_error_with_their_words(answer: Any) -> None:  # noqa: ANN401  (as above)
-    """Whoever refuses a question is named, and what it said."""
+def test_a_refused_query_is_an_error_with_the_reason(query: RunQuery) -> None:
+    """The error names the backend that refused the query, and quotes its reason."""
     with pytest.raises(
         BackendError,
         match=r"^prometheus at http://127.0.0.1:9090 answered 400: .*unclosed left parenthesis",
     ):
-        answer("error")
+        query("error")
 
 
-def test_nobody_there_is_an_error_that_says_what_to_look_at() -> None:
-    """A backend that refuses connections is named with its log; asked whether it is up, the same is the answer."""
+def test_a_refused_connection_is_an_error_that_says_where_to_look() -> None:
+    """The error names the backend and the command for its log, and health returns the same."""
 
     def refuse(_: httpx2.Request) -> httpx2.Response:
         raise httpx2.ConnectError("refused")
 
-    async def ask() -> dict[str, str]:
-        async with LgtmBackends(httpx2.MockTransport(refuse)) as it:
+    async def run() -> dict[str, str]:
+        async with LgtmBackends(httpx2.MockTransport(refuse)) as backends:
             with pytest.raises(
                 BackendError, match=r"^loki at .*: refused \(see: demo status, demo logs loki\)$"
             ):
-                await it.logs(0, 1)
-            return await it.health()
+                await backends.logs(0, 1)
+            return await backends.health()
 
-    assert {
-        name: said.split(": ")[1].split(" ")[0] for name, said in asyncio.run(ask()).items()
-    } == {
-        "tempo": "refused",
-        "loki": "refused",
-        "prometheus": "refused",
-    }
+    problems = asyncio.run(run())
+    assert list(problems) == ["tempo", "loki", "prometheus"]
+    for name, problem in problems.items():
+        assert problem.endswith(f": refused (see: demo status, demo logs {name})")
 
 
-def test_what_is_no_json_is_an_error() -> None:
-    """A proxy's page in place of an answer is an error that shows it."""
+def test_a_response_without_json_is_an_error() -> None:
+    """A proxy's page in place of a response is an error that quotes it."""
 
-    async def ask() -> None:
-        async with LgtmBackends(
-            httpx2.MockTransport(lambda _: httpx2.Response(200, text="<html>"))
-        ) as it:
-            await it.trace(TOLD.failed)
+    async def run() -> None:
+        page = httpx2.MockTransport(lambda _: httpx2.Response(200, text="<html>"))
+        async with LgtmBackends(page) as backends:
+            await backends.trace(CONTEXT.failed)
 
     with pytest.raises(BackendError, match=r"tempo at .* answered without JSON: <html>"):
-        asyncio.run(ask())
+        asyncio.run(run())
 
 
-def test_text_stays_text_in_a_question() -> None:
-    """Quotes, backslashes and line ends in what somebody asks for do not end the string they are put in."""
+def test_special_characters_are_escaped_in_queries() -> None:
+    """Quotes, backslashes and line ends in an argument do not end the string literal."""
     assert quoted('a"b\\c\nd') == '"a\\"b\\\\c\\nd"'
-    assert selector("up", {"job": 'x"} or {a="b'}) == '{__name__="up", job="x\\"} or {a=\\"b"}'
+    expected = '{__name__="up", job="x\\"} or {a=\\"b"}'
+    assert selector("up", {"job": 'x"} or {a="b'}) == expected

@@ -1,4 +1,4 @@
-"""The file is read from outside: while embedded runs, after it stopped, was killed, or has another file."""
+"""Reading the local store's file: while it is written, after a stop or kill, and when replaced."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ import re
 import signal
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -14,390 +14,394 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.demo.local_store.conftest import (
+from tests.demo.local_store.messages import (
     MIB,
-    House,
-    Process,
-    buckets,
+    attributes,
     counter,
     histogram,
-    line,
-    logs,
-    metrics,
-    pairs,
-    point,
-    poll_until,
-    running,
+    histogram_point,
+    log_record,
+    log_request,
+    metric_request,
+    number_point,
     span,
-    traces,
+    trace_request,
+)
+from tests.demo.local_store.stores import (
+    PROTOBUF,
+    InMemoryStore,
+    StoreProcess,
+    poll_until,
+    running_store,
 )
 from three_pillar_demo.local_store.store import Store
-from three_pillar_demo.query.interface import NANO, BackendError, LogRecord, ServiceCall, Span
+from three_pillar_demo.query.interface import NANO, BackendError, ServiceCall
 from three_pillar_demo.query.local import SCAN_ROWS, LocalBackends
 
-DAY = 24 * 3600
-TRACE = bytes(range(16))
+DAY_S = 24 * 3600
+TRACE_ID = bytes(range(16))
+CLIENT_SPAN_ID = b"caller01"
+CLIENT_KIND = 3
 DURATION = "http.server.request.duration"
+CLOSED_URL = "http://127.0.0.1:9"
+EMPTY = {"spans": 0, "lines": 0, "points": 0}
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    """The app with a new file."""
-    with running(tmp_path / "telemetry.db") as house:
-        yield house
+def run(path: Path, query: Callable[[LocalBackends], Awaitable[Any]], url: str = CLOSED_URL) -> Any:  # noqa: ANN401  (a different type for each query)
+    """Return the result of one query of the file at ``path``."""
+
+    async def run_query() -> Any:  # noqa: ANN401  (as above)
+        async with LocalBackends(path, url) as backends:
+            return await query(backends)
+
+    return asyncio.run(run_query())
 
 
-@pytest.fixture
-def process(tmp_path: Path) -> Iterator[Process]:
-    """Embedded, not started yet; gone at the end."""
-    embedded = Process(tmp_path / "data")
-    yield embedded
-    embedded.stop(signal.SIGKILL)
+def span_names(path: Path) -> list[str]:
+    """Return the names of the spans of ``TRACE_ID``."""
+    spans = run(path, lambda backends: backends.trace(TRACE_ID.hex()))
+    return [found.name for found in spans]
 
 
-def ask(
-    path: Path, question: Callable[[LocalBackends], Awaitable[Any]], url: str = "http://127.0.0.1:9"
-) -> Any:  # noqa: ANN401  (any answer)
-    """Ask the file at ``path`` once."""
-
-    async def once() -> Any:  # noqa: ANN401  (as above)
-        async with LocalBackends(path, url) as it:
-            return await question(it)
-
-    return asyncio.run(once())
-
-
-def names(path: Path) -> list[str]:
-    """Of the spans of ``TRACE``."""
-    return [each.name for each in ask(path, lambda it: it.trace(TRACE.hex()))]
-
-
-def tell(house: House, *known: str) -> None:
-    """Spans of ``TRACE`` with these names."""
+def send_spans(in_memory_store: InMemoryStore, *names: str) -> None:
+    """Send spans of ``TRACE_ID`` with these names."""
     now = time.time_ns()
-    spans = (span(name, start=now + number, trace_id=TRACE) for number, name in enumerate(known))
-    assert house.send("traces", traces(*spans)).status_code == 200
+    spans = [span(name, start=now + number, trace_id=TRACE_ID) for number, name in enumerate(names)]
+    assert in_memory_store.send("traces", trace_request(*spans)).status_code == 200
 
 
-def test_the_file_is_read_while_it_is_written_and_after(tmp_path: Path) -> None:
-    """What was acknowledged is there for a reader at once, and still there when embedded was stopped and its log is gone."""
+def post_span(store_process: StoreProcess, name: str) -> None:
+    """Send a span of ``TRACE_ID`` to a process."""
+    body = trace_request(span(name, trace_id=TRACE_ID)).SerializeToString()
+    url = f"{store_process.url}/v1/traces"
+    response = httpx2.post(url, content=body, headers=PROTOBUF, timeout=10, trust_env=False)
+    response.raise_for_status()
+
+
+def test_the_file_is_read_while_it_is_written_and_after_a_stop(tmp_path: Path) -> None:
+    """Acknowledged spans are visible at once, and also after a stop and the next start."""
     path = tmp_path / "telemetry.db"
-    with running(path) as house:
-        tell(house, "first")
-        assert names(path) == ["first"]
-        tell(house, "second")
-        assert names(path) == ["first", "second"]
-    assert [each.name for each in tmp_path.iterdir()] == ["telemetry.db"]
-    assert names(path) == ["first", "second"]
-    with running(path) as house:
-        tell(house, "third")
-        assert names(path) == ["first", "second", "third"]
+    with running_store(path) as in_memory_store:
+        send_spans(in_memory_store, "first")
+        assert span_names(path) == ["first"]
+        send_spans(in_memory_store, "second")
+        assert span_names(path) == ["first", "second"]
+    assert [file.name for file in tmp_path.iterdir()] == ["telemetry.db"]
+    assert span_names(path) == ["first", "second"]
+    with running_store(path) as in_memory_store:
+        send_spans(in_memory_store, "third")
+        assert span_names(path) == ["first", "second", "third"]
 
 
-def test_a_reader_that_stays_sees_a_stop_and_a_start(tmp_path: Path) -> None:
-    """One connection goes on over a stop of embedded and its next start, and does not keep the log from going away."""
+def test_one_reader_works_across_restarts_of_the_store(tmp_path: Path) -> None:
+    """One connection sees all spans, also after each stop and start of the store."""
     path = tmp_path / "telemetry.db"
 
-    async def watch() -> None:
-        async with LocalBackends(path) as it:
+    async def restart_three_times() -> None:
+        async with LocalBackends(path) as backends:
             for number in range(3):
-                house = House(path)
-                tell(house, f"span {number}")
-                assert len(await it.trace(TRACE.hex())) == number + 1
-                await asyncio.to_thread(house.writer.stop)
-                assert len(await it.trace(TRACE.hex())) == number + 1
+                in_memory_store = InMemoryStore(path)
+                send_spans(in_memory_store, f"span {number}")
+                assert len(await backends.trace(TRACE_ID.hex())) == number + 1
+                await asyncio.to_thread(in_memory_store.writer.stop)
+                assert len(await backends.trace(TRACE_ID.hex())) == number + 1
 
-    asyncio.run(watch())
-
-
-def test_the_file_is_read_after_a_kill(process: Process) -> None:
-    """After SIGKILL a reader finds what was acknowledged, though it lies in the log still."""
-    process.start()
-    with_house = Sender(process)
-    with_house.tell("first")
-    process.stop(signal.SIGKILL)
-    assert process.path.with_name("telemetry.db-wal").exists()
-    assert names(process.path) == ["first"]
-    process.start()
-    with_house.tell("second")
-    assert names(process.path) == ["first", "second"]
+    asyncio.run(restart_three_times())
 
 
-class Sender:
-    """Sends to a process."""
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
-
-    def tell(self, name: str) -> None:
-        """A span of ``TRACE``."""
-        body = traces(span(name, trace_id=TRACE)).SerializeToString()
-        headers = {"content-type": "application/x-protobuf"}
-        httpx2.post(
-            f"{self.process.url}/v1/traces", content=body, headers=headers, trust_env=False
-        ).raise_for_status()
+def test_the_file_is_read_after_a_kill(store_process: StoreProcess) -> None:
+    """After SIGKILL, acknowledged spans are read although they are in the write-ahead log."""
+    store_process.start()
+    post_span(store_process, "first")
+    store_process.stop(signal.SIGKILL)
+    assert store_process.path.with_name("telemetry.db-wal").exists()
+    assert span_names(store_process.path) == ["first"]
+    store_process.start()
+    post_span(store_process, "second")
+    assert span_names(store_process.path) == ["first", "second"]
 
 
-def test_another_file_is_noticed(tmp_path: Path) -> None:
-    """When the file was cleaned away, or put aside for a new one, the same reader reads the new one."""
+def test_a_replaced_file_is_noticed(tmp_path: Path) -> None:
+    """When the file was deleted or replaced, the same reader reads the new one."""
     path = tmp_path / "telemetry.db"
 
-    async def watch() -> None:
-        async with LocalBackends(path) as it:
+    async def replace_three_times() -> None:
+        async with LocalBackends(path) as backends:
             with pytest.raises(BackendError, match="unable to open database file"):
-                await it.ingested()
+                await backends.ingested()
             for number in range(3):
-                house = House(path)
-                tell(house, f"span {number}")
-                assert [each.name for each in await it.trace(TRACE.hex())] == [f"span {number}"]
-                await asyncio.to_thread(house.writer.stop)
+                in_memory_store = InMemoryStore(path)
+                send_spans(in_memory_store, f"span {number}")
+                spans = await backends.trace(TRACE_ID.hex())
+                assert [found.name for found in spans] == [f"span {number}"]
+                await asyncio.to_thread(in_memory_store.writer.stop)
                 path.unlink()
                 with pytest.raises(BackendError, match="unable to open database file"):
-                    await it.ingested()
+                    await backends.ingested()
 
-    asyncio.run(watch())
+    asyncio.run(replace_three_times())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_said(tmp_path: Path) -> None:
-    """A file without the right to read it is a reason in words."""
+def test_a_file_without_read_permission_is_an_error(tmp_path: Path) -> None:
+    """The error says that the file cannot be opened."""
     path = tmp_path / "telemetry.db"
-    with running(path):
+    with running_store(path):
         pass
     path.chmod(0)
     with pytest.raises(BackendError, match="unable to open"):
-        names(path)
+        span_names(path)
 
 
-def test_a_damaged_file_is_a_reason_in_words(tmp_path: Path) -> None:
-    """What is no database, or none of ours, is said with its place, and where to look."""
+def test_a_file_that_is_not_a_database_is_an_error(tmp_path: Path) -> None:
+    """The error has the path, the reason, and the command for the store's log."""
     path = tmp_path / "telemetry.db"
     path.write_bytes(b"x" * 5000)
-    with pytest.raises(
-        BackendError, match=rf"{re.escape(str(path))}.*not a database.*demo logs store"
-    ):
-        names(path)
+    message = rf"{re.escape(str(path))}.*not a database.*demo logs store"
+    with pytest.raises(BackendError, match=message):
+        span_names(path)
 
 
-def test_it_writes_nothing(house: House) -> None:
-    """The reader's connection cannot change the file."""
+def test_the_reader_cannot_write(in_memory_store: InMemoryStore) -> None:
+    """The connection is read-only."""
 
-    async def try_it() -> None:
-        async with LocalBackends(house.path) as it:
-            await it.ingested()
-            assert it.reader.connection
+    async def try_to_write() -> None:
+        async with LocalBackends(in_memory_store.path) as backends:
+            await backends.ingested()
+            assert backends.reader.connection
             with pytest.raises(sqlite3.OperationalError, match="readonly"):
-                it.reader.connection.execute("DELETE FROM tally")
+                backends.reader.connection.execute("DELETE FROM tally")
 
-    asyncio.run(try_it())
-
-
-def test_questions_at_the_same_time_are_all_answered(house: House) -> None:
-    """Many questions at once share the one connection."""
-    tell(house, *(f"span {number}" for number in range(100)))
-
-    async def crowd() -> list[Any]:
-        async with LocalBackends(house.path) as it:
-            return await asyncio.gather(*(it.trace(TRACE.hex()) for _ in range(30)))
-
-    assert {len(each) for each in asyncio.run(crowd())} == {100}
+    asyncio.run(try_to_write())
 
 
-def test_whether_it_is_up(tmp_path: Path, process: Process) -> None:
-    """It is up when the receiver is well and the file can be read; else the reason is said."""
-    [reason] = ask(tmp_path / "telemetry.db", lambda it: it.health()).values()
-    assert reason
-    process.start()
-    assert ask(process.path, lambda it: it.health(), process.url) == {"store": ""}
-    [reason] = ask(tmp_path / "elsewhere.db", lambda it: it.health(), process.url).values()
-    assert "unable to open" in reason
+def test_concurrent_queries_share_a_connection(in_memory_store: InMemoryStore) -> None:
+    """Many queries at the same time all get their results."""
+    send_spans(in_memory_store, *(f"span {number}" for number in range(100)))
+
+    async def run_all() -> set[int]:
+        async with LocalBackends(in_memory_store.path) as backends:
+            queries = [backends.trace(TRACE_ID.hex()) for _ in range(30)]
+            return {len(spans) for spans in await asyncio.gather(*queries)}
+
+    assert asyncio.run(run_all()) == {100}
 
 
-def test_what_is_wrong_is_said_in_words(process: Process) -> None:
-    """A receiver that cannot store is down for its own reason, and not for the JSON that says so."""
-    process.start()
-    with closing(sqlite3.connect(process.path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        batch = traces(span("late", start=time.time_ns(), trace_id=TRACE)).SerializeToString()
-        with suppress(httpx2.HTTPError):  # it may hold on for as long as it tries
-            headers = {"content-type": "application/x-protobuf"}
-            httpx2.post(
-                f"{process.url}/v1/traces",
-                content=batch,
-                headers=headers,
-                timeout=10,
-                trust_env=False,
-            )
-        poll_until(lambda: not process.answers(), "the receiver to say that it is not well", 60)
-        assert ask(process.path, lambda it: it.health(), process.url) == {
-            "store": "OperationalError: database is locked"
-        }
+def health(path: Path, url: str = CLOSED_URL) -> str:
+    """Return the problem that health reports of the store."""
+    problems: dict[str, str] = run(path, lambda backends: backends.health(), url)
+    assert list(problems) == ["store"]
+    return problems["store"]
+
+
+def test_health_needs_the_process_and_the_file(tmp_path: Path, store_process: StoreProcess) -> None:
+    """The store is healthy if its process says so and the file can be read."""
+    assert health(tmp_path / "telemetry.db")
+    store_process.start()
+    assert health(store_process.path, store_process.url) == ""
+    assert "unable to open" in health(tmp_path / "elsewhere.db", store_process.url)
+
+
+def test_health_has_the_reason_of_the_process(store_process: StoreProcess) -> None:
+    """When the process cannot write, health returns its reason."""
+    store_process.start()
+    with closing(sqlite3.connect(store_process.path, isolation_level=None)) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        with suppress(httpx2.HTTPError):  # a refusal, or no response in time
+            post_span(store_process, "late")
+        poll_until(lambda: not store_process.is_healthy(), "the process to report a problem", 60)
+        problem = health(store_process.path, store_process.url)
+        assert problem == "OperationalError: database is locked"
 
 
 @pytest.mark.parametrize("folder", ["c#", "what?mode=rwc", "50%41", "ü b"])
 def test_a_folder_may_have_any_name(tmp_path: Path, folder: str) -> None:
-    """The file is found whatever the folder is called into which somebody cloned, and no other one is made."""
+    """The file is found in a folder with special characters, and no other file is created."""
     path = tmp_path / folder / "telemetry.db"
     Store(path, 64 * MIB).close()
-    assert ask(path, lambda it: it.ingested()) == {"spans": 0, "lines": 0, "points": 0}
+    assert run(path, lambda backends: backends.ingested()) == EMPTY
     assert list(tmp_path.iterdir()) == [path.parent]
 
 
-def test_odd_values_do_not_break_an_answer(house: House) -> None:
-    """Kinds that are none, NUL characters, bytes and missing exception texts come back as they are."""
+def test_unusual_spans_are_returned_as_they_are(in_memory_store: InMemoryStore) -> None:
+    """Unknown kinds, NUL characters, bytes and exceptions without a text do not break a result."""
     now = time.time_ns()
     event = {"name": "exception", "time_unix_nano": now}
+    pairs = attributes(raw=b"\xff", nan=float("nan"))
     spans = [
-        span(
-            "a\x00b",
-            start=now,
-            trace_id=TRACE,
-            kind=-7,
-            attributes=pairs(raw=b"\xff", nan=float("nan")),
-        ),
-        span("b", start=now + 1, trace_id=TRACE, kind=77, events=[event]),
+        span("a\x00b", start=now, trace_id=TRACE_ID, kind=-7, attributes=pairs),
+        span("b", start=now + 1, trace_id=TRACE_ID, kind=77, events=[event]),
     ]
-    house.send("traces", traces(*spans))
-    first, second = ask(house.path, lambda it: it.trace(TRACE.hex()))
-    assert (first.name, first.kind, first.attributes) == (
-        "a\x00b",
-        "-7",
-        {"raw": "/w==", "nan": "nan"},
-    )
+    in_memory_store.send("traces", trace_request(*spans))
+    path = in_memory_store.path
+    first, second = run(path, lambda backends: backends.trace(TRACE_ID.hex()))
+    assert (first.name, first.kind) == ("a\x00b", "-7")
+    assert first.attributes == {"raw": "/w==", "nan": "nan"}
     assert (second.kind, second.exceptions) == ("77", ("",))
-    house.send("logs", logs(line("one\x00two", attributes=pairs(deep__er=1.5, ok=True))))
-    [found] = ask(house.path, lambda it: it.logs(0, now / NANO + DAY, text="\x00t"))
+
+
+def test_unusual_log_records_are_returned_as_they_are(in_memory_store: InMemoryStore) -> None:
+    """A NUL character in a body can be searched for, and fields that are no texts become JSON."""
+    now = time.time_ns()
+    record = log_record("one\x00two", attributes=attributes(deep__er=1.5, ok=True))
+    in_memory_store.send("logs", log_request(record))
+    [found] = run(
+        in_memory_store.path, lambda backends: backends.logs(0, now / NANO + DAY_S, text="\x00t")
+    )
     assert (found.body, found.fields) == ("one\x00two", {"deep_er": "1.5", "ok": "true"})
 
 
-async def both(path: Path, trace_id: str) -> tuple[list[Span], list[LogRecord]]:
-    """The spans and lines of a trace."""
-    async with LocalBackends(path) as it:
-        return await it.trace(trace_id), await it.trace_logs(trace_id, 0, DAY)
+@pytest.mark.parametrize("trace_id", ["", "xyz", "abc", "0", "f" * 31])
+def test_an_invalid_trace_id_finds_nothing(in_memory_store: InMemoryStore, trace_id: str) -> None:
+    """An invalid id is treated like an unknown one."""
+    path = in_memory_store.path
+    assert run(path, lambda backends: backends.trace(trace_id)) == []
+    assert run(path, lambda backends: backends.trace_logs(trace_id, 0, DAY_S)) == []
 
 
-def test_an_id_that_is_none_finds_nothing(house: House) -> None:
-    """What is no trace id is the id of no trace."""
-    for odd in ("", "xyz", "abc", "0", "f" * 31):
-        assert asyncio.run(both(house.path, odd)) == ([], [])
-
-
-def test_a_search_reaches_back_and_no_further(house: House) -> None:
-    """The newest lines that match are found in order, also among many that do not."""
+def test_a_text_search_finds_the_newest_records(in_memory_store: InMemoryStore) -> None:
+    """The newest matching records are found in order, also among many that do not match."""
     now = time.time_ns()
-    house.send("logs", logs(*(line(f"line {number}", at=now + number) for number in range(5000))))
+    records = [log_record(f"line {number}", at=now + number) for number in range(5000)]
+    in_memory_store.send("logs", log_request(*records))
+    path = in_memory_store.path
     end = now / NANO + 60
-    found = ask(house.path, lambda it: it.logs(0, end, text="line 1", limit=3))
-    assert [each.body for each in found] == ["line 1999", "line 1998", "line 1997"]
-    assert ask(house.path, lambda it: it.logs(0, end, text="nothing has this")) == []
+    found = run(path, lambda backends: backends.logs(0, end, text="line 1", limit=3))
+    assert [record.body for record in found] == ["line 1999", "line 1998", "line 1997"]
+    assert run(path, lambda backends: backends.logs(0, end, text="in no record")) == []
     assert SCAN_ROWS > 5000
 
 
-def test_a_silent_series_is_gone(house: House) -> None:
-    """A counter that told nothing for as long as was asked is not counted any more."""
+def test_a_series_without_recent_points_does_not_count(in_memory_store: InMemoryStore) -> None:
+    """A counter counts only with a point at most ``within`` seconds old."""
     now = time.time_ns()
-    old = point(7, at=now - 400 * NANO, attributes=pairs(who="old"))
-    young = point(5, at=now - 100 * NANO, attributes=pairs(who="young"))
-    house.send("metrics", metrics(counter("sold", old, young)))
-    assert ask(house.path, lambda it: it.counters("sold_total", ("who",))) == {("young",): 5.0}
-    assert ask(house.path, lambda it: it.counters("sold_total", (), within=3600)) == {(): 12.0}
-    assert ask(house.path, lambda it: it.counters("sold_total", (), within=50)) == {}
+    old = number_point(7, at=now - 400 * NANO, attributes=attributes(age="old"))
+    young = number_point(5, at=now - 100 * NANO, attributes=attributes(age="young"))
+    in_memory_store.send("metrics", metric_request(counter("sold", old, young)))
+    path = in_memory_store.path
+    current = run(path, lambda backends: backends.counters("sold_total", ("age",)))
+    assert current == {("young",): 5.0}
+    of_an_hour = run(path, lambda backends: backends.counters("sold_total", (), within=3600))
+    assert of_an_hour == {(): 12.0}
+    assert run(path, lambda backends: backends.counters("sold_total", (), within=50)) == {}
 
 
-def test_a_restart_is_no_negative_rate(house: House) -> None:
-    """A counter that begins again from zero counts on."""
+def send_count(in_memory_store: InMemoryStore, route: str, count: int, at: int, start: int) -> None:
+    """Send a number of requests of a route, counted from ``start``; times are in seconds."""
+    pairs = attributes(http__route=route, http__response__status_code=200)
+    point = histogram_point([count, 0, 0], at=at * NANO, start=start * NANO, attributes=pairs)
+    in_memory_store.send("metrics", metric_request(histogram(DURATION, point)))
+
+
+def rate(in_memory_store: InMemoryStore, route: str, at: float, window: float) -> float | None:
+    """Return the rate of a route of checkout."""
+    [sample] = run(
+        in_memory_store.path,
+        lambda backends: backends.red("checkout", route, at, at, window=window, quantiles=()),
+    )
+    result: float | None = sample.rate
+    return result
+
+
+def test_a_restarted_counter_has_no_negative_rate(in_memory_store: InMemoryStore) -> None:
+    """After a reset, a counter counts on from zero."""
     base = time.time_ns() // NANO - 60
     for number, count in enumerate([10, 20, 30, 2, 12]):
-        told = buckets([count, 0, 0], at=(base + 10 * number) * NANO, start=(base - DAY) * NANO)
-        told.attributes.extend(pairs(http__route="/a", http__response__status_code=200))
-        house.send("metrics", metrics(histogram(DURATION, told)))
-    [one] = ask(
-        house.path,
-        lambda it: it.red("checkout", "/a", base + 40, base + 40, window=50.0, quantiles=()),
-    )
-    # 32 events in 40 s; the first point is 10 s from the window's start, which is under 1.1 intervals.
-    assert one.rate == pytest.approx(32 * (40 + 10) / 40 / 50)
+        send_count(in_memory_store, "/a", count, base + 10 * number, base - DAY_S)
+    # 32 events in 40 s. The first point is 10 s after the window's start: under 1.1 intervals.
+    expected = 32 * (40 + 10) / 40 / 50
+    assert rate(in_memory_store, "/a", base + 40, 50.0) == pytest.approx(expected)
 
 
-def test_a_first_event_is_not_lost(house: House) -> None:
-    """One request on a route that nobody asked before is a rate at once; an old series heard of anew is not."""
+def test_the_first_event_of_a_new_series_counts(in_memory_store: InMemoryStore) -> None:
+    """One request on a new route is a rate at once, but not on a route counted since long ago."""
     base = time.time_ns() // NANO - 60
-    for route, start in (("/new", base + 19), ("/known", base - DAY)):
+    for route, start in (("/new", base + 19), ("/known", base - DAY_S)):
         for number in range(2):
-            told = buckets([1, 0, 0], at=(base + 20 + 10 * number) * NANO, start=start * NANO)
-            told.attributes.extend(pairs(http__route=route, http__response__status_code=200))
-            house.send("metrics", metrics(histogram(DURATION, told)))
-    [new] = ask(
-        house.path,
-        lambda it: it.red("checkout", "/new", base + 30, base + 30, window=30.0, quantiles=()),
-    )
-    [known] = ask(
-        house.path,
-        lambda it: it.red("checkout", "/known", base + 30, base + 30, window=30.0, quantiles=()),
-    )
-    assert new.rate == pytest.approx(1 / 30)
-    assert known.rate == 0.0
+            send_count(in_memory_store, route, 1, base + 20 + 10 * number, start)
+    assert rate(in_memory_store, "/new", base + 30, 30.0) == pytest.approx(1 / 30)
+    assert rate(in_memory_store, "/known", base + 30, 30.0) == 0.0
 
 
-def test_edges_need_both_ends(house: House) -> None:
-    """A call without its other end, or inside one service, is no edge."""
+def send_call(
+    in_memory_store: InMemoryStore, *, client_failed: bool = False, server_failed: bool = False
+) -> tuple[float, float]:
+    """Send a call from front to bank; return a time range around it."""
     now = time.time_ns()
-    caller = span("GET", start=now, trace_id=TRACE, span_id=b"caller01", kind=3)
-    called = span("GET /", start=now, trace_id=TRACE, parent_span_id=b"caller01")
+    client_span = span(
+        "GET",
+        start=now,
+        trace_id=TRACE_ID,
+        span_id=CLIENT_SPAN_ID,
+        kind=CLIENT_KIND,
+        error=client_failed,
+    )
+    server_span = span(
+        "GET /", start=now, trace_id=TRACE_ID, parent_span_id=CLIENT_SPAN_ID, error=server_failed
+    )
+    in_memory_store.send("traces", trace_request(client_span, service="front"))
+    in_memory_store.send("traces", trace_request(server_span, service="bank"))
+    return now / NANO - 1, now / NANO + 1
+
+
+def test_the_service_graph_needs_both_ends_of_a_call(in_memory_store: InMemoryStore) -> None:
+    """A call without its CLIENT span, or within one service, is not in the service graph."""
+    now = time.time_ns()
     orphan = span("GET /", start=now, parent_span_id=b"caller02")
-    itself = span("GET /", start=now, trace_id=TRACE, parent_span_id=b"caller01")
-    house.send("traces", traces(caller, itself, service="front"))
-    house.send("traces", traces(called, orphan, service="bank"))
-    between = (now / NANO - 1, now / NANO + 1)
-    assert ask(house.path, lambda it: it.service_graph(*between)) == [
-        ServiceCall("front", "bank", 1, 0)
-    ]
+    inner = span("GET /", start=now, trace_id=TRACE_ID, parent_span_id=CLIENT_SPAN_ID)
+    in_memory_store.send("traces", trace_request(orphan, service="bank"))
+    in_memory_store.send("traces", trace_request(inner, service="front"))
+    between = send_call(in_memory_store)
+    calls = run(in_memory_store.path, lambda backends: backends.service_graph(*between))
+    assert calls == [ServiceCall("front", "bank", 1, 0)]
 
 
-@pytest.mark.parametrize("ends", [(True, False), (False, True), (True, True), (False, False)])
-def test_a_call_failed_if_either_end_says_so(house: House, ends: tuple[bool, bool]) -> None:
-    """An edge counts a call as failed when the caller's span or the other one has error status."""
-    now = time.time_ns()
-    caller = span("GET", start=now, trace_id=TRACE, span_id=b"caller01", kind=3, error=ends[0])
-    called = span("GET /", start=now, trace_id=TRACE, parent_span_id=b"caller01", error=ends[1])
-    house.send("traces", traces(caller, service="front"))
-    house.send("traces", traces(called, service="bank"))
-    found = ask(house.path, lambda it: it.service_graph(now / NANO - 1, now / NANO + 1))
-    assert found == [ServiceCall("front", "bank", 1, int(any(ends)))]
+@pytest.mark.parametrize("client_failed", [True, False])
+@pytest.mark.parametrize("server_failed", [True, False])
+def test_a_call_failed_if_either_end_has_error_status(
+    in_memory_store: InMemoryStore, *, client_failed: bool, server_failed: bool
+) -> None:
+    """The service graph counts a call as failed by its CLIENT or its SERVER span."""
+    between = send_call(in_memory_store, client_failed=client_failed, server_failed=server_failed)
+    calls = run(in_memory_store.path, lambda backends: backends.service_graph(*between))
+    assert calls == [ServiceCall("front", "bank", 1, int(client_failed or server_failed))]
 
 
-def test_no_file_has_no_size(tmp_path: Path) -> None:
-    """Before the store has made its file, it takes nothing."""
-    assert ask(tmp_path / "telemetry.db", lambda it: it.size()) == 0
+def test_a_missing_file_has_size_zero(tmp_path: Path) -> None:
+    """Before the store has created its file, the size is 0."""
+    assert run(tmp_path / "telemetry.db", lambda backends: backends.size()) == 0
 
 
-def test_ages_are_of_the_newest_within_the_hour(house: House) -> None:
-    """An empty file has no ages, an old one neither, and a young one is as old as its newest."""
-    nothing = {"traces": None, "logs": None, "metrics": None}
-    assert ask(house.path, lambda it: it.freshness()) == nothing
-    for seconds in (7200, 30):
-        at = time.time_ns() - seconds * NANO
-        house.send("traces", traces(span(start=at, seconds=0)))
-        house.send("logs", logs(line(at=at)))
-        house.send("metrics", metrics(counter("sold", point(1, at=at))))
-        ages = ask(house.path, lambda it: it.freshness())
-        if seconds > 3600:
-            assert ages == nothing
+def test_freshness_is_limited_to_the_last_hour(in_memory_store: InMemoryStore) -> None:
+    """An empty file has no ages, nor has one with old records, and new records have theirs."""
+    path = in_memory_store.path
+    unknown = {"traces": None, "logs": None, "metrics": None}
+
+    def send_records(age_s: int) -> None:
+        at = time.time_ns() - age_s * NANO
+        in_memory_store.send("traces", trace_request(span(start=at, seconds=0)))
+        in_memory_store.send("logs", log_request(log_record(at=at)))
+        points = counter("sold", number_point(1, at=at))
+        in_memory_store.send("metrics", metric_request(points))
+
+    assert run(path, lambda backends: backends.freshness()) == unknown
+    send_records(age_s=7200)
+    assert run(path, lambda backends: backends.freshness()) == unknown
+    send_records(age_s=30)
+    ages = run(path, lambda backends: backends.freshness())
     assert all(30 <= age < 60 for age in ages.values())
 
 
-def test_a_question_that_is_given_up_holds_up_nobody(house: House) -> None:
-    """When who asked does not wait any longer, the question ends, and the next is answered."""
-    endless = (
-        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
-    )
+def test_a_cancelled_query_does_not_block_the_next_one(in_memory_store: InMemoryStore) -> None:
+    """When the caller gives up, the statement is interrupted, and the next query is answered."""
 
     async def give_up() -> dict[str, int]:
-        async with LocalBackends(house.path) as it:
+        async with LocalBackends(in_memory_store.path) as backends:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):
-                    await it.reader.fetch(endless)  # noqa: SLF001  (no question of ours takes so long)
+                    await backends.reader.fetch(ENDLESS)
             async with asyncio.timeout(30):
-                return await it.ingested()
+                return await backends.ingested()
 
-    assert asyncio.run(give_up()) == {"spans": 0, "lines": 0, "points": 0}
+    assert asyncio.run(give_up()) == EMPTY

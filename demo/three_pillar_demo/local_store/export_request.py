@@ -18,6 +18,8 @@ from three_pillar_demo.local_store.otlp.batch import Batch
 
 MAX_DECOMPRESSED_BYTES = 8 * 1024**2
 DIGEST_BYTES = 16
+MAX_PARSER_TEXT = 200
+"""Characters of the parser's own message that a refusal repeats."""
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 GZIP_WINDOW_BITS = 31
@@ -83,8 +85,8 @@ def decode_request(signal_name: str, body: bytes, encoding: str, media_type: str
         else:
             message.ParseFromString(content)
     except (DecodeError, json_format.ParseError, ValueError, RecursionError) as error:
-        expected = signal.request_type.DESCRIPTOR.name
-        reason = f"request body is not a valid {expected}: {str(error)[:200]}"
+        message_type = signal.request_type.DESCRIPTOR.name
+        reason = f"request body is not a valid {message_type}: {str(error)[:MAX_PARSER_TEXT]}"
         raise RequestError(400, reason) from error
     digest = hashlib.blake2b(signal_name.encode() + content, digest_size=DIGEST_BYTES).digest()
     batch = Batch(digest, len(content))
@@ -103,8 +105,10 @@ def _decompress(body: bytes, encoding: str) -> bytes:
     except zlib.error as error:
         raise RequestError(400, f"request body is not valid gzip: {error}") from error
     if len(content) > MAX_DECOMPRESSED_BYTES:
-        reason = f"decompressed request body over {MAX_DECOMPRESSED_BYTES} bytes"
-        raise RequestError(413, f"{reason}, send smaller batches")
+        reason = (
+            f"decompressed request body over {MAX_DECOMPRESSED_BYTES} bytes, send smaller batches"
+        )
+        raise RequestError(413, reason)
     if not decompressor.eof or decompressor.unused_data:
         raise RequestError(400, "gzip stream truncated, or followed by other data")
     return content

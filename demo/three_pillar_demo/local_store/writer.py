@@ -187,8 +187,8 @@ class Writer:
         if is_damage(error):
             try:
                 self.store.replace_file(reason)
-            except Exception as second_error:  # noqa: BLE001  (the store retries by itself)
-                log.error("cannot create a new store file: %s", second_error)
+            except Exception as create_error:  # noqa: BLE001  (the store retries by itself)
+                log.error("cannot create a new store file: %s", create_error)
 
     def _clear_error(self) -> None:
         """Note that the file was written, and log the recovery after an error."""

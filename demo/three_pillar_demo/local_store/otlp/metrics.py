@@ -74,22 +74,22 @@ def _resource_labels(resource: Resource) -> dict[str, str]:
 
 
 def _decode_metric(metric: Any, source: Source, labels: dict[str, str], batch: Batch) -> None:  # noqa: ANN401  (generated code)
-    shown_name = truncate(metric.name, MAX_NAME_IN_REASON)
-    data_type = metric.WhichOneof("data")
-    if data_type is None:
-        batch.rejected[f"metric {shown_name}: no data"] += 1
+    metric_name = truncate(metric.name, MAX_NAME_IN_REASON)
+    metric_type = metric.WhichOneof("data")
+    if metric_type is None:
+        batch.rejected[f"metric {metric_name}: no data"] += 1
         return
-    data = getattr(metric, data_type)
-    if data_type not in SUPPORTED_TYPES:
-        reason = f"{data_type} {shown_name}: unsupported metric type"
+    data = getattr(metric, metric_type)
+    if metric_type not in SUPPORTED_TYPES:
+        reason = f"{metric_type} {metric_name}: unsupported metric type"
         batch.rejected[reason] += len(data.data_points)
         return
-    kind = _kind(data_type, data)
+    kind = _kind(metric_type, data)
     shared = _SharedFields(
         source=source,
         name=prometheus_name(metric.name, metric.unit, kind),
         kind=kind,
-        is_delta=_is_delta(data_type, data),
+        is_delta=_is_delta(metric_type, data),
         resource_labels=labels,
     )
     for data_point in data.data_points:
@@ -99,21 +99,21 @@ def _decode_metric(metric: Any, source: Source, labels: dict[str, str], batch: B
             or batch.limit_problem()
         )
         if problem:
-            batch.rejected[f"data point of {shown_name}: {problem}"] += 1
+            batch.rejected[f"data point of {metric_name}: {problem}"] += 1
         else:
             batch.points.append(_point(data_point, shared))
 
 
-def _kind(data_type: str, data: Any) -> str:  # noqa: ANN401  (generated code)
-    if data_type == "histogram":
+def _kind(metric_type: str, data: Any) -> str:  # noqa: ANN401  (generated code)
+    if metric_type == "histogram":
         return "histogram"
-    if data_type == "sum" and data.is_monotonic:
+    if metric_type == "sum" and data.is_monotonic:
         return "counter"
     return "gauge"
 
 
-def _is_delta(data_type: str, data: Any) -> bool:  # noqa: ANN401  (generated code)
-    has_temporality = data_type != "gauge"
+def _is_delta(metric_type: str, data: Any) -> bool:  # noqa: ANN401  (generated code)
+    has_temporality = metric_type != "gauge"
     return has_temporality and data.aggregation_temporality == AGGREGATION_TEMPORALITY_DELTA
 
 
@@ -137,7 +137,9 @@ def _histogram_problem(data_point: Any) -> str:  # noqa: ANN401  (generated code
         and _has_matching_counts(data_point)
         and math.isfinite(data_point.sum)
     )
-    return "" if is_consistent else "inconsistent buckets, bounds, count or sum"
+    if is_consistent:
+        return ""
+    return "inconsistent buckets, bounds, count or sum"
 
 
 def _are_ascending(bounds: Sequence[float]) -> bool:

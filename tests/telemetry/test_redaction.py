@@ -8,6 +8,7 @@ import pytest
 
 from tests.security.canaries import Canaries, card_number, grouped, iban
 from three_pillars.redaction import redact_mapping, redact_text
+from three_pillars.redaction.check_digits import has_valid_iban_digits, has_valid_luhn_digit
 from three_pillars.values import to_otlp_value
 
 PEM = "-----BEGIN RSA PRIVATE KEY-----"
@@ -192,6 +193,14 @@ def test_random_ids_and_invalid_numbers_are_kept() -> None:
         assert redact_text(invalid) == invalid
         text = f"for {grouped(card_number(), '-')}, from {grouped(iban(), ' ')}"
         assert redact_text(text) == "for [card], from [iban]"
+
+
+def test_check_digits_detect_a_changed_digit() -> None:
+    """The examples of both standards are valid, and become invalid when one digit changes."""
+    assert has_valid_luhn_digit("4111111111111111")
+    assert not has_valid_luhn_digit("4111111111111112")
+    assert has_valid_iban_digits("GB82WEST12345698765432")
+    assert not has_valid_iban_digits("GB82WEST12345698765433")
 
 
 @pytest.mark.timeout(60)

@@ -13,9 +13,14 @@ from .session import RetryingSession
 class DropCounter:
     """Counts the items of one signal that were dropped, and those that are still on the way.
 
-    ``signal`` is ``traces`` or ``logs``. The batch processor sets ``queue_size``, the capacity of
-    the SDK's queue. ``dropped`` maps a reason to a count; a reason is ``queue_full``, ``shutdown``,
-    ``failed``, or the HTTP status of the answer that refused the batch.
+    Attributes:
+        signal: ``traces`` or ``logs``.
+        queue_size: The capacity of the SDK's queue; the batch processor sets it.
+        queued: The items in that queue.
+        in_flight: The items of the batch that is being exported.
+        unreported: The dropped items that no log record has reported yet.
+        dropped: The dropped items by reason: ``queue_full``, ``shutdown``, ``failed``, or the HTTP
+            status of the response that refused a batch.
     """
 
     def __init__(self, signal: str) -> None:

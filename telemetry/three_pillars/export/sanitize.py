@@ -10,21 +10,23 @@ from ..redaction import may_contain_secret, redact_mapping, redact_text
 from ..values import to_otlp_value
 
 TRUNCATED_TAIL = 64
-"""Characters to remove, besides, from the end of a text that the SDK truncated to its length limit.
+"""How many characters to remove from the end of a text that the SDK truncated to its limit.
 
 The cut may be in the middle of a secret, and no redaction rule recognises the first half of one.
 """
 
 
 def is_clean(span: ReadableSpan, length_limits: set[int]) -> bool:
-    """Return whether ``span`` surely needs no sanitizing; a cheap check that says False too often.
+    """Return whether ``span`` needs no sanitizing.
 
-    ``length_limits`` are the lengths, in characters, at which the SDK truncates attribute values.
+    The check is cheap, and returns False more often than needed. ``length_limits`` are the
+    lengths, in characters, at which the SDK truncates attribute values.
     """
     events = [(event.name, event.attributes) for event in span.events]
     links = [link.attributes for link in span.links]
-    # The repr of a tuple shows all the text inside it, with one call. A backslash in it stands for
-    # a character that is not printable ASCII.
+    # One call makes a repr of all the text of the span. A backslash in it begins the escape
+    # sequence of a character that is not plain ASCII. A repr that is shorter than each limit shows
+    # that no value was truncated.
     text = ascii((span.name, span.status.description, span.attributes, events, links))
     if "\\" in text:
         return False

@@ -12,6 +12,8 @@ import requests
 RETRYABLE_STATUSES = {429, 502, 503, 504}
 """OTLP asks a client to retry these: https://opentelemetry.io/docs/specs/otlp/#failures-1."""
 
+REDIRECT_STATUSES = range(300, 400)
+
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 5.0
 """The longest pause between two attempts when the receiver does not ask for one."""
@@ -26,10 +28,13 @@ class ExportAbandonedError(Exception):
 class RetryingSession(requests.Session):
     """Sends each batch until the receiver accepts or refuses it.
 
-    The SDK's own exporter gives up after six attempts. While it waits, the SDK's queue fills up to
-    its limit, and ``DropCounter`` counts what overflows. Set ``shutdown`` to allow each batch one
-    last attempt. ``last_error`` is the reason why the latest batch was not delivered: an HTTP
-    status, ``failed`` or ``shutdown``; it is empty when the batch was delivered.
+    The SDK's own exporter gives up after six attempts. While a batch is retried, the SDK's queue
+    fills up behind it, and ``DropCounter`` counts what overflows.
+
+    Attributes:
+        shutdown: Set this when the process ends: each batch then gets one last attempt.
+        last_error: Why the latest batch was not delivered: an HTTP status, ``failed`` or
+            ``shutdown``. It is empty when the batch was delivered.
     """
 
     def __init__(self) -> None:
@@ -86,7 +91,7 @@ class RetryingSession(requests.Session):
             HTTPError: The answer is a redirect.
         """
         self.last_error = str(response.status_code)
-        if 300 <= response.status_code < 400:  # noqa: PLR2004
+        if response.status_code in REDIRECT_STATUSES:
             location = response.headers.get("location", "nowhere")[:200]
             raise requests.HTTPError(f"OTLP endpoint {url!s} redirects to {location}: not followed")
         if response.ok:

@@ -7,7 +7,7 @@ from .check_digits import has_valid_iban_digits, has_valid_luhn_digit
 from .rules import AFTER_PERCENT_CODE
 
 GROUP_SEPARATOR = r"(?:[ +\xa0-]|%20|%2[Dd])"
-"""What people and URLs put between groups of digits: a space, also encoded, a plus or a hyphen."""
+"""What stands between groups of digits: a space, plus, no-break space or hyphen, also encoded."""
 HEX_DIGIT = "[0-9A-Fa-f]"
 
 # A card number begins with four digits, the first of which is 2 to 6. It does not begin inside a

@@ -25,11 +25,12 @@ PREFILTER = (
 
 def _char_class(code: int) -> str:
     """Return ``0`` for an ASCII digit, ``a`` for an ASCII letter, and a space otherwise."""
-    if code >= 128:  # noqa: PLR2004
+    character = chr(code)
+    if not character.isascii():
         return " "
-    if chr(code).isdigit():
+    if character.isdigit():
         return "0"
-    return "a" if chr(code).isalpha() else " "
+    return "a" if character.isalpha() else " "
 
 
 CHAR_CLASSES = "".join(_char_class(code) for code in range(256)).encode()
@@ -49,6 +50,7 @@ def may_contain_secret(text: str) -> bool:
         if fragment in lower:
             return True
     raw = text.encode("ascii", "replace")
+    # Deleted are the separators between groups of digits; a no-break space has become a ``?``.
     if SHORTEST_CARD_NUMBER in raw.translate(CHAR_CLASSES, b" +-?"):
         return True
     return IBAN_START in b" " + raw.translate(CHAR_CLASSES)

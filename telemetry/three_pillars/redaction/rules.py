@@ -1,7 +1,7 @@
 """The redaction rules that a regular expression can express: secrets, tokens and e-mail addresses.
 
-The rules run in this order, over texts that nobody controls. Each takes time in proportion to the
-length of the text, never to its square: repetitions have an upper bound or cannot overlap.
+The rules run in this order, over texts that a client may choose. Each takes time in proportion to
+the length of the text, never to its square: repetitions have an upper bound or cannot overlap.
 """
 
 import re
@@ -25,7 +25,7 @@ LABEL = (
     r"""\s{0,3}(?:=>|=|:|%3[AD]|(?<=["']),)\s{0,3}"""  # the separator; a comma only in a tuple
     r"""(?:b?(\\{0,15}["']))?"""  # the quote that begins the value: the only group in here
 )
-"""The name of a secret and the separator before its value: in JSON, URLs, headers and reprs."""
+"""The name of a secret and the separator before its value, as in JSON, URLs, headers and reprs."""
 PEM_LABEL = "[A-Z ]{0,24}PRIVATE KEY-----"
 
 

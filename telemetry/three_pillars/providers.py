@@ -58,8 +58,8 @@ class TelemetryProviders:
             for provider in (self.traces, self.metrics, self.logs)
         ]
         deadline = time.monotonic() + timeout_s
-        for http_session in self.sessions:
-            http_session.shutdown.set()
+        for session in self.sessions:
+            session.shutdown.set()
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -76,32 +76,41 @@ def otlp_providers(
     exporter is ``none`` is recorded, and shown on ``/metrics``, but not sent.
     """
     resource = build_resource(service)
+
     traces = tracer_provider(resource, variables)
-    records = logger_provider(resource, variables)
-    registry = CollectorRegistry()  # the global one also has figures of the Python process
-    sessions = {signal: otlp_session(signal) for signal in ("TRACES", "METRICS", "LOGS")}
-    drops = DropCounter("traces"), DropCounter("logs")
-    span_drops, record_drops = drops
-    metric_readers: list[MetricReader] = []
-    if span_session := sessions["TRACES"]:
+    span_session = otlp_session("TRACES")
+    span_drops = DropCounter("traces")
+    if span_session:
         traces.add_span_processor(CountingBatchSpanProcessor(span_session, span_drops, variables))
-    if record_session := sessions["LOGS"]:
+
+    records = logger_provider(resource, variables)
+    record_session = otlp_session("LOGS")
+    record_drops = DropCounter("logs")
+    if record_session:
         records.add_log_record_processor(
             CountingBatchLogRecordProcessor(record_session, record_drops, variables)
         )
-    if metric_session := sessions["METRICS"]:
+
+    metric_session = otlp_session("METRICS")
+    metric_readers: list[MetricReader] = []
+    if metric_session:
         exporter = OTLPMetricExporter(session=metric_session)
-        interval = variables.metric_export_interval
-        metric_readers.append(PeriodicExportingMetricReader(exporter, interval))
+        interval_ms = variables.metric_export_interval
+        metric_readers.append(PeriodicExportingMetricReader(exporter, interval_ms))
+    registry = CollectorRegistry()  # the global one also has figures of the Python process
     meters = meter_provider(resource, metric_readers, registry)
+
     trace.set_tracer_provider(traces)
     metrics.set_meter_provider(meters)
     logs.set_logger_provider(records)
-    open_sessions = [http_session for http_session in sessions.values() if http_session]
-    return TelemetryProviders(traces, meters, records, registry, open_sessions, drops)
+    sessions = [session for session in (span_session, record_session, metric_session) if session]
+    return TelemetryProviders(
+        traces, meters, records, registry, sessions, drops=(span_drops, record_drops)
+    )
 
 
-# shutdown_on_exit is off in all three: the lifespan flushes with a time limit, atexit waits 30 s.
+# shutdown_on_exit is off in all three providers, because the lifespan flushes them within a time
+# limit. At the exit of the interpreter the SDK would wait 30 s.
 
 
 def tracer_provider(resource: Resource, variables: OpenTelemetryVariables) -> TracerProvider:

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: Variables have values that are not allowed.
         """
-        cls._renameformer_variables()
+        cls._rename_former_variables()
         try:
             return cls()
         except ValidationError as error:
@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         return f"{name}={shown(os.environ.get(name, ''))}: {problem['msg']}{hint}"
 
     @classmethod
-    def _renameformer_variables(cls) -> None:
+    def _rename_former_variables(cls) -> None:
         """Move the values of former variables to the current ones, with one warning line for each.
 
         They are moved in ``os.environ``, so that worker processes find the current names and the

@@ -1,1 +1,1 @@
-"""docker-compose.yaml, read as Compose resolves it and run on a real engine."""
+"""Tests of docker-compose.yaml, as Compose resolves it, and running on a real engine."""

@@ -1,8 +1,9 @@
-"""The compose file on a real engine, once for all tests of this folder; without an engine they are skipped with the reason."""
+"""The compose project on a real engine, started once; without an engine its tests are skipped."""
 
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -10,55 +11,39 @@ from tests.compose import engine, standins
 
 
 @dataclass
-class House:
+class ComposeProject:
     """The running project.
 
     Attributes:
-        images: How each image came to be: official, stand-in or left out.
-        services: The services that run by default, but for those whose image is left out.
+        images: The source of each image: official, stand-in or left out.
+        services: The services that run by default, without those whose image is left out.
     """
 
     images: dict[str, str] = field(default_factory=dict)
     services: list[str] = field(default_factory=list)
 
     def up(self) -> None:
-        """Start it; comes back when everything with a health check is healthy."""
+        """Start it, and wait until every container with a health check is healthy."""
         engine.compose("up", "--detach", "--wait", "--wait-timeout", "120", *self.services)
-
-    @property
-    def stand_ins(self) -> list[str]:
-        """The images that are not the official ones."""
-        return [name for name, how in self.images.items() if how == "stand-in"]
 
 
 @pytest.fixture(scope="package")
-def house() -> Iterator[House]:
-    """The project, built and started from nothing; nothing of it is left afterwards."""
-    if reason := engine.why_not():
+def project() -> Iterator[ComposeProject]:
+    """The project, built and started from nothing, and removed with its volumes afterwards."""
+    if reason := engine.unavailable_reason():
         pytest.skip(reason)
-    house = House()
     services = {
-        name: each
-        for name, each in engine.resolved()["services"].items()
-        if not each.get("profiles")
+        name: service
+        for name, service in engine.resolved_file()["services"].items()
+        if not service.get("profiles")
     }
-    in_use = sorted({port for each in services.values() for port in _ports(each) if _taken(port)})
-    if in_use:
-        pytest.fail(
-            f"ports {in_use} are in use: stop what runs there first (demo down, docker compose down)"
-        )
+    _check_ports(services)
+    project = ComposeProject()
     try:
-        for name in (
-            standins.base_image(),
-            *sorted({each["image"] for each in services.values()} - {engine.OURS}),
-        ):
-            house.images[name] = standins.provide(name)
-        house.services = [
-            name for name, each in services.items() if house.images.get(each["image"]) != "left out"
-        ]
+        _provide_images(project, services)
         engine.compose("build")
-        house.up()
-        yield house
+        project.up()
+        yield project
     except standins.MissingError as error:
         pytest.skip(str(error))
     finally:
@@ -75,12 +60,31 @@ def house() -> Iterator[House]:
         standins.remove()
 
 
-def _ports(service: dict[str, object]) -> list[int]:
-    published = service.get("ports", [])
-    assert isinstance(published, list)
-    return [int(each["published"]) for each in published]
+def _check_ports(services: dict[str, Any]) -> None:
+    ports = {port for service in services.values() for port in _published_ports(service)}
+    in_use = sorted(port for port in ports if _is_in_use(port))
+    if in_use:
+        pytest.fail(
+            f"ports {in_use} are in use: stop what runs there first "
+            "(demo down, docker compose down)"
+        )
 
 
-def _taken(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _provide_images(project: ComposeProject, services: dict[str, Any]) -> None:
+    names = {service["image"] for service in services.values()} - {engine.OUR_IMAGE}
+    for name in (standins.base_image(), *sorted(names)):
+        project.images[name] = standins.provide(name)
+    project.services = [
+        name
+        for name, service in services.items()
+        if project.images.get(service["image"]) != "left out"
+    ]
+
+
+def _published_ports(service: dict[str, Any]) -> list[int]:
+    return [int(port["published"]) for port in service.get("ports", [])]
+
+
+def _is_in_use(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

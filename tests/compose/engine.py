@@ -1,4 +1,7 @@
-"""The Docker engine and Compose, as this machine has them: ``docker`` on PATH, DOCKER_HOST, and the command in COMPOSE."""
+"""The Docker engine and Compose of this machine.
+
+Settings: ``docker`` on PATH, DOCKER_HOST, and COMPOSE, the command that starts Compose.
+"""
 
 import functools
 import json
@@ -13,99 +16,103 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "three-pillar-test"
-"""A project of its own: what a person runs from the same file, and its data, is left alone."""
-OURS = "three-pillar-demo:0.1.0"
-QUESTION_SECONDS = 20
-WORK_SECONDS = 600
+"""A name of its own, so that a stack that a user runs from the same file is not affected."""
+OUR_IMAGE = "three-pillar-demo:0.1.0"
+CHECK_TIMEOUT_S = 20
+COMMAND_TIMEOUT_S = 600
 
 
 class EngineError(Exception):
-    """Docker or Compose said no; the text is what they said."""
+    """A command of Docker or Compose failed; the message is its output."""
 
 
 def run(
-    *command: str, seconds: float = WORK_SECONDS, stdin: IO[bytes] | None = None, check: bool = True
+    *command: str,
+    seconds: float = COMMAND_TIMEOUT_S,
+    stdin: IO[bytes] | None = None,
+    check: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``command`` in the house's folder to its end.
+    """Run ``command`` in the root folder and wait for its end.
 
     Raises:
         EngineError: It failed, and ``check`` is on.
     """
-    done = subprocess.run(
+    completed = subprocess.run(
         command, cwd=ROOT, stdin=stdin, capture_output=True, text=True, timeout=seconds, check=False
     )
-    if check and done.returncode:
-        raise EngineError(f"{shlex.join(command)}:\n{done.stdout}\n{done.stderr}")
-    return done
+    if check and completed.returncode:
+        raise EngineError(f"{shlex.join(command)}:\n{completed.stdout}\n{completed.stderr}")
+    return completed
 
 
 def docker(*arguments: str, stdin: IO[bytes] | None = None, check: bool = True) -> str:
-    """What the engine answers."""
+    """Run a docker command and return its output."""
     return run("docker", *arguments, stdin=stdin, check=check).stdout.strip()
 
 
-def inspect(what: str, kind: str = "container") -> dict[str, Any]:
-    """Everything the engine knows of a container or an image; empty when there is none."""
-    found: list[dict[str, Any]] = json.loads(docker(kind, "inspect", what, check=False) or "[]")
-    return found[0] if found else {}
+def inspect(name: str, kind: str = "container") -> dict[str, Any]:
+    """Return the attributes of a container or an image; an empty dict where there is none."""
+    objects: list[dict[str, Any]] = json.loads(docker(kind, "inspect", name, check=False) or "[]")
+    return objects[0] if objects else {}
 
 
 @functools.cache
 def compose_command() -> list[str]:
-    """The words that start Compose 2; empty when there is none."""
-    named = os.environ.get("COMPOSE")
-    for words in [shlex.split(named)] if named else [["docker", "compose"], ["docker-compose"]]:
-        if (
-            shutil.which(words[0])
-            and run(*words, "version", seconds=QUESTION_SECONDS, check=False).returncode == 0
-        ):
+    """Return the words of the command that starts Compose 2; empty where there is none."""
+    configured = os.environ.get("COMPOSE")
+    candidates = [["docker", "compose"], ["docker-compose"]]
+    if configured:
+        candidates = [shlex.split(configured)]
+    for words in candidates:
+        if not shutil.which(words[0]):
+            continue
+        version = run(*words, "version", seconds=CHECK_TIMEOUT_S, check=False)
+        if version.returncode == 0:
             return words
     return []
 
 
 def compose(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run Compose on the house's file."""
+    """Run Compose with the file of this repository."""
     return run(*compose_command(), "--project-name", PROJECT, *arguments, check=check)
 
 
 @functools.cache
-def why_not() -> str:
-    """Why nothing can be run here; empty when it can."""
+def unavailable_reason() -> str:
+    """Return why no container can be run on this machine; empty where one can."""
     if not shutil.which("docker"):
         return "no docker command"
-    if run("docker", "info", seconds=QUESTION_SECONDS, check=False).returncode:
+    if run("docker", "info", seconds=CHECK_TIMEOUT_S, check=False).returncode:
         return "no Docker engine answers (docker info)"
-    return (
-        ""
-        if compose_command()
-        else "no Compose 2 (neither docker compose nor docker-compose; COMPOSE names another)"
-    )
+    if not compose_command():
+        return "no Compose 2 (neither docker compose nor docker-compose; COMPOSE names another)"
+    return ""
 
 
 @functools.cache
-def resolved() -> dict[str, Any]:
-    """The compose file as Compose understands it, all profiles included; without Compose, as YAML does."""
+def resolved_file() -> dict[str, Any]:
+    """Return the compose file with all profiles, as Compose resolves it, or else as plain YAML."""
     if compose_command():
-        house: dict[str, Any] = json.loads(
-            compose("--profile", "*", "config", "--format", "json").stdout
-        )
-        return house
+        output = compose("--profile", "*", "config", "--format", "json").stdout
+        resolved: dict[str, Any] = json.loads(output)
+        return resolved
     plain: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())
     return plain
 
 
 def containers() -> dict[str, str]:
-    """The project's containers, stopped ones too: service to id. What ``compose run`` leaves is not among them."""
-    label = f"label=com.docker.compose.project={PROJECT}"
-    shape = '{{.Label "com.docker.compose.service"}} {{.ID}}'
-    lines = docker(
+    """Return the ids of the project's containers by service, stopped ones included.
+
+    The containers of ``compose run`` are not among them.
+    """
+    output = docker(
         "ps",
         "--all",
         "--filter",
-        label,
+        f"label=com.docker.compose.project={PROJECT}",
         "--filter",
         "label=com.docker.compose.oneoff=False",
         "--format",
-        shape,
-    ).splitlines()
-    return dict(line.split(" ", 1) for line in lines)
+        '{{.Label "com.docker.compose.service"}} {{.ID}}',
+    )
+    return dict(line.split(" ", 1) for line in output.splitlines())

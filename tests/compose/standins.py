@@ -1,10 +1,12 @@
-"""Images for an engine that can pull none: the native binaries, in the shape of the official images.
+"""Stand-in images for an engine that cannot pull the official ones, made from the native binaries.
 
-A stand-in has the official image's user, paths, ownership, entry point and, as far as anything of ours uses it, content; what
-the official one lacks (a shell, a folder of its own), it lacks too. It carries a label, so that it is never taken for the real
-one, and it is removed when the tests are over. An image that is there, or can be pulled, is used as it is. Grafana has none.
+A stand-in has the user, paths, owners and entry point of the official image, and its content as
+far as this project uses it. What the official image lacks, such as a shell or a data folder, the
+stand-in lacks too. It has a label, so that it is never taken for the official one, and is removed
+after the tests. An official image that is present or can be pulled is used instead. Grafana has no
+stand-in.
 
-Sources: each project's own Dockerfile in the pinned version.
+Source of the properties: the Dockerfile of each project in the pinned version.
 """
 
 import io
@@ -26,70 +28,71 @@ from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
 
 LABEL = "three-pillar-demo.stand-in"
 BASE = "python"
-"""The image that our own is built from."""
+"""The base image of our own image."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-NOBODY = 65534
-USER = 10001
+NOBODY_UID = 65534
+USER_UID = 10001
 
 
 class MissingError(Exception):
-    """A stand-in cannot be made here; the text says what is missing."""
+    """A stand-in cannot be made on this machine; the message says what is missing."""
 
 
 class Image:
-    """A file system in the making, and what it starts; each file has the owner it is given, root unless told otherwise."""
+    """An image under construction: its file system, and its settings in ``changes``."""
 
     def __init__(self) -> None:
-        """Start with nothing, as FROM scratch does."""
+        """Begin with an empty file system, as FROM scratch does."""
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
         self._tar = tarfile.open(fileobj=self._file, mode="w")  # noqa: SIM115
         self.changes: list[str] = [f"LABEL {LABEL}=true"]
 
     def __enter__(self) -> Self:
-        """Use it as a context manager."""
+        """Return the image."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Forget the files."""
+        """Delete the temporary file."""
         self._file.close()
 
     def folder(self, path: str, mode: int = 0o755, owner: int = 0) -> None:
-        """Make a folder."""
+        """Add a folder."""
         self._add(tarfile.TarInfo(path.lstrip("/")), mode, owner, tarfile.DIRTYPE)
 
     def file(self, path: str, content: Path | str, mode: int = 0o644, owner: int = 0) -> None:
-        """Copy a file, or write a text."""
+        """Add a file with the content of a path, or with a text."""
         data = content.read_bytes() if isinstance(content, Path) else content.encode()
         self._add(tarfile.TarInfo(path.lstrip("/")), mode, owner, tarfile.REGTYPE, data)
 
     def link(self, path: str, target: str) -> None:
-        """Make a symbolic link."""
+        """Add a symbolic link."""
         entry = tarfile.TarInfo(path.lstrip("/"))
         entry.linkname = target
         self._add(entry, 0o777, 0, tarfile.SYMTYPE)
 
-    def tree(self, path: str, source: Path, leave_out: re.Pattern[str]) -> None:
-        """Copy a folder with everything in it, but for names that ``leave_out`` finds."""
+    def tree(self, path: str, source: Path, exclude: re.Pattern[str]) -> None:
+        """Add a folder with its content, apart from the names that ``exclude`` matches."""
 
-        def ours(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        def owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
             entry.uid = entry.gid = 0
             entry.uname = entry.gname = ""
-            return None if leave_out.search(entry.name) else entry
+            return None if exclude.search(entry.name) else entry
 
-        self._tar.add(source, path.lstrip("/"), filter=ours)
+        self._tar.add(source, path.lstrip("/"), filter=owned_by_root)
 
     def busybox(self, folder: str) -> None:
-        """Put busybox and the names it goes by into ``folder``."""
-        box = _tool("busybox", "Debian: the package busybox-static")
-        self.file(f"{folder}/busybox", box, 0o755)
-        for name in subprocess.run(
-            [box, "--list"], capture_output=True, text=True, check=True
-        ).stdout.split():
+        """Add busybox and a link for each of its commands to ``folder``."""
+        busybox = _tool("busybox", "Debian: the package busybox-static")
+        self.file(f"{folder}/busybox", busybox, 0o755)
+        commands = subprocess.run(
+            [busybox, "--list"], capture_output=True, text=True, check=True
+        ).stdout
+        for name in commands.split():
             if name != "busybox":
                 self.link(f"{folder}/{name}", "busybox")
 
-    def keep(self, name: str) -> None:
-        """Hand it to the engine under ``name``."""
+    def import_as(self, name: str) -> None:
+        """Import the image into the engine under ``name``."""
         self._tar.close()
         self._file.seek(0)
         changes = [part for change in self.changes for part in ("--change", change)]
@@ -98,83 +101,81 @@ class Image:
     def _add(
         self, entry: tarfile.TarInfo, mode: int, owner: int, kind: bytes, data: bytes = b""
     ) -> None:
-        entry.mode, entry.uid, entry.gid, entry.type, entry.size = (
-            mode,
-            owner,
-            owner,
-            kind,
-            len(data),
-        )
+        entry.mode = mode
+        entry.uid = owner
+        entry.gid = owner
+        entry.type = kind
+        entry.size = len(data)
         self._tar.addfile(entry, io.BytesIO(data))
 
 
 def collector(image: Image) -> None:
-    """FROM scratch: the binary, certificates, its example; no folder of its own, no shell."""
+    """Fill the Collector's image: from scratch, without a data folder and without a shell."""
     image.file("/etc/ssl/certs/ca-certificates.crt", CERTIFICATES)
     image.file("/otelcol-contrib", _native(OTELCOL), 0o755)
     image.file("/etc/otelcol-contrib/config.yaml", "# the official image has an example here\n")
-    image.changes += [f"USER {USER}:{USER}", 'ENTRYPOINT ["/otelcol-contrib"]']
+    image.changes += [f"USER {USER_UID}:{USER_UID}", 'ENTRYPOINT ["/otelcol-contrib"]']
 
 
 def tempo(image: Image) -> None:
-    """Distroless without busybox (since 3.0), like Loki; its folder is for its user only."""
+    """Fill Tempo's image: distroless without busybox (since 3.0), with a private data folder."""
     _distroless(image)
-    image.folder("/var/tempo", 0o700, USER)
+    image.folder("/var/tempo", 0o700, USER_UID)
     image.file("/tempo", _external(TEMPO), 0o755)
-    image.changes += [f"USER {USER}:{USER}", 'ENTRYPOINT ["/tempo"]']
+    image.changes += [f"USER {USER_UID}:{USER_UID}", 'ENTRYPOINT ["/tempo"]']
 
 
 def loki(image: Image) -> None:
-    """Distroless without busybox (since 3.6): no shell, no wget; Loki checks its own health."""
+    """Fill Loki's image: distroless without busybox (since 3.6), so no shell and no wget."""
     _distroless(image)
     for folder in ("/etc/loki", "/loki", "/loki/rules", "/loki/rules-temp"):
-        image.folder(folder, 0o755, USER)
+        image.folder(folder, 0o755, USER_UID)
     image.file(
-        "/etc/loki/local-config.yaml", "# the official image has an example here\n", owner=USER
+        "/etc/loki/local-config.yaml", "# the official image has an example here\n", owner=USER_UID
     )
     image.file("/usr/bin/loki", _external(LOKI), 0o755)
-    image.changes += [f"USER {USER}", 'ENTRYPOINT ["/usr/bin/loki"]', "EXPOSE 3100"]
+    image.changes += [f"USER {USER_UID}", 'ENTRYPOINT ["/usr/bin/loki"]', "EXPOSE 3100"]
 
 
 def prometheus(image: Image) -> None:
-    """Busybox in /bin; runs as nobody; its folder is declared a volume."""
+    """Fill the image of Prometheus: busybox, user nobody, its data folder a volume."""
     _of_prometheus(image, PROMETHEUS)
     image.file("/bin/promtool", _native(PROMETHEUS).with_name("promtool"), 0o755)
 
 
 def alertmanager(image: Image) -> None:
-    """As Prometheus; what else its image has, amtool, nothing here uses."""
+    """Fill the image of Alertmanager, like that of Prometheus, but without the unused amtool."""
     _of_prometheus(image, ALERTMANAGER)
 
 
 def python(image: Image) -> None:
-    """A Python of this machine in /usr/local with the libraries it needs, busybox for Debian's tools, and the locked wheels.
+    """Fill the base image: this machine's Python with its libraries, busybox, and locked wheels.
 
-    pip reads the wheels from a folder instead of a registry; it checks the same hashes. That is what lets our own Dockerfile be
-    built as it is, without a network.
+    pip installs the wheels from a folder instead of a package index, and checks the same hashes.
+    Therefore our Dockerfile can be built unchanged and without a network.
     """
-    wanted = base_version()
-    home, libraries = _python(wanted)
+    version = base_version()
+    home, libraries = _python(version)
     for folder in ("/bin", "/etc", "/root", "/usr", "/usr/bin", "/usr/local", "/usr/local/bin"):
         image.folder(folder)
     image.folder("/tmp", 0o1777)  # noqa: S108  (inside the image)
     image.busybox("/bin")
-    image.tree(f"/usr/local/lib/python{wanted}", home / f"lib/python{wanted}", USELESS)
-    image.file("/usr/local/bin/python3", home / f"bin/python{wanted}", 0o755)
+    image.tree(f"/usr/local/lib/python{version}", home / f"lib/python{version}", NOT_IN_SLIM)
+    image.file("/usr/local/bin/python3", home / f"bin/python{version}", 0o755)
     image.link("/usr/local/bin/python", "python3")
-    image.link(f"/usr/local/bin/python{wanted}", "python3")
+    image.link(f"/usr/local/bin/python{version}", "python3")
     image.file("/usr/local/bin/pip", PIP, 0o755)
     for path, source in libraries.items():
         image.file(path, source, 0o755)
     image.file(
         "/etc/passwd",
-        f"root:x:0:0:root:/root:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:nobody:/:/bin/false\n",
+        f"root:x:0:0:root:/root:/bin/sh\nnobody:x:{NOBODY_UID}:{NOBODY_UID}:nobody:/:/bin/false\n",
     )
-    image.file("/etc/group", f"root:x:0:\nnogroup:x:{NOBODY}:\n")
+    image.file("/etc/group", f"root:x:0:\nnogroup:x:{NOBODY_UID}:\n")
     image.file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")
     image.file("/etc/pip.conf", "[global]\nno-index = true\nfind-links = /wheels\n")
     with tempfile.TemporaryDirectory() as folder:
-        for wheel in _wheels(wanted, Path(folder)):
+        for wheel in _wheels(version, Path(folder)):
             image.file(f"/wheels/{wheel.name}", wheel)
     image.changes += [
         "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -193,22 +194,26 @@ RECIPES: dict[str, Callable[[Image], None]] = {
 
 
 def base_image() -> str:
-    """What our Dockerfile builds on."""
-    found = re.findall(r"^FROM (\S+)", (engine.ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert len(set(found)) == 1, found
-    return str(found[0])
+    """Return the base image of our Dockerfile."""
+    dockerfile = (engine.ROOT / "Dockerfile").read_text()
+    images = set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE))
+    assert len(images) == 1, images
+    return str(images.pop())
 
 
 def base_version() -> str:
-    """The Python of our image, like 3.13."""
+    """Return the Python version of our image, such as 3.13."""
     return base_image().partition(":")[2].removesuffix("-slim")
 
 
 def provide(name: str) -> str:
-    """See to it that the engine has the image ``name``; returns how: ``official``, ``stand-in`` or ``left out``.
+    """Make the image ``name`` available to the engine.
+
+    Returns:
+        ``official``, ``stand-in``, or ``left out`` where there is neither.
 
     Raises:
-        MissingError: It cannot be pulled, and what its stand-in is made of is not here.
+        MissingError: It cannot be pulled, and a part of its stand-in is missing on this machine.
     """
     present = engine.inspect(name, "image")
     if present and LABEL not in (present["Config"]["Labels"] or {}):
@@ -220,12 +225,12 @@ def provide(name: str) -> str:
         return "left out"
     with Image() as image:
         recipe(image)
-        image.keep(name)
+        image.import_as(name)
     return "stand-in"
 
 
 def remove() -> None:
-    """Remove every stand-in, and what was built on one: the label is handed on."""
+    """Remove every stand-in, and every image built on one, which inherits its label."""
     for name in engine.docker(
         "image", "ls", "--filter", f"label={LABEL}", "--format", "{{.Repository}}:{{.Tag}}"
     ).split():
@@ -239,9 +244,9 @@ def _distroless(image: Image) -> None:
     image.folder("/tmp", 0o1777)  # noqa: S108  (inside the image)
     image.file(
         "/etc/passwd",
-        f"root:x:0:0:root:/root:/sbin/nologin\nuser:x:{USER}:{USER}::/:/sbin/nologin\n",
+        f"root:x:0:0:root:/root:/sbin/nologin\nuser:x:{USER_UID}:{USER_UID}::/:/sbin/nologin\n",
     )
-    image.file("/etc/group", f"root:x:0:\nuser:x:{USER}:\n")
+    image.file("/etc/group", f"root:x:0:\nuser:x:{USER_UID}:\n")
     image.file("/etc/ssl/certs/ca-certificates.crt", CERTIFICATES)
 
 
@@ -253,13 +258,13 @@ def _of_prometheus(image: Image, binary: Binary) -> None:
     image.busybox("/bin")
     image.file(
         "/etc/passwd",
-        f"root:x:0:0:root:/root:/bin/sh\nnobody:x:{NOBODY}:{NOBODY}:nobody:/home:/bin/false\n",
+        f"root:x:0:0:root:/root:/bin/sh\nnobody:x:{NOBODY_UID}:{NOBODY_UID}:nobody:/home:/bin/false\n",
     )
-    image.file("/etc/group", f"root:x:0:\nnobody:x:{NOBODY}:\n")
+    image.file("/etc/group", f"root:x:0:\nnobody:x:{NOBODY_UID}:\n")
     image.file(
-        f"/etc/{name}/{name}.yml", "# the official image has an example here\n", owner=NOBODY
+        f"/etc/{name}/{name}.yml", "# the official image has an example here\n", owner=NOBODY_UID
     )
-    image.folder(f"/{name}", 0o775, NOBODY)
+    image.folder(f"/{name}", 0o775, NOBODY_UID)
     image.file(f"/bin/{name}", _native(binary), 0o755)
     image.changes += [
         "USER nobody",
@@ -291,13 +296,13 @@ def _tool(name: str, where: str) -> Path:
     return Path(found).resolve()
 
 
-USELESS = re.compile(r"/(test|idlelib|__pycache__)(/|$)|\.a$")
-"""Parts of a Python installation that python:slim leaves out too."""
+NOT_IN_SLIM = re.compile(r"/(test|idlelib|__pycache__)(/|$)|\.a$")
+"""The parts of a Python installation that python:slim does not contain either."""
 PIP = """#!/usr/local/bin/python
 from pip._internal.cli.main import main
 raise SystemExit(main())
 """
-LOOSE = (
+LIBRARIES_OF_WHEELS = (
     "gcc_s.so.1",
     "stdc++.so.6",
     "pthread.so.0",
@@ -306,76 +311,73 @@ LOOSE = (
     "util.so.1",
     "resolv.so.2",
 )
-"""What wheels link to and python:slim has."""
-LOOK = """
+"""Shared libraries that wheels link to and that python:slim contains."""
+PRINT_PREFIX_AND_VERSION = """
 import json, sys, sysconfig
 print(json.dumps([sys.base_prefix, "%d.%d" % sys.version_info[:2]]))
 """
 
 
-def _python(wanted: str) -> tuple[Path, dict[str, Path]]:
-    """The folder of a Python ``wanted``, and the shared libraries it needs, by the path they have in an image."""
-    for candidate in (os.environ.get("COMPOSE_PYTHON"), f"python{wanted}", sys.executable):
-        told = (
-            engine.run(candidate, "-c", LOOK, check=False)
-            if candidate and shutil.which(candidate)
-            else None
-        )
-        if told and told.returncode == 0 and json.loads(told.stdout)[1] == wanted:
-            home = Path(json.loads(told.stdout)[0])
-            break
-    else:
-        raise MissingError(
-            f"no Python {wanted} for the stand-in of {base_image()}; COMPOSE_PYTHON names one"
-        )
-    needed: dict[str, Path] = {}
+def _python(version: str) -> tuple[Path, dict[str, Path]]:
+    """Return the folder of a Python of this version, and its libraries by path in the image."""
+    home = _python_home(version)
+    libraries: dict[str, Path] = {}
     for binary in (
-        home / f"bin/python{wanted}",
-        *home.glob(f"lib/python{wanted}/lib-dynload/*.so"),
+        home / f"bin/python{version}",
+        *home.glob(f"lib/python{version}/lib-dynload/*.so"),
     ):
         if "tkinter" in binary.name:
             continue
         for path in re.findall(r"(/\S+) \(0x", engine.run("ldd", str(binary)).stdout):
-            here = Path(path)
-            # A library of this Python goes to where the loader looks by itself.
-            there = f"/lib/{here.name}" if here.is_relative_to(home) else path
-            needed[there] = here.resolve()
-    folder = next(Path(path).parent for path in needed if "/libc.so" in path)
-    for name in (f"lib{each}" for each in LOOSE):
+            library = Path(path)
+            # A library of this Python goes to a folder that the loader of the image searches.
+            in_image = f"/lib/{library.name}" if library.is_relative_to(home) else path
+            libraries[in_image] = library.resolve()
+    folder = next(Path(path).parent for path in libraries if "/libc.so" in path)
+    for name in LIBRARIES_OF_WHEELS:
         for place in (folder, Path("/usr") / folder.relative_to("/")):
-            if (place / name).exists():
-                needed[f"{folder}/{name}"] = (place / name).resolve()
+            library = place / f"lib{name}"
+            if library.exists():
+                libraries[f"{folder}/lib{name}"] = library.resolve()
                 break
-    return home, needed
+    return home, libraries
+
+
+def _python_home(version: str) -> Path:
+    for candidate in (os.environ.get("COMPOSE_PYTHON"), f"python{version}", sys.executable):
+        if not candidate or not shutil.which(candidate):
+            continue
+        completed = engine.run(candidate, "-c", PRINT_PREFIX_AND_VERSION, check=False)
+        if completed.returncode == 0:
+            prefix, candidate_version = json.loads(completed.stdout)
+            if candidate_version == version:
+                return Path(prefix)
+    raise MissingError(
+        f"no Python {version} for the stand-in of {base_image()}; COMPOSE_PYTHON names one"
+    )
 
 
 def _wheels(version: str, folder: Path) -> list[Path]:
-    """The locked packages as wheels: from the folder in COMPOSE_WHEELS, else fetched by pip."""
-    given = os.environ.get("COMPOSE_WHEELS")
-    if not given:
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
+    """Return the locked packages as wheels, from COMPOSE_WHEELS or downloaded into ``folder``."""
+    prepared = os.environ.get("COMPOSE_WHEELS")
+    if prepared:
+        return sorted(Path(prepared).glob("*.whl"))
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    try:
+        engine.run(
+            *pip,
             "--only-binary",
             ":all:",
-            "--require-hashes",
-        ]
-        try:
-            engine.run(
-                *pip,
-                "--python-version",
-                version,
-                "--requirement",
-                "requirements/dev.lock",
-                "--dest",
-                str(folder),
-            )
-        except engine.EngineError as error:
-            raise MissingError(
-                "the locked wheels cannot be fetched; COMPOSE_WHEELS names a folder that `pip download` filled"
-            ) from error
-    return sorted(Path(given or folder).glob("*.whl"))
+            "--python-version",
+            version,
+            "--requirement",
+            "requirements/dev.lock",
+            "--dest",
+            str(folder),
+        )
+    except engine.EngineError as error:
+        raise MissingError(
+            "the locked wheels cannot be downloaded; COMPOSE_WHEELS names a folder that "
+            "`pip download` has filled"
+        ) from error
+    return sorted(folder.glob("*.whl"))

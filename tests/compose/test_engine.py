@@ -1,4 +1,4 @@
-"""The compose file on a real engine: it starts, it is locked down, it correlates, it loses nothing, it stops in time."""
+"""The compose project on a real engine: start, hardening, correlation, no loss, and stop."""
 
 import asyncio
 import json
@@ -11,45 +11,49 @@ from collections.abc import Callable
 import pytest
 
 from tests.compose import engine, standins
-from tests.compose.conftest import House
+from tests.compose.conftest import ComposeProject
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.query.lgtm import LgtmBackends
-from three_pillar_demo.verify import checks
+from three_pillar_demo.verify.check import poll_until
 from three_pillar_demo.verify.ledger import Ledger, fill
+from three_pillar_demo.verify.log_check import check_logs
+from three_pillar_demo.verify.metric_check import Counters, check_metrics, read_counters
+from three_pillar_demo.verify.trace_check import check_traces
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
-POLL_SECONDS = 0.1
+POLL_INTERVAL_S = 0.1
 KILLED = 137
-NEVER_ENDS = {"tempo"}
+IGNORES_SIGTERM = {"tempo"}
 """Once it has answered a query it ignores SIGTERM (see tempo in docker-compose.yaml)."""
-
-PACKAGES = """
+LIST_PACKAGES = """
 import importlib.metadata, sys
-for each in importlib.metadata.distributions(path=[path for path in sys.path if path.startswith("/venv")]):
-    print(each.name.lower())
+folders = [path for path in sys.path if path.startswith("/venv")]
+for distribution in importlib.metadata.distributions(path=folders):
+    print(distribution.name.lower())
 """
-"""Lists what is installed in the image's own environment."""
+"""A script that lists the packages of the image's virtual environment."""
+FIND_PIP = "import importlib.util; print(importlib.util.find_spec('pip'))"
 
-Tell = Callable[[str], None]
+PrintFigure = Callable[[str], None]
 
 
 @pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Print a figure to the terminal, whatever pytest captures."""
+def print_figure(capsys: pytest.CaptureFixture[str]) -> PrintFigure:
+    """Print a figure to the terminal although pytest captures the output."""
 
-    def say(line: str) -> None:
+    def print_line(line: str) -> None:
         with capsys.disabled():
-            print(f"\n  {line}", flush=True)  # noqa: T201  (the figures are what the run is for)
+            print(f"\n  {line}", flush=True)  # noqa: T201  (the figures are a result of the run)
 
-    return say
+    return print_line
 
 
-def test_it_starts(house: House, tell: Tell) -> None:
-    """Everything with a health check is healthy, the helper has ended well, and the rest runs."""
-    for name, how in house.images.items():
-        tell(f"{name}: {how}")
+def test_all_containers_start(project: ComposeProject, print_figure: PrintFigure) -> None:
+    """Every container with a health check is healthy, and the init container exited with 0."""
+    for name, source in project.images.items():
+        print_figure(f"{name}: {source}")
     for name, container in engine.containers().items():
         state = engine.inspect(container)["State"]
         if name == "otel-collector-init":
@@ -59,34 +63,27 @@ def test_it_starts(house: House, tell: Tell) -> None:
                 "running",
                 "healthy",
             ), name
-    assert engine.containers().keys() == set(house.services)
+    assert engine.containers().keys() == set(project.services)
 
 
-def test_our_image_has_no_tools_inside(house: House, tell: Tell) -> None:
-    """It runs as a user, holds the services and the demo, and neither pip nor a build or test tool."""
-    image = engine.inspect(engine.OURS, "image")
+def test_our_image_contains_no_tools(project: ComposeProject, print_figure: PrintFigure) -> None:
+    """It runs as a user, and contains the demo but neither pip nor a build or test tool."""
+    image = engine.inspect(engine.OUR_IMAGE, "image")
     base = engine.inspect(standins.base_image(), "image")
     assert image["Config"]["User"] == "10001:10001"
-    packages = engine.docker(
-        "run", "--rm", "--network", "none", engine.OURS, "python", "-c", PACKAGES
-    ).split()
+    run = ("run", "--rm", "--network", "none", engine.OUR_IMAGE)
+    packages = engine.docker(*run, "python", "-c", LIST_PACKAGES).split()
     assert "three-pillar-demo" in packages
     assert not {"pip", "setuptools", "hatchling", "pytest", "mypy", "ruff"} & set(packages)
-    base_pip = (
-        "/usr/local/bin/python",
-        "-c",
-        "import importlib.util; print(importlib.util.find_spec('pip'))",
-    )
-    assert engine.docker("run", "--rm", "--network", "none", engine.OURS, *base_pip) == "None"
-    tell(
-        f"our image adds {(image['Size'] - base['Size']) / 2**20:.0f} MiB to its base, {len(packages)} packages"
-    )
-    assert house.images[standins.base_image()] in {"official", "stand-in"}
+    assert engine.docker(*run, "/usr/local/bin/python", "-c", FIND_PIP) == "None"
+    added = (image["Size"] - base["Size"]) / 2**20
+    print_figure(f"our image adds {added:.0f} MiB to its base, {len(packages)} packages")
+    assert project.images[standins.base_image()] in {"official", "stand-in"}
 
 
-def test_containers_are_locked_down(house: House) -> None:
-    """The engine enforces what the file says: no root process, read-only, no capability, limits, ports on loopback."""
-    for name in house.services:
+def test_containers_are_locked_down(project: ComposeProject) -> None:
+    """The engine enforces user, file system, capabilities, limits and ports of the file."""
+    for name in project.services:
         container = engine.inspect(engine.containers()[name])
         host = container["HostConfig"]
         assert host["ReadonlyRootfs"], name
@@ -95,28 +92,28 @@ def test_containers_are_locked_down(house: House) -> None:
         assert host["Memory"] > 0, name
         assert host["NanoCpus"] > 0, name
         assert host["PidsLimit"] > 0, name
-        bound = [
-            each["HostIp"]
-            for port in container["NetworkSettings"]["Ports"].values()
-            for each in port or []
+        addresses = [
+            binding["HostIp"]
+            for bindings in container["NetworkSettings"]["Ports"].values()
+            for binding in bindings or []
         ]
-        assert set(bound) <= {"127.0.0.1"}, name
+        assert set(addresses) <= {"127.0.0.1"}, name
         if container["State"]["Running"]:
             _, *processes = engine.docker("top", container["Id"], "-eo", "pid,uid").splitlines()
             assert processes
-            assert "0" not in {each.split()[1] for each in processes}, name
+            assert "0" not in {process.split()[1] for process in processes}, name
 
 
-def test_verify_from_the_host(house: House, tell: Tell) -> None:
-    """``demo verify`` finds every purchase whole in all three pillars, through the published ports."""
-    assert house.services
-    done = engine.run(sys.executable, "-m", "three_pillar_demo", "verify", check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    tell(done.stdout.strip().replace("\n", "\n  "))
+def test_verify_passes_from_the_host(project: ComposeProject, print_figure: PrintFigure) -> None:
+    """``demo verify`` finds every purchase in all three pillars, through the published ports."""
+    assert project.services
+    completed = engine.run(sys.executable, "-m", "three_pillar_demo", "verify", check=False)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    print_figure(completed.stdout.strip().replace("\n", "\n  "))
 
 
 @pytest.mark.parametrize(
-    ("command", "says"),
+    ("command", "expected"),
     [
         (["checkout", "--card", "gateway-timeout"], "gateway_timeout"),
         (["follow", "--last-error"], "payment"),
@@ -125,96 +122,88 @@ def test_verify_from_the_host(house: House, tell: Tell) -> None:
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_the_tools_need_no_python(house: House, command: list[str], says: str) -> None:
-    """``docker compose run --rm demo ...`` does what the demo command does on the host."""
-    assert house.services
-    done = engine.compose("run", "--rm", "-T", "demo", *command, check=False)
-    assert says in done.stdout, done.stdout + done.stderr
-    assert "not judged" not in done.stdout, done.stdout
-    # A purchase that failed is the shop's answer, told by the exit code.
-    assert done.returncode == 0 or command[0] == "checkout", done.stdout + done.stderr
+def test_demo_command_runs_in_a_container(
+    project: ComposeProject, command: list[str], expected: str
+) -> None:
+    """``docker compose run --rm demo ...`` works as the demo command on the host does."""
+    assert project.services
+    completed = engine.compose("run", "--rm", "-T", "demo", *command, check=False)
+    output = completed.stdout + completed.stderr
+    assert expected in completed.stdout, output
+    assert "not judged" not in completed.stdout, completed.stdout
+    # The exit code of `demo checkout` reports a purchase that failed.
+    assert completed.returncode == 0 or command[0] == "checkout", output
 
 
-def test_customers_come_and_go(house: House) -> None:
-    """The customers of the other profile buy until they are told to stop, and then end by themselves."""
-    assert house.services
+def test_traffic_stops_on_request(project: ComposeProject) -> None:
+    """The container of the traffic profile buys until it is stopped, and then ends by itself."""
+    assert project.services
     engine.compose("--profile", "traffic", "up", "--detach", "--no-deps", "traffic")
-    before = sum(asyncio.run(_counts()).values())
-    _wait_until(lambda: sum(asyncio.run(_counts()).values()) > before + 3, "customers to buy")
-    customers = engine.containers()["traffic"]
+    before = sum(asyncio.run(_read_counters()).values())
+    _wait_until(lambda: sum(asyncio.run(_read_counters()).values()) > before + 3, "some purchases")
+    container = engine.containers()["traffic"]
     engine.compose("--profile", "traffic", "stop", "traffic")
-    assert engine.inspect(customers)["State"]["ExitCode"] != KILLED
+    assert engine.inspect(container)["State"]["ExitCode"] != KILLED
     engine.compose("--profile", "traffic", "rm", "--force", "traffic")
 
 
-@pytest.mark.parametrize("way", ["restart", "kill"])
-def test_a_collector_that_goes_away_loses_nothing(house: House, way: str) -> None:
-    """With the Collector restarted, or killed and started, in the middle of purchases, each is found whole and counted once."""
-    assert house.services
+@pytest.mark.parametrize("interruption", ["restart", "kill"])
+def test_interrupted_collector_loses_nothing(project: ComposeProject, interruption: str) -> None:
+    """With the Collector restarted or killed meanwhile, each purchase is found and counted once."""
+    assert project.services
+    purchases: list[Purchase] = []
 
-    async def prove() -> None:
-        async with LgtmBackends() as backends:
-            before: checks.Counts = {}
+    async def record(purchase: Purchase) -> None:
+        purchases.append(purchase)
 
-            async def still() -> bool:
-                before.clear()
-                before.update(await checks.counts(backends))
-                await asyncio.sleep(3)  # longer than services take to send their counters
-                return before == await checks.counts(backends)
-
-            assert await checks.poll_until(still), "the counters never stood still"
-            ledger, _ = await asyncio.gather(fill(60, 5, remember), asyncio.to_thread(away))
-            assert len(ledger.purchases) == 60, ledger.unanswered
-            await _whole(backends, ledger, before)
-
-    bought: list[Purchase] = []
-
-    async def remember(purchase: Purchase) -> None:
-        bought.append(purchase)
-
-    def away() -> None:
-        # There are purchases before, during and after.
-        _wait_until(lambda: len(bought) >= 15, "the first 15 purchases")
-        engine.compose(way, "otel-collector")
-        if way == "kill":
-            _wait_until(lambda: len(bought) >= 30, "purchases without a Collector")
+    def interrupt() -> None:
+        # There are purchases before, during and after the interruption.
+        _wait_until(lambda: len(purchases) >= 15, "the first 15 purchases")
+        engine.compose(interruption, "otel-collector")
+        if interruption == "kill":
+            _wait_until(lambda: len(purchases) >= 30, "purchases without a Collector")
             engine.compose("start", "otel-collector")
 
-    asyncio.run(prove())
+    async def buy_and_check() -> None:
+        async with LgtmBackends() as backends:
+            before = await _stable_counters(backends)
+            ledger, _ = await asyncio.gather(fill(60, 5, record), asyncio.to_thread(interrupt))
+            assert len(ledger.purchases) == 60, ledger.unanswered
+            await _check_pillars(backends, ledger, before)
+
+    asyncio.run(buy_and_check())
 
 
-def test_memory(house: House, tell: Tell) -> None:
-    """No container has grown near its limit; prints what each takes."""
-    used = Counter[str]()
+def test_memory_stays_below_the_limits(project: ComposeProject, print_figure: PrintFigure) -> None:
+    """No container has grown near its memory limit; the figures are printed."""
+    used_mib = Counter[str]()
     for name, container in engine.containers().items():
         if engine.inspect(container)["State"]["Running"]:
-            told = json.loads(
+            stats = json.loads(
                 engine.docker("stats", "--no-stream", "--format", "{{json .}}", container)
             )
-            used[name] = round(_mebibytes(told["MemUsage"].split(" / ")[0]))
-            assert float(told["MemPerc"].rstrip("%")) < 85, name
+            used_mib[name] = round(_mebibytes(stats["MemUsage"].split(" / ")[0]))
+            assert float(stats["MemPerc"].rstrip("%")) < 85, name
             assert not engine.inspect(container)["State"]["OOMKilled"]
-    assert used
-    without = "" if "grafana" in house.services else ", without Grafana"
-    tell(
-        f"memory: {sum(used.values())} MiB{without}: "
-        + ", ".join(f"{name} {size}" for name, size in used.most_common())
-    )
+    assert used_mib
+    note = "" if "grafana" in project.services else ", without Grafana"
+    details = ", ".join(f"{name} {size}" for name, size in used_mib.most_common())
+    print_figure(f"memory: {sum(used_mib.values())} MiB{note}: {details}")
 
 
-def test_warm_start(house: House, tell: Tell) -> None:
-    """Started again on its volumes, the first purchase is soon found in all three pillars; prints how soon."""
-    earlier = _instances(asyncio.run(_counts()))
+def test_warm_start(project: ComposeProject, print_figure: PrintFigure) -> None:
+    """Started again on its volumes, the first purchase is found in all pillars; prints how soon."""
+    earlier = _instances(asyncio.run(_read_counters()))
     engine.compose("down", "--timeout", "15")
     began = time.monotonic()
-    up = subprocess.Popen(
+    start = subprocess.Popen(
         [
             *engine.compose_command(),
             "--project-name",
             engine.PROJECT,
             "up",
             "--detach",
-            *house.services,
+            *project.services,
         ],
         cwd=engine.ROOT,
         stdout=subprocess.DEVNULL,
@@ -222,103 +211,118 @@ def test_warm_start(house: House, tell: Tell) -> None:
     )
     ledger = Ledger()
     _wait_until(lambda: asyncio.run(_buy_once(ledger)), "the first purchase", seconds=120)
-    answered = time.monotonic() - began
-
-    async def found() -> None:
-        async with LgtmBackends() as backends:
-
-            async def ready() -> bool:
-                try:
-                    await backends.promql("vector(1)")
-                    await backends.trace(ledger.purchases[0].trace_id)
-                    await backends.logs(ledger.started, time.time(), limit=1)
-                except BackendError:  # not up yet: asked again
-                    return False
-                return True
-
-            assert await checks.poll_until(ready), "the backends did not answer"
-            await _whole(backends, ledger, {}, counted=False)
-
-            async def counted() -> bool:
-                return bool(_instances(await checks.counts(backends)) - earlier)
-
-            assert await checks.poll_until(counted), "the purchase was not counted"
-
-    asyncio.run(found())
-    verified = time.monotonic() - began
-    assert up.wait(timeout=120) == 0
-    tell(
-        f"warm start: first answer after {answered:.1f} s, verified in all three pillars after {verified:.1f} s"
+    answered_after = time.monotonic() - began
+    asyncio.run(_find_first_purchase(ledger, earlier))
+    verified_after = time.monotonic() - began
+    assert start.wait(timeout=120) == 0
+    print_figure(
+        f"warm start: first answer after {answered_after:.1f} s, "
+        f"verified in all three pillars after {verified_after:.1f} s"
     )
 
 
-def test_stops_in_time(house: House, tell: Tell) -> None:
-    """All but Tempo end by themselves within their grace period, and what was bought before is there after the next start."""
-    house.up()
+async def _find_first_purchase(ledger: Ledger, earlier_instances: set[str]) -> None:
+    """Wait until the only purchase of ``ledger`` is in all three pillars."""
+    async with LgtmBackends() as backends:
+
+        async def all_answer() -> bool:
+            try:
+                await backends.promql("vector(1)")
+                await backends.trace(ledger.purchases[0].trace_id)
+                await backends.logs(ledger.started, time.time(), limit=1)
+            except BackendError:  # A backend is still starting.
+                return False
+            return True
+
+        async def is_counted() -> bool:
+            return bool(_instances(await read_counters(backends)) - earlier_instances)
+
+        assert await poll_until(all_answer), "the backends did not answer"
+        await _check_pillars(backends, ledger, {}, metrics=False)
+        assert await poll_until(is_counted), "the purchase was not counted"
+
+
+def test_containers_stop_in_time(project: ComposeProject, print_figure: PrintFigure) -> None:
+    """All but Tempo end within their grace period, and no earlier purchase is lost by a restart."""
+    project.up()
     ledger = asyncio.run(fill(20, 20, _ignore))
     began = time.monotonic()
     engine.compose("stop")
-    took = time.monotonic() - began
-    codes = {
+    duration = time.monotonic() - began
+    exit_codes = {
         name: engine.inspect(container)["State"]["ExitCode"]
         for name, container in engine.containers().items()
     }
-    tell(f"stopped after {took:.1f} s: {codes}")
-    assert {name for name, code in codes.items() if code == KILLED} <= NEVER_ENDS
-    house.up()
+    print_figure(f"stopped after {duration:.1f} s: {exit_codes}")
+    assert {name for name, code in exit_codes.items() if code == KILLED} <= IGNORES_SIGTERM
+    project.up()
 
-    async def prove() -> None:
+    async def check() -> None:
         async with LgtmBackends() as backends:
-            await _whole(backends, ledger, {}, counted=False)
+            await _check_pillars(backends, ledger, {}, metrics=False)
 
-    asyncio.run(prove())
+    asyncio.run(check())
 
 
 async def _ignore(_purchase: Purchase) -> None:
     pass
 
 
-async def _counts() -> checks.Counts:
+async def _read_counters() -> Counters:
     async with LgtmBackends() as backends:
-        return await checks.counts(backends)
+        return await read_counters(backends)
 
 
-def _instances(counts: checks.Counts) -> set[str]:
-    """The processes that have counted something; those of an earlier start linger for some minutes."""
-    return {instance for _, _, instance in counts}
+async def _stable_counters(backends: Backends) -> Counters:
+    """Return the counters once they have stopped changing."""
+    counters: Counters = {}
+
+    async def is_stable() -> bool:
+        counters.clear()
+        counters.update(await read_counters(backends))
+        await asyncio.sleep(3)  # Longer than the export interval of the services.
+        return counters == await read_counters(backends)
+
+    assert await poll_until(is_stable), "the counters never stopped changing"
+    return counters
+
+
+def _instances(counters: Counters) -> set[str]:
+    """Return the service instances in ``counters``, which include those of earlier starts."""
+    return {instance for _, _, instance in counters}
 
 
 async def _buy_once(ledger: Ledger) -> bool:
     async with checkout_client.client() as http:
         try:
-            bought = await checkout_client.buy(http)
-        except checkout_client.ShopError:
+            purchase = await checkout_client.buy(http)
+        except checkout_client.CheckoutError:
             return False
-    ledger.purchases.append(bought)
+    ledger.purchases.append(purchase)
     return True
 
 
-async def _whole(
-    backends: Backends, ledger: Ledger, before: checks.Counts, *, counted: bool = True
+async def _check_pillars(
+    backends: Backends, ledger: Ledger, before: Counters, *, metrics: bool = True
 ) -> None:
-    in_traces = await checks.traces(backends, ledger)
-    assert in_traces.passed, in_traces.missing
-    in_logs, others = await checks.logs(backends, ledger)
-    assert in_logs.passed, in_logs.missing
-    if counted:
-        in_metrics = await checks.metrics(backends, ledger, before, others)
-        assert in_metrics.passed, in_metrics.missing
+    traces = await check_traces(backends, ledger)
+    assert traces.passed, traces.missing
+    logs, other_requests = await check_logs(backends, ledger)
+    assert logs.passed, logs.missing
+    if metrics:
+        counts = await check_metrics(backends, ledger, before, other_requests)
+        assert counts.passed, counts.missing
 
 
-def _wait_until(done: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def _wait_until(condition: Callable[[], bool], description: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(POLL_SECONDS)
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {description}"
+        time.sleep(POLL_INTERVAL_S)
 
 
-def _mebibytes(said: str) -> float:
+def _mebibytes(size: str) -> float:
     for unit, factor in (("KiB", 1 / 1024), ("MiB", 1.0), ("GiB", 1024.0), ("B", 1 / 2**20)):
-        if said.endswith(unit):
-            return float(said.removesuffix(unit)) * factor
-    raise ValueError(said)
+        if size.endswith(unit):
+            return float(size.removesuffix(unit)) * factor
+    raise ValueError(size)

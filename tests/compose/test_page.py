@@ -1,4 +1,4 @@
-"""The page in its container: on loopback, for its own visitors only, with what the three backends really hold."""
+"""The web UI in its container: on loopback, for its own pages only, with all backends."""
 
 import re
 from html import unescape
@@ -7,13 +7,13 @@ import httpx2
 import pytest
 
 from tests.compose import engine
-from tests.compose.conftest import House
-from tests.end_to_end.conftest import poll_until
+from tests.compose.conftest import ComposeProject
+from tests.end_to_end.conftest import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
-PAGE = "http://127.0.0.1:8080"
+WEB_UI = "http://127.0.0.1:8080"
 BACKENDS = ("tempo", "loki", "prometheus", "otel-collector", "alertmanager")
-FOREIGN = (
+FOREIGN_HEADERS = (
     {"host": "evil.test"},
     {"host": "web:8080"},
     {"host": "127.0.0.1:8080", "origin": "http://evil.test"},
@@ -21,90 +21,101 @@ FOREIGN = (
 
 
 def page(path: str) -> str:
-    """What a visitor on the host reads."""
-    return unescape(httpx2.get(PAGE + path, timeout=20, trust_env=False).raise_for_status().text)
+    """Return the text of a page, as a visitor on the host receives it."""
+    response = httpx2.get(WEB_UI + path, timeout=20, trust_env=False)
+    return unescape(response.raise_for_status().text)
 
 
-def test_it_is_healthy_and_asks_all(house: House) -> None:
-    """The container is healthy; its strip says which mode runs, that the backends are up, and what the Collector queues."""
-    assert "web" in house.services
-    assert engine.inspect(engine.containers()["web"])["State"]["Health"]["Status"] == "healthy"
-    poll_until(
-        lambda: all(
-            f'<span class="part" id="part-{name}"' in page("/?tour=0") for name in BACKENDS
-        ),
-        "all to be up",
+def buy(card: str, headers: dict[str, str] | None = None) -> httpx2.Response:
+    """Submit the form that buys once."""
+    return httpx2.post(
+        f"{WEB_UI}/buy", data={"card": card}, headers=headers, timeout=20, trust_env=False
     )
-    poll_until(
+
+
+def test_container_is_healthy_and_reaches_all_backends(project: ComposeProject) -> None:
+    """The page shows the mode, that every backend is up, and the Collector's queues."""
+    assert "web" in project.services
+    assert engine.inspect(engine.containers()["web"])["State"]["Health"]["Status"] == "healthy"
+    wait_until(
+        lambda: all(
+            f'<span class="component" id="component-{name}"' in page("/?tour=0")
+            for name in BACKENDS
+        ),
+        "all backends to be up",
+    )
+    wait_until(
         lambda: re.search(r"tempo <b>\d+</b>", page("/?tour=0")) is not None,
         "the Collector's queues",
     )
     assert '<b class="mode">compose</b>' in page("/?tour=0")
 
 
-@pytest.mark.parametrize("headers", FOREIGN, ids=lambda headers: str(list(headers.values())[-1]))
-def test_it_is_for_its_own_visitors(house: House, headers: dict[str, str]) -> None:
-    """Another name, the container's own one included, and another page's form are refused from the host too."""
-    assert house.services
-    answer = httpx2.post(
-        f"{PAGE}/buy", data={"card": "ordinary"}, headers=headers, timeout=20, trust_env=False
-    )
-    assert answer.status_code == (403 if "origin" in headers else 421)
+@pytest.mark.parametrize(
+    "headers", FOREIGN_HEADERS, ids=lambda headers: str(list(headers.values())[-1])
+)
+def test_foreign_host_and_origin_are_refused(
+    project: ComposeProject, headers: dict[str, str]
+) -> None:
+    """Another host name, that of the container included, and a form of another site are refused."""
+    assert project.services
+    response = buy("ordinary", headers)
+    assert response.status_code == (403 if "origin" in headers else 421)
 
 
-def test_an_alert_goes_through_alertmanager_to_the_page(house: House) -> None:
-    """Prometheus has found Alertmanager by its name there, and what Alertmanager is told rings on the page."""
-    assert "alertmanager" in house.services
-    told = [
+def test_alert_reaches_the_web_ui_through_alertmanager(project: ComposeProject) -> None:
+    """Prometheus finds Alertmanager by its name, and an alert that Alertmanager has is shown."""
+    assert "alertmanager" in project.services
+    alerts = [
         {
             "labels": {"alertname": "TriedInCompose", "severity": "page"},
             "annotations": {"summary": "Only a trial"},
         }
     ]
     httpx2.post(
-        "http://127.0.0.1:9093/api/v2/alerts", json=told, timeout=20, trust_env=False
+        "http://127.0.0.1:9093/api/v2/alerts", json=alerts, timeout=20, trust_env=False
     ).raise_for_status()
-    poll_until(
+    wait_until(
         lambda: "TriedInCompose" in page("/?tour=0") and "Only a trial" in page("/?tour=0"),
-        "the page to ring",
+        "the alert on the page",
         120,
     )
-    known = httpx2.get(
+    found = httpx2.get(
         "http://127.0.0.1:9090/api/v1/alertmanagers", timeout=20, trust_env=False
     ).json()["data"]
-    assert [each["url"] for each in known["activeAlertmanagers"]] == [
+    assert [alertmanager["url"] for alertmanager in found["activeAlertmanagers"]] == [
         "http://alertmanager:9093/api/v2/alerts"
     ]
 
 
-def test_a_purchase_is_followed_to_its_reason(house: House) -> None:
-    """What is bought there becomes a row, and its request has spans and lines of both services, an exemplar, and a reason."""
-    assert house.services
-    answer = httpx2.post(
-        f"{PAGE}/buy", data={"card": "gateway-timeout"}, timeout=20, trust_env=False
+def test_failed_purchase_is_followed_to_its_cause(project: ComposeProject) -> None:
+    """A purchase becomes a row that links to spans, logs, an exemplar and the cause."""
+    assert project.services
+    assert buy("gateway-timeout").status_code == 303
+    row = re.compile(
+        r'<td class="bad">gateway_timeout(?:(?!</tr>).)*?href="(/trace/[0-9a-f]{32})', re.DOTALL
     )
-    assert answer.status_code == 303
-    row = re.compile(r'<td class="bad">gateway_timeout.*?href="(/trace/[0-9a-f]{32})')
-    poll_until(
+    wait_until(
         lambda: row.search(page("/?tour=0&failed=1")) is not None, "the purchase to be a link"
     )
     path = row.findall(page("/?tour=0&failed=1"))[0]
-    whole = (
+    expected = (
         "because payment logged \"the bank's gateway did not answer",
         "POST /charges 504",
         "POST /checkout 500",
         "up to",
     )
-    poll_until(lambda: all(said in page(path) for said in whole), "the request to be whole")
-    poll_until(
+    wait_until(lambda: all(text in page(path) for text in expected), "the whole trace")
+    wait_until(
         lambda: (
             "<polyline" in page("/?tour=0") and "/checkout 500" in page("/?tour=0&severity=ERROR")
         ),
-        "charts and lines",
+        "charts and logs",
     )
 
-    def calls() -> bool:  # of the last 30 s, so it may take one purchase more
-        httpx2.post(f"{PAGE}/buy", data={"card": "ordinary"}, timeout=20, trust_env=False)
+    def shows_call_to_payment() -> bool:
+        # The service graph covers the last 30 s, so it may take another purchase.
+        buy("ordinary")
         return 'id="edge-checkout-payment"' in page("/?tour=0")
 
-    poll_until(calls, "who calls whom")
+    wait_until(shows_call_to_payment, "the service graph")

@@ -1,6 +1,6 @@
-"""What Compose makes of the file, merged and expanded: nothing for the network, nobody root, nothing without a limit or a pin.
+"""Every container of the resolved compose file is locked down, limited and pinned.
 
-Without Compose the plain YAML is judged; the tests say the same of both.
+Without Compose the plain YAML is tested; the tests hold for both.
 """
 
 import re
@@ -11,33 +11,33 @@ import pytest
 
 from tests.compose import engine
 
-SERVICES: dict[str, Any] = engine.resolved()["services"]
-HOME = re.search(r"DEMO_HOME=(\S+)", Path("Dockerfile").read_text())[1]  # type: ignore[index]
-ROOT_ALLOWED = {"otel-collector-init"}
-"""It gives a fresh volume to the Collector's user: CHOWN only, no network, and it ends."""
+SERVICES: dict[str, Any] = engine.resolved_file()["services"]
+DEMO_HOME = re.search(r"DEMO_HOME=(\S+)", Path("Dockerfile").read_text())[1]  # type: ignore[index]
+MAY_RUN_AS_ROOT = {"otel-collector-init"}
+"""It changes the owner of a new volume, with the capability CHOWN and no network, and ends."""
+BYTES_PER_UNIT = {"": 1, "m": 2**20, "mib": 2**20, "g": 2**30, "gib": 2**30}
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_published_port_is_on_loopback(name: str) -> None:
-    """A port is bound to 127.0.0.1 and has the same number inside."""
+def test_published_ports_are_on_loopback(name: str) -> None:
+    """A port is bound to 127.0.0.1 and has the same number inside the container."""
     for port in SERVICES[name].get("ports", []):
-        host, outside, inside = (
-            port.split(":")
-            if isinstance(port, str)
-            else (port.get("host_ip"), port["published"], port["target"])
-        )
+        if isinstance(port, str):
+            host, outside, inside = port.split(":")
+        else:
+            host, outside, inside = port.get("host_ip"), port["published"], port["target"]
         assert (host, str(outside)) == ("127.0.0.1", str(inside))
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_nobody_is_root(name: str) -> None:
-    """A container has a user of its own, by number, and no capability; the one exception has no network."""
+def test_containers_do_not_run_as_root(name: str) -> None:
+    """A container has a numeric user and no capability; the one exception has no network."""
     service = SERVICES[name]
     assert re.fullmatch(r"\d+:\d+", service["user"])
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert not service.get("privileged")
-    if name in ROOT_ALLOWED:
+    if name in MAY_RUN_AS_ROOT:
         assert (service["cap_add"], service["network_mode"]) == (["CHOWN"], "none")
     else:
         assert not service["user"].startswith("0:")
@@ -45,8 +45,8 @@ def test_nobody_is_root(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_container_has_its_limits(name: str) -> None:
-    """Memory, CPU, processes and what is logged are bounded; a Go program knows its memory limit and has room above it."""
+def test_containers_have_limits(name: str) -> None:
+    """Memory, CPU, processes and logs are limited, and a Go program knows its memory limit."""
     service = SERVICES[name]
     memory = _bytes(service["mem_limit"])
     assert memory > 0
@@ -54,23 +54,22 @@ def test_every_container_has_its_limits(name: str) -> None:
     assert int(service["pids_limit"]) > 0
     assert service["read_only"] is True
     assert service["logging"]["options"]["max-size"]
-    ours = service["image"] == engine.OURS
-    limit = (service.get("environment") or {}).get("GOMEMLIMIT")
-    if ours:
-        assert limit is None
+    go_memory_limit = (service.get("environment") or {}).get("GOMEMLIMIT")
+    if service["image"] == engine.OUR_IMAGE:
+        assert go_memory_limit is None
     else:
-        assert 0.75 * memory <= _bytes(limit or 0) <= 0.9 * memory
+        assert 0.75 * memory <= _bytes(go_memory_limit or 0) <= 0.9 * memory
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_image_is_pinned(name: str) -> None:
-    """An image has a full version."""
+def test_images_are_pinned(name: str) -> None:
+    """The tag of an image is a full version."""
     assert re.search(r":v?\d+\.\d+\.\d+$", SERVICES[name]["image"])
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_configuration_is_mounted_read_only(name: str) -> None:
-    """A container writes to named volumes and to memory, and to nothing of this folder."""
+    """A container writes to named volumes and to memory, but to no folder of the repository."""
     for volume in SERVICES[name].get("volumes", []):
         if isinstance(volume, str):
             assert volume.endswith(":ro") or not volume.startswith((".", "/"))
@@ -78,33 +77,36 @@ def test_configuration_is_mounted_read_only(name: str) -> None:
             assert volume["type"] == "volume" or volume["read_only"] is True
 
 
-def test_who_waits_for_whom() -> None:
-    """Where there is a health check, whoever depends on it waits for it, but for the Collector: its queue waits instead."""
+def test_dependencies_with_a_health_check_are_awaited() -> None:
+    """A dependency with a health check is awaited, except by the Collector for its backends."""
     for name, service in SERVICES.items():
+        if name == "otel-collector":  # Its queue holds what a backend cannot accept yet.
+            continue
         for other, condition in (service.get("depends_on") or {}).items():
-            if "healthcheck" in SERVICES[other] and name != "otel-collector":
+            if "healthcheck" in SERVICES[other]:
                 assert condition["condition"] == "service_healthy", (name, other)
 
 
-def test_it_stops_along_the_data() -> None:
-    """Compose stops a service before what it depends on: first who buys and sells, then the Collector, then the backends."""
+def test_containers_stop_in_the_direction_of_the_data() -> None:
+    """Compose stops a service before its dependencies: services, then Collector, then backends."""
     assert {"payment", "otel-collector"} <= SERVICES["checkout"]["depends_on"].keys()
     assert "otel-collector" in SERVICES["payment"]["depends_on"]
     assert {"tempo", "loki", "prometheus"} <= SERVICES["otel-collector"]["depends_on"].keys()
 
 
 @pytest.mark.parametrize("folder", ["provisioning", "dashboards"])
-def test_the_demo_finds_the_links_where_it_looks(folder: str) -> None:
-    """Grafana's files are mounted below the folder that DEMO_HOME names in the image."""
+def test_grafana_files_are_below_demo_home(folder: str) -> None:
+    """The demo command finds Grafana's files where DEMO_HOME of the image leads it."""
     targets = {
         volume.split(":")[1] if isinstance(volume, str) else volume["target"]
         for volume in SERVICES["demo"]["volumes"]
     }
-    assert f"{HOME}/grafana/{folder}" in targets
+    assert f"{DEMO_HOME}/grafana/{folder}" in targets
     assert Path("grafana", folder).is_dir()
 
 
 def _bytes(limit: str | int) -> int:
-    """What ``768m``, ``640MiB`` and ``"805306368"`` mean."""
-    number, unit = re.fullmatch(r"(\d+)\s*([a-zA-Z]*)", str(limit)).groups()  # type: ignore[union-attr]
-    return int(number) * {"": 1, "m": 2**20, "mib": 2**20, "g": 2**30, "gib": 2**30}[unit.lower()]
+    """Return the number of bytes of a limit such as ``768m``, ``640MiB`` or ``"805306368"``."""
+    match = re.fullmatch(r"(\d+)\s*([a-zA-Z]*)", str(limit))
+    assert match, limit
+    return int(match[1]) * BYTES_PER_UNIT[match[2].lower()]

@@ -134,9 +134,9 @@ def _oldest_time(store: Store, table: str) -> int | None:
     The first row alone would not do: a single clock that is ahead would decide.
     """
     column = TIME_COLUMNS[table]
-    first_rows = f"SELECT {column} FROM {table} ORDER BY rowid LIMIT {ROWS_PER_STEP}"  # noqa: S608
+    first_rows = f"SELECT {column} FROM {table} ORDER BY rowid LIMIT {ROWS_PER_STEP}"  # noqa: S608  (of constants)
     oldest: int | None
-    oldest = store.connection.execute(f"SELECT min({column}) FROM ({first_rows})").fetchone()[0]  # noqa: S608
+    oldest = store.connection.execute(f"SELECT min({column}) FROM ({first_rows})").fetchone()[0]  # noqa: S608  (of constants)
     return oldest
 
 
@@ -145,8 +145,8 @@ def _delete_first_rows(store: Store, table: str, before: int | None = None) -> i
 
     With ``before``, only those of them with an earlier time are deleted.
     """
-    first_rows = f"SELECT rowid FROM {table} ORDER BY rowid LIMIT {ROWS_PER_STEP}"  # noqa: S608
-    statement = f"DELETE FROM {table} WHERE rowid IN ({first_rows})"  # noqa: S608
+    first_rows = f"SELECT rowid FROM {table} ORDER BY rowid LIMIT {ROWS_PER_STEP}"  # noqa: S608  (of constants)
+    statement = f"DELETE FROM {table} WHERE rowid IN ({first_rows})"  # noqa: S608  (of constants)
     if before is not None:
         statement += f" AND {TIME_COLUMNS[table]} < {before}"
     return store.connection.execute(statement).rowcount

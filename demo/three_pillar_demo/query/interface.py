@@ -5,9 +5,12 @@ the demo queries telemetry through it.
 
 Units: times are seconds since the epoch, as floats, in arguments, and in ``Exemplar`` and
 ``RedSample``; they are nanoseconds since the epoch, as integers, in ``Span`` and ``LogRecord``.
-Both ends of a time range are part of it. Trace ids have 32 and span ids 16 lower-case hex digits.
-Metrics and labels have the names that Prometheus gives them (docs/reference/telemetry.md); the
-label ``instance`` is the resource attribute ``service.instance.id``.
+Trace ids have 32 and span ids 16 lower-case hex digits. Metrics and labels have the names that
+Prometheus gives them (docs/reference/telemetry.md); the label ``instance`` is the resource
+attribute ``service.instance.id``.
+
+A time range includes its start and its end, with two exceptions: Loki excludes the end, and Tempo
+widens the range to whole seconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -119,9 +122,10 @@ class ServiceCall:
 class Backends(Protocol):
     """The queries; use it as an async context manager.
 
-    Every query but ``health`` raises ``BackendError`` if a backend does not answer within ten
-    seconds, or refuses the query. Something unknown (an id, a service, a label) gives an empty
-    result, not an error. Telemetry becomes visible some seconds after it was sent.
+    Every query but ``health`` raises ``BackendError`` if a backend refuses a request, or does not
+    answer it within ten seconds. Something unknown (an id, a service, a label) gives an empty
+    result, not an error. In Tempo, Loki and Prometheus, telemetry becomes visible some seconds
+    after it was sent.
     """
 
     names: Mapping[str, str]
@@ -155,7 +159,8 @@ class Backends(Protocol):
         ERROR. With ``slower_than``, it took more than so many seconds. With ``order_id``, the
         search is for any span of the service with that ``order.id``; ``failed`` and
         ``slower_than`` must not be combined with it. The local store searches its newest 200,000
-        spans for an order id.
+        spans for an order id. It returns the id of a trace once for each request in it, Tempo
+        returns it once.
         """
 
     async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
@@ -225,7 +230,7 @@ class Backends(Protocol):
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
         """Return the calls between services in the time range, ordered by client and server.
 
-        A call needs the CLIENT span of one service and its child SERVER span of another one.
+        A call is a CLIENT span of one service whose child is a SERVER span of another one.
         """
 
     async def ingested(self) -> dict[str, int]:

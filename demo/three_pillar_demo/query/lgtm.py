@@ -28,7 +28,7 @@ Prometheus writes ``target_info`` for each sender with the time of the sender's 
 
 
 class LgtmBackends(HttpClients):
-    """Implements ``query.interface.Backends`` on Loki, (Grafana,) Tempo and Prometheus."""
+    """Implements ``query.interface.Backends``; Loki, Grafana, Tempo and metrics are called LGTM."""
 
     names: Mapping[str, str] = {"traces": "Tempo", "logs": "Loki", "metrics": "Prometheus"}
     components: Mapping[str, str] = {"traces": "tempo", "logs": "loki", "metrics": "prometheus"}

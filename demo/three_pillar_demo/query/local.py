@@ -81,7 +81,7 @@ class LocalBackends:
         if slower_than > 0:
             conditions.append("duration > :duration")
         statement = (
-            f"SELECT trace_id FROM span WHERE {' AND '.join(conditions)} "  # noqa: S608
+            f"SELECT trace_id FROM span WHERE {' AND '.join(conditions)} "  # noqa: S608  (of constants)
             "ORDER BY start DESC LIMIT :limit"
         )
         parameters = {
@@ -104,7 +104,7 @@ class LocalBackends:
             AND start BETWEEN :start AND :end AND {OF_SERVICE}
             AND instr(attributes, :order_json)
             AND json_extract(attributes, '$."order.id"') = :order_id
-            ORDER BY start DESC LIMIT :limit"""  # noqa: S608
+            ORDER BY start DESC LIMIT :limit"""  # noqa: S608  (of constants)
         parameters = {
             "service": service,
             "start": int(start * NANO),
@@ -181,11 +181,11 @@ class LocalBackends:
         """Return the current values of the metric ``name``, summed by labels."""
         column = "count" if name.endswith("_count") else "value"
         newest_value = (
-            f"SELECT {column} FROM point WHERE series = series.id AND time > ? "  # noqa: S608
+            f"SELECT {column} FROM point WHERE series = series.id AND time > ? "  # noqa: S608  (of constants)
             "ORDER BY time DESC LIMIT 1"
         )
         rows = await self.reader.fetch(
-            f"SELECT labels, ({newest_value}) FROM series WHERE name = ?",  # noqa: S608
+            f"SELECT labels, ({newest_value}) FROM series WHERE name = ?",  # noqa: S608  (of constants)
             (int((time.time() - within) * NANO), name.removesuffix("_count")),
         )
         sums: dict[tuple[str, ...], float] = defaultdict(float)

@@ -39,12 +39,13 @@ class RateWindow:
 
     The rules of ``extrapolatedRate``, in its order:
 
-    1. A window is open at its left end: a point exactly at its start is outside.
+    1. A window is open at its left end: a point exactly at ``rangeStart`` is outside.
     2. A rate needs two points. (Difference: the zero at ``zero_time`` counts as a point.)
     3. The increase is extrapolated to an edge of the window that is nearer than 1.1 average
-       intervals between points, and by half an interval towards a farther one.
-    4. It is not extrapolated back beyond the time at which the counter would have been zero; see
-       ``CounterSeries.rate_in``.
+       intervals between points (``extrapolationThreshold``), and by half an interval towards a
+       farther one.
+    4. It is not extrapolated back beyond the time at which the counter would have been zero
+       (``durationToZero``); see ``CounterSeries.rate_in``.
     """
 
     def __init__(

@@ -25,8 +25,10 @@ def test_published_ports_are_on_loopback(name: str) -> None:
         if isinstance(port, str):
             host, outside, inside = port.split(":")
         else:
-            host, outside, inside = port.get("host_ip"), port["published"], port["target"]
-        assert (host, str(outside)) == ("127.0.0.1", str(inside))
+            host = port.get("host_ip")
+            outside = str(port["published"])
+            inside = str(port["target"])
+        assert (host, outside) == ("127.0.0.1", inside)
 
 
 @pytest.mark.parametrize("name", SERVICES)

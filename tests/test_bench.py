@@ -272,7 +272,7 @@ def test_a_section_is_replaced_on_the_page(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("section", ["kept", "added", "profile", "collector", "footprint"])
 def test_the_page_has_each_section(section: str) -> None:
-    """docs/benchmarks.md has each section that a benchmark writes, once."""
+    """The page docs/benchmarks.md has each section that a benchmark writes, once."""
     page = report.PAGE.read_text()
     assert page.count(f"<!-- {section} -->") == page.count(f"<!-- /{section} -->") == 1
 

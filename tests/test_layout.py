@@ -86,7 +86,7 @@ USES_A_QUERY_LANGUAGE = {
     "query/connect.py",
     "query/lgtm.py",
     "query/http_clients.py",
-    "verify/links.py",
+    "verify/link_check.py",
     "verify/verify.py",
     "drills/alerts.py",
     "drills/check.py",
@@ -96,7 +96,7 @@ USES_A_QUERY_LANGUAGE = {
 OTHER_SPELLINGS = {
     "demo/three_pillar_demo/query/http_clients.py",
     "demo/three_pillar_demo/query/lgtm.py",
-    "demo/three_pillar_demo/verify/links.py",
+    "demo/three_pillar_demo/verify/link_check.py",
     "grafana/checkout.py",
     "tests/end_to_end/test_dashboards.py",
     "tests/end_to_end/test_links.py",

@@ -123,7 +123,7 @@ def kept_section(results: Results, ceiling: load.Load, seconds: int) -> report.S
     text = (
         f"{load.wrk_version()} with {load.CONNECTIONS} connections, {seconds} s a round; the"
         " service has a core of its own, wrk, receiver and payment share the other one. wrk alone"
-        f" makes {ceiling.rate:,.0f} requests a second of a server that only answers 200, and it used"
+        f" makes {ceiling.rate:,.0f} requests a second of a server that only answers 200, and used"
         f" {busiest:.0%} of its core at most."
     )
     route_tables = [tables.kept(route, _of_route(results, route)) for route in routes]

@@ -1,1 +1,1 @@
-"""The hands outside the house: starts it, buys, looks, proves. Speaks HTTP only and imports no service."""
+"""The demo command and its parts: stack, local store, queries, web UI, load, checks, drills."""

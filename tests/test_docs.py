@@ -153,7 +153,7 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
 
 
 def test_every_message_has_an_entry_and_every_entry_a_message() -> None:
-    """Messages.toml says what to do about exactly the messages that the code contains."""
+    """The file messages.toml says what to do about exactly the messages that the code contains."""
     entries = messages.load_actions()
     assert messages.all_messages() == entries.keys()
     assert [text for text, action in entries.items() if len(action.split()) < 2] == []
@@ -223,7 +223,7 @@ def test_every_file_that_is_named_exists(document: Path) -> None:
 
 
 def test_the_index_lists_every_page() -> None:
-    """Docs/README.md, or the list of decisions, links to every page of the documentation."""
+    """Every page of the documentation is linked from its index or from the list of decisions."""
     index = Path("docs/README.md")
     linked = {
         (page.parent / link).resolve()

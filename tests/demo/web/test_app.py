@@ -366,7 +366,9 @@ def test_missing_parts_are_awaited_for_half_a_minute(
 def test_tour_is_shown_on_the_first_visit(page: TestClient) -> None:
     """A visitor who has ended the tour sees it again only on request."""
     assert "1 of 5" in page.get("/").text
-    assert "of 5" not in page.get("/?tour=0").text
+    without_tour = page.get("/?tour=0").text
+    assert "of 5" not in without_tour
+    assert '<div id="guide" data-refresh></div>' in without_tour, "it takes up no space"
     assert "of 5" not in page.get("/").text
     assert "3 of 5" in page.get("/?tour=3").text
 

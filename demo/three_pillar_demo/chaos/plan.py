@@ -209,7 +209,7 @@ SERVICE_STOPS = (
     ),
     Rehearsal(
         name="workers-stopped",
-        description="the same, with two workers each",
+        description="like services-stopped, with two workers each",
         short=10,
         long=50,
         expectation=Expectation(stop_s=5.0, latency_unaffected=False),
@@ -217,7 +217,7 @@ SERVICE_STOPS = (
     ),
     Rehearsal(
         name="stopped-alone",
-        description="the same, without a receiver",
+        description="like services-stopped, without a receiver",
         short=3,
         long=10,
         expectation=Expectation(stop_s=10.0, latency_unaffected=False, stored=False, drain_s=None),

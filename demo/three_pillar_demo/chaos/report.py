@@ -101,7 +101,7 @@ def list_rehearsals(rehearsals: Sequence[Rehearsal], console: Console) -> None:
     table.add_column("short", justify="right")
     table.add_column("long", justify="right")
     for rehearsal in rehearsals:
-        unit = "s" if rehearsal.fault else "x"
+        unit = "s" if rehearsal.fault else "stops"
         short = f"{rehearsal.short:g} {unit}" if rehearsal.short else "-"
         table.add_row(rehearsal.name, rehearsal.description, short, f"{rehearsal.long:g} {unit}")
     console.print(table)

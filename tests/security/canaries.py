@@ -1,4 +1,4 @@
-"""Canaries: secrets that belong to nobody and differ in every run, so that a leak is certain."""
+"""Canaries: random secrets that belong to nobody, so that finding one proves a leak."""
 
 import secrets
 

@@ -1,7 +1,7 @@
 """Evaluates the alert rules on the series that a drill produced, with promtool.
 
-An alert looks back over hours, and nobody plays for hours: the windows of the rules are made
-``shrink`` times shorter. The series begin with the drill, so they hold nothing from earlier drills.
+The rules look back over hours but a drill lasts minutes, so their windows are made ``shrink`` times
+shorter. The series begin with the drill, so they hold nothing from earlier drills.
 """
 
 import asyncio
@@ -101,7 +101,7 @@ async def evaluate_rules(series: Sequence[Series], seconds: int, rules: str) -> 
     tool = PROMETHEUS.folder() / "promtool"
     if not tool.exists():
         raise DrillError(
-            f"there is no promtool at {tool}: `demo up --full` builds it, with Prometheus"
+            f"there is no promtool at {tool}: `make binaries` builds it, with Prometheus"
         )
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "rules.yml").write_text(rules)

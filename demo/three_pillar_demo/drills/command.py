@@ -230,8 +230,9 @@ def check(
     """Run a drill without a person: symptom and evidence appear, decoys do not, all is restored."""
     with _errors_reported():
         mode = _running_mode()
+        drills = [catalogue.load(drill_name) for drill_name in _names_to_check(name, every=every)]
         all_passed = True
-        for drill in [catalogue.load(each) for each in _names_to_check(name, every=every)]:
+        for drill in drills:
             passed = asyncio.run(_check_and_print(drill, mode, verbose=verbose))
             all_passed = all_passed and passed
     if not all_passed:

@@ -163,7 +163,9 @@ def test_unencodable_batch_is_counted(monkeypatch: pytest.MonkeyPatch, receiver:
     assert pipeline.drops.undelivered() == 2
 
 
-def test_truncated_secret_leaves_nothing(monkeypatch: pytest.MonkeyPatch, collector: InMemoryCollector) -> None:
+def test_truncated_secret_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, collector: InMemoryCollector
+) -> None:
     """Wherever the SDK truncates a text, the rest of a secret goes too, and whole texts stay."""
     monkeypatch.setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "1000")
     pipeline = SpanPipeline(monkeypatch, collector.url)
@@ -236,7 +238,9 @@ def test_log_records_are_retried_and_counted(
     assert drops.undelivered() == 1
 
 
-def test_records_of_libraries_are_sanitized(monkeypatch: pytest.MonkeyPatch, collector: InMemoryCollector) -> None:
+def test_records_of_libraries_are_sanitized(
+    monkeypatch: pytest.MonkeyPatch, collector: InMemoryCollector
+) -> None:
     """A record that bypasses structlog is redacted, made encodable, and flattened if oversized."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "100")

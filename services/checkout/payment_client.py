@@ -48,7 +48,7 @@ class DeadlineTransport(httpx2.AsyncBaseTransport):
 
 
 class PaymentClient:
-    """Calls payment at ``url``, over at most ``connections``, none longer than ``timeout_s``.
+    """Calls payment at ``url``: at most ``connections`` calls at once, each up to ``timeout_s``.
 
     Calls wait for a connection here and not in httpx's pool. So a CLIENT span begins when its
     request is sent, and a call that never got a connection has an outcome of its own. The wait is

@@ -32,15 +32,15 @@ def prepare() -> OpenTelemetryVariables:
         ConfigurationError: Values cannot be obeyed; there is one line for each variable.
     """
     variables = validate()
-    # The SDK and the exporters read the environment themselves, where a blank or a padded value
-    # is not what the specification says it is.
+    # The SDK and the exporters read the environment themselves. They do not trim padded values,
+    # nor do they all treat a blank value as unset, as the specification demands.
     for name in _names():
         value = os.environ.pop(name).strip()
         if value:
             os.environ[name] = value
-    # Read when the first instrumentation starts, and there is no parameter for it. The old
-    # conventions put the client's Host header on metrics, where a stranger could make series
-    # without end, so the stable HTTP conventions are always chosen.
+    # This variable is read when the first instrumentation starts, and no parameter replaces it.
+    # The old conventions put the client's Host header on metrics, so that any client could create
+    # any number of series; therefore the stable HTTP conventions are always chosen.
     chosen = os.environ.get(STABILITY_OPT_IN, "").split(",")
     others = [convention for convention in chosen if convention and "http" not in convention]
     os.environ[STABILITY_OPT_IN] = ",".join(["http", *others])
@@ -74,7 +74,7 @@ def _names() -> list[str]:
 
 
 def _batch_problems(variables: OpenTelemetryVariables) -> list[str]:
-    """Refuse batches that are larger than their queue: the SDK raises on them."""
+    """Return the refusals of batches that are larger than their queue; the SDK would raise."""
     problems = []
     for processor in ("bsp", "blrp"):
         batch = f"{processor}_max_export_batch_size"
@@ -91,7 +91,7 @@ def _batch_problems(variables: OpenTelemetryVariables) -> list[str]:
 
 
 def _other_problems(name: str, value: str) -> list[str]:
-    """Refuse what no field can: names that have many beginnings, and text of several lines."""
+    """Return the refusal of a variable that no field describes, or an empty list."""
     if not value:
         return []
     for suffix, allowed in REFUSED_SUFFIXES.items():

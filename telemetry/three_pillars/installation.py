@@ -21,9 +21,10 @@ EXCLUDED_PATHS = ("/healthz", "/metrics")
 """The paths of probes and scrapes, which are not recorded: they would outnumber the others."""
 
 SERVER_SHUTDOWN_S = 0.1
-"""How long the lifespan waits before it flushes.
+"""How long the end of the lifespan waits before it flushes.
 
-Requests that uvicorn cut off at its own time limit end in that time, and are in the last batch.
+uvicorn cancels requests at its own time limit and ends the lifespan at once. In this time the
+cancelled requests are recorded, so that they are part of the last batch.
 """
 
 
@@ -52,7 +53,7 @@ def install(
     variables = environment.prepare()
     trusted_callers = TrustedCallers(trusted_networks)
     providers = providers or otlp_providers(service, variables)
-    # FastAPI's own middleware and routes, for requests that are not recorded.
+    # It serves the requests that are not recorded; its router is the one that gets /metrics below.
     uninstrumented_app = app.build_middleware_stack()
 
     logs.configure(providers.logs)
@@ -69,11 +70,11 @@ def install(
         meter=meter,
         active=providers.active_requests,
     )
-    # The first route, or a route of the application that matches every path would answer.
+    # It is the first route, because a route of the application may match every path.
     metrics_route = Route("/metrics", metrics_handler(providers.registry), include_in_schema=False)
     app.router.routes.insert(0, metrics_route)
 
-    # Last, because it wraps all of the above: the span is open while the request is recorded.
+    # After the recorder, which it wraps: the span is still open while the request is recorded.
     traces.instrument(app, providers.traces)
     app.middleware_stack = BoundaryMiddleware(
         app.build_middleware_stack(), uninstrumented_app, EXCLUDED_PATHS, trusted_callers

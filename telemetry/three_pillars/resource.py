@@ -9,7 +9,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 @dataclass(frozen=True)
 class ServiceResource:
-    """The service that installs the library; an empty text leaves the attribute out.
+    """The service that installs the library; an empty string leaves its attribute out.
 
     ``name`` is also the prefix of the request metrics, so it must be a valid beginning of a
     metric name: a letter first, then letters, digits, ``_``, ``.``, ``-`` or ``/``.

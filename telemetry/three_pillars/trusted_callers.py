@@ -47,7 +47,7 @@ class TrustedCallers:
         if not self.trusts_all:
             items = [item.strip() for item in trusted_networks.split(",")]
             self.networks = [ip_network(item) for item in items if item]
-        # A service has few callers, and looking an address up costs more than the rest of this.
+        # Parsing an address costs more than the rest of a call, and a service has few callers.
         self._is_trusted = lru_cache(1024)(self._is_in_networks)
 
     def split_headers(self, scope: Scope, headers: Headers) -> tuple[Headers, list[bytes]]:

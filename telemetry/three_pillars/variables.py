@@ -54,8 +54,8 @@ ONE_LIST = "none: three_pillars.EXCLUDED_PATHS holds for all three pillars"
 class OpenTelemetryVariables(Settings):
     """The ``OTEL_*`` variables that the SDK or an instrumentation of this library reads.
 
-    The description of a field says which values are allowed. A default here is ours where the
-    SDK's own is another; a field without a default leaves the SDK's own.
+    The description of a field says which values are allowed. Where a default differs from the
+    SDK's own, a comment says why; None leaves the SDK's own default.
     """
 
     model_config = SettingsConfigDict(env_prefix="OTEL_", validate_default=False)
@@ -66,7 +66,7 @@ class OpenTelemetryVariables(Settings):
     metrics_exporter: Exporter = Field("otlp", description=EXPORTER)
     logs_exporter: Exporter = Field("otlp", description=EXPORTER)
 
-    # What the telemetry says of its origin.
+    # The resource.
     service_name: str | None = Field(
         None, min_length=1, max_length=255, description="at most 255 characters"
     )
@@ -78,7 +78,7 @@ class OpenTelemetryVariables(Settings):
         None, description="otel, process, os, host, service_instance"
     )
 
-    # Where it is sent, and how.
+    # Where telemetry is sent, and how.
     exporter_otlp_endpoint: Endpoint | None = Field(None, description=ENDPOINT)
     exporter_otlp_traces_endpoint: Endpoint | None = Field(None, description=ENDPOINT)
     exporter_otlp_metrics_endpoint: Endpoint | None = Field(None, description=ENDPOINT)
@@ -112,9 +112,9 @@ class OpenTelemetryVariables(Settings):
     exporter_otlp_metrics_client_key: ReadableFile | None = Field(None, description=FILE)
     exporter_otlp_logs_client_key: ReadableFile | None = Field(None, description=FILE)
 
-    # How long it is batched. The SDK waits 5 s with spans and 60 s with metrics, while somebody
-    # who just clicked is waiting for them. The queues hold four minutes of ten requests a
-    # second, some 30 MB, while the Collector is away.
+    # How long telemetry is batched. The SDK's own delays are 5 s for spans and 60 s for metrics,
+    # too long for a user who looks for a request just made. The queues keep four minutes of ten
+    # requests a second, some 30 MB, while the Collector is away.
     bsp_schedule_delay: PositiveNumber = Field(1000, description=MILLISECONDS)
     bsp_export_timeout: PositiveNumber | None = Field(None, description=MILLISECONDS)
     bsp_max_queue_size: PositiveNumber = Field(8192, description=ITEMS)
@@ -139,16 +139,17 @@ class OpenTelemetryVariables(Settings):
     logrecord_attribute_count_limit: AttributeCount | None = Field(None, description=COUNT)
     logrecord_attribute_value_length_limit: WholeNumber | None = Field(None, description=LENGTH)
 
-    # Which traces are recorded. The SDK's default, parentbased_always_on, obeys a stranger who
-    # says "not sampled", and hands out a trace id that is in no trace.
+    # Which traces are recorded. The SDK's default, parentbased_always_on, does not record a
+    # request whose caller set the flag "not sampled"; the response would name a trace that does
+    # not exist.
     traces_sampler: Sampler = Field(
         "always_on", description="always_on, always_off, traceidratio, parentbased_..."
     )
     traces_sampler_arg: Ratio | None = Field(None, description="a share, 0 to 1")
 
-    # How metrics are aggregated. Prometheus refuses deltas, or with a feature of its own loses
-    # count of a series that is not reported for five minutes. The alert rules, the dashboards
-    # and the local store count in buckets with explicit bounds.
+    # How metrics are aggregated. Prometheus refuses delta temporality; with its experimental
+    # support it forgets a series that is not reported for five minutes. The alert rules, the
+    # dashboards and the local store need buckets with explicit bounds.
     metrics_exemplar_filter: ExemplarFilter = Field(
         "trace_based", description="always_on, always_off or trace_based"
     )
@@ -160,7 +161,7 @@ class OpenTelemetryVariables(Settings):
     )
     python_sdk_internal_metrics_enabled: Boolean = Field("false", description="true or false")
 
-    # How context is carried. Without a propagator the ASGI instrumentation has no context to
+    # How context is propagated. Without a propagator the ASGI instrumentation has no context to
     # start a span in, and every request fails.
     propagators: Propagators = Field(
         "tracecontext,baggage", description="tracecontext, baggage or both"

@@ -212,7 +212,7 @@ def rehearse(
 ) -> None:
     """Break something under a steady load, restore it, and check that nothing is lost."""
     if name is None and not everything:
-        rehearsal_report.known(plan.REHEARSALS, out)
+        rehearsal_report.list_rehearsals(plan.REHEARSALS, out)
         return
     try:
         played = rehearse_command.rehearse(name, err, long=long)

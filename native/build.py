@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -202,6 +203,8 @@ def reason(error: Exception, log: Path) -> str:
 
 
 if __name__ == "__main__":
+    # As after Ctrl-C, temporary folders are removed and the compiler is killed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     try:
         main(sys.argv[1:])
     except BuildError as error:

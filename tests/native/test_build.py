@@ -169,6 +169,15 @@ def script(tmp_path: Path, **env: str) -> subprocess.Popen[str]:
     )
 
 
+def is_running(group_id: int) -> bool:
+    """Return whether a process of the group is running."""
+    try:
+        os.killpg(group_id, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def test_failure_is_one_message_and_exit_code_1(tmp_path: Path) -> None:
     """The script prints the reason and the log on stderr, without a traceback."""
     with script(tmp_path, FAKE_GO_FAILS=NO_NETWORK) as process:
@@ -179,17 +188,20 @@ def test_failure_is_one_message_and_exit_code_1(tmp_path: Path) -> None:
     assert err == f"{reason}\n  full log: {log_of(tmp_path)}\n"
 
 
-def test_interrupted_build_leaves_nothing(cache: Path, tmp_path: Path) -> None:
-    """Ctrl-C during a build leaves no process and no half-built executable."""
+@pytest.mark.parametrize("interruption", ["Ctrl-C", "SIGTERM"])
+def test_interrupted_build_leaves_nothing(cache: Path, tmp_path: Path, interruption: str) -> None:
+    """Ctrl-C or SIGTERM during a build leaves no process and no half-built executable."""
     with script(tmp_path, FAKE_GO_WAITS_FOR=str(tmp_path / "never")) as process:
         log = log_of(tmp_path)
         wait_until(lambda: log.exists() and "go arguments" in log.read_text(), "the build")
         assert files(cache)
-        os.killpg(process.pid, signal.SIGINT)
+        if interruption == "Ctrl-C":
+            os.killpg(process.pid, signal.SIGINT)  # A terminal sends it to the whole group.
+        else:
+            process.terminate()
         process.communicate(timeout=60)
     assert process.returncode
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    wait_until(lambda: not is_running(process.pid), "the end of all processes")
     assert files(cache) == set()
 
 

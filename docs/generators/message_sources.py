@@ -91,8 +91,10 @@ def _nodes(node: ast.AST, function: Function | None) -> Iterator[tuple[Function 
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt | ast.expr):
             yield function, child
-        is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
-        yield from _nodes(child, child if is_function else function)
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _nodes(child, child)
+        else:
+            yield from _nodes(child, function)
 
 
 def _candidates(node: Node, function: Function | None) -> Iterator[tuple[str, ast.expr]]:

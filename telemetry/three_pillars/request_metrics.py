@@ -62,6 +62,6 @@ def _create_histogram(meter: Meter, name: str) -> Histogram:
     return meter.create_histogram(
         name,
         unit="s",
-        description="Time from the start of a request to the last byte of its response.",
+        description="Time to the last byte sent.",
         explicit_bucket_boundaries_advisory=LATENCY_BUCKETS,
     )

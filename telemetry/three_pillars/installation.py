@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from opentelemetry.metrics import Meter
 from starlette.routing import Route
 
 from . import environment, logs, traces
@@ -20,11 +21,10 @@ from .trusted_callers import TrustedCallers
 EXCLUDED_PATHS = ("/healthz", "/metrics")
 """The paths of probes and scrapes, which are not recorded: they would outnumber the others."""
 
-SERVER_SHUTDOWN_S = 0.1
-"""How long the end of the lifespan waits before it flushes.
+CANCELLED_REQUESTS_WAIT_S = 0.1
+"""How long the lifespan waits before it flushes.
 
-uvicorn cancels requests at its own time limit and ends the lifespan at once. In this time the
-cancelled requests are recorded, so that they are part of the last batch.
+Requests that uvicorn cancels at its own time limit end within this time, so the last batch has them.
 """
 
 
@@ -50,36 +50,55 @@ def install(
         ConfigurationError: ``OTEL_*`` variables have values that cannot be obeyed.
         ValueError: ``trusted_networks`` has an item that is neither an address nor a network.
     """
+    # What can fail comes first, so that a refused call leaves the application as it was.
     variables = environment.prepare()
     trusted_callers = TrustedCallers(trusted_networks)
     providers = providers or otlp_providers(service, variables)
-    # It serves the requests that are not recorded; its router is the one that gets /metrics below.
+
+    # The application without telemetry. It serves what is not recorded: excluded paths, and the
+    # lifespan. It shares its router, and so its routes, with the instrumented application.
     uninstrumented_app = app.build_middleware_stack()
 
+    # Logs: from here on, structlog and logging write JSON to stdout, and structlog also to OTLP.
     logs.configure(providers.logs)
+
+    # Metrics: a middleware records each request, and /metrics shows the instruments.
     meter = providers.metrics.get_meter("telemetry")
-    meter.create_observable_counter(
-        "telemetry.dropped",
-        [counter.observe for counter in providers.drops],
-        "{item}",
-        "Spans and log records that were not delivered.",
-    )
+    _count_drops(meter, providers)
     app.add_middleware(
         RequestRecorderMiddleware,
         prefix=service.name,
         meter=meter,
         active=providers.active_requests,
     )
-    # It is the first route, because a route of the application may match every path.
-    metrics_route = Route("/metrics", metrics_handler(providers.registry), include_in_schema=False)
-    app.router.routes.insert(0, metrics_route)
+    _add_metrics_route(app, providers)
 
-    # After the recorder, which it wraps: the span is still open while the request is recorded.
+    # Traces: this replaces app.build_middleware_stack() by a method that also adds the middleware
+    # of OpenTelemetry, outside of all others. So a span is open while a request is recorded.
     traces.instrument(app, providers.traces)
+    instrumented_app = app.build_middleware_stack()
+
+    # Without this assignment, Starlette would build a stack of its own at the first request.
     app.middleware_stack = BoundaryMiddleware(
-        app.build_middleware_stack(), uninstrumented_app, EXCLUDED_PATHS, trusted_callers
+        instrumented_app, uninstrumented_app, EXCLUDED_PATHS, trusted_callers
     )
     _flush_at_shutdown(app, providers)
+
+
+def _count_drops(meter: Meter, providers: TelemetryProviders) -> None:
+    """Create ``telemetry.dropped``: spans and log records that were not delivered."""
+    meter.create_observable_counter(
+        "telemetry.dropped",
+        [counter.observe for counter in providers.drops],
+        "{item}",
+        "Spans and log records that were not delivered.",
+    )
+
+
+def _add_metrics_route(app: FastAPI, providers: TelemetryProviders) -> None:
+    """Add ``GET /metrics`` before all other routes, of which one may match every path."""
+    route = Route("/metrics", metrics_handler(providers.registry), include_in_schema=False)
+    app.router.routes.insert(0, route)
 
 
 def _flush_at_shutdown(app: FastAPI, providers: TelemetryProviders) -> None:
@@ -96,7 +115,7 @@ def _flush_at_shutdown(app: FastAPI, providers: TelemetryProviders) -> None:
             async with application_lifespan(app) as state:
                 yield state
         finally:
-            await asyncio.sleep(SERVER_SHUTDOWN_S)
+            await asyncio.sleep(CANCELLED_REQUESTS_WAIT_S)
             ended_in_time = await asyncio.to_thread(providers.shutdown)
             undelivered = {counter.signal: counter.undelivered() for counter in providers.drops}
             if any(undelivered.values()) or not ended_in_time:

@@ -62,6 +62,6 @@ def _create_histogram(meter: Meter, name: str) -> Histogram:
     return meter.create_histogram(
         name,
         unit="s",
-        description="Time to the last byte sent.",
+        description="Time to the last byte.",
         explicit_bucket_boundaries_advisory=LATENCY_BUCKETS,
     )

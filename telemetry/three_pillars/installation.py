@@ -24,7 +24,7 @@ EXCLUDED_PATHS = ("/healthz", "/metrics")
 CANCELLED_REQUESTS_WAIT_S = 0.1
 """How long the lifespan waits before it flushes.
 
-Requests that uvicorn cancels at its own time limit end within this time, so the last batch has them.
+Requests that uvicorn cancels at its own time limit end within this time and are in the last batch.
 """
 
 

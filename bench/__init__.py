@@ -1,1 +1,1 @@
-"""Benchmarks: each measures and prints tables; none of them is a test."""
+"""Benchmarks: each one measures the demo and prints tables; none of them is a test."""

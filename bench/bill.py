@@ -1,9 +1,10 @@
 """Print the software bill of materials as CycloneDX JSON: ``python -m bench.bill``.
 
-It is made from the lock files alone, so it is the same on every machine except for the licences,
-which installed packages state. It lists Python packages with the hashes that pip checks, the Go
-modules of Collector, Prometheus and Alertmanager, and the images of docker-compose.yaml. Tempo,
-Loki and Grafana are not part of this project, so only their images are listed.
+The bill is made from the lock files alone, so it is the same on every machine except for the
+licences, which are read from the installed packages. It lists the Python packages with the hashes
+that pip checks, the Go modules of Collector, Prometheus and Alertmanager, and the images of
+docker-compose.yaml. Tempo, Loki and Grafana are not part of this project, so only their images are
+listed.
 """
 
 import json
@@ -19,13 +20,14 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 SCOPES = {"requirements/runtime.lock": "required", "requirements/dev.lock": "excluded"}
-"""The CycloneDX scope of each lock file: part of the image, or used by tests only."""
+"""The CycloneDX scope of the packages in each lock file: ``required`` for packages of the image,
+``excluded`` for packages that only development and tests use."""
 
 Component = dict[str, Any]
 
 
 def python_packages() -> Iterator[Component]:
-    """Yield every pinned Python package once, with its hashes."""
+    """Yield each Python package of the lock files once, as a component with its hashes."""
     listed = set[str]()
     for lock, scope in SCOPES.items():
         pins = re.findall(
@@ -45,7 +47,7 @@ def python_packages() -> Iterator[Component]:
 
 
 def licence(name: str) -> str:
-    """Return the licence that an installed package states; empty when it is not installed."""
+    """Return the licence named in the metadata of package ``name``; empty if not installed."""
     try:
         fields = metadata(name)
     except PackageNotFoundError:
@@ -60,7 +62,7 @@ def licence(name: str) -> str:
 
 
 def go_modules() -> Iterator[Component]:
-    """Yield the Go modules that Collector, Prometheus and Alertmanager are built from."""
+    """Yield the Go modules pinned below native/ for Collector, Prometheus and Alertmanager."""
     listed = set[tuple[str, str]]()
     for file in sorted((ROOT / "native").rglob("*")):
         if file.name not in {"go.sum", "builder.yaml"}:
@@ -78,7 +80,7 @@ def go_modules() -> Iterator[Component]:
 
 
 def images() -> Iterator[Component]:
-    """Yield the images of docker-compose.yaml that this project does not build."""
+    """Yield the images that docker-compose.yaml pulls; those that it builds are left out."""
     services = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"].values()
     for image in sorted({service["image"] for service in services if "build" not in service}):
         name, version = image.split(":")
@@ -89,7 +91,7 @@ def images() -> Iterator[Component]:
 
 
 def component(kind: str, name: str, version: str, purl: str, scope: str) -> Component:
-    """Return one component of the bill."""
+    """Return a CycloneDX component; ``purl`` is its package URL, such as ``pkg:pypi/NAME@1.0``."""
     return {
         "type": kind,
         "bom-ref": purl,
@@ -101,7 +103,7 @@ def component(kind: str, name: str, version: str, purl: str, scope: str) -> Comp
 
 
 def bill() -> dict[str, Any]:
-    """Return the whole bill of materials."""
+    """Return the whole bill of materials as a CycloneDX 1.6 document."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     application = {
         "type": "application",

@@ -1,7 +1,8 @@
-"""Measure what this pipeline costs the Collector: ``python -m bench.collector [--quick]``.
+"""Measure the Collector's CPU time and memory: ``python -m bench.collector [--quick]``.
 
-It is compared with a Collector that only receives and exports. The Collector has a core of its own;
-a sender with prepared requests and a stand-in for Tempo run on the other one.
+The pipeline of otel-collector.yaml is compared with a Collector that only receives and exports. The
+Collector has a core of its own; a sender with prepared requests and a stand-in for Tempo run on the
+other core.
 """
 
 import http.client
@@ -26,12 +27,12 @@ from bench.purchases import INTERVAL_NS, PURCHASES, SPANS, request_factory
 from three_pillar_demo.stack import binaries
 
 RATES = (2_000, 10_000)
-"""Spans a second."""
+"""The rates at which spans are sent, in spans per second."""
 SPANS_PER_REQUEST = PURCHASES * SPANS
 PREPARED_REQUESTS = 200
 WARM_UP_S = 3
 DRAIN_TIMEOUT_S = 30
-"""The time after the last request within which queued spans must arrive."""
+"""How long to wait after the last request for spans that are still queued, in seconds."""
 POLL_INTERVAL_S = 0.2
 MAX_DELAY_S = 1.0
 OK = 200
@@ -44,7 +45,7 @@ PORTS = {
     "prometheus": "9090",
     "loki": "3100",
 }
-"""The ports in otel-collector.yaml, which are replaced by free ones."""
+"""The ports in otel-collector.yaml; each run replaces them by free ones."""
 PIPELINES = ("ours", "plain")
 HEADINGS = (
     "pipeline",
@@ -58,20 +59,20 @@ HEADINGS = (
 )
 
 Rounds = dict[tuple[str, int], list["Round"]]
-"""The rounds by pipeline and rate."""
+"""The results of all runs, by pipeline (``ours`` or ``plain``) and rate in spans per second."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One run of the Collector.
+    """The result of one run of the Collector under load.
 
     Attributes:
-        rate: Spans that were acknowledged, a second.
-        cpu: Share of a core.
-        mean_mib: Mean resident memory.
-        max_mib: Maximum of the resident memory.
-        sent: Spans that were acknowledged.
-        dropped: Of those, spans that did not arrive.
+        rate: Acknowledged spans per second, without the warm-up.
+        cpu: CPU time of the Collector as a share of one core (1 is a whole core).
+        mean_mib: Mean resident memory in MiB.
+        max_mib: Maximum of the resident memory in MiB.
+        sent: Number of acknowledged spans, including the warm-up.
+        dropped: Number of acknowledged spans that did not arrive at the stand-in for Tempo.
     """
 
     rate: float
@@ -84,7 +85,13 @@ class Round:
 
 @dataclass(frozen=True)
 class Sent:
-    """What a sender has seen: acknowledged spans, samples of memory in MiB, the worst delay."""
+    """What the sender measured during one run.
+
+    Attributes:
+        spans: Number of spans that the Collector acknowledged.
+        resident_mib: Samples of the Collector's resident memory in MiB.
+        delay: The longest delay of a request after its planned time, in seconds.
+    """
 
     spans: int
     resident_mib: list[float]
@@ -92,21 +99,21 @@ class Sent:
 
 
 def main() -> None:
-    """Run both pipelines at both rates, in turn."""
+    """Measure both pipelines at each rate in ``RATES``, round after round, and print a table."""
     options = report.arguments("bench.collector", __doc__)
     binary = binaries.find(binaries.OTELCOL)
     if binary is None:
         sys.exit("the Collector is not built yet: make binaries")
     os.sched_setaffinity(0, {int(running.OTHER_CORE)})
-    count = 1 if options.quick else 5
+    round_count = 1 if options.quick else 5
     seconds = 5 if options.quick else 15
     rounds: Rounds = {(pipeline, rate): [] for rate in RATES for pipeline in PIPELINES}
     make = request_factory()
-    now = time.time_ns()
+    now_ns = time.time_ns()
     bodies = [
-        make(now + number * PURCHASES * INTERVAL_NS)[0] for number in range(PREPARED_REQUESTS)
+        make(now_ns + number * PURCHASES * INTERVAL_NS)[0] for number in range(PREPARED_REQUESTS)
     ]
-    for _ in range(count):
+    for _ in range(round_count):
         for (pipeline, rate), results in rounds.items():
             results.append(run_round(binary, pipeline, rate, seconds, bodies))
             _log(f"{pipeline} {rate}: {results[-1]}")
@@ -117,10 +124,10 @@ def main() -> None:
 
 
 def config(pipeline: str, ports: dict[str, int]) -> str:
-    """Return the configuration of a pipeline on other ports.
+    """Return the Collector configuration of a pipeline, with the ports replaced by ``ports``.
 
-    ``ours`` is otel-collector.yaml; ``plain`` is its receiver and its exporter of traces, with
-    their defaults.
+    ``ours`` is otel-collector.yaml; ``plain`` contains only its receiver and its exporter of
+    traces, with their defaults.
     """
     text = (ROOT / "otel-collector.yaml").read_text()
     for name, port in PORTS.items():
@@ -141,15 +148,15 @@ def config(pipeline: str, ports: dict[str, int]) -> str:
 
 
 def run_round(binary: Path, pipeline: str, rate: int, seconds: int, bodies: list[bytes]) -> Round:
-    """Send ``rate`` spans a second through a new Collector."""
+    """Start a Collector, send it ``rate`` spans a second for ``seconds``, and return the result."""
     with (
         tempfile.TemporaryDirectory() as folder_name,
         running.receiver() as tempo,
-        running.receiver() as others,
+        running.receiver() as other_stores,
     ):
         folder = Path(folder_name)
         ports = {name: running.free_port() for name in PORTS}
-        ports |= {"tempo": tempo.port, "prometheus": others.port, "loki": others.port}
+        ports |= {"tempo": tempo.port, "prometheus": other_stores.port, "loki": other_stores.port}
         config_file = folder / "config.yaml"
         config_file.write_text(config(pipeline, ports))
         settings = {
@@ -184,7 +191,10 @@ def run_round(binary: Path, pipeline: str, rate: int, seconds: int, bodies: list
 
 
 def _wait_for_spans(take: Callable[[], int], expected: int) -> int:
-    """Return how many spans have arrived, once it is all of them or the time limit is over."""
+    """Return how many spans arrived: wait for ``expected`` or ``DRAIN_TIMEOUT_S`` seconds.
+
+    ``take`` returns how many spans arrived since its last call.
+    """
     deadline = time.monotonic() + DRAIN_TIMEOUT_S
     arrived = take()
     while arrived < expected and time.monotonic() < deadline:
@@ -196,7 +206,7 @@ def _wait_for_spans(take: Callable[[], int], expected: int) -> int:
 def send(
     port: int, rate: int, seconds: int, bodies: list[bytes], collector: subprocess.Popen[bytes]
 ) -> Sent:
-    """Send ``rate`` spans a second for ``seconds``, over one connection."""
+    """Send ``rate`` spans a second to the Collector for ``seconds``, over one connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     process = psutil.Process(collector.pid)
     requests = rate * seconds // SPANS_PER_REQUEST
@@ -226,7 +236,7 @@ def _log(message: str) -> None:
 
 
 def results_section(rounds: Rounds, seconds: int) -> report.Section:
-    """Return the medians of all rounds as a section of the page."""
+    """Return a section for docs/benchmarks.md with the medians of all rounds."""
     rows = []
     for (pipeline, rate), results in rounds.items():
         cpus = [result.cpu for result in results]
@@ -246,11 +256,12 @@ def results_section(rounds: Rounds, seconds: int) -> report.Section:
                 f"{sum(result.dropped for result in results):,}",
             )
         )
-    count = len(next(iter(rounds.values())))
+    round_count = len(next(iter(rounds.values())))
     text = (
         f"Collector {binaries.OTELCOL.version}; spans only, in requests of {SPANS_PER_REQUEST}, by"
-        f" OTLP over HTTP; {count} rounds of {seconds} s. `ours` is otel-collector.yaml, `plain` is"
-        " its receiver and exporter with their defaults: no memory limit, no queue on disk."
+        f" OTLP over HTTP; {round_count} rounds of {seconds} s. `ours` is otel-collector.yaml,"
+        " `plain` is its receiver and exporter with their defaults: no memory limit, no queue on"
+        " disk."
     )
     return report.Section("collector", text, [report.Table("", HEADINGS, rows)])
 

@@ -1,8 +1,8 @@
 """Measure memory, disk and start times of the demo: ``python -m bench.footprint [local] [full]``.
 
-It measures the memory of each process under load, what one checkout costs each store, and how soon
-a stack that has run before has verified a checkout. It uses the ports of the demo, so stop a
-running stack first (``make down``). ``--quick`` shortens it.
+It measures the resident memory of each process under load, what one checkout costs each store, and
+how many seconds a stack that has run before needs to start and to verify its first checkout. It
+uses the ports of the demo, so stop a running stack first (``make down``). ``--quick`` shortens it.
 """
 
 import asyncio
@@ -28,32 +28,32 @@ from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.stack.external_binary import LOKI, TEMPO
 
 RATE = 20
-"""Checkouts a second."""
+"""The load, in checkouts per second."""
 STORES = {"local": ("store",), "full": ("tempo", "loki", "prometheus", "otel-collector")}
-"""The components of each mode that keep telemetry."""
+"""The components that keep telemetry on disk, by mode."""
 ITEMS = {
     "store": ("spans", "lines", "points"),
     "tempo": ("spans",),
     "loki": ("lines",),
     "prometheus": ("points",),
 }
-"""What each of them counts in ``Backends.ingested``."""
+"""The keys of ``Backends.ingested()`` that count the items of each component."""
 WARM_STARTS = 5
 SETTLE_S = 15
-"""The time after the last checkout within which everything that is under way arrives."""
+"""How long to wait after the last checkout until all its telemetry is stored, in seconds."""
 BLOCK_BYTES = 512
-"""The unit of ``st_blocks``."""
+"""The size of a block as counted by ``stat``, in bytes (``st_blocks``)."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state of a stack at one moment.
+    """The resource use of a stack at one moment.
 
     Attributes:
-        memory: Resident MiB by component.
-        items: Ingested spans, log records and points.
-        sizes: Bytes on disk by store.
-        series: Metric series or log streams by store.
+        memory: Resident memory in MiB, by component.
+        items: Number of spans, log records (``lines``) and metric points ingested so far.
+        sizes: Bytes on disk, by store.
+        series: Number of metric series (in Loki: of log streams), by store.
     """
 
     memory: dict[str, int]
@@ -63,14 +63,14 @@ class Snapshot:
 
 
 class Stack:
-    """A stack that keeps its state in a folder of its own."""
+    """The demo in one mode (``local`` or ``full``), with its state in the folder ``state``."""
 
     def __init__(self, mode: str, state: Path) -> None:
         self.mode = mode
         self.state = state
 
     def demo(self, *arguments: str) -> str:
-        """Run the demo command and return its output."""
+        """Run ``demo`` with ``arguments`` and return its output; end the program if it fails."""
         result = subprocess.run(
             [sys.executable, "-m", "three_pillar_demo", *arguments],
             env={**os.environ, "DEMO_STATE": str(self.state), "COLUMNS": "200"},
@@ -90,7 +90,7 @@ class Stack:
         return time.monotonic() - began
 
     def snapshot(self) -> Snapshot:
-        """Return the current state."""
+        """Return the current memory, item counts, disk usage and series of the stack."""
         components = json.loads(self.demo("status", "--json"))["components"]
         memory = {item["component"]: int(item["memory_mib"]) for item in components}
         sizes = {store: _disk_usage(self.state / "data" / store) for store in STORES[self.mode]}
@@ -113,7 +113,7 @@ class Stack:
 
 
 def _disk_usage(folder: Path) -> int:
-    """Return the bytes of the blocks that the files use, which may be fewer than their sizes."""
+    """Return the disk space of the files below ``folder`` in bytes, counted in whole blocks."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return sum(file.stat().st_blocks * BLOCK_BYTES for file in files)
 
@@ -130,7 +130,7 @@ def _loki_streams() -> int:
 
 
 def main() -> None:
-    """Measure the modes that this machine can run."""
+    """Measure the chosen modes; ``full`` is skipped where Tempo or Loki is not installed."""
     options = report.arguments("bench.footprint", __doc__, STORES)
     modes = options.parts or list(STORES)
     minutes = 1 if options.quick else 10
@@ -154,7 +154,11 @@ def main() -> None:
 
 
 def measure(stack: Stack, minutes: int, starts: int) -> list[report.Table]:
-    """Start the stack ``starts`` times, load it, and compare before and after."""
+    """Measure one stack, and return its tables.
+
+    The stack is started ``starts`` times on existing data, which gives the start times. Then it is
+    loaded with ``RATE`` checkouts a second for ``minutes``.
+    """
     ready = []
     verified = []
     stack.up()
@@ -190,7 +194,7 @@ def measure(stack: Stack, minutes: int, starts: int) -> list[report.Table]:
 
 
 def memory_table(mode: str, before: Snapshot, after: Snapshot, checkouts: int) -> report.Table:
-    """Return the resident memory of each process before and after the load."""
+    """Return a table of the resident memory of each process, before and after the load."""
     rows = [(name, str(before.memory[name]), str(mib)) for name, mib in after.memory.items()]
     rows.append(("all", str(sum(before.memory.values())), str(sum(after.memory.values()))))
     headings = ("process", "warm start", f"after {checkouts:,} checkouts")
@@ -198,7 +202,7 @@ def memory_table(mode: str, before: Snapshot, after: Snapshot, checkouts: int) -
 
 
 def cost_table(mode: str, before: Snapshot, after: Snapshot, checkouts: int) -> report.Table:
-    """Return what one checkout costs each store."""
+    """Return a table of the items and the bytes on disk that one checkout adds to each store."""
     rows = []
     for store in STORES[mode]:
         items = ", ".join(

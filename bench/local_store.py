@@ -1,8 +1,8 @@
 """Measure how fast the local store ingests and answers: ``make bench-embedded``.
 
-A store runs as a process on a port of its own. Four senders fill it to each size in ``SPANS``
-(``SPANS="100000 1000000"`` by default). Then 50 purchases a second are sent while this process runs
-the queries of the web UI and the command line.
+A store runs as a process on a port of its own. Four senders fill it to each number of spans that
+the environment variable ``SPANS`` lists (default: ``100000 1000000``). Then 50 purchases a second
+are sent while this process runs the queries of the web UI and the command line.
 """
 
 import asyncio
@@ -37,23 +37,24 @@ from three_pillar_demo.query.local import LocalBackends
 PORT = 14318
 SENDERS = 4
 ROUNDS = 60
-"""The number of times that each query runs."""
+"""How many times each query runs."""
 NANO = 10**9
 HISTORY_S = 1000
-"""The age of the oldest metric point: more than the 15 minutes that the queries cover."""
+"""The age of the oldest metric point in seconds; the queries cover at most 900 s."""
 INGEST_ONLY_S = 10
-"""The time in which the store only ingests, to measure its CPU."""
+"""How long the store only ingests while its CPU usage is measured, in seconds."""
 LIVE_INTERVAL_S = 0.5
-"""The time between two requests with ``PURCHASES`` purchases each: 50 purchases a second."""
+"""Seconds between two requests of ``PURCHASES`` (25) purchases each: 50 purchases a second."""
 START_TIMEOUT_S = 15
 OK = 200
 
 Query = Callable[[float, int], Awaitable[object]]
-"""Called with the current time and the number of the round."""
+"""A query to measure; its arguments are the current time (epoch, in seconds) and the round
+number."""
 
 
 def main() -> None:
-    """Measure at each size and print one table for each."""
+    """Start a local store, measure it at each size, and print one table for each size."""
     sizes = [int(size) for size in os.environ.get("SPANS", "100000 1000000").split()]
     out = Console(width=110)
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +73,10 @@ def main() -> None:
 
 
 def measure(sizes: list[int], folder: Path, store: psutil.Process, out: Console) -> None:
-    """Fill the store to each size, then run the queries."""
+    """Fill the store to each size, run the queries, and print the results to ``out``.
+
+    ``sizes`` are total numbers of spans, in ascending order.
+    """
     stored = 0
     metrics_until = time.time() - HISTORY_S
     for size in sizes:
@@ -97,19 +101,26 @@ def measure(sizes: list[int], folder: Path, store: psutil.Process, out: Console)
 
 
 def fill(spans: int, total: int) -> tuple[float, list[float]]:
-    """Send ``spans`` spans and their log records, the oldest first.
+    """Send ``spans`` spans and their log records to the store, the oldest first.
+
+    ``total`` is the number of spans in the store afterwards; it sets the time of the oldest span.
 
     Returns:
-        The seconds that it took, and the seconds until the acknowledgement of each request.
+        How long the sending took, and how long the acknowledgement of each request took, both in
+        seconds.
     """
     requests = spans // (PURCHASES * SPANS)
     request_interval = PURCHASES * INTERVAL_NS
-    first = time.time_ns() - (total // SPANS) * INTERVAL_NS - 60 * NANO
+    first_start_ns = time.time_ns() - (total // SPANS) * INTERVAL_NS - 60 * NANO
     with multiprocessing.get_context("spawn").Pool(SENDERS) as pool:
         pool.map(_build_template, range(SENDERS))
         began = time.perf_counter()
         jobs = [
-            (first + sender * request_interval, requests // SENDERS, request_interval * SENDERS)
+            (
+                first_start_ns + sender * request_interval,
+                requests // SENDERS,
+                request_interval * SENDERS,
+            )
             for sender in range(SENDERS)
         ]
         results = pool.map(_send, jobs, chunksize=1)
@@ -118,7 +129,7 @@ def fill(spans: int, total: int) -> tuple[float, list[float]]:
 
 
 def _build_template(_number: int) -> None:
-    """Import and build in each sender before the time is taken."""
+    """Do the imports and the encoding in a sender process before the measurement begins."""
     request_factory()
 
 
@@ -139,7 +150,7 @@ def _connect() -> http.client.HTTPConnection:
 
 
 def _post(connection: http.client.HTTPConnection, signal: str, body: bytes) -> float:
-    """Send until the store accepts; return the seconds until it did."""
+    """Send ``body`` again until the store accepts it; return the seconds until it did."""
     began = time.perf_counter()
     headers = {"content-type": "application/x-protobuf"}
     while True:
@@ -154,8 +165,8 @@ def _post(connection: http.client.HTTPConnection, signal: str, body: bytes) -> f
 def run_queries(file: Path, store: psutil.Process, out: Console, metrics_until: float) -> float:
     """Run each query ``ROUNDS`` times while 50 purchases a second arrive; print the results.
 
-    Metric points are sent from ``metrics_until`` (seconds since the epoch) until now; the new end
-    is returned.
+    Before the queries, one metric point for each second since ``metrics_until`` is sent. Returns
+    the time until which metric points were sent. Both times are seconds since the epoch.
     """
     connection = _connect()
     while metrics_until < time.time() - 1:  # one point a second, as the services send them
@@ -219,12 +230,12 @@ async def _time_queries(file: Path) -> dict[str, list[float]]:
 
 
 def _sample_trace_ids(file: Path) -> list[str]:
-    """Return trace ids from all over the table."""
+    """Return ``ROUNDS`` trace ids, evenly spaced over the rows of the table ``span``."""
     statement = "SELECT lower(hex(trace_id)) FROM span WHERE rowid = ?"
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as reader:
-        last = reader.execute("SELECT max(rowid) FROM span").fetchone()[0]
-        rows = [last * number // ROUNDS or 1 for number in range(ROUNDS)]
-        return [reader.execute(statement, (row,)).fetchone()[0] for row in rows]
+        max_row_id = reader.execute("SELECT max(rowid) FROM span").fetchone()[0]
+        row_ids = [max_row_id * number // ROUNDS or 1 for number in range(ROUNDS)]
+        return [reader.execute(statement, (row_id,)).fetchone()[0] for row_id in row_ids]
 
 
 def _queries(store: LocalBackends, trace_ids: list[str]) -> dict[str, Query]:

@@ -21,17 +21,17 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 
 PURCHASES = 25
-"""Purchases in one request."""
+"""The number of purchases in one request."""
 SPANS = 4
-"""Spans of one purchase."""
+"""The number of spans of one purchase."""
 RECORDS = 6
-"""Log records of one purchase."""
+"""The number of log records of one purchase."""
 INTERVAL_NS = 20_000_000
-"""Nanoseconds between two purchases: 50 a second."""
+"""The time between two purchases in nanoseconds: 20 ms, so 50 purchases a second."""
 DEPTH_NS = 1_000_000
-"""Nanoseconds from the start of a span to the start of its child."""
+"""The time from the start of a span to the start of its child, in nanoseconds."""
 DURATION_NS = 200_000_000
-"""Duration of the outermost span of a purchase."""
+"""The duration of the outermost span of a purchase, in nanoseconds."""
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 STATUSES = {
     "checkout": ("200", "402", "422", "500", "502", "504"),
@@ -39,7 +39,7 @@ STATUSES = {
 }
 ROUTES = {"checkout": "/checkout", "payment": "/charges"}
 SPANS_OF = {"checkout": (0, 1, 2), "payment": (3,)}
-"""The spans of each service, counted from the outermost one."""
+"""The spans that each service emits, as indexes into ``SPAN_NAMES``, outermost span first."""
 RECORDS_OF = {"checkout": 4, "payment": 2}
 SPAN_NAMES = ("POST /checkout", "place order", "POST", "POST /charges")
 SPAN_KINDS = (2, 1, 3, 2)
@@ -60,11 +60,12 @@ ORDER: Mapping[str, str | int | float] = {
 }
 
 RequestFactory = Callable[[int], tuple[bytes, bytes]]
-"""Makes a trace request and a log request; the argument is the time of the first purchase, ns."""
+"""Returns a trace request and a log request; its argument is the start of the first purchase, in
+nanoseconds since the epoch."""
 
 
 def key_values(attributes: Mapping[str, str | int | float]) -> list[KeyValue]:
-    """Return attributes as OTLP has them."""
+    """Return attributes as a list of OTLP ``KeyValue`` messages."""
     result = []
     for key, value in attributes.items():
         if isinstance(value, str):
@@ -78,7 +79,7 @@ def key_values(attributes: Mapping[str, str | int | float]) -> list[KeyValue]:
 
 
 def resource(service: str) -> Resource:
-    """Return the resource of a service."""
+    """Return the OTLP resource of ``service``, such as ``checkout``."""
     attributes = {
         "service.name": service,
         "service.namespace": "shop",
@@ -91,7 +92,7 @@ def resource(service: str) -> Resource:
 
 @dataclass(frozen=True)
 class Markers:
-    """The random bytes that stand for the ids and times of one purchase in the template."""
+    """The random bytes that stand for the ids and start times of one purchase in the template."""
 
     trace_id: bytes
     span_ids: list[bytes]
@@ -99,7 +100,7 @@ class Markers:
 
     @classmethod
     def random(cls, draw: random.Random) -> "Markers":
-        """Return new markers."""
+        """Return new markers, drawn from the random generator ``draw``."""
         return cls(
             draw.randbytes(16),
             [draw.randbytes(8) for _ in range(SPANS)],
@@ -107,16 +108,19 @@ class Markers:
         )
 
     def start(self, depth: int) -> int:
-        """Return the start of a span as the number that the template contains."""
+        """Return the start marker of the span at ``depth`` as an integer, as OTLP encodes it."""
         return int.from_bytes(self.starts[depth], "little")
 
     def ends(self) -> list[bytes]:
-        """Return the encoded ends of the spans: one more than their starts."""
+        """Return the markers of the end times of the spans.
+
+        Each is the start marker plus 1, as an 8-byte little-endian integer.
+        """
         return [struct.pack("<Q", self.start(depth) + 1) for depth in range(SPANS)]
 
 
 def request_factory() -> RequestFactory:
-    """Encode the template and return the function that makes requests of it."""
+    """Encode the template and return a function that makes requests from copies of it."""
     draw = random.Random(0)  # noqa: S311  (markers, not secrets)
     markers = [Markers.random(draw) for _ in range(PURCHASES)]
     traces = ExportTraceServiceRequest()
@@ -163,7 +167,7 @@ def _add_records(scope: ScopeLogs, service: str, purchase: Markers) -> None:
 
 @dataclass(frozen=True)
 class Offsets:
-    """Where the markers of one purchase are in one template."""
+    """The byte offsets, in one template, of each id, start time and end time of one purchase."""
 
     ids: list[list[int]]
     starts: list[list[int]]
@@ -222,10 +226,10 @@ def _find_all(body: bytes, marker: bytes) -> list[int]:
 
 
 def metrics_request(now: int, seconds: float) -> bytes:
-    """Return one export of the request histogram of both services.
+    """Return an encoded metrics request with the request histogram of both services.
 
-    ``now`` is in nanoseconds since the epoch; the histogram holds 50 purchases a second since
-    ``seconds`` ago.
+    ``now`` is the time of the points in nanoseconds since the epoch. The histograms count 50
+    purchases a second over the last ``seconds``.
     """
     request = ExportMetricsServiceRequest()
     for service, statuses in STATUSES.items():
@@ -252,6 +256,6 @@ def metrics_request(now: int, seconds: float) -> bytes:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """Return the value that ``share`` (0 to 1) of ``values`` do not exceed."""
+    """Return the ``share`` quantile (0.5 is the median) of ``values``, by the nearest rank."""
     rank = round(share * len(values)) - 1
     return sorted(values)[max(0, min(len(values) - 1, rank))]

@@ -1,4 +1,4 @@
-"""Report results as tables, in the terminal and in docs/benchmarks.md, with the environment."""
+"""Print the results of a benchmark as tables, and write them into docs/benchmarks.md."""
 
 import argparse
 import os
@@ -23,13 +23,13 @@ PACKAGES = (
     "opentelemetry-instrumentation-fastapi",
 )
 LOAD_BEFORE = os.getloadavg()
-"""The load averages of the machine before anything was measured."""
+"""The load averages of the machine over 1, 5 and 15 minutes, read before the benchmark starts."""
 WIDTH_WITHOUT_TERMINAL = 160
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; the first column is text, the others are figures."""
+    """A table of results: the first column is text, the other columns are figures."""
 
     title: str
     headings: Sequence[str]
@@ -38,7 +38,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One generated part of the page, between ``<!-- name -->`` and ``<!-- /name -->``."""
+    """A section of docs/benchmarks.md between ``<!-- name -->`` and ``<!-- /name -->``."""
 
     name: str
     text: str
@@ -50,7 +50,7 @@ def arguments(
 ) -> argparse.Namespace:
     """Parse the command line of a benchmark: ``--quick``, ``--write`` and names of ``parts``.
 
-    An unknown argument ends the program with exit code 2 and the usage.
+    An unknown argument prints the usage and ends the program with exit code 2.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     if quick:
@@ -66,7 +66,7 @@ def arguments(
 
 
 def print_section(section: Section) -> None:
-    """Print a section; without a terminal its lines are not wrapped."""
+    """Print a section to the terminal; output to a file or a pipe is 160 characters wide."""
     out = Console(highlight=False)
     if not out.is_terminal:
         out = Console(highlight=False, width=WIDTH_WITHOUT_TERMINAL)
@@ -92,7 +92,7 @@ def _rich_table(table: Table) -> RichTable:
 
 
 def write_section(section: Section) -> None:
-    """Replace the section in docs/benchmarks.md; the text around it stays."""
+    """Replace the section of this name in docs/benchmarks.md; all other text is kept."""
     parts = [section.text, *map(_markdown_table, section.tables), environment()]
     content = "\n\n".join(parts)
     begin = f"<!-- {section.name} -->"
@@ -117,7 +117,7 @@ def _markdown_table(table: Table) -> str:
 
 
 def environment() -> str:
-    """Return one sentence about date, machine, its load before the benchmark, and versions."""
+    """Return one sentence with date, machine, load before the benchmark, and package versions."""
     cpuinfo = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.exists() else None
     processor = model[1] if model else platform.machine()

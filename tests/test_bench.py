@@ -245,7 +245,7 @@ def test_an_arm_with_errors_has_no_figures() -> None:
         Result([Round(load.Load(1000, 1, errors, 1, 2, 0.1), 1, 0.1, 100, 1000, NO_ITEMS)])
         for errors in (0, 1)
     )
-    rows = tables.kept("nothing", {"bare": good, "ours": bad}).rows
+    rows = tables.throughput_table("nothing", {"bare": good, "ours": bad}).rows
     assert [row[1] for row in rows] == ["1,000", "refused: 1 errors"]
     assert not any(rows[1][2:])
 

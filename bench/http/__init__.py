@@ -1,1 +1,1 @@
-"""Benchmark of the request path: one app with this telemetry, without, and with others'."""
+"""Benchmark of HTTP requests to the same app with this telemetry, with none, and with others."""

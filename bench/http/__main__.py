@@ -1,7 +1,8 @@
 """Measure what telemetry costs a service: ``python -m bench.http [--quick]``.
 
-``--arms bare,ours`` and ``--routes nothing,charges,checkout`` choose what is measured. A closed
-loop (wrk) gives the throughput; an open loop at half of it gives the added latency.
+``--arms bare,ours`` and ``--routes nothing,charges,checkout`` choose what is measured: an arm is
+the app with one kind of telemetry. A closed loop (wrk) gives the throughput; an open loop at half
+of that rate gives the added latency.
 """
 
 import argparse
@@ -24,7 +25,7 @@ progress = Console(stderr=True, highlight=False)
 
 
 def main() -> None:
-    """Run all arms in turn, round after round, and print one table for each route."""
+    """Measure all arms in turn, round after round, and print throughput and added latency."""
     options = parse_options()
     for tool in load.PACKAGES:
         load.find_tool(tool)
@@ -37,7 +38,7 @@ def main() -> None:
             options.arms,
             lambda arm, route: rounds.run_round(arm, route, options.seconds, receiver),
         )
-        show(kept_section(closed, ceiling, options.seconds), write=options.write)
+        show(throughput_section(closed, ceiling, options.seconds), write=options.write)
         if options.open or not options.quick:
             reference = "ours" if "ours" in options.arms else options.arms[-1]
             rates = {route: closed[route, reference].rate / 2 for route in options.routes}
@@ -48,11 +49,11 @@ def main() -> None:
                     arm, route, options.seconds, receiver, rates[route]
                 ),
             )
-            show(added_section(opened, rates, options.seconds), write=options.write)
+            show(latency_section(opened, rates, options.seconds), write=options.write)
 
 
 def parse_options() -> argparse.Namespace:
-    """Parse the command line; ``arms`` and ``routes`` are lists afterwards."""
+    """Parse the command line and fill in defaults; ``arms`` and ``routes`` become lists."""
     parser = argparse.ArgumentParser(prog="python -m bench.http", description=__doc__)
     arm_names = ", ".join(ARMS)
     route_names = ", ".join(ROUTES)
@@ -87,9 +88,10 @@ def parse_options() -> argparse.Namespace:
 def run_all(
     options: argparse.Namespace, arms: list[str], run_one: Callable[[str, str], Round]
 ) -> Results:
-    """Run every arm once in each round.
+    """Run every arm on every route once in each round, and return all results.
 
-    The order differs from round to round, so that a slow minute of the machine affects all arms.
+    The order of the arms differs from round to round, so that a slow minute of the machine affects
+    all of them.
     """
     finished: dict[tuple[str, str], list[Round]] = {
         (route, arm): [] for route in options.routes for arm in arms
@@ -110,14 +112,14 @@ def run_all(
 
 
 def show(section: report.Section, *, write: bool) -> None:
-    """Print a section and, with ``write``, put it into docs/benchmarks.md."""
+    """Print a section; if ``write`` is set, also put it into docs/benchmarks.md."""
     report.print_section(section)
     if write:
         report.write_section(section)
 
 
-def kept_section(results: Results, ceiling: load.Load, seconds: int) -> report.Section:
-    """Return the throughput in the closed loop."""
+def throughput_section(results: Results, ceiling: load.Load, seconds: int) -> report.Section:
+    """Return the section ``kept``: the throughput of each arm, measured by wrk."""
     routes = list(dict.fromkeys(route for route, _ in results))
     busiest = max(result.load_median("cpu") for result in results.values())
     text = (
@@ -126,18 +128,19 @@ def kept_section(results: Results, ceiling: load.Load, seconds: int) -> report.S
         f" makes {ceiling.rate:,.0f} requests a second of a server that only answers 200, and used"
         f" {busiest:.0%} of its core at most."
     )
-    route_tables = [tables.kept(route, _of_route(results, route)) for route in routes]
+    route_tables = [tables.throughput_table(route, _of_route(results, route)) for route in routes]
     return report.Section("kept", text, route_tables)
 
 
-def added_section(results: Results, rates: dict[str, float], seconds: int) -> report.Section:
-    """Return the latency in the open loop."""
+def latency_section(results: Results, rates: dict[str, float], seconds: int) -> report.Section:
+    """Return the section ``added``: the latency of each arm at a fixed request rate."""
     text = (
         f"Open loop, {seconds} s a round, at half of the throughput of `ours`; times run from the"
         " planned moment of each request."
     )
     route_tables = [
-        tables.added(route, rate, _of_route(results, route)) for route, rate in rates.items()
+        tables.latency_table(route, rate, _of_route(results, route))
+        for route, rate in rates.items()
     ]
     return report.Section("added", text, route_tables)
 

@@ -1,8 +1,8 @@
 """The service under load: ``python -m bench.http.app APP PORT install|spans|bare``.
 
-It runs like ``python -m services.checkout``. With ``bare`` the services' own code is unchanged, and
-its calls of the library do nothing; with ``spans`` the instrumentation of FastAPI is installed
-instead of the library.
+``install`` runs the service with this project's telemetry, like ``python -m services.checkout``.
+With ``bare`` the services' own code is unchanged, but its calls of the library do nothing. With
+``spans`` the OpenTelemetry instrumentation of FastAPI is installed instead of the library.
 """
 
 import sys
@@ -21,7 +21,7 @@ from services.common import errors, server
 
 
 def do_nothing_app() -> FastAPI:
-    """Return an app with a route that does nothing."""
+    """Return an app with telemetry whose only route, ``/nothing``, does no work."""
     app = errors.create_app("nothing")
 
     @app.get("/nothing")
@@ -34,7 +34,7 @@ def do_nothing_app() -> FastAPI:
 
 
 def install_spans(app: FastAPI, *_: object, **__: object) -> None:
-    """Install the instrumentation alone: one span a request, in the SDK's own batches."""
+    """Install only FastAPI's OpenTelemetry instrumentation: one span a request, sent in batches."""
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
@@ -42,7 +42,7 @@ def install_spans(app: FastAPI, *_: object, **__: object) -> None:
 
 
 def build() -> FastAPI:
-    """Return the app that the command line names; uvicorn calls this."""
+    """Return the app for the APP and the mode on the command line; uvicorn calls this function."""
     name, _, mode = sys.argv[1:]
     if mode != "install":
         three_pillars.reduce_pauses = lambda: None

@@ -5,16 +5,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 ZERO_CODE = ROOT / ".venv-bench" / "bin"
-"""OpenTelemetry's zero-code distribution, installed by ``make bench`` in an environment of its own.
-In the environment of the demo it would instrument every arm."""
+"""The folder of the commands of OpenTelemetry's zero-code instrumentation, which ``make bench``
+installs in an environment of its own. In the environment of the demo it would instrument
+every arm."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One kind of telemetry.
+    """One variant of the app that is measured: the same app with one kind of telemetry.
 
     Attributes:
-        description: What the arm measures.
+        description: Which telemetry the arm has.
         mode: How ``bench/http/app.py`` installs telemetry: ``install``, ``spans`` or ``bare``.
         settings: Environment variables of the service.
         python: The command that runs Python.
@@ -53,7 +54,7 @@ ARMS = {
 
 @dataclass(frozen=True)
 class Route:
-    """A request: the app that serves it, its path, and its JSON body (empty: a GET)."""
+    """A request to measure: the app that serves it, its path, and its JSON body (empty: a GET)."""
 
     app: str
     path: str

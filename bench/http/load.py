@@ -1,4 +1,4 @@
-"""Closed loop load by wrk: each connection sends its next request after the answer."""
+"""Closed-loop load by wrk: a connection sends its next request only after the last answer."""
 
 import json
 import resource
@@ -14,7 +14,7 @@ from bench.http.running import OTHER_CORE
 
 CONNECTIONS = 16
 PACKAGES = {"wrk": "wrk", "taskset": "util-linux"}
-"""The required tools, and the Debian packages that contain them."""
+"""The Debian package that contains each required tool."""
 SCRIPT = """
 wrk.method, wrk.body, wrk.headers["content-type"] = "%s", %s, "application/json"
 function done(summary, latency)
@@ -25,21 +25,22 @@ function done(summary, latency)
     latency:percentile(50), latency:percentile(99)))
 end
 """
-"""The Lua script that makes wrk send the request and print its figures as JSON."""
+"""A Lua script for wrk: it sends the request and prints the results as one line of JSON. Its two
+placeholders are the HTTP method and the body."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a load generator measured.
+    """The results of one run of a load generator.
 
     Attributes:
-        requests: Answered requests.
-        seconds: Duration.
-        errors: Requests without an answer, or with a status other than 2xx.
+        requests: Number of answered requests.
+        seconds: Duration of the run in seconds.
+        errors: Number of requests without an answer, or with a status other than 2xx.
         p50: Median latency in milliseconds.
         p99: 99th percentile of the latency in milliseconds.
-        cpu: Share of a core that the generator used.
-        late: p99 of the delay with which the generator itself sent requests, in milliseconds.
+        cpu: CPU time of the load generator as a share of one core (1 is a whole core).
+        late: 99th percentile of the delay with which the generator itself sent requests, in ms.
     """
 
     requests: int
@@ -52,12 +53,15 @@ class Load:
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Answered requests per second."""
         return self.requests / self.seconds
 
 
 def find_tool(name: str = "wrk") -> str:
-    """Return the path of a tool; without it, end the program with a line that names its package."""
+    """Return the path of the tool ``name``.
+
+    If it is not installed, end the program with a message that names its Debian package.
+    """
     path = shutil.which(name)
     if not path:
         raise SystemExit(f"{name} is not on PATH (Debian and Ubuntu: apt install {PACKAGES[name]})")
@@ -65,14 +69,14 @@ def find_tool(name: str = "wrk") -> str:
 
 
 def wrk_version() -> str:
-    """Return the name and version that wrk prints."""
+    """Return the name and the version of wrk, as ``wrk -v`` prints them."""
     # wrk -v exits with 1.
     output = subprocess.run([find_tool(), "-v"], check=False, capture_output=True, text=True)
     return " ".join(output.stdout.split()[:2])
 
 
 def wrk(port: int, route: Route, seconds: int) -> Load:
-    """Load ``route`` for ``seconds`` with ``CONNECTIONS`` connections."""
+    """Send requests to ``route`` for ``seconds``, by wrk with ``CONNECTIONS`` (16) connections."""
     method = "POST" if route.body else "GET"
     lua_body = f"[[{route.body}]]" if route.body else "nil"
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +111,7 @@ def _children_cpu_seconds() -> float:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Return the value that ``share`` (0 to 1) of ``values`` do not exceed; 0 for no values."""
+    """Return the ``share`` quantile (0.99 is the 99th percentile) of ``values``; 0 if empty."""
     if not values:
         return 0.0
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]

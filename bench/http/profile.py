@@ -1,8 +1,8 @@
-"""Show where the time of a request goes: ``make profile``.
+"""Show where the CPU time of a request is spent: ``make profile``.
 
 The same is ``python -m bench.http.profile [nothing] [charges] [checkout]``. While wrk loads the arm
-``ours``, py-spy samples 200 times a second the thread that holds the interpreter lock. Each sample
-is attributed to one part of the software.
+``ours``, py-spy samples 200 times a second the stack of the thread that holds the interpreter lock.
+Each sample is attributed to one part of the software.
 """
 
 import os
@@ -16,7 +16,7 @@ from bench.http import load, running
 from bench.http.arms import ARMS, ROUTES, ZERO_CODE
 
 Parts = tuple[tuple[str, tuple[str, ...]], ...]
-"""Names of parts, and the signs in a frame that belong to them."""
+"""Pairs of the name of a part and the substrings by which its stack frames are recognised."""
 
 OUTER_PARTS: Parts = (
     (
@@ -34,7 +34,8 @@ OUTER_PARTS: Parts = (
     ("telemetry/: finding the route", ("match_template (",)),
     ("spans: the SDK", ("/opentelemetry/sdk/trace/",)),
 )
-"""A sample with one of these signs in any frame belongs to that part, whatever it calls."""
+"""Parts that include everything they call: a sample belongs to the first part in this table of
+which any frame of the stack contains a substring."""
 INNER_PARTS: Parts = (
     ("telemetry/: middleware", ("/three_pillars/",)),
     ("spans: the instrumentation", ("/opentelemetry/",)),
@@ -45,17 +46,18 @@ INNER_PARTS: Parts = (
     ),
     ("the server: uvicorn", ("/uvicorn/", "/asyncio/")),
 )
-"""These parts call each other, so the innermost frame with a sign decides."""
+"""Parts that call each other: a sample belongs to the part of the innermost frame that contains
+a substring. They are tried after ``OUTER_PARTS``."""
 OTHER = "everything else"
 SAMPLE_S = 30
 WARM_UP_S = 2
 PY_SPY = ("record", "--gil", "--rate=200", "--nonblocking", "--full-filenames", "--format=raw")
-"""Without ``--nonblocking``, py-spy would stop the service for each sample."""
+"""The arguments of py-spy. Without ``--nonblocking`` it would stop the service for each sample."""
 PY_SPY_TIMEOUT_S = 60
 
 
 def main() -> None:
-    """Load and sample the routes, and print where the time went."""
+    """Load and sample the chosen routes, and print where the CPU time was spent."""
     options = report.arguments("bench.http.profile", __doc__, ROUTES, quick=False)
     if not (ZERO_CODE / "py-spy").exists():
         raise SystemExit("py-spy is in .venv-bench, which make bench and make profile set up")
@@ -72,7 +74,7 @@ def main() -> None:
 
 
 def profile(route: str) -> report.Table:
-    """Sample one route for ``SAMPLE_S``."""
+    """Load and sample one route for ``SAMPLE_S`` (30) seconds, and return its table."""
     with tempfile.TemporaryDirectory() as folder_name, running.receiver() as receiver:
         folder = Path(folder_name)
         samples = folder / "samples"
@@ -96,7 +98,7 @@ def profile(route: str) -> report.Table:
 
 
 def count_samples(raw: str) -> Counter[str]:
-    """Count the samples of py-spy's raw format (``outer;...;inner count``) by part."""
+    """Count samples by part; ``raw`` has py-spy's raw format (``outer;...;inner count``)."""
     counts: Counter[str] = Counter()
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
@@ -105,7 +107,7 @@ def count_samples(raw: str) -> Counter[str]:
 
 
 def part_of(frames: list[str]) -> str:
-    """Return the part that a stack belongs to; its outermost frame comes first."""
+    """Return the name of the part that a stack belongs to; ``frames`` begins with the outermost."""
     for part, signs in OUTER_PARTS:
         if any(sign in frame for frame in frames for sign in signs):
             return part
@@ -117,7 +119,10 @@ def part_of(frames: list[str]) -> str:
 
 
 def profile_table(counts: Counter[str], route: str, micros: float) -> report.Table:
-    """Return the parts, the largest first, of the ``micros`` of CPU time that a request takes."""
+    """Return a table of the share and the CPU time of each part, the largest first.
+
+    ``micros`` is the CPU time of one request in microseconds.
+    """
     total = sum(counts.values())
     rows = [
         (part, f"{count / total:.1%}", f"{count / total * micros:,.0f}")

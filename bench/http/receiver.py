@@ -1,7 +1,7 @@
-"""A receiver that accepts all telemetry at minimal cost: ``python -m bench.http.receiver PORT``.
+"""An OTLP receiver that accepts everything: ``python -m bench.http.receiver PORT``.
 
-It keeps the bodies and decodes them only for ``GET /taken``, which returns what arrived since the
-last call.
+To use little CPU time it only keeps the request bodies. It decodes them for ``GET /taken``, which
+returns as JSON what arrived since the last such request.
 """
 
 import asyncio
@@ -18,21 +18,23 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n"
 HEADER_END = b"\r\n\r\n"
 DURATIONS = {"http.server.request.duration", "http.server.duration"}
-"""The histograms that count requests, in the new and the old conventions."""
+"""The histograms that count requests, under their names in the new and in the old semantic
+conventions."""
 SERVER_KIND = 2
 GZIP_MAGIC = b"\x1f\x8b"
 COUNTS = ("spans", "servers", "lines", "counted", "series", "traces", "logs", "metrics")
-"""Spans, SERVER spans, log records, requests counted by metrics, series; bytes by signal."""
+"""The counts in the answer to ``GET /taken``: spans, SERVER spans, log records, requests counted
+by metrics, metric series; then the bytes of each signal."""
 
 Series = tuple[bytes, str, str]
-"""Resource, metric and attributes."""
+"""A metric series: its encoded resource, its metric name, and its attributes as text."""
 
 bodies: list[tuple[str, bytes]] = []
-"""Path and body of each request since the last ``GET /taken``."""
+"""The path and the body of each OTLP request since the last ``GET /taken``."""
 
 
 class Receiver(asyncio.Protocol):
-    """One connection."""
+    """The server side of one HTTP connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start with an empty buffer."""
@@ -41,7 +43,7 @@ class Receiver(asyncio.Protocol):
         self.needed = 0
 
     def data_received(self, data: bytes) -> None:
-        """Answer every complete request in the buffer."""
+        """Add ``data`` to the buffer, and answer every request that is complete."""
         self.buffer += data
         while len(self.buffer) >= self.needed:
             header_end = self.buffer.find(HEADER_END)
@@ -67,12 +69,12 @@ class Receiver(asyncio.Protocol):
 
 
 def take_counts() -> dict[str, int]:
-    """Count what arrived since the last call, and forget it."""
-    taken = bodies[:]
+    """Return the ``COUNTS`` of what arrived since the last call, and delete the kept bodies."""
+    taken_bodies = bodies[:]
     bodies.clear()
     counts = dict.fromkeys(COUNTS, 0)
     points: dict[Series, int] = {}
-    for path, body in taken:
+    for path, body in taken_bodies:
         counts[path.rpartition("/")[2]] += len(body)
         # Only the Collector compresses.
         content = gzip.decompress(body) if body.startswith(GZIP_MAGIC) else body
@@ -101,7 +103,7 @@ def _count_log_records(content: bytes, counts: dict[str, int]) -> None:
 
 
 def _points(content: bytes) -> dict[Series, int]:
-    """Return the count of each series; 0 for series that are no histogram."""
+    """Return the request count of each metric series; 0 for a series that is no histogram."""
     points = {}
     for resource_metrics in ExportMetricsServiceRequest.FromString(content).resource_metrics:
         resource = resource_metrics.resource.SerializeToString(deterministic=True)
@@ -114,7 +116,7 @@ def _points(content: bytes) -> dict[Series, int]:
 
 
 async def main() -> None:
-    """Serve on the port that the command line names."""
+    """Listen on 127.0.0.1, on the port given on the command line."""
     port = int(sys.argv[1])
     server = await asyncio.get_running_loop().create_server(Receiver, "127.0.0.1", port)
     await server.serve_forever()

@@ -1,4 +1,4 @@
-"""One round of one arm, and the summary of several rounds."""
+"""One round of one arm (the app with one kind of telemetry), and the summary of many rounds."""
 
 import tempfile
 import time
@@ -11,24 +11,25 @@ from bench.http.arms import ARMS, ROUTES
 from bench.http.steady import steady
 
 WARM_UP_S = 2
-"""Load that is not measured: connections are opened, and caches are filled."""
+"""Seconds of load before the measurement, in which connections are opened and caches filled."""
 SETTLE_S = 2
-"""Time between the warm-up and an open loop, in which queued telemetry is exported."""
+"""Seconds between the warm-up and an open loop, in which queued telemetry is exported."""
 
 
 @dataclass(frozen=True)
 class Round:
-    """One process under load, and what the receiver got from it.
+    """The result of one round: one service under load, and what the OTLP receiver got from it.
 
     Attributes:
         load: What the load generator measured.
-        service: Share of a core that the service used. Well under 1 means that other processes
-            used its core, or that something else was the limit.
-        receiver: Share of a core that the receiver used.
+        service: CPU time of the service as a share of one core. Well under 1 means that other
+            processes used its core, or that something else was the limit.
+        receiver: CPU time of the receiver as a share of one core.
         micros: CPU time of the service for one request in microseconds. Of all figures, other work
             on the machine disturbs this one least.
-        requests: Requests, including those of the warm-up.
-        received: Items that the receiver got, including the warm-up and the flush at the end.
+        requests: Number of requests, including those of the warm-up.
+        received: Items that the receiver got (see ``COUNTS`` in bench/http/receiver.py), including
+            those of the warm-up and of the flush at the end.
     """
 
     load: load.Load
@@ -46,9 +47,10 @@ def run_round(
     receiver: running.Running,
     rate: float | None = None,
 ) -> Round:
-    """Start the service, load it and stop it.
+    """Start the service with the telemetry of ``arm``, load it for ``seconds``, and stop it.
 
-    ``rate`` is that of an open loop, in requests a second; without it the loop is closed.
+    With ``rate`` the load is an open loop of that many requests a second; without it, wrk runs a
+    closed loop.
     """
     route = ROUTES[route_name]
     endpoint = f"http://127.0.0.1:{receiver.port}"
@@ -80,34 +82,37 @@ def run_round(
 
 @dataclass(frozen=True)
 class Result:
-    """Several rounds of one arm on one route."""
+    """All rounds of one arm on one route."""
 
     rounds: list[Round]
 
     @property
     def rate(self) -> float:
-        """The median of the requests a second."""
+        """The median over the rounds, in requests per second."""
         return median(self.rates)
 
     @property
     def rates(self) -> list[float]:
-        """The requests a second of each round."""
+        """The requests per second of each round."""
         return [round_.load.rate for round_ in self.rounds]
 
     @property
     def errors(self) -> int:
-        """The number of missing answers and of answers other than 2xx in all rounds."""
+        """The number of requests in all rounds without an answer, or with one other than 2xx."""
         return sum(round_.load.errors for round_ in self.rounds)
 
     def load_median(self, field: str) -> float:
-        """Return the median of one field of ``Load``."""
+        """Return the median over the rounds of one field of ``Load``, such as ``p50``."""
         return float(median(getattr(round_.load, field) for round_ in self.rounds))
 
     def round_median(self, field: str) -> float:
-        """Return the median of ``service``, ``receiver`` or ``micros``."""
+        """Return the median over the rounds of ``service``, ``receiver`` or ``micros``."""
         return float(median(getattr(round_, field) for round_ in self.rounds))
 
     def per_request(self, item: str) -> float:
-        """Return how many of ``item`` the receiver got for each request, over all rounds."""
+        """Return how many items the receiver got for each request, over all rounds.
+
+        ``item`` is a key of ``Round.received``, such as ``spans``.
+        """
         received = sum(round_.received[item] for round_ in self.rounds)
         return received / sum(round_.requests for round_ in self.rounds)

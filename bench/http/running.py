@@ -1,4 +1,4 @@
-"""The processes of a round: receiver and services, each bound to a core."""
+"""Start and stop the processes of a round: the OTLP receiver and the services, each on one core."""
 
 import http.client
 import json
@@ -17,64 +17,72 @@ import psutil
 from bench.http.arms import ROOT, ROUTES, Arm, Route
 
 SERVICE_CORE = "0"
-"""The core of the measured service alone."""
+"""The number of the CPU core that only the measured service uses."""
 OTHER_CORE = "1"
-"""The core of all other processes."""
+"""The number of the CPU core that all other processes use."""
 NO_FAULTS = {"PAYMENT_LATENCY_MIN": "0", "PAYMENT_LATENCY_MAX": "0", "PAYMENT_FAILURE_RATE": "0"}
 TIMEOUT_S = 60
 POLL_INTERVAL_S = 0.05
 LOG_TAIL = 2000
-"""Characters of a log in an error message."""
+"""How many characters from the end of a log an error message quotes."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A process and its port."""
+    """A process and the port on which it listens."""
 
     process: subprocess.Popen[bytes]
     port: int
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time that the process has used so far."""
+        """Return the CPU time that the process has used so far, in seconds."""
         return cpu_seconds(self.process)
 
 
 @contextmanager
 def receiver(core: str = OTHER_CORE) -> Iterator[Running]:
-    """Run a receiver that accepts all telemetry."""
+    """Run an OTLP receiver, which accepts all telemetry, until the end of the block."""
     command = [sys.executable, "-m", "bench.http.receiver"]
     with _running(command, core, {}, Path(os.devnull)) as process:
         yield process
 
 
 def take_counts(receiver_process: Running) -> dict[str, int]:
-    """Return what the receiver got since the last call."""
+    """Return the counts of the items that the receiver got since the last call, by kind."""
     counts = json.loads(_get(receiver_process.port, "/taken"))
     return {name: int(value) for name, value in counts.items()}
 
 
 @contextmanager
 def service(
-    arm: Arm, route: Route, endpoint: str, log: Path, core: str = SERVICE_CORE, **more: str
+    arm: Arm,
+    route: Route,
+    endpoint: str,
+    log: Path,
+    core: str = SERVICE_CORE,
+    **extra_settings: str,
 ) -> Iterator[Running]:
-    """Run the service of a route with the telemetry of an arm, sent to ``endpoint``.
+    """Run the service of ``route`` until the end of the block, with the telemetry of ``arm``.
 
-    Its output goes to the file ``log``, as with ``demo up``; ``more`` are further settings.
+    ``endpoint`` is the URL that it exports to. Its output goes to the file ``log``, as with
+    ``demo up``. ``extra_settings`` are further environment variables.
     """
     command = [*arm.python, "-m", "bench.http.app", route.app]
     settings = dict(NO_FAULTS)
     if arm.settings or arm.mode != "bare":
         settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
         settings["OTEL_SERVICE_NAME"] = route.app
-    with _running(command, core, settings | arm.settings | more, log, arm.mode) as process:
+    with _running(
+        command, core, settings | arm.settings | extra_settings, log, arm.mode
+    ) as process:
         yield process
 
 
 @contextmanager
 def route_service(arm: Arm, name: str, endpoint: str, folder: Path) -> Iterator[Running]:
-    """Run the service of the route ``name``.
+    """Run the service of the route called ``name`` until the end of the block.
 
-    Checkout gets a payment service with the same telemetry, on the other core.
+    For ``checkout``, a payment service with the same telemetry runs as well, on the other core.
     """
     with ExitStack() as stack:
         settings = {}
@@ -90,10 +98,10 @@ def route_service(arm: Arm, name: str, endpoint: str, folder: Path) -> Iterator[
 
 @contextmanager
 def _running(
-    command: list[str], core: str, settings: dict[str, str], log: Path, *last: str
+    command: list[str], core: str, settings: dict[str, str], log: Path, *final_arguments: str
 ) -> Iterator[Running]:
     port = free_port()
-    with started([*command, str(port), *last], core, port, log, settings) as process:
+    with started([*command, str(port), *final_arguments], core, port, log, settings) as process:
         yield Running(process, port)
 
 
@@ -101,7 +109,10 @@ def _running(
 def started(
     command: list[str], core: str, port: int, log: Path, settings: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``command`` on ``core`` until the end of the block; it listens when the block begins."""
+    """Run ``command`` on CPU core ``core`` until the end of the block.
+
+    The block begins when the process listens on ``port``. Its output goes to the file ``log``.
+    """
     prefixes = ("OTEL_", "FASTAPI_OTEL_", "CHECKOUT_", "PAYMENT_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     with log.open("ab") as output:
@@ -126,7 +137,7 @@ def started(
 
 
 def _listens(port: int) -> bool:
-    """Return whether a connection is accepted; a request would be counted by the telemetry."""
+    """Return whether ``port`` accepts a connection; no request is sent, as telemetry counts it."""
     try:
         socket.create_connection(("127.0.0.1", port), TIMEOUT_S).close()
     except OSError:
@@ -135,14 +146,14 @@ def _listens(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
+    """Return the number of a TCP port that was free when it was checked."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    """Return the CPU time that a process has used so far."""
+    """Return the CPU time (user and system) that a process has used so far, in seconds."""
     times = psutil.Process(process.pid).cpu_times()
     return float(times.user + times.system)
 

@@ -1,8 +1,8 @@
-"""Open loop load: requests at a fixed rate, however long the answers take.
+"""Open-loop load: requests at a fixed rate, however long the answers take.
 
-Each request is timed from its planned moment. A closed loop such as wrk waits for an answer before
-it sends the next request: a service that stalls receives fewer requests, and the stall becomes one
-slow request instead of all those that were due meanwhile.
+Each latency is counted from the planned time of the request. A closed loop such as wrk waits for an
+answer before it sends the next request: a service that stalls receives fewer requests, and the
+stall is counted as one slow request instead of all those that were due meanwhile.
 """
 
 import gc
@@ -16,10 +16,11 @@ from bench.http.load import Load, percentile
 
 CONNECTIONS = 64
 TIMEOUT_S = 5.0
-"""The time after the last planned moment; a request without an answer by then is an error."""
+"""How long answers are awaited after the end of the run, in seconds; a request that has none by
+then is an error."""
 START_DELAY_S = 0.01
 IDLE_WAIT_S = 0.1
-"""The longest wait for answers once all requests are sent."""
+"""The longest wait for answers in one ``select`` call once all requests are sent, in seconds."""
 SUCCESS = b"HTTP/1.1 2"
 HEADER_END = b"\r\n\r\n"
 
@@ -34,21 +35,21 @@ class Connection:
         self.received = b""
 
     def fileno(self) -> int:
-        """Return the file descriptor, for ``select``."""
+        """Return the file descriptor of the socket, which ``select`` needs."""
         return self.socket.fileno()
 
     def send(self, request: bytes, planned: float) -> None:
-        """Send a request that was due at the time ``planned``."""
+        """Send a request that was due at ``planned``, a time of ``time.perf_counter()``."""
         self.planned = planned
         self.received = b""
         self.socket.sendall(request)
 
     def read(self) -> bool | None:
-        """Read what has arrived.
+        """Read the bytes that have arrived.
 
         Returns:
-            True for a complete successful answer, False for any other one or none, and None while
-            the answer is incomplete.
+            True for a complete answer with status 2xx; False for another status or a closed
+            connection; None while the answer is incomplete.
         """
         try:
             data = self.socket.recv(65536)
@@ -69,7 +70,7 @@ class Connection:
 
 
 class OpenLoop:
-    """One run. Its connections take turns, so that none is idle for long."""
+    """One run of the load; its connections are used in turn, so that none is idle for long."""
 
     def __init__(self, port: int, request: bytes) -> None:
         self.port = port
@@ -77,14 +78,14 @@ class OpenLoop:
         self.idle = deque(Connection(port) for _ in range(CONNECTIONS))
         self.busy: set[Connection] = set()
         self.due: deque[float] = deque()
-        """The planned moments of requests that wait for a free connection."""
+        """The planned times of the requests that wait for a free connection."""
         self.latencies: list[float] = []
         self.delays: list[float] = []
-        """How much later than planned the generator noticed each moment."""
+        """How many seconds after its planned time the generator handled each request."""
         self.errors = 0
 
     def run(self, rate: float, seconds: float) -> None:
-        """Send ``rate`` requests a second for ``seconds``."""
+        """Send ``rate`` requests a second for ``seconds``, and wait for the answers."""
         began = time.perf_counter() + START_DELAY_S
         end = began + seconds
         number = 0
@@ -130,7 +131,7 @@ class OpenLoop:
 
 
 def steady(port: int, route: Route, rate: float, seconds: float) -> Load:
-    """Send ``rate`` requests a second for ``seconds`` at equal distances."""
+    """Send ``rate`` requests a second to ``route`` for ``seconds``, evenly spaced in time."""
     loop = OpenLoop(port, _encode(route))
     cpu_before = time.process_time()
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The results of the rounds as tables."""
+"""Tables that compare the results of all arms, each being the app with one kind of telemetry."""
 
 from collections.abc import Mapping
 from statistics import median
@@ -36,12 +36,12 @@ ADDED_HEADINGS = (
 )
 
 
-def kept(route: str, results: Mapping[str, Result]) -> Table:
-    """Return the throughput of all arms on one route, relative to the first one.
+def throughput_table(route: str, results: Mapping[str, Result]) -> Table:
+    """Return a table of the throughput of each arm on one route, relative to the first arm.
 
     An arm with errors has no figures, because fast errors are not throughput.
     """
-    first = next(iter(results.values()))
+    baseline = next(iter(results.values()))
     rows = []
     for arm, result in results.items():
         if result.errors:
@@ -53,7 +53,7 @@ def kept(route: str, results: Mapping[str, Result]) -> Table:
                 arm,
                 f"{result.rate:,.0f}",
                 f"{min(result.rates):,.0f}-{max(result.rates):,.0f}",
-                f"{result.rate / first.rate:.2f}",
+                f"{result.rate / baseline.rate:.2f}",
                 f"{result.round_median('micros'):,.0f}",
                 f"{result.load_median('p50'):.1f}",
                 f"{result.load_median('p99'):.1f}",
@@ -66,21 +66,24 @@ def kept(route: str, results: Mapping[str, Result]) -> Table:
                 f"{exported_bytes:,.0f}",
             ]
         )
-    return Table(f"{route}, {len(first.rounds)} rounds", KEPT_HEADINGS, rows)
+    return Table(f"{route}, {len(baseline.rounds)} rounds", KEPT_HEADINGS, rows)
 
 
-def added(route: str, rate: float, results: Mapping[str, Result]) -> Table:
-    """Return what each arm adds to the latency of the first one at ``rate`` requests a second."""
-    first = next(iter(results.values()))
+def latency_table(route: str, rate: float, results: Mapping[str, Result]) -> Table:
+    """Return a table of the latency of each arm at ``rate`` requests a second.
+
+    Its columns ``added`` are the differences from the first arm.
+    """
+    baseline = next(iter(results.values()))
     rows = []
     for arm, result in results.items():
         if result.errors:
             rows.append(_refused(arm, result, len(ADDED_HEADINGS)))
             continue
         differences = ["", ""]
-        if result is not first:
+        if result is not baseline:
             differences = [
-                f"{result.load_median(field) - first.load_median(field):+.2f}"
+                f"{result.load_median(field) - baseline.load_median(field):+.2f}"
                 for field in ("p50", "p99")
             ]
         rows.append(
@@ -94,7 +97,7 @@ def added(route: str, rate: float, results: Mapping[str, Result]) -> Table:
                 f"{result.per_request('lines'):.2f}",
             ]
         )
-    return Table(f"{route}, {len(first.rounds)} rounds", ADDED_HEADINGS, rows)
+    return Table(f"{route}, {len(baseline.rounds)} rounds", ADDED_HEADINGS, rows)
 
 
 def _refused(arm: str, result: Result, columns: int) -> list[str]:

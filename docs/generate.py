@@ -1,4 +1,4 @@
-"""Writes the generated pages of the documentation: ``make docs``."""
+"""Write the generated pages of the documentation: ``make docs``."""
 
 import sys
 from collections.abc import Callable
@@ -14,7 +14,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/messages.md": messages.page,
     "decisions/README.md": decisions.page,
 }
-"""The generated pages below docs/, and the function that returns the text of each."""
+"""The path of each generated page below docs/, and the function that returns its text."""
 
 
 def main() -> int:

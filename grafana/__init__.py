@@ -1,1 +1,1 @@
-"""The dashboards as Python code; ``make dashboards`` writes the JSON that Grafana reads."""
+"""The Grafana dashboards as Python code; ``make dashboards`` writes them as JSON."""

@@ -15,7 +15,10 @@ FOLDER = Path(__file__).parent / "dashboards"
 
 
 def files() -> Iterator[tuple[Path, str]]:
-    """Yield the path and the content of each dashboard; panels are numbered in reading order."""
+    """Yield the path and the JSON text of each dashboard.
+
+    Panels get the ids 1, 2 and so on, in reading order.
+    """
     for builder in (checkout(), one_request(), pipeline(), slo()):
         dashboard = builder.build()
         for number, panel in enumerate(dashboard.panels or [], start=1):

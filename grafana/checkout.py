@@ -1,4 +1,4 @@
-"""The dashboard *Checkout*: is something wrong, where, in which request, and why."""
+"""The dashboard *Checkout*: is something wrong, in which service and request, and why?"""
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models.dashboard import VariableOption, VariableRefresh
@@ -55,13 +55,19 @@ OUTCOMES = {
 
 
 def rate_by_route(*matchers: str) -> str:
-    """Return the query of the request rate by service and route, of the chosen services."""
+    """Return a query of the requests per second, by service and route.
+
+    It covers the services that the viewer chose; ``matchers`` are further PromQL label matchers.
+    """
     selector = ", ".join([WHERE, *matchers])
     return f"sum by (service_name, http_route) (rate({REQUESTS}{{{selector}}}[$__rate_interval]))"
 
 
 def columns(width: int) -> dict[str, Properties]:
-    """Return the columns of a table of purchases; ``width`` is that of the trace id, in pixels."""
+    """Return the column properties of a table of purchases, by column name.
+
+    ``width`` is the width of the trace id column in pixels.
+    """
     one_request = "/d/one-request?var-trace_id=${__data.fields.traceIdHidden}&${__url_time_range}"
     return {
         # The link needs these columns; readers do not.
@@ -153,7 +159,7 @@ def overview() -> list[FinishedPanel]:
 
 
 def by_service() -> list[FinishedPanel]:
-    """Return the panels that show where something is wrong."""
+    """Return the panels that show in which service and route something is wrong."""
     return [
         time_series(
             "Requests per second",
@@ -235,7 +241,7 @@ def by_service() -> list[FinishedPanel]:
 
 
 def failures() -> list[FinishedPanel]:
-    """Return the panels that lead to a failed request and its reason."""
+    """Return the panels that lead to a failed request and the reason of its failure."""
     return [
         table_of(
             "Newest failed purchases",
@@ -257,7 +263,7 @@ def failures() -> list[FinishedPanel]:
 
 
 def checkout() -> build.Dashboard:
-    """Return the dashboard of the checkout service as its customers see it."""
+    """Return the dashboard of the checkout service from its customers' point of view."""
     board = dashboard(
         "checkout",
         "Checkout",

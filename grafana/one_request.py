@@ -1,4 +1,4 @@
-"""The dashboard *One request*: its trace, its log records, and its duration among others."""
+"""The dashboard *One request*: its trace, its log records, and its duration next to others."""
 
 from grafana_foundation_sdk.builders import dashboard as build
 
@@ -20,13 +20,14 @@ from grafana.parts import (
 )
 
 LINES = '{service_namespace="shop"} | trace_id=~"0*${trace_id}" | trace_id!=""'
-"""Tempo's search drops the leading zeros of a trace id; Loki keeps them."""
+"""A LogQL query of the log records of the chosen trace. ``0*`` is there because Tempo's search
+drops the leading zeros of a trace id, while Loki keeps them."""
 DURATION = "unwrap http_server_request_duration"
 ROUTE = '{service_name="checkout"} | http_route="/checkout"'
 
 
 def one_request() -> build.Dashboard:
-    """Return the dashboard of one request."""
+    """Return the dashboard of the request whose trace id the viewer enters."""
     return (
         dashboard(
             "one-request",

@@ -1,4 +1,4 @@
-"""The parts of a dashboard: panels with description and unit, and queries."""
+"""Building blocks of the dashboards: functions that make a dashboard, a panel or a query."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -45,14 +45,14 @@ BLUE = "blue"
 GREY = "#8e8e8e"
 
 REFIDS = "ABCDEFGHIJ"
-"""The names of the queries of one panel, in order."""
+"""The names (Grafana's ``refId``) that the queries of a panel get, in order."""
 Query = Builder[Any]
 Properties = dict[str, object]
 
 
 def dashboard(uid: str, title: str, description: str) -> build.Dashboard:
-    """Return an empty dashboard of the last 15 minutes that links to the other dashboards."""
-    others = (
+    """Return a dashboard without panels: it shows the last 15 minutes and links to the others."""
+    links = (
         build.DashboardLink("Other dashboards").type(DashboardLinkType.DASHBOARDS).tags(["shop"])
     )
     return (
@@ -65,14 +65,14 @@ def dashboard(uid: str, title: str, description: str) -> build.Dashboard:
         .refresh("10s")
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .readonly()
-        .link(others.keep_time(keep_time=True))
+        .link(links.keep_time(keep_time=True))
     )
 
 
 def with_rows(
     board: build.Dashboard, rows: Iterable[tuple[str, Iterable[Builder[Panel]]]]
 ) -> build.Dashboard:
-    """Add rows to a dashboard: the title and the panels of each."""
+    """Add rows to ``board`` and return it; each row is a title and its panels."""
     for title, panels in rows:
         board = board.with_row(build.Row(title))
         for panel in panels:
@@ -81,7 +81,7 @@ def with_rows(
 
 
 def promql(expr: str, legend: str = "", *, exemplars: bool = False) -> prometheus_queries.Dataquery:
-    """Return a Prometheus query over the time range of the dashboard."""
+    """Return a Prometheus range query, which gives a line over the time range of the dashboard."""
     return (
         prometheus_queries.Dataquery()
         .expr(expr)
@@ -93,7 +93,10 @@ def promql(expr: str, legend: str = "", *, exemplars: bool = False) -> prometheu
 
 
 def promql_instant(expr: str, legend: str = "") -> prometheus_queries.Dataquery:
-    """Return an instant query; with ``$__range`` in it, it covers the whole time range."""
+    """Return a Prometheus instant query, which gives one value at the end of the time range.
+
+    ``$__range`` in ``expr`` stands for the length of the time range of the dashboard.
+    """
     return (
         prometheus_queries.Dataquery()
         .expr(expr)
@@ -104,7 +107,7 @@ def promql_instant(expr: str, legend: str = "") -> prometheus_queries.Dataquery:
 
 
 def buckets(expr: str) -> prometheus_queries.Dataquery:
-    """Return a query of the buckets of a histogram for a heatmap, with exemplars."""
+    """Return a query of histogram buckets for a heatmap, with exemplars; ``expr`` is by ``le``."""
     query = promql(expr, "{{le}}", exemplars=True)
     return query.format(prometheus_kinds.PromQueryFormat.HEATMAP)
 
@@ -117,18 +120,25 @@ def logql(expr: str, legend: str = "", kind: str = "range") -> loki_queries.Data
 
 
 def traceql(query: str, limit: int = 20) -> tempo_queries.TempoQuery:
-    """Return a search in Tempo with a row for each span; a trace id returns that trace."""
+    """Return a Tempo search of at most ``limit`` traces, with one table row for each span.
+
+    If ``query`` is a trace id instead of TraceQL, Tempo returns that trace.
+    """
     search = tempo_queries.TempoQuery().query_type("traceql").query(query).limit(limit)
     return search.table_type(tempo_kinds.SearchTableType.SPANS).datasource(TEMPO)
 
 
 def service_graph() -> tempo_queries.TempoQuery:
-    """Return the query of Tempo's service graph."""
+    """Return the query that draws the service graph from the metrics that Tempo generates."""
     return tempo_queries.TempoQuery().query_type("serviceMap").datasource(TEMPO)
 
 
 def thresholds(*colours: str | tuple[float, str]) -> build.ThresholdsConfig:
-    """Return thresholds: the base colour, then pairs of a value and the colour from it on."""
+    """Return the thresholds that colour a panel.
+
+    The first argument is the colour below all thresholds; each further one is a pair of a value and
+    the colour from this value on.
+    """
     steps = []
     for colour in colours:
         if isinstance(colour, str):
@@ -139,7 +149,7 @@ def thresholds(*colours: str | tuple[float, str]) -> build.ThresholdsConfig:
 
 
 class FinishedPanel(Builder[Panel]):
-    """A panel with title, description, size and queries."""
+    """A panel with title, description, size and queries, as a builder that a dashboard accepts."""
 
     def __init__(
         self,
@@ -149,7 +159,10 @@ class FinishedPanel(Builder[Panel]):
         size: tuple[int, int],
         queries: Iterable[Query],
     ) -> None:
-        """Complete ``panel``; ``size`` is its width, of 24 columns, and its height."""
+        """Set title, description, size and queries of ``panel``.
+
+        ``size`` is (width, height) in Grafana's grid units; a dashboard is 24 units wide.
+        """
         self.panel = panel
         panel.title = title
         panel.description = description
@@ -165,7 +178,7 @@ class FinishedPanel(Builder[Panel]):
             panel.datasource = sources[0] if same else MIXED
 
     def build(self) -> Panel:
-        """Return the panel."""
+        """Return the panel; a dashboard calls this method of each of its panels."""
         return self.panel
 
 
@@ -179,7 +192,7 @@ def number(  # noqa: PLR0913  (the settings of a panel)
     size: tuple[int, int] = (4, 4),
     decimals: int | None = None,
 ) -> FinishedPanel:
-    """Return a panel with one number, coloured by thresholds; a range query adds a sparkline."""
+    """Return a panel with one number, coloured by ``limits``; a range query adds a sparkline."""
     panel = stat.Panel().unit(unit).thresholds(limits).graph_mode(kinds.BigValueGraphMode.AREA)
     panel = panel.color_mode(kinds.BigValueColorMode.VALUE).text_mode(kinds.BigValueTextMode.VALUE)
     panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"])).no_value("0")
@@ -201,10 +214,11 @@ def time_series(  # noqa: PLR0913  (the settings of a panel)
     dashed: Iterable[str] = (),
     fill: int = 6,
 ) -> FinishedPanel:
-    """Return a panel with lines over time, or stacked bars.
+    """Return a panel with lines over time, or with stacked bars if ``stacked`` is set.
 
-    ``limits`` are drawn as lines; the keys of ``colours`` and the items of ``dashed`` are regular
-    expressions that match a legend.
+    ``limits`` are drawn as dashed horizontal lines. The keys of ``colours`` and the items of
+    ``dashed`` are regular expressions; they select the series whose legend they match. ``fill`` is
+    the opacity of the area below a line in percent.
     """
     panel = (
         timeseries.Panel()
@@ -255,7 +269,7 @@ def bars(
     size: tuple[int, int],
     limits: build.ThresholdsConfig,
 ) -> FinishedPanel:
-    """Return a panel that compares a few named durations as bars."""
+    """Return a panel of horizontal bars, one for each query of a duration in seconds, by name."""
     panel = (
         bargauge.Panel()
         .unit("s")
@@ -274,7 +288,7 @@ def bars(
 
 
 def heat_map(title: str, description: str, query: Query, size: tuple[int, int]) -> FinishedPanel:
-    """Return a heatmap of durations over time."""
+    """Return a heatmap of durations in seconds over time; ``query`` is made by ``buckets()``."""
     panel = (
         heatmap.Panel().unit("s").calculate(calculate=False).y_axis(heatmap.YAxisConfig().unit("s"))
     )
@@ -282,7 +296,7 @@ def heat_map(title: str, description: str, query: Query, size: tuple[int, int]) 
 
 
 def log_records(title: str, description: str, query: Query, size: tuple[int, int]) -> FinishedPanel:
-    """Return a panel with log records, newest first; an opened record shows its links."""
+    """Return a panel with log records, newest first; a click on one shows its fields and links."""
     panel = (
         logs.Panel()
         .show_time(show_time=True)
@@ -300,7 +314,11 @@ def table_of(
     size: tuple[int, int],
     columns: dict[str, Properties],
 ) -> FinishedPanel:
-    """Return a table; ``columns`` are the properties of single columns, by name."""
+    """Return a table panel with the result of ``query``.
+
+    ``columns`` are Grafana's field properties, such as ``displayName`` and ``unit``, by column
+    name.
+    """
     panel = table.Panel().cell_height(kinds.TableCellHeight.SM).unit("short")
     for name, properties in columns.items():
         panel = panel.override_by_name(
@@ -310,10 +328,10 @@ def table_of(
 
 
 def node_graph(title: str, description: str, query: Query, size: tuple[int, int]) -> FinishedPanel:
-    """Return a panel with nodes and edges."""
+    """Return a panel that draws the result of ``query`` as a graph of nodes and edges."""
     return FinishedPanel(nodegraph.Panel().build(), title, description, size, [query])
 
 
 def trace_panel(title: str, description: str, query: Query, size: tuple[int, int]) -> FinishedPanel:
-    """Return a panel with the spans of one trace."""
+    """Return a panel with the spans of one trace, whose id is the search text of ``query``."""
     return FinishedPanel(build.Panel().type("traces").build(), title, description, size, [query])

@@ -1,4 +1,4 @@
-"""The dashboard *Pipeline*: can the telemetry itself be trusted."""
+"""The dashboard *Pipeline*: is telemetry lost, refused or late on its way to the backends?"""
 
 from grafana_foundation_sdk.builders import dashboard as build
 
@@ -21,11 +21,16 @@ SIGNALS = {"traces": "spans", "logs": "log_records", "metrics": "metric_points"}
 COLOURS = {"(^spans|tempo|^traces)": "purple", "(^log|loki)": ORANGE, "(^metric|prometheus)": BLUE}
 QUEUE_USAGE = "otelcol_exporter_queue_size / otelcol_exporter_queue_capacity"
 STORE = 'label_replace({}, "store", "$1", "exporter", ".*/(.*)")'
-"""An exporter is named like ``otlp_http/loki``; the store is the part after the slash."""
+"""PromQL that adds the label ``store`` to a metric of the Collector: the part after the slash of
+its label ``exporter``, such as ``loki`` in ``otlp_http/loki``."""
 
 
 def rates(metric: str) -> str:
-    """Return the rate of ``metric`` over all signals; a counter that does not exist is 0."""
+    """Return a query of the items per second of all three signals together.
+
+    ``metric`` is a counter name with ``{}`` for the kind of item. A counter that does not exist is
+    counted as 0.
+    """
     rates_by_signal = (
         f"sum(rate({metric.format(kind)}[$__rate_interval])) or vector(0)"
         for kind in SIGNALS.values()
@@ -34,7 +39,10 @@ def rates(metric: str) -> str:
 
 
 def by_signal(metric: str) -> list[tuple[str, str]]:
-    """Return the query and the legend of each signal."""
+    """Return a query of the items per second of each signal, with its legend.
+
+    ``metric`` is a counter name with ``{}`` for the kind of item, such as ``spans``.
+    """
     return [
         (f"sum(rate({metric.format(kind)}[$__rate_interval])) or vector(0)", kind.replace("_", " "))
         for kind in SIGNALS.values()
@@ -42,7 +50,7 @@ def by_signal(metric: str) -> list[tuple[str, str]]:
 
 
 def losses() -> list[FinishedPanel]:
-    """Return the panels that show whether telemetry is lost or late."""
+    """Return the panels that show whether telemetry is lost, refused or late."""
     return [
         number(
             "Refused",
@@ -96,7 +104,7 @@ def losses() -> list[FinishedPanel]:
 
 
 def agreement() -> list[FinishedPanel]:
-    """Return the panel that compares the three pillars."""
+    """Return the panel that compares the request rates of metrics, spans and log records."""
     return [
         time_series(
             "Requests by pillar",
@@ -126,12 +134,15 @@ def agreement() -> list[FinishedPanel]:
 
 
 def throughput() -> list[FinishedPanel]:
-    """Return the panels about what passes through the Collector."""
+    """Return the panels of the items that the Collector receives and exports per second."""
     return [
         time_series(
             "Received",
             "Items that the Collector received from the services, by signal.",
-            [promql(*each) for each in by_signal("otelcol_receiver_accepted_{}_total")],
+            [
+                promql(query, legend)
+                for query, legend in by_signal("otelcol_receiver_accepted_{}_total")
+            ],
             "cps",
             colours=COLOURS,
         ),
@@ -141,7 +152,10 @@ def throughput() -> list[FinishedPanel]:
                 "Items that the backends confirmed, by signal; in the long run as many as were"
                 " received."
             ),
-            [promql(*each) for each in by_signal("otelcol_exporter_sent_{}_total")],
+            [
+                promql(query, legend)
+                for query, legend in by_signal("otelcol_exporter_sent_{}_total")
+            ],
             "cps",
             colours=COLOURS,
         ),
@@ -161,7 +175,7 @@ def throughput() -> list[FinishedPanel]:
 
 
 def queues() -> list[FinishedPanel]:
-    """Return the panels about queues and memory."""
+    """Return the panels of the Collector's queues on disk and of its memory."""
     return [
         time_series(
             "Queue size",
@@ -209,7 +223,7 @@ def queues() -> list[FinishedPanel]:
 
 
 def pipeline() -> build.Dashboard:
-    """Return the dashboard of the Collector between services and backends."""
+    """Return the dashboard of the Collector, which passes telemetry from services to backends."""
     board = dashboard(
         "pipeline",
         "Pipeline",

@@ -1,4 +1,4 @@
-"""The dashboard *SLO*: objectives, error budgets and burn rates, from config/alerts.yml."""
+"""The dashboard *SLO*: the two objectives, their error budgets and their burn rates."""
 
 from grafana_foundation_sdk.builders import dashboard as build
 
@@ -30,18 +30,21 @@ WINDOWS = {
     "1d": RED,
 }
 TICKET = 3
-"""The burn rate over a day from which config/alerts.yml opens a ticket."""
+"""The burn rate from which config/alerts.yml opens a ticket, over a window of one day."""
 PAGE = 14.4
-"""The burn rate over an hour from which config/alerts.yml pages."""
+"""The burn rate from which config/alerts.yml sends a page, over a window of one hour."""
 
 
 def burn_rate(slo: str, window: str) -> str:
-    """Return the query of the burn rate: 1 spends exactly the error budget."""
+    """Return the query of the burn rate of an objective over ``window``, such as ``1h``.
+
+    At a burn rate of 1, the error budget lasts exactly for the period of the objective.
+    """
     return f'slo:{slo}:error_ratio_rate{window} / on (slo) slo:error_budget:ratio{{slo="{slo}"}}'
 
 
 def objective_panels(slo: str) -> list[FinishedPanel]:
-    """Return the panels of one objective."""
+    """Return the panels of one objective; ``slo`` is a key of ``OBJECTIVES``."""
     return [
         number(
             "Objective",

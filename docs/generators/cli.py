@@ -22,13 +22,13 @@ VALUE_NAMES = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the text of docs/reference/cli.md."""
     sections = [_section(name, command) for name, command in commands()]
     return "\n".join([HEAD, *sections])
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """Yield the full name of every command ("demo drill start") with its click command."""
+    """Yield each command of ``demo``: its full name ("demo drill start") and its click command."""
     yield from _walk("demo", typer.main.get_command(app))
 
 

@@ -1,4 +1,4 @@
-"""The page docs/decisions/README.md: the titles of all decision records."""
+"""The page docs/decisions/README.md: a list of all decision records with their titles."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "decisions"
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the text of docs/decisions/README.md."""
     lines = [NOTE, "", "# Decisions", ""]
     for path in sorted(FOLDER.glob("[0-9]*.md")):
         heading = path.read_text(encoding="utf-8").splitlines()[0]

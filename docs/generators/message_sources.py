@@ -1,7 +1,7 @@
-"""Collects the messages of the code from its syntax trees.
+"""Collect the messages of the code from its syntax trees.
 
 Messages are log events, errors that end a process, bodies of HTTP error responses, and the reasons
-in OTLP's ``partial_success``.
+that the local store puts into OTLP's ``partial_success``.
 """
 
 import ast
@@ -23,18 +23,21 @@ ROOT = Path(__file__).resolve().parents[2]
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 
 RESPONSES = {"json_response", "_error_response", "Refusal"}
-"""Functions and classes that make an HTTP error response; their text arguments are messages."""
+"""Names of functions and classes that make an HTTP error response; their text arguments are
+messages."""
 
 COUNTERS = {"rejected"}
-"""Counters by reason, whose keys go into OTLP's ``partial_success``."""
+"""Names of variables that count rejected items by reason; their keys are messages in OTLP's
+``partial_success``."""
 
 REASONS = re.compile(
     r"problem|reason|refusal|describe|_message|_insert_point|report|how_to|warning"
 )
-"""Names of functions that return the text of a message, or a part of one."""
+"""Matches the names of functions that return the text of a message, or a part of one."""
 
 HIDDEN = {("variable_types.py", "ValueError"), ("__init__.py", "AttributeError")}
-"""Errors that no operator sees: pydantic's validators only tell it which variable is wrong."""
+"""Errors that are not listed, by file and class, because no operator sees their text: pydantic
+only uses them to tell which variable is wrong."""
 
 KINDS = {
     "PaymentError": "log, error: the reason of `order not placed`",
@@ -48,7 +51,7 @@ KINDS = {
     "ExportAbandonedError": "reason of a failed export",
     "UnknownFormatError": "log, warning: the reason of `moved aside`",
 }
-"""How an error appears to an operator, by its class."""
+"""How an error appears to an operator, by the class of the error."""
 
 KINDS_IN_FILE = {
     ("writer.py", "error"): "response 429",
@@ -57,7 +60,7 @@ KINDS_IN_FILE = {
     ("alert_inbox/routes.py", "ValueError"): "response 422",
     ("alert_inbox/drill_view.py", "ValueError"): "response 422",
 }
-"""The exceptions to ``KINDS``, by file and class."""
+"""How an error appears to an operator, by file and class, where it differs from ``KINDS``."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Node = ast.stmt | ast.expr
@@ -65,7 +68,13 @@ Node = ast.stmt | ast.expr
 
 @dataclass(frozen=True)
 class Message:
-    """One message: its text with placeholders, how it appears, and the file that holds it."""
+    """One message of the code.
+
+    Attributes:
+        text: Its text, with an upper-case placeholder for each value.
+        kind: How it appears to an operator, such as ``log, error`` or ``response 429``.
+        file: The file that contains it, relative to the folder that was searched.
+    """
 
     text: str
     kind: str
@@ -73,7 +82,7 @@ class Message:
 
 
 def messages(folder: str) -> Iterator[Message]:
-    """Yield the messages of all modules below ``folder``, in the order of the files."""
+    """Yield the messages of all modules below ``folder``, sorted by file and line."""
     for path in sorted((ROOT / folder).rglob("*.py")):
         module = fill_in_numbers(ast.parse(path.read_text(encoding="utf-8")))
         file = str(path.relative_to(ROOT / folder))
@@ -87,7 +96,7 @@ def messages(folder: str) -> Iterator[Message]:
 
 
 def _nodes(node: ast.AST, function: Function | None) -> Iterator[tuple[Function | None, Node]]:
-    """Yield every statement and expression with the function that contains it."""
+    """Yield every statement and expression below ``node``, with the function that contains it."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt | ast.expr):
             yield function, child
@@ -98,7 +107,10 @@ def _nodes(node: ast.AST, function: Function | None) -> Iterator[tuple[Function 
 
 
 def _candidates(node: Node, function: Function | None) -> Iterator[tuple[str, ast.expr]]:
-    """Yield the expressions of ``node`` that may be the text of a message, and how it appears."""
+    """Yield the expressions of ``node`` that may be the text of a message.
+
+    Each comes with its kind: how the message appears, such as ``log, error``, or an error class.
+    """
     if isinstance(node, ast.Call):
         kind = _kind_of_call(node)
         for argument in _text_arguments(node, kind):
@@ -119,7 +131,11 @@ def _text_arguments(call: ast.Call, kind: str) -> list[ast.expr]:
 
 
 def _kind_of_call(call: ast.Call) -> str:
-    """Return how the text arguments of a call appear; an empty string for any other call."""
+    """Return the kind of the messages in the arguments of a call.
+
+    It is, for example, ``log, error``, ``response 404`` or the name of an error class; empty if the
+    arguments are no messages.
+    """
     name = last_name(call.func)
     full_name = ast.unparse(call.func)
     status = _status_of(call)
@@ -133,7 +149,7 @@ def _kind_of_call(call: ast.Call) -> str:
 
 
 def _status_of(call: ast.Call) -> str:
-    """Return the HTTP status among the arguments, if there is one."""
+    """Return the first whole number among the arguments, an HTTP status; empty if none."""
     for argument in call.args:
         if isinstance(argument, ast.Constant) and isinstance(argument.value, int):
             return str(argument.value)
@@ -143,7 +159,7 @@ def _status_of(call: ast.Call) -> str:
 def _sentence(expression: ast.expr, function: Function | None, module: ast.Module) -> str:
     """Return the text of ``expression``, or an empty string if it is not a sentence.
 
-    A variable stands for the text that was last assigned to it in the function, or in the module.
+    If it is a variable, the text is the one last assigned to it in the function, or in the module.
     """
     value: ast.expr | None = expression
     if isinstance(expression, ast.Name):
@@ -156,12 +172,14 @@ def _sentence(expression: ast.expr, function: Function | None, module: ast.Modul
 
 
 def _last_assigned(name: ast.Name, scope: ast.AST) -> ast.expr | None:
-    """Return the value of the last assignment to a variable before its use."""
+    """Return the value of the last assignment to ``name`` above its use; None if there is none."""
     nodes = ast.iter_child_nodes(scope) if isinstance(scope, ast.Module) else ast.walk(scope)
-    last: ast.Assign | None = None
+    last_assignment: ast.Assign | None = None
     for node in nodes:
         if not isinstance(node, ast.Assign) or last_name(node.targets[0]) != name.id:
             continue
-        if node.lineno < name.lineno and (last is None or node.lineno > last.lineno):
-            last = node
-    return last.value if last else None
+        if node.lineno < name.lineno and (
+            last_assignment is None or node.lineno > last_assignment.lineno
+        ):
+            last_assignment = node
+    return last_assignment.value if last_assignment else None

@@ -1,7 +1,7 @@
-"""Turns the string expressions of the code into the text of a message.
+"""Turn the string expressions of the code into the text of a message.
 
-A computed value becomes a placeholder: ``f"OTLP export to {url} failed"`` is "OTLP export to URL
-failed". A numeric constant of the module becomes its number.
+A computed value becomes a placeholder: ``f"OTLP export to {url} failed"`` becomes "OTLP export to
+URL failed". The name of a numeric constant of the module becomes its number.
 """
 
 import ast
@@ -10,21 +10,22 @@ import re
 from docs.generators.tables import cell
 
 BUILTIN_NAMES = {"str", "type", "ascii", "repr", "len", "join", "get", "sorted", "min", "max"}
-"""Functions whose name says nothing about the value that they return."""
+"""Functions and methods that are never used as a placeholder, because their names do not
+describe the value."""
 
 
 def is_sentence(text: str) -> bool:
-    """Return whether ``text`` has at least two words, not all of them placeholders."""
+    """Return whether ``text`` has at least two words, one of them in lower case."""
     return " " in text and re.search(r"[a-z]{2}", text) is not None
 
 
 def text_of(expression: ast.expr) -> str:
-    """Return the text of a string expression on one line."""
+    """Return the text of a string expression on one line, with placeholders for values."""
     return cell(_raw_text(expression)).replace("\\|", "|")
 
 
 def fill_in_arguments(log_call: ast.Call) -> ast.expr:
-    """Return the event of a log call; each ``%s`` becomes the placeholder of its argument."""
+    """Return the event of a log call with each ``%s`` replaced by a placeholder of its argument."""
     if not log_call.args:
         return ast.Constant("")
     event = log_call.args[0]
@@ -37,7 +38,7 @@ def fill_in_arguments(log_call: ast.Call) -> ast.expr:
 
 
 def fill_in_numbers(module: ast.Module) -> ast.Module:
-    """Return ``module`` with the numbers of its constants inside its f-strings."""
+    """Return ``module`` with its numeric constants in f-strings replaced by their numbers."""
     numbers: dict[str, float] = {}
     for node in module.body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -58,13 +59,13 @@ def last_name(node: ast.AST) -> str:
 
 
 class _NumbersFilledIn(ast.NodeTransformer):
-    """Replaces constants in f-strings by their numbers."""
+    """Replaces the names of numeric constants in f-strings by their numbers."""
 
     def __init__(self, numbers: dict[str, float]) -> None:
         self.numbers = numbers
 
     def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.expr:
-        """Return the number as text, or the node as it is."""
+        """Return the number as text if ``node`` is a known constant, or else ``node`` unchanged."""
         if not isinstance(node.value, ast.Name) or node.value.id not in self.numbers:
             return node
         number = self.numbers[node.value.id]
@@ -73,7 +74,7 @@ class _NumbersFilledIn(ast.NodeTransformer):
 
 
 def _number(node: ast.expr) -> float | None:
-    """Return the value of a number, a product or a power of numbers; None for anything else."""
+    """Return the value of a number, or of a product or power of numbers; None for anything else."""
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, int | float) else None
     if not isinstance(node, ast.BinOp):
@@ -102,7 +103,7 @@ def _raw_text(node: ast.expr) -> str:
 
 
 def _join(parts: list[str]) -> str:
-    """Join the parts of a text; a word and a placeholder that touch get a space between them."""
+    """Join the parts of a text, with a space where a word and a placeholder would touch."""
     text = ""
     for part in parts:
         both_letters = text[-1:].isalpha() and part[:1].isalpha()
@@ -115,7 +116,7 @@ def _join(parts: list[str]) -> str:
 def _placeholder(node: ast.expr) -> str:
     """Return the upper-case name that stands for a computed value.
 
-    ``response.headers.get("location")`` is LOCATION, ``str(error)[:200]`` is ERROR.
+    ``response.headers.get("location")`` gives LOCATION, ``str(error)[:200]`` gives ERROR.
     """
     if isinstance(node, ast.Subscript):
         return _placeholder(node.value)

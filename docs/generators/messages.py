@@ -19,7 +19,7 @@ GROUPS = {
     "The web UI": "demo/three_pillar_demo/web",
     "The stack launcher": "demo/three_pillar_demo/stack",
 }
-"""The headings of the page, and the folder whose messages each of them lists."""
+"""The headings of the page, each with the folder whose messages are listed below it."""
 
 HEAD = f"""{NOTE}
 
@@ -39,7 +39,7 @@ To add a message, write it in the code, add an entry to `docs/reference/messages
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the text of docs/reference/messages.md."""
     actions = load_actions()
     parts = [HEAD]
     for heading, folder in GROUPS.items():
@@ -57,7 +57,7 @@ def page() -> str:
 
 
 def load_actions() -> dict[str, str]:
-    """Return what to do, by the text of the message."""
+    """Return the entries of messages.toml: what to do about a message, by its text."""
     entries: dict[str, str] = tomllib.loads(ACTIONS.read_text(encoding="utf-8"))["messages"]
     return entries
 

@@ -17,7 +17,7 @@ OURS: dict[str, type[Settings]] = {
     "The local store": StoreSettings,
     "The web UI": WebSettings,
 }
-"""The headings of the page, and the settings class of each process."""
+"""The headings of the page, each with the settings class of that process."""
 
 HEAD = f"""{NOTE}
 
@@ -55,7 +55,7 @@ Every other `OTEL_*` variable must be printable text on one line. Variables that
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the text of docs/reference/settings.md."""
     parts = [HEAD]
     for heading, settings in OURS.items():
         parts.append(f"## {heading}\n\n{_table(settings)}\n")
@@ -66,7 +66,7 @@ def page() -> str:
 
 
 def variables() -> set[str]:
-    """Return the current names of all variables that the processes of the demo read."""
+    """Return the names of all environment variables in ``OURS``, without former names."""
     return {settings.variable(name) for settings in OURS.values() for name in settings.model_fields}
 
 

@@ -1,6 +1,6 @@
-"""A local OTLP store: one small process that receives OTLP and writes it to one SQLite file.
+"""The local store: one small process that receives OTLP over HTTP and writes it to a SQLite file.
 
-It takes the place of the Collector, Tempo, Loki and Prometheus for people who have Python alone.
-It keeps a few million rows on one machine; it is not a cluster and has no query language. For
-more, run the real backends with the same services and the same commands.
+In the mode ``local``, it takes the place of the Collector, Tempo, Loki and Prometheus, so that the
+demo needs only Python. It holds a few million rows on one machine and has no query language. For
+more, run the real backends (mode ``full``) with the same services and commands.
 """

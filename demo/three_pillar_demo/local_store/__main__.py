@@ -1,4 +1,4 @@
-"""The store's process: it reads the settings, opens the file and runs the HTTP server."""
+"""Runs the local store as a process: reads the settings, opens the file and serves HTTP."""
 
 import logging
 import sqlite3
@@ -37,9 +37,9 @@ class Settings(settings.Settings):
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT.
+    """Run the local store until SIGTERM or SIGINT, and return the exit code.
 
-    Return 2 if an environment variable is invalid, 1 if the file cannot be opened.
+    It is 0 after a normal end, 2 if a setting is invalid, and 1 if the file cannot be opened.
     """
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format=LOG_FORMAT)
     try:

@@ -1,4 +1,4 @@
-"""The SQLite file: opening, creating and checking it, and moving an unusable one aside."""
+"""Opens, creates and checks the store's SQLite file, and renames a file that is unusable."""
 
 import logging
 import os
@@ -10,24 +10,26 @@ from pathlib import Path
 log = logging.getLogger("local_store")
 
 APPLICATION_ID = 0x3B111A25
-"""Marks the file as one of this store, in SQLite's ``application_id``."""
+"""The value of SQLite's ``application_id`` that marks a file as one of the local store."""
 SCHEMA_VERSION = 1
-"""The version of schema.sql, in SQLite's ``user_version``."""
+"""The version of schema.sql, which a file holds in SQLite's ``user_version``."""
 LOCK_TIMEOUT_S = 5.0
 WAL_SIZE_LIMIT_BYTES = 4 * 1024**2
 NANO = 10**9
 FILE_SUFFIXES = ("", "-wal", "-shm")
-"""The database file, its write-ahead log and the log's shared-memory index."""
+"""The suffixes of the database file, its write-ahead log and that log's shared-memory index."""
 WRITE_PROBE = ("BEGIN", "UPDATE tally SET rows = rows", "ROLLBACK")
 """Statements that fail at once if the file's header marks it as read-only."""
 
 
 class UnknownFormatError(sqlite3.DatabaseError):
-    """The file is a database, but of another application or schema version."""
+    """The file is a SQLite database of another application or of another schema version."""
 
 
 def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
-    """Open the file, and create the schema if it is empty; SQLite limits it to ``max_bytes``.
+    """Return a connection to the file at ``path``, which gets the schema if it is empty.
+
+    SQLite limits the size of the file to ``max_bytes``.
 
     Raises:
         sqlite3.Error: The file cannot be opened, written or created.
@@ -62,20 +64,25 @@ def _prepare(connection: sqlite3.Connection, max_bytes: int) -> None:
 
 
 def _check_format(connection: sqlite3.Connection) -> None:
-    found = [pragma(connection, "application_id"), pragma(connection, "user_version")]
-    expected = [APPLICATION_ID, SCHEMA_VERSION]
-    if found != expected:
-        raise UnknownFormatError(f"application_id and user_version are {found}, not {expected}")
+    actual_marks = [pragma(connection, "application_id"), pragma(connection, "user_version")]
+    expected_marks = [APPLICATION_ID, SCHEMA_VERSION]
+    if actual_marks != expected_marks:
+        raise UnknownFormatError(
+            f"application_id and user_version are {actual_marks}, not {expected_marks}"
+        )
 
 
 def pragma(connection: sqlite3.Connection, name: str) -> int:
-    """Return the value of an integer PRAGMA."""
+    """Return the value of the SQLite PRAGMA ``name``, which must be an integer."""
     value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
     return value
 
 
 def move_aside(path: Path, reason: str) -> None:
-    """Rename the file and its log, and log that; no other file is overwritten."""
+    """Rename the database file and its write-ahead log, and log the new name and ``reason``.
+
+    The new name contains the time in nanoseconds, so that it overwrites no other file.
+    """
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % NANO:09d}"
     new_name = f"{path.name}.aside-{stamp}"
     for suffix in FILE_SUFFIXES:
@@ -86,9 +93,9 @@ def move_aside(path: Path, reason: str) -> None:
 
 
 def is_unusable(path: Path, error: Exception) -> bool:
-    """Return whether an error at opening is the fault of the file, so that a new one helps.
+    """Return whether ``error``, raised while the file was opened, is caused by its content.
 
-    It is not for a lock, a missing permission or a full disk.
+    Only then a new file helps. It does not against a lock, a missing permission or a full disk.
     """
     code = error_code(error)
     # SQLite reports an unknown file format, and a missing table, as a plain SQLITE_ERROR.
@@ -98,10 +105,10 @@ def is_unusable(path: Path, error: Exception) -> bool:
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether the file is damaged or of an unknown format.
+    """Return whether ``error`` means that the file is damaged or of an unknown format.
 
-    SQLite reports damage by a code. A text that is not UTF-8 is found by Python, also where it is
-    in a message of SQLite itself.
+    SQLite reports damage by an error code. Python reports a text that is not UTF-8, also where it
+    is part of SQLite's own error message.
     """
     return (
         error_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -111,5 +118,5 @@ def is_damage(error: Exception) -> bool:
 
 
 def error_code(error: Exception) -> int:
-    """Return SQLite's primary error code, without its extension; 0 for any other error."""
+    """Return SQLite's primary result code (its lowest 8 bits), or 0 for any other error."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF

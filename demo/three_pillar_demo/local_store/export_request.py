@@ -1,4 +1,4 @@
-"""One OTLP export request: decompression, parsing and decoding of its body."""
+"""Decompresses, parses and decodes the body of an OTLP export request into a ``Batch``."""
 
 import base64
 import hashlib
@@ -19,18 +19,21 @@ from three_pillar_demo.local_store.otlp.batch import Batch
 MAX_DECOMPRESSED_BYTES = 8 * 1024**2
 DIGEST_BYTES = 16
 MAX_PARSER_TEXT = 200
-"""Characters of the parser's own message that a refusal repeats."""
+"""The maximum length, in characters, of the parser's message that an error response quotes."""
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 GZIP_WINDOW_BITS = 31
-"""zlib's maximum window size, 15, plus 16 for the gzip format."""
+"""The argument ``wbits`` of zlib: 15 is its maximum window size, plus 16 for the gzip format."""
 ID_FIELDS = {"trace_id", "span_id", "parent_span_id"}
 ATTRIBUTE_TYPES = {"AnyValue", "KeyValue"}
 
 
 @dataclass(frozen=True)
 class Signal:
-    """The protobuf types of a signal, the response field for rejections, and its decoder."""
+    """The protobuf types and the decoder of one signal.
+
+    ``rejected_field`` is the field of the response's ``partial_success`` that counts rejections.
+    """
 
     request_type: type[Message]
     response_type: type[Message]
@@ -61,7 +64,7 @@ SIGNALS = {
 
 
 class RequestError(Exception):
-    """The request is refused; ``status`` is the HTTP status, the text is the reason."""
+    """The request is refused with the HTTP status ``status``; the message is the reason."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -69,9 +72,10 @@ class RequestError(Exception):
 
 
 def decode_request(signal_name: str, body: bytes, encoding: str, media_type: str) -> Batch:
-    """Decode the body of a request for the signal (a key of ``SIGNALS``).
+    """Return the decoded ``body`` of an export request.
 
-    ``encoding`` is the content encoding, ``media_type`` is ``PROTOBUF`` or ``JSON``.
+    ``signal_name`` is a key of ``SIGNALS``, ``encoding`` the value of ``Content-Encoding``, and
+    ``media_type`` either ``PROTOBUF`` or ``JSON``.
 
     Raises:
         RequestError: The body cannot be decompressed or parsed.
@@ -123,9 +127,9 @@ def _parse_json(content: bytes, message: Message) -> None:
 
 
 def _restore_hex_ids(message: Message) -> None:
-    """Replace each id by the bytes that its hexadecimal text stands for.
+    """Correct each id in a message that was parsed from JSON.
 
-    OTLP's JSON has ids in hex, protobuf's own JSON has them in base64, so the parser has decoded
+    OTLP's JSON has ids in hex. Protobuf's own JSON has them in base64, so the parser has decoded
     the hex digits as base64. Encoding the bytes in base64 gives the digits back.
     """
     for field, value in message.ListFields():

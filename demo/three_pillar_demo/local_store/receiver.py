@@ -1,7 +1,7 @@
-"""The HTTP server: OTLP over HTTP, with each batch acknowledged after its commit.
+"""The HTTP server of the local store: it receives OTLP and answers 200 once a batch is committed.
 
-https://opentelemetry.io/docs/specs/otlp/#otlphttp says what a status means to a sender: 400 and 413
-are final, 429 and 503 with ``Retry-After`` are not.
+https://opentelemetry.io/docs/specs/otlp/#otlphttp defines the statuses: a sender drops a batch
+after 400 or 413, and sends it again after 429 or 503 with ``Retry-After``.
 """
 
 import asyncio
@@ -28,26 +28,27 @@ from three_pillar_demo.local_store.otlp.batch import Batch
 from three_pillar_demo.local_store.writer import QueueFullError, WriteError, Writer
 
 MAX_BODY_BYTES = 4 * 1024**2
-"""Bytes of a request as it arrives; a batch of an SDK has some hundred thousand."""
+"""The maximum size of a body before decompression; an SDK sends some hundred thousand bytes."""
 BODY_TIMEOUT_S = 10.0
 MAX_CONCURRENT_DECODES = 1
-"""Requests decoded at the same time.
+"""The number of requests decoded at the same time.
 
-A body of empty records takes ninety times its bytes in memory.
+It limits memory: the records decoded from a body can take ninety times the size of the body.
 """
 RETRY_AFTER_S = {429: "1", 503: "5"}
-"""Seconds after which a sender may retry, by status.
+"""The header ``Retry-After`` by HTTP status: seconds to wait before the request is sent again.
 
-An SDK tries six times at most. With 1 s, it would give up on a full disk after 5 s.
+503 (for example, a full disk) has 5 s: an SDK tries six times at most, and with 1 s it would give
+up after 5 s.
 """
 MAX_REASONS = 5
-"""Reasons of rejection that one response names, the most frequent first."""
+"""The maximum number of rejection reasons in one response; the most frequent ones are named."""
 MAX_SHOWN_PATH = 40
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def create_app(writer: Writer) -> Starlette:
-    """Build the application; it stops ``writer`` at its own shutdown."""
+    """Return the HTTP application; it stores requests with ``writer``, and stops it at shutdown."""
     decode_slots = asyncio.Semaphore(MAX_CONCURRENT_DECODES)
 
     async def receive_export(request: Request) -> Response:
@@ -110,13 +111,13 @@ def _check_request(signal_name: str, method: str, media_type: str) -> None:
 
 
 async def _read_body(request: Request, parts: list[bytes], writer: Writer) -> None:
-    """Append the body to ``parts``, and count each part in the writer's queue.
+    """Append the parts of the request body to ``parts``, and reserve their bytes in ``writer``.
 
-    The caller releases the bytes of ``parts``, also after an error.
+    The caller must release the bytes of ``parts`` (``Writer.release``), also after an error.
 
     Raises:
         RequestError: The body is too large, too slow or incomplete.
-        QueueFullError: The queue has no room for it.
+        QueueFullError: The write queue is full.
     """
     size_bytes = 0
     try:
@@ -136,7 +137,7 @@ async def _read_body(request: Request, parts: list[bytes], writer: Writer) -> No
 
 
 def _success(signal_name: str, batch: Batch) -> Message:
-    """Return the response message, with a count and the reasons of what was rejected."""
+    """Return the OTLP response to a stored batch, with the number and reasons of rejections."""
     signal = SIGNALS[signal_name]
     message = signal.response_type()
     if batch.rejected:
@@ -161,7 +162,7 @@ def _error_response(status: int, reason: str, media_type: str) -> Response:
 
 
 def _response(status: int, message: Message, media_type: str) -> Response:
-    """Return ``message`` in the encoding of the request, protobuf for any unknown one."""
+    """Return a response with ``message`` as JSON if ``media_type`` is JSON, else as protobuf."""
     if media_type == JSON:
         content = json_format.MessageToJson(message, indent=None)
         return Response(content, status, media_type=JSON)

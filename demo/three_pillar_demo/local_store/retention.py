@@ -1,4 +1,4 @@
-"""Retention: the oldest rows are deleted by age and by size, in small steps, while the store runs.
+"""Deletes the oldest rows of the store, by age and by size, in small steps while it runs.
 
 VACUUM is not used: SQLite uses freed pages again, so in a steady state the file does not grow.
 """
@@ -13,39 +13,50 @@ from three_pillar_demo.local_store.store import MAX_SERIES, Store
 
 NANO = 10**9
 DIGEST_RETENTION_S = 3600
-"""How long a batch's digest is kept.
+"""Seconds for which the digest of a batch is kept, so that the same batch is not stored twice.
 
 An SDK sends a batch again within a minute, a proxy within minutes.
 """
 RETENTION_HOURS = 48
-"""The age of spans and log records, as configured for Tempo and Loki."""
+"""The maximum age, in hours, of spans and log records, as configured for Tempo and Loki."""
 POINT_RETENTION_HOURS = 6
-"""The age of points and exemplars: points come every second, with traffic or without."""
-SOURCE_RETENTION_HOURS = RETENTION_HOURS + MAX_HOURS_AHEAD + 1
-"""A source stays while one of its rows may, and a row's time may be a day ahead."""
-MAX_WAL_BYTES = 8 * 1024**2
-"""The size of the write-ahead log after which it is moved into the file."""
-CHECKPOINT_TIMEOUT_MS = 200
-"""How long moving the write-ahead log into the file waits for readers."""
-SILENT_AFTER_S = 600
-"""At the limit of series, those without points for so long are deleted, the oldest first.
+"""The maximum age, in hours, of metric points and exemplars.
 
-Otherwise a restarted sender, whose series are new, would be refused.
+It is shorter than ``RETENTION_HOURS`` because points arrive every second, even without traffic.
 """
-MAX_SILENT_SERIES = 100
-"""Silent series deleted by one run."""
+SOURCE_RETENTION_HOURS = RETENTION_HOURS + MAX_HOURS_AHEAD + 1
+"""Hours after its last record for which a source (the sender of records) is kept.
+
+No row may lose its source: a row's time may be ``MAX_HOURS_AHEAD`` in the future, and ``seen`` is
+rounded down to the hour.
+"""
+MAX_WAL_BYTES = 8 * 1024**2
+"""The size of the write-ahead log, in bytes, above which it is moved into the database file."""
+CHECKPOINT_TIMEOUT_MS = 200
+"""Milliseconds for which moving the write-ahead log into the database file waits for readers."""
+STALE_AFTER_S = 600
+"""Seconds without a new point after which a series is stale.
+
+When there are ``MAX_SERIES`` series, stale ones are deleted, the oldest first. Otherwise a
+restarted sender, whose series are new, would be refused.
+"""
+MAX_STALE_SERIES = 100
+"""The maximum number of stale series deleted by one call of ``delete_expired``."""
 ROWS_PER_STEP = 500
-"""Rows that one step deletes, so that no commit waits long for it."""
+"""The maximum number of rows deleted in one transaction, so that no new batch waits long for it."""
 MAX_STEPS = 20
-"""Steps of one run. With a run every ten seconds, a thousand rows a second can be deleted."""
+"""The maximum number of steps, of ``ROWS_PER_STEP`` rows each, in one call of ``delete_expired``.
+
+With a call every ten seconds, a thousand rows a second can be deleted.
+"""
 POINT_STEP_NS = 60 * NANO
-"""By size, points are deleted up to so long after the oldest one."""
+"""Nanoseconds: to reduce the size, one step deletes the points of this time from the oldest on."""
 
 TIME_COLUMNS = {"span": "start", "log": "time", "exemplar": "time"}
 OLDEST_POINT = """SELECT min(
   (SELECT time FROM point WHERE series = series.id ORDER BY time LIMIT 1)
 ) FROM series"""
-DELETE_SILENT_SERIES = """DELETE FROM point WHERE series IN (
+DELETE_STALE_SERIES = """DELETE FROM point WHERE series IN (
   SELECT id FROM series WHERE NOT EXISTS
     (SELECT 1 FROM point WHERE series = series.id AND time >= ?)
   ORDER BY born LIMIT ?)"""
@@ -57,40 +68,40 @@ DELETE_ORPHANED_EXEMPLARS = "DELETE FROM exemplar WHERE series NOT IN (SELECT id
 
 
 def delete_expired(store: Store) -> None:
-    """Delete what is older than its retention, in at most ``MAX_STEPS`` steps."""
-    now = time.time_ns()
-    oldest_row = now - RETENTION_HOURS * 3600 * NANO
-    oldest_point = now - POINT_RETENTION_HOURS * 3600 * NANO
+    """Delete rows that are older than their retention time, in at most ``MAX_STEPS`` steps."""
+    now_ns = time.time_ns()
+    row_cutoff_ns = now_ns - RETENTION_HOURS * 3600 * NANO
+    point_cutoff_ns = now_ns - POINT_RETENTION_HOURS * 3600 * NANO
     for _ in range(MAX_STEPS):
         with _transaction(store):
             deleted = [
-                _delete_first_rows(store, "span", oldest_row),
-                _delete_first_rows(store, "log", oldest_row),
-                _delete_first_rows(store, "exemplar", oldest_point),
+                _delete_first_rows(store, "span", row_cutoff_ns),
+                _delete_first_rows(store, "log", row_cutoff_ns),
+                _delete_first_rows(store, "exemplar", point_cutoff_ns),
             ]
         if max(deleted) < ROWS_PER_STEP:
             break
     with _transaction(store):
         if len(store.series) >= MAX_SERIES:
-            silent_since = now - SILENT_AFTER_S * NANO
-            store.connection.execute(DELETE_SILENT_SERIES, (silent_since, MAX_SILENT_SERIES))
-        _delete_points(store, oldest_point)
-        _delete_digests_and_sources(store, now // NANO)
+            stale_cutoff_ns = now_ns - STALE_AFTER_S * NANO
+            store.connection.execute(DELETE_STALE_SERIES, (stale_cutoff_ns, MAX_STALE_SERIES))
+        _delete_points(store, point_cutoff_ns)
+        _delete_digests_and_sources(store, now_ns // NANO)
         # A write shows, also when nothing has expired, whether the file can be written.
         store.connection.execute("UPDATE tally SET rows = rows + 1")
         store.connection.execute("UPDATE tally SET rows = rows - 1")
     store.reload_caches()
 
 
-def make_room(store: Store, new_rows: int, spare_bytes: int = 0) -> None:
-    """Delete the oldest rows while more than ``size_bytes`` of the file is in use.
+def enforce_size_limit(store: Store, new_rows: int, spare_bytes: int = 0) -> None:
+    """Delete the oldest rows while more than ``store.size_bytes`` of the file is in use.
 
-    At most three times as many rows are deleted as ``new_rows`` have come. Afterwards,
-    ``spare_bytes`` fit under the hard limit of the file.
+    ``new_rows`` is the number of rows just written; one call deletes at most about three times as
+    many. The limit is lower if it must be to leave ``spare_bytes`` free below ``store.max_bytes``.
     """
-    limit = min(store.size_bytes, store.max_bytes - spare_bytes)
+    limit_bytes = min(store.size_bytes, store.max_bytes - spare_bytes)
     rows_left = 3 * max(new_rows, ROWS_PER_STEP)
-    while rows_left > 0 and used_bytes(store) > limit:
+    while rows_left > 0 and used_bytes(store) > limit_bytes:
         with _transaction(store):
             has_rows = _delete_oldest(store)
         rows_left = rows_left - ROWS_PER_STEP if has_rows else 0
@@ -99,7 +110,7 @@ def make_room(store: Store, new_rows: int, spare_bytes: int = 0) -> None:
 
 
 def used_bytes(store: Store) -> int:
-    """Return the bytes of the pages in use."""
+    """Return the total size, in bytes, of the file's pages in use; free pages do not count."""
     pages = database.pragma(store.connection, "page_count")
     free_pages = database.pragma(store.connection, "freelist_count")
     return (pages - free_pages) * database.pragma(store.connection, "page_size")
@@ -113,49 +124,60 @@ def _transaction(store: Store) -> Iterator[None]:
 
 
 def _delete_oldest(store: Store) -> bool:
-    """Delete one step of the oldest rows or points; return whether there were any."""
-    oldest_times = {table: _oldest_time(store, table) for table in TIME_COLUMNS}
-    candidates = [(at, table) for table, at in oldest_times.items() if at is not None]
-    oldest_row = min(candidates, default=None)
-    oldest_point = store.connection.execute(OLDEST_POINT).fetchone()[0]
-    if oldest_row is not None and (oldest_point is None or oldest_row[0] <= oldest_point):
-        _delete_first_rows(store, oldest_row[1])
-        return True
-    if oldest_point is not None:
-        _delete_points(store, oldest_point + POINT_STEP_NS)
+    """Delete one step of the oldest rows or points; return False if there were none.
+
+    Without rows and points, all sources are deleted.
+    """
+    candidates = []
+    for table in TIME_COLUMNS:
+        oldest_time = _oldest_time(store, table)
+        if oldest_time is not None:
+            candidates.append((oldest_time, table))
+    (oldest_point_time,) = store.connection.execute(OLDEST_POINT).fetchone()
+    if candidates:
+        oldest_row_time, table_of_oldest = min(candidates)
+        if oldest_point_time is None or oldest_row_time <= oldest_point_time:
+            _delete_first_rows(store, table_of_oldest)
+            return True
+    if oldest_point_time is not None:
+        _delete_points(store, oldest_point_time + POINT_STEP_NS)
         return True
     store.connection.execute("DELETE FROM source")  # only names are left
     return False
 
 
 def _oldest_time(store: Store, table: str) -> int | None:
-    """Return the oldest time among the rows that one step would delete.
+    """Return the oldest time, in ns, among the first ``ROWS_PER_STEP`` rows; None without rows.
 
-    The first row alone would not do: a single clock that is ahead would decide.
+    The first row alone is not enough, because its sender's clock may be ahead.
     """
     column = TIME_COLUMNS[table]
     first_rows = f"SELECT {column} FROM {table} ORDER BY rowid LIMIT {ROWS_PER_STEP}"  # noqa: S608  (of constants)
-    oldest: int | None
-    oldest = store.connection.execute(f"SELECT min({column}) FROM ({first_rows})").fetchone()[0]  # noqa: S608  (of constants)
-    return oldest
+    oldest_time: int | None
+    statement = f"SELECT min({column}) FROM ({first_rows})"  # noqa: S608  (of constants)
+    (oldest_time,) = store.connection.execute(statement).fetchone()
+    return oldest_time
 
 
-def _delete_first_rows(store: Store, table: str, before: int | None = None) -> int:
-    """Delete the first ``ROWS_PER_STEP`` rows; return how many were deleted.
+def _delete_first_rows(store: Store, table: str, cutoff_ns: int | None = None) -> int:
+    """Delete the first ``ROWS_PER_STEP`` rows of ``table``; return how many were deleted.
 
-    With ``before``, only those of them with an earlier time are deleted.
+    With ``cutoff_ns``, only those of them whose time is earlier are deleted.
     """
     first_rows = f"SELECT rowid FROM {table} ORDER BY rowid LIMIT {ROWS_PER_STEP}"  # noqa: S608  (of constants)
     statement = f"DELETE FROM {table} WHERE rowid IN ({first_rows})"  # noqa: S608  (of constants)
-    if before is not None:
-        statement += f" AND {TIME_COLUMNS[table]} < {before}"
+    if cutoff_ns is not None:
+        statement += f" AND {TIME_COLUMNS[table]} < {cutoff_ns}"
     return store.connection.execute(statement).rowcount
 
 
-def _delete_points(store: Store, before: int) -> None:
-    """Delete points earlier than ``before``, one step a series, and series without points."""
+def _delete_points(store: Store, cutoff_ns: int) -> None:
+    """Delete points earlier than ``cutoff_ns``, and then the series that have no points left.
+
+    At most ``ROWS_PER_STEP`` points of each series are deleted.
+    """
     for (series_id,) in store.connection.execute("SELECT id FROM series").fetchall():
-        store.connection.execute(DELETE_OLD_POINTS, (series_id, before, ROWS_PER_STEP))
+        store.connection.execute(DELETE_OLD_POINTS, (series_id, cutoff_ns, ROWS_PER_STEP))
     deleted_series = store.connection.execute(DELETE_EMPTY_SERIES).rowcount
     if deleted_series:
         # SQLite may give the id of a deleted series to the next one, and so its exemplars.
@@ -163,14 +185,14 @@ def _delete_points(store: Store, before: int) -> None:
 
 
 def _delete_digests_and_sources(store: Store, now_s: int) -> None:
-    oldest_digest = now_s - DIGEST_RETENTION_S
-    oldest_source = now_s - SOURCE_RETENTION_HOURS * 3600
-    store.connection.execute("DELETE FROM batch WHERE time < ?", (oldest_digest,))
-    store.connection.execute("DELETE FROM source WHERE seen < ?", (oldest_source,))
+    digest_cutoff_s = now_s - DIGEST_RETENTION_S
+    source_cutoff_s = now_s - SOURCE_RETENTION_HOURS * 3600
+    store.connection.execute("DELETE FROM batch WHERE time < ?", (digest_cutoff_s,))
+    store.connection.execute("DELETE FROM source WHERE seen < ?", (source_cutoff_s,))
 
 
 def _shorten_wal(store: Store) -> None:
-    """Move a long write-ahead log into the file and truncate it.
+    """Move a write-ahead log over ``MAX_WAL_BYTES`` into the database file and truncate it.
 
     SQLite does that by itself only when no reader is active, so with constant readers the log would
     grow for ever.

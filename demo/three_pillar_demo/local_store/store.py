@@ -1,7 +1,7 @@
-"""The store: it writes batches to the file, each of them once and whole.
+"""Writes decoded batches to the SQLite file: each batch once, and completely or not at all.
 
-One connection is used by one thread (``writer``). Readers open the same file read-only from other
-processes.
+Only the thread of ``writer.Writer`` uses the connection. Readers open the same file read-only from
+other processes.
 """
 
 import json
@@ -17,12 +17,15 @@ from three_pillar_demo.local_store import database
 from three_pillar_demo.local_store.otlp.batch import Batch, Point, Row, Source
 
 MAX_SERIES = 10_000
-"""More series than this come from a label with unbounded values, not from a few services."""
+"""The maximum number of metric series; points of further series are rejected.
+
+More series come from a label with unbounded values, not from a few services.
+"""
 MAX_COUNT = 2**63 - 1
 SIZE_MARGIN = 1.25
-"""SQLite's own limit of the file, relative to the size that retention keeps to."""
+"""The file size at which SQLite refuses to write, divided by the size that retention enforces."""
 SOURCE_COLUMN = 3
-"""The position of the source's id in the tables ``span`` and ``log``."""
+"""The position (from 0) of the column ``source`` in the tables ``span`` and ``log``."""
 
 INSERT_BATCH = "INSERT OR IGNORE INTO batch VALUES (?, ?)"
 INSERT_SPAN = "INSERT INTO span VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -38,7 +41,10 @@ ADD_TO_TALLY = "UPDATE tally SET rows = rows + ?2 WHERE signal = ?1"
 
 
 class Store:
-    """An open file, which ``retention`` keeps under ``size_bytes``."""
+    """The open SQLite file of the local store.
+
+    ``retention`` keeps its size under ``size_bytes``, and SQLite keeps it under ``max_bytes``.
+    """
 
     def __init__(self, path: Path, size_bytes: int) -> None:
         """Open the file at ``path``, or create it.
@@ -58,15 +64,15 @@ class Store:
         self._open()
 
     def replace_file(self, reason: str) -> None:
-        """Move the file aside, where it can still be examined, and go on with a new one."""
+        """Rename the file, so that it can still be examined, and continue with a new one."""
         self.close()
         database.move_aside(self.path, reason)
         self._open()
 
     def reload_caches(self) -> None:
-        """Read the known series from the file again, and forget the known sources.
+        """Read the cached series ids from the file again, and empty the cache of source ids.
 
-        After a rollback, the caches would name rows that do not exist.
+        After a rollback or a deletion, the caches could name rows that do not exist.
         """
         self.sources.clear()
         rows = self.connection.execute("SELECT name, kind, labels, bounds, id FROM series")
@@ -92,13 +98,13 @@ class Store:
         self.is_open = True
 
     def write(self, batches: Iterable[Batch]) -> None:
-        """Store ``batches`` in one transaction; at return, they are on the disk.
+        """Store ``batches`` in one transaction, which is on the disk when this method returns.
 
-        A batch that is stored already is skipped. Records that the store itself rejects are added
-        to the batch's ``rejected``.
+        A batch that is stored already is skipped. Data points that cannot be stored are counted in
+        the ``rejected`` of their batch.
 
         Raises:
-            sqlite3.Error: None of the batches is stored.
+            sqlite3.Error: The transaction failed, and none of the batches is stored.
         """
         if not self.is_open:
             self._open()
@@ -142,17 +148,16 @@ class Store:
             yield (*row[:SOURCE_COLUMN], self._source_id(source), *row[SOURCE_COLUMN:])
 
     def _source_id(self, source: Source) -> int:
-        """Return the id of a source; once an hour, note in its row that it is in use."""
+        """Return the id of ``source``, and update its column ``seen`` once an hour."""
         hour = int(time.time()) // 3600 * 3600
-        known = self.sources.get(source)
-        if known is None or known[1] != hour:
-            row = self.connection.execute(INSERT_SOURCE, (*source, hour)).fetchone()
-            known = (row[0], hour)
-            self.sources[source] = known
-        return known[0]
+        source_id, seen_hour = self.sources.get(source, (0, 0))
+        if seen_hour != hour:
+            (source_id,) = self.connection.execute(INSERT_SOURCE, (*source, hour)).fetchone()
+            self.sources[source] = (source_id, hour)
+        return source_id
 
     def _insert_point(self, point: Point) -> str:
-        """Store a data point and its exemplars; return why it is rejected, if it is."""
+        """Store a data point and its exemplars; return why it is rejected, or an empty string."""
         series_id = self._series_id(point)
         if series_id is None:
             return f"data point of a new series: over {MAX_SERIES} series"
@@ -172,7 +177,7 @@ class Store:
         return ""
 
     def _series_id(self, point: Point) -> int | None:
-        """Return the id of the point's series, new or known; None if there are too many."""
+        """Return the id of the point's series; None if it would be new and over ``MAX_SERIES``."""
         key = (point.name, point.kind, point.labels, point.bounds)
         series_id = self.series.get(key)
         if series_id is None and len(self.series) < MAX_SERIES:
@@ -181,9 +186,10 @@ class Store:
         return series_id
 
     def _add_to_previous(self, point: Point, series_id: int) -> Point | None:
-        """Return a delta point as a cumulative one: added to the last stored point, if any.
+        """Return the cumulative form of a delta point: its values plus those of the previous point.
 
-        The result is None if the point is not newer than that one, or if a total is out of range.
+        The previous point is the newest stored one of the series; without one, ``point`` itself is
+        returned. The result is None if ``point`` is not newer, or if a total is out of range.
         """
         previous = self.connection.execute(SELECT_LAST_POINT, (series_id,)).fetchone()
         if previous is None:
@@ -201,6 +207,6 @@ class Store:
         return total if is_valid else None
 
     def close(self) -> None:
-        """Close the file, which also moves the content of the write-ahead log into it."""
+        """Close the file; SQLite then moves the content of the write-ahead log into it."""
         self.is_open = False
         self.connection.close()

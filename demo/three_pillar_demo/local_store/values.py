@@ -1,4 +1,4 @@
-"""OTLP values in the form that the store keeps: redacted, truncated, and named as in Prometheus."""
+"""Converts OTLP values for the store: to redacted, truncated JSON, and to Prometheus' names."""
 
 import base64
 import json
@@ -12,21 +12,22 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from three_pillars import redaction
 
 MAX_ATTRIBUTES = 128
-"""Attributes, list elements, events or exemplars kept of one item, as in the SDKs.
+"""The maximum number of attributes of one record, and of elements of a list, that are kept.
 
-Any further ones are dropped.
+It also limits the events of a span and the exemplars of a data point. Any further ones are dropped,
+as in the SDKs.
 """
 MAX_TEXT = 8192
-"""Characters kept of one text, which is also the limit in the services."""
+"""The maximum length of one text in characters; longer texts are cut, as in the services."""
 MAX_NAME = 256
-"""Characters kept of the name of an attribute, a metric or a scope."""
+"""The maximum length, in characters, of the name of an attribute, a metric or a scope."""
 UNIT_SUFFIXES = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}
 SEVERITY_NAMES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 NUMBERS_PER_SEVERITY = 4
 
 
 def json_attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
-    """Return attributes as JSON values: redacted, at most ``MAX_ATTRIBUTES``, texts truncated."""
+    """Return attributes as a dict of JSON values, redacted and within this module's limits."""
     return redaction.redact_mapping(_to_dict(pairs))
 
 
@@ -40,7 +41,7 @@ def _to_dict(pairs: Iterable[KeyValue]) -> dict[str, Any]:
 
 
 def json_value(value: AnyValue) -> Any:  # noqa: ANN401  (any JSON value)
-    """Return a value as JSON can hold it: bytes in base64, NaN and infinity as text.
+    """Return an OTLP value as a JSON value: bytes in base64, NaN and infinity as text.
 
     The protobuf parser limits the depth, so the recursion is bounded.
     """
@@ -76,7 +77,7 @@ def prometheus_name(otlp_name: str, unit: str, kind: str) -> str:
 
 
 def prometheus_label(otlp_name: str) -> str:
-    """Return a name with each character that Prometheus does not allow replaced by ``_``."""
+    """Return an OTLP name as a Prometheus label name: each character not allowed becomes ``_``."""
     return re.sub(r"[^a-zA-Z0-9_]", "_", otlp_name)
 
 
@@ -93,18 +94,19 @@ def truncate(text: str, limit: int = MAX_TEXT) -> str:
 def redacted_text(text: str) -> str:
     """Return ``text`` redacted and truncated to ``MAX_TEXT`` characters.
 
-    Redaction sees twice the limit, so that a secret across the cut is still recognised.
+    Redaction examines twice as many characters, so that it recognises a secret that lies across
+    the cut.
     """
     return truncate(redaction.redact_text(truncate(text, 2 * MAX_TEXT)))
 
 
 def to_text(value: Any) -> str:  # noqa: ANN401  (any JSON value)
-    """Return a JSON value as a label value or a name: a text as it is, all else as JSON."""
+    """Return a JSON value as text: a string unchanged, any other value encoded as JSON."""
     return value if isinstance(value, str) else to_json(value)
 
 
 def severity_name(number: int) -> str:
-    """Return the name of an OTLP severity number (1 to 24); an empty string for any other."""
+    """Return the name, such as INFO, of an OTLP severity number (1 to 24), else an empty string."""
     if not 1 <= number <= NUMBERS_PER_SEVERITY * len(SEVERITY_NAMES):
         return ""
     return SEVERITY_NAMES[(number - 1) // NUMBERS_PER_SEVERITY]

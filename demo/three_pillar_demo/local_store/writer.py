@@ -1,4 +1,4 @@
-"""The writer thread: it stores queued batches in one transaction and reports each commit."""
+"""The writer thread: it stores queued batches in groups, and reports each commit to its sender."""
 
 import asyncio
 import contextlib
@@ -18,35 +18,35 @@ from three_pillar_demo.local_store.store import Store
 log = logging.getLogger("local_store")
 
 MAX_QUEUED_BYTES = 64 * 1024**2
-"""Bytes of requests that may wait to be written; further requests are refused."""
+"""The maximum total size of requests waiting to be written; further requests are refused."""
 MAX_BATCHES_PER_TRANSACTION = 64
 RETENTION_INTERVAL_S = 10.0
-"""Seconds between two runs of retention."""
+"""Seconds between two runs of ``retention.delete_expired``."""
 RETRY_INTERVAL_S = 1.0
-"""Seconds between two attempts to write while the file cannot be written."""
+"""Seconds between two attempts to write after an attempt has failed."""
 
 
 class QueueFullError(Exception):
-    """Too many bytes wait to be written; the sender may retry later."""
+    """More than ``MAX_QUEUED_BYTES`` wait to be written; the sender may retry later."""
 
     def __init__(self) -> None:
         super().__init__("write queue full, retry later")
 
 
 class WriteError(Exception):
-    """The batch could not be stored, for the reason in the text; the sender may retry later."""
+    """The batch could not be stored; the message has the reason, and the sender may retry later."""
 
 
 @dataclass
 class PendingBatch:
-    """A batch in the queue, and the future of the coroutine that waits for its commit."""
+    """A queued batch, and the future ``committed`` on which a coroutine of ``loop`` waits."""
 
     batch: Batch
     loop: asyncio.AbstractEventLoop
     committed: "asyncio.Future[None]"
 
     def resolve(self, error: Exception | None) -> None:
-        """Resolve the future, with ``error`` if there is one; for any thread."""
+        """Resolve the future, with ``error`` if it is not None. Any thread may call this."""
         with contextlib.suppress(RuntimeError):  # the loop is closed, so no coroutine waits
             self.loop.call_soon_threadsafe(self._resolve_in_loop, error)
 
@@ -60,10 +60,10 @@ class PendingBatch:
 
 
 class Writer:
-    """Owns the store while it runs, and is the only thread that uses it.
+    """Writes batches to the store in a thread of its own, the only one that uses the store.
 
-    ``queued_bytes`` is what waits to be written. ``last_error`` says why the file cannot be written
-    now; it is empty while the file can be written.
+    ``queued_bytes`` is the size of all requests that wait to be written. ``last_error`` says why
+    the file cannot be written now; it is an empty string while the file can be written.
     """
 
     def __init__(self, store: Store) -> None:
@@ -76,25 +76,27 @@ class Writer:
         self.thread.start()
 
     def reserve(self, size_bytes: int) -> None:
-        """Count bytes of a request as queued; the caller releases them, also after an error.
+        """Add ``size_bytes`` to the queued bytes, before the request is complete.
+
+        The caller must release them with ``release``, also after an error.
 
         Raises:
-            QueueFullError: The queue holds more than ``MAX_QUEUED_BYTES`` with them.
+            QueueFullError: The queued bytes now exceed ``MAX_QUEUED_BYTES``.
         """
         self.queued_bytes += size_bytes
         if self.queued_bytes > MAX_QUEUED_BYTES:
             raise QueueFullError
 
     def release(self, size_bytes: int) -> None:
-        """Count bytes as queued no longer."""
+        """Subtract ``size_bytes`` from the queued bytes."""
         self.queued_bytes -= size_bytes
 
     async def put(self, batch: Batch) -> None:
-        """Store ``batch``; return once it is on the disk.
+        """Queue ``batch`` and return once it is committed to the disk.
 
         Raises:
-            QueueFullError: The queue has no room for it.
-            WriteError: It could not be stored.
+            QueueFullError: The queued bytes would exceed ``MAX_QUEUED_BYTES``.
+            WriteError: The batch could not be stored.
         """
         if self.queued_bytes + batch.size_bytes > MAX_QUEUED_BYTES:
             raise QueueFullError
@@ -108,7 +110,7 @@ class Writer:
             self.release(batch.size_bytes)
 
     def stop(self) -> None:
-        """Write what is queued, then end the thread and close the file."""
+        """Write all queued batches, then end the thread and close the file."""
         self.queue.put(None)
         self.thread.join()
 
@@ -127,7 +129,7 @@ class Writer:
         self.store.close()
 
     def _next_group(self) -> tuple[list[PendingBatch], bool]:
-        """Wait for batches; return those of one transaction, and whether to stop after it."""
+        """Wait for batches; return those for the next transaction, and whether to stop after it."""
         group: list[PendingBatch] = []
         try:
             pending = self.queue.get(
@@ -151,12 +153,12 @@ class Writer:
                 self._resolve(pending, error)
         else:
             self._write_one_by_one(group, row_count)
-        self._attempt(retention.make_room, self.store, row_count)
+        self._attempt(retention.enforce_size_limit, self.store, row_count)
 
     def _write_one_by_one(self, group: list[PendingBatch], row_count: int) -> None:
-        """Write each batch in its own transaction: one of them may have caused the error."""
+        """Write each batch in its own transaction, as one of them may have made the group fail."""
         largest_bytes = max(pending.batch.size_bytes for pending in group)
-        self._attempt(retention.make_room, self.store, row_count, 2 * largest_bytes)
+        self._attempt(retention.enforce_size_limit, self.store, row_count, 2 * largest_bytes)
         for pending in group:
             self._resolve(pending, self._attempt(self.store.write, [pending.batch]))
 
@@ -168,9 +170,9 @@ class Writer:
             pending.resolve(WriteError(str(error)))
 
     def _attempt(self, work: Callable[..., None], *arguments: object) -> Exception | None:
-        """Call ``work``; return its error, if any, after recording it in ``last_error``.
+        """Call ``work`` with ``arguments``; return the error it raised, or None.
 
-        Only ``stop`` ends the thread, so no error leaves this method.
+        An error is recorded in ``last_error`` and never raised, because it would end the thread.
         """
         try:
             work(*arguments)
@@ -191,7 +193,7 @@ class Writer:
                 log.error("cannot create a new store file: %s", create_error)
 
     def _clear_error(self) -> None:
-        """Note that the file was written, and log the recovery after an error."""
+        """Clear ``last_error`` after a successful write; log the recovery if there was an error."""
         if self.last_error:
             log.warning("writing to the store again")
         self.last_error = ""

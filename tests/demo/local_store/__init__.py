@@ -1,1 +1,1 @@
-"""Tests of the local store: with real SQLite, the real application and, where needed, processes."""
+"""Tests of the local store, with real SQLite files, in this process or in one of its own."""

@@ -1,4 +1,4 @@
-"""Builders of OTLP export requests, and their JSON encoding."""
+"""Builds OTLP export requests for tests; all times are in nanoseconds since the epoch."""
 
 import base64
 import json
@@ -45,7 +45,7 @@ ID_KEYS = {"traceid", "spanid", "parentspanid"}
 
 
 def attributes(**values: Any) -> list[KeyValue]:  # noqa: ANN401  (any attribute value)
-    """Return attributes; ``__`` in a keyword stands for a dot in the name."""
+    """Return OTLP attributes from keyword arguments; ``__`` in a keyword becomes a dot."""
     return [
         KeyValue(key=key.replace("__", "."), value=AnyValue(**{VALUE_FIELDS[type(value)]: value}))
         for key, value in values.items()
@@ -53,7 +53,7 @@ def attributes(**values: Any) -> list[KeyValue]:  # noqa: ANN401  (any attribute
 
 
 def resource(service: str = "checkout", instance: str = "one") -> Resource:
-    """Return the resource of a service's instance."""
+    """Return the resource of one instance of a service in the namespace ``shop``."""
     return Resource(
         attributes=attributes(
             service__name=service, service__namespace="shop", service__instance__id=instance
@@ -69,7 +69,11 @@ def span(
     error: bool = False,
     **fields: Any,  # noqa: ANN401  (any field)
 ) -> Span:
-    """Return a SERVER span with new ids that starts now, unless ``start`` or a field differs."""
+    """Return a SERVER span with new ids; ``fields`` replace any of its protobuf fields.
+
+    It starts at ``start`` (by default now) and lasts ``seconds``. With ``error``, its status is
+    ERROR.
+    """
     start = start or time.time_ns()
     defaults: dict[str, Any] = {
         "trace_id": secrets.token_bytes(16),
@@ -86,14 +90,14 @@ def span(
 
 
 def trace_request(*spans: Span, service: str = "checkout") -> ExportTraceServiceRequest:
-    """Return the export request of one service."""
+    """Return the export request with ``spans`` of one service."""
     scope_spans = ScopeSpans(scope=SCOPE, spans=spans)
     resource_spans = ResourceSpans(resource=resource(service), scope_spans=[scope_spans])
     return ExportTraceServiceRequest(resource_spans=[resource_spans])
 
 
 def log_record(text: str = "done", *, at: int = 0, severity: int = 9, **fields: Any) -> LogRecord:  # noqa: ANN401  (any field)
-    """Return a log record of the time ``at``, by default now."""
+    """Return a log record with the body ``text`` and the time ``at``, by default now."""
     defaults: dict[str, Any] = {"severity_text": SEVERITY_TEXTS.get(severity, "")}
     return LogRecord(
         time_unix_nano=at or time.time_ns(),
@@ -104,14 +108,17 @@ def log_record(text: str = "done", *, at: int = 0, severity: int = 9, **fields: 
 
 
 def log_request(*records: LogRecord, service: str = "checkout") -> ExportLogsServiceRequest:
-    """Return the export request of one service."""
+    """Return the export request with log ``records`` of one service."""
     scope_logs = ScopeLogs(scope=SCOPE, log_records=records)
     resource_logs = ResourceLogs(resource=resource(service), scope_logs=[scope_logs])
     return ExportLogsServiceRequest(resource_logs=[resource_logs])
 
 
 def number_point(value: float, *, at: int = 0, start: int = 0, **fields: Any) -> NumberDataPoint:  # noqa: ANN401  (any field)
-    """Return a data point of a sum or a gauge."""
+    """Return a data point of a sum or a gauge, with the time ``at``, by default now.
+
+    By default, it counts since one second (``NANO``) before ``at``.
+    """
     at = at or time.time_ns()
     return NumberDataPoint(
         as_double=value, time_unix_nano=at, start_time_unix_nano=start or at - NANO, **fields
@@ -121,7 +128,7 @@ def number_point(value: float, *, at: int = 0, start: int = 0, **fields: Any) ->
 def counter(
     name: str, *points: NumberDataPoint, temporality: int = CUMULATIVE, monotonic: bool = True
 ) -> Metric:
-    """Return a sum."""
+    """Return a sum metric with these data points, by default a cumulative, monotonic one."""
     data = Sum(
         data_points=points,
         aggregation_temporality=temporality,  # type: ignore[arg-type]
@@ -131,7 +138,7 @@ def counter(
 
 
 def gauge(name: str, *points: NumberDataPoint) -> Metric:
-    """Return a gauge."""
+    """Return a gauge metric with these data points."""
     return Metric(name=name, gauge=Gauge(data_points=points))
 
 
@@ -145,7 +152,11 @@ def histogram_point(  # noqa: PLR0913  (the fields of a histogram)
     exemplars: Sequence[Exemplar] = (),
     attributes: Sequence[KeyValue] = (),
 ) -> HistogramDataPoint:
-    """Return a data point of an explicit histogram, with ``counts`` in its buckets."""
+    """Return a data point of a histogram, with ``counts`` observations in its buckets.
+
+    ``bounds`` are the upper bounds of all buckets but the last, ``total`` is the sum of the
+    observations.
+    """
     at = at or time.time_ns()
     return HistogramDataPoint(
         bucket_counts=counts,
@@ -162,7 +173,7 @@ def histogram_point(  # noqa: PLR0913  (the fields of a histogram)
 def histogram(
     name: str, *points: HistogramDataPoint, unit: str = "s", temporality: int = CUMULATIVE
 ) -> Metric:
-    """Return an explicit histogram."""
+    """Return a histogram metric with these data points, by default cumulative and in seconds."""
     data = Histogram(
         data_points=points,
         aggregation_temporality=temporality,  # type: ignore[arg-type]
@@ -171,7 +182,7 @@ def histogram(
 
 
 def exemplar(trace_id: bytes, value: float, *, at: int) -> Exemplar:
-    """Return an exemplar with a new span id."""
+    """Return an exemplar of the trace ``trace_id`` with a random span id."""
     return Exemplar(
         as_double=value, time_unix_nano=at, trace_id=trace_id, span_id=secrets.token_bytes(8)
     )
@@ -180,7 +191,7 @@ def exemplar(trace_id: bytes, value: float, *, at: int) -> Exemplar:
 def metric_request(
     *metrics: Metric, service: str = "checkout", instance: str = "one"
 ) -> ExportMetricsServiceRequest:
-    """Return the export request of one instance of a service."""
+    """Return the export request with ``metrics`` of one instance of a service."""
     scope_metrics = ScopeMetrics(scope=SCOPE, metrics=metrics)
     resource_metrics = ResourceMetrics(
         resource=resource(service, instance), scope_metrics=[scope_metrics]
@@ -189,7 +200,7 @@ def metric_request(
 
 
 def to_otlp_json(request: Message) -> bytes:
-    """Return the request in OTLP's JSON, which has ids in hex where protobuf's has base64."""
+    """Return the request in OTLP's JSON encoding, with ids in hex; protobuf's own has base64."""
     return json.dumps(_with_hex_ids(json_format.MessageToDict(request))).encode()
 
 

@@ -1,4 +1,4 @@
-"""The local store to test: in memory with a real file, or as a process of its own."""
+"""The local store as tests run it: within the test process, or as a process of its own."""
 
 import asyncio
 import gzip
@@ -29,7 +29,7 @@ COMMAND = [sys.executable, "-m", "three_pillar_demo.local_store"]
 
 
 def poll_until(is_done: Callable[[], bool], description: str, timeout_s: float = 20) -> None:
-    """Wait until ``is_done`` returns true; fail with ``description`` after ``timeout_s``."""
+    """Call ``is_done`` until it returns True; fail with ``description`` after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while not is_done():
         assert time.monotonic() < deadline, f"waited {timeout_s} s for {description}"
@@ -39,7 +39,7 @@ def poll_until(is_done: Callable[[], bool], description: str, timeout_s: float =
 async def async_poll_until(
     is_done: Callable[[], bool], description: str, timeout_s: float = 20
 ) -> None:
-    """Wait like ``poll_until``, while other coroutines run."""
+    """Do the same as ``poll_until`` while other coroutines run."""
     deadline = time.monotonic() + timeout_s
     while not is_done():
         assert time.monotonic() < deadline, f"waited {timeout_s} s for {description}"
@@ -47,10 +47,10 @@ async def async_poll_until(
 
 
 class InMemoryStore:
-    """The store's application in memory, with its real file."""
+    """The local store within the test process: real file and writer, but no network."""
 
     def __init__(self, path: Path, size_bytes: int = 512 * MIB) -> None:
-        """Open or create the file at ``path``."""
+        """Open or create the file at ``path``, limited to ``size_bytes``, and start the writer."""
         self.path = path
         self.store = Store(path, size_bytes)
         self.writer = Writer(self.store)
@@ -64,7 +64,10 @@ class InMemoryStore:
         *,
         compress: bool = False,
     ) -> httpx2.Response:
-        """Post a request as protobuf, unless ``headers`` say otherwise; gzip it on demand."""
+        """Post ``request`` to ``/v1/{signal_name}``, as protobuf unless ``headers`` differ.
+
+        With ``compress``, the body is compressed with gzip.
+        """
         body = request if isinstance(request, bytes) else request.SerializeToString()
         all_headers = dict(PROTOBUF)
         if compress:
@@ -74,16 +77,16 @@ class InMemoryStore:
         return self.client.post(f"/v1/{signal_name}", content=body, headers=all_headers)
 
     def rows(self, query: str, *parameters: object) -> list[Any]:
-        """Return what another process would read from the file."""
+        """Return the rows of a query, read through a second, read-only connection."""
         return read_rows(self.path, query, *parameters)
 
     def is_intact(self) -> bool:
-        """Return whether SQLite finds nothing wrong with the file."""
+        """Return whether SQLite's integrity check of the file succeeds."""
         return self.rows("PRAGMA integrity_check") == [("ok",)]
 
 
 def read_rows(path: Path, query: str, *parameters: object) -> list[Any]:
-    """Return rows from the file at ``path``, which is opened read-only."""
+    """Return the rows of a query of the file at ``path``, which is opened read-only."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
     try:
         return connection.execute(query, parameters).fetchall()
@@ -93,7 +96,7 @@ def read_rows(path: Path, query: str, *parameters: object) -> list[Any]:
 
 @contextmanager
 def running_store(path: Path, size_bytes: int = 512 * MIB) -> Iterator[InMemoryStore]:
-    """Run the application with its file; at the end, stop it as a server would."""
+    """Yield a running local store; at the end, shut it down as the HTTP server does."""
     in_memory_store = InMemoryStore(path, size_bytes)
     with in_memory_store.client:
         yield in_memory_store
@@ -103,7 +106,7 @@ class StoreProcess:
     """The local store as a process of its own, on a free port."""
 
     def __init__(self, data: Path, **settings: str) -> None:
-        """Choose the port; ``settings`` are environment variables without ``STORE_``."""
+        """Choose a free port; ``settings`` are ``STORE_`` variables without prefix."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -127,13 +130,13 @@ class StoreProcess:
         )
 
     def run_to_end(self) -> subprocess.CompletedProcess[str]:
-        """Start the process, and wait for an end by itself."""
+        """Run the process until it ends by itself; return its exit code and output."""
         return subprocess.run(
             COMMAND, env=self.env, capture_output=True, text=True, timeout=30, check=False
         )
 
     def is_healthy(self) -> bool:
-        """Return whether the process reports that it is healthy."""
+        """Return whether ``/healthz`` of the process answers 200."""
         try:
             response = httpx2.get(f"{self.url}/healthz", timeout=2, trust_env=False)
         except httpx2.HTTPError:
@@ -141,7 +144,10 @@ class StoreProcess:
         return response.status_code == 200
 
     def stop(self, signal_number: signal.Signals = signal.SIGTERM) -> int:
-        """Send the process a signal and wait for its end; return its exit code."""
+        """Send the process a signal and wait for its end; return its exit code.
+
+        The result is 0 if the process is not running.
+        """
         if self.process is None:
             return 0
         self.process.send_signal(signal_number)

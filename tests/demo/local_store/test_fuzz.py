@@ -1,4 +1,4 @@
-"""Hostile and broken requests: each gets an expected status, and the file stays intact."""
+"""Sends broken requests to the local store: each gets an expected status, the file stays intact."""
 
 import asyncio
 import gzip
@@ -128,11 +128,11 @@ INVALID_JSON = (
     b"{\x00}",
     b"\xff\xfe\xfd",
 )
-"""Bodies that are sent as JSON."""
+"""JSON bodies that are not valid OTLP, or not JSON at all."""
 
 
 class Case(NamedTuple):
-    """One request."""
+    """One HTTP request to send: its signal (in the path ``/v1/``), body and headers."""
 
     signal_name: str
     body: bytes
@@ -140,10 +140,10 @@ class Case(NamedTuple):
 
 
 class Generator(random.Random):
-    """Generates requests from a seed."""
+    """Generates random requests, the same ones for the same seed."""
 
     def case(self) -> Case:  # noqa: PLR0911  (one for each kind)
-        """Return a request of one of twelve equally frequent kinds."""
+        """Return a valid, mutated or random request, or one with wrong headers or invalid JSON."""
         signal_name = self.choice(SIGNALS)
         message = self.message(signal_name)
         body = message.SerializeToString() or b"\x0a\x00"
@@ -175,11 +175,11 @@ class Generator(random.Random):
         return self.choice(choices)
 
     def mutated(self, body: bytes) -> bytes:
-        """Return the body with flipped bits, cut or spliced."""
+        """Return ``body`` changed in a random way: by ``flipped``, ``cut`` or ``spliced``."""
         return self.choice([self.flipped, self.cut, self.spliced])(body)
 
     def mutated_gzip(self, body: bytes) -> bytes:
-        """Return the gzipped body: mutated, unchanged, or gzipped again."""
+        """Return the gzipped body, unchanged (1 of 5), gzipped twice (1 of 5), or mutated."""
         compressed = gzip.compress(body, 1)
         match self.randrange(5):
             case 0:
@@ -189,24 +189,26 @@ class Generator(random.Random):
         return self.mutated(compressed)
 
     def flipped(self, body: bytes) -> bytes:
-        """Return the body with up to seven flipped bits."""
+        """Return the body with one to seven random bits flipped."""
         mutable = bytearray(body)
         for _ in range(self.randrange(1, 8)):
             mutable[self.randrange(len(mutable))] ^= 1 << self.randrange(8)
         return bytes(mutable)
 
     def cut(self, body: bytes) -> bytes:
-        """Return the beginning or the end of the body, or parts of it twice."""
-        at = self.randrange(len(body))
-        return self.choice([body[:at], body[at:], body[:at] + body, body + body[:at]])
+        """Return only the beginning or the end of the body, or the body with a part of it twice."""
+        position = self.randrange(len(body))
+        beginning = body[:position]
+        return self.choice([beginning, body[position:], beginning + body, body + beginning])
 
     def spliced(self, body: bytes) -> bytes:
-        """Return the body with some bytes replaced by random ones."""
-        at = self.randrange(len(body))
-        return body[:at] + self.randbytes(self.randrange(1, 40)) + body[at + self.randrange(40) :]
+        """Return the body with up to 39 bytes replaced by 1 to 39 random ones."""
+        position = self.randrange(len(body))
+        inserted = self.randbytes(self.randrange(1, 40))
+        return body[:position] + inserted + body[position + self.randrange(40) :]
 
     def message(self, signal_name: str) -> Message:
-        """Return a request that can be parsed, with unusual records."""
+        """Return a request for the signal that can be parsed, with records of unusual values."""
         service = self.choice(TEXTS)
         count = self.randrange(4)
         request: Any
@@ -224,7 +226,7 @@ class Generator(random.Random):
         return request
 
     def attributes(self, depth: int = 0) -> list[KeyValue]:
-        """Return up to four attributes, some with names that the store knows."""
+        """Return up to four attributes, some with names that the store treats specially."""
         return [
             KeyValue(key=self.choice(ATTRIBUTE_NAMES), value=self.value(depth))
             for _ in range(self.randrange(5))
@@ -351,7 +353,7 @@ class Generator(random.Random):
 
 
 def nested_arrays(depth: int) -> AnyValue:
-    """Return a text in so many arrays, each within the other."""
+    """Return a text within ``depth`` nested arrays."""
     value = AnyValue(string_value="innermost")
     for _ in range(depth):
         value = AnyValue(array_value=ArrayValue(values=[value]))
@@ -359,7 +361,7 @@ def nested_arrays(depth: int) -> AnyValue:
 
 
 def huge_cases() -> list[Case]:
-    """Return requests that are huge: as they arrive, when decompressed, or in their depth."""
+    """Return requests that are too large: in body, decompressed body, depth, text or attributes."""
     compressed = PROTOBUF | GZIP
     deep = b""
     for _ in range(5_000):
@@ -379,7 +381,7 @@ def huge_cases() -> list[Case]:
 
 
 def varint(number: int) -> bytes:
-    """Encode a length as protobuf does."""
+    """Return ``number`` in protobuf's variable-length encoding of integers (varint)."""
     encoded = b""
     while number > 127:
         encoded += bytes([number & 127 | 128])
@@ -388,25 +390,25 @@ def varint(number: int) -> bytes:
 
 
 class Results:
-    """Counts the statuses of the responses, and keeps unexpected ones with their requests."""
+    """Counts responses by status, and keeps each unexpected response with its request."""
 
     def __init__(self) -> None:
         self.statuses: Counter[int] = Counter()
         self.unexpected: list[tuple[Case, str]] = []
 
     async def send(self, http: httpx2.AsyncClient, case: Case) -> None:
-        """Send a request and record the response."""
+        """Send the request of ``case`` and record the response."""
         response = await http.post(
             f"/v1/{case.signal_name}", content=case.body, headers=case.headers
         )
         self.statuses[response.status_code] += 1
         if response.status_code not in EXPECTED_STATUSES:
-            shown = case._replace(body=case.body[:2000])
-            self.unexpected.append((shown, f"{response.status_code} {response.text}"))
+            shortened_case = case._replace(body=case.body[:2000])
+            self.unexpected.append((shortened_case, f"{response.status_code} {response.text}"))
 
 
 async def send_all(http: httpx2.AsyncClient, cases: list[Case]) -> Results:
-    """Send all requests, several at the same time."""
+    """Send all requests, ``CONCURRENT_SENDERS`` at a time."""
     results = Results()
     remaining = iter(cases)
 
@@ -419,7 +421,7 @@ async def send_all(http: httpx2.AsyncClient, cases: list[Case]) -> Results:
 
 
 async def send_valid_requests(http: httpx2.AsyncClient) -> None:
-    """Send a valid request of each signal, all of whose records are named "good"."""
+    """Send a valid request of each signal, with one record named "good"."""
     requests: dict[str, Message] = {
         "traces": trace_request(span("good")),
         "logs": log_request(log_record("good")),
@@ -433,7 +435,7 @@ async def send_valid_requests(http: httpx2.AsyncClient) -> None:
 
 
 def test_no_request_breaks_the_store(tmp_path: Path) -> None:
-    """After over 5,000 broken requests, the file is intact and valid batches are stored."""
+    """After more than 5,000 random, mostly broken requests, valid batches are still stored."""
     path = tmp_path / "telemetry.db"
     app = create_app(Writer(Store(path, 512 * MIB)))
     generator = Generator(SEED)

@@ -1,4 +1,4 @@
-"""Decoding of OTLP: what is kept of each record, and what is rejected."""
+"""Tests of the OTLP decoders: what they keep of each record, and which records they reject."""
 
 import json
 import time
@@ -35,21 +35,21 @@ IDS: dict[str, Any] = {"trace_id": b"t" * 16, "span_id": b"s" * 8}
 
 
 def span_rows(*spans: Span) -> list[tuple[Any, ...]]:
-    """Return the rows that spans become."""
+    """Return the rows of the table ``span`` that ``traces.decode`` makes of spans."""
     batch = Batch()
     traces.decode(trace_request(*spans), batch)
     return [row for _, row in batch.spans]
 
 
 def log_rows(*records: LogRecord) -> list[tuple[Any, ...]]:
-    """Return the rows that log records become."""
+    """Return the rows of the table ``log`` that ``logs.decode`` makes of log records."""
     batch = Batch()
     logs.decode(log_request(*records), batch)
     return [row for _, row in batch.log_records]
 
 
 def metric_batch(*metric_messages: Metric) -> Batch:
-    """Return the batch that metrics become."""
+    """Return the batch that ``metrics.decode`` makes of metrics."""
     batch = Batch()
     request: ExportMetricsServiceRequest = metric_request(*metric_messages)
     metrics.decode(request, batch)
@@ -57,20 +57,20 @@ def metric_batch(*metric_messages: Metric) -> Batch:
 
 
 def only_point(*metric_messages: Metric) -> Point:
-    """Return the one data point of metrics."""
+    """Return the only data point that ``metrics.decode`` makes of metrics."""
     [point] = metric_batch(*metric_messages).points
     return point
 
 
 def stored_attributes(*pairs: KeyValue) -> dict[str, object]:
-    """Return what is kept of a span's attributes."""
+    """Return a span's attributes as they are stored."""
     [row] = span_rows(span(attributes=pairs))
     kept: dict[str, object] = json.loads(row[9])
     return kept
 
 
 def test_attributes_keep_their_types() -> None:
-    """Each type comes back as JSON has it, and what JSON cannot express becomes text."""
+    """Attribute values keep their JSON type, and values that JSON cannot express become text."""
     nested = AnyValue(kvlist_value=KeyValueList(values=attributes(inner=1)))
     elements = [AnyValue(string_value="a"), nested, AnyValue()]
     array = AnyValue(array_value=ArrayValue(values=elements))
@@ -124,7 +124,7 @@ def test_a_duration_is_never_negative() -> None:
 
 
 def test_events_and_status_messages_of_spans_are_kept() -> None:
-    """An exception is an event with attributes, and the status keeps its message."""
+    """A span's exception event is stored with its attributes, and its status with the message."""
     event = Span.Event(
         name="exception",
         time_unix_nano=NOW,
@@ -138,7 +138,7 @@ def test_events_and_status_messages_of_spans_are_kept() -> None:
 
 
 def test_a_log_record_without_time_or_severity_text_gets_them() -> None:
-    """The time defaults to the observed time, else to now, and the text follows the number."""
+    """The time defaults to the observed time or now, the severity text to its number's name."""
     observed = log_record(severity_text="")
     observed.time_unix_nano = 0
     observed.observed_time_unix_nano = NOW
@@ -177,7 +177,7 @@ def test_metrics_have_prometheus_names(otlp_name: str, unit: str, kind: str, nam
 
 
 def test_series_have_prometheus_labels() -> None:
-    """Labels are the attributes, the promoted resource attributes, job and instance."""
+    """Labels are a point's attributes, the promoted resource attributes, job and instance."""
     pairs = attributes(http__route="/a", status=200, ok=True)
     assert json.loads(only_point(counter("sold", number_point(1, attributes=pairs))).labels) == {
         "http_route": "/a",
@@ -191,7 +191,7 @@ def test_series_have_prometheus_labels() -> None:
 
 
 def test_each_kind_of_metric_is_recognised() -> None:
-    """A monotonic sum is a counter, other sums and gauges are gauges, and deltas are marked."""
+    """Monotonic sums become counters, other sums gauges, and delta points are marked as such."""
     integer = number_point(0)
     integer.as_int = 7
     batch = metric_batch(
@@ -238,14 +238,14 @@ def test_unusable_exemplars_are_left_out() -> None:
     ids=["too few", "unordered", "infinite", "overflowing"],
 )
 def test_an_inconsistent_histogram_is_rejected(counts: list[int], bounds: list[float]) -> None:
-    """A histogram whose buckets, bounds and count contradict each other is not kept."""
+    """A histogram is rejected if its buckets, bounds and count contradict each other."""
     batch = metric_batch(histogram("took", histogram_point(counts, bounds)))
     assert not batch.points
     assert batch.rejected == {"data point of took: inconsistent buckets, bounds, count or sum": 1}
 
 
 def test_a_histogram_with_too_many_buckets_is_rejected() -> None:
-    """A histogram with more than 500 bounds is not kept."""
+    """A histogram with more than 500 bucket bounds is rejected."""
     bounds = [float(number) for number in range(501)]
     batch = metric_batch(histogram("took", histogram_point([1] * 502, bounds)))
     assert not batch.points
@@ -261,6 +261,6 @@ def test_a_histogram_without_buckets_has_one_bucket() -> None:
 
 
 def test_a_series_never_starts_after_its_point() -> None:
-    """A start that is later than the point is replaced by the point's time."""
+    """A start time that is later than the point is replaced by the point's own time."""
     point = only_point(counter("sold", number_point(1, at=NOW, start=NOW + NANO)))
     assert point.start == NOW

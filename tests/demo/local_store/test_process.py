@@ -1,4 +1,4 @@
-"""The store as a process: starts, kills, a full disk, and invalid settings."""
+"""Tests of the local store as a process: kills, a full disk, a port in use, invalid settings."""
 
 import asyncio
 import random
@@ -34,10 +34,10 @@ MIN_FILE_LIMIT_BYTES = 64 * 1024
 
 
 class Senders:
-    """Threads that send batches with unique names, and note which were acknowledged."""
+    """Threads that send batches with unique names, and record which were acknowledged by 200."""
 
     def __init__(self, url: str) -> None:
-        """Start the threads."""
+        """Start the threads, which send to the store at ``url``."""
         self.url = url
         self.sent: dict[str, tuple[str, bytes]] = {}
         self.acknowledged: set[str] = set()
@@ -58,18 +58,18 @@ class Senders:
                     self.stopped.wait(0.02)  # the process is not running
 
     def stop(self) -> None:
-        """Stop the threads, and wait for their ends."""
+        """Stop the threads and wait for their end."""
         self.stopped.set()
         for thread in self.threads:
             thread.join()
 
     def wait_for_more_than(self, batches: int) -> None:
-        """Wait until more than so many batches are acknowledged."""
+        """Wait until more than ``batches`` batches are acknowledged."""
         poll_until(lambda: len(self.acknowledged) > batches, "batches to be acknowledged")
 
 
 def new_batch(name: str) -> tuple[str, bytes]:
-    """Return a signal and the body of a request, all of whose records have the name."""
+    """Return a signal and a request body with ``RECORDS_PER_BATCH`` records called ``name``."""
     if name.endswith(("3", "7")):
         records = [log_record(name) for _ in range(RECORDS_PER_BATCH)]
         return "logs", log_request(*records).SerializeToString()
@@ -78,12 +78,12 @@ def new_batch(name: str) -> tuple[str, bytes]:
 
 
 def client(url: str) -> httpx2.Client:
-    """Return an HTTP client of the process."""
+    """Return an HTTP client for the local store at ``url``."""
     return httpx2.Client(base_url=url, timeout=30, trust_env=False)
 
 
 def post(http: httpx2.Client, signal_name: str, body: bytes) -> int:
-    """Send one request; return its status, or 0 if there was no response."""
+    """Send one export request; return the HTTP status, or 0 without a response."""
     try:
         return http.post(f"/v1/{signal_name}", content=body, headers=PROTOBUF).status_code
     except httpx2.HTTPError:
@@ -91,7 +91,7 @@ def post(http: httpx2.Client, signal_name: str, body: bytes) -> int:
 
 
 def stored_records(path: Path) -> dict[str, int]:
-    """Return how many records of each batch are in the file."""
+    """Return the number of stored records by the name of their batch."""
     rows = read_rows(
         path,
         "SELECT name, count(*) FROM span GROUP BY 1 "
@@ -101,7 +101,7 @@ def stored_records(path: Path) -> dict[str, int]:
 
 
 def is_intact(path: Path) -> bool:
-    """Return whether SQLite finds nothing wrong with the file."""
+    """Return whether SQLite's integrity check of the file succeeds."""
     return read_rows(path, "PRAGMA integrity_check") == [("ok",)]
 
 
@@ -139,7 +139,7 @@ def test_no_acknowledged_batch_is_lost_in_twenty_kills(store_process: StoreProce
 
 
 def test_sigterm_leaves_one_intact_file(store_process: StoreProcess) -> None:
-    """SIGTERM ends the process within seconds, and all batches are in the one file left."""
+    """After SIGTERM, all acknowledged batches are in the one file that is left."""
     store_process.start()
     senders = Senders(store_process.url)
     try:
@@ -158,7 +158,7 @@ def test_sigterm_leaves_one_intact_file(store_process: StoreProcess) -> None:
     not hasattr(resource, "prlimit"), reason="only Linux limits the files of another process"
 )
 def test_a_full_disk_is_reported_and_the_store_recovers(store_process: StoreProcess) -> None:
-    """While nothing can be written, batches get 503 and the health says why."""
+    """While the disk is full, batches get 503 and ``/healthz`` reports the reason."""
     store_process.start()
     with client(store_process.url) as http:
         large = log_request(*(log_record("x" * 4000) for _ in range(100))).SerializeToString()
@@ -186,7 +186,7 @@ def test_a_full_disk_is_reported_and_the_store_recovers(store_process: StoreProc
 
 
 def test_a_large_body_is_refused_while_it_is_sent(store_process: StoreProcess) -> None:
-    """A sender of a body that is too large gets 413 before its end, and the store goes on."""
+    """A body that is too large is answered 413 before its end, and the store keeps running."""
     store_process.start()
 
     async def parts() -> AsyncIterator[bytes]:
@@ -205,7 +205,7 @@ def test_a_large_body_is_refused_while_it_is_sent(store_process: StoreProcess) -
 
 
 def test_a_second_process_on_the_same_port_ends(store_process: StoreProcess) -> None:
-    """A second process on the port ends with an error, and the first one goes on."""
+    """A second store on the same port ends with an error, and the first one keeps running."""
     store_process.start()
     second = store_process.run_to_end()
     assert second.returncode != 0
@@ -221,7 +221,7 @@ def test_a_second_process_on_the_same_port_ends(store_process: StoreProcess) -> 
     ("name", "value"), [("PORT", "0"), ("SIZE_MIB", "much"), ("SIZE_MIB", "1")]
 )
 def test_an_invalid_setting_ends_the_process(tmp_path: Path, name: str, value: str) -> None:
-    """An invalid setting is reported in one line that names the variable, and exit code 2."""
+    """An invalid setting ends the process with code 2 and one line that names the variable."""
     ended = StoreProcess(tmp_path / "data", **{name: value}).run_to_end()
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"STORE_{name}={value}: ")
@@ -229,7 +229,7 @@ def test_an_invalid_setting_ends_the_process(tmp_path: Path, name: str, value: s
 
 
 def test_a_data_folder_that_is_a_file_ends_the_process(tmp_path: Path) -> None:
-    """A data folder that cannot be created is reported without a traceback, and exit code 1."""
+    """A data folder that cannot be created ends the process with code 1, without a traceback."""
     (tmp_path / "data").write_text("a file")
     ended = StoreProcess(tmp_path / "data").run_to_end()
     assert ended.returncode == 1

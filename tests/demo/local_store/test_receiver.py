@@ -1,4 +1,4 @@
-"""The HTTP server: which requests are accepted, and how the others are refused."""
+"""Tests of the local store's HTTP server: which requests it accepts, and how it refuses others."""
 
 import asyncio
 import gzip
@@ -76,11 +76,11 @@ STORED: dict[str, tuple[str, tuple[Any, ...]]] = {
         ("sold_total", "checkout", "/checkout", "shop/checkout", 3.0),
     ),
 }
-"""For each signal, a query and the row that ``export_request`` becomes."""
+"""By signal, a query and the one row it returns once ``export_request`` is stored."""
 
 
 def export_request(signal_name: str) -> Message:
-    """Return a request with one record, which has ids."""
+    """Return a request of the signal with one record; spans and log records have fixed ids."""
     match signal_name:
         case "traces":
             return trace_request(
@@ -127,7 +127,7 @@ def test_each_signal_is_accepted_in_each_encoding(
 
 
 def test_an_empty_request_is_accepted(in_memory_store: InMemoryStore) -> None:
-    """A request without records is a success, as the specification demands."""
+    """A request without records is answered 200, as the OTLP specification demands."""
     statuses = [in_memory_store.send(signal_name, b"").status_code for signal_name in SIGNALS]
     assert statuses == [200, 200, 200]
 
@@ -201,7 +201,7 @@ def test_rejected_data_points_are_counted_by_reason(in_memory_store: InMemorySto
 def test_an_invalid_body_is_refused_with_400(
     in_memory_store: InMemoryStore, body: bytes, headers: dict[str, str]
 ) -> None:
-    """The response is a google.rpc.Status with the reason, in the encoding of the request."""
+    """An invalid body is answered with a google.rpc.Status in the encoding of the request."""
     response = in_memory_store.send("traces", body, headers)
     assert response.status_code == 400
     if headers == JSON:
@@ -223,7 +223,7 @@ def test_other_paths_and_methods_are_refused(in_memory_store: InMemoryStore) -> 
 
 
 def test_other_types_and_encodings_are_refused(in_memory_store: InMemoryStore) -> None:
-    """Status 415 comes with the supported media types or encodings."""
+    """Other media types and encodings get 415 and the list of supported ones."""
     other_type = in_memory_store.send("traces", b"", {"content-type": "text/plain"})
     other_encoding = in_memory_store.send("traces", b"", {"content-encoding": "br"})
     assert (other_type.status_code, other_encoding.status_code) == (415, 415)
@@ -232,7 +232,7 @@ def test_other_types_and_encodings_are_refused(in_memory_store: InMemoryStore) -
 
 
 def test_a_body_that_is_too_large_is_refused(in_memory_store: InMemoryStore) -> None:
-    """Status 413 is for a body that is too large as it arrives, or when decompressed."""
+    """A body gets 413 if it is too large as it arrives, or when decompressed."""
     large = in_memory_store.send("traces", bytes(MAX_BODY_BYTES + 1))
     bomb = in_memory_store.send("traces", bytes(200 * MIB), compress=True)
     assert (large.status_code, bomb.status_code) == (413, 413)
@@ -243,7 +243,7 @@ def test_a_body_that_is_too_large_is_refused(in_memory_store: InMemoryStore) -> 
 def test_records_beyond_the_limit_of_a_request_are_rejected(
     in_memory_store: InMemoryStore,
 ) -> None:
-    """A small body with very many empty records is stored up to the limit."""
+    """Of a small body with very many empty records, the first ``MAX_RECORDS`` are stored."""
     records = [LogRecord() for _ in range(MAX_RECORDS + 5)]
     response = in_memory_store.send("logs", log_request(*records), compress=True)
     partial = ExportLogsServiceResponse.FromString(response.content).partial_success
@@ -257,7 +257,7 @@ def test_records_beyond_the_limit_of_a_request_are_rejected(
 async def post_all(
     http: httpx2.AsyncClient, path: str, bodies: Sequence[bytes], **headers: str
 ) -> list[asyncio.Task[httpx2.Response]]:
-    """Start a request for each body, all at the same time."""
+    """Start sending each body at the same time; return the tasks that wait for responses."""
     return [
         asyncio.create_task(http.post(path, content=body, headers=PROTOBUF | headers))
         for body in bodies
@@ -265,13 +265,13 @@ async def post_all(
 
 
 def client(in_memory_store: InMemoryStore) -> httpx2.AsyncClient:
-    """Return an asynchronous client of the application."""
+    """Return an asynchronous HTTP client of the store, without a network."""
     transport = httpx2.ASGITransport(create_app(in_memory_store.writer))
     return httpx2.AsyncClient(transport=transport, base_url="http://store")
 
 
 def test_bodies_in_memory_count_as_queued(in_memory_store: InMemoryStore) -> None:
-    """Bodies that wait for decoding are limited like the write queue, and released at the end."""
+    """Bodies that wait for decoding count towards the limit of the write queue until answered."""
 
     async def send_all() -> set[int]:
         async with client(in_memory_store) as http:
@@ -291,12 +291,12 @@ def lock_file(in_memory_store: InMemoryStore) -> sqlite3.Connection:
 
 
 def health_is(in_memory_store: InMemoryStore, status: int) -> Callable[[], bool]:
-    """Return a check of the status of /healthz."""
+    """Return a function that returns whether ``/healthz`` answers with ``status``."""
     return lambda: in_memory_store.client.get("/healthz").status_code == status
 
 
 def test_a_locked_file_is_reported_and_the_store_recovers(in_memory_store: InMemoryStore) -> None:
-    """While the file cannot be written, batches get 503 and the health says why."""
+    """While the file is locked, batches get 503 and ``/healthz`` reports the reason."""
     in_memory_store.store.connection.execute("PRAGMA busy_timeout = 50")
     lock = lock_file(in_memory_store)
     try:
@@ -316,7 +316,7 @@ def test_a_locked_file_is_reported_and_the_store_recovers(in_memory_store: InMem
 
 
 def test_a_full_file_is_reported_and_the_store_recovers(in_memory_store: InMemoryStore) -> None:
-    """A batch that SQLite has no room for gets 503, and is stored once there is room."""
+    """A batch that exceeds the file's size limit gets 503, and is stored once the limit is raised."""
     in_memory_store.store.connection.execute("PRAGMA max_page_count = 60")
     large = log_request(*(log_record("x" * 8000) for _ in range(100)))
     response = in_memory_store.send("logs", large)
@@ -329,7 +329,7 @@ def test_a_full_file_is_reported_and_the_store_recovers(in_memory_store: InMemor
 
 
 def test_a_full_write_queue_refuses_further_batches(in_memory_store: InMemoryStore) -> None:
-    """Batches beyond the queue's limit get 429, and those in the queue are stored."""
+    """Batches over the queue's size limit get 429, and the queued ones are stored."""
     lock = lock_file(in_memory_store)
     requests = [log_request(log_record(f"{number}" + "x" * 7 * MIB)) for number in range(11)]
     bodies = [gzip.compress(request.SerializeToString(), 1) for request in requests]
@@ -356,7 +356,7 @@ def test_a_full_write_queue_refuses_further_batches(in_memory_store: InMemorySto
 def test_more_batches_than_fit_in_a_transaction_are_all_stored(
     in_memory_store: InMemoryStore,
 ) -> None:
-    """Every batch of a large number at once is stored and answered."""
+    """If more batches than fit in a transaction arrive at once, all are stored and answered."""
     lock = lock_file(in_memory_store)
     queue = in_memory_store.writer.queue
     bodies = [trace_request(span()).SerializeToString() for _ in range(200)]

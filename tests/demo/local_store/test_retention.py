@@ -1,4 +1,4 @@
-"""Retention: the file stays within its size and age limits while it is written and read."""
+"""Tests of retention: the file stays within its size and age limits while it is used."""
 
 import sqlite3
 import threading
@@ -43,10 +43,10 @@ MAX_WAL_BYTES = 24 * MIB
 
 
 class Reader:
-    """A thread that reads the file all the time, and counts its queries and errors."""
+    """A thread that queries the file without pause, and records queries and errors."""
 
     def __init__(self, path: Path) -> None:
-        """Start the thread."""
+        """Start the thread, which reads the file at ``path``."""
         self.path = path
         self.queries = 0
         self.errors: list[str] = []
@@ -66,16 +66,16 @@ class Reader:
         connection.close()
 
     def stop(self) -> None:
-        """Stop the thread, and wait for its end."""
+        """Stop the thread and wait for its end."""
         self.stopped.set()
         self.thread.join()
 
 
 def send_round(in_memory_store: InMemoryStore, number: int) -> None:
-    """Send 300 spans, 450 log records and 50 points, named by a number."""
+    """Send 300 spans, 450 log records and 50 points, whose names or values contain ``number``."""
     spans = [span(f"span {number}", attributes=attributes(padding="x" * 400)) for _ in range(300)]
     records = [log_record(f"line {number} " + "x" * 500) for _ in range(450)]
-    points = [number_point(number, attributes=attributes(id=str(each))) for each in range(50)]
+    points = [number_point(number, attributes=attributes(id=str(series))) for series in range(50)]
     requests = {
         "traces": trace_request(*spans),
         "logs": log_request(*records),
@@ -86,7 +86,7 @@ def send_round(in_memory_store: InMemoryStore, number: int) -> None:
 
 
 def test_the_size_is_limited_in_a_steady_state(tmp_path: Path) -> None:
-    """While five times its size is written, the file stays bounded and keeps the newest rows."""
+    """While five times its size limit is written, the file stays small, with the newest rows."""
     path = tmp_path / "telemetry.db"
     wal = tmp_path / "telemetry.db-wal"
     peak_file_bytes = 0
@@ -121,7 +121,7 @@ def test_the_size_is_limited_in_a_steady_state(tmp_path: Path) -> None:
 
 
 def test_a_small_file_accepts_large_batches(tmp_path: Path) -> None:
-    """A batch that does not fit beside the stored rows is accepted after three retries at most."""
+    """A batch too large for the free part of the file is stored after three retries at most."""
     with running_store(tmp_path / "telemetry.db", SIZE_BYTES) as in_memory_store:
         for number in range(6):
             large = log_request(*(log_record(f"{number} " + "x" * 7500) for _ in range(1000)))
@@ -136,25 +136,28 @@ def test_a_small_file_accepts_large_batches(tmp_path: Path) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """Open a file without a writer, and close it at the end."""
+    """Yield a store with a new file and without a writer thread; close it after the test."""
     store = Store(tmp_path / "telemetry.db", 512 * MIB)
     yield store
     store.close()
 
 
 def rows(store: Store, query: str) -> list[tuple[object, ...]]:
-    """Return the rows of a query."""
+    """Return the rows of an SQL query of the store."""
     return store.connection.execute(query).fetchall()
 
 
 def fill(store: Store, ages: dict[str, float], prefix: bytes = b"") -> None:
-    """Write a span, a log record and a point for each service, of an age in hours."""
+    """Write a span, a log record and a gauge point for each service, named after it.
+
+    ``ages`` maps services to the age of their records in hours. ``prefix`` makes the batch new.
+    """
     for service, hours in ages.items():
-        at = time.time_ns() - int(hours * HOUR_NS)
+        record_time = time.time_ns() - int(hours * HOUR_NS)
         batch = Batch(prefix + service.encode())
-        traces.decode(trace_request(span(service, start=at), service=service), batch)
-        logs.decode(log_request(log_record(service, at=at), service=service), batch)
-        points = gauge(service, number_point(1, at=at))
+        traces.decode(trace_request(span(service, start=record_time), service=service), batch)
+        logs.decode(log_request(log_record(service, at=record_time), service=service), batch)
+        points = gauge(service, number_point(1, at=record_time))
         metrics.decode(metric_request(points, service=service), batch)
         store.write([batch])
 
@@ -171,13 +174,12 @@ def test_old_rows_are_deleted(store: Store) -> None:
 def test_a_restarted_sender_gets_series_at_the_limit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the limit of series, silent ones are deleted with their exemplars for new ones."""
+    """At the limit of series, stale ones are deleted with their exemplars, so new ones fit."""
     for module in ("store", "retention"):
         monkeypatch.setattr(f"three_pillar_demo.local_store.{module}.MAX_SERIES", 3)
-    fill(store, {"silent": 1, "silent too": 2, "active": 0, "restarted": 0})
+    fill(store, {"stale": 1, "stale too": 2, "active": 0, "restarted": 0})
     store.connection.execute(
-        "INSERT INTO exemplar SELECT id, born, x'00', x'00', 1 FROM series "
-        "WHERE name LIKE 'silent%'"
+        "INSERT INTO exemplar SELECT id, born, x'00', x'00', 1 FROM series WHERE name LIKE 'stale%'"
     )
     retention.delete_expired(store)
     fill(store, {"restarted": 0}, b"again ")
@@ -188,7 +190,7 @@ def test_a_restarted_sender_gets_series_at_the_limit(
 
 
 def test_series_and_sources_without_rows_are_deleted(store: Store) -> None:
-    """A series is deleted with its last point, a source when no row of it can be left."""
+    """A series is deleted with its last point, a source once no row can refer to it."""
     fill(store, {"old": RETENTION_HOURS + 1, "young": 1})
     long_ago = int(time.time()) - (SOURCE_RETENTION_HOURS + 1) * 3600
     store.connection.execute("UPDATE source SET seen = ? WHERE service = 'old'", (long_ago,))
@@ -205,11 +207,11 @@ def test_series_and_sources_without_rows_are_deleted(store: Store) -> None:
 
 
 def test_exemplars_are_kept_as_long_as_points(store: Store) -> None:
-    """An exemplar is deleted at the age at which a point is."""
+    """Exemplars are deleted at the same age as metric points."""
     for hours in (POINT_RETENTION_HOURS + 1, 1):
-        at = time.time_ns() - hours * HOUR_NS
-        exemplars = [exemplar(b"t" * 16, 0.05, at=at)]
-        point = histogram_point([1, 0, 0], at=at, exemplars=exemplars)
+        point_time = time.time_ns() - hours * HOUR_NS
+        exemplars = [exemplar(b"t" * 16, 0.05, at=point_time)]
+        point = histogram_point([1, 0, 0], at=point_time, exemplars=exemplars)
         batch = Batch(str(hours).encode())
         metrics.decode(metric_request(histogram("took", point)), batch)
         store.write([batch])
@@ -218,7 +220,7 @@ def test_exemplars_are_kept_as_long_as_points(store: Store) -> None:
 
 
 def test_digests_are_deleted_after_an_hour(store: Store) -> None:
-    """The digest of a batch is deleted when no sender repeats the batch any more."""
+    """The digest of a batch is deleted after an hour, when no sender repeats the batch."""
     store.write([Batch(b"old"), Batch(b"young")])
     store.connection.execute(
         "UPDATE batch SET time = time - ? WHERE digest = ?", (DIGEST_RETENTION_S + 5, b"old")
@@ -229,7 +231,7 @@ def test_digests_are_deleted_after_an_hour(store: Store) -> None:
 
 @pytest.mark.parametrize("hours", [23, -47], ids=["ahead", "behind"])
 def test_one_wrong_clock_does_not_decide_what_is_deleted(store: Store, hours: int) -> None:
-    """A first span that is far ahead or behind does not make one table lose all its rows."""
+    """One span with a time far ahead or behind does not make one table lose all its rows."""
     batch = Batch(b"odd")
     odd_start = time.time_ns() + hours * HOUR_NS
     traces.decode(trace_request(span("odd", start=odd_start)), batch)
@@ -241,7 +243,7 @@ def test_one_wrong_clock_does_not_decide_what_is_deleted(store: Store, hours: in
         store.write([batch])
     store.size_bytes = int(retention.used_bytes(store) * 0.5)
     for _ in range(20):
-        retention.make_room(store, 500)
+        retention.enforce_size_limit(store, 500)
     assert retention.used_bytes(store) <= store.size_bytes
     [(spans,)] = store.connection.execute("SELECT count(*) FROM span").fetchall()
     [(records,)] = store.connection.execute("SELECT count(*) FROM log").fetchall()
@@ -250,12 +252,14 @@ def test_one_wrong_clock_does_not_decide_what_is_deleted(store: Store, hours: in
 
 
 def test_old_points_are_deleted_to_make_room(store: Store) -> None:
-    """In a file with metrics alone, the oldest points are deleted."""
+    """If the file holds only metrics, the oldest points are deleted to reduce its size."""
     now = time.time_ns()
     for minute in range(60, 0, -1):
-        at = now - minute * 60 * NANO
+        minute_start = now - minute * 60 * NANO
         points = [
-            number_point(1, at=at + second * NANO, attributes=attributes(id=str(second % 10)))
+            number_point(
+                1, at=minute_start + second * NANO, attributes=attributes(id=str(second % 10))
+            )
             for second in range(50)
         ]
         batch = Batch(str(minute).encode())
@@ -263,7 +267,7 @@ def test_old_points_are_deleted_to_make_room(store: Store) -> None:
         store.write([batch])
     store.size_bytes = retention.used_bytes(store) // 2
     for _ in range(60):
-        retention.make_room(store, 500)
+        retention.enforce_size_limit(store, 500)
     assert retention.used_bytes(store) <= store.size_bytes
     query = "SELECT min(time), max(time) FROM point"
     [(oldest, newest)] = store.connection.execute(query).fetchall()
@@ -272,11 +276,11 @@ def test_old_points_are_deleted_to_make_room(store: Store) -> None:
 
 
 def test_sources_are_deleted_to_make_room(store: Store) -> None:
-    """When only sources are left, they are deleted, and a later row gets its source again."""
+    """If only sources are left, they are deleted, and later rows get their source again."""
     fill(store, {"only": 1})
     store.size_bytes = 1
     for _ in range(5):
-        retention.make_room(store, 500)
+        retention.enforce_size_limit(store, 500)
     for table in ("span", "point", "source"):
         assert rows(store, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608
     store.size_bytes = 512 * MIB
@@ -287,7 +291,7 @@ def test_sources_are_deleted_to_make_room(store: Store) -> None:
 
 
 def test_the_running_store_deletes_old_rows(tmp_path: Path) -> None:
-    """The application runs retention by itself."""
+    """The running store deletes expired rows without being asked to."""
     path = tmp_path / "telemetry.db"
     store = Store(path, 512 * MIB)
     fill(store, {"ancient": RETENTION_HOURS + 1, "young": 1})

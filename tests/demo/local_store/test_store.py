@@ -1,4 +1,4 @@
-"""The file: what is stored, once and whole, and what happens to unusable files."""
+"""Tests of writing to the store's file: what is stored, and what happens to unusable files."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ SIDE_FILES = ("-wal", "-shm")
 
 
 def test_a_batch_that_is_sent_again_is_stored_once(in_memory_store: InMemoryStore) -> None:
-    """The same batch again, compressed or not, is a success and adds nothing."""
+    """A repeated batch, compressed or not, is answered 200 and adds no rows."""
     requests = {
         "traces": trace_request(span()),
         "logs": log_request(log_record()),
@@ -66,7 +66,7 @@ def test_a_batch_that_is_sent_again_is_stored_once(in_memory_store: InMemoryStor
 
 
 def test_counters_gauges_and_histograms_are_stored(in_memory_store: InMemoryStore) -> None:
-    """Each point has its value, and a histogram its sum, bounds and buckets."""
+    """Each point is stored with its value, a histogram with its sum, bounds and buckets."""
     request = metric_request(
         counter("sold", number_point(4)),
         gauge("heat", number_point(-1)),
@@ -82,11 +82,12 @@ def test_counters_gauges_and_histograms_are_stored(in_memory_store: InMemoryStor
 
 
 def test_delta_points_become_cumulative(in_memory_store: InMemoryStore) -> None:
-    """Delta points are added up, and count since the start of the first one."""
+    """Delta points are stored as running totals since the start of the first one."""
     start = TIMES[0] - NANO
-    for at, begin in zip(TIMES, [start, *TIMES], strict=False):
-        sold = counter("sold", number_point(2, at=at, start=begin), temporality=DELTA)
-        took_point = histogram_point([1, 0, 2], total=0.5, at=at, start=begin)
+    for point_time, point_start in zip(TIMES, [start, *TIMES], strict=False):
+        sold_point = number_point(2, at=point_time, start=point_start)
+        sold = counter("sold", sold_point, temporality=DELTA)
+        took_point = histogram_point([1, 0, 2], total=0.5, at=point_time, start=point_start)
         took = histogram("took", took_point, temporality=DELTA)
         assert in_memory_store.send("metrics", metric_request(sold, took)).status_code == 200
     sold_rows = in_memory_store.rows(
@@ -106,10 +107,10 @@ def test_delta_points_become_cumulative(in_memory_store: InMemoryStore) -> None:
 
 
 def test_delta_points_that_cannot_be_added_are_rejected(in_memory_store: InMemoryStore) -> None:
-    """A delta point that is not the newest, or overflows, is rejected and changes nothing."""
+    """A delta point that is not the newest, or makes a total overflow, changes nothing."""
 
-    def send(at: int, count: int) -> ExportMetricsServiceResponse:
-        point = histogram_point([count, 0, 0], at=at, start=at - NANO)
+    def send(point_time: int, count: int) -> ExportMetricsServiceResponse:
+        point = histogram_point([count, 0, 0], at=point_time, start=point_time - NANO)
         request = metric_request(histogram("took", point, temporality=DELTA))
         response = in_memory_store.send("metrics", request)
         message: ExportMetricsServiceResponse
@@ -117,8 +118,8 @@ def test_delta_points_that_cannot_be_added_are_rejected(in_memory_store: InMemor
         return message
 
     assert not send(TIMES[1], 2**62).partial_success.rejected_data_points
-    for at, count in ((TIMES[0], 1), (TIMES[1], 2), (TIMES[2], 2**62)):
-        partial = send(at, count).partial_success
+    for point_time, count in ((TIMES[0], 1), (TIMES[1], 2), (TIMES[2], 2**62)):
+        partial = send(point_time, count).partial_success
         assert partial.rejected_data_points == 1
         assert partial.error_message == (
             "rejected: 1 x delta data point: not after the previous one, or sum out of range"
@@ -129,7 +130,7 @@ def test_delta_points_that_cannot_be_added_are_rejected(in_memory_store: InMemor
 
 
 def test_series_beyond_the_limit_are_rejected(in_memory_store: InMemoryStore) -> None:
-    """A label with unbounded values makes no more series than the limit, and known ones go on."""
+    """Points of series over the limit are rejected, those of existing series are stored."""
     points = [
         number_point(1, at=NOW, attributes=attributes(id=str(number)))
         for number in range(MAX_SERIES + 3)
@@ -151,7 +152,7 @@ def test_series_beyond_the_limit_are_rejected(in_memory_store: InMemoryStore) ->
 
 
 def batch(digest: bytes, *counter_names: str) -> Batch:
-    """Return a batch with a counter for each name, and a span named like the digest."""
+    """Return a batch with a point of each metric and a span named like the digest."""
     new_batch = Batch(digest, 1)
     counters = [counter(name, number_point(1)) for name in counter_names]
     metrics.decode(metric_request(*counters), new_batch)
@@ -160,7 +161,7 @@ def batch(digest: bytes, *counter_names: str) -> Batch:
 
 
 def invalid_batch(digest: bytes, *counter_names: str) -> Batch:
-    """Return a batch with a span that the file cannot store."""
+    """Return a batch with a span that SQLite cannot store."""
     new_batch = batch(digest, *counter_names)
     source, _ = new_batch.spans[0]
     new_batch.spans.append((source, (None,) * 11))
@@ -169,12 +170,12 @@ def invalid_batch(digest: bytes, *counter_names: str) -> Batch:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Open a file without a writer."""
+    """Return a store with a new file and without a writer thread."""
     return Store(tmp_path / "telemetry.db", 64 * MIB)
 
 
 def test_a_rollback_clears_the_caches(store: Store) -> None:
-    """Sources and series of a rolled-back transaction are inserted again by the next one."""
+    """Sources and series that a rollback removed are inserted again by the next batch."""
     with pytest.raises(sqlite3.IntegrityError):
         store.write([batch(b"first", "bought"), invalid_batch(b"broken", "sold")])
     for table in ("span", "series"):
@@ -188,38 +189,38 @@ def test_a_rollback_clears_the_caches(store: Store) -> None:
 
 
 def test_a_rollback_does_not_count_rejections_twice(store: Store) -> None:
-    """A batch that is written again after a rollback counts a rejected point once."""
+    """If a batch is written again after a rollback, its rejected points count only once."""
     store.write([batch(b"first", "sold")])
-    late = Batch(b"late")
+    late_batch = Batch(b"late")
     late_point = number_point(1, at=NOW - 60 * NANO)
-    metrics.decode(metric_request(counter("sold", late_point, temporality=DELTA)), late)
+    metrics.decode(metric_request(counter("sold", late_point, temporality=DELTA)), late_batch)
     with pytest.raises(sqlite3.IntegrityError):
-        store.write([late, invalid_batch(b"broken")])
-    store.write([late])
-    assert late.rejected.total() == 1
+        store.write([late_batch, invalid_batch(b"broken")])
+    store.write([late_batch])
+    assert late_batch.rejected.total() == 1
     store.close()
 
 
 def test_an_invalid_batch_does_not_affect_the_others(in_memory_store: InMemoryStore) -> None:
-    """Of the batches in one transaction, the valid ones are stored when another one cannot be."""
+    """If one batch of a transaction cannot be stored, the other ones still are."""
     valid = [batch(f"good{number}".encode(), "sold") for number in range(3)]
     writer = in_memory_store.writer
 
     async def write_together() -> list[object]:
         lock = sqlite3.connect(in_memory_store.path, isolation_level=None)
         lock.execute("BEGIN IMMEDIATE")
-        first = asyncio.create_task(writer.put(batch(b"first")))
+        first_task = asyncio.create_task(writer.put(batch(b"first")))
         await async_poll_until(
             lambda: writer.queued_bytes > 0 and not writer.queue.qsize(),
             "the writer to wait for the lock",
         )
         batches = [valid[0], invalid_batch(b"bad", "sold"), *valid[1:]]
-        others = [asyncio.create_task(writer.put(each_batch)) for each_batch in batches]
+        later_tasks = [asyncio.create_task(writer.put(queued)) for queued in batches]
         await async_poll_until(
-            lambda: writer.queue.qsize() == len(others), "the other batches to be queued"
+            lambda: writer.queue.qsize() == len(later_tasks), "the later batches to be queued"
         )
         lock.close()
-        return await asyncio.gather(first, *others, return_exceptions=True)
+        return await asyncio.gather(first_task, *later_tasks, return_exceptions=True)
 
     first_result, good_result, bad_result, *results = asyncio.run(write_together())
     assert [first_result, good_result, *results] == [None, None, None, None]
@@ -229,12 +230,12 @@ def test_an_invalid_batch_does_not_affect_the_others(in_memory_store: InMemorySt
 
 
 def files_moved_aside(path: Path) -> list[Path]:
-    """Return the database files that were moved aside."""
+    """Return the database files that the store has renamed because they were unusable."""
     return [file for file in path.parent.glob("*.aside-*") if not file.name.endswith(SIDE_FILES)]
 
 
 def create_foreign_database(path: Path) -> None:
-    """Create a database of another application."""
+    """Create a SQLite database of another application at ``path``."""
     connection = sqlite3.connect(path)
     connection.executescript(
         "CREATE TABLE precious (it TEXT); INSERT INTO precious VALUES ('kept')"
@@ -243,7 +244,7 @@ def create_foreign_database(path: Path) -> None:
 
 
 def create_other_version(path: Path) -> None:
-    """Create a file of this store with a later schema version."""
+    """Create a store file at ``path`` with a later schema version."""
     Store(path, 64 * MIB).close()
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
@@ -251,12 +252,12 @@ def create_other_version(path: Path) -> None:
 
 
 def create_random_bytes(path: Path) -> None:
-    """Create a file that is not a database."""
+    """Create a file of random bytes at ``path``."""
     path.write_bytes(random.Random(7).randbytes(100_000))  # noqa: S311  (no secret)
 
 
 def create_text(path: Path) -> None:
-    """Create a text file."""
+    """Create a text file at ``path``."""
     path.write_text("not a database")
 
 
@@ -266,7 +267,7 @@ def create_text(path: Path) -> None:
 def test_a_file_of_another_format_is_moved_aside(
     tmp_path: Path, create: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The file keeps its bytes under another name, which is logged, and a new one is used."""
+    """An unusable file is renamed unchanged, its new name is logged, and a new file is used."""
     path = tmp_path / "telemetry.db"
     create(path)
     before = path.read_bytes()
@@ -279,7 +280,7 @@ def test_a_file_of_another_format_is_moved_aside(
 
 
 def test_a_second_start_uses_the_same_file(tmp_path: Path) -> None:
-    """A second start finds what the first one stored, and adds to it."""
+    """A store that is opened again keeps the stored rows and adds to them."""
     path = tmp_path / "telemetry.db"
     for _ in range(2):
         with running_store(path) as in_memory_store:
@@ -291,7 +292,7 @@ def test_a_second_start_uses_the_same_file(tmp_path: Path) -> None:
 
 
 def fill(path: Path) -> None:
-    """Create a file with rows on many pages."""
+    """Create a store file at ``path`` with rows on many pages."""
     with running_store(path) as in_memory_store:
         for _ in range(20):
             spans = [span("x" * 500) for _ in range(100)]
@@ -303,7 +304,7 @@ def fill(path: Path) -> None:
 def test_a_file_that_is_damaged_while_in_use_is_moved_aside(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When a write finds damage, the file is moved aside and the batch stored in a new one."""
+    """If a write finds damage, the file is renamed and the batch is stored in a new one."""
     path = tmp_path / "telemetry.db"
     fill(path)
     intact_bytes = 3 * PAGE_BYTES  # the names of the tables stay readable, their pages do not
@@ -315,8 +316,8 @@ def test_a_file_that_is_damaged_while_in_use_is_moved_aside(
             in_memory_store.send("traces", trace_request(span())).status_code for _ in range(5)
         }
         assert statuses <= {200, 503}
-        last = in_memory_store.send("traces", trace_request(span("after")))
-        assert last.status_code == 200
+        last_response = in_memory_store.send("traces", trace_request(span("after")))
+        assert last_response.status_code == 200
         assert in_memory_store.client.get("/healthz").status_code == 200
         assert ("after",) in in_memory_store.rows("SELECT name FROM spans")
         assert in_memory_store.is_intact()
@@ -349,7 +350,7 @@ def test_no_damage_prevents_the_start(tmp_path: Path) -> None:
 
 
 def test_a_path_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """A folder in the file's place is an error at once, and is not moved aside."""
+    """If a folder has the name of the file, opening the store fails, and the folder stays."""
     path = tmp_path / "telemetry.db"
     path.mkdir()
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):

@@ -1,4 +1,4 @@
-"""Fixtures: the local store in memory and as a process."""
+"""Fixtures that run the local store, in this process or in a process of its own."""
 
 import signal
 from collections.abc import Iterator
@@ -11,14 +11,14 @@ from tests.demo.local_store.stores import InMemoryStore, StoreProcess, running_s
 
 @pytest.fixture
 def in_memory_store(tmp_path: Path) -> Iterator[InMemoryStore]:
-    """Run the store's application with a new file."""
+    """Yield a local store that runs in this process, with a new file."""
     with running_store(tmp_path / "telemetry.db") as in_memory_store:
         yield in_memory_store
 
 
 @pytest.fixture
 def store_process(tmp_path: Path) -> Iterator[StoreProcess]:
-    """Provide a process that is not started yet, and kill it at the end."""
+    """Yield a local store for a process of its own, not started yet; kill it after the test."""
     store_process = StoreProcess(tmp_path / "data")
     yield store_process
     store_process.stop(signal.SIGKILL)

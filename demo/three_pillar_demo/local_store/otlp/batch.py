@@ -1,27 +1,28 @@
-"""The content of one export request: rows that are ready to be stored, and rejected records."""
+"""The decoded content of one export request: rows to store, and counts of rejected records."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 MAX_RECORDS = 20_000
-"""Records accepted from one request; an SDK sends some hundred."""
+"""The maximum number of records accepted from one request; an SDK sends a few hundred."""
 
 Row = tuple[Any, ...]
-"""The values of one row, in the order of the table's columns but without the source's id."""
+"""The values of one table row, in the order of the columns, without the column ``source``."""
 Source = tuple[str, str, str, str]
-"""Service name, instance id, resource attributes and scope; the latter two are JSON objects."""
+"""The sender of records: service name, instance id, resource attributes (JSON), scope (JSON)."""
 
 
 @dataclass(frozen=True)
 class Point:
     """One data point of a metric series; times are in nanoseconds since the epoch.
 
-    ``kind`` is ``counter``, ``gauge`` or ``histogram``; ``labels`` (an object) and ``bounds`` (an
-    array) are JSON. ``is_delta`` says that the point counts from the previous point, not from
-    ``start``. Of a histogram, ``value`` is the sum of the observations, ``count`` their number and
-    ``buckets`` the number in each bucket; both are None for the other kinds. An exemplar is a
-    time, a trace id, a span id and a value.
+    ``kind`` is ``counter``, ``gauge`` or ``histogram``. ``labels`` is a JSON object, and ``bounds``
+    a JSON array of the upper bounds of a histogram's buckets. ``is_delta`` is true if the value
+    counts since the previous point, false if it counts since ``start``. For a histogram, ``value``
+    is the sum of the observations, ``count`` their number and ``buckets`` the number in each
+    bucket; ``count`` and ``buckets`` are None for the other kinds. Each exemplar consists of time,
+    trace id, span id and value.
     """
 
     source: Source
@@ -40,10 +41,11 @@ class Point:
 
 @dataclass
 class Batch:
-    """The decoded content of one request.
+    """The decoded content of one export request.
 
-    ``digest`` identifies the request's bytes, ``size_bytes`` is their number. ``rejected`` counts
-    the records that are not stored, by reason.
+    ``digest`` is a hash of the request's decompressed body, by which a repeated request is
+    recognised, and ``size_bytes`` the length of that body. ``rejected`` counts the records that are
+    not stored, by reason.
     """
 
     digest: bytes = b""
@@ -59,7 +61,7 @@ class Batch:
         return len(self.spans) + len(self.log_records) + len(self.points)
 
     def limit_problem(self) -> str:
-        """Return why no further record is accepted; an empty string while one is."""
+        """Return why the batch is full (``MAX_RECORDS``); an empty string while it is not."""
         if self.record_count >= MAX_RECORDS:
             return f"over {MAX_RECORDS} records in one request"
         return ""

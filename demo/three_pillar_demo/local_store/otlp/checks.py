@@ -1,4 +1,4 @@
-"""Checks and conversions that the three signals share."""
+"""Checks of times and ids, and the identity of the sender, as needed for every signal."""
 
 import time
 from typing import Any
@@ -20,13 +20,17 @@ TRACE_ID_BYTES = 16
 SPAN_ID_BYTES = 8
 MAX_HOURS_AHEAD = 24
 MAX_AHEAD_NS = MAX_HOURS_AHEAD * 3600 * 10**9
-"""A record from further ahead comes from a broken clock, and would be the newest for days."""
+"""The furthest in the future, in nanoseconds, that the time of an accepted record may be.
+
+A record from further ahead comes from a broken clock, and would be the newest for days.
+"""
 
 
 def time_problem(field: str, time_unix_nano: int) -> str:
-    """Return what is wrong with a time, in nanoseconds since the epoch, and name its field.
+    """Return why a time is rejected, with the name of its ``field``; an empty string if valid.
 
-    The result is an empty string for a valid time.
+    ``time_unix_nano`` is in nanoseconds since the epoch. It is rejected if it is 0 or more than
+    ``MAX_HOURS_AHEAD`` in the future.
     """
     if not time_unix_nano:
         return f"{field} missing"
@@ -46,7 +50,7 @@ def are_valid_ids(trace_id: bytes, span_id: bytes) -> bool:
 
 
 def source_of(resource: Resource, scope: Any) -> Source:  # noqa: ANN401  (generated code)
-    """Return what identifies the sender of records: its resource and instrumentation scope."""
+    """Return the sender of records as a ``Source``, from its resource and instrumentation scope."""
     attributes = json_attributes(resource.attributes)
     scope_fields = {
         "name": truncate(scope.name, MAX_NAME),

@@ -1,4 +1,4 @@
-"""Decoding of log records."""
+"""Decodes the log records of an OTLP export request into rows of the table ``log``."""
 
 import time
 from typing import Any
@@ -18,7 +18,7 @@ from three_pillar_demo.local_store.values import (
 
 
 def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
-    """Add the log records of an ``ExportLogsServiceRequest`` to ``batch``."""
+    """Add the log records of an ``ExportLogsServiceRequest``, or their rejection, to ``batch``."""
     for resource_logs in request.resource_logs:
         for scope_logs in resource_logs.scope_logs:
             source = source_of(resource_logs.resource, scope_logs.scope)
@@ -32,14 +32,14 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
 
 
 def _timestamp(record: Any) -> int:  # noqa: ANN401  (generated code)
-    """Return the record's time, else the time it was observed, else now."""
+    """Return the record's time in ns; if it has none, the time it was observed, or else now."""
     return record.time_unix_nano or record.observed_time_unix_nano or time.time_ns()
 
 
 def _row(record: Any, timestamp: int) -> Row:  # noqa: ANN401  (generated code)
-    """Return the columns of table ``log``.
+    """Return a record as a row of the table ``log``.
 
-    A record needs no trace: invalid ids are left out, and the record is kept.
+    Invalid trace and span ids become None; the record itself is kept, because it needs no trace.
     """
     has_trace = are_valid_ids(record.trace_id, record.span_id)
     return (
@@ -54,7 +54,7 @@ def _row(record: Any, timestamp: int) -> Row:  # noqa: ANN401  (generated code)
 
 
 def _body(body: AnyValue) -> str:
-    """Return a text as it is, a structured body as JSON, an absent body as an empty text."""
+    """Return a body as redacted text: a structured body as JSON, an absent one as an empty text."""
     value = json_value(body)
     if value is None:
         return ""

@@ -1,4 +1,7 @@
-"""Decoding of sums, gauges and explicit histograms, cumulative or delta."""
+"""Decodes the metrics of an OTLP export request into data points (``batch.Point``).
+
+Sums, gauges and histograms with explicit bounds are supported, both cumulative and delta.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -30,17 +33,17 @@ from three_pillar_demo.local_store.values import (
 )
 
 MAX_BUCKETS = 500
-"""Bounds accepted of one histogram; an SDK has some ten."""
+"""The maximum number of bucket bounds of an accepted histogram; an SDK has some ten."""
 MAX_NAME_IN_REASON = 100
-"""Characters of a metric's name in the reason of a rejection."""
+"""The maximum length of a metric's name, in characters, in the reason of a rejection."""
 PROMOTED = ("service.name", "service.namespace", "deployment.environment.name")
-"""Resource attributes that become labels, as in prometheus.yml."""
+"""The resource attributes that become labels of each series, as configured in prometheus.yml."""
 SUPPORTED_TYPES = {"sum", "gauge", "histogram"}
 
 
 @dataclass(frozen=True)
 class _SharedFields:
-    """What all data points of one metric have in common."""
+    """The fields of ``Point`` that all data points of one metric share."""
 
     source: Source
     name: str
@@ -50,7 +53,7 @@ class _SharedFields:
 
 
 def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
-    """Add the data points of an ``ExportMetricsServiceRequest`` to ``batch``."""
+    """Add the points of an ``ExportMetricsServiceRequest``, or their rejection, to ``batch``."""
     for resource_metrics in request.resource_metrics:
         labels = _resource_labels(resource_metrics.resource)
         for scope_metrics in resource_metrics.scope_metrics:
@@ -60,7 +63,10 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
 
 
 def _resource_labels(resource: Resource) -> dict[str, str]:
-    """Return the promoted attributes, and ``job`` and ``instance`` as Prometheus makes them."""
+    """Return the labels that a resource gives to its series.
+
+    These are the attributes in ``PROMOTED``, and ``job`` and ``instance`` as Prometheus makes them.
+    """
     attributes = {
         key: to_text(value) for key, value in json_attributes(resource.attributes).items()
     }
@@ -118,7 +124,7 @@ def _is_delta(metric_type: str, data: Any) -> bool:  # noqa: ANN401  (generated 
 
 
 def _value_problem(data_point: Any, kind: str) -> str:  # noqa: ANN401  (generated code)
-    """Return what is wrong with a data point's value; an empty string if nothing is."""
+    """Return why a data point's value is rejected; an empty string if it is valid."""
     if data_point.flags & DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK:
         return "no recorded value"
     if kind == "histogram":
@@ -149,9 +155,9 @@ def _are_ascending(bounds: Sequence[float]) -> bool:
 
 
 def _has_matching_counts(data_point: Any) -> bool:  # noqa: ANN401  (generated code)
-    """Return whether the buckets match the bounds and add up to the count.
+    """Return whether a histogram has one bucket more than bounds, adding up to its count.
 
-    A histogram may also have neither buckets nor bounds.
+    A histogram with neither buckets nor bounds is valid as well.
     """
     if data_point.count > MAX_INTEGER:
         return False
@@ -203,7 +209,10 @@ def _number(data_point: Any) -> float:  # noqa: ANN401  (generated code)
 
 
 def _exemplars(exemplars: Iterable[Any]) -> tuple[tuple[int, bytes, bytes, float], ...]:
-    """Return the exemplars that have a trace, a valid time and a finite value."""
+    """Return the exemplars that have valid ids, a valid time and a finite value.
+
+    Each becomes a tuple of time (ns since the epoch), trace id, span id and value.
+    """
     rows = []
     for exemplar in exemplars:
         value = _number(exemplar)

@@ -1,4 +1,4 @@
-"""Decoding of spans."""
+"""Decodes the spans of an OTLP export request into rows of the table ``span``."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from three_pillar_demo.local_store.values import (
 
 
 def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
-    """Add the spans of an ``ExportTraceServiceRequest`` to ``batch``."""
+    """Add the spans of an ``ExportTraceServiceRequest``, or their rejection, to ``batch``."""
     for resource_spans in request.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             source = source_of(resource_spans.resource, scope_spans.scope)
@@ -39,7 +39,10 @@ def _problem(span: Any) -> str:  # noqa: ANN401  (generated code)
 
 
 def _row(span: Any) -> Row:  # noqa: ANN401  (generated code)
-    """Return the columns of table ``span``; links are not kept, a duration is never negative."""
+    """Return a span as a row of the table ``span``, without its links.
+
+    A span that ends before its start gets a duration of 0.
+    """
     duration = min(span.end_time_unix_nano, MAX_INTEGER) - span.start_time_unix_nano
     return (
         span.trace_id,

@@ -1,7 +1,7 @@
-"""``demo tour``, the guided first run.
+"""The command ``demo tour``, the guided first run.
 
-It starts the stack unless one is running, buys, verifies the purchases in all three pillars, and
-shows one failed purchase.
+It starts the stack unless one is running, sends purchases, checks that all three pillars have
+them, and prints the trace of one that failed.
 """
 
 import io
@@ -24,47 +24,55 @@ from three_pillar_demo.verify.report import passed, report
 from three_pillar_demo.verify.verify import verify_with
 
 PURCHASES = 30
+"""The number of purchases that the tour sends."""
 RATE = 15.0
-"""Purchases a second."""
+"""The rate of the tour's purchases, per second."""
 SHOWN_OUTCOMES = ("gateway_timeout", "payment_slow", "payment_crashed")
-"""The outcomes that may be shown in detail, the most instructive first."""
+"""The outcomes of which one is shown in detail: the first that occurred."""
 NEXT_STEPS = (
     ("Next", "make checkout, make follow", "buy again, read why the newest failed"),
-    ("Read", "README.md, docs/README.md", "what this was, and where to go on"),
+    ("Read", "README.md, docs/README.md", "what you have seen, and what to do next"),
     ("Stop", "make down", "stored telemetry is kept for the next start"),
-    ("Page", components.WEB.address, "buy, watch, and read why, in a browser"),
+    ("Web UI", components.WEB.address, "buy, watch, and read why, in a browser"),
 )
-"""The last lines of the output: a heading, a command or file, and what it is for."""
+"""The last lines of the output.
+
+Each has a heading, a command, file or address, and what it is for.
+"""
 
 
 async def tour(out: Console, err: Console) -> bool:
-    """Run the tour; return whether every check passed and a failed purchase was shown.
+    """Run the tour; return True if no check failed and a failed purchase was shown.
 
     Raises:
         LaunchError: The stack did not start.
         BackendError: A backend does not answer.
         CheckoutError: Checkout does not answer.
-        NotThereError: The trace of the failed purchase was not found.
+        NotFoundError: The trace of the failed purchase was not found.
     """
     _start_stack(out, err)
     async with connect.create_backends() as backends:
         with progress_messages(err) as report_step:
-            checks, bought = await verify_with(backends, PURCHASES, RATE, None, report_step)
+            checks, ledger = await verify_with(backends, PURCHASES, RATE, None, report_step)
         report(checks, out, as_json=False)
-        shown = await _show_failure(backends, bought, out, err)
+        failure_shown = await _show_failure(backends, ledger, out, err)
     out.print()
     for heading, command, purpose in NEXT_STEPS:
-        out.print(Text.assemble((f"{heading:<6}", "bold"), f"{command:<29}", (purpose, "dim")))
-    return passed(checks) and shown
+        out.print(Text.assemble((f"{heading:<8}", "bold"), f"{command:<29}", (purpose, "dim")))
+    return passed(checks) and failure_shown
 
 
 def _start_stack(out: Console, err: Console) -> None:
-    """Start the local stack in the background, unless a stack is running."""
+    """Start the local stack in the background, unless a stack is already running.
+
+    Raises:
+        LaunchError: The stack did not start.
+    """
     if state.running() or _checkout_answers():
         out.print(f"Using the stack that runs: {state.mode() or 'compose'}.\n")
         return
     names = ", ".join(component.name for component in components.MODES[components.DEFAULT])
-    began = time.monotonic()
+    started_at = time.monotonic()
     output = io.StringIO()
     try:
         with progress_messages(err) as report_step:
@@ -73,7 +81,7 @@ def _start_stack(out: Console, err: Console) -> None:
     except LaunchError:
         err.print(output.getvalue(), markup=False)
         raise
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started_at
     out.print(f"Started {names} in {seconds:.1f} s. Now {PURCHASES} purchases.\n")
 
 
@@ -85,9 +93,12 @@ def _checkout_answers() -> bool:
         return False
 
 
-async def _show_failure(backends: Backends, bought: Ledger, out: Console, err: Console) -> bool:
-    """Print the trace of one failed purchase; return False when none failed."""
-    trace_ids = {purchase.outcome: purchase.trace_id for purchase in bought.purchases}
+async def _show_failure(backends: Backends, ledger: Ledger, out: Console, err: Console) -> bool:
+    """Print the trace of one purchase whose outcome is in ``SHOWN_OUTCOMES``.
+
+    Return False when there is no such purchase.
+    """
+    trace_ids = {purchase.outcome: purchase.trace_id for purchase in ledger.purchases}
     outcomes = [outcome for outcome in SHOWN_OUTCOMES if outcome in trace_ids]
     if not outcomes:
         return False

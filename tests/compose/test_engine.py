@@ -306,12 +306,12 @@ async def _check_pillars(
     backends: Backends, ledger: Ledger, before: Counters, *, metrics: bool = True
 ) -> None:
     traces = await check_traces(backends, ledger)
-    assert traces.passed, traces.missing
+    assert traces.passed, traces.problems
     logs, other_requests = await check_logs(backends, ledger)
-    assert logs.passed, logs.missing
+    assert logs.passed, logs.problems
     if metrics:
         counts = await check_metrics(backends, ledger, before, other_requests)
-        assert counts.passed, counts.missing
+        assert counts.passed, counts.problems
 
 
 def _wait_until(condition: Callable[[], bool], description: str, seconds: float = 60) -> None:

@@ -90,8 +90,8 @@ def bought(stack: Stack) -> Ledger:
 def test_a_link_leads_to_the_same_request(bought: Ledger, link: str) -> None:
     """From a purchase of every outcome, the link finds that request in every service."""
     verdict = next(check for check in follow(bought) if check.name == link)
-    assert verdict.passed, verdict.missing
-    assert not verdict.missing
+    assert verdict.passed, verdict.problems
+    assert not verdict.problems
     assert int(verdict.figures.split()[0]) >= len(bought.outcomes)
 
 
@@ -110,7 +110,7 @@ def test_a_broken_link_fails(
     copy.write_text(text.replace(right, wrong))
     verdicts = {check.name: check for check in follow(bought, DataSources.from_file(copy))}
     assert [name for name, check in verdicts.items() if not check.passed] == [f"link {link}"]
-    assert verdicts[f"link {link}"].missing
+    assert verdicts[f"link {link}"].problems
 
 
 def test_a_missing_link_fails(bought: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_a_missing_link_fails(bought: Ledger, monkeypatch: pytest.MonkeyPatch) -
     }
     verdicts = follow(bought, DataSources(empty))
     assert not any(check.passed for check in verdicts)
-    assert all("not configured" in check.missing[0] for check in verdicts)
+    assert all("not configured" in check.problems[0] for check in verdicts)
 
 
 def test_without_provisioning_the_links_are_not_judged(

@@ -120,11 +120,11 @@ def test_a_killed_store_that_returns_within_ten_seconds_loses_nothing(stack: Sta
             ledger = await buying
             assert not ledger.unanswered
             traces = await check_traces(backends, ledger)
-            assert traces.passed, traces.missing
+            assert traces.passed, traces.problems
             logs, others = await check_logs(backends, ledger)
-            assert logs.passed, logs.missing
+            assert logs.passed, logs.problems
             metrics = await check_metrics(backends, ledger, before, others)
-            assert metrics.passed, metrics.missing
+            assert metrics.passed, metrics.problems
 
     stack.down()
     try:

@@ -53,9 +53,9 @@ def test_a_stop_right_after_the_last_answer_loses_nothing(stack: Stack) -> None:
     async def verify(ledger: Ledger, earlier: dict[str, Counter[str]]) -> None:
         async with stack.backends() as backends:
             traces = await check_traces(backends, ledger)
-            assert traces.passed, traces.missing
+            assert traces.passed, traces.problems
             logs, _ = await check_logs(backends, ledger)
-            assert logs.passed, logs.missing
+            assert logs.passed, logs.problems
             expected = {
                 "checkout": ledger.checkout_statuses(),
                 "payment": ledger.payment_statuses(),

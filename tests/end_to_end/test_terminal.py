@@ -167,7 +167,7 @@ def test_the_tour_verifies_and_explains(stack: Stack) -> None:
         "Next",
         "Read",
         "Stop",
-        "Page",
+        "Web",
     ]
 
 

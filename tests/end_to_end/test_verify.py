@@ -85,7 +85,7 @@ def test_a_purchase_without_telemetry_is_named(
             metrics = await check_metrics(backends, bought, before, set())
             exemplars = await check_exemplars(backends, bought)
         assert all(
-            any(ghost.trace_id in line for line in check.missing) for check in (logs, traces)
+            any(ghost.trace_id in line for line in check.problems) for check in (logs, traces)
         )
         return [traces, logs, metrics, exemplars]
 

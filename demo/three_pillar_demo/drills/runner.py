@@ -1,4 +1,7 @@
-"""Runs a drill: load, the fault, and the wait for the symptom; afterwards it checks the shop."""
+"""Runs a drill: sends load, injects the fault, evaluates conditions, checks the shop afterwards.
+
+``runner_process`` runs a drill for a person, ``check`` without one; both use this module.
+"""
 
 import asyncio
 import fcntl
@@ -19,20 +22,25 @@ from three_pillar_demo.load.stats import LoadStats
 from three_pillar_demo.query.interface import NANO, BackendError, Backends, Span
 
 POLL_INTERVAL_S = 0.25
+"""Seconds between two evaluations of a condition that is not met yet."""
 TRACE_TIMEOUT_S = 20.0
-"""How long the traces of the purchases after a drill may take to be complete in the backends."""
+"""Seconds until the trace of a purchase after a drill must be complete in the backends."""
 PURCHASES_AFTER = 3
-"""How many purchases are checked after a drill."""
+"""The number of purchases that are made after a drill to check that the shop works normally."""
 NORMAL_OUTCOMES = {"success", "gateway_timeout"}
-"""The outcomes of an ordinary card without a drill: by default, one purchase in five times out."""
+"""The outcomes that a purchase with an ordinary card may have when no drill runs.
+
+By default, payment lets one purchase in five time out.
+"""
 MAX_OVERLAP_NS = NANO // 10
-"""How far a child span may reach outside its parent, in nanoseconds."""
+"""How far a child span may reach outside its parent: 0.1 s, in nanoseconds."""
 MAX_SEED = 10**9
+"""The seed of the load's random choices is below this number."""
 
 
 @contextmanager
 def exclusive() -> Iterator[None]:
-    """Hold the lock that lets only one drill run, and remove what a killed drill left.
+    """Hold the lock that lets only one drill run at a time, and remove what a killed drill left.
 
     Raises:
         DrillError: Another drill is running.
@@ -48,16 +56,22 @@ def exclusive() -> Iterator[None]:
 
 @dataclass
 class ActiveDrill:
-    """A drill whose fault is active, the backends to query, and the counters when it began."""
+    """A drill whose fault is active.
+
+    Attributes:
+        drill: The drill.
+        backends: The backends that its conditions query.
+        baseline: The time at which the fault began, and the counters at that time.
+    """
 
     drill: Drill
     backends: Backends
     baseline: Baseline
 
     async def evaluate(self, condition: Condition) -> tuple[bool, float | None]:
-        """Return whether ``condition`` is met now, and its value.
+        """Return whether ``condition`` is met now, and the number that it compares.
 
-        Without an answer from a backend it is not met.
+        If a backend does not answer, the condition is not met and the number is None.
         """
         try:
             value = await evidence.evaluate(self.backends, self.baseline, condition)
@@ -66,7 +80,11 @@ class ActiveDrill:
         return condition.is_met(value), value
 
     async def wait_for(self, condition: Condition, timeout_s: float) -> tuple[bool, float | None]:
-        """Evaluate ``condition`` until it is met, for at most ``timeout_s`` seconds."""
+        """Evaluate ``condition`` until it is met, for at most ``timeout_s`` seconds.
+
+        Returns:
+            The result of the last ``evaluate``.
+        """
         deadline = time.monotonic() + timeout_s
         while True:
             met, value = await self.evaluate(condition)
@@ -77,20 +95,22 @@ class ActiveDrill:
 
 @asynccontextmanager
 async def running(
-    drill: Drill, backends: Backends, calm_s: float = 0.0
+    drill: Drill, backends: Backends, normal_operation_s: float = 0.0
 ) -> AsyncIterator[ActiveDrill]:
-    """Send load for ``calm_s`` seconds, then inject the fault until the end of the block.
+    """Send load, and keep the drill's fault active until the end of the block.
+
+    Before the fault begins, load is sent for ``normal_operation_s`` seconds.
 
     Raises:
         DrillError: The drill cannot run here.
         CheckoutError: Checkout does not answer.
     """
     customers = drill.customers
-    async with checkout_client.client(traffic.MAX_UNDER_WAY) as http:
+    async with checkout_client.client(traffic.MAX_IN_FLIGHT) as http:
         await checkout_client.check_reachable(http)
-        if calm_s:
+        if normal_operation_s:
             async with faults.injected(Fault()), _load(http, customers.rate, customers.mix):
-                await asyncio.sleep(calm_s)
+                await asyncio.sleep(normal_operation_s)
         async with faults.injected(drill.fault):
             baseline = await evidence.take_baseline(backends, drill.conditions)
             async with _load(http, customers.rate, drill.fault.customers or customers.mix):
@@ -101,9 +121,9 @@ async def running(
 async def _load(
     http: httpx2.AsyncClient, rate: float, mix: dict[str, float]
 ) -> AsyncIterator[None]:
-    """Send checkouts until the end of the block, then wait for those in flight.
+    """Send ``rate`` checkouts per second until the end of the block, then await those in flight.
 
-    When the block ends by an error they are cancelled instead.
+    ``mix`` maps each card to its weight. If the block raises, requests in flight are cancelled.
     """
     stop = asyncio.Event()
     plan = traffic.LoadPlan(rate, traffic.DAY_S, mix, secrets.randbelow(MAX_SEED))
@@ -120,7 +140,10 @@ async def _load(
 
 
 async def check_restored(backends: Backends) -> list[str]:
-    """Buy a few times, and return what differs from a shop without a fault, one line each."""
+    """Make ``PURCHASES_AFTER`` purchases, and return what is not normal, one line for each problem.
+
+    Outcomes, active faults and traces are checked.
+    """
     try:
         async with checkout_client.client() as http:
             purchases = [await checkout_client.buy(http, "visa") for _ in range(PURCHASES_AFTER)]
@@ -143,7 +166,11 @@ async def check_restored(backends: Backends) -> list[str]:
 
 
 async def _wait_for_normal_trace(backends: Backends, trace_id: str) -> str:
-    """Return what is still wrong with the trace after ``TRACE_TIMEOUT_S``; empty if nothing is."""
+    """Wait until ``trace_problem`` finds nothing, for at most ``TRACE_TIMEOUT_S`` seconds.
+
+    Returns:
+        The problem that is left; empty if there is none.
+    """
     deadline = time.monotonic() + TRACE_TIMEOUT_S
     while True:
         problem = trace_problem(await backends.trace(trace_id))
@@ -153,7 +180,10 @@ async def _wait_for_normal_trace(backends: Backends, trace_id: str) -> str:
 
 
 def trace_problem(spans: list[Span]) -> str:
-    """Return what is wrong with the trace of an ordinary purchase; empty if nothing is."""
+    """Return what is wrong with ``spans``, the trace of an ordinary purchase; empty if nothing is.
+
+    It must have three spans of checkout and one of payment, each inside its parent.
+    """
     kinds = sorted((span.service, span.kind) for span in spans)
     if kinds != [
         ("checkout", "CLIENT"),
@@ -170,6 +200,7 @@ def trace_problem(spans: list[Span]) -> str:
 
 
 def _is_inside(span: Span, parent: Span) -> bool:
+    """Return whether ``span`` lies inside ``parent``, with a tolerance of ``MAX_OVERLAP_NS``."""
     earliest = parent.start - MAX_OVERLAP_NS
     latest = parent.end + MAX_OVERLAP_NS
     return earliest <= span.start <= span.end <= latest

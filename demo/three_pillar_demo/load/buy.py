@@ -1,4 +1,4 @@
-"""``demo checkout``: sends one purchase and prints the answer and the next command to type."""
+"""The command ``demo checkout``: sends one purchase, prints the answer and what to type next."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ async def checkout(card: str = "ordinary") -> int:
     """Send one purchase that is paid with ``card`` and print the answer.
 
     Returns:
-        The exit code: 0 when checkout answered, whatever the status, else 1.
+        The exit code: 0 when checkout answered, with any HTTP status; 1 when it did not.
     """
     try:
         async with checkout_client.client() as http:
@@ -30,7 +30,7 @@ async def checkout(card: str = "ordinary") -> int:
 
 
 def describe(purchase: checkout_client.Purchase) -> Iterator[Text]:
-    """Yield one line for each fact about the answer; the last line is the next command to type."""
+    """Yield the lines that describe the answer; the last line is the next command to type."""
     seconds = purchase.finished - purchase.started
     for name, value, style in (
         ("outcome", purchase.outcome, f"bold {status_colour(purchase.status)}"),

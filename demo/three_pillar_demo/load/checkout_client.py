@@ -1,4 +1,4 @@
-"""The HTTP client of checkout: sends one purchase and returns the answer."""
+"""The HTTP client of checkout, and ``buy``, which sends one purchase and returns the answer."""
 
 import os
 import time
@@ -8,16 +8,20 @@ from typing import Any
 import httpx2
 
 CHECKOUT_URL = f"http://{os.environ.get('CHECKOUT_HOST') or '127.0.0.1'}:8000"
+"""The base URL of checkout; the environment variable ``CHECKOUT_HOST`` sets the host."""
 REQUEST_TIMEOUT_S = 10.0
-"""Checkout itself gives payment 2 s, so an answer that takes longer than this will not come."""
+"""How long to wait for an answer, in seconds.
+
+Checkout waits at most 2 s for payment, so an answer that takes longer will not come.
+"""
 SERVER_ERROR = 500
-"""The lowest HTTP status that reports a fault of the service."""
+"""The lowest HTTP status of a server error."""
 
 BASKET: dict[str, Any] = {
     "items": [{"sku": "tea", "quantity": 2, "unit_price": "4.50"}],
     "currency": "EUR",
 }
-"""The default basket."""
+"""The items and the currency of a purchase by default."""
 
 
 class CheckoutError(Exception):
@@ -26,7 +30,18 @@ class CheckoutError(Exception):
 
 @dataclass(frozen=True)
 class Purchase:
-    """One answered purchase. Times are seconds since the epoch."""
+    """One purchase and checkout's answer to it.
+
+    Attributes:
+        card: The card that paid.
+        order_id: The order id in the answer; None when the answer has none.
+        trace_id: The id of the trace that the purchase produced.
+        status: The HTTP status.
+        outcome: The name of the outcome, a key of ``verify.outcomes.EXPECTED``.
+        message: The answer's explanation for the customer.
+        started: When the request was sent, in seconds since the epoch.
+        finished: When the answer arrived, in seconds since the epoch.
+    """
 
     card: str
     order_id: str | None
@@ -39,10 +54,10 @@ class Purchase:
 
 
 def client(connections: int = 100) -> httpx2.AsyncClient:
-    """Return a client that keeps at most ``connections`` connections to checkout.
+    """Return an HTTP client that opens at most ``connections`` connections to checkout.
 
-    A request beyond that waits for a free connection. The client sends no trace context, so each
-    purchase is a trace of its own.
+    A further request waits until a connection is free. The client sends no ``traceparent`` header,
+    so each purchase starts a new trace.
     """
     # uvicorn closes a connection that was idle for 5 s. A request that is sent at that moment
     # would be lost, so the client closes idle connections earlier.
@@ -55,7 +70,7 @@ def client(connections: int = 100) -> httpx2.AsyncClient:
 
 
 async def check_reachable(http: httpx2.AsyncClient) -> None:
-    """Send one request to checkout.
+    """Send one request to checkout's health check and ignore the answer.
 
     Raises:
         CheckoutError: Checkout cannot be reached.
@@ -105,8 +120,8 @@ def _unreachable(error: httpx2.HTTPError) -> CheckoutError:
 def basket(card: str, order_id: str | None = None) -> dict[str, Any]:
     """Return the JSON body of a purchase that is paid with ``card``.
 
-    A card like ``visa@950.00`` buys one item at that price. The card ``invalid`` stands for a
-    basket with a negative quantity, which checkout refuses.
+    With a card such as ``visa@950.00``, the basket has one item at that price. With the card
+    ``invalid``, it has a negative quantity, which checkout refuses.
     """
     card, _, price = card.partition("@")
     body = dict(BASKET)

@@ -1,6 +1,7 @@
 """Purchases that a person starts in the web UI: single ones, and a stream at a steady rate.
 
-Each purchase is listed at once, before checkout has answered. All of them end with the process.
+A purchase is in the list from its start, before checkout has answered. The list is kept in memory
+only.
 """
 
 import asyncio
@@ -18,34 +19,37 @@ from three_pillar_demo.load.checkout_client import SERVER_ERROR
 from three_pillar_demo.load.traffic import DAY_S, LoadPlan
 
 MAX_LISTED = 200
-"""Purchases that are remembered."""
-MAX_UNDER_WAY = 200
-"""Purchases without an answer; a purchase beyond it is skipped, so that a service that never
-answers cannot fill the memory."""
+"""The number of purchases in the list; older ones are dropped."""
+MAX_IN_FLIGHT = 200
+"""The number of purchases that may wait for their answer at the same time.
+
+Further purchases are skipped, so that a service that never answers cannot fill the memory.
+"""
 MAX_RATE = 50
-"""Purchases a second of a stream."""
+"""The highest rate of a stream, in purchases a second."""
 CARDS = ("ordinary", "declined", "gateway-timeout", "slow", "crash", "invalid")
-MAX_TIMES = 10
-"""Purchases that one call of ``buy`` may start."""
+"""The cards that a person can choose in the web UI."""
+MAX_PURCHASES_PER_CALL = 10
+"""The number of purchases that one call of ``ManualTraffic.buy`` may start."""
 NO_ANSWER = "no answer"
 """The outcome of a purchase that checkout did not answer."""
 SEARCH_TIMEOUT_S = 30.0
-"""The age at which a trace is assumed to be readable although no search has found it."""
+"""The age of a purchase, in seconds, from which its trace counts as found without a search."""
 
 
 @dataclass
 class ManualPurchase:
-    """One purchase in the list.
+    """One purchase that a person has started.
 
     Attributes:
-        number: Its number, from 1.
+        number: Its number in the order of the starts, from 1.
         card: The card that pays.
-        time: Its start, in seconds since the epoch.
-        outcome: Empty until there is an answer.
-        status: The HTTP status; 0 until there is an answer.
-        seconds: The duration; None until there is an answer.
-        trace_id: Empty until there is an answer.
-        trace_found: Whether the trace can be read in the trace store.
+        time: When it was started, in seconds since the epoch.
+        outcome: The outcome in the answer, or ``NO_ANSWER``; empty while it is in flight.
+        status: The HTTP status of the answer; 0 without an answer.
+        seconds: The time until the answer or the error; None while it is in flight.
+        trace_id: The trace id in the answer; empty without an answer.
+        trace_found: Whether the trace store is known or assumed to have the trace.
     """
 
     number: int
@@ -59,40 +63,45 @@ class ManualPurchase:
 
     @property
     def failed(self) -> bool:
-        """Whether checkout answered with 500 or more, or not at all."""
+        """Whether checkout answered with an HTTP status of 500 or above, or not at all."""
         return self.status >= SERVER_ERROR or self.outcome == NO_ANSWER
 
 
 class ManualTraffic:
-    """Starts purchases through ``http``, a client of checkout, and lists them."""
+    """Starts purchases in the background and keeps the list of them, newest first.
+
+    ``http`` is a client of checkout; ``close`` closes it.
+    """
 
     def __init__(self, http: httpx2.AsyncClient) -> None:
         self.http = http
         self.purchases: deque[ManualPurchase] = deque(maxlen=MAX_LISTED)
         self.numbers = count(1)
-        self.under_way = set[asyncio.Task[None]]()
+        self.in_flight = set[asyncio.Task[None]]()
         self.streaming: asyncio.Task[None] | None = None
         self.rate = 0.0
         self.sent = 0
         self.not_sent = 0
 
     def buy(self, card: str, times: int = 1, order_id: str | None = None) -> None:
-        """Start ``times`` purchases; they are in the list at once.
+        """Start ``times`` purchases and return without waiting for their answers.
 
         Raises:
-            ValueError: The card is unknown, or ``times`` is not 1 to 10.
+            ValueError: ``card`` is not in ``CARDS``, or ``times`` is not 1 to 10.
         """
-        if card not in CARDS or not 1 <= times <= MAX_TIMES:
-            raise ValueError(f"a card is one of: {', '.join(CARDS)}; 1 to {MAX_TIMES} times")
+        if card not in CARDS or not 1 <= times <= MAX_PURCHASES_PER_CALL:
+            raise ValueError(
+                f"a card is one of: {', '.join(CARDS)}; 1 to {MAX_PURCHASES_PER_CALL} times"
+            )
         for _ in range(times):
-            if len(self.under_way) >= MAX_UNDER_WAY:
+            if len(self.in_flight) >= MAX_IN_FLIGHT:
                 self.not_sent += 1
                 continue
             purchase = ManualPurchase(next(self.numbers), card, time.time())
             self.purchases.appendleft(purchase)
             task = asyncio.create_task(self._buy(purchase, order_id))
-            self.under_way.add(task)
-            task.add_done_callback(self.under_way.discard)
+            self.in_flight.add(task)
+            task.add_done_callback(self.in_flight.discard)
 
     async def _buy(self, purchase: ManualPurchase, order_id: str | None) -> None:
         try:
@@ -107,7 +116,9 @@ class ManualTraffic:
             purchase.seconds = answer.finished - answer.started
 
     def stream(self, rate: float) -> None:
-        """Start ``rate`` purchases a second from now on; 0 ends the stream.
+        """Start ``rate`` purchases a second from now on, instead of an earlier stream.
+
+        A rate of 0 ends the stream.
 
         Raises:
             ValueError: The rate is not 0 to ``MAX_RATE``.
@@ -125,14 +136,14 @@ class ManualTraffic:
             self.streaming = asyncio.create_task(self._stream(plan))
 
     async def _stream(self, plan: LoadPlan) -> None:
-        began = time.monotonic()
+        started_at = time.monotonic()
         for arrival, card, order_id in plan.arrivals():
-            await asyncio.sleep(began + arrival - time.monotonic())
+            await asyncio.sleep(started_at + arrival - time.monotonic())
             self.sent += 1
             self.buy(card, order_id=order_id)
         self.rate = 0.0
 
-    def waiting(self) -> list[ManualPurchase]:
+    def purchases_without_trace(self) -> list[ManualPurchase]:
         """Return the answered purchases whose trace has not been found yet, newest first."""
         return [
             purchase
@@ -140,17 +151,20 @@ class ManualTraffic:
             if purchase.trace_id and not purchase.trace_found
         ]
 
-    def seen(self, trace_ids: Iterable[str]) -> None:
-        """Note that these traces can be read in the trace store."""
-        known = set(trace_ids)
+    def mark_traces_found(self, trace_ids: Iterable[str]) -> None:
+        """Mark the purchases with these trace ids: the trace store has their traces.
+
+        Answered purchases older than ``SEARCH_TIMEOUT_S`` are marked as well.
+        """
+        found_trace_ids = set(trace_ids)
         now = time.time()
-        for purchase in self.waiting():
+        for purchase in self.purchases_without_trace():
             overdue = now - purchase.time > SEARCH_TIMEOUT_S
-            purchase.trace_found = purchase.trace_id in known or overdue
+            purchase.trace_found = purchase.trace_id in found_trace_ids or overdue
 
     async def close(self) -> None:
-        """End the stream, cancel the purchases under way and close the client."""
-        tasks = list(self.under_way)
+        """End the stream, cancel the purchases in flight and close the client."""
+        tasks = list(self.in_flight)
         if self.streaming:
             tasks.append(self.streaming)
         for task in tasks:

@@ -1,4 +1,4 @@
-"""Statistics of generated load: one line while it runs, one table at the end."""
+"""The statistics of ``demo traffic``: a progress line while it runs, and a table at the end."""
 
 import math
 import time
@@ -14,50 +14,55 @@ from three_pillar_demo.load.checkout_client import SERVER_ERROR, Purchase
 from three_pillar_demo.terminal import printable
 
 CLIENT_ERROR = 400
+"""The lowest HTTP status of a client error."""
 QUANTILES = (0.50, 0.95, 0.99, 1.0)
-"""The quantiles in the table; the last one is the maximum."""
+"""The quantiles of the latency in the table; the last one is the maximum."""
 LIVE_QUANTILES = QUANTILES[:2]
-"""The quantiles in the line that is shown while the load runs."""
+"""The quantiles of the latency in the progress line."""
 RECENT_ANSWERS = 1000
-"""The number of answers that the live quantiles are computed from."""
+"""The number of newest answers from which ``LIVE_QUANTILES`` are computed."""
 REASONS_SHOWN = 3
+"""The number of reasons for missing answers that are printed, the most frequent first."""
 
 
 @dataclass
 class LoadStats:
-    """The statistics of one run. Durations are seconds, points in time monotonic seconds."""
+    """The statistics of one run.
+
+    Durations are in seconds. Points in time are in seconds of the monotonic clock.
+    """
 
     rate: float
-    """Requested arrivals a second."""
+    """The requested number of purchases a second."""
     planned: float
-    """Planned duration."""
+    """How long purchases are planned to arrive."""
     began: float = field(default_factory=time.monotonic)
-    """The time of the first arrival."""
+    """When the first purchase was due."""
     ended: float | None = None
-    """The time after the last arrival; None while purchases still arrive."""
+    """When the arrivals ended; None while purchases still arrive."""
     sent: int = 0
-    """Purchases that were started."""
+    """The number of purchases that were started."""
     not_sent: int = 0
-    """Arrivals that were skipped because too many purchases were under way."""
-    under_way: int = 0
-    """Purchases without an answer so far."""
+    """The number of purchases that were skipped because too many were in flight."""
+    in_flight: int = 0
+    """The number of purchases that wait for their answer now."""
     latest: float = 0.0
     """The longest delay between the scheduled and the actual start of a purchase."""
     latencies: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
-    """By outcome and HTTP status: the times from the scheduled start to the answer."""
+    """The times from the scheduled start to the answer, by outcome and HTTP status."""
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_ANSWERS))
-    """The newest latencies of all outcomes."""
+    """The latencies of the newest ``RECENT_ANSWERS`` answers, of all outcomes."""
     unanswered: Counter[str] = field(default_factory=Counter)
-    """Purchases without an answer, by reason."""
+    """The number of purchases that got no answer, by reason."""
 
     def answered(self, purchase: Purchase, latency: float) -> None:
-        """Count one answer."""
+        """Count one answer that arrived ``latency`` seconds after the scheduled start."""
         self.latencies[purchase.outcome, purchase.status].append(latency)
         self.recent.append(latency)
 
     @property
     def errors(self) -> int:
-        """The number of purchases that were answered with 500 or more, or not at all."""
+        """The number of purchases answered with an HTTP status of 500 or above, or not at all."""
         server_errors = sum(
             len(times) for (_, status), times in self.latencies.items() if status >= SERVER_ERROR
         )
@@ -71,15 +76,15 @@ class LoadStats:
 
     @property
     def elapsed(self) -> float:
-        """The seconds in which purchases have arrived so far."""
+        """The time since the first purchase was due, or the length of the run when it has ended."""
         return (self.ended or time.monotonic()) - self.began
 
     def line(self) -> Text:
-        """Return the progress line; its quantiles are those of the last thousand answers."""
+        """Return the progress line, with the latency quantiles of the newest answers."""
         parts = [
             f"{self.elapsed:.0f} of {self.planned:g} s",
             f"sent {self.sent} ({self._achieved_rate:.1f}/s)",
-            f"under way {self.under_way}",
+            f"in flight {self.in_flight}",
             f"errors {self.errors}",
         ]
         if self.recent:
@@ -91,7 +96,7 @@ class LoadStats:
         return Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
 
     def report(self, console: Console) -> None:
-        """Print the table of answers, then what the table does not show."""
+        """Print the table of answers, then the rate, skipped purchases and missing answers."""
         console.print(self._table())
         console.print(
             f"\nSent {self.sent} in {self.elapsed:.1f} s: {self._achieved_rate:.2f}/s of"
@@ -99,7 +104,7 @@ class LoadStats:
         )
         if self.not_sent:
             console.print(
-                f"Not sent: {self.not_sent}, because too many were under way.", style="yellow"
+                f"Not sent: {self.not_sent}, because too many were in flight.", style="yellow"
             )
         for reason, count in self.unanswered.most_common(REASONS_SHOWN):
             console.print(Text(f"Unanswered: {count}, {printable(reason)}", "red"))
@@ -130,7 +135,7 @@ class LoadStats:
         return self.sent / self.elapsed if self.elapsed else 0.0
 
     def _figures(self, times: list[float]) -> list[str]:
-        """Return the cells of one row: count, share of what was sent, quantiles."""
+        """Return the cells of one row: count, share of sent purchases, and quantiles in seconds."""
         cells = [str(len(times)), f"{len(times) / max(1, self.sent):.1%}"]
         if times:
             ordered = sorted(times)
@@ -139,9 +144,9 @@ class LoadStats:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Return the smallest value that ``share`` (0 to 1) of the values do not exceed.
+    """Return the smallest value of ``ordered`` that ``share`` (0 to 1) of its values do not exceed.
 
-    ``ordered`` is ascending. The result is NaN when it is empty.
+    ``ordered`` must be in ascending order. If it is empty, the result is NaN.
     """
     if not ordered:
         return math.nan

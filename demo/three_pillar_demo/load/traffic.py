@@ -1,4 +1,4 @@
-"""``demo traffic``: purchases at a steady arrival rate, however long the answers take.
+"""The command ``demo traffic``: sends purchases at a steady rate, however slow the answers are.
 
 This is an open loop. A closed loop waits for one answer before it sends the next request, so a
 slow service receives less load and looks faster than it is.
@@ -30,39 +30,47 @@ DEFAULT_MIX = {
     "slow": 1.0,
     "crash": 1.0,
 }
-"""The weight of each card. Payment also fails some ordinary cards, at a rate of its own."""
+"""The weight of each card in the default mix.
+
+In addition, payment makes some purchases with ordinary cards fail, at a rate of its own.
+"""
 MAX_RATE = 200
-"""Purchases a second."""
+"""The highest rate, in purchases a second."""
 DAY_S = 24 * 3600.0
-MAX_UNDER_WAY = 500
-"""Purchases without an answer. A service that never answers must not fill the memory."""
+"""Seconds in a day: the longest duration of a run."""
+MAX_IN_FLIGHT = 500
+"""The number of purchases that may wait for their answer at the same time, by default.
+
+Further purchases are skipped, so that a service that never answers cannot fill the memory.
+"""
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+"""The seconds in each unit of a duration."""
 TERMINAL_INTERVAL_S = 0.25
-"""The time between two progress lines on a terminal, where each replaces the one before."""
+"""Seconds between two updates of the progress line on a terminal."""
 LOG_INTERVAL_S = 10.0
-"""The time between two progress lines elsewhere."""
+"""Seconds between two progress lines when the output is not a terminal."""
 
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """The arrivals of one run; equal plans give equal arrivals.
+    """The plan of one run; equal plans give the same purchases at the same times.
 
     Attributes:
         rate: Purchases a second.
-        seconds: How long purchases arrive.
+        seconds: How long purchases arrive, in seconds.
         mix: The weight of each card.
         seed: The seed of the random choice of cards, and a part of the order ids.
-        max_under_way: An arrival is skipped while so many purchases have no answer.
+        max_in_flight: A purchase is skipped while this many others wait for their answer.
     """
 
     rate: float
     seconds: float
     mix: dict[str, float] = field(default_factory=lambda: DEFAULT_MIX)
     seed: int = 0
-    max_under_way: int = MAX_UNDER_WAY
+    max_in_flight: int = MAX_IN_FLIGHT
 
     def arrivals(self) -> Iterator[tuple[float, str, str]]:
-        """Yield the time of each arrival in seconds from the start, its card and its order id."""
+        """Yield each purchase: its time in seconds after the start, its card, and its order id."""
         draw = random.Random(self.seed)  # noqa: S311  (a simulation, not a secret)
         cards = list(self.mix)
         weights = list(self.mix.values())
@@ -76,10 +84,10 @@ class LoadPlan:
 async def traffic(
     rate: float = 5.0, duration: str = "60s", card_mix: str = "default", seed: int = 0
 ) -> int:
-    """Send purchases and print the statistics.
+    """Send purchases at a steady rate and print the statistics.
 
-    The first Ctrl-C ends the arrivals and waits for the answers that are still missing; a second
-    one does not wait for them.
+    The first Ctrl-C starts no more purchases and waits for the answers that are still missing. A
+    second Ctrl-C cancels the purchases in flight.
 
     Args:
         rate: Purchases a second, over 0 and up to 200.
@@ -88,7 +96,7 @@ async def traffic(
         seed: The same seed gives the same cards and order ids.
 
     Returns:
-        The exit code: 0 when every purchase was answered, 1 otherwise, 2 for a bad argument.
+        The exit code: 0 when every purchase was answered, 1 otherwise, 2 for an invalid argument.
     """
     out = Console(highlight=False)
     try:
@@ -96,7 +104,7 @@ async def traffic(
     except ValueError as error:
         return _fail(2, str(error))
     try:
-        async with checkout_client.client(plan.max_under_way) as http:
+        async with checkout_client.client(plan.max_in_flight) as http:
             await checkout_client.check_reachable(http)
             stats = LoadStats(plan.rate, plan.seconds)
             await _run_until_interrupted(http, plan, stats, out)
@@ -115,7 +123,10 @@ def _fail(exit_code: int, reason: str) -> int:
 async def drive(
     http: httpx2.AsyncClient, plan: LoadPlan, stats: LoadStats, stop: asyncio.Event
 ) -> None:
-    """Start each purchase at its time until ``stop`` is set, then wait for all answers."""
+    """Start the purchases of ``plan``, each at its time, and count them in ``stats``.
+
+    When the plan is done or ``stop`` is set, wait for all answers.
+    """
     stats.began = time.monotonic()
     async with asyncio.TaskGroup() as purchases:
         for arrival, card, order_id in plan.arrivals():
@@ -123,11 +134,11 @@ async def drive(
             await _sleep_until(scheduled, stop)
             if stop.is_set():
                 break
-            if stats.under_way >= plan.max_under_way:
+            if stats.in_flight >= plan.max_in_flight:
                 stats.not_sent += 1
                 continue
             stats.sent += 1
-            stats.under_way += 1
+            stats.in_flight += 1
             purchases.create_task(_purchase(http, stats, card, order_id, scheduled))
         await _sleep_until(stats.began + plan.seconds, stop)
         stats.ended = time.monotonic()
@@ -136,10 +147,10 @@ async def drive(
 async def _purchase(
     http: httpx2.AsyncClient, stats: LoadStats, card: str, order_id: str, scheduled: float
 ) -> None:
-    """Send one purchase and count it.
+    """Send one purchase and count its answer in ``stats``.
 
-    The latency runs from the scheduled start: a purchase that had to wait for its start was slow
-    for its customer too.
+    The latency is measured from ``scheduled``, the planned start on the monotonic clock, because
+    a customer waits during the delay of a late start as well.
     """
     stats.latest = max(stats.latest, time.monotonic() - scheduled)
     try:
@@ -152,7 +163,7 @@ async def _purchase(
     else:
         stats.answered(purchase, time.monotonic() - scheduled)
     finally:
-        stats.under_way -= 1
+        stats.in_flight -= 1
 
 
 async def _sleep_until(deadline: float, stop: asyncio.Event) -> None:
@@ -165,9 +176,9 @@ async def _sleep_until(deadline: float, stop: asyncio.Event) -> None:
 async def _run_until_interrupted(
     http: httpx2.AsyncClient, plan: LoadPlan, stats: LoadStats, out: Console
 ) -> None:
-    """Send the load and show its progress.
+    """Run ``drive`` and show its progress until it ends.
 
-    The first SIGINT or SIGTERM ends the arrivals, the second one cancels what is under way.
+    The first SIGINT or SIGTERM starts no more purchases; the second one cancels those in flight.
     """
     stop = asyncio.Event()
     driver = asyncio.create_task(drive(http, plan, stats, stop))
@@ -175,9 +186,9 @@ async def _run_until_interrupted(
     def interrupt() -> None:
         if stop.is_set():
             driver.cancel()
-        elif stats.under_way:
+        elif stats.in_flight:
             out.print(
-                f"No more arrivals; {stats.under_way} purchases are under way."
+                f"No more arrivals; {stats.in_flight} purchases are in flight."
                 " Press Ctrl-C again to cancel them."
             )
         stop.set()
@@ -194,7 +205,7 @@ async def _run_until_interrupted(
 
 
 async def _show_progress(stats: LoadStats, out: Console) -> None:
-    """Print the progress line again and again, until cancelled."""
+    """Print or update the progress line at regular intervals until this task is cancelled."""
     if not out.is_terminal:
         while True:
             await asyncio.sleep(LOG_INTERVAL_S)
@@ -206,7 +217,11 @@ async def _show_progress(stats: LoadStats, out: Console) -> None:
 
 
 def parse_rate(rate: float) -> float:
-    """Return ``rate``; raises ValueError unless it is over 0 and at most 200."""
+    """Check a rate in purchases a second and return it unchanged.
+
+    Raises:
+        ValueError: The rate is not over 0 and at most ``MAX_RATE``.
+    """
     if not 0 < rate <= MAX_RATE:  # false for NaN, so NaN is refused as well
         raise ValueError(
             f"a rate of {rate:g} is out of range: over 0 and up to {MAX_RATE} purchases a second"
@@ -215,11 +230,10 @@ def parse_rate(rate: float) -> float:
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that ``text`` means.
+    """Convert a duration such as ``60s``, ``2m``, ``1h`` or ``500ms`` to seconds.
 
     Raises:
-        ValueError: The text is not like ``60s``, ``2m``, ``1h`` or ``500ms``, or not over 0 and at
-            most a day.
+        ValueError: The text has another form, or the duration is 0 or longer than a day.
     """
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)", text)
     seconds = float(match[1]) * UNIT_SECONDS[match[2]] if match else 0.0
@@ -232,7 +246,7 @@ def parse_duration(text: str) -> float:
 
 
 def parse_mix(text: str) -> dict[str, float]:
-    """Return the weight of each card.
+    """Return the weight of each card in a card mix.
 
     Raises:
         ValueError: The text is neither ``default`` nor known cards with weights, like

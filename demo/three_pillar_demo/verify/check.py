@@ -1,4 +1,4 @@
-"""The verdict of one check, and how a check waits for telemetry that is still on its way."""
+"""The verdict of a check, and the loop that repeats a check until the telemetry has arrived."""
 
 import asyncio
 import time
@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 TIMEOUT_S = 30.0
-"""The time after the last answer within which a backend must have everything."""
+"""How long one check waits for telemetry to arrive, in seconds, before it fails."""
 POLL_INTERVAL_S = 0.5
+"""The pause between two attempts of a check, in seconds."""
 MAX_CONCURRENT_QUERIES = 8
+"""The number of queries that one check sends to a backend at the same time."""
 
 
 @dataclass(frozen=True)
@@ -17,19 +19,19 @@ class Check:
 
     Attributes:
         name: What was checked, as the report shows it.
-        passed: None when it could not be judged.
-        figures: The counts in one sentence.
-        missing: One line for each purchase, trace or series that is wrong, with its id.
+        passed: Whether the check passed; None when it could not be judged.
+        figures: What was counted or measured, as one line of text.
+        problems: One line for each purchase, trace or series that is missing or wrong, with its id.
     """
 
     name: str
     passed: bool | None
     figures: str
-    missing: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 async def poll_until(complete: Callable[[], Awaitable[bool]]) -> bool:
-    """Call ``complete`` until it returns True; return False after ``TIMEOUT_S``."""
+    """Call ``complete`` until it returns True; return False if it does not within ``TIMEOUT_S``."""
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         if await complete():

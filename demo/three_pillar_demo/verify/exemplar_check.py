@@ -1,4 +1,4 @@
-"""Check that each answer has an exemplar, and that each exemplar leads to a stored trace."""
+"""Check that each kind of answer has an exemplar, and that the trace of each exemplar is stored."""
 
 import asyncio
 import time
@@ -9,11 +9,15 @@ from three_pillar_demo.verify.check import MAX_CONCURRENT_QUERIES, Check, poll_u
 from three_pillar_demo.verify.ledger import Ledger
 
 Series = tuple[str, str]
-"""A route and an HTTP status."""
+"""A route and an HTTP status, such as ``("/checkout", "200")``."""
 
 
 async def check_exemplars(backends: Backends, ledger: Ledger) -> Check:
-    """Check that each route and status of the run has an exemplar, and each exemplar a trace."""
+    """Check the exemplars of the request duration since the start of the run.
+
+    Each pair of route and HTTP status in the ledger must have an exemplar, and the trace of each
+    exemplar must be stored.
+    """
     expected = {("/checkout", status) for status in ledger.checkout_statuses()}
     expected |= {("/charges", status) for status in ledger.payment_statuses()}
     series_by_trace: dict[str, set[Series]] = {}
@@ -21,7 +25,7 @@ async def check_exemplars(backends: Backends, ledger: Ledger) -> Check:
     def without_exemplar() -> list[Series]:
         return sorted(expected.difference(*series_by_trace.values()))
 
-    async def complete() -> bool:
+    async def every_series_has_exemplar() -> bool:
         series_by_trace.clear()
         for exemplar in await backends.exemplars(ledger.started, time.time()):
             route = exemplar.labels.get("http_route", "")
@@ -29,30 +33,30 @@ async def check_exemplars(backends: Backends, ledger: Ledger) -> Check:
             series_by_trace.setdefault(exemplar.trace_id, set()).add((route, status))
         return not without_exemplar()
 
-    await poll_until(complete)
-    dead = list(series_by_trace)
+    await poll_until(every_series_has_exemplar)
+    unresolved_ids = list(series_by_trace)
 
-    async def all_resolve() -> bool:
+    async def all_traces_are_stored() -> bool:
         # Traces are exported in batches of their own, so the trace of a purchase that somebody
         # else made may arrive after its exemplar.
-        nonlocal dead
-        dead = await _without_trace(backends, dead)
-        return not dead
+        nonlocal unresolved_ids
+        unresolved_ids = await _without_trace(backends, unresolved_ids)
+        return not unresolved_ids
 
-    await poll_until(all_resolve)
-    resolved = len(series_by_trace) - len(dead)
+    await poll_until(all_traces_are_stored)
+    resolved_count = len(series_by_trace) - len(unresolved_ids)
     figures = (
-        f"{len(series_by_trace)} exemplars, {resolved} lead to their trace,"
+        f"{len(series_by_trace)} exemplars, {resolved_count} lead to their trace,"
         f" {len(expected)} (route, status) pairs"
     )
     store = backends.names["traces"]
-    missing = [f"no exemplar for {route} {status}" for route, status in without_exemplar()]
-    missing += [f"{trace_id}: an exemplar, but no trace in {store}" for trace_id in dead]
-    return Check("exemplars", not missing, figures, missing)
+    problems = [f"no exemplar for {route} {status}" for route, status in without_exemplar()]
+    problems += [f"{trace_id}: an exemplar, but no trace in {store}" for trace_id in unresolved_ids]
+    return Check("exemplars", not problems, figures, problems)
 
 
 async def _without_trace(backends: Backends, trace_ids: Sequence[str]) -> list[str]:
-    """Return those trace ids that the trace store does not have."""
+    """Return those of ``trace_ids`` whose traces are not in the trace store."""
     limit = asyncio.Semaphore(MAX_CONCURRENT_QUERIES)
 
     async def is_stored(trace_id: str) -> bool:
@@ -60,4 +64,8 @@ async def _without_trace(backends: Backends, trace_ids: Sequence[str]) -> list[s
             return bool(trace_id and await backends.trace(trace_id))
 
     stored = await asyncio.gather(*(is_stored(trace_id) for trace_id in trace_ids))
-    return [trace_id for trace_id, found in zip(trace_ids, stored, strict=True) if not found]
+    return [
+        trace_id
+        for trace_id, trace_is_stored in zip(trace_ids, stored, strict=True)
+        if not trace_is_stored
+    ]

@@ -1,4 +1,4 @@
-"""Evaluate the expressions of Grafana's links as Grafana does: variables, fields, times."""
+"""Evaluate the variables, derived fields and times in Grafana's links as Grafana does."""
 
 import re
 import time
@@ -8,19 +8,20 @@ from urllib.parse import unquote
 from three_pillar_demo.query.interface import LogRecord
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+"""The seconds in each unit of a time shift."""
 METRIC_DELAY_S = 30.0
-"""The time after a request at which the metrics certainly include it."""
+"""Seconds after the end of a request at which the metrics certainly include it."""
 
 
 class BrokenLinkError(Exception):
-    """A link is not configured or leads to something else; the text says which and where."""
+    """A link is not configured, or leads to other telemetry than it should; the text says how."""
 
 
 def fill(expression: str, variables: dict[str, str]) -> str:
-    """Replace variables by their values.
+    """Return ``expression`` with each ``$name`` and ``${name}`` replaced by its value.
 
     Raises:
-        BrokenLinkError: A variable is left over; Grafana would not know it either.
+        BrokenLinkError: The expression has a variable that is not in ``variables``.
     """
     for name, value in variables.items():
         expression = expression.replace(f"${{{name}}}", value).replace(f"${name}", value)
@@ -31,10 +32,12 @@ def fill(expression: str, variables: dict[str, str]) -> str:
 
 
 def derived_value(link: dict[str, str], record: LogRecord) -> str:
-    """Return the value of a derived field of Loki's data source for one log record.
+    """Return the value that a derived field of Loki's data source extracts from one log record.
+
+    ``link`` is the configuration of the derived field.
 
     Raises:
-        BrokenLinkError: The log record has no such value.
+        BrokenLinkError: Its pattern matches nothing in the log record.
     """
     pattern = link["matcherRegex"]
     if link.get("matcherType") == "label":
@@ -43,23 +46,23 @@ def derived_value(link: dict[str, str], record: LogRecord) -> str:
     else:
         match = re.search(pattern, record.body)
         value = match[1] if match else ""
-    return value or fail_without(f"value for {link['name']} on {record.body!r}")
+    return value or raise_missing(f"value for {link['name']} on {record.body!r}")
 
 
-def fail_without(what: str) -> NoReturn:
-    """Raise BrokenLinkError because ``what`` does not exist."""
+def raise_missing(what: str) -> NoReturn:
+    """Raise a BrokenLinkError that says that there is no ``what``."""
     raise BrokenLinkError(f"there is no {what}")
 
 
 def shift_seconds(shift: str) -> float:
-    """Return the seconds of a time shift as Grafana writes it: ``1m``, ``-15m``."""
+    """Convert a time shift in Grafana's notation to seconds: ``1m`` is 60, ``-15m`` is -900."""
     return float(shift[:-1]) * UNIT_SECONDS[shift[-1]]
 
 
 def time_bound(text: str) -> float:
-    """Return one end of a time range in seconds since the epoch.
+    """Convert the start or end of a Grafana time range to seconds since the epoch.
 
-    ``text`` is ``now``, ``now-24h``, or milliseconds since the epoch.
+    ``text`` is ``now``, a relative time such as ``now-24h``, or milliseconds since the epoch.
     """
     if text == "now":
         return time.time()
@@ -69,5 +72,8 @@ def time_bound(text: str) -> float:
 
 
 def when_counted(request_end: float) -> float:
-    """Return a time at which the metrics include the request, and that is not in the future."""
+    """Return the time at which to query metrics that include a request, in seconds since the epoch.
+
+    It is ``METRIC_DELAY_S`` after ``request_end``, but not in the future.
+    """
     return min(request_end + METRIC_DELAY_S, time.time())

@@ -1,4 +1,4 @@
-"""Measure how soon after the answer a purchase can be found in each pillar, on a sample."""
+"""Measure, for a sample of purchases, how long after its answer each is found in each pillar."""
 
 import asyncio
 import time
@@ -11,18 +11,24 @@ from three_pillar_demo.trace_view.view import is_canonical
 from three_pillar_demo.verify.metric_check import requests_total
 
 POLL_INTERVAL_S = 0.2
+"""The pause between two queries for the same purchase, in seconds."""
 TIMEOUT_S = 30.0
+"""Seconds after the answer at which the queries for a purchase end; this is then its freshness."""
 KINDS = ("trace by id", "search", "log", "metric")
+"""The kinds of queries that are measured, as the report names them."""
 
 
 class Freshness:
-    """Polls the backends for every ``every``-th purchase until each kind of query finds it."""
+    """Measures the freshness: the seconds from an answer until a query finds its telemetry.
+
+    Every ``every``-th purchase is measured, once for each of ``KINDS``.
+    """
 
     def __init__(self, backends: Backends, total_before: float | None, every: int) -> None:
-        """Start without purchases.
+        """Start without measurements.
 
-        ``total_before`` is the request counter before the run. It is None when others buy as
-        well: then the counter cannot show when these purchases were counted.
+        ``total_before`` is the value of checkout's request counter before the run. It is None when
+        other clients buy as well; the kind "metric" is not measured then.
         """
         self.backends = backends
         self.total_before = total_before
@@ -31,7 +37,7 @@ class Freshness:
         self.seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
 
     async def watch(self, purchase: Purchase) -> None:
-        """Count a purchase and, if it belongs to the sample, measure it.
+        """Count a purchase and, if it belongs to the sample, wait until each query has found it.
 
         A purchase without an order id cannot be searched for, so it is not in the sample.
         """
@@ -80,7 +86,10 @@ class Freshness:
         return await requests_total(self.backends) >= total
 
     def figures(self) -> dict[str, tuple[float, float, int]]:
-        """Return p50 and p95 in seconds, and the sample size, of each kind that was measured."""
+        """Return p50 and p95 in seconds and the number of measurements, by kind of query.
+
+        Kinds that were not measured are left out.
+        """
         return {
             kind: (percentile(values, 50), percentile(values, 95), len(values))
             for kind, values in self.seconds.items()
@@ -89,7 +98,7 @@ class Freshness:
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """Return the value that ``percent`` per cent do not exceed, interpolated.
+    """Return the percentile ``percent`` (1 to 99) of ``values``, interpolated between two values.
 
     ``values`` must not be empty.
     """

@@ -1,4 +1,4 @@
-"""The ledger: the purchases of one run as the customer saw them, to compare telemetry with."""
+"""The ledger: what checkout answered to each purchase of a run, to compare the telemetry with."""
 
 import asyncio
 import time
@@ -23,20 +23,24 @@ CARDS = (
     "ordinary",
     "ordinary",
 )
-"""The cards of the purchases, repeated. The first six give every outcome that needs no outage."""
+"""The cards of a run's purchases: the first purchase uses the first card, the eleventh again.
+
+The first six give each outcome in ``outcomes.EXPECTED`` that occurs without an outage.
+"""
 
 PurchaseCallback = Callable[[Purchase], Coroutine[None, None, None]]
+"""An asynchronous function that is called with each answered purchase."""
 
 
 @dataclass
 class Ledger:
-    """The purchases of one run. Times are seconds since the epoch.
+    """The purchases of one run and their answers. Times are seconds since the epoch.
 
     Attributes:
         purchases: The answered purchases.
-        unanswered: One line for each purchase without an answer.
-        started: The time before the first purchase.
-        finished: The time after the last answer.
+        unanswered: One line for each purchase without an answer, with its number and the error.
+        started: A time just before the first purchase.
+        finished: A time just after the last answer.
     """
 
     purchases: list[Purchase] = field(default_factory=list)
@@ -51,33 +55,39 @@ class Ledger:
 
     @property
     def outcomes(self) -> Counter[str]:
-        """The number of purchases by outcome."""
+        """The number of answered purchases, by outcome."""
         return Counter(purchase.outcome for purchase in self.purchases)
 
     def checkout_statuses(self) -> Counter[str]:
-        """Return the number of checkout's answers by HTTP status."""
+        """Return the number of answers of checkout, by HTTP status."""
         return Counter(str(purchase.status) for purchase in self.purchases)
 
     def payment_statuses(self) -> Counter[str]:
-        """Return the number of payment's answers by HTTP status, from the outcome table."""
+        """Return the number of answers that payment must have given, by HTTP status.
+
+        The statuses are those of ``outcomes.EXPECTED``.
+        """
         statuses = (expect(purchase).payment_status for purchase in self.purchases)
         return Counter(str(status) for status in statuses if status)
 
 
 def expect(purchase: Purchase) -> Expected:
-    """Return the row of the outcome table; an unknown outcome gets a row that nothing matches."""
+    """Return the row of ``outcomes.EXPECTED`` for the outcome of ``purchase``.
+
+    For an unknown outcome, return a row with status 0, which no telemetry matches.
+    """
     return EXPECTED.get(purchase.outcome, Expected(status=0, severity=""))
 
 
 async def fill(count: int, rate: float, on_answer: PurchaseCallback) -> Ledger:
-    """Buy ``count`` times at ``rate`` a second, however long the answers take.
+    """Start ``count`` purchases, ``rate`` a second, and return them when all are answered.
 
-    ``on_answer`` is started as a task for each answered purchase; the function returns when all
-    of these tasks have ended.
+    Slow answers do not delay the next purchase. ``on_answer`` runs as a task of its own for each
+    answered purchase; the function also waits for the end of these tasks.
     """
     run_id = uuid.uuid4().hex[:8]
     ledger = Ledger()
-    began = time.monotonic()
+    started_at = time.monotonic()
     async with checkout_client.client(connections=count) as http, asyncio.TaskGroup() as tasks:
 
         async def buy(number: int) -> None:
@@ -91,7 +101,7 @@ async def fill(count: int, rate: float, on_answer: PurchaseCallback) -> Ledger:
             tasks.create_task(on_answer(purchase))
 
         for number in range(count):
-            await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
+            await asyncio.sleep(max(0.0, started_at + number / rate - time.monotonic()))
             tasks.create_task(buy(number))
     ledger.finished = time.time()
     return ledger

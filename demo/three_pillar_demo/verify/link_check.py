@@ -1,4 +1,4 @@
-"""Check the six links between the pillars.
+"""Check the six links between traces, logs and metrics that Grafana offers.
 
 Each link is followed as a user of Grafana would: a live exemplar, span or log record is put into
 the expression that Grafana's provisioning contains, the backend is queried with it, and the result
@@ -25,8 +25,8 @@ from three_pillar_demo.verify.check import Check, poll_until
 from three_pillar_demo.verify.expressions import (
     BrokenLinkError,
     derived_value,
-    fail_without,
     fill,
+    raise_missing,
     shift_seconds,
     time_bound,
     when_counted,
@@ -40,14 +40,16 @@ from three_pillar_demo.verify.grafana_config import (
 from three_pillar_demo.verify.ledger import Ledger, expect
 
 RATE_INTERVAL = "1m"
+"""The value of Grafana's variable ``$__rate_interval``."""
 
 
 async def check_links(
     backends: HttpClients, ledger: Ledger, sources: DataSources | None = None
 ) -> list[Check]:
-    """Follow each link from one purchase of every outcome; one verdict for each link.
+    """Follow each of the six links from one purchase of every outcome.
 
-    ``sources`` are the provisioned data sources of this repository by default.
+    Returns:
+        One verdict for each link. ``sources`` are by default those of this repository's Grafana.
     """
     if sources is None:
         if not DATA_SOURCES.exists():
@@ -90,7 +92,7 @@ class LinkFollower:
     """Follows the links from one purchase of every outcome.
 
     Each method follows one link from every suitable exemplar, span or log record, returns how
-    many it followed, and raises ``BrokenLinkError`` at the first that leads elsewhere.
+    many it followed, and raises ``BrokenLinkError`` at the first that leads to something else.
     """
 
     def __init__(self, backends: HttpClients, ledger: Ledger, sources: DataSources) -> None:
@@ -101,7 +103,7 @@ class LinkFollower:
         self.purchases = list(by_outcome.values())
 
     async def exemplar_to_trace(self) -> int:
-        """The trace has a span with the service and the status of the exemplar's series."""
+        """Check that an exemplar leads to a trace with a span of its service and HTTP status."""
         destinations = self.sources.setting("prometheus", "exemplarTraceIdDestinations")
         link = first_link(destinations, lambda destination: "datasourceUid" in destination)
         self.sources.require_type(link["datasourceUid"], "tempo")
@@ -117,7 +119,7 @@ class LinkFollower:
         return len(exemplars)
 
     async def exemplar_to_logs(self) -> int:
-        """The log records are those of this request, of every service in its trace."""
+        """Check that an exemplar leads to the log records of its own request, of every service."""
         destinations = self.sources.setting("prometheus", "exemplarTraceIdDestinations")
         link = first_link(destinations, lambda destination: "url" in destination)
         exemplars = await self._exemplars(link["name"])
@@ -137,7 +139,7 @@ class LinkFollower:
         return len(exemplars)
 
     async def trace_to_logs(self) -> int:
-        """Each span of a trace leads to the log records of all services in the trace."""
+        """Check that each span leads to the log records of its own request, of every service."""
         link = self.sources.setting("tempo", "tracesToLogsV2")
         self.sources.require_type(link["datasourceUid"], "loki")
         if not link.get("customQuery"):
@@ -153,10 +155,10 @@ class LinkFollower:
                     span.end / NANO + shift_seconds(link["spanEndTimeShift"]),
                 )
                 followed += 1
-        return followed or fail_without("span")
+        return followed or raise_missing("span")
 
     async def trace_to_metrics(self) -> int:
-        """Each SERVER span leads to the metrics of its route, which include its status."""
+        """Check that each SERVER span leads to series of its route that include its HTTP status."""
         link = self.sources.setting("tempo", "tracesToMetrics")
         self.sources.require_type(link["datasourceUid"], "prometheus")
         followed = 0
@@ -165,7 +167,7 @@ class LinkFollower:
                 if span.kind == "SERVER" and span.attributes.get("http.route"):
                     await self._require_metrics(link, span)
                     followed += 1
-        return followed or fail_without("span")
+        return followed or raise_missing("span")
 
     async def _require_metrics(self, link: dict[str, Any], span: Span) -> None:
         attributes = {**span.attributes, "service.name": span.service}
@@ -190,7 +192,7 @@ class LinkFollower:
                 )
 
     async def log_to_trace(self) -> int:
-        """The trace has the span in which the log record was written."""
+        """Check that a log record leads to a trace that has the span in which it was written."""
         fields = self.sources.setting("loki", "derivedFields")
         link = first_link(fields, lambda field: "datasourceUid" in field)
         self.sources.require_type(link["datasourceUid"], "tempo")
@@ -204,7 +206,7 @@ class LinkFollower:
         return len(records)
 
     async def log_to_metrics(self) -> int:
-        """The dashboard shows the error ratio of the service around the time of the log record."""
+        """Check that a log record leads to the error ratio of its service around its own time."""
         fields = self.sources.setting("loki", "derivedFields")
         link = first_link(fields, lambda field: "datasourceUid" not in field)
         records = await self._log_records()
@@ -238,7 +240,7 @@ class LinkFollower:
                 )
 
     async def _exemplars(self, label: str) -> list[Exemplar]:
-        """Return one exemplar of this run for each service and status.
+        """Return one exemplar of this run for each service and HTTP status.
 
         ``label`` is the exemplar label that the link reads; it must be ``trace_id``.
         """
@@ -255,20 +257,24 @@ class LinkFollower:
             for exemplar in exemplars
             if exemplar.trace_id in self.ledger.trace_ids
         }
-        return list(by_series.values()) or fail_without("exemplar")
+        return list(by_series.values()) or raise_missing("exemplar")
 
     async def _log_records(self) -> list[LogRecord]:
-        """Return the log records of all services for one purchase of every outcome."""
+        """Return all log records of one purchase of every outcome."""
         records: list[LogRecord] = []
         for purchase in self.purchases:
             query = f'{{service_namespace="shop"}} | trace_id="{purchase.trace_id}"'
             records += await self.backends.logql(query, self.ledger.started - 1, time.time())
-        return records or fail_without("log record")
+        return records or raise_missing("log record")
 
     async def _require_same_request(
         self, trace_id: str, query: str, start: float, end: float
     ) -> None:
-        """Check that a LogQL query returns log records of this request, from all its services."""
+        """Check that a LogQL query returns the log records of one request and of no other request.
+
+        Each service that took part in the request must have at least one record. ``start`` and
+        ``end`` are in seconds since the epoch.
+        """
         records = await self.backends.logql(query, start, end)
         other_traces = {record.fields.get("trace_id") for record in records} - {trace_id}
         if other_traces:
@@ -276,13 +282,15 @@ class LinkFollower:
                 f"{trace_id}: log records of other requests too, as of {other_traces.pop()}:"
                 f" {query}"
             )
-        purchases = [each for each in self.ledger.purchases if each.trace_id == trace_id]
+        purchases = [
+            purchase for purchase in self.ledger.purchases if purchase.trace_id == trace_id
+        ]
         services = {"checkout"}
         if expect(purchases[0]).payment_outcome:
             services.add("payment")
-        silent = services - {record.service for record in records}
-        if silent:
-            names = " and ".join(sorted(silent))
+        silent_services = services - {record.service for record in records}
+        if silent_services:
+            names = " and ".join(sorted(silent_services))
             raise BrokenLinkError(f"{trace_id}: no log record of {names}: {query}")
 
 

@@ -9,14 +9,17 @@ from three_pillar_demo.verify.check import Check, poll_until
 from three_pillar_demo.verify.ledger import Ledger, expect
 
 PAGE_SIZE = 5000
-"""Log records in one query; Loki returns no more."""
+"""The number of log records that one query asks for; Loki returns no more by default."""
 
 Key = tuple[str, str]
-"""A trace id and a service."""
+"""A trace id and the name of a service."""
 
 
 class CanonicalRecord(NamedTuple):
-    """The fields of a canonical log record that the outcome table determines."""
+    """The fields of a canonical log record that ``outcomes.EXPECTED`` determines.
+
+    A service writes one canonical log record at the end of each request.
+    """
 
     outcome: str
     status: str
@@ -24,10 +27,12 @@ class CanonicalRecord(NamedTuple):
 
 
 async def check_logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str]]:
-    """Check that each service that took part wrote its canonical log record once.
+    """Check that each service that took part in a purchase wrote exactly one canonical log record.
+
+    Its outcome, HTTP status and severity must be those in ``outcomes.EXPECTED``.
 
     Returns:
-        The verdict, and the trace ids of purchases that others made during the same time.
+        The verdict, and the trace ids of purchases that other clients made during the run.
     """
     expected = {
         (purchase.trace_id, service): record
@@ -39,45 +44,49 @@ async def check_logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str
     def is_as_expected(key: Key) -> bool:
         return [_canonical_fields(record) for record in stored.get(key, [])] == [expected[key]]
 
-    async def complete() -> bool:
+    async def fetch_and_compare() -> bool:
         stored.clear()
         for record in await canonical_records(backends, ledger.started - 1):
             key = (record.fields.get("trace_id", ""), record.service)
             stored.setdefault(key, []).append(record)
         return all(is_as_expected(key) for key in expected)
 
-    passed = await poll_until(complete)
-    missing = [
+    passed = await poll_until(fetch_and_compare)
+    problems = [
         f"{trace_id}: {service} {_describe(stored.get((trace_id, service), []))}"
         for trace_id, service in expected
         if not is_as_expected((trace_id, service))
     ]
-    found = len(expected) - len(missing)
-    figures = f"{found} of {len(expected)} canonical log records in {backends.names['logs']}"
-    bought = {trace_id for trace_id, service in stored if service == "checkout"}
-    return Check("logs", passed, figures, missing), bought - ledger.trace_ids
+    correct_count = len(expected) - len(problems)
+    figures = (
+        f"{correct_count} of {len(expected)} canonical log records in {backends.names['logs']}"
+    )
+    purchase_trace_ids = {trace_id for trace_id, service in stored if service == "checkout"}
+    return Check("logs", passed, figures, problems), purchase_trace_ids - ledger.trace_ids
 
 
 async def canonical_records(backends: Backends, start: float) -> list[LogRecord]:
     """Return all canonical log records since ``start`` (seconds since the epoch), newest first.
 
-    The records are read page by page. Records that are as old as the last one of a page may
-    continue on the next page, so that page is read from this time on.
+    They are read page by page, from the newest page to the oldest. Records with the same time as
+    the oldest record of a page may also be on the next page, so the next page includes that time.
     """
     records: list[LogRecord] = []
-    newest = time.time_ns()
+    range_end_ns = time.time_ns()
     while True:
         # A float cannot hold nanoseconds exactly, so the range is a little larger than needed.
-        page = await backends.logs(start, newest / NANO + 1e-6, canonical=True, limit=PAGE_SIZE)
-        in_range = [record for record in page if record.time <= newest]
-        if len(page) < PAGE_SIZE or page[-1].time >= newest:
+        page = await backends.logs(
+            start, range_end_ns / NANO + 1e-6, canonical=True, limit=PAGE_SIZE
+        )
+        in_range = [record for record in page if record.time <= range_end_ns]
+        if len(page) < PAGE_SIZE or page[-1].time >= range_end_ns:
             return records + in_range
         records += [record for record in in_range if record.time > page[-1].time]
-        newest = page[-1].time
+        range_end_ns = page[-1].time
 
 
 def _expected_records(purchase: Purchase) -> dict[str, CanonicalRecord]:
-    """Return the canonical log record that each participating service must have written."""
+    """Return the canonical log record that each service must have written, by service name."""
     expected = expect(purchase)
     records = {
         "checkout": CanonicalRecord(purchase.outcome, str(purchase.status), expected.severity)

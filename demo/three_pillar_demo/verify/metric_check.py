@@ -1,4 +1,4 @@
-"""Check that the request counters rose by exactly the number of purchases, status by status."""
+"""Check that, for each HTTP status, the request counters rose by the number of purchases."""
 
 from collections import Counter
 
@@ -7,18 +7,23 @@ from three_pillar_demo.verify.check import Check, poll_until
 from three_pillar_demo.verify.ledger import Ledger
 
 REQUESTS = "checkout_requests_total"
+"""The name of checkout's request counter."""
 QUERIES: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
     (REQUESTS, ("endpoint", "status", "instance"), {"endpoint": "/checkout"}),
     (f"{DURATION}_count", ("http_route", "http_response_status_code", "instance"), {}),
 )
-"""The counters that are compared: name, grouping labels, and the labels that select the series."""
+"""The counters to read: for each its name, the labels to group by, and the labels to select by."""
 
 Counters = dict[tuple[str, str, str], float]
-"""Values by counter and route, HTTP status, and ``service.instance.id``."""
+"""The values of counters.
+
+The key has the name of the counter and its route ("NAME /checkout"), the HTTP status, and the
+``service.instance.id``.
+"""
 
 
 async def read_counters(backends: Backends) -> Counters:
-    """Return the current value of each series; a series that does not exist yet is absent."""
+    """Return the current values of the counters in ``QUERIES``."""
     values: Counters = {}
     for name, by, where in QUERIES:
         for (route, status, instance), value in (await backends.counters(name, by, where)).items():
@@ -27,24 +32,24 @@ async def read_counters(backends: Backends) -> Counters:
 
 
 async def requests_total(backends: Backends) -> float:
-    """Return the number of requests that the running instances of checkout have counted."""
+    """Return the sum of the ``/checkout`` request counters of checkout's running instances."""
     return sum((await backends.counters(REQUESTS, (), {"endpoint": "/checkout"})).values())
 
 
 async def check_metrics(
     backends: Backends, ledger: Ledger, before: Counters, others: set[str] | None
 ) -> Check:
-    """Check that the counters rose since ``before`` by exactly what the ledger holds.
+    """Check that the counters rose since ``before`` by exactly the number of answers in the ledger.
 
-    The check subtracts values; PromQL's ``increase()`` extrapolates. An instance that no longer
-    exists is left out; a series that did not exist before counts from 0.
+    The check subtracts values itself, because PromQL's ``increase()`` extrapolates. An instance
+    that no longer exists is left out. A series that did not exist before counts from 0.
 
     Args:
         backends: The backends to query.
         ledger: The purchases of this run.
-        before: The counters before the run.
-        others: The trace ids of purchases that others made meanwhile; None when there are some
-            that cannot be told apart. The check is not judged then.
+        before: The values of the counters before the run.
+        others: The trace ids of purchases that other clients made during the run; None when there
+            are such purchases, but their ids are unknown. The check is judged only if it is empty.
     """
     if others is None:
         return _not_judged("purchases that others made")
@@ -57,7 +62,7 @@ async def check_metrics(
     }
     increases: dict[str, Counter[str]] = {}
 
-    async def complete() -> bool:
+    async def fetch_and_compare() -> bool:
         increases.clear()
         for (counter, status, instance), value in (await read_counters(backends)).items():
             increase = round(value - before.get((counter, status, instance), 0))
@@ -67,18 +72,18 @@ async def check_metrics(
             increases.get(counter, Counter()) == statuses for counter, statuses in expected.items()
         )
 
-    passed = await poll_until(complete)
-    missing = []
+    passed = await poll_until(fetch_and_compare)
+    problems = []
     for counter, statuses in expected.items():
-        rose = increases.get(counter, Counter())
-        missing += [
-            f"{counter} {status}: rose by {rose[status]}, the ledger has {statuses[status]}"
-            for status in sorted(statuses.keys() | rose.keys())
-            if rose[status] != statuses[status]
+        actual = increases.get(counter, Counter())
+        problems += [
+            f"{counter} {status}: rose by {actual[status]}, the ledger has {statuses[status]}"
+            for status in sorted(statuses.keys() | actual.keys())
+            if actual[status] != statuses[status]
         ]
     by_status = sorted(ledger.checkout_statuses().items())
     figures = ", ".join(f"{status}: {count}" for status, count in by_status)
-    return Check("metrics", passed, f"counters rose by {figures}", missing)
+    return Check("metrics", passed, f"counters rose by {figures}", problems)
 
 
 def _not_judged(purchases: str) -> Check:

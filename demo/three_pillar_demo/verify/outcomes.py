@@ -1,6 +1,6 @@
-"""The outcome table: the telemetry that each outcome of a purchase must leave behind.
+"""The outcome table ``EXPECTED``: the telemetry that a purchase with each outcome must produce.
 
-It is written from outside the services. A test compares it with the table in
+It does not use the code of the services. A test compares it with the table in
 docs/reference/telemetry.md and with what the services do.
 """
 
@@ -10,19 +10,19 @@ CHECKOUT = "checkout SERVER"
 ORDER = "order"
 CLIENT = "checkout CLIENT"
 PAYMENT = "payment SERVER"
-"""The roles of the spans of one purchase, from parent to child."""
+"""The four constants name the roles of the spans of one purchase, from parent to child."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """One row of the table.
+    """The telemetry of a purchase with a certain outcome: one row of the table ``EXPECTED``.
 
     Attributes:
         status: The HTTP status of checkout's answer.
         severity: The severity of checkout's canonical log record.
         payment_outcome: The outcome of payment; None when payment received no request.
-        payment_status: The HTTP status of payment's answer.
-        payment_severity: The severity of payment's canonical log record.
+        payment_status: The HTTP status of payment's answer; None when it received no request.
+        payment_severity: The severity of payment's canonical log record; None when there is none.
         spans: The roles of all spans, from parent to child.
         errors: The roles of the spans with error status.
     """
@@ -37,6 +37,7 @@ class Expected:
 
 
 CHECKOUT_SPANS = (CHECKOUT, ORDER, CLIENT)
+"""The spans of a purchase whose call did not reach payment."""
 CHECKOUT_ERRORS = frozenset(CHECKOUT_SPANS)
 ALL_ERRORS = CHECKOUT_ERRORS | {PAYMENT}
 
@@ -53,3 +54,4 @@ EXPECTED = {
     "invalid": Expected(422, "WARN", spans=(CHECKOUT,)),
     "crashed": Expected(500, "ERROR", spans=(CHECKOUT,), errors=frozenset({CHECKOUT})),
 }
+"""The row of each outcome, by the name of the outcome."""

@@ -1,4 +1,4 @@
-"""Check that every purchase has its trace, with the spans that the outcome table lists."""
+"""Check that the trace of each purchase is stored with the spans that its outcome requires."""
 
 import asyncio
 
@@ -14,38 +14,47 @@ SERVICE_AND_KIND = {
     CLIENT: ("checkout", "CLIENT"),
     PAYMENT: ("payment", "SERVER"),
 }
-"""The service and the span kind of each role in a purchase, from parent to child."""
+"""The service and the span kind of each role of a span, from parent to child."""
 
 
 async def check_traces(backends: Backends, ledger: Ledger) -> Check:
-    """Check that each trace is stored, its spans joined parent to child, with their statuses."""
-    problems = {purchase.trace_id: "not queried yet" for purchase in ledger.purchases}
+    """Check that the trace of each purchase is stored as its outcome requires.
+
+    Its spans, their parents and error statuses, and the HTTP status must be those in
+    ``outcomes.EXPECTED``.
+    """
+    problem_by_trace = {purchase.trace_id: "not queried yet" for purchase in ledger.purchases}
     store = backends.names["traces"]
     limit = asyncio.Semaphore(MAX_CONCURRENT_QUERIES)
 
-    async def query(purchase: Purchase) -> None:
+    async def fetch_and_compare(purchase: Purchase) -> None:
         async with limit:
             spans = await backends.trace(purchase.trace_id)
-        problems[purchase.trace_id] = trace_mismatch(purchase, spans, store)
+        problem_by_trace[purchase.trace_id] = trace_mismatch(purchase, spans, store)
 
     async def complete() -> bool:
-        incomplete = [each for each in ledger.purchases if problems[each.trace_id]]
-        await asyncio.gather(*(query(purchase) for purchase in incomplete))
-        return not any(problems.values())
+        incomplete = [
+            purchase for purchase in ledger.purchases if problem_by_trace[purchase.trace_id]
+        ]
+        await asyncio.gather(*(fetch_and_compare(purchase) for purchase in incomplete))
+        return not any(problem_by_trace.values())
 
     passed = await poll_until(complete)
-    missing = [f"{trace_id}: {problem}" for trace_id, problem in problems.items() if problem]
-    spans = sum(len(expect(purchase).spans) for purchase in ledger.purchases)
-    whole = len(problems) - len(missing)
-    figures = f"{whole} of {len(problems)} whole in {store}, {spans} spans"
-    return Check("traces", passed, figures, missing)
+    problems = [
+        f"{trace_id}: {problem}" for trace_id, problem in problem_by_trace.items() if problem
+    ]
+    span_count = sum(len(expect(purchase).spans) for purchase in ledger.purchases)
+    trace_count = len(problem_by_trace)
+    correct_count = trace_count - len(problems)
+    figures = f"{correct_count} of {trace_count} whole in {store}, {span_count} spans"
+    return Check("traces", passed, figures, problems)
 
 
 def trace_mismatch(purchase: Purchase, spans: list[Span], store: str) -> str:
-    """Compare one trace with the outcome table.
+    """Compare the trace of ``purchase`` with the row of its outcome in ``outcomes.EXPECTED``.
 
     Returns:
-        What is wrong, or an empty string. ``store`` is the name of the backend in that text.
+        The first difference, which names the backend as ``store``; empty when there is none.
     """
     expected = expect(purchase)
     if not spans:
@@ -54,7 +63,7 @@ def trace_mismatch(purchase: Purchase, spans: list[Span], store: str) -> str:
         role: [span for span in spans if (span.service, span.kind) == identity]
         for role, identity in SERVICE_AND_KIND.items()
     }
-    present = tuple(role for role, found in by_role.items() if found)
+    present = tuple(role for role, role_spans in by_role.items() if role_spans)
     if present != expected.spans or len(spans) != len(expected.spans):
         return (
             f"{purchase.outcome} has {len(spans)} spans ({', '.join(present)}),"
@@ -65,7 +74,10 @@ def trace_mismatch(purchase: Purchase, spans: list[Span], store: str) -> str:
 
 
 def _chain_mismatch(purchase: Purchase, expected: Expected, chain: list[Span]) -> str:
-    """Compare the parents and the error status of the spans, which are ordered parent to child."""
+    """Describe the first span with a wrong parent or error status; return "" if there is none.
+
+    ``chain`` has one span for each role in ``expected.spans``, from parent to child.
+    """
     parent_id = ""
     for role, span in zip(expected.spans, chain, strict=True):
         if span.parent_id != parent_id:

@@ -1,4 +1,4 @@
-"""``demo verify``: buys, finds every purchase in all three pillars, and names what is missing."""
+"""The command ``demo verify``: sends purchases and checks that all three pillars have each."""
 
 import asyncio
 import time
@@ -26,21 +26,28 @@ from three_pillar_demo.verify.metric_check import (
 from three_pillar_demo.verify.trace_check import check_traces
 
 READY_TIMEOUT_S = 60.0
+"""How long to wait until checkout and the backends are ready, in seconds."""
 QUIET_S = 3.0
-"""The counters must not change for so long before the run; services export more often than that."""
+"""Seconds for which the counters must not change before the run begins.
+
+The services export more often than that.
+"""
 QUIET_TIMEOUT_S = 10.0
+"""How long to wait until the counters stop changing, in seconds."""
 FRESHNESS_SAMPLES = 25
+"""The number of purchases, about, whose freshness is measured."""
 
 ReportStep = Callable[[str], None]
-"""Called with the step that begins now."""
+"""A function that is called with a description of each step when the step begins."""
 
 
 async def verify(
     count: int, rate: float, max_freshness: float | None, report_step: ReportStep
 ) -> list[Check]:
-    """Buy ``count`` times at ``rate`` a second and check every pillar.
+    """Send ``count`` purchases, ``rate`` a second, and return the verdict of each check.
 
-    ``max_freshness`` limits each p95 of the freshness, in seconds; None only measures it.
+    ``max_freshness`` is the highest p95 of each freshness, in seconds, that passes. If it is None,
+    the freshness is measured but not judged.
 
     Raises:
         BackendError: A backend does not answer.
@@ -58,7 +65,7 @@ async def verify_with(
     max_freshness: float | None,
     report_step: ReportStep,
 ) -> tuple[list[Check], Ledger]:
-    """Do the same on the given backends; return the purchases as well."""
+    """Do what ``verify`` does, on the given backends; return the checks and the purchases."""
     report_step("waiting for the stack to be ready")
     await wait_until_ready(backends)
     report_step("waiting for the counters to stop changing")
@@ -66,36 +73,39 @@ async def verify_with(
     total_before = None if before is None else await requests_total(backends)
     freshness = Freshness(backends, total_before, max(1, count // FRESHNESS_SAMPLES))
     report_step(f"buying {count} times, {rate:g} a second")
-    bought = await ledger.fill(count, rate, freshness.watch)
+    run_ledger = await ledger.fill(count, rate, freshness.watch)
     stores = ", ".join(dict.fromkeys(backends.names.values()))
     report_step(f"comparing the purchases with {stores}")
     (logs, others), traces = await asyncio.gather(
-        check_logs(backends, bought), check_traces(backends, bought)
+        check_logs(backends, run_ledger), check_traces(backends, run_ledger)
     )
     metrics = await check_metrics(
-        backends, bought, before or {}, None if before is None else others
+        backends, run_ledger, before or {}, None if before is None else others
     )
-    exemplars = await check_exemplars(backends, bought)
-    checks = [_answers(bought), traces, logs, metrics, exemplars]
+    exemplars = await check_exemplars(backends, run_ledger)
+    checks = [_answers(run_ledger), traces, logs, metrics, exemplars]
     checks += freshness_checks(freshness, max_freshness)
     # The links are Grafana's, and so are the query languages in which they are written.
     if isinstance(backends, LgtmBackends):
         report_step("following the links between the pillars")
-        checks += await check_links(backends, bought)
-    return checks, bought
+        checks += await check_links(backends, run_ledger)
+    return checks, run_ledger
 
 
-def _answers(bought: Ledger) -> Check:
-    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in bought.outcomes.most_common())
-    figures = f"{len(bought.purchases)} answered: {outcomes}"
-    return Check("purchases", not bought.unanswered, figures, bought.unanswered)
+def _answers(run_ledger: Ledger) -> Check:
+    outcomes = ", ".join(
+        f"{count} {outcome}" for outcome, count in run_ledger.outcomes.most_common()
+    )
+    figures = f"{len(run_ledger.purchases)} answered: {outcomes}"
+    return Check("purchases", not run_ledger.unanswered, figures, run_ledger.unanswered)
 
 
 async def wait_until_ready(backends: Backends) -> None:
-    """Wait until checkout and the backends answer.
+    """Wait until checkout and the backends are ready.
 
     Raises:
-        BackendError: One of them does not within ``READY_TIMEOUT_S``; the text has a line for each.
+        BackendError: They are not within ``READY_TIMEOUT_S``; the text has one line for each
+            that is not.
     """
     deadline = time.monotonic() + READY_TIMEOUT_S
     async with checkout_client.client(1) as http:
@@ -114,7 +124,7 @@ async def wait_until_ready(backends: Backends) -> None:
 
 
 async def _checkout_problem(http: httpx2.AsyncClient) -> str:
-    """Return why checkout is not ready; empty when it is."""
+    """Return the reason why checkout is not ready; empty when it is ready."""
     try:
         response = await http.get("/healthz")
     except httpx2.HTTPError as error:
@@ -123,9 +133,9 @@ async def _checkout_problem(http: httpx2.AsyncClient) -> str:
 
 
 async def wait_until_quiet(backends: Backends) -> Counters | None:
-    """Return the counters once they have not changed for ``QUIET_S``.
+    """Wait until the counters have not changed for ``QUIET_S``, and return their values.
 
-    The result is None when they still change after ``QUIET_TIMEOUT_S``: others are buying too.
+    Return None when they still change after ``QUIET_TIMEOUT_S``: other clients are buying too.
     """
     deadline = time.monotonic() + QUIET_TIMEOUT_S
     counters = await read_counters(backends)
@@ -139,11 +149,14 @@ async def wait_until_quiet(backends: Backends) -> Counters | None:
 
 
 def freshness_checks(freshness: Freshness, limit: float | None) -> list[Check]:
-    """Return a check for each kind of query; without a limit (seconds) they are not judged."""
+    """Return one check for each kind of query that was measured.
+
+    A check passes if the p95 is at most ``limit`` seconds; without a limit it is not judged.
+    """
     checks = []
     for kind, (p50, p95, count) in freshness.figures().items():
         figures = f"p50 {p50:.2f} s, p95 {p95:.2f} s after the answer ({count} measured)"
         passed = None if limit is None else p95 <= limit
-        missing = [f"p95 {p95:.2f} s is over {limit:g} s"] if passed is False else []
-        checks.append(Check(f"fresh: {kind}", passed, figures, missing))
+        problems = [f"p95 {p95:.2f} s is over {limit:g} s"] if passed is False else []
+        checks.append(Check(f"fresh: {kind}", passed, figures, problems))
     return checks

@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from three_pillar_demo.load import checkout_client
-from three_pillar_demo.load.manual_traffic import MAX_UNDER_WAY, ManualTraffic
+from three_pillar_demo.load.manual_traffic import MAX_IN_FLIGHT, ManualTraffic
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import health
 from three_pillar_demo.web.access import AccessMiddleware
@@ -47,7 +47,7 @@ def create_app(
         http: A client for checkout; one is made by default.
     """
     cache = QueryCache()
-    traffic = ManualTraffic(http or checkout_client.client(MAX_UNDER_WAY))
+    traffic = ManualTraffic(http or checkout_client.client(MAX_IN_FLIGHT))
     health_client = httpx2.AsyncClient(timeout=health.TIMEOUT_S, trust_env=False)
     firing_alerts = FiringAlerts()
     data = PageData(backends, cache, health_client, mode)

@@ -147,7 +147,7 @@ class PageData:
 
     async def mark_readable_purchases(self, traffic: ManualTraffic) -> None:
         """Search for the traces of the purchases, so that those that exist become links."""
-        waiting = traffic.waiting()
+        waiting = traffic.purchases_without_trace()
         if not waiting:
             return
         start = waiting[-1].time - 1
@@ -156,7 +156,7 @@ class PageData:
             "new_traces",
             lambda: self.backends.requests("checkout", start, end, limit=MAX_NEW_TRACES),
         )
-        traffic.seen(result.value or [])
+        traffic.mark_traces_found(result.value or [])
 
     async def trace_page(self, trace_id: str) -> QueryResult[TracePage]:
         """Return one trace, as much of it as there is."""

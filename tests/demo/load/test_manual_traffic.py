@@ -41,7 +41,7 @@ def run(
         )
         await act(traffic)
         await traffic.close()
-        assert not traffic.under_way
+        assert not traffic.in_flight
         return traffic
 
     return asyncio.run(run_and_close())
@@ -86,15 +86,15 @@ def test_an_unanswered_purchase_has_failed() -> None:
 
 
 def test_the_number_of_purchases_is_bounded() -> None:
-    """The purchases under way and the list of purchases are bounded when checkout never answers."""
+    """The purchases in flight and the list of purchases are bounded when checkout never answers."""
 
     async def act(traffic: ManualTraffic) -> None:
-        for _ in range(manual_traffic.MAX_UNDER_WAY // manual_traffic.MAX_TIMES + 3):
-            traffic.buy("ordinary", manual_traffic.MAX_TIMES)
-        assert len(traffic.under_way) == manual_traffic.MAX_UNDER_WAY
+        for _ in range(manual_traffic.MAX_IN_FLIGHT // manual_traffic.MAX_PURCHASES_PER_CALL + 3):
+            traffic.buy("ordinary", manual_traffic.MAX_PURCHASES_PER_CALL)
+        assert len(traffic.in_flight) == manual_traffic.MAX_IN_FLIGHT
 
     traffic = run(hang, act)
-    assert traffic.not_sent == 3 * manual_traffic.MAX_TIMES
+    assert traffic.not_sent == 3 * manual_traffic.MAX_PURCHASES_PER_CALL
     assert len(traffic.purchases) == manual_traffic.MAX_LISTED
 
 
@@ -142,10 +142,10 @@ def test_a_trace_is_found_or_assumed_to_be_readable() -> None:
         traffic.buy("ordinary", 2)
         await until(lambda: all(purchase.outcome for purchase in traffic.purchases))
         traffic.purchases[1].trace_id = "f" * 32
-        traffic.seen([TRACE])
+        traffic.mark_traces_found([TRACE])
         assert [purchase.trace_found for purchase in traffic.purchases] == [True, False]
         traffic.purchases[1].time = time.time() - manual_traffic.SEARCH_TIMEOUT_S - 1
-        traffic.seen([])
-        assert not traffic.waiting()
+        traffic.mark_traces_found([])
+        assert not traffic.purchases_without_trace()
 
     run(answer, act)

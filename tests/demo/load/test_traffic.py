@@ -160,11 +160,11 @@ def test_a_slow_service_receives_the_planned_load() -> None:
             asyncio.Event(),
         )
     )
-    assert (stats.sent, arrived, stats.under_way, stats.all_answered) == (40, 40, 0, True)
+    assert (stats.sent, arrived, stats.in_flight, stats.all_answered) == (40, 40, 0, True)
 
 
 def test_a_purchase_never_waits_for_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client has a connection for each purchase under way, not only its default of 100."""
+    """The client has a connection for each purchase in flight, not only its default of 100."""
     all_arrived = asyncio.Event()
     arrived = 0
     response = answer()
@@ -197,7 +197,7 @@ def test_a_purchase_never_waits_for_a_connection(monkeypatch: pytest.MonkeyPatch
             f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
         )
         stats = LoadStats(200, 0.6)
-        async with server, checkout_client.client(traffic.MAX_UNDER_WAY) as http:
+        async with server, checkout_client.client(traffic.MAX_IN_FLIGHT) as http:
             await drive(http, LoadPlan(200, 0.6, ORDINARY), stats, asyncio.Event())
         return stats
 
@@ -208,7 +208,7 @@ def test_a_purchase_never_waits_for_a_connection(monkeypatch: pytest.MonkeyPatch
 def test_latency_counts_from_the_scheduled_start() -> None:
     """The delay of a late start is part of the latency and is reported."""
     stats = LoadStats(1, 1)
-    stats.under_way = 1
+    stats.in_flight = 1
     asyncio.run(
         traffic._purchase(  # noqa: SLF001  (the schedule is not visible from outside)
             shop_client(at_once), stats, "ordinary", "o-1", time.monotonic() - 5
@@ -216,11 +216,11 @@ def test_latency_counts_from_the_scheduled_start() -> None:
     )
     assert stats.latencies["success", 200][0] >= 5
     assert stats.latest >= 5
-    assert stats.under_way == 0
+    assert stats.in_flight == 0
 
 
 def test_purchases_over_the_limit_are_not_sent() -> None:
-    """An arrival is skipped and counted while too many purchases are under way."""
+    """An arrival is skipped and counted while too many purchases are in flight."""
     all_scheduled = asyncio.Event()
 
     class Watched(LoadPlan):
@@ -235,7 +235,7 @@ def test_purchases_over_the_limit_are_not_sent() -> None:
     stats = LoadStats(200, 0.1)
     asyncio.run(
         drive(
-            shop_client(hold), Watched(200, 0.1, ORDINARY, max_under_way=3), stats, asyncio.Event()
+            shop_client(hold), Watched(200, 0.1, ORDINARY, max_in_flight=3), stats, asyncio.Event()
         )
     )
     assert (stats.sent, stats.not_sent, stats.all_answered) == (3, 17, False)
@@ -243,7 +243,7 @@ def test_purchases_over_the_limit_are_not_sent() -> None:
 
 
 def test_a_stopped_run_waits_for_missing_answers() -> None:
-    """After the stop no purchase arrives, and those under way are answered and counted."""
+    """After the stop no purchase arrives, and those in flight are answered and counted."""
     stop = asyncio.Event()
 
     async def stop_at_the_third(request: httpx2.Request) -> httpx2.Response:
@@ -254,7 +254,7 @@ def test_a_stopped_run_waits_for_missing_answers() -> None:
     stats = LoadStats(200, 3600)
     asyncio.run(drive(shop_client(stop_at_the_third), LoadPlan(200, 3600, ORDINARY), stats, stop))
     assert 3 <= stats.sent < 200 * 3600
-    assert (stats.under_way, stats.all_answered) == (0, True)
+    assert (stats.in_flight, stats.all_answered) == (0, True)
 
 
 def test_no_answer_is_counted_with_its_reason() -> None:
@@ -277,7 +277,7 @@ unanswered                   1  25.0%
 all answers                  3  75.0%  0.200  0.300  0.300  0.300
 
 Sent 4 in 2.0 s: 2.00/s of 2/s requested; latest start 3 ms late.
-Not sent: 5, because too many were under way.
+Not sent: 5, because too many were in flight.
 Unanswered: 1, \\x1b[2J[red]gone[/]
 To see why the last one failed: demo follow --last-error
 """
@@ -302,12 +302,12 @@ def test_the_report_reads_at_80_columns() -> None:
 
 
 def test_the_progress_line() -> None:
-    """The progress line has time, sent, rate, under way, errors and percentiles."""
+    """The progress line has time, sent, rate, in flight, errors and percentiles."""
     assert (
         str(stats_of_four().line())
-        == "2 of 2 s  sent 4 (2.0/s)  under way 0  errors 2  p50 0.20 s  p95 0.30 s"
+        == "2 of 2 s  sent 4 (2.0/s)  in flight 0  errors 2  p50 0.20 s  p95 0.30 s"
     )
-    assert str(LoadStats(5, 60).line()) == "0 of 60 s  sent 0 (0.0/s)  under way 0  errors 0"
+    assert str(LoadStats(5, 60).line()) == "0 of 60 s  sent 0 (0.0/s)  in flight 0  errors 0"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, handler: Handler, rate: float, duration: str) -> int:
@@ -342,7 +342,7 @@ def test_ctrl_c_prints_the_report(
     assert re.search(r"^Sent [0-9]{1,4} in", capsys.readouterr().out, re.MULTILINE)
 
 
-def test_a_second_ctrl_c_cancels_what_is_under_way(
+def test_a_second_ctrl_c_cancels_purchases_in_flight(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """After a second Ctrl-C, missing answers are counted as unanswered and the exit code is 1."""

@@ -111,7 +111,7 @@ def test_every_page_of_log_records_is_read(monkeypatch: pytest.MonkeyPatch, toge
     ]
     backends = PreparedBackends(records=records)
     check, others = asyncio.run(check_logs(cast("Backends", backends), bought))
-    assert check.passed, check.missing
+    assert check.passed, check.problems
     assert check.figures == "80 of 80 canonical log records in the log store"
     assert not others
     assert backends.pages > 5
@@ -126,7 +126,7 @@ def test_a_duplicate_log_record_fails() -> None:
     )
     assert not check.passed
     wrote = "wrote 'POST /checkout 200 success' (INFO)"
-    assert check.missing == [f"{0:032x}: checkout {wrote}; {wrote}"]
+    assert check.problems == [f"{0:032x}: checkout {wrote}; {wrote}"]
 
 
 def test_traces_are_compared_with_the_outcome_table() -> None:
@@ -136,9 +136,9 @@ def test_traces_are_compared_with_the_outcome_table() -> None:
     check = asyncio.run(check_traces(cast("Backends", PreparedBackends(view.spans)), bought))
     assert (check.passed, check.figures) == (True, "1 of 1 whole in the trace store, 4 spans")
     check = asyncio.run(check_traces(cast("Backends", PreparedBackends(view.spans[:3])), bought))
-    assert "payment_slow has 3 spans" in check.missing[0]
+    assert "payment_slow has 3 spans" in check.problems[0]
     check = asyncio.run(check_traces(cast("Backends", PreparedBackends()), bought))
-    assert check.missing == [f"{view.trace_id}: not in the trace store"]
+    assert check.problems == [f"{view.trace_id}: not in the trace store"]
 
 
 def test_counters_must_rise_by_exactly_the_purchases() -> None:
@@ -160,10 +160,10 @@ def test_counters_must_rise_by_exactly_the_purchases() -> None:
     }
     gone = {(f"{REQUESTS} /checkout", "200", "gone"): 100.0}
     check = asyncio.run(check_metrics(cast("Backends", backends), bought, before | gone, set()))
-    assert check.passed, check.missing
+    assert check.passed, check.problems
     backends.counted[REQUESTS]["/checkout", "200", "a"] = 9.0
     check = asyncio.run(check_metrics(cast("Backends", backends), bought, before, set()))
-    assert check.missing == [f"{REQUESTS} /checkout 200: rose by 2, the ledger has 1"]
+    assert check.problems == [f"{REQUESTS} /checkout 200: rose by 2, the ledger has 1"]
 
 
 def test_an_exemplar_without_its_trace_is_named() -> None:
@@ -176,7 +176,7 @@ def test_an_exemplar_without_its_trace_is_named() -> None:
     backends.spans = []
     backends.prepared_exemplars = [exemplar("checkout", "/checkout", 504, "2.5", 2.0)]
     check = asyncio.run(check_exemplars(cast("Backends", backends), bought))
-    assert check.missing == [
+    assert check.problems == [
         "no exemplar for /charges 200",
         f"{view.trace_id}: an exemplar, but no trace in the trace store",
     ]
@@ -202,5 +202,5 @@ def test_an_exemplar_may_arrive_before_its_trace(monkeypatch: pytest.MonkeyPatch
             cast("Backends", backends), ledger(("payment_slow", 504), trace_id=view.trace_id)
         )
     )
-    assert check.passed, check.missing
+    assert check.passed, check.problems
     assert len(queried) == 2 * len(set(queried))

@@ -1,6 +1,7 @@
-"""A trip planner with the three pillars, which calls itself for the weather.
+"""Example application: a trip planner that records traces, logs and metrics with `three_pillars`.
 
-Run it with ``uvicorn app:app --port 8100``, and ask for ``http://127.0.0.1:8100/trips/lisbon``.
+A request to ``/trips/{city}`` makes the application call its own route ``/weather/{city}``. Run it
+with ``uvicorn app:app --port 8100``, and request ``http://127.0.0.1:8100/trips/lisbon``.
 """
 
 import os
@@ -19,7 +20,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the HTTP client; each of its calls gets a span and carries the trace on."""
+    """Open an HTTP client whose calls get a CLIENT span and send the header ``traceparent``."""
     async with httpx2.AsyncClient(trust_env=False) as client:
         app.state.http = instrument_client(client)
         yield
@@ -30,13 +31,13 @@ app = FastAPI(lifespan=lifespan)
 
 @app.get("/weather/{city}")
 async def weather(city: str) -> dict[str, str]:
-    """Return the weather, which is always the same."""
+    """Return the weather in ``city``, which is always clear."""
     return {"city": city, "sky": "clear"}
 
 
 @app.get("/trips/{city}")
 async def trip(city: str) -> dict[str, str]:
-    """Plan a trip; the log record gets the trace id of this request."""
+    """Return advice about a trip to ``city``, and log it with the trace id of the request."""
     response = await app.state.http.get(f"{WEATHER_URL}/{city}")
     sky = response.json()["sky"]
     log.info("trip planned", city=city, sky=sky)

@@ -1,4 +1,4 @@
-"""Checkout's application: ``POST /checkout``."""
+"""The FastAPI application of the checkout service: ``POST /checkout``."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,10 @@ from services.common import errors
 
 
 def create_app(payments: PaymentClient) -> FastAPI:
-    """Return the application without telemetry; it closes ``payments`` when it shuts down."""
+    """Return the application of checkout, without telemetry, which pays by ``payments``.
+
+    When its lifespan ends, it closes the HTTP client of ``payments``.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

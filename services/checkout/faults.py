@@ -1,7 +1,7 @@
 """The faults that a drill can turn on in checkout.
 
-They exist only where the setting ``drills`` names a file; ``services/common/active_faults.py``
-reads it.
+The code of this module runs only if the setting ``drills`` (CHECKOUT_DRILLS) names a file. The
+drill writes the faults into that file, and ``services/common/active_faults.py`` reads them.
 """
 
 import time
@@ -21,11 +21,11 @@ FEW_CONNECTIONS = 2
 
 
 class FaultyPaymentClient(PaymentClient):
-    """A client of payment with four switches in the file ``drills``.
+    """A client of payment with four faults, which keys in the JSON file ``drills`` turn on.
 
-    ``payment_url`` sends its calls to another address, ``max_two_connections`` makes calls wait
-    for one of two connections, ``attempts`` repeats a failing call at once, up to so many times
-    in all, and ``order_id_label`` counts orders with their id as a label.
+    ``payment_url`` sends the calls to another address; ``max_two_connections`` limits the client to
+    two connections; ``attempts`` is the number of attempts, without a pause, until a call succeeds;
+    ``order_id_label`` adds the metric ``checkout.orders`` with the order id as a label.
     """
 
     def __init__(self, drills: str, url: str, timeout_s: float, connections: int) -> None:
@@ -40,7 +40,7 @@ class FaultyPaymentClient(PaymentClient):
         )
 
     async def charge(self, order_id: str, amount: Decimal, currency: str, card: str) -> str:
-        """Charge ``card`` like the plain client, with the faults that are active."""
+        """Charge ``card`` as ``PaymentClient.charge`` does, but with the active faults."""
         faults = active_faults(self.drills)
         self.http.base_url = faults.get("payment_url", self.url)
         self.order_counts[order_id] += 1
@@ -62,7 +62,11 @@ class FaultyPaymentClient(PaymentClient):
 
 
 def blocking(app: ASGIApp, drills: str) -> ASGIApp:
-    """ASGI middleware whose switch ``block`` blocks the event loop for so many seconds."""
+    """Wrap ``app`` in an ASGI middleware that can block the event loop before each request.
+
+    The key ``block`` in the JSON file ``drills`` is the number of seconds; without it nothing is
+    blocked.
+    """
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         faults: dict[str, Any] = active_faults(drills)

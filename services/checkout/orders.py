@@ -1,4 +1,4 @@
-"""The business rules of checkout: price a basket, have it paid, and name the outcome."""
+"""The business rules of checkout: compute the price of a basket, charge it, name the outcome."""
 
 import uuid
 from decimal import Decimal
@@ -16,7 +16,7 @@ tracer = trace.get_tracer("checkout.orders")
 
 CENT = Decimal("0.01")
 MAX_TOTAL = 1_000_000
-"""The highest price of a basket, in units of its currency."""
+"""The highest total price of a basket, in units of its currency (not in cents)."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
@@ -29,7 +29,7 @@ OUTCOMES = {
     "payment_unreachable": (503, "Payment unreachable"),
     "payment_busy": (503, "Payment is busy"),
 }
-"""The outcomes of an order, each with the status and the message of checkout's response."""
+"""The outcomes of an order, each with the HTTP status and the message of checkout's response."""
 
 
 class Item(BaseModel):
@@ -43,9 +43,9 @@ class Item(BaseModel):
 
 
 class Basket(BaseModel):
-    """The items that a customer buys, and the card that pays.
+    """The body of a checkout request: the items that a customer buys and the card that pays.
 
-    A basket with an empty list of items is invalid; a request without a basket gets the default.
+    An empty list of items is invalid. A request without a body buys the default basket.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,7 +61,7 @@ class Basket(BaseModel):
 
     @property
     def total(self) -> Decimal:
-        """The price of all items, in units of ``currency``."""
+        """The price of all items, in units of ``currency``, with two decimal places."""
         total = sum((item.quantity * item.unit_price for item in self.items), Decimal(0))
         return total.quantize(CENT)
 
@@ -73,10 +73,10 @@ class Basket(BaseModel):
 
 
 async def place_order(basket: Basket, payments: PaymentClient) -> str:
-    """Have the basket paid and return the outcome, a key of ``OUTCOMES``.
+    """Charge the card for ``basket``, and return the outcome, a key of ``OUTCOMES``.
 
-    It does not raise when the payment fails. A declined card is an expected outcome, not a fault,
-    so its span has no error status.
+    A failed payment raises nothing: it is an outcome, and gives the span ``place order`` an error
+    status. A declined card is an expected outcome, so it does not.
     """
     attributes: dict[str, str | float] = {
         "order.id": basket.order_id,

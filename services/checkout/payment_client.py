@@ -1,4 +1,4 @@
-"""The only caller of payment, which never waits longer than its own time limit."""
+"""The client that calls the payment service, with a time limit for each whole call."""
 
 import asyncio
 from decimal import Decimal
@@ -7,7 +7,10 @@ import httpx2
 
 
 class PaymentError(Exception):
-    """Payment gave no usable answer; ``outcome`` is a key of ``orders.OUTCOMES``."""
+    """A call of payment failed or had no usable response; ``outcome`` is a key of ``OUTCOMES``.
+
+    ``OUTCOMES`` is in ``orders.py``.
+    """
 
     def __init__(self, outcome: str, reason: str) -> None:
         super().__init__(reason)
@@ -15,23 +18,23 @@ class PaymentError(Exception):
 
 
 class DeadlineTransport(httpx2.AsyncBaseTransport):
-    """Limits the time of a whole call, its body included.
+    """httpx transport that limits the time of a whole call, including the response body.
 
-    httpx limits each step of a call (connect, write, read) on its own. This is a transport, below
-    the instrumentation, so that the CLIENT span sees a time-out: a span that is cancelled from
-    above has no error status.
+    httpx itself limits each step of a call (connect, write, read) separately. The limit is in a
+    transport, below the instrumentation, so that the CLIENT span records the time-out as an error:
+    a span that is cancelled from above has no error status.
     """
 
     def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
         self.transport = transport
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send ``request`` and read the whole response before its extension ``deadline``.
+        """Send ``request``, and return the response with its whole body.
 
-        The deadline is a time of the event loop's clock, in seconds.
+        ``request.extensions["deadline"]`` is a time of the event loop's clock, in seconds.
 
         Raises:
-            httpx2.ReadTimeout: The response did not end in time.
+            httpx2.ReadTimeout: The body was not complete at the deadline.
         """
         seconds = request.extensions["deadline"] - asyncio.get_running_loop().time()
         try:
@@ -43,17 +46,18 @@ class DeadlineTransport(httpx2.AsyncBaseTransport):
             raise httpx2.ReadTimeout(f"no answer within {seconds:.3g} s") from error
 
     async def aclose(self) -> None:
-        """Close the connections."""
+        """Close the connections of the wrapped transport."""
         await self.transport.aclose()
 
 
 class PaymentClient:
-    """Calls payment at ``url``: at most ``connections`` calls at once, each up to ``timeout_s``.
+    """Client of the payment service at ``url``.
 
-    Calls wait for a connection here and not in httpx's pool. So a CLIENT span begins when its
-    request is sent, and a call that never got a connection has an outcome of its own. The wait is
-    part of the time limit, and is given up after half of it: a call with less time left would
-    only keep the next one waiting.
+    It makes at most ``connections`` calls at the same time, each with a limit of ``timeout_s``
+    seconds. Calls wait for a connection here and not in httpx's pool, so that a CLIENT span begins
+    when its request is sent, and that a call without a connection has the outcome ``payment_busy``.
+    The wait is part of the time limit and ends after half of it: a call with less time than that
+    would only make the next call wait.
     """
 
     def __init__(
@@ -73,10 +77,10 @@ class PaymentClient:
         )
 
     async def charge(self, order_id: str, amount: Decimal, currency: str, card: str) -> str:
-        """Charge ``card`` and return the outcome, ``success`` or ``declined``.
+        """Charge ``card`` with ``amount`` and return the outcome, ``success`` or ``declined``.
 
         Raises:
-            PaymentError: Payment is down, too slow or busy, or its answer cannot be used.
+            PaymentError: Payment is unreachable, too slow or busy, or its response is an error.
         """
         body = {"order_id": order_id, "amount": str(amount), "currency": currency, "card": card}
         deadline = asyncio.get_running_loop().time() + self.timeout_s
@@ -121,7 +125,11 @@ class PaymentClient:
 
 
 def _read_answer(response: httpx2.Response) -> object:
-    """Return the JSON body of a response with status 200, and None for another status."""
+    """Return the JSON body of a response with status 200, or None for another status.
+
+    Raises:
+        PaymentError: The status is 504, or the body is not JSON.
+    """
     if response.status_code == httpx2.codes.GATEWAY_TIMEOUT:
         raise PaymentError("gateway_timeout", "payment answered 504: its gateway timed out")
     if response.status_code != httpx2.codes.OK:

@@ -1,4 +1,4 @@
-"""Checkout as it runs: its settings, and its application with telemetry."""
+"""The settings of the checkout service, and its application with telemetry."""
 
 from importlib.metadata import version
 from typing import ClassVar
@@ -16,7 +16,7 @@ from three_pillars.variable_types import HTTP_ADDRESS
 
 
 class Settings(ServiceSettings):
-    """Checkout's settings: ``CHECKOUT_PORT``, ``CHECKOUT_PAYMENT_URL`` and so on."""
+    """Checkout's settings, from the variables ``CHECKOUT_PORT``, ``CHECKOUT_PAYMENT_URL`` etc."""
 
     model_config = SettingsConfigDict(env_prefix="CHECKOUT_")
     former_names: ClassVar[dict[str, str]] = {"trusted_networks": "CHECKOUT_INSIDE"}
@@ -61,7 +61,7 @@ def create_service() -> FastAPI:
 
 
 def _payment_client(settings: Settings) -> PaymentClient:
-    """Return the client of payment, or in a drill one that can be made to misbehave."""
+    """Return a client of payment; if ``settings.drills`` is set, one that a drill can make fail."""
     url = settings.payment_url
     timeout_s = settings.payment_timeout
     connections = settings.payment_connections

@@ -1,1 +1,1 @@
-"""What both services share: error responses, settings, and how a process starts."""
+"""Code that both services use: error responses, common settings, faults of drills, and startup."""

@@ -1,7 +1,7 @@
-"""The faults that a drill has turned on.
+"""Read the faults that a running drill has turned on.
 
-A drill writes them into a file that only the user of this machine can write. They are active for
-seconds unless the drill keeps touching the file.
+A drill writes them into a JSON file that only its own user can write, and touches the file
+regularly: ``LEASE_S`` seconds after the latest touch the faults end.
 """
 
 import json
@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 LEASE_S = 2.0
-"""How long faults stay active after the file was touched.
+"""Seconds that faults stay active after the file was last modified or touched.
 
-A running drill touches it twice a second, so a fault ends with its drill, however that ends.
+A running drill touches it twice a second, so its faults end with it, even if the drill is killed.
 """
 
 WRITABLE_BY_OTHERS = 0o022
-"""The permission bits of the group and of everybody else to write."""
+"""The permission bits that let the group or anybody else write (0o022)."""
 
 
 def active_faults(path: str) -> dict[str, Any]:
-    """Return the faults in the file at ``path``, by the name of their switch.
+    """Return the JSON object in the file at ``path``: the name and the value of each active fault.
 
-    There are none without a path, in an old file, in a symbolic link, in a file that others own or
-    may write, and in a file that is not a JSON object.
+    The result is empty if there is no such file, if it was last touched over ``LEASE_S`` seconds
+    ago, if it is a symbolic link, if another user owns it or may write to it, or if it is invalid.
     """
     try:
         status = os.lstat(path)

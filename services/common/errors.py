@@ -1,4 +1,7 @@
-"""Responses of both services: each carries the trace id, and none shows internals."""
+"""The application and the JSON responses that both services share.
+
+Each response has the trace id of its request, and none contains internal details of an error.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,7 +21,7 @@ BAD_REQUEST = 400
 UNPROCESSABLE = 422
 
 MAX_LOCATION_LENGTH = 80
-"""Characters of a location that an answer repeats."""
+"""The most characters of the location of an invalid value that a response repeats."""
 
 JSON_MESSAGES = {
     "too_short": "Input should have at least {min_length} item",
@@ -26,16 +29,17 @@ JSON_MESSAGES = {
     "model_attributes_type": "Input should be an object",
     "decimal_type": "Input should be a number",
 }
-"""Messages by pydantic's type of error, where pydantic's own speaks of Python instead of JSON."""
+"""Error messages by pydantic's error type, for errors whose own message names Python's types."""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 def create_app(title: str, lifespan: Lifespan | None = None) -> FastAPI:
-    """Return an application that answers ``/healthz``, invalid requests and crashes.
+    """Return an application with ``GET /healthz`` and with JSON responses for errors.
 
-    A service adds its own routes. The handlers are coroutines: a plain function would run in a
-    thread, and what it binds to the canonical log line would be lost.
+    The errors are invalid requests and unhandled exceptions. A service adds its own routes. The
+    exception handlers are coroutines: a plain function would run in a thread, and the fields that
+    it binds to the log line of the request would be lost.
     """
     # No documentation pages, because they load scripts from a CDN; no redirects of slashes,
     # because they would be answered without a trace id.
@@ -58,13 +62,16 @@ def create_app(title: str, lifespan: Lifespan | None = None) -> FastAPI:
 def json_response(
     status: int, outcome: str, headers: Mapping[str, str] | None = None, /, **fields: object
 ) -> JSONResponse:
-    """Return a response with its outcome, which the canonical log line repeats, and trace id."""
+    """Return a JSON response with ``fields``, the ``outcome`` and the trace id of the request.
+
+    The outcome is also bound to the log line of the request.
+    """
     structlog.contextvars.bind_contextvars(outcome=outcome)
     return JSONResponse({**fields, "outcome": outcome, "trace_id": trace_id()}, status, headers)
 
 
 async def _handle_invalid_request(_request: Request, error: Any) -> JSONResponse:  # noqa: ANN401  (Starlette types it as any exception)
-    """Answer with the first problem of the request: its location and what is wrong there."""
+    """Return a 422 response with the first validation error, or a 400 if the body is not JSON."""
     problems = _innermost(error.errors())
     problem = problems[0]
     location = _location(problem["loc"])
@@ -78,17 +85,17 @@ async def _handle_invalid_request(_request: Request, error: Any) -> JSONResponse
     # The log gets no location, which may be the client's own text.
     structlog.contextvars.bind_contextvars(reason=message)
     detail = f"{location}: {message}" if location else message
-    others = len(problems) - 1
-    if others:
-        detail = f"{detail} (and {others} more)"
+    further_problems = len(problems) - 1
+    if further_problems:
+        detail = f"{detail} (and {further_problems} more)"
     return json_response(status, "invalid", detail=detail)
 
 
 def _innermost(problems: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the problems that are not consequences of another one inside them.
+    """Return the validation errors without those that only follow from an error inside them.
 
-    A list whose items are invalid is also reported as too short, but only the items are the
-    client's mistake.
+    For example, pydantic also reports a list with invalid items as too short, although only the
+    items are the client's mistake.
     """
     locations = [problem["loc"] for problem in problems]
     return [
@@ -103,9 +110,10 @@ def _is_inside(location: Sequence[object], outer: Sequence[object]) -> bool:
 
 
 def _location(parts: Sequence[str | int]) -> str:
-    """Return where a problem is, like ``items[0].sku``; the first part is only ``body``.
+    """Return the location of a validation error as text, like ``items[0].sku``.
 
-    It may be the client's own text, so it is shortened, and escaped to ASCII.
+    The first of ``parts`` is left out, because it always is ``body``. The client may have chosen
+    the text, so it is escaped to ASCII and cut to ``MAX_LOCATION_LENGTH``.
     """
     location = ""
     for part in parts[1:]:
@@ -114,7 +122,7 @@ def _location(parts: Sequence[str | int]) -> str:
 
 
 def _message(problem: dict[str, Any], location: str) -> str:
-    """Return what is wrong, without the value: it may be a secret, or a megabyte."""
+    """Return the message of a validation error, without the value, which may be secret or long."""
     kind = problem["type"]
     if kind == "value_error":
         return str(problem["ctx"]["error"])

@@ -1,4 +1,4 @@
-"""The settings that both services have, and the server that runs them."""
+"""The settings that both services have, and the function that runs a service in uvicorn."""
 
 from typing import Self
 
@@ -11,22 +11,23 @@ from three_pillars.settings import Settings
 from three_pillars.trusted_callers import check_networks
 
 SHUTDOWN_TIMEOUT_S = 4
-"""How long a stopping service waits for requests in progress.
+"""Seconds that a stopping service waits for active requests.
 
 The slowest request takes checkout's own time limit, 2 s by default.
 """
 
 KEEP_ALIVE_S = 15
-"""Longer than a client keeps an idle connection (httpx: 5 s).
+"""Seconds after which the server closes an idle connection.
 
-Otherwise a client's next request could meet a connection that is being closed.
+This is longer than clients keep one (httpx: 5 s); otherwise the server could close a connection
+just when a client sends its next request.
 """
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class ServiceSettings(Settings):
-    """The settings of every service; a service adds its own fields and its prefix."""
+    """The settings of every service; a subclass adds its own fields and the variables' prefix."""
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(ge=1, le=65535, description="Port to listen on, 1 to 65535")
@@ -44,7 +45,7 @@ class ServiceSettings(Settings):
 
     @model_validator(mode="after")
     def _drills_require_loopback(self) -> Self:
-        """Refuse drills where the service may have callers on other machines."""
+        """Raise ValueError if ``drills`` is set and the service listens beyond loopback."""
         if self.drills and self.bind not in LOOPBACK:
             drills = self.variable("drills")
             bind = self.variable("bind")
@@ -53,9 +54,10 @@ class ServiceSettings(Settings):
 
 
 def serve(factory: str, settings: ServiceSettings) -> None:
-    """Run ``factory`` ("module:function") in uvicorn until SIGTERM or SIGINT.
+    """Run the application that ``factory`` builds in uvicorn until SIGTERM or SIGINT.
 
-    uvicorn calls it once in each worker process.
+    ``factory`` names a function as "module:function", which uvicorn calls once in each worker
+    process.
     """
     three_pillars.log_to_stdout()
     uvicorn.run(

@@ -1,4 +1,4 @@
-"""How a service's process starts: it checks its environment before anything else."""
+"""Start the process of a service: check its environment variables first, then run the server."""
 
 import sys
 from importlib import import_module
@@ -11,9 +11,10 @@ USAGE_ERROR = 2
 def run(module_name: str) -> int:
     """Run the service in ``module_name`` until SIGTERM or SIGINT, and return the exit code.
 
-    The module has ``Settings``, a ``ServiceSettings``, and ``create_service()``. A variable that
-    cannot be obeyed ends the process with one line on stderr, before anything is imported that
-    imports OpenTelemetry: an unknown OTEL_PROPAGATORS would raise there.
+    The module has a class ``Settings``, derived from ``ServiceSettings``, and a function
+    ``create_service()``. If environment variables are invalid, write one line for each to stderr
+    and return 2. This happens before OpenTelemetry is imported, because that import raises on an
+    unknown OTEL_PROPAGATORS.
     """
     try:
         environment.prepare()

@@ -1,4 +1,4 @@
-"""Payment's application: ``POST /charges``."""
+"""The FastAPI application of the payment service: ``POST /charges``."""
 
 import structlog
 from fastapi import FastAPI
@@ -10,7 +10,10 @@ from services.payment.faults import Faults, GatewayTimeoutError
 
 
 def create_app(faults: Faults) -> FastAPI:
-    """Return the application without telemetry; ``faults`` says how it misbehaves."""
+    """Return the application of payment, without telemetry.
+
+    ``faults`` simulates the latency and the failures of the bank's gateway.
+    """
     app = errors.create_app("payment")
 
     @app.post("/charges")

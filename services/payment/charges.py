@@ -12,7 +12,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 class Charge(BaseModel):
-    """The body of a charge; ``amount`` is in units of ``currency``, not in cents."""
+    """The body of a request to charge a card; ``amount`` is in units of ``currency``, not cents."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -23,7 +23,10 @@ class Charge(BaseModel):
 
 
 async def charge(request: Charge, faults: Faults) -> Literal["authorised", "declined"]:
-    """Call the gateway and return the outcome; the exceptions of a failing gateway pass through."""
+    """Charge the card of ``request`` by the simulated gateway, and return the outcome.
+
+    The exceptions of ``Faults.call_gateway`` are not caught.
+    """
     # Telemetry gets the card's network, never the card itself.
     network = request.card.partition("-")[0]
     if network not in CARD_NETWORKS:

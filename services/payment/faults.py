@@ -1,4 +1,4 @@
-"""Everything that payment simulates: latency, failures, and cards that always misbehave."""
+"""What the payment service simulates: latency, failures, and cards with a fixed behaviour."""
 
 import asyncio
 import math
@@ -17,17 +17,20 @@ SLOW = "slow"
 CRASH = "crash"
 
 CARD_NETWORKS = {"visa", "mastercard", "amex"}
-"""The networks of cards; ``visa-7`` is a card of ``visa``, and its gateway is the network's."""
+"""The names of the card networks; a card such as ``visa-7`` belongs to the network ``visa``."""
 
 SLOW_NETWORK_FACTOR = 10
 
 
 class GatewayTimeoutError(Exception):
-    """The bank's gateway did not answer."""
+    """The simulated gateway of the bank did not respond."""
 
 
 class Faults(BaseModel):
-    """How payment misbehaves; the fields are settings, and a drill can change each of them."""
+    """Settings of the simulated gateway: its latency and its failures.
+
+    While a drill runs, values in the JSON file ``drills`` override the fields.
+    """
 
     latency_min: float = Field(
         0.1, ge=0, le=60, description="Seconds a charge takes at least, 0 to 60"
@@ -59,12 +62,14 @@ class Faults(BaseModel):
         return self
 
     async def call_gateway(self, order_id: str, card: str, amount: Decimal) -> None:
-        """Take the time that a gateway takes, then return, fail or crash.
+        """Simulate a call of the bank's gateway: sleep for its latency, then return or raise.
 
-        The random draw is seeded with the order id, so a run repeats with any number of workers.
+        The random numbers depend only on ``seed`` and the order id, so that a run has the same
+        results with any number of workers.
 
         Raises:
-            GatewayTimeoutError: By chance, or for the card ``gateway-timeout``.
+            GatewayTimeoutError: For the card ``gateway-timeout``, and for a share ``failure_rate``
+                of the ordinary cards.
             RuntimeError: For the card ``crash``.
             OverflowError: For an amount over ``crash_over``.
         """

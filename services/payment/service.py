@@ -1,4 +1,4 @@
-"""Payment as it runs: its settings, and its application with telemetry."""
+"""The settings of the payment service, and its application with telemetry."""
 
 from importlib.metadata import version
 from typing import ClassVar
@@ -14,7 +14,7 @@ from services.payment.faults import Faults
 
 
 class Settings(ServiceSettings, Faults):
-    """Payment's settings: ``PAYMENT_PORT``, ``PAYMENT_FAILURE_RATE`` and so on."""
+    """Payment's settings, from the variables ``PAYMENT_PORT``, ``PAYMENT_FAILURE_RATE`` etc."""
 
     model_config = SettingsConfigDict(env_prefix="PAYMENT_")
     former_names: ClassVar[dict[str, str]] = {"trusted_networks": "PAYMENT_INSIDE"}

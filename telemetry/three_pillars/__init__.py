@@ -1,6 +1,6 @@
-"""The three pillars of any FastAPI application: one call installs traces, logs and metrics.
+"""Traces, logs and metrics for a FastAPI application, installed by the call ``install()``.
 
-``install()`` is the call; README.md explains its parameters. The library reads the standard
+README.md of the library explains the parameters of the call. The library reads the standard
 ``OTEL_*`` variables and no others. Importing it changes nothing and imports no OpenTelemetry.
 """
 
@@ -36,8 +36,11 @@ _MODULES = {
     "reduce_pauses": "pauses",
     "trace_id": "traces",
 }
-"""The module of each public name. It is imported when the name is first used (PEP 562), so that
-``three_pillars.environment`` can check the variables before OpenTelemetry reads them."""
+"""Public names of the package, each with the module that defines it.
+
+A module is imported when its name is first used (PEP 562), so that ``three_pillars.environment``
+can check the variables before OpenTelemetry reads them.
+"""
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (PEP 562)

@@ -1,7 +1,8 @@
 """The outermost ASGI layer of an instrumented application.
 
-It decides once, for all three pillars, whether a request is recorded, and hands the instrumentation
-only what it can process and may trust.
+It decides, for traces, logs and metrics alike, whether a request is recorded. It gives the
+instrumentation of OpenTelemetry a copy of the request without invalid UTF-8 and without untrusted
+trace context.
 """
 
 from collections.abc import Sequence
@@ -15,18 +16,21 @@ from .routes import ResolvedRoute, match_template
 from .trusted_callers import UNTRUSTED_TRACEPARENTS, TrustedCallers
 
 ORIGINAL_SCOPE = "three_pillars.original_scope"
-"""Scope key: the entries that ``_sanitized_scope`` replaced, by name, as the server sent them."""
+"""Key in the ASGI scope of the original values of the entries that ``_sanitized_scope`` replaced.
+
+The value is a dictionary with the keys ``headers``, ``query_string`` and ``app``.
+"""
 ROUTE_TEMPLATE = "three_pillars.route_template"
-"""Scope key: the template of the requested route, or None if no route matches."""
+"""Key in the ASGI scope of the route template, like ``/item/{id}``; None if no route matches."""
 
 _EMPTY_CONTEXT = Context()
 
 
 class BoundaryMiddleware:
-    """Calls ``app``, or ``uninstrumented_app`` for a request that is not to be recorded.
+    """ASGI middleware that calls ``app``, or ``uninstrumented_app`` if nothing is to be recorded.
 
-    ``uninstrumented_app`` is the same application without telemetry. It serves a GET or HEAD of
-    ``excluded_paths``, the lifespan, and a request that an outer application already records.
+    ``uninstrumented_app`` is the same application without telemetry. It serves GET and HEAD of the
+    ``excluded_paths``, the ASGI lifespan, and requests that an outer application already records.
     The instrumented application has to be named ``app``: FastAPI's own telemetry follows these
     attributes to find OpenTelemetry's instrumentation, and then stays inactive.
     """
@@ -44,7 +48,7 @@ class BoundaryMiddleware:
         self.trusted_callers = trusted_callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call one of the two applications, the instrumented one in an empty context."""
+        """Call ``app`` in an empty OpenTelemetry context, or call ``uninstrumented_app``."""
         # Keeps FastAPI's own telemetry inactive in mounted applications that do not install ours.
         scope.setdefault("fastapi.telemetry", None)
         if not self._is_recorded(scope):
@@ -68,11 +72,12 @@ class BoundaryMiddleware:
 
 
 def _sanitized_scope(scope: Scope, trusted_callers: TrustedCallers) -> Scope:
-    """Return a copy of ``scope`` for the instrumentation.
+    """Return a copy of the ASGI ``scope`` for OpenTelemetry's FastAPI instrumentation.
 
-    Its headers and its query string are valid UTF-8, on whose absence the instrumentation fails
-    (contrib#1478); the trace context of untrusted callers is removed; and its application has one
-    route, the one that the request resolves to. ``ORIGINAL_SCOPE`` holds what was replaced.
+    In the copy the headers and the query string are valid UTF-8, because the instrumentation fails
+    on other bytes (contrib#1478). The trace context headers of untrusted callers are removed. The
+    entry ``app`` has only the route that the request resolves to. The replaced entries are stored
+    under the key ``ORIGINAL_SCOPE``.
     """
     utf8_headers = [(_to_utf8(name), _to_utf8(value)) for name, value in scope["headers"]]
     headers, untrusted_traceparents = trusted_callers.split_headers(scope, utf8_headers)
@@ -95,9 +100,10 @@ def _sanitized_scope(scope: Scope, trusted_callers: TrustedCallers) -> Scope:
 
 @lru_cache(maxsize=1024)
 def _resolved_app(template: str | None) -> SimpleNamespace:
-    """Return what the FastAPI instrumentation reads of an application: one route, or none.
+    """Return an object whose ``routes`` are one route with this ``template``, or none for None.
 
-    The result is cached because there are only as many templates as the application has routes.
+    The FastAPI instrumentation reads only ``routes`` of an application. The result is cached,
+    because there are only as many templates as the application has routes.
     """
     return SimpleNamespace(routes=[ResolvedRoute(template)] if template else [])
 

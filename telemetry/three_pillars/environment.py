@@ -1,6 +1,6 @@
-"""Checks the ``OTEL_*`` variables: a value is obeyed, or refused with a line that says why.
+"""Check the ``OTEL_*`` environment variables, and refuse every value that would not take effect.
 
-The SDK ignores many values that it does not know, some of them with a traceback. This module
+The SDK only ignores many values that it does not know, some of them with a traceback. This module
 imports nothing of OpenTelemetry, so that a program can check its variables before OpenTelemetry
 reads them.
 """
@@ -18,18 +18,22 @@ REFUSED_SUFFIXES = {
     "_CONFIGURATOR": IN_CODE,
     "_PROVIDER": IN_CODE,
 }
-"""Ends of ``OTEL_PYTHON_*`` variables; each instrumentation and each signal has its own."""
+"""Suffixes of ``OTEL_PYTHON_*`` variables that are refused, each with what is allowed instead.
+
+Each instrumentation and each signal has its own variable with such a suffix.
+"""
 
 
 def prepare() -> OpenTelemetryVariables:
-    """Validate the ``OTEL_*`` variables, and rewrite them as OpenTelemetry needs to read them.
+    """Validate the ``OTEL_*`` variables, normalise them in ``os.environ``, and return them.
 
-    ``install()`` calls this. A program whose ``main`` turns refusals into one line calls it
-    before it imports FastAPI: OTEL_PROPAGATORS and OTEL_PYTHON_CONTEXT are read while
-    OpenTelemetry is imported, which FastAPI does, and that import raises on an unknown value.
+    Normalising strips blanks, removes blank variables, and adds ``http`` to
+    OTEL_SEMCONV_STABILITY_OPT_IN. ``install()`` calls this function. A program that reports invalid
+    variables in its ``main`` calls it earlier, before it imports FastAPI: FastAPI imports
+    OpenTelemetry, and that import raises on an unknown OTEL_PROPAGATORS or OTEL_PYTHON_CONTEXT.
 
     Raises:
-        ConfigurationError: Values cannot be obeyed; there is one line for each variable.
+        ConfigurationError: Variables have invalid values; the error has one line for each of them.
     """
     variables = validate()
     # The SDK and the exporters read the environment themselves. They do not trim padded values,
@@ -42,16 +46,18 @@ def prepare() -> OpenTelemetryVariables:
     # The old conventions put the client's Host header on metrics, so that any client could create
     # any number of series; therefore the stable HTTP conventions are always chosen.
     chosen = os.environ.get(STABILITY_OPT_IN, "").split(",")
-    others = [convention for convention in chosen if convention and "http" not in convention]
-    os.environ[STABILITY_OPT_IN] = ",".join(["http", *others])
+    non_http = [convention for convention in chosen if convention and "http" not in convention]
+    os.environ[STABILITY_OPT_IN] = ",".join(["http", *non_http])
     return variables
 
 
 def validate() -> OpenTelemetryVariables:
-    """Return the ``OTEL_*`` variables, with our defaults for those that are unset or blank.
+    """Return the ``OTEL_*`` variables, with this library's defaults for those unset or blank.
+
+    ``os.environ`` is not changed.
 
     Raises:
-        ConfigurationError: Values cannot be obeyed; there is one line for each variable.
+        ConfigurationError: Variables have invalid values; the error has one line for each of them.
     """
     problems: list[str] = []
     try:
@@ -74,7 +80,7 @@ def _names() -> list[str]:
 
 
 def _batch_problems(variables: OpenTelemetryVariables) -> list[str]:
-    """Return the refusals of batches that are larger than their queue; the SDK would raise."""
+    """Return an error line for each batch size that exceeds its queue size: the SDK would raise."""
     problems = []
     for processor in ("bsp", "blrp"):
         batch = f"{processor}_max_export_batch_size"
@@ -91,7 +97,11 @@ def _batch_problems(variables: OpenTelemetryVariables) -> list[str]:
 
 
 def _other_problems(name: str, value: str) -> list[str]:
-    """Return the refusal of a variable that no field describes, or an empty list."""
+    """Return the error line for ``name``, or an empty list if its value is allowed.
+
+    These rules hold for all variables, known or not: the suffix must not be one of
+    ``REFUSED_SUFFIXES``, and the value must be printable.
+    """
     if not value:
         return []
     for suffix, allowed in REFUSED_SUFFIXES.items():

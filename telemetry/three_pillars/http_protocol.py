@@ -1,6 +1,6 @@
-"""HTTP/1.1 by uvicorn's httptools parser, with two limits that uvicorn lacks.
+"""uvicorn's HTTP/1.1 protocol class, with limits on the request head that uvicorn lacks.
 
-A request head (request line and headers) may only have a certain size and take a certain time.
+The request head (request line and headers) may have at most 64 KiB and take at most 10 s.
 """
 
 import asyncio
@@ -9,22 +9,27 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 10.0
-"""Time from the opening of the connection, or from the first byte of a later request, to the empty
-line that ends the head. The rest of a request that was answered early has the same time."""
+"""The longest time, in seconds, in which a request head has to arrive.
+
+It begins when the connection is opened, or with the first byte of a later request, and ends with
+the empty line behind the headers. The same limit holds for the remaining body of a request whose
+response has already been sent.
+"""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Closes a connection whose request head is too long or takes too long.
+    """uvicorn protocol that closes a connection whose request head is too long or takes too long.
 
-    A head that arrives in one piece costs no timer.
+    The limits are ``MAX_HEAD_BYTES`` and ``HEAD_TIMEOUT_S``. A later head on the same connection
+    needs no timer if it arrives in one piece.
     """
 
     unparsed_bytes = 0
     """Bytes received since the parser last reported a complete head, body chunk or message."""
     request_complete = True
-    """Whether the current request has been received, body included."""
+    """Whether the current request has been received completely, including its body."""
     timer: asyncio.TimerHandle | None = None
-    """Closes the connection when it expires."""
+    """The running timer that closes the connection when it expires; None if there is none."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer for the first request."""
@@ -37,7 +42,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse ``data`` and enforce the limits on what the parser still holds."""
+        """Parse ``data``, then enforce the limits on the bytes of an incomplete head."""
         self.unparsed_bytes += len(data)
         super().data_received(data)
         if self.unparsed_bytes > MAX_HEAD_BYTES:
@@ -46,7 +51,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._start_timer()
 
     def on_message_begin(self) -> None:
-        """Note that a request has begun."""
+        """Mark the request as incomplete: its first byte has been received."""
         super().on_message_begin()
         self.request_complete = False
 
@@ -56,7 +61,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._reset_limits()
 
     def on_body(self, body: bytes) -> None:
-        """Forget the bytes that have become a part of the body."""
+        """Reset the count of unparsed bytes: they are a part of the body."""
         super().on_body(body)
         self.unparsed_bytes = 0
 
@@ -67,7 +72,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._reset_limits()
 
     def on_response_complete(self) -> None:
-        """Start the timer if the request is still arriving: nothing reads the rest of it now."""
+        """Start the timer if the request is still arriving, because nothing reads its body now."""
         super().on_response_complete()
         if self.request_complete or self.timer or self.transport.is_closing():
             return

@@ -8,14 +8,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_BODY_BYTES = 64 * 1024
 BODY_TIMEOUT_S = 10.0
 MAX_LENGTH_DIGITS = 20
-"""Digits of Content-Length that are read. Twenty are over any limit already."""
+"""How many digits of the header Content-Length are read.
+
+A number of 20 digits exceeds any limit, and a longer one would only cost time.
+"""
 
 
 class BodyLimitMiddleware:
-    """ASGI middleware that refuses a large request body with 413 and a slow one with 408.
+    """ASGI middleware that refuses a request body over 64 KiB with 413, and over 10 s with 408.
 
-    The size limit holds for a body that declares its length and for one sent in chunks. The
-    application must handle Starlette's ``HTTPException``.
+    The size limit holds with a Content-Length and for a body in chunks. The application must
+    handle Starlette's ``HTTPException``.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -28,11 +31,11 @@ class BodyLimitMiddleware:
 
 
 class _LimitedBody:
-    """The body of one request, counted while the application receives it.
+    """The body of one request: counts its bytes and its time while the application receives it.
 
-    The limits raise from inside ``receive``, so that the application's own handler answers within
-    the span and with the trace id. The refusals close the connection, because the rest of the body
-    is still being sent and nothing will read it.
+    ``receive`` raises the errors, so that the exception handler of the application responds within
+    the span and with the trace id. These responses close the connection, because the client is
+    still sending the body and nothing will read it.
     """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -43,7 +46,11 @@ class _LimitedBody:
         self._deadline = asyncio.get_running_loop().time() + BODY_TIMEOUT_S
 
     async def receive(self) -> Message:
-        """Return the next ASGI message; raises HTTPException with 413 or 408 over a limit."""
+        """Return the next ASGI message of the request.
+
+        Raises:
+            HTTPException: The body is too large (413) or takes too long (408).
+        """
         if self._complete:
             # An application that still receives is waiting for http.disconnect, for as long as it
             # takes.
@@ -72,6 +79,6 @@ def _too_large() -> HTTPException:
 
 
 def _declared_length(scope: Scope) -> int:
-    """Return the Content-Length of the request, or 0 if it has none or an invalid one."""
+    """Return the Content-Length of the request in bytes, or 0 if it is absent or invalid."""
     length = dict(scope.get("headers", ())).get(b"content-length", b"")[:MAX_LENGTH_DIGITS]
     return int(length) if length.isdigit() else 0

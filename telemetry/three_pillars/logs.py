@@ -1,6 +1,7 @@
-"""Logs: every event is one JSON object on stdout and the same log record by OTLP.
+"""Configure structlog and ``logging``: JSON lines on stdout, and log records by OTLP.
 
-Both carry the trace id and span id of the request.
+Each structlog event is one line of JSON on stdout and one OTLP log record, both with the trace id
+and span id of the request. Records of ``logging`` go to stdout only.
 """
 
 import logging
@@ -19,9 +20,9 @@ from .stdout import NonBlockingStdout
 from .values import flatten_if_oversized, safe_str, to_otlp_value
 
 ALREADY_LOGGED = "_already_logged"
-"""Attribute of an exception whose traceback is in the canonical log line of its request.
+"""Name of the attribute that marks an exception as logged in the log line of its request.
 
-uvicorn logs the same exception again; the attribute suppresses that second traceback.
+uvicorn logs the same exception again; ``_prepare_record`` suppresses that record.
 """
 
 # OTLP would ignore a timestamp without a time zone.
@@ -29,7 +30,7 @@ _add_timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 def configure(provider: LoggerProvider) -> None:
-    """Make structlog write every event to stdout and to ``provider``."""
+    """Make structlog write each event to stdout as JSON and to ``provider`` as a log record."""
     stdout = log_to_stdout()
     otlp = cast("Processor", StructlogProcessor(provider))  # type: ignore[no-untyped-call]
     structlog.configure(
@@ -51,10 +52,10 @@ def configure(provider: LoggerProvider) -> None:
 
 
 def log_to_stdout() -> NonBlockingStdout:
-    """Write the records of ``logging`` to stdout as JSON, and never to OTLP; return that stdout.
+    """Make ``logging`` write its records to stdout as JSON, and return the stream that it uses.
 
-    An exporter that fails logs a warning. If that warning were exported by OTLP, its export would
-    fail next.
+    The records are not exported by OTLP: an exporter that fails logs a warning, and the export of
+    that warning would fail next.
     """
     stdout = NonBlockingStdout(sys.stdout)
     handler = logging.StreamHandler(stdout)
@@ -84,7 +85,10 @@ def log_to_stdout() -> NonBlockingStdout:
 
 
 def _prepare_record(record: logging.LogRecord) -> bool:
-    """Make sure that ``record`` can be formatted; return whether it is to be written."""
+    """Make sure that ``record`` can be formatted; return whether it is to be written.
+
+    It is not written if its exception is marked with ``ALREADY_LOGGED``.
+    """
     try:
         record.getMessage()
     except Exception:  # noqa: BLE001
@@ -96,9 +100,10 @@ def _prepare_record(record: logging.LogRecord) -> bool:
 
 
 def sanitize_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Replace what JSON or OTLP cannot carry by text, then redact secrets.
+    """Structlog processor that makes every value valid for JSON and OTLP, then redacts secrets.
 
-    The exception comes first: left in ``exc_info``, it could cost the whole OTLP batch.
+    An exception in ``exc_info`` is replaced by fields with its text, type and message: an
+    exception object could make the export of the whole batch fail.
     """
     exception = _pop_exception(event)
     if exception is not None:
@@ -110,7 +115,7 @@ def sanitize_event(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
 
 
 def _pop_exception(event: EventDict) -> BaseException | None:
-    """Remove ``exc_info`` from ``event``; return the exception that it holds or refers to."""
+    """Remove ``exc_info`` from ``event``, and return the exception that it stands for, or None."""
     exc_info = event.pop("exc_info", None)
     if exc_info is True:
         return sys.exc_info()[1]
@@ -121,7 +126,10 @@ def _pop_exception(event: EventDict) -> BaseException | None:
 
 
 def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Add ``trace_id`` and ``span_id`` as lower-case hex digits with leading zeros, as in W3C."""
+    """Structlog processor that adds ``trace_id`` and ``span_id`` of the current span, if any.
+
+    They have 32 and 16 lower-case hex digits, as in W3C Trace Context.
+    """
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = trace.format_trace_id(context.trace_id)

@@ -1,4 +1,4 @@
-"""``GET /metrics``: the instruments that are exported by OTLP, shown for a Prometheus scrape."""
+"""``GET /metrics``: the metrics of this process for a scrape by Prometheus."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,11 @@ from starlette.responses import Response
 
 
 def metrics_handler(registry: CollectorRegistry) -> Callable[[Request], Response]:
-    """Return the handler of ``GET /metrics``: Prometheus text format, or OpenMetrics on request.
+    """Return a request handler that responds with the metrics in ``registry``.
 
-    It shows the metrics of this process only, which ``target_info`` identifies by
-    ``service_instance_id``. The sum over all workers is in Prometheus.
+    The format is OpenMetrics if the header ``Accept`` asks for it, otherwise Prometheus's text
+    format. The metrics are those of this process only; ``target_info`` identifies it by
+    ``service_instance_id``, and Prometheus computes sums over all worker processes.
     """
 
     def handle(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""The three providers of OpenTelemetry's SDK, and the OTLP exporters that they feed."""
+"""Build the tracer, meter and logger provider of OpenTelemetry's SDK, with their OTLP exporters."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ from .resource import ServiceResource, build_resource
 from .variables import OpenTelemetryVariables
 
 FLUSH_TIMEOUT_S = 4.0
-"""How long a stopping service waits for the Collector.
+"""Seconds that a stopping service waits until its last telemetry has been sent.
 
 It is less than the 5 s that a service has to stop, and much less than an orchestrator's usual 10 s.
 """
@@ -33,25 +33,29 @@ It is less than the 5 s that a service has to stop, and much less than an orches
 
 @dataclass(frozen=True)
 class TelemetryProviders:
-    """The providers of one process, and what belongs to them. Tests use in-memory exporters."""
+    """The three providers of one application, and the objects that share their lifetime.
+
+    ``otlp_providers`` builds those that export by OTLP; tests build some with in-memory exporters.
+    """
 
     traces: TracerProvider
     metrics: MeterProvider
     logs: LoggerProvider
     registry: CollectorRegistry
-    """What ``/metrics`` shows."""
+    """The Prometheus registry whose metrics ``GET /metrics`` shows."""
     sessions: Sequence[RetryingSession] = ()
-    """The HTTP sessions of the exporters."""
+    """The HTTP sessions of the OTLP exporters, one for each signal that is sent."""
     drops: Sequence[DropCounter] = ()
-    """What the exporters could not deliver, by signal."""
+    """The counters of undelivered spans and log records, one for each of these signals."""
     active_requests: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    """The requests that are being served, by method and scheme."""
+    """The number of active requests by method and scheme, like ``("GET", "http")``."""
 
     def shutdown(self, timeout_s: float = FLUSH_TIMEOUT_S) -> bool:
-        """Send what is queued, the three signals at once; return whether that ended in time.
+        """Shut down the three providers concurrently, which sends the queued telemetry.
 
-        The SDK's own ``force_flush`` ignores its timeout, so each provider gets a daemon thread,
-        and all share one deadline. A Collector that hangs is given up at that deadline.
+        Return whether all have ended within ``timeout_s`` seconds. The SDK's own ``force_flush``
+        ignores its timeout, so each provider is shut down in a daemon thread, and the threads share
+        one deadline. A thread that still waits for the Collector at the deadline is abandoned.
         """
         threads = [
             threading.Thread(target=provider.shutdown, daemon=True)
@@ -70,10 +74,10 @@ class TelemetryProviders:
 def otlp_providers(
     service: ServiceResource, variables: OpenTelemetryVariables
 ) -> TelemetryProviders:
-    """Build providers that send by OTLP over HTTP, and make them the process's own.
+    """Build providers that send by OTLP over HTTP, and make them the global providers.
 
     They send to OTEL_EXPORTER_OTLP_ENDPOINT, by default http://localhost:4318. A signal whose
-    exporter is ``none`` is recorded, and shown on ``/metrics``, but not sent.
+    exporter is ``none`` is recorded but not sent; ``/metrics`` still shows its metrics.
     """
     resource = build_resource(service)
 
@@ -114,7 +118,10 @@ def otlp_providers(
 
 
 def tracer_provider(resource: Resource, variables: OpenTelemetryVariables) -> TracerProvider:
-    """Build a tracer provider with our limits and sampler, where the environment has none."""
+    """Build a tracer provider; the ``OTEL_*`` variables choose its limits and its sampler.
+
+    Without OTEL_TRACES_SAMPLER every trace is recorded. There is no span processor yet.
+    """
     limits = SpanLimits(max_attribute_length=variables.attribute_value_length_limit)
     sampler_is_set = "traces_sampler" in variables.model_fields_set  # then the SDK builds it
     return TracerProvider(
@@ -126,7 +133,7 @@ def tracer_provider(resource: Resource, variables: OpenTelemetryVariables) -> Tr
 
 
 def logger_provider(resource: Resource, variables: OpenTelemetryVariables) -> LoggerProvider:
-    """Build a logger provider with our limits, where the environment has none."""
+    """Build a logger provider; the ``OTEL_*`` variables choose the limits of its attributes."""
     limits = LogRecordLimits(max_attribute_length=variables.attribute_value_length_limit)
     return LoggerProvider(resource=resource, log_record_limits=limits, shutdown_on_exit=False)
 
@@ -134,7 +141,7 @@ def logger_provider(resource: Resource, variables: OpenTelemetryVariables) -> Lo
 def meter_provider(
     resource: Resource, readers: Sequence[MetricReader], registry: CollectorRegistry
 ) -> MeterProvider:
-    """Build a meter provider for ``readers``, and for ``registry`` with Prometheus's names."""
+    """Build a meter provider that feeds ``readers``, and ``registry`` with Prometheus's names."""
     prometheus = PrometheusMetricReader(scope_info_enabled=False, registry=registry)
     return MeterProvider(
         resource=resource, metric_readers=[*readers, prometheus], shutdown_on_exit=False

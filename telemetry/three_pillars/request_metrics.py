@@ -1,4 +1,4 @@
-"""The request metrics: rate, errors and duration of HTTP requests, and the requests in flight."""
+"""The request metrics: rate, errors and duration of HTTP requests, and the active requests."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,19 +7,28 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-"""In seconds, as the HTTP semantic conventions advise for ``http.server.request.duration``."""
+"""Upper bounds of the histogram buckets, in seconds.
+
+The HTTP semantic conventions advise these for ``http.server.request.duration``.
+"""
 
 
 class RequestMetrics:
-    """The instruments ``<prefix>.requests``, ``<prefix>.request.latency`` and ``http.server.*``."""
+    """The instruments of the request metrics, which all requests of an application share.
 
-    def __init__(self, prefix: str, meter: Meter, active: Counter[tuple[str, ...]]) -> None:
+    They are ``<prefix>.requests`` and ``<prefix>.request.latency``, and those of the HTTP semantic
+    conventions: ``http.server.request.duration`` and ``http.server.active_requests``.
+    """
+
+    def __init__(
+        self, prefix: str, meter: Meter, active_requests: Counter[tuple[str, ...]]
+    ) -> None:
         """Create the instruments.
 
-        ``active`` counts the requests in flight by method and scheme. Applications that share a
-        ``meter`` share it, because the meter creates the instrument only once.
+        ``active_requests`` counts the active requests by method and scheme. Applications that share
+        a ``meter`` share this counter, because the meter creates each instrument only once.
         """
-        self.active = active
+        self.active_requests = active_requests
         self._requests = meter.create_counter(
             f"{prefix}.requests", unit="{request}", description="HTTP requests answered."
         )
@@ -29,9 +38,9 @@ class RequestMetrics:
         # measurements for every request.
         meter.create_observable_up_down_counter(
             "http.server.active_requests",
-            [self._observe_active],
+            [self._observe_active_requests],
             unit="{request}",
-            description="HTTP requests in flight.",
+            description="Active HTTP requests.",
         )
 
     def record(
@@ -41,20 +50,21 @@ class RequestMetrics:
         attributes: dict[str, str | int],
         context: Context,
     ) -> None:
-        """Record one finished request.
+        """Record one finished request that took ``seconds``.
 
-        ``labels`` are ``method``, ``endpoint`` and ``status``; ``attributes`` are those that the
-        HTTP semantic conventions name. The span in ``context`` becomes the exemplar.
+        ``labels`` are ``method``, ``endpoint`` and ``status``, for the metrics with the prefix.
+        ``attributes`` are those of the HTTP semantic conventions, for
+        ``http.server.request.duration``. The span in ``context`` becomes the exemplar.
         """
         self._requests.add(1, labels, context)
         self._latency.record(seconds, {"endpoint": labels["endpoint"]}, context)
         self._standard_duration.record(seconds, attributes, context)
 
-    def _observe_active(self, _options: CallbackOptions) -> Iterable[Observation]:
+    def _observe_active_requests(self, _options: CallbackOptions) -> Iterable[Observation]:
         # A copy, because requests start and end while this thread iterates.
         return [
             Observation(count, {"http.request.method": method, "url.scheme": scheme})
-            for (method, scheme), count in list(self.active.items())
+            for (method, scheme), count in list(self.active_requests.items())
         ]
 
 

@@ -1,11 +1,12 @@
-"""Pure ASGI middleware that counts every request once and writes its one canonical log line.
+"""ASGI middleware that counts each request once and writes one log line for it.
 
-It records a request when the last byte of its response is sent. It also sees the requests that
-never reach a handler (404, 405, 413, 422) and those whose handler crashes.
+This line is called the canonical log line of the request. A request is recorded when the last byte
+of its response is sent. This includes requests that never reach a handler (404, 405, 413, 422) and
+those whose handler crashes.
 
 A service adds fields to the line by ``structlog.contextvars.bind_contextvars(outcome="declined")``
 in a coroutine. A plain ``def`` handler, and one behind ``BaseHTTPMiddleware``, runs in a copy of
-the context, so what it binds is lost.
+the context, so that the fields it binds are lost.
 """
 
 import time
@@ -25,35 +26,41 @@ from .request_metrics import RequestMetrics
 KNOWN_METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"}
 )
-"""Methods that may become a label. Any other is ``_OTHER``, as in the HTTP semantic conventions."""
+"""Methods that may become a label; any other one is recorded as ``_OTHER``.
+
+The HTTP semantic conventions define this.
+"""
 
 BODY_MESSAGES = frozenset({"http.response.body", "http.response.pathsend"})
-"""ASGI messages that carry the response body; messages of other extensions may precede them."""
+"""Types of the ASGI messages that carry the response body.
+
+Messages of ASGI extensions may precede them.
+"""
 
 CLIENT_ERROR = 400
 CLIENT_GONE = 499
-"""The status that nginx uses when the client closes the connection before the response is sent."""
+"""The status recorded if the client disconnects before the whole response is sent, as in nginx."""
 SERVER_ERROR = 500
 
 
 class RequestRecorderMiddleware:
-    """Records each HTTP request in metrics, span and log; it does not change responses.
+    """ASGI middleware that records each HTTP request in the metrics, in its span and in the log.
 
-    The measured time ends with the last byte of the response body, before background tasks run. A
-    crash before that byte is recorded as status 500 in every pillar, even if the client has already
-    received a 200. A crash after it gets a log line of its own.
+    The measured time ends with the last byte of the response body, before background tasks run. An
+    exception before that byte is recorded as status 500 in metrics, span and log, even if the
+    client has already received a 200. An exception after it gets a log line of its own.
     """
 
     def __init__(
         self, app: ASGIApp, *, prefix: str, meter: Meter, active: Counter[tuple[str, ...]]
     ) -> None:
-        """Create the instruments of ``RequestMetrics``."""
+        """Wrap ``app`` and create its metrics; ``RequestMetrics`` explains the arguments."""
         self.app = app
         self.metrics = RequestMetrics(prefix, meter, active)
         self.log: FilteringBoundLogger = structlog.get_logger().bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the application with the original scope and record how the request ended."""
+        """Call the application with the scope that the server sent, and record the request."""
         scope = {**scope, **scope[ORIGINAL_SCOPE]}
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -85,10 +92,10 @@ class RequestRecorderMiddleware:
 
 
 class RequestRecorder:
-    """Records one request once: its metrics, the status of its span, and its canonical line."""
+    """Records one request once: its metrics, the status of its span and its canonical log line."""
 
     def __init__(self, metrics: RequestMetrics, log: FilteringBoundLogger, scope: Scope) -> None:
-        """Start the clock and count the request as in flight."""
+        """Start to measure the time, and count the request as active."""
         self.metrics = metrics
         self.log = log
         self.client_gone = False
@@ -105,10 +112,10 @@ class RequestRecorder:
         self._protocol_version = scope["http_version"]
         self._route = scope[ROUTE_TEMPLATE]
         self._endpoint = self._route or "unmatched"
-        metrics.active[self._method, self._scheme] += 1
+        metrics.active_requests[self._method, self._scheme] += 1
 
     def message_sent(self, message: Message) -> None:
-        """Note the status of the response, and record the request when its last byte is sent."""
+        """Keep the status of the response, and record the request when its last byte is sent."""
         message_type = message["type"]
         if message_type == "http.response.start":
             self._status = message["status"]
@@ -123,7 +130,10 @@ class RequestRecorder:
             self.record()
 
     def record(self, crash: Exception | None = None) -> None:
-        """Record the request unless that has been done; then only log a ``crash``."""
+        """Record the request, which the exception ``crash`` has ended if it is given.
+
+        If the request is already recorded, only log ``crash``.
+        """
         if self._recorded:
             if crash:
                 self._log_crash_after_response(crash)
@@ -140,7 +150,11 @@ class RequestRecorder:
         self._log_request(status, seconds, crash)
 
     def _final_status(self, crash: Exception | None) -> int:
-        """Return the status to record: the sent one only if the whole response was sent."""
+        """Return the status to record.
+
+        It is the status of the response if all of it was sent, otherwise 500 after an exception and
+        499 without one.
+        """
         if self._seconds is not None:
             return self._status
         return SERVER_ERROR if crash else CLIENT_GONE
@@ -157,11 +171,11 @@ class RequestRecorder:
             attributes["http.route"] = self._route
         if error_type:
             attributes["error.type"] = error_type
-        self.metrics.active[self._method, self._scheme] -= 1
+        self.metrics.active_requests[self._method, self._scheme] -= 1
         self.metrics.record(seconds, labels, attributes, self._context)
 
     def _log_request(self, status: int, seconds: float, crash: Exception | None) -> None:
-        """Write the canonical line at the level of its status: info, warning (4xx), error (5xx)."""
+        """Write the canonical log line: at level error for 5xx, warning for 4xx, otherwise info."""
         outcome = _outcome(status, crash)
         fields: dict[str, object] = {
             "http.request.method": self._method,
@@ -190,14 +204,21 @@ class RequestRecorder:
 
 
 def _error_type(status: int, crash: Exception | None) -> str | None:
-    """Return ``error.type`` as the HTTP semantic conventions define it; None without an error."""
+    """Return the value of ``error.type``: the class of the exception, a status 5xx, or None.
+
+    The HTTP semantic conventions define it.
+    """
     if crash:
         return type(crash).__qualname__
     return str(status) if status >= SERVER_ERROR else None
 
 
 def _outcome(status: int, crash: Exception | None) -> object:
-    """Return the outcome that the service bound, if its response was sent, or the status class."""
+    """Return the outcome of the request for its log line.
+
+    It is ``crashed`` after an exception and ``abandoned`` for status 499. Otherwise it is the one
+    that the service has bound, or by default ``failed`` (5xx), ``invalid`` (4xx) or ``success``.
+    """
     if crash:
         return "crashed"
     if status == CLIENT_GONE:
@@ -211,6 +232,6 @@ def _outcome(status: int, crash: Exception | None) -> object:
 
 
 def _mark_as_logged(error: Exception) -> None:
-    """Mark ``error``, so that uvicorn's traceback of it is not printed as well."""
+    """Mark ``error`` as logged, so that uvicorn's record of it is suppressed."""
     with suppress(AttributeError):  # an exception may be frozen
         setattr(error, ALREADY_LOGGED, True)

@@ -1,4 +1,4 @@
-"""The resource: the attributes that name the service and the process that sent telemetry."""
+"""The OpenTelemetry resource: the attributes that identify the service and its process."""
 
 import os
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 @dataclass(frozen=True)
 class ServiceResource:
-    """The service that installs the library; an empty string leaves its attribute out.
+    """The resource attributes of the service that installs the library; empty ones are left out.
 
     ``name`` is also the prefix of the request metrics, so it must be a valid beginning of a
     metric name: a letter first, then letters, digits, ``_``, ``.``, ``-`` or ``/``.
     """
 
     name: str
-    """``service.name``."""
+    """Resource attribute ``service.name``."""
     version: str = ""
-    """``service.version``."""
+    """Resource attribute ``service.version``."""
     namespace: str = ""
-    """``service.namespace``: the group of services that this one belongs to."""
+    """Resource attribute ``service.namespace``: the group of services that this one belongs to."""
     environment: str = ""
-    """``deployment.environment.name``, for example ``production``."""
+    """Resource attribute ``deployment.environment.name``, for example ``production``."""
 
     def attributes(self) -> dict[str, str]:
-        """Return the resource attributes that are given."""
+        """Return the resource attributes that are not empty, by their OpenTelemetry names."""
         attributes = {
             "service.name": self.name,
             "service.version": self.version,
@@ -36,10 +36,10 @@ class ServiceResource:
 
 
 class _HashedResource(Resource):
-    """A resource that is hashed once.
+    """A resource that computes its hash only once.
 
-    The encoders ask for the hash with every span and record, and the SDK's own writes the
-    attributes as JSON each time.
+    The OTLP encoders need the hash for every span and log record, and the SDK's own method encodes
+    all attributes as JSON each time.
     """
 
     def __init__(self, resource: Resource) -> None:
@@ -51,11 +51,12 @@ class _HashedResource(Resource):
 
 
 def build_resource(service: ServiceResource) -> Resource:
-    """Return the attributes of ``service`` and of the environment, and an instance id.
+    """Return a resource with the attributes of ``service``, those of the environment, and an id.
 
-    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over the code, as an operator expects;
-    ``Resource.create()`` has it the other way round. It adds ``service.instance.id``, a random
-    UUID, so that the counters of several processes add up.
+    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over ``service``, as an operator expects;
+    ``Resource.create()`` alone would prefer the code. The id is ``service.instance.id``: without
+    one in the environment it is a random UUID, so that the counters of several processes add up.
+    In a worker process the id of the environment gets the process id as a suffix.
     """
     from_environment = dict(OTELResourceDetector().detect().attributes)
     instance = from_environment.get("service.instance.id")

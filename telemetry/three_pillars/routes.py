@@ -1,6 +1,6 @@
-"""Route templates: the name of the route that a request asks for, mounts and routers included.
+"""Route templates, such as ``/item/{number}``, including the prefixes of mounts and routers.
 
-The template is resolved once for each request and names the route in all three pillars.
+The template is resolved once for each request, and names the route in traces, logs and metrics.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ class ResolvedRoute(BaseRoute):
         self.path = path
 
     def matches(self, _scope: Scope) -> tuple[Match, Scope]:
-        """Return a full match."""
+        """Return a full match for every request."""
         return Match.FULL, {}
 
 
 def match_template(routes: Sequence[BaseRoute], scope: Scope) -> str | None:
-    """Return the template of the first route that fully matches ``scope``.
+    """Return the template of the first route that matches the path and method of ``scope``.
 
-    The template includes the prefixes of routers and mounts. If no route matches fully, the first
-    route whose path matches, but not its method, counts. Without any match the result is None.
+    The template includes the prefixes of routers and mounts. If no route matches both, return the
+    template of the first route that matches the path only. Return None if there is none either.
     """
     partial_match = None
     for route in iter_route_contexts(routes):

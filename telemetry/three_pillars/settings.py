@@ -1,4 +1,4 @@
-"""The base class of a process's settings, and the error that says which setting is wrong."""
+"""A base class for settings from environment variables, and the error for invalid variables."""
 
 import os
 import sys
@@ -10,14 +10,14 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MAX_VALUE_SHOWN = 80
-"""Characters of a refused value that a message repeats."""
+"""The most characters of an invalid value that an error message repeats."""
 
 
 class ConfigurationError(Exception):
-    """Environment variables cannot be obeyed; each of ``problems`` is one line about one of them.
+    """Environment variables have invalid values; ``problems`` has one line for each of them.
 
-    A line names the variable, its value and what is allowed, so that a program's ``main`` can
-    write ``str(error)`` to stderr and end with exit code 2.
+    A line names the variable, its value and what is allowed. A program's ``main`` can write
+    ``str(error)``, which is all lines, to stderr and end with exit code 2.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -26,26 +26,26 @@ class ConfigurationError(Exception):
 
 
 class Settings(BaseSettings):
-    """What a process takes from the environment variables that start with its prefix.
+    """Base class of settings: each field is read from the environment variable PREFIX + FIELD.
 
-    A subclass sets ``env_prefix``. The description of each field says what is allowed; it is part
-    of the error message and of the generated reference.
+    A subclass sets the prefix in ``model_config`` as ``env_prefix``. The description of each field
+    says what is allowed; it is part of the error message and of the generated reference.
     """
 
     model_config = SettingsConfigDict(frozen=True)
 
     former_names: ClassVar[dict[str, str]] = {}
-    """Former names of variables by field. They are accepted for one release, with a warning."""
+    """The former name of a variable by field name; accepted for one release, with a warning."""
 
     former_prefix: ClassVar[str] = ""
     """The former ``env_prefix`` of all variables; accepted for one release, with a warning."""
 
     @classmethod
     def load(cls) -> Self:
-        """Read the environment.
+        """Return the settings that the environment variables give; former names are accepted.
 
         Raises:
-            ConfigurationError: Variables have values that are not allowed.
+            ConfigurationError: Variables have invalid values.
         """
         cls._rename_former_variables()
         try:
@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _blank_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Leave out blank values: by OpenTelemetry's specification, and here, they are unset."""
+        """Remove blank values, which count as unset, as in OpenTelemetry's specification."""
         return {name: value for name, value in values.items() if str(value).strip()}
 
     @classmethod
@@ -68,7 +68,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def _describe(cls, problem: ErrorDetails) -> str:
-        """Return the line about one problem that pydantic found."""
+        """Return the error line for one validation error of pydantic."""
         if not problem["loc"]:
             # It lies between several fields, so all that are set are shown.
             names = [cls.variable(field) for field in cls.model_fields]
@@ -82,10 +82,10 @@ class Settings(BaseSettings):
 
     @classmethod
     def _rename_former_variables(cls) -> None:
-        """Move the values of former variables to the current ones, with one warning line for each.
+        """Move values from former to current names in ``os.environ``, with a warning on stderr.
 
-        They are moved in ``os.environ``, so that worker processes find the current names and the
-        warning is not repeated. A current variable wins over its former name.
+        Worker processes inherit the current names, so that the warning is not repeated. If both
+        names are set, the value of the current one is kept.
         """
         for former, current in cls.former_variables():
             value = os.environ.get(former, "")
@@ -99,7 +99,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def former_variables(cls) -> Iterator[tuple[str, str]]:
-        """Yield the former and the current name of each variable that was renamed."""
+        """Yield a pair for each renamed variable: its former and its current name."""
         for field, former in cls.former_names.items():
             yield former, cls.variable(field)
         if cls.former_prefix:
@@ -108,7 +108,10 @@ class Settings(BaseSettings):
 
 
 def shown(value: str, *, secret: bool = False) -> str:
-    """Return ``value`` for a message: on one line, shortened, and hidden if it may be a secret."""
+    """Return ``value`` as an error message shows it: escaped, and cut to ``MAX_VALUE_SHOWN``.
+
+    A ``secret`` value, and one with an ``@``, which may be a URL with a password, becomes ``...``.
+    """
     if secret or "@" in value:
         return "..."
     return ascii(value)[1:-1][:MAX_VALUE_SHOWN]

@@ -1,6 +1,7 @@
-"""Log lines on stdout, which may be a full disk, closed, or a pipe whose reader is gone or stuck.
+"""Write log lines to stdout without blocking requests, and count those that stdout does not accept.
 
-A request never waits for its log line. A line that stdout does not accept is counted as lost.
+stdout may be a file on a full disk, closed, or a pipe whose reader has ended or does not read. A
+write then waits at most for the time limits below.
 """
 
 import os
@@ -13,19 +14,22 @@ from typing import TextIO
 from opentelemetry import metrics
 
 READER_TIMEOUT_S = 0.1
-"""How long a write waits for the reader of a full pipe.
+"""Seconds that a write waits for the reader of a full pipe.
 
-After one such timeout, no write waits, and lines are lost, until the reader reads again.
+After one such timeout, writes do not wait any more, and lines are lost, until the reader reads.
 """
 LINE_TIMEOUT_S = 1.0
-"""How long a line may take that is longer than the pipe, while somebody reads it bit by bit.
+"""Seconds that the write of one line may take while a reader takes it in small parts.
 
-The rest of it is written before the next line.
+After that time the remainder of the line is kept, and written before the next line.
 """
 
 
 class NonBlockingStdout:
-    """Writes lines to ``stream``, and counts those it does not accept in ``log.lines.lost``."""
+    """Text stream that writes lines to ``stream``; ``log.lines.lost`` counts those not accepted.
+
+    The counter belongs to the global meter provider.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.lock = Lock()
@@ -46,11 +50,11 @@ class NonBlockingStdout:
             self.lost.add(1)
 
     def flush(self) -> None:
-        """Do nothing: ``write`` leaves nothing in a buffer."""
+        """Do nothing, because ``write`` has already flushed."""
 
 
 class _PipeWriter:
-    """Writes to a pipe, a terminal or another device that has a reader.
+    """Writes lines to a pipe, a terminal or another device that has a reader, without blocking.
 
     ``remainder`` is the end of a line that the device accepted in part. It is written before the
     next line, so that every line is either whole or absent.
@@ -62,7 +66,10 @@ class _PipeWriter:
         self.timeout_s = READER_TIMEOUT_S
 
     def write(self, text: str) -> bool:
-        """Write ``text`` and return whether it was accepted, at least its beginning."""
+        """Write ``text``; return True if at least its beginning was accepted.
+
+        The remainder is then written before the next text.
+        """
         line = text.encode()
         if not self._write_remainder():
             return False
@@ -73,7 +80,7 @@ class _PipeWriter:
         return False
 
     def _write_remainder(self) -> bool:
-        """Write as long as somebody reads, and return whether nothing remains."""
+        """Write ``remainder`` within the time limits, and return whether all of it was written."""
         deadline = time.monotonic() + LINE_TIMEOUT_S
         while self.remainder:
             try:
@@ -95,7 +102,10 @@ class _PipeWriter:
 
 
 class _StreamWriter:
-    """Writes to a regular file, or to a stream that cannot be opened again without blocking."""
+    """Writes lines to a regular file, or to a stream that cannot be reopened in non-blocking mode.
+
+    If ``may_block`` is true, each write first waits until the stream has room.
+    """
 
     def __init__(self, stream: TextIO, *, may_block: bool) -> None:
         self.stream = stream
@@ -103,7 +113,7 @@ class _StreamWriter:
         self.timeout_s = READER_TIMEOUT_S
 
     def write(self, text: str) -> bool:
-        """Write ``text`` and return whether there was room for it."""
+        """Write ``text`` unless the stream has no room; return whether it was written."""
         if self.may_block and not self._has_room():
             return False
         self.stream.write(text)

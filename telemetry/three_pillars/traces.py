@@ -19,10 +19,10 @@ from .trusted_callers import link_untrusted_trace
 
 
 def instrument(app: FastAPI, traces: TracerProvider) -> None:
-    """Give every request of ``app`` a SERVER span and a ``traceresponse`` response header.
+    """Instrument ``app``: each request gets a SERVER span and a response header ``traceresponse``.
 
-    FastAPI's own telemetry stays inactive where this instrumentation is installed, so that no
-    request has two spans.
+    The spans go to ``traces``. FastAPI's own telemetry stays inactive where this instrumentation is
+    installed, so that no request has two spans.
     """
     set_global_response_propagator(TraceResponsePropagator())  # type: ignore[no-untyped-call]
     FastAPIInstrumentor.instrument_app(
@@ -45,12 +45,15 @@ def _on_span_started(span: Span, scope: Scope) -> None:
 
 
 def instrument_client(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
-    """Give every call of ``client`` a CLIENT span and a ``traceparent`` header; return it."""
+    """Instrument ``client``, so that each call has a CLIENT span and a header ``traceparent``.
+
+    Return the same client.
+    """
     HTTPX2ClientInstrumentor.instrument_client(client)
     return client
 
 
 def trace_id() -> str:
-    """Return the current trace id as 32 lower-case hex digits; empty outside a trace."""
+    """Return the current trace id as 32 lower-case hex digits, or an empty text outside a trace."""
     context = trace.get_current_span().get_span_context()
     return trace.format_trace_id(context.trace_id) if context.is_valid else ""

@@ -1,6 +1,7 @@
-"""The callers whose trace context is trusted: only their traces and baggage are continued here.
+"""Decide by IP address which callers' trace context is trusted.
 
-A request of any other caller begins a new trace, which links to the trace that the caller named.
+Only the traces and the baggage of trusted callers are continued. A request of any other caller
+begins a new trace, which links to the trace that the caller named.
 """
 
 from collections.abc import Sequence
@@ -15,29 +16,30 @@ from starlette.types import Scope
 CONTEXT_HEADERS = frozenset({b"traceparent", b"tracestate", b"baggage"})
 
 UNTRUSTED_TRACEPARENTS = "three_pillars.untrusted_traceparents"
-"""The key, in the scope of a request, of the ``traceparent`` headers that were not trusted."""
+"""Key in the ASGI scope of the list of ``traceparent`` values that an untrusted caller sent."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 def check_networks(trusted_networks: str) -> str:
-    """Return ``trusted_networks`` unchanged; for settings that are validated at the start.
+    """Validate ``trusted_networks``, the argument of ``TrustedCallers``, and return it unchanged.
 
     Raises:
-        ValueError: ``TrustedCallers`` cannot read it.
+        ValueError: An item is neither an address nor a network.
     """
     TrustedCallers(trusted_networks)
     return trusted_networks
 
 
 class TrustedCallers:
-    """Callers with an address in ``trusted_networks``: addresses and networks, comma-separated.
+    """The set of callers whose IP address is in ``trusted_networks``.
 
-    ``*`` is every caller, and the default is none.
+    ``trusted_networks`` is a comma-separated list of addresses and networks, or ``*`` for every
+    caller. The default is no caller.
     """
 
     def __init__(self, trusted_networks: str = "") -> None:
-        """Read the networks.
+        """Parse the networks.
 
         Raises:
             ValueError: An item is neither an address nor a network.
@@ -51,7 +53,11 @@ class TrustedCallers:
         self._is_trusted = lru_cache(1024)(self._is_in_networks)
 
     def split_headers(self, scope: Scope, headers: Headers) -> tuple[Headers, list[bytes]]:
-        """Return the headers to trust, and the ``traceparent`` values that are not trusted."""
+        """Return the headers to use, and the list of untrusted ``traceparent`` values.
+
+        For a trusted caller these are all headers and an empty list. For any other caller the
+        headers are those without ``traceparent``, ``tracestate`` and ``baggage``.
+        """
         if self.trusts_all or not any(name.lower() in CONTEXT_HEADERS for name, _ in headers):
             return headers, []
         host = (scope.get("client") or ("",))[0]
@@ -71,9 +77,9 @@ class TrustedCallers:
 
 
 def link_untrusted_trace(span: Span, scope: Scope) -> None:
-    """Link ``span`` to the trace that an untrusted caller named, if it named exactly one.
+    """Add a link from ``span`` to the trace that an untrusted caller named, if it named only one.
 
-    The link has ids alone: the caller's ``tracestate`` could say anything.
+    The link has the trace id and span id, but not ``tracestate``, which may hold any text.
     """
     traceparents = scope.get(UNTRUSTED_TRACEPARENTS) or []
     if not span.is_recording() or len(traceparents) != 1:

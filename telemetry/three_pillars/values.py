@@ -1,6 +1,6 @@
-"""Convert any value to one that both JSON and OTLP can carry.
+"""Convert any Python value to one that both JSON and OTLP can encode.
 
-The exporter drops the whole batch in which a single value cannot be encoded.
+A single value that cannot be encoded makes the exporter drop the whole batch.
 """
 
 import json
@@ -9,19 +9,22 @@ from typing import Any
 
 INT64_LIMIT = 2**63
 MAX_DEPTH = 5
-"""How deep a value may be nested. What is deeper, or contains itself, becomes text."""
+"""How many levels of nested mappings and lists are kept; deeper ones become text.
+
+This also ends the conversion of a value that contains itself.
+"""
 MAX_FIELDS = 128
-"""How many fields one log record may have, nested ones included.
+"""The most fields of one log record, nested ones included, before nested ones become text.
 
 Loki makes a metadata entry of each, and rejects a record that has too many.
 """
 
 
 def to_otlp_value(value: object, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401  (any attribute's value)
-    """Return ``value`` if JSON and OTLP can carry it, otherwise a copy or a text that they can.
+    """Return ``value`` in a form that JSON and OTLP can encode.
 
-    Mappings and sequences are converted item by item down to ``depth`` levels. Other objects, NaN
-    and infinity, integers of more than 64 bits, and unpaired surrogates become text.
+    Dictionaries, lists and tuples are converted item by item down to ``depth`` levels. Other
+    objects, NaN, infinity, integers of more than 64 bits, and unpaired surrogates become text.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -43,7 +46,10 @@ def _valid_unicode(text: str) -> str:
 
 
 def _number(number: float) -> int | float | str:
-    """Return a plain int or float; ``NaN`` and ``Infinity`` as JSON of protobuf spells them."""
+    """Return ``number`` as a plain int or float, or as text if it is not finite or over 64 bits.
+
+    The texts are ``NaN``, ``Infinity`` and ``-Infinity``, as in the JSON encoding of protobuf.
+    """
     if isinstance(number, float):
         return float(number) if isfinite(number) else json.dumps(number)
     if -INT64_LIMIT <= number < INT64_LIMIT:
@@ -62,7 +68,7 @@ def _container(
 
 
 def flatten_if_oversized(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return ``fields``; nested mappings become text if there are more than ``MAX_FIELDS``."""
+    """Return ``fields``, with nested mappings as text if there are over ``MAX_FIELDS`` in all."""
     if sum(map(_field_count, fields.values())) <= MAX_FIELDS:
         return fields
     return {
@@ -78,7 +84,7 @@ def _field_count(value: Any) -> int:  # noqa: ANN401  (any attribute's value)
 
 
 def safe_str(value: object) -> str:
-    """Return ``str(value)`` as valid Unicode; if its ``__str__`` fails, the default repr."""
+    """Return ``str(value)`` as valid Unicode, or ``object.__repr__(value)`` if that raises."""
     try:
         return str(to_otlp_value(str(value)))
     except Exception:  # noqa: BLE001  (a foreign __str__ may raise anything)

@@ -1,8 +1,8 @@
-"""Types of environment variables: each refuses the text that OpenTelemetry would not obey.
+"""Types of the ``OTEL_*`` variables: each refuses the values that OpenTelemetry would ignore.
 
-A type is an annotation of a field in ``variables.py``. Its validator is a small named function
-where neither a type of Python nor a pattern says enough. Its errors have no text, because the
-message to the user is the description of the field.
+The fields in ``variables.py`` are annotated with these types. A type has a validator function here
+if neither a Python type nor a pattern is enough. The ValueErrors have no text, because the error
+message is made of the description of the field.
 """
 
 import os
@@ -13,13 +13,13 @@ from typing import Annotated, Literal, Never
 from pydantic import AfterValidator, BeforeValidator, Field
 
 PORT = r"(:([1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5]))?"
-"""A pattern for an optional port, 1 to 65535."""
+"""Pattern of an optional colon and port, 1 to 65535."""
 
 HTTP_ADDRESS = rf"^https?://([\w.-]+|\[[0-9a-fA-F:]+\]){PORT}"
-"""A pattern for the beginning of an address: scheme, host and port, without user and password."""
+"""Pattern of the beginning of a URL: scheme, host and optional port, without user and password."""
 
 HEADER = r"\s*[\w!#$%&'*+.^`|~-]+\s*=[ !#-+\--:<-\[\]-~]*"
-"""A pattern for one header, in the encoding of W3C baggage that OTLP exporters read."""
+"""Pattern of one header, ``name=value``, encoded like W3C baggage, as OTLP exporters read it."""
 
 MAX_RESOURCE_ATTRIBUTES = 64
 MAX_RESOURCE_NAME_LENGTH = 255
@@ -27,26 +27,35 @@ MAX_RESOURCE_VALUE_LENGTH = 1024
 
 
 def check_digits(value: object) -> object:
-    """Refuse a number with other characters than digits: pydantic reads ``1.0`` and ``1_0``."""
+    """Return ``value``; raise ValueError for a text with characters other than ASCII digits.
+
+    Pydantic alone would accept ``1.0`` and ``1_0`` as whole numbers.
+    """
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise ValueError
     return value
 
 
 def check_decimal(value: object) -> object:
-    """Refuse a number with more than digits and one point: pydantic reads ``inf`` and ``1e3``."""
+    """Return ``value``; raise ValueError for a text with more than digits and one decimal point.
+
+    Pydantic alone would accept ``inf`` and ``1e3`` as numbers.
+    """
     if isinstance(value, str) and not re.fullmatch(r"[0-9]*\.?[0-9]*", value):
         raise ValueError
     return value
 
 
 def to_lower(value: object) -> object:
-    """Return text in lower case, for a value that OpenTelemetry obeys in any case."""
+    """Return ``value`` in lower case, for variables that OpenTelemetry reads case-insensitively."""
     return value.lower() if isinstance(value, str) else value
 
 
 def list_of(*allowed: str) -> Callable[[str], str]:
-    """Return a validator of comma-separated lists whose items are all in ``allowed``."""
+    """Return a validator that raises ValueError unless all items of a list are in ``allowed``.
+
+    The list is a comma-separated text.
+    """
 
     def check_list(value: str) -> str:
         items = {item.strip() for item in value.split(",")}
@@ -58,7 +67,10 @@ def list_of(*allowed: str) -> Callable[[str], str]:
 
 
 def check_resource_attributes(value: str) -> str:
-    """Refuse what is no list of ``name=value``, and more than Loki accepts with a log record."""
+    """Return ``value``; raise ValueError if it is no list of ``name=value``, or too long for Loki.
+
+    The list is comma-separated. The constants ``MAX_RESOURCE_*`` are what Loki accepts.
+    """
     pairs = value.removesuffix(",").split(",")
     if len(pairs) > MAX_RESOURCE_ATTRIBUTES:
         raise ValueError
@@ -73,7 +85,11 @@ def check_resource_attributes(value: str) -> str:
 
 
 def check_headers(value: str) -> str:
-    """Refuse what the exporter would leave out, and an encoded line break, which ends a header."""
+    """Return ``value``; raise ValueError if it is no comma-separated list of ``name=value``.
+
+    The exporter would leave out a malformed item. An encoded line break (``%0a``, ``%0d``) is
+    refused as well, because it would end the header.
+    """
     if not re.fullmatch(f"{HEADER}(,{HEADER})*,?", value):
         raise ValueError
     if re.search("%0[ad]", value.lower()):
@@ -82,14 +98,17 @@ def check_headers(value: str) -> str:
 
 
 def check_readable(value: str) -> str:
-    """Refuse the name of a file that this process cannot read."""
+    """Return ``value``, the path of a file; raise ValueError if this process cannot read it."""
     if not os.access(value, os.R_OK):
         raise ValueError
     return value
 
 
 def check_patterns(value: str) -> str:
-    """Refuse a comma-separated list with an item that is not a regular expression."""
+    """Return ``value``; raise ValueError if an item of this list is not a regular expression.
+
+    The list is a comma-separated text.
+    """
     for item in value.split(","):
         try:
             re.compile(item.strip())
@@ -99,14 +118,17 @@ def check_patterns(value: str) -> str:
 
 
 def refuse(_value: str) -> Never:
-    """Refuse every value."""
+    """Raise ValueError for every value."""
     raise ValueError
 
 
 WholeNumber = Annotated[int, BeforeValidator(check_digits), Field(le=999_999_999)]
 PositiveNumber = Annotated[WholeNumber, Field(ge=1)]
 AttributeCount = Annotated[WholeNumber, Field(le=128)]
-"""Loki, as this repository configures it, accepts 256 entries: the resource and the record."""
+"""A limit for the number of attributes of one log record: a whole number up to 128.
+
+Loki, as this repository configures it, accepts 256 entries for the resource and the record.
+"""
 Seconds = Annotated[float, BeforeValidator(check_decimal), Field(gt=0, lt=1_000_000)]
 Ratio = Annotated[float, BeforeValidator(check_decimal), Field(ge=0, le=1)]
 Boolean = Annotated[Literal["true", "false"], BeforeValidator(to_lower)]

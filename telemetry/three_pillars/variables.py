@@ -1,4 +1,4 @@
-"""The ``OTEL_*`` variables that this library, the SDK and the instrumentations read."""
+"""The ``OTEL_*`` variables that are read, with their types, defaults and allowed values."""
 
 import os
 from typing import Any
@@ -34,7 +34,7 @@ from .variable_types import (
 )
 
 DEFAULT_BATCH_SIZE = 512
-"""Items in one batch, the SDK's own default."""
+"""The most spans or log records in one batch; it is the SDK's own default."""
 
 MILLISECONDS = "a whole number, 1 or more (milliseconds)"
 ITEMS = "a whole number, 1 or more (spans or log records)"
@@ -52,10 +52,10 @@ ONE_LIST = "none: three_pillars.EXCLUDED_PATHS holds for all three pillars"
 
 
 class OpenTelemetryVariables(Settings):
-    """The ``OTEL_*`` variables that the SDK or an instrumentation of this library reads.
+    """The ``OTEL_*`` variables that this library, the SDK or an instrumentation reads.
 
-    The description of a field says which values are allowed. Where a default differs from the
-    SDK's own, a comment says why; None leaves the SDK's own default.
+    The description of a field says which values are allowed. The default None stands for the SDK's
+    own default; where another default differs from the SDK's, a comment says why.
     """
 
     model_config = SettingsConfigDict(env_prefix="OTEL_", validate_default=False)
@@ -193,7 +193,7 @@ class OpenTelemetryVariables(Settings):
     @model_validator(mode="before")
     @classmethod
     def _strip(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Remove the blanks with which a file or a form padded a value."""
+        """Return ``values`` as texts without leading and trailing blanks."""
         return {name: str(value).strip() for name, value in values.items()}
 
     @classmethod
@@ -203,7 +203,10 @@ class OpenTelemetryVariables(Settings):
 
 
 def refusal(name: str, allowed: str) -> str:
-    """Return the line that refuses the value of the variable ``name``."""
+    """Return the error line for the variable ``name``: its value and what is ``allowed``.
+
+    The value is hidden if the name ends in HEADERS, because headers may hold credentials.
+    """
     value = os.environ.get(name, "").strip()
     is_secret = name.endswith("HEADERS")
     return f"{name}={shown(value, secret=is_secret)}: allowed is {allowed}"

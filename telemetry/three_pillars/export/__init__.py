@@ -1,1 +1,1 @@
-"""OTLP export: batching, text sanitizing, retries until shutdown, and counts of what was lost."""
+"""OTLP export: batches, sanitized text, retries until shutdown, and counts of undelivered items."""

@@ -1,4 +1,4 @@
-"""Batch processors and OTLP exporters for spans and log records that count every lost item."""
+"""Batch processors and OTLP exporters that count every span and log record they cannot deliver."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from .session import RetryingSession
 
 
 class CountingBatchSpanProcessor(BatchSpanProcessor):
-    """Sends spans by OTLP in batches; ``drops`` counts those that are not delivered."""
+    """Batch processor that sends spans by OTLP; ``drops`` counts those that are not delivered."""
 
     def __init__(
         self, session: RetryingSession, drops: DropCounter, variables: OpenTelemetryVariables
@@ -33,14 +33,14 @@ class CountingBatchSpanProcessor(BatchSpanProcessor):
         )
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Put ``span`` into the queue if it is sampled."""
+        """Put the ended ``span`` into the export queue if it is sampled."""
         if span.context and span.context.trace_flags.sampled:
             self.drops.count_enqueued()
             super().on_end(span)
 
 
 class CountingBatchLogRecordProcessor(BatchLogRecordProcessor):
-    """Sends log records by OTLP in batches; ``drops`` counts those that are not delivered."""
+    """Batch processor that sends log records by OTLP; ``drops`` counts the undelivered ones."""
 
     def __init__(
         self, session: RetryingSession, drops: DropCounter, variables: OpenTelemetryVariables
@@ -51,9 +51,9 @@ class CountingBatchLogRecordProcessor(BatchLogRecordProcessor):
         super().__init__(exporter, max_queue_size=variables.blrp_max_queue_size)
 
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
-        """Put ``log_record`` into the queue, sanitized.
+        """Sanitize ``log_record`` and put it into the export queue.
 
-        Records that come from structlog were sanitized by its processors.
+        A record from structlog is not sanitized here: ``logs.sanitize_event`` has done it.
         """
         scope_name = getattr(log_record.instrumentation_scope, "name", "")
         if scope_name != StructlogProcessor.__module__:
@@ -66,7 +66,7 @@ class CountingBatchLogRecordProcessor(BatchLogRecordProcessor):
 
 
 class _SpanExporter(OTLPSpanExporter):
-    """Sanitizes each span in the export thread, and counts what becomes of the batch."""
+    """OTLP exporter that sanitizes each span, and counts each batch as delivered or dropped."""
 
     def __init__(
         self, session: RetryingSession, drops: DropCounter, max_attribute_length: int
@@ -88,7 +88,10 @@ class _SpanExporter(OTLPSpanExporter):
 
 
 class _LogExporter(OTLPLogExporter):
-    """Counts what becomes of each batch; its records were sanitized before they were queued."""
+    """OTLP exporter that counts each batch of log records as delivered or dropped.
+
+    The records were sanitized before they were queued.
+    """
 
     def __init__(self, session: RetryingSession, drops: DropCounter) -> None:
         super().__init__(session=session)

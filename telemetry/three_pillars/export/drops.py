@@ -1,4 +1,4 @@
-"""Count the spans and log records that never reached a receiver, by signal and reason."""
+"""Count the spans and log records that were not delivered to an OTLP receiver, by reason."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from .session import RetryingSession
 
 
 class DropCounter:
-    """Counts the items of one signal that were dropped, and those that are still on the way.
+    """Counts the spans or the log records that were dropped, queued, or are being exported.
 
     Attributes:
         signal: ``traces`` or ``logs``.
@@ -33,7 +33,7 @@ class DropCounter:
         self.lock = Lock()
 
     def count_enqueued(self) -> None:
-        """Count one more item in the queue; a full queue drops its oldest item."""
+        """Count one item as queued, or as dropped (``queue_full``) if the queue is full."""
         with self.lock:
             self.queued += 1
             if self.queued > self.queue_size:
@@ -42,9 +42,10 @@ class DropCounter:
 
     @contextmanager
     def track_export(self, count: int, session: RetryingSession) -> Iterator[None]:
-        """Count a batch of ``count`` items as in flight, and afterwards as delivered or dropped.
+        """Count ``count`` items as in flight during the block, then as delivered or dropped.
 
-        ``session.last_error`` says which, even when the export raised an exception.
+        The block exports one batch. If ``session.last_error`` is empty afterwards, the items are
+        delivered; otherwise they are dropped for that reason, also if the export raised an error.
         """
         with self.lock:
             self.queued -= count
@@ -57,7 +58,10 @@ class DropCounter:
             self._export_ended(session.last_error)
 
     def _export_ended(self, error: str) -> None:
-        """Count the batch in flight; log the drops so far once a batch has been delivered again."""
+        """Count the batch in flight as delivered, or as dropped for the reason ``error``.
+
+        After a delivered batch, log how many items were dropped since the last such log record.
+        """
         to_report = 0
         with self.lock:
             if error:
@@ -74,13 +78,13 @@ class DropCounter:
         self.unreported += count
 
     def observe(self, _options: CallbackOptions) -> Iterable[Observation]:
-        """Return the values of the metric ``telemetry.dropped``, one for each reason."""
+        """Return the counts of dropped items, one for each reason, for ``telemetry.dropped``."""
         return [
             Observation(count, {"signal": self.signal, "error.type": reason})
             for reason, count in list(self.dropped.items())
         ]
 
     def undelivered(self) -> int:
-        """Return how many items were dropped, or are still queued or in flight."""
+        """Return the number of items that were dropped, are queued, or are in flight."""
         with self.lock:
             return sum(self.dropped.values()) + self.queued + self.in_flight

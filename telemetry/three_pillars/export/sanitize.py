@@ -1,4 +1,4 @@
-"""Make the text of a span safe to send: valid for OTLP, redacted, and without cut-off secrets."""
+"""Sanitize the text of a span before its export: valid UTF-8, redacted, no halves of secrets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,17 +10,17 @@ from ..redaction import may_contain_secret, redact_mapping, redact_text
 from ..values import to_otlp_value
 
 TRUNCATED_TAIL = 64
-"""How many characters to remove from the end of a text that the SDK truncated to its limit.
+"""The most characters that are removed from the end of a text that the SDK has truncated.
 
-The cut may be in the middle of a secret, and no redaction rule recognises the first half of one.
+The SDK may have cut a secret in two, and no redaction rule recognises the first half of one.
 """
 
 
 def is_clean(span: ReadableSpan, length_limits: set[int]) -> bool:
-    """Return whether ``span`` needs no sanitizing.
+    """Return True if ``span`` certainly needs no sanitizing.
 
-    The check is cheap, and returns False more often than needed. ``length_limits`` are the
-    lengths, in characters, at which the SDK truncates attribute values.
+    The check is cheap, so it also returns False for some spans that need none. ``length_limits``
+    are the lengths, in characters, to which the SDK truncates attribute values.
     """
     events = [(event.name, event.attributes) for event in span.events]
     links = [link.attributes for link in span.links]
@@ -36,7 +36,11 @@ def is_clean(span: ReadableSpan, length_limits: set[int]) -> bool:
 
 
 def sanitized(span: ReadableSpan, length_limits: set[int]) -> ReadableSpan:
-    """Return a copy of ``span`` with all text valid, redacted, and free of truncated tails."""
+    """Return a copy of ``span`` whose texts are valid UTF-8 and redacted.
+
+    A text of one of the lengths ``length_limits`` was truncated by the SDK; it loses its last
+    characters as well, see ``TRUNCATED_TAIL``.
+    """
     events = [
         Event(
             _sanitized_text(event.name),
@@ -84,7 +88,11 @@ def _sanitized_attributes(
 
 
 def _without_truncated_tail(original: object, value: Any, length_limits: set[int]) -> Any:  # noqa: ANN401  (an attribute's value)
-    """Return ``value`` without its last characters if ``original`` is as long as a length limit."""
+    """Return ``value`` without its last characters if the SDK has truncated ``original``.
+
+    ``original`` is the value before its redaction. A text whose length is one of ``length_limits``
+    counts as truncated. In a list this holds for each item.
+    """
     if isinstance(original, str) and len(original) in length_limits:
         return value[: -min(TRUNCATED_TAIL, len(original) // 8 + 1)]
     if isinstance(original, list | tuple) and isinstance(value, list):

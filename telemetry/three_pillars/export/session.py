@@ -1,4 +1,4 @@
-"""The HTTP session of an OTLP exporter: it retries until a batch is accepted or refused."""
+"""The HTTP session of an OTLP exporter, which retries until a batch is accepted or refused."""
 
 import logging
 import os
@@ -10,29 +10,32 @@ from urllib.parse import urlsplit
 import requests
 
 RETRYABLE_STATUSES = {429, 502, 503, 504}
-"""OTLP asks a client to retry these: https://opentelemetry.io/docs/specs/otlp/#failures-1."""
+"""HTTP statuses after which a batch is sent again.
+
+OTLP defines them: https://opentelemetry.io/docs/specs/otlp/#failures-1.
+"""
 
 REDIRECT_STATUSES = range(300, 400)
 
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 5.0
-"""The longest pause between two attempts when the receiver does not ask for one."""
+"""The longest pause between two attempts, in seconds, if the response has no ``Retry-After``."""
 MAX_RETRY_AFTER_S = 300.0
-"""The longest pause that a ``Retry-After`` header can ask for."""
+"""The longest pause, in seconds, that is granted to a ``Retry-After`` header."""
 
 
 class ExportAbandonedError(Exception):
-    """The process is shutting down, and the last attempt failed as well."""
+    """A batch was given up: the process is shutting down and the last attempt to send it failed."""
 
 
 class RetryingSession(requests.Session):
-    """Sends each batch until the receiver accepts or refuses it.
+    """HTTP session that sends each batch again until the receiver accepts or refuses it.
 
-    The SDK's own exporter gives up after six attempts. While a batch is retried, the SDK's queue
-    fills up behind it, and ``DropCounter`` counts what overflows.
+    The SDK's own exporter gives up after six attempts. While a batch is retried, new items wait in
+    the SDK's queue, and ``DropCounter`` counts those that a full queue drops.
 
     Attributes:
-        shutdown: Set this when the process ends: each batch then gets one last attempt.
+        shutdown: The process sets this event when it ends: each batch then gets one last attempt.
         last_error: Why the latest batch was not delivered: an HTTP status, ``failed`` or
             ``shutdown``. It is empty when the batch was delivered.
     """
@@ -49,11 +52,11 @@ class RetryingSession(requests.Session):
         *args: Any,  # noqa: ANN401  (requests declares them so)
         **options: Any,  # noqa: ANN401
     ) -> requests.Response:
-        """Send one batch and return the first answer that is not in ``RETRYABLE_STATUSES``.
+        """Send one batch, retrying until a response has a status outside ``RETRYABLE_STATUSES``.
 
         Raises:
             ExportAbandonedError: The process is shutting down and the last attempt failed.
-            HTTPError: The answer is a redirect, which the exporter would count as a success.
+            HTTPError: The response is a redirect, which the exporter would count as a success.
         """
         host = urlsplit(str(url)).hostname or ""
         if _bypasses_proxy(host):
@@ -85,10 +88,10 @@ class RetryingSession(requests.Session):
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
 
     def _is_final(self, response: requests.Response, url: str | bytes) -> bool:
-        """Set ``last_error`` and return whether ``response`` ends the retries.
+        """Set ``last_error`` from the status of ``response``; return whether it ends the retries.
 
         Raises:
-            HTTPError: The answer is a redirect.
+            HTTPError: The response is a redirect.
         """
         self.last_error = str(response.status_code)
         if response.status_code in REDIRECT_STATUSES:
@@ -100,9 +103,10 @@ class RetryingSession(requests.Session):
 
 
 def _bypasses_proxy(host: str) -> bool:
-    """Return whether ``host`` is this machine, or a neighbour whose name has no dot.
+    """Return whether ``host`` is reached without a proxy.
 
-    A proxy cannot reach either of them.
+    This holds for loopback addresses and for names without a dot, such as ``localhost`` or a
+    service of Docker Compose, because a proxy cannot reach them.
     """
     if host == "::1" or host.startswith("127."):
         return True
@@ -110,9 +114,11 @@ def _bypasses_proxy(host: str) -> bool:
 
 
 def _pause_s(backoff_s: float, retry_after: str) -> float:
-    """Return the seconds to wait: what ``Retry-After`` says, or ``backoff_s`` with jitter.
+    """Return the seconds to wait before the next attempt.
 
-    The jitter keeps many processes from retrying all at once.
+    They are those of the header ``Retry-After`` if it is a number, limited to
+    ``MAX_RETRY_AFTER_S``; otherwise ``backoff_s`` plus or minus up to 20 %, so that many processes
+    do not retry all at once.
     """
     if retry_after.isdigit():
         return min(float(retry_after), MAX_RETRY_AFTER_S)
@@ -120,7 +126,10 @@ def _pause_s(backoff_s: float, retry_after: str) -> float:
 
 
 def otlp_session(signal: str) -> RetryingSession | None:
-    """Return a session for ``TRACES``, ``METRICS`` or ``LOGS``, unless its exporter is ``none``."""
+    """Return a session for the exporter of ``signal``: ``TRACES``, ``METRICS`` or ``LOGS``.
+
+    Return None if the variable OTEL_<signal>_EXPORTER is ``none``.
+    """
     if os.environ.get(f"OTEL_{signal}_EXPORTER") == "none":
         return None
     return RetryingSession()

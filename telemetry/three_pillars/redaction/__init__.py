@@ -1,7 +1,7 @@
 """Redaction: remove card numbers, IBANs, e-mail addresses and secrets from every text.
 
-A number counts as a card or an account only if its check digits are right, so an order id that
-merely looks like one is kept. Redacting a text a second time does not change it.
+A number counts as a card number or an IBAN only if its check digits are correct, so that an order
+id of the same shape is kept. Redacting a text a second time does not change it.
 """
 
 from .prefilter import may_contain_secret

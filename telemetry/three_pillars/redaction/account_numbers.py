@@ -1,4 +1,4 @@
-"""Find payment card numbers and IBANs in running text: by shape, length and check digits."""
+"""Redact payment card numbers and IBANs in texts, found by shape, length and check digits."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,10 @@ from .check_digits import has_valid_iban_digits, has_valid_luhn_digit
 from .rules import AFTER_PERCENT_CODE
 
 GROUP_SEPARATOR = r"(?:[ +\xa0-]|%20|%2[Dd])"
-"""What stands between groups of digits: a space, plus, no-break space or hyphen, also encoded."""
+"""Pattern of one separator between groups of digits.
+
+It is a space, plus sign, no-break space or hyphen; space and hyphen may be percent-encoded.
+"""
 HEX_DIGIT = "[0-9A-Fa-f]"
 
 # A card number begins with four digits, the first of which is 2 to 6. It does not begin inside a
@@ -51,13 +54,16 @@ COUNTRIES_BY_IBAN_LENGTH = {
     32: "LC",
     33: "RU",
 }
-"""The length of an IBAN, without spaces, and the countries that use it (SWIFT's IBAN registry)."""
+"""IBAN lengths in characters, without spaces, each with the codes of the countries that use it.
+
+The source is SWIFT's IBAN registry.
+"""
 IBAN_START = re.compile(rf"(?:{AFTER_PERCENT_CODE}|(?<![0-9A-Za-z%]))(?=[A-Za-z]{{2}}[0-9]{{2}})")
 
 
 def _iban_shape(length: int) -> re.Pattern[str]:
-    rest = f"(?:{GROUP_SEPARATOR}?[0-9A-Za-z]){{{length - 1}}}"
-    return re.compile(f"[0-9A-Za-z]{rest}(?![0-9A-Za-z])")
+    further_characters = f"(?:{GROUP_SEPARATOR}?[0-9A-Za-z]){{{length - 1}}}"
+    return re.compile(f"[0-9A-Za-z]{further_characters}(?![0-9A-Za-z])")
 
 
 IBAN_SHAPE_BY_COUNTRY = {
@@ -68,7 +74,7 @@ IBAN_SHAPE_BY_COUNTRY = {
 
 
 def redact_account_numbers(text: str) -> str:
-    """Return ``text`` with ``[iban]`` and ``[card]`` in place of every valid number."""
+    """Return ``text`` with valid IBANs replaced by ``[iban]`` and card numbers by ``[card]``."""
     text = _replace_numbers(text, IBAN_START, _iban_end, "[iban]")
     return _replace_numbers(text, CARD_START, _card_end, "[card]")
 
@@ -79,9 +85,10 @@ def _replace_numbers(
     find_end: Callable[[str, int], int | None],
     replacement: str,
 ) -> str:
-    """Replace the numbers that begin where ``start`` matches and end where ``find_end`` says.
+    """Return ``text`` with every number that begins at a match of ``start`` replaced.
 
-    ``find_end`` gets the text and a position, and returns None if no number begins there.
+    ``find_end`` gets the text and the position of the match, and returns the position behind the
+    number, or None if no valid number begins there.
     """
     match = start.search(text)
     while match:
@@ -97,7 +104,7 @@ def _replace_numbers(
 
 
 def _card_end(text: str, position: int) -> int | None:
-    """Return the end of the card number that begins at ``position``, or None if none does."""
+    """Return the position behind the valid card number that begins at ``position``, or None."""
     for shape in CARD_SHAPES:
         match = shape.match(text, position)
         if match and has_valid_luhn_digit(_without_separators(match[0])):
@@ -106,7 +113,7 @@ def _card_end(text: str, position: int) -> int | None:
 
 
 def _iban_end(text: str, position: int) -> int | None:
-    """Return the end of the IBAN that begins at ``position``, or None if none does."""
+    """Return the position behind the valid IBAN that begins at ``position``, or None."""
     shape = IBAN_SHAPE_BY_COUNTRY.get(text[position : position + 2].upper())
     match = shape.match(text, position) if shape else None
     if match and has_valid_iban_digits(_without_separators(match[0])):

@@ -1,14 +1,14 @@
-"""Check digits of payment card numbers and of IBANs."""
+"""Validate the check digits of payment card numbers and of IBANs."""
 
 TWICE_REDUCED = str.maketrans("0123456789", "0246813579")
-"""Maps each digit to the digit sum of its double, for example 7 to 1 + 4 = 5."""
+"""Table for ``str.translate``: maps each digit to the digit sum of its double, 7 to 1 + 4 = 5."""
 
 
 def has_valid_luhn_digit(digits: str) -> bool:
-    """Return whether the last of ``digits`` is right by Luhn's formula (ISO/IEC 7812-1, annex B).
+    """Return whether the last of ``digits`` is correct by Luhn's formula (ISO/IEC 7812-1, annex B).
 
     Every second digit, from the last but one to the left, is doubled and reduced to its digit sum.
-    The total must be a multiple of ten.
+    The sum of all digits must be a multiple of ten.
     """
     plain = digits[-1::-2]
     doubled = digits[-2::-2].translate(TWICE_REDUCED)
@@ -16,11 +16,11 @@ def has_valid_luhn_digit(digits: str) -> bool:
 
 
 def has_valid_iban_digits(iban: str) -> bool:
-    """Return whether characters three and four of ``iban``, its check digits, are right.
+    """Return whether the check digits of ``iban``, its characters three and four, are correct.
 
-    The rule is that of ISO 13616, which is MOD 97-10 of ISO/IEC 7064. ``iban`` has no separators.
-    The first four characters move to the end, each letter becomes a number from 10 (A) to 35 (Z),
-    and the number that results must leave a remainder of 1 when divided by 97.
+    ``iban`` has no separators. The rule is MOD 97-10 of ISO/IEC 7064, as ISO 13616 demands: the
+    first four characters move to the end, each letter becomes a number from 10 (A) to 35 (Z), and
+    the resulting number must leave a remainder of 1 when divided by 97.
     """
     rearranged = iban[4:] + iban[:4]
     number = "".join(str(int(character, 36)) for character in rearranged)

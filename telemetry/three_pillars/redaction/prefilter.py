@@ -1,4 +1,4 @@
-"""A cheap check that decides whether the redaction rules need to look at a text at all."""
+"""A cheap check whether a text may contain a secret; most texts thus skip the redaction rules."""
 
 PREFILTER = (
     # Names of fields that hold secrets; see SECRET_NAMES in rules.py.
@@ -20,7 +20,10 @@ PREFILTER = (
     "@",
     "%",
 )
-"""A text without any of these, in lower case, and without a long number holds nothing to redact."""
+"""Fragments, one of which occurs in every text (in lower case) with a secret or e-mail address.
+
+Card numbers and IBANs have none of them; ``may_contain_secret`` looks for those separately.
+"""
 
 
 def _char_class(code: int) -> str:
@@ -34,16 +37,20 @@ def _char_class(code: int) -> str:
 
 
 CHAR_CLASSES = "".join(_char_class(code) for code in range(256)).encode()
-"""A table for ``bytes.translate``: the class of each byte."""
+"""Table for ``bytes.translate``: digits become ``0``, letters ``a``, all other bytes a space."""
 SHORTEST_CARD_NUMBER = b"0" * 13
 IBAN_START = b" aa00"
-"""A country code and two check digits, at the beginning of a word."""
+"""How an IBAN begins after translation with CHAR_CLASSES.
+
+These are a word boundary, two letters (country) and two digits (check digits).
+"""
 
 
 def may_contain_secret(text: str) -> bool:
-    """Return whether the rules might find something in ``text``.
+    """Return False if ``text`` certainly holds nothing to redact, and True otherwise.
 
-    It runs on every text that is sent, so it is fast, and it returns True more often than needed.
+    The check runs on every text that is sent, so it is fast rather than exact: it also returns True
+    for many texts in which the rules then find nothing.
     """
     lower = text.lower()
     for fragment in PREFILTER:  # faster than any() with a generator

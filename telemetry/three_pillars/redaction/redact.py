@@ -10,11 +10,11 @@ from .rules import RULES, SECRET_FIELD_NAME
 
 SECRET = "[secret]"  # noqa: S105  (it replaces one)
 ESCAPE_SEQUENCE = re.compile(r"\\(?:x..|u....|U........|.)")
-"""An escape sequence in the repr of a string."""
+"""Pattern of an escape sequence in the ``repr`` of a string, such as ``\\n`` or ``\\xa0``."""
 
 
 def redact_text(text: str) -> str:
-    """Return ``text`` with secrets, e-mail addresses and account numbers replaced."""
+    """Return ``text`` with secrets, e-mail addresses, card numbers and IBANs replaced."""
     if not may_contain_secret(text):
         return text
     for rule in RULES:
@@ -23,9 +23,10 @@ def redact_text(text: str) -> str:
 
 
 def redact_mapping(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of ``fields`` with keys and values redacted, at any depth.
+    """Return a copy of ``fields`` with all keys and values redacted, nested ones included.
 
-    The value of a field that is named like a secret is replaced whatever it is.
+    If the name of a field says that it is a secret, such as ``password``, the whole value is
+    replaced by ``[secret]``.
     """
     # One check of the repr is cheaper than a check of each value. An escape sequence ends in a
     # letter or digit, which would hide that a word begins behind it.
@@ -62,7 +63,7 @@ def _redact_value(value: Any) -> Any:  # noqa: ANN401  (an attribute's value)
 
 
 def _redact_number(number: float) -> float | str:
-    """Return ``number``, or the text that replaces it if its digits are those of a card."""
+    """Return ``number``, or the text ``[card]`` if its digits are a valid card number."""
     text = str(number)
     redacted = redact_text(text)
     return number if redacted == text else redacted

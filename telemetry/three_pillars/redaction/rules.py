@@ -1,7 +1,7 @@
-"""The redaction rules that a regular expression can express: secrets, tokens and e-mail addresses.
+"""The redaction rules that are regular expressions: for secrets, tokens and e-mail addresses.
 
-The rules run in this order, over texts that a client may choose. Each takes time in proportion to
-the length of the text, never to its square: repetitions have an upper bound or cannot overlap.
+``RULES`` are applied in their order. A client may choose the text, so each rule takes time in
+proportion to its length, never to its square: repetitions have an upper bound or cannot overlap.
 """
 
 import re
@@ -11,12 +11,18 @@ SECRET_NAMES = (
     "access[_-]?key|api[_-]?key|authorization|cookie|credentials?|cv[vc]2?|passphrase|"  # noqa: S105
     "passw(?:or)?ds?|private[_-]?key|pwd|secret[_-]?key|secrets?|token"
 )
-"""The ends of field names whose values are secrets. ``otel-collector.yaml`` has the same list."""
+"""Pattern of the ends of field names whose values are secrets, such as ``password``.
+
+``otel-collector.yaml`` has the same list.
+"""
 
 SECRET_FIELD_NAME = re.compile(f"(?i:{SECRET_NAMES})$")
 
 AFTER_PERCENT_CODE = "(?<=%[0-9A-Fa-f]{2})"
-"""A position behind a percent-encoded character, whose last letter is no part of a word."""
+"""Pattern of a position behind a percent-encoded character such as ``%2F``.
+
+A word may begin there, although the character before it may be a letter.
+"""
 SPACE = r"(?:[\s+]|%20)"
 AUTH_SCHEMES = "(?:bearer|basic|digest|token|api-?key|negotiate)"
 LABEL = (
@@ -25,12 +31,18 @@ LABEL = (
     r"""\s{0,3}(?:=>|=|:|%3[AD]|(?<=["']),)\s{0,3}"""  # the separator; a comma only in a tuple
     r"""(?:b?(\\{0,15}["']))?"""  # the quote that begins the value: the only group in here
 )
-"""The name of a secret and the separator before its value, as in JSON, URLs, headers and reprs."""
+"""Pattern of a secret's name and the separator before its value, such as ``"token": "``.
+
+It covers the notations of JSON, URLs, headers and Python's ``repr``.
+"""
 PEM_LABEL = "[A-Z ]{0,24}PRIVATE KEY-----"
 
 
 class Rule(NamedTuple):
-    """Replaces every match of ``pattern``; ``replacement`` keeps the groups that it names."""
+    r"""A redaction rule: every match of ``pattern`` is replaced by ``replacement``.
+
+    The replacement may refer to groups of the pattern, as in ``\1[secret]``, to keep their text.
+    """
 
     name: str
     pattern: re.Pattern[str]

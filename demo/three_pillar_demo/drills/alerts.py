@@ -1,7 +1,8 @@
 """Evaluates the alert rules on the series that a drill produced, with promtool.
 
-The rules look back over hours but a drill lasts minutes, so their windows are made ``shrink`` times
-shorter. The series begin with the drill, so they hold nothing from earlier drills.
+The rules look back over hours but a drill lasts minutes, so their windows are divided by the number
+``shrink`` of the drill's file. The series begin with the drill, so they hold nothing from earlier
+drills.
 """
 
 import asyncio
@@ -20,30 +21,34 @@ from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.stack.binaries import PROMETHEUS
 
 Series = tuple[Mapping[str, str], Sequence[float | None]]
-"""Labels, and one value for each second."""
+"""The labels of a Prometheus series, and its value at each second; None where it has no sample."""
 
 RULES = ROOT / "config" / "alerts.yml"
+"""The file with the alert rules."""
 SHOP_METRICS = "http_server_request_duration_seconds_(count|bucket)|target_info"
-"""The series that the rules about the shop use."""
+"""A regular expression for the names of the metrics that the rules in ``SHOP_GROUPS`` use."""
 COLLECTOR_METRICS = "otelcol_(receiver|exporter|process_uptime)_.+"
-"""The series that the rules about the Collector use.
+"""A regular expression for the names of the metrics that the rules in ``PIPELINE_GROUP`` use.
 
-The Collector reports every 5 s, so a very short window holds none of its samples.
+The Collector reports its metrics every 5 s, so a shorter window holds none of their samples.
 """
 SHOP_GROUPS = {"red", "slo", "shop"}
+"""The rule groups about the two services; they are evaluated for every drill."""
 PIPELINE_GROUP = "pipeline"
+"""The rule group about the Collector; it is evaluated where a drill sets ``alerts.pipeline``."""
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 WINDOW = re.compile(r"(?<=[\[:])(\d+)([smhd])(?=[:\]])")
+"""Matches a window in a PromQL expression, such as the ``5m`` of ``[5m]``."""
 MIN_WINDOW_S = 3
-"""The shortest window: metrics arrive every second, and a rate needs two samples."""
+"""The shortest window, in seconds: metrics arrive every second, and a rate needs two samples."""
 EXCLUDED_ALERT = "ServiceSilent"
-"""This alert needs the Collector's own metrics and 25 minutes."""
+"""The alert that is never evaluated here: it needs 25 minutes of the Collector's metrics."""
 
 
 def shrink_rules(text: str, factor: int, *, pipeline: bool = False) -> str:
-    """Return the rules of the shop as YAML, with windows and ``for`` ``factor`` times shorter.
+    """Return the rules of ``SHOP_GROUPS`` as YAML, with windows and ``for`` divided by ``factor``.
 
-    With ``pipeline`` the rules about the Collector are included.
+    ``text`` is the YAML of all rules. With ``pipeline`` the rules about the Collector are included.
     """
     groups = []
     for group in yaml.safe_load(text)["groups"]:
@@ -57,7 +62,7 @@ def shrink_rules(text: str, factor: int, *, pipeline: bool = False) -> str:
 
 
 def _shrink_rule(rule: dict[str, Any], factor: int) -> None:
-    """Make the windows and the ``for`` of ``rule`` shorter, in place."""
+    """Divide the windows and the ``for`` of ``rule`` by ``factor``, in place."""
 
     def shorter(window: re.Match[str]) -> str:
         return f"{_shrink_duration(window[1], window[2], factor)}s"
@@ -68,13 +73,19 @@ def _shrink_rule(rule: dict[str, Any], factor: int) -> None:
 
 
 def _shrink_duration(number: str, unit: str, factor: int) -> int:
+    """Return a duration divided by ``factor``, in seconds, but at least ``MIN_WINDOW_S``.
+
+    ``number`` and ``unit`` are the duration, such as ``5`` and ``m``.
+    """
     return max(MIN_WINDOW_S, round(int(number) * SECONDS_PER_UNIT[unit] / factor))
 
 
 async def fired_alerts(
     backends: LgtmBackends, start: float, end: float, expected: ExpectedAlerts
 ) -> set[str]:
-    """Return the names of the alerts that fired between two times, with shorter windows.
+    """Return the names of the alerts that fire at ``end``, with windows shortened as expected.
+
+    ``start`` and ``end`` are seconds since the epoch. The rules see the metrics between them.
 
     Raises:
         BackendError: Prometheus does not answer.
@@ -91,9 +102,9 @@ async def fired_alerts(
 
 
 async def evaluate_rules(series: Sequence[Series], seconds: int, rules: str) -> set[str]:
-    """Return the alerts of ``rules`` that fire after ``seconds`` of ``series``.
+    """Return the names of the alerts in ``rules`` (YAML) that fire after ``seconds`` of ``series``.
 
-    promtool runs a rule test that expects each alert not to fire, and names those that do.
+    promtool runs a rule test that expects that no alert fires, and names those that do.
 
     Raises:
         DrillError: promtool is missing, or cannot evaluate the rules.
@@ -124,7 +135,7 @@ async def evaluate_rules(series: Sequence[Series], seconds: int, rules: str) -> 
 
 
 def _rule_test(series: Sequence[Series], seconds: int, rules: str) -> str:
-    """Return the YAML of a promtool test in which no alert of ``rules`` may fire."""
+    """Return a promtool test as YAML; it fails if an alert of ``rules`` fires after ``seconds``."""
     alert_names = [
         rule["alert"]
         for group in yaml.safe_load(rules)["groups"]
@@ -148,9 +159,10 @@ def _rule_test(series: Sequence[Series], seconds: int, rules: str) -> str:
 
 
 def _without_earlier_failures(labels: Mapping[str, str], values: Sequence[float | None]) -> Series:
-    """Let the Collector's failure counters begin at 0.
+    """Return a series; if it is a failure counter of the Collector, reduced so that it starts at 0.
 
-    A series that starts above 0 would look to CollectorDropsData like a loss during the drill.
+    A counter that starts above 0 would look to the alert CollectorDropsData like a loss during the
+    drill.
     """
     if "_failed_" not in labels["__name__"]:
         return labels, values
@@ -158,11 +170,11 @@ def _without_earlier_failures(labels: Mapping[str, str], values: Sequence[float 
 
 
 def _sample(value: float | None) -> str:
-    """Return one value in promtool's notation, where ``_`` is a missing sample."""
+    """Return one value in promtool's notation; ``_`` stands for None, a missing sample."""
     return "_" if value is None else f"{value:.15g}"
 
 
 def _selector(labels: Mapping[str, Any]) -> str:
-    """Return the series name and labels as ``name{label="value", ...}``."""
+    """Return the metric name and the labels of a series as ``name{label="value", ...}``."""
     pairs = [f"{name}={json.dumps(value)}" for name, value in labels.items() if name != "__name__"]
     return f"{labels['__name__']}{{{', '.join(pairs)}}}"

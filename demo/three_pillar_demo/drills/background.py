@@ -1,4 +1,4 @@
-"""Starts the runner process of a drill, waits for the symptom, and waits for its end."""
+"""Starts a drill in a process of its own, and waits until its symptom appears or until it ends."""
 
 import os
 import subprocess
@@ -13,12 +13,19 @@ from three_pillar_demo.paths import ROOT
 from three_pillar_demo.stack.components import STATE
 
 LOG = STATE / "logs" / "drill.log"
+"""The output of the newest drill's process (``runner_process``)."""
 POLL_INTERVAL_S = 0.2
+"""Seconds between two looks at the state of the drill."""
 STOP_TIMEOUT_S = 30.0
+"""Seconds that the process of a drill has to restore everything, before it is killed."""
 
 
-def start(out: Console, drill: Drill, calm_s: float, *, blind: bool) -> session.DrillSession:
-    """Start the runner process, and return the session once its symptom has appeared.
+def start(
+    out: Console, drill: Drill, normal_operation_s: float, *, blind: bool
+) -> session.DrillSession:
+    """Start ``drill`` in a process of its own, and return its session when the symptom appears.
+
+    Before the fault begins, the shop works normally for ``normal_operation_s`` seconds.
 
     Raises:
         DrillError: Another drill is running, this one cannot run, or Ctrl-C ended it.
@@ -26,7 +33,7 @@ def start(out: Console, drill: Drill, calm_s: float, *, blind: bool) -> session.
     current = session.latest()
     if current and current.active:
         raise DrillError("a drill is already running: `demo drill stop` ends it")
-    process = _start_runner(drill.name, calm_s, blind=blind)
+    process = _start_runner(drill.name, normal_operation_s, blind=blind)
     out.print(
         "The shop works normally for some seconds; then an incident begins. Wait to be paged.",
         style="dim",
@@ -39,13 +46,14 @@ def start(out: Console, drill: Drill, calm_s: float, *, blind: bool) -> session.
         raise DrillError("stopped before you were paged; everything is restored") from None
 
 
-def _start_runner(name: str, calm_s: float, *, blind: bool) -> subprocess.Popen[bytes]:
+def _start_runner(name: str, normal_operation_s: float, *, blind: bool) -> subprocess.Popen[bytes]:
+    """Start the module ``runner_process`` for the drill ``name``; its output goes to ``LOG``."""
     command = [
         sys.executable,
         "-m",
         "three_pillar_demo.drills.runner_process",
         name,
-        str(calm_s),
+        str(normal_operation_s),
     ]
     if blind:
         command.append("blind")
@@ -63,10 +71,10 @@ def _start_runner(name: str, calm_s: float, *, blind: bool) -> subprocess.Popen[
 
 
 def _wait_for_page(process: subprocess.Popen[bytes]) -> session.DrillSession:
-    """Return the session of the runner ``process`` once the player is paged.
+    """Return the session of the drill that ``process`` runs, once the player has been paged.
 
     Raises:
-        DrillError: The drill ended before that.
+        DrillError: The drill ended before the player was paged.
     """
     while True:
         current = session.latest()
@@ -81,7 +89,7 @@ def _wait_for_page(process: subprocess.Popen[bytes]) -> session.DrillSession:
 
 
 def _last_log_line() -> str:
-    """Return the last line of the runner's log that is not blank, or an empty string."""
+    """Return the last line of the file ``LOG`` that is not blank, or an empty string."""
     for line in reversed(LOG.read_text(errors="replace").split("\n")):
         if line.strip():
             return line
@@ -89,7 +97,10 @@ def _last_log_line() -> str:
 
 
 def wait_for_end(ended: session.DrillSession) -> None:
-    """Wait until the runner has restored everything, and kill it after ``STOP_TIMEOUT_S``."""
+    """Wait until the process of the drill has restored everything and exited.
+
+    It is killed after ``STOP_TIMEOUT_S`` seconds.
+    """
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while process := ended.runner.alive():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The drill files: their schema, and how they are found, read and validated."""
+"""The TOML files of the drills: their schema, and how they are found, read and validated."""
 
 import os
 import tomllib
@@ -21,7 +21,11 @@ from three_pillar_demo.stack.components import DEFAULT
 
 
 def _scenario_folders() -> tuple[Path, ...]:
-    """Return the folders that hold drill files; a later folder overrides an earlier one."""
+    """Return the folders that hold drill files.
+
+    They are ``scenarios/`` and the folder that the environment variable ``DEMO_DRILLS`` names. If
+    both hold a file of the same name, the one in a later folder is used.
+    """
     own = Path(__file__).parent / "scenarios"
     configured = os.environ.get("DEMO_DRILLS")
     return (own, Path(configured)) if configured else (own,)
@@ -45,25 +49,29 @@ REASONS = {
     "too-many-customers": "there are more requests than the shop can serve",
     "bad-input": "clients send invalid requests",
 }
-"""The reasons that an answer may give: a fixed choice, so that answers can be graded."""
+"""The reasons that a player can give for an incident, each with its meaning.
+
+The choice is fixed, so that answers can be graded.
+"""
 
 Sentence = Annotated[str, StringConstraints(min_length=10, max_length=600)]
 CardWithPrice = Annotated[str, StringConstraints(pattern=r"^[a-z]+(-[a-z]+)?(@\d+\.\d\d)?$")]
 
 
 class DrillError(Exception):
-    """A drill does not exist, its file is invalid, or it cannot run now; the text says why."""
+    """A drill does not exist, its file is invalid, or it cannot run now; the message says why."""
 
 
 class DrillTable(BaseModel):
-    """A table of a drill file; unknown keys are errors."""
+    """Base class of the tables of a drill file; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Customers(DrillTable):
-    """The load: ``rate`` in requests per second, and the weight of each card in ``mix``.
+    """The table ``customers``: the load that a drill sends to the shop.
 
+    ``rate`` is in purchases per second. ``mix`` maps each card to its weight in the random choice.
     A card is a name such as ``visa``, or ``declined@0.50`` for a basket of one item at that price.
     """
 
@@ -72,7 +80,10 @@ class Customers(DrillTable):
 
 
 class PaymentFault(DrillTable):
-    """Faults inside payment, with the names of ``services/payment/faults.py``."""
+    """The faults inside payment; ``services/payment/faults.py`` says what each key does.
+
+    The latencies are in seconds, and ``failure_rate`` is a share from 0 to 1.
+    """
 
     failure_rate: float | None = Field(None, ge=0, le=1)
     latency_min: float | None = Field(None, ge=0, le=10)
@@ -81,22 +92,32 @@ class PaymentFault(DrillTable):
 
 
 class CheckoutFault(DrillTable):
-    """Faults inside checkout, with the names of ``services/checkout/faults.py``."""
+    """The faults inside checkout, which ``services/checkout/faults.py`` implements."""
 
-    attempts: int | None = Field(None, ge=2, le=10)
-    max_two_connections: Literal[True] | None = None
-    order_id_label: Literal[True] | None = None
-    block: float | None = Field(None, gt=0, le=1)
+    attempts: int | None = Field(
+        None, ge=2, le=10, description="How often a failing call to payment is made in all"
+    )
+    max_two_connections: Literal[True] | None = Field(
+        None, description="All calls to payment share two connections"
+    )
+    order_id_label: Literal[True] | None = Field(
+        None, description="A counter of orders has the order id as a label"
+    )
+    block: float | None = Field(
+        None, gt=0, le=1, description="Seconds for which each request blocks the event loop"
+    )
 
 
 class Fault(DrillTable):
-    """Everything that the drill breaks."""
+    """The table ``fault``: everything that a drill breaks."""
 
     payment: PaymentFault = PaymentFault()
     checkout: CheckoutFault = CheckoutFault()
-    customers: dict[str, float] = Field({}, description="Another mix of cards")
+    customers: dict[str, float] = Field(
+        {}, description="The mix of cards during the fault, in place of ``customers.mix``"
+    )
     drop_context: bool = Field(
-        default=False, description="A proxy before payment drops traceparent"
+        default=False, description="A proxy in front of payment drops the header traceparent"
     )
     second_version: str = Field(
         "",
@@ -104,27 +125,29 @@ class Fault(DrillTable):
         description="Half of the calls go to a second payment process of this version",
     )
     crash_over: float | None = Field(
-        None, gt=0, description="The second version crashes on amounts over this one"
+        None, gt=0, description="The second payment process crashes on amounts over this one"
     )
     clock_ahead: float = Field(
-        0.0, ge=0, le=60, description="How many seconds payment's clock is ahead"
+        0.0, ge=0, le=60, description="How many seconds the second payment's clock is ahead"
     )
     lock_store: bool = Field(
         default=False, description="Another connection holds the lock of the local store's file"
     )
     stop: tuple[Literal["payment", "loki"], ...] = Field(
-        (), description="Components that are killed"
+        (), description="Components that are killed while the fault lasts"
     )
 
 
 class ExpectedAlerts(DrillTable):
-    """In full mode: the alerts of alerts.yml that must fire, and no others.
+    """The table ``alerts``: which alerts of ``config/alerts.yml`` must fire; no other alert may.
 
-    The windows of the rules are made ``shrink`` times shorter.
+    They are checked in full mode only.
     """
 
-    fire: tuple[str, ...] = ()
-    shrink: int = Field(60, ge=1, le=120)
+    fire: tuple[str, ...] = Field((), description="The names of the alerts that must fire")
+    shrink: int = Field(
+        60, ge=1, le=120, description="The number by which the windows of the rules are divided"
+    )
     pipeline: bool = Field(
         default=False,
         description="Also evaluate the rules about the Collector, which reports every 5 s",
@@ -132,12 +155,19 @@ class ExpectedAlerts(DrillTable):
 
 
 class ExpectedAnswer(DrillTable):
-    """The correct answer: for each part the accepted words, and the explanation."""
+    """The table ``answer``: the words that are right for each part of the answer, and why.
 
-    what: tuple[str, ...] = Field(min_length=1, description="The component")
-    where: tuple[str, ...] = Field(min_length=1, description="The service, route, version or card")
-    why: str = Field(description="One of REASONS")
-    because: Sentence = Field(description="How the telemetry shows it")
+    A player names one word for each of ``what``, ``where`` and ``why``.
+    """
+
+    what: tuple[str, ...] = Field(
+        min_length=1, description="Accepted words for the component, or customers"
+    )
+    where: tuple[str, ...] = Field(
+        min_length=1, description="Accepted words for the service, route, version, metric or card"
+    )
+    why: str = Field(description="The reason, one of REASONS")
+    because: Sentence = Field(description="How the telemetry shows that this is the cause")
 
     @model_validator(mode="after")
     def _reason_is_known(self) -> Self:
@@ -147,29 +177,46 @@ class ExpectedAnswer(DrillTable):
 
 
 class Drill(DrillTable):
-    """One incident."""
+    """One drill: the content of its file, with the file's name as ``name``."""
 
     name: str
-    pain: Annotated[str, StringConstraints(min_length=10, max_length=80)]
-    story: Sentence
-    modes: tuple[Literal["local", "full"], ...] = Field(("local", "full"), min_length=1)
+    pain: Annotated[
+        str,
+        StringConstraints(min_length=10, max_length=80),
+        Field(description="One line that says what people notice; `demo drill list` shows it"),
+    ]
+    story: Sentence = Field(description="The text of the page that the player gets")
+    modes: tuple[Literal["local", "full"], ...] = Field(
+        ("local", "full"), min_length=1, description="The modes of the stack in which it can run"
+    )
     customers: Customers
     fault: Fault
-    within: float = Field(gt=0, le=120, description="Seconds in which the symptom must appear")
-    symptom: Condition
-    evidence: tuple[Condition, ...] = Field(min_length=1)
-    decoys: tuple[Condition, ...] = Field(min_length=1)
+    within: float = Field(
+        gt=0, le=120, description="Seconds after the start of the fault until the symptom at most"
+    )
+    symptom: Condition = Field(description="When it is met, the player is paged")
+    evidence: tuple[Condition, ...] = Field(
+        min_length=1, description="What shows the cause: all must be met while the fault lasts"
+    )
+    decoys: tuple[Condition, ...] = Field(
+        min_length=1, description="What would show another cause: none may be met"
+    )
     alerts: ExpectedAlerts
     hints: tuple[Sentence, Sentence, Sentence]
     answer: ExpectedAnswer
-    fix: Sentence
-    page: str = Field(pattern=r"^/")
-    runbook: str = Field(pattern=r"^docs/[\w/.-]+\.md(#[\w-]+)?$")
+    fix: Sentence = Field(description="What would remove the cause in a real shop")
+    page: str = Field(
+        pattern=r"^/", description="The page of the web UI that shows the incident, as a URL path"
+    )
+    runbook: str = Field(
+        pattern=r"^docs/[\w/.-]+\.md(#[\w-]+)?$",
+        description="The section of the runbook to read afterwards",
+    )
     full: dict[str, Any] = Field({}, description="Tables that replace the others in full mode")
 
     @property
     def conditions(self) -> list[Condition]:
-        """The symptom, the evidence and the decoys."""
+        """All conditions of the drill: the symptom, the evidence and the decoys."""
         return [self.symptom, *self.evidence, *self.decoys]
 
     @model_validator(mode="after")
@@ -186,7 +233,7 @@ class Drill(DrillTable):
 
 
 def files() -> dict[str, Path]:
-    """Return the path of each drill file by the name of its drill."""
+    """Return a map from the name of each drill to the path of its file."""
     return {
         path.stem: path for folder in SCENARIO_FOLDERS for path in sorted(folder.glob("*.toml"))
     }
@@ -198,11 +245,11 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Drill:
-    """Return the drill ``name`` in the mode of the running stack, or in local mode without one.
+    """Return the drill ``name`` for the mode of the running stack; without one, for local mode.
 
     Raises:
-        DrillError: No such drill exists, or its file is invalid; the text says where and what is
-            allowed.
+        DrillError: There is no such drill, or its file is invalid. The message says where, and
+            what is allowed.
     """
     if name not in files():
         raise DrillError(f"there is no drill {name[:40]!r}; there are: {', '.join(names())}")
@@ -211,10 +258,10 @@ def load(name: str) -> Drill:
 
 @cache
 def read(path: Path, mode: str = DEFAULT) -> Drill:
-    """Read a drill file; the drill is named after it.
+    """Read the drill file at ``path``; its name without the suffix is the name of the drill.
 
     In full mode the tables in ``full`` replace those of the same name. They are validated in every
-    mode, so that a mistake in them is reported wherever the file is read.
+    mode, so that a mistake in them is always reported.
 
     Raises:
         DrillError: The file is invalid.
@@ -231,7 +278,7 @@ def read(path: Path, mode: str = DEFAULT) -> Drill:
 
 
 def _problems(error: ValidationError) -> str:
-    """Return one indented line for each validation error: its place and the message."""
+    """Return one indented line for each validation error: the key in the file, and the message."""
     lines = []
     for problem in error.errors():
         place = ".".join(map(str, problem["loc"])) or "the file"

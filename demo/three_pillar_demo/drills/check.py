@@ -1,7 +1,7 @@
-"""Runs a drill without a person.
+"""Checks a drill by running it without a person.
 
-The symptom must appear, the evidence must be found, no decoy may be found, and everything must be
-restored afterwards.
+The symptom must appear, each evidence condition must be met, no decoy may be met, and the shop must
+work normally afterwards.
 """
 
 import asyncio
@@ -16,19 +16,27 @@ from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.query.lgtm import LgtmBackends
 
 EVIDENCE_TIMEOUT_S = 30.0
-"""How long evidence may take after the symptom: a trace is complete 2 s after its request."""
+"""Seconds until each evidence condition must be met; a trace is complete 2 s after its request."""
 ALERTS_TIMEOUT_S = 60.0
-"""How long the alerts may take after the evidence."""
+"""Seconds after the evidence until the expected alerts must fire."""
 MIN_ALERTS_WAIT_S = 20.0
-"""How long the fault must have lasted before no further alert is expected to fire."""
+"""Seconds that the fault must have lasted before it counts that no further alert fires."""
 
 ExtraCheck = Callable[[runner.ActiveDrill], Awaitable[list[str]]]
-"""A check that runs while the fault lasts and returns problems."""
+"""A function that is called while the fault lasts; it returns problems, one line each."""
 
 
 @dataclass
 class Verdict:
-    """The result of a check; without ``problems`` it passed. Times are in seconds."""
+    """The result of the check of a drill; it has passed if ``problems`` is empty.
+
+    Attributes:
+        name: The name of the drill.
+        symptom_after_s: Seconds from the start of the fault to the symptom.
+        duration_s: Seconds that the whole check took.
+        problems: What went wrong, one line each.
+        figures: Each condition with its value and limit, one line each.
+    """
 
     name: str
     symptom_after_s: float = 0.0
@@ -38,7 +46,7 @@ class Verdict:
 
 
 async def check(drill: Drill, backends: Backends, extra: ExtraCheck | None = None) -> Verdict:
-    """Run ``drill`` and compare what happens with its file; ``extra`` runs while the fault lasts.
+    """Run ``drill``, and compare what happens with what its file expects.
 
     Raises:
         DrillError: The drill cannot run here.
@@ -58,7 +66,7 @@ async def check(drill: Drill, backends: Backends, extra: ExtraCheck | None = Non
 async def _check_while_active(
     active: runner.ActiveDrill, verdict: Verdict, extra: ExtraCheck | None
 ) -> None:
-    """Add to ``verdict`` what does not go as the drill's file says."""
+    """Check the symptom, the conditions and the alerts, and add the results to ``verdict``."""
     drill = active.drill
     started = time.monotonic()
     met, value = await active.wait_for(drill.symptom, drill.within)
@@ -78,7 +86,7 @@ async def _check_while_active(
 
 
 async def _check_conditions(active: runner.ActiveDrill, verdict: Verdict) -> None:
-    """Check that all evidence is found in time, and that no decoy is found after it."""
+    """Check that each evidence condition is met in time, and that afterwards no decoy is met."""
     for condition in active.drill.evidence:
         met, value = await active.wait_for(condition, EVIDENCE_TIMEOUT_S)
         verdict.figures.append(f"evidence: {_describe(condition, value)}")
@@ -94,7 +102,10 @@ async def _check_conditions(active: runner.ActiveDrill, verdict: Verdict) -> Non
 async def _check_alerts(
     active: runner.ActiveDrill, backends: LgtmBackends, verdict: Verdict
 ) -> list[str]:
-    """Check that exactly the alerts fire that the file names; they may need some time."""
+    """Wait until exactly the alerts fire that the drill's file names; return problems if not.
+
+    The limit is ``ALERTS_TIMEOUT_S``.
+    """
     deadline = time.monotonic() + ALERTS_TIMEOUT_S
     expected = set(active.drill.alerts.fire)
     baseline = active.baseline
@@ -114,10 +125,10 @@ async def _check_alerts(
 
 
 def _describe(condition: Condition, value: float | None) -> str:
-    """Return what ``condition`` means, the value, and the limit."""
+    """Return one line: the meaning of ``condition``, the measured ``value``, and the limit."""
     if condition.over is not None:
         limit = f"over {condition.over:g}"
     else:
         limit = f"under {condition.under:g}"
-    shown = "unknown" if value is None else f"{value:.3g}"
-    return f"{condition.says} ({shown}; {limit})"
+    value_text = "unknown" if value is None else f"{value:.3g}"
+    return f"{condition.says} ({value_text}; {limit})"

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from three_pillar_demo.drills import background, catalogue, fault_files, session
-from three_pillar_demo.drills import check as checking
+from three_pillar_demo.drills import check as drill_check
 from three_pillar_demo.drills.catalogue import REASONS, Drill, DrillError
 from three_pillar_demo.load.checkout_client import CheckoutError
 from three_pillar_demo.query import connect
@@ -25,16 +25,16 @@ from three_pillar_demo.stack.components import WEB
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-CALM_S = 12.0
-"""Seconds of normal operation before the incident."""
+NORMAL_OPERATION_S = 12.0
+"""Seconds for which the shop works normally before the fault of a drill begins."""
 RATE_WINDOW_S = 30.0
-"""The window of the rates that the web UI shows."""
+"""The window of the rates that the web UI shows, in seconds."""
 app = typer.Typer(help="Incident drills: start one, find its cause, answer.", no_args_is_help=True)
 
 
 @contextmanager
 def _errors_reported() -> Iterator[None]:
-    """Turn an expected error into one line on stderr and exit code 1."""
+    """Print an expected error as one line on stderr, and exit with code 1."""
     try:
         yield
     except (DrillError, BackendError, CheckoutError) as error:
@@ -43,6 +43,11 @@ def _errors_reported() -> Iterator[None]:
 
 
 def _running_mode() -> str:
+    """Return the mode of the running stack, such as ``local``.
+
+    Raises:
+        DrillError: No stack is running.
+    """
     mode = state.mode()
     if mode is None:
         raise DrillError("a drill needs a running stack: `demo up --detach` starts one")
@@ -50,7 +55,7 @@ def _running_mode() -> str:
 
 
 @app.command("list")
-def show(
+def list_drills(
     *,
     faults: Annotated[
         bool,
@@ -61,18 +66,20 @@ def show(
     current = session.latest()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("drill", no_wrap=True)
-    table.add_column("symptom")
+    table.add_column("summary")
     table.add_column("modes", no_wrap=True)
     with _errors_reported():
         for drill in map(catalogue.load, catalogue.names()):
             table.add_row(drill.name, drill.pain, ", ".join(drill.modes))
     out.print(table)
     if current and current.active:
-        shown = "a blind drill" if current.blind else current.drill
-        out.print(f"\nRunning now: {shown}. `demo drill stop` ends it.")
+        drill_label = "a blind drill" if current.blind else current.drill
+        out.print(f"\nRunning now: {drill_label}. `demo drill stop` ends it.")
     if faults:
-        active = [f"{name} {fault}" for name, fault in fault_files.active_faults().items()]
-        out.print(f"\nActive faults: {'; '.join(active) or 'none'}")
+        active_faults = [
+            f"{service} {fault}" for service, fault in fault_files.active_faults().items()
+        ]
+        out.print(f"\nActive faults: {'; '.join(active_faults) or 'none'}")
 
 
 @app.command()
@@ -82,36 +89,42 @@ def start(
     blind: Annotated[
         bool, typer.Option("--blind", help="A random one, and do not show its name.")
     ] = False,
-    calm: Annotated[
+    normal_operation_s: Annotated[
         float | None,
         typer.Option(
+            "--calm",
             min=0,
             max=600,
-            help=f"Seconds of normal operation first; {CALM_S:g}, and more after another drill.",
+            help=(
+                f"Seconds of normal operation first; {NORMAL_OPERATION_S:g}, "
+                "and more after another drill."
+            ),
         ),
     ] = None,
 ) -> None:
     """Send load and inject the fault; returns when you are paged."""
     with _errors_reported():
         drill, hidden = choose_drill(name, blind=blind)
-        calm_s = default_calm_s() if calm is None else calm
-        current = background.start(out, drill, calm_s, blind=hidden)
-    _show_page(drill, current)
+        if normal_operation_s is None:
+            normal_operation_s = default_normal_operation_s()
+        current = background.start(out, drill, normal_operation_s, blind=hidden)
+    _print_alert(drill, current)
 
 
-def default_calm_s() -> float:
-    """Return how long the shop works normally first.
+def default_normal_operation_s() -> float:
+    """Return for how many seconds the shop works normally before the fault begins.
 
-    After another drill that is longer, until the rates no longer include it.
+    After another drill it is longer than ``NORMAL_OPERATION_S``: until the rates in the web UI no
+    longer include that drill.
     """
     previous = session.latest()
     if previous is None or not previous.ended_at:
-        return CALM_S
-    return max(CALM_S, RATE_WINDOW_S - (time.time() - previous.ended_at))
+        return NORMAL_OPERATION_S
+    return max(NORMAL_OPERATION_S, RATE_WINDOW_S - (time.time() - previous.ended_at))
 
 
-def _show_page(drill: Drill, current: session.DrillSession) -> None:
-    """Print the page (the alert to the person on call): the story, the symptom and the commands."""
+def _print_alert(drill: Drill, current: session.DrillSession) -> None:
+    """Print the alert to the person on call: the drill's story, its symptom, and the commands."""
     paged_at = time.strftime("  %H:%M:%S", time.localtime(current.paged_at))
     out.print(Text.assemble(("\n PAGER ", "bold white on red"), paged_at))
     out.print(f"\n{drill.story.strip()}\n\nSymptom: {drill.symptom.says}.\n")
@@ -132,12 +145,13 @@ def _show_page(drill: Drill, current: session.DrillSession) -> None:
 
 
 def choose_drill(name: str, *, blind: bool) -> tuple[Drill, bool]:
-    """Return the drill ``name``, or a random one, and whether its name stays hidden.
+    """Return the drill to play, and whether its name stays hidden until it is over.
 
-    The random one is chosen among those that were played least.
+    It is the drill ``name``. Without a name, or if ``blind``, it is a random one of the drills that
+    were played least.
 
     Raises:
-        DrillError: There is no stack, no such drill, or it does not exist in this mode.
+        DrillError: No stack is running, or there is no such drill in its mode.
     """
     mode = _running_mode()
     if name and not blind:
@@ -177,10 +191,15 @@ def answer(
         out.print(line, style="green" if line.endswith("right") else "red")
     if not grade.solved:
         sys.exit(1)
-    _show_summary(current)
+    _print_summary(current)
 
 
 def _answer_parts(words: list[str]) -> dict[str, str]:
+    """Return a map from each of ``session.PARTS`` to its word in ``words``.
+
+    Raises:
+        DrillError: There are not three words, or one of them is empty.
+    """
     if len(words) != len(session.PARTS) or not all(words):
         raise DrillError(
             "an answer has three words: demo drill answer WHAT WHERE WHY, "
@@ -193,7 +212,7 @@ def _answer_parts(words: list[str]) -> dict[str, str]:
 def give_up() -> None:
     """End the drill and show its cause."""
     with _errors_reported():
-        _show_summary(session.end("given up"))
+        _print_summary(session.end("given up"))
 
 
 @app.command()
@@ -209,7 +228,8 @@ def stop() -> None:
     out.print("stopped; everything is restored")
 
 
-def _show_summary(ended: session.DrillSession) -> None:
+def _print_summary(ended: session.DrillSession) -> None:
+    """Print how the drill ended, and what its cause was; wait until everything is restored."""
     out.print()
     for line in session.summary(ended, catalogue.load(ended.drill)):
         out.print(line, soft_wrap=True)
@@ -220,7 +240,7 @@ def _show_summary(ended: session.DrillSession) -> None:
 def check(
     name: Annotated[str, typer.Argument(help="A drill.")] = "",
     *,
-    every: Annotated[
+    all_drills: Annotated[
         bool, typer.Option("--all", help="Every drill of the mode in which the stack runs.")
     ] = False,
     verbose: Annotated[
@@ -230,7 +250,8 @@ def check(
     """Run a drill without a person: symptom and evidence appear, decoys do not, all is restored."""
     with _errors_reported():
         mode = _running_mode()
-        drills = [catalogue.load(drill_name) for drill_name in _names_to_check(name, every=every)]
+        drill_names = _names_to_check(name, all_drills=all_drills)
+        drills = [catalogue.load(drill_name) for drill_name in drill_names]
         all_passed = True
         for drill in drills:
             passed = asyncio.run(_check_and_print(drill, mode, verbose=verbose))
@@ -239,8 +260,13 @@ def check(
         sys.exit(1)
 
 
-def _names_to_check(name: str, *, every: bool) -> list[str]:
-    if bool(name) == every:
+def _names_to_check(name: str, *, all_drills: bool) -> list[str]:
+    """Return the names of the drills to check: ``name``, or all of them.
+
+    Raises:
+        DrillError: Both ``name`` and ``all_drills`` are given, or neither.
+    """
+    if bool(name) == all_drills:
         raise DrillError(
             "name one drill or all: `demo drill check NAME` or `demo drill check --all`"
         )
@@ -248,12 +274,15 @@ def _names_to_check(name: str, *, every: bool) -> list[str]:
 
 
 async def _check_and_print(drill: Drill, mode: str, *, verbose: bool) -> bool:
-    """Check one drill and print its result; one of another mode is skipped and passes."""
+    """Check one drill, print the result, and return whether it passed.
+
+    A drill that does not exist in ``mode`` is skipped and counts as passed.
+    """
     if mode not in drill.modes:
         out.print(f"{drill.name:<18}skipped: exists in {', '.join(drill.modes)}", style="dim")
         return True
     async with connect.create_backends() as backends:
-        verdict = await checking.check(drill, backends)
+        verdict = await drill_check.check(drill, backends)
     passed = not verdict.problems
     result = Text("PASS", "green") if passed else Text("FAIL", "bold red")
     times = f"  symptom after {verdict.symptom_after_s:.1f} s, {verdict.duration_s:.1f} s in total"

@@ -1,6 +1,7 @@
-"""The conditions of a drill file: a query, what to read from its answer, and a limit.
+"""The conditions of a drill file: a query, the number to read from its result, and a limit.
 
-Each class is named after the method of ``query.interface.Backends`` that it calls.
+The key ``ask`` of a condition is the method of ``query.interface.Backends`` that it calls, and
+selects its class. The key ``read`` says which number is read from the result.
 """
 
 from typing import Annotated, Literal, Self
@@ -9,11 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class QueryCondition(BaseModel):
-    """A query that yields one number; the condition is met ``over`` or ``under`` a limit."""
+    """Base class of the conditions: a query that yields one number, which is compared with a limit.
+
+    The condition is met if the number is greater than ``over``, or less than ``under``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    says: str = Field("", description="What it means when the condition is met, as a sentence")
+    says: str = Field("", description="The sentence that is true when the condition is met")
     over: float | None = None
     under: float | None = None
 
@@ -24,7 +28,7 @@ class QueryCondition(BaseModel):
         return self
 
     def is_met(self, value: float | None) -> bool:
-        """Compare ``value`` with the limit, which it must pass; None (unknown) never meets it."""
+        """Return whether ``value`` is beyond the limit; None (unknown) never is."""
         if value is None:
             return False
         if self.over is not None:
@@ -35,9 +39,11 @@ class QueryCondition(BaseModel):
 
 
 class RedCondition(QueryCondition):
-    """Request rate, error ratio or a latency quantile of a route.
+    """A condition on a route's rate, errors or duration (RED), from the metrics.
 
-    With ``per``, the value is divided by the same figure of another route.
+    ``rate`` is in requests per second, ``errors`` is the share that failed with a server error, and
+    ``p50``, ``p95`` and ``p99`` are latencies in seconds. With ``per``, the number is divided by
+    that of another route.
     """
 
     ask: Literal["red"]
@@ -48,10 +54,11 @@ class RedCondition(QueryCondition):
 
 
 class CountersCondition(QueryCondition):
-    """A counter or gauge, grouped by one label.
+    """A condition on the counter or gauge ``name``, grouped by the label ``by``.
 
-    ``series`` is the number of label values. ``share`` is the part of the metric's increase that
-    has one of the label's ``values``. ``sum`` is the sum over those ``values``.
+    ``series`` is the number of different label values. ``share`` is the share, from 0 to 1, of the
+    metric's increase during the fault that has one of ``values`` as its label. ``sum`` is the
+    present total of the series with one of these ``values``.
     """
 
     ask: Literal["counters"]
@@ -62,10 +69,10 @@ class CountersCondition(QueryCondition):
 
 
 class LogsCondition(QueryCondition):
-    """Log records: how many per second, or the values of one ``field``.
+    """A condition on the log records that match all of the other keys.
 
-    ``share`` is the part of the records with the field in which it equals ``value``; ``median`` is
-    the median of the field.
+    ``rate`` is in records per second. ``share`` is the share, from 0 to 1, of the records with the
+    field ``field`` in which it equals ``value``. ``median`` is the median of that field.
     """
 
     ask: Literal["logs"]
@@ -79,10 +86,12 @@ class LogsCondition(QueryCondition):
 
 
 class RequestsCondition(QueryCondition):
-    """The traces of a service's newest requests.
+    """A condition on the traces of a service's newest requests.
 
-    ``rate`` is requests per second. ``share`` is the part of the traces whose ``span`` has
-    ``value`` as its ``attribute``. The other figures are functions in ``traces.py``.
+    ``failed`` selects those with an error, and ``slower`` those that took more than so many
+    seconds. ``rate`` is in requests per second. ``share`` is the share, from 0 to 1, of the traces
+    in which the span ``span`` has ``value`` as its ``attribute``. The other values of ``read`` are
+    explained in ``traces.py``.
     """
 
     ask: Literal["requests"]
@@ -98,7 +107,10 @@ class RequestsCondition(QueryCondition):
 
 
 class ServiceGraphCondition(QueryCondition):
-    """Calls from one service to another: how many per second, or the share that ``failed``."""
+    """A condition on the calls from the service ``client`` to the service ``server``.
+
+    ``calls`` is in calls per second, and ``failed`` is the share of them, from 0 to 1, that failed.
+    """
 
     ask: Literal["service_graph"]
     client: str
@@ -107,21 +119,21 @@ class ServiceGraphCondition(QueryCondition):
 
 
 class FreshnessCondition(QueryCondition):
-    """The age in seconds of the newest item of a pillar."""
+    """A condition on the age, in seconds, of the newest trace, log record or metric sample."""
 
     ask: Literal["freshness"]
     pillar: Literal["traces", "logs", "metrics"]
 
 
 class IngestedCondition(QueryCondition):
-    """How many spans, log records or metric points were ingested per second."""
+    """A condition on how many spans, log records (``lines``) or metric points arrive per second."""
 
     ask: Literal["ingested"]
     what: Literal["spans", "lines", "points"]
 
 
 class HealthCondition(QueryCondition):
-    """Whether a component reports a problem: 1 if so, else 0."""
+    """A condition on the health of ``component``: 1 if it reports a problem, otherwise 0."""
 
     ask: Literal["health"]
     component: str

@@ -1,4 +1,4 @@
-"""Evaluates the conditions of a drill: each query yields one number about the time of the fault."""
+"""Evaluates the conditions of a drill: each yields one number about the time since the fault."""
 
 import asyncio
 import statistics
@@ -23,24 +23,31 @@ from three_pillar_demo.drills.conditions import (
 from three_pillar_demo.query.interface import Backends, LogRecord
 
 MIN_RATE_WINDOW_S = 2.5
-"""The shortest window of a rate. Metrics arrive every second, so before that nothing is known."""
+"""The shortest window of a rate, in seconds; metrics arrive every second."""
 TRACE_COMPLETE_S = 2.0
-"""The age from which a request's trace is complete: each service exports its spans every second."""
+"""The age of a request, in seconds, from which its trace is complete.
+
+Each service exports its spans every second.
+"""
 MAX_TRACES = 12
+"""How many traces are queried for one condition at most, the newest first."""
 MAX_LOG_RECORDS = 300
+"""How many log records are queried for one condition at most, the newest first."""
 MIN_SAMPLE = 6
-"""A share of fewer items than this says nothing."""
+"""The least number of traces or log records from which a share is computed."""
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 INGESTED = "ingested"
-"""The key of the ingest totals in ``Baseline.values``."""
+"""The key of ``Baseline.values`` for the numbers of items that were ingested so far."""
 
 
 @dataclass
 class Baseline:
-    """When the fault began (seconds since the epoch), and the counters at that moment.
+    """The time at which the fault began, and the values of the counters at that time.
 
-    ``values`` are keyed by the counter and the label it is grouped by, then by the label values.
+    Attributes:
+        began: The time, in seconds since the epoch.
+        values: The values by counter and grouping label (``_counter_key``), then by label values.
     """
 
     began: float
@@ -48,16 +55,17 @@ class Baseline:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the fault began, at least 0.1 so that it can be divided by."""
+        """Seconds since the fault began; at least 0.1, so that rates can be divided by it."""
         return max(0.1, time.time() - self.began)
 
 
 def _counter_key(condition: CountersCondition) -> str:
+    """Return the key of ``Baseline.values`` for the counter of ``condition``."""
     return f"{condition.name} {condition.by}"
 
 
 async def take_baseline(backends: Backends, conditions: Sequence[Condition]) -> Baseline:
-    """Record the present values of all counters that ``conditions`` are about."""
+    """Return a baseline with the present time and values of all counters in ``conditions``."""
     baseline = Baseline(time.time())
     for condition in conditions:
         if isinstance(condition, CountersCondition):
@@ -72,7 +80,7 @@ async def take_baseline(backends: Backends, conditions: Sequence[Condition]) -> 
 async def evaluate(  # noqa: PLR0911  (one return for each kind of condition)
     backends: Backends, baseline: Baseline, condition: Condition
 ) -> float | None:
-    """Return the number that ``condition`` is about; None when it is not known.
+    """Query ``backends``, and return the number that ``condition`` compares; None if unknown.
 
     Raises:
         BackendError: A backend does not answer.
@@ -111,7 +119,11 @@ async def _red(backends: Backends, baseline: Baseline, condition: RedCondition) 
 async def _route_figure(
     backends: Backends, baseline: Baseline, service: str, route: str, figure: str
 ) -> float | None:
-    """Return the rate, error ratio or quantile of one route since the fault began."""
+    """Return a figure of one route since the fault began; None if unknown.
+
+    ``figure`` is ``rate`` (requests per second), ``errors`` (a share) or a key of ``QUANTILES``
+    (seconds).
+    """
     now = time.time()
     if baseline.elapsed_s < MIN_RATE_WINDOW_S:
         return None

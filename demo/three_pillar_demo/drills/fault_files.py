@@ -1,7 +1,7 @@
-"""The files that turn faults on inside the services.
+"""Writes the files that turn on faults inside the services.
 
-Only this user can write them, and a service ignores one that nobody has touched for ``LEASE_S``
-(``services/common/active_faults.py``). So a fault ends by itself when its drill is killed.
+Only this user can write the files. A service (``services/common/active_faults.py``) ignores a file
+that was not touched for ``LEASE_S`` seconds, so a fault ends by itself when its drill is killed.
 """
 
 import asyncio
@@ -16,37 +16,40 @@ from typing import Any
 from three_pillar_demo.stack.components import STATE
 
 DRILL_FOLDER = STATE / "drill"
-"""Holds everything about the running drill."""
+"""The folder of the fault files, the session and the locks of the running drill."""
 LEASE_S = 2.0
-"""Seconds after which a service ignores a file that was not touched."""
+"""Seconds after which a service ignores a fault file that was not touched."""
 TOUCH_INTERVAL_S = 0.5
-"""Seconds between two touches of the files while a drill runs."""
+"""Seconds between two touches of the fault files while a drill runs."""
 
 
 def ensure_folder() -> Path:
-    """Create the drill folder if it is missing, for this user only, and return its path."""
+    """Create ``DRILL_FOLDER``, accessible to this user only, if it is missing; return its path."""
     DRILL_FOLDER.mkdir(parents=True, exist_ok=True, mode=0o700)
     return DRILL_FOLDER
 
 
 def active_faults() -> dict[str, dict[str, Any]]:
-    """Return the active faults by service, without the expired files of killed drills."""
-    active = {}
+    """Return the faults that are active now, by service; files that have expired are left out."""
+    faults_by_service = {}
     for path in sorted(DRILL_FOLDER.glob("*.fault")):
         with suppress(OSError, ValueError):
             if time.time() - path.stat().st_mtime < LEASE_S:
-                active[path.stem] = json.loads(path.read_text())
-    return active
+                faults_by_service[path.stem] = json.loads(path.read_text())
+    return faults_by_service
 
 
 @asynccontextmanager
 async def published(faults: Mapping[str, dict[str, Any]]) -> AsyncIterator[None]:
-    """Turn on the faults of each service, and keep them on until the end of the block."""
+    """Turn on the faults of each service, and keep them on until the end of the block.
+
+    ``faults`` maps the name of a service to the content of its fault file.
+    """
     folder = ensure_folder()
-    paths = {name: folder / f"{name}.fault" for name in faults}
+    paths = {service: folder / f"{service}.fault" for service in faults}
     try:
-        for name, path in paths.items():
-            _write(path, faults[name])
+        for service, path in paths.items():
+            _write(path, faults[service])
         touching = asyncio.create_task(_keep_touched(list(paths.values())))
         try:
             yield
@@ -58,7 +61,7 @@ async def published(faults: Mapping[str, dict[str, Any]]) -> AsyncIterator[None]
 
 
 def _write(path: Path, fault: dict[str, Any]) -> None:
-    """Write a fault file atomically; it is never writable by others, not even for a moment."""
+    """Write a fault file atomically, so that it is never incomplete or writable by others."""
     draft = path.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     draft.touch(0o600)
@@ -67,6 +70,7 @@ def _write(path: Path, fault: dict[str, Any]) -> None:
 
 
 async def _keep_touched(paths: list[Path]) -> None:
+    """Touch the files every ``TOUCH_INTERVAL_S`` seconds until this task is cancelled."""
     while True:
         for path in paths:
             os.utime(path)
@@ -74,7 +78,7 @@ async def _keep_touched(paths: list[Path]) -> None:
 
 
 def clear() -> None:
-    """Remove the fault files that a killed drill left."""
+    """Remove all fault files; a drill that was killed leaves its own."""
     if DRILL_FOLDER.exists():
         for path in DRILL_FOLDER.glob("*.fault"):
             path.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
 """Injects the fault of a drill, and removes it again.
 
-However the drill ends, its faults end within ``fault_files.LEASE_S`` seconds: faults inside the
-services expire, other processes end with this one, and a restorer starts killed components.
+If the process that runs the drill is killed, its faults end all the same. Faults inside the
+services expire after ``fault_files.LEASE_S`` seconds, the second payment and the proxy end with
+this process, and the process ``restorer`` starts the components that were killed.
 """
 
 import asyncio
@@ -24,20 +25,26 @@ from three_pillar_demo.stack.components import BY_NAME, LOOPBACK, STATE, environ
 from three_pillar_demo.stack.preflight import LaunchError
 
 NORMAL_PAYMENT: dict[str, Any] = {"failure_rate": 0.0, "latency_min": 0.05, "latency_max": 0.15}
-"""How payment behaves in a drill apart from its fault.
+"""The settings of payment during a drill, which the fault of the drill overrides.
 
-With the demo's own failure rate of 20 %, no other fault would be noticed.
+Latencies are in seconds. The failure rate is 0, because with the demo's own rate of 20 % no other
+fault would be noticed.
 """
 STORE_FILE = STATE / "data" / "store" / "telemetry.db"
+"""The SQLite file of the local store."""
 READY_TIMEOUT_S = 60.0
+"""Seconds in which the second payment must become ready."""
 POLL_INTERVAL_S = 0.1
+"""Seconds between two requests that ask whether the second payment is ready."""
 STOP_TIMEOUT_S = 10
+"""Seconds that the second payment has to exit, before it is killed."""
 LOCK_TIMEOUT_S = 5.0
+"""Seconds to wait for the lock of ``STORE_FILE``."""
 
 
 @asynccontextmanager
 async def injected(fault: Fault) -> AsyncIterator[None]:
-    """Keep ``fault`` active until the end of the block.
+    """Inject ``fault``, and remove it at the end of the block.
 
     Raises:
         DrillError: A part of the fault cannot be injected here.
@@ -99,7 +106,7 @@ def _free_port() -> int:
 
 
 def _second_payment_environment(fault: Fault, port: int) -> dict[str, str]:
-    """Return payment's environment with another port, and with no fault file of its own."""
+    """Return the environment variables of the second payment, which reads no fault file."""
     settings: dict[str, Any] = {
         "PORT": port,
         "FAILURE_RATE": 0,
@@ -117,6 +124,12 @@ def _second_payment_environment(fault: Fault, port: int) -> dict[str, str]:
 
 
 async def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the second payment, ``process``, answers ``/healthz`` at its base URL ``url``.
+
+    Raises:
+        DrillError: The process has exited.
+        TimeoutError: It is not ready after ``READY_TIMEOUT_S`` seconds.
+    """
     async with asyncio.timeout(READY_TIMEOUT_S), httpx2.AsyncClient(trust_env=False) as http:
         while process.poll() is None:
             with suppress(httpx2.HTTPError):
@@ -128,9 +141,9 @@ async def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
 
 @asynccontextmanager
 async def _components_killed(names: Sequence[str]) -> AsyncIterator[None]:
-    """Kill components and start them at the end of the block.
+    """Kill the components ``names``, and start them at the end of the block.
 
-    A restorer process starts them if this process is killed first.
+    If this process is killed first, the process ``restorer`` starts them.
     """
     restorer = subprocess.Popen(  # noqa: S603, ASYNC220  (our own module; started at once)
         [sys.executable, "-m", "three_pillar_demo.drills.restorer", str(os.getpid()), *names],
@@ -155,7 +168,7 @@ async def _components_killed(names: Sequence[str]) -> AsyncIterator[None]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the write lock of the local store's file, as a backup that never ends would.
+    """Hold the write lock of the SQLite file ``path`` until the end of the block.
 
     The operating system releases the lock when this process ends.
     """

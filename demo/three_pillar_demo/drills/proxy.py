@@ -1,4 +1,7 @@
-"""A reverse proxy between checkout and payment that balances calls and may drop trace context."""
+"""A reverse proxy between checkout and payment.
+
+It forwards calls to one or two payment processes in turn, and can drop the trace context.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -21,24 +24,28 @@ CONNECTION_HEADERS = {
     "transfer-encoding",
     "keep-alive",
 }
-"""Headers of one connection, which are not forwarded: each side has its own."""
+"""The headers that are not forwarded, because they describe one connection and not the request."""
 TRACE_CONTEXT_HEADERS = {"traceparent", "tracestate", "baggage"}
+"""The headers that are dropped where a drill lets the proxy lose the trace context."""
 FORWARD_TIMEOUT_S = 30.0
+"""Seconds that payment has to answer a forwarded request."""
 POLL_INTERVAL_S = 0.05
+"""Seconds between two looks at whether the proxy has started."""
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signal handling to the process that runs the drill."""
+    """A uvicorn server that leaves signal handling to the process that runs the drill."""
 
     def install_signal_handlers(self) -> None:
-        """Install none."""
+        """Do nothing, where uvicorn would replace the signal handlers of the process."""
 
 
 @asynccontextmanager
 async def forwarding(upstreams: Sequence[str], *, drop_context: bool) -> AsyncIterator[str]:
-    """Forward POST requests to ``upstreams`` in turn until the end of the block.
+    """Run the proxy on a free loopback port until the end of the block, and yield its base URL.
 
-    The proxy listens on a free loopback port; yields its base URL.
+    It forwards POST requests to the base URLs ``upstreams`` in turn. With ``drop_context`` it
+    leaves out ``TRACE_CONTEXT_HEADERS``.
     """
     async with httpx2.AsyncClient(timeout=FORWARD_TIMEOUT_S, trust_env=False) as http:
         server = _Server(
@@ -70,7 +77,7 @@ async def forwarding(upstreams: Sequence[str], *, drop_context: bool) -> AsyncIt
 def _application(
     http: httpx2.AsyncClient, upstreams: Sequence[str], *, drop_context: bool
 ) -> Starlette:
-    """Return the ASGI application that forwards each request to the next upstream."""
+    """Return the proxy as an ASGI application; each request goes to the next of ``upstreams``."""
     next_upstream = cycle(upstreams)
     dropped = CONNECTION_HEADERS | (TRACE_CONTEXT_HEADERS if drop_context else set())
 

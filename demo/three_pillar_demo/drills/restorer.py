@@ -1,6 +1,7 @@
-"""Starts the components that a drill killed, if the process that runs the drill is killed too.
+"""Starts the components that a drill has killed, if the process that runs the drill is killed too.
 
-Usage: ``python -m three_pillar_demo.drills.restorer PID COMPONENT...``
+Usage: ``python -m three_pillar_demo.drills.restorer PID COMPONENT...``, with the process id of the
+drill.
 """
 
 import sys
@@ -11,10 +12,11 @@ from three_pillar_demo.stack import control, state
 from three_pillar_demo.stack.preflight import LaunchError
 
 POLL_INTERVAL_S = 0.25
+"""Seconds between two looks at whether the process still runs."""
 
 
 def main(pid: int, names: list[str]) -> None:
-    """Wait until the process ``pid`` has ended, then start the components that are not running."""
+    """Wait until the process ``pid`` has ended, then start those of ``names`` that do not run."""
     process = state.identify(pid)
     while process.alive():
         time.sleep(POLL_INTERVAL_S)

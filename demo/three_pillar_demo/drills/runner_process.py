@@ -1,6 +1,6 @@
 """Runs a drill for a person, in a process of its own.
 
-Usage: ``python -m three_pillar_demo.drills.runner_process NAME CALM_SECONDS [blind]``
+Usage: ``python -m three_pillar_demo.drills.runner_process NAME NORMAL_OPERATION_SECONDS [blind]``
 """
 
 import asyncio
@@ -18,16 +18,20 @@ from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.stack import state
 
 MAX_DURATION_S = 3600.0
-"""How long a drill runs without a correct answer."""
+"""Seconds after which a drill ends without a correct answer."""
 POLL_INTERVAL_S = 0.25
+"""Seconds between two looks at the session file and at the stack."""
 
 
-async def serve(drill: Drill, backends: Backends, calm_s: float) -> None:
-    """Run the drill until a person ends it, the stack stops, or ``MAX_DURATION_S`` have passed."""
-    first_run = state.running()
+async def serve(drill: Drill, backends: Backends, normal_operation_s: float) -> None:
+    """Run the drill until a person ends it, the stack stops, or ``MAX_DURATION_S`` have passed.
+
+    Before the fault begins, the shop works normally for ``normal_operation_s`` seconds.
+    """
+    initial_stack = state.running()
     deadline = time.monotonic() + MAX_DURATION_S
     over = asyncio.Event()
-    running = asyncio.create_task(_run(drill, backends, calm_s, over))
+    running = asyncio.create_task(_run(drill, backends, normal_operation_s, over))
     try:
         while not running.done():
             current = session.latest()
@@ -36,7 +40,7 @@ async def serve(drill: Drill, backends: Backends, calm_s: float) -> None:
                 if current is None or not current.paged_at:
                     # The task is not waiting for `over` yet, so it has to be cancelled.
                     running.cancel()
-            elif _stack_is_gone(first_run):
+            elif _stack_is_gone(initial_stack):
                 _end("the stack was stopped")
             elif time.monotonic() > deadline:
                 _end("nobody answered")
@@ -48,20 +52,25 @@ async def serve(drill: Drill, backends: Backends, calm_s: float) -> None:
         running.result()
 
 
-def _stack_is_gone(first_run: state.Run | None) -> bool:
-    """Return whether the stack on which the drill began has ended."""
-    run = state.running()
-    return run is None or first_run is None or run.launcher != first_run.launcher
+def _stack_is_gone(initial_stack: state.Run | None) -> bool:
+    """Return whether the stack on which the drill began (``initial_stack``) no longer runs."""
+    current_stack = state.running()
+    if current_stack is None or initial_stack is None:
+        return True
+    return current_stack.launcher != initial_stack.launcher
 
 
 def _end(outcome: str) -> None:
+    """End the session with ``outcome``, unless somebody else has just ended it."""
     with suppress(DrillError):  # Somebody has ended it in this moment.
         session.end(outcome)
 
 
-async def _run(drill: Drill, backends: Backends, calm_s: float, over: asyncio.Event) -> None:
-    """Run the drill, page the player when the symptom appears, and wait for ``over``."""
-    async with backends, runner.running(drill, backends, calm_s) as active:
+async def _run(
+    drill: Drill, backends: Backends, normal_operation_s: float, over: asyncio.Event
+) -> None:
+    """Run the drill, page the player when the symptom appears, and wait until ``over`` is set."""
+    async with backends, runner.running(drill, backends, normal_operation_s) as active:
         met, _ = await active.wait_for(drill.symptom, drill.within)
         with session.locked() as current:
             if met:
@@ -71,10 +80,10 @@ async def _run(drill: Drill, backends: Backends, calm_s: float, over: asyncio.Ev
         await over.wait()
 
 
-def main(name: str, calm_s: float, *, blind: bool) -> int:
-    """Run the drill ``name`` and return the exit code.
+def main(name: str, normal_operation_s: float, *, blind: bool) -> int:
+    """Run the drill ``name``, and return 0, or 1 if it ended by an error or a signal.
 
-    SIGINT, SIGTERM and SIGHUP end the fault first.
+    On SIGINT, SIGTERM and SIGHUP the fault is removed before the process exits.
     """
     drill = load(name)
 
@@ -83,7 +92,7 @@ def main(name: str, calm_s: float, *, blind: bool) -> int:
         assert task  # noqa: S101  (this coroutine runs in one)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        await serve(drill, connect.create_backends(), calm_s)
+        await serve(drill, connect.create_backends(), normal_operation_s)
 
     try:
         with runner.exclusive():
@@ -104,7 +113,7 @@ def main(name: str, calm_s: float, *, blind: bool) -> int:
 
 
 def _run_to_end(serving: Coroutine[None, None, None]) -> str:
-    """Run the coroutine, and return what ended it early; empty if nothing did."""
+    """Run the coroutine to its end; return the error that ended it early, or an empty string."""
     try:
         asyncio.run(serving)
     except (DrillError, CheckoutError, BackendError, OSError) as error:

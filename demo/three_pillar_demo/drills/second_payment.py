@@ -1,8 +1,8 @@
-"""A second payment process for a drill, whose clock may be ahead.
+"""Runs a second payment process for a drill, with a clock that can be ahead.
 
-Usage: ``python -m three_pillar_demo.drills.second_payment SECONDS``
+Usage: ``python -m three_pillar_demo.drills.second_payment SECONDS``, with the offset of the clock.
 
-The process ends when its parent does: an orphan would go on misbehaving long after the drill.
+The process ends when the process of the drill does, so that no fault outlives the drill.
 """
 
 import datetime as dt
@@ -15,14 +15,15 @@ import time
 from typing import Self
 
 POLL_INTERVAL_S = 0.25
+"""Seconds between two looks at whether the parent process still runs."""
 NANOSECONDS_PER_SECOND = 1e9
 
 
 def advance_clock(seconds: float) -> None:
-    """Set the clock of this process ``seconds`` ahead.
+    """Replace Python's clock functions in this process by ones that are ``seconds`` ahead.
 
     Call it before OpenTelemetry and structlog are imported, because they keep references to the
-    clock functions.
+    functions.
     """
     real_time = time.time
     real_time_ns = time.time_ns
@@ -38,7 +39,10 @@ def advance_clock(seconds: float) -> None:
 
 
 def exit_with_parent(parent: int) -> None:
-    """Send SIGTERM to this process once ``parent`` has ended; a thread watches for it."""
+    """Start a thread that sends SIGTERM to this process when the process ``parent`` has ended.
+
+    ``parent`` is the process id of the present parent.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -17,24 +17,24 @@ from three_pillar_demo.stack.state import Process
 SESSION_FILE = DRILL_FOLDER / "session.json"
 LOCK_FILE = DRILL_FOLDER / "session.lock"
 PARTS = ("what", "where", "why")
-"""The parts of an answer."""
+"""The parts of an answer: the component, the place in it, and the reason (a key of ``REASONS``)."""
 
 
 @dataclass
 class DrillSession:
-    """One drill, played by a person.
+    """One drill that a person plays. All times are in seconds since the epoch.
 
     Attributes:
         drill: The name of the drill.
-        runner: The process that runs it.
-        started_at: When it was started, like all times here in seconds since the epoch.
-        blind: Whether its name is hidden until it is over.
-        paged_at: When the symptom appeared and the player was paged; None before.
-        ended_at: When it ended; None before.
-        outcome: How it ended, such as ``solved``; empty before.
-        hints_given: How many hints the player has had.
-        answers: The answers so far, by part.
-        earlier: The names of the drills played before, oldest first.
+        runner: The process that runs the drill.
+        started_at: The time at which the drill was started.
+        blind: Whether the name is hidden until the drill is over.
+        paged_at: The time at which the symptom appeared and the player was paged; None before.
+        ended_at: The time at which the drill ended; None before.
+        outcome: How the drill ended, such as ``solved``; empty before.
+        hints_given: The number of hints that the player has had.
+        answers: The answers so far; each maps the ``PARTS`` to the player's words.
+        earlier: The names of the drills that were played before, oldest first.
     """
 
     drill: str
@@ -50,7 +50,7 @@ class DrillSession:
 
     @property
     def active(self) -> bool:
-        """Whether it has not ended and its runner is alive."""
+        """Whether the drill has not ended and the process that runs it is alive."""
         return not self.outcome and self.runner.alive() is not None
 
     @property
@@ -61,26 +61,29 @@ class DrillSession:
         return max(0.0, (self.ended_at or time.time()) - self.paged_at)
 
     def end(self, outcome: str) -> None:
-        """Record how it ended, now. The caller saves it."""
+        """Record that the drill has ended now with ``outcome``. The caller saves the session."""
         self.outcome = outcome
         self.ended_at = time.time()
 
 
 @dataclass(frozen=True)
 class Grade:
-    """For each part of an answer whether it is right, and a line that says so."""
+    """The grade of an answer.
+
+    ``correct`` says for each of the ``PARTS`` whether it is right, and ``lines`` says it in text.
+    """
 
     correct: dict[str, bool]
     lines: list[str]
 
     @property
     def solved(self) -> bool:
-        """Whether every part is right."""
+        """Whether every part of the answer is right."""
         return all(self.correct.values())
 
 
 def latest() -> DrillSession | None:
-    """Return the newest session, which may have ended; None if there was none."""
+    """Read the newest session, which may have ended; None if there is no valid session file."""
     try:
         content = json.loads(SESSION_FILE.read_text())
         return DrillSession(**{**content, "runner": Process(**content["runner"])})
@@ -89,7 +92,7 @@ def latest() -> DrillSession | None:
 
 
 def save(current: DrillSession) -> None:
-    """Write the session atomically: a reader sees the old state or the new one."""
+    """Write the session file atomically, so that a reader never sees an incomplete one."""
     draft = SESSION_FILE.with_suffix(".draft")
     draft.write_text(json.dumps(asdict(current), indent=2))
     draft.replace(SESSION_FILE)
@@ -97,7 +100,7 @@ def save(current: DrillSession) -> None:
 
 @contextmanager
 def locked() -> Iterator[DrillSession]:
-    """Yield the active session for a change, under a lock, and save it at the end of the block.
+    """Lock and yield the session of the running drill, and save it at the end of the block.
 
     Raises:
         DrillError: No drill is running.
@@ -113,13 +116,13 @@ def locked() -> Iterator[DrillSession]:
 
 
 def played() -> list[str]:
-    """Return the names of the drills played here, oldest first."""
+    """Return the names of all drills that were played so far, oldest first."""
     current = latest()
     return [*current.earlier, current.drill] if current else []
 
 
 def next_hint() -> tuple[int, str]:
-    """Return the number and text of the next hint, and count it.
+    """Return the number (from 1) and the text of the next hint, and count it as given.
 
     Raises:
         DrillError: No drill is running, or all hints were given.
@@ -135,7 +138,7 @@ def next_hint() -> tuple[int, str]:
 
 
 def end(outcome: str) -> DrillSession:
-    """End the session; the runner then restores everything and exits.
+    """End the running drill with ``outcome``; its process then restores everything and exits.
 
     Raises:
         DrillError: No drill is running.
@@ -146,7 +149,7 @@ def end(outcome: str) -> DrillSession:
 
 
 def submit_answer(answer: dict[str, str]) -> tuple[DrillSession, Grade]:
-    """Grade an answer; a correct one ends the drill.
+    """Grade ``answer``, which maps each of the ``PARTS`` to a word; a correct one ends the drill.
 
     Raises:
         DrillError: No drill is running, nobody was paged yet, or the reason is unknown.
@@ -163,10 +166,10 @@ def submit_answer(answer: dict[str, str]) -> tuple[DrillSession, Grade]:
 
 
 def match_reason(text: str) -> str:
-    """Return the one reason that ``text`` names, in full or by a part of its name.
+    """Return the name of the reason that ``text`` names in full or in part.
 
     Raises:
-        DrillError: No reason fits, or several do; the text lists them all.
+        DrillError: ``text`` fits no reason, or several. The message lists all reasons.
     """
     wanted = text.strip().lower()
     if wanted in REASONS:
@@ -179,9 +182,9 @@ def match_reason(text: str) -> str:
 
 
 def grade(expected: ExpectedAnswer, answer: dict[str, str]) -> Grade:
-    """Compare each part of an answer with the accepted words.
+    """Compare each part of ``answer`` with the words that the drill's file accepts for it.
 
-    A part must be one accepted word exactly, so that naming everything does not help.
+    A part must be exactly one of them (in any case), so that listing many words does not help.
     """
     accepted = {"what": expected.what, "where": expected.where, "why": (expected.why,)}
     correct = {}
@@ -194,9 +197,9 @@ def grade(expected: ExpectedAnswer, answer: dict[str, str]) -> Grade:
 
 
 def summary(ended: DrillSession, drill: Drill) -> list[str]:
-    """Return the lines that are shown when a drill is over.
+    """Return the lines to print when a drill is over: its outcome, and its cause.
 
-    A drill that was only stopped is not explained, because it may be played again.
+    The cause of a drill that was only stopped is left out, because it may be played again.
     """
     minutes, seconds = divmod(round(ended.elapsed_s), 60)
     effort = f"{_count(ended.hints_given, 'hint')}, {_count(len(ended.answers), 'answer')}"
@@ -215,4 +218,5 @@ def summary(ended: DrillSession, drill: Drill) -> list[str]:
 
 
 def _count(number: int, noun: str) -> str:
+    """Return the number with the noun in the singular or the plural, such as ``2 hints``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,4 +1,4 @@
-"""Figures that a drill reads from the traces of a service's requests."""
+"""Computes the numbers that a drill condition reads from the traces of a service's requests."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -6,17 +6,21 @@ from collections.abc import Callable, Sequence
 from three_pillar_demo.query.interface import NANO, Span
 
 Trace = Sequence[Span]
+"""All spans of one trace."""
 MAX_CLOCK_OFFSET_S = 1.0
-"""A child span further than this outside its parent means that a clock is wrong."""
+"""How far, in seconds, a child span may start outside its parent before a clock must be wrong."""
 
 
-def calls(spans: Trace) -> float | None:
-    """Return the number of outgoing calls (CLIENT spans)."""
+def outgoing_calls(spans: Trace) -> float | None:
+    """Return the number of outgoing calls in a trace (its CLIENT spans)."""
     return float(sum(span.kind == "CLIENT" for span in spans))
 
 
-def gap(spans: Trace) -> float | None:
-    """Return the seconds between the start of the order and its first outgoing call."""
+def seconds_before_first_call(spans: Trace) -> float | None:
+    """Return the seconds between the start of the order's span and of its first outgoing call.
+
+    The span of the order is the first INTERNAL span. None when the trace lacks one of the two.
+    """
     order_starts = [span.start for span in spans if span.kind == "INTERNAL"]
     call_starts = [span.start for span in spans if span.kind == "CLIENT"]
     if not order_starts or not call_starts:
@@ -24,16 +28,19 @@ def gap(spans: Trace) -> float | None:
     return (min(call_starts) - min(order_starts)) / NANO
 
 
-def lead(spans: Trace) -> float | None:
-    """Return the seconds between the start of the root span and that of the next span."""
-    roots = [span.start for span in spans if not span.parent_id]
-    children = [span.start for span in spans if span.parent_id]
-    if not roots or not children:
+def seconds_before_second_span(spans: Trace) -> float | None:
+    """Return the seconds between the start of the root span and that of the next span.
+
+    None when the trace has no root span, or no other span.
+    """
+    root_starts = [span.start for span in spans if not span.parent_id]
+    child_starts = [span.start for span in spans if span.parent_id]
+    if not root_starts or not child_starts:
         return None
-    return (min(children) - roots[0]) / NANO
+    return (min(child_starts) - root_starts[0]) / NANO
 
 
-def alone(spans: Trace) -> float | None:
+def has_call_without_child(spans: Trace) -> float | None:
     """Return 1 if an answered call has no span of the called service in the trace, else 0.
 
     None when the trace has no answered call.
@@ -49,37 +56,43 @@ def alone(spans: Trace) -> float | None:
     return 1.0 if any(span.span_id not in parents for span in answered) else 0.0
 
 
-def outside(spans: Trace) -> float | None:
+def has_span_outside_parent(spans: Trace) -> float | None:
     """Return 1 if a span starts well before its parent starts or well after it ends, else 0.
 
     The tolerance is ``MAX_CLOCK_OFFSET_S``. None when no span has its parent in the trace.
     """
     by_id = {span.span_id: span for span in spans}
-    tolerance = MAX_CLOCK_OFFSET_S * NANO
+    tolerance_ns = MAX_CLOCK_OFFSET_S * NANO
     pairs = [(span, by_id[span.parent_id]) for span in spans if span.parent_id in by_id]
     if not pairs:
         return None
     for span, parent in pairs:
-        if span.start < parent.start - tolerance or span.start > parent.end + tolerance:
+        if span.start < parent.start - tolerance_ns or span.start > parent.end + tolerance_ns:
             return 1.0
     return 0.0
 
 
 FIGURES: dict[str, Callable[[Trace], float | None]] = {
-    "calls": calls,
-    "gap": gap,
-    "lead": lead,
-    "alone": alone,
-    "outside": outside,
+    "calls": outgoing_calls,
+    "gap": seconds_before_first_call,
+    "lead": seconds_before_second_span,
+    "alone": has_call_without_child,
+    "outside": has_span_outside_parent,
 }
-"""The figures that a requests condition can read from a trace, by name."""
+"""The functions that a drill condition with ``ask = "requests"`` can name in ``read``."""
 
 YES_OR_NO = {"alone", "outside"}
-"""The figures that are 1 or 0: several traces are summarised as the share of those with 1."""
+"""The names in ``FIGURES`` whose functions return 1 or 0.
+
+Over several traces their mean is used, which is the share of the traces with 1.
+"""
 
 
 def typical(sample: Sequence[Trace], figure: str) -> float | None:
-    """Return the median of ``figure`` over the traces, or its mean if it is 1 or 0."""
+    """Return the median of ``figure`` (a key of ``FIGURES``) over the traces of ``sample``.
+
+    For a figure in ``YES_OR_NO`` it is the mean. None when no trace has the figure.
+    """
     values = []
     for trace in sample:
         value = FIGURES[figure](trace)
@@ -93,9 +106,10 @@ def typical(sample: Sequence[Trace], figure: str) -> float | None:
 def share(
     sample: Sequence[Trace], service_and_kind: tuple[str, str], attribute: str, value: str
 ) -> float | None:
-    """Return the share of the traces in which such a span has ``value`` as its ``attribute``.
+    """Return the share of the traces in which a span has ``value`` as its ``attribute``, 0 to 1.
 
-    Traces without such a span are left out; None when no trace has one.
+    Only spans of the given service and kind count. Traces without such a span are left out; None
+    when no trace has one.
     """
     matches = []
     for trace in sample:

@@ -86,7 +86,7 @@ def test_the_calm_phase_is_longer_after_another_drill(
     if seconds_since_end is not None:
         ended_at = time.time() - seconds_since_end
         session.save(DrillSession("slow-bank", current_process(), 0.0, ended_at=ended_at))
-    assert minimum <= command.default_calm_s() <= maximum
+    assert minimum <= command.default_normal_operation_s() <= maximum
 
 
 def test_the_second_payments_clock_is_ahead_for_spans_and_logs() -> None:

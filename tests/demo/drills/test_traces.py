@@ -55,22 +55,22 @@ def test_an_ordinary_purchase() -> None:
 
 def test_a_wait_before_the_call() -> None:
     """The gap is the time between the start of the order and its call."""
-    assert traces.gap(purchase(wait=0.7)) == pytest.approx(0.7)
+    assert traces.seconds_before_first_call(purchase(wait=0.7)) == pytest.approx(0.7)
 
 
 def test_a_clock_that_is_ahead() -> None:
     """A child span 3 s after its parent's end is outside, and one that is 0.5 s late is not."""
-    assert traces.outside(purchase(clock_offset=3)) == 1
-    assert traces.outside(purchase(clock_offset=0.5)) == 0
+    assert traces.has_span_outside_parent(purchase(clock_offset=3)) == 1
+    assert traces.has_span_outside_parent(purchase(clock_offset=0.5)) == 0
     assert "outside its parent" in runner.trace_problem(purchase(clock_offset=3))
 
 
 def test_an_answered_call_without_a_child_span() -> None:
     """A call with an answer and no child span counts, and one without an answer does not."""
     without_payment = purchase()[:3]
-    assert traces.alone(without_payment) == 1
+    assert traces.has_call_without_child(without_payment) == 1
     unanswered = [*purchase()[:2], replace(purchase()[2], attributes={})]
-    assert traces.alone(unanswered) is None
+    assert traces.has_call_without_child(unanswered) is None
     assert "its spans are" in runner.trace_problem(without_payment)
 
 

@@ -1,1 +1,1 @@
-"""The tests of the project; each test proves one promise."""
+"""The tests of the project; the docstring of each test is the promise that it proves."""

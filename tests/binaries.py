@@ -1,4 +1,4 @@
-"""The Collector, Prometheus and Alertmanager for tests, built where they are missing."""
+"""The executables of Collector, Prometheus and Alertmanager; missing ones are built first."""
 
 import subprocess
 import sys
@@ -10,13 +10,13 @@ from three_pillar_demo.stack.components import FULL
 
 
 def build(*binaries: Binary) -> None:
-    """Run the build script for ``binaries``, or without any for every one that is missing."""
+    """Build ``binaries`` from source; without arguments, build every binary that is missing."""
     names = [component.name for component in FULL if component.binary in binaries]
     subprocess.run([sys.executable, "-m", "native.build", *names], cwd=ROOT, check=True)
 
 
 def executable(binary: Binary) -> Path:
-    """Return the executable of ``binary``, which is built first where it is missing."""
+    """Return the path of the executable of ``binary``; build it first if it is missing."""
     if not find(binary):
         build(binary)
     path = find(binary)
@@ -25,6 +25,6 @@ def executable(binary: Binary) -> Path:
 
 
 def promtool() -> Path:
-    """Return Prometheus' own rule checker, which is built together with Prometheus."""
+    """Return the path of promtool, which checks rules; build Prometheus first if it is missing."""
     build(PROMETHEUS)
     return PROMETHEUS.folder() / "promtool"

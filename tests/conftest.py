@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the services in memory, a Collector in memory, and a running stack."""
+"""Fixtures for all tests: both services in memory, a Collector in memory, and a running stack."""
 
 import logging
 import socket
@@ -25,7 +25,7 @@ ShopFactory = Callable[..., InMemoryShop]
 
 @pytest.fixture(scope="session")
 def tracing() -> tuple[TracerProvider, InMemorySpanExporter]:
-    """The tracer provider of the process, which OpenTelemetry lets be set only once."""
+    """The process's only tracer provider and its span exporter: OpenTelemetry accepts just one."""
     exporter = InMemorySpanExporter()
     provider = tracer_provider(RESOURCE, environment.validate())
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -35,7 +35,10 @@ def tracing() -> tuple[TracerProvider, InMemorySpanExporter]:
 
 @pytest.fixture
 def build_shop(tracing: tuple[TracerProvider, InMemorySpanExporter]) -> Iterator[ShopFactory]:
-    """A function that builds a shop with options; the logging configuration is restored."""
+    """A function that builds a shop with the options of ``InMemoryShop``.
+
+    The logging configuration, which the shop changes, is restored after the test.
+    """
     tracing[1].clear()
     root = logging.getLogger()
     handlers = root.handlers[:]
@@ -48,28 +51,31 @@ def build_shop(tracing: tuple[TracerProvider, InMemorySpanExporter]) -> Iterator
 
 @pytest.fixture
 def shop(build_shop: ShopFactory) -> InMemoryShop:
-    """A shop without simulated failures."""
+    """Checkout and payment in memory, without simulated failures."""
     return build_shop()
 
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port that refuses connections and that no other process can take meanwhile."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
+    """The number of a port that refuses connections; no other process can bind it meanwhile."""
+    with socket.socket() as bound_socket:
+        bound_socket.bind(("127.0.0.1", 0))
+        yield bound_socket.getsockname()[1]
 
 
 @pytest.fixture
 def collector() -> Iterator[InMemoryCollector]:
-    """A Collector that keeps what it receives in memory."""
+    """An OTLP receiver in place of the Collector; it keeps in memory what it receives."""
     with run_collector() as collector:
         yield collector
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A running stack: the local one, or with ``STACK=full`` the real one."""
+    """A running stack for the whole test session.
+
+    It is the local stack; with ``STACK=full`` it is the real one, with Collector, Tempo and so on.
+    """
     if FULL:
         missing = [binary.name for binary in (TEMPO, LOKI) if not binary.path]
         if missing:
@@ -86,5 +92,5 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def promtool() -> Path:
-    """The rule checker of Prometheus, built together with Prometheus where it is missing."""
+    """The path of promtool; Prometheus is built first if it is missing."""
     return binaries.promtool()

@@ -1,4 +1,4 @@
-"""Both services in one process, without a network, with everything they emit kept in memory."""
+"""Both services in one process, without a network; all their telemetry is kept in memory."""
 
 import asyncio
 import contextlib
@@ -34,13 +34,19 @@ from three_pillars.providers import TelemetryProviders, logger_provider, meter_p
 
 RESOURCE = Resource.create({"service.name": "shop"})
 CANONICAL = "http.response.status_code"
-"""The attribute that, of all log records, only the canonical one of a request has."""
+"""An attribute that only canonical log records have: the one record that sums up a request."""
 QUICK_FAULTS = {"latency_min": 0, "latency_max": 0.001, "failure_rate": 0, "slow_seconds": 0.3}
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One series: its labels, its value or count, and the trace ids of its exemplars."""
+    """The current value of one metric series.
+
+    Attributes:
+        labels: Its attributes.
+        count: The value of a counter or gauge, or the number of values in a histogram.
+        traces: The trace ids of its exemplars.
+    """
 
     labels: dict[str, Any]
     count: float
@@ -48,9 +54,9 @@ class Sample:
 
 
 class InMemoryShop:
-    """Checkout wired to payment by an ASGI transport.
+    """Checkout, whose calls of payment stay inside the process.
 
-    ``request`` sends what a customer sends; the other members return what was emitted.
+    ``request()`` sends an HTTP request; the other public members return the telemetry so far.
     """
 
     def __init__(  # noqa: PLR0913  (each argument replaces one part)
@@ -68,12 +74,12 @@ class InMemoryShop:
 
         Args:
             tracing: The tracer provider of the process and its exporter.
-            payment_timeout: Seconds that checkout gives payment.
-            connections: The connections that checkout may open to payment.
-            payment_url: A payment outside this process.
-            transport: A replacement of payment.
-            trusted_networks: The callers whose trace context checkout continues.
-            **faults: Settings of payment's simulation.
+            payment_timeout: How long checkout waits for payment, in seconds.
+            connections: How many connections to payment checkout may have open at once.
+            payment_url: The URL of a payment service outside this process, to use instead.
+            transport: An HTTP transport that answers in place of payment.
+            trusted_networks: The networks of callers whose trace context checkout continues.
+            **faults: Fields of payment's ``Faults``, such as ``failure_rate``.
         """
         traces, self._spans = tracing
         self._log_records = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
@@ -112,9 +118,9 @@ class InMemoryShop:
         three_pillars.instrument_client(payments.http)
 
     async def _call_payment(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401  (ASGI)
-        """Call payment as over a network.
+        """Call payment as if over a network.
 
-        Payment sees none of the caller's context variables, and continues when the caller gives up.
+        Payment does not see the context variables of checkout, and goes on when checkout gives up.
         """
         task = asyncio.create_task(
             self.payment(scope, receive, send), context=contextvars.Context()
@@ -128,9 +134,9 @@ class InMemoryShop:
         path: str = "/checkout",
         **options: Any,  # noqa: ANN401  (the options of httpx2)
     ) -> httpx2.Response:
-        """Send one request and wait until payment has finished as well.
+        """Send one request; return the response once payment has finished as well.
 
-        The path ``/charges`` goes to payment, every other one to checkout.
+        The path ``/charges`` goes to payment, every other path to checkout.
         """
         app = self.payment if path == "/charges" else self.checkout
 
@@ -144,35 +150,38 @@ class InMemoryShop:
         return asyncio.run(send())
 
     async def finish(self) -> None:
-        """Wait until payment has finished every request."""
+        """Wait until payment has finished all requests, also those that checkout gave up."""
         await asyncio.gather(*self._running, return_exceptions=True)
         self._running.clear()
 
     @property
     def spans(self) -> tuple[ReadableSpan, ...]:
-        """All finished spans."""
+        """All finished spans of both services."""
         return self._spans.get_finished_spans()
 
     @property
     def spans_by_role(self) -> dict[str, ReadableSpan]:
-        """The spans by their role in a purchase (see verify/outcomes.py); each role occurs once."""
+        """All finished spans by their role, such as ``CHECKOUT`` (see verify/outcomes.py).
+
+        Fails if two spans have the same role.
+        """
         roles = [_role(span) for span in self.spans]
         assert len(roles) == len(set(roles)), roles
         return dict(zip(roles, self.spans, strict=True))
 
     @property
     def records(self) -> list[LogRecord]:
-        """All log records as OTLP would send them."""
+        """All log records of both services, as they would be exported by OTLP."""
         return [finished.log_record for finished in self._log_records.get_finished_logs()]
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return the lines of stdout, parsed."""
+        """Return the JSON log lines on stdout, as dictionaries."""
         return [json.loads(line) for line in self.stdout.getvalue().splitlines()]
 
     def samples(self) -> dict[str, list[Sample]]:
-        """Return the series by instrument.
+        """Return the current metric series of both services, by metric name.
 
-        Exemplars belong to one collection, so a second call finds none.
+        A collection takes the exemplars along, so a second call returns none of them.
         """
         data = self._reader.get_metrics_data()
         if not data:
@@ -193,7 +202,7 @@ def _sample(point: object) -> Sample:
 
 
 def attributes_of(item: ReadableSpan | LogRecord | Event) -> dict[str, Any]:
-    """Return the attributes as a dictionary; empty when there are none."""
+    """Return the attributes of ``item`` as a dictionary, which is empty if it has none."""
     return dict(item.attributes or {})
 
 

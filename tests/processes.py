@@ -1,4 +1,4 @@
-"""Both services as processes on ports of their own, and a Collector that keeps what it receives."""
+"""Both services as processes on free ports, and an OTLP receiver that keeps what it receives."""
 
 import json
 import os
@@ -25,15 +25,20 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 NOTHING_BUT_THE_FLUSH = dict.fromkeys(
     ("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY", "OTEL_METRIC_EXPORT_INTERVAL"), "600000"
 )
-"""With these settings no batch is due during a test, so everything that arrives was flushed."""
+"""Environment variables that set all export intervals to 600 s, so that everything that arrives
+during a test was sent by the flush at the end of a process."""
 QUICK = {"PAYMENT_LATENCY_MIN": "0", "PAYMENT_LATENCY_MAX": "0.01", "PAYMENT_FAILURE_RATE": "0"}
-"""Settings of a payment that is fast and never fails by chance."""
+"""Environment variables of a payment service that answers within 10 ms and never fails by
+chance."""
 POLL_INTERVAL_S = 0.05
 STOP_TIMEOUT_S = 10
 
 
 def wait_for(what: str, condition: Callable[[], object], seconds: float = 60) -> None:
-    """Poll until ``condition`` returns a true value; the failure says what was waited for."""
+    """Wait until ``condition`` returns a true value, at most ``seconds``.
+
+    If it does not, the test fails, and the message contains ``what``.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
@@ -41,15 +46,15 @@ def wait_for(what: str, condition: Callable[[], object], seconds: float = 60) ->
 
 
 class InMemoryCollector:
-    """An OTLP receiver over HTTP that keeps what it receives.
+    """The content of what an OTLP receiver got over HTTP.
 
     Attributes:
-        url: Its endpoint.
-        spans: Service and trace id of each span.
-        lines: Service and trace id of each log record.
-        counts: The newest request counters, by service, instance and attributes.
+        url: The URL of the receiver.
+        spans: Service name and trace id of each span.
+        lines: Service name and trace id of each log record.
+        counts: The newest value of each request counter, by service, instance id and attributes.
         instances: The ``service.instance.id`` values of each service.
-        received: Path and message of each request.
+        received: Path and decoded message of each request.
     """
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
@@ -61,7 +66,7 @@ class InMemoryCollector:
         self.received: list[tuple[str, Message]] = []
 
     def take(self, path: str, body: bytes) -> None:
-        """Keep one message."""
+        """Decode and keep the message that was sent to ``path``."""
         if path == "/v1/traces":
             self._take_traces(path, ExportTraceServiceRequest.FromString(body))
         elif path == "/v1/logs":
@@ -96,11 +101,11 @@ class InMemoryCollector:
                             self.counts[service, instance, str(point.attributes)] = point.as_int
 
     def counted(self, service: str) -> int:
-        """Return how many requests all instances of ``service`` have counted."""
+        """Return how many requests all instances of ``service`` have counted so far."""
         return sum(count for (name, _, _), count in self.counts.items() if name == service)
 
     def _identity(self, resource: Resource) -> tuple[str, str]:
-        """Return the service name and the instance id, and note the instance."""
+        """Return service name and instance id of a resource, and add it to ``instances``."""
         attributes = {item.key: item.value.string_value for item in resource.attributes}
         service = attributes["service.name"]
         instance = attributes["service.instance.id"]
@@ -110,7 +115,7 @@ class InMemoryCollector:
 
 @contextmanager
 def run_collector() -> Iterator[InMemoryCollector]:
-    """Run an in-memory Collector on a port of its own until the end of the block."""
+    """Run an OTLP receiver on a free port until the end of the block; yield what it receives."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -138,28 +143,28 @@ def run_collector() -> Iterator[InMemoryCollector]:
 
 @dataclass
 class Service:
-    """A running service."""
+    """A running service: its URL, its process, and the file that its output goes to."""
 
     url: str
     process: subprocess.Popen[bytes]
     output: Path
 
     def post(self, path: str, body: dict[str, object] | None = None) -> httpx2.Response:
-        """Send one request over a connection of its own."""
+        """Send a POST request over a new connection, and return the response."""
         return httpx2.post(self.url + path, json=body, timeout=60, trust_env=False)
 
     def stop(self, seconds: float) -> None:
-        """Send SIGTERM and wait at most ``seconds`` for the end."""
+        """Send SIGTERM, and wait at most ``seconds`` until the process has ended."""
         self.process.terminate()
         self.process.wait(seconds)
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return the lines of its output, parsed."""
+        """Return the JSON log lines of its output, as dictionaries."""
         return [json.loads(line) for line in self.output.read_text().splitlines()]
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
+    """Return the number of a TCP port that was free when it was checked."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -169,8 +174,9 @@ def free_port() -> int:
 def serve(name: str, folder: Path, collector: str, **settings: str) -> Iterator[Service]:
     """Run ``python -m services.NAME`` until the end of the block.
 
-    The service is ready with all its workers when the block begins. Of the environment's settings
-    for OpenTelemetry and the services, it sees only ``settings``.
+    All workers are ready when the block begins. ``collector`` is the URL that telemetry is sent to.
+    The variables of OpenTelemetry and the services are not inherited from the test run: the process
+    gets only ``QUICK`` and ``settings``.
     """
     port = free_port()
     prefix = name.upper()
@@ -213,7 +219,10 @@ def serve(name: str, folder: Path, collector: str, **settings: str) -> Iterator[
 def running_shop(
     folder: Path, collector: str, **settings: str
 ) -> Iterator[tuple[Service, Service]]:
-    """Run checkout and the payment service that it calls; yield both."""
+    """Run a checkout and a payment service until the end of the block; yield them in this order.
+
+    ``collector`` is the URL that telemetry is sent to; both services get ``settings``.
+    """
     with ExitStack() as stack:
         payment = stack.enter_context(serve("payment", folder, collector, **settings))
         checkout = stack.enter_context(

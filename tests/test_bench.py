@@ -1,4 +1,4 @@
-"""The benchmarks: each arm is what its name says, and no slow or failed request is left out."""
+"""The benchmarks: each arm has the telemetry in its name, and no failed request is left out."""
 
 import gzip
 import os
@@ -61,10 +61,11 @@ def test_an_unknown_argument_is_refused(module: str, word: str) -> None:
 def telemetry_of(
     arm: str, collector: InMemoryCollector, folder: Path, min_spans: int = 0, **settings: str
 ) -> tuple[dict[str, list[Any]], list[str]]:
-    """Send five requests to an arm.
+    """Send five requests to an arm: the app with one kind of telemetry.
 
     Returns:
-        The exported items by kind, each with its scope, and the canonical lines on stdout.
+        The exported items by kind (``spans``, ``log_records`` and ``metrics``), each with the name
+        of its instrumentation scope; and the canonical log lines on stdout.
     """
     route = ROUTES["nothing"]
     log = folder / "log"
@@ -92,7 +93,7 @@ def telemetry_of(
 
 
 def counted(exported: dict[str, list[Any]]) -> int:
-    """Return how many requests the newest export of the standard histogram holds."""
+    """Return the number of requests in the newest export of the standard request histogram."""
     histograms = [
         metric for _, metric in exported["metrics"] if metric.name == "http.server.request.duration"
     ]
@@ -103,7 +104,7 @@ def counted(exported: dict[str, list[Any]]) -> int:
 
 @needs_taskset
 def test_compressed_requests_are_counted() -> None:
-    """The receiver counts the spans of compressed and plain requests, once."""
+    """The receiver counts the spans of compressed and of plain requests, each exactly once."""
     body = trace_request(span("one"), span("two")).SerializeToString()
     with running.receiver() as receiver:
         for content in (gzip.compress(body), body):
@@ -116,7 +117,7 @@ def test_compressed_requests_are_counted() -> None:
 
 @needs_taskset
 def test_bare_emits_nothing(collector: InMemoryCollector, tmp_path: Path) -> None:
-    """The arm ``bare`` exports nothing and writes no canonical line."""
+    """The arm ``bare`` exports no telemetry and writes no canonical log line."""
     _, written = telemetry_of("bare", collector, tmp_path)
     assert not collector.received
     assert not written
@@ -129,7 +130,7 @@ def test_bare_emits_nothing(collector: InMemoryCollector, tmp_path: Path) -> Non
 def test_ours_emits_all_three_signals(
     collector: InMemoryCollector, tmp_path: Path, arm: str, spans: int, lines: int
 ) -> None:
-    """The arm ``ours`` emits every request in all signals, and without spans when not sampled."""
+    """The arm ``ours`` emits every request in all signals; ``always_off`` omits only the spans."""
     exported, written = telemetry_of(arm, collector, tmp_path)
     assert (
         len(exported["spans"]),
@@ -156,7 +157,7 @@ def test_spans_emits_one_span_a_request(collector: InMemoryCollector, tmp_path: 
 
 @needs_taskset
 def test_disabled_still_writes_the_line(collector: InMemoryCollector, tmp_path: Path) -> None:
-    """The arm ``disabled`` exports no spans and still writes the canonical line."""
+    """The arm ``disabled`` exports no spans and still writes the canonical log line."""
     _, written = telemetry_of("disabled", collector, tmp_path)
     assert not any(path == "/v1/traces" for path, _ in collector.received)
     assert len(written) == REQUESTS
@@ -175,7 +176,7 @@ def test_fastapi_emits_its_own_telemetry(collector: InMemoryCollector, tmp_path:
 @needs_taskset
 @needs_zero_code
 def test_zero_code_uses_its_defaults(collector: InMemoryCollector, tmp_path: Path) -> None:
-    """The arm ``zero-code`` exports three spans a request in the old conventions."""
+    """The arm ``zero-code`` exports three spans a request, in the old semantic conventions."""
     exported, written = telemetry_of(
         "zero-code", collector, tmp_path, 3 * REQUESTS, OTEL_BSP_SCHEDULE_DELAY="100"
     )
@@ -189,15 +190,15 @@ def test_zero_code_uses_its_defaults(collector: InMemoryCollector, tmp_path: Pat
 
 @contextmanager
 def serving(status: int, stall: float = 0) -> Iterator[int]:
-    """Run a server that answers ``status`` after the first ``stall`` seconds; yield its port."""
-    began: list[float] = []
+    """Run a server that stalls ``stall`` seconds, then answers with ``status``; yield its port."""
+    request_times: list[float] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            began.append(time.monotonic())
-            time.sleep(max(0.0, began[0] + stall - time.monotonic()))
+            request_times.append(time.monotonic())
+            time.sleep(max(0.0, request_times[0] + stall - time.monotonic()))
             self.send_response(status)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -217,7 +218,7 @@ def serving(status: int, stall: float = 0) -> Iterator[int]:
 
 
 def test_a_stall_delays_every_request_that_was_due() -> None:
-    """The open loop times requests from their planned moment, so a stall delays all of them."""
+    """The open loop counts latency from the planned time, so a stall delays every due request."""
     with serving(200, stall=1) as port:
         measured = steady(port, Route("", "/"), 100, 1)
     assert (measured.requests, measured.errors) == (100, 0)
@@ -225,7 +226,7 @@ def test_a_stall_delays_every_request_that_was_due() -> None:
 
 
 def test_the_open_loop_counts_errors() -> None:
-    """An answer other than 2xx is an error and has no latency."""
+    """The open loop counts an answer other than 2xx as an error, without a latency."""
     with serving(500) as port:
         measured = steady(port, Route("", "/"), 50, 0.5)
     assert (measured.requests, measured.errors) == (0, 25)
@@ -234,13 +235,13 @@ def test_the_open_loop_counts_errors() -> None:
 @needs_taskset
 @needs_wrk
 def test_wrk_counts_errors() -> None:
-    """Answers other than 2xx are reported as errors."""
+    """The figures of wrk count answers other than 2xx as errors."""
     with serving(500) as port:
         assert load.wrk(port, Route("", "/"), 1).errors > 0
 
 
 def test_an_arm_with_errors_has_no_figures() -> None:
-    """One error among thousands of answers removes the figures of the arm."""
+    """An arm with a single error among thousands of answers is shown without figures."""
     good, bad = (
         Result([Round(load.Load(1000, 1, errors, 1, 2, 0.1), 1, 0.1, 100, 1000, NO_ITEMS)])
         for errors in (0, 1)
@@ -256,7 +257,7 @@ NO_ITEMS = dict.fromkeys(
 
 
 def test_a_section_is_replaced_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run replaces its own section and leaves the text around it."""
+    """A benchmark replaces its own section of the page and leaves the text around it."""
     page = tmp_path / "page.md"
     page.write_text("Before.\n<!-- kept -->\nold\n<!-- /kept -->\nAfter.\n")
     monkeypatch.setattr(report, "PAGE", page)
@@ -330,7 +331,7 @@ def test_the_page_has_each_section(section: str) -> None:
     ],
 )
 def test_a_sample_belongs_to_one_part(stack: str, part: str) -> None:
-    """A sample counts for the part that caused it."""
+    """The profile counts a stack sample for the part of the software that caused it."""
     counts = profile.count_samples(f"{stack} 3\n")
     assert [(name.startswith(part), count) for name, count in counts.items()] == [(True, 3)]
 
@@ -338,7 +339,7 @@ def test_a_sample_belongs_to_one_part(stack: str, part: str) -> None:
 def test_the_collector_pipelines() -> None:
     """The pipeline ``ours`` is otel-collector.yaml, and ``plain`` only receives and exports."""
     ports = {name: 50000 + number for number, name in enumerate(collector.PORTS)}
-    ours, plain = (yaml.safe_load(collector.config(which, ports)) for which in ("ours", "plain"))
+    ours, plain = (yaml.safe_load(collector.config(name, ports)) for name in ("ours", "plain"))
     committed = (ROOT / "otel-collector.yaml").read_text()
     assert ours["processors"] == yaml.safe_load(committed)["processors"]
     assert not any(

@@ -1,8 +1,8 @@
 """The budget of one checkout: how many spans, log records, bytes and series it may cost.
 
-A change that needs more raises the budget here. Bytes are those of encoded OTLP. Spans and log
+A change that needs more must raise the budget here. Bytes are those of encoded OTLP. Spans and log
 records are counted without their resource, which a whole batch shares. Metrics are counted as one
-export of both services, which is sent every second however many purchases there are.
+export of both services: it is sent every second, however many purchases there are.
 """
 
 import asyncio
@@ -25,11 +25,13 @@ BUDGET = {
     "series": 89,
     "bytes of metrics": 3952,
 }
-"""The budget of one successful purchase."""
+"""What one successful purchase costs, by kind of item."""
 RECORDS_OF_A_FAILURE = 4
-"""The log records of a gateway timeout: two canonical ones, and the reason from each service."""
+"""The number of log records of a gateway timeout: from each service, the canonical record and
+one with the reason."""
 MARGIN = 0.01
-"""The tolerance for bytes, because a port has four digits or five."""
+"""The tolerated deviation of byte counts as a share: a port number in them has four or five
+digits."""
 
 
 @pytest.mark.stack
@@ -38,7 +40,7 @@ MARGIN = 0.01
     [("declined", BUDGET["log records"]), ("gateway-timeout", RECORDS_OF_A_FAILURE)],
 )
 def test_a_checkout_stores_no_more_than_the_budget(stack: Stack, card: str, records: int) -> None:
-    """A purchase leaves exactly the spans and log records of the budget in the running stack."""
+    """A purchase leaves exactly the budgeted number of spans and log records in a running stack."""
     budget = {"spans": BUDGET["spans"], "log records": records}
 
     async def buy_twice() -> list[Purchase]:
@@ -53,19 +55,21 @@ def test_a_checkout_stores_no_more_than_the_budget(stack: Stack, card: str, reco
             )
             return {"spans": len(spans), "log records": len(logs)}
 
-    first, last = asyncio.run(buy_twice())
+    first_purchase, last_purchase = asyncio.run(buy_twice())
     # The telemetry of the last purchase was sent later, so that of the first one is complete too.
     wait_until(
-        lambda: all(count >= budget[item] for item, count in asyncio.run(stored(last)).items()),
-        f"{budget} of {last.trace_id}",
+        lambda: all(
+            count >= budget[item] for item, count in asyncio.run(stored(last_purchase)).items()
+        ),
+        f"{budget} of {last_purchase.trace_id}",
     )
-    require_budget(asyncio.run(stored(first)), budget)
+    require_budget(asyncio.run(stored(first_purchase)), budget)
 
 
 def test_a_checkout_sends_no_more_than_the_budget(
     tmp_path: Path, collector: InMemoryCollector
 ) -> None:
-    """The two services send exactly the budget's spans, log records, series and bytes."""
+    """For one purchase, the services send exactly the budgeted spans, records, series and bytes."""
     basket = checkout_client.basket("ordinary", f"{7:032x}")
     with running_shop(tmp_path, collector.url, **NOTHING_BUT_THE_FLUSH) as (checkout, payment):
         assert checkout.post("/checkout", basket).status_code == 200
@@ -100,12 +104,16 @@ def test_a_checkout_sends_no_more_than_the_budget(
 
 
 def series_of(point: Any) -> int:  # noqa: ANN401  (any kind of data point)
-    """Return how many series Prometheus makes of one data point."""
+    """Return how many series Prometheus makes of one data point: a histogram has several."""
     return len(point.bucket_counts) + 2 if hasattr(point, "bucket_counts") else 1
 
 
 def scopes(collector: InMemoryCollector, signal: str, parts: str, inner: str) -> list[Any]:
-    """Return all scopes of all messages of one signal."""
+    """Return all scope messages of all requests of one signal, such as ``traces``.
+
+    ``parts`` and ``inner`` are the OTLP fields that lead to them: ``resource_spans``,
+    ``scope_spans``.
+    """
     messages = [message for path, message in collector.received if path == f"/v1/{signal}"]
     return [
         scope
@@ -116,7 +124,10 @@ def scopes(collector: InMemoryCollector, signal: str, parts: str, inner: str) ->
 
 
 def require_budget(cost: dict[str, int], budget: dict[str, int]) -> None:
-    """Compare in both directions: an unused budget would not notice the next rise."""
+    """Fail if the cost of one checkout is over the budget, or under it.
+
+    An unused part of the budget must be removed, or it would hide the next rise.
+    """
     for item, count in cost.items():
         margin = MARGIN * budget[item] if item.startswith("bytes") else 0
         comparison = f"one checkout costs {count} {item}, and the budget is {budget[item]}"

@@ -1,4 +1,4 @@
-"""The documentation is true: what it names exists, and what exists is named."""
+"""The documentation agrees with the code: what it names exists, and what exists is documented."""
 
 import re
 import sqlite3
@@ -37,7 +37,10 @@ MIB = 1024**2
 
 
 def table(heading: str) -> Iterator[list[str]]:
-    """Yield the cells of each row of the tables under ``heading`` that begins with code."""
+    """Yield the cells of table rows under ``heading`` of docs/reference/telemetry.md.
+
+    Only rows whose first cell begins with inline code are included.
+    """
     section = TELEMETRY.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -46,24 +49,30 @@ def table(heading: str) -> Iterator[list[str]]:
 
 
 def quoted(cell: str) -> list[str]:
-    """Return the parts of a cell that are in backticks."""
+    """Return the texts in backticks in a table cell."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 def metrics(makers: set[str]) -> dict[str, set[str]]:
-    """Return the labels of each metric on the page that one of ``makers`` records."""
+    """Return the labels of documented metrics, by metric name.
+
+    Only metrics recorded by one of ``makers``, the fourth column of the table, are included.
+    """
     rows = (cells for cells in table("Metrics") if cells[3].strip("`") in makers)
     return {quoted(cells[0])[0]: set(quoted(cells[2])) for cells in rows}
 
 
 def headings(document: Path) -> set[str]:
-    """Return the anchors of a document's headings, as GitHub makes them."""
+    """Return the anchors of a document's headings, in the form that GitHub gives them."""
     lines = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
 
 
 def commands_in(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each ``demo`` command in inline code or after a shell prompt, with what follows it."""
+    """Yield each ``demo`` command in ``text``: its name, and the rest of the line.
+
+    Commands are looked for in inline code and after a shell prompt (``$``).
+    """
     prose = " ".join(re.sub(r"```.*?```", "", text, flags=re.DOTALL).split())
     shell = re.findall(r"^\s*\$ (.*)$", text, re.MULTILINE)
     for code in [*re.findall(r"`([^`]+)`", prose), *shell]:
@@ -75,8 +84,8 @@ def commands_in(text: str) -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
-def busy(build_shop: ShopFactory) -> InMemoryShop:
-    """A shop after every outcome that needs no outage, and after a bug in checkout."""
+def used_shop(build_shop: ShopFactory) -> InMemoryShop:
+    """A shop in memory after one request for each outcome that needs no outage."""
     shop = build_shop(payment_timeout=0.1)
     for card in CARDS:
         shop.request(json={"card": card})
@@ -86,7 +95,7 @@ def busy(build_shop: ShopFactory) -> InMemoryShop:
 
 
 def test_the_outcomes_are_those_that_verify_expects() -> None:
-    """The page's outcomes, statuses and severities are those that ``demo verify`` expects."""
+    """The documented outcomes, statuses and severities are those that ``demo verify`` expects."""
     rows = {quoted(cells[0])[0]: cells for cells in table("Outcomes")}
     assert rows.keys() == EXPECTED.keys()
     for name, (_, _, payment, checkout, severities, errors) in rows.items():
@@ -106,39 +115,42 @@ def test_the_outcomes_are_those_that_verify_expects() -> None:
         assert named_errors == {role for role in expected.errors if role != "order"}
 
 
-def test_the_spans_are_those_of_a_purchase(busy: InMemoryShop) -> None:
-    """The page names exactly the spans of a purchase, and the order span's attributes."""
+def test_the_spans_are_those_of_a_purchase(used_shop: InMemoryShop) -> None:
+    """The documentation lists exactly the spans of a purchase and the attributes of its order."""
     named = {
         (*quoted(cells[0]), cells[1])
         for cells in table("Spans")
         if cells[1] in {"SERVER", "INTERNAL", "CLIENT"}
     }
-    assert {(span.name, span.kind.name) for span in busy.spans} == named
+    assert {(span.name, span.kind.name) for span in used_shop.spans} == named
     attributes = {
-        name for span in busy.spans if span.name == "place order" for name in attributes_of(span)
+        name
+        for span in used_shop.spans
+        if span.name == "place order"
+        for name in attributes_of(span)
     }
     assert attributes == {quoted(cells[0])[0] for cells in table("Spans") if len(cells) == 2}
 
 
-def test_the_metrics_are_those_of_the_endpoint(busy: InMemoryShop) -> None:
-    """The page names exactly the metrics and labels on ``/metrics``, but for the HTTP client's."""
-    shown = {}
-    for family in text_string_to_metric_families(busy.request("GET", "/metrics").text):
+def test_the_metrics_are_those_of_the_endpoint(used_shop: InMemoryShop) -> None:
+    """The page lists exactly the metrics and labels of ``/metrics``, besides the HTTP client's."""
+    exposed = {}
+    for family in text_string_to_metric_families(used_shop.request("GET", "/metrics").text):
         name = family.name + ("_total" if family.type == "counter" else "")
-        shown[name] = {
+        exposed[name] = {
             label for sample in family.samples for label in sample.labels if label != "le"
         }
-    shown.pop("target_info")
-    assert shown == metrics(
+    exposed.pop("target_info")
+    assert exposed == metrics(
         {"telemetry/three_pillars/request_metrics.py", "the FastAPI instrumentation"}
     )
 
 
-def test_the_log_fields_are_those_of_the_services(busy: InMemoryShop) -> None:
-    """The page names exactly the fields of log records, and all events but the canonical line's."""
+def test_the_log_fields_are_those_of_the_services(used_shop: InMemoryShop) -> None:
+    """The page lists exactly the fields of log records, and all events but the canonical one."""
     rows = list(table("Log records"))
     fields = {name for cells in rows for name in quoted(cells[0]) if len(cells) == 3}
-    records = [record for record in busy.lines() if "logger" not in record]
+    records = [record for record in used_shop.lines() if "logger" not in record]
     assert {field for record in records for field in record} == fields - {"logger"}
     events = {re.sub(": <reason>", "", quoted(cells[0])[0]) for cells in rows if len(cells) == 4}
     logged = {record["event"] for record in records if "http.response.status_code" not in record}
@@ -148,7 +160,7 @@ def test_the_log_fields_are_those_of_the_services(busy: InMemoryShop) -> None:
 
 @pytest.mark.parametrize("name", generate.PAGES)
 def test_a_generated_page_is_up_to_date(name: str) -> None:
-    """Each generated page equals the output of its generator; ``make docs`` writes it."""
+    """Each generated page equals the current output of its generator (``make docs``)."""
     assert (generate.DOCS / name).read_text() == generate.PAGES[name]()
 
 
@@ -160,7 +172,7 @@ def test_every_message_has_an_entry_and_every_entry_a_message() -> None:
 
 
 def test_every_setting_is_in_the_reference() -> None:
-    """The reference names exactly the settings that the services, the store and the web UI read."""
+    """The reference lists exactly the settings that the services, the store and the web UI read."""
     page = (generate.DOCS / "reference/settings.md").read_text()
     named = set(re.findall(r"^\| `((?:CHECKOUT|PAYMENT|STORE|WEB)_[A-Z_]+)`", page, re.MULTILINE))
     assert named == settings.variables()
@@ -174,12 +186,12 @@ def test_every_setting_that_is_named_exists(document: Path) -> None:
     named = re.findall(
         r"\b((?:CHECKOUT|PAYMENT|STORE|WEB|EMBEDDED|CONSOLE)_[A-Z_]+)\b", document.read_text()
     )
-    others = {"CHECKOUT_HOST", "PAYMENT_HOST"}
-    assert set(named) - others <= settings.variables()
+    component_hosts = {"CHECKOUT_HOST", "PAYMENT_HOST"}
+    assert set(named) - component_hosts <= settings.variables()
 
 
 def test_every_command_is_in_the_reference() -> None:
-    """The reference has a section for every command of ``demo``."""
+    """The reference has a section for every ``demo`` command, and for no other command."""
     page = (generate.DOCS / "reference/cli.md").read_text()
     assert set(re.findall(r"^## `(.+)`$", page, re.MULTILINE)) == {
         name for name, _ in cli.commands()
@@ -188,7 +200,7 @@ def test_every_command_is_in_the_reference() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_every_command_that_is_named_exists(document: Path) -> None:
-    """The ``demo`` commands of a document exist with their options, and so do its make verbs."""
+    """Every ``demo`` command, option and make verb that a document names exists."""
     text = document.read_text()
     options_of = {
         name.removeprefix("demo "): {option for item in command.params for option in item.opts}
@@ -207,7 +219,7 @@ def test_every_command_that_is_named_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_every_file_that_is_named_exists(document: Path) -> None:
-    """Every path and every link of a document leads to a file, and to a heading of it."""
+    """Every path and every link in a document leads to an existing file and heading."""
     text = document.read_text()
     folders = "services|telemetry|demo|bench|config|examples|grafana|docs|native|tests"
     named = re.findall(rf"`((?:{folders})/[\w./-]*\w/?)`", text)
@@ -235,7 +247,7 @@ def test_the_index_lists_every_page() -> None:
 
 
 def test_the_limits_of_the_local_store_are_those_of_the_code() -> None:
-    """Every limit that docs/reference/local-store.md states is the one that the code keeps."""
+    """Every limit in docs/reference/local-store.md is the one that the code enforces."""
     page = " ".join(Path("docs/reference/local-store.md").read_text().split())
     size_mib = StoreSettings.model_fields["size_mib"].default
     for text in (
@@ -260,7 +272,7 @@ def test_the_limits_of_the_local_store_are_those_of_the_code() -> None:
 
 
 def test_the_views_of_the_local_store_are_those_of_the_schema() -> None:
-    """The page names exactly the views of the local store's file, with all their columns."""
+    """The documentation lists exactly the SQL views of the local store, with all their columns."""
     page = Path("docs/reference/local-store.md").read_text()
     section = page.split("\n## Schema\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (`.*?) \|.*?\| (.*) \|$", section, re.MULTILINE)

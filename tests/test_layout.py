@@ -1,4 +1,4 @@
-"""The rules of the layout: permitted imports, one spelling of trace_id, one place for faults."""
+"""The layout of the repository: permitted imports, and where certain code and names may occur."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "telemetry" / "three_pillars"
 DEMO = ROOT / "demo" / "three_pillar_demo"
 SERVICES = ROOT / "services"
-MOST_ROOT_ENTRIES = 25
+MAX_ROOT_ENTRIES = 25
 
 MAY_IMPORT: dict[str, set[str]] = {
     "three_pillars": set(),
@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "three_pillars",
     },
 }
-"""The parts of the project, and the other parts that each may import.
+"""The parts of the project, and the other parts that each of them may import.
 
 The command itself (``three_pillar_demo.__main__`` and ``three_pillar_demo.tour``) may import every
 part of the demo. CONTRIBUTING.md prints this table; a test compares the two.
@@ -65,7 +65,7 @@ WEB_MAY_IMPORT = {
     "three_pillar_demo.drills": {"catalogue", "session"},
     "three_pillar_demo.stack": {"health"},
 }
-"""The modules that the web UI may import from parts that also serve the command line."""
+"""The modules that the web UI may import from parts that mainly serve the command line."""
 
 OPENTELEMETRY_API = {
     "opentelemetry.trace",
@@ -74,15 +74,16 @@ OPENTELEMETRY_API = {
     "opentelemetry.propagate",
     "opentelemetry.baggage",
 }
-OPENTELEMETRY_OF = {
+ALLOWED_OPENTELEMETRY_IMPORTS = {
     "services.checkout": OPENTELEMETRY_API,
     "services.payment": OPENTELEMETRY_API,
     "services.common": OPENTELEMETRY_API,
     "three_pillar_demo.local_store": {"opentelemetry.proto"},
 }
-"""What each part may import from OpenTelemetry; every other part of the demo imports nothing."""
+"""The OpenTelemetry packages that each part may import; the library may import all, every other
+part none."""
 
-USES_A_QUERY_LANGUAGE = {
+QUERY_LANGUAGE_MODULES = {
     "query/connect.py",
     "query/lgtm.py",
     "query/http_clients.py",
@@ -91,7 +92,7 @@ USES_A_QUERY_LANGUAGE = {
     "drills/alerts.py",
     "drills/check.py",
 }
-"""The modules that may import the clients of Tempo, Loki and Prometheus."""
+"""The modules of the demo that may import the clients of Tempo, Loki and Prometheus."""
 
 OTHER_SPELLINGS = {
     "demo/three_pillar_demo/query/http_clients.py",
@@ -103,11 +104,12 @@ OTHER_SPELLINGS = {
     "tests/grafana/test_api.py",
     "tests/security/unredacted_otlp.py",
 }
-"""Files that read fields of Tempo, Loki or Grafana, which spell the trace id differently."""
+"""Files that may spell the trace id differently, as they use field names of Tempo, Loki, OTLP or
+Grafana."""
 
 
 def part_of(path: Path) -> str:
-    """Return the key of ``MAY_IMPORT`` that the file belongs to, or an empty string."""
+    """Return the key of ``MAY_IMPORT`` for the file ``path``; empty if it belongs to no part."""
     if path.is_relative_to(LIBRARY):
         return "three_pillars"
     for base, folder in (("services", SERVICES), ("three_pillar_demo", DEMO)):
@@ -118,7 +120,7 @@ def part_of(path: Path) -> str:
 
 
 def sources() -> Iterator[Path]:
-    """Yield every Python file of the library, the services and the demo."""
+    """Yield the path of every Python file of the library, the services and the demo."""
     for folder in (LIBRARY, SERVICES, DEMO):
         yield from sorted(folder.rglob("*.py"))
 
@@ -128,11 +130,13 @@ modules = [
     for path in sources()
     if part_of(path)
 ]
-service_modules = [each for each in modules if str(each.values[0]).startswith("services.")]
+service_modules = [
+    parameter for parameter in modules if str(parameter.values[0]).startswith("services.")
+]
 
 
 def imported(path: Path) -> set[str]:
-    """Return the full names of everything that a module imports, anywhere in it."""
+    """Return the full names of everything that the module at ``path`` imports, anywhere in it."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -145,21 +149,21 @@ def imported(path: Path) -> set[str]:
 
 
 def is_under(name: str, packages: set[str]) -> bool:
-    """Return whether ``name`` is one of ``packages`` or lies in one of them."""
+    """Return whether ``name`` is one of ``packages`` or is inside one of them."""
     return any(f"{name}.".startswith(f"{package}.") for package in packages)
 
 
 @pytest.mark.parametrize(("part", "path"), modules)
 def test_imports_follow_the_table(part: str, path: Path) -> None:
-    """A module imports only the parts that MAY_IMPORT lists for its own part."""
-    ours = {"three_pillars", "three_pillar_demo", "services"}
-    names = {name for name in imported(path) if is_under(name, ours)}
+    """A module imports only the parts that ``MAY_IMPORT`` lists for its own part."""
+    own_packages = {"three_pillars", "three_pillar_demo", "services"}
+    names = {name for name in imported(path) if is_under(name, own_packages)}
     allowed = MAY_IMPORT[part] | {part}
     assert not {name for name in names if not is_under(name, allowed)}
 
 
 def test_every_folder_is_in_the_table() -> None:
-    """Each folder of the services and the demo is a part with an import rule."""
+    """Each folder of the services and the demo has an entry in ``MAY_IMPORT``."""
     folders = {
         f"{base}.{path.name}"
         for base, folder in (("services", SERVICES), ("three_pillar_demo", DEMO))
@@ -170,17 +174,17 @@ def test_every_folder_is_in_the_table() -> None:
 
 
 def test_the_table_has_no_cycle() -> None:
-    """No part imports itself through other parts."""
+    """No part in ``MAY_IMPORT`` may import itself by way of other parts."""
     remaining = dict(MAY_IMPORT)
     while remaining:
-        leaves = {part for part, needed in remaining.items() if not needed & remaining.keys()}
+        leaves = {part for part, imports in remaining.items() if not imports & remaining.keys()}
         assert leaves, f"an import cycle among {sorted(remaining)}"
         for part in leaves:
             del remaining[part]
 
 
 def test_the_web_ui_imports_few_modules_of_the_command() -> None:
-    """From the drills and the launcher, the web UI imports only the modules that it is allowed."""
+    """From drills and launcher, the web UI imports only the modules in ``WEB_MAY_IMPORT``."""
     for path in sorted((DEMO / "web").rglob("*.py")):
         for part, allowed in WEB_MAY_IMPORT.items():
             names = {name for name in imported(path) if is_under(name, {part})}
@@ -196,20 +200,20 @@ def test_few_modules_know_a_query_language() -> None:
         for path in sorted(DEMO.rglob("*.py"))
         if any(is_under(name, clients) for name in imported(path))
     }
-    assert users <= USES_A_QUERY_LANGUAGE
+    assert users <= QUERY_LANGUAGE_MODULES
 
 
 def test_no_module_under_agpl_is_fetched_or_built() -> None:
-    """No Go module of Tempo, Loki, Grafana or k6 is pinned here: users install them."""
+    """No Go module of Tempo, Loki, Grafana or k6 (AGPL) is fetched or built by this project."""
     pinned = "\n".join(path.read_text() for path in (ROOT / "native").rglob("*") if path.is_file())
     assert not re.search(r"github\.com/grafana/(tempo|loki|grafana|k6)\b", pinned)
 
 
 @pytest.mark.parametrize(("part", "path"), modules)
 def test_only_the_library_uses_the_sdk(part: str, path: Path) -> None:
-    """Services use OpenTelemetry's API, the local store reads OTLP, the library uses the SDK."""
+    """Other parts than the library import only what ``ALLOWED_OPENTELEMETRY_IMPORTS`` lists."""
     if part != "three_pillars":
-        allowed = OPENTELEMETRY_OF.get(part, set())
+        allowed = ALLOWED_OPENTELEMETRY_IMPORTS.get(part, set())
         names = {
             name
             for name in imported(path)
@@ -220,47 +224,49 @@ def test_only_the_library_uses_the_sdk(part: str, path: Path) -> None:
 
 @pytest.mark.parametrize(("part", "path"), service_modules)
 def test_simulation_lives_in_the_fault_modules(part: str, path: Path) -> None:
-    """Random numbers and sleeping are in the services' ``faults.py`` and nowhere else in them."""
-    found = {
+    """The services use random numbers and sleeping only in their ``faults.py``."""
+    simulation_names = {
         name
         for name in imported(path)
         if is_under(name, {"random", "secrets", "asyncio.sleep", "time.sleep"})
     }
-    found |= {
+    simulation_names |= {
         ast.unparse(node)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "sleep"
     }
-    assert bool(found) == (path.name == "faults.py"), f"{part}: {found}"
+    assert bool(simulation_names) == (path.name == "faults.py"), f"{part}: {simulation_names}"
 
 
 def test_trace_id_has_one_spelling() -> None:
-    """The project spells it ``trace_id``; only the listed files name fields of other programs."""
-    other = re.compile(r"(?i:trace)[I][dD]|TRACE[I]D")
+    """The name ``trace_id`` is spelled this way everywhere but in ``OTHER_SPELLINGS``."""
+    other_spelling = re.compile(r"(?i:trace)[I][dD]|TRACE[I]D")
     files = [*sources(), *(ROOT / "grafana").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
-    wrong = {str(path.relative_to(ROOT)) for path in files if other.search(path.read_text())}
-    assert wrong <= OTHER_SPELLINGS
+    files_with_other_spelling = {
+        str(path.relative_to(ROOT)) for path in files if other_spelling.search(path.read_text())
+    }
+    assert files_with_other_spelling <= OTHER_SPELLINGS
 
 
 def test_the_root_folder_stays_small() -> None:
-    """The root of the repository has at most 25 entries that git knows."""
+    """The root folder of the repository has at most 25 tracked files and folders."""
     command = ["git", "ls-files"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     entries = {line.partition("/")[0] for line in listed.stdout.splitlines()}
-    assert len(entries) <= MOST_ROOT_ENTRIES, sorted(entries)
+    assert len(entries) <= MAX_ROOT_ENTRIES, sorted(entries)
 
 
 def test_every_test_says_what_it_proves() -> None:
-    """Each test has a docstring of one sentence: the promise that it proves."""
-    without = []
+    """Each test has a docstring of one sentence, which says what the test proves."""
+    undocumented_tests = []
     for path in (ROOT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
             if not node.name.startswith("test_"):
                 continue
-            promise = " ".join((ast.get_docstring(node) or "").split())
-            one_sentence = re.fullmatch(r"[A-Z0-9`].+[.]", promise)
-            if not one_sentence or re.search(r"[.!?]\s+[A-Z`]", promise):
-                without.append(f"{path.name}::{node.name}: {promise}")
-    assert not without
+            docstring = " ".join((ast.get_docstring(node) or "").split())
+            one_sentence = re.fullmatch(r"[A-Z0-9`].+[.]", docstring)
+            if not one_sentence or re.search(r"[.!?]\s+[A-Z`]", docstring):
+                undocumented_tests.append(f"{path.name}::{node.name}: {docstring}")
+    assert not undocumented_tests

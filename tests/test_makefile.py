@@ -1,4 +1,4 @@
-"""The Makefile sets up the environment, and builds the binaries before what needs them."""
+"""The Makefile: it sets up the environment, and builds binaries before they are needed."""
 
 import os
 import re
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def dry_run(*arguments: str, **env: str) -> str:
-    """Return the commands that ``make`` would run."""
+    """Return the shell commands that ``make`` would run, without running them."""
     command = ["make", "--dry-run", *arguments]
     completed = subprocess.run(
         command,
@@ -26,7 +26,7 @@ def dry_run(*arguments: str, **env: str) -> str:
 
 @pytest.mark.parametrize(("dont_write_bytecode", "compiles"), [("", False), ("1", True)])
 def test_setup_compiles_where_python_may_not(dont_write_bytecode: str, *, compiles: bool) -> None:
-    """The set-up compiles all modules only where Python may not write what it compiles later."""
+    """The set-up compiles all modules if Python is configured not to write bytecode later."""
     # -W: as if the lock file had just changed.
     commands = dry_run(
         "-W",
@@ -41,7 +41,7 @@ def test_setup_compiles_where_python_may_not(dont_write_bytecode: str, *, compil
 
 @pytest.mark.parametrize("verb", ["up-full", "test-full", "bench"])
 def test_binaries_are_built_before_they_are_needed(verb: str) -> None:
-    """The verbs that run real backends run the build script first, once."""
+    """A make verb that uses real backends runs the build script once, and before them."""
     assert dry_run("binaries").count("-m native.build") == 1
     before, after = dry_run(verb).split("-m native.build\n")
     assert "demo up" not in before
@@ -50,5 +50,5 @@ def test_binaries_are_built_before_they_are_needed(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["setup", "demo", "up", "test", "test-fast"])
 def test_local_mode_needs_no_binaries(verb: str) -> None:
-    """What needs Python alone builds nothing."""
+    """A make verb that needs only Python does not run the build script."""
     assert "native.build" not in dry_run(verb)

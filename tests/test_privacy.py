@@ -1,4 +1,4 @@
-"""Customer data that must not be in telemetry (docs/explanation/security.md)."""
+"""Customer data is not in telemetry, as docs/explanation/security.md promises."""
 
 from tests.in_memory_shop import InMemoryShop, attributes_of
 

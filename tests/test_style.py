@@ -1,4 +1,4 @@
-"""The style rules of CONTRIBUTING.md that ruff does not check."""
+"""The rules of style in CONTRIBUTING.md that ruff does not check."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ MAX_TEMPLATE_LINE = 160
 
 
 def tracked(*patterns: str) -> list[Path]:
-    """Return the files that git tracks and that match one of the patterns."""
+    """Return the files that git tracks and whose paths match one of the patterns."""
     command = ["git", "ls-files", *patterns]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [path for line in listed.stdout.splitlines() if (path := ROOT / line).exists()]
@@ -25,7 +25,7 @@ python_files = pytest.mark.parametrize(
 
 
 def packed_assignments(tree: ast.AST) -> Iterator[ast.stmt]:
-    """Yield assignments of one tuple to another that are not a swap: ``a, b = x, y``."""
+    """Yield assignments of a tuple to a tuple (``a, b = x, y``), except swaps."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
             continue
@@ -39,7 +39,7 @@ def packed_assignments(tree: ast.AST) -> Iterator[ast.stmt]:
 
 
 def nested_conditionals(tree: ast.AST) -> Iterator[ast.expr]:
-    """Yield conditional expressions that have another one as a direct part."""
+    """Yield conditional expressions (``x if a else y``) that directly contain another one."""
     for node in ast.walk(tree):
         if isinstance(node, ast.IfExp):
             parts = (node.test, node.body, node.orelse)
@@ -68,11 +68,11 @@ def multiplied_literals(tree: ast.AST) -> Iterator[ast.expr]:
 
 @python_files
 def test_each_statement_does_one_thing(path: Path) -> None:
-    """No tuple is assigned to a tuple, except to unpack or swap."""
-    found = [
+    """A tuple is assigned to a tuple only to swap values, not to pack two assignments."""
+    assignments = [
         f"{path.name}:{node.lineno}" for node in packed_assignments(ast.parse(path.read_text()))
     ]
-    assert not found
+    assert not assignments
 
 
 @python_files
@@ -84,20 +84,20 @@ def test_conditionals_are_not_nested(path: Path) -> None:
 
 @python_files
 def test_nothing_is_multiplied_by_a_condition(path: Path) -> None:
-    """No string or list is multiplied by a condition; an ``if`` says it."""
+    """No string or list is multiplied by a condition in place of an ``if``."""
     tree = ast.parse(path.read_text())
     assert not [f"{path.name}:{node.lineno}" for node in multiplied_literals(tree)]
 
 
 @pytest.mark.parametrize("path", tracked("*.html"), ids=lambda path: path.name)
 def test_template_lines_are_short(path: Path) -> None:
-    """No line of a template is over 160 characters."""
+    """No line of an HTML template is longer than 160 characters."""
     lines = enumerate(path.read_text().splitlines(), start=1)
     assert not [number for number, line in lines if len(line) > MAX_TEMPLATE_LINE]
 
 
 def test_the_library_has_no_complexity_exceptions() -> None:
-    """The library has no ``noqa`` for complexity, arguments, branches, returns or statements."""
+    """The library has no ``noqa`` for complexity or for the number of arguments or statements."""
     exceptions = [
         f"{path.name}: {line.strip()}"
         for path in tracked("telemetry/three_pillars/*.py")

@@ -1,4 +1,4 @@
-"""Traces as a backend returns them: one slow purchase, and builders for spans and log records."""
+"""Sample traces as backends return them: one slow purchase, and builders for their parts."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,13 +8,14 @@ from three_pillar_demo.trace_view.view import TraceView
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACE_START = 1_767_225_600 * 10**9
-"""2026-01-01 00:00:00 UTC."""
+"""The start of each sample trace in nanoseconds since the epoch: 2026-01-01 00:00:00 UTC."""
 NANOSECONDS_PER_MS = 10**6
 ROOT = "root000000000000"
 ORDER = "order00000000000"
 CALL = "call000000000000"
 CHARGE = "charge0000000000"
-"""The span ids of a purchase, from parent to child."""
+"""The id of payment's span; ``ROOT``, ``ORDER``, ``CALL`` and ``CHARGE`` are the span ids of a
+purchase, from parent to child."""
 
 
 def span(
@@ -26,7 +27,10 @@ def span(
     took: float = 100,
     **changes: Any,  # noqa: ANN401  (the types of the fields)
 ) -> Span:
-    """Return a span of checkout that starts ``at`` ms after the trace and takes ``took`` ms."""
+    """Return a span of checkout that begins ``at`` ms after the trace and lasts ``took`` ms.
+
+    ``changes`` replace other fields of the span.
+    """
     start = TRACE_START + round(at * NANOSECONDS_PER_MS)
     default = Span(
         trace_id=TRACE,
@@ -54,7 +58,10 @@ def line(
     severity: str = "INFO",
     **fields: str,
 ) -> LogRecord:
-    """Return a log record, written ``at`` ms after the start of the trace."""
+    """Return a log record written ``at`` ms after the start of the trace.
+
+    ``fields`` are added to its attributes.
+    """
     return LogRecord(
         TRACE_START + round(at * NANOSECONDS_PER_MS),
         service,
@@ -71,14 +78,20 @@ def canonical(
     outcome: str,
     **options: Any,  # noqa: ANN401  (those of line)
 ) -> LogRecord:
-    """Return the canonical log record of a request; ``options`` are those of ``line``."""
+    """Return the canonical log record of a request, which sums up the request.
+
+    ``options`` are those of ``line()``.
+    """
     route = "/checkout" if service == "checkout" else "/charges"
     fields = {"http_response_status_code": str(status), "outcome": outcome}
     return line(span_id, f"POST {route} {status} {outcome}", service=service, **options | fields)
 
 
 def exemplar(service: str, route: str, status: int, le: str, value: float) -> Exemplar:
-    """Return an exemplar of the standard histogram, in the bucket ``le``."""
+    """Return an exemplar of the standard request histogram.
+
+    ``value`` is the duration in seconds, ``le`` the upper bound of its bucket.
+    """
     labels = {
         "__name__": "http_server_request_duration_seconds_bucket",
         "service_name": service,
@@ -91,7 +104,7 @@ def exemplar(service: str, route: str, status: int, le: str, value: float) -> Ex
 
 
 def slow() -> TraceView:
-    """Return a purchase in which checkout gave up after 2 s and payment answered after 3 s."""
+    """Return a purchase in which checkout gives up after 2 s and payment answers after 3 s."""
     order: dict[str, Any] = {
         "order.id": "o-1",
         "order.amount": 9,

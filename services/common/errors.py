@@ -85,9 +85,9 @@ async def _handle_invalid_request(_request: Request, error: Any) -> JSONResponse
     # The log gets no location, which may be the client's own text.
     structlog.contextvars.bind_contextvars(reason=message)
     detail = f"{location}: {message}" if location else message
-    further_problems = len(problems) - 1
-    if further_problems:
-        detail = f"{detail} (and {further_problems} more)"
+    others = len(problems) - 1
+    if others:
+        detail = f"{detail} (and {others} more)"
     return json_response(status, "invalid", detail=detail)
 
 

@@ -1,4 +1,4 @@
-"""``demo tour``: its exit code tells a script whether everything was verified."""
+"""Tests for ``demo tour``: when it succeeds."""
 
 import asyncio
 import io
@@ -16,12 +16,12 @@ from three_pillar_demo.verify.ledger import Ledger
 
 
 def purchase(outcome: str) -> Purchase:
-    """Return a purchase with this outcome."""
+    """Return an answered purchase with this outcome."""
     return Purchase("slow", "order-1", TRACE, 504, outcome, "", time.time(), time.time())
 
 
 def run_tour(monkeypatch: pytest.MonkeyPatch, outcome: str, *, verdict: bool | None) -> bool:
-    """Run the tour with a running stack, one check and one purchase."""
+    """Run the tour with one check that has ``verdict`` and one purchase; return if it succeeds."""
 
     async def verify_with(*_: object) -> tuple[list[Check], Ledger]:
         return [Check("traces", verdict, "1 of 1")], Ledger([purchase(outcome)])

@@ -1,4 +1,4 @@
-"""Finds what a trace still lacks: backends receive its parts one after the other."""
+"""Finds the spans, log records and exemplars of a trace that have not arrived yet."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,13 +6,13 @@ from three_pillar_demo.query.interface import LogRecord, Span
 from three_pillar_demo.trace_view.view import TraceView, is_canonical
 
 CONNECTION_ERRORS = {"ConnectError", "ConnectTimeout"}
-"""Errors of a call that never reached its callee, so that no SERVER span exists."""
+"""Values of ``error.type`` for a call that did not reach its callee, which has no span then."""
 
 
 def missing_spans(spans: Sequence[Span]) -> Iterator[str]:
-    """Describe the spans that must exist, because other spans refer to them.
+    """Yield a description of each span that other spans refer to but that has not arrived.
 
-    These are the parents, and the SERVER span of each call that reached its callee.
+    It is a missing parent, or the SERVER span of a call that reached its callee.
     """
     span_ids = {span.span_id for span in spans}
     parent_ids = {span.parent_id for span in spans}
@@ -25,7 +25,10 @@ def missing_spans(spans: Sequence[Span]) -> Iterator[str]:
 
 
 def missing_logs(spans: Sequence[Span], logs: Sequence[LogRecord]) -> Iterator[str]:
-    """Describe the log records that must exist: one canonical record for each request."""
+    """Yield a description of each canonical log record that has not arrived.
+
+    Each SERVER span must have one.
+    """
     logged_span_ids = {record.fields.get("span_id") for record in logs if is_canonical(record)}
     for span in spans:
         if span.kind == "SERVER" and span.span_id not in logged_span_ids:
@@ -33,7 +36,7 @@ def missing_logs(spans: Sequence[Span], logs: Sequence[LogRecord]) -> Iterator[s
 
 
 def has_all_exemplars(view: TraceView) -> bool:
-    """Return whether each service that answered has an exemplar of this trace."""
+    """Return True if each service with a SERVER span in the trace has an exemplar of it."""
     answered = {span.service for span in view.spans if span.kind == "SERVER"}
     with_exemplar = {exemplar.labels.get("service_name", "") for exemplar in view.exemplars}
     return answered <= with_exemplar

@@ -1,4 +1,4 @@
-"""Explains in one sentence why a request ended as it did."""
+"""Writes the sentence that explains why a request got its answer."""
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.terminal import printable
@@ -7,15 +7,19 @@ from three_pillar_demo.trace_view.tree import tree_rows
 from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView, is_canonical
 
 MIN_ERROR_STATUS = 400
-"""HTTP statuses from this one on are answers that the customer did not want."""
+"""The lowest HTTP status of an error: the customer did not get what the request asked for."""
 SLOW_REQUEST_S = 0.6
-"""An ordinary purchase takes less, in seconds."""
+"""The duration of a request, in seconds, from which the sentence names its slowest part.
+
+An ordinary purchase takes less.
+"""
 
 
 def explain(view: TraceView) -> str:
-    """Return one sentence: what the first service answered, and the deepest recorded failure.
+    """Return one sentence about what the first service answered and why.
 
-    Without a failure the sentence names the other service's answer, or the call that was made.
+    The reason is the deepest failure in the tree that the trace records. Without a failure, the
+    sentence has the answer of the called service, or the call that was made.
     """
     spans_with_depth = [
         (row.node, row.depth) for row in tree_rows(view) if isinstance(row.node, Span)
@@ -40,10 +44,10 @@ def explain(view: TraceView) -> str:
 
 
 def failures(span: Span) -> list[str]:
-    """Return what ``span`` records as gone wrong: exceptions, then its status message.
+    """Return the failures that ``span`` records: its exceptions, then its status message.
 
-    An exception is ``Type: message``, where the type has no module: ``httpx2.ReadTimeout``
-    becomes ``ReadTimeout``. Each text appears once.
+    An exception is written as ``Type: message``, and the type without its module:
+    ``httpx2.ReadTimeout`` becomes ``ReadTimeout``. Equal texts are returned once.
     """
     texts = []
     for exception in span.exceptions:
@@ -100,8 +104,8 @@ def _failure_clause(span: Span, root: Span, view: TraceView) -> str:
 
 
 def _failed_call_clause(call: Span, root: Span, view: TraceView) -> str:
-    whose = "its" if call.service == root.service else f"{printable(call.service)}'s"
-    clause = f"{whose} call to {_callee(call, view)} failed"
+    caller = "its" if call.service == root.service else f"{printable(call.service)}'s"
+    clause = f"{caller} call to {_callee(call, view)} failed"
     recorded = failures(call)
     if recorded:
         return f"{clause}: {recorded[0]}"
@@ -111,7 +115,7 @@ def _failed_call_clause(call: Span, root: Span, view: TraceView) -> str:
 
 
 def _late_answer_clause(view: TraceView) -> str:
-    """Return a clause about a callee that answered after its caller had given up, or nothing."""
+    """Return a clause about a callee that answered after its caller gave up; "" if none did."""
     calls = unanswered_calls(view)
     for span in view.spans:
         call = calls.get(span.parent_id)
@@ -123,7 +127,10 @@ def _late_answer_clause(view: TraceView) -> str:
 
 
 def _slowest_part_clause(root: Span, view: TraceView) -> str:
-    """Name the span that took most of a slow request's time, or return nothing."""
+    """Return a clause that names the span with most of a slow request's time.
+
+    Return "" if the request was not slow, or if no span took half of its time by itself.
+    """
     root_duration = root.end - root.start
     slowest = max(view.spans, key=lambda span: _own_duration(span, view))
     own_duration = _own_duration(slowest, view)
@@ -136,7 +143,7 @@ def _slowest_part_clause(root: Span, view: TraceView) -> str:
 
 
 def _own_duration(span: Span, view: TraceView) -> int:
-    """Return how many nanoseconds ``span`` ran without any of its children."""
+    """Return the nanoseconds of ``span`` during which none of its children ran."""
     children = view.children_by_parent.get(span.span_id, [])
     return sum(end - start for start, end in own_time(span, children))
 
@@ -149,15 +156,16 @@ def _answer_clause(span: Span, view: TraceView) -> str:
 
 
 def _is_unwanted(root: Span, view: TraceView) -> bool:
-    """Return whether ``root`` failed, or answered with a status from 400 on."""
+    """Return True if ``root`` has error status, or an HTTP status of 400 or above."""
     status, _ = _recorded_answer(root, view)
     return root.error or (status.isdecimal() and int(status) >= MIN_ERROR_STATUS)
 
 
 def _recorded_answer(span: Span, view: TraceView) -> tuple[str, str]:
-    """Return the HTTP status and the outcome of ``span``, each empty when it is unknown.
+    """Return the HTTP status and the outcome of ``span``, each "" when it is unknown.
 
-    The canonical log record has the outcome, and the status where the span has none.
+    The outcome is in the canonical log record of the span. The status is that of the span, or of
+    this record when the span has none.
     """
     fields: dict[str, str] = {}
     for record in view.logs_by_span.get(span.span_id, []):
@@ -169,9 +177,9 @@ def _recorded_answer(span: Span, view: TraceView) -> tuple[str, str]:
 
 
 def _error_logs(span: Span, view: TraceView) -> list[str]:
-    """Return the bodies of the error records of ``span``.
+    """Return the bodies of the log records of ``span`` with severity ERROR or FATAL.
 
-    The canonical record is left out, because it only repeats the status.
+    The canonical log record is left out, because it only repeats the status.
     """
     return [
         record.body
@@ -185,8 +193,8 @@ def _is_error(record: LogRecord) -> bool:
 
 
 def _callee(call: Span, view: TraceView) -> str:
-    """Return the service that was called, or the address when that service has no span."""
-    answered = view.children_by_parent.get(call.span_id, [])
-    if answered:
-        return printable(answered[0].service)
+    """Return the name of the service that was called, or its URL when it has no span."""
+    server_spans = view.children_by_parent.get(call.span_id, [])
+    if server_spans:
+        return printable(server_spans[0].service)
     return printable(call.attributes.get("url.full", "another service"))

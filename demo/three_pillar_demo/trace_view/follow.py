@@ -1,4 +1,4 @@
-"""The command ``demo follow``: shows one trace, and waits a limited time until it is complete."""
+"""The command ``demo follow``: prints one trace, and waits a limited time until it is complete."""
 
 import asyncio
 import re
@@ -27,48 +27,58 @@ from three_pillar_demo.trace_view.render import Drawing
 from three_pillar_demo.trace_view.view import TraceView
 
 TIMEOUT_S = 10.0
-"""How long to wait for a trace, and for what it lacks, in seconds."""
+"""How long to wait for a trace and its missing parts, in seconds."""
 COMPLETE_AFTER_S = 6.0
-"""Seconds after a trace's last span in which more of it may arrive.
+"""Seconds since the end of a trace's last span from which missing parts are no longer awaited.
 
 An export takes up to 1 s, and a payment that answers too late takes another second.
 """
 SEARCH_TIMEOUT_S = 3.0
-"""How long to search for a failure: a trace can be found 1 to 2 s after its end."""
+"""How long to search for a failed purchase, in seconds.
+
+A trace can be found 1 to 2 s after its end.
+"""
 EXEMPLARS_AFTER_S = 4.0
-"""Seconds after which no exemplar arrives any more: metrics are exported every second."""
+"""Seconds since the end of a trace's last span from which exemplars are no longer awaited.
+
+Metrics are exported every second.
+"""
 POLL_INTERVAL_S = 0.5
+"""The pause between two queries, in seconds."""
 OLD_FAILURE_S = 60.0
-"""A failure older than this may not be the one that the user means, so its age is printed."""
+"""The age of the newest failure, in seconds, above which its age is printed.
+
+It may not be the failure that the user means.
+"""
 LOG_MARGIN_S = 60
 """Seconds before and after the spans in which log records are searched.
 
 A service whose spans are lost may still have log records.
 """
 SEARCH_RANGE_S = 3600
-"""``--last-error`` searches the past hour."""
+"""The length of the past, in seconds, that ``--last-error`` searches."""
 
 TRACE_ID = re.compile(r"(?:00-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?", re.IGNORECASE)
 """A trace id, alone or in a ``traceresponse`` header."""
 
 ReportWait = Callable[[str], None]
-"""Is called with what is awaited, each time before a pause."""
+"""A function that is called before each pause, with a description of what is awaited."""
 
 
 class NotFoundError(Exception):
-    """The backends answer, but do not have what is asked for."""
+    """The backends answer, but do not have the trace; the text says what to do."""
 
 
 async def follow(trace_id: str | None = None, *, last_error: bool = False) -> int:
     """Print one trace with its log records and exemplars.
 
     Args:
-        trace_id: The trace to print.
-        last_error: Print checkout's newest failure of the past hour instead.
+        trace_id: The id of the trace, or a ``traceresponse`` header that contains it.
+        last_error: Print the trace of checkout's newest failure in the past hour instead.
 
     Returns:
-        The exit code: 0 when the trace was printed, 1 when the trace or a backend is not there,
-        2 when the arguments are wrong.
+        The exit code: 0 when the trace was printed, 1 when there is no such trace or a backend
+        does not answer, 2 when the arguments are invalid.
     """
     out = Console(highlight=False)
     err = Console(stderr=True, highlight=False)
@@ -91,7 +101,10 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
 
 
 async def _gather_with_progress(trace_id: str | None, err: Console) -> TraceView:
-    """Return the trace, or checkout's newest failure when ``trace_id`` is None."""
+    """Return the trace, and show on ``err`` what is awaited.
+
+    When ``trace_id`` is None, it is the trace of checkout's newest failure.
+    """
     with progress_messages(err) as report_progress:
         async with connect.create_backends() as backends:
 
@@ -117,8 +130,10 @@ def _fail(err: Console, exit_code: int, reason: str) -> int:
 def parse_trace_id(text: str) -> str:
     """Return the trace id in ``text``, as 32 lower-case hex digits.
 
+    ``text`` is a trace id or a ``traceresponse`` header.
+
     Raises:
-        ValueError: There is none; the message says what to type.
+        ValueError: The text is neither; the message says what to type.
     """
     match = TRACE_ID.fullmatch(text.strip())
     if not match or not int(match[1], 16):
@@ -131,7 +146,7 @@ def parse_trace_id(text: str) -> str:
 
 
 async def newest_failure(backends: Backends, report_wait: ReportWait) -> str:
-    """Return the trace id of checkout's newest failure in the past hour.
+    """Return the trace id of checkout's newest failed request in the past hour.
 
     Raises:
         NotFoundError: There was no failure.
@@ -153,7 +168,7 @@ async def newest_failure(backends: Backends, report_wait: ReportWait) -> str:
 
 
 async def gather(backends: Backends, trace_id: str, report_wait: ReportWait) -> TraceView:
-    """Query all three pillars until the trace is complete or nothing more can be expected.
+    """Query all three pillars until the trace is complete or its missing parts are overdue.
 
     Raises:
         NotFoundError: There is no such trace after ``TIMEOUT_S`` seconds.
@@ -181,7 +196,7 @@ async def gather(backends: Backends, trace_id: str, report_wait: ReportWait) -> 
 
 
 def _seconds_since_end(view: TraceView) -> float:
-    """Return the seconds since the last span ended; about 0 when there is none yet."""
+    """Return the seconds since the last span ended; about 0 when there is no span yet."""
     end = max((span.end for span in view.spans), default=time.time_ns())
     return time.time() - end / NANO
 
@@ -194,7 +209,7 @@ def _with_missing_remark(view: TraceView, missing: list[str]) -> TraceView:
 
 
 async def fetch(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]]:
-    """Query the three pillars once; return what is there, and what is still missing.
+    """Query the three pillars once; return the trace and a description of each missing part.
 
     Raises:
         BackendError: The trace store cannot be queried. When only log records or exemplars

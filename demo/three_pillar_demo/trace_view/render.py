@@ -1,4 +1,4 @@
-"""Renders a trace for the terminal: the tree with its times, the exemplars, the explanation."""
+"""Renders a trace for the terminal: its tree with times, its exemplars and its explanation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView
 
 NANOS_PER_MILLI = 1_000_000
 START_WIDTH = 9
-"""Characters of the start column left of the tree, with two spaces behind it."""
+"""The width of the start column left of the tree, in characters, with two spaces behind it."""
 DURATION_WIDTH = 9
-"""Characters of the duration column right of the tree."""
+"""The width of the duration column right of the tree, in characters."""
 BAR_WIDTH = 14
-"""Characters of a bar in the timeline."""
+"""The width of the timeline at the right edge, in characters."""
 MIN_WIDTH_FOR_BARS = 72
-"""Consoles narrower than this show no bars."""
+"""The lowest width of a console, in characters, at which the timeline is shown."""
 MIN_TREE_WIDTH = 20
-"""Characters that the text in the tree keeps, however deep the tree gets."""
+"""The lowest width of the text in the tree, in characters, however deep the tree is."""
 SHOWN_ATTRIBUTES = (
     "order.id",
     "order.amount",
@@ -34,23 +34,23 @@ SHOWN_ATTRIBUTES = (
     "card.network",
     "error.type",
 )
-"""Span attributes that are shown here; the trace store has the rest."""
+"""The names of the span attributes that the terminal shows."""
 SERVICE_COLOURS = ("cyan", "magenta", "green", "blue")
 SEVERITY_COLOURS = {"ERROR": "red", "FATAL": "red", "WARN": "yellow"}
 SEVERITY_INDENT = "      "
-"""As wide as a severity and the space behind it; wrapped log lines continue there."""
+"""The indent of wrapped log lines: as wide as a severity and the space behind it."""
 BAR_CHARACTERS = {(True, True): "━", (True, False): "╸", (False, True): "╺", (False, False): " "}
-"""By whether the left and the right half of a character belong to the bar."""
+"""The character of a bar, by whether its left half and its right half belong to the bar."""
 
 
 @dataclass
 class Drawing:
-    """A trace as rich prints it: as wide as the console, in colour on a terminal only."""
+    """A trace that rich can print, as wide as the console, and in colour on a terminal only."""
 
     view: TraceView
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        """Yield the text line by line."""
+        """Yield the lines of the drawing; rich calls this method to print it."""
         renderer = _Renderer(self.view, console, options.max_width)
         yield from renderer.heading()
         yield Text()
@@ -65,7 +65,7 @@ class Drawing:
 
 
 class _Renderer:
-    """Renders the parts of a drawing, ``width`` characters wide."""
+    """Renders the parts of a ``Drawing``, each ``width`` characters wide."""
 
     def __init__(self, view: TraceView, console: Console, width: int) -> None:
         self.view = view
@@ -78,7 +78,7 @@ class _Renderer:
         self.bar_width = BAR_WIDTH if width >= MIN_WIDTH_FOR_BARS else 0
 
     def heading(self) -> Iterator[Text]:
-        """Yield the trace id, when it was, its size, and the versions of the services."""
+        """Yield the trace id, its time, duration and size, and the versions of the services."""
         yield Text.assemble("Trace ", (self.view.trace_id, "bold"))
         started_at = datetime.fromtimestamp(self.start / NANO, UTC)
         duration = _milliseconds(self.end - self.start)
@@ -95,7 +95,7 @@ class _Renderer:
             yield from self.paragraph(Text(", ".join(texts), "dim"))
 
     def tree(self) -> Iterator[Text]:
-        """Yield a row for each span and log record; a span's details are below it."""
+        """Yield the rows of the spans and log records, with the details of a span below it."""
         yield from self._row(
             "start",
             "",
@@ -126,7 +126,7 @@ class _Renderer:
             yield from self.paragraph(self._exemplar_text(exemplar))
 
     def paragraph(self, text: Text) -> Iterator[Text]:
-        """Yield ``text``, wrapped at the full width."""
+        """Yield the lines of ``text``, wrapped at the full width."""
         for line in text.wrap(self.console, self.width):
             line.rstrip()
             yield line
@@ -181,8 +181,8 @@ class _Renderer:
     ) -> Iterator[Text]:
         """Yield the lines of one row.
 
-        The first line has the start, the branch in ``prefix`` and the ``right`` columns. Lines
-        that ``text`` is wrapped into follow behind ``wrapped_prefix``.
+        The first line has ``start``, ``prefix``, the beginning of ``text``, and the columns
+        ``right``. If ``text`` is too long, its further lines begin with ``wrapped_prefix``.
         """
         used_width = START_WIDTH + len(wrapped_prefix)
         if right:
@@ -207,9 +207,9 @@ class _Renderer:
         return Text.assemble((start_column, "dim"), (prefix, "dim"), part)
 
     def _bar(self, span: Span) -> str:
-        """Draw where in the trace's time the span lies.
+        """Return the characters of the timeline that show when during the trace the span ran.
 
-        The resolution is half a character; even the shortest span gets one half.
+        The resolution is half a character, which is also the length of the shortest bar.
         """
         half_count = 2 * self.bar_width
         scale = half_count / max(1, self.end - self.start)
@@ -223,7 +223,10 @@ class _Renderer:
         return "".join(characters)
 
     def _service_position(self, exemplar: Exemplar) -> int:
-        """Return the position of the exemplar's service in the trace; unknown ones come last."""
+        """Return the position of the exemplar's service among those of the trace, to sort by.
+
+        Services that are not in the trace come last.
+        """
         services = list(self.colours)
         service = exemplar.labels.get("service_name", "")
         return services.index(service) if service in services else len(services)
@@ -242,7 +245,7 @@ class _Renderer:
 
 
 def _span_details(span: Span, parent: Span | None) -> Iterator[Text]:
-    """Yield the attributes worth reading, then everything that went wrong."""
+    """Yield a line with ``SHOWN_ATTRIBUTES``, then a line for each failure of the span."""
     attributes = {
         name: printable(span.attributes[name])
         for name in SHOWN_ATTRIBUTES
@@ -260,7 +263,7 @@ def _span_details(span: Span, parent: Span | None) -> Iterator[Text]:
 
 
 def _known_errors(span: Span, attributes: dict[str, str]) -> set[str | None]:
-    """Return what other details say already, so that ``error.type`` need not repeat it."""
+    """Return the values of ``error.type`` that would only repeat another detail of the span."""
     exception_types = {failure.split(":")[0] for failure in failures(span)}
     status = str(span.attributes.get(STATUS_CODE))
     return {attributes.get("order.outcome"), status, *exception_types}

@@ -1,4 +1,4 @@
-"""Where the time of a trace went: a span's own time, calls without an answer, late children."""
+"""Timing of spans: a span's own time, calls without an answer, and spans outside their parent."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,10 +7,10 @@ from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView
 
 
 def own_time(span: Span, children: Sequence[Span]) -> Iterator[tuple[int, int]]:
-    """Yield the parts of a span's time in which none of its children runs.
+    """Yield the parts of ``span`` during which none of its children runs.
 
-    Each part is a start and an end in nanoseconds since the epoch. A span without children is
-    one part, even if it took no time.
+    Each part is a start and an end, in nanoseconds since the epoch. A span without children is
+    one part, even if its duration is 0.
     """
     position = span.start
     child_times = sorted((child.start, child.end) for child in children if child is not span)
@@ -25,7 +25,7 @@ def own_time(span: Span, children: Sequence[Span]) -> Iterator[tuple[int, int]]:
 
 
 def unanswered_calls(view: TraceView) -> dict[str, Span]:
-    """Return the CLIENT spans that got no HTTP answer, by span id: their callers gave up."""
+    """Return the CLIENT spans without an HTTP status, by span id: their callers gave up waiting."""
     return {
         span.span_id: span
         for span in view.spans
@@ -34,10 +34,10 @@ def unanswered_calls(view: TraceView) -> dict[str, Span]:
 
 
 def outside_parent(span: Span, parent: Span | None) -> list[str]:
-    """Describe how ``span`` lies outside the CLIENT span that called it.
+    """Return a description of each way in which ``span`` is outside the time of its parent.
 
-    The list is empty when the span lies inside, or when its parent is no CLIENT span: work may
-    well go on after an INTERNAL or SERVER span has ended.
+    The ways are to begin after the parent's end, and to end before its start. The list is empty
+    when the parent is no CLIENT span, because work may go on after other spans have ended.
     """
     if parent is None or parent.kind != "CLIENT":
         return []

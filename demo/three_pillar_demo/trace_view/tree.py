@@ -1,4 +1,4 @@
-"""The tree of a trace: spans below their parents, log records below the span they belong to."""
+"""The tree of a trace: spans below their parents, log records below the span that wrote them."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,8 +14,13 @@ Node = Span | LogRecord
 class TreeRow:
     """A span or a log record at its place in the tree.
 
-    ``prefix`` draws the branch that leads to the row; ``child_prefix`` stands before every row
-    below it.
+    Attributes:
+        node: The span or the log record.
+        parent: The span above it; None for a root.
+        depth: The number of spans above it.
+        prefix: The characters that draw the branch in front of the row.
+        child_prefix: The characters in front of each row below it.
+        is_leaf: Whether it has no rows below it.
     """
 
     node: Node
@@ -27,9 +32,9 @@ class TreeRow:
 
 
 def tree_rows(view: TraceView) -> Iterator[TreeRow]:
-    """Yield every span and log record: parents first, siblings in the order of time.
+    """Yield a row for each span and log record, parents before their children.
 
-    A node whose parent is not in the trace is a root.
+    Siblings are in the order of their start. A node whose parent is not in the trace is a root.
     """
     children_by_parent = _children_by_parent(view)
     roots = children_by_parent.pop("", [])
@@ -53,13 +58,16 @@ def tree_rows(view: TraceView) -> Iterator[TreeRow]:
 
 
 def _children_by_parent(view: TraceView) -> dict[str, list[Node]]:
-    """Return the children by their parent's span id, in the order of time; roots are under ""."""
-    known_ids = {span.span_id for span in view.spans}
+    """Return the nodes by the span id of their parent, in the order of their start.
+
+    The roots have the key "".
+    """
+    span_ids = {span.span_id for span in view.spans}
     children: dict[str, list[Node]] = defaultdict(list)
     nodes: list[Node] = [*view.spans, *view.logs]
     for node in sorted(nodes, key=_start_time):
         parent_id = node.parent_id if isinstance(node, Span) else node.fields.get("span_id", "")
-        if parent_id not in known_ids:
+        if parent_id not in span_ids:
             parent_id = ""
         children[parent_id].append(node)
     return children
@@ -71,14 +79,14 @@ def _child_rows(row: TreeRow, children: list[Node]) -> list[TreeRow]:
     for child in children:
         is_last = child is children[-1]
         branch = "└─ " if is_last else "├─ "
-        trunk = "   " if is_last else "│  "
+        continuation = "   " if is_last else "│  "
         child_rows.append(
             TreeRow(
                 child,
                 parent,
                 row.depth + 1,
                 prefix=row.child_prefix + branch,
-                child_prefix=row.child_prefix + trunk,
+                child_prefix=row.child_prefix + continuation,
             )
         )
     return child_rows

@@ -1,6 +1,6 @@
 """The data of one trace: its spans, its log records and the exemplars that point to it.
 
-Telemetry contains text from outside: pass it through ``printable`` before it is shown.
+Their text comes from outside, so it must pass through ``terminal.printable`` before it is shown.
 """
 
 from collections import defaultdict
@@ -10,12 +10,15 @@ from functools import cached_property
 from three_pillar_demo.query.interface import Exemplar, LogRecord, Span
 
 STATUS_CODE = "http.response.status_code"
-"""The span attribute that holds the HTTP status."""
+"""The name of the span attribute that holds the HTTP status."""
 
 
 @dataclass(frozen=True)
 class TraceView:
-    """Everything the backends hold about one trace; ``remarks`` say what is missing."""
+    """What the backends returned about one trace.
+
+    ``remarks`` are sentences for the user about what is missing and why.
+    """
 
     trace_id: str
     spans: list[Span]
@@ -44,5 +47,8 @@ class TraceView:
 
 
 def is_canonical(record: LogRecord) -> bool:
-    """Return whether ``record`` is the one that a service writes at the end of each request."""
+    """Return True if ``record`` is a canonical log record.
+
+    A service writes one at the end of each request, with the HTTP status and the outcome.
+    """
     return "http_response_status_code" in record.fields

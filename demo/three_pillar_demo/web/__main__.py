@@ -1,4 +1,4 @@
-"""The web UI's process: reads its settings and runs the HTTP server."""
+"""The process of the web UI: reads its settings and runs the HTTP server."""
 
 import logging
 import sys
@@ -14,12 +14,15 @@ from three_pillars import ConfigurationError, settings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 MAX_CONNECTIONS = 200
+"""The number of connections from which further requests are answered 503."""
 SHUTDOWN_TIMEOUT_S = 2
+"""How long requests in flight may go on after SIGTERM, in seconds."""
 KEEP_ALIVE_TIMEOUT_S = 15
+"""How long an idle connection stays open, in seconds."""
 
 
 class Settings(settings.Settings):
-    """The web UI's settings, from the environment variables that begin with ``WEB_``."""
+    """The settings of the web UI, read from environment variables that begin with ``WEB_``."""
 
     model_config = SettingsConfigDict(env_prefix="WEB_")
     former_prefix: ClassVar[str] = "CONSOLE_"
@@ -38,7 +41,7 @@ class Settings(settings.Settings):
     )
 
     def names(self) -> set[str]:
-        """Return the accepted Host headers: the loopback names and ``WEB_HOSTS``."""
+        """Return the accepted Host headers: the loopback names with the port, and ``WEB_HOSTS``."""
         loopback_names = {f"{host}:{self.port}" for host in ("localhost", "127.0.0.1", "[::1]")}
         further_names = {name.strip() for name in self.hosts.lower().split(",")}
         further_names.discard("")
@@ -46,7 +49,10 @@ class Settings(settings.Settings):
 
 
 def main() -> int:
-    """Run until SIGTERM or SIGINT; return 2 when an environment variable is invalid."""
+    """Run the server until SIGTERM or SIGINT.
+
+    Return the exit code: 0, or 2 when an environment variable is invalid.
+    """
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format=LOG_FORMAT)
     # The HTTP client would log every purchase and every health check.
     logging.getLogger("httpx2").setLevel(logging.WARNING)

@@ -1,6 +1,6 @@
-"""Access control of the page: only requests to its own names and from its own origin.
+"""Access control of the web UI: only requests to its own names and from its own origin.
 
-Every response also carries headers that let a browser run this page's own code only.
+Every response also has headers that let a browser run only code of the web UI itself.
 """
 
 from collections.abc import Collection
@@ -14,6 +14,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+"""The value of the header ``Content-Security-Policy``: only files of the web UI itself."""
 SECURITY_HEADERS = {
     "content-security-policy": CONTENT_SECURITY_POLICY,
     "x-content-type-options": "nosniff",
@@ -22,11 +23,12 @@ SECURITY_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+"""The headers that are added to every response."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """The response to a request that is not let in."""
+    """The HTTP status and the reason with which a request is refused."""
 
     status: int
     reason: str
@@ -37,13 +39,14 @@ CROSS_ORIGIN = Refusal(403, "cross-origin request refused")
 
 
 class AccessMiddleware:
-    """Refuses unknown Host headers (DNS rebinding) and requests from other origins.
+    """ASGI middleware that refuses requests with unknown Host headers or from other origins.
 
-    It adds ``SECURITY_HEADERS`` to every response.
+    An unknown Host header may be an attack by DNS rebinding. The middleware also adds
+    ``SECURITY_HEADERS`` to every response.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
-        """Accept requests to ``hosts``, each a lower-case name with its port.
+        """Accept requests whose Host header is in ``hosts``, each a lower-case name with its port.
 
         A host with a path, like ``page.test:8080/alerts``, is accepted for this path only.
         """
@@ -51,7 +54,10 @@ class AccessMiddleware:
         self.hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request in, or answer 421 or 403; other protocols than HTTP get no answer."""
+        """Pass an HTTP request on to the application, or answer 421 or 403.
+
+        Other protocols, such as WebSocket, get no answer.
+        """
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         if scope["type"] != "http":
@@ -70,7 +76,7 @@ class AccessMiddleware:
             await response(scope, receive, send_with_headers)
 
     def refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
-        """Return why a request is refused; None lets it in."""
+        """Return the refusal of a request, or None if the request is accepted."""
         if not self._is_known_host(path, headers):
             return UNKNOWN_HOST
         if not _is_from_here(method, headers):
@@ -86,10 +92,10 @@ class AccessMiddleware:
 
 
 def _is_from_here(method: str, headers: Headers) -> bool:
-    """Return whether the request comes from this page, from a link, or from no browser at all.
+    """Return True if the request comes from the web UI, from a link, or from no browser at all.
 
-    Every current browser sends ``Origin`` or ``Sec-Fetch-Site`` with what another page requests,
-    so a request without both was not sent by another page.
+    Every current browser sends ``Origin`` or ``Sec-Fetch-Site`` with a request that a page of
+    another site makes, so a request without both was not made by such a page.
     """
     origin = headers.get("origin", "").lower()
     if origin:

@@ -23,10 +23,10 @@ from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.pages import WEB_FOLDER, Pages
 
 LOOKUP_THREADS = 64
-"""Threads for DNS lookups.
+"""The number of threads for DNS lookups.
 
-A lookup of a host that is gone may take more than ten seconds. With few threads, such lookups
-would hold up all others.
+The lookup of a host that is gone may take more than 10 s. With few threads, such lookups would
+hold up all others.
 """
 
 
@@ -37,14 +37,14 @@ def create_app(
     grafana_url: str,
     http: httpx2.AsyncClient | None = None,
 ) -> FastAPI:
-    """Build the application.
+    """Build the application of the web UI.
 
     Args:
         backends: The backends that hold the telemetry.
         mode: The mode of the stack: ``local``, ``full`` or ``compose``.
-        hosts: The Host headers that are accepted.
-        grafana_url: Grafana's address for a browser.
-        http: A client for checkout; one is made by default.
+        hosts: The accepted Host headers, each a lower-case name with its port.
+        grafana_url: The URL of Grafana for a browser.
+        http: The HTTP client of checkout; a new one by default.
     """
     cache = QueryCache()
     traffic = ManualTraffic(http or checkout_client.client(MAX_IN_FLIGHT))
@@ -76,5 +76,5 @@ def create_app(
 
 
 async def healthz() -> dict[str, str]:
-    """Answer ``GET /healthz``."""
+    """Answer ``GET /healthz``: the process is running."""
     return {"status": "ok"}

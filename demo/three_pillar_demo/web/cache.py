@@ -1,4 +1,4 @@
-"""A cache of query results: however many visitors there are, a query runs once at a time."""
+"""A cache of query results, so that a query runs only once for all visitors at the same time."""
 
 import asyncio
 import logging
@@ -14,24 +14,24 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LIFETIME_S = 1.0
-"""How long a result counts as fresh."""
+"""How long a result is returned without a new query, in seconds."""
 TIMEOUT_S = 5.0
-"""How long a query may run."""
+"""How long a query may run, in seconds."""
 FIRST_WAIT_S = 0.7
-"""How long a visitor waits for the first result of a query."""
+"""How long a visitor waits for the first result of a query, in seconds."""
 REFRESH_WAIT_S = 0.1
-"""How long a visitor waits for a fresh result before the previous one is shown."""
+"""How long a visitor waits for a new result, in seconds, before the previous one is shown."""
 STALE_AFTER_S = 5.0
-"""How long the previous result may be shown after it should have been refreshed."""
+"""How long after its lifetime a result may still be shown, in seconds."""
 REST_FACTOR = 4.0
-"""A result stays fresh for at least this many times as long as its query took.
+"""The lifetime of a result is at least this many times the duration of its query.
 
-So no query keeps a backend busy for more than a fifth of the time.
+So a query keeps a backend busy for at most a fifth of the time.
 """
 MAX_CONCURRENT = 4
-"""Queries that run at the same time."""
+"""The number of queries that may run at the same time."""
 MAX_ENTRIES = 64
-"""Queries whose results are kept."""
+"""The number of queries whose results are kept."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,13 @@ class QueryResult(Generic[T]):
 
 
 PENDING: QueryResult[Any] = QueryResult(error="no answer yet")
-"""The result of a query that still runs for the first time."""
+"""The result of a query that has not ended yet, and has no previous result to show."""
 
 
 @dataclass
 class _Entry:
+    """One query: its newest result, when that is due for a refresh, and the running query."""
+
     result: QueryResult[Any] = PENDING
     due: float = 0.0
     """When the result must be refreshed, on the monotonic clock."""
@@ -55,10 +57,14 @@ class _Entry:
 
 
 class QueryCache:
-    """Keeps the last result of each of the ``MAX_ENTRIES`` most recently used queries."""
+    """Keeps the newest result of each of the ``MAX_ENTRIES`` most recently used queries."""
 
     def __init__(self, timeout: float = TIMEOUT_S, first_wait: float = FIRST_WAIT_S) -> None:
-        """Limit each query and a visitor's first wait, both in seconds."""
+        """Create an empty cache.
+
+        ``timeout`` limits each query, and ``first_wait`` how long ``get`` waits for the first
+        result of a query; both are in seconds.
+        """
         self.timeout = timeout
         self.first_wait = first_wait
         self.entries = OrderedDict[Hashable, _Entry]()
@@ -67,10 +73,11 @@ class QueryCache:
     async def get(
         self, key: Hashable, query: Callable[[], Awaitable[T]], lifetime: float = LIFETIME_S
     ) -> QueryResult[T]:
-        """Return the result of ``query``, which is known by ``key``; never raises.
+        """Return the result of ``query``, kept or new; an exception becomes its ``error``.
 
-        The result is at most ``lifetime`` seconds old if the query answers in time. Otherwise
-        it is the previous result, or ``PENDING``.
+        ``key`` identifies the query in the cache. A kept result that is older than ``lifetime``
+        seconds is replaced by a new one if the query ends in time. Otherwise the result is the
+        previous one, or ``PENDING``.
         """
         entry = self._use_entry(key)
         overdue = time.monotonic() - entry.due
@@ -84,14 +91,17 @@ class QueryCache:
         return entry.result
 
     async def close(self) -> None:
-        """Cancel the queries that run."""
+        """Cancel the running queries and wait for their end."""
         tasks = [entry.task for entry in self.entries.values() if entry.task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _use_entry(self, key: Hashable) -> _Entry:
-        """Return the entry of ``key`` as the most recent one, and drop the oldest ones."""
+        """Return the entry of ``key`` and mark it as the most recently used one.
+
+        Entries beyond ``MAX_ENTRIES`` are dropped, and their queries are cancelled.
+        """
         entry = self.entries.setdefault(key, _Entry())
         self.entries.move_to_end(key)
         while len(self.entries) > MAX_ENTRIES:

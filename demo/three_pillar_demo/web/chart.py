@@ -1,7 +1,7 @@
-"""Geometry of a chart: turns values in time into polylines, ticks, dots and readouts.
+"""Geometry of a chart: computes polylines, ticks, dots and readouts from values over time.
 
-All functions are pure, and nothing here knows HTML. Positions in the plot are in thousandths of
-its width and height, from its upper left corner.
+Positions in the plot are in thousandths of its width and height, from its upper left corner. All
+functions are pure, and none produces HTML.
 """
 
 import math
@@ -14,9 +14,14 @@ from three_pillar_demo.query.interface import Exemplar
 from three_pillar_demo.web import formatting
 
 AXIS_LENGTH = 1000.0
+"""The length of both axes, in the unit of all positions."""
 TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+"""The pattern of a valid trace id: 32 lower-case hex digits, not all of them 0."""
 TIME_TICKS = ((10, 4), (60, 6), (180, 6), (600, 7))
-"""Seconds between two ticks of the time axis, and how many such ticks have enough space."""
+"""The possible distances of two ticks of the time axis.
+
+Each has the distance in seconds, and the number of such distances that the axis has space for.
+"""
 BUCKET_BOUNDS_S = (
     0.0,
     0.005,
@@ -35,22 +40,30 @@ BUCKET_BOUNDS_S = (
     10.0,
     math.inf,
 )
-"""The bounds of the duration histogram's buckets, from OpenTelemetry's HTTP conventions."""
-DOT_SLOTS = 40
-"""The time axis is divided into this many slots.
+"""The bounds of the duration histogram's buckets, in seconds.
 
-A slot shows two dots at most: the slowest failed request, and the slowest of the others.
+They are those of OpenTelemetry's semantic conventions for HTTP.
+"""
+DOT_SLOTS = 40
+"""The number of slots that the time axis is divided into.
+
+A slot shows at most two dots: the slowest failed request, and the slowest of the others.
 """
 MAX_READOUTS = 60
-"""Times at which the values of a chart can be read."""
+"""The number of times, at most, at which a visitor can read the values of a chart."""
 
 Value = float | None
+"""A value of a series; None when it is unknown."""
 Formatter = Callable[[Value], str]
+"""A function that formats a value with its unit."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A named line with its CSS class and a value for each of the chart's times; None is a gap."""
+    """A line of a chart.
+
+    ``values`` has one value for each of ``ChartData.times``; None is a gap in the line.
+    """
 
     name: str
     css_class: str
@@ -59,7 +72,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Highlight:
-    """The request that a chart is about: when it ended and its duration, both in seconds."""
+    """The request that a chart highlights.
+
+    ``time`` is its end, in seconds since the epoch, and ``duration`` is in seconds.
+    """
 
     trace_id: str
     time: float
@@ -67,7 +83,7 @@ class Highlight:
 
     @property
     def bucket(self) -> tuple[float, float]:
-        """The lower and upper bound of the histogram bucket that counted the request."""
+        """The bounds, in seconds, of the histogram bucket that counted the request."""
         for low, high in pairwise(BUCKET_BOUNDS_S):
             if self.duration <= high:
                 return low, high
@@ -76,7 +92,11 @@ class Highlight:
 
 @dataclass(frozen=True)
 class ChartData:
-    """What a chart shows between ``start`` and ``end``, in seconds since the epoch."""
+    """The data of a chart.
+
+    The chart shows the time from ``start`` to ``end``. These and ``times``, the times of the
+    values of each series, are in seconds since the epoch.
+    """
 
     start: float
     end: float
@@ -88,10 +108,19 @@ class ChartData:
 
 @dataclass(frozen=True)
 class Plot:
-    """Everything that is drawn.
+    """The geometry of a chart, as the template draws it.
 
-    ``polylines`` has a CSS class and the parts between gaps of each series, each part as the
-    ``points`` attribute of SVG. Ticks and readouts are positions with their texts.
+    Attributes:
+        start: The left end of the time axis, in seconds since the epoch.
+        end: The right end of the time axis, in seconds since the epoch.
+        top: The value at the upper end of the value axis.
+        polylines: For each series its CSS class, and the parts of its line between two gaps. A part
+            is a value for the ``points`` attribute of an SVG polyline.
+        x_ticks: The ticks of the time axis: positions and texts.
+        y_ticks: The ticks of the value axis: positions and texts.
+        dots: The exemplars that are drawn as dots.
+        readouts: The values that a visitor can read: positions and texts.
+        highlight: The highlighted request, if there is one.
     """
 
     start: float
@@ -106,21 +135,21 @@ class Plot:
 
     @property
     def empty(self) -> bool:
-        """Whether there is no line and no dot."""
+        """Whether the plot has neither a line nor a dot."""
         return not self.dots and not any(parts for _, parts in self.polylines)
 
     def x(self, time: float) -> float:
-        """Return the horizontal position of a time."""
+        """Return the horizontal position of a time in seconds since the epoch."""
         return AXIS_LENGTH * (time - self.start) / (self.end - self.start)
 
     def y(self, value: float) -> float:
-        """Return the vertical position of a value; values above the top are at the top."""
+        """Return the vertical position of a value; a value above ``top`` is at the upper edge."""
         fraction = min(max(value / self.top, 0.0), 1.0)
         return AXIS_LENGTH - AXIS_LENGTH * fraction
 
 
 def draw_chart(data: ChartData, formatter: Formatter, *, min_top: float) -> Plot:
-    """Compute the plot of ``data``.
+    """Compute the geometry of ``data``, with texts from ``formatter``.
 
     The value axis begins at 0 and reaches ``min_top``, or the highest value if that is more.
     """
@@ -145,9 +174,10 @@ def draw_chart(data: ChartData, formatter: Formatter, *, min_top: float) -> Plot
 
 
 def axis_scale(value: float, max_steps: int = 4) -> tuple[float, float]:
-    """Return the round top of an axis that has room for ``value``, and its round step.
+    """Return the top of an axis and its step, both round, so that ``value`` fits.
 
-    A step is 1, 2 or 5 times a power of ten. The axis has at least 2 and about ``max_steps``.
+    The step is 1, 2 or 5 times a power of ten; the axis has at least 2 steps and about
+    ``max_steps``.
     """
     tolerance = 1e-9  # for floating-point errors at round values
     min_step = value / max_steps
@@ -162,9 +192,10 @@ def axis_scale(value: float, max_steps: int = 4) -> tuple[float, float]:
 
 
 def time_ticks(start: float, end: float) -> Iterator[tuple[float, str]]:
-    """Yield the round times between two times, with their positions.
+    """Yield the position and the text of each tick of a time axis, at round times.
 
-    Times so close to an edge that their text would be cut are left out.
+    ``start`` and ``end`` are in seconds since the epoch. A tick so close to an edge that its text
+    would be cut is left out.
     """
     step = TIME_TICKS[-1][0]
     for candidate, max_ticks in TIME_TICKS:
@@ -181,9 +212,9 @@ def time_ticks(start: float, end: float) -> Iterator[tuple[float, str]]:
 
 
 def polylines(times: Sequence[float], values: Sequence[Value], plot: Plot) -> Iterator[str]:
-    """Yield the parts of a line between its gaps, as the ``points`` of SVG polylines.
+    """Yield each part of a line between two gaps, as the ``points`` attribute of an SVG polyline.
 
-    A part with a single point is made long enough to be visible.
+    A part with a single point gets a second point beside it, so that it is visible.
     """
     part: list[tuple[float, float]] = []
     for time, value in zip(times, values, strict=True):
@@ -205,9 +236,10 @@ def _svg_points(part: list[tuple[float, float]]) -> str:
 
 
 def select_dots(data: ChartData) -> Iterator[Exemplar]:
-    """Yield the exemplars to draw, oldest first; the highlighted request is always among them.
+    """Yield the exemplars that are drawn as dots, at most two for each slot, oldest first.
 
-    Slots begin at fixed times, so the choice stays the same while time goes on.
+    An exemplar of the highlighted request is always drawn. Slots begin at fixed times, so the
+    choice stays the same while time goes on.
     """
     slot_width = (data.end - data.start) / DOT_SLOTS
     slowest: dict[tuple[int, bool, bool], Exemplar] = {}
@@ -223,7 +255,7 @@ def select_dots(data: ChartData) -> Iterator[Exemplar]:
 
 
 def failed(exemplar: Exemplar) -> bool:
-    """Return whether the service answered the measured request with a status from 500 on."""
+    """Return True if the measured request was answered with an HTTP status of 500 or above."""
     return exemplar.labels.get("http_response_status_code", "").startswith("5")
 
 
@@ -236,7 +268,7 @@ def _can_be_drawn(exemplar: Exemplar, data: ChartData) -> bool:
 
 
 def _within_range(data: ChartData) -> tuple[list[float], list[Series]]:
-    """Return the times between start and end, and each series at these times only."""
+    """Return the times from ``data.start`` to ``data.end``, and each series at these times only."""
     kept = [index for index, time in enumerate(data.times) if data.start <= time <= data.end]
     times = [data.times[index] for index in kept]
     series = [
@@ -256,10 +288,13 @@ def _finite_values(series: Sequence[Series]) -> Iterator[float]:
 def _readouts(
     times: Sequence[float], series: Sequence[Series], plot: Plot, formatter: Formatter
 ) -> Iterator[tuple[float, str]]:
-    """Yield the position and text of each time whose values can be read, the newest included."""
+    """Yield the position and the text of each readout, at most about ``MAX_READOUTS``.
+
+    Times at which no series has a value are left out.
+    """
     step = max(1, math.ceil(len(times) / MAX_READOUTS))
-    first = (len(times) - 1) % step
-    for index in range(first, len(times), step):
+    first_index = (len(times) - 1) % step  # so that the newest time is included
+    for index in range(first_index, len(times), step):
         if all(line.values[index] is None for line in series):
             continue
         values = "  ".join(f"{line.name} {formatter(line.values[index])}" for line in series)

@@ -1,4 +1,4 @@
-"""What the page shows: each query goes through the cache, so all visitors share its result."""
+"""Queries the telemetry that the web UI shows, through a cache whose results visitors share."""
 
 import asyncio
 import math
@@ -29,20 +29,28 @@ from three_pillar_demo.web.panels import QUANTILES, Panel, RedResult
 from three_pillar_demo.web.view_state import ViewState
 
 ROUTES = {"checkout": "/checkout", "payment": "/charges"}
-"""The services and the routes whose metrics are shown."""
+"""The route whose metrics are shown, by service."""
 MAX_LOGS = 50
-"""Log records in the list."""
+"""The number of log records in the list."""
 MAX_NEW_TRACES = 200
-"""Traces that one search for new purchases returns."""
+"""The number of traces that one search for new purchases returns at most."""
 CONTEXT_S = 150.0
-"""Seconds before and after a request that its own chart shows."""
+"""The time before and after a request, in seconds, that the chart on its trace page shows."""
 MAX_ROWS_DRAWN = 1_000
-"""Spans and log records of one trace that are drawn: more would be megabytes, each second."""
+"""The number of spans and log records of one trace that are drawn.
+
+More rows would make pages of megabytes, which are fetched again each second.
+"""
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """The distance of two values of a chart, and the window of its rates, in seconds."""
+    """The resolution of a chart.
+
+    Attributes:
+        step: The seconds between two points of the chart.
+        window: The seconds over which each rate is computed.
+    """
 
     step: float
     window: float
@@ -53,17 +61,18 @@ RESOLUTIONS = {
     15: Resolution(step=6.0, window=60.0),
     60: Resolution(step=30.0, window=120.0),
 }
-"""By the minutes that are shown."""
+"""The resolution of a chart, by the minutes that it shows."""
 
 
 @dataclass(frozen=True)
 class TracePage:
-    """One trace as its page shows it.
+    """What the page of one trace shows.
 
     Attributes:
+        view: The spans, log records and exemplars of the trace.
         missing: Descriptions of the parts that have not arrived.
-        rows: The waterfall, at most ``MAX_ROWS_DRAWN``.
-        explanation: The sentence that says why the request ended as it did.
+        rows: The rows of the waterfall, at most ``MAX_ROWS_DRAWN``.
+        explanation: The sentence that says why the request got its answer.
     """
 
     view: TraceView
@@ -73,7 +82,7 @@ class TracePage:
 
 
 class PageData:
-    """Queries the backends for the parts of the page."""
+    """Queries the backends for the parts of the pages."""
 
     def __init__(
         self, backends: Backends, cache: QueryCache, http: httpx2.AsyncClient, mode: str
@@ -85,10 +94,11 @@ class PageData:
         self.mode = mode
 
     async def health(self) -> dict[str, QueryResult[Any]]:
-        """Return the state of the stack, by name.
+        """Return the parts of the status bar, by name.
 
-        ``components`` are their problems, ``freshness`` the ages of the three pillars in seconds,
-        ``queues`` the sizes of the Collector's queues, ``size`` the bytes of the local store.
+        ``components`` has the problem of each component ("" if healthy), ``freshness`` the age in
+        seconds of the newest data in each pillar, ``queues`` the number of batches in each queue
+        of the Collector, and ``size`` the bytes of the local store.
         """
         components, queues, freshness, size = await asyncio.gather(
             self.cache.get("components", self._component_problems),
@@ -99,7 +109,7 @@ class PageData:
         return {"components": components, "queues": queues, "freshness": freshness, "size": size}
 
     async def panels(self, state: ViewState) -> list[Panel]:
-        """Return the charts of both services: rate, error ratio, and a duration chart for each."""
+        """Return four panels: request rate, error ratio, and the durations of each service."""
         now = time.time()
         time_range = (now - state.minutes * 60, now)
         exemplars, results = await asyncio.gather(
@@ -121,7 +131,7 @@ class PageData:
         return shown
 
     async def service_graph(self, state: ViewState) -> QueryResult[list[ServiceCall]]:
-        """Return the calls between services, over the window that a rate has."""
+        """Return the calls between services over the past ``Resolution.window`` seconds."""
         now = time.time()
         window = RESOLUTIONS[state.minutes].window
         return await self.cache.get(
@@ -146,11 +156,11 @@ class PageData:
         return await self.cache.get(key, query)
 
     async def mark_readable_purchases(self, traffic: ManualTraffic) -> None:
-        """Search for the traces of the purchases, so that those that exist become links."""
-        waiting = traffic.purchases_without_trace()
-        if not waiting:
+        """Mark those purchases whose traces the trace store has, so that they become links."""
+        purchases = traffic.purchases_without_trace()
+        if not purchases:
             return
-        start = waiting[-1].time - 1
+        start = purchases[-1].time - 1
         end = time.time() + 1
         result = await self.cache.get(
             "new_traces",
@@ -159,7 +169,7 @@ class PageData:
         traffic.mark_traces_found(result.value or [])
 
     async def trace_page(self, trace_id: str) -> QueryResult[TracePage]:
-        """Return one trace, as much of it as there is."""
+        """Return what has arrived of one trace; missing parts are no error."""
 
         async def query() -> TracePage:
             view, missing = await follow.fetch(self.backends, trace_id)
@@ -169,9 +179,9 @@ class PageData:
         return await self.cache.get(("trace", trace_id), query)
 
     async def context_panel(self, view: TraceView) -> Panel | None:
-        """Return the duration chart around a request, with the request highlighted.
+        """Return the chart of durations around the time of a request, with the request highlighted.
 
-        None means that the trace does not record a route.
+        Return None if the first span of the trace has no ``http.route``.
         """
         root = root_span(view)
         if root is None or not root.attributes.get("http.route"):
@@ -205,7 +215,7 @@ class PageData:
         return panels.duration_panel(route_metrics, (start, end), highlight)
 
     async def _red(self, service: str, minutes: int, now: float) -> RedResult:
-        """Return the rate, error ratio and durations of a service in the past ``minutes``."""
+        """Return the rate, error ratio and durations of a service over the past ``minutes``."""
         resolution = RESOLUTIONS[minutes]
         route = ROUTES[service]
         # Times on a grid keep what was drawn before where it was.
@@ -225,9 +235,9 @@ class PageData:
         return await self.cache.get((service, route, minutes), query)
 
     async def _component_problems(self) -> dict[str, str]:
-        """Return the problem of each component but this page, empty when it is healthy.
+        """Return the problem of each component except the web UI; "" if the component is healthy.
 
-        The backends know more about themselves, but may take longer to answer.
+        The backends' own health checks know more, but are left out if they take too long.
         """
         backend_health = asyncio.ensure_future(self.backends.health())
         problems, _ = await asyncio.gather(
@@ -241,7 +251,7 @@ class PageData:
         return problems
 
     async def _queue_sizes(self) -> dict[str, float]:
-        """Return how many batches wait in the Collector, by the name of the backend."""
+        """Return the number of batches that wait in the Collector, by the name of the backend."""
         sizes = await self.backends.counters("otelcol_exporter_queue_size", ["exporter"])
         return {exporter.rpartition("/")[2]: size for (exporter,), size in sorted(sizes.items())}
 
@@ -266,7 +276,7 @@ def _trace_page(view: TraceView, missing: list[str]) -> TracePage:
 
 
 def _duration(root: Span, view: TraceView) -> float:
-    """Return the duration that the root's exemplar has, or else that of the span, in seconds."""
+    """Return the duration of a request in seconds, from its exemplar, or else from its span."""
     for exemplar in view.exemplars:
         if exemplar.labels.get("service_name") == root.service and math.isfinite(exemplar.value):
             return exemplar.value

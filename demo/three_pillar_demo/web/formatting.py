@@ -1,4 +1,7 @@
-"""Formats numbers and times for people, in a nearly constant width, so that nothing jumps."""
+"""Formats numbers and times for people.
+
+The width of a text is nearly constant, so that the page does not move when a value changes.
+"""
 
 import math
 import re
@@ -6,11 +9,15 @@ import time
 from dataclasses import dataclass
 
 NO_VALUE = "–"  # noqa: RUF001  (an en dash is as wide as a digit)
+"""The text for an unknown value."""
 
 
 @dataclass(frozen=True)
 class DurationUnit:
-    """A unit for durations below ``limit`` seconds: ``factor`` converts seconds to it."""
+    """The unit for durations below ``limit`` seconds.
+
+    ``factor`` converts seconds to the unit, and ``digits`` are shown after the decimal point.
+    """
 
     limit: float
     factor: float
@@ -24,8 +31,9 @@ DURATION_UNITS = (
     DurationUnit(limit=100.0, factor=1, digits=1, name="s"),
     DurationUnit(limit=math.inf, factor=1 / 60, digits=0, name="min"),
 )
+"""The units for durations, from short to long."""
 MAX_AGE_IN_SECONDS = 100.0
-"""Ages below this are shown in seconds, with tenths."""
+"""The age from which minutes are shown instead of seconds with tenths."""
 
 
 def duration(seconds: float | None) -> str:
@@ -41,21 +49,21 @@ def duration(seconds: float | None) -> str:
 
 
 def percentage(ratio: float | None) -> str:
-    """Format a ratio: ``12.5 %``."""
+    """Format a ratio from 0 to 1 as a percentage: ``12.5 %``."""
     if ratio is None:
         return NO_VALUE
     return f"{ratio * 100:.1f} %"
 
 
 def rate(per_second: float | None) -> str:
-    """Format a rate: ``4.8/s``."""
+    """Format a rate per second: ``4.8/s``."""
     if per_second is None:
         return NO_VALUE
     return f"{per_second:.1f}/s"
 
 
 def without_zeros(text: str) -> str:
-    """Remove the zeros that a round number with a unit does not need: ``2 s``, ``0``."""
+    """Shorten a formatted round number: ``2.0 s`` becomes ``2 s``, and ``0.0 ms`` becomes ``0``."""
     shorter = re.sub(r"\.0+(?=\D)", "", text)
     if re.match(r"0 |0/", shorter):
         return "0"
@@ -71,12 +79,12 @@ def bucket_range(low: float, high: float) -> str:
 
 
 def mebibytes(size: float) -> str:
-    """Format a number of bytes: ``13.2 MiB``."""
+    """Format a number of bytes in mebibytes: ``13.2 MiB``."""
     return f"{size / 1024**2:.1f} MiB"
 
 
 def clock(timestamp: float, *, milliseconds: bool = False) -> str:
-    """Format the local time of day of a time in seconds since the epoch: ``14:05:09``."""
+    """Format a time in seconds since the epoch as the local time of day: ``14:05:09``."""
     text = time.strftime("%H:%M:%S", time.localtime(timestamp))
     if milliseconds:
         return f"{text}.{int(timestamp % 1 * 1000):03}"
@@ -84,7 +92,7 @@ def clock(timestamp: float, *, milliseconds: bool = False) -> str:
 
 
 def age(seconds: float | None) -> str:
-    """Format how long ago something arrived: ``1.2 s ago``."""
+    """Format an age in seconds: ``1.2 s ago``; None becomes ``none yet``."""
     if seconds is None:
         return "none yet"
     if seconds < MAX_AGE_IN_SECONDS:

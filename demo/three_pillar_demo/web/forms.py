@@ -1,4 +1,4 @@
-"""Reads the bodies of POST requests, within limits, and redirects back to the page."""
+"""Reads the bodies of POST requests, up to a limit, and redirects back to the overview."""
 
 from urllib.parse import parse_qsl
 
@@ -9,14 +9,16 @@ from starlette.responses import RedirectResponse, Response
 from three_pillar_demo.web.view_state import ViewState
 
 MAX_FORM_BYTES = 1024
+"""The largest body of a form, in bytes."""
 MAX_FORM_FIELDS = 10
+"""The largest number of fields in a form."""
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """Return the body of a request.
 
     Raises:
-        HTTPException: It has more than ``max_bytes`` (status 413).
+        HTTPException: The body has more than ``max_bytes`` (status 413).
     """
     body = b""
     async for chunk in request.stream():
@@ -27,10 +29,10 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """Return the fields of a form.
+    """Return the fields of the form in the body of a request.
 
     Raises:
-        HTTPException: The body is too large.
+        HTTPException: The body has more than ``MAX_FORM_BYTES`` (status 413).
         ValueError: It is not ASCII, or has more than ``MAX_FORM_FIELDS`` fields.
     """
     body = await read_body(request, MAX_FORM_BYTES)
@@ -38,6 +40,6 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def redirect_back(request: Request) -> Response:
-    """Redirect to the page, in the state that the request's query parameters describe."""
+    """Return a redirect to the overview, with the query parameters of the request."""
     state = ViewState.parse(request.query_params)
     return RedirectResponse(f"/{state.query()}", 303)

@@ -1,24 +1,24 @@
-"""Links into Grafana, where it runs: the same trace, logs and metrics of one request."""
+"""Links into Grafana: to the trace, the logs and the metrics of one request."""
 
 import json
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
 DURATION_PANEL = 12
-"""The id of the panel Duration on the dashboard ``checkout``; a test compares it."""
+"""The id of the panel "Duration" on the dashboard ``checkout``; a test checks it."""
 EXPLORE_MARGIN_MS = 3_600_000
-"""Milliseconds that Explore shows before and after a request."""
+"""The time before and after a request that Explore shows, in milliseconds."""
 DASHBOARD_MARGIN_MS = 150_000
-"""Milliseconds that a dashboard shows before and after a request."""
+"""The time before and after a request that a dashboard shows, in milliseconds."""
 
 
 def links(trace_id: str, start: float, end: float) -> list[tuple[str, str]]:
-    """Return the names and paths of the links for one request.
+    """Return the links for one request, each as its text and its path on Grafana.
 
     Args:
-        trace_id: 32 hex digits, so that it cannot end the query that it is put into.
+        trace_id: The valid trace id of the request, which is put into queries without escaping.
         start: When the request began, in seconds since the epoch.
-        end: When it ended.
+        end: When the request ended, in seconds since the epoch.
     """
     traceql = {"queryType": "traceql", "query": trace_id}
     logql = {"queryType": "range", "expr": f'{{service_name=~".+"}} | trace_id="{trace_id}"'}
@@ -34,7 +34,10 @@ def links(trace_id: str, start: float, end: float) -> list[tuple[str, str]]:
 
 
 def explore_path(datasource: str, query: Mapping[str, object], start: float, end: float) -> str:
-    """Return the path of an Explore pane that runs ``query`` around a request."""
+    """Return the path of Grafana's Explore with ``query``, over the time around a request.
+
+    ``start`` and ``end`` of the request are in seconds since the epoch.
+    """
     full_query = {"refId": "A", "datasource": {"type": datasource, "uid": datasource}, **query}
     time_range = _time_range(start, end, EXPLORE_MARGIN_MS)
     pane = {

@@ -1,4 +1,4 @@
-"""The pages of the web UI: collects the data of a page and renders its template."""
+"""The pages of the web UI: each handler collects the data of a page and renders its template."""
 
 import asyncio
 import time
@@ -27,20 +27,21 @@ from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
 
 WEB_FOLDER = Path(__file__).parent
 MAX_PURCHASES = 50
-"""Purchases in the list."""
+"""The number of purchases in the list on the overview."""
 ARRIVING_S = 30.0
-"""Seconds after a request in which the rest of its telemetry is expected.
+"""Seconds after the end of a request in which its missing telemetry may still arrive.
 
-After that, only telemetry arrives that waited for a backend that was down.
+Later, only telemetry arrives that waited for a backend that was down.
 """
 TOUR_COOKIE = "toured"
-"""The cookie that says that the visitor has ended the tour."""
+"""The name of the cookie of a visitor who has ended the tour."""
 TOUR_COOKIE_AGE_S = 365 * 24 * 3600
+"""How long a browser keeps this cookie: one year, in seconds."""
 
 
 @cache
 def templates() -> Environment:
-    """Return the environment of the templates, which escapes everything that is not markup."""
+    """Return Jinja's environment for the templates; it escapes the markup in all values."""
     environment = Environment(
         loader=FileSystemLoader([WEB_FOLDER / "templates", WEB_FOLDER / "alert_inbox"]),
         autoescape=True,
@@ -68,7 +69,7 @@ def templates() -> Environment:
 
 
 class Pages:
-    """Answers the requests for pages, and those of the forms that send purchases."""
+    """The handlers of the pages, and of the forms that send purchases."""
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class Pages:
         self.grafana_url = grafana_url
 
     async def index(self, request: Request) -> Response:
-        """Answer ``GET /``: purchases, charts, service graph and logs."""
+        """Answer ``GET /`` with the overview: purchases, charts, service graph and logs."""
         state = ViewState.parse(request.query_params)
         health, panels, service_graph, logs, _ = await asyncio.gather(
             self.data.health(),
@@ -113,7 +114,7 @@ class Pages:
         return response
 
     async def trace(self, request: Request, trace_id: str) -> Response:
-        """Answer ``GET /trace/{trace_id}``: one request in all three pillars."""
+        """Answer ``GET /trace/{trace_id}`` with the trace, logs and metrics of one request."""
         state = ViewState.parse(request.query_params)
         if not chart.TRACE_ID.fullmatch(trace_id):
             raise HTTPException(404, "invalid trace id: it has 32 lower-case hex digits")
@@ -136,19 +137,22 @@ class Pages:
         )
 
     async def buy(self, request: Request) -> Response:
-        """Answer ``POST /buy``: send purchases."""
+        """Answer ``POST /buy``: start the purchases that the form asks for."""
         form = await read_form(request)
         self.traffic.buy(form.get("card", ""), int(form.get("count", "1")))
         return redirect_back(request)
 
     async def stream(self, request: Request) -> Response:
-        """Answer ``POST /stream``: send purchases at a steady rate, or stop them."""
+        """Answer ``POST /stream``: start purchases at a steady rate; a rate of 0 stops them."""
         form = await read_form(request)
         self.traffic.stream(float(form.get("rate", "")))
         return redirect_back(request)
 
     async def error(self, _request: Request, error: Exception) -> Response:
-        """Answer a request that cannot be served with a page that says why."""
+        """Answer an invalid request with a page that says what is wrong.
+
+        The status is 422, or that of an ``HTTPException``.
+        """
         status = 422
         reason = str(error)
         if isinstance(error, HTTPException):
@@ -166,7 +170,7 @@ class Pages:
         )
 
     def _shown_purchases(self, state: ViewState) -> list[ManualPurchase]:
-        """Return the newest purchases, or the newest failed ones."""
+        """Return the newest purchases, at most ``MAX_PURCHASES``; only failed ones if so chosen."""
         purchases = [
             purchase for purchase in self.traffic.purchases if purchase.failed or not state.failed
         ]
@@ -182,7 +186,10 @@ class Pages:
 
 
 def _tour_step(state: ViewState, request: Request) -> int:
-    """Return the step of the tour to show, 0 for none: a first visit begins with step 1."""
+    """Return the step of the tour to show, from 1; 0 for none.
+
+    A visitor without ``TOUR_COOKIE`` begins with step 1.
+    """
     if state.tour is not None:
         return state.tour
     return 0 if TOUR_COOKIE in request.cookies else 1

@@ -1,4 +1,4 @@
-"""The panels of the page: charts with their titles, legends and newest values."""
+"""The panels of the web UI: charts with a title and a legend."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,25 @@ from three_pillar_demo.web import chart, formatting
 from three_pillar_demo.web.cache import QueryResult
 
 RedResult = QueryResult[list[RedSample]]
+"""The rate, errors and durations of one service over time, or the error of their query."""
 TimeRange = tuple[float, float]
 """Start and end, in seconds since the epoch."""
 
 QUANTILES = (0.5, 0.95, 0.99)
+"""The quantiles of the duration that are shown."""
 UNKNOWN_SAMPLE = RedSample(0.0, None, None, tuple(None for _ in QUANTILES))
+"""A sample in which all values are unknown."""
 MIN_RATE_TOP = 1.0
-"""The rate axis reaches at least one request a second."""
+"""The lowest top of the rate axis, in requests a second."""
 MIN_ERROR_RATIO_TOP = 0.1
-"""The error ratio axis reaches at least 10 %."""
+"""The lowest top of the error ratio axis: 10 %."""
 MIN_DURATION_TOP = 0.5
-"""The duration axis reaches at least half a second."""
+"""The lowest top of the duration axis, in seconds."""
 
 
 @dataclass(frozen=True)
 class LegendEntry:
-    """The name of a series, its CSS class, and its value as text."""
+    """One entry of a legend: the name of a series, its CSS class, and its value as text."""
 
     name: str
     css_class: str
@@ -34,7 +37,10 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart with its title and legend; ``error`` says why it has no data."""
+    """A chart with its title and legend.
+
+    ``key`` identifies the panel on the page. ``error`` says why it has no data.
+    """
 
     key: str
     title: str
@@ -45,7 +51,10 @@ class Panel:
 
 @dataclass(frozen=True)
 class RouteMetrics:
-    """The metrics of one route of a service; ``exemplars`` may include those of other routes."""
+    """The metrics of one route of a service.
+
+    ``exemplars`` may include those of other routes and services.
+    """
 
     service: str
     route: str
@@ -53,13 +62,13 @@ class RouteMetrics:
     exemplars: Sequence[Exemplar]
 
     def contains(self, exemplar: Exemplar) -> bool:
-        """Return whether the exemplar was measured in this route."""
+        """Return True if the exemplar belongs to this route of this service."""
         labels = exemplar.labels
         return labels.get("service_name") == self.service and labels.get("http_route") == self.route
 
 
 def rate_panel(results: Mapping[str, RedResult], time_range: TimeRange) -> Panel:
-    """Return the request rates of all services, from their results by service name."""
+    """Return the panel with the request rate of each service; ``results`` are by service."""
     rates = {
         service: {sample.time: sample.rate for sample in result.value or []}
         for service, result in results.items()
@@ -68,7 +77,7 @@ def rate_panel(results: Mapping[str, RedResult], time_range: TimeRange) -> Panel
 
 
 def error_ratio_panel(results: Mapping[str, RedResult], time_range: TimeRange) -> Panel:
-    """Return the error ratios of all services, from their results by service name."""
+    """Return the panel with the error ratio of each service; ``results`` are by service."""
     ratios = {
         service: {sample.time: sample.errors for sample in result.value or []}
         for service, result in results.items()
@@ -79,9 +88,9 @@ def error_ratio_panel(results: Mapping[str, RedResult], time_range: TimeRange) -
 def duration_panel(
     metrics: RouteMetrics, time_range: TimeRange, highlight: chart.Highlight | None = None
 ) -> Panel:
-    """Return the duration quantiles and exemplars of one route of a service.
+    """Return the panel with the duration quantiles and the exemplars of one route of a service.
 
-    With a ``highlight``, the chart marks the bucket and the time of this request, and the legend
+    With a ``highlight``, the chart marks the bucket and the end of this request, and the legend
     has the quantiles at that time instead of the newest ones.
     """
     service = printable(metrics.service, 64)
@@ -111,7 +120,10 @@ def _shared_panel(
     results: Mapping[str, RedResult],
     time_range: TimeRange,
 ) -> Panel:
-    """Return a panel with one line for each service; some services may have no values."""
+    """Return a panel with one line for each service.
+
+    ``values`` are by service and time, and ``key`` is ``rate`` or ``errors``.
+    """
     formatter = formatting.rate if key == "rate" else formatting.percentage
     min_top = MIN_RATE_TOP if key == "rate" else MIN_ERROR_RATIO_TOP
     times = sorted({time for by_time in values.values() for time in by_time})
@@ -144,7 +156,7 @@ def _quantile_series(service: str, samples: Sequence[RedSample]) -> list[chart.S
 
 
 def _sample_at(samples: Sequence[RedSample], highlight: chart.Highlight | None) -> RedSample:
-    """Return the first sample after the highlighted request, or else the newest one."""
+    """Return the first sample after the end of the highlighted request, or else the newest one."""
     if highlight:
         for sample in samples:
             if sample.time >= highlight.time:

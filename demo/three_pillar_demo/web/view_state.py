@@ -1,4 +1,4 @@
-"""What a visitor looks at: every state of the page has an address, and there is no other state."""
+"""The state of the overview, which is kept only in the query parameters of its address."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
@@ -7,11 +7,16 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 MINUTES = (5, 15, 60)
+"""The time ranges that a visitor can choose, in minutes."""
 SEVERITIES = ("INFO", "WARN", "ERROR")
+"""The severities of log records that a visitor can choose."""
 
 
 class ViewState(BaseModel):
-    """The query parameters of an address; each description says which values are allowed."""
+    """What a visitor has chosen to see, one field for each query parameter of the address.
+
+    The description of a field says which values are allowed.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,21 +40,24 @@ class ViewState(BaseModel):
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Self:
-        """Read the query parameters of an address; a missing or blank one has its default.
+        """Parse the query parameters of an address; a missing or blank one has its default.
 
         Raises:
             ValueError: A value is not allowed; the message says which values are.
         """
         values = {name: value.strip() for name, value in query.items()}
-        given = {name: value for name, value in values.items() if value}
+        values_given = {name: value for name, value in values.items() if value}
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(values_given)
         except ValidationError as error:
             name = str(error.errors()[0]["loc"][0])
             raise ValueError(f"{name} must be {cls.model_fields[name].description}") from error
 
     def query(self, **changes: object) -> str:
-        """Return the query string of this state with ``changes``, or "" when all is default."""
+        """Return the query string of this state with ``changes``, from its ``?``.
+
+        Parameters that have their defaults are left out; the result is "" if all have.
+        """
         changed = self.model_copy(update=changes).model_dump(exclude_defaults=True)
         if not changed:
             return ""

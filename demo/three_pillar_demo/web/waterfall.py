@@ -1,6 +1,7 @@
-"""Geometry of a trace's waterfall: spans and log records as rows, each at its place in time.
+"""Geometry of the waterfall of a trace: a row for each span and log record, placed in time.
 
-All functions are pure. Horizontal positions and widths are in thousandths of the whole width.
+Horizontal positions and widths are in thousandths of the width of the waterfall. All functions
+are pure.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,17 +16,18 @@ from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView
 from three_pillar_demo.web import chart, formatting
 
 FULL_WIDTH = 1000.0
+"""The width of the waterfall, in the unit of all positions."""
 MIN_BAR_WIDTH = 2.0
-"""The width of even the shortest bar."""
+"""The width of the shortest bar."""
 MIN_EXTENT_NS = 500_000
-"""The time, in nanoseconds, that even the shortest trace is drawn over."""
+"""The shortest time that a waterfall shows, in nanoseconds, however short the trace is."""
 MAX_INDENT = 12
-"""Levels of the tree that are still indented."""
+"""The number of levels of the tree that are indented; deeper levels have the same indent."""
 MAX_ATTRIBUTES = 40
-"""Attributes of a span, or fields of a log record, that are shown."""
+"""The number of attributes of a span, or fields of a log record, that are shown."""
 
 Bar = tuple[float, float]
-"""Where a bar begins, and its width."""
+"""The horizontal position of a bar, and its width."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,21 @@ class WaterfallRow:
     """A span, or a log record when ``bar`` is None. Times are in seconds.
 
     Attributes:
-        key: Identifies the row on the page.
-        start: When it begins, after the trace's start.
+        key: A text that identifies the row on the page.
+        start: The time from the start of the trace to that of the row.
+        depth: The number of levels that the row is indented.
+        text: The name of a span, or the body of a log record.
         level: The kind of a span, or the severity of a log record.
+        error: Whether a span has error status, or the severity of a log record is an error.
+        attributes: The names and values of a span's attributes or a log record's fields.
+        x: The horizontal position of the row's start.
+        bar: The bar of a span.
         own_bars: The parts of the span in which none of its children runs.
         late_bar: The part of the span after its caller had given up.
-        problems: What the span records as gone wrong.
+        late_duration: The duration of that part.
+        duration: The duration of a span.
+        status: The HTTP status of a span, if it has one.
+        problems: The failures that a span records, and how it is outside its parent's time.
     """
 
     key: str
@@ -60,9 +71,10 @@ class WaterfallRow:
 
 
 def extent(view: TraceView) -> tuple[int, int]:
-    """Return when a trace begins and when the last of it ends, in nanoseconds since the epoch.
+    """Return the start and the end of a trace, in nanoseconds since the epoch.
 
-    It begins with its first span, or with its first log record when it has no spans.
+    It starts with its first span, or with its first log record if it has no spans. It ends with
+    its last span or log record.
     """
     log_times = [record.time for record in view.logs]
     start_times = [span.start for span in view.spans] or log_times
@@ -73,7 +85,7 @@ def extent(view: TraceView) -> tuple[int, int]:
 
 
 def waterfall_rows(view: TraceView) -> Iterator[WaterfallRow]:
-    """Yield every span and log record in the order of ``demo follow``: parents first."""
+    """Yield a row for each span and log record, in the order of ``tree_rows``."""
     layout = _Layout(view)
     for number, row in enumerate(tree_rows(view)):
         if isinstance(row.node, Span):
@@ -83,7 +95,7 @@ def waterfall_rows(view: TraceView) -> Iterator[WaterfallRow]:
 
 
 def axis_ticks(seconds: float) -> list[tuple[float, str]]:
-    """Return the positions and texts of round times of a trace that takes ``seconds``."""
+    """Return the position and the text of each tick of a time axis that is ``seconds`` long."""
     _, step = chart.axis_scale(seconds)
     ticks = []
     # A tick in the last twentieth of the axis would be cut.
@@ -96,7 +108,7 @@ def axis_ticks(seconds: float) -> list[tuple[float, str]]:
 
 
 class _Layout:
-    """Places the rows of one trace."""
+    """Computes the rows of the waterfall of one trace."""
 
     def __init__(self, view: TraceView) -> None:
         self.view = view
@@ -147,7 +159,10 @@ class _Layout:
         )
 
     def _bar(self, start: int, end: int) -> Bar:
-        """Return the bar between two times; it is inside the full width, however short it is."""
+        """Return the bar between two times, in nanoseconds since the epoch.
+
+        It is at least ``MIN_BAR_WIDTH`` wide and always inside the waterfall.
+        """
         scale = FULL_WIDTH / (self.end - self.start)
         x = min(max((start - self.start) * scale, 0.0), FULL_WIDTH - MIN_BAR_WIDTH)
         width = max(min((end - start) * scale, FULL_WIDTH - x), MIN_BAR_WIDTH)

@@ -1,4 +1,4 @@
-"""``demo checkout``: what it prints for each answer, and when checkout does not answer."""
+"""Tests for ``demo checkout``: its output for each answer, and when checkout does not answer."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 def checkout(
     monkeypatch: pytest.MonkeyPatch, card: str, answer: httpx2.Response | Exception
 ) -> int:
-    """Return the exit code of the command when checkout sends ``answer``."""
+    """Run the command against a checkout that sends ``answer``; return its exit code."""
 
     async def respond(request: httpx2.Request) -> httpx2.Response:
         assert request.url.path == "/checkout"

@@ -1,4 +1,4 @@
-"""Purchases started by hand: each is listed, their number is bounded, and the stream ends."""
+"""Tests for purchases that are started by hand: their list, their limits, and their stream."""
 
 import asyncio
 import time
@@ -14,17 +14,17 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
 async def answer(_request: httpx2.Request) -> httpx2.Response:
-    """A checkout that sells."""
+    """Answer like a checkout whose purchases succeed."""
     return httpx2.Response(200, json={"outcome": "success", "trace_id": TRACE})
 
 
 async def refuse(request: httpx2.Request) -> httpx2.Response:
-    """A checkout that cannot be reached."""
+    """Raise the error of a checkout that cannot be reached."""
     raise httpx2.ConnectError("refused", request=request)
 
 
 async def hang(_request: httpx2.Request) -> httpx2.Response:
-    """A checkout that never answers."""
+    """Wait for ever, like a checkout that never answers."""
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -33,7 +33,7 @@ def run(
     shop: Callable[[httpx2.Request], Coroutine[None, None, httpx2.Response]],
     act: Callable[[ManualTraffic], Awaitable[None]],
 ) -> ManualTraffic:
-    """Run ``act`` on a ManualTraffic whose checkout is ``shop``, and return it closed."""
+    """Call ``act`` with a ``ManualTraffic`` whose checkout is ``shop``; close and return it."""
 
     async def run_and_close() -> ManualTraffic:
         traffic = ManualTraffic(

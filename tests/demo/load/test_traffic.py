@@ -1,4 +1,4 @@
-"""``demo traffic``: its arguments, repeatable plans, the open loop, and the report."""
+"""Tests for ``demo traffic``: its arguments, its plans, its steady rate, and its report."""
 
 import asyncio
 import io
@@ -31,19 +31,19 @@ ORDINARY = {"ordinary": 1.0}
 
 
 def answer(outcome: str = "success", status: int = 200) -> httpx2.Response:
-    """An answer of checkout."""
+    """Return the HTTP response of checkout to a purchase."""
     return httpx2.Response(
         status, json={"outcome": outcome, "trace_id": "0" * 31 + "1", "message": ""}
     )
 
 
 async def at_once(_request: httpx2.Request) -> httpx2.Response:
-    """A checkout that answers at once."""
+    """Answer a request at once."""
     return answer()
 
 
 def shop_client(handler: Handler) -> httpx2.AsyncClient:
-    """Return a client of a checkout that ``handler`` stands for."""
+    """Return an HTTP client whose requests are answered by ``handler``."""
     return httpx2.AsyncClient(transport=httpx2.MockTransport(handler), base_url="http://shop")
 
 
@@ -296,9 +296,9 @@ def stats_of_four() -> LoadStats:
 def test_the_report_reads_at_80_columns() -> None:
     """The report has the figures of each outcome and names what was not answered."""
     console = Console(file=io.StringIO(), width=80)
-    with console.capture() as shown:
+    with console.capture() as capture:
         stats_of_four().report(console)
-    assert "\n".join(line.rstrip() for line in shown.get().split("\n")) == REPORT
+    assert "\n".join(line.rstrip() for line in capture.get().split("\n")) == REPORT
 
 
 def test_the_progress_line() -> None:
@@ -311,7 +311,7 @@ def test_the_progress_line() -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, handler: Handler, rate: float, duration: str) -> int:
-    """Return the exit code of the command against a checkout that ``handler`` stands for."""
+    """Run the command with requests answered by ``handler``; return its exit code."""
     monkeypatch.setattr(checkout_client, "client", lambda _connections: shop_client(handler))
     return asyncio.run(traffic.traffic(rate, duration))
 

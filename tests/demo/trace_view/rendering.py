@@ -1,4 +1,4 @@
-"""Renders a trace as a console of a given width prints it."""
+"""The helper ``render``, which renders a trace as text of a given width."""
 
 import io
 
@@ -9,7 +9,10 @@ from three_pillar_demo.trace_view.view import TraceView
 
 
 def render(view: TraceView, width: int = 80, *, terminal: bool = False) -> str:
-    """Return what a console of that width prints."""
+    """Return the text that a console of ``width`` characters prints for ``view``.
+
+    With ``terminal``, the text has colours as escape sequences.
+    """
     console = Console(
         file=io.StringIO(),
         width=width,

@@ -13,7 +13,7 @@ STATUS = "http.response.status_code"
 
 
 def explain_spans(*spans: Span) -> str:
-    """Explain a trace that has only spans."""
+    """Return the explanation of a trace that has only ``spans``."""
     return explain(TraceView(TRACE, list(spans), [], []))
 
 

@@ -20,9 +20,9 @@ OTHER_TRACE = "f" * 32
 
 
 class ScriptedBackends:
-    """Backends that return one view of a trace after the other, and then the last one again.
+    """Backends that return the scripted views of a trace in turn, and the last one for ever.
 
-    None is a trace store that does not have the trace.
+    The view None stands for a trace store that does not have the trace.
     """
 
     names: Mapping[str, str] = {
@@ -79,7 +79,7 @@ def _poll_without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def gather(backends: ScriptedBackends) -> tuple[TraceView, list[str]]:
-    """Gather the trace; return it with what was awaited, each thing once."""
+    """Gather the trace; return it and the descriptions of what was awaited, each once."""
     awaited: dict[str, None] = {}
 
     def report_wait(reason: str) -> None:
@@ -90,14 +90,14 @@ def gather(backends: ScriptedBackends) -> tuple[TraceView, list[str]]:
 
 
 def moved_to_now(view: TraceView) -> TraceView:
-    """Return the same trace, moved so that it ends this second."""
+    """Return the trace with its times moved so that it ends now."""
     offset = time.time_ns() - max(span.end for span in view.spans)
     spans = [replace(span, start=span.start + offset, end=span.end + offset) for span in view.spans]
     return replace(view, spans=spans)
 
 
 def without_service(view: TraceView, service: str) -> TraceView:
-    """Return the same trace, before any telemetry of ``service`` has arrived."""
+    """Return the trace without the telemetry of ``service``."""
     return replace(
         view,
         spans=[span for span in view.spans if span.service != service],
@@ -168,7 +168,7 @@ def test_overdue_parts_become_a_remark() -> None:
 
 
 def test_waiting_ends_at_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trace whose clock is ahead never becomes complete and is shown after the timeout."""
+    """An incomplete trace whose times are in the future is shown after the timeout."""
     monkeypatch.setattr(follow, "TIMEOUT_S", 0)
     ahead = moved_to_now(without_service(slow(), "payment"))
     spans = [replace(span, end=span.end + 3600 * 10**9) for span in ahead.spans]

@@ -1,1 +1,1 @@
-"""Tests of the verification."""
+"""Tests for ``demo verify``."""

@@ -1,4 +1,4 @@
-"""The checks of ``demo verify`` on prepared backends, with telemetry that is missing or wrong."""
+"""Tests for the checks of ``demo verify``, with telemetry that is missing or wrong."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ NOW = time.time_ns()
 
 
 class PreparedBackends:
-    """Backends that return what the test prepared."""
+    """Backends that return the telemetry that a test has prepared."""
 
     names: Mapping[str, str] = {
         "traces": "the trace store",
@@ -33,7 +33,7 @@ class PreparedBackends:
     def __init__(
         self, spans: list[Span] | None = None, records: list[LogRecord] | None = None
     ) -> None:
-        """Hold the spans of one trace, and log records."""
+        """Prepare the spans of one trace, and log records."""
         self.spans = spans or []
         self.records = records or []
         self.counted: dict[str, dict[tuple[str, ...], float]] = {}
@@ -73,7 +73,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ledger(*outcomes: tuple[str, int], trace_id: str = "") -> Ledger:
-    """Return a ledger with these outcomes and statuses.
+    """Return a ledger with a purchase for each pair of an outcome and an HTTP status.
 
     The trace ids are numbers, unless ``trace_id`` names the only one.
     """
@@ -103,14 +103,14 @@ def canonical_records(purchase: Purchase, delay: int = 0) -> list[LogRecord]:
 def test_every_page_of_log_records_is_read(monkeypatch: pytest.MonkeyPatch, together: int) -> None:
     """Records on several pages are each read once, also when a page ends within equal times."""
     monkeypatch.setattr(log_check, "PAGE_SIZE", 12)
-    bought = ledger(*[("success", 200)] * 40)
+    run_ledger = ledger(*[("success", 200)] * 40)
     records = [
         record
-        for number, purchase in enumerate(bought.purchases)
+        for number, purchase in enumerate(run_ledger.purchases)
         for record in canonical_records(purchase, -1_000_000 * (number // together))
     ]
     backends = PreparedBackends(records=records)
-    check, others = asyncio.run(check_logs(cast("Backends", backends), bought))
+    check, others = asyncio.run(check_logs(cast("Backends", backends), run_ledger))
     assert check.passed, check.problems
     assert check.figures == "80 of 80 canonical log records in the log store"
     assert not others
@@ -119,10 +119,10 @@ def test_every_page_of_log_records_is_read(monkeypatch: pytest.MonkeyPatch, toge
 
 def test_a_duplicate_log_record_fails() -> None:
     """A second canonical log record of one service fails the check and is named."""
-    bought = ledger(("success", 200))
-    records = canonical_records(bought.purchases[0])
+    run_ledger = ledger(("success", 200))
+    records = canonical_records(run_ledger.purchases[0])
     check, _ = asyncio.run(
-        check_logs(cast("Backends", PreparedBackends(records=[*records, records[0]])), bought)
+        check_logs(cast("Backends", PreparedBackends(records=[*records, records[0]])), run_ledger)
     )
     assert not check.passed
     wrote = "wrote 'POST /checkout 200 success' (INFO)"
@@ -132,18 +132,20 @@ def test_a_duplicate_log_record_fails() -> None:
 def test_traces_are_compared_with_the_outcome_table() -> None:
     """A whole trace passes, and an incomplete or missing one is named with the trace store."""
     view = slow()
-    bought = ledger(("payment_slow", 504), trace_id=view.trace_id)
-    check = asyncio.run(check_traces(cast("Backends", PreparedBackends(view.spans)), bought))
+    run_ledger = ledger(("payment_slow", 504), trace_id=view.trace_id)
+    check = asyncio.run(check_traces(cast("Backends", PreparedBackends(view.spans)), run_ledger))
     assert (check.passed, check.figures) == (True, "1 of 1 whole in the trace store, 4 spans")
-    check = asyncio.run(check_traces(cast("Backends", PreparedBackends(view.spans[:3])), bought))
+    check = asyncio.run(
+        check_traces(cast("Backends", PreparedBackends(view.spans[:3])), run_ledger)
+    )
     assert "payment_slow has 3 spans" in check.problems[0]
-    check = asyncio.run(check_traces(cast("Backends", PreparedBackends()), bought))
+    check = asyncio.run(check_traces(cast("Backends", PreparedBackends()), run_ledger))
     assert check.problems == [f"{view.trace_id}: not in the trace store"]
 
 
 def test_counters_must_rise_by_exactly_the_purchases() -> None:
     """A wrong increase is named by its status, and an instance that is gone is left out."""
-    bought = ledger(("success", 200), ("declined", 402))
+    run_ledger = ledger(("success", 200), ("declined", 402))
     backends = PreparedBackends()
     durations = f"{DURATION}_count"
     backends.counted = {
@@ -159,23 +161,23 @@ def test_counters_must_rise_by_exactly_the_purchases() -> None:
         (f"{durations} /charges", "200", "c"): 1.0,
     }
     gone = {(f"{REQUESTS} /checkout", "200", "gone"): 100.0}
-    check = asyncio.run(check_metrics(cast("Backends", backends), bought, before | gone, set()))
+    check = asyncio.run(check_metrics(cast("Backends", backends), run_ledger, before | gone, set()))
     assert check.passed, check.problems
     backends.counted[REQUESTS]["/checkout", "200", "a"] = 9.0
-    check = asyncio.run(check_metrics(cast("Backends", backends), bought, before, set()))
+    check = asyncio.run(check_metrics(cast("Backends", backends), run_ledger, before, set()))
     assert check.problems == [f"{REQUESTS} /checkout 200: rose by 2, the ledger has 1"]
 
 
 def test_an_exemplar_without_its_trace_is_named() -> None:
     """A route and status without exemplar, and an exemplar without trace, are named."""
     view = slow()
-    bought = ledger(("payment_slow", 504), trace_id=view.trace_id)
+    run_ledger = ledger(("payment_slow", 504), trace_id=view.trace_id)
     backends = PreparedBackends(view.spans)
     backends.prepared_exemplars = view.exemplars
-    assert asyncio.run(check_exemplars(cast("Backends", backends), bought)).passed
+    assert asyncio.run(check_exemplars(cast("Backends", backends), run_ledger)).passed
     backends.spans = []
     backends.prepared_exemplars = [exemplar("checkout", "/checkout", 504, "2.5", 2.0)]
-    check = asyncio.run(check_exemplars(cast("Backends", backends), bought))
+    check = asyncio.run(check_exemplars(cast("Backends", backends), run_ledger))
     assert check.problems == [
         "no exemplar for /charges 200",
         f"{view.trace_id}: an exemplar, but no trace in the trace store",

@@ -1,4 +1,4 @@
-"""``demo verify`` before it buys: it waits until checkout and the backends are ready."""
+"""Tests that ``demo verify`` waits until checkout and the backends are ready."""
 
 import asyncio
 from typing import cast
@@ -12,10 +12,10 @@ from three_pillar_demo.verify import check, verify
 
 
 class Starting:
-    """Backends that become ready after some answers."""
+    """Backends whose health checks give scripted answers."""
 
     def __init__(self, *answers: dict[str, str]) -> None:
-        """Return one answer after the other, then the last one again."""
+        """Give ``answers`` in turn, and the last one for ever."""
         self.answers = list(answers)
 
     async def health(self) -> dict[str, str]:
@@ -54,7 +54,7 @@ def test_a_component_that_is_not_ready_is_named(monkeypatch: pytest.MonkeyPatch)
         asyncio.run(
             verify.wait_until_ready(cast("Backends", Starting({"store": "refused", "other": ""})))
         )
-    first, second = str(error.value).splitlines()
-    assert first.startswith("checkout is not ready: http://shop")
-    assert "503" in first
-    assert second == "store is not ready: refused (see: demo status, demo logs store)"
+    checkout_line, backend_line = str(error.value).splitlines()
+    assert checkout_line.startswith("checkout is not ready: http://shop")
+    assert "503" in checkout_line
+    assert backend_line == "store is not ready: refused (see: demo status, demo logs store)"

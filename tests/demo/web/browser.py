@@ -7,7 +7,10 @@ CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 REQUIRED = os.environ.get("BROWSER") == "required"
-"""Whether a missing browser is a failure; ``.ci/run`` sets it where a browser is available."""
+"""Whether a missing browser makes the tests fail instead of being skipped.
+
+``.ci/run`` sets ``BROWSER=required`` where a browser is available.
+"""
 WHY_NOT = "no Chromium on PATH, which for example apt-get install chromium installs"
 """The reason why the tests are skipped."""
 FLAGS = [

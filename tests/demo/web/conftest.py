@@ -1,4 +1,4 @@
-"""Fixtures for the web UI with fake surroundings: backends that may fail, and a fake checkout."""
+"""Fixtures for the web UI with fake backends, which may fail, and a fake checkout."""
 
 import asyncio
 import time
@@ -40,11 +40,14 @@ QUERIES = (
 FAILING = "failing"
 HANGING = "hanging"
 MALFORMED = "malformed"
-"""Ways in which a query goes wrong: an error, no answer, an answer that cannot be parsed."""
+"""The three ways in which a query goes wrong: an error, no answer, an answer of another shape."""
 
 
 class StoredData:
-    """What the fake backends hold; ``faults`` says by query how it goes wrong."""
+    """The telemetry of the fake backends.
+
+    ``faults`` has the way in which a query goes wrong, by the name of the query.
+    """
 
     def __init__(self) -> None:
         """Hold nothing."""
@@ -62,12 +65,12 @@ class StoredData:
 
 
 def no_sample(timestamp: float) -> RedSample:
-    """Return a sample of which nothing is known."""
+    """Return a sample whose values are all unknown."""
     return RedSample(timestamp, None, None, (None, None, None))
 
 
 class FakeBackends:
-    """Answers the queries of the interface from ``StoredData``."""
+    """Backends that answer all queries from ``StoredData``."""
 
     def __init__(self, stored: StoredData) -> None:
         """Answer from ``stored``."""
@@ -125,13 +128,13 @@ class FakeBackends:
 
 @pytest.fixture
 def stored() -> StoredData:
-    """What the backends hold; nothing at first."""
+    """The data of the fake backends, empty at first."""
     return StoredData()
 
 
 @pytest.fixture
 def busy(stored: StoredData) -> StoredData:
-    """The telemetry of traffic with a failed purchase, just now."""
+    """The data of the fake backends, with recent traffic and a failed purchase."""
     view = slow()
     now = time.time()
     stored.spans = view.spans
@@ -152,7 +155,7 @@ Checkout = Callable[[httpx2.Request], Coroutine[None, None, httpx2.Response]]
 
 
 async def fake_checkout(request: httpx2.Request) -> httpx2.Response:
-    """Answer a purchase; the card gateway-timeout fails."""
+    """Answer a purchase; one with the card ``gateway-timeout`` fails."""
     assert request.url.path == "/checkout"
     failed = b"gateway-timeout" in request.content
     answer = {
@@ -168,7 +171,11 @@ async def fake_checkout(request: httpx2.Request) -> httpx2.Response:
 def open_page(
     stored: StoredData, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[..., TestClient]]:
-    """Open the page with a cache whose first wait and timeout are given in seconds."""
+    """Yield a function that starts the web UI and returns a client of it.
+
+    Its arguments are a fake checkout, and the first wait and the timeout of the query cache, both
+    in seconds.
+    """
     clients: list[TestClient] = []
     monkeypatch.setattr(health, "addresses", lambda _mode: {})
 
@@ -195,5 +202,5 @@ def open_page(
 
 @pytest.fixture
 def page(open_page: Callable[..., TestClient]) -> TestClient:
-    """The page, opened."""
+    """A client of the web UI with the fake backends."""
     return open_page()

@@ -26,7 +26,7 @@ WIDTHS = {"wide": (1280, 900), "narrow": (390, 844)}
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 TRAFFIC_S = 75
-"""Seconds of traffic before the first screenshot; a little goes on while they are taken."""
+"""How long traffic is sent before the first screenshot, in seconds."""
 CARDS = ("gateway-timeout", "slow", "crash", "declined", "ordinary", "invalid")
 ACTIONS: dict[str, dict[str, Callable[[Page], None]]] = {
     "page": {
@@ -37,11 +37,14 @@ ACTIONS: dict[str, dict[str, Callable[[Page], None]]] = {
     },
     "trace-gateway-timeout": {"attributes": lambda page: page.locator("summary").nth(1).click()},
 }
-"""What is done in a state for further screenshots, by the names of the state and of the action."""
+"""Actions on a page before a further screenshot, by the name of the state and of the action."""
 
 
 def states(page: Page) -> Iterator[tuple[str, str]]:
-    """Yield the names and addresses of the states; traces are those of the listed purchases."""
+    """Yield the name and the address of each state of the page that is photographed.
+
+    The traces are those of the purchases that ``page`` lists.
+    """
     yield "first-visit", "/"
     yield "page", "/?tour=0"
     yield "failed-only", "/?tour=0&failed=1&severity=ERROR"
@@ -99,9 +102,12 @@ def send_traffic(page: Page, seconds: float) -> None:
 
 
 def take_all(
-    browser: Browser, folder: Path, width: str, scheme: Scheme, found: list[tuple[str, str]]
+    browser: Browser, folder: Path, width: str, scheme: Scheme, named_paths: list[tuple[str, str]]
 ) -> None:
-    """Take the screenshots of the states that were ``found``, in one width and colour scheme."""
+    """Write the screenshots of all states into ``folder``, in one width and colour scheme.
+
+    ``named_paths`` has the names and addresses of the states.
+    """
     window_width, window_height = WIDTHS[width]
     context = browser.new_context(
         viewport={"width": window_width, "height": window_height}, color_scheme=scheme
@@ -111,7 +117,7 @@ def take_all(
     def take(name: str) -> None:
         page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
 
-    for state, path in found:
+    for state, path in named_paths:
         page.goto(URL + path)
         page.wait_for_timeout(1500)
         take(state)
@@ -128,16 +134,19 @@ def take_all(
 
 
 def main(folder: Path, seconds: float = TRAFFIC_S) -> None:
-    """Write ``STATE-WIDTH-SCHEME.png`` into ``folder``."""
+    """Write each screenshot into ``folder`` as ``STATE-WIDTH-SCHEME.png``.
+
+    ``seconds`` is how long traffic is sent before the first screenshot.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page()
         send_traffic(page, seconds)
-        found = list(states(page))
+        named_paths = list(states(page))
         page.close()
         for scheme, width in product(SCHEMES, WIDTHS):
-            take_all(browser, folder, width, scheme, found)
+            take_all(browser, folder, width, scheme, named_paths)
         page = browser.new_page(base_url=URL)
         page.goto("/?tour=0")
         page.get_by_role("button", name="Stop").click()

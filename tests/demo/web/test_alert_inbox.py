@@ -31,19 +31,19 @@ def _session_in_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def start_drill(**changes: Any) -> None:  # noqa: ANN401  (any field of the session)
-    """Save the session of a drill that this process runs."""
+    """Save the session of a running drill, with this process as its runner."""
     started_at = time.time() - 80
     session.save(session.DrillSession(DRILL.name, state.current_process(), started_at, **changes))
 
 
 def answer_drill(page: TestClient, where: str) -> None:
-    """Submit an answer that is right but for ``where``."""
+    """Submit the right answer, with ``where`` in place of its part "where"."""
     answer = {"do": "answer", "what": "payment", "where": where, "why": "slow-gateway"}
     page.post("/drill", data=answer)
 
 
 def post_alerts(page: TestClient, *alerts: dict[str, Any]) -> int:
-    """Post alerts as Alertmanager does; return the status."""
+    """Post alerts as Alertmanager does; return the HTTP status of the answer."""
     return page.post("/alerts", content=json.dumps({"alerts": alerts})).status_code
 
 

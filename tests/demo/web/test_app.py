@@ -159,7 +159,7 @@ def test_collector_queues_are_shown_by_backend(stored: StoredData, page: TestCli
 
 
 def fill_with_text(stored: StoredData, text: str) -> None:
-    """Store telemetry in which everything that can be text is ``text``."""
+    """Put telemetry into ``stored`` whose names, messages and values are all ``text``."""
     stored.spans = [
         span(
             ROOT,
@@ -257,12 +257,12 @@ def test_filter_is_applied_and_shown(stored: StoredData, page: TestClient) -> No
 
 
 def buy(page: TestClient, **fields: str) -> httpx2.Response:
-    """Submit the form that sends purchases."""
+    """Submit the form that sends purchases; return the response."""
     return page.post("/buy?minutes=15", data=fields)
 
 
 def wait_for(page: TestClient, is_ready: Callable[[str], object]) -> str:
-    """Return the overview once it is as wanted."""
+    """Fetch the overview until ``is_ready`` accepts its HTML, and return the HTML."""
     deadline = time.monotonic() + 30
     while True:
         text = page.get("/?tour=0").text

@@ -14,7 +14,7 @@ from three_pillar_demo.web.cache import QueryCache, QueryResult
 async def next_result(
     query_cache: QueryCache, query: Callable[[], Awaitable[int]], previous: QueryResult[int]
 ) -> QueryResult[int]:
-    """Return the first result that differs from the ``previous`` one, which rests for a moment."""
+    """Query until the result differs from ``previous``, and return it."""
     async with asyncio.timeout(10):
         while True:
             result = await query_cache.get("key", query, 0)

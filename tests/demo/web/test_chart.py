@@ -12,7 +12,7 @@ from three_pillar_demo.web import chart, formatting
 from three_pillars.request_metrics import LATENCY_BUCKETS
 
 START = 1_767_225_600.0
-"""A full hour."""
+"""The start of all charts here, in seconds since the epoch: a full hour."""
 LENGTH_S = 300.0
 
 
@@ -41,13 +41,13 @@ def draw(
     exemplars: list[Exemplar] | None = None,
     highlight: chart.Highlight | None = None,
 ) -> chart.Plot:
-    """Draw five minutes with one series."""
+    """Return the plot of five minutes with one series."""
     data = chart_data(values, exemplars, highlight)
     return chart.draw_chart(data, formatting.duration, min_top=0.5)
 
 
 def dot(at: float, value: float, status: str = "200", trace_id: str = "a" * 32) -> Exemplar:
-    """Return an exemplar, ``at`` seconds after the start."""
+    """Return an exemplar that was measured ``at`` seconds after ``START``."""
     labels = {"service_name": "checkout", "http_response_status_code": status}
     return Exemplar(trace_id, value, START + at, labels)
 
@@ -68,8 +68,8 @@ def test_axis_is_round_and_high_enough(seed: int) -> None:
 )
 def test_ticks_have_units_and_no_needless_digits(value: float, labels: list[str]) -> None:
     """The ticks of a duration have a unit, begin at 0, and are all different."""
-    found = [label for _, label in draw([value, value]).y_ticks]
-    assert [re.sub(r"(\d)00 ms", r"0.\1 s", label) for label in found] == labels
+    texts = [label for _, label in draw([value, value]).y_ticks]
+    assert [re.sub(r"(\d)00 ms", r"0.\1 s", label) for label in texts] == labels
 
 
 def test_time_axis_has_round_times() -> None:
@@ -129,12 +129,12 @@ def test_few_of_many_dots_are_drawn_and_they_stay() -> None:
         dot(at / 10, 0.1 + at % 7 / 10, "500" if at % 3 else "200", f"{at:032x}")
         for at in range(3000)
     ]
-    shown = list(chart.select_dots(chart_data([], exemplars)))
-    assert len(shown) <= 2 * chart.DOT_SLOTS
-    assert {chart.failed(exemplar) for exemplar in shown} == {True, False}
+    dots = list(chart.select_dots(chart_data([], exemplars)))
+    assert len(dots) <= 2 * chart.DOT_SLOTS
+    assert {chart.failed(exemplar) for exemplar in dots} == {True, False}
     shown_later = chart.select_dots(chart_data([], exemplars, start=START + 50))
     later = {exemplar.trace_id for exemplar in shown_later}
-    early = {exemplar.trace_id for exemplar in shown if exemplar.time >= START + 55}
+    early = {exemplar.trace_id for exemplar in dots if exemplar.time >= START + 55}
     assert early <= later
 
 

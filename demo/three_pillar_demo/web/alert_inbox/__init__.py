@@ -1,1 +1,1 @@
-"""The alert inbox: alerts from Alertmanager, and the running drill with a form for its answer."""
+"""The alert inbox of the web UI: firing alerts, and the running drill with a form for answers."""

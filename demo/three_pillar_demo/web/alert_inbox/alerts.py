@@ -1,4 +1,4 @@
-"""Keeps the alerts that fire, as Alertmanager's webhook reports them."""
+"""Keeps the firing alerts that Alertmanager's webhook has reported."""
 
 import hashlib
 import json
@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 
 MAX_ALERTS = 50
+"""The number of firing alerts that are kept; further alerts are ignored."""
 MAX_KEY_LENGTH = 1000
+"""The number of characters of an alert's labels, as JSON, that tell it from other alerts."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,10 @@ class Alert:
     """A firing alert.
 
     Attributes:
-        key: A digest of its labels; alerts with the same name have different keys.
+        key: A digest of its labels, which identifies the alert on the page.
+        name: The label ``alertname``.
+        severity: The label ``severity``.
+        summary: The annotation ``summary``.
         since: When it began to fire, in seconds since the epoch; 0 when that is unknown.
     """
 
@@ -27,20 +32,20 @@ class Alert:
 
 
 class FiringAlerts:
-    """The alerts that fire, at most ``MAX_ALERTS``."""
+    """The list of firing alerts, at most ``MAX_ALERTS``."""
 
     def __init__(self) -> None:
         self._by_labels: dict[str, Alert] = {}
 
     def list(self) -> list[Alert]:
-        """Return the alerts, oldest report first."""
+        """Return the firing alerts, that with the oldest report first."""
         return list(self._by_labels.values())
 
     def receive(self, payload: dict[str, Any]) -> None:
-        """Take over a payload of Alertmanager's webhook; a resolved alert is removed.
+        """Add the firing alerts of a webhook payload to the list, and remove the resolved ones.
 
         Raises:
-            KeyError, TypeError, AttributeError: The payload has another shape.
+            KeyError, TypeError, AttributeError: It is no payload of Alertmanager's webhook.
         """
         for alert in payload["alerts"][:MAX_ALERTS]:
             labels = json.dumps(alert["labels"], sort_keys=True)[:MAX_KEY_LENGTH]
@@ -61,7 +66,7 @@ def _parse_alert(alert: dict[str, Any], labels: str) -> Alert:
 
 
 def _timestamp(text: str) -> float:
-    """Return an RFC 3339 time in seconds since the epoch; 0 when it is invalid."""
+    """Convert an RFC 3339 time to seconds since the epoch; return 0 when it is invalid."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):

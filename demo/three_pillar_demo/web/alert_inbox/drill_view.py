@@ -1,4 +1,4 @@
-"""Shows the drill that runs, or one that ended a short while ago, and forwards its forms."""
+"""The running or recently ended drill as the web UI shows it, and the actions of its forms."""
 
 import time
 from dataclasses import dataclass
@@ -7,28 +7,31 @@ from three_pillar_demo.drills import session
 from three_pillar_demo.drills.catalogue import Drill, DrillError, load
 
 SHOWN_AFTER_END_S = 600.0
-"""How long the result of a drill is shown after its end."""
+"""How long the result of a drill is shown after its end, in seconds."""
 MAX_ANSWER_LENGTH = 60
-"""Characters of each part of an answer."""
+"""The number of characters of each part of an answer that are used."""
 
 
 @dataclass(frozen=True)
 class DrillView:
-    """A drill and the state of its session."""
+    """A drill and the state of its session, with texts for the page."""
 
     session: session.DrillSession
     drill: Drill
 
     @property
     def summary(self) -> list[str]:
-        """The result of a drill that has ended, line by line; empty before."""
+        """The lines of the result; empty while the drill runs."""
         if not self.session.outcome:
             return []
         return session.summary(self.session, self.drill)
 
     @property
     def grade(self) -> list[str]:
-        """Which parts of the newest answer are right; empty without an answer."""
+        """One line for each part of the newest answer: whether it is right.
+
+        The list is empty without an answer, and when the drill has ended.
+        """
         if not self.session.answers or self.session.outcome:
             return []
         newest_answer = self.session.answers[-1]
@@ -36,13 +39,16 @@ class DrillView:
 
     @property
     def elapsed(self) -> str:
-        """The time since the page, as minutes and seconds: ``1:05``."""
+        """The time since the player was paged, as minutes and seconds: ``1:05``."""
         minutes, seconds = divmod(int(self.session.elapsed_s), 60)
         return f"{minutes}:{seconds:02}"
 
 
 def current_drill() -> DrillView | None:
-    """Return the drill to show; None when there is none, or when its file is invalid."""
+    """Return the running drill, or one that ended in the past ``SHOWN_AFTER_END_S``.
+
+    Return None when there is no such drill, or when the drill's file is invalid.
+    """
     newest = session.latest()
     if newest is None or not (newest.active or _ended_recently(newest)):
         return None
@@ -53,10 +59,10 @@ def current_drill() -> DrillView | None:
 
 
 def submit(form: dict[str, str]) -> None:
-    """Do what a form of the drill asks for: a hint, an answer, or giving up.
+    """Perform the action of a drill's form: show a hint, submit an answer, or give up.
 
     Raises:
-        ValueError: It cannot be done; the message says why.
+        ValueError: The action is unknown or not possible now; the message says why.
     """
     try:
         match form.get("do"):

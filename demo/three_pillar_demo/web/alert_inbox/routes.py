@@ -1,4 +1,4 @@
-"""The routes of the alert inbox: Alertmanager's webhook and the forms of a drill."""
+"""The HTTP routes of the alert inbox: Alertmanager's webhook, and the forms of a drill."""
 
 import json
 
@@ -11,10 +11,11 @@ from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
 from three_pillar_demo.web.forms import read_body, read_form, redirect_back
 
 MAX_ALERTS_BYTES = 256 * 1024
+"""The largest body of a webhook request, in bytes."""
 
 
 def add_routes(app: FastAPI, firing_alerts: FiringAlerts) -> None:
-    """Add ``POST /alerts``, which fills ``firing_alerts``, and ``POST /drill``."""
+    """Add the routes ``POST /alerts``, which updates ``firing_alerts``, and ``POST /drill``."""
 
     @app.post("/alerts", status_code=204)
     async def receive_alerts(request: Request) -> Response:

@@ -1,1 +1,1 @@
-"""Attacks: leaking secrets, forged trace context and log lines, growing stores, hanging workers."""
+"""Attacks: leaked secrets, forged trace context and log lines, full stores, blocked workers."""

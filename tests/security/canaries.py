@@ -1,19 +1,19 @@
-"""Canaries: random secrets that belong to nobody, so that finding one proves a leak."""
+"""Canaries: random fake secrets; if one is found in telemetry, redaction has a leak."""
 
 import secrets
 
 TWICE_REDUCED = str.maketrans("0123456789", "0246813579")
-"""The digit sum of twice a digit, for Luhn's formula; see three_pillars/redaction."""
+"""Translates a digit to the digit sum of its double, for Luhn's check digit of card numbers."""
 
 
 def digits(count: int) -> str:
-    """Return ``count`` random digits, of which the first is not zero."""
+    """Return ``count`` random digits; the first one is not zero."""
     first = secrets.choice("123456789")
     return first + "".join(secrets.choice("0123456789") for _ in range(count - 1))
 
 
 def card_number(*, valid: bool = True) -> str:
-    """Return a random Visa number; an invalid one is wrong in its check digit only."""
+    """Return a random Visa number; if ``valid`` is false, only its check digit is wrong."""
     body = "4" + digits(14)
     total = sum(map(int, body[-2::-2])) + sum(map(int, body[::-2].translate(TWICE_REDUCED)))
     check_digit = -total % 10 if valid else (1 - total) % 10
@@ -21,22 +21,24 @@ def card_number(*, valid: bool = True) -> str:
 
 
 def iban() -> str:
-    """Return the IBAN of a random German account."""
+    """Return a random German IBAN with correct check digits."""
     account = digits(18)
     check_digits = 98 - int(f"{account}131400") % 97
     return f"DE{check_digits:02}{account}"
 
 
 def grouped(number: str, separator: str) -> str:
-    """Return ``number`` in groups of four characters."""
+    """Return ``number`` in groups of four characters with ``separator`` between them."""
     return separator.join(number[start : start + 4] for start in range(0, len(number), 4))
 
 
 class Canaries:
-    """One canary of each kind, in the forms that people write.
+    """One canary of each kind (card, IBAN, password and so on), in the usual ways of writing.
 
-    ``shown`` has the texts to send, by kind; ``hidden`` what must be found nowhere afterwards;
-    ``clean`` what looks similar, or is searched for, and must be kept.
+    Attributes:
+        shown: The texts to send, by kind.
+        hidden: The secrets in these texts, which must not be found anywhere afterwards.
+        clean: Values that look similar or are needed for searches, and must be kept, by kind.
     """
 
     def __init__(self) -> None:
@@ -74,11 +76,11 @@ class Canaries:
 
     @property
     def sentence(self) -> str:
-        """All canaries, as somebody might write them into a message."""
+        """One text that contains all canaries, as in a message that a person wrote."""
         return "; ".join(f"it was {value} there" for value in self.shown.values())
 
     def found(self, output: str | bytes) -> set[str]:
-        """Return the canaries that are in ``output``."""
+        """Return the secrets (``hidden``) that occur in ``output``."""
         if isinstance(output, str):
             output = output.encode("utf-8", "surrogatepass")
         return {secret for secret in self.hidden if secret.encode() in output}

@@ -1,4 +1,4 @@
-"""A service that repeats all its input in logs, spans, events, exceptions and metric labels."""
+"""A service that puts all its input into logs, spans, events, exceptions and metric labels."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ import three_pillars
 
 
 def create_app() -> FastAPI:
-    """Return the app; it trusts callers on this machine, so that it receives their baggage."""
+    """Return the app; it trusts callers on 127.0.0.1, so that it accepts their baggage."""
     app = FastAPI()
     log = structlog.get_logger()
 
@@ -55,7 +55,10 @@ def create_app() -> FastAPI:
 
 
 def fill_span(body: str, path: str, carried: dict[str, str]) -> None:
-    """Put the input into every field of the current span that holds text."""
+    """Put the input into every field of the current span that can hold text.
+
+    ``carried`` is the baggage of the request.
+    """
     span = trace.get_current_span()
     span.update_name(f"echo {path}")
     span.set_attributes({"words": body, "listed": [body, path], "user.password": path, **carried})

@@ -1,4 +1,4 @@
-"""Runs the leaky service of ``leaky_app.py`` as a process."""
+"""Run the service of ``leaky_app.py``, which logs all its input, as a process."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ STOP_TIMEOUT_S = 20
 
 @contextmanager
 def run_leaky_service(folder: Path, otlp_endpoint: str) -> Iterator[tuple[str, Path]]:
-    """Run the service until the end of the block; yield its URL and its log file in ``folder``."""
+    """Run the service until the end of the block; yield its URL and the path of its log file."""
     port = free_port()
     output = folder / "leaky.log"
     with output.open("wb") as out:

@@ -1,4 +1,4 @@
-"""Requests of an attacker on the live stack: forged trace context, and values that never repeat."""
+"""Attacks on a running stack: forged trace context, and values that are different each time."""
 
 import asyncio
 import secrets
@@ -32,7 +32,10 @@ ARRIVAL_TIMEOUT_S = 300
 
 
 def raw_request(method: str, path: str, headers: dict[str, str], body: str = "") -> bytes:
-    """Return an HTTP request; a header with a line feed in its value is sent once a line."""
+    """Return the bytes of an HTTP request.
+
+    A header value with line feeds is sent as several headers, one for each line.
+    """
     lines = [f"{method} {path} HTTP/1.1"]
     for name, values in headers.items():
         lines += [f"{name}: {value}" for value in values.split("\n")]
@@ -41,7 +44,10 @@ def raw_request(method: str, path: str, headers: dict[str, str], body: str = "")
 
 
 async def send_all(requests: list[bytes], port: int = CHECKOUT_PORT) -> list[tuple[int, str]]:
-    """Send requests over a few kept connections; return the status and trace id of each."""
+    """Send requests over ``CONNECTIONS`` (16) connections, in parallel.
+
+    Returns the status and the trace id of each response, in the order of the requests.
+    """
     numbers = count()
     responses = [(0, "")] * len(requests)
 
@@ -63,7 +69,10 @@ async def send_all(requests: list[bytes], port: int = CHECKOUT_PORT) -> list[tup
 
 
 def forged_request(number: int, trace_id: str) -> bytes:
-    """Return a request that claims to belong to ``trace_id``, in one of eight ways; some buy."""
+    """Return a request with forged trace context in one of eight forms, chosen by ``number``.
+
+    Most forms claim to belong to the trace ``trace_id``. Every twentieth request buys.
+    """
     parent = f"00-{trace_id}-{secrets.token_hex(8)}-0"
     many_members = ",".join(f"k{member}=v" for member in range(2000))
     forged_headers = (
@@ -87,7 +96,7 @@ def forged_request(number: int, trace_id: str) -> bytes:
 
 @pytest.mark.timeout(600)
 def test_forged_context_is_not_trusted(stack: Stack) -> None:
-    """No forged, repeated or huge trace context is continued, merged or left unsampled."""
+    """Forged, repeated or huge trace context is ignored: each request has a trace of its own."""
     forged_trace_id = secrets.token_hex(16)
     requests = [forged_request(number, forged_trace_id) for number in range(FORGED_REQUESTS)]
     responses = asyncio.run(send_all(requests))
@@ -95,7 +104,7 @@ def test_forged_context_is_not_trusted(stack: Stack) -> None:
     status_by_trace = {trace_id: status for status, trace_id in responses}
     assert len(status_by_trace) == FORGED_REQUESTS
     missing = set(status_by_trace)
-    wrong = list[str]()
+    unexpected_ids = list[str]()
 
     async def check_traces() -> bool:
         async with stack.backends() as backends:
@@ -106,8 +115,8 @@ def test_forged_context_is_not_trusted(stack: Stack) -> None:
                     missing.discard(trace_id)
                     roots = [span for span in spans if not span.parent_id]
                     if len(roots) != 1:
-                        wrong.append(trace_id)
-            wrong.extend(span.span_id for span in await backends.trace(forged_trace_id))
+                        unexpected_ids.append(trace_id)
+            unexpected_ids.extend(span.span_id for span in await backends.trace(forged_trace_id))
         return not missing
 
     wait_until(
@@ -115,11 +124,14 @@ def test_forged_context_is_not_trusted(stack: Stack) -> None:
         f"the traces of {FORGED_REQUESTS} requests",
         ARRIVAL_TIMEOUT_S,
     )
-    assert wrong == []
+    assert unexpected_ids == []
 
 
 def request_of_words(number: int, word: Callable[[], str]) -> bytes:
-    """Return a request in which ``word`` makes every value that a client chooses."""
+    """Return a request in which ``word()`` provides every value that a client can choose.
+
+    ``number`` chooses the method and the path.
+    """
     headers = {
         "host": f"{word()}.example:{number % 60_000 + 1}",
         "user-agent": word(),
@@ -141,7 +153,7 @@ def request_of_words(number: int, word: Callable[[], str]) -> bytes:
 
 
 def stored_counts(stack: Stack, http: httpx2.Client) -> Counter[str]:
-    """Return how many series and log streams the stores have."""
+    """Return the current number of metric series and of log streams in the stores."""
     if not FULL:
         file = sqlite3.connect(f"file:{stack.state}/data/store/telemetry.db?mode=ro", uri=True)
         (series,) = file.execute("SELECT count(*) FROM series").fetchone()
@@ -156,7 +168,7 @@ def stored_counts(stack: Stack, http: httpx2.Client) -> Counter[str]:
 
 
 def resident_memory() -> Counter[str]:
-    """Return the resident memory of each component, in bytes."""
+    """Return the resident memory of each running component in bytes, by name."""
     names = {port: component.name for component in COMPONENTS for port in component.ports[:1]}
     memory = Counter[str]()
     for connection in psutil.net_connections("tcp"):
@@ -167,7 +179,7 @@ def resident_memory() -> Counter[str]:
 
 
 async def has_arrived(stack: Stack, trace_id: str) -> bool:
-    """Return whether the spans and logs of a trace are in the backends."""
+    """Return whether the backends have spans and log records of a trace."""
     async with stack.backends() as backends:
         now = time.time()
         spans = await backends.trace(trace_id)
@@ -176,7 +188,7 @@ async def has_arrived(stack: Stack, trace_id: str) -> bool:
 
 @pytest.mark.timeout(1200)
 def test_unique_values_make_no_store_grow(stack: Stack) -> None:
-    """Unique paths, hosts, agents, queries, headers and baggage make no series and no streams."""
+    """Requests with unique values everywhere add no log streams and hardly any series."""
     # Two rounds with one fixed word each come first: afterwards every class of response has its
     # series, and the memory is what as many requests take anyway.
     with httpx2.Client(timeout=30, trust_env=False) as http:

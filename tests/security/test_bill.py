@@ -1,4 +1,4 @@
-"""The bill of materials: it lists everything that is pinned, and nothing in it is copyleft."""
+"""The software bill of materials lists all pinned packages, and none has a copyleft licence."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from bench.bill import bill
 
 ROOT = Path(__file__).parents[2]
 PACKAGES_OF_OTHER_PLATFORMS = 5
-"""Pinned packages, at most, that are not installed here and so do not name their licence."""
+"""At most this many pinned packages are not installed here, so that their licence is not known."""
 ALERTMANAGER = {
     "pkg:golang/github.com/prometheus/alertmanager@v0.31.1",
     "pkg:docker/prom/alertmanager@v0.31.1",
@@ -16,7 +16,7 @@ ALERTMANAGER = {
 
 
 def test_bill_lists_everything_pinned() -> None:
-    """Every package of the image, with hashes and licence, and every Go module is listed once."""
+    """The bill lists each package of the image with its hashes, and each Go module, once."""
     components = {component["purl"]: component for component in bill()["components"]}
     lock = (ROOT / "requirements/runtime.lock").read_text()
     pinned = re.findall(r"^([\w.-]+)==(\S+)", lock, re.MULTILINE)
@@ -39,7 +39,7 @@ def test_bill_lists_everything_pinned() -> None:
 
 
 def test_no_licence_is_copyleft() -> None:
-    """No package that the image installs is under the GPL or one of its relatives."""
+    """No installed package has the GPL or one of its variants as its licence."""
     licences = {
         component["name"]: component["licenses"][0]["license"]["name"]
         for component in bill()["components"]

@@ -1,4 +1,4 @@
-"""Canaries through every input of the live stack: none may be in any store or log afterwards."""
+"""Fake secrets sent to every input of a running stack do not appear in any store or log."""
 
 import asyncio
 import json
@@ -31,7 +31,10 @@ ARRIVAL_TIMEOUT_S = 240
 def send_everywhere(
     http: httpx2.Client, base_url: str, canaries: Canaries
 ) -> Iterator[httpx2.Response]:
-    """Send each canary, and all at once, in the body, query, path, names and every header."""
+    """Send each canary, and all of them in one text, to every kind of input of a service.
+
+    Inputs are body, query, path, parameter and field names, and headers. Yields the responses.
+    """
     for text in (*canaries.shown.values(), canaries.sentence):
         encoded = quote(text)
         headers = {
@@ -54,7 +57,10 @@ def send_everywhere(
 
 
 def buy(http: httpx2.Client, canaries: Canaries) -> Iterator[httpx2.Response]:
-    """Buy with a valid card as card and as order id, and once with the clean id and amount."""
+    """Send purchases with a card number as the card, as the order id and as both.
+
+    The last purchase has a clean order id and amount, which must be kept. Yields the responses.
+    """
     card = canaries.shown["card"]
     for order in ({"card": card}, {"order_id": card}, {"card": card, "order_id": card}):
         yield http.post(f"{CHECKOUT}/checkout", json=order)
@@ -68,14 +74,14 @@ def buy(http: httpx2.Client, canaries: Canaries) -> Iterator[httpx2.Response]:
 
 
 def send_by_otlp(http: httpx2.Client, canaries: Canaries) -> None:
-    """Send the canaries to the second layer directly, as a service without redaction would."""
+    """Send the canaries to the Collector directly, like a service that does not redact."""
     texts = [*canaries.shown.values(), canaries.sentence]
     for path, request in otlp_requests(canaries, texts).items():
         assert http.post(OTLP + path, json=request).is_success
 
 
 def stored(stack: Stack, http: httpx2.Client, trace_ids: set[str]) -> bytes:
-    """Return all that can be read: every file of the stack, logs included, and the backends."""
+    """Return everything that is stored: all files of the stack, and the content of the backends."""
     contents = [path.read_bytes() for path in sorted(stack.state.rglob("*")) if path.is_file()]
     if FULL:
         contents += full_backend_contents(http, trace_ids)
@@ -86,7 +92,7 @@ def stored(stack: Stack, http: httpx2.Client, trace_ids: set[str]) -> bytes:
 
 
 def full_backend_contents(http: httpx2.Client, trace_ids: set[str]) -> list[bytes]:
-    """Return what Tempo, Loki and Prometheus answer about everything."""
+    """Return the answers of Tempo, Loki and Prometheus to queries for all their data."""
     contents = [http.get(f"{TEMPO}/api/traces/{trace_id}").content for trace_id in trace_ids]
     contents.append(http.get(f"{TEMPO}/api/v2/search/tags").content)
     start = str(time.time_ns() - HOUR_S * 10**9)
@@ -108,7 +114,7 @@ def full_backend_contents(http: httpx2.Client, trace_ids: set[str]) -> list[byte
 
 
 async def query_interface_contents(stack: Stack, trace_ids: set[str]) -> list[object]:
-    """Return what the query interface answers about all traces and logs."""
+    """Return the traces in ``trace_ids`` and the log records of the last hour."""
     async with stack.backends() as backends:
         now = time.time()
         traces = [await backends.trace(trace_id) for trace_id in trace_ids]
@@ -117,7 +123,7 @@ async def query_interface_contents(stack: Stack, trace_ids: set[str]) -> list[ob
 
 
 async def not_yet_arrived(stack: Stack, trace_ids: set[str]) -> set[str]:
-    """Return the trace ids whose spans or logs are not in the backends."""
+    """Return the trace ids for which the backends have no spans or no log records yet."""
     missing = set()
     async with stack.backends() as backends:
         for trace_id in trace_ids:
@@ -129,14 +135,14 @@ async def not_yet_arrived(stack: Stack, trace_ids: set[str]) -> set[str]:
 
 
 def trace_ids_of(responses: list[httpx2.Response]) -> set[str]:
-    """Return the trace ids in the traceresponse headers."""
+    """Return the trace ids in the ``traceresponse`` headers of the responses."""
     headers = [response.headers.get("traceresponse", "") for response in responses]
     return {header.split("-")[1] for header in headers if header}
 
 
 @pytest.mark.timeout(600)
 def test_no_canary_is_stored_or_logged(stack: Stack) -> None:
-    """No secret is found anywhere, while order ids, amounts and trace ids are."""
+    """No fake secret is stored or logged, while order ids, amounts and trace ids are."""
     canaries = Canaries()
     responses = list[httpx2.Response]()
     with (

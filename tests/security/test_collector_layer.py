@@ -1,4 +1,4 @@
-"""The second layer of redaction: the processors of otel-collector.yaml in the real Collector."""
+"""The second layer of redaction: the processors in otel-collector.yaml, in a real Collector."""
 
 import os
 import re
@@ -21,11 +21,11 @@ from three_pillar_demo.stack.binaries import OTELCOL
 from three_pillars.redaction.rules import SECRET_NAMES
 
 INVALID_NUMBERS = {"DE89370400440532013001", "4111111111111112", "order-5555555555554445"}
-"""Numbers that the Collector redacts although they are invalid, because it cannot verify check
-digits; it keeps them in the attribute ``order.id``."""
+"""Card-like numbers with wrong check digits: the Collector, which cannot verify them, redacts
+them everywhere except in the attribute ``order.id``."""
 FIRST_LAYER_ONLY = re.compile(r"card\d|\xa0|^\[\(b|3056|de89")
-"""Texts that only the first layer redacts: a number that follows a word directly, with unusual
-spaces, in lower case, or of a rare network; and headers as a repr of bytes."""
+"""Matches texts that only the services redact (the first layer): a number right after a word,
+with unusual spaces, in lower case, or of a rare card network; and headers as a repr of bytes."""
 SECRET_PARTS = (
     "hunter2",
     "9944b0",
@@ -39,7 +39,8 @@ SECRET_PARTS = (
     "eyJhb",
     "xyz",
 )
-"""Parts of the secrets in ``REDACTED``, none of which may be left."""
+"""Parts of the secrets in ``REDACTED`` (tests/telemetry/test_redaction.py); none of them may be
+left."""
 CONFIG = Path(__file__).parents[2] / "otel-collector.yaml"
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
@@ -47,13 +48,13 @@ SIGNALS = 3
 
 
 def collector_config() -> dict[str, Any]:
-    """Return the content of otel-collector.yaml."""
+    """Return the parsed content of otel-collector.yaml."""
     config: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
     return config
 
 
 def test_every_pipeline_redacts_after_the_limiter() -> None:
-    """All pipelines have the redaction behind the limiter; the texts of spans are copied for it."""
+    """Every pipeline redacts after the memory limiter; traces copy texts before it does."""
     processors = {
         name: pipeline["processors"]
         for name, pipeline in collector_config()["service"]["pipelines"].items()
@@ -71,7 +72,7 @@ def test_every_pipeline_redacts_after_the_limiter() -> None:
 
 
 def test_both_layers_have_the_same_names_of_secrets() -> None:
-    """The names of secret fields and of secrets in texts are the same in both layers."""
+    """The names of secret fields are the same in the Collector and in the library."""
     rules = collector_config()["processors"]["redaction"]
     names = SECRET_NAMES.replace("(?:", "(")
     assert rules["blocked_key_patterns"] == [f"(?i)({names})$$"]
@@ -83,9 +84,9 @@ def test_both_layers_have_the_same_names_of_secrets() -> None:
 
 @contextmanager
 def run_real_collector(folder: Path, backend: InMemoryCollector) -> Iterator[str]:
-    """Run the Collector with the file's processors; yield the URL of its receiver.
+    """Run the Collector until the end of the block; yield the URL of its OTLP receiver.
 
-    The receiver has a free port, and ``backend`` receives all three signals.
+    It has the processors of otel-collector.yaml and exports all three signals to ``backend``.
     """
     port = free_port()
     config = collector_config()
@@ -115,7 +116,7 @@ def run_real_collector(folder: Path, backend: InMemoryCollector) -> Iterator[str
 
 
 def forwarded(url: str, backend: InMemoryCollector, canaries: Canaries, texts: list[str]) -> str:
-    """Send ``texts`` in all three signals, and return what the Collector forwards."""
+    """Send ``texts`` to the Collector in all three signals; return all that it forwards as text."""
     before = len(backend.received)
     with httpx2.Client(timeout=30, trust_env=False) as http:
         for path, request in otlp_requests(canaries, texts).items():
@@ -129,7 +130,7 @@ def forwarded(url: str, backend: InMemoryCollector, canaries: Canaries, texts: l
 def test_collector_redacts_what_a_service_did_not(
     collector: InMemoryCollector, tmp_path: Path
 ) -> None:
-    """No canary passes any of the three pipelines, and clean or redacted texts are unchanged."""
+    """No fake secret passes the Collector in any signal, and clean texts pass unchanged."""
     canaries = Canaries()
     secret_texts = [
         *canaries.shown.values(),

@@ -1,4 +1,4 @@
-"""Log forging: whatever a text contains, one event is one line, and no line controls a terminal."""
+"""Log forging: whatever text is logged, one event stays one line that cannot control a terminal."""
 
 import json
 import re
@@ -38,7 +38,7 @@ REQUEST_TIMEOUT_S = 30
 
 
 def send(base_url: str, method: str, text: str) -> None:
-    """Send ``text`` in the path, query, body, user agent and baggage of one request."""
+    """Send one request with ``text`` in path, query, body, user agent and baggage."""
     body = text.encode("utf-8", "surrogatepass").replace(b"\xed\xa0\x80", b"?")
     encoded = quote(body)
     headers = {
@@ -58,7 +58,7 @@ def send(base_url: str, method: str, text: str) -> None:
 
 @pytest.mark.timeout(120)
 def test_one_event_is_one_line(collector: InMemoryCollector, tmp_path: Path) -> None:
-    """Every line on stdout is one JSON object of ours without control or bidi characters."""
+    """Each line on stdout is one JSON object, without control or bidirectional characters."""
     with run_leaky_service(tmp_path, collector.url) as (base_url, output):
         for text in TEXTS.values():
             for method in ("GET", "POST"):

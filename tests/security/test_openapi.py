@@ -1,6 +1,6 @@
-"""Requests that the OpenAPI documents of both services allow, and ones that they forbid.
+"""Generated requests to both services: valid and invalid ones, by their OpenAPI documents.
 
-The number of cases is fixed, and they are the same in every run.
+The number of requests is fixed, and they are the same in every run.
 """
 
 from collections import Counter
@@ -19,14 +19,14 @@ from tests.processes import Service, running_shop
 CASES = 250 if FULL else 100
 PHASES = (Phase.explicit, Phase.generate)
 FAULT_CARDS = (CRASH, DECLINED, GATEWAY_TIMEOUT, SLOW)
-"""Cards that trigger a simulated fault, so that a 5xx is the right response."""
+"""Cards that trigger a simulated fault; with them, an answer with status 5xx is correct."""
 NO_EXPORT = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
 REQUEST_TIMEOUT_S = 30
 
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Service]]:
-    """Both services, each with one worker, without random faults."""
+    """Both services by name, each with one worker and without random faults."""
     folder = tmp_path_factory.mktemp("services")
     with running_shop(folder, "http://127.0.0.1:9", **NO_EXPORT) as (checkout, payment):
         yield {"checkout": checkout, "payment": payment}
@@ -40,7 +40,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ser
 def test_no_request_breaks_a_service(
     services: dict[str, Service], name: str, mode: GenerationMode
 ) -> None:
-    """No generated request hangs a worker, or causes a 5xx without a fault card."""
+    """No generated request blocks a worker, and none causes a 5xx without a fault card."""
     service = services[name]
     responses = Counter[str]()
     schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")

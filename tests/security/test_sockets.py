@@ -1,4 +1,4 @@
-"""Raw bytes on a socket: no slow, endless or malformed request hangs a worker or causes a 5xx."""
+"""Raw bytes on a socket: no slow, endless or malformed request blocks a worker or causes a 5xx."""
 
 import socket
 import time
@@ -24,7 +24,8 @@ NO_EXPORT = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS
 MEBIBYTE = 1024**2
 MAX_BYTES_SENT = 8 * MEBIBYTE
 MAX_MEMORY_GROWTH = 6 * MEBIBYTE
-"""Three requests that were kept in memory would be 24 MiB; without them, 2 MiB were measured."""
+"""The tolerated growth of a service in bytes: three requests kept in memory would take 24 MiB,
+while 2 MiB were measured without them."""
 CONVERSATION_TIMEOUT_S = 60
 CONNECT_TIMEOUT_S = 10
 READ_BYTES = 65_536
@@ -48,8 +49,8 @@ SLOW_REQUESTS: dict[str, tuple[bytes, bytes, bytes]] = {
     ),
     "fewer bytes than announced": (WITH_LENGTH % 5 + b"{}", b"", b"408"),
 }
-"""What is sent at once, what is sent every half second from then on, and the first response's
-status, which is empty if there is no response."""
+"""For each case: the bytes sent at once, the bytes sent every half second from then on, and the
+status of the first response (empty if there is none)."""
 ENDLESS_REQUESTS: dict[str, tuple[bytes, bytes]] = {
     "a header line": (b"GET /checkout HTTP/1.1\r\nA: ", b"a" * 65_536),
     "headers": (b"GET /checkout HTTP/1.1\r\n", b"A: b\r\n" * 10_000),
@@ -85,7 +86,13 @@ MALFORMED_REQUESTS = {
 
 @dataclass
 class Conversation:
-    """What the service sent, whether it closed the connection, and how much was sent to it."""
+    """The result of sending a request to a service.
+
+    Attributes:
+        received: The bytes that the service sent.
+        closed: Whether the service closed the connection.
+        bytes_sent: How many bytes were sent to the service.
+    """
 
     received: bytes
     closed: bool
@@ -93,21 +100,21 @@ class Conversation:
 
     @property
     def status(self) -> bytes:
-        """The status of the first response; empty if there is none."""
+        """The three digits of the first response's status; empty if there was no response."""
         _, _, rest = self.received.partition(b" ")
         return rest.partition(b" ")[0]
 
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Service]]:
-    """Both services, each with one worker, so that a request that hangs it is noticed."""
+    """Checkout and payment, each with one worker, so that a blocked worker is noticed."""
     folder = tmp_path_factory.mktemp("services")
     with running_shop(folder, "http://127.0.0.1:9", **NO_EXPORT) as (checkout, payment):
         yield checkout, payment
 
 
 def connect(url: str) -> socket.socket:
-    """Return a connection to the server of ``url``."""
+    """Return a TCP connection to the host and port of ``url``."""
     address = httpx2.URL(url)
     return socket.create_connection((address.host, address.port or 80), CONNECT_TIMEOUT_S)
 
@@ -115,7 +122,11 @@ def connect(url: str) -> socket.socket:
 def converse(
     url: str, request: bytes, continuation: bytes = b"", interval_s: float = 0.5
 ) -> Conversation:
-    """Send ``request``, then ``continuation`` at intervals, until the service hangs up."""
+    """Send ``request``, then ``continuation`` every ``interval_s`` seconds, and read the answer.
+
+    It ends when the service closes the connection, or after ``MAX_BYTES_SENT`` bytes or
+    ``CONVERSATION_TIMEOUT_S`` seconds.
+    """
     conversation = Conversation(b"", closed=False, bytes_sent=len(request))
     deadline = time.monotonic() + CONVERSATION_TIMEOUT_S
     with connect(url) as connection:
@@ -139,12 +150,12 @@ def converse(
 
 
 def assert_rejected(conversation: Conversation) -> None:
-    """Assert that the first response, if there is one, has a status of 4xx."""
+    """Assert that the service sent nothing, or first a response with a status of 4xx."""
     assert not conversation.received or conversation.status.startswith(b"4"), conversation.received
 
 
 def assert_healthy(services: tuple[Service, Service]) -> None:
-    """Assert that both services run and that a purchase succeeds."""
+    """Assert that both services run, and that a purchase succeeds."""
     checkout, payment = services
     assert checkout.process.poll() is None
     assert payment.process.poll() is None
@@ -153,7 +164,7 @@ def assert_healthy(services: tuple[Service, Service]) -> None:
 
 @pytest.mark.timeout(120)
 def test_slow_requests_are_closed(services: tuple[Service, Service]) -> None:
-    """A hundred slow connections are closed in time, and meanwhile purchases succeed."""
+    """A hundred slow connections are closed in time, while purchases still succeed."""
     checkout, _ = services
     with ThreadPoolExecutor(10 * len(SLOW_REQUESTS)) as pool:
         conversations = [
@@ -176,7 +187,7 @@ def test_slow_requests_are_closed(services: tuple[Service, Service]) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", list(ENDLESS_REQUESTS))
 def test_endless_requests_are_closed(services: tuple[Service, Service], name: str) -> None:
-    """A request without end is closed long before 8 MiB, and nothing of it stays in memory."""
+    """A request without end is closed before 8 MiB were sent, and is not kept in memory."""
     checkout, _ = services
     process = psutil.Process(checkout.process.pid)
     converse(checkout.url, *ENDLESS_REQUESTS[name], interval_s=0.01)
@@ -191,7 +202,7 @@ def test_endless_requests_are_closed(services: tuple[Service, Service], name: st
 
 @pytest.mark.parametrize("name", list(MALFORMED_REQUESTS))
 def test_malformed_requests_are_rejected(services: tuple[Service, Service], name: str) -> None:
-    """Malformed HTTP gets a 4xx or a closed connection, and the next purchase succeeds."""
+    """Malformed HTTP gets a 4xx or a closed connection, and then a purchase succeeds."""
     request = MALFORMED_REQUESTS[name].replace(b"Host", b"Connection: close\r\nHost")
     for service in services:
         assert_rejected(converse(service.url, request, interval_s=0.2))
@@ -199,7 +210,7 @@ def test_malformed_requests_are_rejected(services: tuple[Service, Service], name
 
 
 def test_pipelined_requests_are_answered_in_order(services: tuple[Service, Service]) -> None:
-    """A thousand pipelined requests are answered, and dropped connections hang nothing."""
+    """A thousand pipelined requests are answered, and dropped connections block nothing."""
     checkout, _ = services
     last_request = GET.replace(b"Host", b"Connection: close\r\nHost")
     conversation = converse(checkout.url, GET * 999 + last_request)

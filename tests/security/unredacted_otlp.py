@@ -1,4 +1,4 @@
-"""OTLP requests of a service without redaction: the same texts in every field that holds text."""
+"""OTLP requests of a service that does not redact: they have texts in every field for text."""
 
 import secrets
 import time
@@ -9,10 +9,10 @@ from tests.security.canaries import Canaries
 
 
 def otlp_requests(canaries: Canaries, texts: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return one request for each signal, by its path.
+    """Return one OTLP request in JSON for each signal, by its URL path.
 
-    The clean order id of ``canaries`` has an attribute of its own, and the clean trace id is the
-    id of the trace.
+    Every field for text contains ``texts``. The clean order id of ``canaries`` is in the attribute
+    ``order.id``, and its clean trace id is the id of the trace.
     """
     texts = list(texts)
     now = str(time.time_ns())
@@ -66,5 +66,5 @@ def _attributes(canaries: Canaries, texts: list[str]) -> list[dict[str, Any]]:
 
 
 def attribute(key: str, value: str) -> dict[str, Any]:
-    """Return an attribute with a text value, in OTLP's JSON."""
+    """Return an attribute with a text value in the JSON form of OTLP."""
     return {"key": key, "value": {"stringValue": value}}

@@ -1,1 +1,1 @@
-"""Tests of docker-compose.yaml, as Compose resolves it, and running on a real engine."""
+"""Tests of docker-compose.yaml: as Compose resolves it, and running on a Docker engine."""

@@ -1,4 +1,4 @@
-"""The compose project on a real engine, started once; without an engine its tests are skipped."""
+"""The project of docker-compose.yaml on a Docker engine; without one, its tests are skipped."""
 
 import socket
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from tests.compose import engine, standins
 
 @dataclass
 class ComposeProject:
-    """The running project.
+    """The running containers of docker-compose.yaml.
 
     Attributes:
-        images: The source of each image: official, stand-in or left out.
+        images: The source of each image: ``official``, ``stand-in`` or ``left out``.
         services: The services that run by default, without those whose image is left out.
     """
 
@@ -23,13 +23,13 @@ class ComposeProject:
     services: list[str] = field(default_factory=list)
 
     def up(self) -> None:
-        """Start it, and wait until every container with a health check is healthy."""
+        """Start the containers, and wait until all with a health check are healthy."""
         engine.compose("up", "--detach", "--wait", "--wait-timeout", "120", *self.services)
 
 
 @pytest.fixture(scope="package")
 def project() -> Iterator[ComposeProject]:
-    """The project, built and started from nothing, and removed with its volumes afterwards."""
+    """The running project, built from scratch, and removed with its volumes afterwards."""
     if reason := engine.unavailable_reason():
         pytest.skip(reason)
     services = {

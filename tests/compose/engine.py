@@ -1,6 +1,7 @@
-"""The Docker engine and Compose of this machine.
+"""Functions that run commands of Docker and Compose on this machine.
 
-Settings: ``docker`` on PATH, DOCKER_HOST, and COMPOSE, the command that starts Compose.
+``docker`` must be on PATH. DOCKER_HOST may name another engine, and COMPOSE another command for
+Compose.
 """
 
 import functools
@@ -16,7 +17,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "three-pillar-test"
-"""A name of its own, so that a stack that a user runs from the same file is not affected."""
+"""The Compose project of the tests; its name differs from the default, so that a user's own
+stack is not affected."""
 OUR_IMAGE = "three-pillar-demo:0.1.0"
 CHECK_TIMEOUT_S = 20
 COMMAND_TIMEOUT_S = 600
@@ -32,10 +34,10 @@ def run(
     stdin: IO[bytes] | None = None,
     check: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``command`` in the root folder and wait for its end.
+    """Run ``command`` in the root folder of the repository, and wait for its end.
 
     Raises:
-        EngineError: It failed, and ``check`` is on.
+        EngineError: The exit code is not 0, and ``check`` is set.
     """
     completed = subprocess.run(
         command, cwd=ROOT, stdin=stdin, capture_output=True, text=True, timeout=seconds, check=False
@@ -46,19 +48,19 @@ def run(
 
 
 def docker(*arguments: str, stdin: IO[bytes] | None = None, check: bool = True) -> str:
-    """Run a docker command and return its output."""
+    """Run ``docker`` with ``arguments``, and return its output."""
     return run("docker", *arguments, stdin=stdin, check=check).stdout.strip()
 
 
 def inspect(name: str, kind: str = "container") -> dict[str, Any]:
-    """Return the attributes of a container or an image; an empty dict where there is none."""
+    """Return the attributes of a container or an image; an empty dict if it does not exist."""
     objects: list[dict[str, Any]] = json.loads(docker(kind, "inspect", name, check=False) or "[]")
     return objects[0] if objects else {}
 
 
 @functools.cache
 def compose_command() -> list[str]:
-    """Return the words of the command that starts Compose 2; empty where there is none."""
+    """Return the command of Compose 2 as a list of words; empty if it is not installed."""
     configured = os.environ.get("COMPOSE")
     candidates = [["docker", "compose"], ["docker-compose"]]
     if configured:
@@ -73,13 +75,13 @@ def compose_command() -> list[str]:
 
 
 def compose(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run Compose with the file of this repository."""
+    """Run Compose with docker-compose.yaml and ``arguments``."""
     return run(*compose_command(), "--project-name", PROJECT, *arguments, check=check)
 
 
 @functools.cache
 def unavailable_reason() -> str:
-    """Return why no container can be run on this machine; empty where one can."""
+    """Return why this machine cannot run containers, or an empty string if it can."""
     if not shutil.which("docker"):
         return "no docker command"
     if run("docker", "info", seconds=CHECK_TIMEOUT_S, check=False).returncode:
@@ -91,7 +93,10 @@ def unavailable_reason() -> str:
 
 @functools.cache
 def resolved_file() -> dict[str, Any]:
-    """Return the compose file with all profiles, as Compose resolves it, or else as plain YAML."""
+    """Return docker-compose.yaml as Compose resolves it, with all profiles.
+
+    Without Compose, return the parsed YAML.
+    """
     if compose_command():
         output = compose("--profile", "*", "config", "--format", "json").stdout
         resolved: dict[str, Any] = json.loads(output)
@@ -101,9 +106,9 @@ def resolved_file() -> dict[str, Any]:
 
 
 def containers() -> dict[str, str]:
-    """Return the ids of the project's containers by service, stopped ones included.
+    """Return the container ids of the project by service, including stopped containers.
 
-    The containers of ``compose run`` are not among them.
+    Containers of ``compose run`` are left out.
     """
     output = docker(
         "ps",

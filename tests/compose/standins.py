@@ -1,12 +1,11 @@
-"""Stand-in images for an engine that cannot pull the official ones, made from the native binaries.
+"""Replacements for official images, built from native binaries where no image can be pulled.
 
-A stand-in has the user, paths, owners and entry point of the official image, and its content as
-far as this project uses it. What the official image lacks, such as a shell or a data folder, the
-stand-in lacks too. It has a label, so that it is never taken for the official one, and is removed
-after the tests. An official image that is present or can be pulled is used instead. Grafana has no
-stand-in.
+A stand-in has the user, paths, owners and entry point of the official image, and as much of its
+content as this project uses. What the official image lacks, such as a shell or a data folder, the
+stand-in lacks too. A label marks it as a stand-in, and it is removed after the tests. An official
+image that is present or can be pulled is used instead. Grafana has no stand-in.
 
-Source of the properties: the Dockerfile of each project in the pinned version.
+The properties are taken from the Dockerfile of each project in the pinned version.
 """
 
 import io
@@ -28,7 +27,7 @@ from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
 
 LABEL = "three-pillar-demo.stand-in"
 BASE = "python"
-"""The base image of our own image."""
+"""The name of the base image of this project's own image."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 NOBODY_UID = 65534
 USER_UID = 10001
@@ -39,10 +38,13 @@ class MissingError(Exception):
 
 
 class Image:
-    """An image under construction: its file system, and its settings in ``changes``."""
+    """A stand-in image under construction.
+
+    Its file system is a temporary tar file; ``changes`` are Dockerfile instructions, such as USER.
+    """
 
     def __init__(self) -> None:
-        """Begin with an empty file system, as FROM scratch does."""
+        """Begin with an empty file system, like ``FROM scratch``."""
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (closed in __exit__)
         self._tar = tarfile.open(fileobj=self._file, mode="w")  # noqa: SIM115
         self.changes: list[str] = [f"LABEL {LABEL}=true"]
@@ -52,26 +54,26 @@ class Image:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Delete the temporary file."""
+        """Delete the temporary tar file."""
         self._file.close()
 
     def folder(self, path: str, mode: int = 0o755, owner: int = 0) -> None:
-        """Add a folder."""
+        """Add an empty folder with these permissions (``mode``) and this owner (a user id)."""
         self._add(tarfile.TarInfo(path.lstrip("/")), mode, owner, tarfile.DIRTYPE)
 
     def file(self, path: str, content: Path | str, mode: int = 0o644, owner: int = 0) -> None:
-        """Add a file with the content of a path, or with a text."""
+        """Add a file whose content is a text, or is copied from the file ``content``."""
         data = content.read_bytes() if isinstance(content, Path) else content.encode()
         self._add(tarfile.TarInfo(path.lstrip("/")), mode, owner, tarfile.REGTYPE, data)
 
     def link(self, path: str, target: str) -> None:
-        """Add a symbolic link."""
+        """Add a symbolic link at ``path`` that points to ``target``."""
         entry = tarfile.TarInfo(path.lstrip("/"))
         entry.linkname = target
         self._add(entry, 0o777, 0, tarfile.SYMTYPE)
 
     def tree(self, path: str, source: Path, exclude: re.Pattern[str]) -> None:
-        """Add a folder with its content, apart from the names that ``exclude`` matches."""
+        """Add the folder ``source`` at ``path``, without names that ``exclude`` matches."""
 
         def owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
             entry.uid = entry.gid = 0
@@ -81,7 +83,7 @@ class Image:
         self._tar.add(source, path.lstrip("/"), filter=owned_by_root)
 
     def busybox(self, folder: str) -> None:
-        """Add busybox and a link for each of its commands to ``folder``."""
+        """Add busybox, and a link for each of its commands, to ``folder`` of the image."""
         busybox = _tool("busybox", "Debian: the package busybox-static")
         self.file(f"{folder}/busybox", busybox, 0o755)
         commands = subprocess.run(
@@ -92,7 +94,7 @@ class Image:
                 self.link(f"{folder}/{name}", "busybox")
 
     def import_as(self, name: str) -> None:
-        """Import the image into the engine under ``name``."""
+        """Import the image into the Docker engine under ``name``."""
         self._tar.close()
         self._file.seek(0)
         changes = [part for change in self.changes for part in ("--change", change)]
@@ -110,7 +112,7 @@ class Image:
 
 
 def collector(image: Image) -> None:
-    """Fill the Collector's image: from scratch, without a data folder and without a shell."""
+    """Fill the Collector's image: only the binary, with no shell and no data folder."""
     image.file("/etc/ssl/certs/ca-certificates.crt", CERTIFICATES)
     image.file("/otelcol-contrib", _native(OTELCOL), 0o755)
     image.file("/etc/otelcol-contrib/config.yaml", "# the official image has an example here\n")
@@ -118,7 +120,7 @@ def collector(image: Image) -> None:
 
 
 def tempo(image: Image) -> None:
-    """Fill Tempo's image: distroless without busybox (since 3.0), with a private data folder."""
+    """Fill Tempo's image: no shell (since 3.0), and a data folder that only its user can read."""
     _distroless(image)
     image.folder("/var/tempo", 0o700, USER_UID)
     image.file("/tempo", _external(TEMPO), 0o755)
@@ -126,7 +128,7 @@ def tempo(image: Image) -> None:
 
 
 def loki(image: Image) -> None:
-    """Fill Loki's image: distroless without busybox (since 3.6), so no shell and no wget."""
+    """Fill Loki's image: no shell and no wget (since 3.6)."""
     _distroless(image)
     for folder in ("/etc/loki", "/loki", "/loki/rules", "/loki/rules-temp"):
         image.folder(folder, 0o755, USER_UID)
@@ -138,21 +140,21 @@ def loki(image: Image) -> None:
 
 
 def prometheus(image: Image) -> None:
-    """Fill the image of Prometheus: busybox, user nobody, its data folder a volume."""
+    """Fill Prometheus' image: with busybox, user nobody, and its data folder as a volume."""
     _of_prometheus(image, PROMETHEUS)
     image.file("/bin/promtool", _native(PROMETHEUS).with_name("promtool"), 0o755)
 
 
 def alertmanager(image: Image) -> None:
-    """Fill the image of Alertmanager, like that of Prometheus, but without the unused amtool."""
+    """Fill Alertmanager's image: like that of Prometheus, without amtool, which is not used."""
     _of_prometheus(image, ALERTMANAGER)
 
 
 def python(image: Image) -> None:
-    """Fill the base image: this machine's Python with its libraries, busybox, and locked wheels.
+    """Fill the base image with this machine's Python, its libraries, busybox and the locked wheels.
 
     pip installs the wheels from a folder instead of a package index, and checks the same hashes.
-    Therefore our Dockerfile can be built unchanged and without a network.
+    Therefore the Dockerfile can be built unchanged and without a network.
     """
     version = base_version()
     home, libraries = _python(version)
@@ -194,7 +196,7 @@ RECIPES: dict[str, Callable[[Image], None]] = {
 
 
 def base_image() -> str:
-    """Return the base image of our Dockerfile."""
+    """Return the name and tag of the base image in the Dockerfile."""
     dockerfile = (engine.ROOT / "Dockerfile").read_text()
     images = set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE))
     assert len(images) == 1, images
@@ -202,7 +204,7 @@ def base_image() -> str:
 
 
 def base_version() -> str:
-    """Return the Python version of our image, such as 3.13."""
+    """Return the Python version of the Dockerfile's base image, such as 3.13."""
     return base_image().partition(":")[2].removesuffix("-slim")
 
 
@@ -210,10 +212,10 @@ def provide(name: str) -> str:
     """Make the image ``name`` available to the engine.
 
     Returns:
-        ``official``, ``stand-in``, or ``left out`` where there is neither.
+        ``official``; ``stand-in``; or ``left out`` if there is neither.
 
     Raises:
-        MissingError: It cannot be pulled, and a part of its stand-in is missing on this machine.
+        MissingError: It cannot be pulled, and this machine lacks a part of its stand-in.
     """
     present = engine.inspect(name, "image")
     if present and LABEL not in (present["Config"]["Labels"] or {}):
@@ -230,7 +232,7 @@ def provide(name: str) -> str:
 
 
 def remove() -> None:
-    """Remove every stand-in, and every image built on one, which inherits its label."""
+    """Remove all stand-ins and all images built from them, which inherit their label."""
     for name in engine.docker(
         "image", "ls", "--filter", f"label={LABEL}", "--format", "{{.Repository}}:{{.Tag}}"
     ).split():
@@ -290,14 +292,14 @@ def _external(binary: ExternalBinary) -> Path:
 
 
 def _tool(name: str, where: str) -> Path:
-    found = shutil.which(name)
-    if not found:
+    path = shutil.which(name)
+    if not path:
         raise MissingError(f"no {name} for the stand-in images ({where})")
-    return Path(found).resolve()
+    return Path(path).resolve()
 
 
 NOT_IN_SLIM = re.compile(r"/(test|idlelib|__pycache__)(/|$)|\.a$")
-"""The parts of a Python installation that python:slim does not contain either."""
+"""Matches files of a Python installation that the image python:slim does not contain."""
 PIP = """#!/usr/local/bin/python
 from pip._internal.cli.main import main
 raise SystemExit(main())
@@ -311,7 +313,7 @@ LIBRARIES_OF_WHEELS = (
     "util.so.1",
     "resolv.so.2",
 )
-"""Shared libraries that wheels link to and that python:slim contains."""
+"""File names, without ``lib``, of shared libraries that wheels need and python:slim contains."""
 PRINT_PREFIX_AND_VERSION = """
 import json, sys, sysconfig
 print(json.dumps([sys.base_prefix, "%d.%d" % sys.version_info[:2]]))
@@ -319,7 +321,10 @@ print(json.dumps([sys.base_prefix, "%d.%d" % sys.version_info[:2]]))
 
 
 def _python(version: str) -> tuple[Path, dict[str, Path]]:
-    """Return the folder of a Python of this version, and its libraries by path in the image."""
+    """Return the folder of an installed Python of this version, and its shared libraries.
+
+    The libraries are files of this machine, by the path that they get in the image.
+    """
     home = _python_home(version)
     libraries: dict[str, Path] = {}
     for binary in (
@@ -358,7 +363,11 @@ def _python_home(version: str) -> Path:
 
 
 def _wheels(version: str, folder: Path) -> list[Path]:
-    """Return the locked packages as wheels, from COMPOSE_WHEELS or downloaded into ``folder``."""
+    """Return the locked packages as wheel files.
+
+    They are in the folder COMPOSE_WHEELS, if it is set; otherwise they are downloaded into
+    ``folder``.
+    """
     prepared = os.environ.get("COMPOSE_WHEELS")
     if prepared:
         return sorted(Path(prepared).glob("*.whl"))

@@ -1,4 +1,4 @@
-"""The compose project on a real engine: start, hardening, correlation, no loss, and stop."""
+"""docker-compose.yaml on a Docker engine: start, hardening, complete telemetry, and stop."""
 
 import asyncio
 import json
@@ -26,14 +26,15 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 POLL_INTERVAL_S = 0.1
 KILLED = 137
 IGNORES_SIGTERM = {"tempo"}
-"""Once it has answered a query it ignores SIGTERM (see tempo in docker-compose.yaml)."""
+"""Components that may have to be killed: Tempo ignores SIGTERM once it has answered a query (see
+docker-compose.yaml)."""
 LIST_PACKAGES = """
 import importlib.metadata, sys
 folders = [path for path in sys.path if path.startswith("/venv")]
 for distribution in importlib.metadata.distributions(path=folders):
     print(distribution.name.lower())
 """
-"""A script that lists the packages of the image's virtual environment."""
+"""A Python script that prints the packages in the virtual environment of the image."""
 FIND_PIP = "import importlib.util; print(importlib.util.find_spec('pip'))"
 
 PrintFigure = Callable[[str], None]
@@ -41,7 +42,7 @@ PrintFigure = Callable[[str], None]
 
 @pytest.fixture
 def print_figure(capsys: pytest.CaptureFixture[str]) -> PrintFigure:
-    """Print a figure to the terminal although pytest captures the output."""
+    """A function that prints a line to the terminal although pytest captures the output."""
 
     def print_line(line: str) -> None:
         with capsys.disabled():
@@ -51,7 +52,7 @@ def print_figure(capsys: pytest.CaptureFixture[str]) -> PrintFigure:
 
 
 def test_all_containers_start(project: ComposeProject, print_figure: PrintFigure) -> None:
-    """Every container with a health check is healthy, and the init container exited with 0."""
+    """Every container with a health check is healthy, and the init container exits with 0."""
     for name, source in project.images.items():
         print_figure(f"{name}: {source}")
     for name, container in engine.containers().items():
@@ -67,7 +68,7 @@ def test_all_containers_start(project: ComposeProject, print_figure: PrintFigure
 
 
 def test_our_image_contains_no_tools(project: ComposeProject, print_figure: PrintFigure) -> None:
-    """It runs as a user, and contains the demo but neither pip nor a build or test tool."""
+    """The project's image has a non-root user, and contains no pip, build or test tool."""
     image = engine.inspect(engine.OUR_IMAGE, "image")
     base = engine.inspect(standins.base_image(), "image")
     assert image["Config"]["User"] == "10001:10001"
@@ -82,7 +83,7 @@ def test_our_image_contains_no_tools(project: ComposeProject, print_figure: Prin
 
 
 def test_containers_are_locked_down(project: ComposeProject) -> None:
-    """The engine enforces user, file system, capabilities, limits and ports of the file."""
+    """The engine applies the user, file system, capabilities, limits and ports of the file."""
     for name in project.services:
         container = engine.inspect(engine.containers()[name])
         host = container["HostConfig"]
@@ -105,7 +106,7 @@ def test_containers_are_locked_down(project: ComposeProject) -> None:
 
 
 def test_verify_passes_from_the_host(project: ComposeProject, print_figure: PrintFigure) -> None:
-    """``demo verify`` finds every purchase in all three pillars, through the published ports."""
+    """``demo verify`` on the host passes, using the published ports of the containers."""
     assert project.services
     completed = engine.run(sys.executable, "-m", "three_pillar_demo", "verify", check=False)
     assert completed.returncode == 0, completed.stdout + completed.stderr
@@ -125,7 +126,7 @@ def test_verify_passes_from_the_host(project: ComposeProject, print_figure: Prin
 def test_demo_command_runs_in_a_container(
     project: ComposeProject, command: list[str], expected: str
 ) -> None:
-    """``docker compose run --rm demo ...`` works as the demo command on the host does."""
+    """``docker compose run --rm demo`` works like the ``demo`` command on the host."""
     assert project.services
     completed = engine.compose("run", "--rm", "-T", "demo", *command, check=False)
     output = completed.stdout + completed.stderr
@@ -136,7 +137,7 @@ def test_demo_command_runs_in_a_container(
 
 
 def test_traffic_stops_on_request(project: ComposeProject) -> None:
-    """The container of the traffic profile buys until it is stopped, and then ends by itself."""
+    """The traffic container sends purchases until it is stopped, and then ends without a kill."""
     assert project.services
     engine.compose("--profile", "traffic", "up", "--detach", "--no-deps", "traffic")
     before = sum(asyncio.run(_read_counters()).values())
@@ -149,7 +150,7 @@ def test_traffic_stops_on_request(project: ComposeProject) -> None:
 
 @pytest.mark.parametrize("interruption", ["restart", "kill"])
 def test_interrupted_collector_loses_nothing(project: ComposeProject, interruption: str) -> None:
-    """With the Collector restarted or killed meanwhile, each purchase is found and counted once."""
+    """If the Collector is restarted or killed, each purchase is still found and counted once."""
     assert project.services
     purchases: list[Purchase] = []
 
@@ -175,7 +176,7 @@ def test_interrupted_collector_loses_nothing(project: ComposeProject, interrupti
 
 
 def test_memory_stays_below_the_limits(project: ComposeProject, print_figure: PrintFigure) -> None:
-    """No container has grown near its memory limit; the figures are printed."""
+    """Every container uses less than 85 % of its memory limit, and the figures are printed."""
     used_mib = Counter[str]()
     for name, container in engine.containers().items():
         if engine.inspect(container)["State"]["Running"]:
@@ -192,7 +193,7 @@ def test_memory_stays_below_the_limits(project: ComposeProject, print_figure: Pr
 
 
 def test_warm_start(project: ComposeProject, print_figure: PrintFigure) -> None:
-    """Started again on its volumes, the first purchase is found in all pillars; prints how soon."""
+    """After a restart on existing volumes, the first purchase is found in all three pillars."""
     earlier = _instances(asyncio.run(_read_counters()))
     engine.compose("down", "--timeout", "15")
     began = time.monotonic()
@@ -222,7 +223,10 @@ def test_warm_start(project: ComposeProject, print_figure: PrintFigure) -> None:
 
 
 async def _find_first_purchase(ledger: Ledger, earlier_instances: set[str]) -> None:
-    """Wait until the only purchase of ``ledger`` is in all three pillars."""
+    """Wait until the only purchase of ``ledger`` is in traces, logs and metrics.
+
+    ``earlier_instances`` are the service instances from before the restart.
+    """
     async with LgtmBackends() as backends:
 
         async def all_answer() -> bool:
@@ -243,7 +247,7 @@ async def _find_first_purchase(ledger: Ledger, earlier_instances: set[str]) -> N
 
 
 def test_containers_stop_in_time(project: ComposeProject, print_figure: PrintFigure) -> None:
-    """All but Tempo end within their grace period, and no earlier purchase is lost by a restart."""
+    """All containers but Tempo end within their grace period, and no purchase is lost."""
     project.up()
     ledger = asyncio.run(fill(20, 20, _ignore))
     began = time.monotonic()
@@ -274,7 +278,7 @@ async def _read_counters() -> Counters:
 
 
 async def _stable_counters(backends: Backends) -> Counters:
-    """Return the counters once they have stopped changing."""
+    """Wait until the request counters do not change for 3 s, and return them."""
     counters: Counters = {}
 
     async def is_stable() -> bool:
@@ -288,7 +292,7 @@ async def _stable_counters(backends: Backends) -> Counters:
 
 
 def _instances(counters: Counters) -> set[str]:
-    """Return the service instances in ``counters``, which include those of earlier starts."""
+    """Return the service instance ids in ``counters``, including those of earlier starts."""
     return {instance for _, _, instance in counters}
 
 

@@ -1,4 +1,4 @@
-"""The web UI in its container: on loopback, for its own pages only, with all backends."""
+"""The web UI in its container reaches all backends, and refuses requests of other sites."""
 
 import re
 from html import unescape
@@ -21,20 +21,20 @@ FOREIGN_HEADERS = (
 
 
 def page(path: str) -> str:
-    """Return the text of a page, as a visitor on the host receives it."""
+    """Return the HTML of a page of the web UI, with its character references decoded."""
     response = httpx2.get(WEB_UI + path, timeout=20, trust_env=False)
     return unescape(response.raise_for_status().text)
 
 
 def buy(card: str, headers: dict[str, str] | None = None) -> httpx2.Response:
-    """Submit the form that buys once."""
+    """Submit the form that buys once with ``card``, and return the response."""
     return httpx2.post(
         f"{WEB_UI}/buy", data={"card": card}, headers=headers, timeout=20, trust_env=False
     )
 
 
 def test_container_is_healthy_and_reaches_all_backends(project: ComposeProject) -> None:
-    """The page shows the mode, that every backend is up, and the Collector's queues."""
+    """The page shows the mode, all backends as up, and the sizes of the Collector's queues."""
     assert "web" in project.services
     assert engine.inspect(engine.containers()["web"])["State"]["Health"]["Status"] == "healthy"
     wait_until(
@@ -57,14 +57,14 @@ def test_container_is_healthy_and_reaches_all_backends(project: ComposeProject) 
 def test_foreign_host_and_origin_are_refused(
     project: ComposeProject, headers: dict[str, str]
 ) -> None:
-    """Another host name, that of the container included, and a form of another site are refused."""
+    """Requests for other host names and forms of other sites are refused."""
     assert project.services
     response = buy("ordinary", headers)
     assert response.status_code == (403 if "origin" in headers else 421)
 
 
 def test_alert_reaches_the_web_ui_through_alertmanager(project: ComposeProject) -> None:
-    """Prometheus finds Alertmanager by its name, and an alert that Alertmanager has is shown."""
+    """Prometheus is connected to Alertmanager, whose alerts appear in the web UI."""
     assert "alertmanager" in project.services
     alerts = [
         {
@@ -80,16 +80,16 @@ def test_alert_reaches_the_web_ui_through_alertmanager(project: ComposeProject) 
         "the alert on the page",
         120,
     )
-    found = httpx2.get(
+    response = httpx2.get(
         "http://127.0.0.1:9090/api/v1/alertmanagers", timeout=20, trust_env=False
     ).json()["data"]
-    assert [alertmanager["url"] for alertmanager in found["activeAlertmanagers"]] == [
+    assert [alertmanager["url"] for alertmanager in response["activeAlertmanagers"]] == [
         "http://alertmanager:9093/api/v2/alerts"
     ]
 
 
 def test_failed_purchase_is_followed_to_its_cause(project: ComposeProject) -> None:
-    """A purchase becomes a row that links to spans, logs, an exemplar and the cause."""
+    """A failed purchase appears as a row that leads to its spans, logs, exemplar and cause."""
     assert project.services
     assert buy("gateway-timeout").status_code == 303
     row = re.compile(

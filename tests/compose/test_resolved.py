@@ -1,6 +1,6 @@
-"""Every container of the resolved compose file is locked down, limited and pinned.
+"""Every container of docker-compose.yaml is locked down, limited and pinned.
 
-Without Compose the plain YAML is tested; the tests hold for both.
+The file is tested as Compose resolves it, or as plain YAML if Compose is not installed.
 """
 
 import re
@@ -14,13 +14,14 @@ from tests.compose import engine
 SERVICES: dict[str, Any] = engine.resolved_file()["services"]
 DEMO_HOME = re.search(r"DEMO_HOME=(\S+)", Path("Dockerfile").read_text())[1]  # type: ignore[index]
 MAY_RUN_AS_ROOT = {"otel-collector-init"}
-"""It changes the owner of a new volume, with the capability CHOWN and no network, and ends."""
+"""The init container runs as root because it changes the owner of a new volume; it has only the
+capability CHOWN and no network, and ends at once."""
 BYTES_PER_UNIT = {"": 1, "m": 2**20, "mib": 2**20, "g": 2**30, "gib": 2**30}
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_published_ports_are_on_loopback(name: str) -> None:
-    """A port is bound to 127.0.0.1 and has the same number inside the container."""
+    """Ports are published on 127.0.0.1 only, with the same number inside the container."""
     for port in SERVICES[name].get("ports", []):
         if isinstance(port, str):
             host, outside, inside = port.split(":")
@@ -33,7 +34,7 @@ def test_published_ports_are_on_loopback(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_containers_do_not_run_as_root(name: str) -> None:
-    """A container has a numeric user and no capability; the one exception has no network."""
+    """No container is root or has a capability, except for one, which has no network."""
     service = SERVICES[name]
     assert re.fullmatch(r"\d+:\d+", service["user"])
     assert service["cap_drop"] == ["ALL"]
@@ -48,7 +49,7 @@ def test_containers_do_not_run_as_root(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_containers_have_limits(name: str) -> None:
-    """Memory, CPU, processes and logs are limited, and a Go program knows its memory limit."""
+    """Memory, CPU, processes and logs are limited, and Go programs get 75 to 90 % as GOMEMLIMIT."""
     service = SERVICES[name]
     memory = _bytes(service["mem_limit"])
     assert memory > 0
@@ -65,13 +66,13 @@ def test_containers_have_limits(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_images_are_pinned(name: str) -> None:
-    """The tag of an image is a full version."""
+    """The tag of each image is a full version of three numbers."""
     assert re.search(r":v?\d+\.\d+\.\d+$", SERVICES[name]["image"])
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_configuration_is_mounted_read_only(name: str) -> None:
-    """A container writes to named volumes and to memory, but to no folder of the repository."""
+    """A container writes only to named volumes and memory, and never to the repository."""
     for volume in SERVICES[name].get("volumes", []):
         if isinstance(volume, str):
             assert volume.endswith(":ro") or not volume.startswith((".", "/"))
@@ -80,17 +81,17 @@ def test_configuration_is_mounted_read_only(name: str) -> None:
 
 
 def test_dependencies_with_a_health_check_are_awaited() -> None:
-    """A dependency with a health check is awaited, except by the Collector for its backends."""
+    """A container starts once its dependencies are healthy; only the Collector does not wait."""
     for name, service in SERVICES.items():
         if name == "otel-collector":  # Its queue holds what a backend cannot accept yet.
             continue
-        for other, condition in (service.get("depends_on") or {}).items():
-            if "healthcheck" in SERVICES[other]:
-                assert condition["condition"] == "service_healthy", (name, other)
+        for dependency, condition in (service.get("depends_on") or {}).items():
+            if "healthcheck" in SERVICES[dependency]:
+                assert condition["condition"] == "service_healthy", (name, dependency)
 
 
 def test_containers_stop_in_the_direction_of_the_data() -> None:
-    """Compose stops a service before its dependencies: services, then Collector, then backends."""
+    """Compose stops the services first, then the Collector, and the backends last."""
     assert {"payment", "otel-collector"} <= SERVICES["checkout"]["depends_on"].keys()
     assert "otel-collector" in SERVICES["payment"]["depends_on"]
     assert {"tempo", "loki", "prometheus"} <= SERVICES["otel-collector"]["depends_on"].keys()
@@ -98,7 +99,7 @@ def test_containers_stop_in_the_direction_of_the_data() -> None:
 
 @pytest.mark.parametrize("folder", ["provisioning", "dashboards"])
 def test_grafana_files_are_below_demo_home(folder: str) -> None:
-    """The demo command finds Grafana's files where DEMO_HOME of the image leads it."""
+    """In its container, the demo command finds Grafana's files below DEMO_HOME."""
     targets = {
         volume.split(":")[1] if isinstance(volume, str) else volume["target"]
         for volume in SERVICES["demo"]["volumes"]
@@ -108,7 +109,7 @@ def test_grafana_files_are_below_demo_home(folder: str) -> None:
 
 
 def _bytes(limit: str | int) -> int:
-    """Return the number of bytes of a limit such as ``768m``, ``640MiB`` or ``"805306368"``."""
+    """Return a memory limit such as ``768m``, ``640MiB`` or ``"805306368"`` in bytes."""
     match = re.fullmatch(r"(\d+)\s*([a-zA-Z]*)", str(limit))
     assert match, limit
     return int(match[1]) * BYTES_PER_UNIT[match[2].lower()]

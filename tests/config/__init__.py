@@ -1,1 +1,1 @@
-"""Tests of the configuration files: Collector, Prometheus, alerts, compose."""
+"""Tests of the configuration files of Collector, Prometheus, Alertmanager, Grafana and Compose."""

@@ -1,4 +1,4 @@
-"""Prometheus accepts the alerts, each fires only when it should, and each is in the runbook."""
+"""The alert rules: Prometheus accepts them, they fire when they should, and the runbook has all."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ DASHBOARDS = {"/d/checkout", "/d/one-request", "/d/pipeline", "/d/slo"}
 
 
 def run_promtool(promtool: Path, *arguments: str) -> str:
-    """Run promtool and return its output where it fails, or an empty string."""
+    """Run promtool; return its output if it fails, or an empty string if it succeeds."""
     completed = subprocess.run(
         [promtool, *arguments], capture_output=True, text=True, timeout=600, check=False
     )
@@ -35,7 +35,7 @@ def run_promtool(promtool: Path, *arguments: str) -> str:
 @pytest.mark.full
 @pytest.mark.timeout(3600)  # Prometheus may be built first.
 def test_prometheus_accepts_its_configuration_and_the_rules(promtool: Path) -> None:
-    """The configuration names the rules, and promtool reports no error and no lint warning."""
+    """Promtool reports no error and no lint warning in prometheus.yml and the rules it names."""
     assert not run_promtool(
         promtool, "check", "config", "--lint=all", "--lint-fatal", "prometheus.yml"
     )
@@ -45,13 +45,13 @@ def test_prometheus_accepts_its_configuration_and_the_rules(promtool: Path) -> N
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 def test_each_alert_fires_when_it_should_and_only_then(promtool: Path) -> None:
-    """Every case of tests/config/alerts.test.yml passes."""
+    """Promtool passes every test case in tests/config/alerts.test.yml."""
     assert not run_promtool(promtool, "test", "rules", str(CASES))
 
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_alert_has_all_annotations(name: str) -> None:
-    """Each alert has a severity, two texts, and links to a dashboard and to its runbook section."""
+    """Each alert has severity, summary, description, and links to a dashboard and the runbook."""
     annotations = ALERTS[name]["annotations"]
     assert ALERTS[name]["labels"]["severity"] in {"page", "ticket"}
     assert 0 < len(annotations["summary"]) <= 90
@@ -62,13 +62,13 @@ def test_alert_has_all_annotations(name: str) -> None:
 
 
 def test_runbook_has_one_section_for_each_alert() -> None:
-    """Each alert has its section, and each section belongs to an alert, in the same order."""
+    """The runbook has exactly one section for each alert, in the order of the rules."""
     assert list(SECTIONS) == list(ALERTS)
 
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_runbook_section_is_complete(name: str) -> None:
-    """A section has the severity, the effect on customers, and all steps of the response."""
+    """Each section of the runbook has severity, effect on customers, causes and all steps."""
     section = SECTIONS[name]
     assert section.strip().startswith(f"A {ALERTS[name]['labels']['severity']}")
     parts = ["For customers", "Look at first", "Usual causes", "Do", "Rehearse"]
@@ -77,12 +77,12 @@ def test_runbook_section_is_complete(name: str) -> None:
 
 
 def test_links_inside_the_runbook_lead_to_its_sections() -> None:
-    """Every section that a link of the runbook names exists."""
+    """Every link within the runbook leads to a section that exists."""
     assert set(re.findall(r"\]\(#([^)]+)\)", RUNBOOK)) <= {name.lower() for name in ALERTS}
 
 
 def test_commands_of_the_runbook_exist() -> None:
-    """Every ``demo`` command and every option that the runbook names exists."""
+    """Every ``demo`` command and option in the runbook exists."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     prose = " ".join(re.sub(r"```.*?```", "", RUNBOOK, flags=re.DOTALL).split())
     named = re.findall(r"\bdemo ([a-z]+)(.*)", "\n".join(re.findall(r"`([^`]+)`", prose)))
@@ -94,7 +94,7 @@ def test_commands_of_the_runbook_exist() -> None:
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_each_alert_has_a_firing_and_a_quiet_case(name: str) -> None:
-    """The cases contain a time at which the alert fires, and one at which it must not."""
+    """The test cases contain a time when the alert fires, and one when it does not."""
     expressions = [case for test in TESTS for case in test.get("promql_expr_test", [])]
     firing = [
         sample["labels"]
@@ -113,7 +113,7 @@ def test_each_alert_has_a_firing_and_a_quiet_case(name: str) -> None:
 
 
 def test_rules_use_only_metrics_that_exist() -> None:
-    """Every metric of the services in a rule is documented, and every recorded one is recorded."""
+    """Each metric in a rule is either documented or the result of a recording rule."""
     recorded = {rule["record"] for rule in RULES_OF_ALL_GROUPS if "record" in rule}
     for rule in RULES_OF_ALL_GROUPS:
         names = set(
@@ -127,7 +127,7 @@ def test_rules_use_only_metrics_that_exist() -> None:
 
 
 def test_latency_objective_is_a_bucket_boundary() -> None:
-    """A limit between two buckets would count the responses between them wrongly."""
+    """Each latency limit in the rules is a histogram bucket boundary, so it is counted exactly."""
     limits = {
         limit for rule in RULES_OF_ALL_GROUPS for limit in re.findall(r'le="([^"]+)"', rule["expr"])
     }
@@ -136,7 +136,7 @@ def test_latency_objective_is_a_bucket_boundary() -> None:
 
 
 def test_each_objective_is_defined_once() -> None:
-    """The alerts contain the burn rates of the SRE workbook and no objective."""
+    """Each objective is defined in one recording rule, and alerts contain only burn rates."""
     objectives = {
         rule["labels"]["slo"]
         for rule in RULES_OF_ALL_GROUPS
@@ -151,7 +151,7 @@ def test_each_objective_is_defined_once() -> None:
 
 
 def test_no_window_is_longer_than_the_retention() -> None:
-    """A rule over more than the two days that Prometheus keeps would silently use less data."""
+    """No rule covers a longer time than Prometheus keeps, as it would silently use less data."""
     config = yaml.safe_load(Path("prometheus.yml").read_text())
     retention = config["storage"]["tsdb"]["retention"]["time"]
     hours_per_unit = {"m": 1 / 60, "h": 1, "d": 24}

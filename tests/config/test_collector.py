@@ -1,4 +1,4 @@
-"""The Collector accepts its configuration: our build has every component that the file names."""
+"""The Collector accepts otel-collector.yaml: the project's build has all components in it."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from three_pillar_demo.stack.binaries import OTELCOL
 @pytest.mark.full
 @pytest.mark.timeout(3600)  # It may be built first.
 def test_collector_accepts_its_configuration(tmp_path: Path) -> None:
-    """The Collector built from the pinned modules finds no fault in otel-collector.yaml."""
+    """The project's build of the Collector reports no error in otel-collector.yaml."""
     completed = subprocess.run(
         [executable(OTELCOL), "validate", "--config=otel-collector.yaml"],
         env={**os.environ, "OTEL_COLLECTOR_DATA": str(tmp_path / "queue")},

@@ -1,6 +1,7 @@
-"""docker-compose.yaml and the native list of components agree.
+"""docker-compose.yaml has the same components as the full mode of ``demo up``.
 
-tests/compose checks the hardening of the containers, and runs the file on a real engine.
+"Native" means started by ``demo up`` as a process, without a container. Other tests of the file,
+such as the hardening of containers, are in tests/compose.
 """
 
 import re
@@ -17,29 +18,34 @@ COMPOSE: dict[str, Any] = yaml.safe_load(Path("docker-compose.yaml").read_text()
 SERVICES: dict[str, Any] = COMPOSE["services"]
 COMPOSE_ONLY = {"otel-collector-init", "demo", "traffic"}
 STARTED_BY_IMAGE = {"grafana"}
-"""The entry point of its image starts it; natively it runs only where GRAFANA_HOME is set."""
+"""Components whose image starts them without a command in docker-compose.yaml. Natively, Grafana
+runs only if GRAFANA_HOME is set."""
 STARTED_BY_COMMAND = [component for component in FULL if component.name not in STARTED_BY_IMAGE]
 
 
 def without_folders(command: list[str] | tuple[str, ...]) -> list[str]:
-    """Return a command without the folders of its paths, which differ in a container."""
+    """Return the words of a command with each path reduced to its file name."""
     return [re.sub(r"[^=\s]*/", "", argument) for argument in command]
 
 
 def arguments(component: Component, command: list[str] | tuple[str, ...]) -> list[str]:
-    """Return the arguments of a command, which starts with Python where there is no binary."""
+    """Return the arguments of a command, without folders, for a comparison.
+
+    The first word is dropped if the component is a Python module, since it only names the
+    interpreter.
+    """
     return without_folders(command if component.binary else command[1:])
 
 
 def wheel_packages(pyproject: Path) -> set[str]:
-    """Return the folders of the packages of a wheel, relative to the root."""
+    """Return the package folders of the wheel of ``pyproject``, relative to the repository."""
     settings = tomllib.loads(pyproject.read_text())
     packages = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     return {str(pyproject.parent / package) for package in packages}
 
 
 def test_image_contains_all_packages_and_services() -> None:
-    """The Dockerfile copies the packages of both wheels and the services, and none is ignored."""
+    """The Dockerfile copies all packages and services, and .dockerignore excludes none of them."""
     copied = set()
     for line in Path("Dockerfile").read_text().splitlines():
         if re.match(r"COPY (?!--)", line):
@@ -54,7 +60,7 @@ def test_image_contains_all_packages_and_services() -> None:
 
 
 def test_image_imports_the_services_from_its_working_folder() -> None:
-    """The services are copied below the working folder, which is also the demo command's root."""
+    """The image has the services in its working folder, which is also DEMO_HOME."""
     *_, final_stage = Path("Dockerfile").read_text().split("\nFROM ")
     (folder,) = re.findall(r"^WORKDIR (\S+)", final_stage, re.MULTILINE)
     assert "\nCOPY services services\n" in final_stage
@@ -67,14 +73,14 @@ def test_image_imports_the_services_from_its_working_folder() -> None:
 
 
 def test_both_lists_have_the_same_components() -> None:
-    """Every component is in both lists, under the same name."""
+    """Compose and full mode have the same components, under the same names."""
     native = {component.name for component in FULL}
     assert SERVICES.keys() - COMPOSE_ONLY == native | STARTED_BY_IMAGE
 
 
 @pytest.mark.parametrize("component", STARTED_BY_COMMAND, ids=lambda component: component.name)
 def test_both_lists_have_the_same_arguments(component: Component) -> None:
-    """The arguments differ only in folders and in the listen address."""
+    """A component has the same arguments in both modes, except for folders and listen address."""
     native = [
         argument
         for argument in arguments(component, component.command)
@@ -89,7 +95,7 @@ def test_both_lists_have_the_same_arguments(component: Component) -> None:
     ids=lambda component: component.name,
 )
 def test_both_lists_have_the_same_versions(component: Component) -> None:
-    """The image has the version of the native binary."""
+    """The image of a component has the same version as its native binary."""
     assert component.binary
     tag = SERVICES[component.name]["image"].rsplit(":", 1)[1]
     assert tag.removeprefix("v") == component.binary.version
@@ -97,7 +103,7 @@ def test_both_lists_have_the_same_versions(component: Component) -> None:
 
 @pytest.mark.parametrize("component", FULL, ids=lambda component: component.name)
 def test_ports_are_published_on_loopback_only(component: Component) -> None:
-    """A published port is one of the component's, with the same number inside, on loopback."""
+    """A container publishes only ports of its component, unchanged, and on 127.0.0.1."""
     for port in SERVICES[component.name]["ports"]:
         host, outside, inside = port.split(":")
         assert host == "127.0.0.1"
@@ -107,7 +113,7 @@ def test_ports_are_published_on_loopback_only(component: Component) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_port_is_unique(mode: str) -> None:
-    """No two components of a mode use the same port, so that all fit on one host."""
+    """No two components of a mode use the same port."""
     ports = [port for component in MODES[mode] for port in component.ports]
     assert len(ports) == len(set(ports))
 
@@ -120,7 +126,7 @@ GRAFANA_FILES = [
 
 @pytest.mark.parametrize("file", GRAFANA_FILES)
 def test_grafana_has_the_variables_of_its_files(file: str) -> None:
-    """Each variable in Grafana's files is set in its container, and natively where it runs."""
+    """Each variable in Grafana's files is set in its container, and natively if Grafana runs."""
     settings = re.sub(r"(?m)^\s*#.*$", "", Path(file).read_text())
     variables = set(re.findall(r"(?<!\$)\$\{?([A-Z][A-Z_]+)", settings))
     assert variables <= SERVICES["grafana"]["environment"].keys()
@@ -129,7 +135,7 @@ def test_grafana_has_the_variables_of_its_files(file: str) -> None:
 
 
 def test_hosts_default_to_their_compose_names() -> None:
-    """A file names a host as ${NAME_HOST} with its compose name as default; natively it is set."""
+    """A ${NAME_HOST} in a file defaults to the Compose service, and is 127.0.0.1 natively."""
     native = environment(BY_NAME["payment"])
     for file in (
         "otel-collector.yaml",

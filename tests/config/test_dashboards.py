@@ -1,4 +1,4 @@
-"""The JSON of the dashboards is what grafana/build.py writes, and every panel is documented."""
+"""The JSON of the dashboards is up to date; every panel has a description, a unit and queries."""
 
 import json
 import re
@@ -21,11 +21,11 @@ SOURCES = {
     )["datasources"]
 }
 WITHOUT_NUMBERS = {"logs", "traces", "nodeGraph"}
-"""Types of panels that show no numbers."""
+"""Panel types that show no numbers, and so need no unit and no thresholds."""
 
 
 def panels() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every panel, except the headings of rows, with the name of its dashboard."""
+    """Yield the dashboard name and the JSON of every panel, without the headings of rows."""
     for name, dashboard in DASHBOARDS.items():
         for panel in dashboard["panels"]:
             if panel["type"] != "row":
@@ -43,7 +43,7 @@ def test_the_json_is_what_the_code_writes() -> None:
 
 
 def test_the_dashboards_have_their_uids() -> None:
-    """The dashboards have the uids that links, alerts and documents use."""
+    """The dashboards have the uids that links, alerts and documents refer to."""
     assert (
         {dashboard["uid"] for dashboard in DASHBOARDS.values()}
         == {"checkout", "one-request", "pipeline", "slo"}
@@ -53,7 +53,7 @@ def test_the_dashboards_have_their_uids() -> None:
 
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_panels_do_not_overlap(name: str) -> None:
-    """Panel ids are unique, no panel covers another, and none is wider than the dashboard."""
+    """Panel ids are unique, and panels neither overlap nor exceed the width of 24 grid units."""
     panels = DASHBOARDS[name]["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
@@ -71,7 +71,7 @@ def test_panels_do_not_overlap(name: str) -> None:
 
 @each_panel
 def test_a_panel_has_title_and_description(panel: dict[str, Any]) -> None:
-    """A panel has a title that fits and a description of one sentence."""
+    """A panel has a title that fits its width, and a description of one sentence."""
     assert panel["title"]
     assert len(panel["title"]) <= panel["gridPos"]["w"] * 5 - 9
     assert re.fullmatch(r"[A-Z].{15,120}\.", panel["description"])
@@ -79,7 +79,7 @@ def test_a_panel_has_title_and_description(panel: dict[str, Any]) -> None:
 
 @each_panel
 def test_numbers_have_a_unit_and_thresholds(panel: dict[str, Any]) -> None:
-    """A panel with numbers has a unit, and thresholds that give its colours a meaning."""
+    """A panel with numbers has a unit, and thresholds that set its colours."""
     if panel["type"] not in WITHOUT_NUMBERS:
         defaults = panel["fieldConfig"]["defaults"]
         assert defaults["unit"]
@@ -88,7 +88,7 @@ def test_numbers_have_a_unit_and_thresholds(panel: dict[str, Any]) -> None:
 
 @each_panel
 def test_queries_name_provisioned_data_sources(panel: dict[str, Any]) -> None:
-    """Every query names a provisioned data source and has a name of its own."""
+    """Each query names a provisioned data source, and has a unique name within its panel."""
     assert panel["targets"]
     assert {target["datasource"]["uid"] for target in panel["targets"]} <= SOURCES
     names = [target["refId"] for target in panel["targets"]]
@@ -97,13 +97,13 @@ def test_queries_name_provisioned_data_sources(panel: dict[str, Any]) -> None:
 
 @each_panel
 def test_a_number_without_events_is_zero(panel: dict[str, Any]) -> None:
-    """A panel with one number shows 0, not "No data", when there was no event."""
+    """A panel with one number shows 0 instead of "No data" if there was no event."""
     if panel["type"] == "stat":
         assert panel["fieldConfig"]["defaults"]["noValue"] == "0"
 
 
 def test_links_between_dashboards_lead_somewhere() -> None:
-    """Every dashboard address in a dashboard, data source or alert rule exists."""
+    """Every dashboard that a dashboard, data source or alert rule links to exists."""
     texts = [path.read_text() for path in FOLDER.glob("*.json")]
     texts += [
         Path(name).read_text()

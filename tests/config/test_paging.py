@@ -1,4 +1,4 @@
-"""An alert that fires reaches the web UI, through a real Prometheus and a real Alertmanager."""
+"""A firing alert reaches the web UI through a real Prometheus and a real Alertmanager."""
 
 import os
 import shutil
@@ -21,7 +21,8 @@ from three_pillar_demo.stack.binaries import ALERTMANAGER, PROMETHEUS
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
 TIMEOUT_S = 120.0
-"""Rules are evaluated every 15 s, and Alertmanager delays a ticket by 30 s."""
+"""How long to wait for an alert, in seconds: rules are evaluated every 15 s, and Alertmanager
+delays a ticket by 30 s."""
 RULES = """
 groups:
   - name: tried
@@ -43,7 +44,7 @@ CONFIGS = ("prometheus.yml", "config/alertmanager.yml")
 
 @contextmanager
 def running(command: list[object], folder: Path, env: dict[str, str]) -> Iterator[None]:
-    """Run a process until the end of the block; fail if it ends before."""
+    """Run a process in ``folder`` until the end of the block; fail the test if it ends earlier."""
     log = folder / f"{Path(str(command[0])).name}.log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -62,13 +63,10 @@ def running(command: list[object], folder: Path, env: dict[str, str]) -> Iterato
 
 
 class AlertingStack:
-    """Prometheus, Alertmanager and the web UI, on ports of their own.
-
-    They use the configuration files of the project, apart from the rules and the addresses.
-    """
+    """Prometheus, Alertmanager and the web UI with the project's configuration, on free ports."""
 
     def __init__(self, folder: Path) -> None:
-        """Write the configuration into ``folder``."""
+        """Copy the configuration into ``folder``, with other ports and the rules in ``RULES``."""
         self.folder = folder
         self.prometheus_port = free_port()
         self.alertmanager_port = free_port()
@@ -88,7 +86,7 @@ class AlertingStack:
 
     @contextmanager
     def run(self) -> Iterator[None]:
-        """Start all three as the launcher does, and stop them at the end of the block."""
+        """Run the three processes until the end of the block."""
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -119,7 +117,7 @@ class AlertingStack:
             yield
 
     def send_metric(self, value: int) -> None:
-        """Send a value of the metric ``broken``, which the rules use."""
+        """Send a value of the gauge ``broken`` to Prometheus; above 0, the alerts fire."""
         point = {"timeUnixNano": str(time.time_ns()), "asDouble": value}
         metric = {"name": "broken", "gauge": {"dataPoints": [point]}}
         request = {"resourceMetrics": [{"scopeMetrics": [{"metrics": [metric]}]}]}
@@ -130,13 +128,13 @@ class AlertingStack:
         ).raise_for_status()
 
     def web_ui_shows(self, *texts: str) -> bool:
-        """Return whether the page contains every one of ``texts``."""
+        """Return whether the front page of the web UI contains all ``texts``."""
         url = f"http://127.0.0.1:{self.web_port}/"
         page = httpx2.get(url, trust_env=False, timeout=20).text
         return all(text in page for text in texts)
 
     def inhibited_alerts(self) -> set[str]:
-        """Return the names of the firing alerts that Alertmanager does not deliver."""
+        """Return the names of firing alerts that Alertmanager suppresses because of another one."""
         url = f"http://127.0.0.1:{self.alertmanager_port}/api/v2/alerts"
         alerts = httpx2.get(url, trust_env=False, timeout=20).json()
         return {
@@ -162,7 +160,7 @@ def alerting_stack(tmp_path: Path) -> Iterator[AlertingStack]:
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_firing_alert_appears_and_resolved_alert_disappears(alerting_stack: AlertingStack) -> None:
-    """The web UI shows a page and a ticket, no inhibited ticket, and nothing once resolved."""
+    """The web UI shows a page and a ticket, no inhibited ticket, and neither once resolved."""
     stack = alerting_stack
     assert not stack.web_ui_shows("Urgent")
 
@@ -182,14 +180,14 @@ def test_firing_alert_appears_and_resolved_alert_disappears(alerting_stack: Aler
 
 
 def test_web_ui_in_a_container_accepts_the_webhook_only() -> None:
-    """The webhook URL of Alertmanager is the only one that the container's host name accepts."""
+    """The web UI's container accepts its service name only in the URL of the alert webhook."""
     url = (ROOT / "config/targets/compose/alert_webhook.url").read_text().strip()
     assert url == f"http://{COMPOSE['web']['environment']['WEB_HOSTS']}"
 
 
 @pytest.mark.parametrize("folder", ["config/targets", "config/targets/compose"])
 def test_target_files_have_the_addresses_of_their_mode(folder: str) -> None:
-    """Targets are on loopback natively and have names in compose, which mounts its own files."""
+    """Target files contain 127.0.0.1 for native use, and service names for Compose."""
     is_native = folder == "config/targets"
     (group,) = yaml.safe_load((ROOT / folder / "alertmanager.yml").read_text())
     url = httpx2.URL((ROOT / folder / "alert_webhook.url").read_text().strip())

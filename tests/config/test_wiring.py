@@ -1,4 +1,4 @@
-"""docs/explanation/wiring.md names files and settings that exist."""
+"""The table of links in docs/explanation/wiring.md names existing files and settings."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ ROWS = [
 
 
 def test_each_link_has_a_row() -> None:
-    """All six directions between the pillars are in the table."""
+    """The table has a row for each of the six links between the three pillars."""
     links = {row[0] for row in ROWS}
     assert {
         "exemplar -> trace",
@@ -27,7 +27,7 @@ def test_each_link_has_a_row() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
 def test_setting_is_in_the_file(row: list[str]) -> None:
-    """Every row has a setting that its file contains, the effect of its absence, and a check."""
+    """Each row has a setting that its file contains, the effect if it is missing, and a check."""
     _link, file, setting, effect, check = row
     assert setting.strip("`") in Path(file.strip("`")).read_text()
     assert effect

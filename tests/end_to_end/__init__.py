@@ -1,1 +1,1 @@
-"""Tests on a running stack, the local one or the real one, as users see it."""
+"""Tests on a running stack, either the local one or the real one, as its users see it."""

@@ -1,4 +1,4 @@
-"""A whole stack, started once for all tests; a test that needs it differently restarts it."""
+"""A running stack for all tests of this folder; a test that needs other settings restarts it."""
 
 import os
 import signal
@@ -15,7 +15,8 @@ from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
 
 FULL = os.environ.get("STACK") == "full"
-"""Whether the real Collector, Prometheus, Tempo and Loki run instead of the local stack."""
+"""Whether the tests use the real Collector, Prometheus, Tempo and Loki (``STACK=full``) instead
+of the local stack."""
 DEMO = [sys.executable, "-m", "three_pillar_demo"]
 UP = ["--full"] if FULL else []
 START_TIMEOUT_S = 180
@@ -23,7 +24,10 @@ POLL_INTERVAL_S = 0.1
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark the tests of this folder with ``stack``, and skip tests of the real stack without it."""
+    """Mark the tests of this folder with ``stack``.
+
+    Tests marked ``full`` are skipped unless the real stack is tested (``STACK=full``).
+    """
     if "end_to_end" in str(item.path):
         item.add_marker(pytest.mark.stack)
     if item.get_closest_marker("full") and not FULL:
@@ -32,7 +36,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Poll until ``condition`` returns True; the failure says what was waited for."""
+    """Wait until ``condition`` returns True, at most ``seconds``.
+
+    If it does not, the test fails, and the message contains ``what``.
+    """
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
@@ -40,7 +47,7 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) ->
 
 
 class Stack:
-    """A stack that is controlled by the demo command and keeps everything below ``state``."""
+    """A stack that the ``demo`` command controls; all its files are in the folder ``state``."""
 
     def __init__(self, state: Path) -> None:
         self.state = state
@@ -53,7 +60,10 @@ class Stack:
         check: bool = True,
         env: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run the demo command to its end; with ``check`` it must succeed."""
+        """Run ``demo`` with ``arguments`` to its end, and return the completed process.
+
+        It may take at most ``seconds``. With ``check``, the test fails if the exit code is not 0.
+        """
         result = subprocess.run(
             [*DEMO, *arguments],
             env=self.environment(env),
@@ -68,15 +78,15 @@ class Stack:
         return result
 
     def environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
-        """Return the environment of the demo command."""
+        """Return the environment variables for the ``demo`` command, with ``extra`` added."""
         return {**os.environ, "DEMO_STATE": str(self.state), "COLUMNS": "80", **(extra or {})}
 
     def up(self, **env: str) -> None:
-        """Start the stack in the background."""
+        """Start the stack in the background, with the environment variables ``env`` added."""
         self.demo("up", "--detach", *UP, seconds=START_TIMEOUT_S, env=env)
 
     def up_in_foreground(self) -> None:
-        """Start the stack as a terminal does: as the leader of a process group."""
+        """Start the stack in the foreground, in a process group of its own as in a terminal."""
         self.foreground = subprocess.Popen(
             [*DEMO, "up", *UP],
             env=self.environment(),
@@ -90,7 +100,7 @@ class Stack:
         )
 
     def ctrl_c(self) -> str:
-        """Send SIGINT to the process group, wait for the end, and return the output."""
+        """Send SIGINT to the stack in the foreground; return its output once it has ended."""
         assert self.foreground
         os.killpg(self.foreground.pid, signal.SIGINT)
         output, _ = self.foreground.communicate(timeout=60)
@@ -98,11 +108,11 @@ class Stack:
         return str(output)
 
     def down(self) -> None:
-        """Stop the stack."""
+        """Stop the stack that runs in the background."""
         self.demo("down")
 
     def backends(self) -> Backends:
-        """Return the query interface of this stack."""
+        """Return a client for the queries of traces, logs and metrics of this stack."""
         if FULL:
             return LgtmBackends()
         return LocalBackends(self.state / "data" / "store" / "telemetry.db")

@@ -1,4 +1,4 @@
-"""Every query of every dashboard panel and variable, sent to the backends on live data."""
+"""Every query of every dashboard panel and variable returns data from the real backends."""
 
 import asyncio
 import json
@@ -24,18 +24,19 @@ ABSENT_WHEN_HEALTHY = {
     "otelcol_exporter_send_failed_": "appears with the first loss",
     "otelcol_exporter_enqueue_failed_": "appears with the first full queue",
 }
-"""Prefixes of metrics that a healthy pipeline does not have; their panels show 0."""
+"""Prefixes of metrics that do not exist in a healthy pipeline, so that their panels show 0; the
+values say when they appear."""
 RANGE_S = 900
 URLS = HttpClients().urls
 VARIABLES = {"service": ".+", "__rate_interval": "1m", "__range": "15m", "__auto": "10s"}
-"""The values of Grafana's variables; ``trace_id`` is added by the tests."""
+"""The values that the tests use for Grafana's variables; ``trace_id`` is added for each test."""
 
 pytestmark = pytest.mark.full
 Target = dict[str, Any]
 
 
 def targets() -> Iterator[Any]:
-    """Yield every query of every panel, named by dashboard, panel and letter."""
+    """Yield every query of every panel as a test case, named by dashboard, panel and ``refId``."""
     for name, dashboard in DASHBOARDS.items():
         for panel in dashboard["panels"]:
             for target in panel.get("targets", []):
@@ -43,14 +44,14 @@ def targets() -> Iterator[Any]:
 
 
 def query_backend(backend: str, path: str, **params: str | float) -> Any:  # noqa: ANN401  (JSON)
-    """Send one query; any status but 200 fails the test with the answer."""
+    """Return the JSON answer of a backend to a query; fail the test if its status is not 200."""
     response = httpx2.get(URLS[backend] + path, params=params, timeout=20, trust_env=False)
     assert response.status_code == 200, f"{params}: {response.text}"
     return response.json()
 
 
-def filled(expression: str, trace_id: str) -> str:
-    """Return the expression with all variables replaced."""
+def substitute_variables(expression: str, trace_id: str) -> str:
+    """Return ``expression`` with Grafana's variables replaced by ``VARIABLES`` and ``trace_id``."""
     for name, value in {**VARIABLES, "trace_id": trace_id}.items():
         expression = expression.replace(f"${{{name}}}", value).replace(f"${name}", value)
     assert not re.search(r"\$[a-z_{]", expression)
@@ -58,14 +59,14 @@ def filled(expression: str, trace_id: str) -> str:
 
 
 async def failed_purchase() -> Purchase:
-    """Buy with a card whose gateway times out."""
+    """Buy once with a card for which the payment gateway times out; return the purchase."""
     async with checkout_client.client() as http:
         return await checkout_client.buy(http, "gateway-timeout")
 
 
 @pytest.fixture(scope="module")
 def trace_id(stack: Stack) -> str:
-    """The trace id of a failed purchase, after a minute of mixed traffic."""
+    """The trace id of a failed purchase, made after a minute of mixed traffic."""
     stack.demo(
         "traffic",
         "--rate",
@@ -80,13 +81,18 @@ def trace_id(stack: Stack) -> str:
 
 @pytest.mark.parametrize("target", [*targets()])
 def test_a_panel_has_data(target: Target, trace_id: str) -> None:
-    """The query returns data, also without the ``or vector(0)`` that stands for no event."""
+    """A panel query returns data, also without ``or vector(0)``, its value for no events."""
     expr = target.get("expr", "").replace(" or vector(0)", "")
     if any(name in expr for name in ABSENT_WHEN_HEALTHY):
-        assert not prometheus(target, expr, trace_id)
-        assert prometheus(target, target["expr"], trace_id)
+        assert not prometheus_has_data(target, expr, trace_id)
+        assert prometheus_has_data(target, target["expr"], trace_id)
         return
-    has_data = {"prometheus": prometheus, "loki": loki, "tempo": tempo}[target["datasource"]["uid"]]
+    has_data_of = {
+        "prometheus": prometheus_has_data,
+        "loki": loki_has_data,
+        "tempo": tempo_has_data,
+    }
+    has_data = has_data_of[target["datasource"]["uid"]]
     wait_until(lambda: has_data(target, expr, trace_id), f"data for {expr or target}")
 
 
@@ -94,9 +100,9 @@ def test_a_panel_has_data(target: Target, trace_id: str) -> None:
     "target", [parameter for parameter in targets() if parameter.values[0].get("exemplar")]
 )
 def test_a_panel_has_exemplars(target: Target, trace_id: str) -> None:
-    """The panel has exemplars, each with a trace id."""
+    """A panel query with exemplars returns some, and each of them has a trace id."""
     now = time.time()
-    query = filled(target["expr"], trace_id)
+    query = substitute_variables(target["expr"], trace_id)
     result = query_backend(
         "prometheus", "/api/v1/query_exemplars", query=query, start=now - RANGE_S, end=now
     )["data"]
@@ -109,7 +115,7 @@ def test_a_panel_has_exemplars(target: Target, trace_id: str) -> None:
 
 
 def test_variables_have_values(trace_id: str) -> None:
-    """Each variable offers both services, or is a text field."""
+    """Each dashboard variable offers both services, unless it is a text field."""
     assert trace_id
     for dashboard in DASHBOARDS.values():
         for variable in dashboard["templating"].get("list", []):
@@ -122,10 +128,10 @@ def test_variables_have_values(trace_id: str) -> None:
             assert {"checkout", "payment"} <= set(values)
 
 
-def prometheus(target: Target, expr: str, trace_id: str) -> bool:
-    """Return whether Prometheus has data."""
+def prometheus_has_data(target: Target, expr: str, trace_id: str) -> bool:
+    """Return whether Prometheus returns data for the PromQL query ``expr``."""
     now = time.time()
-    query = filled(expr, trace_id)
+    query = substitute_variables(expr, trace_id)
     if target.get("instant"):
         return bool(
             query_backend("prometheus", "/api/v1/query", query=query, time=now)["data"]["result"]
@@ -136,10 +142,10 @@ def prometheus(target: Target, expr: str, trace_id: str) -> bool:
     )
 
 
-def loki(target: Target, expr: str, trace_id: str) -> bool:
-    """Return whether Loki has data."""
+def loki_has_data(target: Target, expr: str, trace_id: str) -> bool:
+    """Return whether Loki returns data for the LogQL query ``expr``."""
     now = time.time()
-    query = filled(expr, trace_id)
+    query = substitute_variables(expr, trace_id)
     if target["queryType"] == "instant":
         return bool(
             query_backend("loki", "/loki/api/v1/query", query=query, time=now)["data"]["result"]
@@ -150,10 +156,10 @@ def loki(target: Target, expr: str, trace_id: str) -> bool:
     )
 
 
-def tempo(target: Target, _expr: str, trace_id: str) -> bool:
-    """Return whether Tempo has the trace or finds one.
+def tempo_has_data(target: Target, _expr: str, trace_id: str) -> bool:
+    """Return whether Tempo returns the trace, or a trace that matches the search.
 
-    For the service graph, return whether its metrics generator has all edges.
+    For the service graph, return whether the metrics that Tempo generates have all its edges.
     """
     if target["queryType"] == "serviceMap":
         edges = query_backend(
@@ -162,7 +168,7 @@ def tempo(target: Target, _expr: str, trace_id: str) -> bool:
         return {("user", "checkout"), ("checkout", "payment")} <= {
             (edge["metric"]["client"], edge["metric"]["server"]) for edge in edges
         }
-    query = filled(target["query"], trace_id)
+    query = substitute_variables(target["query"], trace_id)
     if query == trace_id:
         # A trace that is not stored yet is answered with 404, which is not an error of the query.
         return httpx2.get(

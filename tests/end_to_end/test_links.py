@@ -1,4 +1,4 @@
-"""The six links between the pillars, followed on live data, and each one broken on purpose."""
+"""The six links between traces, logs and metrics, followed on live data and broken on purpose."""
 
 import asyncio
 from pathlib import Path
@@ -60,7 +60,7 @@ MISTAKES = [
     ("log -> metrics", "/d/checkout?", "/d/shop?"),
     ("log -> metrics", "var-service=", "var-job="),
 ]
-"""A link, a part of its configuration, and that part with a mistake."""
+"""Mistakes in Grafana's data source file: the link, a part of the file, and what replaces it."""
 
 
 async def _ignore(_purchase: Purchase) -> None:
@@ -68,7 +68,7 @@ async def _ignore(_purchase: Purchase) -> None:
 
 
 def follow(bought: Ledger, sources: DataSources | None = None) -> list[Check]:
-    """Follow all six links."""
+    """Return the result of the check of each of the six links, from the purchases in ``bought``."""
 
     async def follow_all() -> list[Check]:
         async with HttpClients() as backends:
@@ -79,7 +79,7 @@ def follow(bought: Ledger, sources: DataSources | None = None) -> list[Check]:
 
 @pytest.fixture(scope="module")
 def bought(stack: Stack) -> Ledger:
-    """Purchases of every outcome, from which every link works."""
+    """A ledger with purchases of every outcome, whose links all work."""
     assert stack
     purchases = asyncio.run(ledger.fill(20, 5, _ignore))
     assert [check.name for check in follow(purchases) if check.passed] == list(LINKS)
@@ -88,7 +88,7 @@ def bought(stack: Stack) -> Ledger:
 
 @pytest.mark.parametrize("link", LINKS)
 def test_a_link_leads_to_the_same_request(bought: Ledger, link: str) -> None:
-    """From a purchase of every outcome, the link finds that request in every service."""
+    """From a purchase of each outcome, a link leads to the same request in every service."""
     verdict = next(check for check in follow(bought) if check.name == link)
     assert verdict.passed, verdict.problems
     assert not verdict.problems
@@ -96,25 +96,25 @@ def test_a_link_leads_to_the_same_request(bought: Ledger, link: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mistake", MISTAKES, ids=[f"{link}: {wrong[:40]}" for link, _, wrong in MISTAKES]
+    "mistake", MISTAKES, ids=[f"{link}: {replacement[:40]}" for link, _, replacement in MISTAKES]
 )
 def test_a_broken_link_fails(
     bought: Ledger, mistake: tuple[str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong label, query, time or target fails that link and no other."""
+    """A mistake in the label, query, time or target of a link fails this link and no other."""
     monkeypatch.setattr(check_module, "TIMEOUT_S", 0.0)
-    link, right, wrong = mistake
+    link, original, replacement = mistake
     text = DATA_SOURCES.read_text()
-    assert text.count(right) == 1
+    assert text.count(original) == 1
     copy = tmp_path / "datasources.yaml"
-    copy.write_text(text.replace(right, wrong))
+    copy.write_text(text.replace(original, replacement))
     verdicts = {check.name: check for check in follow(bought, DataSources.from_file(copy))}
     assert [name for name, check in verdicts.items() if not check.passed] == [f"link {link}"]
     assert verdicts[f"link {link}"].problems
 
 
 def test_a_missing_link_fails(bought: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its settings, every link fails and says what is not configured."""
+    """Without its settings, each link fails with a message that says it is not configured."""
     monkeypatch.setattr(check_module, "TIMEOUT_S", 0.0)
     empty = {
         uid: {**source, "jsonData": {}} for uid, source in DataSources.from_file().by_uid.items()
@@ -127,7 +127,7 @@ def test_a_missing_link_fails(bought: Ledger, monkeypatch: pytest.MonkeyPatch) -
 def test_without_provisioning_the_links_are_not_judged(
     bought: Ledger, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Where the provisioning files are missing, as in a container, the report says so."""
+    """If there are no provisioning files, as in a container, the links are not judged."""
     monkeypatch.setattr(link_check, "ROOT", tmp_path)
     monkeypatch.setattr(link_check, "DATA_SOURCES", tmp_path / "datasources.yaml")
     (verdict,) = follow(bought)

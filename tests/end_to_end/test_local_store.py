@@ -1,4 +1,4 @@
-"""The local stack: the documented SQL queries, and a SIGKILL of the store under load."""
+"""The local stack: the documented SQL queries, and a store that is killed under load."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ MODULES = {
     "store": "three_pillar_demo.local_store",
 }
 OUTAGE_S = 8.0
-"""How long the receiver is down; the services must bridge 10 s by retrying."""
+"""How long the store is down, in seconds; the services retry an export for 10 s."""
 
 
 async def _ignore(_purchase: Purchase) -> None:
@@ -37,7 +37,7 @@ async def _ignore(_purchase: Purchase) -> None:
 
 
 def test_the_documented_queries_return_rows(stack: Stack) -> None:
-    """Each of the five documented SQL queries returns rows once every card has been used."""
+    """Each of the five documented SQL queries returns rows after purchases with every card."""
     queries = re.findall(
         r"```sql\n(.*?)```", Path("docs/reference/local-store.md").read_text(), re.DOTALL
     )
@@ -65,7 +65,10 @@ def test_the_documented_queries_return_rows(stack: Stack) -> None:
 
 @contextmanager
 def without_launcher(stack: Stack) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """Run the three processes without the launcher, which would stop all when one exits."""
+    """Run the three processes of the local stack until the end of the block; yield them by name.
+
+    The launcher is not used, because it stops all processes when one of them exits.
+    """
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name in PORTS:
@@ -80,7 +83,7 @@ def without_launcher(stack: Stack) -> Iterator[dict[str, subprocess.Popen[bytes]
 
 
 def start(stack: Stack, name: str) -> subprocess.Popen[bytes]:
-    """Start one component as the launcher does, on the data of the stack."""
+    """Start one component with the data and the log file of ``stack``; return its process."""
     settings = {
         "STORE_DATA": str(stack.state / "data" / "store"),
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
@@ -95,7 +98,7 @@ def start(stack: Stack, name: str) -> subprocess.Popen[bytes]:
 
 
 def is_ready(name: str) -> bool:
-    """Return whether a component answers its health check."""
+    """Return whether the component ``name`` answers its health check."""
     try:
         return httpx2.get(
             f"http://127.0.0.1:{PORTS[name]}/healthz", trust_env=False, timeout=1
@@ -105,7 +108,7 @@ def is_ready(name: str) -> bool:
 
 
 def test_a_killed_store_that_returns_within_ten_seconds_loses_nothing(stack: Stack) -> None:
-    """Every span, log record and count is stored after an outage of the store of eight seconds."""
+    """An outage of the store of eight seconds loses no span, no log record and no count."""
 
     async def verify() -> None:
         async with stack.backends() as backends:
@@ -121,9 +124,9 @@ def test_a_killed_store_that_returns_within_ten_seconds_loses_nothing(stack: Sta
             assert not ledger.unanswered
             traces = await check_traces(backends, ledger)
             assert traces.passed, traces.problems
-            logs, others = await check_logs(backends, ledger)
+            logs, other_requests = await check_logs(backends, ledger)
             assert logs.passed, logs.problems
-            metrics = await check_metrics(backends, ledger, before, others)
+            metrics = await check_metrics(backends, ledger, before, other_requests)
             assert metrics.passed, metrics.problems
 
     stack.down()

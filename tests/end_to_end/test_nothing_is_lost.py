@@ -1,4 +1,4 @@
-"""A stop loses nothing: telemetry from right before it is stored after the next start."""
+"""A stop loses nothing: telemetry sent just before it is stored after the next start."""
 
 import asyncio
 import time
@@ -15,9 +15,11 @@ from three_pillar_demo.verify.log_check import check_logs
 from three_pillar_demo.verify.trace_check import check_traces
 
 STOPS = 10
-"""An even number, so that the stack runs in the background at the end, as at the beginning."""
+"""How often the stack is stopped and started; an even number, as it runs in turn in the
+background and in the foreground, and must run in the background at the end."""
 COUNTER_WINDOW_S = 3600.0
-"""Instances of earlier starts have no current value, so counters are read this far back."""
+"""How far back counters are read, in seconds: service instances of earlier starts have no
+current value."""
 
 
 async def _ignore(_purchase: Purchase) -> None:
@@ -25,7 +27,10 @@ async def _ignore(_purchase: Purchase) -> None:
 
 
 async def totals(backends: Backends) -> dict[str, Counter[str]]:
-    """Return the last values of the counters of all instances, summed by service and status."""
+    """Return the request counts by service and HTTP status.
+
+    They are the last values of the counters, summed over all service instances.
+    """
     sums: dict[str, Counter[str]] = {}
     for service, endpoint in (("checkout", "/checkout"), ("payment", "/charges")):
         where = {"endpoint": endpoint}
@@ -38,7 +43,7 @@ async def totals(backends: Backends) -> dict[str, Counter[str]]:
 
 @pytest.mark.timeout(600)
 def test_a_stop_right_after_the_last_answer_loses_nothing(stack: Stack) -> None:
-    """Ten stops, by ``demo down`` and Ctrl-C in turn, lose no span, log record or count."""
+    """Ten stops, in turn by ``demo down`` and by Ctrl-C, lose no span, log record or count."""
 
     async def counters_before() -> dict[str, Counter[str]]:
         async with stack.backends() as backends:
@@ -46,9 +51,9 @@ def test_a_stop_right_after_the_last_answer_loses_nothing(stack: Stack) -> None:
             return await totals(backends)
 
     async def is_quiet(backends: Backends) -> bool:
-        first = await totals(backends)
+        earlier_totals = await totals(backends)
         await asyncio.sleep(3)
-        return first == await totals(backends)
+        return earlier_totals == await totals(backends)
 
     async def verify(ledger: Ledger, earlier: dict[str, Counter[str]]) -> None:
         async with stack.backends() as backends:
@@ -63,8 +68,9 @@ def test_a_stop_right_after_the_last_answer_loses_nothing(stack: Stack) -> None:
             actual: dict[str, Counter[str]] = {}
 
             async def is_counted() -> bool:
-                now = await totals(backends)
-                actual.update({service: now[service] - earlier[service] for service in expected})
+                current_totals = await totals(backends)
+                for service in expected:
+                    actual[service] = current_totals[service] - earlier[service]
                 return actual == expected
 
             assert await poll_until(is_counted), f"{actual} is not {expected}"

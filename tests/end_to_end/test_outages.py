@@ -1,4 +1,4 @@
-"""The outcomes that need an outage or a bug, checked in all three pillars."""
+"""The outcomes that only an outage or a bug causes have complete traces, logs and metrics."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ UNREACHABLE = (
 
 
 def free_port() -> int:
-    """Return a port on which nothing listens."""
+    """Return the number of a TCP port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -47,7 +47,11 @@ def free_port() -> int:
 
 @contextmanager
 def another_checkout(program: str) -> Iterator[str]:
-    """Run a second checkout that sends to the Collector of the stack; yield its URL."""
+    """Run a second checkout until the end of the block, and yield its URL.
+
+    ``program`` is its Python source. Nothing listens at its payment URL, and its telemetry goes to
+    the Collector of the stack.
+    """
     port = free_port()
     env = {
         **os.environ,
@@ -82,7 +86,7 @@ def another_checkout(program: str) -> Iterator[str]:
 def test_an_outage_is_complete_in_all_three_pillars(
     stack: Stack, outcome: str, program: str
 ) -> None:
-    """The telemetry of an outcome that only an outage or a bug causes is as the table says."""
+    """Traces, logs and metrics of an outage or a bug are as ``outcomes.EXPECTED`` says."""
     assert stack
 
     async def verify(url: str) -> list[Check]:
@@ -91,11 +95,11 @@ def test_an_outage_is_complete_in_all_three_pillars(
             bought = Ledger()
             bought.purchases = [await checkout_client.buy(http) for _ in range(3)]
             assert dict(bought.outcomes) == {outcome: 3}
-            logs, others = await check_logs(backends, bought)
+            logs, other_requests = await check_logs(backends, bought)
             return [
                 await check_traces(backends, bought),
                 logs,
-                await check_metrics(backends, bought, before, others),
+                await check_metrics(backends, bought, before, other_requests),
                 await check_exemplars(backends, bought),
             ]
 
@@ -105,7 +109,7 @@ def test_an_outage_is_complete_in_all_three_pillars(
 
 
 def test_a_crash_has_its_exception_on_the_span_and_in_the_log(stack: Stack) -> None:
-    """The traceback of a bug is on the span and in the log record, and not in the answer."""
+    """The traceback of a bug is on its span and in its log record, but not in the HTTP answer."""
     assert stack
 
     async def verify_exception(url: str) -> None:

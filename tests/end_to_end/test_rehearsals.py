@@ -1,4 +1,4 @@
-"""Rehearsals in their short form on a running stack: the fault ends, and nothing is lost."""
+"""Failure rehearsals in their short form on a running stack: nothing is lost."""
 
 import json
 import signal
@@ -32,7 +32,7 @@ QUEUE_MAY_SKIP = pytest.mark.xfail(
     ],
 )
 def test_a_rehearsal_loses_nothing(stack: Stack, name: str) -> None:
-    """Every purchase is complete in all pillars, exactly once, whatever was broken meanwhile."""
+    """Whatever a rehearsal breaks, each purchase is in all three pillars, exactly once."""
     result = stack.demo("rehearse", name, "--json", seconds=590, check=False)
     assert result.stdout, result.stderr
     (rehearsal,) = json.loads(result.stdout)["rehearsals"]
@@ -45,7 +45,7 @@ def test_a_rehearsal_loses_nothing(stack: Stack, name: str) -> None:
 
 @pytest.mark.timeout(300)
 def test_ctrl_c_removes_the_fault(stack: Stack) -> None:
-    """A rehearsal that is interrupted during an outage starts the component again."""
+    """A rehearsal that Ctrl-C interrupts during an outage starts the component again."""
     receiver = RECEIVER["full" if FULL else "local"]
 
     def is_down() -> bool:

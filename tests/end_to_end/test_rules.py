@@ -1,4 +1,4 @@
-"""The rules of config/alerts.yml on live data: they are evaluated, and their metrics exist."""
+"""The rules of config/alerts.yml on live data: they have no errors, and their metrics exist."""
 
 import re
 import time
@@ -26,13 +26,13 @@ METRIC = re.compile(
 ABSENT_WHEN_HEALTHY = re.compile(
     r"otelcol_exporter_(?:send_failed|enqueue_failed)_\w+|collector:exporter_lost_items:sum"
 )
-"""Counters of losses, which appear with their first event."""
+"""Matches metrics of lost items, which do not exist until the first loss."""
 URL = HttpClients().urls["prometheus"]
 pytestmark = pytest.mark.full
 
 
 def has_series(metric: str) -> bool:
-    """Return whether Prometheus has a series of this metric from the last ten minutes."""
+    """Return whether Prometheus has a series of ``metric`` in the last ten minutes."""
     response = httpx2.get(
         f"{URL}/api/v1/query",
         params={"query": f"last_over_time({metric}[10m])"},
@@ -45,7 +45,7 @@ def has_series(metric: str) -> bool:
 
 @pytest.fixture(scope="module")
 def traffic_start(stack: Stack) -> float:
-    """The time at which half a minute of mixed traffic began."""
+    """The time (epoch, in seconds) at which half a minute of mixed traffic began."""
     began = time.time()
     stack.demo(
         "traffic",
@@ -60,7 +60,7 @@ def traffic_start(stack: Stack) -> float:
 
 
 def test_every_rule_is_evaluated_without_an_error(traffic_start: float) -> None:
-    """Prometheus has loaded exactly these rules and evaluated each without an error."""
+    """Prometheus has exactly the rules of the file and evaluates each of them without an error."""
     assert traffic_start
 
     def is_evaluated() -> bool:
@@ -79,7 +79,7 @@ def test_every_rule_is_evaluated_without_an_error(traffic_start: float) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_firing_alert_is_shown_in_the_web_ui(traffic_start: float) -> None:
-    """An alert about failing purchases passes Alertmanager and is shown in the web UI."""
+    """An alert about failing purchases reaches the web UI through Alertmanager."""
     assert traffic_start
 
     def is_shown() -> bool:
@@ -93,7 +93,7 @@ def test_a_firing_alert_is_shown_in_the_web_ui(traffic_start: float) -> None:
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_recording_rule_has_data(traffic_start: float, name: str) -> None:
-    """A recording rule has data once there was traffic."""
+    """A recording rule has data after traffic, unless it counts lost items."""
     assert traffic_start
     if not ABSENT_WHEN_HEALTHY.fullmatch(name):
         wait_until(lambda: has_series(name), f"data of {name}")
@@ -101,7 +101,7 @@ def test_a_recording_rule_has_data(traffic_start: float, name: str) -> None:
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_the_metrics_of_an_alert_exist(traffic_start: float, name: str) -> None:
-    """Every metric in an alert's expression exists, so its silence does not mean a wrong name."""
+    """Each metric in the expression of an alert exists, so that no wrong name keeps it silent."""
     assert traffic_start
     metrics = set(METRIC.findall(ALERTS[name]))
     assert metrics

@@ -28,7 +28,7 @@ RESOURCE_ATTRIBUTES = ",".join(f"key{n}={'v' * 100}" for n in range(64))
 
 @pytest.mark.parametrize("length", [10, 9000], ids=["many attributes", "many long attributes"])
 def test_the_largest_log_record_is_stored(stack: Stack, length: int) -> None:
-    """A record with 64 resource attributes and 120 of its own is found by its trace id."""
+    """A log record with 64 resource attributes and 120 of its own is stored."""
     started = time.time()
     env = {
         **os.environ,

@@ -1,4 +1,4 @@
-"""The commands of the demo as a person types them, and their output."""
+"""The ``demo`` commands on a running stack: their output, and their traces in the backends."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ EXPORTERS = {"otlp_http/tempo", "otlp_http/loki", "otlp_http/prometheus"}
 
 
 def test_a_failed_purchase_is_followed_to_its_reason(stack: Stack) -> None:
-    """``demo follow`` shows tree, log records, exemplar and reason in 80 columns."""
+    """``demo follow`` prints span tree, log records, exemplars and reason in 80 columns."""
     bought = stack.demo("checkout", "--card", "gateway-timeout").stdout
     trace_id = re.search(r"demo follow ([0-9a-f]{32})", bought)
     assert trace_id
@@ -42,7 +42,7 @@ def test_a_failed_purchase_is_followed_to_its_reason(stack: Stack) -> None:
 
 
 def test_status_as_json(stack: Stack) -> None:
-    """``demo status --json`` has every component with its state, process id and memory."""
+    """``demo status --json`` contains the state, process id and memory of every component."""
     status = json.loads(stack.demo("status", "--json").stdout)
     assert status["running"]
     assert {component["state"] for component in status["components"]} == {"ready"}
@@ -58,13 +58,13 @@ def test_a_second_stack_is_refused(stack: Stack) -> None:
 
 
 def test_traffic_is_answered(stack: Stack) -> None:
-    """``demo traffic`` sends the planned purchases and prints the summary."""
+    """``demo traffic`` sends the planned number of purchases and prints a summary."""
     output = stack.demo("traffic", "--rate", "5", "--for", "3s").stdout
     assert "Sent 15 in" in output
 
 
 def test_the_documented_metrics_are_stored(stack: Stack) -> None:
-    """Every metric that docs/reference/telemetry.md lists is stored with its labels."""
+    """Every metric in docs/reference/telemetry.md is stored with all its labels."""
     sources = {
         "telemetry/three_pillars/request_metrics.py",
         "the FastAPI instrumentation",
@@ -73,11 +73,14 @@ def test_the_documented_metrics_are_stored(stack: Stack) -> None:
 
     async def labels(name: str, expected: set[str]) -> set[str]:
         series = name if name.endswith(("_total", "_requests")) else f"{name}_count"
-        by = sorted(expected)
+        label_names = sorted(expected)
         async with stack.backends() as backends:
-            counters = await backends.counters(series, by)
+            counters = await backends.counters(series, label_names)
         return {
-            label for values in counters for label, value in zip(by, values, strict=True) if value
+            label
+            for values in counters
+            for label, value in zip(label_names, values, strict=True)
+            if value
         }
 
     async def missing() -> list[str]:
@@ -101,15 +104,15 @@ def test_the_collectors_own_metrics_are_in_prometheus(stack: Stack) -> None:
     async def complete() -> bool:
         async with HttpClients() as backends:
             sent = await backends.promql("otelcol_exporter_sent_spans_total")
-            room = await backends.promql("otelcol_exporter_queue_capacity")
-            return bool(sent) and {labels["exporter"] for labels, _ in room} == EXPORTERS
+            capacities = await backends.promql("otelcol_exporter_queue_capacity")
+            return bool(sent) and {labels["exporter"] for labels, _ in capacities} == EXPORTERS
 
     assert asyncio.run(poll_until(complete))
 
 
 @pytest.mark.full
 def test_only_the_services_are_in_tempo(stack: Stack) -> None:
-    """No backend sends traces of itself to Tempo."""
+    """Tempo has only traces of the services, and none of the backends themselves."""
     stack.demo("checkout")
 
     async def search(query: str) -> list[str]:
@@ -146,7 +149,7 @@ def test_a_trace_query_is_not_split_fifty_times(stack: Stack) -> None:
 
 @pytest.mark.full
 def test_loki_writes_only_to_its_data_folder(stack: Stack) -> None:
-    """Loki writes its chunks to its data folder and nothing to the working directory."""
+    """Loki writes its chunks into its data folder and nothing into the working folder."""
     stack.demo("checkout", "--card", "declined")
     before = sorted(path.name for path in ROOT.iterdir())
     assert httpx2.post("http://127.0.0.1:3100/flush", timeout=60, trust_env=False).is_success

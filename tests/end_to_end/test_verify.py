@@ -1,4 +1,4 @@
-"""``demo verify`` on a running stack: it passes, and it fails when telemetry is missing."""
+"""``demo verify`` on a running stack: it passes, and it fails if telemetry is missing."""
 
 import asyncio
 import dataclasses
@@ -22,7 +22,7 @@ from three_pillar_demo.verify.trace_check import check_traces
 
 
 def verdicts(output: str) -> dict[str, bool | None]:
-    """Return by name whether the check passed; None when it was not judged."""
+    """Return the result of each check by its name: passed, or None if it was not judged."""
     report: dict[str, Any] = json.loads(output)
     return {check["name"]: check["passed"] for check in report["checks"]}
 
@@ -32,7 +32,7 @@ async def _ignore(_purchase: Purchase) -> None:
 
 
 def test_every_purchase_is_complete_in_all_three_pillars(stack: Stack) -> None:
-    """Spans, log records, counts and exemplars of every outcome are found, with their freshness."""
+    """``demo verify`` finds all telemetry of each outcome, and prints how fresh it is."""
     report = json.loads(stack.demo("verify", "--checkouts", "40", "--json").stdout)
     assert report["passed"]
     by_name = {check["name"]: check for check in report["checks"]}
@@ -57,7 +57,7 @@ def test_every_purchase_is_complete_in_all_three_pillars(stack: Stack) -> None:
 
 
 def test_counters_are_exact_with_two_workers(stack: Stack) -> None:
-    """Counters stay exact with two workers, which differ in ``service.instance.id``."""
+    """With two workers, each with its own ``service.instance.id``, the counters are exact."""
     stack.down()
     stack.up(CHECKOUT_WORKERS="2", PAYMENT_WORKERS="2")
     assert json.loads(stack.demo("verify", "--checkouts", "40", "--json").stdout)["passed"]
@@ -68,7 +68,7 @@ def test_counters_are_exact_with_two_workers(stack: Stack) -> None:
 def test_a_purchase_without_telemetry_is_named(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A purchase in the ledger that no backend has fails every check, by its id."""
+    """A purchase whose telemetry is missing fails every check, and its trace id is named."""
     assert stack
     monkeypatch.setattr(check_module, "TIMEOUT_S", 1.0)
 
@@ -93,8 +93,8 @@ def test_a_purchase_without_telemetry_is_named(
 
 
 def test_other_traffic_is_noticed(stack: Stack) -> None:
-    """With other traffic, the counters are not judged and all other checks still pass."""
-    others = subprocess.Popen(
+    """During other traffic, the counters are not judged, and all other checks still pass."""
+    other_traffic = subprocess.Popen(
         [*DEMO, "traffic", "--rate", "3", "--for", "60s"],
         env=stack.environment(),
         stdout=subprocess.DEVNULL,
@@ -106,14 +106,14 @@ def test_other_traffic_is_noticed(stack: Stack) -> None:
         )
         passed = verdicts(stack.demo("verify", "--checkouts", "12", "--json").stdout)
     finally:
-        others.terminate()
-        others.wait(30)
+        other_traffic.terminate()
+        other_traffic.wait(30)
     assert passed["metrics"] is None
     assert passed["traces"] is passed["logs"] is passed["exemplars"] is True
 
 
 def test_a_freshness_limit_can_fail(stack: Stack) -> None:
-    """``--max-freshness`` fails a pillar that is slower than the limit."""
+    """``--max-freshness`` fails a backend in which data takes longer to appear than the limit."""
     result = stack.demo(
         "verify", "--checkouts", "10", "--max-freshness", "0.001", "--json", check=False
     )
@@ -122,7 +122,7 @@ def test_a_freshness_limit_can_fail(stack: Stack) -> None:
 
 
 def test_without_a_stack_there_is_one_error_line(stack: Stack) -> None:
-    """A checkout that cannot be reached is one clear line and a non-zero exit code."""
+    """If checkout cannot be reached, ``demo`` prints one clear line and exits with code 1."""
     result = stack.demo("checkout", check=False, env={"CHECKOUT_HOST": "127.0.0.9"})
     assert result.returncode == 1
     assert "checkout at http://127.0.0.9:8000" in result.stderr

@@ -1,4 +1,4 @@
-"""A running Grafana: the one at GRAFANA_URL, or one from GRAFANA_HOME that the stack starts."""
+"""A running Grafana: the one at GRAFANA_URL, or the one in GRAFANA_HOME, started by the stack."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ SKIP_REASON = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder: they need the stack, and a Grafana."""
+    """Mark the tests of this folder with ``stack``, and skip them if there is no Grafana."""
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.stack)
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def grafana(request: pytest.FixtureRequest) -> str:
-    """The URL of Grafana, after a minute of traffic on the stack that it shows."""
+    """The URL of a running Grafana whose stack has had a minute of traffic."""
     if not URL:
         request.getfixturevalue("stack")  # with GRAFANA_HOME, demo up --full starts Grafana as well
     subprocess.run(
@@ -39,7 +39,7 @@ def grafana(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def log(request: pytest.FixtureRequest) -> str:
-    """The log of the Grafana that the stack started; empty for the one at GRAFANA_URL."""
+    """The log of Grafana if the stack started it; empty for the one at GRAFANA_URL."""
     if URL:
         return ""
     stack = request.getfixturevalue("stack")

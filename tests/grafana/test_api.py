@@ -1,4 +1,4 @@
-"""Grafana accepts the provisioning without an error, and every panel has data through it."""
+"""A running Grafana: its provisioning has no error, and every panel has data."""
 
 import json
 import time
@@ -9,20 +9,20 @@ import httpx2
 import pytest
 
 from tests.end_to_end.conftest import wait_until
-from tests.end_to_end.test_dashboards import DASHBOARDS, filled, targets
+from tests.end_to_end.test_dashboards import DASHBOARDS, substitute_variables, targets
 
 Target = dict[str, Any]
 JSON = {"content-type": "application/json"}
 
 
 def get(grafana: str, path: str) -> Any:  # noqa: ANN401  (JSON)
-    """Return what Grafana's API answers to a visitor without a login."""
+    """Return the JSON answer of Grafana's API to a visitor without a login."""
     return httpx2.get(grafana + path, timeout=20, trust_env=False).raise_for_status().json()
 
 
 @pytest.fixture(scope="module")
 def trace_id(grafana: str) -> str:
-    """The trace id of a purchase that fails."""
+    """The trace id of a failed purchase, for which the payment gateway timed out."""
     assert grafana
     basket = {
         "items": [{"sku": "tea", "quantity": 1, "unit_price": "4.50"}],
@@ -41,24 +41,26 @@ def test_grafana_is_healthy(grafana: str) -> None:
 
 
 def test_provisioning_has_no_error(grafana: str, log: str) -> None:
-    """All data sources and dashboards are provisioned, and the log has no provisioning error."""
+    """All data sources and dashboards are provisioned, without an error in the log."""
     for uid in ("prometheus", "tempo", "loki"):
         assert get(grafana, f"/api/datasources/uid/{uid}")["readOnly"]
-    assert {found["uid"] for found in get(grafana, "/api/search?type=dash-db")} >= DASHBOARDS.keys()
+    assert {
+        dashboard["uid"] for dashboard in get(grafana, "/api/search?type=dash-db")
+    } >= DASHBOARDS.keys()
     assert [
         line for line in log.splitlines() if "provisioning" in line and "level=error" in line
     ] == []
 
 
 def is_search(target: Target) -> bool:
-    """Return whether the browser sends this query to Tempo through Grafana's proxy."""
+    """Return whether Grafana's page sends this query to Tempo as a search, through the proxy."""
     return target.get("queryType") == "traceql" and target["query"] != "${trace_id}"
 
 
 @pytest.mark.parametrize("target", [case for case in targets() if is_search(case.values[0])])
 def test_searches_find_traces(grafana: str, trace_id: str, target: Target) -> None:
-    """Each search finds traces when it is sent as the browser sends it."""
-    query = quote(filled(target["query"], trace_id))
+    """Each Tempo search of a panel finds traces when sent as Grafana's page sends it."""
+    query = quote(substitute_variables(target["query"], trace_id))
     wait_until(
         lambda: get(grafana, f"/api/datasources/proxy/uid/tempo/api/search?q={query}")["traces"],
         f"traces for {query}",
@@ -67,9 +69,11 @@ def test_searches_find_traces(grafana: str, trace_id: str, target: Target) -> No
 
 @pytest.mark.parametrize("target", [case for case in targets() if not is_search(case.values[0])])
 def test_queries_return_data_frames(grafana: str, trace_id: str, target: Target) -> None:
-    """Each query of a panel returns data when it is sent as the browser sends it."""
+    """Each other query of a panel returns data when sent as Grafana's page sends it."""
     query = {**target, "maxDataPoints": 200, "intervalMs": 10000}
-    query |= {key: filled(query[key], trace_id) for key in ("expr", "query") if key in query}
+    query |= {
+        key: substitute_variables(query[key], trace_id) for key in ("expr", "query") if key in query
+    }
     if target.get("queryType") == "serviceMap":  # the browser sends queries to Prometheus instead
         query = {
             "refId": "A",

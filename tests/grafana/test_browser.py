@@ -1,4 +1,4 @@
-"""The links of Grafana in a real browser: dashboard, trace, logs, trace, metrics."""
+"""The links of Grafana in a real browser, from dashboard to trace, to logs and back."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason=WHY_NOT)
 
 @pytest.fixture
 def page(grafana: str) -> Iterator[Page]:
-    """A page in a new browser, as wide as a small laptop and as tall as a dashboard."""
+    """A browser page of 1280 x 1700 pixels, on which most of a dashboard is visible."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(base_url=grafana, viewport={"width": 1280, "height": 1700})
@@ -31,7 +31,7 @@ def page(grafana: str) -> Iterator[Page]:
 
 @pytest.mark.parametrize("dashboard", ["checkout", "pipeline", "slo"])
 def test_every_panel_shows_something(page: Page, dashboard: str) -> None:
-    """No panel has an error badge, and no panel shows "No data"."""
+    """No panel of a dashboard has an error badge or shows "No data"."""
     page.goto(f"/d/{dashboard}")
     expect(page.locator("section").first).to_be_visible()
     page.wait_for_timeout(2000)  # every panel has sent its queries
@@ -43,7 +43,7 @@ def test_every_panel_shows_something(page: Page, dashboard: str) -> None:
 
 
 def test_from_a_failed_purchase_to_its_logs_and_back(page: Page) -> None:
-    """A row opens the trace, a span opens the logs, and a log record opens trace and metrics."""
+    """A table row opens the trace, a span its logs, and a log record the trace and metrics."""
     page.goto("/d/checkout")
     row = page.locator(FAILED_PURCHASE_LINKS).first
     trace_id = re.findall(r"%22query%22%3A%22([0-9a-f]+)%22", row.get_attribute("href") or "")[0]
@@ -67,7 +67,7 @@ def test_from_a_failed_purchase_to_its_logs_and_back(page: Page) -> None:
 
 
 def test_from_the_web_ui_to_the_same_request(page: Page) -> None:
-    """The page of one request links to its trace, logs, panel and dashboard in Grafana."""
+    """The web UI's page of a request links to its trace, logs and dashboards in Grafana."""
     output = subprocess.run(
         [*DEMO, "checkout", "--card", "gateway-timeout"], check=True, capture_output=True, text=True
     ).stdout

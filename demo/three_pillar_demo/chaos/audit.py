@@ -1,4 +1,7 @@
-"""Compares purchases with the stores: which spans, log records and counts are missing or extra."""
+"""Compares the purchases of a rehearsal with the stores.
+
+It counts the spans, log records and counter increments that are missing or stored twice.
+"""
 
 import asyncio
 from collections import Counter
@@ -13,15 +16,23 @@ from three_pillar_demo.verify.ledger import Ledger, expect
 from three_pillar_demo.verify.log_check import canonical_records
 
 SAMPLE_SIZE = 16
-"""How many traces are queried first, spread over the load; while one of them is missing, the
-others are not queried."""
+"""The number of traces that are queried first, spread over the load.
+
+While one of them is incomplete, the others are not queried.
+"""
 ENDPOINTS = {"checkout_requests_total": "/checkout", "payment_requests_total": "/charges"}
-"""The request counters of both services, and the endpoint of each."""
+"""The request counter of each service, and the value of its label ``endpoint`` for purchases."""
 
 
 @dataclass
 class AuditResult:
-    """What the stores hold of some purchases; ``lost`` and ``duplicated`` are counted by kind."""
+    """The result of comparing some purchases with the stores.
+
+    Attributes:
+        complete: The number of purchases of which every span and log record is stored.
+        lost: The number of items that are missing, by kind (``kinds.KINDS``).
+        duplicated: The number of items that are stored more than once, by kind.
+    """
 
     complete: int = 0
     lost: Counter[str] = field(default_factory=Counter)
@@ -29,10 +40,17 @@ class AuditResult:
 
 
 class StoreAudit:
-    """Looks up the purchases of one ``run``; a trace that was complete is not queried again."""
+    """Compares the purchases of one rehearsal with the stores, repeatedly.
+
+    A trace that was complete once is not queried again.
+    """
 
     def __init__(self, backends: Backends, run: str, started: float) -> None:
-        """Audit what the instances whose names begin with ``run`` sent since ``started``."""
+        """Prepare to query ``backends``.
+
+        ``run`` is the prefix of the services' instance names, and ``started`` is when the load
+        began, in seconds since the epoch.
+        """
         self.backends = backends
         self.run = run
         self.started = started
@@ -41,10 +59,11 @@ class StoreAudit:
     async def compare(
         self, purchases: Sequence[Purchase], within_s: float, *, thorough: bool = True
     ) -> AuditResult:
-        """Compare ``purchases`` with the stores.
+        """Compare ``purchases`` with the stores, and count what is missing or duplicated.
 
-        Counters count if they were reported within the last ``within_s`` seconds. Unless
-        ``thorough``, all traces count as missing until those of a sample are complete.
+        Only counters that were reported within the last ``within_s`` seconds are used. Unless
+        ``thorough``, traces that were not queried yet count as missing, and only ``SAMPLE_SIZE`` of
+        them are queried until these are complete.
 
         Raises:
             BackendError: A store does not answer.
@@ -58,14 +77,20 @@ class StoreAudit:
         return result
 
     async def _count_canonical_records(self) -> Counter[tuple[str, str]]:
-        """Count the canonical log records by trace id and service."""
+        """Return how many canonical log records are stored, by trace id and service.
+
+        A service writes one such record for each request.
+        """
         records: Counter[tuple[str, str]] = Counter()
         for record in await canonical_records(self.backends, self.started - 1):
             records[record.fields.get("trace_id", ""), record.service] += 1
         return records
 
     async def _query_traces(self, purchases: Sequence[Purchase], *, thorough: bool) -> None:
-        """Query the traces that were not complete so far: a sample, and then the others."""
+        """Query the traces that were incomplete so far: first a sample of them, then the rest.
+
+        The rest is queried if the sample is complete, or if ``thorough``.
+        """
         incomplete = [purchase for purchase in purchases if not self._is_complete(purchase)]
         step = max(1, len(incomplete) // SAMPLE_SIZE)
         sample = incomplete[::step] + incomplete[-1:]
@@ -76,6 +101,7 @@ class StoreAudit:
             )
 
     async def _query(self, purchases: Sequence[Purchase]) -> None:
+        """Query the traces of ``purchases``, and keep the ids of their spans."""
         limit = asyncio.Semaphore(MAX_CONCURRENT_QUERIES)
 
         async def query(purchase: Purchase) -> None:
@@ -86,12 +112,16 @@ class StoreAudit:
         await asyncio.gather(*map(query, purchases))
 
     def _is_complete(self, purchase: Purchase) -> bool:
+        """Return whether all spans of ``purchase`` were there when its trace was last queried."""
         return len(self.span_ids.get(purchase.trace_id, [])) >= len(expect(purchase).spans)
 
     def _compare_purchase(
         self, purchase: Purchase, records: Counter[tuple[str, str]], result: AuditResult
     ) -> None:
-        """Add the spans and log records of one purchase to ``result``."""
+        """Add the missing and duplicated spans and log records of one purchase to ``result``.
+
+        ``records`` are the numbers of canonical log records by trace id and service.
+        """
         expected = expect(purchase)
         span_ids = self.span_ids.get(purchase.trace_id, [])
         missing_spans = max(0, len(expected.spans) - len(set(span_ids)))
@@ -110,7 +140,10 @@ class StoreAudit:
     async def _compare_counters(
         self, purchases: Sequence[Purchase], within_s: float, result: AuditResult
     ) -> None:
-        """Compare the request counters of both services, by status, with the purchases."""
+        """Compare the request counters with the purchases, and add the differences to ``result``.
+
+        The counters of both services are compared separately for each HTTP status.
+        """
         ledger = Ledger(purchases=list(purchases), started=self.started)
         expected_by_counter = {
             "checkout_requests_total": ledger.checkout_statuses(),
@@ -122,7 +155,10 @@ class StoreAudit:
             result.duplicated[COUNTS] += (counted - expected).total()
 
     async def _counted_statuses(self, name: str, within_s: float) -> Counter[str]:
-        """Return a request counter of this run's instances, by status."""
+        """Return the counter ``name`` by HTTP status, summed over the instances of this run.
+
+        Only values that were reported within the last ``within_s`` seconds are used.
+        """
         values = await self.backends.counters(
             name, ("status", "instance"), {"endpoint": ENDPOINTS[name]}, within=within_s
         )

@@ -1,6 +1,6 @@
-"""What the services report as dropped.
+"""Reads how many telemetry items the services report as dropped.
 
-Nothing else in the demo knows the names of this metric and of this log record.
+No other module of the demo depends on the names of this metric and of this log record.
 """
 
 from collections import Counter
@@ -9,18 +9,25 @@ from three_pillar_demo.chaos.kinds import LOG_RECORDS, SPANS
 from three_pillar_demo.query.interface import Backends
 
 METRIC = "telemetry_dropped_total"
+"""The counter of the items that a service has dropped instead of exporting them."""
 LABEL = "signal"
+"""The label of ``METRIC`` that says what was dropped."""
 KIND_BY_SIGNAL = {"traces": SPANS, "logs": LOG_RECORDS}
-"""The kind of item that each value of the label counts.
+"""The kind of item (``kinds.KINDS``) that is counted under each value of ``LABEL``.
 
-Dropped metrics lose nothing, because the next export has the same sums.
+The value ``metrics`` is left out: a dropped batch of metrics loses nothing, because the next one
+has the same sums.
 """
 LOG_TEXT = "telemetry dropped"
-"""A part of the log record that reports drops."""
+"""The text by which the log record that reports drops is found."""
 
 
 async def dropped_counts(backends: Backends, run: str, within_s: float) -> Counter[str]:
-    """Return by kind how many items the instances of ``run`` report as dropped."""
+    """Return how many items the services have dropped, by kind (``kinds.KINDS``).
+
+    Only instances whose names begin with ``run`` count, and only counters that were reported within
+    the last ``within_s`` seconds.
+    """
     values = await backends.counters(METRIC, (LABEL, "instance"), within=within_s)
     dropped: Counter[str] = Counter()
     for (signal, instance), value in values.items():
@@ -30,5 +37,5 @@ async def dropped_counts(backends: Backends, run: str, within_s: float) -> Count
 
 
 async def drop_was_logged(backends: Backends, start: float, end: float) -> bool:
-    """Return whether a log record reports drops between two times."""
+    """Return whether a log record between two times (seconds since the epoch) reports drops."""
     return bool(await backends.logs(start, end, text=LOG_TEXT, limit=1))

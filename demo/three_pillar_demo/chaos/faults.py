@@ -1,7 +1,7 @@
-"""The faults of rehearsals. Each is a context manager that removes its fault however it ends.
+"""The faults of the rehearsals, as context managers.
 
-A component can be killed or stopped, the receiver can misbehave, and a component's disk can be
-full.
+A component can be killed or stopped, the receiver of the telemetry can misbehave, and a disk can be
+full. Each context manager removes its fault at the end of its block, also after an error or Ctrl-C.
 """
 
 import asyncio
@@ -19,18 +19,20 @@ from three_pillar_demo.stack.components import BY_NAME, STATE
 
 T = TypeVar("T")
 DISK_MIB = 24
-"""Size of the small disk: enough for the telemetry of a rehearsal without a fault."""
+"""The size of the small disk, in MiB: enough for the telemetry of a rehearsal without a fault."""
 BLOCK_BYTES = 2**16
+"""How many bytes are written at once when the small disk is filled."""
 
 
 class UnsupportedError(Exception):
-    """This machine or user cannot run the rehearsal; the text says why."""
+    """This machine cannot run the rehearsal, or this user may not; the message says why."""
 
 
 async def run_shielded(function: Callable[[], T]) -> T:
-    """Run ``function`` in a thread to its end, even if this task is cancelled meanwhile.
+    """Run ``function`` in a thread, wait until it has ended, and return its result.
 
-    The cancellation is raised afterwards, unless the function itself has failed.
+    If this task is cancelled meanwhile, CancelledError is raised only after the end, unless
+    ``function`` has raised an error of its own.
     """
     task = asyncio.ensure_future(asyncio.to_thread(function))
     interrupted = False
@@ -47,7 +49,7 @@ async def run_shielded(function: Callable[[], T]) -> T:
 
 
 def start_again(name: str) -> None:
-    """Start a component if it was stopped or killed on request."""
+    """Start the component ``name`` if it was stopped or killed by a rehearsal or by a command."""
     run = state.running()
     if run and name in run.on_purpose:
         control.request("start", name)
@@ -55,7 +57,10 @@ def start_again(name: str) -> None:
 
 @asynccontextmanager
 async def component_down(verb: str, name: str) -> AsyncIterator[None]:
-    """``kill`` or ``stop`` a component of the stack, and start it at the end of the block."""
+    """Kill or stop the component ``name`` of the stack, and start it at the end of the block.
+
+    ``verb`` is ``kill`` (SIGKILL) or ``stop``.
+    """
     try:
         await run_shielded(lambda: control.request(verb, name))
         yield
@@ -65,7 +70,7 @@ async def component_down(verb: str, name: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def misbehaving(receiver: FaultyReceiver, behaviour: Behaviour) -> AsyncIterator[None]:
-    """Let ``receiver`` misbehave until the end of the block."""
+    """Let ``receiver`` misbehave as ``behaviour`` says until the end of the block."""
     receiver.behaviour = behaviour
     try:
         yield
@@ -74,10 +79,10 @@ async def misbehaving(receiver: FaultyReceiver, behaviour: Behaviour) -> AsyncIt
 
 
 def check_can_mount() -> None:
-    """Check that a small disk can be mounted here, by mounting one.
+    """Check that this user can mount a tmpfs on this machine, by mounting and unmounting one.
 
     Raises:
-        UnsupportedError: It cannot.
+        UnsupportedError: Mounting is not possible or not permitted.
     """
     probe = STATE / "rehearsal-disk"
     probe.mkdir(parents=True, exist_ok=True)
@@ -91,9 +96,10 @@ def check_can_mount() -> None:
 
 @asynccontextmanager
 async def small_disk(name: str) -> AsyncIterator[Path]:
-    """Mount a tmpfs of ``DISK_MIB`` over a component's data folder; yields the folder.
+    """Mount a tmpfs of ``DISK_MIB`` over the data folder of the component ``name``.
 
-    The component is restarted on it. Its own data is hidden until the end of the block.
+    Yields the folder. The component is restarted, so that it writes to the small disk; its own data
+    is hidden until the end of the block.
 
     Raises:
         UnsupportedError: A tmpfs cannot be mounted here.
@@ -110,6 +116,7 @@ async def small_disk(name: str) -> AsyncIterator[Path]:
 
 
 def _return_to_own_disk(name: str, data: Path) -> None:
+    """Unmount the small disk from the folder ``data``, and restart the component ``name``."""
     run = state.running()
     if run and name not in run.on_purpose:
         control.request("stop", name)
@@ -119,7 +126,7 @@ def _return_to_own_disk(name: str, data: Path) -> None:
 
 @asynccontextmanager
 async def disk_filled(disk: Path) -> AsyncIterator[None]:
-    """Leave no byte free on ``disk`` until the end of the block."""
+    """Fill the file system at ``disk`` to its last byte until the end of the block."""
     ballast = disk / "ballast"
     try:
         await run_shielded(lambda: _fill(ballast))
@@ -129,6 +136,7 @@ async def disk_filled(disk: Path) -> AsyncIterator[None]:
 
 
 def _fill(ballast: Path) -> None:
+    """Write to the file ``ballast`` until the disk is full."""
     block = b"\0" * BLOCK_BYTES
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         # The last write succeeds in part, so that really no byte is left.
@@ -140,7 +148,7 @@ def mount(folder: Path) -> None:
     """Mount a tmpfs of ``DISK_MIB`` at ``folder``.
 
     Raises:
-        UnsupportedError: The system has no tmpfs, or this user may not mount.
+        UnsupportedError: The system has no tmpfs, or this user must not mount one.
     """
     command = shutil.which("mount")
     if not sys.platform.startswith("linux") or command is None:

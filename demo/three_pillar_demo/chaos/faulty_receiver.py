@@ -1,4 +1,4 @@
-"""A receiver in front of the real one: it forwards everything, and misbehaves on request."""
+"""An OTLP receiver in front of the real one: it forwards every request, or misbehaves on demand."""
 
 import hashlib
 import threading
@@ -14,30 +14,44 @@ import httpx2
 from three_pillar_demo.stack.components import LOOPBACK
 
 Behaviour = Literal["normal", "mute", "slow", "429", "503", "400"]
-"""``mute`` accepts requests and never answers; ``slow`` answers late; the others are statuses."""
+"""How the receiver treats a request.
+
+``normal`` forwards it, ``slow`` forwards it after ``SLOW_ANSWER_S``, ``mute`` never answers, and a
+number is an HTTP status with which it answers without forwarding.
+"""
 
 RETRY_AFTER_S = 3
-"""The ``Retry-After`` of a 429."""
+"""The value of the header ``Retry-After`` of a 429, in seconds."""
 SLOW_ANSWER_S = 3.0
-"""How long ``slow`` waits before it forwards a request."""
+"""Seconds that the behaviour ``slow`` waits before it forwards a request."""
 REFUSALS: dict[str, int] = {"429": 429, "503": 503, "400": 400}
-"""The behaviours that answer with a status without forwarding anything."""
+"""The HTTP status of each behaviour that answers without forwarding the request."""
 FORWARD_TIMEOUT_S = 20.0
+"""Seconds that the real receiver has to answer a forwarded request."""
 EARLY_TOLERANCE_S = 0.2
-"""How much sooner than ``Retry-After`` a batch may be sent again.
+"""How many seconds sooner than ``Retry-After`` asked a batch may be sent again.
 
 The sender measures the pause with a clock of its own, and requests take time to arrive.
 """
 POLL_INTERVAL_S = 0.05
+"""Seconds between two looks of the server at whether it must stop."""
 REQUEST_HEADERS = ("content-type", "content-encoding")
+"""The headers of a request that are forwarded."""
 RESPONSE_HEADERS = ("content-type", "retry-after")
+"""The headers of the real receiver's answer that are passed on."""
 NO_ANSWER = 0
-"""The status of a request that got no answer."""
+"""Stands for the HTTP status of a request that got no answer."""
 
 
 @dataclass(frozen=True)
 class BatchAnswer:
-    """One answer: its monotonic time, the hash of the batch, and the status or ``NO_ANSWER``."""
+    """How one batch of telemetry was answered.
+
+    Attributes:
+        time: The time of the answer, in seconds of the monotonic clock.
+        batch: A hash of the batch, which is the same when the batch is sent again.
+        status: The HTTP status, or ``NO_ANSWER``.
+    """
 
     time: float
     batch: bytes
@@ -45,10 +59,14 @@ class BatchAnswer:
 
 
 class FaultyReceiver:
-    """An HTTP server on a free loopback port, used as a context manager."""
+    """An OTLP receiver on a free loopback port that can misbehave; use it as a context manager.
+
+    ``url`` is its base URL, ``behaviour`` can be set at any time, and ``answers`` records every
+    answer.
+    """
 
     def __init__(self, upstream: str) -> None:
-        """Forward to the receiver at the base URL ``upstream``."""
+        """Choose a port; ``upstream`` is the base URL of the receiver to which it forwards."""
         self.upstream = upstream
         self.answers: list[BatchAnswer] = []
         self._behaviour: Behaviour = "normal"
@@ -69,7 +87,7 @@ class FaultyReceiver:
         self.http = httpx2.Client(timeout=FORWARD_TIMEOUT_S, trust_env=False)
 
     def __enter__(self) -> Self:
-        """Start to listen."""
+        """Start to serve requests."""
         self.thread = threading.Thread(
             target=self.server.serve_forever, kwargs={"poll_interval": POLL_INTERVAL_S}
         )
@@ -86,18 +104,18 @@ class FaultyReceiver:
 
     @property
     def behaviour(self) -> Behaviour:
-        """The present behaviour."""
+        """How requests are treated now."""
         return self._behaviour
 
     @behaviour.setter
     def behaviour(self, behaviour: Behaviour) -> None:
-        """Change it, and close the connections that still wait for an answer."""
+        """Change the behaviour, and close the connections that still wait for an answer."""
         self._behaviour = behaviour
         self._changed.set()
         self._changed = threading.Event()
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
-        """Read one request and answer it as the present behaviour demands."""
+        """Read one request, and treat it as the present behaviour says."""
         body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
         batch = hashlib.blake2b(handler.path.encode() + body, digest_size=16).digest()
         behaviour = self._behaviour
@@ -116,9 +134,9 @@ class FaultyReceiver:
         self._forward(handler, batch, body)
 
     def _forward(self, handler: BaseHTTPRequestHandler, batch: bytes, body: bytes) -> None:
-        """Send the request to the real receiver and pass its answer on.
+        """Send the request to the real receiver, and pass its answer on to the sender.
 
-        Without an answer the connection is closed, as a receiver that has died would do.
+        If the real receiver does not answer, the sender's connection is closed without an answer.
         """
         headers = {
             name: handler.headers[name] for name in REQUEST_HEADERS if name in handler.headers
@@ -128,10 +146,10 @@ class FaultyReceiver:
         except httpx2.HTTPError:
             handler.close_connection = True
             return
-        kept = {
+        response_headers = {
             name: response.headers[name] for name in RESPONSE_HEADERS if name in response.headers
         }
-        self._answer(handler, batch, response.status_code, response.content, kept)
+        self._answer(handler, batch, response.status_code, response.content, response_headers)
 
     def _answer(
         self,
@@ -141,6 +159,7 @@ class FaultyReceiver:
         body: bytes,
         headers: dict[str, str],
     ) -> None:
+        """Record the answer in ``answers``, and send it to the sender of the batch."""
         self.answers.append(BatchAnswer(time.monotonic(), batch, status))
         try:
             handler.send_response(status)
@@ -154,15 +173,15 @@ class FaultyReceiver:
 
 
 def otlp_violations(answers: Iterable[BatchAnswer]) -> list[str]:
-    """Return what the sender did against the OTLP specification, one line for each kind.
+    """Return how the sender violated the OTLP specification, one line for each kind of violation.
 
-    A batch must not be sent again sooner than a 429 asked for, and never after a 400.
+    A batch must not be sent again sooner than the ``Retry-After`` of a 429, and never after a 400.
     """
     violations: Counter[str] = Counter()
-    last_answers: dict[bytes, BatchAnswer] = {}
+    latest_answers: dict[bytes, BatchAnswer] = {}
     for answer in sorted(answers, key=lambda answer: answer.time):
-        previous = last_answers.get(answer.batch)
-        last_answers[answer.batch] = answer
+        previous = latest_answers.get(answer.batch)
+        latest_answers[answer.batch] = answer
         if previous is None:
             continue
         pause = answer.time - previous.time

@@ -1,4 +1,4 @@
-"""Compares what a rehearsal observed with what it expects: a pure function of both."""
+"""Compares what a rehearsal observed with what it expects, without any query or other effect."""
 
 import math
 from collections import Counter
@@ -8,23 +8,24 @@ from typing import Literal
 from three_pillar_demo.chaos.kinds import KINDS, label
 
 MAX_P99_RATIO = 1.15
-"""The highest p99 latency during the fault, relative to the steady state."""
+"""The highest permitted ratio of the p99 latency during the fault to that in the steady state."""
 MAX_GROWTH_MIB = 64.0
-"""How much the memory of both services may grow while they cannot export."""
+"""By how many MiB the memory of both services together may grow over the steady state."""
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What must hold.
+    """What must hold for a rehearsal to pass.
 
     Attributes:
-        loss: ``none``, or ``counted``: every lost item is counted as dropped, and a log record
-            reports drops.
-        drain_s: How long after the recovery the stores may be incomplete; None to skip the check.
-        stop_s: How long each stop of a service may take; None to skip the check.
-        fault_reported: Whether something must report the fault while it lasts.
-        latency_unaffected: Whether customers must not notice the fault in their latency.
-        stored: Whether there is a store to audit.
+        loss: ``none`` if no item may be lost. ``counted`` if the services must count every lost
+            item as dropped, and a log record must report drops.
+        drain_s: Seconds after the recovery within which all items must be stored; None to skip the
+            check.
+        stop_s: Seconds that each stop of a service may take; None to skip the check.
+        fault_reported: Whether a health check, metric or alert must report the fault.
+        latency_unaffected: Whether the customers' p99 latency is limited by ``MAX_P99_RATIO``.
+        stored: Whether telemetry reaches a store, so that items can be counted there.
     """
 
     loss: Literal["none", "counted"] = "none"
@@ -40,22 +41,26 @@ class Observation:
     """What a rehearsal observed; figures that it did not measure keep their defaults.
 
     Attributes:
-        name: The rehearsal.
-        purchases: How many purchases were answered.
-        complete: How many of them are complete in traces and logs.
-        lost, duplicated, dropped: Items by kind; ``dropped`` is what the services report.
+        name: The name of the rehearsal.
+        purchases: The number of purchases that were answered.
+        complete: The number of purchases of which every span and log record is stored.
+        lost, duplicated: The numbers of items missing and stored more than once, by kind
+            (``kinds.KINDS``).
+        dropped: The number of items that the services report as dropped, by kind.
         drops_logged: Whether a log record reports drops.
-        fault_s: How long the fault lasted.
-        drained_s: How long after the recovery everything was stored; None if it never was.
-        errors: Requests that failed, apart from those that are refused or unanswered.
-        outcomes: The answers by outcome, and failed requests by error.
-        refused: Requests that came while the services were stopped.
-        unanswered: Requests in flight at a stop that got no answer.
-        steady_p99_s, fault_p99_s: The customers' p99 latency before and during the fault.
-        steady_mib, peak_mib: The resident memory of both services.
-        stop_durations_s: How long each stop of a service took.
-        reports: What reported the fault while it lasted.
-        otlp_violations: What the exporters did against the OTLP specification.
+        fault_s: Seconds that the fault lasted.
+        drained_s: Seconds from the recovery until everything was stored; None if it never was.
+        errors: The number of requests that failed and are neither ``refused`` nor ``unanswered``.
+        outcomes: The number of requests by outcome; without an answer, by error.
+        refused: The number of requests that came while the services were stopped.
+        unanswered: The number of requests that were in flight at a stop and got no answer.
+        steady_p99_s, fault_p99_s: The customers' p99 latency before and during the fault, in
+            seconds; NaN if unknown.
+        steady_mib, peak_mib: The highest resident memory of both services together, before the
+            fault and in the whole rehearsal, in MiB.
+        stop_durations_s: Seconds that each stop of a service took.
+        reports: What reported the fault while it lasted, one line each.
+        otlp_violations: How the exporters violated the OTLP specification, one line each.
         skipped: Why this machine cannot run the rehearsal; empty if it can.
         aborted: Why the rehearsal ended early; empty if it did not.
     """
@@ -86,9 +91,10 @@ class Observation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is not as expected; both lists fail a rehearsal.
+    """The differences between an observation and the expectation, one line each.
 
-    ``slow`` holds what may only be due to a busy machine, ``problems`` everything else.
+    ``slow`` holds limits of time that were exceeded, perhaps only because the machine is busy;
+    ``problems`` holds everything else. A rehearsal passes if both lists are empty.
     """
 
     problems: list[str]
@@ -96,12 +102,12 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether everything is as expected."""
+        """Whether both lists are empty."""
         return not self.problems and not self.slow
 
 
 def judge(observed: Observation, expected: Expectation) -> Verdict:
-    """Return what is not as expected."""
+    """Compare ``observed`` with ``expected``, and return the differences."""
     if observed.skipped:
         return Verdict([], [])
     if observed.aborted:
@@ -114,7 +120,7 @@ def judge(observed: Observation, expected: Expectation) -> Verdict:
 
 
 def _loss_problems(observed: Observation, expected: Expectation) -> list[str]:
-    """Return one line for each kind that is duplicated, or lost without being allowed to."""
+    """Return one line for each kind of item that is duplicated, or lost without permission."""
     problems = [
         f"{count} {label(kind)} duplicated" for kind, count in observed.duplicated.items() if count
     ]
@@ -133,6 +139,7 @@ def _loss_problems(observed: Observation, expected: Expectation) -> list[str]:
 
 
 def _service_problems(observed: Observation, expected: Expectation) -> list[str]:
+    """Return what is not as expected in draining, answers, memory and reports of the fault."""
     problems = []
     if not observed.purchases:
         problems.append("no purchase was answered")
@@ -151,7 +158,10 @@ def _service_problems(observed: Observation, expected: Expectation) -> list[str]
 
 
 def _slow(observed: Observation, expected: Expectation) -> list[str]:
-    """Return the limits of time that were exceeded; an unknown time (NaN) exceeds every limit."""
+    """Return one line for each limit of time that was exceeded.
+
+    A time that is unknown (NaN) exceeds every limit.
+    """
     slow = []
     ratio = observed.fault_p99_s / observed.steady_p99_s
     if expected.latency_unaffected and not ratio <= MAX_P99_RATIO:
@@ -163,5 +173,6 @@ def _slow(observed: Observation, expected: Expectation) -> list[str]:
     return slow
 
 
-def _is_within(seconds: float | None, limit: float) -> bool:
-    return seconds is not None and seconds <= limit
+def _is_within(seconds: float | None, limit_s: float) -> bool:
+    """Return whether ``seconds`` is known and at most ``limit_s``."""
+    return seconds is not None and seconds <= limit_s

@@ -3,11 +3,12 @@
 SPANS = "spans"
 LOG_RECORDS = "log_records"
 COUNTS = "counts"
-"""Counts are the requests in the counters of both services."""
+"""The kind of the single increments of the request counters of both services."""
 
 KINDS = (SPANS, LOG_RECORDS, COUNTS)
+"""All kinds, in the order in which they are printed."""
 
 
 def label(kind: str) -> str:
-    """Return the name of a kind as it is shown to a person."""
+    """Return the name of a kind as it is printed, such as ``log records`` for ``log_records``."""
     return kind.replace("_", " ")

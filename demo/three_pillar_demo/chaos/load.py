@@ -15,22 +15,31 @@ from three_pillar_demo.load.stats import percentile
 from three_pillar_demo.stack.components import LOOPBACK
 
 MAX_RATE = 50.0
-"""Requests per second."""
+"""The highest rate that a load can have, in requests per second."""
 MAX_REQUESTS = 10_000
-"""Requests in total: enough for the longest rehearsal, and a limit for every one."""
+"""The most requests that one rehearsal sends.
+
+They last for 1000 s at the default rate of 10 per second; the longest fault lasts 300 s.
+"""
 MAX_CONNECTIONS = 500
+"""The most connections to checkout at the same time; a request beyond that waits."""
 CONNECTION_REFUSED = "refused"
-"""The problem of a request that found nothing listening."""
+"""The ``Request.problem`` of a request for which nothing listened on the port."""
 
 Phase = Literal["warm-up", "steady", "fault", "recovery"]
+"""The parts of a rehearsal, in their order; ``steady`` is the steady state before the fault."""
 
 
 @dataclass(frozen=True)
 class Request:
     """One request of the load.
 
-    ``seconds`` is its latency from the time it was due. Without an answer, ``purchase`` is None
-    and ``problem`` says why.
+    Attributes:
+        phase: The phase in which the request was sent.
+        order_id: The order id that the request contains.
+        seconds: The time from when the request was due until its end.
+        purchase: The answer; None if there was none.
+        problem: Why there was no answer; empty if there was one.
     """
 
     phase: Phase
@@ -41,12 +50,12 @@ class Request:
 
     @property
     def refused(self) -> bool:
-        """Whether it found nothing listening, so that no part of it can have been handled."""
+        """Whether nothing listened on the port, so that no part of the request was handled."""
         return self.problem == CONNECTION_REFUSED
 
     @property
     def failed(self) -> bool:
-        """Whether it was accepted, and then got no answer or a server error."""
+        """Whether the request was accepted, and then got no answer or a server error."""
         if self.refused:
             return False
         return self.purchase is None or self.purchase.status >= SERVER_ERROR
@@ -54,7 +63,15 @@ class Request:
 
 @dataclass
 class Load:
-    """Requests to the shop at ``url``, ``rate`` per second; new ones belong to ``phase``.
+    """A load on the checkout service, and the record of its requests.
+
+    Attributes:
+        url: The base URL of checkout.
+        run: The prefix of the order ids.
+        rate: Requests per second.
+        phase: The phase to which new requests belong; the rehearsal changes it.
+        requests: The requests that have ended.
+        started: The time at which the load was created, in seconds since the epoch.
 
     Raises:
         ValueError: The URL is not on loopback, or the rate is out of range.
@@ -68,7 +85,7 @@ class Load:
     started: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
-        """Refuse other machines, and rates that this machine cannot bear."""
+        """Check that ``url`` is on loopback, and that ``rate`` is at most ``MAX_RATE``."""
         if urlsplit(self.url).hostname != LOOPBACK:
             raise ValueError(
                 f"{self.url} is not on the loopback: rehearsals load this machine only"
@@ -99,6 +116,7 @@ class Load:
                 tasks.create_task(self._send_one(http, f"{self.run}-{number}", due))
 
     async def _send_one(self, http: httpx2.AsyncClient, order_id: str, due: float) -> None:
+        """Send one request and record it; ``due`` is its time in seconds of the monotonic clock."""
         phase = self.phase
         purchase = None
         problem = ""
@@ -113,7 +131,7 @@ class Load:
 
     @property
     def purchases(self) -> list[Purchase]:
-        """Every purchase that was answered: the record that the stores are compared with."""
+        """All purchases that were answered; the audit compares the stores with them."""
         return [request.purchase for request in self.requests if request.purchase]
 
     def p99(self, phase: Phase) -> float:

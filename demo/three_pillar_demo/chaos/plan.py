@@ -1,4 +1,4 @@
-"""The rehearsals: the fault of each, its duration, and what must hold."""
+"""Defines the rehearsals: the fault of each, how long it lasts, and what must hold to pass."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,19 +16,24 @@ from three_pillar_demo.stack import health
 
 COLLECTOR = "otel-collector"
 RECEIVER = {"local": "store", "full": COLLECTOR}
-"""The component that receives the services' telemetry, by mode."""
+"""The component that receives the services' telemetry, by the mode of the stack."""
 BACKENDS = ("tempo", "loki", "prometheus")
+"""The components behind the Collector, each of which is stopped in a rehearsal."""
 ALL_MODES = ("local", "full")
+"""The modes of the stack in which a rehearsal can run."""
 RECENT_S = 30
-"""How far back metrics are queried for a report of the fault."""
+"""How many seconds back metrics are queried that may report the fault."""
 
 
 @dataclass
 class Context:
-    """Where a rehearsal runs: the mode and the backends of the stack.
+    """The environment in which a rehearsal runs.
 
-    ``faulty_receiver`` stands in front of the real receiver, and ``disk`` is the small disk under
-    it, in rehearsals that need them.
+    Attributes:
+        mode: The mode of the stack, ``local`` or ``full``.
+        backends: The backends of the stack, to query what is stored.
+        faulty_receiver: The receiver in front of the real one; None if the rehearsal has none.
+        disk: The folder of the small disk under the receiver; None if the rehearsal has none.
     """
 
     mode: str
@@ -38,34 +43,36 @@ class Context:
 
     @property
     def receiver(self) -> str:
-        """The component that receives the services' telemetry."""
+        """The name of the component that receives the services' telemetry in this mode."""
         return RECEIVER[self.mode]
 
 
 Fault = Callable[[Context], AbstractAsyncContextManager[None]]
-"""Returns a context manager that keeps the fault active for its block."""
+"""A function that returns a context manager, which keeps a fault active during its block."""
 
 
 async def _do_nothing(_context: Context) -> None:
-    """Change nothing during the fault."""
+    """Change nothing in the middle of the fault; the default of ``Rehearsal.halfway``."""
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """One rehearsal.
+    """The definition of one rehearsal.
 
     Attributes:
         name: The name that a user types.
         description: What is broken.
-        short: Seconds of the fault, or number of stops, in the short form; 0 if it has none.
+        short: The duration of the fault in seconds, or the number of stops of the services, in the
+            short form; 0 if the rehearsal has no short form.
         long: The same in the long form.
-        expectation: What must hold.
-        fault: The fault; None where the services are stopped again and again instead.
-        halfway: What happens besides in the middle of the fault.
-        modes: The modes in which it can run.
-        faulty_receiver: Whether a faulty receiver stands in front of the real one.
-        small_disk: Whether the receiver gets a small disk.
-        workers: Worker processes of each service.
+        expectation: What must hold for the rehearsal to pass.
+        fault: The fault; None if the services are stopped repeatedly instead.
+        halfway: What is done in addition in the middle of the fault.
+        modes: The modes of the stack in which the rehearsal can run.
+        faulty_receiver: Whether the services export to a ``FaultyReceiver`` in front of the real
+            receiver.
+        small_disk: Whether the receiver's data is on a small disk.
+        workers: The number of worker processes of each service.
         no_receiver: Whether the services export to a port on which nothing listens.
     """
 
@@ -84,12 +91,12 @@ class Rehearsal:
 
 
 def _down(verb: str, name: str = "") -> Fault:
-    """Return the fault that kills or stops a component, by default the receiver."""
+    """Return a fault that kills or stops (``verb``) a component, by default the receiver."""
     return lambda context: component_down(verb, name or context.receiver)
 
 
 def _receiver_fault(behaviour: Behaviour) -> Fault:
-    """Return the fault that lets the receiver misbehave."""
+    """Return a fault that lets the ``FaultyReceiver`` misbehave as ``behaviour`` says."""
 
     @asynccontextmanager
     async def fault(context: Context) -> AsyncIterator[None]:
@@ -102,10 +109,10 @@ def _receiver_fault(behaviour: Behaviour) -> Fault:
 
 @asynccontextmanager
 async def _full_disk(context: Context) -> AsyncIterator[None]:
-    """Fill the small disk.
+    """Fill the small disk until the end of the block.
 
-    In full mode Tempo is stopped meanwhile, because otherwise the Collector's queue is empty and
-    needs no space.
+    In full mode Tempo is stopped as well, because otherwise the Collector's queue would be empty
+    and need no space.
     """
     if context.disk is None:
         return
@@ -118,14 +125,16 @@ async def _full_disk(context: Context) -> AsyncIterator[None]:
 
 
 async def _restart_collector(_context: Context) -> None:
+    """Stop the Collector, and start it again at once."""
     async with component_down("stop", COLLECTOR):
         await asyncio.sleep(0)
 
 
 async def fault_reports(context: Context) -> list[str]:
-    """Return what reports the fault now: health checks, the Collector's metrics, and alerts.
+    """Return what reports the fault now, one line each: health check, Collector metrics and alert.
 
-    A receiver that does not answer at all does not count as a clear report.
+    A receiver that answers its health check with an error counts as a report; one that does not
+    answer at all does not.
     """
     async with httpx2.AsyncClient(trust_env=False) as http:
         problems = await health.problems(http, context.mode)
@@ -139,7 +148,10 @@ async def fault_reports(context: Context) -> list[str]:
 
 
 async def _collector_reports(backends: Backends) -> list[str]:
-    """Return the Collector's count of refused spans, and its alert if that is pending or firing."""
+    """Return one line for the spans that the Collector has refused, and one for its alert.
+
+    The alert is ``CollectorRefusesData``, pending or firing.
+    """
     totals = await backends.counters("otelcol_receiver_refused_spans_total", (), within=RECENT_S)
     alerts = await backends.counters(
         "ALERTS",
@@ -238,7 +250,10 @@ FULL_DISK = Rehearsal(
 def _misbehaviour(
     behaviour: Behaviour, description: str, seconds: float, expectation: Expectation
 ) -> Rehearsal:
-    """Return a rehearsal with a misbehaving receiver; its long form is three times as long."""
+    """Return a rehearsal in which the receiver misbehaves for ``seconds``.
+
+    In the long form the fault lasts three times as long.
+    """
     return Rehearsal(
         name=f"receiver-{behaviour}",
         description=description,

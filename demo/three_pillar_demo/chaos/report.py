@@ -1,4 +1,4 @@
-"""Prints the results of rehearsals: two tables and the problems of each, or one JSON object."""
+"""Prints the results of rehearsals, as two tables and lines of problems or as one JSON object."""
 
 import json
 import math
@@ -15,8 +15,10 @@ from three_pillar_demo.chaos.plan import Rehearsal
 from three_pillar_demo.terminal import printable
 
 Results = list[tuple[Observation, Verdict]]
+"""For each rehearsal what it observed, and the verdict."""
 Cell = str | Text
 RowFunction = Callable[[Observation, Verdict], list[Cell]]
+"""A function that returns the cells of a table row, without the name of the rehearsal."""
 
 # Both tables fit into 80 columns beside the longest name.
 AUDIT_COLUMNS = (
@@ -40,11 +42,13 @@ SERVICE_COLUMNS = (
     "peak MiB",
 )
 LEFT_COLUMNS = {"rehearsal", "verdict"}
-MAX_LINE = 600
+"""The columns that are aligned to the left; all others are aligned to the right."""
+MAX_LINE_CHARACTERS = 600
+"""The number of characters after which a line of problems is cut."""
 
 
 def report(results: Results, console: Console, *, as_json: bool) -> None:
-    """Print what was observed, and what is not as expected."""
+    """Print the results on ``console``: what was observed, and what is not as expected."""
     if as_json:
         _print_json(results, console)
         return
@@ -63,6 +67,7 @@ def report(results: Results, console: Console, *, as_json: bool) -> None:
 
 
 def _print_json(results: Results, console: Console) -> None:
+    """Print the results as one JSON object."""
     rehearsals = [{**vars(observed), **vars(verdict)} for observed, verdict in results]
     document = {"passed": passed(results), "rehearsals": rehearsals}
     # JSON has no NaN: an unknown time is null.
@@ -72,6 +77,7 @@ def _print_json(results: Results, console: Console) -> None:
 def _print_table(
     results: Results, console: Console, columns: Sequence[str], row: RowFunction
 ) -> None:
+    """Print a table with one row for each rehearsal; ``row`` returns its cells after the name."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(
@@ -84,17 +90,18 @@ def _print_table(
 
 
 def _print_line(console: Console, name: str, text: str, style: str) -> None:
-    line = Text.assemble((f"{name}: ", "bold"), (printable(text, MAX_LINE), style))
+    """Print ``text`` in ``style`` on one line, after the name of the rehearsal."""
+    line = Text.assemble((f"{name}: ", "bold"), (printable(text, MAX_LINE_CHARACTERS), style))
     console.print(line, soft_wrap=True)
 
 
 def passed(results: Results) -> bool:
-    """Return whether every rehearsal passed; one that was skipped counts as passed."""
+    """Return whether all rehearsals passed; one that was skipped counts as passed."""
     return all(verdict.passed for _, verdict in results)
 
 
 def list_rehearsals(rehearsals: Sequence[Rehearsal], console: Console) -> None:
-    """Print the rehearsals with their faults and durations."""
+    """Print a table of the rehearsals with their faults and the durations of both forms."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("rehearsal")
     table.add_column("fault")
@@ -112,6 +119,7 @@ def list_rehearsals(rehearsals: Sequence[Rehearsal], console: Console) -> None:
 
 
 def _audit_row(observed: Observation, verdict: Verdict) -> list[Cell]:
+    """Return the cells of ``AUDIT_COLUMNS`` after the name."""
     return [
         Text("PASS", "green") if verdict.passed else Text("FAIL", "bold red"),
         str(observed.purchases),
@@ -124,6 +132,7 @@ def _audit_row(observed: Observation, verdict: Verdict) -> list[Cell]:
 
 
 def _service_row(observed: Observation, _verdict: Verdict) -> list[Cell]:
+    """Return the cells of ``SERVICE_COLUMNS`` after the name."""
     return [
         f"{observed.fault_s:.1f}" if observed.fault_s else "-",
         str(observed.errors + observed.unanswered),
@@ -136,7 +145,7 @@ def _service_row(observed: Observation, _verdict: Verdict) -> list[Cell]:
 
 
 def _remarks(observed: Observation) -> list[str]:
-    """Return what is worth knowing but is not a problem."""
+    """Return lines about outcomes, stops and reports of the fault, which are no problems."""
     remarks = []
     if observed.skipped:
         remarks.append(f"skipped: {observed.skipped}")
@@ -151,9 +160,10 @@ def _remarks(observed: Observation) -> list[str]:
 
 
 def _by_kind(counts: Counter[str]) -> str:
-    """Return the count of each kind, or a single 0."""
+    """Return the counts of all kinds, separated by commas, or a single 0 if all are 0."""
     return ", ".join(str(counts[kind]) for kind in KINDS) if counts.total() else "0"
 
 
-def _seconds(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2f}"
+def _seconds(seconds: float) -> str:
+    """Return a duration with two decimals, or a dash if it is unknown (NaN)."""
+    return "-" if math.isnan(seconds) else f"{seconds:.2f}"

@@ -1,4 +1,4 @@
-"""``demo rehearse``: selects rehearsals, runs them one after the other, and judges each."""
+"""The command ``demo rehearse``: selects rehearsals, runs them one after the other, judges each."""
 
 import asyncio
 import io
@@ -18,10 +18,12 @@ from three_pillar_demo.terminal import progress_messages
 
 
 def select_rehearsals(name: str | None, mode: str, *, long: bool) -> list[Rehearsal]:
-    """Return the rehearsal ``name``, or without a name all that exist in ``mode``.
+    """Return the rehearsal ``name``, or without a name all that can run in ``mode``.
+
+    Unless ``long``, those that have no short form are left out.
 
     Raises:
-        LaunchError: There is no such rehearsal, or not in this mode or form.
+        LaunchError: There is no rehearsal ``name``, or it cannot run in this mode or form.
     """
     available = [
         rehearsal
@@ -41,13 +43,14 @@ def select_rehearsals(name: str | None, mode: str, *, long: bool) -> list[Rehear
 
 
 def rehearse(name: str | None, err: Console, *, long: bool) -> Results:
-    """Run the selected rehearsals on the running stack.
+    """Run the rehearsal ``name``, or all without a name, and return the results.
 
-    Without one, the local stack is started and stopped afterwards.
+    They run on the running stack. If none is running, a local stack is started, and stopped
+    afterwards.
 
     Raises:
         LaunchError: The stack cannot be used or started, or there is no such rehearsal.
-        KeyboardInterrupt: Ctrl-C; the fault has been removed by then.
+        KeyboardInterrupt: Ctrl-C or another signal ended the run. The fault has been removed.
     """
     run = state.running()
     if run and not run.ready:
@@ -67,7 +70,7 @@ def rehearse(name: str | None, err: Console, *, long: bool) -> Results:
 
 
 def _start_stack(mode: str, err: Console) -> None:
-    """Start the stack; what the launcher prints is shown only if it fails."""
+    """Start the stack in the background; the launcher's output is printed only if it fails."""
     err.print("starting a local stack for the rehearsal", style="dim")
     output = io.StringIO()
     try:
@@ -99,6 +102,7 @@ async def _run_all(
     *,
     long: bool,
 ) -> Results:
+    """Run and judge the rehearsals one after the other, until the whole stack has stopped."""
     results: Results = []
     async with connect.create_backends() as backends:
         for rehearsal in rehearsals:

@@ -20,24 +20,27 @@ from three_pillar_demo.stack.components import BY_NAME, LOOPBACK, STATE
 from three_pillar_demo.stack.preflight import LaunchError
 
 WARM_UP_S = 2.0
-"""How long load is sent to freshly started services before the steady phase."""
+"""Seconds of load on freshly started services before the steady state is measured."""
 STEADY_S = 10.0
-"""How long the steady state is measured before the fault."""
+"""Seconds for which the steady state is measured before the fault."""
 RECOVERY_S = 3.0
-"""How long load is sent after the fault."""
+"""Seconds of load after the fault has been removed."""
 UPTIME_S = 0.6
-"""How long the services run between two stops."""
+"""Seconds that the services run between two stops."""
 POLL_INTERVAL_S = 0.5
+"""Seconds between two comparisons with the stores."""
 MEMORY_INTERVAL_S = 1.0
+"""Seconds between two measurements of the services' memory."""
 MARGIN_S = 120.0
-"""How far back counters are queried, beyond the duration of the rehearsal."""
+"""Seconds that counters are queried further back than the rehearsal has lasted."""
 CLOSED_PORT = 9
-"""The discard port, on which nothing listens."""
+"""A TCP port on which nothing listens: that of the discard protocol."""
 CHECKOUT_LOG = STATE / "logs" / "rehearsal-checkout.log"
+"""The log file of the rehearsal's own checkout."""
 
 
 class RehearsalRun:
-    """One run of a rehearsal; ``amount`` is the seconds of its fault, or its number of stops."""
+    """One run of a rehearsal, which collects its observations."""
 
     def __init__(
         self,
@@ -46,7 +49,11 @@ class RehearsalRun:
         context: plan.Context,
         report_progress: Callable[[str], None],
     ) -> None:
-        """Prepare the run; nothing starts before ``run``."""
+        """Keep the arguments; nothing starts before ``run`` is called.
+
+        ``amount`` is the duration of the fault in seconds, or the number of stops of the services.
+        ``report_progress`` is called with a line of text at each step.
+        """
         self.rehearsal = rehearsal
         self.expectation = rehearsal.expectation
         self.amount = amount
@@ -56,7 +63,10 @@ class RehearsalRun:
         self.began = time.monotonic()
 
     async def run(self) -> Observation:
-        """Run the rehearsal; the fault is removed when this returns or raises."""
+        """Run the rehearsal and return what it observed.
+
+        The fault has been removed when this method returns or raises.
+        """
         try:
             async with AsyncExitStack() as stack:
                 endpoint = await self._prepare_receiver(stack)
@@ -71,7 +81,11 @@ class RehearsalRun:
         return self.observed
 
     async def _prepare_receiver(self, stack: AsyncExitStack) -> str:
-        """Prepare the receiver as the rehearsal needs it; return the OTLP endpoint to export to."""
+        """Set up the small disk or the faulty receiver if the rehearsal needs one.
+
+        Returns:
+            The OTLP endpoint to which the services must export.
+        """
         receiver = self.context.receiver
         endpoint = f"http://{LOOPBACK}:{BY_NAME[receiver].ports[0]}"
         if self.rehearsal.small_disk:
@@ -84,6 +98,7 @@ class RehearsalRun:
         return endpoint
 
     async def _run_with(self, services: Services) -> None:
+        """Send the load to ``services`` through all phases, and collect all observations."""
         log_offset = CHECKOUT_LOG.stat().st_size
         load = Load(services.url, services.run)
         self.audit = StoreAudit(self.context.backends, services.run, load.started)
@@ -98,7 +113,11 @@ class RehearsalRun:
             self.observed.otlp_violations = otlp_violations(answers)
 
     async def _run_phases(self, services: Services, load: Load) -> float:
-        """Send the load through all phases; return the time of the recovery (monotonic)."""
+        """Send the load, inject the fault, and wait until everything is stored.
+
+        Returns:
+            The time at which the fault was removed, in seconds of the monotonic clock.
+        """
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(load.send(stop))
@@ -126,6 +145,7 @@ class RehearsalRun:
         return recovered_at
 
     async def _inject(self, fault: plan.Fault) -> None:
+        """Keep ``fault`` active for ``amount`` seconds."""
         began = time.monotonic()
         self._progress(f"{self.rehearsal.description}, for {self.amount:g} s")
         async with fault(self.context):
@@ -137,6 +157,7 @@ class RehearsalRun:
         self.observed.fault_s = time.monotonic() - began
 
     async def _stop_services(self, services: Services) -> None:
+        """Stop the services ``amount`` times, and start them again each time."""
         for number in range(round(self.amount)):
             self._progress(f"stop {number + 1} of {self.amount:g}")
             await asyncio.sleep(UPTIME_S)
@@ -144,6 +165,7 @@ class RehearsalRun:
             await run_shielded(services.start)
 
     async def _measure_memory(self, services: Services, load: Load) -> None:
+        """Record the highest memory of the services until this task is cancelled."""
         observed = self.observed
         while True:
             mib = await asyncio.to_thread(services.memory_mib)
@@ -153,11 +175,12 @@ class RehearsalRun:
             await asyncio.sleep(MEMORY_INTERVAL_S)
 
     def _count_requests(self, load: Load, logged_words: set[str]) -> None:
-        """Count what the customers experienced.
+        """Record the outcomes and the latencies of all requests.
 
-        ``logged_words`` are the strings in checkout's own log, which names the order of each
-        request that checkout began to handle. While services are stopped, a request that it did
-        not begin is not an error: nothing listens on the port then.
+        ``logged_words`` are the strings in checkout's own log, which contains the order id of each
+        request that checkout began to handle. In a rehearsal that stops the services, a request
+        that checkout did not begin is counted as refused and not as an error, because nothing
+        listens on the port between a stop and the next start.
         """
         observed = self.observed
         without_answer = [request for request in load.requests if request.purchase is None]
@@ -180,6 +203,7 @@ class RehearsalRun:
         observed.fault_p99_s = load.p99("fault")
 
     async def _audit(self, load: Load, recovered_at: float) -> None:
+        """Compare all purchases with the stores, and record the result."""
         observed = self.observed
         result, _ = await self.wait_until_stored(load.purchases, recovered_at, KINDS)
         observed.complete = result.complete
@@ -192,11 +216,14 @@ class RehearsalRun:
     async def wait_until_stored(
         self, purchases: Sequence[Purchase], recovered_at: float, kinds: Sequence[str]
     ) -> tuple[AuditResult, float | None]:
-        """Compare until nothing of ``kinds`` is missing, apart from drops that are allowed.
+        """Compare ``purchases`` with the stores until nothing of ``kinds`` is missing.
+
+        Items that the services count as dropped may be missing if the rehearsal expects drops. The
+        deadline is ``drain_s`` of the expectation, in seconds after ``recovered_at``.
 
         Returns:
-            The last comparison, and how many seconds after ``recovered_at`` it was; None instead
-            when the deadline came first.
+            The last comparison, and the seconds from ``recovered_at`` until it; None in place of
+            the seconds if something was still missing at the deadline.
 
         Raises:
             BackendError: A store does not answer at the deadline.
@@ -226,12 +253,13 @@ class RehearsalRun:
             await asyncio.sleep(POLL_INTERVAL_S)
 
     def _progress(self, step: str) -> None:
+        """Report a step of the rehearsal, with its name."""
         self.report_progress(f"{self.rehearsal.name}: {step}")
 
 
 def _first_message(group: BaseExceptionGroup[Exception]) -> str:
-    """Return the text of the first exception, which may be in nested groups."""
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return str(first)
+    """Return the message of the first exception in ``group``, which may be in a nested group."""
+    first_error: BaseException = group
+    while isinstance(first_error, BaseExceptionGroup):
+        first_error = first_error.exceptions[0]
+    return str(first_error)

@@ -1,6 +1,6 @@
-"""The rehearsal's own payment and checkout, beside those of the stack.
+"""Starts and stops a payment and a checkout service for one rehearsal, beside those of the stack.
 
-They listen on free loopback ports, have a failure rate of 0, and instance names of their own.
+They listen on free loopback ports, have a failure rate of 0, and have instance names of their own.
 """
 
 import os
@@ -20,24 +20,38 @@ import psutil
 from three_pillar_demo.stack.components import LOOPBACK, STATE
 
 READY_TIMEOUT_S = 60.0
+"""Seconds in which a service must become ready after its start."""
 KILL_TIMEOUT_S = 30.0
+"""Seconds that a service has to exit after SIGTERM, before it is killed."""
 HEALTH_TIMEOUT_S = 1.0
+"""Seconds that a service has to answer one health check."""
 POLL_INTERVAL_S = 0.05
+"""Seconds between two health checks of a service that is starting."""
 BYTES_PER_MIB = 1024**2
 NAMES = ("payment", "checkout")
-"""In the order of their start. They stop in reverse, in the direction of the data flow."""
+"""The services in the order in which they start; they stop in the reverse order.
+
+Checkout calls payment, so payment must be ready first and stop last.
+"""
 
 
 class ServiceError(Exception):
-    """A service did not start; the text names its log."""
+    """A service did not start; the message names the command that prints its log."""
 
 
 @dataclass
 class Services:
-    """Two services that export to ``endpoint``; leaving the context manager kills them.
+    """A payment and a checkout process; leaving the context manager kills them.
 
-    Every start has an instance name of its own (``run`` and a number), so that its counters do not
-    mix with those of other services.
+    Every start gets an instance name of its own, so that its counters do not mix with others.
+
+    Attributes:
+        endpoint: The OTLP endpoint to which the services export.
+        workers: The number of worker processes of each service.
+        run: The prefix of the instance names.
+        starts: How often the services were started; it is the suffix of the instance names.
+        ports: The loopback port of each service.
+        running: The processes that were started and not stopped, by service.
     """
 
     endpoint: str
@@ -48,7 +62,7 @@ class Services:
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
-        """Choose the ports; nothing runs yet."""
+        """Choose free ports; the services do not start yet."""
         # Both probes are open at once, so that the ports differ.
         with socket.socket() as payment_probe, socket.socket() as checkout_probe:
             for name, probe in zip(NAMES, (payment_probe, checkout_probe), strict=True):
@@ -57,7 +71,7 @@ class Services:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill what is still running."""
+        """Kill the services that are still running."""
         for process in self.running.values():
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -70,16 +84,21 @@ class Services:
         return f"http://{LOOPBACK}:{self.ports['checkout']}"
 
     def start(self) -> None:
-        """Start payment, and checkout once payment is ready, so that no checkout fails.
+        """Start payment and wait until it is ready, then start checkout in the same way.
 
         Raises:
-            ServiceError: One of them does not become ready.
+            ServiceError: A service does not become ready.
         """
         self.starts += 1
         for name in NAMES:
             self._start_one(name)
 
     def _start_one(self, name: str) -> None:
+        """Start the service ``name``, and wait until it is ready.
+
+        Raises:
+            ServiceError: It exits, or is not ready after ``READY_TIMEOUT_S``.
+        """
         with (STATE / "logs" / f"rehearsal-{name}.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  (our own command)
                 [sys.executable, "-m", f"services.{name}"],
@@ -99,7 +118,7 @@ class Services:
             time.sleep(POLL_INTERVAL_S)
 
     def _settings(self, name: str) -> dict[str, str]:
-        """Return the environment variables of a service that differ from the stack's."""
+        """Return the environment variables in which a service differs from that of the stack."""
         prefix = name.upper()
         return {
             f"{prefix}_BIND": LOOPBACK,
@@ -116,6 +135,7 @@ class Services:
         }
 
     def _is_ready(self, name: str) -> bool:
+        """Return whether the service ``name`` answers its health check with success."""
         url = f"http://{LOOPBACK}:{self.ports[name]}/healthz"
         try:
             return httpx2.get(url, timeout=HEALTH_TIMEOUT_S, trust_env=False).is_success
@@ -123,9 +143,12 @@ class Services:
             return False
 
     def stop(self) -> list[float]:
-        """Send SIGTERM to checkout, then to payment; return the seconds that each took to exit.
+        """Stop checkout, then payment, each with SIGTERM, and wait until it has exited.
 
         A service that has not exited after ``KILL_TIMEOUT_S`` is killed.
+
+        Returns:
+            The seconds that each service took to exit, in this order.
         """
         durations = []
         for name in reversed(NAMES):

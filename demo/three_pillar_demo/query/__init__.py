@@ -1,5 +1,5 @@
-"""The query interface: one set of queries (``interface``), with two implementations.
+"""The queries that the demo makes of stored telemetry, and their two implementations.
 
-``local`` reads the local store's file; ``lgtm`` queries Tempo, Loki and Prometheus. ``connect``
-chooses the one that fits the running stack.
+The module ``interface`` defines the queries. ``local`` answers them from the local store's SQLite
+file, ``lgtm`` from Tempo, Loki and Prometheus. ``connect`` chooses the one for the running stack.
 """

@@ -1,4 +1,4 @@
-"""Chooses the backends to query: those of the stack that is running."""
+"""Finds the mode of the running stack, and creates the query backends for it."""
 
 import os
 import socket

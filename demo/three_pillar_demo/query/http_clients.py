@@ -1,4 +1,4 @@
-"""Clients of the HTTP APIs of Tempo, Loki and Prometheus, and the conversion of their responses."""
+"""Queries the HTTP APIs of Tempo, Loki and Prometheus, and converts the responses."""
 
 import asyncio
 import os
@@ -13,26 +13,26 @@ from three_pillar_demo.query.interface import NANO, BackendError, Exemplar, LogR
 from three_pillar_demo.query.otlp_json import spans_of
 
 TIMEOUT_S = 10.0
-"""Seconds for one query."""
+"""The time limit, in seconds, of one HTTP request to a backend."""
 MAX_CONNECTIONS = 16
 MAX_ERROR_TEXT = 300
-"""Characters of a response that an error quotes."""
+"""The maximum length, in characters, of a response that an error message quotes."""
 TRACE_ID_DIGITS = 32
 PORTS = {"tempo": 3200, "loki": 3100, "prometheus": 9090}
 READY_PATHS = {"tempo": "/ready", "loki": "/ready", "prometheus": "/-/ready"}
 
 
 class HttpClients:
-    """The three HTTP clients, as an async context manager.
+    """Queries of Tempo, Loki and Prometheus; an instance is an async context manager.
 
     Times in arguments are seconds since the epoch. Every method but ``health`` raises
     ``BackendError`` if a backend does not answer in time, or answers with an error.
     """
 
     def __init__(self, transport: httpx2.AsyncBaseTransport | None = None) -> None:
-        """Take the hosts from ``TEMPO_HOST``, ``LOKI_HOST`` and ``PROMETHEUS_HOST``.
+        """Read the hosts from ``TEMPO_HOST``, ``LOKI_HOST`` and ``PROMETHEUS_HOST``.
 
-        The default host is 127.0.0.1. A ``transport`` replaces the network, for tests.
+        The default host is 127.0.0.1. Tests pass a ``transport`` that replaces the network.
         """
         self.transport = transport
         self.urls = {
@@ -55,7 +55,7 @@ class HttpClients:
         await self.http.aclose()
 
     async def trace(self, trace_id: str) -> list[Span]:
-        """Return all spans of a trace, ordered by start; none if Tempo does not have it (yet)."""
+        """Return all spans of a trace, ordered by start; none if Tempo has not stored it (yet)."""
         response = await self._get_json(
             "tempo", f"/api/traces/{trace_id}", if_not_found={"batches": []}
         )
@@ -65,9 +65,10 @@ class HttpClients:
     async def traceql(
         self, query: str, start: float, end: float, limit: int = 20
     ) -> dict[str, float]:
-        """Return the matching traces, newest first: trace id to end time in seconds.
+        """Return the traces that match a TraceQL query, as a dict from trace id to end time.
 
-        Tempo searches whole seconds, so the range is widened to them.
+        The newest trace is first, and end times are seconds since the epoch. Tempo searches whole
+        seconds, so the time range is widened to them.
         """
         response = await self._get_json(
             "tempo", "/api/search", q=query, start=int(start), end=int(end) + 1, limit=limit
@@ -87,7 +88,7 @@ class HttpClients:
     async def logql(
         self, query: str, start: float, end: float, limit: int = 1000, *, newest: bool = False
     ) -> list[LogRecord]:
-        """Return the oldest ``limit`` matching log records, oldest first.
+        """Return the oldest ``limit`` log records that match a LogQL query, oldest first.
 
         With ``newest``, return the newest ``limit`` records, newest first.
         """
@@ -110,7 +111,10 @@ class HttpClients:
     async def promql(
         self, query: str, at: float | None = None
     ) -> list[tuple[dict[str, str], float]]:
-        """Return the instant vector of ``query`` at a time (default now): labels and value."""
+        """Return the instant vector of a PromQL query as pairs of labels and value.
+
+        ``at`` is the time of evaluation, by default now.
+        """
         response = await self._get_json(
             "prometheus", "/api/v1/query", query=query, time=at or time.time()
         )
@@ -119,9 +123,10 @@ class HttpClients:
         ]
 
     async def promql_range(self, query: str, times: Sequence[float]) -> dict[float, float]:
-        """Return the values of ``query`` at evenly spaced ``times``, without NaN: time to value.
+        """Return the values of a PromQL query as a dict from time to value, without NaN values.
 
-        The query must result in one series at most. Times are rounded to milliseconds.
+        ``times`` must be evenly spaced; the times of the result are rounded to milliseconds. The
+        query must result in one series at most.
         """
         step = times[1] - times[0] if len(times) > 1 else 1.0
         response = await self._get_json(
@@ -133,14 +138,14 @@ class HttpClients:
             step=round(step, 3),
         )
         return {
-            round(at, 3): float(value)
+            round(sample_time, 3): float(value)
             for series in response["data"]["result"]
-            for at, value in series["values"]
+            for sample_time, value in series["values"]
             if value != "NaN"
         }
 
     async def promql_exemplars(self, query: str, start: float, end: float) -> list[Exemplar]:
-        """Return the exemplars of the series that ``query`` selects."""
+        """Return the exemplars, from the time range, of the series that a PromQL query selects."""
         response = await self._get_json(
             "prometheus", "/api/v1/query_exemplars", query=query, start=start, end=end
         )
@@ -156,16 +161,16 @@ class HttpClients:
         ]
 
     async def own_counter(self, backend: str, name: str) -> int:
-        """Return a counter from the backend's own ``/metrics``, summed over its series.
+        """Return the sum of all series of the counter ``name`` in a backend's own ``/metrics``.
 
-        It is 0 before the first event, when the counter is not there yet.
+        It is 0 before the first event, because the counter does not exist until then.
         """
         response = await self._get(backend, "/metrics")
         values = re.findall(rf"^{name}(?:{{.*}})? (\S+)", response.text, re.MULTILINE)
         return round(sum(float(value) for value in values))
 
     async def health(self) -> dict[str, str]:
-        """Return, by component, what is wrong with it: an empty text if ready. It never raises."""
+        """Return the problem of each backend by name; an empty text means ready. Never raises."""
         problems = await asyncio.gather(*(self._problem(backend) for backend in PORTS))
         return dict(zip(PORTS, problems, strict=True))
 
@@ -184,7 +189,10 @@ class HttpClients:
         if_not_found: object = None,
         **params: str | float,
     ) -> Any:  # noqa: ANN401  (any JSON value)
-        """Return the JSON of a response; ``if_not_found``, unless it is None, for status 404."""
+        """Return the parsed JSON response to a GET request of ``path``.
+
+        If the status is 404 and ``if_not_found`` is not None, return ``if_not_found`` instead.
+        """
         is_optional = if_not_found is not None
         response = await self._get(backend, path, params, allow_not_found=is_optional)
         if response.status_code == httpx2.codes.NOT_FOUND:

@@ -20,23 +20,24 @@ from typing import Any, Protocol, Self
 NANO = 1_000_000_000
 """Nanoseconds in a second."""
 LOOKBACK_S = 300.0
-"""Seconds for which a series without new points is still current: Prometheus' default lookback."""
+"""Seconds after its newest point for which a series has a value, by default as in Prometheus."""
 DURATION = "http_server_request_duration_seconds"
-"""The histogram of request durations: OpenTelemetry's ``http.server.request.duration``."""
+"""Prometheus' name of the histogram of request durations, ``http.server.request.duration``."""
 VERSION = "service.version"
-"""The one resource attribute that is among the attributes of spans and log records.
+"""The resource attribute that this module adds to the attributes of spans and log records.
 
-During a deployment, two versions of a service may run at once.
+No other resource attribute is added. This one is needed because two versions of a service may run
+at once during a deployment.
 """
 
 
 class BackendError(Exception):
-    """A backend did not answer, or refused a query; the text names it and says where to look."""
+    """A backend did not answer or refused a query; the message names it, the reason and its log."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """One span.
+    """One span of a trace; ``start`` and ``end`` are in nanoseconds since the epoch.
 
     ``kind`` is SERVER, CLIENT, INTERNAL, PRODUCER or CONSUMER. ``parent_id`` is empty for a root
     span. ``error`` says whether the status is ERROR, and ``message`` is the status' description.
@@ -60,7 +61,7 @@ class Span:
 
 @dataclass(frozen=True)
 class LogRecord:
-    """One log record.
+    """One log record; ``time`` is in nanoseconds since the epoch.
 
     ``severity`` is OTLP's severity text, such as INFO, WARN or ERROR. ``fields`` are the
     attributes as text, with ``_`` for each ``.`` (``http_route``); they include ``trace_id`` and
@@ -76,11 +77,12 @@ class LogRecord:
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One exemplar of ``DURATION``.
+    """One exemplar of the histogram ``DURATION``: a measured duration with its trace.
 
-    ``value`` is the measured duration in seconds, ``time`` when it was measured, ``trace_id`` the
-    trace it was measured in (empty if unknown). ``labels`` are those of the bucket's series:
-    ``__name__``, ``le``, ``service_name``, ``http_route``, ``http_response_status_code`` and more.
+    ``value`` is the duration in seconds, ``time`` when it was measured (seconds since the epoch),
+    ``trace_id`` the trace of the request (empty if unknown). ``labels`` are those of the series of
+    its bucket: ``__name__``, ``le``, ``service_name``, ``http_route``,
+    ``http_response_status_code`` and more.
     """
 
     trace_id: str
@@ -91,12 +93,12 @@ class Exemplar:
 
 @dataclass(frozen=True)
 class RedSample:
-    """Rate, errors and duration of a route at ``time``, over the window before it.
+    """Rate, errors and duration of a route at ``time``, computed over the time window before it.
 
     ``rate`` is in requests per second. ``errors`` is the ratio, 0 to 1, of requests with a status
     of 500 or above. ``quantiles`` are durations in seconds, in the order of the query's
-    ``quantiles``. None stands for what is not known: everything without points, errors and
-    quantiles without requests.
+    ``quantiles``. All of them are None if the window has no points; ``errors`` and the quantiles
+    are also None if it has no requests.
     """
 
     time: float
@@ -109,8 +111,9 @@ class RedSample:
 class ServiceCall:
     """An edge of the service graph: the calls from one service to another in a time range.
 
-    A call is ``failed`` if its CLIENT span or its SERVER span has error status. The numbers are
-    exact for the local store, and extrapolated by Prometheus, so not whole, for Tempo.
+    ``calls`` is their number, ``failed`` the number of those whose CLIENT or SERVER span has error
+    status. The numbers of the local store are exact. Those of Tempo's metrics are extrapolated by
+    Prometheus, and so not whole.
     """
 
     client: str
@@ -120,7 +123,7 @@ class ServiceCall:
 
 
 class Backends(Protocol):
-    """The queries; use it as an async context manager.
+    """The queries that both implementations answer; an instance is an async context manager.
 
     Every query but ``health`` raises ``BackendError`` if a backend refuses a request, or does not
     answer it within ten seconds. Something unknown (an id, a service, a label) gives an empty
@@ -129,12 +132,12 @@ class Backends(Protocol):
     """
 
     names: Mapping[str, str]
-    """The product that stores ``traces``, ``logs`` and ``metrics``, as users know it."""
+    """The product name of the backend of each pillar: of ``traces``, ``logs`` and ``metrics``."""
     components: Mapping[str, str]
-    """The component, for each of the same keys, whose log explains a missing answer."""
+    """The component, by the same keys, that answers queries; its log explains failures."""
 
     async def __aenter__(self) -> Self:
-        """Prepare the connections; nothing is queried yet."""
+        """Prepare the connections without querying anything."""
 
     async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
@@ -234,22 +237,22 @@ class Backends(Protocol):
         """
 
     async def ingested(self) -> dict[str, int]:
-        """Return how many ``spans``, ``lines`` (log records) and ``points`` were ingested.
+        """Return the number of ``spans``, ``lines`` (log records) and ``points`` ingested so far.
 
         The local store counts since its file was created, the other backends since their start.
         """
 
     async def freshness(self) -> dict[str, float | None]:
-        """Return the age in seconds of the newest of ``traces``, ``logs`` and ``metrics``.
+        """Return the age in seconds of the newest record, by pillar: traces, logs, metrics.
 
-        It is None if there is none from the last hour.
+        The age is None if there is no record from the last hour.
         """
 
     async def size(self) -> int | None:
-        """Return the bytes that all telemetry takes on the disk; None if that is not known."""
+        """Return the size in bytes of all stored telemetry on the disk; None if it is not known."""
 
     async def health(self) -> dict[str, str]:
-        """Return, by component, what is wrong with it: an empty text if it is healthy.
+        """Return the problem of each component by name; an empty text means healthy.
 
-        It never raises.
+        Never raises.
         """

@@ -1,4 +1,4 @@
-"""The query interface on Tempo, Loki and Prometheus, in TraceQL, LogQL and PromQL."""
+"""Answers the queries of ``query.interface`` from Tempo, Loki and Prometheus."""
 
 import asyncio
 import json
@@ -18,17 +18,23 @@ from three_pillar_demo.query.interface import (
 
 HOUR_S = 3600.0
 MOST_RECENT = " with (most_recent=true)"
-"""Without this hint, Tempo stops at any matching traces, and the newest may not be among them."""
+"""A hint in TraceQL that makes Tempo return the newest matching traces.
+
+Without it, Tempo stops at any matching traces, and the newest may not be among them.
+"""
 ANY_SERVICE = '{service_name=~".+"}'
 NEWEST_METRIC_TIME = 'max(timestamp(target_info{job!~"otelcol.*"}))'
-"""The time of the newest metric of any sender but the Collector.
+"""PromQL: the time of the newest metric point from any sender but the Collector.
 
-Prometheus writes ``target_info`` for each sender with the time of the sender's newest point.
+Prometheus writes the metric ``target_info`` for each sender, at the time of its newest point.
 """
 
 
 class LgtmBackends(HttpClients):
-    """Implements ``query.interface.Backends``; Loki, Grafana, Tempo and metrics are called LGTM."""
+    """Implements ``query.interface.Backends`` with Tempo, Loki and Prometheus.
+
+    LGTM stands for Loki, Grafana, Tempo and metrics.
+    """
 
     names: Mapping[str, str] = {"traces": "Tempo", "logs": "Loki", "metrics": "Prometheus"}
     components: Mapping[str, str] = {"traces": "tempo", "logs": "loki", "metrics": "prometheus"}
@@ -44,7 +50,7 @@ class LgtmBackends(HttpClients):
         order_id: str = "",
         limit: int = 20,
     ) -> list[str]:
-        """Return the trace ids of the newest requests to ``service``, newest first."""
+        """Return the trace ids of the newest matching requests to ``service``, newest first."""
         conditions = [f"resource.service.name={quoted(service)}"]
         if order_id:
             conditions.append(f"span.order.id={quoted(order_id)}")
@@ -58,7 +64,7 @@ class LgtmBackends(HttpClients):
         return list(await self.traceql(query, start, end, limit))
 
     async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
-        """Return the log records of a trace, oldest first."""
+        """Return the log records of a trace from the time range, oldest first."""
         return await self.logql(f"{ANY_SERVICE} | trace_id={quoted(trace_id)}", start, end)
 
     async def logs(  # noqa: PLR0913  (as in the interface)
@@ -72,7 +78,7 @@ class LgtmBackends(HttpClients):
         canonical: bool = False,
         limit: int = 50,
     ) -> list[LogRecord]:
-        """Return the newest log records, newest first."""
+        """Return the newest ``limit`` matching log records, newest first."""
         query = f"{{service_name={quoted(service)}}}" if service else ANY_SERVICE
         if text:
             query += f" |= {quoted(text)}"
@@ -90,7 +96,7 @@ class LgtmBackends(HttpClients):
         *,
         within: float = LOOKBACK_S,
     ) -> dict[tuple[str, ...], float]:
-        """Return the current values of the metric ``name``, summed by labels."""
+        """Return the current values of the metric ``name``, summed by the labels ``by``."""
         newest = f"last_over_time({selector(name, where)}{range_selector(within)})"
         vector = await self.promql(f"sum by ({', '.join(by)}) ({newest})")
         return {tuple(labels.get(label, "") for label in by): value for labels, value in vector}
@@ -115,22 +121,21 @@ class LgtmBackends(HttpClients):
             *(self.promql_range(query, times) for query in queries)
         )
         samples = []
-        for at in times:
-            rate = rates.get(at)
-            errors = error_rates.get(at, 0.0) / rate if rate else None
-            samples.append(
-                RedSample(at, rate, errors, tuple(values.get(at) for values in durations))
-            )
+        for sample_time in times:
+            rate = rates.get(sample_time)
+            errors = error_rates.get(sample_time, 0.0) / rate if rate else None
+            sample_durations = tuple(values.get(sample_time) for values in durations)
+            samples.append(RedSample(sample_time, rate, errors, sample_durations))
         return samples
 
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
-        """Return the exemplars of the buckets of ``DURATION``."""
+        """Return the exemplars of all buckets of ``DURATION`` from the time range."""
         return await self.promql_exemplars(f"{DURATION}_bucket", start, end)
 
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
-        """Return the calls between services, from the metrics that Tempo's generator makes.
+        """Return the calls between services, from the metrics that Tempo generates of spans.
 
-        Tempo calls a client that sends no spans "user"; its calls are left out.
+        Calls of a client that sends no spans, which Tempo names "user", are left out.
         """
         calls, failed_calls = await asyncio.gather(
             self._edge_increase("request", start, end),
@@ -145,14 +150,17 @@ class LgtmBackends(HttpClients):
     async def _edge_increase(
         self, kind: str, start: float, end: float
     ) -> dict[tuple[str, str], float]:
-        """Return by how much a counter of the service graph rose: (client, server) to increase."""
+        """Return the increase of a service graph counter, as a dict by (client, server).
+
+        ``kind`` is a part of the counter's name: "request" or "request_failed".
+        """
         counter = f'traces_service_graph_{kind}_total{{client!="user", server!="user"}}'
         over_range = f"{counter}{range_selector(max(1.0, end - start))}"
         vector = await self.promql(f"sum by (client, server) (increase({over_range}))", end)
         return {(labels["client"], labels["server"]): value for labels, value in vector}
 
     async def ingested(self) -> dict[str, int]:
-        """Return how much was ingested since the backends' start, by their own counters."""
+        """Return the number of records ingested since the backends' start, as they count it."""
         spans, lines, points = await asyncio.gather(
             self.own_counter("tempo", "tempo_distributor_spans_received_total"),
             self.own_counter("loki", "loki_distributor_lines_received_total"),
@@ -161,7 +169,7 @@ class LgtmBackends(HttpClients):
         return {"spans": spans, "lines": lines, "points": points}
 
     async def freshness(self) -> dict[str, float | None]:
-        """Return the age in seconds of the newest trace, log record and metric."""
+        """Return the age in seconds of the newest trace, log record and metric point."""
         now = time.time()
         # A query by itself looks back for five minutes, a subquery for the whole hour.
         query = f"{NEWEST_METRIC_TIME} or max_over_time({NEWEST_METRIC_TIME}[1h:30s])"
@@ -177,15 +185,19 @@ class LgtmBackends(HttpClients):
             "logs": records[0].time / NANO if records else None,
             "metrics": metric_times[0][1] if metric_times else None,
         }
-        return {pillar: None if at is None else max(0.0, now - at) for pillar, at in newest.items()}
+        return {
+            pillar: None if newest_time is None else max(0.0, now - newest_time)
+            for pillar, newest_time in newest.items()
+        }
 
     async def values_by_second(
         self, name_pattern: str, start: float, end: float
     ) -> list[tuple[dict[str, str], list[float | None]]]:
-        """Return every series whose name matches a regular expression: labels and values.
+        """Return the labels and values of every series whose name matches ``name_pattern``.
 
-        There is one value for each second from ``start`` to ``end``, None where the series has
-        none. This is not part of the interface: the evaluation of alert rules needs raw series.
+        The pattern is a regular expression. There is one value for each second from ``start`` to
+        ``end``, None where the series has none. This method is not part of the interface; the
+        evaluation of alert rules needs it.
         """
         response = await self._get_json(
             "prometheus",
@@ -199,8 +211,8 @@ class LgtmBackends(HttpClients):
         result = []
         for series in response["data"]["result"]:
             values: list[float | None] = [None for _ in seconds]
-            for at, value in series["values"]:
-                values[min(seconds[-1], round(at - start))] = float(value)
+            for sample_time, value in series["values"]:
+                values[min(seconds[-1], round(sample_time - start))] = float(value)
             result.append((series["metric"], values))
         return result
 
@@ -224,17 +236,17 @@ def _red_queries(service: str, route: str, window: float, quantiles: Sequence[fl
 
 
 def range_selector(seconds: float) -> str:
-    """Return PromQL's range selector of a number of seconds, in whole milliseconds."""
+    """Return PromQL's range selector for a number of seconds, such as ``[5000ms]`` for 5.0."""
     return f"[{seconds * 1000:.0f}ms]"
 
 
 def quoted(text: str) -> str:
-    """Return ``text`` as a string literal of TraceQL, LogQL and PromQL, with all escapes."""
+    """Return ``text`` as a quoted, escaped string literal for TraceQL, LogQL and PromQL."""
     return json.dumps(text, ensure_ascii=False)
 
 
 def selector(name: str, labels: Mapping[str, str] | None) -> str:
-    """Return PromQL's selector of the series with a name and labels."""
+    """Return PromQL's selector of the series of metric ``name`` that have all the ``labels``."""
     all_labels = {"__name__": name, **(labels or {})}
     matchers = ", ".join(f"{label}={quoted(value)}" for label, value in all_labels.items())
     return f"{{{matchers}}}"

@@ -1,4 +1,4 @@
-"""The query interface on the local store's file, which is read directly: no server is involved."""
+"""Answers the queries of ``query.interface`` by reading the local store's SQLite file."""
 
 import asyncio
 import json
@@ -28,20 +28,23 @@ HEALTH_TIMEOUT_S = 2.0
 MAX_HEALTH_TEXT = 200
 HOUR_S = 3600.0
 SCAN_ROWS = 200_000
-"""Rows that a search without an index examines, from the newest back."""
+"""The maximum number of rows, the newest ones, that a search without an index examines."""
 PILLARS = ("traces", "logs", "metrics")
 IS_SERVER_SPAN = "kind = 2"
-"""A literal, not a parameter: only then does SQLite use the partial index ``span_server``."""
+"""The SQL condition for a SERVER span.
+
+The number is a literal because only then SQLite uses the partial index ``span_server``.
+"""
 OF_SERVICE = "source IN (SELECT id FROM source WHERE service = :service)"
 CANONICAL_ATTRIBUTE = '"http.response.status_code":'
-"""Part of the JSON attributes of a canonical log line, and of no other."""
+"""Text in the JSON attributes of every canonical log line, and of no other log record."""
 
 
 class LocalBackends:
-    """Implements ``query.interface.Backends`` on the file at ``path``."""
+    """Implements ``query.interface.Backends`` with the local store's file at ``path``."""
 
     def __init__(self, path: Path, url: str = "http://127.0.0.1:4318") -> None:
-        """Read the file at ``path``; ``url`` is the store's address, for its health."""
+        """Prepare to read the file at ``path``; ``url`` is the store's address for ``health``."""
         self.path = path
         self.url = url
         self.reader = SqliteReader(path)
@@ -49,7 +52,7 @@ class LocalBackends:
         self.components: Mapping[str, str] = dict.fromkeys(PILLARS, "store")
 
     async def __aenter__(self) -> Self:
-        """Return the object itself; the first query opens the file, which may come later."""
+        """Return this object; the file is opened by the first query, and need not exist before."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -57,7 +60,7 @@ class LocalBackends:
         self.reader.close()
 
     async def trace(self, trace_id: str) -> list[Span]:
-        """Return all spans of a trace, ordered by start."""
+        """Return all spans of a trace, ordered by start; none if the trace is not stored."""
         rows = await self.reader.fetch(sqlite_rows.SELECT_SPANS, (sqlite_rows.id_bytes(trace_id),))
         return [sqlite_rows.to_span(row) for row in rows]
 
@@ -72,7 +75,7 @@ class LocalBackends:
         order_id: str = "",
         limit: int = 20,
     ) -> list[str]:
-        """Return the trace ids of the newest requests to ``service``, newest first."""
+        """Return the trace ids of the newest matching requests to ``service``, newest first."""
         if order_id:
             return await self._traces_of_order(service, start, end, order_id, limit)
         conditions = [IS_SERVER_SPAN, "start BETWEEN :start AND :end", OF_SERVICE]
@@ -97,7 +100,7 @@ class LocalBackends:
     async def _traces_of_order(
         self, service: str, start: float, end: float, order_id: str, limit: int
     ) -> list[str]:
-        """Return the traces with a span of ``service`` for an order, newest first."""
+        """Return the trace ids of spans of ``service`` with the ``order.id``, newest first."""
         # The text search, which is cheap, comes before the JSON is parsed.
         statement = f"""SELECT DISTINCT trace_id FROM span
             WHERE rowid > (SELECT max(rowid) - {SCAN_ROWS} FROM span)
@@ -117,7 +120,7 @@ class LocalBackends:
         return [trace_id.hex() for (trace_id,) in rows]
 
     async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
-        """Return the log records of a trace, oldest first."""
+        """Return the log records of a trace from the time range, oldest first."""
         statement = (
             f"{sqlite_rows.SELECT_LOG_RECORDS} "
             "WHERE trace_id = ? AND time BETWEEN ? AND ? ORDER BY time, log.rowid"
@@ -137,7 +140,7 @@ class LocalBackends:
         canonical: bool = False,
         limit: int = 50,
     ) -> list[LogRecord]:
-        """Return the newest log records, newest first."""
+        """Return the newest ``limit`` matching log records, newest first."""
         conditions = ["time BETWEEN :start AND :end"]
         if service:
             conditions.append(OF_SERVICE)
@@ -178,7 +181,7 @@ class LocalBackends:
         *,
         within: float = LOOKBACK_S,
     ) -> dict[tuple[str, ...], float]:
-        """Return the current values of the metric ``name``, summed by labels."""
+        """Return the current values of the metric ``name``, summed by the labels ``by``."""
         column = "count" if name.endswith("_count") else "value"
         newest_value = (
             f"SELECT {column} FROM point WHERE series = series.id AND time > ? "  # noqa: S608  (of constants)
@@ -217,19 +220,19 @@ class LocalBackends:
         return await asyncio.to_thread(promql_math.red_samples, rows, steps, quantiles)
 
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
-        """Return the exemplars of the buckets of ``DURATION``, oldest first."""
+        """Return the exemplars of ``DURATION`` from the time range, oldest first."""
         parameters = (int(start * NANO), int(end * NANO), DURATION)
         rows = await self.reader.fetch(sqlite_rows.SELECT_EXEMPLARS, parameters)
         return [sqlite_rows.to_exemplar(row) for row in rows]
 
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
-        """Return the calls between services, from the spans at both ends of each call."""
+        """Return the calls between services: CLIENT spans with a SERVER span of another service."""
         parameters = (int(start * NANO), int(end * NANO))
         rows = await self.reader.fetch(sqlite_rows.SELECT_SERVICE_CALLS, parameters)
         return [ServiceCall(*row) for row in rows]
 
     async def ingested(self) -> dict[str, int]:
-        """Return how much was ingested since the file was created."""
+        """Return the number of records stored since the file was created, by signal."""
         return dict(await self.reader.fetch("SELECT signal, rows FROM tally"))
 
     async def freshness(self) -> dict[str, float | None]:
@@ -242,12 +245,12 @@ class LocalBackends:
         return ages
 
     async def size(self) -> int | None:
-        """Return the bytes of the file and its write-ahead log; 0 if there is no file."""
+        """Return the size in bytes of the file and its write-ahead log; 0 if there is no file."""
         wal = self.path.with_name(f"{self.path.name}-wal")
         return sum(file.stat().st_size for file in (self.path, wal) if file.exists())
 
     async def health(self) -> dict[str, str]:
-        """Return what is wrong with the store's process or its file."""
+        """Return the problem of the store's process or file, under the key ``store``."""
         try:
             async with httpx2.AsyncClient(timeout=HEALTH_TIMEOUT_S, trust_env=False) as http:
                 response = await http.get(f"{self.url}/healthz")

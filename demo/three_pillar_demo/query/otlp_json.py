@@ -1,4 +1,4 @@
-"""Spans in OTLP's JSON encoding, as Tempo's API returns them."""
+"""Converts spans from OTLP's JSON encoding, in which Tempo's API returns them, to ``Span``."""
 
 import base64
 from typing import Any
@@ -7,7 +7,7 @@ from three_pillar_demo.query.interface import VERSION, Span
 
 
 def spans_of(trace_id: str, batch: dict[str, Any]) -> list[Span]:
-    """Return the spans of a resource, a member of ``batches`` in Tempo's response."""
+    """Return the spans in ``batch``: one element of ``batches`` in Tempo's response."""
     resource = _attributes(batch["resource"])
     return [
         _span(trace_id, resource, span) for scope in batch["scopeSpans"] for span in scope["spans"]
@@ -52,7 +52,7 @@ def _attributes(owner: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(encoded: dict[str, Any]) -> Any:  # noqa: ANN401  (any attribute value)
-    """Return an attribute's value; OTLP's JSON names its type, and writes integers as text."""
+    """Return an attribute's value from OTLP's JSON, such as 7 from ``{"intValue": "7"}``."""
     match encoded:
         case {"intValue": value}:
             return int(value)
@@ -66,5 +66,5 @@ def _value(encoded: dict[str, Any]) -> Any:  # noqa: ANN401  (any attribute valu
 
 
 def _hex_id(encoded: str) -> str:
-    """Return an id in hex; Tempo's JSON has ids in base64."""
+    """Return an id in hex digits from base64, in which Tempo's JSON has it."""
     return base64.b64decode(encoded).hex()

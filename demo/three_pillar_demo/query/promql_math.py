@@ -1,4 +1,4 @@
-"""PromQL's ``rate`` and ``histogram_quantile`` on points of the local store.
+"""Computes PromQL's ``rate`` and ``histogram_quantile`` from the points of the local store.
 
 The rules are those of Prometheus 3: ``extrapolatedRate`` in promql/functions.go and
 ``BucketQuantile`` in promql/quantile.go; no code is copied. They are documented at
@@ -20,22 +20,26 @@ from typing import Any
 from three_pillar_demo.query.interface import NANO, RedSample
 
 SERVER_ERROR_PREFIX = "5"
-"""The first digit of the HTTP statuses that are the service's own errors."""
+"""The first digit of the HTTP statuses that count as errors of the service: 500 to 599."""
 EXTRAPOLATION_THRESHOLD = 1.1
-"""The threshold of rule 3 in ``RateWindow``, in average intervals between points."""
+"""The distance to an edge of the window up to which a rate is extrapolated to that edge.
+
+It is in average intervals between points; see rule 3 in ``RateWindow``.
+"""
 MIN_BUCKETS = 2
-"""Buckets without which there is no quantile: one with a bound, and the one up to infinity."""
+"""The minimum number of buckets for a quantile: one with a finite bound, and the infinite one."""
 ROUNDING_TOLERANCE = 1e-9
-"""In steps, so that a rounding error does not drop the last one."""
+"""Added to a number of steps before rounding down, so that no step is lost to a rounding error."""
 
 
 class RateWindow:
-    """The points of a counter series in a window, and how far their increase is extrapolated.
+    """The points of a counter series in a time window, and how far their increase is extrapolated.
 
-    ``first`` and ``last`` are the indexes of the window's points in ``times``; the rate is unknown
-    unless ``sampled_s``, the seconds between them, is positive. ``zero_time`` is when the series
-    was zero, if the first of ``times`` is its very first point; None if there were points before.
-    All times are in seconds.
+    The window is the ``seconds`` before ``end``. ``times`` are the times of the series' points, in
+    seconds. ``zero_time`` is the time, in seconds, at which the series started at zero; it is None
+    if the series had points before ``times``. ``first_index`` and ``last_index`` are the positions
+    in ``times`` of the window's first and last point. ``sampled_s`` is the time between them in
+    seconds; the rate is unknown if it is not positive.
 
     The rules of ``extrapolatedRate``, in its order:
 
@@ -53,44 +57,45 @@ class RateWindow:
     ) -> None:
         start = end - seconds
         self.seconds = seconds
-        self.first = bisect_right(times, start)
-        self.last = bisect_right(times, end) - 1
+        self.first_index = bisect_right(times, start)
+        self.last_index = bisect_right(times, end) - 1
         # A series that began before the window did not rise from zero in it, though its first
         # known point may be inside.
         self.starts_at_zero = (
             zero_time is not None
-            and self.first == 0
-            and self.last >= 0
+            and self.first_index == 0
+            and self.last_index >= 0
             and start <= zero_time < times[0]
         )
         self.sampled_s = 0.0
-        if self.last < self.first:
+        if self.last_index < self.first_index:
             return
-        intervals = self.last - self.first
-        first_time = times[self.first]
+        intervals = self.last_index - self.first_index
+        first_time = times[self.first_index]
         if zero_time is not None and self.starts_at_zero:
             intervals += 1
             first_time = zero_time
-        self.sampled_s = times[self.last] - first_time
+        self.sampled_s = times[self.last_index] - first_time
         if self.sampled_s <= 0:
             return
-        average_interval = self.sampled_s / intervals
-        self.to_start_s = _extrapolated_s(first_time - start, average_interval)
-        to_end_s = _extrapolated_s(end - times[self.last], average_interval)
+        average_interval_s = self.sampled_s / intervals
+        self.to_start_s = _extrapolated_s(first_time - start, average_interval_s)
+        to_end_s = _extrapolated_s(end - times[self.last_index], average_interval_s)
         self.sampled_and_to_end_s = self.sampled_s + to_end_s
 
 
-def _extrapolated_s(to_edge_s: float, average_interval: float) -> float:
-    """Return how far to extrapolate towards an edge of the window (rule 3)."""
-    if to_edge_s < average_interval * EXTRAPOLATION_THRESHOLD:
+def _extrapolated_s(to_edge_s: float, average_interval_s: float) -> float:
+    """Return the seconds to extrapolate to an edge of the window (rule 3 of ``RateWindow``)."""
+    if to_edge_s < average_interval_s * EXTRAPOLATION_THRESHOLD:
         return to_edge_s
-    return average_interval / 2
+    return average_interval_s / 2
 
 
 class CounterSeries:
-    """A series of a counter: ``times`` in seconds, ascending, and the value at each of them.
+    """The points of one counter series: ascending ``times`` in seconds, and their ``values``.
 
-    ``zero_time`` is as in ``RateWindow``.
+    ``zero_time`` is the time, in seconds, at which the series started at zero; it is None if the
+    series had points before ``times``.
     """
 
     def __init__(
@@ -102,18 +107,21 @@ class CounterSeries:
         self.without_resets = _without_resets(values)
 
     def rate(self, end: float, seconds: float) -> float | None:
-        """Return the average increase per second in the ``seconds`` before ``end``, or None."""
+        """Return the average increase per second in the ``seconds`` before ``end``.
+
+        It is None if the window has too few points.
+        """
         return self.rate_in(RateWindow(self.times, self.zero_time, end, seconds))
 
     def rate_in(self, window: RateWindow) -> float | None:
-        """Return the average increase per second in a window of this series' times.
+        """Return the average increase per second in ``window``, which was made of ``times``.
 
-        It is None if it is not known.
+        It is None if the window has too few points.
         """
         if window.sampled_s <= 0:
             return None
-        increase = self.without_resets[window.last] - self.without_resets[window.first]
-        first_value = self.values[window.first]
+        increase = self.without_resets[window.last_index] - self.without_resets[window.first_index]
+        first_value = self.values[window.first_index]
         if window.starts_at_zero:
             increase += first_value
             first_value = 0.0
@@ -126,10 +134,10 @@ class CounterSeries:
 
 
 def _without_resets(values: Sequence[float]) -> Sequence[float]:
-    """Return the values as if the counter had never been reset.
+    """Return the values that the counter would have if it had never been reset to zero.
 
-    As in ``extrapolatedRate``, a decrease is a reset, and the value before it is added to all
-    values from there on.
+    As in ``extrapolatedRate``, a decrease is a reset: the value before it is added to all later
+    values.
     """
     if not any(map(gt, values, values[1:])):
         return values
@@ -138,13 +146,16 @@ def _without_resets(values: Sequence[float]) -> Sequence[float]:
 
 
 def histogram_quantile(quantile: float, buckets: Mapping[float, float]) -> float | None:
-    """Return the value below which a share of the observations lies; None where PromQL says NaN.
+    """Return the value below which the share ``quantile`` (0 to 1) of all observations lies.
 
-    ``buckets`` are cumulative: upper bound, infinity included, to the number at or below it. The
-    rules of ``BucketQuantile``: there must be an infinite bucket, another one and an observation;
-    within a bucket, interpolation is linear; the lowest bucket begins at zero, unless its bound is
-    not positive: then the bound is the result; in the infinite bucket, the result is the highest
-    finite bound.
+    ``buckets`` maps each upper bound, including infinity, to the number of observations at or below
+    it. The rules are those of ``BucketQuantile``:
+
+    1. Without an infinite bucket, another bucket and an observation there is no quantile: None is
+       returned, where PromQL returns NaN.
+    2. Within a bucket, the interpolation is linear.
+    3. The lowest bucket begins at zero. If its bound is not positive, the bound is the result.
+    4. In the infinite bucket, the result is the highest finite bound.
     """
     bounds = sorted(buckets)
     if len(bounds) < MIN_BUCKETS or bounds[-1] != math.inf or buckets[math.inf] <= 0:
@@ -169,7 +180,10 @@ def histogram_quantile(quantile: float, buckets: Mapping[float, float]) -> float
 
 @dataclass(frozen=True)
 class Steps:
-    """The times at which samples are computed, from ``start`` to ``end``, all in seconds."""
+    """The times of the samples to compute: every ``step`` from ``start`` to ``end``.
+
+    Each sample covers the ``window`` before it. All four are in seconds.
+    """
 
     start: float
     end: float
@@ -177,14 +191,14 @@ class Steps:
     window: float
 
     def times(self) -> list[float]:
-        """Return the time of each sample."""
+        """Return the time of each sample, in seconds."""
         count = int((self.end - self.start) / self.step + ROUNDING_TOLERANCE) + 1
         return [self.start + number * self.step for number in range(count)]
 
 
 @dataclass(frozen=True)
 class _Histogram:
-    """A histogram series: its number of observations, and each bucket by its upper bound."""
+    """A histogram series of requests, and the series of each bucket with its upper bound."""
 
     is_server_error: bool
     requests: CounterSeries
@@ -192,7 +206,7 @@ class _Histogram:
 
 
 def red_samples(rows: Sequence[Any], steps: Steps, quantiles: Sequence[float]) -> list[RedSample]:
-    """Return rate, errors and quantiles of a route, at each of the ``steps``.
+    """Return the rate, error ratio and duration quantiles of a route at each of the ``steps``.
 
     ``rows`` are those of ``sqlite_rows.SELECT_HISTOGRAM_POINTS``, for all series of the route.
     """
@@ -200,11 +214,13 @@ def red_samples(rows: Sequence[Any], steps: Steps, quantiles: Sequence[float]) -
     for row in rows:
         rows_by_series[row[0]].append(row)
     histograms = [_histogram(series_rows) for series_rows in rows_by_series.values()]
-    return [_sample(at, steps.window, histograms, quantiles) for at in steps.times()]
+    return [
+        _sample(sample_time, steps.window, histograms, quantiles) for sample_time in steps.times()
+    ]
 
 
 def _histogram(rows: Sequence[Any]) -> _Histogram:
-    """Return a series from its points' rows, which are ordered by time."""
+    """Return the histogram series of ``rows``: its points in ascending order of time."""
     _, labels, bounds, born, first_time, first_start, _, _ = rows[0]
     status = str(json.loads(labels).get("http_response_status_code", ""))
     times = [row[4] / NANO for row in rows]
@@ -224,16 +240,24 @@ def _histogram(rows: Sequence[Any]) -> _Histogram:
 
 
 def _sample(
-    at: float, window_s: float, histograms: Sequence[_Histogram], quantiles: Sequence[float]
+    sample_time: float,
+    window_s: float,
+    histograms: Sequence[_Histogram],
+    quantiles: Sequence[float],
 ) -> RedSample:
-    """Return PromQL's sum of the rates, its share of server errors, and the quantiles."""
+    """Return the rate, error ratio and quantiles of all ``histograms`` together at one time.
+
+    ``sample_time`` and ``window_s``, the length of the window before it, are in seconds.
+    """
     total = 0.0
     server_errors = 0.0
     is_known = False
     buckets: dict[float, float] = defaultdict(float)
     for histogram in histograms:
         # All buckets of a series have the same times, so one window serves them all.
-        window = RateWindow(histogram.requests.times, histogram.requests.zero_time, at, window_s)
+        window = RateWindow(
+            histogram.requests.times, histogram.requests.zero_time, sample_time, window_s
+        )
         rate = histogram.requests.rate_in(window)
         if rate is None:
             continue
@@ -244,7 +268,7 @@ def _sample(
         for bound, series in histogram.buckets:
             buckets[bound] += series.rate_in(window) or 0.0
     return RedSample(
-        time=at,
+        time=sample_time,
         rate=total if is_known else None,
         errors=server_errors / total if total else None,
         quantiles=tuple(histogram_quantile(quantile, buckets) for quantile in quantiles),

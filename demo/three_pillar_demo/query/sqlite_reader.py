@@ -1,4 +1,4 @@
-"""Reads the local store's file: read-only, in a thread, with a time limit."""
+"""Runs SELECT statements on the local store's file: read-only, in a thread, with a time limit."""
 
 import asyncio
 import sqlite3
@@ -10,18 +10,18 @@ from typing import Any
 from three_pillar_demo.query.interface import BackendError
 
 TIMEOUT_S = 10.0
-"""Seconds for one statement, and for the wait for a lock."""
+"""The time limit, in seconds, of one statement, and of the wait for a lock."""
 INSTRUCTIONS_PER_CHECK = 100_000
-"""Instructions of SQLite's virtual machine between two checks of the time limit."""
+"""The number of SQLite virtual machine instructions between two checks of the time limit."""
 INTERRUPT_INTERVAL_S = 0.1
 
 Parameters = Sequence[object] | Mapping[str, object]
 
 
 class SqliteReader:
-    """A read-only connection to the file at ``path``, opened by the first statement.
+    """A read-only connection to the SQLite file at ``path``, opened by the first statement.
 
-    The file may be created, replaced or deleted at any time.
+    The file may be created, replaced or deleted at any time: each statement uses the current one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +56,10 @@ class SqliteReader:
                 ) from error
 
     async def _interrupt(self, work: asyncio.Future[list[Any]]) -> None:
-        """End a statement: the connection must not be used before its thread has returned."""
+        """Interrupt the running statement, and wait until its thread has returned.
+
+        The connection must not be used before that.
+        """
         while not work.done():
             if self.connection:
                 self.connection.interrupt()
@@ -69,9 +72,9 @@ class SqliteReader:
         return connection.execute(statement, parameters).fetchall()
 
     def _current_connection(self) -> sqlite3.Connection:
-        """Return the connection, a new one if the path names another file than before.
+        """Return the connection, or a new one if another file is at ``path`` than before.
 
-        The store's file changes when it was deleted, or moved aside because of damage.
+        The file is another one after it was deleted, or renamed by the store because of damage.
         """
         inode = self.path.stat().st_ino if self.path.exists() else 0
         if self.connection is None or inode != self.inode:

@@ -1,4 +1,4 @@
-"""SELECT statements for the tables of local_store/schema.sql, and rows as query results."""
+"""SELECT statements for the tables of local_store/schema.sql, and the conversion of their rows."""
 
 import json
 from bisect import bisect_left
@@ -10,9 +10,9 @@ from three_pillar_demo.query.interface import DURATION, VERSION, Exemplar, LogRe
 from three_pillar_demo.query.otlp_json import exception_text
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
-"""The names of OTLP's span kinds, by number."""
+"""The names of OTLP's span kinds; the position of a name is its number."""
 STATUS_ERROR = 2
-"""OTLP's number of the status ERROR."""
+"""OTLP's number for the span status ERROR."""
 NANO = 10**9
 
 SELECT_SPANS = """SELECT trace_id, span_id, parent_id, service, name, kind, start,
@@ -42,11 +42,11 @@ SELECT_NEWEST_TIME = {
     "metrics": """SELECT max(
 (SELECT time FROM point WHERE series = series.id ORDER BY time DESC LIMIT 1)) FROM series""",
 }
-"""For each signal, the time of its newest record: the end of the newest request for traces."""
+"""By pillar, the SELECT statement of its newest time in ns: for traces, a request's end."""
 
 
 def to_span(row: Sequence[Any]) -> Span:
-    """Convert a row of ``SELECT_SPANS``."""
+    """Convert a row of ``SELECT_SPANS`` to a ``Span``."""
     (
         trace_id,
         span_id,
@@ -83,7 +83,7 @@ def to_span(row: Sequence[Any]) -> Span:
 
 
 def to_log_record(row: Sequence[Any]) -> LogRecord:
-    """Convert a row of ``SELECT_LOG_RECORDS``."""
+    """Convert a row of ``SELECT_LOG_RECORDS`` to a ``LogRecord``."""
     timestamp, service, severity, body, attributes, trace_id, span_id, resource = row
     values = _version_of(resource) | json.loads(attributes)
     fields = {
@@ -97,7 +97,7 @@ def to_log_record(row: Sequence[Any]) -> LogRecord:
 
 
 def to_exemplar(row: Sequence[Any]) -> Exemplar:
-    """Convert a row of ``SELECT_EXEMPLARS``; its labels are those of the value's bucket."""
+    """Convert a row of ``SELECT_EXEMPLARS`` to an ``Exemplar`` with the labels of its bucket."""
     trace_id, value, timestamp, labels, bounds = row
     bucket_labels = {
         "__name__": f"{DURATION}_bucket",
@@ -108,19 +108,19 @@ def to_exemplar(row: Sequence[Any]) -> Exemplar:
 
 @lru_cache
 def _version_of(resource: str) -> dict[str, Any]:
-    """Return the service's version as an attribute; nothing if the resource has none."""
+    """Return the attribute ``VERSION`` of a resource (JSON), or an empty dict if it has none."""
     version = json.loads(resource).get(VERSION)
     return {VERSION: version} if version else {}
 
 
 def _bucket_bound(value: float, bounds: Sequence[float]) -> str:
-    """Return the upper bound of the value's bucket, as in the label ``le``."""
+    """Return the upper bound of the bucket of ``value``, as in Prometheus' label ``le``."""
     index = bisect_left(bounds, value)
     return f"{bounds[index]:g}" if index < len(bounds) else "+Inf"
 
 
 def id_bytes(trace_id: str) -> bytes:
-    """Return a trace id as the store keeps it; for invalid hex, an id that no trace has."""
+    """Return a trace id as bytes, as the store keeps it; empty bytes for invalid hex."""
     try:
         return bytes.fromhex(trace_id)
     except ValueError:

@@ -316,7 +316,7 @@ def test_a_locked_file_is_reported_and_the_store_recovers(in_memory_store: InMem
 
 
 def test_a_full_file_is_reported_and_the_store_recovers(in_memory_store: InMemoryStore) -> None:
-    """A batch that exceeds the file's size limit gets 503, and is stored once the limit is raised."""
+    """A batch over the file's size limit gets 503, and is stored once the limit is raised."""
     in_memory_store.store.connection.execute("PRAGMA max_page_count = 60")
     large = log_request(*(log_record("x" * 8000) for _ in range(100)))
     response = in_memory_store.send("logs", large)

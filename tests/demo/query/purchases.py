@@ -1,4 +1,4 @@
-"""The telemetry of three purchases, sent to the backends for the contract tests."""
+"""Sends the telemetry of three purchases to the backends, for the contract tests."""
 
 import secrets
 import time
@@ -28,20 +28,28 @@ from three_pillar_demo.query.interface import NANO
 
 ROUTE = "/checkout"
 PERIOD_S = 20
-"""Everything happens within so many seconds, with a metric point every ``POINT_INTERVAL_S``."""
+"""Seconds between the first and the last telemetry of the purchases."""
 POINT_INTERVAL_S = 2
 POINTS = PERIOD_S // POINT_INTERVAL_S
 BOUNDS = (0.1, 0.5, 1.0)
 GOOD_COUNTS = (30, 20, 10, 5)
-"""The bucket counts of successful requests at the first point; the first one grows by 1 a point."""
+"""The bucket counts of successful requests at the first point.
+
+Each later point has one request more in the first bucket.
+"""
 BAD_COUNTS = (8, 8, 8, 8)
-"""Those of failed requests; the second bucket grows by 1 a point."""
+"""The bucket counts of failed requests at the first point.
+
+Each later point has one request more in the second bucket.
+"""
 MILLISECOND = 1_000_000
 CLIENT_TIMEOUT_S = 1.0
 
 
 class Purchases:
-    """Three purchases: a successful, a failed, and one whose payment answered too late.
+    """Three purchases: one succeeds, one fails, and one gets its payment's answer too late.
+
+    The attributes ``good``, ``failed`` and ``late`` are their trace ids.
 
     The names of the services are unique, so that other telemetry in the backends has no effect.
     ``start`` and ``end`` are in seconds since the epoch, ``start_ns`` is in nanoseconds.
@@ -59,11 +67,11 @@ class Purchases:
         self.start_ns = self.start * NANO
 
     def order_id(self, trace_id: bytes) -> str:
-        """Return the order id of a purchase."""
+        """Return the order id of the purchase with this trace id."""
         return f"order-{trace_id.hex()}"
 
     def send(self, url: str) -> None:
-        """Send everything as the SDKs would: by service, with the late payment at the end."""
+        """Send all telemetry to ``url``, one request for each service and signal, as SDKs do."""
         with httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
             for signal_name, request in self._requests():
                 response = http.post(
@@ -116,7 +124,10 @@ class Purchases:
     def _spans(
         self, trace_id: bytes, second: int, *, error: bool, charge_s: float, charged: bool
     ) -> list[Span]:
-        """Return the four spans of a purchase, parents first; the last one is the bank's."""
+        """Return the four spans of a purchase, parents first; the last one is from the bank.
+
+        ``second`` is its start in seconds after ``start``, ``charge_s`` the duration of the charge.
+        """
         at = self.start_ns + second * NANO
         ids = [secrets.token_bytes(8) for _ in range(4)]
         wait_s = min(charge_s, CLIENT_TIMEOUT_S)
@@ -170,8 +181,11 @@ class Purchases:
         ]
 
     def _log_records(self, trace_id: bytes, second: int, *, error: bool) -> list[LogRecord]:
-        """Return the bank's log record and the front's canonical log line."""
-        at = self.start_ns + second * NANO
+        """Return the bank's log record and the front's canonical log line of a purchase.
+
+        ``second`` is its start in seconds after ``start``.
+        """
+        request_start = self.start_ns + second * NANO
         ids: dict[str, Any] = {"trace_id": trace_id, "span_id": secrets.token_bytes(8)}
         status = 500 if error else 200
         canonical_attributes = attributes(
@@ -180,10 +194,12 @@ class Purchases:
             outcome="failed" if error else "success",
         )
         return [
-            log_record(f"charging {self.order_id(trace_id)}", at=at + 4 * MILLISECOND, **ids),
+            log_record(
+                f"charging {self.order_id(trace_id)}", at=request_start + 4 * MILLISECOND, **ids
+            ),
             log_record(
                 f"POST {ROUTE} {status}",
-                at=at + 900 * MILLISECOND,
+                at=request_start + 900 * MILLISECOND,
                 severity=17 if error else 9,
                 attributes=canonical_attributes,
                 **ids,
@@ -191,15 +207,15 @@ class Purchases:
         ]
 
     def _metrics(self, number: int) -> Message:
-        """Return the metrics of the front at one point of time, counted since an hour before."""
-        at = self.start_ns + number * POINT_INTERVAL_S * NANO
+        """Return the front's metrics at point ``number`` (from 0), counted since an hour before."""
+        point_time = self.start_ns + number * POINT_INTERVAL_S * NANO
         counted_since = self.start_ns - 3600 * NANO
         sold = [
             counter(
                 "orders_sold",
                 number_point(
                     100 + number,
-                    at=at,
+                    at=point_time,
                     start=counted_since,
                     attributes=attributes(outcome=outcome),
                 ),
@@ -221,18 +237,18 @@ class Purchases:
         growing_bucket: int,
         trace_id: bytes,
     ) -> HistogramDataPoint:
-        """Return the durations of a status; the last point has an exemplar."""
-        at = self.start_ns + number * POINT_INTERVAL_S * NANO
+        """Return the request durations of one HTTP status; the last point has an exemplar."""
+        point_time = self.start_ns + number * POINT_INTERVAL_S * NANO
         counts = list(first_counts)
         counts[growing_bucket] += number
         exemplars = []
         if number == POINTS - 1:
             value = 0.05 + growing_bucket * 0.25
-            exemplars.append(exemplar(trace_id, value, at=at - NANO // 2))
+            exemplars.append(exemplar(trace_id, value, at=point_time - NANO // 2))
         return histogram_point(
             counts,
             BOUNDS,
-            at=at,
+            at=point_time,
             start=self.start_ns - 3600 * NANO,
             total=float(sum(counts)),
             attributes=attributes(http__route=ROUTE, http__response__status_code=status),

@@ -31,7 +31,7 @@ RECORDED_METRICS = (
     "prometheus_tsdb_head_samples_app",
 )
 TRACEBACK = re.compile(r'Traceback \(most recent call last\)(?:[^"\\]|\\.)*')
-"""A traceback in JSON, which is left out because it names files of the recording machine."""
+"""A Python traceback within JSON; it is replaced because it names files of this machine."""
 SETTLE_S = 10
 UNKNOWN_TRACE = "f" * 32
 QUOTES = 'a "quoted" \\ text'
@@ -39,7 +39,11 @@ QUOTES = 'a "quoted" \\ text'
 
 @dataclass(frozen=True)
 class Context:
-    """The subjects of the queries: trace ids, an order id, and times in seconds since the epoch."""
+    """The arguments of the queries, stored with the recordings.
+
+    ``failed`` and ``declined`` are the trace ids of two purchases. ``start``, ``end`` and ``now``
+    are in seconds since the epoch.
+    """
 
     failed: str
     declined: str
@@ -104,25 +108,28 @@ QUERIES: dict[str, Query] = {
     "health": lambda backends, _: backends.health(),
     "error": lambda backends, _: backends.promql("sum("),
 }
-"""The queries, by the name of the recording."""
+"""The queries to record, by the name of the recording's file without ``.json``."""
 
 
 def fix_time(patch: Callable[[object, str, object], None], now: float) -> None:
-    """Make the clients believe that it is ``now``; ``patch`` is ``setattr``, or a test's."""
+    """Replace the clock of the query clients by the fixed time ``now``.
+
+    ``patch`` is ``setattr``, or in a test ``monkeypatch.setattr``.
+    """
     for module in (http_clients, lgtm):
         patch(module, "time", SimpleNamespace(time=lambda: now))
 
 
 class Recorder(httpx2.AsyncHTTPTransport):
-    """A transport that keeps each request and its response."""
+    """An HTTP transport that keeps each request and its response in ``recordings``."""
 
     def __init__(self) -> None:
-        """Begin without recordings."""
+        """Create a transport without recordings."""
         super().__init__()
         self.recordings: list[dict[str, Any]] = []
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send the request, and keep it and the response."""
+        """Send the request; record it and its response."""
         response = await super().handle_async_request(request)
         text = TRACEBACK.sub("Traceback, left out", (await response.aread()).decode())
         recording = {
@@ -135,13 +142,16 @@ class Recorder(httpx2.AsyncHTTPTransport):
 
 
 def recorded_request(request: httpx2.Request) -> list[str]:
-    """Return a request as it is in a recording: port and path, and the sorted parameters."""
+    """Return a request as it is recorded: port with path, followed by the sorted parameters."""
     parameters = sorted(f"{key}={value}" for key, value in request.url.params.items())
     return [f"{request.url.port}{request.url.path}", *parameters]
 
 
 def _recorded_response(text: str) -> Any:  # noqa: ANN401  (any JSON value)
-    """Return JSON without statistics, and of a page of metrics only those that are read."""
+    """Return a response as it is recorded.
+
+    JSON is recorded without statistics, a ``/metrics`` page with ``RECORDED_METRICS`` only.
+    """
     if not text.startswith("{"):
         lines = [line for line in text.splitlines() if line.startswith(RECORDED_METRICS)]
         return "\n".join(lines or [text.strip()])

@@ -1,4 +1,4 @@
-"""The choice of the backends: those of the running stack."""
+"""Tests of the detection of the running mode, which decides where telemetry is queried."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def test_the_backends_of_the_running_stack_are_chosen(
     tempo_listens: bool,
     backends_type: type,
 ) -> None:
-    """The launcher's record decides, then TEMPO_HOST, then Tempo's published port."""
+    """The launcher's record decides the backends; without it, TEMPO_HOST or Tempo's port does."""
     monkeypatch.setattr(state, "mode", lambda: recorded_mode)
     monkeypatch.setattr(connect, "_accepts_connections", lambda _: tempo_listens)
     if tempo_host:

@@ -1,4 +1,4 @@
-"""The contract: the same OTLP gives the same results from the local store and the real backends."""
+"""Tests that the local store and the real backends give the same results for the same OTLP."""
 
 import asyncio
 import signal
@@ -34,7 +34,7 @@ from three_pillar_demo.query.local import LocalBackends
 
 COLLECTOR = "http://127.0.0.1:4318"
 TIMEOUT_S = {"local": 2.0, "full": 60.0}
-"""Seconds until all telemetry must be visible: the real backends work in steps."""
+"""By mode, the seconds after which all telemetry must be visible in queries."""
 POLL_INTERVAL_S = 0.3
 UNKNOWN_NAME = 'a "quoted" \\ name'
 UNKNOWN_TRACE = "f" * 32
@@ -43,7 +43,7 @@ Query = Callable[[Backends], Awaitable[Any]]
 
 
 class Contract:
-    """Backends of a mode, to which the telemetry of ``purchases`` was sent."""
+    """Runs queries on the backends of a mode, to which ``purchases`` were sent."""
 
     def __init__(
         self, mode: str, create_backends: Callable[[], Backends], purchases: Purchases
@@ -53,7 +53,7 @@ class Contract:
         self.purchases = purchases
 
     def run(self, query: Query) -> Any:  # noqa: ANN401  (a different type for each query)
-        """Return the current result of a query."""
+        """Run a query once with new backends, and return its result."""
 
         async def run() -> Any:  # noqa: ANN401  (as above)
             async with self.create_backends() as backends:
@@ -67,7 +67,7 @@ class Contract:
         expected: object,
         summarize: Callable[[Any], Any] = lambda result: result,
     ) -> None:
-        """Repeat a query until its summarized result is as expected, or the time is up."""
+        """Repeat a query until its summarized result is as expected; fail after ``TIMEOUT_S``."""
         deadline = time.monotonic() + TIMEOUT_S[self.mode]
         result = summarize(self.run(query))
         while result != expected and time.monotonic() < deadline:
@@ -80,7 +80,7 @@ class Contract:
 def contract(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Contract]:
-    """Send the telemetry once to the local store's process, or to the full stack."""
+    """Send the purchases' telemetry once to a local store process, or to the full stack."""
     purchases = Purchases()
     if request.param == "full":
         if not FULL:
@@ -101,7 +101,7 @@ def contract(
 
 
 def summarize_spans(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
-    """Return the fields of spans, with the parent's name in place of its id."""
+    """Return the fields of spans as tuples, with the parent's name in place of its id."""
     names = {span.span_id: span.name for span in spans}
     return [
         (
@@ -163,7 +163,7 @@ def test_a_trace_has_all_its_spans(contract: Contract) -> None:
 
 
 def test_span_attributes_keep_their_types(contract: Contract) -> None:
-    """Texts, integers and doubles of a span's attributes come back as such."""
+    """Strings, integers and doubles in a span's attributes are returned with their type."""
     purchases = contract.purchases
     contract.expect(
         lambda backends: backends.trace(purchases.good.hex()),
@@ -178,7 +178,7 @@ def test_span_attributes_keep_their_types(contract: Contract) -> None:
 
 
 def test_a_late_span_joins_its_trace(contract: Contract) -> None:
-    """A span that is sent later is in the same trace, without error although its caller failed."""
+    """A span that is sent later is in its trace, without error although its caller's has one."""
     contract.expect(
         lambda backends: backends.trace(contract.purchases.late.hex()),
         [True, True, True, False],
@@ -187,7 +187,7 @@ def test_a_late_span_joins_its_trace(contract: Contract) -> None:
 
 
 def test_requests_are_found_newest_first(contract: Contract) -> None:
-    """A service's requests are found: all, failed, slow, of an order, and the newest alone."""
+    """Requests to a service are found: all, failed, slow, those of an order, or only the newest."""
     purchases = contract.purchases
     front = purchases.front
     bank = purchases.bank
@@ -219,7 +219,7 @@ def bodies(records: Sequence[LogRecord]) -> list[str]:
 
 
 def test_the_log_records_of_a_trace_are_found_oldest_first(contract: Contract) -> None:
-    """The records of both services are in the order of time."""
+    """The log records of a trace are returned from both services, in order of time."""
     purchases = contract.purchases
     contract.expect(
         lambda backends: backends.trace_logs(
@@ -231,7 +231,7 @@ def test_the_log_records_of_a_trace_are_found_oldest_first(contract: Contract) -
 
 
 def test_log_records_are_found_newest_first(contract: Contract) -> None:
-    """Records are found by service, severity, text, being canonical, and up to a limit."""
+    """Log records are found by service, severity, text or being canonical, up to a limit."""
     purchases = contract.purchases
     front = purchases.front
     bank = purchases.bank
@@ -262,7 +262,7 @@ def test_log_records_are_found_newest_first(contract: Contract) -> None:
 
 
 def test_a_log_record_has_its_fields(contract: Contract) -> None:
-    """A record has its time, service, severity, attributes and ids."""
+    """A log record is returned with its time, service, severity, attributes and ids."""
     purchases = contract.purchases
 
     def query(backends: Backends) -> Awaitable[list[LogRecord]]:
@@ -286,11 +286,11 @@ def test_a_log_record_has_its_fields(contract: Contract) -> None:
 
 
 def test_counters_are_summed_by_labels(contract: Contract) -> None:
-    """The newest values are summed over instances, and a histogram has its count."""
+    """The newest values are summed over instances; for a histogram, its count is summed."""
     of_front = {"service_name": contract.purchases.front}
     of_failed = of_front | {"outcome": "failed"}
     of_success = of_front | {"outcome": "success"}
-    last = 100 + POINTS - 1
+    last_value = 100 + POINTS - 1
     statuses: dict[tuple[str, ...], float] = {
         ("200",): sum(GOOD_COUNTS) + POINTS - 1,
         ("504",): sum(BAD_COUNTS) + POINTS - 1,
@@ -298,14 +298,14 @@ def test_counters_are_summed_by_labels(contract: Contract) -> None:
     cases: list[tuple[Query, dict[tuple[str, ...], float]]] = [
         (
             lambda backends: backends.counters("orders_sold_total", ("outcome",), of_front),
-            {("success",): last + 5.0, ("failed",): last},
+            {("success",): last_value + 5.0, ("failed",): last_value},
         ),
-        (lambda backends: backends.counters("orders_sold_total", (), of_failed), {(): last}),
+        (lambda backends: backends.counters("orders_sold_total", (), of_failed), {(): last_value}),
         (
             lambda backends: backends.counters(
                 "orders_sold_total", ("instance", "missing"), of_success
             ),
-            {("one", ""): last, ("two", ""): 5.0},
+            {("one", ""): last_value, ("two", ""): 5.0},
         ),
         (
             lambda backends: backends.counters(
@@ -319,7 +319,7 @@ def test_counters_are_summed_by_labels(contract: Contract) -> None:
 
 
 def test_rate_errors_and_quantiles_are_those_of_prometheus(contract: Contract) -> None:
-    """The values of a route are those that Prometheus' rules give, computed here by hand."""
+    """Rate, errors and quantiles equal values computed by hand with Prometheus' rules."""
     purchases = contract.purchases
     end = purchases.end
     increase = POINTS - 1
@@ -346,12 +346,12 @@ def test_rate_errors_and_quantiles_are_those_of_prometheus(contract: Contract) -
 
 
 def test_exemplars_have_trace_value_time_and_labels(contract: Contract) -> None:
-    """The exemplars within the time range are found, with the labels of their buckets."""
+    """Exemplars within the time range are returned with the labels of their buckets."""
     purchases = contract.purchases
-    at = purchases.start + POINT_INTERVAL_S * (POINTS - 1) - 0.5
+    exemplar_time = purchases.start + POINT_INTERVAL_S * (POINTS - 1) - 0.5
 
     def of_front(exemplars: Sequence[Exemplar]) -> list[tuple[Any, ...]]:
-        found = [
+        summaries = [
             (
                 exemplar.trace_id,
                 exemplar.value,
@@ -363,17 +363,19 @@ def test_exemplars_have_trace_value_time_and_labels(contract: Contract) -> None:
             for exemplar in exemplars
             if exemplar.labels.get("service_name") == purchases.front
         ]
-        return sorted(found, key=lambda fields: float(fields[1]))
+        return sorted(summaries, key=lambda fields: float(fields[1]))
 
     contract.expect(
         lambda backends: backends.exemplars(purchases.start, purchases.end),
         [
-            (purchases.good.hex(), 0.05, at, ROUTE, "200", "0.1"),
-            (purchases.failed.hex(), 0.3, at, ROUTE, "504", "0.5"),
+            (purchases.good.hex(), 0.05, exemplar_time, ROUTE, "200", "0.1"),
+            (purchases.failed.hex(), 0.3, exemplar_time, ROUTE, "504", "0.5"),
         ],
         of_front,
     )
-    contract.expect(lambda backends: backends.exemplars(purchases.start, at - 1), [], of_front)
+    contract.expect(
+        lambda backends: backends.exemplars(purchases.start, exemplar_time - 1), [], of_front
+    )
 
 
 def test_the_service_graph_counts_calls_and_failures(contract: Contract) -> None:
@@ -434,7 +436,7 @@ def test_only_the_local_store_reports_its_size(contract: Contract) -> None:
 
 
 def test_ingested_counts_all_records(contract: Contract) -> None:
-    """The totals of each signal include what was sent."""
+    """The totals of ingested records include all records that were sent."""
     ingested = contract.run(lambda backends: backends.ingested())
     sent = {"spans": 12, "lines": 6, "points": 4 * POINTS + 1}
     assert set(ingested) == set(sent)
@@ -445,12 +447,12 @@ def test_ingested_counts_all_records(contract: Contract) -> None:
 
 
 def test_freshness_is_the_age_of_the_newest_records(contract: Contract) -> None:
-    """The newest record of each pillar is under two minutes old."""
+    """The newest trace, log record and metric are each less than two minutes old."""
     ages = contract.run(lambda backends: backends.freshness())
     assert set(ages) == {"traces", "logs", "metrics"}
     assert all(age is not None and age < 120 for age in ages.values()), ages
 
 
 def test_all_components_are_healthy(contract: Contract) -> None:
-    """No component reports a problem."""
+    """Health reports every component without a problem."""
     assert not any(contract.run(lambda backends: backends.health()).values())

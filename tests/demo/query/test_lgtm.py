@@ -1,4 +1,4 @@
-"""Recorded responses of Tempo, Loki and Prometheus (recorded/), converted to results."""
+"""Tests that recorded responses of Tempo, Loki and Prometheus are converted to results."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ RunQuery = Callable[[str], Any]
 
 
 def replay(recordings: Iterable[dict[str, Any]]) -> httpx2.MockTransport:
-    """Return a transport that knows the recorded requests only, and their responses."""
+    """Return an HTTP transport that answers each recorded request with its recorded response."""
     by_request = {tuple(recording["request"]): recording for recording in recordings}
 
     def respond(request: httpx2.Request) -> httpx2.Response:
@@ -45,7 +45,7 @@ def replay(recordings: Iterable[dict[str, Any]]) -> httpx2.MockTransport:
 
 @pytest.fixture
 def query(monkeypatch: pytest.MonkeyPatch) -> RunQuery:
-    """Return a function that makes a recorded query and returns its result."""
+    """Return a function that runs a query of ``QUERIES`` by name, with its recorded responses."""
     fix_time(monkeypatch.setattr, CONTEXT.now)
 
     def run_query(name: str) -> Any:  # noqa: ANN401  (a different type for each query)
@@ -155,12 +155,12 @@ def test_a_trace_is_converted_exactly(query: RunQuery) -> None:
     ],
 )
 def test_a_response_is_converted_exactly(query: RunQuery, name: str, result: object) -> None:
-    """Recorded responses become exactly these results: empty ones nothing, and NaN None."""
+    """Each recorded response becomes the expected result; NaN becomes None."""
     assert query(name) == result
 
 
 def test_log_records_are_converted_exactly(query: RunQuery) -> None:
-    """Loki's records come in the requested order, with all attributes and both ids."""
+    """Loki's log records are returned in the requested order, with all attributes and ids."""
     assert query("logs_limit") == [
         LogRecord(
             time=1795598808187671808,
@@ -211,9 +211,9 @@ def test_log_records_are_converted_exactly(query: RunQuery) -> None:
 
 
 def test_exemplars_are_converted_exactly(query: RunQuery) -> None:
-    """Each exemplar has its value, its time, the labels of its bucket and its trace id."""
-    first, *others = query("exemplars")
-    assert first == Exemplar(
+    """Prometheus' exemplars are returned with value, time, trace id and the bucket's labels."""
+    first_exemplar, *other_exemplars = query("exemplars")
+    assert first_exemplar == Exemplar(
         trace_id=CONTEXT.failed,
         value=0.4759247909996702,
         time=1795598807.782,
@@ -239,7 +239,7 @@ def test_exemplars_are_converted_exactly(query: RunQuery) -> None:
             exemplar.labels["http_route"],
             exemplar.labels["http_response_status_code"],
         )
-        for exemplar in others
+        for exemplar in other_exemplars
     ] == [
         (CONTEXT.failed, "/charges", "504"),
         (CONTEXT.declined, "/charges", "200"),
@@ -248,7 +248,7 @@ def test_exemplars_are_converted_exactly(query: RunQuery) -> None:
 
 
 def test_freshness_is_the_age_of_the_newest_telemetry(query: RunQuery) -> None:
-    """The purchase was ten seconds ago, and metrics are exported all the time."""
+    """Freshness is ten seconds for the recorded purchase, and below one second for metrics."""
     assert query("freshness") == {
         "traces": pytest.approx(10.009, abs=0.001),
         "logs": pytest.approx(10.008, abs=0.001),
@@ -257,7 +257,7 @@ def test_freshness_is_the_age_of_the_newest_telemetry(query: RunQuery) -> None:
 
 
 def test_a_refused_query_is_an_error_with_the_reason(query: RunQuery) -> None:
-    """The error names the backend that refused the query, and quotes its reason."""
+    """A refused query raises an error that names the backend and quotes its reason."""
     with pytest.raises(
         BackendError,
         match=r"^prometheus at http://127.0.0.1:9090 answered 400: .*unclosed left parenthesis",
@@ -266,7 +266,7 @@ def test_a_refused_query_is_an_error_with_the_reason(query: RunQuery) -> None:
 
 
 def test_a_refused_connection_is_an_error_that_says_where_to_look() -> None:
-    """The error names the backend and the command for its log, and health returns the same."""
+    """A refused connection is an error, also in health, with backend and the log's command."""
 
     def refuse(_: httpx2.Request) -> httpx2.Response:
         raise httpx2.ConnectError("refused")
@@ -286,7 +286,7 @@ def test_a_refused_connection_is_an_error_that_says_where_to_look() -> None:
 
 
 def test_a_response_without_json_is_an_error() -> None:
-    """A proxy's page in place of a response is an error that quotes it."""
+    """A response that is not JSON, such as a proxy's page, is an error that quotes it."""
 
     async def run() -> None:
         page = httpx2.MockTransport(lambda _: httpx2.Response(200, text="<html>"))
@@ -298,7 +298,7 @@ def test_a_response_without_json_is_an_error() -> None:
 
 
 def test_special_characters_are_escaped_in_queries() -> None:
-    """Quotes, backslashes and line ends in an argument do not end the string literal."""
+    """Quotes, backslashes and newlines in an argument are escaped in the query language."""
     assert quoted('a"b\\c\nd') == '"a\\"b\\\\c\\nd"'
     expected = '{__name__="up", job="x\\"} or {a=\\"b"}'
     assert selector("up", {"job": 'x"} or {a="b'}) == expected

@@ -1,4 +1,4 @@
-"""Reading the local store's file: while it is written, after a stop or kill, and when replaced."""
+"""Tests of queries of the local store's file, also while it is written, killed or replaced."""
 
 import asyncio
 import os
@@ -49,7 +49,7 @@ ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELEC
 
 
 def run(path: Path, query: Callable[[LocalBackends], Awaitable[Any]], url: str = CLOSED_URL) -> Any:  # noqa: ANN401  (a different type for each query)
-    """Return the result of one query of the file at ``path``."""
+    """Run one query of the file at ``path`` with new backends, and return its result."""
 
     async def run_query() -> Any:  # noqa: ANN401  (as above)
         async with LocalBackends(path, url) as backends:
@@ -59,20 +59,20 @@ def run(path: Path, query: Callable[[LocalBackends], Awaitable[Any]], url: str =
 
 
 def span_names(path: Path) -> list[str]:
-    """Return the names of the spans of ``TRACE_ID``."""
+    """Return the names of the stored spans of the trace ``TRACE_ID``, by start."""
     spans = run(path, lambda backends: backends.trace(TRACE_ID.hex()))
-    return [found.name for found in spans]
+    return [stored_span.name for stored_span in spans]
 
 
 def send_spans(in_memory_store: InMemoryStore, *names: str) -> None:
-    """Send spans of ``TRACE_ID`` with these names."""
+    """Send spans with these names, all of the trace ``TRACE_ID``."""
     now = time.time_ns()
     spans = [span(name, start=now + number, trace_id=TRACE_ID) for number, name in enumerate(names)]
     assert in_memory_store.send("traces", trace_request(*spans)).status_code == 200
 
 
 def post_span(store_process: StoreProcess, name: str) -> None:
-    """Send a span of ``TRACE_ID`` to a process."""
+    """Send a span of the trace ``TRACE_ID`` to a store process over HTTP."""
     body = trace_request(span(name, trace_id=TRACE_ID)).SerializeToString()
     url = f"{store_process.url}/v1/traces"
     response = httpx2.post(url, content=body, headers=PROTOBUF, timeout=10, trust_env=False)
@@ -80,7 +80,7 @@ def post_span(store_process: StoreProcess, name: str) -> None:
 
 
 def test_the_file_is_read_while_it_is_written_and_after_a_stop(tmp_path: Path) -> None:
-    """Acknowledged spans are visible at once, and also after a stop and the next start."""
+    """Acknowledged spans are visible at once, and also after a stop and restart of the store."""
     path = tmp_path / "telemetry.db"
     with running_store(path) as in_memory_store:
         send_spans(in_memory_store, "first")
@@ -95,7 +95,7 @@ def test_the_file_is_read_while_it_is_written_and_after_a_stop(tmp_path: Path) -
 
 
 def test_one_reader_works_across_restarts_of_the_store(tmp_path: Path) -> None:
-    """One connection sees all spans, also after each stop and start of the store."""
+    """One open connection sees all spans, also after each stop and start of the store."""
     path = tmp_path / "telemetry.db"
 
     async def restart_three_times() -> None:
@@ -111,7 +111,7 @@ def test_one_reader_works_across_restarts_of_the_store(tmp_path: Path) -> None:
 
 
 def test_the_file_is_read_after_a_kill(store_process: StoreProcess) -> None:
-    """After SIGKILL, acknowledged spans are read although they are in the write-ahead log."""
+    """After SIGKILL of the store, spans that are only in the write-ahead log are read."""
     store_process.start()
     post_span(store_process, "first")
     store_process.stop(signal.SIGKILL)
@@ -123,7 +123,7 @@ def test_the_file_is_read_after_a_kill(store_process: StoreProcess) -> None:
 
 
 def test_a_replaced_file_is_noticed(tmp_path: Path) -> None:
-    """When the file was deleted or replaced, the same reader reads the new one."""
+    """If the file is deleted or replaced, an open reader reads the new one."""
     path = tmp_path / "telemetry.db"
 
     async def replace_three_times() -> None:
@@ -134,7 +134,7 @@ def test_a_replaced_file_is_noticed(tmp_path: Path) -> None:
                 in_memory_store = InMemoryStore(path)
                 send_spans(in_memory_store, f"span {number}")
                 spans = await backends.trace(TRACE_ID.hex())
-                assert [found.name for found in spans] == [f"span {number}"]
+                assert [stored_span.name for stored_span in spans] == [f"span {number}"]
                 await asyncio.to_thread(in_memory_store.writer.stop)
                 path.unlink()
                 with pytest.raises(BackendError, match="unable to open database file"):
@@ -145,7 +145,7 @@ def test_a_replaced_file_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_read_permission_is_an_error(tmp_path: Path) -> None:
-    """The error says that the file cannot be opened."""
+    """A file without read permission gives an error that it cannot be opened."""
     path = tmp_path / "telemetry.db"
     with running_store(path):
         pass
@@ -155,7 +155,7 @@ def test_a_file_without_read_permission_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_a_database_is_an_error(tmp_path: Path) -> None:
-    """The error has the path, the reason, and the command for the store's log."""
+    """A file of text gives an error with path, reason and the command for the store's log."""
     path = tmp_path / "telemetry.db"
     path.write_bytes(b"x" * 5000)
     message = rf"{re.escape(str(path))}.*not a database.*demo logs store"
@@ -164,7 +164,7 @@ def test_a_file_that_is_not_a_database_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_reader_cannot_write(in_memory_store: InMemoryStore) -> None:
-    """The connection is read-only."""
+    """A statement that writes is refused, because the connection is read-only."""
 
     async def try_to_write() -> None:
         async with LocalBackends(in_memory_store.path) as backends:
@@ -177,7 +177,7 @@ def test_the_reader_cannot_write(in_memory_store: InMemoryStore) -> None:
 
 
 def test_concurrent_queries_share_a_connection(in_memory_store: InMemoryStore) -> None:
-    """Many queries at the same time all get their results."""
+    """Many concurrent queries of one reader all get their results."""
     send_spans(in_memory_store, *(f"span {number}" for number in range(100)))
 
     async def run_all() -> set[int]:
@@ -189,14 +189,14 @@ def test_concurrent_queries_share_a_connection(in_memory_store: InMemoryStore) -
 
 
 def health(path: Path, url: str = CLOSED_URL) -> str:
-    """Return the problem that health reports of the store."""
+    """Return the problem of the component ``store`` that health reports."""
     problems: dict[str, str] = run(path, lambda backends: backends.health(), url)
     assert list(problems) == ["store"]
     return problems["store"]
 
 
 def test_health_needs_the_process_and_the_file(tmp_path: Path, store_process: StoreProcess) -> None:
-    """The store is healthy if its process says so and the file can be read."""
+    """The store is healthy if its process reports so and its file can be read."""
     assert health(tmp_path / "telemetry.db")
     store_process.start()
     assert health(store_process.path, store_process.url) == ""
@@ -204,7 +204,7 @@ def test_health_needs_the_process_and_the_file(tmp_path: Path, store_process: St
 
 
 def test_health_has_the_reason_of_the_process(store_process: StoreProcess) -> None:
-    """When the process cannot write, health returns its reason."""
+    """While the store cannot write, health returns the reason that it reports."""
     store_process.start()
     with closing(sqlite3.connect(store_process.path, isolation_level=None)) as lock:
         lock.execute("BEGIN IMMEDIATE")
@@ -217,7 +217,7 @@ def test_health_has_the_reason_of_the_process(store_process: StoreProcess) -> No
 
 @pytest.mark.parametrize("folder", ["c#", "what?mode=rwc", "50%41", "ü b"])
 def test_a_folder_may_have_any_name(tmp_path: Path, folder: str) -> None:
-    """The file is found in a folder with special characters, and no other file is created."""
+    """A file in a folder with special characters is read, and no other file is created."""
     path = tmp_path / folder / "telemetry.db"
     Store(path, 64 * MIB).close()
     assert run(path, lambda backends: backends.ingested()) == EMPTY
@@ -225,7 +225,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path, folder: str) -> None:
 
 
 def test_unusual_spans_are_returned_as_they_are(in_memory_store: InMemoryStore) -> None:
-    """Unknown kinds, NUL characters, bytes and exceptions without a text do not break a result."""
+    """Spans with unknown kinds, NUL characters, bytes or empty exceptions are returned."""
     now = time.time_ns()
     event = {"name": "exception", "time_unix_nano": now}
     pairs = attributes(raw=b"\xff", nan=float("nan"))
@@ -235,50 +235,53 @@ def test_unusual_spans_are_returned_as_they_are(in_memory_store: InMemoryStore) 
     ]
     in_memory_store.send("traces", trace_request(*spans))
     path = in_memory_store.path
-    first, second = run(path, lambda backends: backends.trace(TRACE_ID.hex()))
-    assert (first.name, first.kind) == ("a\x00b", "-7")
-    assert first.attributes == {"raw": "/w==", "nan": "nan"}
-    assert (second.kind, second.exceptions) == ("77", ("",))
+    first_span, second_span = run(path, lambda backends: backends.trace(TRACE_ID.hex()))
+    assert (first_span.name, first_span.kind) == ("a\x00b", "-7")
+    assert first_span.attributes == {"raw": "/w==", "nan": "nan"}
+    assert (second_span.kind, second_span.exceptions) == ("77", ("",))
 
 
 def test_unusual_log_records_are_returned_as_they_are(in_memory_store: InMemoryStore) -> None:
-    """A NUL character in a body can be searched for, and fields that are no texts become JSON."""
+    """A NUL character in a body can be searched for, and fields that are not text become JSON."""
     now = time.time_ns()
     record = log_record("one\x00two", attributes=attributes(deep__er=1.5, ok=True))
     in_memory_store.send("logs", log_request(record))
-    [found] = run(
+    [stored_record] = run(
         in_memory_store.path, lambda backends: backends.logs(0, now / NANO + DAY_S, text="\x00t")
     )
-    assert (found.body, found.fields) == ("one\x00two", {"deep_er": "1.5", "ok": "true"})
+    assert (stored_record.body, stored_record.fields) == (
+        "one\x00two",
+        {"deep_er": "1.5", "ok": "true"},
+    )
 
 
 @pytest.mark.parametrize("trace_id", ["", "xyz", "abc", "0", "f" * 31])
 def test_an_invalid_trace_id_finds_nothing(in_memory_store: InMemoryStore, trace_id: str) -> None:
-    """An invalid id is treated like an unknown one."""
+    """A query with an invalid trace id returns no spans and no log records."""
     path = in_memory_store.path
     assert run(path, lambda backends: backends.trace(trace_id)) == []
     assert run(path, lambda backends: backends.trace_logs(trace_id, 0, DAY_S)) == []
 
 
 def test_a_text_search_finds_the_newest_records(in_memory_store: InMemoryStore) -> None:
-    """The newest matching records are found in order, also among many that do not match."""
+    """A text search finds the newest matching records in order, among many that do not match."""
     now = time.time_ns()
     records = [log_record(f"line {number}", at=now + number) for number in range(5000)]
     in_memory_store.send("logs", log_request(*records))
     path = in_memory_store.path
     end = now / NANO + 60
-    found = run(path, lambda backends: backends.logs(0, end, text="line 1", limit=3))
-    assert [record.body for record in found] == ["line 1999", "line 1998", "line 1997"]
+    newest = run(path, lambda backends: backends.logs(0, end, text="line 1", limit=3))
+    assert [record.body for record in newest] == ["line 1999", "line 1998", "line 1997"]
     assert run(path, lambda backends: backends.logs(0, end, text="in no record")) == []
     assert SCAN_ROWS > 5000
 
 
 def test_a_series_without_recent_points_does_not_count(in_memory_store: InMemoryStore) -> None:
-    """A counter counts only with a point at most ``within`` seconds old."""
+    """A counter series is included only with a point at most ``within`` seconds old."""
     now = time.time_ns()
-    old = number_point(7, at=now - 400 * NANO, attributes=attributes(age="old"))
-    young = number_point(5, at=now - 100 * NANO, attributes=attributes(age="young"))
-    in_memory_store.send("metrics", metric_request(counter("sold", old, young)))
+    old_point = number_point(7, at=now - 400 * NANO, attributes=attributes(age="old"))
+    young_point = number_point(5, at=now - 100 * NANO, attributes=attributes(age="young"))
+    in_memory_store.send("metrics", metric_request(counter("sold", old_point, young_point)))
     path = in_memory_store.path
     current = run(path, lambda backends: backends.counters("sold_total", ("age",)))
     assert current == {("young",): 5.0}
@@ -288,14 +291,17 @@ def test_a_series_without_recent_points_does_not_count(in_memory_store: InMemory
 
 
 def send_count(in_memory_store: InMemoryStore, route: str, count: int, at: int, start: int) -> None:
-    """Send a number of requests of a route, counted from ``start``; times are in seconds."""
+    """Send a histogram point with ``count`` requests of a route since ``start``.
+
+    ``at``, the time of the point, and ``start`` are in seconds since the epoch.
+    """
     pairs = attributes(http__route=route, http__response__status_code=200)
     point = histogram_point([count, 0, 0], at=at * NANO, start=start * NANO, attributes=pairs)
     in_memory_store.send("metrics", metric_request(histogram(DURATION, point)))
 
 
 def rate(in_memory_store: InMemoryStore, route: str, at: float, window: float) -> float | None:
-    """Return the rate of a route of checkout."""
+    """Return the requests per second to a route in the ``window`` seconds before ``at``."""
     [sample] = run(
         in_memory_store.path,
         lambda backends: backends.red("checkout", route, at, at, window=window, quantiles=()),
@@ -305,7 +311,7 @@ def rate(in_memory_store: InMemoryStore, route: str, at: float, window: float) -
 
 
 def test_a_restarted_counter_has_no_negative_rate(in_memory_store: InMemoryStore) -> None:
-    """After a reset, a counter counts on from zero."""
+    """A counter that restarts at zero is taken as a reset, and its rate stays positive."""
     base = time.time_ns() // NANO - 60
     for number, count in enumerate([10, 20, 30, 2, 12]):
         send_count(in_memory_store, "/a", count, base + 10 * number, base - DAY_S)
@@ -315,7 +321,7 @@ def test_a_restarted_counter_has_no_negative_rate(in_memory_store: InMemoryStore
 
 
 def test_the_first_event_of_a_new_series_counts(in_memory_store: InMemoryStore) -> None:
-    """One request on a new route is a rate at once, but not on a route counted since long ago."""
+    """The first request of a new route gives a rate, an old one of a known route does not."""
     base = time.time_ns() // NANO - 60
     for route, start in (("/new", base + 19), ("/known", base - DAY_S)):
         for number in range(2):
@@ -327,7 +333,7 @@ def test_the_first_event_of_a_new_series_counts(in_memory_store: InMemoryStore) 
 def send_call(
     in_memory_store: InMemoryStore, *, client_failed: bool = False, server_failed: bool = False
 ) -> tuple[float, float]:
-    """Send a call from front to bank; return a time range around it."""
+    """Send a call from front to bank; return the start and end of a time range around it."""
     now = time.time_ns()
     client_span = span(
         "GET",
@@ -374,15 +380,15 @@ def test_a_missing_file_has_size_zero(tmp_path: Path) -> None:
 
 
 def test_freshness_is_limited_to_the_last_hour(in_memory_store: InMemoryStore) -> None:
-    """An empty file has no ages, nor has one with old records, and new records have theirs."""
+    """Freshness is None without records and with records over an hour old, else their age."""
     path = in_memory_store.path
     unknown = {"traces": None, "logs": None, "metrics": None}
 
     def send_records(age_s: int) -> None:
-        at = time.time_ns() - age_s * NANO
-        in_memory_store.send("traces", trace_request(span(start=at, seconds=0)))
-        in_memory_store.send("logs", log_request(log_record(at=at)))
-        points = counter("sold", number_point(1, at=at))
+        record_time = time.time_ns() - age_s * NANO
+        in_memory_store.send("traces", trace_request(span(start=record_time, seconds=0)))
+        in_memory_store.send("logs", log_request(log_record(at=record_time)))
+        points = counter("sold", number_point(1, at=record_time))
         in_memory_store.send("metrics", metric_request(points))
 
     assert run(path, lambda backends: backends.freshness()) == unknown
@@ -394,7 +400,7 @@ def test_freshness_is_limited_to_the_last_hour(in_memory_store: InMemoryStore) -
 
 
 def test_a_cancelled_query_does_not_block_the_next_one(in_memory_store: InMemoryStore) -> None:
-    """When the caller gives up, the statement is interrupted, and the next query is answered."""
+    """If a query is cancelled, its statement is interrupted and the next query is answered."""
 
     async def give_up() -> dict[str, int]:
         async with LocalBackends(in_memory_store.path) as backends:

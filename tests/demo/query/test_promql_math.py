@@ -1,4 +1,4 @@
-"""PromQL's arithmetic: checked by hand, and against Prometheus' own program where it is there."""
+"""Tests of ``promql_math``, by hand-computed values and by Prometheus' own program promtool."""
 
 import json
 import math
@@ -23,10 +23,10 @@ INTERVAL_S = 10.0
 INFINITY = math.inf
 BOUNDS = [0.1, 0.5, 1.0]
 TOLERANCE = "1e-12"
-"""An absolute difference: the last digits depend on the order of additions."""
+"""The largest absolute difference between equal values, due to the order of additions."""
 
 BucketCounts = list[int]
-"""The observations in each bucket so far, not cumulative over the buckets."""
+"""The number of observations in each bucket at one time, not cumulative over buckets."""
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ BucketCounts = list[int]
 def test_rate_follows_prometheus_rules(
     times: list[float], values: list[float], end: float, window: float, rate: float | None
 ) -> None:
-    """Extrapolation, its limits, resets and the edges of the window are those of Prometheus."""
+    """Rates follow Prometheus' rules on extrapolation, counter resets and the window's edges."""
     expected = None if rate is None else pytest.approx(rate)
     assert CounterSeries(times, values).rate(end, window) == expected
 
@@ -83,7 +83,7 @@ def test_rate_follows_prometheus_rules(
 def test_a_series_that_begins_in_the_window_counts_from_zero(
     zero_time: float | None, rate: float
 ) -> None:
-    """The first event of a new series counts, the earlier events of an old series do not."""
+    """The first event of a new series is in the rate, earlier events of an old one are not."""
     assert CounterSeries([15, 30], [2, 6], zero_time).rate(60, 60) == pytest.approx(rate)
 
 
@@ -120,7 +120,7 @@ def test_the_only_point_of_a_new_series_is_a_rate() -> None:
 def test_histogram_quantile_follows_prometheus_rules(
     quantile: float, buckets: dict[float, float], value: float | None
 ) -> None:
-    """Interpolation and its edge cases are those of Prometheus, with None for its NaN."""
+    """Quantiles are interpolated as in Prometheus, with None where Prometheus has NaN."""
     expected = None if value is None else pytest.approx(value)
     assert histogram_quantile(quantile, buckets) == expected
 
@@ -132,7 +132,10 @@ def rows(
     born: float = -1.0,
     start: float = -1.0,
 ) -> list[Any]:
-    """Return a series as ``SELECT_HISTOGRAM_POINTS`` does; times are in seconds."""
+    """Return the rows of ``SELECT_HISTOGRAM_POINTS`` for one series.
+
+    ``points`` are pairs of time and bucket counts. All times are in seconds.
+    """
     labels = json.dumps({"http_response_status_code": status})
     return [
         (
@@ -140,12 +143,12 @@ def rows(
             labels,
             json.dumps(BOUNDS),
             int(born * NANO),
-            int(at * NANO),
+            int(point_time * NANO),
             int(start * NANO),
             sum(counts),
             json.dumps(counts),
         )
-        for at, counts in points
+        for point_time, counts in points
     ]
 
 
@@ -161,31 +164,31 @@ def test_red_adds_up_the_series_of_a_route() -> None:
 
 
 def test_red_without_points_is_unknown() -> None:
-    """Without points, nothing is known at any step."""
+    """Without points, rate, errors and quantiles are None at every step."""
     samples = red_samples([], Steps(0, 10, 5, 60), (0.5,))
-    assert samples == [RedSample(at, None, None, (None,)) for at in (0, 5, 10)]
+    assert samples == [RedSample(time, None, None, (None,)) for time in (0, 5, 10)]
 
 
 def test_red_without_events_is_a_rate_of_zero() -> None:
-    """With points but no event, the rate is zero, and errors and quantiles are unknown."""
+    """With points but no new requests, the rate is 0, and errors and quantiles are None."""
     idle = rows(1, "200", [(10, [1, 0, 0, 0]), (20, [1, 0, 0, 0])])
     assert red_samples(idle, Steps(20, 20, 5, 20), (0.5,)) == [RedSample(20, 0.0, None, (None,))]
 
 
 def test_red_counts_the_first_request_of_a_route() -> None:
     """One failed request on a new route gives a rate, an error ratio of one and a quantile."""
-    first = rows(1, "503", [(50, [0, 1, 0, 0])], born=50, start=49)
-    [sample] = red_samples(first, Steps(60, 60, 5, 60), (0.5,))
+    first_point = rows(1, "503", [(50, [0, 1, 0, 0])], born=50, start=49)
+    [sample] = red_samples(first_point, Steps(60, 60, 5, 60), (0.5,))
     assert sample.rate == pytest.approx(1.5 / 60)
     assert sample.errors == 1.0
     assert list(sample.quantiles) == pytest.approx([0.1 + 0.4 / 2])
 
 
 class Generator(random.Random):
-    """Generates series from a seed: with resets, gaps and idle times."""
+    """Generates random series with resets, gaps and idle times, the same for the same seed."""
 
     def bucket_counts(self, buckets: int, points: int) -> list[BucketCounts | None]:
-        """Return the counts of a histogram at each point; None is a gap."""
+        """Return a histogram's bucket counts at each point, or None for a missing point."""
         result: list[BucketCounts | None] = []
         counts = [self.randrange(20) for _ in range(buckets)]
         activity = self.random()
@@ -200,14 +203,14 @@ class Generator(random.Random):
 
 
 def promtool_values(bucket_counts: list[BucketCounts | None], bucket: int) -> str:
-    """Return the values of a cumulative bucket in the notation of promtool's test files."""
+    """Return the values of one cumulative bucket in the notation of promtool's test files."""
     return " ".join(
         "_" if counts is None else str(list(accumulate(counts))[bucket]) for counts in bucket_counts
     )
 
 
 def input_series(series: dict[str, list[BucketCounts | None]]) -> list[dict[str, str]]:
-    """Return promtool's input for a histogram of each status."""
+    """Return promtool's input series for histograms, given by HTTP status."""
     result = []
     for status, bucket_counts in series.items():
         for bucket, bound in enumerate([*BOUNDS, "+Inf"]):
@@ -219,7 +222,10 @@ def input_series(series: dict[str, list[BucketCounts | None]]) -> list[dict[str,
 
 
 def expectation(query: str, at: float, value: float | None) -> dict[str, Any]:
-    """Return promtool's test that a query has a value at a time; None stands for no result."""
+    """Return a promtool test that ``query`` gives ``value`` at the time ``at`` in seconds.
+
+    If ``value`` is None, the query must have no result.
+    """
     samples = [{"labels": "{}", "value": 1}]
     if value is None:
         samples = []
@@ -233,7 +239,7 @@ def expectation(query: str, at: float, value: float | None) -> dict[str, Any]:
 def expectations(
     sample: RedSample, quantiles: tuple[float, ...], window: float
 ) -> list[dict[str, Any]]:
-    """Return promtool's tests that Prometheus computes the same values as ``sample``."""
+    """Return promtool tests that Prometheus computes the values of ``sample``."""
     over_window = f"[{window:.0f}s]"
     rate = f"sum(rate(it_count{over_window}))"
     tests = [expectation(rate, sample.time, sample.rate)]
@@ -249,7 +255,7 @@ def expectations(
 
 
 def promtool_group(generator: Generator) -> dict[str, Any]:
-    """Return promtool's test of random series: our samples are what Prometheus must compute."""
+    """Return a promtool test group: random series, and the values of ``red_samples`` for them."""
     series = {status: generator.bucket_counts(4, 30) for status in ("200", "500")}
     series_rows: list[Any] = []
     for series_id, (status, bucket_counts) in enumerate(series.items()):
@@ -275,7 +281,7 @@ def promtool_group(generator: Generator) -> dict[str, Any]:
 @pytest.mark.full
 @pytest.mark.timeout(3600)  # promtool may have to be built
 def test_prometheus_computes_the_same(promtool: Path, tmp_path: Path) -> None:
-    """On 120 random series with resets and gaps, promtool finds the same values."""
+    """Prometheus computes the same values as ``promql_math`` for 120 random series."""
     generator = Generator(3)
     groups = [promtool_group(generator) for _ in range(60)]
     file = tmp_path / "promql_math.test.yml"

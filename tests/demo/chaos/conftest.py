@@ -1,4 +1,4 @@
-"""Fixtures: a running local store, in which purchases are looked up."""
+"""Provides the fixture of a running local store, which the audit queries."""
 
 import signal
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.demo.local_store.stores import StoreProcess
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[StoreProcess]:
-    """Start the local store, and kill it at the end."""
+    """Start a local store in a process, and kill it at the end."""
     process = StoreProcess(tmp_path / "data")
     process.start()
     yield process

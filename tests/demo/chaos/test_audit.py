@@ -1,4 +1,4 @@
-"""The audit on real services and a real store, with rows removed from the file and duplicated."""
+"""The audit of a rehearsal, on real services and a store from whose file rows are removed."""
 
 import asyncio
 import signal
@@ -27,7 +27,7 @@ SPANS_PER_PURCHASE = 4
 def services(
     tmp_path: Path, store: StoreProcess, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Services]:
-    """Start a rehearsal's own services, and check that none is left at the end."""
+    """Start the services of a rehearsal, and check that no process is left at the end."""
     (tmp_path / "logs").mkdir()
     monkeypatch.setattr(services_module, "STATE", tmp_path)
     with Services(store.url) as services:
@@ -38,7 +38,7 @@ def services(
 
 
 async def buy(load: Load, count: int) -> None:
-    """Send requests until ``count`` purchases are answered."""
+    """Send the requests of ``load`` until ``count`` purchases are answered."""
 
     async def answered() -> bool:
         return len(load.purchases) >= count
@@ -56,17 +56,17 @@ async def buy_across_a_restart(
     """Buy before and after a restart of the services, and wait until all of it is stored.
 
     Returns:
-        The purchases, and the time when the first load started.
+        The purchases, and the time when the first load began (seconds since the epoch).
     """
-    first = Load(services.url, services.run, 20)
-    await buy(first, 10)
+    first_load = Load(services.url, services.run, 20)
+    await buy(first_load, 10)
     assert len(services.stop()) == 2
     services.start()
-    second = Load(services.url, f"{services.run}-again", 20)
-    await buy(second, 10)
-    purchases = first.purchases + second.purchases
+    second_load = Load(services.url, f"{services.run}-again", 20)
+    await buy(second_load, 10)
+    purchases = first_load.purchases + second_load.purchases
     async with LocalBackends(store.path, store.url) as backends:
-        audit = StoreAudit(backends, services.run, first.started)
+        audit = StoreAudit(backends, services.run, first_load.started)
 
         async def all_stored() -> bool:
             result = await audit.compare(purchases, WITHIN_S)
@@ -77,14 +77,15 @@ async def buy_across_a_restart(
             )
 
         assert await poll_until(all_stored)
-    return purchases, first.started
+    return purchases, first_load.started
 
 
 def damage(path: Path, purchases: Sequence[Purchase], run: str) -> None:
-    """Change the rows of three purchases in the store.
+    """Change rows of three purchases in the store's file ``path``.
 
-    The first loses a span, the second its log records; the third gets its spans and log records
-    twice. The request counter of the first instance loses one.
+    The first purchase loses a span, the second one its two log records. Of the third, two spans and
+    both log records are duplicated. The request counter of checkout's first instance is reduced
+    by 1.
     """
     without_span, without_records, duplicated = (
         bytes.fromhex(purchase.trace_id) for purchase in purchases[:3]
@@ -107,7 +108,7 @@ def damage(path: Path, purchases: Sequence[Purchase], run: str) -> None:
 
 @pytest.mark.timeout(300)
 def test_missing_and_duplicated_items_are_counted(services: Services, store: StoreProcess) -> None:
-    """Purchases are complete across a restart, and every item removed or duplicated is counted."""
+    """The audit counts every span, log record and counter increment removed or duplicated."""
     purchases, started = asyncio.run(buy_across_a_restart(services, store))
     services.stop()
     store.stop(signal.SIGTERM)
@@ -127,7 +128,7 @@ def test_missing_and_duplicated_items_are_counted(services: Services, store: Sto
 def test_only_a_sample_is_queried_while_traces_are_missing(
     store: StoreProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All traces are queried once a sample of them is complete, or if the audit is thorough."""
+    """The audit queries all traces only if a sample of them is complete or it is thorough."""
     purchases = [
         Purchase("ordinary", None, f"{number:032x}", 200, "success", "", 0.0, 0.0)
         for number in range(1, 501)
@@ -143,7 +144,7 @@ def test_only_a_sample_is_queried_while_traces_are_missing(
         return [SimpleNamespace(span_id=str(span)) for span in range(SPANS_PER_PURCHASE)]
 
     async def compare(*, thorough: bool) -> tuple[int, int]:
-        """Return how many spans are lost, and how many traces were queried."""
+        """Return the number of lost spans, and the number of traces that were queried."""
         queried.clear()
         async with LocalBackends(store.path, store.url) as backends:
             monkeypatch.setattr(backends, "trace", trace)

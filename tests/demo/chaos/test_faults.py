@@ -1,4 +1,4 @@
-"""Faults are removed whatever happens, and a small disk is full to its last byte or refused."""
+"""The faults of rehearsals are removed even after an error or Ctrl-C, and a full disk is full."""
 
 import asyncio
 import shutil
@@ -16,7 +16,7 @@ from three_pillar_demo.chaos.faulty_receiver import FaultyReceiver
 
 
 def test_ctrl_c_waits_for_shielded_work() -> None:
-    """Shielded work is done to its end however often it is cancelled, and then raises."""
+    """``run_shielded`` finishes its function although the task is cancelled three times."""
     begun = threading.Event()
     go_on = threading.Event()
     done: list[str] = []
@@ -42,7 +42,7 @@ def test_ctrl_c_waits_for_shielded_work() -> None:
 
 
 def test_an_error_in_shielded_work_is_raised() -> None:
-    """Shielded work that fails raises its own error."""
+    """``run_shielded`` raises the error of its function."""
 
     def work() -> None:
         raise OSError("no space left")
@@ -52,7 +52,7 @@ def test_an_error_in_shielded_work_is_raised() -> None:
 
 
 def test_a_receiver_behaves_normally_afterwards(collector: InMemoryCollector) -> None:
-    """However the block ends, the receiver returns to its normal behaviour."""
+    """After a block that raises, the faulty receiver behaves normally again."""
 
     async def fail_during_the_fault(receiver: FaultyReceiver) -> None:
         async with faults.misbehaving(receiver, "mute"):
@@ -67,7 +67,7 @@ def test_a_receiver_behaves_normally_afterwards(collector: InMemoryCollector) ->
 
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A mounted small disk; the test is skipped where none can be mounted."""
+    """The folder of a mounted small disk; the test is skipped where mounting is not possible."""
     monkeypatch.setattr(faults, "STATE", tmp_path)
     try:
         faults.check_can_mount()
@@ -82,7 +82,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_disk_is_filled_to_its_last_byte(disk: Path) -> None:
-    """No byte can be written to a full disk, and afterwards there is space and no file is lost."""
+    """A full disk has no byte free, and afterwards it has space again and kept its other files."""
     (disk / "kept").write_text("kept")
 
     async def write_to_the_full_disk() -> None:
@@ -99,7 +99,7 @@ def test_a_disk_is_filled_to_its_last_byte(disk: Path) -> None:
 def test_a_machine_that_cannot_mount_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A missing mount command and a system without tmpfs raise an error of their own."""
+    """Without a mount command, and on another system than Linux, the error says so."""
     monkeypatch.setattr(faults, "STATE", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UnsupportedError, match="a small disk is a tmpfs"):

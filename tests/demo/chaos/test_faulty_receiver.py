@@ -1,4 +1,4 @@
-"""The faulty receiver forwards requests, misbehaves on request, and records what senders do."""
+"""The faulty receiver forwards requests, misbehaves on demand, and records its answers."""
 
 import threading
 
@@ -15,7 +15,7 @@ from three_pillar_demo.chaos.faulty_receiver import (
 
 
 def post(receiver: FaultyReceiver, body: bytes = b"") -> httpx2.Response:
-    """Send one batch of traces."""
+    """Send one batch of traces, ``body``, and return the answer."""
     return httpx2.post(
         f"{receiver.url}/v1/traces",
         content=body,
@@ -26,7 +26,7 @@ def post(receiver: FaultyReceiver, body: bytes = b"") -> httpx2.Response:
 
 
 def test_requests_are_forwarded(collector: InMemoryCollector) -> None:
-    """With normal behaviour, the real receiver gets the request and its answer is passed on."""
+    """With ``normal`` the real receiver gets the request, and its answer is passed on."""
     with FaultyReceiver(collector.url) as receiver:
         assert post(receiver).status_code == 200
     assert [path for path, _ in collector.received] == ["/v1/traces"]
@@ -39,7 +39,7 @@ def test_requests_are_forwarded(collector: InMemoryCollector) -> None:
 def test_requests_are_refused(
     collector: InMemoryCollector, behaviour: Behaviour, status: int, retry_after: str | None
 ) -> None:
-    """A refusal forwards nothing, and the normal behaviour returns at once."""
+    """A behaviour that is an HTTP status answers with it and forwards nothing."""
     with FaultyReceiver(collector.url) as receiver:
         receiver.behaviour = behaviour
         refusal = post(receiver)
@@ -52,7 +52,7 @@ def test_requests_are_refused(
 
 
 def test_a_mute_receiver_never_answers(collector: InMemoryCollector) -> None:
-    """A sender waits until the behaviour changes, and then its connection is closed."""
+    """With ``mute`` a sender waits until the behaviour changes, then the connection is closed."""
     errors: list[Exception] = []
 
     def send() -> None:
@@ -74,7 +74,7 @@ def test_a_mute_receiver_never_answers(collector: InMemoryCollector) -> None:
 
 
 def test_without_a_real_receiver_there_is_no_answer(closed_port: int) -> None:
-    """If nothing listens behind it, the connection is closed as by a receiver that died."""
+    """If no real receiver listens, the sender's connection is closed without an answer."""
     with (
         FaultyReceiver(f"http://127.0.0.1:{closed_port}") as receiver,
         pytest.raises(httpx2.HTTPError),
@@ -83,7 +83,7 @@ def test_without_a_real_receiver_there_is_no_answer(closed_port: int) -> None:
 
 
 def test_otlp_violations() -> None:
-    """A batch may be sent again 3 s after a 429 asked for that, and never after a 400."""
+    """A batch that is sent again within 3 s after a 429, or at all after a 400, is a violation."""
     conforming = [
         BatchAnswer(0, b"a", 429),
         BatchAnswer(1, b"b", 429),

@@ -1,4 +1,4 @@
-"""The verdict on a rehearsal: a pure function of what was observed and what is expected."""
+"""The verdict on a rehearsal, for observations that differ from the expectation in one way each."""
 
 import math
 from collections import Counter
@@ -23,7 +23,7 @@ GOOD = Observation(
 
 
 def test_a_good_observation_passes() -> None:
-    """Complete, drained, fast and bounded is as expected."""
+    """An observation without losses, errors, growth or a higher latency passes."""
     assert judge(GOOD, Expectation()) == Verdict([], [])
     assert judge(GOOD, Expectation()).passed
 
@@ -51,7 +51,7 @@ def test_a_good_observation_passes() -> None:
     ],
 )
 def test_each_problem_is_named(changes: dict[str, object], problem: str) -> None:
-    """One thing that is not as expected fails the rehearsal and is named with its figure."""
+    """A single figure that is not as expected fails the rehearsal, and a problem names it."""
     verdict = judge(replace(GOOD, **changes), Expectation())  # type: ignore[arg-type]
     assert problem in verdict.problems
     assert not verdict.passed
@@ -59,7 +59,7 @@ def test_each_problem_is_named(changes: dict[str, object], problem: str) -> None
 
 @pytest.mark.parametrize("fault_p99_s", [0.57, math.nan])
 def test_a_higher_latency_is_slow_and_not_a_problem(fault_p99_s: float) -> None:
-    """A p99 over 1.15 of the steady state, or none, is kept apart: the machine may be busy."""
+    """A p99 over 1.15 of the steady state, or an unknown one, is slow and not a problem."""
     slow = replace(GOOD, fault_p99_s=fault_p99_s)
     verdict = judge(slow, Expectation())
     assert verdict.problems == []
@@ -72,13 +72,13 @@ def test_a_higher_latency_is_slow_and_not_a_problem(fault_p99_s: float) -> None:
     ("durations", "passed"), [([], False), ([0.5, 4.9], True), ([0.5, 5.1], False)]
 )
 def test_the_slowest_stop_counts(durations: list[float], passed: bool) -> None:  # noqa: FBT001  (a row of the table)
-    """Where stops have a limit, the slowest one counts, and at least one must have happened."""
+    """With a limit of 5 s for stops, the slowest must be within it, and one must have happened."""
     observed = replace(GOOD, stop_durations_s=durations)
     assert judge(observed, Expectation(stop_s=5.0)).passed == passed
 
 
 def test_a_fault_must_be_reported_where_expected() -> None:
-    """A full disk that nothing reports fails."""
+    """A rehearsal whose fault must be reported fails if nothing reported it."""
     expected = Expectation(fault_reported=True)
     assert judge(GOOD, expected).problems == ["nothing reported the fault while it lasted"]
     assert judge(replace(GOOD, reports=["store answers 503"]), expected).passed
@@ -101,25 +101,25 @@ def test_counted_losses_are_allowed_where_expected(
     drops_logged: bool,  # noqa: FBT001  (a row of the table)
     problems: list[str],
 ) -> None:
-    """Losses must equal the counted drops for each kind, and a log record must report them."""
+    """Losses must equal the counted drops of each kind, and a log record must report them."""
     observed = replace(GOOD, lost=lost, dropped=dropped, drops_logged=drops_logged)
     assert judge(observed, Expectation(loss="counted")).problems == problems
 
 
 def test_without_a_receiver_nothing_is_audited() -> None:
-    """Without a receiver, only the requests and the stops are judged."""
+    """In a rehearsal without a receiver, lost items are no problem."""
     observed = replace(GOOD, lost=Counter(spans=9), drained_s=None, stop_durations_s=[4.2])
     assert judge(observed, Expectation(stored=False, drain_s=None, stop_s=10.0)).passed
 
 
 def test_a_skipped_rehearsal_is_not_judged() -> None:
-    """A rehearsal that this machine cannot run has no problems."""
+    """A rehearsal that was skipped, because this machine cannot run it, has no problems."""
     skipped = Observation("disk-full", skipped="mounting is not permitted")
     assert judge(skipped, Expectation(fault_reported=True)) == Verdict([], [])
 
 
 def test_every_rehearsal_is_described() -> None:
-    """Names are unique, there is a description, and the short form is not longer than the long."""
+    """Each rehearsal has a unique name, a description, and a short form within its long form."""
     assert len({rehearsal.name for rehearsal in REHEARSALS}) == len(REHEARSALS)
     for rehearsal in REHEARSALS:
         assert rehearsal.description

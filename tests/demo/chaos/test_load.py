@@ -1,4 +1,4 @@
-"""The load of a rehearsal stays on this machine, is limited, and records every request."""
+"""The load of a rehearsal addresses loopback only, is limited, and records every request."""
 
 import asyncio
 from pathlib import Path
@@ -21,14 +21,14 @@ from three_pillar_demo.verify.check import poll_until
     ],
 )
 def test_only_loopback_is_loaded(url: str) -> None:
-    """A URL that is not on loopback is refused before any request."""
+    """A load on a URL that is not on loopback is refused before any request is sent."""
     with pytest.raises(ValueError, match="not on the loopback"):
         Load(url, "run")
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, 51.0, float("nan"), float("inf")])
 def test_the_rate_is_limited(rate: float) -> None:
-    """Rates over 50 requests a second, and rates that are not positive, are refused."""
+    """A rate over 50 requests a second, or one that is not a positive number, is refused."""
     with pytest.raises(ValueError, match="up to 50 a second"):
         Load("http://127.0.0.1:8000", "run", rate)
 
@@ -36,7 +36,7 @@ def test_the_rate_is_limited(rate: float) -> None:
 def test_the_number_of_requests_is_limited(
     closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The load ends by itself, and requests to a closed port are recorded as refused."""
+    """The load ends after ``MAX_REQUESTS``, and requests to a closed port count as refused."""
     monkeypatch.setattr(load_module, "MAX_REQUESTS", 5)
     load = Load(f"http://127.0.0.1:{closed_port}", "run", 50)
     asyncio.run(load.send(asyncio.Event()))
@@ -49,7 +49,7 @@ def test_the_number_of_requests_is_limited(
 def test_requests_are_recorded_with_their_phase(
     tmp_path: Path, collector: InMemoryCollector
 ) -> None:
-    """Purchases are recorded with their trace ids, and a stop waits for those in flight."""
+    """Each request is recorded with its phase, also one that is in flight when the load stops."""
 
     async def send_in_two_phases(load: Load) -> None:
         stop = asyncio.Event()
@@ -73,6 +73,6 @@ def test_requests_are_recorded_with_their_phase(
 
 
 def test_a_refused_request_has_not_failed() -> None:
-    """A request that was accepted and got no answer has failed, and a refused one has not."""
+    """A request that was accepted but not answered counts as failed, and a refused one does not."""
     assert Request("steady", "run-1", 1.0, problem="ReadError").failed
     assert not Request("steady", "run-1", 1.0, problem="refused").failed

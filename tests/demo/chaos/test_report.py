@@ -1,4 +1,4 @@
-"""The output of ``demo rehearse``: two narrow tables and lines, or JSON; and what it refuses."""
+"""The output of ``demo rehearse`` as tables and as JSON, and the rehearsals that it refuses."""
 
 import io
 import json
@@ -31,14 +31,14 @@ RESULTS = [
 
 
 def printed(*, as_json: bool = False) -> str:
-    """Return the report on a terminal of 80 columns."""
+    """Return the report of ``RESULTS`` as a terminal of 80 columns shows it, or as JSON."""
     out = io.StringIO()
     report(RESULTS, Console(file=out, width=80), as_json=as_json)
     return out.getvalue()
 
 
 def test_the_tables_fit_a_terminal() -> None:
-    """In 80 columns no figure is cut, and every problem is on a line with the rehearsal's name."""
+    """In 80 columns no figure is cut, and each problem is on a line with the rehearsal's name."""
     text = printed()
     rows = [line for line in text.splitlines() if line.startswith("prometheus-and-collector ")]
     assert [len(row) <= 80 and "…" not in row for row in rows] == [True, True]
@@ -64,7 +64,7 @@ def test_the_tables_fit_a_terminal() -> None:
 
 
 def test_json_is_one_object() -> None:
-    """The JSON object holds what was observed, the problems, and why a rehearsal was skipped."""
+    """With ``--json`` the report is one object with the observations and problems of each."""
     document = json.loads(printed(as_json=True))
     assert document["passed"] is False
     failed, skipped = document["rehearsals"]
@@ -75,7 +75,7 @@ def test_json_is_one_object() -> None:
 
 
 def test_all_rehearsals_are_listed() -> None:
-    """The list names every rehearsal."""
+    """The list of rehearsals contains the name of each."""
     out = io.StringIO()
     list_rehearsals(REHEARSALS, Console(file=out, width=80))
     assert all(rehearsal.name in out.getvalue() for rehearsal in REHEARSALS)
@@ -90,13 +90,13 @@ def test_all_rehearsals_are_listed() -> None:
     ],
 )
 def test_an_unavailable_rehearsal_is_refused(name: str, mode: str, reason: str) -> None:
-    """The error for an unknown name, another mode or a missing short form says what to do."""
+    """An unknown name, a wrong mode and a missing short form are errors that say what to do."""
     with pytest.raises(LaunchError, match=reason):
         select_rehearsals(name, mode, long=False)
 
 
 def test_all_rehearsals_of_a_mode() -> None:
-    """Local mode has no rehearsals of Tempo, and full mode has all, one of them only long."""
+    """Local mode has no rehearsal of Tempo, and full mode has all, one only in the long form."""
     local = {rehearsal.name for rehearsal in select_rehearsals(None, "local", long=True)}
     assert "tempo-stopped" not in local
     full = {rehearsal.name for rehearsal in select_rehearsals(None, "full", long=True)}

@@ -10,7 +10,7 @@ TRACES: dict[str, Any] = {"name": "traces", "stop_order": 2}
 
 
 def test_without_a_name_rehearsals_are_listed(tmp_path: Path) -> None:
-    """The list needs no stack and starts none."""
+    """Without a name, ``demo rehearse`` lists the rehearsals and starts no stack."""
     with Stack(tmp_path, SHOP) as stack:
         done = stack.demo("rehearse")
         assert (done.returncode, done.stderr) == (0, "")
@@ -19,7 +19,7 @@ def test_without_a_name_rehearsals_are_listed(tmp_path: Path) -> None:
 
 
 def test_an_incomplete_stack_is_refused(tmp_path: Path) -> None:
-    """On a stack that is starting, or of which a component is stopped, nothing is rehearsed."""
+    """A stack that is starting, or of which a component was stopped, is refused with an error."""
     with Stack(tmp_path, SHOP, TRACES | {"not_ready_body": "warming up"}) as stack:
         stack.up(ready=False)
         stack.wait_until(lambda: len(stack.events("started")) == 2, "both to be started")

@@ -1,4 +1,4 @@
-"""The end of a rehearsal: all traces are queried before a loss is reported."""
+"""The end of a rehearsal, where all traces must be queried before a loss is reported."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ SPANS_PER_PURCHASE = 4
 def test_one_missing_trace_is_one_loss(
     store: StoreProcess, monkeypatch: pytest.MonkeyPatch, expectation: Expectation
 ) -> None:
-    """If one of 500 traces is missing, 4 spans are lost and not those of the unqueried traces."""
+    """If one of 500 traces is missing, exactly its four spans are reported as lost."""
     purchases = [
         Purchase("ordinary", None, f"{number:032x}", 200, "success", "", 0.0, 0.0)
         for number in range(1, 501)

@@ -1,9 +1,9 @@
 """Inspects a running stack: ``python -m tests.demo.drills.inspect_stack COMMAND [NAME...]``.
 
-``check`` runs the drills by name, ``calm`` looks for their conditions in a shop without a fault,
-``restored`` checks that no fault is left. Each problem is printed as one line, and the exit code is
-their number. The tests run it as a process, because the state folder of a stack is read from the
-environment when a module is imported.
+The command ``check`` runs the named drills without a person, ``calm`` evaluates their conditions
+while nothing is broken, and ``restored`` checks that no fault is left. Each problem is printed as
+one line, and the exit code is their number. The tests run it as a process, because the state folder
+of a stack is read from the environment when a module is imported.
 """
 
 import asyncio
@@ -27,11 +27,12 @@ EMPTY_RESULTS: dict[str, Any] = {
     "health": {},
     "freshness": {"traces": None, "logs": None, "metrics": None},
 }
-"""By query, the answer of a backend that knows nothing."""
-CALM_SECONDS = 8.0
-"""How long load is sent to a shop in which nothing is broken."""
-CALM_RATE = 8
-CALM_MIX = {
+"""The result of each query in a backend that has no data."""
+NORMAL_OPERATION_S = 8.0
+"""Seconds for which load is sent to the shop while nothing is broken."""
+NORMAL_RATE = 8
+"""Purchases per second while nothing is broken."""
+NORMAL_MIX = {
     "visa": 4.0,
     "mastercard": 4.0,
     "amex": 3.0,
@@ -39,18 +40,19 @@ CALM_MIX = {
     "declined": 0.3,
     "invalid": 2.0,
 }
+"""The weight of each card while nothing is broken."""
 
 
 class BackendsWithout:
-    """Backends in which one query finds nothing."""
+    """Wraps backends so that one query has an empty result."""
 
     def __init__(self, backends: Backends, query: str) -> None:
-        """Answer ``query`` with an empty result, and pass all others to ``backends``."""
+        """Replace the method ``query``; all other queries go to ``backends``."""
         self.backends = backends
         self.query = query
 
     def __getattr__(self, name: str) -> object:
-        """Return the backends' own attribute, or a query that finds nothing."""
+        """Return the attribute of the backends, or for ``query`` one with an empty result."""
         if name != self.query:
             return getattr(self.backends, name)
 
@@ -63,9 +65,10 @@ class BackendsWithout:
 async def met_without_data(
     active: runner.ActiveDrill, conditions: Sequence[Condition]
 ) -> list[str]:
-    """Return the conditions that are met although their query finds nothing.
+    """Return one line for each condition that is met although its query has an empty result.
 
-    A condition with ``under`` is about something absent, so its data cannot be taken away.
+    Conditions with ``under`` are left out: they are about something absent, so an empty result may
+    meet them.
     """
     problems = []
     for condition in conditions:
@@ -78,7 +81,11 @@ async def met_without_data(
 
 
 async def check_drill(drill: Drill, backends: Backends) -> list[str]:
-    """Run the drill's own check, and check that it would fail without its evidence."""
+    """Run the drill's own check, and check that no evidence is found without its data.
+
+    Returns:
+        The problems, one line each.
+    """
 
     async def extra(active: runner.ActiveDrill) -> list[str]:
         return await met_without_data(active, drill.evidence)
@@ -88,12 +95,16 @@ async def check_drill(drill: Drill, backends: Backends) -> list[str]:
     return verdict.problems
 
 
-async def check_calm_shop(drills: Sequence[Drill], backends: Backends) -> list[str]:
-    """Send load to a shop without a fault, and return the drills that would pass there."""
-    calm = drills[0].model_copy(
+async def check_without_fault(drills: Sequence[Drill], backends: Backends) -> list[str]:
+    """Send load while nothing is broken, and evaluate the symptom and evidence of each drill.
+
+    Returns:
+        One line for each drill whose symptom appears or whose evidence is all found.
+    """
+    drill_without_fault = drills[0].model_copy(
         update={
             "fault": Fault(),
-            "customers": catalogue.Customers(rate=CALM_RATE, mix=CALM_MIX),
+            "customers": catalogue.Customers(rate=NORMAL_RATE, mix=NORMAL_MIX),
             "evidence": tuple(
                 condition for drill in drills for condition in (drill.symptom, *drill.evidence)
             ),
@@ -101,8 +112,8 @@ async def check_calm_shop(drills: Sequence[Drill], backends: Backends) -> list[s
     )
     problems = []
     with runner.exclusive():
-        async with runner.running(calm, backends) as active:
-            await asyncio.sleep(CALM_SECONDS)
+        async with runner.running(drill_without_fault, backends) as active:
+            await asyncio.sleep(NORMAL_OPERATION_S)
             for drill in drills:
                 symptom_met, _ = await active.evaluate(drill.symptom)
                 evidence_met = [
@@ -116,7 +127,7 @@ async def check_calm_shop(drills: Sequence[Drill], backends: Backends) -> list[s
 
 
 async def main(command: str, names: list[str]) -> int:
-    """Run the command, print its problems, and return their number."""
+    """Run the command, print the problems that it finds, and return their number."""
     async with connect.create_backends() as backends:
         drills = [catalogue.load(name) for name in names or catalogue.names()]
         if command == "check":
@@ -124,7 +135,7 @@ async def main(command: str, names: list[str]) -> int:
             for drill in drills:
                 problems += await check_drill(drill, backends)
         elif command == "calm":
-            problems = await check_calm_shop(drills, backends)
+            problems = await check_without_fault(drills, backends)
         else:
             problems = await runner.check_restored(backends)
     sys.stdout.writelines(f"{problem}\n" for problem in problems)

@@ -1,4 +1,4 @@
-"""The alert rules, with shorter windows, evaluated by promtool on the series of one drill."""
+"""The alert rules with shorter windows, as promtool evaluates them on the metrics of one drill."""
 
 import asyncio
 import re
@@ -16,7 +16,10 @@ WINDOW_LENGTH = r"(?<=[\[:])\d+\w"
 def checkout_counter(
     status: str, per_second: int, seconds: int = 30
 ) -> tuple[dict[str, str], list[float | None]]:
-    """Return a series of checkouts answered with ``status``; it starts in the third second."""
+    """Return the counter of checkouts answered with ``status``, which grows by ``per_second``.
+
+    The series has a value for each of ``seconds`` seconds; the first two are missing.
+    """
     labels = {
         "__name__": "http_server_request_duration_seconds_count",
         "job": "shop/checkout",
@@ -29,7 +32,7 @@ def checkout_counter(
 
 
 def test_only_windows_are_shortened() -> None:
-    """Every window and wait is shorter by the factor but at least 3 s, and nothing else changes."""
+    """Windows are divided by the factor but stay at least 3 s, and expressions keep the rest."""
     original_groups = [
         group for group in yaml.safe_load(RULES)["groups"] if group["name"] in alerts.SHOP_GROUPS
     ]
@@ -77,7 +80,7 @@ def test_promtool_evaluates_the_shortened_rules(
 
 @pytest.mark.full
 def test_a_growing_export_queue_fires(promtool: Path) -> None:
-    """A queue that grows while nothing is sent fires, where the Collector's rules are included."""
+    """A growing queue of the Collector fires an alert only if its rules are included."""
     assert promtool.exists()
     series: list[alerts.Series] = [
         (
@@ -101,7 +104,7 @@ def test_a_growing_export_queue_fires(promtool: Path) -> None:
 
 @pytest.mark.parametrize("name", catalogue.names())
 def test_failing_checkouts_fire_an_alert(name: str) -> None:
-    """A drill whose symptom is failing checkouts expects an alert, and declined cards do not."""
+    """A drill whose symptom is failing checkouts expects an alert, and ``declined-surge`` none."""
     drill = catalogue.load(name)
     checkouts_fail = drill.symptom.ask == "red" and drill.symptom.read == "errors"
     assert not checkouts_fail or drill.alerts.fire

@@ -1,4 +1,4 @@
-"""The drill files are complete and name what exists, and an invalid file is refused clearly."""
+"""The drill files are complete and refer to what exists, and an invalid file is refused clearly."""
 
 import re
 from pathlib import Path
@@ -35,14 +35,14 @@ VALID_FILE = Path("demo/three_pillar_demo/drills/scenarios/slow-bank.toml").read
 
 
 def test_all_twelve_drills_exist() -> None:
-    """Every incident of the catalogue has its file."""
+    """Each of the twelve drills has a file."""
     assert set(catalogue.names()) >= DRILLS
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", catalogue.names())
 def test_a_file_names_what_exists(name: str, mode: str) -> None:
-    """A file is valid, its alerts and its runbook section exist, and its story hides the answer."""
+    """A file is valid, its alerts and runbook section exist, and its story hides the answer."""
     drill = catalogue.read(catalogue.files()[name], mode)
     assert set(drill.alerts.fire) <= ALERTS
     path, _, section = drill.runbook.partition("#")
@@ -57,7 +57,7 @@ def test_a_file_names_what_exists(name: str, mode: str) -> None:
 
 
 def test_a_drill_can_differ_in_full_mode() -> None:
-    """The table ``full`` replaces other tables in full mode, and only there."""
+    """The table ``full`` of a drill file replaces other tables in full mode only."""
     path = catalogue.files()["queue-fills"]
     local = catalogue.read(path)
     full = catalogue.read(path, "full")
@@ -110,7 +110,7 @@ def test_no_two_drills_have_the_same_evidence() -> None:
     ],
 )
 def test_an_invalid_file_is_refused(tmp_path: Path, before: str, after: str, message: str) -> None:
-    """The error names the file, the place and what is allowed."""
+    """The error for an invalid file names the file, the key, and what is allowed."""
     path = tmp_path / "wrong.toml"
     assert before in VALID_FILE
     path.write_text(VALID_FILE.replace(before, after, 1))
@@ -127,7 +127,7 @@ def test_an_unknown_drill_is_refused_with_the_known_names() -> None:
 
 
 def test_an_unknown_value_never_meets_a_condition() -> None:
-    """A missing value is neither over nor under a limit, and a value equal to it does not pass."""
+    """Neither None nor a value equal to the limit meets ``over`` or ``under``."""
     assert not QueryCondition(under=1).is_met(None)
     assert not QueryCondition(over=1).is_met(None)
     assert QueryCondition(under=1).is_met(0.5)

@@ -1,4 +1,4 @@
-"""Faults inside the services need loopback, a file of the same user, and an unexpired lease."""
+"""A fault file works only on loopback, if the same user owns it and it was touched recently."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.processes import InMemoryCollector, Service, running_shop
 
 @pytest.fixture
 def fault_file(tmp_path: Path) -> Path:
-    """A fault file as a drill writes it."""
+    """A fault file as a drill writes it, in which every charge fails."""
     path = tmp_path / "payment.fault"
     path.touch(0o600)
     path.write_text('{"failure_rate": 1.0}')
@@ -28,12 +28,12 @@ def fault_file(tmp_path: Path) -> Path:
 
 
 def test_a_fresh_file_is_read(fault_file: Path) -> None:
-    """A fresh file of this user turns its faults on."""
+    """A fault file of this user that was just written is read."""
     assert active_faults.active_faults(str(fault_file)) == {"failure_rate": 1.0}
 
 
 def test_without_a_valid_file_there_is_no_fault(tmp_path: Path) -> None:
-    """An empty path, a missing file, a folder and an invalid file all mean no fault."""
+    """An empty path, a missing file, a folder and a file without a JSON object mean no fault."""
     invalid = tmp_path / "invalid"
     invalid.write_text("[1]")
     paths = ("", str(tmp_path / "none"), str(tmp_path), str(invalid))
@@ -42,7 +42,7 @@ def test_without_a_valid_file_there_is_no_fault(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o622, 0o606, 0o660])
 def test_a_file_that_others_can_write_is_ignored(fault_file: Path, mode: int) -> None:
-    """A file that another user could have written turns nothing on."""
+    """A file that the group or all others can write turns no fault on."""
     fault_file.chmod(mode)
     assert active_faults.active_faults(str(fault_file)) == {}
 
@@ -56,13 +56,13 @@ def test_a_symbolic_link_is_ignored(fault_file: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file away")
 def test_another_users_file_is_ignored(fault_file: Path) -> None:
-    """A file that belongs to another user turns nothing on."""
+    """A file that belongs to another user turns no fault on."""
     os.chown(fault_file, 12345, -1)
     assert active_faults.active_faults(str(fault_file)) == {}
 
 
 def test_an_expired_file_is_ignored(fault_file: Path) -> None:
-    """A file that was not touched for the length of the lease turns nothing on."""
+    """A file that was not touched for ``LEASE_S`` seconds turns no fault on."""
     past = time.time() - active_faults.LEASE_S - 0.1
     os.utime(fault_file, (past, past))
     assert active_faults.active_faults(str(fault_file)) == {}
@@ -70,7 +70,7 @@ def test_an_expired_file_is_ignored(fault_file: Path) -> None:
 
 @pytest.mark.parametrize("service", ["payment", "checkout"])
 def test_drills_require_loopback(service: str, tmp_path: Path) -> None:
-    """A service that listens beyond loopback does not start with a fault file, and says why."""
+    """A service that listens beyond loopback refuses to start with a fault file, and says why."""
     name = service.upper()
     env = {**os.environ, f"{name}_BIND": "0.0.0.0", f"{name}_DRILLS": str(tmp_path / "x")}  # noqa: S104
     done = subprocess.run(
@@ -94,7 +94,7 @@ def test_images_have_no_fault_file() -> None:
 def test_the_fault_file_overrides_payments_settings(
     build_shop: ShopFactory, fault_file: Path
 ) -> None:
-    """Payment uses the values of the file instead of its settings, for as long as it exists."""
+    """While the fault file exists, payment uses its values in place of the settings."""
     shop = build_shop(drills=str(fault_file))
     assert shop.request().status_code == 500
     fault_file.unlink()
@@ -102,7 +102,7 @@ def test_the_fault_file_overrides_payments_settings(
 
 
 def test_one_card_network_is_slow(build_shop: ShopFactory, fault_file: Path) -> None:
-    """Cards of the slow network take ten times as long, and the span names only the network."""
+    """Cards of the slow network take longer than others, and the span names only the network."""
     fault_file.write_text(
         json.dumps({"slow_network": "visa", "latency_min": 0.02, "latency_max": 0.02})
     )
@@ -123,14 +123,14 @@ def test_one_card_network_is_slow(build_shop: ShopFactory, fault_file: Path) -> 
 
 
 def test_the_crash_threshold_is_positive() -> None:
-    """The amount over which a version crashes is a setting, and must be positive."""
+    """The setting ``crash_over``, the amount over which a charge crashes, must be positive."""
     assert Faults(crash_over=500).crash_over == 500
     with pytest.raises(ValueError, match="crash_over"):
         Faults(crash_over=-1)
 
 
 def test_the_fault_file_changes_checkout(tmp_path: Path, collector: InMemoryCollector) -> None:
-    """Retries, a blocking call and a series for each order exist only as long as the file."""
+    """Only while the file exists, checkout retries, blocks, and has a series for each order."""
     fault_file = tmp_path / "checkout.fault"
     with running_shop(
         tmp_path,
@@ -154,12 +154,12 @@ def test_the_fault_file_changes_checkout(tmp_path: Path, collector: InMemoryColl
 
 
 def calls_by_order(payment: Service) -> Counter[str]:
-    """Count the requests that payment has answered, by order id."""
+    """Return the number of requests that payment has answered, by order id."""
     return Counter(
         line["order.id"] for line in payment.lines() if "http.response.status_code" in line
     )
 
 
 def metrics(url: str) -> str:
-    """Return the body of the service's ``/metrics``."""
+    """Return the text of ``/metrics`` of the service at ``url``."""
     return httpx2.get(f"{url}/metrics", trust_env=False, timeout=20).text

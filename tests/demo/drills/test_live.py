@@ -1,4 +1,4 @@
-"""The drills on a running stack: each is found by its own evidence, and leaves nothing behind."""
+"""The drills on a running stack: each is recognised by its own evidence, and leaves no fault."""
 
 import json
 import os
@@ -19,16 +19,18 @@ from three_pillar_demo.stack.state import Process
 
 MODE = "full" if FULL else "local"
 DRILLS = [name for name in catalogue.names() if MODE in catalogue.load(name).modes]
+"""The drills of the mode in which the tests run."""
 INTERRUPTIONS = [
     (step, number)
     for number in (signal.SIGKILL, signal.SIGINT)
-    for step in ("calm", "broken", "paged")
+    for step in ("before the fault", "broken", "paged")
 ]
+"""The steps of a drill at which a test interrupts it, each with the signal."""
 pytestmark = pytest.mark.stack
 
 
 def inspect(stack: Stack, *arguments: str) -> list[str]:
-    """Return the problems that ``tests.demo.drills.inspect_stack`` finds."""
+    """Run ``tests.demo.drills.inspect_stack``, and return the problems that it prints."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.demo.drills.inspect_stack", *arguments],
         env=stack.environment(),
@@ -43,7 +45,7 @@ def inspect(stack: Stack, *arguments: str) -> list[str]:
 
 
 def session(stack: Stack) -> dict[str, Any]:
-    """Return the newest drill session; empty before the first."""
+    """Return the content of the drill session file, or an empty dict if there is none."""
     try:
         return dict(json.loads((stack.state / "drill" / "session.json").read_text()))
     except OSError:
@@ -51,15 +53,20 @@ def session(stack: Stack) -> dict[str, Any]:
 
 
 def fault_files(stack: Stack) -> list[str]:
-    """Return the names of the fault files, one for each service that has a fault."""
+    """Return the names of the fault files; each service with a fault has one."""
     return [path.name for path in (stack.state / "drill").glob("*.fault")]
 
 
 @contextmanager
-def drill_runner(stack: Stack, name: str, calm: str = "0") -> Iterator[subprocess.Popen[str]]:
-    """Start the runner process of a drill, and end the drill at the end of the block."""
+def drill_runner(
+    stack: Stack, name: str, normal_operation_s: str = "0"
+) -> Iterator[subprocess.Popen[str]]:
+    """Run the drill ``name`` in a process until the end of the block, and yield the process.
+
+    The fault begins after ``normal_operation_s`` seconds.
+    """
     runner = subprocess.Popen(
-        [sys.executable, "-m", "three_pillar_demo.drills.runner_process", name, calm],
+        [sys.executable, "-m", "three_pillar_demo.drills.runner_process", name, normal_operation_s],
         env=stack.environment(),
         text=True,
     )
@@ -84,19 +91,19 @@ def drill_stopped_afterwards(stack: Stack) -> Iterator[None]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", DRILLS)
 def test_a_drill_passes_its_check(stack: Stack, name: str) -> None:
-    """A drill passes its own check, and no evidence is found without the data it is about."""
+    """A drill passes its own check, and no evidence is found if its query has an empty result."""
     assert inspect(stack, "check", name) == []
 
 
 def test_no_drill_passes_without_a_fault(stack: Stack) -> None:
-    """Under the load of all drills but without a fault, no drill's symptom or evidence appears."""
+    """While nothing is broken, no drill's symptom appears and no drill's evidence is all found."""
     assert inspect(stack, "calm", *DRILLS) == []
 
 
 def test_a_person_plays_a_drill(stack: Stack) -> None:
-    """Start pages, a second drill is refused, a wrong answer goes on, and a right one ends it."""
-    page = stack.demo("drill", "start", "gateway-timeouts", "--calm", "0").stdout
-    assert catalogue.load("gateway-timeouts").story.split()[0] in page
+    """A drill pages the player, excludes a second drill, and ends only by a right answer."""
+    alert = stack.demo("drill", "start", "gateway-timeouts", "--calm", "0").stdout
+    assert catalogue.load("gateway-timeouts").story.split()[0] in alert
     assert "Running now: gateway-timeouts" in stack.demo("drill", "list").stdout
     for second in (("start", "slow-bank"), ("check", "slow-bank")):
         refused = stack.demo("drill", *second, check=False)
@@ -114,11 +121,11 @@ def test_a_person_plays_a_drill(stack: Stack) -> None:
 
 
 def test_giving_up_shows_the_cause(stack: Stack) -> None:
-    """A blind drill is not named before it is over, and giving up names and explains it."""
-    page = stack.demo("drill", "start", "--blind", "--calm", "0").stdout
+    """The name of a blind drill is hidden until it is over, and giving up shows name and cause."""
+    alert = stack.demo("drill", "start", "--blind", "--calm", "0").stdout
     assert "a blind drill" in stack.demo("drill", "list").stdout
     name = session(stack)["drill"]
-    assert name not in page
+    assert name not in alert
     summary = " ".join(stack.demo("drill", "give-up").stdout.split())
     assert f"{name}: given up" in summary
     assert " ".join(catalogue.load(name).fix.split()) in summary
@@ -129,8 +136,9 @@ def test_giving_up_shows_the_cause(stack: Stack) -> None:
 def test_an_interrupted_drill_leaves_nothing(
     stack: Stack, step: str, number: signal.Signals
 ) -> None:
-    """After Ctrl-C or SIGKILL at any step, purchases are complete and the next drill can begin."""
-    with drill_runner(stack, "broken-context", "30" if step == "calm" else "0") as runner:
+    """After SIGINT or SIGKILL at any step, no fault is left and the next drill can begin."""
+    normal_operation_s = "30" if step == "before the fault" else "0"
+    with drill_runner(stack, "broken-context", normal_operation_s) as runner:
         if step == "paged":
             wait_until(lambda: session(stack)["paged_at"], "the page")
         elif step == "broken":
@@ -142,11 +150,11 @@ def test_an_interrupted_drill_leaves_nothing(
         wait_until(lambda: len(fault_files(stack)) == 2, "the next drill")
 
 
-@pytest.mark.parametrize("calm", ["30", "0"])
-def test_a_drill_can_be_stopped_before_the_page(stack: Stack, calm: str) -> None:
-    """``stop`` ends a drill at once in the calm phase, and between the fault and its symptom."""
-    with drill_runner(stack, "cardinality-bomb", calm) as runner:
-        if calm == "0":
+@pytest.mark.parametrize("normal_operation_s", ["30", "0"])
+def test_a_drill_can_be_stopped_before_the_page(stack: Stack, normal_operation_s: str) -> None:
+    """``demo drill stop`` ends a drill at once, before its fault and before its symptom."""
+    with drill_runner(stack, "cardinality-bomb", normal_operation_s) as runner:
+        if normal_operation_s == "0":
             wait_until(lambda: bool(fault_files(stack)), "the fault")
         assert not session(stack)["paged_at"]
         assert "stopped" in stack.demo("drill", "stop").stdout
@@ -155,7 +163,7 @@ def test_a_drill_can_be_stopped_before_the_page(stack: Stack, calm: str) -> None
 
 
 def test_a_killed_component_comes_back_by_itself(stack: Stack) -> None:
-    """A restorer starts payment if the runner is killed while payment is not running."""
+    """If the drill's process is killed while payment is down, payment is started again."""
     with drill_runner(stack, "payment-down") as runner:
         wait_until(lambda: session(stack)["paged_at"], "the page", 90)
         runner.kill()
@@ -168,7 +176,7 @@ def test_a_killed_component_comes_back_by_itself(stack: Stack) -> None:
 
 @pytest.mark.timeout(300)
 def test_the_documented_drill_works(stack: Stack, tmp_path: Path) -> None:
-    """The file in docs/how-to/write-a-drill.md passes its check, and fails without its fault."""
+    """The drill in docs/how-to/write-a-drill.md passes its check, and fails without its fault."""
     guide = Path("docs/how-to/write-a-drill.md").read_text()
     example = re.search(r"```toml\n# ([a-z-]+)\.toml\n(.*?)```", guide, re.DOTALL)
     assert example
@@ -191,7 +199,7 @@ def test_the_documented_drill_works(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_a_drill_ends_with_its_stack(stack: Stack) -> None:
-    """``demo down`` ends the drill and its runner, and no fault is active at the next start."""
+    """``demo down`` ends a running drill and its process, and removes the fault files."""
     with drill_runner(stack, "slow-bank") as runner:
         wait_until(lambda: session(stack)["paged_at"], "the page")
         stack.down()

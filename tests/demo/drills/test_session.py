@@ -16,12 +16,12 @@ from three_pillar_demo.stack import state
 from three_pillar_demo.stack.state import current_process
 
 CAUSE_SHOWN = {"solved": True, "given up": True, "stopped": False}
-"""By outcome of a drill, whether its cause is shown."""
+"""For each outcome of a drill, whether its cause is printed at the end."""
 
 
 @pytest.mark.parametrize("name", names())
 def test_every_accepted_word_is_right(name: str) -> None:
-    """Each accepted word is right in upper or lower case, together with the reason."""
+    """An answer of any accepted words and the reason is right, in upper or lower case."""
     expected = load(name).answer
     for what in expected.what:
         for where in expected.where:
@@ -31,14 +31,14 @@ def test_every_accepted_word_is_right(name: str) -> None:
 
 @pytest.fixture
 def own_session_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the session in a temporary folder."""
+    """Keep the session file and its lock in a temporary folder."""
     monkeypatch.setattr(session, "SESSION_FILE", tmp_path / "session.json")
     monkeypatch.setattr(session, "LOCK_FILE", tmp_path / "session.lock")
 
 
 @pytest.mark.usefixtures("own_session_files")
 def test_there_are_three_hints() -> None:
-    """Each hint is given once, in order, and asking for a fourth is an uncounted error."""
+    """Each hint is given once, in order, and asking for a fourth is an error."""
     session.save(DrillSession("slow-bank", current_process(), time.time()))
     hints = [session.next_hint() for _ in range(3)]
     assert hints == list(enumerate(load("slow-bank").hints, 1))
@@ -53,7 +53,7 @@ def test_there_are_three_hints() -> None:
 def test_a_runner_that_dies_silently_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Waiting for the symptom ends with an error that names the log file."""
+    """If the drill's process exits without output, the start fails and names the log file."""
     monkeypatch.setattr(background, "LOG", tmp_path / "drill.log")
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(DrillError, match=f"the drill runner ended; see {background.LOG}"):
@@ -79,10 +79,10 @@ def test_a_random_drill_is_one_of_the_least_played(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("seconds_since_end", "minimum", "maximum"), [(None, 12, 12), (5, 20, 25), (25, 12, 12)]
 )
-def test_the_calm_phase_is_longer_after_another_drill(
+def test_normal_operation_is_longer_after_another_drill(
     seconds_since_end: float | None, minimum: float, maximum: float
 ) -> None:
-    """The calm phase lasts until the previous drill has left the window of the rates."""
+    """The fault begins after 12 s, and not before the previous drill ended 30 s ago."""
     if seconds_since_end is not None:
         ended_at = time.time() - seconds_since_end
         session.save(DrillSession("slow-bank", current_process(), 0.0, ended_at=ended_at))
@@ -90,7 +90,7 @@ def test_the_calm_phase_is_longer_after_another_drill(
 
 
 def test_the_second_payments_clock_is_ahead_for_spans_and_logs() -> None:
-    """Span start times and log timestamps are both ahead by the offset."""
+    """With a clock 3 s ahead, span start times and log timestamps are both ahead by 3 s."""
     code = """
 from three_pillar_demo.drills.second_payment import advance_clock
 import time
@@ -111,17 +111,17 @@ print((span.start_time - began) / 1e9, logged - began / 1e9)
 
 
 def test_a_stopped_drill_does_not_show_its_cause() -> None:
-    """The cause is shown after an answer or giving up, but not when a drill is only stopped."""
-    shown = {}
+    """The cause is printed after a right answer or giving up, but not after ``demo drill stop``."""
+    cause_shown = {}
     for outcome in CAUSE_SHOWN:
         ended = DrillSession("slow-bank", current_process(), 0.0, outcome=outcome)
         lines = session.summary(ended, load("slow-bank"))
-        shown[outcome] = any("visa" in line for line in lines)
-    assert shown == CAUSE_SHOWN
+        cause_shown[outcome] = any("visa" in line for line in lines)
+    assert cause_shown == CAUSE_SHOWN
 
 
 def test_each_part_is_graded() -> None:
-    """A wrong part is named and does not affect the others."""
+    """A wrong part of an answer is named, and the other parts are right all the same."""
     grade = session.grade(
         load("slow-bank").answer, {"what": "payment", "where": "amex", "why": "slow-gateway"}
     )
@@ -131,7 +131,7 @@ def test_each_part_is_graded() -> None:
 
 
 def test_several_words_for_one_part_are_wrong() -> None:
-    """Several words for one part are wrong, even if the right one is among them."""
+    """Several words for one part of an answer are wrong, even if one of them is right."""
     grade = session.grade(
         load("slow-bank").answer,
         {"what": "payment checkout", "where": "visa amex", "why": "slow-gateway"},
@@ -141,7 +141,7 @@ def test_several_words_for_one_part_are_wrong() -> None:
 
 
 def test_a_reason_may_be_abbreviated() -> None:
-    """A part of a name that only one reason has is accepted, and anything else lists the choice."""
+    """Text that is part of one reason's name is accepted, and other text lists all reasons."""
     assert session.match_reason("slow") == "slow-gateway"
     assert session.match_reason(" SLOW-gateway ") == "slow-gateway"
     for ambiguous_or_unknown in ("gateway", "", "gremlins"):

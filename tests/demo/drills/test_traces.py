@@ -1,4 +1,4 @@
-"""Figures read from traces: calls, gaps, missing children, and clock offsets."""
+"""The functions that read a number from a trace: calls, waits, missing spans, clock offsets."""
 
 from dataclasses import replace
 from typing import Any
@@ -36,7 +36,11 @@ def span(
 
 
 def purchase(wait: float = 0.0, clock_offset: float = 0.0) -> list[Span]:
-    """Return a purchase whose order waits before its call, at a payment with a clock offset."""
+    """Return the spans of a purchase.
+
+    The order waits ``wait`` seconds before it calls payment, whose clock is ``clock_offset``
+    seconds ahead.
+    """
     return [
         span(0, 0.5 + wait, "SERVER"),
         span(0.01, 0.4 + wait, "INTERNAL", "checkout-SERVER"),
@@ -46,7 +50,7 @@ def purchase(wait: float = 0.0, clock_offset: float = 0.0) -> list[Span]:
 
 
 def test_an_ordinary_purchase() -> None:
-    """An ordinary purchase makes one call at once, and payment's span is inside it."""
+    """An ordinary purchase has one call without a wait, and payment's span is inside it."""
     spans = purchase()
     figures = [traces.FIGURES[name](spans) for name in ("calls", "gap", "lead", "alone", "outside")]
     assert figures == pytest.approx([1, 0, 0.01, 0, 0])
@@ -54,19 +58,19 @@ def test_an_ordinary_purchase() -> None:
 
 
 def test_a_wait_before_the_call() -> None:
-    """The gap is the time between the start of the order and its call."""
+    """A wait of 0.7 s between the start of an order and its call to payment is measured."""
     assert traces.seconds_before_first_call(purchase(wait=0.7)) == pytest.approx(0.7)
 
 
 def test_a_clock_that_is_ahead() -> None:
-    """A child span 3 s after its parent's end is outside, and one that is 0.5 s late is not."""
+    """A clock of payment that is 3 s ahead is found, and one that is 0.5 s ahead is not."""
     assert traces.has_span_outside_parent(purchase(clock_offset=3)) == 1
     assert traces.has_span_outside_parent(purchase(clock_offset=0.5)) == 0
     assert "outside its parent" in runner.trace_problem(purchase(clock_offset=3))
 
 
 def test_an_answered_call_without_a_child_span() -> None:
-    """A call with an answer and no child span counts, and one without an answer does not."""
+    """A call that was answered without a span of payment is found, but not an unanswered call."""
     without_payment = purchase()[:3]
     assert traces.has_call_without_child(without_payment) == 1
     unanswered = [*purchase()[:2], replace(purchase()[2], attributes={})]
@@ -75,7 +79,7 @@ def test_an_answered_call_without_a_child_span() -> None:
 
 
 def test_a_share_is_of_the_traces_with_the_span() -> None:
-    """A trace without such a span is left out of the share."""
+    """A trace without a span of payment is left out of the share of payment's spans with visa."""
     sample = [purchase(), purchase()[:3]]
     assert traces.share(sample, PAYMENT_SERVER, "card.network", "visa") == 1
     assert traces.share(sample, PAYMENT_SERVER, "card.network", "amex") == 0

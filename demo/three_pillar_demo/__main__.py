@@ -68,7 +68,7 @@ def up(
         bool, typer.Option("--full", help="Run the real Collector, Prometheus, Tempo and Loki.")
     ] = False,
 ) -> None:
-    """Start the whole stack, by default with Python alone. Ctrl-C stops it."""
+    """Start the whole stack, by default in the mode that needs only Python. Ctrl-C stops it."""
     mode = "full" if full else DEFAULT
     try:
         if detach:
@@ -182,7 +182,7 @@ def verify(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check that every purchase is complete in traces, logs and metrics."""
+    """Send purchases and check that each is complete in traces, logs and metrics."""
     try:
         checks = asyncio.run(
             verify_command.verify(

@@ -28,7 +28,7 @@ PURCHASES = 30
 RATE = 15.0
 """The rate of the tour's purchases, per second."""
 SHOWN_OUTCOMES = ("gateway_timeout", "payment_slow", "payment_crashed")
-"""The outcomes of which one is shown in detail: the first that occurred."""
+"""The outcomes of failed purchases that the tour can show, the most instructive first."""
 NEXT_STEPS = (
     ("Next", "make checkout, make follow", "buy again, read why the newest failed"),
     ("Read", "README.md, docs/README.md", "what you have seen, and what to do next"),

@@ -34,7 +34,7 @@ MAX_PURCHASES_PER_CALL = 10
 NO_ANSWER = "no answer"
 """The outcome of a purchase that checkout did not answer."""
 SEARCH_TIMEOUT_S = 30.0
-"""The age of a purchase, in seconds, from which its trace counts as found without a search."""
+"""The age of a purchase, in seconds, from which its trace counts as found in any case."""
 
 
 @dataclass

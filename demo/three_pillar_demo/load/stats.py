@@ -35,7 +35,7 @@ class LoadStats:
     rate: float
     """The requested number of purchases a second."""
     planned: float
-    """How long purchases are planned to arrive."""
+    """The planned time during which purchases arrive."""
     began: float = field(default_factory=time.monotonic)
     """When the first purchase was due."""
     ended: float | None = None
@@ -76,7 +76,7 @@ class LoadStats:
 
     @property
     def elapsed(self) -> float:
-        """The time since the first purchase was due, or the length of the run when it has ended."""
+        """The seconds from the first arrival until now, or until the arrivals ended."""
         return (self.ended or time.monotonic()) - self.began
 
     def line(self) -> Text:

@@ -56,7 +56,7 @@ LOG_MARGIN_S = 60
 A service whose spans are lost may still have log records.
 """
 SEARCH_RANGE_S = 3600
-"""The length of the past, in seconds, that ``--last-error`` searches."""
+"""How far back ``--last-error`` searches for a failure, in seconds."""
 
 TRACE_ID = re.compile(r"(?:00-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?", re.IGNORECASE)
 """A trace id, alone or in a ``traceresponse`` header."""

@@ -13,7 +13,10 @@ from three_pillar_demo.verify.metric_check import requests_total
 POLL_INTERVAL_S = 0.2
 """The pause between two queries for the same purchase, in seconds."""
 TIMEOUT_S = 30.0
-"""Seconds after the answer at which the queries for a purchase end; this is then its freshness."""
+"""How long a purchase is searched for after its answer, in seconds.
+
+One that is not found by then counts as found after this time.
+"""
 KINDS = ("trace by id", "search", "log", "metric")
 """The kinds of queries that are measured, as the report names them."""
 

@@ -19,7 +19,10 @@ def passed(checks: list[Check]) -> bool:
 
 
 def report(checks: list[Check], console: Console, *, as_json: bool) -> None:
-    """Print the verdict and the figures of each check, then the problems of the failed ones."""
+    """Print the verdict and the figures of each check, then the problems of each check.
+
+    With ``as_json``, print them as one JSON object instead.
+    """
     if as_json:
         result = {"passed": passed(checks), "checks": [_as_json_object(check) for check in checks]}
         console.out(json.dumps(result, indent=2))

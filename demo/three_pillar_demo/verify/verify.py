@@ -65,7 +65,11 @@ async def verify_with(
     max_freshness: float | None,
     report_step: ReportStep,
 ) -> tuple[list[Check], Ledger]:
-    """Do what ``verify`` does, on the given backends; return the checks and the purchases."""
+    """Do the work of ``verify`` with ``backends`` that are already open.
+
+    Returns:
+        The verdict of each check, and the ledger of the purchases.
+    """
     report_step("waiting for the stack to be ready")
     await wait_until_ready(backends)
     report_step("waiting for the counters to stop changing")

@@ -87,7 +87,11 @@ class PageData:
     def __init__(
         self, backends: Backends, cache: QueryCache, http: httpx2.AsyncClient, mode: str
     ) -> None:
-        """Query ``backends``; use ``http`` for the health checks of the components of ``mode``."""
+        """Store the parameters.
+
+        ``http`` is the client for the health checks of the stack's components. ``mode`` is the mode
+        of the stack: ``local``, ``full`` or ``compose``.
+        """
         self.backends = backends
         self.cache = cache
         self.http = http
@@ -257,7 +261,7 @@ class PageData:
 
 
 def root_span(view: TraceView) -> Span | None:
-    """Return the first span whose parent is not in the trace."""
+    """Return the first span whose parent is not in the trace; None if there is no such span."""
     span_ids = {span.span_id for span in view.spans}
     for span in view.spans:
         if span.parent_id not in span_ids:

@@ -33,7 +33,7 @@ DURATION_UNITS = (
 )
 """The units for durations, from short to long."""
 MAX_AGE_IN_SECONDS = 100.0
-"""The age from which minutes are shown instead of seconds with tenths."""
+"""The age, in seconds, from which it is shown in minutes."""
 
 
 def duration(seconds: float | None) -> str:

@@ -54,7 +54,7 @@ class ViewState(BaseModel):
             raise ValueError(f"{name} must be {cls.model_fields[name].description}") from error
 
     def query(self, **changes: object) -> str:
-        """Return the query string of this state with ``changes``, from its ``?``.
+        """Return the query string of this state with ``changes``, beginning with ``?``.
 
         Parameters that have their defaults are left out; the result is "" if all have.
         """

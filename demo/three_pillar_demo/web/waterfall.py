@@ -43,7 +43,7 @@ class WaterfallRow:
         error: Whether a span has error status, or the severity of a log record is an error.
         attributes: The names and values of a span's attributes or a log record's fields.
         x: The horizontal position of the row's start.
-        bar: The bar of a span.
+        bar: The bar of a span; None for a log record.
         own_bars: The parts of the span in which none of its children runs.
         late_bar: The part of the span after its caller had given up.
         late_duration: The duration of that part.
@@ -85,7 +85,10 @@ def extent(view: TraceView) -> tuple[int, int]:
 
 
 def waterfall_rows(view: TraceView) -> Iterator[WaterfallRow]:
-    """Yield a row for each span and log record, in the order of ``tree_rows``."""
+    """Yield a row for each span and log record, parents before their children.
+
+    The order is that of ``demo follow``.
+    """
     layout = _Layout(view)
     for number, row in enumerate(tree_rows(view)):
         if isinstance(row.node, Span):

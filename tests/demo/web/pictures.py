@@ -68,7 +68,7 @@ def states(page: Page) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def suspended_store() -> Iterator[str]:
-    """Suspend the process of a store, and yield its name."""
+    """Suspend the process of a store until the end of the block; yield the name of the store."""
     status = subprocess.run([*DEMO, "status", "--json"], capture_output=True, check=True).stdout
     components = json.loads(status)["components"]
     pids = {component["component"]: component["pid"] for component in components}

@@ -38,7 +38,7 @@ class FiringAlerts:
         self._by_labels: dict[str, Alert] = {}
 
     def list(self) -> list[Alert]:
-        """Return the firing alerts, that with the oldest report first."""
+        """Return the firing alerts; the alert with the oldest report is first."""
         return list(self._by_labels.values())
 
     def receive(self, payload: dict[str, Any]) -> None:

@@ -213,12 +213,12 @@ class _Renderer:
         """
         half_count = 2 * self.bar_width
         scale = half_count / max(1, self.end - self.start)
-        first = min(round((span.start - self.start) * scale), half_count - 1)
-        stop = max(round((span.end - self.start) * scale), first + 1)
+        first_half = min(round((span.start - self.start) * scale), half_count - 1)
+        end_half = max(round((span.end - self.start) * scale), first_half + 1)
         characters = []
         for left in range(0, half_count, 2):
             right = left + 1
-            halves = (first <= left < stop, first <= right < stop)
+            halves = (first_half <= left < end_half, first_half <= right < end_half)
             characters.append(BAR_CHARACTERS[halves])
         return "".join(characters)
 

@@ -23,7 +23,7 @@ CARDS = (
     "ordinary",
     "ordinary",
 )
-"""The cards of a run's purchases: the first purchase uses the first card, the eleventh again.
+"""The cards of a run's purchases, in this order and repeated when the list has ended.
 
 The first six give each outcome in ``outcomes.EXPECTED`` that occurs without an outage.
 """

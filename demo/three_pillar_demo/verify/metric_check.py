@@ -25,8 +25,9 @@ The key has the name of the counter and its route ("NAME /checkout"), the HTTP s
 async def read_counters(backends: Backends) -> Counters:
     """Return the current values of the counters in ``QUERIES``."""
     values: Counters = {}
-    for name, by, where in QUERIES:
-        for (route, status, instance), value in (await backends.counters(name, by, where)).items():
+    for name, group_by, selected in QUERIES:
+        series = await backends.counters(name, group_by, selected)
+        for (route, status, instance), value in series.items():
             values[f"{name} {route}", status, instance] = value
     return values
 

@@ -32,14 +32,14 @@ async def check_traces(backends: Backends, ledger: Ledger) -> Check:
             spans = await backends.trace(purchase.trace_id)
         problem_by_trace[purchase.trace_id] = trace_mismatch(purchase, spans, store)
 
-    async def complete() -> bool:
+    async def all_traces_match() -> bool:
         incomplete = [
             purchase for purchase in ledger.purchases if problem_by_trace[purchase.trace_id]
         ]
         await asyncio.gather(*(fetch_and_compare(purchase) for purchase in incomplete))
         return not any(problem_by_trace.values())
 
-    passed = await poll_until(complete)
+    passed = await poll_until(all_traces_match)
     problems = [
         f"{trace_id}: {problem}" for trace_id, problem in problem_by_trace.items() if problem
     ]

@@ -145,10 +145,10 @@ async def wait_until_quiet(backends: Backends) -> Counters | None:
     counters = await read_counters(backends)
     while time.monotonic() < deadline:
         await asyncio.sleep(QUIET_S)
-        now = await read_counters(backends)
-        if now == counters:
-            return now
-        counters = now
+        current_counters = await read_counters(backends)
+        if current_counters == counters:
+            return current_counters
+        counters = current_counters
     return None
 
 

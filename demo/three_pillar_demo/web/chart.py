@@ -269,10 +269,12 @@ def _can_be_drawn(exemplar: Exemplar, data: ChartData) -> bool:
 
 def _within_range(data: ChartData) -> tuple[list[float], list[Series]]:
     """Return the times from ``data.start`` to ``data.end``, and each series at these times only."""
-    kept = [index for index, time in enumerate(data.times) if data.start <= time <= data.end]
-    times = [data.times[index] for index in kept]
+    kept_indexes = [
+        index for index, time in enumerate(data.times) if data.start <= time <= data.end
+    ]
+    times = [data.times[index] for index in kept_indexes]
     series = [
-        Series(line.name, line.css_class, [line.values[index] for index in kept])
+        Series(line.name, line.css_class, [line.values[index] for index in kept_indexes])
         for line in data.series
     ]
     return times, series

@@ -123,7 +123,7 @@ class PageData:
             asyncio.gather(*(self._red(service, state.minutes, now) for service in ROUTES)),
         )
         result_by_service = dict(zip(ROUTES, results, strict=True))
-        shown = [
+        all_panels = [
             panels.rate_panel(result_by_service, time_range),
             panels.error_ratio_panel(result_by_service, time_range),
         ]
@@ -131,8 +131,8 @@ class PageData:
             route_metrics = panels.RouteMetrics(
                 service, route, result_by_service[service], exemplars.value or []
             )
-            shown.append(panels.duration_panel(route_metrics, time_range))
-        return shown
+            all_panels.append(panels.duration_panel(route_metrics, time_range))
+        return all_panels
 
     async def service_graph(self, state: ViewState) -> QueryResult[list[ServiceCall]]:
         """Return the calls between services over the past ``Resolution.window`` seconds."""

@@ -148,7 +148,10 @@ def config(pipeline: str, ports: dict[str, int]) -> str:
 
 
 def run_round(binary: Path, pipeline: str, rate: int, seconds: int, bodies: list[bytes]) -> Round:
-    """Start a Collector, send it ``rate`` spans a second for ``seconds``, and return the result."""
+    """Start a Collector, send it ``rate`` spans a second for ``seconds``, and return the result.
+
+    ``bodies`` are the prepared requests, which are sent in turn.
+    """
     with (
         tempfile.TemporaryDirectory() as folder_name,
         running.receiver() as tempo,
@@ -191,9 +194,9 @@ def run_round(binary: Path, pipeline: str, rate: int, seconds: int, bodies: list
 
 
 def _wait_for_spans(take: Callable[[], int], expected: int) -> int:
-    """Return how many spans arrived: wait for ``expected`` or ``DRAIN_TIMEOUT_S`` seconds.
+    """Wait until ``expected`` spans have arrived, at most ``DRAIN_TIMEOUT_S`` seconds.
 
-    ``take`` returns how many spans arrived since its last call.
+    Return how many have arrived. ``take`` returns how many spans arrived since its last call.
     """
     deadline = time.monotonic() + DRAIN_TIMEOUT_S
     arrived = take()

@@ -150,7 +150,10 @@ def _connect() -> http.client.HTTPConnection:
 
 
 def _post(connection: http.client.HTTPConnection, signal: str, body: bytes) -> float:
-    """Send ``body`` again until the store accepts it; return the seconds until it did."""
+    """Send ``body`` as often as needed until the store accepts it.
+
+    Return how long that took, in seconds.
+    """
     began = time.perf_counter()
     headers = {"content-type": "application/x-protobuf"}
     while True:

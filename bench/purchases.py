@@ -60,8 +60,8 @@ ORDER: Mapping[str, str | int | float] = {
 }
 
 RequestFactory = Callable[[int], tuple[bytes, bytes]]
-"""Returns a trace request and a log request; its argument is the start of the first purchase, in
-nanoseconds since the epoch."""
+"""A function that returns an encoded trace request and log request; its argument is the start of
+the first purchase in nanoseconds since the epoch."""
 
 
 def key_values(attributes: Mapping[str, str | int | float]) -> list[KeyValue]:
@@ -225,10 +225,10 @@ def _find_all(body: bytes, marker: bytes) -> list[int]:
     return positions
 
 
-def metrics_request(now: int, seconds: float) -> bytes:
+def metrics_request(now_ns: int, seconds: float) -> bytes:
     """Return an encoded metrics request with the request histogram of both services.
 
-    ``now`` is the time of the points in nanoseconds since the epoch. The histograms count 50
+    ``now_ns`` is the time of the points in nanoseconds since the epoch. The histograms count 50
     purchases a second over the last ``seconds``.
     """
     request = ExportMetricsServiceRequest()
@@ -245,8 +245,8 @@ def metrics_request(now: int, seconds: float) -> bytes:
             }
             metric.histogram.data_points.add(
                 attributes=key_values(attributes),
-                start_time_unix_nano=now - int(seconds * 1e9),
-                time_unix_nano=now,
+                start_time_unix_nano=now_ns - int(seconds * 1e9),
+                time_unix_nano=now_ns,
                 count=count,
                 sum=count * 0.2,
                 bucket_counts=[0] * 6 + [count] + [0] * 8,

@@ -107,7 +107,10 @@ def promql_instant(expr: str, legend: str = "") -> prometheus_queries.Dataquery:
 
 
 def buckets(expr: str) -> prometheus_queries.Dataquery:
-    """Return a query of histogram buckets for a heatmap, with exemplars; ``expr`` is by ``le``."""
+    """Return a query of histogram buckets, with exemplars, for a heatmap.
+
+    The result of ``expr`` must have the label ``le``, the upper bound of a bucket.
+    """
     query = promql(expr, "{{le}}", exemplars=True)
     return query.format(prometheus_kinds.PromQueryFormat.HEATMAP)
 
@@ -129,7 +132,7 @@ def traceql(query: str, limit: int = 20) -> tempo_queries.TempoQuery:
 
 
 def service_graph() -> tempo_queries.TempoQuery:
-    """Return the query that draws the service graph from the metrics that Tempo generates."""
+    """Return the query for the service graph, which Tempo derives from spans."""
     return tempo_queries.TempoQuery().query_type("serviceMap").datasource(TEMPO)
 
 
@@ -269,7 +272,7 @@ def bars(
     size: tuple[int, int],
     limits: build.ThresholdsConfig,
 ) -> FinishedPanel:
-    """Return a panel of horizontal bars, one for each query of a duration in seconds, by name."""
+    """Return a panel of horizontal bars; each query gives one duration in seconds, by its name."""
     panel = (
         bargauge.Panel()
         .unit("s")
@@ -333,5 +336,5 @@ def node_graph(title: str, description: str, query: Query, size: tuple[int, int]
 
 
 def trace_panel(title: str, description: str, query: Query, size: tuple[int, int]) -> FinishedPanel:
-    """Return a panel with the spans of one trace, whose id is the search text of ``query``."""
+    """Return a panel with the spans of one trace; ``query`` asks Tempo for its trace id."""
     return FinishedPanel(build.Panel().type("traces").build(), title, description, size, [query])

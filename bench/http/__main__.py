@@ -18,7 +18,7 @@ from bench.http.arms import ARMS, ROUTES, ZERO_CODE, Route
 from bench.http.rounds import Result, Round
 
 Results = dict[tuple[str, str], Result]
-"""The results by route and arm."""
+"""The results by route and arm; an arm is the app with one kind of telemetry."""
 OPEN_LOOP_ARMS = ("bare", "ours")
 CEILING_S = 3
 progress = Console(stderr=True, highlight=False)

@@ -37,7 +37,7 @@ class Receiver(asyncio.Protocol):
     """The server side of one HTTP connection."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start with an empty buffer."""
+        """Begin a new connection with an empty receive buffer."""
         self.transport = cast("asyncio.Transport", transport)
         self.buffer = bytearray()
         self.needed = 0

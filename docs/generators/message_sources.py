@@ -149,7 +149,7 @@ def _kind_of_call(call: ast.Call) -> str:
 
 
 def _status_of(call: ast.Call) -> str:
-    """Return the first whole number among the arguments, an HTTP status; empty if none."""
+    """Return the HTTP status in the arguments of a call, its first integer; empty if none."""
     for argument in call.args:
         if isinstance(argument, ast.Constant) and isinstance(argument.value, int):
             return str(argument.value)

@@ -181,7 +181,7 @@ class InMemoryShop:
     def samples(self) -> dict[str, list[Sample]]:
         """Return the current metric series of both services, by metric name.
 
-        A collection takes the exemplars along, so a second call returns none of them.
+        Each exemplar is returned once only, so a second call has none.
         """
         data = self._reader.get_metrics_data()
         if not data:

@@ -34,14 +34,14 @@ POLL_INTERVAL_S = 0.05
 STOP_TIMEOUT_S = 10
 
 
-def wait_for(what: str, condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(description: str, condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait until ``condition`` returns a true value, at most ``seconds``.
 
-    If it does not, the test fails, and the message contains ``what``.
+    If it does not, the test fails, and the message contains ``description``.
     """
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {description}"
         time.sleep(POLL_INTERVAL_S)
 
 

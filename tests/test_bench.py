@@ -339,14 +339,16 @@ def test_a_sample_belongs_to_one_part(stack: str, part: str) -> None:
 def test_the_collector_pipelines() -> None:
     """The pipeline ``ours`` is otel-collector.yaml, and ``plain`` only receives and exports."""
     ports = {name: 50000 + number for number, name in enumerate(collector.PORTS)}
-    ours, plain = (yaml.safe_load(collector.config(name, ports)) for name in ("ours", "plain"))
+    full_config, plain_config = (
+        yaml.safe_load(collector.config(name, ports)) for name in ("ours", "plain")
+    )
     committed = (ROOT / "otel-collector.yaml").read_text()
-    assert ours["processors"] == yaml.safe_load(committed)["processors"]
+    assert full_config["processors"] == yaml.safe_load(committed)["processors"]
     assert not any(
         f":{port}" in collector.config("ours", ports) for port in collector.PORTS.values()
     )
-    assert plain["service"]["pipelines"] == {
+    assert plain_config["service"]["pipelines"] == {
         "traces": {"receivers": ["otlp"], "exporters": ["otlp_http/tempo"]}
     }
-    assert set(plain["exporters"]["otlp_http/tempo"]) == {"endpoint"}
-    assert "processors" not in plain
+    assert set(plain_config["exporters"]["otlp_http/tempo"]) == {"endpoint"}
+    assert "processors" not in plain_config

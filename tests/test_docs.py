@@ -54,9 +54,9 @@ def quoted(cell: str) -> list[str]:
 
 
 def metrics(makers: set[str]) -> dict[str, set[str]]:
-    """Return the labels of documented metrics, by metric name.
+    """Return the labels of each documented metric that one of ``makers`` records, by metric name.
 
-    Only metrics recorded by one of ``makers``, the fourth column of the table, are included.
+    A maker is a file or an instrumentation in the fourth column of the table.
     """
     rows = (cells for cells in table("Metrics") if cells[3].strip("`") in makers)
     return {quoted(cells[0])[0]: set(quoted(cells[2])) for cells in rows}
@@ -133,7 +133,7 @@ def test_the_spans_are_those_of_a_purchase(used_shop: InMemoryShop) -> None:
 
 
 def test_the_metrics_are_those_of_the_endpoint(used_shop: InMemoryShop) -> None:
-    """The page lists exactly the metrics and labels of ``/metrics``, besides the HTTP client's."""
+    """The reference lists exactly the metrics and labels of ``/metrics``, plus those of HTTPX."""
     exposed = {}
     for family in text_string_to_metric_families(used_shop.request("GET", "/metrics").text):
         name = family.name + ("_total" if family.type == "counter" else "")
@@ -147,7 +147,7 @@ def test_the_metrics_are_those_of_the_endpoint(used_shop: InMemoryShop) -> None:
 
 
 def test_the_log_fields_are_those_of_the_services(used_shop: InMemoryShop) -> None:
-    """The page lists exactly the fields of log records, and all events but the canonical one."""
+    """The reference lists exactly the log fields, and all events but the canonical one."""
     rows = list(table("Log records"))
     fields = {name for cells in rows for name in quoted(cells[0]) if len(cells) == 3}
     records = [record for record in used_shop.lines() if "logger" not in record]

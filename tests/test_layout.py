@@ -193,7 +193,7 @@ def test_the_web_ui_imports_few_modules_of_the_command() -> None:
 
 
 def test_few_modules_know_a_query_language() -> None:
-    """Only the listed modules import the clients of Tempo, Loki and Prometheus."""
+    """Only ``QUERY_LANGUAGE_MODULES`` import the clients of Tempo, Loki and Prometheus."""
     clients = {"three_pillar_demo.query.http_clients", "three_pillar_demo.query.lgtm"}
     users = {
         str(path.relative_to(DEMO))
@@ -211,7 +211,7 @@ def test_no_module_under_agpl_is_fetched_or_built() -> None:
 
 @pytest.mark.parametrize(("part", "path"), modules)
 def test_only_the_library_uses_the_sdk(part: str, path: Path) -> None:
-    """Other parts than the library import only what ``ALLOWED_OPENTELEMETRY_IMPORTS`` lists."""
+    """Parts other than the library import only what ``ALLOWED_OPENTELEMETRY_IMPORTS`` lists."""
     if part != "three_pillars":
         allowed = ALLOWED_OPENTELEMETRY_IMPORTS.get(part, set())
         names = {

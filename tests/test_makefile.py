@@ -43,9 +43,9 @@ def test_setup_compiles_where_python_may_not(dont_write_bytecode: str, *, compil
 def test_binaries_are_built_before_they_are_needed(verb: str) -> None:
     """A make verb that uses real backends runs the build script once, and before them."""
     assert dry_run("binaries").count("-m native.build") == 1
-    before, after = dry_run(verb).split("-m native.build\n")
-    assert "demo up" not in before
-    assert re.search(r"demo up --full|STACK=full|bench\.collector", after)
+    commands_before, commands_after = dry_run(verb).split("-m native.build\n")
+    assert "demo up" not in commands_before
+    assert re.search(r"demo up --full|STACK=full|bench\.collector", commands_after)
 
 
 @pytest.mark.parametrize("verb", ["setup", "demo", "up", "test", "test-fast"])

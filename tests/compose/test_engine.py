@@ -140,8 +140,10 @@ def test_traffic_stops_on_request(project: ComposeProject) -> None:
     """The traffic container sends purchases until it is stopped, and then ends without a kill."""
     assert project.services
     engine.compose("--profile", "traffic", "up", "--detach", "--no-deps", "traffic")
-    before = sum(asyncio.run(_read_counters()).values())
-    _wait_until(lambda: sum(asyncio.run(_read_counters()).values()) > before + 3, "some purchases")
+    count_before = sum(asyncio.run(_read_counters()).values())
+    _wait_until(
+        lambda: sum(asyncio.run(_read_counters()).values()) > count_before + 3, "some purchases"
+    )
     container = engine.containers()["traffic"]
     engine.compose("--profile", "traffic", "stop", "traffic")
     assert engine.inspect(container)["State"]["ExitCode"] != KILLED
@@ -167,10 +169,10 @@ def test_interrupted_collector_loses_nothing(project: ComposeProject, interrupti
 
     async def buy_and_check() -> None:
         async with LgtmBackends() as backends:
-            before = await _stable_counters(backends)
+            counters_before = await _stable_counters(backends)
             ledger, _ = await asyncio.gather(fill(60, 5, record), asyncio.to_thread(interrupt))
             assert len(ledger.purchases) == 60, ledger.unanswered
-            await _check_pillars(backends, ledger, before)
+            await _check_pillars(backends, ledger, counters_before)
 
     asyncio.run(buy_and_check())
 

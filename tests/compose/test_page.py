@@ -34,7 +34,7 @@ def buy(card: str, headers: dict[str, str] | None = None) -> httpx2.Response:
 
 
 def test_container_is_healthy_and_reaches_all_backends(project: ComposeProject) -> None:
-    """The page shows the mode, all backends as up, and the sizes of the Collector's queues."""
+    """The web UI shows its mode, all backends as up, and the sizes of the Collector's queues."""
     assert "web" in project.services
     assert engine.inspect(engine.containers()["web"])["State"]["Health"]["Status"] == "healthy"
     wait_until(

@@ -1,4 +1,4 @@
-"""The alert rules: Prometheus accepts them, they fire when they should, and the runbook has all."""
+"""The alert rules: Prometheus accepts them, they fire as intended, and each is in the runbook."""
 
 import re
 import subprocess

@@ -56,7 +56,7 @@ def test_panels_do_not_overlap(name: str) -> None:
     """Panel ids are unique, and panels neither overlap nor exceed the width of 24 grid units."""
     panels = DASHBOARDS[name]["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
-    taken: set[tuple[int, int]] = set()
+    occupied_cells: set[tuple[int, int]] = set()
     for panel in panels:
         place = panel["gridPos"]
         cells = {
@@ -64,9 +64,9 @@ def test_panels_do_not_overlap(name: str) -> None:
             for x in range(place["x"], place["x"] + place["w"])
             for y in range(place["y"], place["y"] + place["h"])
         }
-        assert not cells & taken, panel["title"]
+        assert not cells & occupied_cells, panel["title"]
         assert place["x"] + place["w"] <= 24, panel["title"]
-        taken |= cells
+        occupied_cells |= cells
 
 
 @each_panel

@@ -160,7 +160,7 @@ def alerting_stack(tmp_path: Path) -> Iterator[AlertingStack]:
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_firing_alert_appears_and_resolved_alert_disappears(alerting_stack: AlertingStack) -> None:
-    """The web UI shows a page and a ticket, no inhibited ticket, and neither once resolved."""
+    """The web UI shows all firing alerts but an inhibited one, and none once they are resolved."""
     stack = alerting_stack
     assert not stack.web_ui_shows("Urgent")
 

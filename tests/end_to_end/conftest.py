@@ -35,14 +35,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], description: str, seconds: float = 60) -> None:
     """Wait until ``condition`` returns True, at most ``seconds``.
 
-    If it does not, the test fails, and the message contains ``what``.
+    If it does not, the test fails, and the message contains ``description``.
     """
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        assert time.monotonic() < deadline, f"waited {seconds} s for {description}"
         time.sleep(POLL_INTERVAL_S)
 
 

@@ -112,7 +112,7 @@ def test_a_killed_store_that_returns_within_ten_seconds_loses_nothing(stack: Sta
 
     async def verify() -> None:
         async with stack.backends() as backends:
-            before = await read_counters(backends)
+            counters_before = await read_counters(backends)
             ledger = Ledger()
             buying = asyncio.create_task(fill(120, 10, _ignore))
             await asyncio.sleep(2)  # a load is under way
@@ -126,7 +126,7 @@ def test_a_killed_store_that_returns_within_ten_seconds_loses_nothing(stack: Sta
             assert traces.passed, traces.problems
             logs, other_requests = await check_logs(backends, ledger)
             assert logs.passed, logs.problems
-            metrics = await check_metrics(backends, ledger, before, other_requests)
+            metrics = await check_metrics(backends, ledger, counters_before, other_requests)
             assert metrics.passed, metrics.problems
 
     stack.down()

@@ -91,7 +91,7 @@ def test_an_outage_is_complete_in_all_three_pillars(
 
     async def verify(url: str) -> list[Check]:
         async with stack.backends() as backends, httpx2.AsyncClient(base_url=url) as http:
-            before = await read_counters(backends)
+            counters_before = await read_counters(backends)
             bought = Ledger()
             bought.purchases = [await checkout_client.buy(http) for _ in range(3)]
             assert dict(bought.outcomes) == {outcome: 3}
@@ -99,7 +99,7 @@ def test_an_outage_is_complete_in_all_three_pillars(
             return [
                 await check_traces(backends, bought),
                 logs,
-                await check_metrics(backends, bought, before, other_requests),
+                await check_metrics(backends, bought, counters_before, other_requests),
                 await check_exemplars(backends, bought),
             ]
 

@@ -1,4 +1,4 @@
-"""The ``demo`` commands on a running stack: their output, and their traces in the backends."""
+"""The ``demo`` commands on a running stack: what they print, and what the backends then store."""
 
 import asyncio
 import json
@@ -142,22 +142,22 @@ def test_a_trace_query_is_not_split_fifty_times(stack: Stack) -> None:
         )
         return sum(map(float, counts))
 
-    before = internal_requests()
+    requests_before = internal_requests()
     httpx2.get(f"http://127.0.0.1:3200/api/v2/traces/{trace_id[0]}", timeout=20, trust_env=False)
-    assert 1 <= internal_requests() - before <= 2
+    assert 1 <= internal_requests() - requests_before <= 2
 
 
 @pytest.mark.full
 def test_loki_writes_only_to_its_data_folder(stack: Stack) -> None:
     """Loki writes its chunks into its data folder and nothing into the working folder."""
     stack.demo("checkout", "--card", "declined")
-    before = sorted(path.name for path in ROOT.iterdir())
+    files_before = sorted(path.name for path in ROOT.iterdir())
     assert httpx2.post("http://127.0.0.1:3100/flush", timeout=60, trust_env=False).is_success
     chunks = stack.state / "data" / "loki" / "chunks"
     wait_until(
         lambda: any(path.is_file() for path in chunks.rglob("*")), "a chunk to be written out"
     )
-    assert sorted(path.name for path in ROOT.iterdir()) == before
+    assert sorted(path.name for path in ROOT.iterdir()) == files_before
 
 
 def test_the_tour_verifies_and_explains(stack: Stack) -> None:

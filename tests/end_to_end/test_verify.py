@@ -22,7 +22,7 @@ from three_pillar_demo.verify.trace_check import check_traces
 
 
 def verdicts(output: str) -> dict[str, bool | None]:
-    """Return the result of each check by its name: passed, or None if it was not judged."""
+    """Return whether each check passed, by the name of the check; None if it was not judged."""
     report: dict[str, Any] = json.loads(output)
     return {check["name"]: check["passed"] for check in report["checks"]}
 
@@ -74,7 +74,7 @@ def test_a_purchase_without_telemetry_is_named(
 
     async def verify() -> list[Check]:
         async with stack.backends() as backends:
-            before = await read_counters(backends)
+            counters_before = await read_counters(backends)
             bought = await ledger.fill(3, 10, _ignore)
             ghost = dataclasses.replace(
                 bought.purchases[0], trace_id=secrets.token_hex(16), status=299, outcome="success"
@@ -82,7 +82,7 @@ def test_a_purchase_without_telemetry_is_named(
             bought.purchases.append(ghost)
             logs, _ = await check_logs(backends, bought)
             traces = await check_traces(backends, bought)
-            metrics = await check_metrics(backends, bought, before, set())
+            metrics = await check_metrics(backends, bought, counters_before, set())
             exemplars = await check_exemplars(backends, bought)
         assert all(
             any(ghost.trace_id in line for line in check.problems) for check in (logs, traces)

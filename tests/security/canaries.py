@@ -8,8 +8,8 @@ TWICE_REDUCED = str.maketrans("0123456789", "0246813579")
 
 def digits(count: int) -> str:
     """Return ``count`` random digits; the first one is not zero."""
-    first = secrets.choice("123456789")
-    return first + "".join(secrets.choice("0123456789") for _ in range(count - 1))
+    first_digit = secrets.choice("123456789")
+    return first_digit + "".join(secrets.choice("0123456789") for _ in range(count - 1))
 
 
 def card_number(*, valid: bool = True) -> str:

@@ -161,8 +161,8 @@ def stored_counts(stack: Stack, http: httpx2.Client) -> Counter[str]:
         file.close()
         return Counter({"series": series, "streams": streams})
     params = {"query": 'count({job=~".+"})'}
-    answer = http.get("http://127.0.0.1:9090/api/v1/query", params=params).json()
-    series = int(answer["data"]["result"][0]["value"][1])
+    response = http.get("http://127.0.0.1:9090/api/v1/query", params=params).json()
+    series = int(response["data"]["result"][0]["value"][1])
     streams = http.get("http://127.0.0.1:3100/loki/api/v1/series").json()["data"]
     return Counter({"series": series, "streams": len(streams)})
 

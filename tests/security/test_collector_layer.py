@@ -21,8 +21,8 @@ from three_pillar_demo.stack.binaries import OTELCOL
 from three_pillars.redaction.rules import SECRET_NAMES
 
 INVALID_NUMBERS = {"DE89370400440532013001", "4111111111111112", "order-5555555555554445"}
-"""Card-like numbers with wrong check digits: the Collector, which cannot verify them, redacts
-them everywhere except in the attribute ``order.id``."""
+"""Card numbers and IBANs with wrong check digits: the Collector, which cannot verify them,
+redacts them everywhere except in the attribute ``order.id``."""
 FIRST_LAYER_ONLY = re.compile(r"card\d|\xa0|^\[\(b|3056|de89")
 """Matches texts that only the services redact (the first layer): a number right after a word,
 with unusual spaces, in lower case, or of a rare card network; and headers as a repr of bytes."""
@@ -54,7 +54,7 @@ def collector_config() -> dict[str, Any]:
 
 
 def test_every_pipeline_redacts_after_the_limiter() -> None:
-    """Every pipeline redacts after the memory limiter; traces copy texts before it does."""
+    """Each pipeline redacts after the memory limiter; traces first copy texts into attributes."""
     processors = {
         name: pipeline["processors"]
         for name, pipeline in collector_config()["service"]["pipelines"].items()
@@ -117,12 +117,12 @@ def run_real_collector(folder: Path, backend: InMemoryCollector) -> Iterator[str
 
 def forwarded(url: str, backend: InMemoryCollector, canaries: Canaries, texts: list[str]) -> str:
     """Send ``texts`` to the Collector in all three signals; return all that it forwards as text."""
-    before = len(backend.received)
+    count_before = len(backend.received)
     with httpx2.Client(timeout=30, trust_env=False) as http:
         for path, request in otlp_requests(canaries, texts).items():
             assert http.post(url + path, json=request).is_success
-    wait_for("all three signals", lambda: len(backend.received) >= before + SIGNALS)
-    return str([message for _, message in backend.received[before:]])
+    wait_for("all three signals", lambda: len(backend.received) >= count_before + SIGNALS)
+    return str([message for _, message in backend.received[count_before:]])
 
 
 @pytest.mark.full

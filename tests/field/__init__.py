@@ -1,1 +1,1 @@
-"""What the field throws at it: odd bytes, odd settings, odd surroundings, odd apps."""
+"""Tests of unusual input: request bytes, settings, stdouts, clients and foreign applications."""

@@ -1,4 +1,4 @@
-"""Fixtures of the field cases."""
+"""Fixtures of the tests in this folder."""
 
 import logging
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import structlog
 
 @pytest.fixture(autouse=True)
 def restored_logging() -> Iterator[None]:
-    """Restore the logging configuration after each test."""
+    """After each test, restore the root logger and reset the configuration of structlog."""
     root = logging.getLogger()
     handlers = root.handlers[:]
     level = root.level

@@ -1,4 +1,4 @@
-"""An application of another project that installs the library, with its telemetry in memory."""
+"""A FastAPI application that is not part of the demo, with the library and in-memory exporters."""
 
 import asyncio
 import contextlib
@@ -40,10 +40,10 @@ UNMATCHED = "unmatched"
 
 
 class ForeignApp:
-    """A FastAPI application with the three pillars, whose exporters keep everything in memory."""
+    """A FastAPI application with the library installed, whose telemetry is kept in memory."""
 
     def __init__(self, app: FastAPI, name: str = "foreign") -> None:
-        """Install the library into ``app``."""
+        """Install the library into ``app``; ``name`` is its service name and metric prefix."""
         self.app = app
         self.name = name
         self.stdout = io.StringIO()
@@ -90,24 +90,27 @@ class ForeignApp:
         return [span for span in spans if span.kind is SpanKind.SERVER]
 
     def decoded_records(self) -> list[dict[str, Any]]:
-        """Return the log records after OTLP has encoded them as one batch and decoded them."""
+        """Encode all log records as one OTLP batch, decode it, and return the decoded records."""
         batch = encode_logs(self._log_records.get_finished_logs()).SerializeToString()
         return list(log_records([ExportLogsServiceRequest.FromString(batch)]))
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return the lines of stdout, parsed strictly."""
+        """Return the JSON lines of stdout, each parsed by ``parse_strictly``."""
         return [parse_strictly(line) for line in self.stdout.getvalue().splitlines()]
 
     def canonical_lines(self) -> list[dict[str, Any]]:
-        """Return the canonical lines of requests."""
+        """Return the lines of stdout that are canonical log lines: one for each request."""
         return [line for line in self.lines() if "http.response.status_code" in line]
 
     def counts(self, metric: str) -> dict[tuple[Any, ...], float]:
-        """Return how often ``metric`` counted, by the values of its labels."""
+        """Return the count of each series of ``metric``, by the tuple of its label values."""
         return {tuple(labels.values()): count for labels, count in self._points(metric)}
 
     def route_names(self) -> dict[str, set[str]]:
-        """Return the names of the requested routes in each place that names a route."""
+        """Return the set of route templates in each part of the telemetry that names a route.
+
+        The keys are six such parts, for example ``span name`` and ``canonical line``.
+        """
         spans = self.server_spans()
         attributes = [dict(span.attributes or {}) for span in spans]
         return {
@@ -120,7 +123,7 @@ class ForeignApp:
         }
 
     def signal_counts(self) -> tuple[int, int, float, float]:
-        """Return the numbers of SERVER spans, canonical lines, counted and timed requests."""
+        """Return four numbers of requests: SERVER spans, canonical lines, counts and durations."""
         return (
             len(self.server_spans()),
             len(self.canonical_lines()),
@@ -132,7 +135,7 @@ class ForeignApp:
         return {str(labels.get(label, UNMATCHED)) for labels, _ in self._points(metric)}
 
     def _points(self, name: str) -> list[tuple[dict[str, Any], float]]:
-        """Return the labels and the count of each point of the metric ``name``."""
+        """Return a pair for each data point of the metric ``name``: its labels and its count."""
         data = self._reader.get_metrics_data()
         if not data:
             return []
@@ -152,7 +155,7 @@ def _labels_and_count(point: object) -> tuple[dict[str, Any], float]:
 
 
 def parse_strictly(line: str) -> dict[str, Any]:
-    """Parse JSON as RFC 8259 defines it: without NaN, and with text that UTF-8 can encode."""
+    """Parse JSON as RFC 8259 defines it: fail on NaN, and on text that UTF-8 cannot encode."""
 
     def refuse(constant: str) -> NoReturn:
         raise AssertionError(constant)

@@ -1,4 +1,4 @@
-"""The service of ``foreign_service.py`` as a process, with a Collector in memory."""
+"""Run ``foreign_service.py`` as a process, and read what it sends to an in-memory Collector."""
 
 import http.client
 import os
@@ -28,24 +28,24 @@ MessageType = TypeVar("MessageType", bound=Message)
 
 @dataclass
 class RecordedRequest:
-    """What the Collector has received of one request, from all three pillars."""
+    """The telemetry of one request that the Collector has received so far."""
 
     span: Span | None
     record: dict[str, Any] | None
     counted_statuses: list[str]
     durations: list[tuple[str, float]]
-    """Name of the histogram and seconds, for each time that a histogram has recorded."""
+    """A pair for each duration in a histogram: the name of the histogram and the seconds."""
 
     @property
     def complete(self) -> bool:
-        """Whether all pillars have arrived."""
+        """Whether span, log record, request count and both durations have arrived."""
         return bool(
             self.span and self.record and self.counted_statuses and len(self.durations) == 2
         )
 
     @property
     def statuses(self) -> set[int]:
-        """The statuses of span, log record and counter."""
+        """The set of HTTP statuses that span, log record and counter have for the request."""
         assert self.span
         assert self.record
         assert dict(self.durations)["http.server.request.duration"]
@@ -56,7 +56,7 @@ class RecordedRequest:
 
 @dataclass
 class ForeignProcess:
-    """The running service."""
+    """A running process of ``foreign_service.py``, its Collector and its output file."""
 
     port: int
     popen: subprocess.Popen[bytes]
@@ -66,7 +66,7 @@ class ForeignProcess:
     def connect(
         self, path: str, method: str = "GET"
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        """Send one request and read the head of its response."""
+        """Send one request; return the open connection and the response, with its body unread."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         connection.request(method, path)
         return connection, connection.getresponse()
@@ -78,7 +78,7 @@ class ForeignProcess:
             return response.status, response.read()
 
     def messages(self, message_type: type[MessageType]) -> list[MessageType]:
-        """Return the messages of one type that the Collector has received."""
+        """Return the OTLP messages of type ``message_type`` that the Collector has received."""
         received = [message for _, message in list(self.collector.received)]
         return [message for message in received if isinstance(message, message_type)]
 
@@ -97,7 +97,7 @@ class ForeignProcess:
         return list(log_records([message for _, message in list(self.collector.received)]))
 
     def metrics(self) -> list[Metric]:
-        """Return the metrics of the newest export."""
+        """Return the metrics of the latest export that the Collector has received."""
         return [
             metric
             for message in self.messages(ExportMetricsServiceRequest)[-1:]
@@ -107,7 +107,10 @@ class ForeignProcess:
         ]
 
     def recorded(self, route: str, method: str = "GET", max_requests: int = 1) -> RecordedRequest:
-        """Return what has arrived of the first request to ``route``; at most so many were sent."""
+        """Return the telemetry that has arrived of the first request to ``route``.
+
+        Fail if there are more than ``max_requests`` spans or log records of that route.
+        """
         spans = [span for span in self.spans() if span.name == f"{method} {route}"]
         records = [
             record
@@ -129,7 +132,7 @@ class ForeignProcess:
         )
 
     def wait_recorded(self, route: str, method: str = "GET") -> RecordedRequest:
-        """Wait until all pillars of the request to ``route`` have arrived, and return them."""
+        """Wait until the telemetry of the request to ``route`` is complete, and return it."""
         wait_for(
             f"span, log record, count and durations of {method} {route}",
             lambda: self.recorded(route, method).complete,
@@ -143,7 +146,7 @@ class ForeignProcess:
 
 
 def _counted_statuses(metric: Metric, route: str, method: str) -> list[str]:
-    """Return the status of each counted request to ``route``."""
+    """Return the status label of each request to ``route`` that the counter ``metric`` has."""
     statuses = []
     for point in metric.sum.data_points:
         labels = python_attributes(point.attributes)
@@ -153,9 +156,9 @@ def _counted_statuses(metric: Metric, route: str, method: str) -> list[str]:
 
 
 def _durations(metric: Metric, route: str, method: str) -> list[tuple[str, float]]:
-    """Return the name of ``metric`` and the duration for each request to ``route`` that it timed.
+    """Return a pair for each request to ``route`` in the histogram ``metric``: its name, seconds.
 
-    The durations of several requests are not told apart: each is their sum.
+    A histogram has only the sum of several durations, so each pair then has that sum.
     """
     durations = []
     for point in metric.histogram.data_points:
@@ -171,7 +174,11 @@ def _durations(metric: Metric, route: str, method: str) -> list[tuple[str, float
 def run_foreign_service(
     folder: Path, *arguments: str, export_interval_ms: str = "100"
 ) -> Iterator[ForeignProcess]:
-    """Run the service in ``folder``, with a copy of the library, until the end of the block."""
+    """Run ``foreign_service.py`` in ``folder`` until the end of the block.
+
+    The process uses a copy of the library in ``folder``. ``arguments`` are those of the script
+    behind the port.
+    """
     folder.mkdir()
     shutil.copytree(
         Path(three_pillars.__file__).parent,

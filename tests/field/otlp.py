@@ -1,4 +1,4 @@
-"""Values of decoded OTLP messages, as Python objects."""
+"""Convert the values in decoded OTLP messages to Python objects."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -22,12 +22,15 @@ def python_value(value: AnyValue) -> Any:  # noqa: ANN401  (any type that OTLP c
 
 
 def python_attributes(attributes: Iterable[KeyValue]) -> dict[str, Any]:
-    """Return ``attributes`` as a dictionary."""
+    """Return OTLP ``attributes`` as a dictionary of Python objects."""
     return {attribute.key: python_value(attribute.value) for attribute in attributes}
 
 
 def log_records(messages: Iterable[Message]) -> Iterator[dict[str, Any]]:
-    """Yield the log records: attributes, the body as ``event``, the trace id as ``trace``."""
+    """Yield each log record in the OTLP ``messages`` as a dictionary of its attributes.
+
+    The key ``event`` has the body of the record, and ``trace`` the trace id as hex digits.
+    """
     for message in messages:
         if not isinstance(message, ExportLogsServiceRequest):
             continue

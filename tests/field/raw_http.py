@@ -1,4 +1,4 @@
-"""HTTP/1.1 requests and responses as bytes on a connection to checkout, behind uvicorn."""
+"""Send HTTP/1.1 requests as raw bytes to checkout behind uvicorn, and parse the responses."""
 
 import asyncio
 import contextlib
@@ -16,9 +16,9 @@ from uvicorn.server import ServerState
 from tests.in_memory_shop import CANONICAL, InMemoryShop, Sample, attributes_of
 
 PARSERS = ("httptools", "h11")
-"""Both parsers of uvicorn: that of the services, and the one that another user may have."""
+"""Both HTTP parsers of uvicorn; the services use the first one."""
 NOT_UTF8 = b"\xff\\x\x80"
-"""Bytes that are not UTF-8, with an incomplete escape among them."""
+r"""Bytes that are not UTF-8, with the incomplete escape sequence ``\x`` among them."""
 PARENT_TRACE_ID = "ab" * 16
 PARENT_SPAN_ID = "cd" * 8
 TRACEPARENT = f"00-{PARENT_TRACE_ID}-{PARENT_SPAN_ID}-01"
@@ -28,19 +28,19 @@ ACTIVE_REQUESTS = "http.server.active_requests"
 
 
 class ReceivedBytes(io.BytesIO):
-    """Received bytes in place of a socket, for the parser of the standard library."""
+    """Received bytes in the role of a socket, for ``http.client.HTTPResponse``."""
 
     def makefile(self, *_: object) -> "ReceivedBytes":
-        """Return the bytes, from which the parser reads a response."""
+        """Return this object, from which ``HTTPResponse`` reads."""
         return self
 
     def close(self) -> None:
-        """Stay open, because another response may follow."""
+        """Do nothing, because another response may follow."""
 
 
 @dataclass(frozen=True)
 class RawResponse:
-    """One response as it was received."""
+    """One HTTP response; the names of its headers are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -48,12 +48,12 @@ class RawResponse:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The parsed body."""
+        """The body, parsed as JSON."""
         return cast("dict[str, Any]", json.loads(self.body))
 
     @property
     def trace_id(self) -> str:
-        """The trace id in the headers; that of the body must be the same."""
+        """The trace id in the header ``traceresponse``; asserts that the body has the same one."""
         _, trace_id, _, _ = self.headers["traceresponse"].split("-")
         assert not self.body or self.json.get("trace_id", trace_id) == trace_id
         return trace_id
@@ -66,7 +66,11 @@ def raw_request(
     body: object = None,
     close: bool = True,
 ) -> bytes:
-    """Return the bytes of one request; the last request of a connection must close it."""
+    """Return the bytes of one request.
+
+    ``target`` is the method and the path; ``body`` is sent as JSON. The last request of a
+    connection must have ``close=True``.
+    """
     content = b"" if body is None else json.dumps(body).encode()
     lines = [target + b" HTTP/1.1", b"Host: " + host, *headers]
     if close:
@@ -77,20 +81,20 @@ def raw_request(
 
 
 def exchange(shop: InMemoryShop, parser: str, sent: bytes, heads: int = 0) -> list[RawResponse]:
-    """Send bytes at once on one connection to checkout, and read until it is closed.
+    """Send requests on one connection to checkout, and return the responses.
 
     Args:
-        shop: The shop; uvicorn serves its checkout.
+        shop: The shop whose checkout uvicorn serves.
         parser: One of ``PARSERS``.
-        sent: One or more requests.
-        heads: How many of the first responses have no body, because their method is HEAD.
+        sent: The bytes of one or more requests, which are sent at once.
+        heads: The number of HEAD requests at the beginning; their responses have no body.
     """
     received = asyncio.run(_send_and_receive(shop, parser, sent))
     return list(_parse_responses(ReceivedBytes(received), heads))
 
 
 def exchange_with_each_parser(shop: InMemoryShop, sent: bytes, heads: int = 0) -> list[RawResponse]:
-    """Do the same once with each parser, and return the responses of both."""
+    """Call ``exchange`` once for each parser, and return the responses of both calls."""
     return [response for parser in PARSERS for response in exchange(shop, parser, sent, heads)]
 
 
@@ -129,7 +133,10 @@ def _parse_responses(received: ReceivedBytes, heads: int) -> Iterator[RawRespons
 
 
 def assert_recorded(shop: InMemoryShop, *responses: RawResponse) -> None:
-    """Check that checkout recorded exactly these responses, each once in every pillar."""
+    """Assert that checkout recorded exactly the requests of these ``responses``, each once.
+
+    This holds for SERVER spans, canonical log lines, log records, request counts and durations.
+    """
     trace_ids = sorted(response.trace_id for response in responses)
     statuses = sorted(response.status for response in responses)
     spans = [
@@ -161,5 +168,5 @@ def _is_of_checkout(labels: dict[str, Any]) -> bool:
 
 
 def total(samples: list[Sample]) -> float:
-    """Return the sum of the counts."""
+    """Return the sum of the counts of ``samples``."""
     return sum(sample.count for sample in samples)

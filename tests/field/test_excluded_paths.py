@@ -1,4 +1,4 @@
-"""GET and HEAD of the excluded paths are never recorded, and nothing else is excluded."""
+"""GET and HEAD of ``/healthz`` and ``/metrics`` are not recorded; all other requests are."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ GET_PATHS = ("/healthz", "/metrics", "/openapi.json")
 
 @pytest.mark.parametrize("path", GET_PATHS)
 def test_checkout_answers_head_like_get(shop: InMemoryShop, path: str) -> None:
-    """HEAD has the status and headers of GET, and no body."""
+    """Checkout responds to HEAD with the status and headers of GET, and without a body."""
     same_headers = ["content-type", "content-length"]
     if path == "/metrics":
         same_headers.remove("content-length")  # it may grow between the two requests
@@ -37,7 +37,7 @@ def test_checkout_answers_head_like_get(shop: InMemoryShop, path: str) -> None:
 
 
 def test_payment_answers_head(shop: InMemoryShop) -> None:
-    """Payment answers HEAD as checkout does."""
+    """Payment responds with 200 to HEAD of ``/healthz``, ``/metrics`` and ``/openapi.json``."""
 
     async def head_statuses() -> list[int]:
         transport = httpx2.ASGITransport(shop.payment)
@@ -77,7 +77,7 @@ EXCLUDED = {
 
 @pytest.mark.parametrize("sent", list(EXCLUDED.values()), ids=list(EXCLUDED))
 def test_a_probe_is_recorded_in_no_pillar(shop: InMemoryShop, sent: bytes) -> None:
-    """GET or HEAD of an excluded path is answered and not recorded, whatever else is in it."""
+    """GET or HEAD of an excluded path gets 200 and is not recorded, whatever else it contains."""
     heads = 1 if sent.startswith(b"HEAD") else 0
     for parser in PARSERS:
         (response,) = exchange(shop, parser, sent, heads)
@@ -116,7 +116,7 @@ NOT_EXCLUDED = {
 def test_what_only_resembles_a_probe_is_recorded(
     shop: InMemoryShop, sent: bytes, status: int
 ) -> None:
-    """Another method, or a path that is not exactly an excluded one, is a recorded error."""
+    """A request with another method, or a path that only resembles an excluded one, is recorded."""
     responses = exchange_with_each_parser(shop, sent)
     results = [(response.status, response.json["outcome"]) for response in responses]
     assert results == [(status, "invalid"), (status, "invalid")]
@@ -145,7 +145,7 @@ def test_a_path_with_a_trailing_line_break_is_recorded(shop: InMemoryShop, targe
 
 
 def test_a_root_path_is_no_part_of_an_excluded_path(shop: InMemoryShop) -> None:
-    """Behind a prefix that a proxy strips, the same two paths are excluded, and no others."""
+    """With a root path, ``/healthz`` and ``/metrics`` behind it are excluded, and no others."""
 
     async def get_statuses(*paths: str) -> list[int]:
         transport = httpx2.ASGITransport(shop.checkout, root_path="/shop")

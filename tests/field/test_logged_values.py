@@ -1,4 +1,4 @@
-"""Whatever an application logs arrives on stdout and by OTLP, and never costs a batch."""
+"""Every value that an application logs arrives on stdout and by OTLP, and loses no OTLP batch."""
 
 import logging
 from collections.abc import Callable
@@ -14,21 +14,21 @@ from tests.field.foreign_app import ForeignApp
 
 
 class UnprintableObject:
-    """An object whose ``repr`` fails."""
+    """An object whose ``repr`` raises an exception."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no text")
 
 
 class UnprintableError(Exception):
-    """An exception whose ``str`` fails."""
+    """An exception whose ``str`` raises an exception."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
 
 class RecursiveError(Exception):
-    """An exception whose ``str`` raises another of its kind."""
+    """An exception whose ``str`` raises another exception of this class."""
 
     def __str__(self) -> str:
         raise RecursiveError
@@ -42,7 +42,7 @@ def list_in_itself() -> list[object]:
 
 
 def nested(depth: int, wrap: Callable[[object], object] = lambda inner: [inner]) -> object:
-    """Return a value nested to ``depth``."""
+    """Return the text ``core``, wrapped ``depth`` times by ``wrap``, by default in a list."""
     value: object = "core"
     for _ in range(depth):
         value = wrap(value)
@@ -76,34 +76,38 @@ UNUSUAL_VALUES: dict[str, tuple[object, object]] = {
     "60 objects deep": (nested(60, lambda inner: {"a": inner}), ANY_TEXT),
     "3000 lists deep": (nested(3000), ANY_TEXT),
 }
-"""Values that applications log, and how they arrive; ``ANY_TEXT`` where that does not matter."""
+"""Pairs of a value that an application logs and the value that arrives.
+
+``ANY_TEXT`` stands for an arriving value that is not checked.
+"""
 
 
 @pytest.mark.parametrize("name", UNUSUAL_VALUES)
-@pytest.mark.parametrize("place", ["event", "field"])
-def test_any_logged_value_arrives(name: str, place: str) -> None:
-    """A value of any kind, as event or field, costs neither its line nor the rest of its batch."""
+@pytest.mark.parametrize("position", ["event", "field"])
+def test_any_logged_value_arrives(name: str, position: str) -> None:
+    """A line arrives with a value of any kind as its event or field, and so do its neighbours."""
     foreign = ForeignApp(FastAPI())
     value, expected = UNUSUAL_VALUES[name]
     log = structlog.get_logger()
     log.info("before")
-    if place == "event":
+    if position == "event":
         log.error(value, other="kept")
     else:
         log.error("event", odd=value, other="kept")
     log.info("after")
     for events in (foreign.decoded_records(), foreign.lines()):
-        before, odd, after = events
-        assert (before["event"], odd["other"], after["event"]) == ("before", "kept", "after")
-        arrived = odd["event" if place == "event" else "odd"]
+        previous_event, odd_event, next_event = events
+        assert (previous_event["event"], next_event["event"]) == ("before", "after")
+        assert odd_event["other"] == "kept"
+        arrived = odd_event["event" if position == "event" else "odd"]
         if expected is not ANY_TEXT:
             assert arrived == expected
-        if place == "field":
-            assert odd["event"] == "event"
+        if position == "field":
+            assert odd_event["event"] == "event"
 
 
 def test_a_field_may_have_any_name() -> None:
-    """A lone surrogate in the name of a field costs nothing."""
+    """A field whose name has a lone surrogate arrives, and so do the other fields."""
     foreign = ForeignApp(FastAPI())
     structlog.get_logger().error("event", **{"k\ud800": 1, "other": "kept"})
     for (event,) in (foreign.decoded_records(), foreign.lines()):
@@ -129,7 +133,7 @@ LOGGING_CALLS: dict[str, Callable[[Any, BaseException], None]] = {
 )
 @pytest.mark.parametrize("library", ["structlog", "logging"])
 def test_a_logged_exception_arrives(error: Exception, call: str, library: str) -> None:
-    """The traceback arrives in every way that an exception can be logged, whatever its text."""
+    """The traceback of an exception arrives, with structlog and ``logging``, in every call form."""
     foreign = ForeignApp(FastAPI())
     log = structlog.get_logger() if library == "structlog" else logging.getLogger("foreign")
     try:
@@ -160,7 +164,7 @@ def test_exception_message_is_without_the_type(error: Exception) -> None:
 
 @pytest.mark.parametrize("value", [(), (None, None, None), "no exception", False, None], ids=str)
 def test_exc_info_may_hold_no_exception(value: object) -> None:
-    """An ``exc_info`` that holds no exception leaves an event like any other."""
+    """An event arrives even if its ``exc_info`` is a value that holds no exception."""
     foreign = ForeignApp(FastAPI())
     structlog.get_logger().error("event", exc_info=value)
     events = [*foreign.decoded_records(), *foreign.lines()]
@@ -169,7 +173,7 @@ def test_exc_info_may_hold_no_exception(value: object) -> None:
 
 @pytest.mark.parametrize("name", ["set", "nan", "lone surrogate", "60 lists deep"])
 def test_a_library_may_log_any_value(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A value of any kind that is logged by ``logging`` is one line of valid JSON."""
+    """A record of ``logging`` with a value of any kind is one line of valid JSON on stdout."""
     foreign = ForeignApp(FastAPI())
     value, _ = UNUSUAL_VALUES[name]
     logging.getLogger("foreign").error(value)
@@ -191,7 +195,7 @@ def test_a_library_may_log_any_value(name: str, capsys: pytest.CaptureFixture[st
 def test_a_message_that_cannot_be_formatted_is_written(
     message: object, arguments: tuple[object, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A message that its arguments do not fit, or that has no text, is a line, not an error."""
+    """A ``logging`` message whose formatting raises an exception is still written as a line."""
     foreign = ForeignApp(FastAPI())
     logging.getLogger("foreign").error(message, *arguments)
     assert len(foreign.lines()) == 1

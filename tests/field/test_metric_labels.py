@@ -1,4 +1,4 @@
-"""The metrics, whatever scheme a proxy reports and whatever format a scrape asks for."""
+"""The metrics with any scheme that a proxy reports, and with any format that a scrape asks for."""
 
 import asyncio
 from collections import Counter
@@ -17,11 +17,11 @@ SCHEMES = {
     "gopher": "http",
     "": "http",
 }
-"""The scheme that a proxy reports, and the label."""
+"""The value of the label ``url.scheme`` for each scheme that a proxy reports."""
 
 
 def test_the_scheme_label_is_http_or_https(shop: InMemoryShop) -> None:
-    """The label of any scheme that a proxy reports is http or https."""
+    """The label ``url.scheme`` is http or https, whatever scheme a proxy reports."""
     for scheme in SCHEMES:
         forwarded = b"X-Forwarded-Proto: " + scheme.encode()
         exchange(shop, "httptools", raw_request(b"GET /" + scheme.encode(), forwarded))
@@ -59,7 +59,7 @@ ACCEPT_HEADERS = [
 
 
 def test_metrics_are_shown_for_any_accept_header(shop: InMemoryShop) -> None:
-    """Both services show the metrics in one of the two formats, whatever Accept says."""
+    """Both services show their metrics in one of two formats, with any header ``Accept``."""
     shop.request()
 
     async def scrape(app: Any, method: str) -> list[httpx2.Response]:  # noqa: ANN401  (ASGI)
@@ -71,10 +71,10 @@ def test_metrics_are_shown_for_any_accept_header(shop: InMemoryShop) -> None:
             ]
 
     for app in (shop.checkout, shop.payment):
-        shown = asyncio.run(scrape(app, "GET"))
-        responses = shown + asyncio.run(scrape(app, "HEAD"))
+        get_responses = asyncio.run(scrape(app, "GET"))
+        responses = get_responses + asyncio.run(scrape(app, "HEAD"))
         assert {response.status_code for response in responses} == {200}
         types = {response.headers["content-type"].split(";")[0] for response in responses}
         assert types == set(FORMATS)
         # However names are escaped.
-        assert all("checkout" in response.text for response in shown)
+        assert all("checkout" in response.text for response in get_responses)

@@ -16,15 +16,15 @@ from tests.field.foreign_app import ForeignApp, item_app
 def mounted(
     *, sub_installs: str = "", mounted_twice: bool = False
 ) -> tuple[ForeignApp, ForeignApp | None]:
-    """Mount an item app in an instrumented application.
+    """Mount the application of ``item_app`` at ``/sub`` in an application with the library.
 
     Args:
-        sub_installs: Whether the item app installs the library too, ``before`` or ``after`` the
-            outer application.
-        mounted_twice: Whether it is mounted a second time.
+        sub_installs: ``before`` or ``after`` if the mounted application installs the library too,
+            before or after the outer one does; empty if it does not.
+        mounted_twice: Whether it is mounted at ``/other`` as well.
 
     Returns:
-        The outer application, and the inner one if it has pillars of its own.
+        The outer application, and the mounted one if it installs the library, otherwise None.
     """
     sub_app = item_app()
     outer_app = FastAPI()
@@ -50,7 +50,7 @@ ARRANGEMENTS: dict[str, Callable[[], tuple[ForeignApp, ForeignApp | None]]] = {
 
 @pytest.mark.parametrize("name", ARRANGEMENTS)
 def test_a_request_to_a_sub_app_is_recorded_once(name: str) -> None:
-    """The outermost application that has telemetry records one span, one count and one line."""
+    """A request to a sub-app has one span, count and line, recorded by the outer application."""
     outer, inner = ARRANGEMENTS[name]()
     response = outer.request("/sub/item/7")
     (span,) = outer.server_spans()
@@ -63,7 +63,7 @@ def test_a_request_to_a_sub_app_is_recorded_once(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in ARRANGEMENTS if "last" not in name])
 def test_the_log_of_a_sub_app_is_beside_the_canonical_line(name: str) -> None:
-    """What a sub-app logs is written beside its request if the outer application installs last."""
+    """The events of a sub-app are lines of the outer application if that one installs last."""
     outer, _ = ARRANGEMENTS[name]()
     outer.request("/sub/item/7")
     events = [line["event"] for line in outer.lines()]
@@ -72,7 +72,7 @@ def test_the_log_of_a_sub_app_is_beside_the_canonical_line(name: str) -> None:
 
 @pytest.mark.parametrize("name", ARRANGEMENTS)
 def test_a_crash_in_a_sub_app_is_recorded_as_a_crash(name: str) -> None:
-    """A crash in a sub-app is one line with its traceback, and its span has error status."""
+    """An exception in a sub-app is one line with its traceback, and its span has error status."""
     outer, inner = ARRANGEMENTS[name]()
     assert outer.request("/sub/crash").status_code == 500
     assert outer.signal_counts() == (1, 1, 1, 1)
@@ -90,7 +90,7 @@ def test_a_crash_in_a_sub_app_is_recorded_as_a_crash(name: str) -> None:
 def test_a_sub_app_with_telemetry_records_its_requests(
     outer_class: Callable[[], Any], path: str, status: int
 ) -> None:
-    """In an outer application without telemetry the sub-app records once, except its probes."""
+    """A sub-app with the library in an outer app without it records requests, but no scrapes."""
     foreign = ForeignApp(item_app())
     outer_app = outer_class()
     outer_app.mount("/sub", foreign.app)
@@ -102,7 +102,7 @@ def test_a_sub_app_with_telemetry_records_its_requests(
 
 @pytest.mark.parametrize("path", ["/talk/7", "/sub/talk/7"])
 def test_a_websocket_passes_all_layers(path: str) -> None:
-    """A websocket opens, sends and closes, also with headers and a query that are not UTF-8."""
+    """A websocket whose headers and query are not UTF-8 opens, sends, closes and has a span."""
     app = item_app()
     app.mount("/sub", item_app())
     foreign = ForeignApp(app)

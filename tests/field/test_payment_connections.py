@@ -1,4 +1,4 @@
-"""Connections to payment are returned, whatever becomes of a purchase, and waiting is bounded."""
+"""Each purchase returns its connection to payment, and waits for one only for a limited time."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ TIMEOUT_S = 20
 
 
 async def wait_until(condition: Callable[[], object]) -> None:
-    """Let other tasks run until ``condition`` is true; raises TimeoutError after 20 s."""
+    """Wait until ``condition`` returns a true value; raise TimeoutError after 20 s."""
     async with asyncio.timeout(TIMEOUT_S):
         while not condition():  # noqa: ASYNC110  (there is no event to wait for)
             await asyncio.sleep(POLL_INTERVAL_S)
@@ -32,7 +32,10 @@ async def wait_forever() -> None:
 
 
 def payment_stub(wait: Callable[[], Awaitable[object]] = wait_forever) -> httpx2.MockTransport:
-    """Return a payment in memory that behaves as its card says; for ``slow`` it calls ``wait``."""
+    """Return a transport that simulates payment: the card of the request selects the response.
+
+    For the card ``slow`` it awaits ``wait()`` before it authorises the charge.
+    """
     responses = {
         "crash": httpx2.Response(500),
         "gateway-timeout": httpx2.Response(504),
@@ -59,7 +62,7 @@ def payment_stub(wait: Callable[[], Awaitable[object]] = wait_forever) -> httpx2
 
 
 def active_requests(shop: InMemoryShop) -> float:
-    """Return how many requests checkout is serving."""
+    """Return the number of active requests, from the metric ``http.server.active_requests``."""
     return total(shop.samples().get(ACTIVE_REQUESTS, []))
 
 
@@ -78,15 +81,15 @@ OUTCOMES = {
 
 @pytest.mark.parametrize(("card", "outcome"), list(OUTCOMES.items()), ids=list(OUTCOMES))
 def test_a_connection_is_returned(build_shop: ShopFactory, card: str, outcome: str) -> None:
-    """Whatever became of a purchase, its connection is free for the next one."""
+    """A purchase with any outcome returns its only connection, so that the next one succeeds."""
     shop = build_shop(transport=payment_stub(), connections=1, payment_timeout=1)
-    first = shop.request(json={"card": card})
-    second = shop.request(json={"card": "ordinary"})
-    assert (first.json()["outcome"], second.json()["outcome"]) == (outcome, "success")
+    response = shop.request(json={"card": card})
+    next_response = shop.request(json={"card": "ordinary"})
+    assert (response.json()["outcome"], next_response.json()["outcome"]) == (outcome, "success")
 
 
 def test_a_cancelled_purchase_returns_its_connection(build_shop: ShopFactory) -> None:
-    """A purchase that is cancelled in its call, or while it waits, leaves no connection in use."""
+    """A purchase that is cancelled in its call, or while it waits, occupies no connection."""
     shop = build_shop(transport=payment_stub(), connections=1)
 
     async def cancel_three_and_buy() -> httpx2.Response:
@@ -105,24 +108,24 @@ def test_a_cancelled_purchase_returns_its_connection(build_shop: ShopFactory) ->
 
 
 async def buy_two_slowly(shop: InMemoryShop) -> list[httpx2.Response]:
-    """Buy with the card ``slow``, and 0.2 s later again."""
+    """Buy twice with the card ``slow``, 0.2 s apart, and return both responses in order."""
     transport = httpx2.ASGITransport(shop.checkout)
     async with httpx2.AsyncClient(transport=transport, base_url="http://shop") as http:
-        first = asyncio.create_task(http.post("/checkout", json={"card": "slow"}))
+        first_purchase = asyncio.create_task(http.post("/checkout", json={"card": "slow"}))
         await asyncio.sleep(0.2)
-        second = asyncio.create_task(http.post("/checkout", json={"card": "slow"}))
-        return list(await asyncio.gather(first, second))
+        second_purchase = asyncio.create_task(http.post("/checkout", json={"card": "slow"}))
+        return list(await asyncio.gather(first_purchase, second_purchase))
 
 
 def logged_reasons(shop: InMemoryShop, response: httpx2.Response) -> list[str]:
-    """Return the events that were logged for a purchase before its canonical line."""
+    """Return the events of all log lines of a purchase except its canonical line."""
     trace_id = response.json()["trace_id"]
     lines = [line for line in shop.lines() if line["trace_id"] == trace_id]
     return [line["event"] for line in lines if CANONICAL not in line]
 
 
 def test_a_purchase_without_a_connection_is_payment_busy(build_shop: ShopFactory) -> None:
-    """A purchase that waits too long for a connection fails with a reason, and calls no payment."""
+    """A purchase that waits too long for a connection has the outcome payment_busy and no call."""
     calls = []
 
     async def wait() -> None:
@@ -146,7 +149,7 @@ def test_a_purchase_without_a_connection_is_payment_busy(build_shop: ShopFactory
 
 
 def test_the_reason_names_the_time_that_payment_had(build_shop: ShopFactory) -> None:
-    """A time-out after a wait for a connection names the time of the call, not the whole limit."""
+    """The logged reason of a time-out names the time without the wait for a connection."""
     calls = []
     first_may_finish = asyncio.Event()
 
@@ -166,16 +169,16 @@ def test_the_reason_names_the_time_that_payment_had(build_shop: ShopFactory) -> 
         first_may_finish.set()
         return await purchases
 
-    first, second = asyncio.run(buy())
-    assert (first.json()["outcome"], second.json()["outcome"]) == ("success", "payment_slow")
-    (reason,) = logged_reasons(shop, second)
+    success, timed_out = asyncio.run(buy())
+    assert (success.json()["outcome"], timed_out.json()["outcome"]) == ("success", "payment_slow")
+    (reason,) = logged_reasons(shop, timed_out)
     match = re.search(r"no answer within ([\d.]+) s", reason)
     assert match
     assert float(match[1]) < 1.4
 
 
 def test_the_wait_for_a_connection_is_part_of_the_time_limit() -> None:
-    """A call that waited for a connection has that much less time, so no call exceeds the limit."""
+    """The time that a call waits for a connection counts as a part of its time limit."""
     may_respond = asyncio.Event()
     deadlines = []
 
@@ -187,14 +190,14 @@ def test_the_wait_for_a_connection_is_part_of_the_time_limit() -> None:
     async def charge_twice() -> None:
         loop = asyncio.get_running_loop()
         client = PaymentClient("http://payment", 60, 1, httpx2.MockTransport(handle))
-        first = asyncio.create_task(client.charge("a", Decimal(1), "EUR", "ordinary"))
+        first_charge = asyncio.create_task(client.charge("a", Decimal(1), "EUR", "ordinary"))
         await wait_until(lambda: deadlines)
-        second = asyncio.create_task(client.charge("b", Decimal(1), "EUR", "ordinary"))
+        second_charge = asyncio.create_task(client.charge("b", Decimal(1), "EUR", "ordinary"))
         await asyncio.sleep(0)
         second_began_at = loop.time()
         await wait_until(lambda: loop.time() > second_began_at)
         may_respond.set()
-        assert [await first, await second] == ["success", "success"]
+        assert [await first_charge, await second_charge] == ["success", "success"]
         assert deadlines[1] <= second_began_at + 60
         await client.http.aclose()
 

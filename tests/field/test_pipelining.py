@@ -1,4 +1,4 @@
-"""Several requests that are sent at once on one connection are recorded one by one."""
+"""Pipelined requests, which are sent at once on one connection, are recorded separately."""
 
 import pytest
 from opentelemetry.trace import SpanKind, format_trace_id
@@ -33,20 +33,20 @@ FIRST_REQUESTS: dict[str, tuple[bytes, int]] = {
     "not UTF-8": (raw_request(CHECKOUT_TARGET, b"User-Agent: " + NOT_UTF8, close=False), 200),
     "unsampled": (raw_request(CHECKOUT_TARGET, UNSAMPLED, close=False), 200),
 }
-"""The first request of a connection and the status of its response."""
+"""Pairs of the bytes of the first request on a connection and the status of its response."""
 
 
 @pytest.mark.parametrize(
-    ("first", "status"), list(FIRST_REQUESTS.values()), ids=list(FIRST_REQUESTS)
+    ("first_request", "status"), list(FIRST_REQUESTS.values()), ids=list(FIRST_REQUESTS)
 )
 @pytest.mark.parametrize("parser", PARSERS)
 def test_pipelined_purchases_have_separate_traces(
-    build_shop: ShopFactory, parser: str, first: bytes, status: int
+    build_shop: ShopFactory, parser: str, first_request: bytes, status: int
 ) -> None:
-    """Pipelined purchases have a SERVER span, a trace and a parent of their own."""
+    """Each of several pipelined purchases has its own SERVER span, trace and parent."""
     shop = build_shop(trusted_networks="*")
     with_parent = raw_request(CHECKOUT_TARGET, f"Traceparent: {TRACEPARENT}".encode(), close=False)
-    responses = exchange(shop, parser, first + with_parent + raw_request())
+    responses = exchange(shop, parser, first_request + with_parent + raw_request())
     assert [response.status for response in responses] == [status, 200, 200]
     trace_ids = [response.trace_id for response in responses]
     assert len(set(trace_ids)) == 3
@@ -67,7 +67,7 @@ def test_pipelined_purchases_have_separate_traces(
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_pipelined_requests_are_recorded_once(shop: InMemoryShop, parser: str) -> None:
-    """Of twenty pipelined requests each purchase is recorded once, and no probe among them."""
+    """Of pipelined purchases and health checks, each purchase is recorded once and no check."""
     purchase_and_probe = raw_request(close=False) + raw_request(b"GET /healthz", close=False)
     responses = exchange(shop, parser, purchase_and_probe * 10 + raw_request())
     assert [response.status for response in responses] == [200 for _ in range(21)]
@@ -79,7 +79,7 @@ def test_pipelined_requests_are_recorded_once(shop: InMemoryShop, parser: str) -
 def test_a_crash_ends_the_connection(
     shop: InMemoryShop, parser: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A crash closes the connection, so a request behind it is neither answered nor recorded."""
+    """An exception closes the connection: a request behind it gets no response and no record."""
 
     async def crash(*_: object) -> None:
         raise ValueError

@@ -1,4 +1,4 @@
-"""Requests with unusual bytes are served and recorded, or refused with a plain message."""
+"""Requests with unusual bytes are served and recorded, or refused with a clear message."""
 
 import asyncio
 from typing import Any
@@ -68,12 +68,12 @@ PURCHASES = {
     "scheme of websockets": raw_request(CHECKOUT_TARGET, b"X-Forwarded-Proto: wss"),
     "invalid client address": raw_request(CHECKOUT_TARGET, b"X-Forwarded-For: , [::1, \xff,"),
 }
-"""Requests to buy in which only bytes that checkout does not need are unusual."""
+"""Checkout requests with unusual bytes only in parts that checkout does not read."""
 
 
 @pytest.mark.parametrize("sent", list(PURCHASES.values()), ids=list(PURCHASES))
 def test_unusual_bytes_do_not_disturb_a_purchase(shop: InMemoryShop, sent: bytes) -> None:
-    """A purchase with bytes that are not text succeeds, with one span, one line and one count."""
+    """A purchase with unusual bytes succeeds, and has one span, one log line and one count."""
     responses = exchange_with_each_parser(shop, sent)
     results = [(response.status, response.json["outcome"]) for response in responses]
     assert results == [(200, "success"), (200, "success")]
@@ -94,7 +94,7 @@ UNKNOWN_TARGETS = {
 
 @pytest.mark.parametrize("target", list(UNKNOWN_TARGETS.values()), ids=list(UNKNOWN_TARGETS))
 def test_an_unusual_path_is_not_found(shop: InMemoryShop, target: bytes) -> None:
-    """A path that no route has is a recorded 404 with a trace id, whatever it is made of."""
+    """A request with an unusual path that matches no route gets 404 and is recorded."""
     responses = exchange_with_each_parser(shop, raw_request(target))
     results = [(response.status, response.json["detail"]) for response in responses]
     assert results == [(404, "Not Found"), (404, "Not Found")]
@@ -113,7 +113,7 @@ INVALID_REQUESTS = {
 
 @pytest.mark.parametrize("sent", list(INVALID_REQUESTS.values()), ids=list(INVALID_REQUESTS))
 def test_uvicorn_refuses_what_is_not_http(shop: InMemoryShop, sent: bytes) -> None:
-    """Bytes that uvicorn cannot parse never reach the application; the next request is served."""
+    """Bytes that uvicorn cannot parse get 400 and no record, and the next request is served."""
     for parser in PARSERS:
         (response,) = exchange(shop, parser, sent)
         assert (response.status, response.body) == (400, b"Invalid HTTP request received.")
@@ -122,7 +122,7 @@ def test_uvicorn_refuses_what_is_not_http(shop: InMemoryShop, sent: bytes) -> No
 
 
 async def echo(request: Request) -> JSONResponse:
-    """Return the headers and the query of a request, each byte as one character."""
+    """Return the headers and the query of ``request`` as JSON, with each byte as one character."""
     headers = {
         name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]
     }
@@ -132,7 +132,7 @@ async def echo(request: Request) -> JSONResponse:
 
 @pytest.mark.parametrize("parser", PARSERS)
 def test_the_application_receives_the_original_bytes(shop: InMemoryShop, parser: str) -> None:
-    """Headers and query reach the application unchanged, while telemetry has a sanitised copy."""
+    """The application receives headers and query unchanged, and telemetry has an escaped copy."""
     shop.checkout.add_route("/echo", echo)
     sent = raw_request(
         b"GET /echo?a=%ff", b"User-Agent: " + NOT_UTF8, b"X-Utf-8: \xe2\x98\x83", host=NOT_UTF8
@@ -148,7 +148,7 @@ def test_the_application_receives_the_original_bytes(shop: InMemoryShop, parser:
 
 
 def test_any_asgi_server_may_send_unusual_values(shop: InMemoryShop) -> None:
-    """Names, queries and paths that uvicorn would never pass on are recorded all the same."""
+    """A request that only another ASGI server than uvicorn could pass on is recorded as well."""
     scope = {
         "type": "http",
         "http_version": "2",
@@ -158,16 +158,16 @@ def test_any_asgi_server_may_send_unusual_values(shop: InMemoryShop) -> None:
         "scheme": "\udcff",
         "headers": [(b"x-" + NOT_UTF8, NOT_UTF8), (b"host", NOT_UTF8)],
     }
-    sent: list[dict[str, Any]] = []
+    messages: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request"}
 
     async def send(message: Any) -> None:  # noqa: ANN401  (ASGI)
-        sent.append(message)
+        messages.append(message)
 
     asyncio.run(shop.checkout(scope, receive, send))
-    start, body = sent[:2]
+    start, body = messages[:2]
     headers = {name.decode(): value.decode() for name, value in start["headers"]}
     response = RawResponse(start["status"], headers, body["body"])
     assert response.status == 404

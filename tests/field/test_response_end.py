@@ -1,4 +1,4 @@
-"""A request is recorded when its response ends, over a real socket and in every way it can end."""
+"""A request is recorded when its response ends, in every way that it can end on a real socket."""
 
 import contextlib
 import http.client
@@ -24,7 +24,7 @@ from tests.processes import wait_for
 
 Services = Mapping[str, ForeignProcess]
 VARIANTS = ("plain", "middleware")
-HALF_A_BODY = (
+TRUNCATED_REQUEST = (
     b"POST /heavy HTTP/1.1\r\nhost: app\r\ncontent-type: application/json\r\n"
     b'content-length: 99\r\n\r\n{"a": '
 )
@@ -34,26 +34,30 @@ for_both_variants = pytest.mark.parametrize("variant", VARIANTS)
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """The foreign service as it is, and behind a middleware that runs it in a task of its own."""
+    """Run ``foreign_service.py`` in both ``VARIANTS``: without and with ``BaseHTTPMiddleware``."""
     folder = tmp_path_factory.mktemp("services")
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
-        started = {
+        futures = {
             variant: threads.submit(
                 stack.enter_context, run_foreign_service(folder / variant, variant)
             )
             for variant in VARIANTS
         }
-        yield {variant: future.result() for variant, future in started.items()}
+        yield {variant: future.result() for variant, future in futures.items()}
 
 
 def assert_pillars_agree(recorded: RecordedRequest, status: int, outcome: str) -> None:
-    """Check that all pillars have the same status, and histograms and log the same duration."""
+    """Assert that a request was recorded once, with one status and one duration everywhere.
+
+    ``status`` is in the span, the log record and the counter; ``outcome`` is in the log record; the
+    duration is the same in both histograms and in the log record.
+    """
     assert recorded.record
     assert recorded.statuses == {status}
     assert (recorded.record["outcome"], len(recorded.counted_statuses)) == (outcome, 1)
-    first, second = (seconds for _, seconds in recorded.durations)
-    logged = recorded.record["http.server.request.duration"]
-    assert first == second == pytest.approx(logged, abs=1e-5)
+    seconds, seconds_in_other_histogram = (seconds for _, seconds in recorded.durations)
+    logged_seconds = recorded.record["http.server.request.duration"]
+    assert seconds == seconds_in_other_histogram == pytest.approx(logged_seconds, abs=1e-5)
 
 
 @for_both_variants
@@ -61,7 +65,7 @@ def assert_pillars_agree(recorded: RecordedRequest, status: int, outcome: str) -
 def test_a_request_ends_before_its_background_task(
     services: Services, variant: str, name: str
 ) -> None:
-    """A request is recorded with its last byte, before its background task or dependency ends."""
+    """A request is recorded after its last byte, before its background task or dependency ends."""
     service = services[variant]
     status, _ = service.request(f"/{name}")
     assert status == 200
@@ -71,7 +75,7 @@ def test_a_request_ends_before_its_background_task(
 
 @for_both_variants
 def test_a_stream_lasts_until_its_last_byte(services: Services, variant: str) -> None:
-    """A stream is recorded when it ends, and histograms and log have its whole duration."""
+    """A stream is recorded after its last byte, and its duration extends to that byte."""
     service = services[variant]
     connection, response = service.connect("/stream/last")
     with closing(connection):
@@ -94,7 +98,7 @@ def test_a_stream_lasts_until_its_last_byte(services: Services, variant: str) ->
 def test_a_crash_after_the_response_has_a_line_of_its_own(
     services: Services, variant: str, name: str
 ) -> None:
-    """A crash after the last byte leaves the request a success, and is a record of its trace."""
+    """An exception after the last byte is logged with the trace id of a successful request."""
     service = services[variant]
     status, _ = service.request(f"/{name}")
     assert status == 200
@@ -114,7 +118,7 @@ def test_a_crash_after_the_response_has_a_line_of_its_own(
 
 @for_both_variants
 def test_a_crash_in_the_middle_of_a_stream_is_a_crash(services: Services, variant: str) -> None:
-    """A crash before the last byte is a 500 in all pillars, although the client received a 200."""
+    """An exception before the last byte is recorded as 500, although the client received 200."""
     service = services[variant]
     connection, response = service.connect("/stream-crash")
     assert response.status == 200
@@ -134,7 +138,7 @@ def test_a_crash_in_the_middle_of_a_stream_is_a_crash(services: Services, varian
 
 
 def test_a_stream_whose_client_disconnects_is_abandoned(services: Services) -> None:
-    """A stream whose client disconnects in the middle has status 499 in all pillars."""
+    """A stream whose client disconnects is recorded with status 499 and outcome abandoned."""
     service = services["plain"]
     connection, response = service.connect("/endless")
     assert response.read(4) == b"data"
@@ -145,10 +149,10 @@ def test_a_stream_whose_client_disconnects_is_abandoned(services: Services) -> N
 
 @for_both_variants
 def test_a_request_whose_body_breaks_off_is_abandoned(services: Services, variant: str) -> None:
-    """A request whose client disconnects within the body has status 499 in all pillars."""
+    """A request whose client disconnects within the body is recorded with status 499."""
     service = services[variant]
     with socket.create_connection(("127.0.0.1", service.port)) as client:
-        client.sendall(HALF_A_BODY)
+        client.sendall(TRUNCATED_REQUEST)
     assert_pillars_agree(service.wait_recorded("/heavy", "POST"), 499, "abandoned")
 
 
@@ -164,7 +168,7 @@ RESPONSES = {
 @for_both_variants
 @pytest.mark.parametrize("name", RESPONSES)
 def test_every_kind_of_response_is_recorded(services: Services, variant: str, name: str) -> None:
-    """Files, HEAD, empty bodies and crashes have one status and one duration in all pillars."""
+    """Files, HEAD, empty bodies and exceptions are recorded once, with one status and duration."""
     request, route, status = RESPONSES[name]
     method, _, path = request.partition(" ")
     service = services[variant]
@@ -174,30 +178,31 @@ def test_every_kind_of_response_is_recorded(services: Services, variant: str, na
     assert_pillars_agree(service.wait_recorded(route, method), status, outcome)
 
 
-HALF = r"(&#55296;|\\\\ud800)"
-"""A lone surrogate as text, in the two spellings that it may have."""
-FIELD = rf'key: "half"\s+value \{{\s+string_value: "{HALF}"'
+LONE_SURROGATE = r"(&#55296;|\\\\ud800)"
+"""Pattern of the text that replaces the lone surrogate U+D800, in either of its spellings."""
+SURROGATE_ATTRIBUTE = rf'key: "half"\s+value \{{\s+string_value: "{LONE_SURROGATE}"'
 SANITIZED: dict[str, tuple[type[Message], str]] = {
-    "span": (ExportTraceServiceRequest, FIELD),
-    "event": (ExportTraceServiceRequest, f'name: "half {HALF}"'),
-    "link": (ExportTraceServiceRequest, FIELD),
-    "status": (ExportTraceServiceRequest, f'message: "ValueError: half {HALF}"'),
-    "line": (ExportLogsServiceRequest, FIELD),
+    "span": (ExportTraceServiceRequest, SURROGATE_ATTRIBUTE),
+    "event": (ExportTraceServiceRequest, f'name: "half {LONE_SURROGATE}"'),
+    "link": (ExportTraceServiceRequest, SURROGATE_ATTRIBUTE),
+    "status": (ExportTraceServiceRequest, f'message: "ValueError: half {LONE_SURROGATE}"'),
+    "line": (ExportLogsServiceRequest, SURROGATE_ATTRIBUTE),
 }
-"""Where a lone surrogate is, the OTLP message that carries it, and what it becomes."""
+"""The OTLP message that carries a lone surrogate and the pattern of its text, by its location."""
 
 
-@pytest.mark.parametrize("place", SANITIZED)
-def test_a_lone_surrogate_costs_no_batch(services: Services, place: str) -> None:
-    """A lone surrogate in a span or log record arrives as text, and so does all that follows."""
+@pytest.mark.parametrize("surrogate_location", SANITIZED)
+def test_a_lone_surrogate_costs_no_batch(services: Services, surrogate_location: str) -> None:
+    """A lone surrogate in a span or log record arrives as text, and its batch is not dropped."""
     service = services["plain"]
-    status, _ = service.request(f"/odd-{place}")
+    path = f"/odd-{surrogate_location}"
+    status, _ = service.request(path)
     assert status == 200
-    assert_pillars_agree(service.wait_recorded(f"/odd-{place}"), 200, "success")
-    message_type, pattern = SANITIZED[place]
+    assert_pillars_agree(service.wait_recorded(path), 200, "success")
+    message_type, pattern = SANITIZED[surrogate_location]
 
     def texts() -> list[str]:
-        if place == "link":
+        if surrogate_location == "link":
             return [str(link) for span in service.spans() for link in span.links]
         return [str(message) for message in service.messages(message_type)]
 
@@ -205,7 +210,7 @@ def test_a_lone_surrogate_costs_no_batch(services: Services, place: str) -> None
 
 
 def test_the_last_requests_are_flushed(tmp_path: Path) -> None:
-    """On SIGTERM everything is sent, including the streams that are cut off: they are abandoned."""
+    """On SIGTERM all telemetry is sent, and the streams that it ends are recorded as abandoned."""
     with run_foreign_service(tmp_path / "service", export_interval_ms="600000") as service:
         status, _ = service.request("/empty")
         assert status == 204
@@ -227,7 +232,7 @@ def test_the_last_requests_are_flushed(tmp_path: Path) -> None:
 
 @for_both_variants
 def test_the_telemetry_of_fastapi_stays_inactive(services: Services, variant: str) -> None:
-    """FastAPI's own telemetry records nothing in the application or in one mounted in it."""
+    """FastAPI's own telemetry adds no SERVER span to a request to a mounted application."""
     service = services[variant]
     status, body = service.request("/sub/item/7")
     assert status == 200
@@ -241,7 +246,7 @@ def test_the_telemetry_of_fastapi_stays_inactive(services: Services, variant: st
 
 
 def test_no_log_line_is_lost(services: Services) -> None:
-    """A service whose stdout accepts all lines counts none as lost."""
+    """A service whose stdout accepts all lines does not send the metric ``log.lines.lost``."""
     service = services["plain"]
     service.request("/empty")
     wait_for("metrics", lambda: service.messages(ExportMetricsServiceRequest))

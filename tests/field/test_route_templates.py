@@ -1,4 +1,4 @@
-"""The template of a route is its one name in all pillars, whatever the application is made of."""
+"""The same template names a route in traces, logs and metrics, for routes of every kind."""
 
 from pathlib import Path
 
@@ -18,17 +18,17 @@ class PlainAsgiApp:
     """An ASGI application without routes."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send a response."""
+        """Send the text ``leaf``."""
         await PlainTextResponse("leaf")(scope, receive, send)
 
 
 async def show(_request: Request) -> Response:
-    """Send a response."""
+    """Respond with the text ``shown``."""
     return PlainTextResponse("shown")
 
 
 def deep_router(folder: Path) -> APIRouter:
-    """Build a router with parameters, convertors and files."""
+    """Build a router with path parameters, convertors, and the files in ``folder``."""
     router = APIRouter()
 
     @router.get("/deep/{x}")
@@ -48,7 +48,7 @@ def deep_router(folder: Path) -> APIRouter:
 
 
 def nested_routers(router: APIRouter) -> APIRouter:
-    """Return a router that includes a router that includes ``router``."""
+    """Include ``router`` at ``/nested`` in a router, and that at ``/v1`` in the returned router."""
     middle = APIRouter(prefix="/nested")
     middle.include_router(router)
     outer = APIRouter(prefix="/v1")
@@ -57,7 +57,7 @@ def nested_routers(router: APIRouter) -> APIRouter:
 
 
 def app_with_everything(folder: Path) -> FastAPI:
-    """Build an application with every kind of route, router and mount."""
+    """Build an application with every kind of route, router and mount; it serves ``folder``."""
     (folder / "page.html").write_text("a page")
     router = deep_router(folder)
     sub_app = item_app()
@@ -110,30 +110,32 @@ TEMPLATES: dict[str, tuple[str, str, int]] = {
     "mount without its slash": ("GET /sub", "unmatched", 307),
     "trailing slash": ("GET /api/v1/nested/deep/7/", "unmatched", 307),
 }
-"""Request, route template and status of the response."""
+"""Triples of a request (method and path), its route template, and the status of the response."""
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_route_has_one_template_in_all_pillars(name: str, tmp_path: Path) -> None:
-    """The template, with the prefixes of routers and mounts, names the route in every pillar."""
+    """The template with the prefixes of routers and mounts names the route everywhere."""
     request, template, status = TEMPLATES[name]
     method, _, path = request.partition(" ")
     foreign = ForeignApp(app_with_everything(tmp_path))
     assert foreign.request(path, method).status_code == status
-    assert foreign.route_names() == {place: {template} for place in foreign.route_names()}
+    names = foreign.route_names()
+    assert names == {signal: {template} for signal in names}
     assert foreign.signal_counts() == (1, 1, 1, 1)
 
 
 def test_a_host_route_has_one_template_in_all_pillars(tmp_path: Path) -> None:
-    """The route of an application that is bound to a host has the template of its path."""
+    """A route of an application that is mounted by host name has the template of its path."""
     foreign = ForeignApp(app_with_everything(tmp_path))
     assert foreign.request("/item/7", host="acme.example").status_code == 200
-    assert foreign.route_names() == {place: {"/item/{number}"} for place in foreign.route_names()}
+    names = foreign.route_names()
+    assert names == {signal: {"/item/{number}"} for signal in names}
     assert foreign.signal_counts() == (1, 1, 1, 1)
 
 
 def test_concrete_paths_make_no_series(tmp_path: Path) -> None:
-    """A dozen ids, tenants, file names and unknown paths add one series for each template."""
+    """Requests to 48 paths of four routes create four series, one for each route template."""
     foreign = ForeignApp(app_with_everything(tmp_path))
     for number in range(12):
         foreign.request(f"/of/tenant-{number}/item/{number}")
@@ -149,7 +151,7 @@ def test_concrete_paths_make_no_series(tmp_path: Path) -> None:
 @pytest.mark.parametrize("root_path", ["/api", "/"])
 @pytest.mark.parametrize("path", ["/item/7", "/healthz"])
 def test_a_root_path_is_no_part_of_a_route(prefix: str, root_path: str, path: str) -> None:
-    """Behind a proxy's prefix, stripped or not, routes and excluded paths are the same."""
+    """A root path changes neither templates nor excluded paths, stripped by a proxy or not."""
     app = item_app()
     app.add_api_route("/healthz", lambda: "ok")
     foreign = ForeignApp(app)
@@ -160,12 +162,12 @@ def test_a_root_path_is_no_part_of_a_route(prefix: str, root_path: str, path: st
         assert foreign.signal_counts() == (0, 0, 0, 0)
     else:
         names = foreign.route_names()
-        assert names == {place: {"/item/{number}"} for place in names}
+        assert names == {signal: {"/item/{number}"} for signal in names}
 
 
 @pytest.mark.parametrize("catch_all", ["files", "route"])
 def test_metrics_precede_a_route_for_every_path(catch_all: str, tmp_path: Path) -> None:
-    """``GET /metrics`` shows the metrics also where files or a route answer every path."""
+    """``GET /metrics`` shows the metrics even if a mount or a route matches every path."""
     app = FastAPI()
     if catch_all == "files":
         app.mount("/", StaticFiles(directory=tmp_path, html=True))

@@ -1,4 +1,4 @@
-"""The services as processes: samplers that drop every trace, and connections that run out."""
+"""The services as processes: with samplers that drop every trace, and with few connections."""
 
 import asyncio
 import socket
@@ -24,28 +24,28 @@ SAMPLERS = {
         "OTEL_TRACES_SAMPLER_ARG": "0",
     },
 }
-"""The settings of each checkout, by its sampler, which starts no trace.
+"""The settings of each checkout by the name of its sampler, which drops every new trace.
 
-The first one has a single connection to payment, the other one the default number.
+The first checkout has one connection to payment, the other one has the default of 100.
 """
 
 
 @dataclass(frozen=True)
 class RunningServices:
-    """One payment service, a checkout for each sampler, and the Collector of them all."""
+    """One payment service, one checkout for each of ``SAMPLERS``, and the Collector of them all."""
 
     collector: InMemoryCollector
     payment: Service
     checkouts: dict[str, Service]
 
     def services_with_record_of(self, trace_id: str) -> list[str]:
-        """Return the service of each log record with this trace id that the Collector has."""
+        """Return the sorted service names of the log records with ``trace_id``, one a record."""
         return sorted(service for service, logged in self.collector.lines if logged == trace_id)
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServices]:
-    """All services, started at the same time."""
+    """Run the payment service and both checkouts, started at the same time."""
     folder = tmp_path_factory.mktemp("services")
     port = str(free_port())
     quick_export = {"OTEL_BLRP_SCHEDULE_DELAY": "100"}
@@ -70,7 +70,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService
 
 
 def file_contains(file: Path, text: str) -> bool:
-    """Return whether ``text`` is in ``file`` by now."""
+    """Return whether ``file`` contains ``text``."""
     return text in file.read_text()
 
 
@@ -81,7 +81,7 @@ def file_contains(file: Path, text: str) -> bool:
 def test_the_id_of_an_unsampled_trace_is_in_the_logs(
     running: RunningServices, sampler: str, flags: str
 ) -> None:
-    """Where no trace is sampled, the trace id of a response is in the logs of both services."""
+    """The trace id of a response is in the logs of both services, although no trace is sampled."""
     checkout = running.checkouts[sampler]
     parent_trace_id = f"{len(sampler):030x}{flags}"
     headers = {}
@@ -103,7 +103,7 @@ def test_the_id_of_an_unsampled_trace_is_in_the_logs(
 
 
 def test_a_request_whose_body_breaks_off_is_abandoned(running: RunningServices) -> None:
-    """The one line of a request that breaks off within its body says abandoned, not refused."""
+    """A request whose client disconnects within the body has one line, with outcome abandoned."""
     checkout = running.checkouts["always_off"]
     url = httpx2.URL(checkout.url)
     with socket.create_connection((url.host, url.port or 80)) as client:
@@ -122,7 +122,7 @@ def test_a_request_whose_body_breaks_off_is_abandoned(running: RunningServices) 
 
 
 def test_a_single_connection_serves_all_outcomes(running: RunningServices) -> None:
-    """With one connection every purchase has its own outcome, and an ordinary one follows it."""
+    """With one connection, every card has its usual outcome, and the next purchase succeeds."""
     checkout = running.checkouts["always_off"]
     statuses = {"declined": 402, "gateway-timeout": 500, "crash": 502, "slow": 504, "ordinary": 200}
     for card, status in statuses.items():
@@ -131,7 +131,7 @@ def test_a_single_connection_serves_all_outcomes(running: RunningServices) -> No
 
 
 def test_the_101st_purchase_at_once_is_payment_busy(running: RunningServices) -> None:
-    """Of 101 slow purchases at once, 100 time out and one has no connection, as its line says."""
+    """Of 101 slow purchases at once, 100 time out, and one is refused for want of a connection."""
     checkout = running.checkouts["parentbased_traceidratio"]
 
     async def buy_101() -> list[httpx2.Response]:

@@ -1,4 +1,4 @@
-"""Settings: a value is obeyed, or refused at the start in one line that says what is allowed."""
+"""Environment variables: a valid value takes effect, and an invalid one is refused at the start."""
 
 import ast
 import os
@@ -40,7 +40,7 @@ CHARGE: dict[str, object] = {
     "currency": "EUR",
     "card": "ordinary",
 }
-NO_BATCH_IS_DUE = dict.fromkeys(
+LONG_EXPORT_INTERVALS = dict.fromkeys(
     ("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY", "OTEL_METRIC_EXPORT_INTERVAL"),
     "600000",
 )
@@ -273,9 +273,10 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
 
 
 def run_service(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a service with ``variables`` until it ends.
+    """Run a service with the environment ``variables`` until it ends.
 
-    One that accepts them ends as well, because its address is not one of this machine.
+    It is checkout if one of the names begins with CHECKOUT_, otherwise payment. A service that
+    accepts the variables ends as well, because it cannot listen on the address of another machine.
     """
     name = "checkout" if any(key.startswith("CHECKOUT_") for key in variables) else "payment"
     prefixes = ("OTEL_", "CHECKOUT_", "PAYMENT_")
@@ -294,19 +295,19 @@ def run_service(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def refusals() -> dict[str, subprocess.CompletedProcess[str]]:
-    """The ended process of every case in ``REFUSED``."""
+    """The completed process of each case in ``REFUSED``, by the name of the case."""
     with ThreadPoolExecutor(3) as pool:
-        processes = pool.map(lambda case: run_service(case[0]), REFUSED.values())
+        processes = pool.map(run_service, [variables for variables, _ in REFUSED.values()])
         return dict(zip(REFUSED, processes, strict=True))
 
 
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("case_name", REFUSED)
 def test_value_that_cannot_be_obeyed_is_refused(
-    refusals: dict[str, subprocess.CompletedProcess[str]], case: str
+    refusals: dict[str, subprocess.CompletedProcess[str]], case_name: str
 ) -> None:
     """A service ends with code 2 and one line: the variable, its value and what is allowed."""
-    process = refusals[case]
-    variables, expected = REFUSED[case]
+    process = refusals[case_name]
+    variables, expected = REFUSED[case_name]
     assert (process.returncode, process.stdout) == (2, ""), process.stderr
     (line,) = process.stderr.splitlines()
     assert line.startswith(f"{next(iter(variables))}=")
@@ -316,7 +317,7 @@ def test_value_that_cannot_be_obeyed_is_refused(
 
 
 def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three wrong variables are three lines of one error, not one line after each start."""
+    """Three invalid variables are reported at once, in three lines of one error."""
     monkeypatch.setenv("OTEL_PROPAGATORS", "b3")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "x")
     monkeypatch.setenv("OTEL_SDK_DISABLED", "y")
@@ -330,7 +331,7 @@ def test_every_wrong_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) 
     "field_name", [*OpenTelemetryVariables.model_fields], ids=lambda name: name
 )
 def test_every_variable_says_what_is_allowed(field_name: str) -> None:
-    """Each variable that is checked has a description for messages and for the reference."""
+    """Each ``OTEL_*`` variable has a description, for error messages and the reference."""
     assert OpenTelemetryVariables.model_fields[field_name].description
 
 
@@ -348,11 +349,11 @@ FORMER_NAMES = [
 
 @pytest.fixture
 def restored_environment() -> Iterator[None]:
-    """Put the environment back, which settings with former names change."""
-    before = dict(os.environ)
+    """Restore ``os.environ`` after the test."""
+    original_environment = dict(os.environ)
     yield
     os.environ.clear()
-    os.environ.update(before)
+    os.environ.update(original_environment)
 
 
 @pytest.mark.usefixtures("restored_environment")
@@ -364,7 +365,7 @@ def test_former_name_is_accepted_with_one_warning(
     current: str,
     value: str,
 ) -> None:
-    """A variable under its former name is obeyed, with one line on stderr for several reads."""
+    """A former variable name takes effect, with one warning on stderr, not one for each load."""
     os.environ.pop(current, None)
     os.environ[former] = value
     for _ in range(2):
@@ -381,7 +382,7 @@ def test_former_name_is_accepted_with_one_warning(
 def test_current_name_wins_over_the_former_one(
     settings: type[Settings], former: str, current: str, value: str
 ) -> None:
-    """Where both names are set, the current one is obeyed, even if the former value is invalid."""
+    """If both names are set, the current one takes effect, even if the former value is invalid."""
     os.environ[current] = value
     os.environ[former] = "not valid"
     loaded = settings.load()
@@ -389,7 +390,7 @@ def test_current_name_wins_over_the_former_one(
 
 
 def test_former_name_of_a_running_service_is_announced_once() -> None:
-    """A service with two workers that is set up under a former name writes the line once."""
+    """A service with two workers and a former variable name writes the warning only once."""
     process = run_service({"PAYMENT_INSIDE": "10.0.0.0/8", "PAYMENT_WORKERS": "2"})
     lines = [line for line in process.stderr.splitlines() if "PAYMENT_INSIDE" in line]
     assert len(lines) == 1, process.stderr
@@ -400,15 +401,15 @@ def test_former_name_of_a_running_service_is_announced_once() -> None:
 
 
 @dataclass
-class Charged:
-    """A charge, and the telemetry of the payment service that answered it."""
+class ChargeResult:
+    """The result of one charge: the response, and the telemetry of the payment service."""
 
     collector: InMemoryCollector
     response: httpx2.Response
     lines: list[dict[str, Any]] = field(default_factory=list)
 
     def metrics(self) -> dict[str, Any]:
-        """Return the metrics that were sent last, by name."""
+        """Return the metrics of the last export by name."""
         messages: list[Any] = [
             message for path, message in self.collector.received if path == PATHS["metrics"]
         ]
@@ -420,7 +421,7 @@ class Charged:
         }
 
     def resource(self, signal: str) -> dict[str, str]:
-        """Return the resource attributes of the first message of ``signal``."""
+        """Return the resource attributes of the first export of ``signal``, a key of ``PATHS``."""
         message: Any = next(
             message for path, message in self.collector.received if path == PATHS[signal]
         )
@@ -433,7 +434,7 @@ class Charged:
         return {item.key: item.value.string_value for item in resource.attributes}
 
     def paths(self) -> set[str]:
-        """Return the paths that received something, one for each signal."""
+        """Return the paths of the Collector that received exports; each signal has one."""
         return {path for path, _ in self.collector.received}
 
 
@@ -463,48 +464,53 @@ OBEYED: dict[str, dict[str, str]] = {
 }
 
 
-def charge_once(folder: Path, variables: dict[str, str]) -> Charged:
-    """Return one charge of a payment service with ``variables``, after the service has ended."""
+def charge_once(folder: Path, variables: dict[str, str]) -> ChargeResult:
+    """Run a payment service with ``variables``, charge once, stop it, and return the result."""
     folder.mkdir()
     with (
         run_collector() as collector,
         serve("payment", folder, collector.url, **variables) as payment,
     ):
-        charged = Charged(collector, payment.post("/charges", CHARGE))
+        result = ChargeResult(collector, payment.post("/charges", CHARGE))
         payment.stop(10)
-        charged.lines = payment.lines()
-    return charged
+        result.lines = payment.lines()
+    return result
+
+
+ChargeResults = Callable[[str], ChargeResult]
 
 
 @pytest.fixture(scope="module")
-def charged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Charged]]:
-    """Return the charge of a case in ``OBEYED``; a case that fails does so where it is used."""
+def charge_result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChargeResults]:
+    """Charge once with the variables of each case in ``OBEYED``, all at once.
+
+    Yield a function that returns the result of a case by its name. The function raises if that
+    case has failed, so that only its own tests fail.
+    """
     folder = tmp_path_factory.mktemp("obeyed")
     with ThreadPoolExecutor(3) as pool:
-        charges = {
-            name: pool.submit(charge_once, folder / str(number), OBEYED[name])
-            for number, name in enumerate(OBEYED)
+        futures = {
+            case_name: pool.submit(charge_once, folder / str(number), OBEYED[case_name])
+            for number, case_name in enumerate(OBEYED)
         }
-        yield lambda name: charges[name].result()
+        yield lambda case_name: futures[case_name].result()
 
 
 @pytest.mark.parametrize("signal", ["traces", "metrics", "logs"])
-def test_signal_without_an_exporter_is_not_sent(
-    charged: Callable[[str], Charged], signal: str
-) -> None:
-    """With the exporter ``none`` a signal is not sent, and everything else is as usual."""
-    case = charged(f"no {signal}")
-    assert case.paths() == set(PATHS.values()) - {PATHS[signal]}
-    assert case.response.status_code == 200
-    (line,) = [line for line in case.lines if line.get("outcome") == "authorised"]
-    assert line["trace_id"] == case.response.json()["trace_id"]
-    assert not [line for line in case.lines if line["level"] != "info"]
+def test_signal_without_an_exporter_is_not_sent(charge_result: ChargeResults, signal: str) -> None:
+    """With the exporter ``none`` a signal is not sent, and the other two signals are."""
+    result = charge_result(f"no {signal}")
+    assert result.paths() == set(PATHS.values()) - {PATHS[signal]}
+    assert result.response.status_code == 200
+    (line,) = [line for line in result.lines if line.get("outcome") == "authorised"]
+    assert line["trace_id"] == result.response.json()["trace_id"]
+    assert not [line for line in result.lines if line["level"] != "info"]
 
 
-@pytest.mark.parametrize("case", ["no traces", "no logs", "64 resource attributes"])
-def test_metrics_have_the_stable_names_only(charged: Callable[[str], Charged], case: str) -> None:
-    """Whatever else is opted in, request metrics have stable names and no Host header."""
-    metrics = charged(case).metrics()
+@pytest.mark.parametrize("case_name", ["no traces", "no logs", "64 resource attributes"])
+def test_metrics_have_the_stable_names_only(charge_result: ChargeResults, case_name: str) -> None:
+    """The request metrics have stable names and no Host header, whatever else is opted in."""
+    metrics = charge_result(case_name).metrics()
     http_metrics = {name for name in metrics if name.startswith("http.")}
     assert http_metrics == {"http.server.active_requests", "http.server.request.duration"}
     assert not {"http.server.duration", "http.server.response.size"} & metrics.keys()
@@ -512,46 +518,46 @@ def test_metrics_have_the_stable_names_only(charged: Callable[[str], Charged], c
     assert "127.0.0.1" not in str(metrics)
 
 
-def test_blanks_around_a_value_are_ignored(charged: Callable[[str], Charged]) -> None:
-    """A value that a file or a form padded with blanks is obeyed as if it had none."""
-    case = charged("padded")
-    assert case.response.status_code == 200
-    assert case.paths() == {PATHS["metrics"]}
-    (point,) = case.metrics()["payment.request.latency"].histogram.data_points
+def test_blanks_around_a_value_are_ignored(charge_result: ChargeResults) -> None:
+    """A value with blanks around it takes effect as it does without them."""
+    result = charge_result("padded")
+    assert result.response.status_code == 200
+    assert result.paths() == {PATHS["metrics"]}
+    (point,) = result.metrics()["payment.request.latency"].histogram.data_points
     assert not point.exemplars
-    assert not [line for line in case.lines if line["level"] != "info"]
+    assert not [line for line in result.lines if line["level"] != "info"]
 
 
-def test_64_resource_attributes_arrive(charged: Callable[[str], Charged]) -> None:
-    """All 64 resource attributes are on every signal, an instance id of a single process too."""
+def test_64_resource_attributes_arrive(charge_result: ChargeResults) -> None:
+    """Each signal has all 64 resource attributes, and the instance id of a single process."""
     for signal in PATHS:
-        resource = charged("64 resource attributes").resource(signal)
+        resource = charge_result("64 resource attributes").resource(signal)
         keys = [f"key{number}" for number in range(63)]
         assert [key for key in keys if resource.get(key) != "value"] == []
         assert resource["service.instance.id"] == "pod-1"
 
 
-def test_service_name_in_any_letters_arrives(charged: Callable[[str], Charged]) -> None:
-    """A service name with letters and signs of any language is on every signal unchanged."""
-    case = charged("64 resource attributes")
-    assert {case.resource(signal)["service.name"] for signal in PATHS} == {SERVICE_NAME}
+def test_service_name_in_any_letters_arrives(charge_result: ChargeResults) -> None:
+    """A service name with letters and signs beyond ASCII is unchanged in every signal."""
+    result = charge_result("64 resource attributes")
+    assert {result.resource(signal)["service.name"] for signal in PATHS} == {SERVICE_NAME}
 
 
-def test_resource_names_the_shop(charged: Callable[[str], Charged]) -> None:
-    """The services give their own namespace and environment, which the library does not have."""
+def test_resource_names_the_shop(charge_result: ChargeResults) -> None:
+    """The resource of the services has the namespace shop and the environment demo."""
     for signal in PATHS:
-        resource = charged("64 resource attributes").resource(signal)
+        resource = charge_result("64 resource attributes").resource(signal)
         assert resource["service.namespace"] == "shop"
         assert resource["deployment.environment.name"] == "demo"
 
 
-def test_service_works_with_the_sdk_disabled(charged: Callable[[str], Charged]) -> None:
-    """With ``OTEL_SDK_DISABLED=true`` nothing is sent, and response and log line are as usual."""
-    case = charged("SDK disabled")
-    assert case.response.status_code == 200
-    assert case.response.json()["outcome"] == "authorised"
-    assert case.paths() == set()
-    requests_logged = [line for line in case.lines if "http.route" in line]
+def test_service_works_with_the_sdk_disabled(charge_result: ChargeResults) -> None:
+    """With ``OTEL_SDK_DISABLED=true`` nothing is sent; response and log line are as usual."""
+    result = charge_result("SDK disabled")
+    assert result.response.status_code == 200
+    assert result.response.json()["outcome"] == "authorised"
+    assert result.paths() == set()
+    requests_logged = [line for line in result.lines if "http.route" in line]
     assert [line["http.response.status_code"] for line in requests_logged] == [200]
 
 
@@ -572,7 +578,7 @@ OUR_DEFAULTS: dict[str, object] = {
 @pytest.mark.parametrize("blank", ["", "  ", "\t"], ids=["empty", "blanks", "tab"])
 @pytest.mark.parametrize("name", OUR_DEFAULTS)
 def test_blank_variable_leaves_our_default(name: str, blank: str) -> None:
-    """A standard variable that is empty or blank is unset, and our own default holds."""
+    """An ``OTEL_*`` variable that is empty or blank counts as unset: our own default holds."""
     os.environ[name] = blank
     variables = environment.prepare()
     field_name = name.removeprefix("OTEL_").lower()
@@ -587,7 +593,7 @@ def test_blank_variable_leaves_our_default(name: str, blank: str) -> None:
     ["", " ", ",", "http", "http/dup", "database", "database,http/dup", " database , http "],
 )
 def test_stable_http_conventions_are_always_chosen(value: str) -> None:
-    """The stable HTTP conventions are chosen once, the old ones never, others if they were."""
+    """``http`` is in OTEL_SEMCONV_STABILITY_OPT_IN once, ``http/dup`` never, others if given."""
     os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = value
     environment.prepare()
     items = os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"].split(",")
@@ -605,14 +611,14 @@ def test_stable_http_conventions_are_always_chosen(value: str) -> None:
 def test_our_own_blank_variables_are_unset(
     monkeypatch: pytest.MonkeyPatch, settings: type[Settings], blank: str
 ) -> None:
-    """Our own variables follow the rule of the standard ones: a blank one is unset."""
+    """A blank variable of our own programs counts as unset, as ``OTEL_*`` variables do."""
     names = [settings.variable(field_name) for field_name in settings.model_fields]
     for name in names:
         monkeypatch.delenv(name, raising=False)
-    unset = settings.load()
+    settings_without_variables = settings.load()
     for name in names:
         monkeypatch.setenv(name, blank)
-    assert settings.load() == unset
+    assert settings.load() == settings_without_variables
 
 
 PRINT_ADDRESSES = """
@@ -625,7 +631,7 @@ print(checkout_client.CHECKOUT_URL, *HttpClients().urls.values())
 
 @pytest.mark.parametrize("name", ["CHECKOUT_HOST", "TEMPO_HOST", "LOKI_HOST", "PROMETHEUS_HOST"])
 def test_blank_host_is_this_machine(name: str) -> None:
-    """A peer whose variable is empty is looked for on this machine, as without the variable."""
+    """An empty variable for a peer's host stands for this machine, as an unset one does."""
     process = subprocess.run(
         [sys.executable, "-c", PRINT_ADDRESSES],
         env=os.environ | {name: ""},
@@ -643,7 +649,10 @@ def test_blank_host_is_this_machine(name: str) -> None:
 
 @contextmanager
 def run_server(status: int, location: str | None = None) -> Iterator[tuple[str, list[str]]]:
-    """Run a server that answers every POST with ``status``; yield its address and the paths."""
+    """Run a server that responds to every POST with ``status`` and the header ``location``.
+
+    Yield its URL and the list of the paths that were requested.
+    """
     paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -668,7 +677,7 @@ def run_server(status: int, location: str | None = None) -> Iterator[tuple[str, 
 
 
 def open_session(signal: str) -> RetryingSession:
-    """Return the session of ``signal``, which has an exporter."""
+    """Return the session of the OTLP exporter of ``signal``, one of ``SIGNALS``."""
     session = otlp_session(signal)
     assert session
     return session
@@ -676,7 +685,7 @@ def open_session(signal: str) -> RetryingSession:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirect_is_an_error(status: int) -> None:
-    """An endpoint that redirects did not accept the batch, and the error names the location."""
+    """A redirect by the OTLP endpoint raises an HTTPError that names its location."""
     with run_server(status, "https://elsewhere.example/login") as (url, _):
         match = r"https://elsewhere\.example/login"
         with open_session("TRACES") as session, pytest.raises(requests.HTTPError, match=match):
@@ -687,7 +696,7 @@ def test_redirect_is_an_error(status: int) -> None:
 
 @pytest.mark.parametrize("status", [300, 302, 304, 308])
 def test_redirect_without_a_location_is_an_error(status: int) -> None:
-    """An endpoint that answers with 3xx and no location did not accept the batch either."""
+    """A status 3xx without a location raises an HTTPError as well."""
     with (
         run_server(status) as (url, _),
         open_session("LOGS") as session,
@@ -697,10 +706,10 @@ def test_redirect_without_a_location_is_an_error(status: int) -> None:
 
 
 def test_redirect_is_logged_once_a_batch(tmp_path: Path) -> None:
-    """A service whose endpoints have moved logs the new address for each batch of each signal."""
+    """A redirect by the OTLP endpoints is logged once for each batch, with the new address."""
     with (
         run_server(308, "https://elsewhere.example/") as (url, _),
-        serve("payment", tmp_path, url, **NO_BATCH_IS_DUE) as payment,
+        serve("payment", tmp_path, url, **LONG_EXPORT_INTERVALS) as payment,
     ):
         assert payment.post("/charges", CHARGE).status_code == 200
         payment.stop(10)
@@ -712,7 +721,7 @@ def test_redirect_is_logged_once_a_batch(tmp_path: Path) -> None:
 
 PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 PROXY = "http://proxy.example.org:3128"
-NEIGHBOURS = (
+UNPROXIED_ENDPOINTS = (
     "http://127.0.0.1:4318",
     "http://127.8.8.8:4318",
     "http://localhost:4318",
@@ -721,7 +730,7 @@ NEIGHBOURS = (
     "http://otel-collector:4318",
     "https://otel-collector:4318",
 )
-REMOTE = (
+REMOTE_ENDPOINTS = (
     "http://collector.example.org:4318",
     "https://collector.example.org",
     "http://10.0.0.7:4318",
@@ -731,13 +740,13 @@ REMOTE = (
 
 
 class RecordingAdapter(BaseAdapter):
-    """Sends nothing, and records the proxy and the certificates that it was to use."""
+    """An HTTP adapter that sends nothing, but records the proxy and certificates of a request."""
 
     verify: object = None
     proxy: str | None = None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]  # noqa: ANN401
-        """Answer 200."""
+        """Record the options of the request, and return a response with status 200."""
         self.verify = options["verify"]
         self.proxy = requests.utils.select_proxy(str(request.url), options["proxies"])
         response = requests.Response()
@@ -748,11 +757,11 @@ class RecordingAdapter(BaseAdapter):
         return response
 
     def close(self) -> None:
-        """Do nothing: nothing is open."""
+        """Do nothing, because there is no connection."""
 
 
 def send_batch(endpoint: str) -> RecordingAdapter:
-    """Send a batch to ``endpoint``; return the adapter that recorded how."""
+    """Send a batch to ``endpoint``; return the adapter with the recorded proxy and certificates."""
     session = open_session("TRACES")
     adapter = RecordingAdapter()
     session.mount("http://", adapter)
@@ -770,31 +779,31 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_proxies")
 @pytest.mark.parametrize("name", PROXIES)
-@pytest.mark.parametrize("endpoint", NEIGHBOURS)
+@pytest.mark.parametrize("endpoint", UNPROXIED_ENDPOINTS)
 def test_neighbour_is_reached_without_a_proxy(
     monkeypatch: pytest.MonkeyPatch, name: str, endpoint: str
 ) -> None:
-    """Telemetry for this machine or a neighbour in compose takes no proxy."""
+    """Telemetry to this machine or to another service of Docker Compose takes no proxy."""
     monkeypatch.setenv(name, PROXY)
     assert send_batch(endpoint).proxy is None
 
 
 @pytest.mark.usefixtures("no_proxies")
 @pytest.mark.parametrize("name", PROXIES)
-@pytest.mark.parametrize("endpoint", REMOTE)
+@pytest.mark.parametrize("endpoint", REMOTE_ENDPOINTS)
 def test_remote_collector_is_reached_through_the_proxy(
     monkeypatch: pytest.MonkeyPatch, name: str, endpoint: str
 ) -> None:
-    """Telemetry for a remote Collector takes the proxy of its scheme, or the one for all."""
+    """Telemetry to a remote Collector takes the proxy of its URL scheme or the one for all."""
     monkeypatch.setenv(name, PROXY)
     scheme = endpoint.partition(":")[0]
-    applies = name.lower().partition("_")[0] in {"all", scheme}
-    assert send_batch(endpoint).proxy == (PROXY if applies else None)
+    proxy_applies = name.lower().partition("_")[0] in {"all", scheme}
+    assert send_batch(endpoint).proxy == (PROXY if proxy_applies else None)
 
 
 @pytest.mark.usefixtures("no_proxies")
 def test_no_proxy_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A remote Collector that ``NO_PROXY`` names is reached directly."""
+    """Telemetry to a remote Collector that ``NO_PROXY`` names takes no proxy."""
     monkeypatch.setenv("ALL_PROXY", PROXY)
     monkeypatch.setenv("NO_PROXY", "example.org")
     assert send_batch("http://collector.example.org:4318").proxy is None
@@ -807,7 +816,7 @@ def test_no_proxy_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_certificates_of_the_machine_apply_to_all(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, endpoint: str
 ) -> None:
-    """``REQUESTS_CA_BUNDLE`` is obeyed for a neighbour and for a remote Collector alike."""
+    """``REQUESTS_CA_BUNDLE`` takes effect for local and for remote Collectors."""
     bundle = tmp_path / "ca.pem"
     bundle.touch()
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
@@ -815,7 +824,7 @@ def test_certificates_of_the_machine_apply_to_all(
 
 
 def test_shop_behind_a_proxy_works(tmp_path: Path) -> None:
-    """With a proxy set, only telemetry for a remote endpoint takes it."""
+    """With a proxy set, a purchase succeeds, and only telemetry to a remote endpoint takes it."""
     with run_collector() as collector, run_server(200) as (proxy, proxied_paths):
         variables = {
             **dict.fromkeys(PROXIES, proxy),
@@ -843,7 +852,7 @@ DEMO = Path(three_pillar_demo.__file__).parent
     "path", sorted(DEMO.rglob("*.py")), ids=lambda path: str(path.relative_to(DEMO))
 )
 def test_clients_of_the_demo_ignore_proxies(path: Path) -> None:
-    """Every HTTP client of the demo ignores the environment, because all its peers are local."""
+    """Every HTTP client in the demo's code has ``trust_env=False``, because its peers are local."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in CLIENTS:
             arguments = {item.arg: ast.unparse(item.value) for item in node.keywords}
@@ -854,7 +863,7 @@ def test_clients_of_the_demo_ignore_proxies(path: Path) -> None:
 
 
 def test_two_workers_are_two_instances(tmp_path: Path, collector: InMemoryCollector) -> None:
-    """Two workers under one ``service.instance.id`` stay two, and both names begin with it."""
+    """Two workers with one ``service.instance.id`` get two ids, which both begin with it."""
     variables = {
         "OTEL_BSP_SCHEDULE_DELAY": "100",
         "OTEL_BLRP_SCHEDULE_DELAY": "100",
@@ -862,33 +871,33 @@ def test_two_workers_are_two_instances(tmp_path: Path, collector: InMemoryCollec
         "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=pod-1",
         "PAYMENT_WORKERS": "2",
     }
-    sent = 0
+    requests_sent = 0
     with serve("payment", tmp_path, collector.url, **variables) as payment:
 
-        def both_have_served() -> bool:
-            nonlocal sent
+        def send_requests_to_both() -> bool:
+            nonlocal requests_sent
             with ThreadPoolExecutor(8) as clients:
                 list(
                     clients.map(
                         lambda _: httpx2.get(f"{payment.url}/nowhere", trust_env=False), range(16)
                     )
                 )
-            sent += 16
+            requests_sent += 16
             return len(collector.instances["payment"]) == 2
 
-        wait_for("telemetry of both workers", both_have_served)
-        both_have_served()
+        wait_for("telemetry of both workers", send_requests_to_both)
+        send_requests_to_both()
         payment.stop(10)
     assert len(collector.instances["payment"]) == 2
     assert all(instance.startswith("pod-1/") for instance in collector.instances["payment"])
-    assert collector.counted("payment") == sent
+    assert collector.counted("payment") == requests_sent
 
 
 # --- The real backends ---
 
 
 def test_loki_accepts_the_largest_record() -> None:
-    """Loki's limits exceed a record's: 64 resource attributes and 128 of ours at full length."""
+    """Loki's limits admit a record with 64 resource attributes and 128 others of full length."""
     limits = yaml.safe_load(Path("config/loki.yaml").read_text())["limits_config"]
     assert limits["max_structured_metadata_entries_count"] >= 64 + 10 + 128
     assert limits["max_structured_metadata_size"] == "2MB"

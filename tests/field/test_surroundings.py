@@ -1,6 +1,6 @@
 """Services whose stdout is a full disk, closed, or a pipe without a reader.
 
-Wherever stdout leads, a log line never changes a response.
+A log line that cannot be written changes neither a response nor the telemetry sent by OTLP.
 """
 
 import http.client
@@ -38,12 +38,12 @@ STDOUTS = {
     "closed": (">&- 2>&-", "1"),
     "reader-gone": ("", "2"),
 }
-"""The shell's redirections of stdout and stderr, and the number of checkout's workers.
+"""Pairs of the shell's redirections of stdout and stderr, and the number of checkout's workers.
 
-Without a redirection they are a pipe that nobody reads.
+Without a redirection, both are a pipe whose reading end is closed.
 """
 STUCK_READER = "reader-stuck"
-"""A pipe whose reader keeps it open and reads nothing."""
+"""Name of the kind of stdout that is a pipe whose reading end is open but never read."""
 RESPONSES: dict[str, tuple[int, str]] = {
     "ordinary": (200, "Checkout complete"),
     "declined": (402, "Card declined"),
@@ -52,9 +52,12 @@ RESPONSES: dict[str, tuple[int, str]] = {
     "slow": (504, "Payment took too long"),
     "not a card": (422, "card: String should match pattern '^[A-Za-z0-9._-]{1,64}$'"),
 }
-"""The status and message of the response to each card."""
+"""The expected status and message of the response to a purchase, by its card."""
 EXIT_CODES = {"1": -15, "2": 0}
-"""By number of workers: uvicorn raises the signal again, its supervisor of workers exits."""
+"""The expected exit code of a service after SIGTERM, by its number of workers.
+
+A single uvicorn process raises the signal again (-15); the supervisor of several exits with 0.
+"""
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
 REQUEST_TIMEOUT_S = 30
@@ -62,7 +65,7 @@ REQUEST_TIMEOUT_S = 30
 
 @dataclass
 class Shop:
-    """What both services responded and how they exited, and the telemetry that they exported."""
+    """The results of one run of both services: responses, exit codes and exported telemetry."""
 
     collector: InMemoryCollector
     responses: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -71,7 +74,7 @@ class Shop:
     exit_codes: list[int] = field(default_factory=list)
 
     def spans(self) -> Counter[str]:
-        """Return how many spans of each name arrived."""
+        """Return the number of exported spans by span name."""
         names = Counter[str]()
         for _, message in self.collector.received:
             if isinstance(message, ExportTraceServiceRequest):
@@ -81,7 +84,7 @@ class Shop:
         return names
 
     def log_records(self) -> Counter[str]:
-        """Return how many log records of each body arrived."""
+        """Return the number of exported log records by body."""
         bodies = Counter[str]()
         for _, message in self.collector.received:
             if isinstance(message, ExportLogsServiceRequest):
@@ -91,7 +94,7 @@ class Shop:
         return bodies
 
     def lost_lines(self) -> int:
-        """Return how many lost lines the services counted, according to their metrics."""
+        """Return the sum of ``log.lines.lost`` over all metric exports of both services."""
         lost = 0
         for _, message in self.collector.received:
             if isinstance(message, ExportMetricsServiceRequest):
@@ -107,9 +110,10 @@ class Shop:
 def run_service(
     name: str, stdout: str, **settings: str
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run a service until the end of the block, and yield its URL and process.
+    """Run the service ``name`` until the end of the block, and yield its URL and process.
 
-    It is ready when it answers, because its log cannot be read.
+    ``stdout`` is a key of ``STDOUTS`` or ``STUCK_READER``. The block begins when the service
+    responds to a health check, because its log cannot be read.
     """
     redirections, _ = STDOUTS.get(stdout, ("", "1"))
     port = free_port()
@@ -159,7 +163,7 @@ def run_service(
 
 
 def buy(shop: Shop, url: str) -> None:
-    """Pay with each card over one connection, and then read the metrics."""
+    """Buy with each card of ``RESPONSES`` over one connection, read ``/metrics``, fill ``shop``."""
     address = urlsplit(url)
     with closing(
         http.client.HTTPConnection(address.hostname or "", address.port, timeout=15)
@@ -177,7 +181,7 @@ def buy(shop: Shop, url: str) -> None:
 
 
 def run_shop(stdout: str) -> Shop:
-    """Start both services, buy with each card, and stop the services."""
+    """Start both services with this ``stdout``, buy with each card, and stop them."""
     with run_collector() as collector, ExitStack() as stack:
         shop = Shop(collector)
         settings = SETTINGS | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
@@ -197,7 +201,10 @@ Shops = Callable[[str], Shop]
 
 @pytest.fixture(scope="module")
 def shops() -> Iterator[Shops]:
-    """Run one shop for each kind of stdout, all at once; one that breaks fails its own tests."""
+    """Run one shop for each of ``STDOUTS``, all at once; yield a function that returns its results.
+
+    The function raises if that shop has failed, so that only its own tests fail.
+    """
     with ThreadPoolExecutor(len(STDOUTS)) as threads:
         futures = {stdout: threads.submit(run_shop, stdout) for stdout in STDOUTS}
         yield lambda stdout: futures[stdout].result()
@@ -206,14 +213,14 @@ def shops() -> Iterator[Shops]:
 @pytest.mark.parametrize("card", RESPONSES)
 @pytest.mark.parametrize("stdout", STDOUTS)
 def test_stdout_changes_no_response(shops: Shops, stdout: str, card: str) -> None:
-    """Every card gets its usual status and message, and the connection stays open."""
+    """With any stdout, every card gets its usual status and message, on an open connection."""
     assert shops(stdout).responses[card] == RESPONSES[card]
     assert shops(stdout).kept_open[card]
 
 
 @pytest.mark.parametrize("stdout", STDOUTS)
 def test_otlp_export_is_complete(shops: Shops, stdout: str) -> None:
-    """Every span and every log record is exported by OTLP, whatever happens to stdout."""
+    """With any stdout, every span and every log record is exported by OTLP."""
     charges = len(RESPONSES) - 1  # the last one is no valid card, so it is not charged
     assert shops(stdout).spans() == {
         "POST /checkout": len(RESPONSES),
@@ -233,7 +240,7 @@ def test_otlp_export_is_complete(shops: Shops, stdout: str) -> None:
 
 @pytest.mark.parametrize("stdout", STDOUTS)
 def test_lost_lines_are_counted(shops: Shops, stdout: str) -> None:
-    """Each line that stdout did not accept is counted, by OTLP and on ``/metrics``."""
+    """Each line that stdout did not accept is counted as lost, by OTLP and on ``/metrics``."""
     assert shops(stdout).lost_lines() >= sum(shops(stdout).log_records().values())
     _, workers = STDOUTS[stdout]
     if workers == "1":  # of several workers, /metrics shows one
@@ -242,13 +249,13 @@ def test_lost_lines_are_counted(shops: Shops, stdout: str) -> None:
 
 @pytest.mark.parametrize("stdout", STDOUTS)
 def test_exit_code_is_unchanged(shops: Shops, stdout: str) -> None:
-    """SIGTERM ends a service with its usual exit code, though Python cannot flush stdout."""
+    """After SIGTERM a service has its usual exit code, although Python cannot flush stdout."""
     _, workers = STDOUTS[stdout]
     assert shops(stdout).exit_codes == [EXIT_CODES[workers], EXIT_CODES["1"]]
 
 
 def test_stuck_reader_delays_no_response() -> None:
-    """A pipe that is full because its reader does not read delays no response."""
+    """A service whose stdout is a full pipe, because its reader does not read, still responds."""
     order = json.dumps({"order_id": "o", "amount": "1", "currency": "EUR", "card": "declined"})
     with (
         run_collector() as collector,

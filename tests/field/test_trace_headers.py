@@ -1,4 +1,4 @@
-"""Trace context and baggage that clients send, in every size and shape."""
+"""The headers ``traceparent``, ``tracestate`` and ``baggage`` with unusual values from clients."""
 
 import pytest
 from opentelemetry.trace import format_trace_id
@@ -43,7 +43,7 @@ CARRIED_VALUES = {
 @pytest.mark.parametrize("header", ["baggage", "tracestate"])
 @pytest.mark.parametrize("value", list(CARRIED_VALUES.values()), ids=list(CARRIED_VALUES))
 def test_carried_values_are_not_logged(shop: InMemoryShop, header: str, value: str) -> None:
-    """A purchase with any baggage or tracestate succeeds, and no log record contains a value."""
+    """A purchase with unusual baggage or tracestate succeeds, and no log contains their values."""
     carried = [(b"traceparent", TRACEPARENT.encode()), (header.encode(), value.encode())]
     for headers in (carried, carried * 2, carried[1:]):
         response = shop.request(headers=headers)
@@ -65,7 +65,7 @@ LONG_HEADERS = {
 
 @pytest.mark.parametrize("header", list(LONG_HEADERS.values()), ids=list(LONG_HEADERS))
 def test_a_long_header_adds_no_log_line(shop: InMemoryShop, header: bytes) -> None:
-    """A header that is cut or dropped for its size adds no line: clients do not choose how many."""
+    """A header that is truncated or dropped for its length adds no log line to the request."""
     assert_recorded(shop, *exchange(shop, "httptools", raw_request(b"POST /checkout", header)))
     assert [line for line in shop.lines() if CANONICAL not in line] == []
 
@@ -94,7 +94,10 @@ TRACEPARENTS: dict[str, tuple[list[str], str]] = {
     "twice the same": ([TRACEPARENT, TRACEPARENT], PARENT_TRACE_ID),
     "60 kB": (["00-" + "a" * 60_000], NEW_TRACE),
 }
-"""The ``traceparent`` headers of a trusted caller, and the trace that the request belongs to."""
+"""Pairs of the ``traceparent`` headers of a trusted caller and the trace id that the request gets.
+
+``NEW_TRACE`` stands for a trace id that did not exist before.
+"""
 
 
 @pytest.mark.parametrize("tracestate", [False, True], ids=["alone", "with a tracestate"])
@@ -104,7 +107,7 @@ TRACEPARENTS: dict[str, tuple[list[str], str]] = {
 def test_the_trace_id_of_a_response_is_in_all_pillars(
     build_shop: ShopFactory, traceparents: list[str], expected: str, *, tracestate: bool
 ) -> None:
-    """A valid trusted ``traceparent`` is continued whatever its flags, and others begin a trace."""
+    """A valid ``traceparent`` of a trusted caller is continued, and an invalid one is ignored."""
     shop = build_shop(trusted_networks="*")
     headers = [(b"traceparent", traceparent.encode()) for traceparent in traceparents]
     if tracestate:
@@ -124,9 +127,10 @@ def test_the_trace_id_of_a_response_is_in_all_pillars(
 
 
 def test_two_different_traceparents_make_one_trace(shop: InMemoryShop) -> None:
-    """With two different parents the trace id of the response is that of all spans and lines."""
-    other = f"00-{1:032x}-{1:016x}-01"
-    response = shop.request(headers=[("traceparent", TRACEPARENT), ("traceparent", other)])
+    """With two different ``traceparent`` headers, all spans and log lines have one trace id."""
+    other_traceparent = f"00-{1:032x}-{1:016x}-01"
+    headers = [("traceparent", TRACEPARENT), ("traceparent", other_traceparent)]
+    response = shop.request(headers=headers)
     trace_id = response.json()["trace_id"]
     assert {format_trace_id(span.context.trace_id) for span in shop.spans} == {trace_id}
     assert {line["trace_id"] for line in shop.lines()} == {trace_id}

@@ -1,4 +1,4 @@
-"""Unusual exceptions and ASGI messages do not disturb the record of a request."""
+"""Requests with unusual exceptions or ASGI messages are recorded like any other request."""
 
 import asyncio
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from tests.field.foreign_app import ForeignApp
 
 
 class DayConvertor(Convertor[date]):
-    """A convertor for a date, as in Starlette's documentation."""
+    """A convertor for a date like 2026-01-31, as in Starlette's documentation."""
 
     regex = r"\d{4}-\d{2}-\d{2}"
 
     def convert(self, value: str) -> date:
-        """Return the date; raises ValueError for a thirteenth month."""
+        """Return the date; raise ValueError if there is no such day."""
         return date.fromisoformat(value)
 
     def to_string(self, value: date) -> str:
-        """Return the date as text."""
+        """Return the date as text like 2026-01-31."""
         return value.isoformat()
 
 
 @pytest.mark.parametrize("prefix", ["", "/sub"])
 def test_a_crash_of_a_convertor_is_recorded_under_its_route(prefix: str) -> None:
-    """A path that matches and cannot be converted is a 500 of its route in all pillars."""
+    """An exception in a path convertor is recorded as 500 under the template of its route."""
     register_url_convertor("day", DayConvertor())
     app = FastAPI()
     sub_app = FastAPI()
@@ -40,20 +40,20 @@ def test_a_crash_of_a_convertor_is_recorded_under_its_route(prefix: str) -> None
     assert foreign.request(f"{prefix}/on/2026-13-01").status_code == 500
     assert foreign.signal_counts() == (1, 1, 1, 1)
     names = foreign.route_names()
-    assert names == {place: {f"{prefix}/on/{{day:day}}"} for place in names}
+    assert names == {signal: {f"{prefix}/on/{{day:day}}"} for signal in names}
     (line,) = foreign.canonical_lines()
     assert (line["outcome"], line["error.type"]) == ("crashed", "ValueError")
 
 
 @dataclass(frozen=True)
 class FrozenError(Exception):
-    """An exception that accepts no attributes."""
+    """An exception to which no attributes can be added, because it is a frozen dataclass."""
 
     code: int = 1
 
 
 def test_a_frozen_exception_is_recorded_as_a_crash() -> None:
-    """An exception that accepts no attributes is recorded like any other crash."""
+    """An exception to which no attributes can be added is recorded like any other one."""
     app = FastAPI()
 
     @app.get("/crash")
@@ -71,7 +71,7 @@ def test_a_frozen_exception_is_recorded_as_a_crash() -> None:
     "extension", ["http.response.debug", "http.response.early_hint", "http.response.push"]
 )
 def test_a_message_of_an_extension_does_not_end_a_response(extension: str) -> None:
-    """A message of an ASGI extension before the response is not taken for the end of its body."""
+    """An ASGI extension message before the response does not end the recording of the request."""
 
     class HintingResponse(Response):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

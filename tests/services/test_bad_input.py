@@ -1,4 +1,4 @@
-"""Invalid input, from customers, from payment and from operators: a clear answer, no crash."""
+"""Invalid requests, invalid responses of payment and invalid settings each give a clear error."""
 
 import json
 import os
@@ -21,13 +21,13 @@ from three_pillars import ConfigurationError
 
 JSON = {"content-type": "application/json"}
 SECRET = "31337"  # noqa: S105  (it stands for what a customer mistyped)
-"""A part of every invalid value; no answer and no telemetry may repeat it."""
+"""Digits that occur in every invalid value, and that no response and no telemetry may repeat."""
 JARGON = ("tuple", "dictionary", "Decimal object", "validation", "Traceback", "pydantic")
 MAX_BYTES = 64 * 1024
 
 
 def one_item(**changes: object) -> dict[str, Any]:
-    """Return a basket of one item, with ``changes`` to the item."""
+    """Return the body of a checkout request with one item, in which ``changes`` replace fields."""
     return {"items": [{"sku": "tea", "quantity": 2, "unit_price": "4.50"} | changes]}
 
 
@@ -114,7 +114,11 @@ BODIES |= {
 def assert_refused(
     shop: InMemoryShop, response: httpx2.Response, status: int, expected: str
 ) -> None:
-    """Assert that a request was refused with a readable reason, and that payment was not called."""
+    """Assert that checkout refused a request clearly and did not call payment.
+
+    The response has ``status``, and a detail of one line that contains ``expected``. Neither the
+    response nor the telemetry repeats ``SECRET``.
+    """
     detail = response.json()["detail"]
     assert (response.status_code, response.json()["outcome"]) == (status, "invalid")
     assert expected in detail
@@ -129,8 +133,13 @@ def assert_refused(
     assert (line["level"], line["outcome"]) == ("warning", "invalid")
     everything = f"{response.text} {line} {span.to_json()}"
     # Ids, times and durations have digits of their own, which may happen to be the secret's.
-    for random in (line["trace_id"], line["span_id"], str(line["http.server.request.duration"])):
-        everything = everything.replace(random, "")
+    digits_by_chance = (
+        line["trace_id"],
+        line["span_id"],
+        str(line["http.server.request.duration"]),
+    )
+    for digits in digits_by_chance:
+        everything = everything.replace(digits, "")
     everything = re.sub(r":\d\d\.\d+Z", "", everything)
     assert SECRET not in everything, "the value is repeated"
 
@@ -141,19 +150,19 @@ def assert_refused(
 def test_invalid_body_is_refused_with_a_reason(
     shop: InMemoryShop, body: bytes, headers: dict[str, str], status: int, expected: str
 ) -> None:
-    """An invalid body gets a 4xx that names the field and what is allowed, but not the value."""
+    """An invalid body gets a 4xx response that names the field and the rule, but not the value."""
     assert_refused(shop, shop.request(content=body, headers=headers), status, expected)
     assert shop.request().status_code == 200, "the next customer is served"
 
 
 def test_several_mistakes_are_counted(shop: InMemoryShop) -> None:
-    """The answer to several mistakes names the first and says how many more there are."""
+    """The response to several mistakes names the first, and the number of the others."""
     response = shop.request(json={"card": "", "currency": "", "coupon": 1})
     assert response.json()["detail"].endswith("(and 2 more)")
 
 
 def test_declared_length_over_the_limit_is_refused_unread(shop: InMemoryShop) -> None:
-    """A declared length over the limit gets its 413 before one byte is read."""
+    """A request whose Content-Length is over the limit gets 413 before its body is read."""
 
     async def body() -> AsyncIterator[bytes]:
         raise AssertionError("the body was read")
@@ -166,7 +175,7 @@ def test_declared_length_over_the_limit_is_refused_unread(shop: InMemoryShop) ->
 
 
 def test_a_body_in_chunks_is_refused_at_the_limit(shop: InMemoryShop) -> None:
-    """A body without a declared length is read up to the limit and no further."""
+    """A body without a Content-Length gets 413 as soon as it exceeds the limit of 64 KiB."""
     bytes_read = 0
 
     async def body() -> AsyncIterator[bytes]:
@@ -195,7 +204,7 @@ def test_a_body_in_chunks_is_refused_at_the_limit(shop: InMemoryShop) -> None:
     ],
 )
 def test_values_at_their_limits_are_accepted(shop: InMemoryShop, body: bytes) -> None:
-    """Both services accept values exactly at their limits, and no basket is the default one."""
+    """Both services accept values exactly at their limits, and a request without a basket."""
     response = shop.request(content=body, headers=JSON)
     assert (response.status_code, response.json()["outcome"]) == (200, "success"), response.text
 
@@ -205,7 +214,7 @@ def test_values_at_their_limits_are_accepted(shop: InMemoryShop, body: bytes) ->
     [("4.5", "9.00"), (4, "8.00"), ("1" + "." + "0" * 40, "2.00"), ("1e2", "200.00")],
 )
 def test_an_amount_has_two_decimals(shop: InMemoryShop, price: object, total: str) -> None:
-    """However a price is written, the amount in the response has two decimals."""
+    """The amount in the response has two decimals, whatever the notation of the price."""
     assert shop.request(json=one_item(unit_price=price)).json()["amount"] == total
 
 
@@ -216,14 +225,14 @@ CHARGE = {"order_id": "a", "amount": "9.00", "currency": "EUR", "card": "ordinar
     "changes", [{"amount": "-1"}, {"amount": "NaN"}, {"card": ""}, {"order_id": None}, {"tip": 1}]
 )
 def test_payment_refuses_invalid_charges(shop: InMemoryShop, changes: dict[str, object]) -> None:
-    """Payment validates the requests of its caller as checkout does."""
+    """Payment refuses an invalid charge with 422, and names the invalid field."""
     response = shop.request(path="/charges", json=CHARGE | changes)
     assert (response.status_code, response.json()["outcome"]) == (422, "invalid")
     assert response.json()["detail"].startswith(next(iter(changes)))
 
 
 def raising(error: type[httpx2.HTTPError]) -> Callable[[httpx2.Request], httpx2.Response]:
-    """Return a payment whose connection fails with ``error``."""
+    """Return a handler for ``MockTransport`` that raises ``error`` for every request."""
 
     def handler(_request: httpx2.Request) -> httpx2.Response:
         raise error("broken off")
@@ -258,7 +267,7 @@ ANSWERS: dict[str, Callable[[httpx2.Request], httpx2.Response]] = {
 def test_unusable_answer_of_payment_is_an_outcome(
     build_shop: ShopFactory, answers: Callable[[httpx2.Request], httpx2.Response]
 ) -> None:
-    """An answer of payment that makes no sense gets 502 and the outcome ``payment_crashed``."""
+    """An unusable response of payment gives the outcome ``payment_crashed`` with status 502."""
     response = build_shop(transport=httpx2.MockTransport(answers)).request()
     assert (response.status_code, response.json()["outcome"]) == (502, "payment_crashed")
 
@@ -282,7 +291,7 @@ def test_unusable_answer_of_payment_is_an_outcome(
 def test_invalid_setting_is_explained(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, allowed: str
 ) -> None:
-    """An invalid setting is one line that names the variable, its value and what is allowed."""
+    """An invalid setting raises an error of one line: the variable, its value, what is allowed."""
     settings = payment.Settings if name.startswith("PAYMENT") else checkout.Settings
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError) as raised:
@@ -294,7 +303,7 @@ def test_invalid_setting_is_explained(
 
 
 def test_service_with_an_invalid_setting_does_not_start() -> None:
-    """The process ends with exit code 2 and one line on stderr, without a traceback."""
+    """A service with an invalid setting ends with exit code 2 and one line on stderr."""
     process = subprocess.run(
         [sys.executable, "-m", "services.payment"],
         env=os.environ | {"PAYMENT_FAILURE_RATE": "often"},

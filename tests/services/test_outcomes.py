@@ -1,4 +1,8 @@
-"""The table of outcomes: each row's response, traces, metrics and logs."""
+"""The response, traces, metrics and logs of each outcome of a checkout request.
+
+``ROWS`` are the requests. The expected telemetry of each outcome is in ``EXPECTED`` of
+``three_pillar_demo/verify/outcomes.py``, which the tests below call the table.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,49 +19,52 @@ from three_pillar_demo.verify.outcomes import CHECKOUT, CLIENT, EXPECTED, ORDER,
 
 JSON = {"content-type": "application/json"}
 LEVELS = {"INFO": "info", "WARN": "warning", "ERROR": "error"}
-"""The level on stdout by the severity text of the log record."""
+"""The level of a line on stdout by the severity text of its OTLP log record."""
 
 PAYMENT_ERROR = "services.checkout.payment_client.PaymentError"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to reach an outcome, and where it differs from the outcome's usual row."""
+    """A request that leads to ``outcome``, and its differences from the outcome's usual request.
+
+    ``message`` is the expected text in the response.
+    """
 
     outcome: str
     message: str
     request: dict[str, Any] = field(default_factory=dict)
-    """Options of the request, for example its body."""
+    """Arguments of ``InMemoryShop.request``, for example ``json`` for the body."""
     shop: dict[str, Any] = field(default_factory=dict)
-    """Arguments of the shop."""
+    """Arguments of the fixture ``build_shop``."""
     bug_in: str = ""
-    """A function that is replaced by one that raises."""
+    """Full name of a function that is replaced by one that raises ValueError; empty for none."""
     method: str = "POST"
     path: str = "/checkout"
     endpoint: str = "/checkout"
     status: int = 0
-    """The status if the outcome has several; 0 takes the one of the table."""
+    """The expected status, if the outcome has several; 0 stands for the one of the table."""
     spans: tuple[str, ...] = ()
-    """The spans, all with error status; empty takes those of the table."""
+    """The expected spans, all with error status; empty stands for those of the table."""
 
     @property
     def expected(self) -> Expected:
-        """The outcome's row in the table of the demo."""
+        """The expectations for the outcome, from the table ``EXPECTED``."""
         return EXPECTED[self.outcome]
 
     @property
     def expected_status(self) -> int:
-        """The status that the customer gets."""
+        """The expected HTTP status of checkout's response."""
         return self.status or self.expected.status
 
     @property
     def has_failed_payment(self) -> bool:
-        """Whether it is an order whose payment failed."""
+        """Whether the outcome is that of an order whose payment failed."""
         return self.outcome in OUTCOMES and bool(self.expected.errors)
 
 
 def paid_with(card: str) -> dict[str, Any]:
-    """Return the options of a request with a basket that ``card`` pays."""
+    """Return the ``request`` of a ``Row`` whose basket is paid with ``card``."""
     return {"json": basket(card)}
 
 
@@ -115,7 +122,7 @@ class Exchange:
 
     @property
     def trace_id(self) -> str:
-        """The trace id in the response."""
+        """The trace id in the body of the response."""
         return str(self.response.json()["trace_id"])
 
 
@@ -126,7 +133,7 @@ def exchange(
     closed_port: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Exchange:
-    """One exchange for each row."""
+    """Build a shop for one of ``ROWS``, send its request, and return both with the response."""
     row: Row = request.param
     if row.bug_in:
 
@@ -142,7 +149,7 @@ def exchange(
 
 
 def test_response_names_the_outcome(exchange: Exchange) -> None:
-    """Each response has status, outcome, message, trace id, the order if there is one, no more."""
+    """A response has its status, outcome, message and trace id, and the order if there is one."""
     row = exchange.row
     body = exchange.response.json()
     text = "message" if row.outcome == "success" else "detail"
@@ -167,7 +174,7 @@ def test_response_names_the_outcome(exchange: Exchange) -> None:
 
 
 def test_spans_are_one_chain_with_the_errors_of_the_table(exchange: Exchange) -> None:
-    """Exactly the table's spans exist, each a child of the one before, with the table's errors."""
+    """A request has the table's spans, each a child of the one before, with the table's errors."""
     row = exchange.row
     spans = exchange.shop.spans_by_role
     chain = row.spans or row.expected.spans
@@ -194,7 +201,7 @@ def test_spans_are_one_chain_with_the_errors_of_the_table(exchange: Exchange) ->
 
 
 def test_order_span_describes_the_order(exchange: Exchange) -> None:
-    """The order's span has its id, amount, currency and outcome, and the type of an error."""
+    """The span ``place order`` has the order's id, amount, currency, outcome and error type."""
     row = exchange.row
     spans = exchange.shop.spans_by_role
     if ORDER not in spans:
@@ -217,7 +224,7 @@ def test_order_span_describes_the_order(exchange: Exchange) -> None:
 
 
 def test_exceptions_are_recorded_on_the_span_that_met_them(exchange: Exchange) -> None:
-    """A crash, a lost connection and a time-out are exception events where they happened."""
+    """Each exception is an event of the span in which it occurred, with the exception's type."""
     expected = {
         "crashed": dict.fromkeys(exchange.row.spans or (CHECKOUT,), "ValueError"),
         "payment_crashed": {ORDER: PAYMENT_ERROR, PAYMENT: "RuntimeError"},
@@ -236,7 +243,7 @@ def test_exceptions_are_recorded_on_the_span_that_met_them(exchange: Exchange) -
 
 
 def test_request_is_counted_exactly_once(exchange: Exchange) -> None:
-    """Each service counts and times the request once, with exemplars of its trace."""
+    """Each service records one count and one duration of a request, with exemplars of its trace."""
     row = exchange.row
     samples = exchange.shop.samples()
     counted = {"checkout": (row.method, row.endpoint, row.expected_status)}
@@ -261,7 +268,7 @@ def test_request_is_counted_exactly_once(exchange: Exchange) -> None:
 
 
 def test_each_service_writes_one_canonical_line(exchange: Exchange) -> None:
-    """Each service writes one line with outcome, status and severity, alike in OTLP and stdout."""
+    """Each service writes one canonical line for a request, the same to OTLP and to stdout."""
     row = exchange.row
     expected = row.expected
     shop = exchange.shop
@@ -298,16 +305,16 @@ def test_each_service_writes_one_canonical_line(exchange: Exchange) -> None:
 
 
 def test_failed_payment_is_explained_in_one_line(exchange: Exchange) -> None:
-    """A failed payment gets one error line with the reason, and any other outcome gets none."""
+    """A failed payment has one line at level error with the reason, other outcomes have none."""
     row = exchange.row
     records = exchange.shop.records
-    others = [record for record in records if CANONICAL not in attributes_of(record)]
-    bodies = [str(record.body) for record in others]
+    event_records = [record for record in records if CANONICAL not in attributes_of(record)]
+    bodies = [str(record.body) for record in event_records]
     reasons = [body for body in bodies if body.startswith("order not placed: ")]
     assert len(reasons) == int(row.has_failed_payment)
     lines_of_payment = int(row.outcome == "gateway_timeout")
-    assert len(others) == len(reasons) + lines_of_payment
-    assert all(record.severity_text == "ERROR" for record in others)
+    assert len(event_records) == len(reasons) + lines_of_payment
+    assert all(record.severity_text == "ERROR" for record in event_records)
     assert {format_trace_id(record.trace_id or 0) for record in records} == {exchange.trace_id}
 
 
@@ -320,7 +327,7 @@ def test_failed_payment_is_explained_in_one_line(exchange: Exchange) -> None:
     ],
 )
 def test_no_pillar_holds_the_card(build_shop: ShopFactory, arguments: dict[str, float]) -> None:
-    """The card that pays is in no span, line or record, whether or not the payment works."""
+    """The name of the card is in no span, line or log record, whether or not the payment fails."""
     shop = build_shop(**arguments)
     shop.request(**paid_with("jane-4111"))
     telemetry = [
@@ -333,7 +340,7 @@ def test_no_pillar_holds_the_card(build_shop: ShopFactory, arguments: dict[str, 
 
 
 def test_demo_and_services_agree_on_the_outcomes() -> None:
-    """The demo's table has exactly these outcomes, with the statuses and messages of checkout."""
+    """The table ``EXPECTED`` of the demo has the same outcomes and statuses as checkout itself."""
     assert {row.outcome for row in ROWS.values()} == set(EXPECTED)
     messages = {row.outcome: row.message for row in ROWS.values()}
     assert set(OUTCOMES) == set(EXPECTED) - {"invalid", "crashed"}

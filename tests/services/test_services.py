@@ -1,4 +1,4 @@
-"""Both services as processes: workers, a Collector that is there or not, and SIGTERM."""
+"""Both services as processes: with several workers, without a Collector, and after SIGTERM."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.processes import (
 
 
 def test_shop_works_without_a_collector(tmp_path: Path, closed_port: int) -> None:
-    """Without a Collector customers are served, and SIGTERM still ends each service in 10 s."""
+    """Without a Collector purchases succeed, and SIGTERM ends each service within 10 s."""
     collector_url = f"http://127.0.0.1:{closed_port}"
     with running_shop(tmp_path, collector_url, OTEL_METRIC_EXPORT_INTERVAL="100") as services:
         checkout, _payment = services
@@ -31,7 +31,7 @@ def test_shop_works_without_a_collector(tmp_path: Path, closed_port: int) -> Non
 
 
 def test_the_last_request_is_flushed(tmp_path: Path, collector: InMemoryCollector) -> None:
-    """On SIGTERM the telemetry of the latest request reaches the Collector within 5 s."""
+    """After SIGTERM a service sends the telemetry of its latest request and ends within 5 s."""
     with running_shop(tmp_path, collector.url, **NOTHING_BUT_THE_FLUSH) as (checkout, payment):
         trace_id = checkout.post("/checkout").json()["trace_id"]
         assert not collector.spans
@@ -43,7 +43,7 @@ def test_the_last_request_is_flushed(tmp_path: Path, collector: InMemoryCollecto
 
 
 def test_counts_of_several_workers_add_up(tmp_path: Path, collector: InMemoryCollector) -> None:
-    """With two workers each, the counts of all instances add up to the purchases made."""
+    """With two workers in each service, the counts of all workers add up to the purchases."""
     settings = {
         "CHECKOUT_WORKERS": "2",
         "PAYMENT_WORKERS": "2",
@@ -73,7 +73,7 @@ def test_counts_of_several_workers_add_up(tmp_path: Path, collector: InMemoryCol
 
 
 def test_outcome_depends_on_order_id_and_seed(tmp_path: Path, closed_port: int) -> None:
-    """The same order id and seed have the same outcome in any process, and another seed differs."""
+    """Charges have the same outcomes in two processes with the same seed, not with another seed."""
     collector_url = f"http://127.0.0.1:{closed_port}"
     charge: dict[str, object] = {"amount": "1", "currency": "EUR", "card": "ordinary"}
     runs = []

@@ -1,1 +1,1 @@
-"""The way out: batches that are kept, and what is lost counted."""
+"""Tests of the library ``three_pillars`` in ``telemetry/``."""

@@ -1,4 +1,4 @@
-"""An OTLP receiver over HTTP whose responses a test chooses, and which keeps what it accepted."""
+"""An OTLP receiver over HTTP whose responses a test chooses, and which stores accepted items."""
 
 import threading
 import time
@@ -14,13 +14,14 @@ RESPONSE_TIMEOUT_S = 60
 
 
 class Receiver:
-    """Gives the queued ``responses`` in order, each a status and its headers; afterwards 200.
+    """The state of an OTLP receiver: its next responses, and the spans and records it accepted.
 
-    While ``responding`` is not set, it accepts connections and does not answer.
+    Each of ``responses``, a status and headers, is sent once, in order; afterwards every request
+    gets 200. While the event ``responding`` is not set, requests get no response.
     """
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
-        """Accept everything."""
+        """Begin without queued responses, so that every request gets 200."""
         self.url = f"http://127.0.0.1:{server.server_port}"
         self.responses: deque[tuple[int, dict[str, str]]] = deque()
         self.request_times: list[float] = []
@@ -30,7 +31,7 @@ class Receiver:
         self.responding.set()
 
     def store(self, path: str, body: bytes) -> None:
-        """Keep the names of spans and the bodies of log records."""
+        """Store the names of the spans, or the bodies of the log records, in an OTLP ``body``."""
         if path == "/v1/traces":
             traces = ExportTraceServiceRequest.FromString(body)
             for resource in traces.resource_spans:
@@ -68,7 +69,7 @@ def running_receiver() -> Iterator[Receiver]:
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
-            """Print nothing about clients that hang up: some tests make them do so."""
+            """Print nothing about clients that close the connection, as some tests make them do."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
         receiver = Receiver(server)

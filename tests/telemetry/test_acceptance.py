@@ -1,4 +1,7 @@
-"""The library in an empty environment: a foreign application gets three joined pillars."""
+"""The library in a new virtual environment, with the application of ``examples/fastapi_app``.
+
+The telemetry of one request to that application is read from the demo's local store.
+"""
 
 import asyncio
 import json
@@ -40,14 +43,20 @@ print(json.dumps({
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """Return this process's environment without settings of Python, OpenTelemetry and the store."""
+    """Return this process's environment with ``variables``, but without inherited settings.
+
+    Those left out are the variables of Python, OpenTelemetry and the local store.
+    """
     prefixes = ("OTEL_", "STORE_", "PYTHON", "VIRTUAL_ENV")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
     return inherited | variables
 
 
 def constraints(folder: Path) -> Path:
-    """Write the locked versions as constraints of pip, without their hashes."""
+    """Write ``requirements/runtime.lock`` as a constraints file for pip, and return its path.
+
+    The file has no hashes, because pip does not accept them in constraints.
+    """
     lines = (ROOT / "requirements" / "runtime.lock").read_text().splitlines()
     pins = [line.removesuffix("\\").strip() for line in lines if line and line[0].isalpha()]
     file = folder / "constraints.txt"
@@ -57,7 +66,7 @@ def constraints(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a new environment that has the library and what it depends on."""
+    """Create a virtual environment, install the library into it, and return its interpreter."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=120)
     interpreter = folder / "venv" / "bin" / "python"
@@ -80,9 +89,12 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def running(
     command: list[str], output: Path, environment: Mapping[str, str], url: str
 ) -> Iterator[None]:
-    """Run ``command`` until the end of the block; it begins when ``url`` answers."""
+    """Run ``command`` until the end of the block, which begins when ``url`` responds.
 
-    def answers() -> bool:
+    The stdout and stderr of the command go to the file ``output``.
+    """
+
+    def responds() -> bool:
         assert process.poll() is None, output.read_text()
         try:
             httpx2.get(url, trust_env=False)
@@ -95,7 +107,7 @@ def running(
             command, cwd=output.parent, env=environment, stdout=file, stderr=subprocess.STDOUT
         )
     try:
-        wait_for(f"{url}: see {output}", answers)
+        wait_for(f"{url}: see {output}", responds)
         yield
     finally:
         process.terminate()
@@ -108,7 +120,7 @@ def running(
 
 @dataclass(frozen=True)
 class Telemetry:
-    """What the store has of one request."""
+    """The telemetry of one trace in the local store, and the resources of all its senders."""
 
     trace_id: str
     spans: list[Span]
@@ -117,13 +129,16 @@ class Telemetry:
     resources: list[dict[str, str]]
 
 
-async def find(data: Path, store_url: str, trace_id: str, since: float) -> Telemetry:
-    """Return what the store in the folder ``data`` has of ``trace_id``."""
-    now = time.time()
+async def find_telemetry(data: Path, store_url: str, trace_id: str, since: float) -> Telemetry:
+    """Return the telemetry of ``trace_id`` from the local store in the folder ``data``.
+
+    ``since`` is the beginning of the searched time, in seconds since the epoch.
+    """
+    until = time.time()
     async with LocalBackends(data / FILE_NAME, store_url) as backends:
         spans = await backends.trace(trace_id)
-        records = await backends.trace_logs(trace_id, since, now)
-        exemplars = await backends.exemplars(since, now)
+        records = await backends.trace_logs(trace_id, since, until)
+        exemplars = await backends.exemplars(since, until)
     with closing(sqlite3.connect(data / FILE_NAME)) as database:
         rows = database.execute("SELECT resource FROM source").fetchall()
     return Telemetry(
@@ -137,7 +152,7 @@ async def find(data: Path, store_url: str, trace_id: str, since: float) -> Telem
 
 @pytest.fixture(scope="module")
 def telemetry(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Telemetry:
-    """The telemetry of one request to the example, which runs in the new environment."""
+    """Run the example application and the local store, send one request, return its telemetry."""
     folder = tmp_path_factory.mktemp("run")
     data = folder / "store"
     store_url = f"http://127.0.0.1:{free_port()}"
@@ -160,20 +175,20 @@ def telemetry(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Telemet
         response = httpx2.get(f"{app_url}/trips/lisbon", trust_env=False)
         assert response.json() == {"city": "lisbon", "advice": "The sky over lisbon is clear: go."}
         trace_id = response.headers["traceresponse"].split("-")[1]
-        found = asyncio.run(find(data, store_url, trace_id, since))
+        stored = asyncio.run(find_telemetry(data, store_url, trace_id, since))
 
         def is_complete() -> bool:
-            nonlocal found
-            found = asyncio.run(find(data, store_url, trace_id, since))
-            return len(found.spans) == 3 and len(found.records) == 3 and bool(found.exemplars)
+            nonlocal stored
+            stored = asyncio.run(find_telemetry(data, store_url, trace_id, since))
+            return len(stored.spans) == 3 and len(stored.records) == 3 and bool(stored.exemplars)
 
         wait_for("the request in all three pillars", is_complete)
-    return found
+    return stored
 
 
 @pytest.mark.timeout(INSTALL_TIMEOUT_S + 120)
 def test_installation_adds_one_top_level_package(python: Path) -> None:
-    """In ``site-packages`` the library adds one package of ours, beside its metadata."""
+    """The library installs only the package ``three_pillars`` and its metadata."""
     process = subprocess.run(
         [python, "-c", LIST_TOP_LEVEL_NAMES],
         env=clean_environment(),
@@ -192,7 +207,7 @@ def test_installation_adds_one_top_level_package(python: Path) -> None:
 
 @pytest.mark.timeout(INSTALL_TIMEOUT_S + 120)
 def test_foreign_application_has_three_joined_pillars(telemetry: Telemetry) -> None:
-    """One trace id is in the spans, in the log records and in an exemplar of the example."""
+    """The trace id of a request to the example is in its spans, log records and an exemplar."""
     spans = [(span.kind, span.name) for span in telemetry.spans]
     assert ("SERVER", "GET /trips/{city}") in spans
     assert ("SERVER", "GET /weather/{city}") in spans
@@ -206,7 +221,7 @@ def test_foreign_application_has_three_joined_pillars(telemetry: Telemetry) -> N
 
 @pytest.mark.timeout(INSTALL_TIMEOUT_S + 120)
 def test_resource_of_a_foreign_application_has_nothing_of_the_shop(telemetry: Telemetry) -> None:
-    """The resource has what the application gave, what the SDK adds, and no fact of our shop."""
+    """The resource of the example has its own name and version, and no attribute of the demo."""
     assert telemetry.resources
     for resource in telemetry.resources:
         own = {name: value for name, value in resource.items() if name.startswith("service.")}

@@ -1,4 +1,4 @@
-"""The ``OTEL_*`` variables reach the SDK: our defaults, and what the environment has instead."""
+"""The SDK gets this library's defaults, or the values of ``OTEL_*`` variables instead."""
 
 import os
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ EMPTY = Resource({})
 
 @pytest.fixture(autouse=True)
 def no_variables() -> Iterator[None]:
-    """Unset every ``OTEL_*`` variable, and put the environment back afterwards."""
-    before = dict(os.environ)
-    for name in before:
+    """Unset every ``OTEL_*`` variable during the test, and restore ``os.environ`` afterwards."""
+    original_environment = dict(os.environ)
+    for name in original_environment:
         if name.startswith("OTEL_"):
             del os.environ[name]
     yield
     os.environ.clear()
-    os.environ.update(before)
+    os.environ.update(original_environment)
 
 
 def span_with(value: str) -> ReadableSpan:
-    """Return a span of the library's tracer provider with an attribute."""
+    """Return an ended span of the library's tracer provider, with the attribute name=``value``."""
     provider = tracer_provider(EMPTY, environment.validate())
     span = provider.get_tracer("test").start_span("span", attributes={"name": value})
     span.end()
@@ -53,7 +53,7 @@ def span_with(value: str) -> ReadableSpan:
     ],
 )
 def test_span_attributes_have_a_length_limit(variables: dict[str, str], length: int) -> None:
-    """Attributes of spans are cut at 8192 characters unless the environment says otherwise."""
+    """Span attributes are truncated to 8192 characters unless a variable sets another length."""
     os.environ.update(variables)
     attributes = span_with("x" * 10_000).attributes
     assert attributes
@@ -65,7 +65,7 @@ def test_span_attributes_have_a_length_limit(variables: dict[str, str], length: 
     [({}, 8192), ({"OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT": "20"}, 20)],
 )
 def test_log_record_attributes_have_a_length_limit(variables: dict[str, str], length: int) -> None:
-    """Attributes of log records have the same limit, and their own variable."""
+    """Log record attributes are limited to 8192 characters unless their own variable is set."""
     os.environ.update(variables)
     provider = logger_provider(EMPTY, environment.validate())
     limits = provider._log_record_limits  # noqa: SLF001  (no record shows it)
@@ -80,7 +80,7 @@ def test_every_trace_is_recorded_unless_a_sampler_is_set(
     sampler: str,
     is_recording: bool,  # noqa: FBT001
 ) -> None:
-    """Without a sampler in the environment every span is recorded."""
+    """Every span is recorded unless OTEL_TRACES_SAMPLER names a sampler that drops it."""
     os.environ["OTEL_TRACES_SAMPLER"] = sampler
     provider = tracer_provider(EMPTY, environment.validate())
     assert provider.get_tracer("test").start_span("span").is_recording() is is_recording
@@ -88,7 +88,7 @@ def test_every_trace_is_recorded_unless_a_sampler_is_set(
 
 @pytest.mark.parametrize(("value", "size"), [("", 8192), ("1024", 1024)])
 def test_queues_hold_8192_items(value: str, size: int) -> None:
-    """The queues of spans and log records have our default size unless it is set."""
+    """The export queues hold 8192 spans and 8192 log records unless variables set other sizes."""
     os.environ["OTEL_BSP_MAX_QUEUE_SIZE"] = value
     os.environ["OTEL_BLRP_MAX_QUEUE_SIZE"] = value
     variables = environment.validate()
@@ -117,7 +117,7 @@ def test_queues_hold_8192_items(value: str, size: int) -> None:
 def test_value_that_the_sdk_reads_differently_is_refused(
     name: str, value: str, allowed: str
 ) -> None:
-    """A value that pydantic accepts, and the SDK does not, is refused as well."""
+    """A value is refused if the SDK would ignore it or read it differently from pydantic."""
     os.environ[name] = value
     with pytest.raises(ConfigurationError) as raised:
         environment.validate()
@@ -127,14 +127,14 @@ def test_value_that_the_sdk_reads_differently_is_refused(
 
 
 def test_unknown_variable_is_left_alone() -> None:
-    """A variable that this library does not know is neither refused nor changed."""
+    """An ``OTEL_*`` variable that this library does not know is neither refused nor changed."""
     os.environ["OTEL_SOMETHING_NEW"] = "a value"
     environment.prepare()
     assert os.environ["OTEL_SOMETHING_NEW"] == "a value"
 
 
 def test_our_defaults_are_not_written_into_the_environment() -> None:
-    """Our defaults go to the SDK as arguments; only the stable conventions are written."""
+    """``prepare()`` sets no variable except OTEL_SEMCONV_STABILITY_OPT_IN."""
     environment.prepare()
     written = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
     assert written == {"OTEL_SEMCONV_STABILITY_OPT_IN": "http"}

@@ -1,4 +1,4 @@
-"""OTLP export over real HTTP: retried while the receiver fails, counted when it refuses."""
+"""OTLP export over real HTTP: batches are retried while the receiver fails, or counted as lost."""
 
 import socket
 import threading
@@ -25,10 +25,10 @@ BATCH_SIZE = 5
 
 
 class SpanPipeline:
-    """Sends spans every tenth of a second, in batches of five from a queue of ten."""
+    """A tracer provider that exports every 0.1 s, in batches of 5 spans from a queue of 10."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, url: str, timeout_s: str = "10") -> None:
-        """Send to ``url``, with short pauses between attempts."""
+        """Export to ``url``, with 0.2 s between attempts and ``timeout_s`` seconds for each."""
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", timeout_s)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
@@ -42,19 +42,19 @@ class SpanPipeline:
         self.provider.add_span_processor(processor)
 
     def make_spans(self, *names: str) -> None:
-        """Start and end a span of each name."""
+        """Start and end one span for each of ``names``."""
         for name in names:
             self.provider.get_tracer("test").start_span(name).end()
 
     def shut_down(self) -> None:
-        """Shut down as a service does: each batch gets one last attempt."""
+        """Shut down as a service does: each queued batch gets one last attempt."""
         self.session.shutdown.set()
         self.provider.shutdown()
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """Run a receiver that accepts everything until the test says otherwise."""
+    """Run a receiver that accepts everything until the test queues other responses."""
     with running_receiver() as running:
         yield running
 
@@ -63,7 +63,7 @@ def receiver() -> Iterator[Receiver]:
 def test_batch_is_retried_until_accepted(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver, status: int
 ) -> None:
-    """A batch is retried more often than the SDK would, and no span is lost or sent twice."""
+    """A batch is sent again after eight failures, and no span is lost or accepted twice."""
     receiver.responses += [(status, {})] * 8
     pipeline = SpanPipeline(monkeypatch, receiver.url)
     pipeline.make_spans("first", "second")
@@ -74,7 +74,7 @@ def test_batch_is_retried_until_accepted(
 
 
 def test_absent_receiver_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A span that is made while nothing listens arrives once a receiver listens on the port."""
+    """A span that ends while nothing listens on the port is delivered when a receiver does."""
     with socket.socket() as bound_socket:
         bound_socket.bind(("127.0.0.1", 0))
         port = bound_socket.getsockname()[1]
@@ -98,20 +98,20 @@ def test_absent_receiver_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_retry_after_is_obeyed(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
-    """A receiver that sends Retry-After gets no request before that time."""
+    """A receiver that sends ``Retry-After: 2`` gets the next request no earlier than 2 s later."""
     receiver.responses.append((503, {"Retry-After": "2"}))
     pipeline = SpanPipeline(monkeypatch, receiver.url)
     pipeline.make_spans("later")
     wait_for("the span", lambda: receiver.span_names == ["later"])
     pipeline.shut_down()
-    first, second = receiver.request_times
-    assert second - first >= 2
+    first_request_time, second_request_time = receiver.request_times
+    assert second_request_time - first_request_time >= 2
 
 
 def test_receiver_without_response_is_retried(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver
 ) -> None:
-    """A receiver that accepts and does not answer costs one timeout, and not the batch."""
+    """A batch to a receiver that does not respond is sent again after the timeout."""
     receiver.responding.clear()
     pipeline = SpanPipeline(monkeypatch, receiver.url, timeout_s="0.3")
     pipeline.make_spans("patient")
@@ -126,7 +126,7 @@ def test_receiver_without_response_is_retried(
 def test_refused_batch_is_counted(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver, status: int
 ) -> None:
-    """A refused batch is dropped at once, counted by status, and logged after the next success."""
+    """A refused batch is not retried, but counted by status, and logged after the next success."""
     receiver.responses.append((status, {"Location": "/elsewhere"}))
     pipeline = SpanPipeline(monkeypatch, receiver.url)
     with capture_logs() as records:
@@ -150,7 +150,7 @@ def test_refused_batch_is_counted(
 
 
 def test_unencodable_batch_is_counted(monkeypatch: pytest.MonkeyPatch, receiver: Receiver) -> None:
-    """A batch that cannot be encoded is counted as failed, not under the status of the last one."""
+    """A batch that cannot be encoded is counted as failed, not by an earlier batch's status."""
     receiver.responses.append((400, {}))
     pipeline = SpanPipeline(monkeypatch, receiver.url)
     pipeline.make_spans("refused")
@@ -166,7 +166,7 @@ def test_unencodable_batch_is_counted(monkeypatch: pytest.MonkeyPatch, receiver:
 def test_truncated_secret_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, collector: InMemoryCollector
 ) -> None:
-    """Wherever the SDK truncates a text, the rest of a secret goes too, and whole texts stay."""
+    """No part of an e-mail address that the SDK truncates is sent, and whole texts are kept."""
     monkeypatch.setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "1000")
     pipeline = SpanPipeline(monkeypatch, collector.url)
     email = "somebody.or.other@example.co.uk"
@@ -190,7 +190,7 @@ def test_truncated_secret_leaves_nothing(
 def test_spans_made_are_stored_or_counted(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver
 ) -> None:
-    """A queue that overflows drops its oldest spans, and every one of them is counted."""
+    """A full queue drops its oldest spans, and each dropped span is counted."""
     receiver.responding.clear()
     pipeline = SpanPipeline(monkeypatch, receiver.url)
     pipeline.make_spans("first")
@@ -205,7 +205,7 @@ def test_spans_made_are_stored_or_counted(
 
 
 def test_shutdown_does_not_wait_for_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a receiver, each batch in the queue gets one attempt at shutdown and is counted."""
+    """At shutdown without a receiver, queued spans are counted as lost without further pauses."""
     pipeline = SpanPipeline(monkeypatch, f"http://127.0.0.1:{free_port()}")
     monkeypatch.setattr(session_module, "MAX_BACKOFF_S", 3600.0)
     pipeline.make_spans(*"abcdefgh")
@@ -218,7 +218,7 @@ def test_shutdown_does_not_wait_for_pauses(monkeypatch: pytest.MonkeyPatch) -> N
 def test_log_records_are_retried_and_counted(
     monkeypatch: pytest.MonkeyPatch, receiver: Receiver
 ) -> None:
-    """Log records are exported in the same way as spans: retried, and counted when refused."""
+    """A batch of log records is sent again after 503, and counted as lost after 400."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "100")
     receiver.responses += [(503, {}), (400, {})]
@@ -241,7 +241,7 @@ def test_log_records_are_retried_and_counted(
 def test_records_of_libraries_are_sanitized(
     monkeypatch: pytest.MonkeyPatch, collector: InMemoryCollector
 ) -> None:
-    """A record that bypasses structlog is redacted, made encodable, and flattened if oversized."""
+    """A log record that bypasses structlog is redacted and made encodable before its export."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "100")
     provider = LoggerProvider(shutdown_on_exit=False)

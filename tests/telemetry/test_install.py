@@ -1,4 +1,4 @@
-"""``install()``: what the three pillars record, what they leave out, and that they never block."""
+"""``install()``: what is recorded and what is not, the shutdown, and the environment."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ TEXT = "text/plain; version=0.0.4"
 
 @pytest.mark.parametrize("path", ["/healthz", "/metrics", "/healthz?probe=1", "/metrics?name[]=up"])
 def test_probes_are_not_recorded(shop: InMemoryShop, path: str) -> None:
-    """A probe or a scrape, with or without a query, leaves no span, count, line or record."""
+    """A health check or scrape has no span, count, line or log record, with or without a query."""
     assert shop.request("GET", path).status_code == 200
     assert not shop.spans
     assert not any(sample.count for samples in shop.samples().values() for sample in samples)
@@ -70,7 +70,7 @@ def test_paths_that_only_contain_an_excluded_path_are_recorded(
 def test_metrics_are_served_in_both_formats(
     shop: InMemoryShop, accept: str, content_type: str, end: str
 ) -> None:
-    """``GET /metrics`` answers 200 without a redirect, in the requested format."""
+    """``GET /metrics`` responds with 200, without a redirect, in the requested format."""
     shop.request()
     response = shop.request("GET", "/metrics", headers={"accept": accept})
     assert response.status_code == 200
@@ -94,7 +94,7 @@ def test_metrics_are_served_in_both_formats(
 
 
 def test_clients_cannot_create_series(shop: InMemoryShop) -> None:
-    """Invented paths, methods, hosts and user agents do not become label values."""
+    """Paths, methods, hosts and user agents that a client invents do not become label values."""
     for number in range(20):
         headers = {"host": f"made-up-{number}.example", "user-agent": f"made-up-{number}"}
         shop.request("GET", f"/made-up-{number}", headers=headers)
@@ -116,7 +116,7 @@ def test_clients_cannot_create_series(shop: InMemoryShop) -> None:
 
 
 def test_ids_have_one_spelling() -> None:
-    """Ids are padded to 32 and 16 lower-case hex digits, and are absent outside a trace."""
+    """Log lines have ids of 32 and 16 lower-case hex digits, and none outside a trace."""
     context = SpanContext(trace_id=0x1, span_id=0xAB, is_remote=False)
     with trace.use_span(NonRecordingSpan(context)):
         assert add_trace_ids(None, "info", {}) == {
@@ -129,7 +129,7 @@ def test_ids_have_one_spelling() -> None:
 
 
 def test_trace_of_a_trusted_caller_is_continued(build_shop: ShopFactory) -> None:
-    """A small trace id of a trusted caller is spelled alike in response, line and record."""
+    """A trusted caller's trace id, with leading zeros, is that of response, line and record."""
     shop = build_shop(trusted_networks="127.0.0.0/8")
     response = shop.request(headers={"traceparent": f"00-{1:032x}-{2:016x}-01"})
     assert response.json()["trace_id"] == f"{1:032x}"
@@ -144,7 +144,7 @@ def test_trace_of_a_trusted_caller_is_continued(build_shop: ShopFactory) -> None
 
 
 def test_bound_fields_end_with_their_request(shop: InMemoryShop) -> None:
-    """What one request bound to its lines is gone in the next one, even on the same connection."""
+    """Fields that one request has bound are not in the log line of the next request."""
 
     async def buy_then_fail() -> None:
         transport = httpx2.ASGITransport(shop.checkout)
@@ -159,7 +159,7 @@ def test_bound_fields_end_with_their_request(shop: InMemoryShop) -> None:
 
 
 def test_logs_of_libraries_go_to_stdout_only(shop: InMemoryShop) -> None:
-    """A library's warning goes to stdout as JSON, and not to OTLP, which may have failed."""
+    """A warning by ``logging`` is written to stdout as JSON, and not exported by OTLP."""
     logging.getLogger("opentelemetry.exporter").warning("lost %d spans", 3)
     (line,) = shop.lines()
     assert line["level"] == "warning"
@@ -170,7 +170,7 @@ def test_logs_of_libraries_go_to_stdout_only(shop: InMemoryShop) -> None:
 
 
 def test_a_crash_is_logged_once(shop: InMemoryShop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server prints a traceback unless the canonical line has it already."""
+    """The server's record of an exception is suppressed if the canonical line has its traceback."""
 
     async def crash() -> None:
         transport = httpx2.ASGITransport(shop.checkout)
@@ -183,21 +183,22 @@ def test_a_crash_is_logged_once(shop: InMemoryShop, monkeypatch: pytest.MonkeyPa
     server_log = logging.getLogger("uvicorn.error")
     server_log.error("Exception in ASGI application", exc_info=raised.value)
     server_log.error("something else", exc_info=OSError("a disk"))
-    canonical, other = shop.lines()
-    assert (canonical["outcome"], other["event"]) == ("crashed", "something else")
-    assert "TypeError: " in canonical["exception"]
-    assert "OSError: a disk" in other["exception"]
+    canonical_line, server_line = shop.lines()
+    assert canonical_line["outcome"] == "crashed"
+    assert "TypeError: " in canonical_line["exception"]
+    assert server_line["event"] == "something else"
+    assert "OSError: a disk" in server_line["exception"]
 
 
 def test_an_event_is_one_line(shop: InMemoryShop) -> None:
-    """Line breaks in an event or a value are escaped, so that nobody can forge a line."""
+    """An event is one line of stdout, even if its text or a value contains line breaks."""
     structlog.get_logger().info("one\r\ntwo", **{"order.id": 'x\n{"outcome": "success"}'})
     logging.getLogger("library").warning("three\r\nfour\u2028five")
     assert len(shop.stdout.getvalue().splitlines()) == len(shop.lines()) == 2
 
 
 def test_a_cancelled_request_is_counted(build_shop: ShopFactory) -> None:
-    """A request that ends without a response is counted as 499, with the outcome abandoned."""
+    """A request that is cancelled is recorded with status 499 and outcome abandoned."""
     payment_called = asyncio.Event()
 
     async def never_answer(_request: httpx2.Request) -> httpx2.Response:
@@ -224,22 +225,24 @@ def test_a_cancelled_request_is_counted(build_shop: ShopFactory) -> None:
 
 
 def test_shutdown_gives_up_on_a_provider_that_hangs() -> None:
-    """Shutdown gives up at one deadline for all providers, says so, and still ends the others."""
-    release = threading.Event()
-    calls: list[int] = []
-    hanging = SimpleNamespace(shutdown=release.wait)
-    working = SimpleNamespace(shutdown=lambda: calls.append(1))
-    build: Any = TelemetryProviders
-    started = time.monotonic()
-    assert build(hanging, working, hanging, None).shutdown(0.2) is False
-    assert time.monotonic() - started < 30, "nothing ever releases what hangs"
-    release.set()
-    assert build(working, working, working, None).shutdown(5) is True
-    assert len(calls) == 1 + 3
+    """Shutdown returns False at its deadline if a provider hangs, and still ends the others."""
+    may_end = threading.Event()
+    ended_providers: list[int] = []
+    hanging_provider = SimpleNamespace(shutdown=may_end.wait)
+    working_provider = SimpleNamespace(shutdown=lambda: ended_providers.append(1))
+    build_providers: Any = TelemetryProviders
+    started_at = time.monotonic()
+    hanging = build_providers(hanging_provider, working_provider, hanging_provider, None)
+    assert hanging.shutdown(0.2) is False
+    assert time.monotonic() - started_at < 30, "the hanging providers never end by themselves"
+    may_end.set()
+    working = build_providers(working_provider, working_provider, working_provider, None)
+    assert working.shutdown(5) is True
+    assert len(ended_providers) == 1 + 3
 
 
 def test_providers_are_flushed_when_the_lifespan_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An application that fails at its end still has its last batches sent and its error raised."""
+    """If the application's lifespan raises at its end, the providers are shut down all the same."""
 
     @asynccontextmanager
     async def failing_lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -248,23 +251,27 @@ def test_providers_are_flushed_when_the_lifespan_fails(monkeypatch: pytest.Monke
 
     async def run_lifespan() -> None:
         async with app.router.lifespan_context(app):
-            assert not shut_down
+            assert not ended_providers
 
-    shut_down: list[str] = []
+    ended_providers: list[str] = []
     providers = TelemetryProviders(
         TracerProvider(), MeterProvider(), LoggerProvider(), CollectorRegistry()
     )
     for name in ("traces", "metrics", "logs"):
-        monkeypatch.setattr(getattr(providers, name), "shutdown", partial(shut_down.append, name))
+        provider = getattr(providers, name)
+        monkeypatch.setattr(provider, "shutdown", partial(ended_providers.append, name))
     app = FastAPI(lifespan=failing_lifespan)
     three_pillars.install(app, ServiceResource("failing"), providers=providers)
     with pytest.raises(ConnectionError, match="the pool is gone"):
         asyncio.run(run_lifespan())
-    assert sorted(shut_down) == ["logs", "metrics", "traces"]
+    assert sorted(ended_providers) == ["logs", "metrics", "traces"]
 
 
 def run_python(code: str, folder: Path, **variables: str) -> str:
-    """Return the stdout of ``code``, run in ``folder`` with no ``OTEL_*`` but ``variables``."""
+    """Run Python ``code`` in ``folder`` and return its stdout.
+
+    The environment has ``variables``, and no other variables that begin with OTEL_.
+    """
     (folder / "script.py").write_text(code)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     process = subprocess.run(
@@ -309,18 +316,22 @@ print(json.dumps({
 
 
 def test_environment_wins_over_code_and_defaults(tmp_path: Path) -> None:
-    """Standard ``OTEL_*`` variables win over the caller and over our defaults."""
-    ours = json.loads(run_python(PRINT_CONFIGURATION, tmp_path))
-    assert ours["switch_interval"] == pytest.approx(0.001), "encoding would keep requests waiting"
-    assert ours["frozen"] > 10_000, "a full collection would visit all that was loaded"
-    assert ours["hash"], "the encoders would write the resource as JSON for every span and record"
-    assert ours["service.name"] == "checkout"
-    assert ours["service.namespace"] == "shop"
-    assert ours["deployment.environment.name"] == "demo"
-    assert ours["interval"] == 1000
-    assert ours["sampler"] == "AlwaysOnSampler"
-    assert uuid.UUID(ours["service.instance.id"]), "the counters of several workers add up"
-    theirs = json.loads(
+    """``OTEL_*`` variables win over the arguments of ``install()`` and the library's defaults."""
+    defaults = json.loads(run_python(PRINT_CONFIGURATION, tmp_path))
+    assert defaults["switch_interval"] == pytest.approx(0.001), (
+        "encoding would keep requests waiting"
+    )
+    assert defaults["frozen"] > 10_000, "a full collection would visit all that was loaded"
+    assert defaults["hash"], (
+        "the encoders would write the resource as JSON for every span and record"
+    )
+    assert defaults["service.name"] == "checkout"
+    assert defaults["service.namespace"] == "shop"
+    assert defaults["deployment.environment.name"] == "demo"
+    assert defaults["interval"] == 1000
+    assert defaults["sampler"] == "AlwaysOnSampler"
+    assert uuid.UUID(defaults["service.instance.id"]), "the counters of several workers add up"
+    overridden = json.loads(
         run_python(
             PRINT_CONFIGURATION,
             tmp_path,
@@ -332,13 +343,13 @@ def test_environment_wins_over_code_and_defaults(tmp_path: Path) -> None:
             OTEL_TRACES_SAMPLER="always_off",
         )
     )
-    assert theirs["service.name"] == "theirs"
-    assert theirs["service.namespace"] == "company"
-    assert theirs["team"] == "red"
-    assert theirs["deployment.environment.name"] == "prod"
-    assert theirs["interval"] == 15000
-    assert theirs["sampler"] == "AlwaysOffSampler"
-    assert theirs["service.version"] == ours["service.version"] == "1.2.3"
+    assert overridden["service.name"] == "theirs"
+    assert overridden["service.namespace"] == "company"
+    assert overridden["team"] == "red"
+    assert overridden["deployment.environment.name"] == "prod"
+    assert overridden["interval"] == 15000
+    assert overridden["sampler"] == "AlwaysOffSampler"
+    assert overridden["service.version"] == defaults["service.version"] == "1.2.3"
 
 
 IMPORT_EVERYTHING = """
@@ -355,9 +366,13 @@ print(dict(os.environ) == before)
 
 
 def test_importing_the_library_has_no_side_effects(tmp_path: Path) -> None:
-    """Importing any module neither changes the environment nor ends the process on bad values."""
-    wrong = {"OTEL_TRACES_SAMPLER": "unknown", "OTEL_BSP_SCHEDULE_DELAY": " ", "STORE_PORT": "x"}
-    lines = run_python(IMPORT_EVERYTHING, tmp_path, **wrong).splitlines()
+    """Importing any module neither changes ``os.environ`` nor raises on invalid variables."""
+    invalid_variables = {
+        "OTEL_TRACES_SAMPLER": "unknown",
+        "OTEL_BSP_SCHEDULE_DELAY": " ",
+        "STORE_PORT": "x",
+    }
+    lines = run_python(IMPORT_EVERYTHING, tmp_path, **invalid_variables).splitlines()
     assert lines == ["[]", "True"]
 
 
@@ -380,12 +395,13 @@ print(three_pillars.__file__, {"services", "three_pillar_demo"} & set(sys.module
 
 
 def test_a_copy_of_the_library_works_alone(tmp_path: Path) -> None:
-    """A copy of the one folder gives a foreign application its spans, counts and log lines."""
-    copy = tmp_path / "three_pillars"
-    shutil.copytree(LIBRARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    line, response, *metrics, last = run_python(FOREIGN_APP, tmp_path).splitlines()
+    """A copy of the folder ``three_pillars`` works in an application outside this repository."""
+    library_copy = tmp_path / "three_pillars"
+    shutil.copytree(LIBRARY, library_copy, ignore=shutil.ignore_patterns("__pycache__"))
+    output = run_python(FOREIGN_APP, tmp_path)
+    line, response, *metrics, imported_modules = output.splitlines()
     assert json.loads(line)["trace_id"] == json.loads(response)["trace_id"]
     assert json.loads(line)["http.route"] == "/hello/{name}"
     labels = 'endpoint="/hello/{name}",method="GET",status="200"'
     assert f"foreign_requests_total{{{labels}}} 1.0" in metrics
-    assert last == f"{copy / '__init__.py'} set()"
+    assert imported_modules == f"{library_copy / '__init__.py'} set()"

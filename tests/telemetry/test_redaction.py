@@ -64,7 +64,7 @@ REDACTED = {
     f"{PEM}\nMIIE\n-----END RSA PRIVATE KEY-----": f"{PEM}[secret]-----END RSA PRIVATE KEY-----",
     f"{PEM}\nMIIE": f"{PEM}[secret]",
 }
-"""Texts, and what redaction makes of them."""
+"""Texts with something to redact, each with the expected text after redaction."""
 Login = namedtuple("Login", "user password")  # noqa: PYI024  (as in foreign code)
 KEPT = (
     "4111111111111112",
@@ -86,7 +86,7 @@ KEPT = (
     "input_tokens=512",
     "10.0.0.1:8000/metrics",
 )
-"""Texts that merely look like a secret: order ids, amounts, times, trace ids and versions."""
+"""Texts that redaction must not change, although they resemble secrets, such as order ids."""
 
 BEGINNINGS = (
     "",
@@ -136,18 +136,18 @@ def test_secrets_are_replaced(text: str) -> None:
 
 @pytest.mark.parametrize("text", KEPT)
 def test_similar_texts_are_kept(text: str) -> None:
-    """Order ids, amounts, times and trace ids stay as they are, because people search for them."""
+    """Order ids, amounts, times and trace ids are not redacted."""
     assert redact_text(text) == text
 
 
 @pytest.mark.parametrize("text", [*REDACTED, *KEPT])
 def test_redaction_is_idempotent(text: str) -> None:
-    """The second layer changes nothing in a text that the first layer has redacted."""
+    """Redacting a redacted text again does not change it."""
     assert redact_text(redact_text(text)) == redact_text(text)
 
 
 def test_every_canary_is_found_in_every_place() -> None:
-    """Canaries in texts, JSON, keys, lists and numbers are all redacted, and clean values stay."""
+    """Secrets in texts, JSON, keys, lists and numbers are redacted, and other values are kept."""
     for _ in range(100):
         canaries = Canaries()
         fields: dict[str, object] = {
@@ -165,7 +165,7 @@ def test_every_canary_is_found_in_every_place() -> None:
 
 @pytest.mark.parametrize("text", REDACTED)
 def test_escaped_characters_hide_nothing(text: str) -> None:
-    """A secret behind a character that a repr escapes is redacted in a field as in a text."""
+    """A secret behind a line break or another character that ``repr`` escapes is redacted."""
     for separator in "\n\t\x0b\u2028":
         assert redact_mapping({"event": f"refund to{separator}{text}"}) == {
             "event": f"refund to{separator}{redact_text(text)}"
@@ -174,7 +174,7 @@ def test_escaped_characters_hide_nothing(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["cookie", "X-Api-Key", b"authorization"])
 def test_headers_in_pairs_are_redacted(name: str | bytes) -> None:
-    """Secret headers in a list of pairs, perhaps of bytes, and named tuples are redacted."""
+    """Secret headers in a list of pairs, and secret fields of a named tuple, are redacted."""
     headers = [(name, "hunter2"), ("host", "h")]
     redacted = redact_mapping(to_otlp_value({"headers": headers, "login": Login("bob", "hunter2")}))
     assert redacted == {
@@ -184,7 +184,7 @@ def test_headers_in_pairs_are_redacted(name: str | bytes) -> None:
 
 
 def test_random_ids_and_invalid_numbers_are_kept() -> None:
-    """No random hexadecimal id and no card with a wrong digit is redacted; valid numbers are."""
+    """Random hexadecimal ids and card numbers with a wrong check digit are not redacted."""
     generator = random.Random(1)  # noqa: S311  (the same ids in every run)
     ids = [f"{generator.getrandbits(128):032x}" for _ in range(20_000)]
     assert [text for text in ids if redact_text(text) != text] == []
@@ -196,7 +196,7 @@ def test_random_ids_and_invalid_numbers_are_kept() -> None:
 
 
 def test_check_digits_detect_a_changed_digit() -> None:
-    """The examples of both standards are valid, and become invalid when one digit changes."""
+    """A valid card number and a valid IBAN become invalid when one digit changes."""
     assert has_valid_luhn_digit("4111111111111111")
     assert not has_valid_luhn_digit("4111111111111112")
     assert has_valid_iban_digits("GB82WEST12345698765432")
@@ -206,7 +206,7 @@ def test_check_digits_detect_a_changed_digit() -> None:
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("beginning", BEGINNINGS)
 def test_redaction_takes_linear_time(beginning: str) -> None:
-    """The time grows with the length of a text, not with its square, which would be minutes."""
+    """The redaction of 100,000 repetitive characters takes seconds, as only linear time allows."""
     for piece in REPEATED_PIECES:
         # Without the first word, the prefilter would skip some of these texts.
         redact_text("pwd " + beginning + piece * (LONG_TEXT_LENGTH // len(piece)))

@@ -1,4 +1,4 @@
-"""Log lines on a real pipe: whole, in order, counted when they are lost, and never waited for."""
+"""Log lines on a real pipe are whole, in order, counted if they are lost, and block no writer."""
 
 import os
 import threading
@@ -19,7 +19,7 @@ LONG_LINE_BYTES = 2**20
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, TextIO]]:
-    """Return a pipe with one free page: the descriptor to read from, and the stream to write to."""
+    """Yield a pipe that is full except for 4096 bytes: its reading descriptor, its text stream."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with suppress(BlockingIOError):
@@ -35,7 +35,7 @@ def pipe() -> Iterator[tuple[int, TextIO]]:
 
 
 def read_available(reader: int) -> bytes:
-    """Return everything that the pipe of ``reader``, which does not block, holds."""
+    """Return all bytes in the pipe of the non-blocking descriptor ``reader``."""
     data = b""
     with suppress(BlockingIOError):
         while True:
@@ -46,7 +46,7 @@ def read_available(reader: int) -> bytes:
 def test_long_line_does_not_wait_for_reader(
     pipe: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line that fits in part is completed once somebody reads, and lines in between are lost."""
+    """A line of which a part fits is completed when the pipe is read; lines until then are lost."""
     monkeypatch.setattr(stdout_module, "READER_TIMEOUT_S", 0.01)
     reader, stream = pipe
     stdout = NonBlockingStdout(stream)
@@ -73,7 +73,7 @@ def test_long_line_does_not_wait_for_reader(
 
 
 def test_line_of_any_length_reaches_reader(pipe: tuple[int, TextIO]) -> None:
-    """A line that no pipe can hold at once is written whole while somebody reads."""
+    """A line longer than the pipe's capacity is written completely while the pipe is read."""
     reader, stream = pipe
     received = bytearray()
 

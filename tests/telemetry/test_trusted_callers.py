@@ -41,7 +41,7 @@ FORGED = {
     "baggage alone": [("baggage", "role=admin")],
     "an invalid traceparent": [("traceparent", "00-" + "z" * 32)],
 }
-"""Headers that any caller can send."""
+"""Request headers with trace context or baggage that an untrusted caller may send."""
 
 NOT_LINKED = {
     "the same twice",
@@ -79,14 +79,14 @@ def test_context_of_an_untrusted_caller_is_not_continued(shop: InMemoryShop, nam
     "networks", ["*", "127.0.0.1", "10.0.0.0/8, 127.0.0.0/8", "::ffff:127.0.0.1/128,127.0.0.1"]
 )
 def test_context_of_a_trusted_caller_is_continued(build_shop: ShopFactory, networks: str) -> None:
-    """A caller in a trusted network continues its trace and tracestate, without a link."""
+    """The trace and tracestate of a caller in a trusted network are continued, without a link."""
     shop = build_shop(trusted_networks=networks)
     response = shop.request(headers=FORGED["with a tracestate"])
     assert response.json()["trace_id"] == TRACE
     parent_id = int(SPAN, 16)
-    [first] = [span for span in shop.spans if span.parent and span.parent.span_id == parent_id]
-    assert first.context.trace_state.get("theirs") == "1"
-    assert not first.links
+    [child] = [span for span in shop.spans if span.parent and span.parent.span_id == parent_id]
+    assert child.context.trace_state.get("theirs") == "1"
+    assert not child.links
     assert len(shop.spans_by_role) == 4
 
 
@@ -102,7 +102,7 @@ def test_a_caller_in_another_network_is_not_trusted(build_shop: ShopFactory, net
     [("10.1.2.3", True), ("::ffff:10.1.2.3", True), ("11.0.0.1", False), ("", False), ("x", False)],
 )
 def test_ipv4_addresses_in_ipv6_form_are_recognised(host: str, is_trusted: bool) -> None:  # noqa: FBT001
-    """An IPv4-mapped IPv6 address is its IPv4 address, and a caller without one is not trusted."""
+    """An IPv4-mapped IPv6 address counts as its IPv4 address; other texts are not trusted."""
     traceparent = PARENT.encode()
     headers = [(b"traceparent", traceparent)]
     scope = {"type": "http", "client": (host, 1)}

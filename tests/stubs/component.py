@@ -24,7 +24,10 @@ from pathlib import Path
 from typing import Any
 
 SHUTDOWN_S = 0.2
-"""Long enough to see whether the next component is stopped before this one has ended."""
+"""Seconds to end after a signal.
+
+They are long enough to notice if the next component is stopped before this one has ended.
+"""
 POLL_INTERVAL_S = 0.02
 
 plan: dict[str, Any] = json.loads(sys.argv[1])
@@ -32,10 +35,10 @@ event_log = Path(plan["event_log"])
 
 
 class ReadinessHandler(BaseHTTPRequestHandler):
-    """The same answer on every path: 200, or 503 while the component is not ready."""
+    """Answers 200 on every path, or 503 while the component is not ready."""
 
     def do_GET(self) -> None:
-        """Answer a request."""
+        """Answer a GET request."""
         body = plan.get("not_ready_body", "")
         if event_log.with_name("ready").exists():
             body = ""
@@ -48,13 +51,13 @@ class ReadinessHandler(BaseHTTPRequestHandler):
 
 
 def record(event: str) -> None:
-    """Append one line at once, so that the lines of several components keep their order."""
+    """Append ``event`` as one line to the event log, which all components share."""
     with event_log.open("a") as file:
         file.write(f"{plan['name']} {event} {os.getpid()}\n")
 
 
 def handle_signal(number: int, _frame: object) -> None:
-    """Record the signal and end, unless the component ignores signals."""
+    """Record the signal, and end unless the component ignores signals."""
     record(signal.Signals(number).name)
     if not plan.get("ignores_sigterm"):
         time.sleep(SHUTDOWN_S)
@@ -63,7 +66,7 @@ def handle_signal(number: int, _frame: object) -> None:
 
 
 def exit_on_flag() -> None:
-    """Wait for the flag file, print the last output and end."""
+    """Wait for the flag file "exit", print the last output and end with the planned code."""
     while not event_log.with_name("exit").exists():
         time.sleep(POLL_INTERVAL_S)
     sys.stdout.write(plan.get("last_output", "") + "\n")
@@ -74,7 +77,7 @@ def exit_on_flag() -> None:
 
 
 def spawn_child() -> None:
-    """Start a child process that ignores signals."""
+    """Start another stub component as a child, which ignores signals."""
     child = {
         "name": "child",
         "event_log": plan["event_log"],

@@ -1,4 +1,4 @@
-"""A stack of stub components, run by the demo command with a state folder of its own."""
+"""Runs the demo command on a stack of stub components, with a state folder of its own."""
 
 import contextlib
 import itertools
@@ -21,7 +21,7 @@ import psutil
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent.parent
 TIMEOUT_S = 30.0
-"""The limit of every wait, far longer than anything takes, for machines that are busy."""
+"""The limit of every wait in seconds, far more than needed, for busy machines."""
 POLL_INTERVAL_S = 0.02
 # Below the range that systems use for outgoing connections; another start for each process.
 _ports = itertools.count(10_000 + os.getpid() * 97 % 20_000)
@@ -30,7 +30,7 @@ _ports = itertools.count(10_000 + os.getpid() * 97 % 20_000)
 def wait_until(
     condition: Callable[[], object], description: str, seconds: float = TIMEOUT_S
 ) -> None:
-    """Poll until ``condition`` is true; fail with ``description`` after ``seconds``."""
+    """Call ``condition`` until it is true; fail with ``description`` after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {description}"
@@ -47,13 +47,16 @@ def free_port() -> int:
 
 
 class Stack:
-    """A stack of the components that component.py and stack.py describe.
+    """A stack of stub components; the docstrings of component.py and stack.py explain its plans.
 
     It is a context manager: at the end of the block every process of the stack is killed.
     """
 
     def __init__(self, folder: Path, *plans: dict[str, Any], **env: str) -> None:
-        """Prepare the stack without starting it; ``env`` is added to a minimal environment."""
+        """Prepare a stack with one component for each plan; ``env`` is added to its environment.
+
+        Nothing is started. ``folder`` receives all files of the stack.
+        """
         self.folder = folder
         self.state = folder / "state"
         self.event_log = folder / "events"
@@ -81,7 +84,7 @@ class Stack:
         }
 
     def __enter__(self) -> Self:
-        """Start nothing yet."""
+        """Return the stack, without starting it."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,7 +110,7 @@ class Stack:
         )
 
     def up(self, *options: str, ready: bool = True, terminal: bool = False) -> None:
-        """Start ``demo up`` in a session of its own, or in that of a new terminal.
+        """Start ``demo up`` with ``options``; with ``terminal``, in a new terminal.
 
         With ``ready``, wait until the state file says that every component is ready.
         """
@@ -144,12 +147,12 @@ class Stack:
             signal.signal(number, handler)
 
     def press(self, keys: str) -> None:
-        """Type ``keys`` in the terminal."""
+        """Type ``keys`` in the stack's terminal."""
         assert self.terminal is not None
         os.write(self.terminal, keys.encode())
 
     def close_terminal(self) -> None:
-        """Close the terminal window."""
+        """Close the stack's terminal, if it has one."""
         if self.terminal is not None:
             os.close(self.terminal)
             self.terminal = None
@@ -160,7 +163,7 @@ class Stack:
         self.launcher.send_signal(number)
 
     def wait_until(self, condition: Callable[[], object], description: str) -> None:
-        """Poll until ``condition`` is true; fail if the launcher ends before."""
+        """Call ``condition`` until it is true; fail if the launcher ends or time is up before."""
         wait_until(lambda: condition() or self.has_ended, description)
         assert condition(), f"the launcher ended before {description}:\n{self.out}{self.err}"
 
@@ -169,14 +172,17 @@ class Stack:
         (self.folder / name).touch()
 
     def wait_for_exit(self, cause: str) -> int:
-        """Wait for the launcher to end and return its exit code."""
+        """Wait for the launcher to end, and return its exit code.
+
+        ``cause`` is what should make it end, for the message of a failure.
+        """
         wait_until(lambda: self.has_ended, f"the launcher to end after {cause}")
         assert self.launcher
         return self.launcher.returncode
 
     @property
     def has_ended(self) -> bool:
-        """Whether the launcher has ended.
+        """Whether the launcher process has ended.
 
         This also reads the launcher's output from the terminal, because a full one would block it.
         """
@@ -191,7 +197,7 @@ class Stack:
 
     @property
     def out(self) -> str:
-        """The launcher's stdout so far."""
+        """The launcher's stdout so far; in a terminal, its stderr as well."""
         _ = self.has_ended
         return (self.folder / "out").read_text()
 
@@ -210,7 +216,7 @@ class Stack:
 
     @property
     def run(self) -> dict[str, Any]:
-        """The content of the state file."""
+        """The content of the launcher's state file, ``run.json``."""
         run: dict[str, Any] = json.loads((self.state / "run.json").read_text())
         return run
 
@@ -219,7 +225,10 @@ class Stack:
         return self.state / "logs" / f"{name}.log"
 
     def events(self, *names: str) -> list[str]:
-        """Return the recorded events in order, as "component event"; ``names`` selects events."""
+        """Return the recorded events in order, such as "shop started".
+
+        With ``names``, only events of these names are returned.
+        """
         events = [line.rsplit(" ", 1)[0] for line in self._event_lines()]
         return [event for event in events if not names or event.split(" ")[1] in names]
 
@@ -227,7 +236,7 @@ class Stack:
         return self.event_log.read_text().splitlines() if self.event_log.exists() else []
 
     def running_processes(self) -> list[psutil.Process]:
-        """Return every running process of this stack, including all members of their groups."""
+        """Return all running processes of this stack, including those of their process groups."""
         recorded = {int(line.rsplit(" ", 1)[1]) for line in self._event_lines()}
         if self.launcher:
             recorded.add(self.launcher.pid)

@@ -1,4 +1,4 @@
-"""The demo command with stub components: ``stack.py COMPONENTS.json up|down|status|logs ...``.
+"""Runs the demo command with stub components: ``stack.py COMPONENTS.json up|down|status|...``.
 
 COMPONENTS.json is a list of the descriptions that component.py understands. In addition:
 
@@ -28,7 +28,7 @@ plans = json.loads(Path(sys.argv[1]).read_text())
 
 
 def binary(plan: dict[str, Any]) -> Binary | ExternalBinary | None:
-    """Return the binary of a component. The tests provide executables that run their arguments."""
+    """Return the binary that a plan describes, or None."""
     if "external" in plan:
         name, version = plan["external"]
         return ExternalBinary(name, version, f"https://example.com/{name}/releases")

@@ -1,1 +1,1 @@
-"""The stack launcher: the list of components, and how they are started, watched and stopped."""
+"""The stack launcher, which starts, watches and stops the processes of the demo."""

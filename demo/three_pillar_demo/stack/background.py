@@ -1,4 +1,4 @@
-"""A stack that runs in the background: its start, status, logs and stop, from any terminal."""
+"""Starts a stack in the background, and shows its status, prints its logs and stops it."""
 
 import json
 import os
@@ -23,7 +23,10 @@ from three_pillar_demo.stack.process import stop_orphans
 
 LOG = STATE / "logs" / "launcher.log"
 START_TIMEOUT_S = 300.0
-"""The launcher reports a component that does not become ready much earlier than this."""
+"""Seconds to wait for a stack in the background to become ready.
+
+The launcher itself reports a component that does not become ready much earlier.
+"""
 STOP_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.1
 LEFT_RUNNING = (
@@ -35,7 +38,7 @@ COLOUR_ON_PURPOSE = "magenta"
 
 
 def start(console: Console, mode: str) -> None:
-    """Start a launcher that outlives this process, and print its output until all is ready.
+    """Start a launcher that outlives this process, and print its output until the stack is ready.
 
     Raises:
         LaunchError: The launcher ended before all components were ready, or Ctrl-C ended it.
@@ -89,7 +92,7 @@ def _wait_until_ready(console: Console, launcher: subprocess.Popen[bytes], outpu
 
 
 def stop(console: Console) -> None:
-    """Stop the running launcher and wait for its end, or stop what a killed launcher has left.
+    """Stop the running launcher, or the components that a killed launcher has left running.
 
     Raises:
         LaunchError: The launcher is still running after ``STOP_TIMEOUT_S``.
@@ -113,7 +116,7 @@ def stop(console: Console) -> None:
 
 
 def status(console: Console, *, as_json: bool) -> bool:
-    """Print the state, memory and address of each component of the current, or the last, mode.
+    """Print state, process id, memory and address of each component of the last started mode.
 
     Returns:
         Whether a launcher is running and every component is ready.
@@ -171,7 +174,9 @@ def _status_table(rows: list[dict[str, str | int | None]]) -> Table:
 
 
 def logs(name: str, lines: int) -> None:
-    """Print the last ``lines`` lines of the log of a component, or of another log by its file name.
+    """Print the last ``lines`` lines of a log.
+
+    ``name`` is a component, or the name without ``.log`` of another file in the log folder.
 
     Raises:
         LaunchError: There is no such log.
@@ -188,7 +193,7 @@ def logs(name: str, lines: int) -> None:
 
 
 def _memory_mib(process: psutil.Process) -> int:
-    """Return the resident memory of a process and its workers, in MiB."""
+    """Return the resident memory of a process and all its child processes, in MiB."""
     total = 0
     for member in (process, *process.children(recursive=True)):
         try:

@@ -1,4 +1,4 @@
-"""The binaries that ``make binaries`` builds: their pinned versions, and where they are found.
+"""Finds the binaries that ``make binaries`` builds, in their pinned versions.
 
 ``native/build.py`` builds them. The launcher only looks for them.
 """
@@ -14,13 +14,13 @@ from pathlib import Path
 from three_pillar_demo.paths import ROOT
 
 NATIVE = ROOT / "native"
-"""The build recipes: one folder for each binary, with its pinned Go modules and build settings."""
+"""The folder of the build recipes, which has one folder for each binary."""
 VERSION_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
 class Binary:
-    """An executable that is built from a recipe in ``native/``.
+    """An executable that ``native/build.py`` builds from a recipe in ``native/``.
 
     Attributes:
         recipe: The folder below ``native/`` that holds its recipe.
@@ -35,7 +35,7 @@ class Binary:
     name_on_path: str = ""
 
     def folder(self) -> Path:
-        """Return the output folder of this version, built from this recipe.
+        """Return the folder into which this version of the binary is built from its recipe.
 
         The folder name contains a digest of the recipe, so a changed pin or build setting leads to
         another folder and an executable built from an old recipe is never found.
@@ -56,15 +56,15 @@ ALERTMANAGER = Binary("alertmanager", "0.31.1", "alertmanager")
 
 
 def output_folder() -> Path:
-    """Return the folder that holds every built binary, shared by all checkouts of this user."""
+    """Return the folder of all built binaries, which all checkouts of this user share."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "three-pillar-demo"
 
 
 def find(binary: Binary) -> Path | None:
-    """Return the executable, or None where it has to be built.
+    """Return the executable of ``binary``, or None if it has to be built.
 
-    An executable on PATH is preferred, if it has the pinned version.
+    An executable of the pinned version on PATH is preferred to the one in the output folder.
     """
     on_path = shutil.which(binary.name_on_path or binary.name)
     if on_path and version_of(on_path) == binary.version:
@@ -73,13 +73,13 @@ def find(binary: Binary) -> Path | None:
 
 
 def find_built(binary: Binary) -> Path | None:
-    """Return the executable in the output folder, or None where it has to be built."""
+    """Return the executable of ``binary`` in the output folder, or None if it has to be built."""
     built = binary.folder() / binary.name
     return built if built.exists() else None
 
 
 def version_of(executable: str | Path, argument: str = "--version") -> str:
-    """Return the first version number that the program prints, or an empty string."""
+    """Return the first version number that a program prints, or an empty string."""
     try:
         completed = subprocess.run(  # noqa: S603  (a program that the user has put on PATH)
             [executable, argument],
@@ -96,5 +96,5 @@ def version_of(executable: str | Path, argument: str = "--version") -> str:
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version, such as ``(3, 14, 0)``, so that versions can be compared."""
+    """Return the numbers of a version for comparison, such as ``(3, 14, 0)`` for "3.14.0"."""
     return tuple(int(number) for number in version.split(".") if number)

@@ -14,7 +14,7 @@ from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
 
 LOOPBACK = "127.0.0.1"
 STATE = Path(os.environ.get("DEMO_STATE") or ROOT / ".demo")
-"""The folder of everything that a run writes: data, logs and the launcher's state.
+"""The folder that contains all files of a run: data, logs and the launcher's state.
 
 ``make clean`` removes it.
 """
@@ -26,15 +26,15 @@ class Component:
 
     Attributes:
         name: The name of the component. The compose service has the same name.
-        command: The arguments. The executable of ``binary``, if there is one, is put before them.
-        ports: All ports that it listens on. The first one is the address shown to the user.
+        command: The command line, without the executable if that is ``binary``.
+        ports: All ports that it listens on. The first one is in the address shown to the user.
         ready_path: The HTTP path that answers 200 once the component works.
         stop_order: Components stop in ascending order, which is the direction of the data flow.
             Components of equal order stop together.
-        binary: The executable, unless the command itself names one.
+        binary: The executable; None if the command line itself begins with one.
         ready_port: The port of ``ready_path``, where it is not the first of ``ports``.
-        grace_seconds: The time between SIGTERM and SIGKILL.
-        ready_timeout_seconds: The time after which a component that is not ready counts as hung.
+        grace_seconds: The time between SIGTERM and SIGKILL when it is stopped.
+        ready_timeout_seconds: The time after its start by which it must be ready.
     """
 
     name: str
@@ -49,22 +49,22 @@ class Component:
 
     @property
     def data(self) -> Path:
-        """The folder of the data that must survive a restart."""
+        """The folder of its data, which is kept across restarts."""
         return STATE / "data" / self.name
 
     @property
     def log(self) -> Path:
-        """The file that its stdout and stderr are appended to."""
+        """The log file, to which its stdout and stderr are appended."""
         return STATE / "logs" / f"{self.name}.log"
 
     @property
     def address(self) -> str:
-        """The URL that is shown to the user."""
+        """The URL of the component that is shown to the user, on its first port."""
         return f"http://{LOOPBACK}:{self.ports[0]}"
 
     @property
     def ready_url(self) -> str:
-        """The URL that answers 200 once the component works."""
+        """The URL of the readiness check, which answers 200 once the component works."""
         return f"http://{LOOPBACK}:{self.ready_port or self.ports[0]}{self.ready_path}"
 
 
@@ -76,7 +76,7 @@ SERVICES: tuple[Component, ...] = (
         "checkout", (sys.executable, "-m", "services.checkout"), (8000,), "/healthz", stop_order=1
     ),
 )
-"""The services, which are the senders of telemetry."""
+"""The demo's services, which send telemetry; both modes run them."""
 
 WEB = Component(
     "web",
@@ -86,7 +86,7 @@ WEB = Component(
     stop_order=0,
     grace_seconds=5.0,
 )
-"""The web UI. It stops first, so that its generated traffic ends before the services stop."""
+"""The web UI, which stops first, so that the traffic it generates ends before the services."""
 
 LOCAL: tuple[Component, ...] = (
     *SERVICES,
@@ -99,7 +99,7 @@ LOCAL: tuple[Component, ...] = (
     ),
     WEB,
 )
-"""The local mode needs Python alone: the local store writes all telemetry into one SQLite file."""
+"""The components of the mode ``local``, which needs only Python, with the local store."""
 
 FULL: tuple[Component, ...] = (
     # Services and Collector come first: checkouts work at once, and the Collector's queue holds the
@@ -164,12 +164,15 @@ FULL: tuple[Component, ...] = (
         binary=LOKI,
     ),
 )
-"""The full mode: the Collector and the real backends, with the configuration files of compose."""
+"""The components of the mode ``full``: the Collector and the real backends.
+
+They use the same configuration files as compose.
+"""
 
 GRAFANA_HOME = os.environ.get("GRAFANA_HOME")
-"""The folder of a Grafana installation, which the user provides because Grafana is under the AGPL.
+"""The folder of a Grafana installation of the user, or None. (Grafana is under the AGPL.)
 
-Where it is set, Grafana is part of the full mode, with the same provisioning as in compose.
+If it is set, Grafana is part of the mode ``full``, with the same provisioning as in compose.
 """
 
 if GRAFANA_HOME:
@@ -190,26 +193,29 @@ if GRAFANA_HOME:
 
 DEFAULT = "local"
 MODES = {DEFAULT: LOCAL, "full": FULL}
-"""The components of each mode. ``run.json`` and the options of ``demo up`` use these names."""
+"""The components of each mode, by the names used in ``run.json`` and as ``demo up`` options."""
 
 BY_NAME = {component.name: component for components in MODES.values() for component in components}
 
 
 def environment(component: Component) -> dict[str, str]:
-    """Return the environment of ``component``: the caller's, with every address on loopback."""
-    ours = _addresses_and_folders()
+    """Return the environment variables of ``component``.
+
+    They are the caller's, with every address on loopback and the folders below ``STATE``.
+    """
+    variables = _addresses_and_folders()
     if component.name == "grafana":
-        ours |= {
+        variables |= {
             "GF_PATHS_DATA": str(component.data),
             "GF_PATHS_PROVISIONING": str(ROOT / "grafana" / "provisioning"),
             "GRAFANA_DASHBOARDS": str(ROOT / "grafana" / "dashboards"),
         }
     if component in SERVICES:
-        return {**os.environ, **ours, **_service_settings(component)}
+        return {**os.environ, **variables, **_service_settings(component)}
     # Tempo and Loki read OTEL_* variables and would trace themselves, into the Collector. The local
     # store is a receiver and exports nothing.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    return inherited | ours
+    return inherited | variables
 
 
 def _addresses_and_folders() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Requests to kill, stop or start one component, made from another terminal.
 
-A request is a file, named after the component, that contains the verb. The launcher removes it when
-it carries it out.
+A request is a file in ``REQUESTS`` that is named after the component and contains the verb: kill,
+stop or start. The launcher removes the file when it carries out the request.
 """
 
 import time
@@ -17,16 +17,18 @@ from three_pillar_demo.stack.process import KILL_TIMEOUT_S, POLL_INTERVAL_S, PRO
 
 REQUESTS = STATE / "requests"
 STATE_AFTER = {"kill": "killed", "stop": "stopped"}
-"""The state of a component after each verb. The verb ``start`` reverts both."""
+"""By verb, the state in which it leaves a component. The verb ``start`` ends that state."""
 MARGIN_S = 10.0
-"""Extra time for the launcher, on a busy machine."""
+"""Extra seconds for the launcher to carry out a request on a busy machine."""
 
 
 def request(verb: str, name: str) -> float:
-    """Request the launcher to ``kill``, ``stop`` or ``start`` a component, and wait until it has.
+    """Request the launcher to kill, stop or start a component, and wait until it has done so.
+
+    ``verb`` is ``kill``, ``stop`` or ``start``, and ``name`` is the name of the component.
 
     Returns:
-        The duration in seconds.
+        The duration of the request in seconds.
 
     Raises:
         LaunchError: No stack is running, it has no such component, the component already is in the
@@ -109,7 +111,7 @@ def is_ready(component: Component) -> bool:
 
 
 def pop_requests() -> Iterator[tuple[str, str]]:
-    """Yield every pending request as (component, verb), and remove it. The launcher calls this."""
+    """Remove every pending request and yield it as component and verb; for the launcher."""
     for file in sorted(REQUESTS.glob("*")):
         if file.suffix == ".draft":
             continue
@@ -121,6 +123,6 @@ def pop_requests() -> Iterator[tuple[str, str]]:
 
 
 def clear() -> None:
-    """Remove the requests that were addressed to an earlier launcher."""
+    """Remove all request files, which an earlier launcher has left."""
     for file in REQUESTS.glob("*"):
         file.unlink()

@@ -27,21 +27,21 @@ class ExternalBinary:
 
     @property
     def path(self) -> Path | None:
-        """The executable on PATH, in any version, or None."""
+        """The path of the executable on PATH, in any version; None if there is none."""
         on_path = shutil.which(self.name)
         return Path(on_path) if on_path else None
 
     def version_warning(self) -> str:
-        """Return a warning if the executable on PATH may not accept our configuration file.
+        """Return a warning if the executable on PATH has another version than the known one.
 
         Returns:
-            The warning, or an empty string where major and minor version are the known ones.
+            The warning, or an empty string if major and minor version are those of ``version``.
         """
         installed = version_of(self.name)
         if version_numbers(installed)[:2] == version_numbers(self.version)[:2]:
             return ""
-        shown = installed or "of unknown version"
-        return f"{self.name} on PATH is {shown}; known to work: {self.version}"
+        description = installed or "of unknown version"
+        return f"{self.name} on PATH is {description}; known to work: {self.version}"
 
 
 TEMPO = ExternalBinary("tempo", "3.0.3", "https://github.com/grafana/tempo/releases")

@@ -1,6 +1,6 @@
-"""Health checks of the running components, over the network.
+"""Checks over the network whether the components of the running stack are healthy.
 
-They work natively and in compose, where each component has a host name of its own.
+The checks work natively and in compose, where each component has a host name of its own.
 """
 
 import asyncio
@@ -15,9 +15,10 @@ GRAFANA = "grafana"
 
 
 def addresses(mode: str) -> dict[str, str]:
-    """Return the readiness URLs of ``mode``, by component; those of ``compose`` are the full ones.
+    """Return the readiness URL of each component of ``mode``, by name.
 
-    The host of a component is its ``NAME_HOST`` environment variable, or loopback.
+    The mode ``compose`` has the components of the mode ``full``, and Grafana.
+    The host of a component is in its environment variable, such as ``TEMPO_HOST``, or loopback.
     """
     components = MODES.get(mode, MODES["full"])
     urls = {
@@ -39,8 +40,8 @@ async def problems(http: httpx2.AsyncClient, mode: str) -> dict[str, str]:
     Never raises.
     """
     urls = addresses(mode)
-    found = await asyncio.gather(*(_problem(http, url) for url in urls.values()))
-    return dict(zip(urls, found, strict=True))
+    texts = await asyncio.gather(*(_problem(http, url) for url in urls.values()))
+    return dict(zip(urls, texts, strict=True))
 
 
 async def _problem(http: httpx2.AsyncClient, url: str) -> str:

@@ -1,4 +1,4 @@
-"""The launcher: starts components, watches them, and stops them along the data flow.
+"""The launcher: starts components, watches them, and stops them in the order of the data flow.
 
 One loop makes every decision. Signal handlers only count signals; the loop looks at that count, at
 the children and at the requests of other terminals.
@@ -35,7 +35,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Launcher:
-    """One run of the stack."""
+    """Runs the stack once, from the checks before the start to the end of all components."""
 
     def __init__(self, console: Console, mode: str = DEFAULT) -> None:
         """Prepare a run of ``mode``, a key of ``components.MODES``, without starting anything."""
@@ -143,7 +143,7 @@ class Launcher:
             time.sleep(POLL_INTERVAL_S)
 
     def _carry_out(self, name: str, verb: str) -> None:
-        """End or start one component at the request of a user; the others keep running."""
+        """Kill, stop or start one component, as a user has requested; the others keep running."""
         if verb == "start":
             if self.run.on_purpose.pop(name, None):
                 self._start(self.components[name])
@@ -162,7 +162,7 @@ class Launcher:
         self.progress.step(name, f"{control.STATE_AFTER[verb]} on purpose")
 
     def _stop_all(self) -> None:
-        """Stop in the direction of the data flow, so that each component can flush to the next."""
+        """Stop all components in the order of the data flow, so that each can flush to the next."""
         signals_before = min(self.signals, 1)
         if self.children:
             # The terminal may be gone. The components have to be stopped all the same.

@@ -1,4 +1,4 @@
-"""The checks before anything is started: binaries, free disk space and free ports."""
+"""Checks before the stack is started: of binaries, free disk space and free ports."""
 
 import shutil
 import socket
@@ -13,7 +13,7 @@ from three_pillar_demo.stack.components import LOOPBACK, STATE, Component
 from three_pillar_demo.stack.external_binary import ExternalBinary
 
 MIN_FREE_BYTES = 1024**3
-"""Free disk space that a run needs. The retention settings keep the backends' data below it."""
+"""Free disk space, in bytes, that a run needs; retention keeps the backends' data below it."""
 
 
 class LaunchError(Exception):
@@ -24,7 +24,7 @@ class LaunchError(Exception):
 
 
 def find_executables(components: Iterable[Component]) -> dict[str, Path]:
-    """Return the executable of every component that has a binary, by the name of the component.
+    """Return the path of the executable of every component that has a binary, by component name.
 
     Raises:
         LaunchError: At least one is missing. The message says how to obtain each of them.
@@ -56,8 +56,8 @@ def find_executables(components: Iterable[Component]) -> dict[str, Path]:
 
 
 def _names(missing: Iterable[Binary | ExternalBinary]) -> str:
-    *others, last = [f"{binary.name} {binary.version}" for binary in missing]
-    return f"{', '.join(others)} and {last}" if others else last
+    *names, last_name = [f"{binary.name} {binary.version}" for binary in missing]
+    return f"{', '.join(names)} and {last_name}" if names else last_name
 
 
 def _how_to_install(missing: list[ExternalBinary]) -> str:
@@ -80,7 +80,7 @@ def _how_to_build(missing: list[Binary]) -> str:
 
 
 def version_warnings(components: Iterable[Component]) -> list[str]:
-    """Return a warning for every external binary that may not accept our configuration files."""
+    """Return a warning for every external binary of another version than the known one."""
     warnings = [
         component.binary.version_warning()
         for component in components
@@ -90,7 +90,7 @@ def version_warnings(components: Iterable[Component]) -> list[str]:
 
 
 def check_disk() -> None:
-    """Check that the disk is not nearly full.
+    """Check that the disk of the state folder has enough free space.
 
     Raises:
         LaunchError: Less than ``MIN_FREE_BYTES`` is free.
@@ -104,11 +104,11 @@ def check_disk() -> None:
 
 
 def check_ports(components: Iterable[Component]) -> None:
-    """Check that no other process listens on a port of ``components``.
+    """Check that all ports of ``components`` are free.
 
     Raises:
-        LaunchError: The message lists every port in use and, where the system shows it, the process
-            that holds the port.
+        LaunchError: A port is in use. The message lists each one and, if the system shows it, the
+            process that listens on it.
     """
     in_use = [
         f"  port {port} ({component.name}){_port_holder(port)}"

@@ -1,4 +1,4 @@
-"""Child processes: how they are started, probed, stopped with a grace period, and killed.
+"""Starts components as child processes, checks their readiness, stops and kills them.
 
 Each child is the leader of a process group of its own, so Ctrl-C in the terminal reaches only the
 launcher.
@@ -23,16 +23,19 @@ from three_pillar_demo.stack.components import Component, environment
 PROBE_TIMEOUT_S = 1.0
 POLL_INTERVAL_S = 0.1
 KILL_TIMEOUT_S = 10.0
-"""How long the system may take to remove a process after SIGKILL."""
+"""Seconds that the system may take to remove a process after SIGKILL."""
 ORPHAN_GRACE_S = 10.0
 MAX_TAIL_BYTES = 64 * 1024
 MAX_TAIL_LINE_CHARS = 200
 MAX_LOG_BYTES = 32 * 1024**2
-"""A longer log is renamed to ``NAME.old.log`` at the next start, replacing an earlier one."""
+"""The size of a log, in bytes, above which it is renamed when its component starts.
+
+The new name is ``NAME.old.log``; an earlier file of that name is replaced.
+"""
 
 
 class ChildProcess:
-    """A running component."""
+    """A component that runs as a child process of the launcher."""
 
     def __init__(self, component: Component, executable: Path | None) -> None:
         """Start the component and append its output to its log.
@@ -67,13 +70,14 @@ class ChildProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while the process runs; the negative signal number where a signal ended it."""
+        """The exit code, or None while the process runs; the negative number of a fatal signal."""
         return self.process.poll()
 
     def probe(self) -> bool:
-        """Request the readiness URL once, and return whether the component is or has been ready.
+        """Request the readiness URL once; return whether the component is, or once was, ready.
 
-        Records the time to readiness in ``ready_after_s``, and the response in ``last_response``.
+        The response is recorded in ``last_response``, the seconds to readiness in
+        ``ready_after_s``. A component that was ready before is not requested again.
         """
         if self.ready_after_s is not None:
             return True
@@ -90,14 +94,14 @@ class ChildProcess:
         return response.is_success
 
     def log_tail(self, lines: int = 8) -> str:
-        """Return the last lines that were logged since the start, indented and cut to length."""
+        """Return the last ``lines`` lines logged since the start, indented and cut to length."""
         with self.component.log.open("rb") as log:
             log.seek(max(self.log_start, self.component.log.stat().st_size - MAX_TAIL_BYTES))
             logged = log.read().decode(errors="replace").splitlines()
         return "\n".join(f"    {line[:MAX_TAIL_LINE_CHARS]}" for line in logged[-lines:])
 
     def exit_report(self) -> str:
-        """Return how the process ended, its last log lines and the path of its log."""
+        """Return a message on how the process ended, with its last log lines and its log's path."""
         code = self.exit_code
         if code is not None and code < 0:
             reason = f"was terminated by {signal.Signals(-code).name}"
@@ -110,12 +114,12 @@ class ChildProcess:
         )
 
     def terminate(self) -> None:
-        """Send SIGTERM to the process, but not to its group: it stops its own workers."""
+        """Send SIGTERM to the process alone, which stops its own child processes."""
         with suppress(ProcessLookupError):
             self.process.terminate()
 
     def kill(self) -> None:
-        """Send SIGKILL to the process and to all that is left of its group."""
+        """Send SIGKILL to all processes of the component's process group."""
         _kill_group(self.process.pid)
 
     def wait(self, seconds: float) -> bool:

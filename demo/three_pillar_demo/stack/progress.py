@@ -1,4 +1,4 @@
-"""The launcher's output: a live table in a terminal, or one line for each step when piped."""
+"""Prints the launcher's progress: a live table in a terminal, elsewhere a line for each step."""
 
 import time
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from three_pillar_demo.stack.components import STATE, WEB, Component
 
 
 class ProgressDisplay:
-    """Shows the current step of each component and how long it has taken."""
+    """Shows the current step of each component (such as starting) and its duration so far."""
 
     def __init__(self, components: Sequence[Component], console: Console) -> None:
-        """Show every component as waiting."""
+        """Set the step of every component to waiting; nothing is drawn yet."""
         self.console = console
         self.components = components
         now = time.monotonic()
@@ -27,17 +27,17 @@ class ProgressDisplay:
         )
 
     def __enter__(self) -> Self:
-        """Begin to draw the table, if the output is a terminal."""
+        """Start to draw the table, if the output is a terminal."""
         if self.console.is_terminal:
             self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove the table."""
+        """Stop drawing, and remove the table from the terminal."""
         self.live.stop()
 
     def step(self, name: str, step: str, *, done: bool = False) -> None:
-        """Set the current step of component ``name``; ``done`` ends its waiting time."""
+        """Set the current step of component ``name``; ``done`` means that it is ready."""
         now = time.monotonic()
         _, began = self.steps[name]
         duration = ""
@@ -65,7 +65,7 @@ class ProgressDisplay:
         return table
 
     def summary(self, seconds: float) -> None:
-        """Print the addresses and logs of the components, and the commands to try next."""
+        """Print addresses, logs and next commands; ``seconds`` is the duration of the start."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("component", "address", "log"):
             table.add_column(heading, no_wrap=True)

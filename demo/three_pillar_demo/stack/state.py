@@ -1,4 +1,4 @@
-"""The launcher's state file, and the lock that permits one launcher at a time."""
+"""Reads and writes the launcher's state file, and holds the lock against a second launcher."""
 
 import fcntl
 import json
@@ -17,7 +17,7 @@ LOCK = STATE / "lock"
 
 
 class RunningError(Exception):
-    """A launcher is already running."""
+    """Another launcher is already running; the message says how to see and stop it."""
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Process:
     created: float
 
     def alive(self) -> psutil.Process | None:
-        """Return the process if it is still running, and still the same one; None otherwise."""
+        """Return the process if it is still running; None if it has ended or its id was reused."""
         try:
             process = psutil.Process(self.pid)
             is_same = abs(_start_time(process) - self.created) < 1
@@ -53,7 +53,7 @@ def _start_time(process: psutil.Process) -> float:
 
 
 def identify(pid: int) -> Process:
-    """Return the process that has the id ``pid`` now."""
+    """Return the process that now has the id ``pid``, with its start time."""
     try:
         return Process(pid, _start_time(psutil.Process(pid)))
     except psutil.Error:  # It has already ended.
@@ -82,16 +82,16 @@ class Run:
     on_purpose: dict[str, str] = field(default_factory=dict)
 
     def save(self) -> None:
-        """Write the file atomically: a reader sees either the old or the new content."""
+        """Write ``run.json`` atomically: a reader sees either the old or the new content."""
         draft = FILE.with_suffix(".draft")
         draft.write_text(json.dumps(asdict(self), indent=2))
         draft.replace(FILE)
 
 
 def load() -> Run | None:
-    """Return the last run, whether it is still running or not.
+    """Return the last run from ``run.json``, whether its launcher is still running or not.
 
-    Returns None where there was none, or where the file is not one that this version understands.
+    The result is None if there is no such file, or if this version cannot read its content.
     """
     try:
         content = json.loads(FILE.read_text())
@@ -113,7 +113,7 @@ def load() -> Run | None:
 
 @contextmanager
 def launcher_lock() -> Iterator[None]:
-    """Hold the lock that permits one launcher for each state folder.
+    """Hold a file lock, so that no second launcher runs with the same state folder.
 
     Raises:
         RunningError: Another launcher holds the lock.
@@ -139,7 +139,7 @@ def _description_of_run() -> str:
 
 
 def running() -> Run | None:
-    """Return the run whose launcher is running now, or None.
+    """Return the current run, or None if no launcher is running.
 
     This does not take the lock: a reader must never block a launcher that is starting.
     """
@@ -148,11 +148,11 @@ def running() -> Run | None:
 
 
 def mode() -> str | None:
-    """Return the key of ``components.MODES`` that is running now, or None."""
+    """Return the mode that is running now (a key of ``components.MODES``), or None."""
     run = running()
     return run.mode if run else None
 
 
 def current_process() -> Process:
-    """Return the process that this code runs in."""
+    """Return the process that runs this code."""
     return identify(os.getpid())

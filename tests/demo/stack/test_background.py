@@ -1,4 +1,4 @@
-"""A stack without a terminal, and the components that a killed launcher leaves running."""
+"""Tests of a stack in the background, and of components left by a killed launcher."""
 
 import json
 import signal
@@ -24,13 +24,13 @@ TRACES: dict[str, Any] = {"name": "traces", "stop_order": 2}
 
 @pytest.fixture
 def make_stack(tmp_path: Path) -> Iterator[MakeStack]:
-    """A factory of stacks, which end with the test."""
+    """Return a function that creates stub stacks, which are killed after the test."""
     with ExitStack() as stacks:
         yield lambda *plans: stacks.enter_context(Stack(tmp_path, *plans))
 
 
 def states(stack: Stack) -> tuple[int, dict[str, str]]:
-    """Return the exit code of ``demo status --json``, and the state of each component."""
+    """Return the exit code of ``demo status --json`` and the state of each component."""
     completed = stack.demo("status", "--json")
     assert completed.stderr == ""
     report = json.loads(completed.stdout)
@@ -41,7 +41,7 @@ def states(stack: Stack) -> tuple[int, dict[str, str]]:
 
 
 def test_status_before_the_first_run(make_stack: MakeStack) -> None:
-    """Status exits with 1, down reports that nothing is running, and neither writes a file."""
+    """Before the first run, status exits with 1, down reports it, and neither writes a file."""
     stack = make_stack(SHOP)
     assert states(stack) == (1, {"shop": "stopped"})
     assert "Nothing is running. `make up` starts everything." in stack.demo("status").stdout
@@ -51,7 +51,7 @@ def test_status_before_the_first_run(make_stack: MakeStack) -> None:
 
 
 def test_status_of_a_running_stack(make_stack: MakeStack) -> None:
-    """Status asks each component itself, and exits with 0 once all are ready."""
+    """Status checks each component's readiness, and exits with 0 once all are ready."""
     stack = make_stack(SHOP, TRACES | {"not_ready_body": "warming up"})
     stack.up(ready=False)
     stack.wait_until(lambda: "shop            ready" in stack.out, "the first to be ready")
@@ -63,7 +63,7 @@ def test_status_of_a_running_stack(make_stack: MakeStack) -> None:
 
 @pytest.mark.parametrize("name", ["nobody", "../../secret", "{folder}/secret", "..", ""])
 def test_unknown_log_is_refused(make_stack: MakeStack, name: str) -> None:
-    """A name without a log is refused with the names that have one, and a path leads nowhere."""
+    """A name without a log is refused with a list of the logs, and a path outside is not read."""
     stack = make_stack(SHOP)
     (stack.folder / "secret.log").write_text("a secret")
     stack.log("shop").parent.mkdir(parents=True)
@@ -98,7 +98,7 @@ def test_detached_stack_keeps_running(make_stack: MakeStack) -> None:
 
 
 def test_detached_start_reports_its_failure(make_stack: MakeStack) -> None:
-    """The launcher's error is printed, and the exit code is 1."""
+    """If a detached start fails, the launcher's error is printed and the exit code is 1."""
     stack = make_stack(SHOP | {"exit_code": 3, "last_output": "no space left on device"})
     stack.set_flag("exit")
     failed = stack.demo("up", "--detach")
@@ -110,7 +110,7 @@ def test_detached_start_reports_its_failure(make_stack: MakeStack) -> None:
 
 
 def test_ctrl_c_during_a_detached_start_stops_all(make_stack: MakeStack) -> None:
-    """Ctrl-C before all is ready stops everything instead of leaving a stack that starts unseen."""
+    """Ctrl-C during a detached start stops the launcher and all its components."""
     stack = make_stack(SHOP, TRACES | {"no_listener": True})
     stack.up("--detach", terminal=True, ready=False)
     stack.wait_until(lambda: len(stack.events("started")) == 2, "both to be started")
@@ -121,7 +121,7 @@ def test_ctrl_c_during_a_detached_start_stops_all(make_stack: MakeStack) -> None
 
 
 def kill_launcher(stack: Stack) -> None:
-    """Start a stack of two components and a child, and kill only its launcher."""
+    """Start the stack, wait for its two components and a child, and kill only its launcher."""
     stack.up()
     stack.wait_until(lambda: len(stack.events("started")) == 3, "the child")
     stack.signal(signal.SIGKILL)
@@ -131,7 +131,7 @@ def kill_launcher(stack: Stack) -> None:
 
 @pytest.mark.parametrize("command", ["up", "down"])
 def test_orphans_of_a_killed_launcher_are_stopped(make_stack: MakeStack, command: str) -> None:
-    """Status, up and down report what a killed launcher left; up and down stop it completely."""
+    """Status reports components left by a killed launcher; up and down stop them all."""
     stack = make_stack(SHOP | {"spawns_child": True}, TRACES)
     kill_launcher(stack)
     assert states(stack) == (1, {"shop": "ready", "traces": "ready"})
@@ -156,7 +156,7 @@ def test_orphans_of_a_killed_launcher_are_stopped(make_stack: MakeStack, command
 
 @pytest.mark.parametrize("command", ["up", "down"])
 def test_process_with_a_reused_id_is_never_touched(make_stack: MakeStack, command: str) -> None:
-    """A foreign process that now has the id of an old component keeps running."""
+    """A foreign process that has the id of an earlier component is not stopped."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as foreign:
         recorded = {
             "pid": foreign.pid,
@@ -184,13 +184,13 @@ def test_process_with_a_reused_id_is_never_touched(make_stack: MakeStack, comman
 
 
 def accepts_connections(port: int) -> bool:
-    """Return whether a process listens on the port."""
+    """Return whether a process listens on the loopback port."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_ended_process_holds_no_port(tmp_path: Path) -> None:
-    """A process counts as alive until its last thread has ended, so its port is free then."""
+    """A process counts as alive until its last thread has ended and its port is free."""
     port = free_port()
     plan = json.dumps(SHOP | {"port": port, "event_log": str(tmp_path / "events")})
     with subprocess.Popen([sys.executable, str(FOLDER / "component.py"), plan]) as component:
@@ -230,7 +230,7 @@ UNKNOWN_MODE = {
 def test_unreadable_state_file_is_ignored(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str
 ) -> None:
-    """Any other content of run.json counts as no run."""
+    """A run.json with invalid content is treated as if there were none."""
     monkeypatch.setattr(state, "FILE", tmp_path / "run.json")
     state.FILE.write_text(content)
     assert state.load() is None
@@ -238,7 +238,7 @@ def test_unreadable_state_file_is_ignored(
 
 @pytest.mark.skipif(not psutil.LINUX, reason="only Linux derives start times from the clock")
 def test_process_is_identified_after_the_clock_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process stays the same one after the clock was set, or a virtual machine was paused."""
+    """A process is recognised after the clock was set or a virtual machine was paused."""
     process = state.current_process()
     boot_time = psutil.boot_time()
     monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot_time + 3600)

@@ -1,4 +1,4 @@
-"""A binary is found on PATH in its pinned version, or in the output folder for its recipe."""
+"""Tests of finding a binary: on PATH in its pinned version, or in the output folder."""
 
 import os
 import shutil
@@ -13,14 +13,14 @@ from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty output folder, and a PATH that starts with a folder of the test."""
+    """Set an empty output folder, and a PATH that begins with ``tmp_path / "bin"``."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin")
     return tmp_path / "cache" / "three-pillar-demo"
 
 
 def write_program(path: Path, output: str) -> Path:
-    """Write a program that prints ``output``."""
+    """Write an executable that prints ``output``; return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/sh\ncat <<'.'\n{output}\n.\n")
     path.chmod(0o755)
@@ -55,14 +55,14 @@ VERSION_OUTPUTS = {
 
 @pytest.mark.parametrize("case", VERSION_OUTPUTS)
 def test_executable_on_path_needs_the_pinned_version(tmp_path: Path, case: str) -> None:
-    """An executable on PATH is used in the pinned version and ignored in any other."""
+    """An executable on PATH is used in its pinned version, and ignored in any other."""
     binary, name, output, is_used = VERSION_OUTPUTS[case]
     path = write_program(tmp_path / "bin" / name, output.format(binary.version))
     assert binaries.find(binary) == (path if is_used else None)
 
 
 def test_path_takes_precedence_over_the_output_folder(tmp_path: Path) -> None:
-    """The built executable is used as long as PATH has none, or one of another version."""
+    """The built executable is used only if PATH has none of the pinned version."""
     built = write_program(PROMETHEUS.folder() / "prometheus", "")
     assert binaries.find(PROMETHEUS) == built
     on_path = write_program(tmp_path / "bin" / "prometheus", "prometheus, version 1.0.0")
@@ -85,7 +85,7 @@ def test_output_folder_is_in_the_users_cache(
 def test_changed_recipe_leads_to_another_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The version, the build settings and every pinned module are part of the folder's name."""
+    """The folder's name depends on the version, the build settings and every pinned module."""
     native = tmp_path / "native"
     shutil.copytree(binaries.NATIVE, native)
     monkeypatch.setattr(binaries, "NATIVE", native)

@@ -1,4 +1,4 @@
-"""Health checks use the addresses of the components, and a failure does not affect the rest."""
+"""Tests of the health checks of components: their addresses, and the problems they report."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from three_pillar_demo.stack.components import MODES
 
 
 def test_addresses_are_those_of_the_components(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Native components are on loopback; in compose each one, and Grafana, has its host name."""
+    """Native components are checked on loopback, those in compose at their host names."""
     for name in ("PAYMENT_HOST", "GRAFANA_HOST"):
         monkeypatch.delenv(name, raising=False)
     for mode, components in MODES.items():
@@ -26,7 +26,7 @@ def test_addresses_are_those_of_the_components(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_problems_are_returned_and_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A component that refuses, fails or hangs has a problem text, and a healthy one has none."""
+    """A component that refuses, fails or hangs gets a problem text, and a healthy one none."""
     monkeypatch.setattr(health, "TIMEOUT_S", 0.05)
     names = ("healthy", "failing", "refusing", "hanging")
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""The launcher starts, watches and stops a stack; here one of stub components, which misbehave."""
+"""Tests of how the launcher starts, watches and stops a stack of misbehaving stub components."""
 
 import os
 import shutil
@@ -28,13 +28,13 @@ LOGS: Plan = {"name": "logs", "stop_order": 3}
 
 @pytest.fixture
 def make_stack(tmp_path: Path) -> Iterator[MakeStack]:
-    """A factory of stacks, which end with the test."""
+    """Return a function that creates stub stacks, which are killed after the test."""
     with ExitStack() as stacks:
         yield lambda *plans: stacks.enter_context(Stack(tmp_path, *plans))
 
 
 def test_summary_is_printed_when_all_are_ready(make_stack: MakeStack) -> None:
-    """Once all are ready, the output lists each address and log, and the next commands."""
+    """Once all components are ready, the output lists addresses, logs and the next commands."""
     stack = make_stack(SHOP | {"not_ready_body": "warming up"}, TRACES)
     stack.up(ready=False)
     stack.wait_until(lambda: "traces          ready after" in stack.out, "the first to be ready")
@@ -57,7 +57,7 @@ def test_summary_is_printed_when_all_are_ready(make_stack: MakeStack) -> None:
 
 
 def hang_up_twice(stack: Stack) -> None:
-    """Send the two SIGHUPs of a closed window, one from the shell and one from the kernel."""
+    """Send two SIGHUPs, as the shell and the kernel do when a terminal window is closed."""
     stack.signal(signal.SIGHUP)
     stack.wait_until(lambda: stack.events("SIGTERM"), "the first component to be stopped")
     stack.signal(signal.SIGHUP)
@@ -73,7 +73,7 @@ WAYS_TO_STOP: dict[str, Callable[[Stack], None]] = {
 
 @pytest.mark.parametrize("way", WAYS_TO_STOP)
 def test_signal_stops_all_components_in_order(make_stack: MakeStack, way: str) -> None:
-    """Only the launcher receives the signal; it stops the components in order and exits with 0."""
+    """Any signal to stop makes the launcher stop its components in order and exit with 0."""
     stack = make_stack(TRACES, LOGS, COLLECTOR, SHOP)
     stack.up(terminal=True)
     WAYS_TO_STOP[way](stack)
@@ -88,7 +88,7 @@ def test_signal_stops_all_components_in_order(make_stack: MakeStack, way: str) -
 
 
 def test_second_ctrl_c_kills_at_once(make_stack: MakeStack) -> None:
-    """After a second Ctrl-C the launcher waits for no grace period."""
+    """A second Ctrl-C makes the launcher kill all components without a grace period."""
     stack = make_stack(SHOP | {"ignores_sigterm": True, "grace": 600}, COLLECTOR)
     stack.up(terminal=True)
     stack.press("\x03")
@@ -99,7 +99,7 @@ def test_second_ctrl_c_kills_at_once(make_stack: MakeStack) -> None:
 
 
 def test_ctrl_c_during_the_start_stops_all(make_stack: MakeStack) -> None:
-    """Components that have been started by then are stopped, and no summary is printed."""
+    """Ctrl-C during the start stops all started components, and no summary is printed."""
     stack = make_stack(SHOP, TRACES | {"no_listener": True})
     stack.up(terminal=True, ready=False)
     stack.wait_until(lambda: len(stack.events("started")) == 2, "both to be started")
@@ -110,7 +110,7 @@ def test_ctrl_c_during_the_start_stops_all(make_stack: MakeStack) -> None:
 
 
 def test_nohup_is_respected(make_stack: MakeStack) -> None:
-    """A launcher that was started with nohup keeps watching its components after a hangup."""
+    """A launcher that was started with nohup ignores SIGHUP and keeps watching its components."""
     stack = make_stack(SHOP | {"exit_code": 1})
     stack.command = ["nohup", *stack.command]
     stack.up()
@@ -120,7 +120,7 @@ def test_nohup_is_respected(make_stack: MakeStack) -> None:
 
 
 def test_component_that_ignores_sigterm_is_killed(make_stack: MakeStack) -> None:
-    """It is killed when its grace period is over, and so are the children of every component."""
+    """A component that ignores SIGTERM is killed after its grace period, with its children."""
     stack = make_stack(
         SHOP | {"ignores_sigterm": True, "grace": 1.0, "spawns_child": True},
         COLLECTOR | {"spawns_child": True},
@@ -136,7 +136,7 @@ def test_component_that_ignores_sigterm_is_killed(make_stack: MakeStack) -> None
 
 
 def test_port_in_use_is_refused_before_anything_starts(make_stack: MakeStack) -> None:
-    """The error names the port, its component and the process that holds it."""
+    """If a port is in use, nothing is started, and the error names port, component and process."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
         stack = make_stack(SHOP, TRACES | {"more_ports": [port]})
@@ -151,7 +151,7 @@ def test_port_in_use_is_refused_before_anything_starts(make_stack: MakeStack) ->
 
 
 def test_second_launcher_is_refused(make_stack: MakeStack) -> None:
-    """The error names the running launcher and how to stop it; that launcher keeps running."""
+    """A second launcher ends with an error that names the first one, which keeps running."""
     stack = make_stack(SHOP)
     stack.up()
     refused = stack.demo("up")
@@ -167,7 +167,11 @@ def test_second_launcher_is_refused(make_stack: MakeStack) -> None:
 
 
 class Failure(NamedTuple):
-    """When and how a component ends, and how the launcher reports it."""
+    """How a component ends by itself, and what the launcher must report.
+
+    ``ready`` says whether the component has become ready before. ``exit_code`` is negative for a
+    signal.
+    """
 
     ready: bool
     exit_code: int
@@ -192,7 +196,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("when", FAILURES)
 def test_component_that_ends_by_itself_stops_all(make_stack: MakeStack, when: str) -> None:
-    """The message has exit code or signal, last log lines and log; all else is stopped."""
+    """If a component ends by itself, its end is reported and all others are stopped."""
     failure = FAILURES[when]
     failing = {
         "exit_code": failure.exit_code,
@@ -204,10 +208,10 @@ def test_component_that_ends_by_itself_stops_all(make_stack: MakeStack, when: st
     stack.wait_until(lambda: len(stack.events("started")) == 2, "both to be started")
     stack.set_flag("exit")
     assert stack.wait_for_exit("a failure") == 1
-    first, *rest = stack.err.splitlines()
-    assert first.startswith(f"demo up: traces {failure.report} after ")
-    assert first.endswith(" s. Last log lines:")
-    assert rest == [
+    first_line, *other_lines = stack.err.splitlines()
+    assert first_line.startswith(f"demo up: traces {failure.report} after ")
+    assert first_line.endswith(" s. Last log lines:")
+    assert other_lines == [
         *(f"    {line}" for line in failure.last_output.splitlines()[-8:]),
         f"  log: {stack.log('traces')}",
     ]
@@ -224,7 +228,7 @@ NEVER_READY: dict[str, Plan] = {
 
 @pytest.mark.parametrize("response", NEVER_READY)
 def test_component_that_is_never_ready_is_named(make_stack: MakeStack, response: str) -> None:
-    """After its timeout the message has the readiness URL, its last response and the log."""
+    """If a component is not ready in time, the error has URL, last response and log."""
     stack = make_stack(SHOP, TRACES | NEVER_READY[response])
     failed = stack.demo("up")
     assert failed.returncode == 1
@@ -242,7 +246,7 @@ def test_component_that_is_never_ready_is_named(make_stack: MakeStack, response:
 def test_nearly_full_disk_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing_bytes: int
 ) -> None:
-    """One byte less than a run needs is refused, with the free space and the folder."""
+    """A start with one byte less disk space than needed is refused, with space and folder."""
     monkeypatch.setattr(preflight, "STATE", tmp_path)
     usage = SimpleNamespace(free=preflight.MIN_FREE_BYTES - missing_bytes)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
@@ -267,7 +271,7 @@ BLOCKED_PATHS = {
 
 @pytest.mark.parametrize("blocked", BLOCKED_PATHS)
 def test_unwritable_path_is_one_message(make_stack: MakeStack, blocked: str) -> None:
-    """It names the path and the reason, without a traceback, and what was started is stopped."""
+    """An unwritable path stops the start with one line that names the path and the reason."""
     stack = make_stack(TRACES, SHOP)
     path = stack.folder / blocked
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Every command detects the mode, and the full mode checks its binaries first."""
+"""Tests of the modes: how commands detect them, and how the full mode finds its binaries."""
 
 import json
 import os
@@ -34,7 +34,7 @@ VERSION_WARNING = " on PATH is 3.1.0; known to work: 3.0.3"
 
 @pytest.fixture
 def make_stack(tmp_path: Path) -> Iterator[MakeStack]:
-    """A factory of stacks that have the folder ``bin`` of the test on PATH."""
+    """Return a function that creates stub stacks with ``tmp_path / "bin"`` on their PATH."""
     with ExitStack() as stacks:
 
         def make(*plans: Plan) -> Stack:
@@ -46,7 +46,7 @@ def make_stack(tmp_path: Path) -> Iterator[MakeStack]:
 
 
 def install(path: Path, version: str) -> None:
-    """Write a program that prints its version, or runs its arguments."""
+    """Write an executable that prints ``version`` for ``--version``, else runs its arguments."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         "#!/bin/sh\n"
@@ -63,7 +63,7 @@ def reported(stack: Stack) -> tuple[str, list[str]]:
 
 
 def test_every_command_detects_the_mode(make_stack: MakeStack, tmp_path: Path) -> None:
-    """Status, logs and down need no option; when nothing is running, status shows the last mode."""
+    """Status, logs and down detect the mode, which is the last one while nothing is running."""
     install(tmp_path / "bin" / "tracer", "3.0.9")
     stack = make_stack(SHOP, TRACES)
     assert reported(stack) == ("local", ["shop"])
@@ -89,7 +89,7 @@ def test_every_command_detects_the_mode(make_stack: MakeStack, tmp_path: Path) -
 def test_missing_binaries_are_reported_before_anything_starts(
     make_stack: MakeStack, tmp_path: Path, installed: tuple[str, ...], *, detached: bool
 ) -> None:
-    """One message names every missing binary and how to obtain it, and nothing has been started."""
+    """One message names every missing binary and its source, and nothing is started."""
     for name in installed:
         install(tmp_path / "bin" / name, "3.0.3")
     stack = make_stack(SHOP, METRICS, TRACES, LOGS)
@@ -103,9 +103,9 @@ def test_missing_binaries_are_reported_before_anything_starts(
     assert ("https://example.com/tracer/releases" in failed.stderr) == (not installed)
     assert "https://example.com/keeper/releases" in failed.stderr
     assert "docker compose up" in failed.stderr
-    *_, last = failed.stderr.splitlines()
-    assert last.startswith("--full needs stubtool 1.2.3, on PATH or in ")
-    assert last.endswith("make binaries")
+    *_, last_line = failed.stderr.splitlines()
+    assert last_line.startswith("--full needs stubtool 1.2.3, on PATH or in ")
+    assert last_line.endswith("make binaries")
     assert stack.events() == []
     assert not (tmp_path / ".cache").exists()
 
@@ -113,7 +113,7 @@ def test_missing_binaries_are_reported_before_anything_starts(
 def test_unbuilt_binary_is_one_line_that_names_make_binaries(
     make_stack: MakeStack, tmp_path: Path
 ) -> None:
-    """Where only a binary of this project is missing, the message is a single line."""
+    """If only a binary that this project builds is missing, the message is a single line."""
     stack = make_stack(SHOP, METRICS)
     failed = stack.demo("up", "--full")
     assert (failed.returncode, failed.stdout) == (1, "")
@@ -129,7 +129,7 @@ def test_unbuilt_binary_is_one_line_that_names_make_binaries(
 def test_binary_is_started_from_where_it_is_found(
     make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
 ) -> None:
-    """A component runs with its executable on PATH, or with the one that the build script wrote."""
+    """A component runs with its executable on PATH, or with the one in the output folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     built = Binary("prometheus", "1.2.3", "stubtool").folder() / "stubtool"
     executable = tmp_path / "bin" / "stubtool" if place == "PATH" else built
@@ -145,7 +145,7 @@ def test_binary_is_started_from_where_it_is_found(
 def test_executable_of_another_recipe_is_never_started(
     make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, leftover: str
 ) -> None:
-    """The result of an old recipe, or of a build that has not ended, counts as missing."""
+    """An executable of an old recipe, or of a build that has not ended, counts as missing."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     target = Binary("prometheus", "1.2.3", "stubtool").folder()
     name = f"{target.name}.abc" if leftover == "half-built" else leftover
@@ -156,7 +156,7 @@ def test_executable_of_another_recipe_is_never_started(
 
 
 def test_missing_recipe_is_one_message(make_stack: MakeStack) -> None:
-    """Where a binary has no recipe folder, the error names that folder, without a traceback."""
+    """If a binary's recipe folder is missing, one message names that folder."""
     failed = make_stack(SHOP, METRICS | {"recipe": "nowhere"}).demo("up", "--full")
     assert failed.returncode == 1
     assert failed.stderr.startswith("demo up: [Errno 2] ")
@@ -171,7 +171,7 @@ def test_missing_recipe_is_one_message(make_stack: MakeStack) -> None:
 def test_another_version_is_one_warning(
     make_stack: MakeStack, tmp_path: Path, version: str, warning: str
 ) -> None:
-    """Another patch release is used without a warning, any other version with one line."""
+    """Another patch release causes no warning, any other version a warning of one line."""
     install(tmp_path / "bin" / "tracer", version)
     stack = make_stack(SHOP, TRACES)
     started = stack.demo("up", "--detach", "--full")
@@ -183,7 +183,7 @@ def test_another_version_is_one_warning(
 
 
 def test_local_mode_needs_python_alone() -> None:
-    """By default no binary is looked for, and both modes receive telemetry on the same port."""
+    """The default mode needs no binary, and both modes receive telemetry on the same port."""
     assert MODES[DEFAULT] is LOCAL
     assert all(component.binary is None for component in LOCAL)
     assert preflight.find_executables(LOCAL) == {}
@@ -195,7 +195,7 @@ def test_local_mode_needs_python_alone() -> None:
 
 
 def test_receivers_of_telemetry_export_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller's OTEL_ variables reach the services only, with the receiver of this stack."""
+    """Only the services get OTEL_ variables, and their endpoint is the receiver of this stack."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://elsewhere:4318")
     for name, component in BY_NAME.items():
         endpoint = environment(component).get("OTEL_EXPORTER_OTLP_ENDPOINT")

@@ -38,7 +38,7 @@ class Settings(ServiceSettings):
 
 
 def create_service() -> FastAPI:
-    """Build the application with telemetry; uvicorn calls this once in each worker process."""
+    """Build checkout's application with telemetry, once in each worker process of uvicorn."""
     settings = Settings.load()
     payments = _payment_client(settings)
     app = create_app(payments)

@@ -27,7 +27,7 @@ class Settings(ServiceSettings, Faults):
 
 
 def create_service() -> FastAPI:
-    """Build the application with telemetry; uvicorn calls this once in each worker process."""
+    """Build payment's application with telemetry, once in each worker process of uvicorn."""
     settings = Settings.load()
     app = create_app(settings)
     three_pillars.reduce_pauses()

@@ -32,12 +32,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """The running timer that closes the connection when it expires; None if there is none."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer for the first request."""
+        """Start the timer that limits the time of the first request head."""
         super().connection_made(transport)
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the timer."""
+        """Cancel the timer, because the connection is closed."""
         self._reset_limits()
         super().connection_lost(exc)
 

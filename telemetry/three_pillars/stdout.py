@@ -104,7 +104,7 @@ class _PipeWriter:
 class _StreamWriter:
     """Writes lines to a regular file, or to a stream that cannot be reopened in non-blocking mode.
 
-    If ``may_block`` is true, each write first waits until the stream has room.
+    If ``may_block`` is true, each write first waits up to ``READER_TIMEOUT_S`` for room.
     """
 
     def __init__(self, stream: TextIO, *, may_block: bool) -> None:

@@ -74,7 +74,10 @@ class ForeignApp:
         host: str = "foreign",
         root_path: str = "",
     ) -> httpx2.Response:
-        """Send one request to the application, or to ``outer_app``, in which it is mounted."""
+        """Send one request to the application and return the response.
+
+        If ``outer_app`` is given, in which the application is mounted, it gets the request instead.
+        """
         app = outer_app or self.app
 
         async def send() -> httpx2.Response:

@@ -27,7 +27,7 @@ async def wait_until(condition: Callable[[], object]) -> None:
 
 
 async def wait_forever() -> None:
-    """Never return."""
+    """Wait without an end."""
     await asyncio.Event().wait()
 
 

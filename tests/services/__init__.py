@@ -1,1 +1,1 @@
-"""Tests of services/."""
+"""Tests of the checkout and payment services in ``services/``."""

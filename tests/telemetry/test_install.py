@@ -56,7 +56,7 @@ def test_probes_are_not_recorded(shop: InMemoryShop, path: str) -> None:
 def test_paths_that_only_contain_an_excluded_path_are_recorded(
     shop: InMemoryShop, path: str
 ) -> None:
-    """A path that merely contains an excluded path is recorded like any other."""
+    """A path that contains ``/healthz`` or ``/metrics``, but is neither, is recorded."""
     shop.request("GET", path)
     assert len(shop.spans) == 1
     assert len(shop.lines()) == 1

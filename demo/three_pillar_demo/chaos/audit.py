@@ -112,7 +112,7 @@ class StoreAudit:
         await asyncio.gather(*map(query, purchases))
 
     def _is_complete(self, purchase: Purchase) -> bool:
-        """Return whether all spans of ``purchase`` were there when its trace was last queried."""
+        """Return whether the last query of the trace of ``purchase`` found all its spans."""
         return len(self.span_ids.get(purchase.trace_id, [])) >= len(expect(purchase).spans)
 
     def _compare_purchase(

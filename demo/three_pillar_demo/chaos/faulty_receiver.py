@@ -34,7 +34,7 @@ EARLY_TOLERANCE_S = 0.2
 The sender measures the pause with a clock of its own, and requests take time to arrive.
 """
 POLL_INTERVAL_S = 0.05
-"""Seconds between two looks of the server at whether it must stop."""
+"""Seconds between two checks of whether the server must stop."""
 REQUEST_HEADERS = ("content-type", "content-encoding")
 """The headers of a request that are forwarded."""
 RESPONSE_HEADERS = ("content-type", "retry-after")

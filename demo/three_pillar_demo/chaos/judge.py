@@ -120,7 +120,10 @@ def judge(observed: Observation, expected: Expectation) -> Verdict:
 
 
 def _loss_problems(observed: Observation, expected: Expectation) -> list[str]:
-    """Return one line for each kind of item that is duplicated, or lost without permission."""
+    """Return one line for each kind of item that is duplicated, or lost though none may be.
+
+    If losses are expected to be counted, they must equal the counted drops.
+    """
     problems = [
         f"{count} {label(kind)} duplicated" for kind, count in observed.duplicated.items() if count
     ]

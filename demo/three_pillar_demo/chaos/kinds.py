@@ -3,7 +3,7 @@
 SPANS = "spans"
 LOG_RECORDS = "log_records"
 COUNTS = "counts"
-"""The kind of the single increments of the request counters of both services."""
+"""The items of this kind are requests, as the request counters of both services count them."""
 
 KINDS = (SPANS, LOG_RECORDS, COUNTS)
 """All kinds, in the order in which they are printed."""

@@ -83,8 +83,9 @@ def _shrink_duration(number: str, unit: str, factor: int) -> int:
 async def fired_alerts(
     backends: LgtmBackends, start: float, end: float, expected: ExpectedAlerts
 ) -> set[str]:
-    """Return the names of the alerts that fire at ``end``, with windows shortened as expected.
+    """Return the names of the alerts that fire at ``end``.
 
+    The windows of the rules are divided by ``expected.shrink``.
     ``start`` and ``end`` are seconds since the epoch. The rules see the metrics between them.
 
     Raises:
@@ -159,7 +160,7 @@ def _rule_test(series: Sequence[Series], seconds: int, rules: str) -> str:
 
 
 def _without_earlier_failures(labels: Mapping[str, str], values: Sequence[float | None]) -> Series:
-    """Return a series; if it is a failure counter of the Collector, reduced so that it starts at 0.
+    """Return a series, minus its first value if it is a failure counter of the Collector.
 
     A counter that starts above 0 would look to the alert CollectorDropsData like a loss during the
     drill.

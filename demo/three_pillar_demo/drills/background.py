@@ -15,7 +15,7 @@ from three_pillar_demo.stack.components import STATE
 LOG = STATE / "logs" / "drill.log"
 """The output of the newest drill's process (``runner_process``)."""
 POLL_INTERVAL_S = 0.2
-"""Seconds between two looks at the state of the drill."""
+"""Seconds between two reads of the session file."""
 STOP_TIMEOUT_S = 30.0
 """Seconds that the process of a drill has to restore everything, before it is killed."""
 

@@ -16,9 +16,12 @@ from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.query.lgtm import LgtmBackends
 
 EVIDENCE_TIMEOUT_S = 30.0
-"""Seconds until each evidence condition must be met; a trace is complete 2 s after its request."""
+"""Seconds in which each evidence condition must be met.
+
+A trace is complete 2 s after its request.
+"""
 ALERTS_TIMEOUT_S = 60.0
-"""Seconds after the evidence until the expected alerts must fire."""
+"""Seconds after the evidence in which exactly the expected alerts must fire."""
 MIN_ALERTS_WAIT_S = 20.0
 """Seconds that the fault must have lasted before it counts that no further alert fires."""
 

@@ -1,4 +1,7 @@
-"""``demo drill``: practise incidents in the afternoon instead of meeting them at night."""
+"""The commands below ``demo drill``, such as ``start``, ``hint``, ``answer`` and ``check``.
+
+With them a person practises incidents in the afternoon instead of meeting them at night.
+"""
 
 import asyncio
 import random
@@ -62,7 +65,7 @@ def list_drills(
         typer.Option("--faults", help="Also the faults that are active now, which may spoil one."),
     ] = False,
 ) -> None:
-    """List the drills, and the one that is running."""
+    """List all drills, and name the one that is running."""
     current = session.latest()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("drill", no_wrap=True)
@@ -184,7 +187,7 @@ def answer(
     where: Annotated[str, typer.Option(help="The service, route, version, metric or card.")] = "",
     why: Annotated[str, typer.Option(help="A reason, or a part of its name.")] = "",
 ) -> None:
-    """Answer what the cause is; each part is graded by itself."""
+    """Name the cause in three words; each word is graded by itself."""
     with _errors_reported():
         current, grade = session.submit_answer(_answer_parts(words or [what, where, why]))
     for line in grade.lines:
@@ -247,7 +250,7 @@ def check(
         bool, typer.Option("--verbose", help="Show every condition with its value.")
     ] = False,
 ) -> None:
-    """Run a drill without a person: symptom and evidence appear, decoys do not, all is restored."""
+    """Check a drill without a person: its symptom and evidence must appear, its decoys must not."""
     with _errors_reported():
         mode = _running_mode()
         drill_names = _names_to_check(name, all_drills=all_drills)

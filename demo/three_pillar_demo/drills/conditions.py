@@ -28,7 +28,7 @@ class QueryCondition(BaseModel):
         return self
 
     def is_met(self, value: float | None) -> bool:
-        """Return whether ``value`` is beyond the limit; None (unknown) never is."""
+        """Return whether ``value`` passes the limit ``over`` or ``under``; None never does."""
         if value is None:
             return False
         if self.over is not None:

@@ -107,6 +107,7 @@ async def evaluate(  # noqa: PLR0911  (one return for each kind of condition)
 
 
 async def _red(backends: Backends, baseline: Baseline, condition: RedCondition) -> float | None:
+    """Return the figure of the route, divided by that of ``condition.per`` if there is one."""
     value = await _route_figure(
         backends, baseline, condition.service, condition.route, condition.read
     )
@@ -143,6 +144,7 @@ async def _route_figure(
 async def _counters(
     backends: Backends, baseline: Baseline, condition: CountersCondition
 ) -> float | None:
+    """Return the number of series, the sum or the share of a counter since the fault began."""
     values = await backends.counters(condition.name, [condition.by], within=baseline.elapsed_s)
     if condition.read == "series":
         return float(len(values)) if values else None
@@ -157,6 +159,7 @@ async def _counters(
 
 
 async def _logs(backends: Backends, baseline: Baseline, condition: LogsCondition) -> float | None:
+    """Return the rate of the log records since the fault began, or a figure of one field."""
     records = await backends.logs(
         baseline.began,
         time.time(),
@@ -177,12 +180,14 @@ async def _logs(backends: Backends, baseline: Baseline, condition: LogsCondition
 
 
 def _field_values(records: Sequence[LogRecord], name: str) -> list[str]:
+    """Return the values of the field ``name`` in those of ``records`` that have it."""
     return [record.fields[name] for record in records if name in record.fields]
 
 
 async def _requests(
     backends: Backends, baseline: Baseline, condition: RequestsCondition
 ) -> float | None:
+    """Return the rate of requests since the fault began, or a figure of their newest traces."""
     trace_ids = await backends.requests(
         condition.service,
         baseline.began,
@@ -204,6 +209,7 @@ async def _requests(
 async def _service_graph(
     backends: Backends, baseline: Baseline, condition: ServiceGraphCondition
 ) -> float | None:
+    """Return the calls per second between two services, or the share of them that failed."""
     edges = await backends.service_graph(baseline.began, time.time())
     matching = [
         edge
@@ -220,6 +226,7 @@ async def _service_graph(
 async def _ingested(
     backends: Backends, baseline: Baseline, condition: IngestedCondition
 ) -> float | None:
+    """Return how many items per second were ingested since the fault began."""
     before = baseline.values[INGESTED].get((condition.what,), 0.0)
     total = (await backends.ingested()).get(condition.what, 0)
     return (total - before) / baseline.elapsed_s

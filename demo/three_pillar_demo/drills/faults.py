@@ -100,6 +100,7 @@ async def _second_payment(fault: Fault) -> AsyncIterator[str]:
 
 
 def _free_port() -> int:
+    """Return a TCP port of loopback on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])

@@ -30,7 +30,7 @@ TRACE_CONTEXT_HEADERS = {"traceparent", "tracestate", "baggage"}
 FORWARD_TIMEOUT_S = 30.0
 """Seconds that payment has to answer a forwarded request."""
 POLL_INTERVAL_S = 0.05
-"""Seconds between two looks at whether the proxy has started."""
+"""Seconds between two checks of whether the proxy has started."""
 
 
 class _Server(uvicorn.Server):

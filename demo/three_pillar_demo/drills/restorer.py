@@ -12,7 +12,7 @@ from three_pillar_demo.stack import control, state
 from three_pillar_demo.stack.preflight import LaunchError
 
 POLL_INTERVAL_S = 0.25
-"""Seconds between two looks at whether the process still runs."""
+"""Seconds between two checks of whether the process still runs."""
 
 
 def main(pid: int, names: list[str]) -> None:

@@ -35,12 +35,12 @@ By default, payment lets one purchase in five time out.
 MAX_OVERLAP_NS = NANO // 10
 """How far a child span may reach outside its parent: 0.1 s, in nanoseconds."""
 MAX_SEED = 10**9
-"""The seed of the load's random choices is below this number."""
+"""The upper limit of the random seed from which the load draws its cards."""
 
 
 @contextmanager
 def exclusive() -> Iterator[None]:
-    """Hold the lock that lets only one drill run at a time, and remove what a killed drill left.
+    """Hold the lock that lets only one drill run at a time, and remove old fault files.
 
     Raises:
         DrillError: Another drill is running.

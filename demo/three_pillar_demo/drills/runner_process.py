@@ -20,7 +20,7 @@ from three_pillar_demo.stack import state
 MAX_DURATION_S = 3600.0
 """Seconds after which a drill ends without a correct answer."""
 POLL_INTERVAL_S = 0.25
-"""Seconds between two looks at the session file and at the stack."""
+"""Seconds between two checks of the session file and of the stack."""
 
 
 async def serve(drill: Drill, backends: Backends, normal_operation_s: float) -> None:
@@ -62,7 +62,7 @@ def _stack_is_gone(initial_stack: state.Run | None) -> bool:
 
 def _end(outcome: str) -> None:
     """End the session with ``outcome``, unless somebody else has just ended it."""
-    with suppress(DrillError):  # Somebody has ended it in this moment.
+    with suppress(DrillError):  # No drill is active: a command has ended it meanwhile.
         session.end(outcome)
 
 

@@ -15,7 +15,7 @@ import time
 from typing import Self
 
 POLL_INTERVAL_S = 0.25
-"""Seconds between two looks at whether the parent process still runs."""
+"""Seconds between two checks of whether the parent process still runs."""
 NANOSECONDS_PER_SECOND = 1e9
 
 

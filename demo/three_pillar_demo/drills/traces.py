@@ -106,7 +106,7 @@ def typical(sample: Sequence[Trace], figure: str) -> float | None:
 def share(
     sample: Sequence[Trace], service_and_kind: tuple[str, str], attribute: str, value: str
 ) -> float | None:
-    """Return the share of the traces in which a span has ``value`` as its ``attribute``, 0 to 1.
+    """Return the share (0 to 1) of the traces in which a span has ``value`` as its ``attribute``.
 
     Only spans of the given service and kind count. Traces without such a span are left out; None
     when no trace has one.

@@ -67,7 +67,7 @@ def test_a_receiver_behaves_normally_afterwards(collector: InMemoryCollector) ->
 
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of a mounted small disk; the test is skipped where mounting is not possible."""
+    """Mount a small disk and return its folder, or skip the test where mounting is not possible."""
     monkeypatch.setattr(faults, "STATE", tmp_path)
     try:
         faults.check_can_mount()

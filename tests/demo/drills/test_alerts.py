@@ -32,7 +32,7 @@ def checkout_counter(
 
 
 def test_only_windows_are_shortened() -> None:
-    """Windows are divided by the factor but stay at least 3 s, and expressions keep the rest."""
+    """Windows in the rules are divided by 60 but not below 3 s, and nothing else changes."""
     original_groups = [
         group for group in yaml.safe_load(RULES)["groups"] if group["name"] in alerts.SHOP_GROUPS
     ]
@@ -71,7 +71,7 @@ def test_only_windows_are_shortened() -> None:
 def test_promtool_evaluates_the_shortened_rules(
     promtool: Path, answers: dict[str, int], expected: set[str]
 ) -> None:
-    """Server errors fire alerts; declined cards and a healthy shop do not."""
+    """With shorter windows, server errors fire alerts, and declined cards fire none."""
     assert promtool.exists()
     series = [checkout_counter(status, per_second) for status, per_second in answers.items()]
     rules = alerts.shrink_rules(RULES, 60)

@@ -75,7 +75,7 @@ def test_every_drill_has_its_own_reason() -> None:
 
 
 def test_no_reason_is_a_drills_name() -> None:
-    """The reasons are listed in a blind drill, so none of them may reveal its name."""
+    """No reason has the name of a drill, because a blind drill lists all reasons."""
     assert not set(catalogue.names()) & set(REASONS)
 
 

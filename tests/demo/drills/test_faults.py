@@ -20,7 +20,7 @@ from tests.processes import InMemoryCollector, Service, running_shop
 
 @pytest.fixture
 def fault_file(tmp_path: Path) -> Path:
-    """A fault file as a drill writes it, in which every charge fails."""
+    """Return a fault file as a drill writes it; it makes every charge fail."""
     path = tmp_path / "payment.fault"
     path.touch(0o600)
     path.write_text('{"failure_rate": 1.0}')
@@ -118,8 +118,8 @@ def test_one_card_network_is_slow(build_shop: ShopFactory, fault_file: Path) -> 
             span.start_time or 0
         )
         assert card not in str(attributes_of(span))
-    others = max(duration_by_network["amex"], duration_by_network["other"])
-    assert duration_by_network["visa"] > 2 * others
+    longest_of_others_ns = max(duration_by_network["amex"], duration_by_network["other"])
+    assert duration_by_network["visa"] > 2 * longest_of_others_ns
 
 
 def test_the_crash_threshold_is_positive() -> None:

@@ -111,8 +111,8 @@ def test_a_person_plays_a_drill(stack: Stack) -> None:
         assert "a drill is already running" in refused.stderr
     assert "1 of 3" in stack.demo("drill", "hint").stdout
     assert "three words" in stack.demo("drill", "answer", "payment", check=False).stderr
-    wrong = stack.demo("drill", "answer", "payment", "visa", "slow", check=False)
-    assert (wrong.returncode, "where visa: wrong" in wrong.stdout) == (1, True)
+    answer = stack.demo("drill", "answer", "payment", "visa", "slow", check=False)
+    assert (answer.returncode, "where visa: wrong" in answer.stdout) == (1, True)
     summary = stack.demo("drill", "answer", "payment", "/charges", "failing").stdout
     assert "solved after" in summary
     assert "1 hint, 2 answers" in summary

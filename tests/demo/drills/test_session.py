@@ -62,7 +62,7 @@ def test_a_runner_that_dies_silently_is_reported(
 
 @pytest.mark.usefixtures("own_session_files")
 def test_a_random_drill_is_one_of_the_least_played(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All drills are chosen once before one is chosen again."""
+    """A random drill is not chosen again until every other drill of the mode was chosen."""
     monkeypatch.setattr(state, "mode", lambda: "local")
     candidates = sorted(name for name in names() if "local" in load(name).modes)
     for _ in range(2):

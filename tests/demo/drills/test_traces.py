@@ -79,7 +79,7 @@ def test_an_answered_call_without_a_child_span() -> None:
 
 
 def test_a_share_is_of_the_traces_with_the_span() -> None:
-    """A trace without a span of payment is left out of the share of payment's spans with visa."""
+    """A trace without a span of payment does not count in a share of payment's spans."""
     sample = [purchase(), purchase()[:3]]
     assert traces.share(sample, PAYMENT_SERVER, "card.network", "visa") == 1
     assert traces.share(sample, PAYMENT_SERVER, "card.network", "amex") == 0

@@ -98,7 +98,7 @@ def test_a_stream_lasts_until_its_last_byte(services: Services, variant: str) ->
 def test_a_crash_after_the_response_has_a_line_of_its_own(
     services: Services, variant: str, name: str
 ) -> None:
-    """An exception after the last byte is logged with the trace id of a successful request."""
+    """An exception after the last byte of a response is logged in the trace of its request."""
     service = services[variant]
     status, _ = service.request(f"/{name}")
     assert status == 200

@@ -64,12 +64,10 @@ def _prepare(connection: sqlite3.Connection, max_bytes: int) -> None:
 
 
 def _check_format(connection: sqlite3.Connection) -> None:
-    actual_marks = [pragma(connection, "application_id"), pragma(connection, "user_version")]
-    expected_marks = [APPLICATION_ID, SCHEMA_VERSION]
-    if actual_marks != expected_marks:
-        raise UnknownFormatError(
-            f"application_id and user_version are {actual_marks}, not {expected_marks}"
-        )
+    actual = [pragma(connection, "application_id"), pragma(connection, "user_version")]
+    expected = [APPLICATION_ID, SCHEMA_VERSION]
+    if actual != expected:
+        raise UnknownFormatError(f"application_id and user_version are {actual}, not {expected}")
 
 
 def pragma(connection: sqlite3.Connection, name: str) -> int:

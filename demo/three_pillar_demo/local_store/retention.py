@@ -27,8 +27,8 @@ It is shorter than ``RETENTION_HOURS`` because points arrive every second, even 
 SOURCE_RETENTION_HOURS = RETENTION_HOURS + MAX_HOURS_AHEAD + 1
 """Hours after its last record for which a source (the sender of records) is kept.
 
-No row may lose its source: a row's time may be ``MAX_HOURS_AHEAD`` in the future, and ``seen`` is
-rounded down to the hour.
+No row may lose its source: a row's time may be ``MAX_HOURS_AHEAD`` hours in the future, and the
+column ``seen`` of a source is rounded down to the hour.
 """
 MAX_WAL_BYTES = 8 * 1024**2
 """The size of the write-ahead log, in bytes, above which it is moved into the database file."""
@@ -43,14 +43,20 @@ restarted sender, whose series are new, would be refused.
 MAX_STALE_SERIES = 100
 """The maximum number of stale series deleted by one call of ``delete_expired``."""
 ROWS_PER_STEP = 500
-"""The maximum number of rows deleted in one transaction, so that no new batch waits long for it."""
+"""The maximum number of rows that one step deletes from a table, or of points from a series.
+
+Steps are short so that no new batch waits long for one.
+"""
 MAX_STEPS = 20
 """The maximum number of steps, of ``ROWS_PER_STEP`` rows each, in one call of ``delete_expired``.
 
-With a call every ten seconds, a thousand rows a second can be deleted.
+With a call every ten seconds, a thousand rows of each table can be deleted per second.
 """
 POINT_STEP_NS = 60 * NANO
-"""Nanoseconds: to reduce the size, one step deletes the points of this time from the oldest on."""
+"""The time span, in nanoseconds, whose points one step deletes to reduce the size of the file.
+
+It begins at the oldest point.
+"""
 
 TIME_COLUMNS = {"span": "start", "log": "time", "exemplar": "time"}
 OLDEST_POINT = """SELECT min(
@@ -97,7 +103,8 @@ def enforce_size_limit(store: Store, new_rows: int, spare_bytes: int = 0) -> Non
     """Delete the oldest rows while more than ``store.size_bytes`` of the file is in use.
 
     ``new_rows`` is the number of rows just written; one call deletes at most about three times as
-    many. The limit is lower if it must be to leave ``spare_bytes`` free below ``store.max_bytes``.
+    many. ``spare_bytes`` is the size that must also be free below the hard limit,
+    ``store.max_bytes``.
     """
     limit_bytes = min(store.size_bytes, store.max_bytes - spare_bytes)
     rows_left = 3 * max(new_rows, ROWS_PER_STEP)
@@ -126,7 +133,7 @@ def _transaction(store: Store) -> Iterator[None]:
 def _delete_oldest(store: Store) -> bool:
     """Delete one step of the oldest rows or points; return False if there were none.
 
-    Without rows and points, all sources are deleted.
+    If there are neither rows nor points, all sources are deleted.
     """
     candidates = []
     for table in TIME_COLUMNS:

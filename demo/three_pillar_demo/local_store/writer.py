@@ -67,7 +67,7 @@ class Writer:
     """
 
     def __init__(self, store: Store) -> None:
-        """Start the thread."""
+        """Start the thread, which writes to ``store``."""
         self.store = store
         self.queue: queue.SimpleQueue[PendingBatch | None] = queue.SimpleQueue()
         self.queued_bytes = 0

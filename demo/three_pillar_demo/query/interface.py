@@ -24,10 +24,9 @@ LOOKBACK_S = 300.0
 DURATION = "http_server_request_duration_seconds"
 """Prometheus' name of the histogram of request durations, ``http.server.request.duration``."""
 VERSION = "service.version"
-"""The resource attribute that this module adds to the attributes of spans and log records.
+"""The one resource attribute that queries add to the attributes of spans and log records.
 
-No other resource attribute is added. This one is needed because two versions of a service may run
-at once during a deployment.
+It is needed because two versions of a service may run at once during a deployment.
 """
 
 

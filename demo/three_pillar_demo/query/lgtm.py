@@ -222,7 +222,7 @@ class LgtmBackends(HttpClients):
 
 
 def _red_queries(service: str, route: str, window: float, quantiles: Sequence[float]) -> list[str]:
-    """Return the PromQL of a route's rate, error rate and duration quantiles, in this order."""
+    """Return the PromQL queries of a route's rate, error rate and each duration quantile."""
     labels = {"service_name": service, "http_route": route}
     over_window = range_selector(window)
     requests = selector(f"{DURATION}_count", labels)

@@ -198,7 +198,10 @@ class Steps:
 
 @dataclass(frozen=True)
 class _Histogram:
-    """A histogram series of requests, and the series of each bucket with its upper bound."""
+    """One histogram series: the counter of its requests, and that of each bucket.
+
+    ``buckets`` are pairs of upper bound (seconds) and the counter of requests at or below it.
+    """
 
     is_server_error: bool
     requests: CounterSeries

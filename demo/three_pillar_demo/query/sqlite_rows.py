@@ -42,7 +42,10 @@ SELECT_NEWEST_TIME = {
     "metrics": """SELECT max(
 (SELECT time FROM point WHERE series = series.id ORDER BY time DESC LIMIT 1)) FROM series""",
 }
-"""By pillar, the SELECT statement of its newest time in ns: for traces, a request's end."""
+"""The SELECT statement, by pillar, of the time of the newest record in nanoseconds.
+
+For traces, it is the end of the newest request.
+"""
 
 
 def to_span(row: Sequence[Any]) -> Span:

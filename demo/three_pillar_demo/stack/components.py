@@ -26,7 +26,7 @@ class Component:
 
     Attributes:
         name: The name of the component. The compose service has the same name.
-        command: The command line, without the executable if that is ``binary``.
+        command: The command line. If there is a ``binary``, these are only its arguments.
         ports: All ports that it listens on. The first one is in the address shown to the user.
         ready_path: The HTTP path that answers 200 once the component works.
         stop_order: Components stop in ascending order, which is the direction of the data flow.
@@ -99,7 +99,10 @@ LOCAL: tuple[Component, ...] = (
     ),
     WEB,
 )
-"""The components of the mode ``local``, which needs only Python, with the local store."""
+"""The components of the mode ``local``, which needs only Python.
+
+The local store writes all telemetry into one SQLite file.
+"""
 
 FULL: tuple[Component, ...] = (
     # Services and Collector come first: checkouts work at once, and the Collector's queue holds the

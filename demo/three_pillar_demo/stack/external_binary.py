@@ -40,8 +40,8 @@ class ExternalBinary:
         installed = version_of(self.name)
         if version_numbers(installed)[:2] == version_numbers(self.version)[:2]:
             return ""
-        description = installed or "of unknown version"
-        return f"{self.name} on PATH is {description}; known to work: {self.version}"
+        installed = installed or "of unknown version"
+        return f"{self.name} on PATH is {installed}; known to work: {self.version}"
 
 
 TEMPO = ExternalBinary("tempo", "3.0.3", "https://github.com/grafana/tempo/releases")

@@ -70,7 +70,7 @@ class ChildProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """The exit code, or None while the process runs; the negative number of a fatal signal."""
+        """The exit code; None while the process runs, and -N if the signal N has ended it."""
         return self.process.poll()
 
     def probe(self) -> bool:
@@ -94,7 +94,7 @@ class ChildProcess:
         return response.is_success
 
     def log_tail(self, lines: int = 8) -> str:
-        """Return the last ``lines`` lines logged since the start, indented and cut to length."""
+        """Return the last ``lines`` lines logged since the start, indented and cut if too long."""
         with self.component.log.open("rb") as log:
             log.seek(max(self.log_start, self.component.log.stat().st_size - MAX_TAIL_BYTES))
             logged = log.read().decode(errors="replace").splitlines()

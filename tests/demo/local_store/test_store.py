@@ -152,7 +152,7 @@ def test_series_beyond_the_limit_are_rejected(in_memory_store: InMemoryStore) ->
 
 
 def batch(digest: bytes, *counter_names: str) -> Batch:
-    """Return a batch with a point of each metric and a span named like the digest."""
+    """Return a batch with a point of each counter, and a span whose name is the digest."""
     new_batch = Batch(digest, 1)
     counters = [counter(name, number_point(1)) for name in counter_names]
     metrics.decode(metric_request(*counters), new_batch)

@@ -71,7 +71,7 @@ class Purchases:
         return f"order-{trace_id.hex()}"
 
     def send(self, url: str) -> None:
-        """Send all telemetry to ``url``, one request for each service and signal, as SDKs do."""
+        """Send all telemetry to ``url``, in separate requests by service and signal, as SDKs do."""
         with httpx2.Client(base_url=url, timeout=60, trust_env=False) as http:
             for signal_name, request in self._requests():
                 response = http.post(

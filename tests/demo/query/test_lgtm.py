@@ -266,7 +266,7 @@ def test_a_refused_query_is_an_error_with_the_reason(query: RunQuery) -> None:
 
 
 def test_a_refused_connection_is_an_error_that_says_where_to_look() -> None:
-    """A refused connection is an error, also in health, with backend and the log's command."""
+    """A refused connection is an error, also in health, that names backend and log command."""
 
     def refuse(_: httpx2.Request) -> httpx2.Response:
         raise httpx2.ConnectError("refused")

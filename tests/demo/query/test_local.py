@@ -321,7 +321,7 @@ def test_a_restarted_counter_has_no_negative_rate(in_memory_store: InMemoryStore
 
 
 def test_the_first_event_of_a_new_series_counts(in_memory_store: InMemoryStore) -> None:
-    """The first request of a new route gives a rate, an old one of a known route does not."""
+    """One request to a new route gives a rate, one counted before the window does not."""
     base = time.time_ns() // NANO - 60
     for route, start in (("/new", base + 19), ("/known", base - DAY_S)):
         for number in range(2):

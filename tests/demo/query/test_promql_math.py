@@ -23,7 +23,7 @@ INTERVAL_S = 10.0
 INFINITY = math.inf
 BOUNDS = [0.1, 0.5, 1.0]
 TOLERANCE = "1e-12"
-"""The largest absolute difference between equal values, due to the order of additions."""
+"""The absolute difference below which two values count as equal, despite rounding."""
 
 BucketCounts = list[int]
 """The number of observations in each bucket at one time, not cumulative over buckets."""

@@ -76,7 +76,7 @@ def test_unknown_log_is_refused(make_stack: MakeStack, name: str) -> None:
 
 
 def test_detached_stack_keeps_running(make_stack: MakeStack) -> None:
-    """`up --detach` prints the same summary, a second one is refused, and down stops the stack."""
+    """`up --detach` prints the summary, a second start is refused, and down stops the stack."""
     stack = make_stack(SHOP, TRACES)
     stack.log("launcher").parent.mkdir(parents=True)
     stack.log("launcher").write_text("an earlier run\n")

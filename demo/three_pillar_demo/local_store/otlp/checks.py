@@ -30,7 +30,7 @@ def time_problem(field: str, time_unix_nano: int) -> str:
     """Return why a time is rejected, with the name of its ``field``; an empty string if valid.
 
     ``time_unix_nano`` is in nanoseconds since the epoch. It is rejected if it is 0 or more than
-    ``MAX_HOURS_AHEAD`` in the future.
+    ``MAX_HOURS_AHEAD`` hours in the future.
     """
     if not time_unix_nano:
         return f"{field} missing"

@@ -69,7 +69,7 @@ def install(
         RequestRecorderMiddleware,
         prefix=service.name,
         meter=meter,
-        active=providers.active_requests,
+        active_requests=providers.active_requests,
     )
     _add_metrics_route(app, providers)
 

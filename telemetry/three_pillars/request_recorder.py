@@ -52,11 +52,16 @@ class RequestRecorderMiddleware:
     """
 
     def __init__(
-        self, app: ASGIApp, *, prefix: str, meter: Meter, active: Counter[tuple[str, ...]]
+        self,
+        app: ASGIApp,
+        *,
+        prefix: str,
+        meter: Meter,
+        active_requests: Counter[tuple[str, ...]],
     ) -> None:
         """Wrap ``app`` and create its metrics; ``RequestMetrics`` explains the arguments."""
         self.app = app
-        self.metrics = RequestMetrics(prefix, meter, active)
+        self.metrics = RequestMetrics(prefix, meter, active_requests)
         self.log: FilteringBoundLogger = structlog.get_logger().bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

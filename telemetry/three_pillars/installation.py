@@ -22,9 +22,10 @@ EXCLUDED_PATHS = ("/healthz", "/metrics")
 """The paths of probes and scrapes, which are not recorded: they would outnumber the others."""
 
 CANCELLED_REQUESTS_WAIT_S = 0.1
-"""How long the lifespan waits before it flushes.
+"""How long the lifespan waits, in seconds, before it flushes the telemetry.
 
-Requests that uvicorn cancels at its own time limit end within this time and are in the last batch.
+uvicorn cancels the requests that are still running after its ``timeout_graceful_shutdown``. They
+end within this time, so their telemetry is in the last batch.
 """
 
 
@@ -49,20 +50,25 @@ def install(
     Raises:
         ConfigurationError: ``OTEL_*`` variables have values that cannot be obeyed.
         ValueError: ``trusted_networks`` has an item that is neither an address nor a network.
+        RuntimeError: ``app`` has already started, or ``install()`` was called for it before.
     """
     # What can fail comes first, so that a refused call leaves the application as it was.
+    if app.middleware_stack is not None:
+        raise RuntimeError("install() must be called once, before the application starts")
     variables = environment.prepare()
     trusted_callers = TrustedCallers(trusted_networks)
     providers = providers or otlp_providers(service, variables)
 
-    # The application without telemetry. It serves what is not recorded: excluded paths, and the
-    # lifespan. It shares its router, and so its routes, with the instrumented application.
+    # build_middleware_stack() returns the chain of all middleware around the router. It is called
+    # twice: here without our telemetry, below with it. Both chains end in the same router, so the
+    # route and the lifespan that are added below belong to both.
     uninstrumented_app = app.build_middleware_stack()
 
     # Logs: from here on, structlog and logging write JSON to stdout, and structlog also to OTLP.
     logs.configure(providers.logs)
 
-    # Metrics: a middleware records each request, and /metrics shows the instruments.
+    # Metrics: a middleware records each request, and /metrics shows the instruments. Starlette
+    # creates the middleware when it builds the next stack, as the outermost one so far.
     meter = providers.metrics.get_meter("telemetry")
     _count_drops(meter, providers)
     app.add_middleware(
@@ -78,7 +84,9 @@ def install(
     traces.instrument(app, providers.traces)
     instrumented_app = app.build_middleware_stack()
 
-    # Without this assignment, Starlette would build a stack of its own at the first request.
+    # BoundaryMiddleware sends each request to one of the two: to the instrumented application, or,
+    # if it is not to be recorded, to the other. Without this assignment, Starlette would build a
+    # stack of its own at the first request.
     app.middleware_stack = BoundaryMiddleware(
         instrumented_app, uninstrumented_app, EXCLUDED_PATHS, trusted_callers
     )

@@ -1,18 +1,31 @@
 """The OpenTelemetry resource: the attributes that identify the service and its process."""
 
 import os
+import re
 from dataclasses import dataclass
 from multiprocessing import parent_process
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+MAX_NAME_LENGTH = 200
+"""The maximum length of a service name, in characters.
+
+An instrument's name has at most 255, and the metrics append to the service name.
+"""
+
+_NAME_PATTERN = re.compile("[A-Za-z][A-Za-z0-9_./-]*")
 
 
 @dataclass(frozen=True)
 class ServiceResource:
     """The resource attributes of the service that installs the library; empty ones are left out.
 
-    ``name`` is also the prefix of the request metrics, so it must be a valid beginning of a
-    metric name: a letter first, then letters, digits, ``_``, ``.``, ``-`` or ``/``.
+    ``name`` is also the prefix of the request metrics, so it must be a valid beginning of the name
+    of an OpenTelemetry instrument: a letter first, then letters, digits, ``_``, ``.``, ``-`` or
+    ``/``, in total at most ``MAX_NAME_LENGTH`` characters.
+
+    Raises:
+        ValueError: ``name`` is not such a name.
     """
 
     name: str
@@ -23,6 +36,14 @@ class ServiceResource:
     """Resource attribute ``service.namespace``: the group of services that this one belongs to."""
     environment: str = ""
     """Resource attribute ``deployment.environment.name``, for example ``production``."""
+
+    def __post_init__(self) -> None:
+        """Check the name here: OpenTelemetry would refuse it only when the metrics are created."""
+        if len(self.name) > MAX_NAME_LENGTH or not _NAME_PATTERN.fullmatch(self.name):
+            raise ValueError(
+                f"service name {self.name!r}: expected a letter, then letters, digits, '_', '.', "
+                f"'-' or '/', at most {MAX_NAME_LENGTH} characters"
+            )
 
     def attributes(self) -> dict[str, str]:
         """Return the resource attributes that are not empty, by their OpenTelemetry names."""
@@ -51,16 +72,18 @@ class _HashedResource(Resource):
 
 
 def build_resource(service: ServiceResource) -> Resource:
-    """Return a resource with the attributes of ``service``, those of the environment, and an id.
+    """Return the resource: the attributes of ``service`` and the environment, and an instance id.
 
     OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over ``service``, as an operator expects;
-    ``Resource.create()`` alone would prefer the code. The id is ``service.instance.id``: without
-    one in the environment it is a random UUID, so that the counters of several processes add up.
-    In a worker process the id of the environment gets the process id as a suffix.
+    ``Resource.create()`` alone would prefer the code.
+
+    ``service.instance.id`` must differ between processes: otherwise their counters would be taken
+    for one series instead of being added. If the environment does not set it, it is a random UUID.
+    If it does, a child process of ``multiprocessing`` (such as a uvicorn worker) inherits the
+    value, and its process id is appended: ``<id>/<pid>``.
     """
     from_environment = dict(OTELResourceDetector().detect().attributes)
     instance = from_environment.get("service.instance.id")
     if instance and parent_process():
-        # A worker process inherits the variable: two may not count under one name.
         from_environment["service.instance.id"] = f"{instance}/{os.getpid()}"
     return _HashedResource(Resource.create({**service.attributes(), **from_environment}))

@@ -104,7 +104,10 @@ class _PipeWriter:
 class _StreamWriter:
     """Writes lines to a regular file, or to a stream that cannot be reopened in non-blocking mode.
 
-    If ``may_block`` is true, each write first waits up to ``READER_TIMEOUT_S`` for room.
+    ``may_block`` says whether a write to the stream can block; it is false for a regular file. If
+    it is true, each write first waits up to ``READER_TIMEOUT_S`` until the stream accepts data;
+    otherwise the line is lost. After one such timeout, writes do not wait until there is room
+    again.
     """
 
     def __init__(self, stream: TextIO, *, may_block: bool) -> None:

@@ -36,6 +36,7 @@ from three_pillar_demo.verify.outcomes import CHECKOUT
 from three_pillars import ServiceResource
 from three_pillars.logs import add_trace_ids
 from three_pillars.providers import TelemetryProviders
+from three_pillars.resource import MAX_NAME_LENGTH
 
 LIBRARY = Path(three_pillars.__file__).parent
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -254,9 +255,7 @@ def test_providers_are_flushed_when_the_lifespan_fails(monkeypatch: pytest.Monke
             assert not ended_providers
 
     ended_providers: list[str] = []
-    providers = TelemetryProviders(
-        TracerProvider(), MeterProvider(), LoggerProvider(), CollectorRegistry()
-    )
+    providers = empty_providers()
     for name in ("traces", "metrics", "logs"):
         provider = getattr(providers, name)
         monkeypatch.setattr(provider, "shutdown", partial(ended_providers.append, name))
@@ -265,6 +264,37 @@ def test_providers_are_flushed_when_the_lifespan_fails(monkeypatch: pytest.Monke
     with pytest.raises(ConnectionError, match="the pool is gone"):
         asyncio.run(run_lifespan())
     assert sorted(ended_providers) == ["logs", "metrics", "traces"]
+
+
+def empty_providers() -> TelemetryProviders:
+    """Return providers that export nothing and are not the global ones."""
+    return TelemetryProviders(
+        TracerProvider(), MeterProvider(), LoggerProvider(), CollectorRegistry()
+    )
+
+
+def test_install_is_refused_on_an_application_that_has_started() -> None:
+    """A second call is refused with an error that says so, and adds no second /metrics route."""
+    app = FastAPI()
+    three_pillars.install(app, ServiceResource("once"), providers=empty_providers())
+    routes = list(app.router.routes)
+    with pytest.raises(RuntimeError, match="must be called once, before the application starts"):
+        three_pillars.install(app, ServiceResource("once"), providers=empty_providers())
+    assert app.router.routes == routes
+
+
+@pytest.mark.parametrize("name", ["", "2nd", "my shop", "café", "a" * 201, "shop\n"])
+def test_a_service_name_that_no_metric_can_begin_with_is_refused(name: str) -> None:
+    """A name that OpenTelemetry would refuse later is refused at once, with the allowed form."""
+    with pytest.raises(ValueError, match="expected a letter, then letters, digits"):
+        ServiceResource(name)
+
+
+def test_every_allowed_service_name_gives_valid_metrics() -> None:
+    """The longest allowed name, with each allowed character, can be installed and recorded."""
+    name = "A0_./-".ljust(MAX_NAME_LENGTH, "z")
+    app = FastAPI()
+    three_pillars.install(app, ServiceResource(name), providers=empty_providers())
 
 
 def run_python(code: str, folder: Path, **variables: str) -> str:

@@ -102,7 +102,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether both lists are empty."""
+        """Whether the rehearsal passed: ``problems`` and ``slow`` are both empty."""
         return not self.problems and not self.slow
 
 
@@ -120,9 +120,11 @@ def judge(observed: Observation, expected: Expectation) -> Verdict:
 
 
 def _loss_problems(observed: Observation, expected: Expectation) -> list[str]:
-    """Return one line for each kind of item that is duplicated, or lost though none may be.
+    """Return what is wrong with the stored items, one line for each problem.
 
-    If losses are expected to be counted, they must equal the counted drops.
+    No item may be stored twice. With ``expected.loss == "none"`` no item may be lost. With
+    ``"counted"`` items may be lost, but of each kind exactly as many as the services counted as
+    dropped, and a log record must report the drops.
     """
     problems = [
         f"{count} {label(kind)} duplicated" for kind, count in observed.duplicated.items() if count

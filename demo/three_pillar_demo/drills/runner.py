@@ -24,7 +24,7 @@ from three_pillar_demo.query.interface import NANO, BackendError, Backends, Span
 POLL_INTERVAL_S = 0.25
 """Seconds between two evaluations of a condition that is not met yet."""
 TRACE_TIMEOUT_S = 20.0
-"""Seconds until the trace of a purchase after a drill must be complete in the backends."""
+"""How long to wait, in seconds, for the complete trace of a purchase made after a drill."""
 PURCHASES_AFTER = 3
 """The number of purchases that are made after a drill to check that the shop works normally."""
 NORMAL_OUTCOMES = {"success", "gateway_timeout"}

@@ -33,23 +33,29 @@ ROUNDING_TOLERANCE = 1e-9
 
 
 class RateWindow:
-    """The points of a counter series in a time window, and how far their increase is extrapolated.
+    """The points of a counter series in the ``seconds`` before ``end``, for computing a rate.
 
-    The window is the ``seconds`` before ``end``. ``times`` are the times of the series' points, in
-    seconds. ``zero_time`` is the time, in seconds, at which the series started at zero; it is None
-    if the series had points before ``times``. ``first_index`` and ``last_index`` are the positions
-    in ``times`` of the window's first and last point. ``sampled_s`` is the time between them in
-    seconds; the rate is unknown if it is not positive.
+    ``times`` are the times of all points of the series. ``zero_time`` is when it started at zero,
+    or None if it had points before ``times``. All times are in seconds.
 
-    The rules of ``extrapolatedRate``, in its order:
+    The rules are those of Prometheus' function ``extrapolatedRate`` (its names in brackets):
 
-    1. A window is open at its left end: a point exactly at ``rangeStart`` is outside.
-    2. A rate needs two points. (Difference: the zero at ``zero_time`` counts as a point.)
-    3. The increase is extrapolated to an edge of the window that is nearer than 1.1 average
-       intervals between points (``extrapolationThreshold``), and by half an interval towards a
-       farther one.
+    1. A point exactly at the window's start (``rangeStart``) is outside.
+    2. A rate needs two points. Unlike in Prometheus, the zero at ``zero_time`` counts as one.
+    3. The points seldom lie at the edges of the window, so the increase is extrapolated: up to
+       the edge if that is nearer than 1.1 average intervals (``extrapolationThreshold``),
+       otherwise only half an average interval towards it.
     4. It is not extrapolated back beyond the time at which the counter would have been zero
        (``durationToZero``); see ``CounterSeries.rate_in``.
+
+    Attributes:
+        first_index: The position in ``times`` of the window's first point.
+        last_index: The position in ``times`` of the window's last point.
+        starts_at_zero: Whether the zero at ``zero_time`` is in the window and counts as a point.
+        sampled_s: Seconds between the first and last point; if not positive, there is no rate.
+        to_start_s: Seconds of extrapolation before the first point. Only set if there is a rate.
+        sampled_and_to_end_s: ``sampled_s`` and the seconds of extrapolation after the last point.
+            Only set if there is a rate.
     """
 
     def __init__(

@@ -196,7 +196,10 @@ async def gather(backends: Backends, trace_id: str, report_wait: ReportWait) -> 
 
 
 def _seconds_since_end(view: TraceView) -> float:
-    """Return the seconds since the last span ended; about 0 when there is no span yet."""
+    """Return the seconds since the last span of ``view`` ended.
+
+    A trace without spans counts as ending now, so the result is about 0.
+    """
     end = max((span.end for span in view.spans), default=time.time_ns())
     return time.time() - end / NANO
 

@@ -103,7 +103,10 @@ class LinkFollower:
         self.purchases = list(by_outcome.values())
 
     async def exemplar_to_trace(self) -> int:
-        """Check that an exemplar leads to a trace with a span of its service and HTTP status."""
+        """Follow each exemplar's link to Tempo, and return the number of exemplars.
+
+        The trace must contain a span with the same service and HTTP status as the exemplar.
+        """
         destinations = self.sources.setting("prometheus", "exemplarTraceIdDestinations")
         link = first_link(destinations, lambda destination: "datasourceUid" in destination)
         self.sources.require_type(link["datasourceUid"], "tempo")

@@ -53,7 +53,10 @@ class _SharedFields:
 
 
 def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
-    """Add the points of an ``ExportMetricsServiceRequest``, or their rejection, to ``batch``."""
+    """Decode an ``ExportMetricsServiceRequest`` into ``batch``.
+
+    Each valid data point is added to ``batch``; each invalid one is counted there as rejected.
+    """
     for resource_metrics in request.resource_metrics:
         labels = _resource_labels(resource_metrics.resource)
         for scope_metrics in resource_metrics.scope_metrics:

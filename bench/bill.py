@@ -1,8 +1,8 @@
 """Print the software bill of materials as CycloneDX JSON: ``python -m bench.bill``.
 
-The bill is made from the lock files alone, so it is the same on every machine except for the
-licences, which are read from the installed packages. It lists the Python packages with the hashes
-that pip checks, the Go modules of Collector, Prometheus and Alertmanager, and the images of
+The bill is made from files of this repository, so it is the same on every machine. The licences are
+an exception: they are read from the installed packages. The bill lists the Python packages with the
+hashes that pip checks, the Go modules of Collector, Prometheus and Alertmanager, and the images of
 docker-compose.yaml. Tempo, Loki and Grafana are not part of this project, so only their images are
 listed.
 """
@@ -20,8 +20,8 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 SCOPES = {"requirements/runtime.lock": "required", "requirements/dev.lock": "excluded"}
-"""The CycloneDX scope of the packages in each lock file: ``required`` for packages of the image,
-``excluded`` for packages that only development and tests use."""
+"""The CycloneDX scope of the packages in each lock file: ``required`` for packages of the demo's
+image, ``excluded`` for packages that only development and tests use."""
 
 Component = dict[str, Any]
 
@@ -47,7 +47,10 @@ def python_packages() -> Iterator[Component]:
 
 
 def licence(name: str) -> str:
-    """Return the licence named in the metadata of package ``name``; empty if not installed."""
+    """Return the licence named in the metadata of package ``name``.
+
+    The result is an empty string if the package is not installed or names no licence.
+    """
     try:
         fields = metadata(name)
     except PackageNotFoundError:
@@ -80,7 +83,7 @@ def go_modules() -> Iterator[Component]:
 
 
 def images() -> Iterator[Component]:
-    """Yield the images that docker-compose.yaml pulls; those that it builds are left out."""
+    """Yield each image of docker-compose.yaml that compose pulls and does not build."""
     services = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"].values()
     for image in sorted({service["image"] for service in services if "build" not in service}):
         name, version = image.split(":")

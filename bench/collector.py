@@ -59,7 +59,10 @@ HEADINGS = (
 )
 
 Rounds = dict[tuple[str, int], list["Round"]]
-"""The results of all runs, by pipeline (``ours`` or ``plain``) and rate in spans per second."""
+"""The results of all runs, by pipeline and rate in spans per second.
+
+The pipeline ``ours`` is otel-collector.yaml. The pipeline ``plain`` only receives and exports.
+"""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,10 @@ class Sent:
 
 
 def main() -> None:
-    """Measure both pipelines at each rate in ``RATES``, round after round, and print a table."""
+    """Measure the pipelines ``ours`` and ``plain`` at each rate in ``RATES``, and print a table.
+
+    Every round measures each pipeline once at each rate.
+    """
     options = report.arguments("bench.collector", __doc__)
     binary = binaries.find(binaries.OTELCOL)
     if binary is None:
@@ -126,8 +132,8 @@ def main() -> None:
 def config(pipeline: str, ports: dict[str, int]) -> str:
     """Return the Collector configuration of a pipeline, with the ports replaced by ``ports``.
 
-    ``ours`` is otel-collector.yaml; ``plain`` contains only its receiver and its exporter of
-    traces, with their defaults.
+    ``ours`` is otel-collector.yaml. ``plain`` contains only the receiver and the trace exporter of
+    otel-collector.yaml, with default settings except for their addresses.
     """
     text = (ROOT / "otel-collector.yaml").read_text()
     for name, port in PORTS.items():

@@ -70,7 +70,7 @@ class Stack:
         self.state = state
 
     def demo(self, *arguments: str) -> str:
-        """Run ``demo`` with ``arguments`` and return its output; end the program if it fails."""
+        """Run ``demo`` with ``arguments`` and return its output; exit if the command fails."""
         result = subprocess.run(
             [sys.executable, "-m", "three_pillar_demo", *arguments],
             env={**os.environ, "DEMO_STATE": str(self.state), "COLUMNS": "200"},
@@ -130,7 +130,7 @@ def _loki_streams() -> int:
 
 
 def main() -> None:
-    """Measure the chosen modes; ``full`` is skipped where Tempo or Loki is not installed."""
+    """Measure the modes on the command line; skip ``full`` if Tempo or Loki is not installed."""
     options = report.arguments("bench.footprint", __doc__, STORES)
     modes = options.parts or list(STORES)
     minutes = 1 if options.quick else 10
@@ -154,7 +154,7 @@ def main() -> None:
 
 
 def measure(stack: Stack, minutes: int, starts: int) -> list[report.Table]:
-    """Measure one stack, and return its tables.
+    """Measure one stack, and return the tables of memory, cost of a checkout and start times.
 
     The stack is started ``starts`` times on existing data, which gives the start times. Then it is
     loaded with ``RATE`` checkouts a second for ``minutes``.

@@ -40,7 +40,7 @@ ROUNDS = 60
 """How many times each query runs."""
 NANO = 10**9
 HISTORY_S = 1000
-"""The age of the oldest metric point in seconds; the queries cover at most 900 s."""
+"""The age of the oldest metric point in seconds; the metric queries cover at most 900 s."""
 INGEST_ONLY_S = 10
 """How long the store only ingests while its CPU usage is measured, in seconds."""
 LIVE_INTERVAL_S = 0.5
@@ -103,7 +103,8 @@ def measure(sizes: list[int], folder: Path, store: psutil.Process, out: Console)
 def fill(spans: int, total: int) -> tuple[float, list[float]]:
     """Send ``spans`` spans and their log records to the store, the oldest first.
 
-    ``total`` is the number of spans in the store afterwards; it sets the time of the oldest span.
+    ``total`` is the number of spans in the store afterwards. The larger this number is, the
+    further in the past the first span starts.
 
     Returns:
         How long the sending took, and how long the acknowledgement of each request took, both in
@@ -152,7 +153,7 @@ def _connect() -> http.client.HTTPConnection:
 def _post(connection: http.client.HTTPConnection, signal: str, body: bytes) -> float:
     """Send ``body`` as often as needed until the store accepts it.
 
-    Return how long that took, in seconds.
+    Return the seconds from the first attempt until the store accepted ``body``.
     """
     began = time.perf_counter()
     headers = {"content-type": "application/x-protobuf"}

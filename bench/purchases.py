@@ -1,4 +1,4 @@
-"""Make thousands of OTLP requests like those of the two services.
+"""Make thousands of OTLP requests like those of the services checkout and payment.
 
 Encoding each request would cost more than sending it. So a template is encoded once, with random
 markers in place of ids and times, and each request is a copy with the markers overwritten. One
@@ -108,7 +108,10 @@ class Markers:
         )
 
     def start(self, depth: int) -> int:
-        """Return the start marker of the span at ``depth`` as an integer, as OTLP encodes it."""
+        """Return the start marker of the span at ``depth`` as a little-endian integer.
+
+        Depth 0 is the outermost span. OTLP encodes times as little-endian integers.
+        """
         return int.from_bytes(self.starts[depth], "little")
 
     def ends(self) -> list[bytes]:
@@ -226,7 +229,7 @@ def _find_all(body: bytes, marker: bytes) -> list[int]:
 
 
 def metrics_request(now_ns: int, seconds: float) -> bytes:
-    """Return an encoded metrics request with the request histogram of both services.
+    """Return an encoded metrics request with the duration histograms of checkout and payment.
 
     ``now_ns`` is the time of the points in nanoseconds since the epoch. The histograms count 50
     purchases a second over the last ``seconds``.

@@ -50,7 +50,8 @@ def arguments(
 ) -> argparse.Namespace:
     """Parse the command line of a benchmark: ``--quick``, ``--write`` and names of ``parts``.
 
-    An unknown argument prints the usage and ends the program with exit code 2.
+    If ``quick`` is False, there is no option ``--quick``. An unknown argument prints the usage and
+    ends the program with exit code 2.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     if quick:
@@ -92,7 +93,10 @@ def _rich_table(table: Table) -> RichTable:
 
 
 def write_section(section: Section) -> None:
-    """Replace the section of this name in docs/benchmarks.md; all other text is kept."""
+    """Replace the section with the name of ``section`` in docs/benchmarks.md.
+
+    All other text is kept. If the page has no section of that name, the program ends.
+    """
     parts = [section.text, *map(_markdown_table, section.tables), environment()]
     content = "\n\n".join(parts)
     begin = f"<!-- {section.name} -->"

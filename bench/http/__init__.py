@@ -1,1 +1,1 @@
-"""Benchmark of HTTP requests to the same app with this telemetry, with none, and with others."""
+"""Benchmark of an HTTP app with this project's telemetry, with other telemetry, and without."""

@@ -90,8 +90,8 @@ def run_all(
 ) -> Results:
     """Run every arm on every route once in each round, and return all results.
 
-    The order of the arms differs from round to round, so that a slow minute of the machine affects
-    all of them.
+    The order of the arms differs from round to round, so that the slow minutes of the machine do
+    not always affect the same arm.
     """
     finished: dict[tuple[str, str], list[Round]] = {
         (route, arm): [] for route in options.routes for arm in arms
@@ -119,7 +119,11 @@ def show(section: report.Section, *, write: bool) -> None:
 
 
 def throughput_section(results: Results, ceiling: load.Load, seconds: int) -> report.Section:
-    """Return the section ``kept``: the throughput of each arm, measured by wrk."""
+    """Return the section ``kept``: the throughput of each arm, measured by wrk.
+
+    ``ceiling`` is what wrk measured with a server that only answers 200, and ``seconds`` is the
+    duration of a round.
+    """
     routes = list(dict.fromkeys(route for route, _ in results))
     busiest = max(result.load_median("cpu") for result in results.values())
     text = (

@@ -1,8 +1,9 @@
 """The service under load: ``python -m bench.http.app APP PORT install|spans|bare``.
 
 ``install`` runs the service with this project's telemetry, like ``python -m services.checkout``.
-With ``bare`` the services' own code is unchanged, but its calls of the library do nothing. With
-``spans`` the OpenTelemetry instrumentation of FastAPI is installed instead of the library.
+With ``bare`` the code of the services is unchanged, but every call of this project's telemetry
+library ``three_pillars`` does nothing. With ``spans`` the OpenTelemetry instrumentation of FastAPI
+is installed instead of ``three_pillars``.
 """
 
 import sys
@@ -21,7 +22,10 @@ from services.common import errors, server
 
 
 def do_nothing_app() -> FastAPI:
-    """Return an app with telemetry whose only route, ``/nothing``, does no work."""
+    """Return an app with telemetry whose only route, ``/nothing``, does no work.
+
+    The mode on the command line decides which telemetry is installed.
+    """
     app = errors.create_app("nothing")
 
     @app.get("/nothing")

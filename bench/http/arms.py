@@ -6,8 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 ZERO_CODE = ROOT / ".venv-bench" / "bin"
 """The folder of the commands of OpenTelemetry's zero-code instrumentation, which ``make bench``
-installs in an environment of its own. In the environment of the demo it would instrument
-every arm."""
+installs in an environment of its own. In the environment of the demo, the zero-code
+instrumentation would instrument every arm."""
 
 
 @dataclass(frozen=True)

@@ -34,13 +34,15 @@ class Load:
     """The results of one run of a load generator.
 
     Attributes:
-        requests: Number of answered requests.
+        requests: Number of answered requests. wrk counts answers of any status, ``steady`` counts
+            only those with status 2xx.
         seconds: Duration of the run in seconds.
         errors: Number of requests without an answer, or with a status other than 2xx.
         p50: Median latency in milliseconds.
         p99: 99th percentile of the latency in milliseconds.
         cpu: CPU time of the load generator as a share of one core (1 is a whole core).
-        late: 99th percentile of the delay with which the generator itself sent requests, in ms.
+        late: 99th percentile of the delay of the generator itself after the planned time of a
+            request, in milliseconds; 0 for wrk, which plans no times.
     """
 
     requests: int

@@ -34,8 +34,10 @@ OUTER_PARTS: Parts = (
     ("telemetry/: finding the route", ("match_template (",)),
     ("spans: the SDK", ("/opentelemetry/sdk/trace/",)),
 )
-"""Parts that include everything they call: a sample belongs to the first part in this table of
-which any frame of the stack contains a substring."""
+"""Parts that include everything they call.
+
+A sample belongs to the first part in this table of which a substring occurs in any stack frame.
+"""
 INNER_PARTS: Parts = (
     ("telemetry/: middleware", ("/three_pillars/",)),
     ("spans: the instrumentation", ("/opentelemetry/",)),
@@ -46,8 +48,12 @@ INNER_PARTS: Parts = (
     ),
     ("the server: uvicorn", ("/uvicorn/", "/asyncio/")),
 )
-"""Parts that call each other: a sample belongs to the part of the innermost frame that contains
-a substring. They are tried after ``OUTER_PARTS``."""
+"""Parts that call each other.
+
+The frames of a sample are searched from the innermost to the outermost. The sample belongs to the
+first part of which a substring occurs in a frame. These parts are tried if no part of
+``OUTER_PARTS`` matches.
+"""
 OTHER = "everything else"
 SAMPLE_S = 30
 WARM_UP_S = 2
@@ -107,7 +113,10 @@ def count_samples(raw: str) -> Counter[str]:
 
 
 def part_of(frames: list[str]) -> str:
-    """Return the name of the part that a stack belongs to; ``frames`` begins with the outermost."""
+    """Return the name of the part that a stack belongs to, or ``OTHER`` if no part matches.
+
+    ``frames`` begins with the outermost frame.
+    """
     for part, signs in OUTER_PARTS:
         if any(sign in frame for frame in frames for sign in signs):
             return part

@@ -23,7 +23,8 @@ class Round:
     Attributes:
         load: What the load generator measured.
         service: CPU time of the service as a share of one core. Well under 1 means that other
-            processes used its core, or that something else was the limit.
+            processes used the core of the service, or that something other than CPU time was the
+            limit.
         receiver: CPU time of the receiver as a share of one core.
         micros: CPU time of the service for one request in microseconds. Of all figures, other work
             on the machine disturbs this one least.
@@ -88,17 +89,17 @@ class Result:
 
     @property
     def rate(self) -> float:
-        """The median over the rounds, in requests per second."""
+        """The median over the rounds of the answered requests per second."""
         return median(self.rates)
 
     @property
     def rates(self) -> list[float]:
-        """The requests per second of each round."""
+        """The answered requests per second of each round."""
         return [round_.load.rate for round_ in self.rounds]
 
     @property
     def errors(self) -> int:
-        """The number of requests in all rounds without an answer, or with one other than 2xx."""
+        """The number of requests (all rounds) without an answer or with a status other than 2xx."""
         return sum(round_.load.errors for round_ in self.rounds)
 
     def load_median(self, field: str) -> float:
@@ -106,7 +107,7 @@ class Result:
         return float(median(getattr(round_.load, field) for round_ in self.rounds))
 
     def round_median(self, field: str) -> float:
-        """Return the median over the rounds of ``service``, ``receiver`` or ``micros``."""
+        """Return the median over the rounds of a number in ``Round``, such as ``micros``."""
         return float(median(getattr(round_, field) for round_ in self.rounds))
 
     def per_request(self, item: str) -> float:

@@ -51,7 +51,10 @@ def receiver(core: str = OTHER_CORE) -> Iterator[Running]:
 
 
 def take_counts(receiver_process: Running) -> dict[str, int]:
-    """Return the counts of the items that the receiver got since the last call, by kind."""
+    """Return what the receiver got since the last call: counts by name.
+
+    The names are those of ``COUNTS`` in bench/http/receiver.py.
+    """
     counts = json.loads(_get(receiver_process.port, "/taken"))
     return {name: int(value) for name, value in counts.items()}
 
@@ -67,8 +70,8 @@ def service(
 ) -> Iterator[Running]:
     """Run the service of ``route`` until the end of the block, with the telemetry of ``arm``.
 
-    ``endpoint`` is the URL that it exports to. Its output goes to the file ``log``, as with
-    ``demo up``. ``extra_settings`` are further environment variables.
+    ``endpoint`` is the URL to which the service exports telemetry. The output of the service goes
+    to the file ``log``, as with ``demo up``. ``extra_settings`` are further environment variables.
     """
     command = [*arm.python, "-m", "bench.http.app", route.app]
     settings = dict(NO_FAULTS)
@@ -85,7 +88,8 @@ def service(
 def route_service(arm: Arm, name: str, endpoint: str, folder: Path) -> Iterator[Running]:
     """Run the service of the route called ``name`` until the end of the block.
 
-    For ``checkout``, a payment service with the same telemetry runs as well, on the other core.
+    The service has the telemetry of ``arm``. For ``checkout``, a payment service with the
+    telemetry of ``arm`` runs as well, on the core ``OTHER_CORE``. The logs are in ``folder``.
     """
     with ExitStack() as stack:
         settings = {}
@@ -114,7 +118,9 @@ def started(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` on CPU core ``core`` until the end of the block.
 
-    The block begins when the process listens on ``port``. Its output goes to the file ``log``.
+    The block begins when the process listens on ``port``. The output of the process goes to the
+    file ``log``. ``settings`` are further environment variables. The process does not inherit
+    variables that configure OpenTelemetry or the services.
     """
     prefixes = ("OTEL_", "FASTAPI_OTEL_", "CHECKOUT_", "PAYMENT_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
@@ -140,7 +146,10 @@ def started(
 
 
 def _listens(port: int) -> bool:
-    """Return whether ``port`` accepts a connection; no request is sent, as telemetry counts it."""
+    """Return whether ``port`` accepts a connection.
+
+    No request is sent, because the telemetry would count it.
+    """
     try:
         socket.create_connection(("127.0.0.1", port), TIMEOUT_S).close()
     except OSError:

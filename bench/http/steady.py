@@ -16,8 +16,10 @@ from bench.http.load import Load, percentile
 
 CONNECTIONS = 64
 TIMEOUT_S = 5.0
-"""How long answers are awaited after the end of the run, in seconds; a request that has none by
-then is an error."""
+"""How long answers are awaited after the end of the run, in seconds.
+
+A request without an answer by then counts as an error.
+"""
 START_DELAY_S = 0.01
 IDLE_WAIT_S = 0.1
 """The longest wait for answers in one ``select`` call once all requests are sent, in seconds."""
@@ -70,7 +72,7 @@ class Connection:
 
 
 class OpenLoop:
-    """One run of the load; its connections are used in turn, so that none is idle for long."""
+    """One run of the load, which uses its connections in turn: no connection is idle for long."""
 
     def __init__(self, port: int, request: bytes) -> None:
         self.port = port
@@ -81,7 +83,7 @@ class OpenLoop:
         """The planned times of the requests that wait for a free connection."""
         self.latencies: list[float] = []
         self.delays: list[float] = []
-        """How many seconds after its planned time the generator handled each request."""
+        """For each request, the seconds from its planned time until it was put into ``due``."""
         self.errors = 0
 
     def run(self, rate: float, seconds: float) -> None:

@@ -72,7 +72,7 @@ def throughput_table(route: str, results: Mapping[str, Result]) -> Table:
 def latency_table(route: str, rate: float, results: Mapping[str, Result]) -> Table:
     """Return a table of the latency of each arm at ``rate`` requests a second.
 
-    Its columns ``added`` are the differences from the first arm.
+    The columns ``added p50`` and ``added p99`` are the differences from the first arm.
     """
     baseline = next(iter(results.values()))
     rows = []

@@ -6,6 +6,6 @@ from pathlib import Path
 ROOT = Path(os.environ.get("DEMO_HOME") or Path(__file__).resolve().parents[2])
 """The root folder of the checkout, which contains ``services/``, ``config/`` and ``grafana/``.
 
-An editable installation lies in its checkout. For any other installation, the environment variable
-``DEMO_HOME`` must name the checkout.
+The code of an editable installation is in the checkout itself, so the folder is found without a
+setting. For any other installation, the environment variable ``DEMO_HOME`` must name the checkout.
 """

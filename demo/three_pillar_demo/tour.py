@@ -1,7 +1,7 @@
 """The command ``demo tour``, the guided first run.
 
-It starts the stack unless one is running, sends purchases, checks that all three pillars have
-them, and prints the trace of one that failed.
+If no stack is running, the tour starts one. Then it sends purchases, checks that all three pillars
+(traces, logs and metrics) have all of these purchases, and prints the trace of a failed purchase.
 """
 
 import io
@@ -96,7 +96,7 @@ def _checkout_answers() -> bool:
 async def _show_failure(backends: Backends, ledger: Ledger, out: Console, err: Console) -> bool:
     """Print the trace of one purchase whose outcome is in ``SHOWN_OUTCOMES``.
 
-    Return False when there is no such purchase.
+    Return True if the trace was printed, and False if there is no such purchase.
     """
     trace_ids = {purchase.outcome: purchase.trace_id for purchase in ledger.purchases}
     outcomes = [outcome for outcome in SHOWN_OUTCOMES if outcome in trace_ids]

@@ -14,7 +14,8 @@ async def checkout(card: str = "ordinary") -> int:
     """Send one purchase that is paid with ``card`` and print the answer.
 
     Returns:
-        The exit code: 0 when checkout answered, with any HTTP status; 1 when it did not.
+        The exit code. It is 0 when checkout gave an answer with outcome and trace id, whatever the
+        HTTP status. It is 1 when there was no such answer.
     """
     try:
         async with checkout_client.client() as http:

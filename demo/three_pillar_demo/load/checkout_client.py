@@ -12,7 +12,7 @@ CHECKOUT_URL = f"http://{os.environ.get('CHECKOUT_HOST') or '127.0.0.1'}:8000"
 REQUEST_TIMEOUT_S = 10.0
 """How long to wait for an answer, in seconds.
 
-Checkout waits at most 2 s for payment, so an answer that takes longer will not come.
+Checkout waits at most 2 s for payment, so an answer that has not come after 10 s will never come.
 """
 SERVER_ERROR = 500
 """The lowest HTTP status of a server error."""
@@ -25,7 +25,10 @@ BASKET: dict[str, Any] = {
 
 
 class CheckoutError(Exception):
-    """Checkout gave no answer, or an answer without a trace id; the text says which."""
+    """Checkout gave no answer, or an answer without an outcome or a trace id.
+
+    The text says which of these happened.
+    """
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ async def buy(
     """Send one purchase and return the answer.
 
     Raises:
-        CheckoutError: Checkout cannot be reached, takes too long, or answers without a trace id.
+        CheckoutError: Checkout cannot be reached, takes longer than ``REQUEST_TIMEOUT_S`` seconds,
+            or answers without an outcome or a trace id.
     """
     started = time.time()
     try:
@@ -120,8 +124,9 @@ def _unreachable(error: httpx2.HTTPError) -> CheckoutError:
 def basket(card: str, order_id: str | None = None) -> dict[str, Any]:
     """Return the JSON body of a purchase that is paid with ``card``.
 
-    With a card such as ``visa@950.00``, the basket has one item at that price. With the card
-    ``invalid``, it has a negative quantity, which checkout refuses.
+    With a card such as ``visa@950.00``, the card is ``visa`` and the basket has one item at the
+    price 950.00. With the card ``invalid``, the basket has an item with a negative quantity, which
+    checkout refuses.
     """
     card, _, price = card.partition("@")
     body = dict(BASKET)

@@ -1,7 +1,7 @@
 """Purchases that a person starts in the web UI: single ones, and a stream at a steady rate.
 
-A purchase is in the list from its start, before checkout has answered. The list is kept in memory
-only.
+A purchase is in the list of purchases from its start, before checkout has answered. The list is
+kept in memory only.
 """
 
 import asyncio
@@ -34,7 +34,10 @@ MAX_PURCHASES_PER_CALL = 10
 NO_ANSWER = "no answer"
 """The outcome of a purchase that checkout did not answer."""
 SEARCH_TIMEOUT_S = 30.0
-"""The age of a purchase, in seconds, from which its trace counts as found in any case."""
+"""The age of a purchase, in seconds, above which its trace is no longer searched for.
+
+The trace then counts as found, even if the trace store does not have it.
+"""
 
 
 @dataclass
@@ -49,7 +52,8 @@ class ManualPurchase:
         status: The HTTP status of the answer; 0 without an answer.
         seconds: The time until the answer or the error; None while it is in flight.
         trace_id: The trace id in the answer; empty without an answer.
-        trace_found: Whether the trace store is known or assumed to have the trace.
+        trace_found: True if the trace store has the trace, or if the search for the trace ended
+            because the answered purchase was older than ``SEARCH_TIMEOUT_S`` seconds.
     """
 
     number: int
@@ -116,12 +120,12 @@ class ManualTraffic:
             purchase.seconds = answer.finished - answer.started
 
     def stream(self, rate: float) -> None:
-        """Start ``rate`` purchases a second from now on, instead of an earlier stream.
+        """Start a stream of ``rate`` purchases a second, which replaces the earlier stream, if any.
 
-        A rate of 0 ends the stream.
+        A rate of 0 only ends the earlier stream.
 
         Raises:
-            ValueError: The rate is not 0 to ``MAX_RATE``.
+            ValueError: The rate is not in the range from 0 to ``MAX_RATE``.
         """
         if not 0 <= rate <= MAX_RATE:  # false for NaN, so NaN is refused as well
             raise ValueError(f"a rate is 0 to {MAX_RATE} a second")
@@ -154,7 +158,8 @@ class ManualTraffic:
     def mark_traces_found(self, trace_ids: Iterable[str]) -> None:
         """Mark the purchases with these trace ids: the trace store has their traces.
 
-        Answered purchases older than ``SEARCH_TIMEOUT_S`` are marked as well.
+        Answered purchases older than ``SEARCH_TIMEOUT_S`` seconds are marked as well, whether or
+        not the trace store has their traces.
         """
         found_trace_ids = set(trace_ids)
         now = time.time()

@@ -70,7 +70,7 @@ class LoadStats:
 
     @property
     def all_answered(self) -> bool:
-        """Whether every planned purchase was sent and answered."""
+        """Whether no purchase was skipped and every purchase that was sent has an answer."""
         answers = sum(len(times) for times in self.latencies.values())
         return self.not_sent == 0 and answers == self.sent
 
@@ -144,8 +144,9 @@ class LoadStats:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Return the smallest value of ``ordered`` that ``share`` (0 to 1) of its values do not exceed.
+    """Return the ``share`` quantile of ``ordered``, by the nearest rank; 0.5 is the median.
 
+    The result is the smallest value such that at least this share of all values are not larger.
     ``ordered`` must be in ascending order. If it is empty, the result is NaN.
     """
     if not ordered:

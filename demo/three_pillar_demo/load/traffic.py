@@ -96,7 +96,8 @@ async def traffic(
         seed: The same seed gives the same cards and order ids.
 
     Returns:
-        The exit code: 0 when every purchase was answered, 1 otherwise, 2 for an invalid argument.
+        The exit code: 2 for an invalid argument; 1 if checkout cannot be reached, or if a purchase
+        was skipped or not answered; 0 otherwise.
     """
     out = Console(highlight=False)
     try:
@@ -220,7 +221,7 @@ def parse_rate(rate: float) -> float:
     """Check a rate in purchases a second and return it unchanged.
 
     Raises:
-        ValueError: The rate is not over 0 and at most ``MAX_RATE``.
+        ValueError: The rate is 0, negative, NaN, or higher than ``MAX_RATE``.
     """
     if not 0 < rate <= MAX_RATE:  # false for NaN, so NaN is refused as well
         raise ValueError(
@@ -248,9 +249,11 @@ def parse_duration(text: str) -> float:
 def parse_mix(text: str) -> dict[str, float]:
     """Return the weight of each card in a card mix.
 
+    The text is ``default`` (``DEFAULT_MIX``), or cards with weights, like ``ordinary=9,slow=1``.
+
     Raises:
-        ValueError: The text is neither ``default`` nor known cards with weights, like
-            ``ordinary=9,slow=1``, of which at least one is over 0.
+        ValueError: The text has another form, a card is not in ``DEFAULT_MIX``, or every weight
+            is 0.
     """
     if text == "default":
         return DEFAULT_MIX

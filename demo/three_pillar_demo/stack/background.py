@@ -25,7 +25,7 @@ LOG = STATE / "logs" / "launcher.log"
 START_TIMEOUT_S = 300.0
 """Seconds to wait for a stack in the background to become ready.
 
-The launcher itself reports a component that does not become ready much earlier.
+If a component does not become ready, the launcher itself ends with an error much earlier.
 """
 STOP_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.1
@@ -38,10 +38,14 @@ COLOUR_ON_PURPOSE = "magenta"
 
 
 def start(console: Console, mode: str) -> None:
-    """Start a launcher that outlives this process, and print its output until the stack is ready.
+    """Start a launcher that outlives this process.
+
+    Print the output of the launcher until all components are ready. ``mode`` is a key of
+    ``components.MODES``.
 
     Raises:
-        LaunchError: The launcher ended before all components were ready, or Ctrl-C ended it.
+        LaunchError: An executable is missing, the launcher ended before all components were ready,
+            Ctrl-C ended the launcher, or the start took longer than ``START_TIMEOUT_S`` seconds.
         state.RunningError: Another launcher is running.
     """
     try:
@@ -95,7 +99,7 @@ def stop(console: Console) -> None:
     """Stop the running launcher, or the components that a killed launcher has left running.
 
     Raises:
-        LaunchError: The launcher is still running after ``STOP_TIMEOUT_S``.
+        LaunchError: The launcher is still running after ``STOP_TIMEOUT_S`` seconds.
     """
     run = state.running()
     launcher = run.launcher.alive() if run else None
@@ -116,10 +120,13 @@ def stop(console: Console) -> None:
 
 
 def status(console: Console, *, as_json: bool) -> bool:
-    """Print state, process id, memory and address of each component of the last started mode.
+    """Print state, process id, memory and address of each component of the latest run.
+
+    If there was no run, the components of the mode ``local`` are printed. If ``as_json`` is True,
+    the output is one JSON object, otherwise a table.
 
     Returns:
-        Whether a launcher is running and every component is ready.
+        True if a launcher is running and every component is ready.
     """
     run = state.load()
     is_running = state.running() is not None
@@ -176,7 +183,7 @@ def _status_table(rows: list[dict[str, str | int | None]]) -> Table:
 def logs(name: str, lines: int) -> None:
     """Print the last ``lines`` lines of a log.
 
-    ``name`` is a component, or the name without ``.log`` of another file in the log folder.
+    ``name`` is the name of a component, or of another file in the log folder without ``.log``.
 
     Raises:
         LaunchError: There is no such log.

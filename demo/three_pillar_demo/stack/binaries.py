@@ -26,7 +26,7 @@ class Binary:
         recipe: The folder below ``native/`` that holds its recipe.
         version: The pinned version. An executable of another version is not used.
         name: The name of the executable in the output folder.
-        name_on_path: The name to look for on PATH, where it differs from ``name``.
+        name_on_path: The name to look for on PATH; an empty string stands for ``name``.
     """
 
     recipe: str
@@ -79,7 +79,10 @@ def find_built(binary: Binary) -> Path | None:
 
 
 def version_of(executable: str | Path, argument: str = "--version") -> str:
-    """Return the first version number that a program prints, or an empty string."""
+    """Return the first version number that a program prints when run with ``argument``.
+
+    The result is an empty string if the program cannot be run or prints no version number.
+    """
     try:
         completed = subprocess.run(  # noqa: S603  (a program that the user has put on PATH)
             [executable, argument],

@@ -26,15 +26,16 @@ class Component:
 
     Attributes:
         name: The name of the component. The compose service has the same name.
-        command: The command line. If there is a ``binary``, these are only its arguments.
-        ports: All ports that it listens on. The first one is in the address shown to the user.
+        command: The command line. If ``binary`` is set, only the arguments of the binary.
+        ports: All ports on which the component listens. The first port is in the address shown to
+            the user.
         ready_path: The HTTP path that answers 200 once the component works.
         stop_order: Components stop in ascending order, which is the direction of the data flow.
             Components of equal order stop together.
-        binary: The executable; None if the command line itself begins with one.
-        ready_port: The port of ``ready_path``, where it is not the first of ``ports``.
-        grace_seconds: The time between SIGTERM and SIGKILL when it is stopped.
-        ready_timeout_seconds: The time after its start by which it must be ready.
+        binary: The executable; None if ``command`` begins with an executable.
+        ready_port: The port of ``ready_path``; None if that is the first of ``ports``.
+        grace_seconds: When the component is stopped, the time between SIGTERM and SIGKILL.
+        ready_timeout_seconds: The time from the start until the component must be ready.
     """
 
     name: str
@@ -49,12 +50,12 @@ class Component:
 
     @property
     def data(self) -> Path:
-        """The folder of its data, which is kept across restarts."""
+        """The folder of the component's data, which is kept across restarts."""
         return STATE / "data" / self.name
 
     @property
     def log(self) -> Path:
-        """The log file, to which its stdout and stderr are appended."""
+        """The log file, to which stdout and stderr of the component are appended."""
         return STATE / "logs" / f"{self.name}.log"
 
     @property
@@ -76,7 +77,7 @@ SERVICES: tuple[Component, ...] = (
         "checkout", (sys.executable, "-m", "services.checkout"), (8000,), "/healthz", stop_order=1
     ),
 )
-"""The demo's services, which send telemetry; both modes run them."""
+"""The demo's services, which send telemetry. The modes ``local`` and ``full`` run them."""
 
 WEB = Component(
     "web",
@@ -169,13 +170,15 @@ FULL: tuple[Component, ...] = (
 )
 """The components of the mode ``full``: the Collector and the real backends.
 
-They use the same configuration files as compose.
+The Collector and the backends use the same configuration files as in docker-compose.yaml.
 """
 
 GRAFANA_HOME = os.environ.get("GRAFANA_HOME")
-"""The folder of a Grafana installation of the user, or None. (Grafana is under the AGPL.)
+"""The folder of a Grafana installation of the user, or None.
 
-If it is set, Grafana is part of the mode ``full``, with the same provisioning as in compose.
+It comes from the environment variable of the same name. This project does not install Grafana,
+which is under the AGPL. If there is a folder, Grafana is part of the mode ``full``, with the
+provisioning of docker-compose.yaml.
 """
 
 if GRAFANA_HOME:
@@ -196,7 +199,11 @@ if GRAFANA_HOME:
 
 DEFAULT = "local"
 MODES = {DEFAULT: LOCAL, "full": FULL}
-"""The components of each mode, by the names used in ``run.json`` and as ``demo up`` options."""
+"""The components of each mode, by the name of the mode.
+
+``demo up`` runs the mode ``local``, and ``demo up --full`` runs the mode ``full``. ``run.json``
+contains the name of the mode.
+"""
 
 BY_NAME = {component.name: component for components in MODES.values() for component in components}
 
@@ -204,7 +211,9 @@ BY_NAME = {component.name: component for components in MODES.values() for compon
 def environment(component: Component) -> dict[str, str]:
     """Return the environment variables of ``component``.
 
-    They are the caller's, with every address on loopback and the folders below ``STATE``.
+    They are the variables of this process with changes: the address of every component is on
+    loopback, and the data folder of every component is below ``STATE``. Only the services inherit
+    variables that begin with ``OTEL_``.
     """
     variables = _addresses_and_folders()
     if component.name == "grafana":

@@ -17,7 +17,10 @@ from three_pillar_demo.stack.process import KILL_TIMEOUT_S, POLL_INTERVAL_S, PRO
 
 REQUESTS = STATE / "requests"
 STATE_AFTER = {"kill": "killed", "stop": "stopped"}
-"""By verb, the state in which it leaves a component. The verb ``start`` ends that state."""
+"""By verb, the state of a component after the launcher has carried out the verb.
+
+The verb ``start`` is not included, because a started component is in neither of these states.
+"""
 MARGIN_S = 10.0
 """Extra seconds for the launcher to carry out a request on a busy machine."""
 
@@ -31,8 +34,9 @@ def request(verb: str, name: str) -> float:
         The duration of the request in seconds.
 
     Raises:
-        LaunchError: No stack is running, it has no such component, the component already is in the
-            requested state, or the launcher did not carry out the request in time.
+        LaunchError: No stack is running; the stack is not ready or has no component ``name``; the
+            component already is in the requested state; a port of the component to start is in
+            use; or the launcher stopped or did not carry out the request in time.
     """
     run, component = _find(name)
     ended = run.on_purpose.get(name)
@@ -111,7 +115,10 @@ def is_ready(component: Component) -> bool:
 
 
 def pop_requests() -> Iterator[tuple[str, str]]:
-    """Remove every pending request and yield it as component and verb; for the launcher."""
+    """Remove every pending request, and yield the component and the verb of each one.
+
+    Only the launcher calls this function.
+    """
     for file in sorted(REQUESTS.glob("*")):
         if file.suffix == ".draft":
             continue

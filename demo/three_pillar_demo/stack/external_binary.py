@@ -32,7 +32,7 @@ class ExternalBinary:
         return Path(on_path) if on_path else None
 
     def version_warning(self) -> str:
-        """Return a warning if the executable on PATH has another version than the known one.
+        """Return a warning if the executable on PATH has another version than ``version``.
 
         Returns:
             The warning, or an empty string if major and minor version are those of ``version``.

@@ -1,6 +1,7 @@
 """Checks over the network whether the components of the running stack are healthy.
 
-The checks work natively and in compose, where each component has a host name of its own.
+The checks work for a stack that ``demo up`` started, where all components are on loopback, and in
+compose, where each component has a host name of its own.
 """
 
 import asyncio
@@ -17,8 +18,9 @@ GRAFANA = "grafana"
 def addresses(mode: str) -> dict[str, str]:
     """Return the readiness URL of each component of ``mode``, by name.
 
-    The mode ``compose`` has the components of the mode ``full``, and Grafana.
-    The host of a component is in its environment variable, such as ``TEMPO_HOST``, or loopback.
+    The mode ``compose`` has the components of the mode ``full``, and Grafana. An environment
+    variable such as ``TEMPO_HOST`` contains the host of a component. If the variable is not set,
+    the host is loopback.
     """
     components = MODES.get(mode, MODES["full"])
     urls = {

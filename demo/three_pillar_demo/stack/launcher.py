@@ -1,7 +1,7 @@
 """The launcher: starts components, watches them, and stops them in the order of the data flow.
 
-One loop makes every decision. Signal handlers only count signals; the loop looks at that count, at
-the children and at the requests of other terminals.
+One loop makes every decision. Signal handlers only count signals; the loop looks at the count of
+signals, at the child processes and at the requests of other terminals.
 """
 
 import signal
@@ -48,11 +48,11 @@ class Launcher:
         self.run = state.Run(state.current_process(), time.time(), mode)
 
     def up(self) -> None:
-        """Start every component, wait for a signal, and then stop every component.
+        """Start every component, wait for SIGINT, SIGTERM or SIGHUP, and stop every component.
 
         Raises:
             LaunchError: A check failed, or a component could not be started, did not become ready
-                or ended by itself. All other components have been stopped by then.
+                or ended by itself. Before the error is raised, all running components are stopped.
             state.RunningError: Another launcher is running.
         """
         components = list(self.components.values())
@@ -162,7 +162,10 @@ class Launcher:
         self.progress.step(name, f"{control.STATE_AFTER[verb]} on purpose")
 
     def _stop_all(self) -> None:
-        """Stop all components in the order of the data flow, so that each can flush to the next."""
+        """Stop all components in the order of the data flow.
+
+        So each component can flush its data to the next component before the next one stops.
+        """
         signals_before = min(self.signals, 1)
         if self.children:
             # The terminal may be gone. The components have to be stopped all the same.

@@ -13,7 +13,10 @@ from three_pillar_demo.stack.components import LOOPBACK, STATE, Component
 from three_pillar_demo.stack.external_binary import ExternalBinary
 
 MIN_FREE_BYTES = 1024**3
-"""Free disk space, in bytes, that a run needs; retention keeps the backends' data below it."""
+"""Free disk space, in bytes, that a run needs.
+
+The retention settings of the backends keep their data below this size.
+"""
 
 
 class LaunchError(Exception):
@@ -27,7 +30,8 @@ def find_executables(components: Iterable[Component]) -> dict[str, Path]:
     """Return the path of the executable of every component that has a binary, by component name.
 
     Raises:
-        LaunchError: At least one is missing. The message says how to obtain each of them.
+        LaunchError: At least one executable is missing. The message says how to obtain each
+            missing executable.
     """
     executables: dict[str, Path] = {}
     not_installed: list[ExternalBinary] = []
@@ -80,7 +84,7 @@ def _how_to_build(missing: list[Binary]) -> str:
 
 
 def version_warnings(components: Iterable[Component]) -> list[str]:
-    """Return a warning for every external binary of another version than the known one."""
+    """Return a warning for each external binary (Tempo, Loki) of a version not known to work."""
     warnings = [
         component.binary.version_warning()
         for component in components
@@ -107,8 +111,8 @@ def check_ports(components: Iterable[Component]) -> None:
     """Check that all ports of ``components`` are free.
 
     Raises:
-        LaunchError: A port is in use. The message lists each one and, if the system shows it, the
-            process that listens on it.
+        LaunchError: A port is in use. The message lists each port in use and, if the system shows
+            the process that listens on the port, that process.
     """
     in_use = [
         f"  port {port} ({component.name}){_port_holder(port)}"

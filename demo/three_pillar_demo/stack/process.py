@@ -38,10 +38,12 @@ class ChildProcess:
     """A component that runs as a child process of the launcher."""
 
     def __init__(self, component: Component, executable: Path | None) -> None:
-        """Start the component and append its output to its log.
+        """Start the component, and append its output to ``component.log``.
+
+        ``executable`` is None if ``component.command`` begins with the executable.
 
         Raises:
-            OSError: It cannot be started, or its folders cannot be written.
+            OSError: The component cannot be started, or its folders cannot be written.
         """
         self.component = component
         self.started = time.monotonic()
@@ -74,10 +76,11 @@ class ChildProcess:
         return self.process.poll()
 
     def probe(self) -> bool:
-        """Request the readiness URL once; return whether the component is, or once was, ready.
+        """Request the readiness URL once, and return True if the component is ready.
 
-        The response is recorded in ``last_response``, the seconds to readiness in
-        ``ready_after_s``. A component that was ready before is not requested again.
+        The response is recorded in ``last_response``, and the seconds from the start until the
+        component was ready in ``ready_after_s``. Once a component was ready, later calls return
+        True without a request.
         """
         if self.ready_after_s is not None:
             return True
@@ -94,7 +97,10 @@ class ChildProcess:
         return response.is_success
 
     def log_tail(self, lines: int = 8) -> str:
-        """Return the last ``lines`` lines logged since the start, indented and cut if too long."""
+        """Return the last ``lines`` lines that this process has logged, indented.
+
+        A line of more than ``MAX_TAIL_LINE_CHARS`` (200) characters is cut.
+        """
         with self.component.log.open("rb") as log:
             log.seek(max(self.log_start, self.component.log.stat().st_size - MAX_TAIL_BYTES))
             logged = log.read().decode(errors="replace").splitlines()
@@ -114,7 +120,10 @@ class ChildProcess:
         )
 
     def terminate(self) -> None:
-        """Send SIGTERM to the process alone, which stops its own child processes."""
+        """Send SIGTERM to the process, but not to its child processes.
+
+        The process stops its child processes itself.
+        """
         with suppress(ProcessLookupError):
             self.process.terminate()
 

@@ -20,7 +20,7 @@ class ProgressDisplay:
         self.components = components
         now = time.monotonic()
         self.steps = {component.name: ("waiting", now) for component in components}
-        """By component, its current step and the monotonic time at which that step began."""
+        """By component name: the current step, and the monotonic time at which that step began."""
         self.ready_after_s: dict[str, float] = {}
         self.live = Live(
             get_renderable=self._table, console=console, refresh_per_second=4, transient=True
@@ -37,7 +37,10 @@ class ProgressDisplay:
         self.live.stop()
 
     def step(self, name: str, step: str, *, done: bool = False) -> None:
-        """Set the current step of component ``name``; ``done`` means that it is ready."""
+        """Set the current step of component ``name``.
+
+        ``done`` is True if the component is ready.
+        """
         now = time.monotonic()
         _, began = self.steps[name]
         duration = ""

@@ -24,7 +24,8 @@ class RunningError(Exception):
 class Process:
     """A process, identified by its id and its start time.
 
-    The id alone is not enough: the system may have given it to another process since.
+    The id alone is not enough: after a process has ended, the system may give its id to another
+    process.
 
     Attributes:
         pid: The process id.
@@ -69,9 +70,10 @@ class Run:
         since: When the launcher started, in seconds since the epoch.
         mode: A key of ``components.MODES``.
         ready: Whether every component has become ready.
-        components: The running components, by name.
-        on_purpose: The components that a user has ``stopped`` or ``killed``, by name. The launcher
-            does not restart them and does not take their absence for a failure.
+        components: The processes of the running components, by component name.
+        on_purpose: For each component that a user has stopped or killed, by name: ``stopped`` or
+            ``killed``. The launcher does not restart these components and does not take their
+            absence for a failure.
     """
 
     launcher: Process
@@ -91,7 +93,7 @@ class Run:
 def load() -> Run | None:
     """Return the last run from ``run.json``, whether its launcher is still running or not.
 
-    The result is None if there is no such file, or if this version cannot read its content.
+    The result is None if there is no ``run.json``, or if this version of the demo cannot read it.
     """
     try:
         content = json.loads(FILE.read_text())
@@ -148,7 +150,10 @@ def running() -> Run | None:
 
 
 def mode() -> str | None:
-    """Return the mode that is running now (a key of ``components.MODES``), or None."""
+    """Return the mode of the current run (a key of ``components.MODES``).
+
+    The result is None if no launcher is running.
+    """
     run = running()
     return run.mode if run else None
 

@@ -6,13 +6,17 @@ from three_pillar_demo.query.interface import LogRecord, Span
 from three_pillar_demo.trace_view.view import TraceView, is_canonical
 
 CONNECTION_ERRORS = {"ConnectError", "ConnectTimeout"}
-"""Values of ``error.type`` for a call that did not reach its callee, which has no span then."""
+"""Values of ``error.type`` for a call that did not reach the called service.
+
+The called service has no span for such a call.
+"""
 
 
 def missing_spans(spans: Sequence[Span]) -> Iterator[str]:
     """Yield a description of each span that other spans refer to but that has not arrived.
 
-    It is a missing parent, or the SERVER span of a call that reached its callee.
+    Such a span is the parent of one of ``spans``, or the SERVER span of a call that reached the
+    called service.
     """
     span_ids = {span.span_id for span in spans}
     parent_ids = {span.parent_id for span in spans}
@@ -27,7 +31,7 @@ def missing_spans(spans: Sequence[Span]) -> Iterator[str]:
 def missing_logs(spans: Sequence[Span], logs: Sequence[LogRecord]) -> Iterator[str]:
     """Yield a description of each canonical log record that has not arrived.
 
-    Each SERVER span must have one.
+    Each SERVER span must have a canonical log record: a service writes one for each request.
     """
     logged_span_ids = {record.fields.get("span_id") for record in logs if is_canonical(record)}
     for span in spans:
@@ -36,7 +40,7 @@ def missing_logs(spans: Sequence[Span], logs: Sequence[LogRecord]) -> Iterator[s
 
 
 def has_all_exemplars(view: TraceView) -> bool:
-    """Return True if each service with a SERVER span in the trace has an exemplar of it."""
+    """Return True if each service with a SERVER span has an exemplar that points to the trace."""
     answered = {span.service for span in view.spans if span.kind == "SERVER"}
     with_exemplar = {exemplar.labels.get("service_name", "") for exemplar in view.exemplars}
     return answered <= with_exemplar

@@ -9,17 +9,19 @@ from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView, is_canonic
 MIN_ERROR_STATUS = 400
 """The lowest HTTP status of an error: the customer did not get what the request asked for."""
 SLOW_REQUEST_S = 0.6
-"""The duration of a request, in seconds, from which the sentence names its slowest part.
+"""The duration, in seconds, from which a request counts as slow.
 
-An ordinary purchase takes less.
+For a slow request, the sentence may name the slowest span. An ordinary purchase takes less.
 """
 
 
 def explain(view: TraceView) -> str:
     """Return one sentence about what the first service answered and why.
 
-    The reason is the deepest failure in the tree that the trace records. Without a failure, the
-    sentence has the answer of the called service, or the call that was made.
+    The reason is the deepest failed span in the tree of the trace. A failed span has error status,
+    or an ERROR or FATAL log record that is not canonical. Without a failed span, the sentence says
+    what the last called service answered. If no called service has a span, it says how the last
+    call was answered. If there was no call, it says so.
     """
     spans_with_depth = [
         (row.node, row.depth) for row in tree_rows(view) if isinstance(row.node, Span)
@@ -115,7 +117,10 @@ def _failed_call_clause(call: Span, root: Span, view: TraceView) -> str:
 
 
 def _late_answer_clause(view: TraceView) -> str:
-    """Return a clause about a callee that answered after its caller gave up; "" if none did."""
+    """Return a clause about a service that answered after its caller gave up.
+
+    Return "" if no service did.
+    """
     calls = unanswered_calls(view)
     for span in view.spans:
         call = calls.get(span.parent_id)
@@ -127,9 +132,11 @@ def _late_answer_clause(view: TraceView) -> str:
 
 
 def _slowest_part_clause(root: Span, view: TraceView) -> str:
-    """Return a clause that names the span with most of a slow request's time.
+    """Return a clause that names the span with the largest own time in a slow request.
 
-    Return "" if the request was not slow, or if no span took half of its time by itself.
+    The own time of a span is the time during which none of its children ran. Return "" if the
+    request took less than ``SLOW_REQUEST_S``, or if each own time is less than half of the duration
+    of the request.
     """
     root_duration = root.end - root.start
     slowest = max(view.spans, key=lambda span: _own_duration(span, view))
@@ -164,8 +171,8 @@ def _is_unwanted(root: Span, view: TraceView) -> bool:
 def _recorded_answer(span: Span, view: TraceView) -> tuple[str, str]:
     """Return the HTTP status and the outcome of ``span``, each "" when it is unknown.
 
-    The outcome is in the canonical log record of the span. The status is that of the span, or of
-    this record when the span has none.
+    The outcome comes from the canonical log record of the span. The status comes from the span, or
+    from the canonical log record when the span has no status.
     """
     fields: dict[str, str] = {}
     for record in view.logs_by_span.get(span.span_id, []):
@@ -193,7 +200,7 @@ def _is_error(record: LogRecord) -> bool:
 
 
 def _callee(call: Span, view: TraceView) -> str:
-    """Return the name of the service that was called, or its URL when it has no span."""
+    """Return the name of the called service, or the called URL when that service has no span."""
     server_spans = view.children_by_parent.get(call.span_id, [])
     if server_spans:
         return printable(server_spans[0].service)

@@ -29,9 +29,9 @@ from three_pillar_demo.trace_view.view import TraceView
 TIMEOUT_S = 10.0
 """How long to wait for a trace and its missing parts, in seconds."""
 COMPLETE_AFTER_S = 6.0
-"""Seconds since the end of a trace's last span from which missing parts are no longer awaited.
+"""How long after the end of a trace's last span missing parts are awaited, in seconds.
 
-An export takes up to 1 s, and a payment that answers too late takes another second.
+An export takes up to 1 s. When payment answers too late, payment's span takes another second.
 """
 SEARCH_TIMEOUT_S = 3.0
 """How long to search for a failed purchase, in seconds.
@@ -39,7 +39,7 @@ SEARCH_TIMEOUT_S = 3.0
 A trace can be found 1 to 2 s after its end.
 """
 EXEMPLARS_AFTER_S = 4.0
-"""Seconds since the end of a trace's last span from which exemplars are no longer awaited.
+"""How long after the end of a trace's last span exemplars are awaited, in seconds.
 
 Metrics are exported every second.
 """
@@ -48,10 +48,10 @@ POLL_INTERVAL_S = 0.5
 OLD_FAILURE_S = 60.0
 """The age of the newest failure, in seconds, above which its age is printed.
 
-It may not be the failure that the user means.
+Such an old failure may not be the failure that the user means.
 """
 LOG_MARGIN_S = 60
-"""Seconds before and after the spans in which log records are searched.
+"""How far before the first span and after the last span log records are searched, in seconds.
 
 A service whose spans are lost may still have log records.
 """
@@ -59,7 +59,7 @@ SEARCH_RANGE_S = 3600
 """How far back ``--last-error`` searches for a failure, in seconds."""
 
 TRACE_ID = re.compile(r"(?:00-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?", re.IGNORECASE)
-"""A trace id, alone or in a ``traceresponse`` header."""
+"""The pattern of a trace id, alone or in a ``traceresponse`` header."""
 
 ReportWait = Callable[[str], None]
 """A function that is called before each pause, with a description of what is awaited."""
@@ -74,7 +74,8 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
 
     Args:
         trace_id: The id of the trace, or a ``traceresponse`` header that contains it.
-        last_error: Print the trace of checkout's newest failure in the past hour instead.
+        last_error: Whether to print the trace of checkout's newest failed request in the past hour.
+            Give either ``trace_id`` or True here; both together or neither are invalid.
 
     Returns:
         The exit code: 0 when the trace was printed, 1 when there is no such trace or a backend
@@ -101,9 +102,9 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
 
 
 async def _gather_with_progress(trace_id: str | None, err: Console) -> TraceView:
-    """Return the trace, and show on ``err`` what is awaited.
+    """Return the trace ``trace_id``, and meanwhile show on ``err`` what is awaited.
 
-    When ``trace_id`` is None, it is the trace of checkout's newest failure.
+    When ``trace_id`` is None, return the trace of checkout's newest failed request.
     """
     with progress_messages(err) as report_progress:
         async with connect.create_backends() as backends:
@@ -133,7 +134,7 @@ def parse_trace_id(text: str) -> str:
     ``text`` is a trace id or a ``traceresponse`` header.
 
     Raises:
-        ValueError: The text is neither; the message says what to type.
+        ValueError: ``text`` is something else; the message says what to type.
     """
     match = TRACE_ID.fullmatch(text.strip())
     if not match or not int(match[1], 16):
@@ -149,7 +150,7 @@ async def newest_failure(backends: Backends, report_wait: ReportWait) -> str:
     """Return the trace id of checkout's newest failed request in the past hour.
 
     Raises:
-        NotFoundError: There was no failure.
+        NotFoundError: The trace store had no failed request within ``SEARCH_TIMEOUT_S``.
         BackendError: The trace store cannot be queried.
     """
     started = time.monotonic()

@@ -17,7 +17,10 @@ from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView
 
 NANOS_PER_MILLI = 1_000_000
 START_WIDTH = 9
-"""The width of the start column left of the tree, in characters, with two spaces behind it."""
+"""The width of the start column left of the tree, in characters.
+
+The width includes two spaces between the column and the tree.
+"""
 DURATION_WIDTH = 9
 """The width of the duration column right of the tree, in characters."""
 BAR_WIDTH = 14
@@ -40,12 +43,18 @@ SEVERITY_COLOURS = {"ERROR": "red", "FATAL": "red", "WARN": "yellow"}
 SEVERITY_INDENT = "      "
 """The indent of wrapped log lines: as wide as a severity and the space behind it."""
 BAR_CHARACTERS = {(True, True): "━", (True, False): "╸", (False, True): "╺", (False, False): " "}
-"""The character of a bar, by whether its left half and its right half belong to the bar."""
+"""The characters that draw a bar of the timeline.
+
+The key says whether the bar covers the left half and the right half of the character.
+"""
 
 
 @dataclass
 class Drawing:
-    """A trace that rich can print, as wide as the console, and in colour on a terminal only."""
+    """A trace that the library ``rich`` can print, as wide as the console.
+
+    The output has colours only if the console is a terminal.
+    """
 
     view: TraceView
 
@@ -110,7 +119,11 @@ class _Renderer:
                 yield from self._log_rows(row, row.node)
 
     def exemplars(self) -> Iterator[Text]:
-        """Yield the exemplars that point to this trace, in the order of its services."""
+        """Yield a heading and the exemplars that point to this trace, sorted by service.
+
+        The order of the services is that of their first spans in the trace. Without exemplars,
+        yield a sentence that says so.
+        """
         if not self.view.exemplars:
             yield from self.paragraph(
                 Text(
@@ -181,8 +194,9 @@ class _Renderer:
     ) -> Iterator[Text]:
         """Yield the lines of one row.
 
-        The first line has ``start``, ``prefix``, the beginning of ``text``, and the columns
-        ``right``. If ``text`` is too long, its further lines begin with ``wrapped_prefix``.
+        The first line has ``start``, ``prefix``, the beginning of ``text``, and ``right``, the
+        columns with the duration and the timeline. If ``text`` is too long for one line, its
+        further lines begin with ``wrapped_prefix``.
         """
         used_width = START_WIDTH + len(wrapped_prefix)
         if right:
@@ -223,9 +237,9 @@ class _Renderer:
         return "".join(characters)
 
     def _service_position(self, exemplar: Exemplar) -> int:
-        """Return the position of the exemplar's service among those of the trace, to sort by.
+        """Return the position of the exemplar's service among the services of the trace.
 
-        Services that are not in the trace come last.
+        Exemplars are sorted by this position. Services that are not in the trace come last.
         """
         services = list(self.colours)
         service = exemplar.labels.get("service_name", "")
@@ -245,7 +259,10 @@ class _Renderer:
 
 
 def _span_details(span: Span, parent: Span | None) -> Iterator[Text]:
-    """Yield a line with ``SHOWN_ATTRIBUTES``, then a line for each failure of the span."""
+    """Yield a line with ``SHOWN_ATTRIBUTES``, then a line for each problem of the span.
+
+    A problem is a failure that the span records, or a time outside the time of ``parent``.
+    """
     attributes = {
         name: printable(span.attributes[name])
         for name in SHOWN_ATTRIBUTES

@@ -1,4 +1,4 @@
-"""Timing of spans: a span's own time, calls without an answer, and spans outside their parent."""
+"""Timing of spans: own time, calls without an answer, and spans outside their parent's time."""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,7 +25,10 @@ def own_time(span: Span, children: Sequence[Span]) -> Iterator[tuple[int, int]]:
 
 
 def unanswered_calls(view: TraceView) -> dict[str, Span]:
-    """Return the CLIENT spans without an HTTP status, by span id: their callers gave up waiting."""
+    """Return the CLIENT spans without an HTTP status, by span id.
+
+    The callers of these calls received no answer. For example, they gave up waiting.
+    """
     return {
         span.span_id: span
         for span in view.spans
@@ -36,8 +39,9 @@ def unanswered_calls(view: TraceView) -> dict[str, Span]:
 def outside_parent(span: Span, parent: Span | None) -> list[str]:
     """Return a description of each way in which ``span`` is outside the time of its parent.
 
-    The ways are to begin after the parent's end, and to end before its start. The list is empty
-    when the parent is no CLIENT span, because work may go on after other spans have ended.
+    There are two ways: ``span`` begins after the parent's end, or ends before the parent's start.
+    The list is empty when ``parent`` is None or no CLIENT span, because the work of a child may go
+    on after a parent of another kind has ended.
     """
     if parent is None or parent.kind != "CLIENT":
         return []

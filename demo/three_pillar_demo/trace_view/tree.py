@@ -16,11 +16,11 @@ class TreeRow:
 
     Attributes:
         node: The span or the log record.
-        parent: The span above it; None for a root.
-        depth: The number of spans above it.
+        parent: The parent of the node; None for a root.
+        depth: The number of spans from the root down to the parent; 0 for a root.
         prefix: The characters that draw the branch in front of the row.
-        child_prefix: The characters in front of each row below it.
-        is_leaf: Whether it has no rows below it.
+        child_prefix: The characters in front of each row below this row.
+        is_leaf: Whether the node has no children.
     """
 
     node: Node
@@ -34,7 +34,8 @@ class TreeRow:
 def tree_rows(view: TraceView) -> Iterator[TreeRow]:
     """Yield a row for each span and log record, parents before their children.
 
-    Siblings are in the order of their start. A node whose parent is not in the trace is a root.
+    Siblings are in the order of their start. A span or log record whose parent is not in the trace
+    is a root.
     """
     children_by_parent = _children_by_parent(view)
     roots = children_by_parent.pop("", [])
@@ -58,9 +59,9 @@ def tree_rows(view: TraceView) -> Iterator[TreeRow]:
 
 
 def _children_by_parent(view: TraceView) -> dict[str, list[Node]]:
-    """Return the nodes by the span id of their parent, in the order of their start.
+    """Return the spans and log records by the span id of their parent, in order of their start.
 
-    The roots have the key "".
+    Those without a parent in the trace have the key "".
     """
     span_ids = {span.span_id for span in view.spans}
     children: dict[str, list[Node]] = defaultdict(list)

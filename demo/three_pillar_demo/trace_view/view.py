@@ -1,6 +1,7 @@
 """The data of one trace: its spans, its log records and the exemplars that point to it.
 
-Their text comes from outside, so it must pass through ``terminal.printable`` before it is shown.
+All texts in this data come from outside, so each must pass through ``terminal.printable`` before it
+is shown.
 """
 
 from collections import defaultdict
@@ -49,6 +50,7 @@ class TraceView:
 def is_canonical(record: LogRecord) -> bool:
     """Return True if ``record`` is a canonical log record.
 
-    A service writes one at the end of each request, with the HTTP status and the outcome.
+    A service writes one canonical log record at the end of each request, with the HTTP status and
+    the outcome.
     """
     return "http_response_status_code" in record.fields

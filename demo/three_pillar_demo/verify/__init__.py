@@ -1,1 +1,1 @@
-"""Verification: find every purchase in traces, logs and metrics, and follow the links."""
+"""Verification: find every purchase in traces, logs and metrics, and follow Grafana's links."""

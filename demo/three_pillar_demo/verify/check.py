@@ -21,7 +21,8 @@ class Check:
         name: What was checked, as the report shows it.
         passed: Whether the check passed; None when it could not be judged.
         figures: What was counted or measured, as one line of text.
-        problems: One line for each purchase, trace or series that is missing or wrong, with its id.
+        problems: One line for each thing that is missing or wrong, such as a purchase or a trace.
+            The list is empty when there is no problem.
     """
 
     name: str
@@ -31,7 +32,10 @@ class Check:
 
 
 async def poll_until(complete: Callable[[], Awaitable[bool]]) -> bool:
-    """Call ``complete`` until it returns True; return False if it does not within ``TIMEOUT_S``."""
+    """Call ``complete`` again and again until it returns True, for about ``TIMEOUT_S`` at most.
+
+    Return True when ``complete`` has returned True, and False when the time is over.
+    """
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         if await complete():

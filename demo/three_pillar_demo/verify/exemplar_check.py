@@ -13,7 +13,7 @@ Series = tuple[str, str]
 
 
 async def check_exemplars(backends: Backends, ledger: Ledger) -> Check:
-    """Check the exemplars of the request duration since the start of the run.
+    """Check the exemplars of the request duration metric since the start of the run.
 
     Each pair of route and HTTP status in the ledger must have an exemplar, and the trace of each
     exemplar must be stored.

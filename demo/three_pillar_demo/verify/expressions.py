@@ -14,7 +14,7 @@ METRIC_DELAY_S = 30.0
 
 
 class BrokenLinkError(Exception):
-    """A link is not configured, or leads to other telemetry than it should; the text says how."""
+    """A link is not configured, or leads to wrong telemetry; the text says what is wrong."""
 
 
 def fill(expression: str, variables: dict[str, str]) -> str:
@@ -37,7 +37,7 @@ def derived_value(link: dict[str, str], record: LogRecord) -> str:
     ``link`` is the configuration of the derived field.
 
     Raises:
-        BrokenLinkError: Its pattern matches nothing in the log record.
+        BrokenLinkError: The pattern of the derived field matches nothing in the log record.
     """
     pattern = link["matcherRegex"]
     if link.get("matcherType") == "label":
@@ -74,6 +74,6 @@ def time_bound(text: str) -> float:
 def when_counted(request_end: float) -> float:
     """Return the time at which to query metrics that include a request, in seconds since the epoch.
 
-    It is ``METRIC_DELAY_S`` after ``request_end``, but not in the future.
+    This time is ``METRIC_DELAY_S`` after ``request_end``, or now if now is earlier.
     """
     return min(request_end + METRIC_DELAY_S, time.time())

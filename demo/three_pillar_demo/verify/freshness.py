@@ -1,4 +1,7 @@
-"""Measure, for a sample of purchases, how long after its answer each is found in each pillar."""
+"""Measure how long after the answer to a purchase each pillar shows the purchase.
+
+Only a sample of the purchases is measured.
+"""
 
 import asyncio
 import time
@@ -15,16 +18,16 @@ POLL_INTERVAL_S = 0.2
 TIMEOUT_S = 30.0
 """How long a purchase is searched for after its answer, in seconds.
 
-One that is not found by then counts as found after this time.
+A purchase that is not found within this time counts as found after this time.
 """
 KINDS = ("trace by id", "search", "log", "metric")
 """The kinds of queries that are measured, as the report names them."""
 
 
 class Freshness:
-    """Measures the freshness: the seconds from an answer until a query finds its telemetry.
+    """Measures the freshness: the seconds from an answer until a query finds the purchase.
 
-    Every ``every``-th purchase is measured, once for each of ``KINDS``.
+    Every ``every``-th purchase is measured, once for each kind of query in ``KINDS``.
     """
 
     def __init__(self, backends: Backends, total_before: float | None, every: int) -> None:
@@ -40,9 +43,10 @@ class Freshness:
         self.seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
 
     async def watch(self, purchase: Purchase) -> None:
-        """Count a purchase and, if it belongs to the sample, wait until each query has found it.
+        """Count a purchase, and measure its freshness if the purchase belongs to the sample.
 
-        A purchase without an order id cannot be searched for, so it is not in the sample.
+        The measurement ends when each query has found the purchase or ``TIMEOUT_S`` has passed. A
+        purchase without an order id cannot be searched for, so it is not in the sample.
         """
         self.purchases += 1
         if self.purchases % self.every or not purchase.order_id:

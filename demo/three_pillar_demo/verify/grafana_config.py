@@ -14,7 +14,7 @@ GRAFANA = ROOT / "grafana"
 DATA_SOURCES = GRAFANA / "provisioning" / "datasources" / "datasources.yaml"
 """The file with the provisioned data sources."""
 DASHBOARDS = GRAFANA / "dashboards"
-"""The folder with one JSON file for each dashboard, named after its uid."""
+"""The folder with one JSON file for each dashboard; the file is named ``UID.json``."""
 ERROR_RATIO_PANEL = "Error ratio"
 """The title of the panel that the link from a log record to metrics is meant to show."""
 
@@ -75,7 +75,7 @@ def panel_expressions(path: str) -> list[str]:
     ``path`` is the URL path of the dashboard: ``/d/UID`` or ``/d/UID/NAME``.
 
     Raises:
-        BrokenLinkError: There is no dashboard at this path, or it has no such panel.
+        BrokenLinkError: There is no such dashboard, or the dashboard has no such expression.
     """
     uid = path.removeprefix("/d/").split("/")[0]
     file = DASHBOARDS / f"{uid}.json"

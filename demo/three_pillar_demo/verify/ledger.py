@@ -23,9 +23,9 @@ CARDS = (
     "ordinary",
     "ordinary",
 )
-"""The cards of a run's purchases, in this order and repeated when the list has ended.
+"""The cards of a run's purchases, in this order. After the last card, the list begins again.
 
-The first six give each outcome in ``outcomes.EXPECTED`` that occurs without an outage.
+The first six cards give each outcome in ``outcomes.EXPECTED`` that occurs without an outage.
 """
 
 PurchaseCallback = Callable[[Purchase], Coroutine[None, None, None]]
@@ -40,7 +40,7 @@ class Ledger:
         purchases: The answered purchases.
         unanswered: One line for each purchase without an answer, with its number and the error.
         started: A time just before the first purchase.
-        finished: A time just after the last answer.
+        finished: A time after the last answer; 0 until ``fill`` ends.
     """
 
     purchases: list[Purchase] = field(default_factory=list)
@@ -65,7 +65,8 @@ class Ledger:
     def payment_statuses(self) -> Counter[str]:
         """Return the number of answers that payment must have given, by HTTP status.
 
-        The statuses are those of ``outcomes.EXPECTED``.
+        The statuses are those of ``outcomes.EXPECTED``. Purchases for which payment received no
+        request are left out.
         """
         statuses = (expect(purchase).payment_status for purchase in self.purchases)
         return Counter(str(status) for status in statuses if status)
@@ -80,10 +81,11 @@ def expect(purchase: Purchase) -> Expected:
 
 
 async def fill(count: int, rate: float, on_answer: PurchaseCallback) -> Ledger:
-    """Start ``count`` purchases, ``rate`` a second, and return them when all are answered.
+    """Start ``count`` purchases, ``rate`` a second, and return the ledger when all have ended.
 
-    Slow answers do not delay the next purchase. ``on_answer`` runs as a task of its own for each
-    answered purchase; the function also waits for the end of these tasks.
+    A purchase ends with an answer or with an error. Slow answers do not delay the next purchase.
+    ``on_answer`` runs as a task of its own for each answered purchase; ``fill`` also waits for the
+    end of these tasks.
     """
     run_id = uuid.uuid4().hex[:8]
     ledger = Ledger()

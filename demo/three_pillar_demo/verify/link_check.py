@@ -40,7 +40,7 @@ from three_pillar_demo.verify.grafana_config import (
 from three_pillar_demo.verify.ledger import Ledger, expect
 
 RATE_INTERVAL = "1m"
-"""The value of Grafana's variable ``$__rate_interval``."""
+"""The value that the check puts in place of Grafana's variable ``$__rate_interval``."""
 
 
 async def check_links(
@@ -48,8 +48,14 @@ async def check_links(
 ) -> list[Check]:
     """Follow each of the six links from one purchase of every outcome.
 
+    Args:
+        backends: The backends to query.
+        ledger: The purchases of the run.
+        sources: Grafana's data sources. None reads them from the file ``DATA_SOURCES``.
+
     Returns:
-        One verdict for each link. ``sources`` are by default those of this repository's Grafana.
+        One verdict for each link. If ``DATA_SOURCES`` is needed and does not exist, the list has
+        only one verdict, which is not judged.
     """
     if sources is None:
         if not DATA_SOURCES.exists():
@@ -91,8 +97,9 @@ async def _check_link(name: str, follow: Callable[[], Awaitable[int]]) -> Check:
 class LinkFollower:
     """Follows the links from one purchase of every outcome.
 
-    Each method follows one link from every suitable exemplar, span or log record, returns how
-    many it followed, and raises ``BrokenLinkError`` at the first that leads to something else.
+    Each public method follows one link from every suitable exemplar, span or log record, and
+    returns the number of these. It raises ``BrokenLinkError`` at the first of them whose link does
+    not lead to telemetry of the same request.
     """
 
     def __init__(self, backends: HttpClients, ledger: Ledger, sources: DataSources) -> None:
@@ -122,7 +129,11 @@ class LinkFollower:
         return len(exemplars)
 
     async def exemplar_to_logs(self) -> int:
-        """Check that an exemplar leads to the log records of its own request, of every service."""
+        """Follow each exemplar's link to Loki, and return the number of exemplars.
+
+        The link must lead to the log records that all services wrote for the exemplar's request,
+        and to no other log records.
+        """
         destinations = self.sources.setting("prometheus", "exemplarTraceIdDestinations")
         link = first_link(destinations, lambda destination: "url" in destination)
         exemplars = await self._exemplars(link["name"])
@@ -142,7 +153,11 @@ class LinkFollower:
         return len(exemplars)
 
     async def trace_to_logs(self) -> int:
-        """Check that each span leads to the log records of its own request, of every service."""
+        """Follow each span's link to Loki, and return the number of spans.
+
+        The link must lead to the log records that all services wrote for the span's request, and
+        to no other log records.
+        """
         link = self.sources.setting("tempo", "tracesToLogsV2")
         self.sources.require_type(link["datasourceUid"], "loki")
         if not link.get("customQuery"):
@@ -161,7 +176,11 @@ class LinkFollower:
         return followed or raise_missing("span")
 
     async def trace_to_metrics(self) -> int:
-        """Check that each SERVER span leads to series of its route that include its HTTP status."""
+        """Follow each SERVER span's link to metrics, and return the number of these spans.
+
+        The link must lead to series of the span's service and route that include the HTTP status of
+        the span. SERVER spans without a route are left out.
+        """
         link = self.sources.setting("tempo", "tracesToMetrics")
         self.sources.require_type(link["datasourceUid"], "prometheus")
         followed = 0
@@ -195,7 +214,10 @@ class LinkFollower:
                 )
 
     async def log_to_trace(self) -> int:
-        """Check that a log record leads to a trace that has the span in which it was written."""
+        """Follow each log record's link to Tempo, and return the number of log records.
+
+        The trace must contain the span in which the log record was written.
+        """
         fields = self.sources.setting("loki", "derivedFields")
         link = first_link(fields, lambda field: "datasourceUid" in field)
         self.sources.require_type(link["datasourceUid"], "tempo")
@@ -209,7 +231,11 @@ class LinkFollower:
         return len(records)
 
     async def log_to_metrics(self) -> int:
-        """Check that a log record leads to the error ratio of its service around its own time."""
+        """Follow each log record's link to metrics, and return the number of log records.
+
+        The link must lead to the error ratio of the service that wrote the log record, over a time
+        range that includes the time of the log record.
+        """
         fields = self.sources.setting("loki", "derivedFields")
         link = first_link(fields, lambda field: "datasourceUid" not in field)
         records = await self._log_records()

@@ -1,4 +1,4 @@
-"""Check that each service wrote one canonical log record for each purchase, with its outcome."""
+"""Check that each purchase has one correct canonical log record from each service involved."""
 
 import time
 from typing import NamedTuple
@@ -16,7 +16,7 @@ Key = tuple[str, str]
 
 
 class CanonicalRecord(NamedTuple):
-    """The fields of a canonical log record that ``outcomes.EXPECTED`` determines.
+    """The fields of a canonical log record that are checked.
 
     A service writes one canonical log record at the end of each request.
     """
@@ -29,7 +29,8 @@ class CanonicalRecord(NamedTuple):
 async def check_logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str]]:
     """Check that each service that took part in a purchase wrote exactly one canonical log record.
 
-    Its outcome, HTTP status and severity must be those in ``outcomes.EXPECTED``.
+    Outcome and HTTP status in checkout's record must be those that the customer received. The
+    severity, and all three fields in payment's record, must be those in ``outcomes.EXPECTED``.
 
     Returns:
         The verdict, and the trace ids of purchases that other clients made during the run.
@@ -86,7 +87,7 @@ async def canonical_records(backends: Backends, start: float) -> list[LogRecord]
 
 
 def _expected_records(purchase: Purchase) -> dict[str, CanonicalRecord]:
-    """Return the canonical log record that each service must have written, by service name."""
+    """Return the canonical log records that ``purchase`` must have, by the name of the service."""
     expected = expect(purchase)
     records = {
         "checkout": CanonicalRecord(purchase.outcome, str(purchase.status), expected.severity)

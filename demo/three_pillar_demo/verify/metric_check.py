@@ -1,4 +1,4 @@
-"""Check that, for each HTTP status, the request counters rose by the number of purchases."""
+"""Check that the counters of each HTTP status rose by the number of answers with this status."""
 
 from collections import Counter
 
@@ -17,8 +17,8 @@ QUERIES: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
 Counters = dict[tuple[str, str, str], float]
 """The values of counters.
 
-The key has the name of the counter and its route ("NAME /checkout"), the HTTP status, and the
-``service.instance.id``.
+The key has three parts: the name of the counter with the route ("NAME /checkout"), the HTTP status,
+and the ``service.instance.id``.
 """
 
 
@@ -50,7 +50,8 @@ async def check_metrics(
         ledger: The purchases of this run.
         before: The values of the counters before the run.
         others: The trace ids of purchases that other clients made during the run; None when there
-            are such purchases, but their ids are unknown. The check is judged only if it is empty.
+            are such purchases, but their ids are unknown. The check is judged only if ``others`` is
+            an empty set.
     """
     if others is None:
         return _not_judged("purchases that others made")

@@ -1,6 +1,6 @@
 """The outcome table ``EXPECTED``: the telemetry that a purchase with each outcome must produce.
 
-It does not use the code of the services. A test compares it with the table in
+The table does not use the code of the services. A test compares the table with the one in
 docs/reference/telemetry.md and with what the services do.
 """
 
@@ -10,7 +10,10 @@ CHECKOUT = "checkout SERVER"
 ORDER = "order"
 CLIENT = "checkout CLIENT"
 PAYMENT = "payment SERVER"
-"""The four constants name the roles of the spans of one purchase, from parent to child."""
+"""CHECKOUT, ORDER, CLIENT and PAYMENT name the roles of the spans of one purchase.
+
+The order is from parent to child.
+"""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Expected:
         status: The HTTP status of checkout's answer.
         severity: The severity of checkout's canonical log record.
         payment_outcome: The outcome of payment; None when payment received no request.
-        payment_status: The HTTP status of payment's answer; None when it received no request.
+        payment_status: The HTTP status of payment's answer; None when payment received no request.
         payment_severity: The severity of payment's canonical log record; None when there is none.
         spans: The roles of all spans, from parent to child.
         errors: The roles of the spans with error status.

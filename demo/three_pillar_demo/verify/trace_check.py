@@ -20,8 +20,8 @@ SERVICE_AND_KIND = {
 async def check_traces(backends: Backends, ledger: Ledger) -> Check:
     """Check that the trace of each purchase is stored as its outcome requires.
 
-    Its spans, their parents and error statuses, and the HTTP status must be those in
-    ``outcomes.EXPECTED``.
+    The spans, their parents and their error statuses must be those in ``outcomes.EXPECTED``. The
+    HTTP status in checkout's SERVER span must be the status that the customer received.
     """
     problem_by_trace = {purchase.trace_id: "not queried yet" for purchase in ledger.purchases}
     store = backends.names["traces"]
@@ -51,10 +51,12 @@ async def check_traces(backends: Backends, ledger: Ledger) -> Check:
 
 
 def trace_mismatch(purchase: Purchase, spans: list[Span], store: str) -> str:
-    """Compare the trace of ``purchase`` with the row of its outcome in ``outcomes.EXPECTED``.
+    """Compare the trace of ``purchase`` with what the outcome of the purchase requires.
+
+    ``store`` is the name of the trace store, for the returned text.
 
     Returns:
-        The first difference, which names the backend as ``store``; empty when there is none.
+        A text that describes the first difference; "" when there is no difference.
     """
     expected = expect(purchase)
     if not spans:

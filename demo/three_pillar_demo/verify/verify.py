@@ -30,12 +30,12 @@ READY_TIMEOUT_S = 60.0
 QUIET_S = 3.0
 """Seconds for which the counters must not change before the run begins.
 
-The services export more often than that.
+The services export their metrics more often, so unchanged counters include all earlier requests.
 """
 QUIET_TIMEOUT_S = 10.0
 """How long to wait until the counters stop changing, in seconds."""
 FRESHNESS_SAMPLES = 25
-"""The number of purchases, about, whose freshness is measured."""
+"""About how many purchases of a run have their freshness measured."""
 
 ReportStep = Callable[[str], None]
 """A function that is called with a description of each step when the step begins."""
@@ -46,12 +46,12 @@ async def verify(
 ) -> list[Check]:
     """Send ``count`` purchases, ``rate`` a second, and return the verdict of each check.
 
-    ``max_freshness`` is the highest p95 of each freshness, in seconds, that passes. If it is None,
-    the freshness is measured but not judged.
+    The freshness is the time from an answer until a query finds the purchase. ``max_freshness`` is
+    the highest p95 of the freshness, in seconds, that passes for each kind of query. If
+    ``max_freshness`` is None, the freshness is measured and not judged.
 
     Raises:
-        BackendError: A backend does not answer.
-        CheckoutError: Checkout does not answer.
+        BackendError: Checkout or a backend is not ready, or a backend does not answer.
     """
     async with connect.create_backends() as backends:
         checks, _ = await verify_with(backends, count, rate, max_freshness, report_step)
@@ -108,8 +108,8 @@ async def wait_until_ready(backends: Backends) -> None:
     """Wait until checkout and the backends are ready.
 
     Raises:
-        BackendError: They are not within ``READY_TIMEOUT_S``; the text has one line for each
-            that is not.
+        BackendError: Checkout or a backend is not ready after ``READY_TIMEOUT_S``; the text has one
+            line for each component that is not ready.
     """
     deadline = time.monotonic() + READY_TIMEOUT_S
     async with checkout_client.client(1) as http:
@@ -139,7 +139,7 @@ async def _checkout_problem(http: httpx2.AsyncClient) -> str:
 async def wait_until_quiet(backends: Backends) -> Counters | None:
     """Wait until the counters have not changed for ``QUIET_S``, and return their values.
 
-    Return None when they still change after ``QUIET_TIMEOUT_S``: other clients are buying too.
+    Return None when the counters still change after ``QUIET_TIMEOUT_S``: other clients are buying.
     """
     deadline = time.monotonic() + QUIET_TIMEOUT_S
     counters = await read_counters(backends)
@@ -155,7 +155,7 @@ async def wait_until_quiet(backends: Backends) -> Counters | None:
 def freshness_checks(freshness: Freshness, limit: float | None) -> list[Check]:
     """Return one check for each kind of query that was measured.
 
-    A check passes if the p95 is at most ``limit`` seconds; without a limit it is not judged.
+    A check passes if the p95 is at most ``limit`` seconds. If ``limit`` is None, it is not judged.
     """
     checks = []
     for kind, (p50, p95, count) in freshness.figures().items():

@@ -1,4 +1,4 @@
-"""Access control of the web UI: only requests to its own names and from its own origin.
+"""Access control of the web UI: refuses unknown Host headers and requests from other origins.
 
 Every response also has headers that let a browser run only code of the web UI itself.
 """
@@ -54,9 +54,9 @@ class AccessMiddleware:
         self.hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass an HTTP request on to the application, or answer 421 or 403.
+        """Pass an accepted HTTP request on to the application, or answer 421 or 403.
 
-        Other protocols, such as WebSocket, get no answer.
+        Lifespan events are always passed on. Other protocols, such as WebSocket, get no answer.
         """
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
@@ -95,7 +95,7 @@ def _is_from_here(method: str, headers: Headers) -> bool:
     """Return True if the request comes from the web UI, from a link, or from no browser at all.
 
     Every current browser sends ``Origin`` or ``Sec-Fetch-Site`` with a request that a page of
-    another site makes, so a request without both was not made by such a page.
+    another site makes. So a request with neither of these two headers was not made by such a page.
     """
     origin = headers.get("origin", "").lower()
     if origin:

@@ -26,7 +26,7 @@ LOOKUP_THREADS = 64
 """The number of threads for DNS lookups.
 
 The lookup of a host that is gone may take more than 10 s. With few threads, such lookups would
-hold up all others.
+hold up all other lookups.
 """
 
 
@@ -42,9 +42,10 @@ def create_app(
     Args:
         backends: The backends that hold the telemetry.
         mode: The mode of the stack: ``local``, ``full`` or ``compose``.
-        hosts: The accepted Host headers, each a lower-case name with its port.
+        hosts: The accepted Host headers, each a lower-case name with its port, and if need be with
+            the only path for which it is accepted.
         grafana_url: The URL of Grafana for a browser.
-        http: The HTTP client of checkout; a new one by default.
+        http: The HTTP client that sends purchases to checkout. None creates a new client.
     """
     cache = QueryCache()
     traffic = ManualTraffic(http or checkout_client.client(MAX_IN_FLIGHT))

@@ -24,7 +24,7 @@ REFRESH_WAIT_S = 0.1
 STALE_AFTER_S = 5.0
 """How long after its lifetime a result may still be shown, in seconds."""
 REST_FACTOR = 4.0
-"""The lifetime of a result is at least this many times the duration of its query.
+"""After a query ends, its result is valid for at least this many times the duration of the query.
 
 So a query keeps a backend busy for at most a fifth of the time.
 """
@@ -48,7 +48,10 @@ PENDING: QueryResult[Any] = QueryResult(error="no answer yet")
 
 @dataclass
 class _Entry:
-    """One query: its newest result, when that is due for a refresh, and the running query."""
+    """One query: its newest result, when this result must be refreshed, and the running task.
+
+    ``task`` is None while the query does not run.
+    """
 
     result: QueryResult[Any] = PENDING
     due: float = 0.0
@@ -73,11 +76,12 @@ class QueryCache:
     async def get(
         self, key: Hashable, query: Callable[[], Awaitable[T]], lifetime: float = LIFETIME_S
     ) -> QueryResult[T]:
-        """Return the result of ``query``, kept or new; an exception becomes its ``error``.
+        """Return the result of ``query``: the kept result, or a new one.
 
-        ``key`` identifies the query in the cache. A kept result that is older than ``lifetime``
-        seconds is replaced by a new one if the query ends in time. Otherwise the result is the
-        previous one, or ``PENDING``.
+        ``key`` identifies the query in the cache. When the kept result is older than ``lifetime``
+        seconds, run ``query`` again and wait a short time for the new result. If ``query`` has not
+        ended by then, return the kept result, or ``PENDING`` if the kept result is too old or does
+        not exist. When ``query`` raises an exception, the result has the text in ``error``.
         """
         entry = self._use_entry(key)
         overdue = time.monotonic() - entry.due

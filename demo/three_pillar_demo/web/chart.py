@@ -20,7 +20,7 @@ TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 TIME_TICKS = ((10, 4), (60, 6), (180, 6), (600, 7))
 """The possible distances of two ticks of the time axis.
 
-Each has the distance in seconds, and the number of such distances that the axis has space for.
+Each entry has the distance in seconds, and the largest number of such distances on the axis.
 """
 BUCKET_BOUNDS_S = (
     0.0,
@@ -42,15 +42,16 @@ BUCKET_BOUNDS_S = (
 )
 """The bounds of the duration histogram's buckets, in seconds.
 
-They are those of OpenTelemetry's semantic conventions for HTTP.
+The bounds are those of OpenTelemetry's semantic conventions for HTTP.
 """
 DOT_SLOTS = 40
 """The number of slots that the time axis is divided into.
 
-A slot shows at most two dots: the slowest failed request, and the slowest of the others.
+A slot shows at most two dots: the slowest failed request, and the slowest other request. The dots
+of a highlighted request are shown in addition.
 """
 MAX_READOUTS = 60
-"""The number of times, at most, at which a visitor can read the values of a chart."""
+"""The largest number of points in time at which a visitor can read the values of a chart."""
 
 Value = float | None
 """A value of a series; None when it is unknown."""
@@ -94,8 +95,8 @@ class Highlight:
 class ChartData:
     """The data of a chart.
 
-    The chart shows the time from ``start`` to ``end``. These and ``times``, the times of the
-    values of each series, are in seconds since the epoch.
+    The chart shows the time from ``start`` to ``end``. ``times`` are the times of the values of
+    each series. All times are in seconds since the epoch.
     """
 
     start: float
@@ -116,10 +117,11 @@ class Plot:
         top: The value at the upper end of the value axis.
         polylines: For each series its CSS class, and the parts of its line between two gaps. A part
             is a value for the ``points`` attribute of an SVG polyline.
-        x_ticks: The ticks of the time axis: positions and texts.
-        y_ticks: The ticks of the value axis: positions and texts.
+        x_ticks: The position and the text of each tick of the time axis.
+        y_ticks: The position and the text of each tick of the value axis.
         dots: The exemplars that are drawn as dots.
-        readouts: The values that a visitor can read: positions and texts.
+        readouts: The values that a visitor can read: for each point in time its horizontal
+            position, and a text with the time and the values.
         highlight: The highlighted request, if there is one.
     """
 
@@ -151,7 +153,7 @@ class Plot:
 def draw_chart(data: ChartData, formatter: Formatter, *, min_top: float) -> Plot:
     """Compute the geometry of ``data``, with texts from ``formatter``.
 
-    The value axis begins at 0 and reaches ``min_top``, or the highest value if that is more.
+    The value axis begins at 0, and reaches at least ``min_top`` and the highest value.
     """
     times, series = _within_range(data)
     dots = list(select_dots(data))
@@ -174,10 +176,10 @@ def draw_chart(data: ChartData, formatter: Formatter, *, min_top: float) -> Plot
 
 
 def axis_scale(value: float, max_steps: int = 4) -> tuple[float, float]:
-    """Return the top of an axis and its step, both round, so that ``value`` fits.
+    """Return the top of an axis that includes ``value``, and the step between two of its ticks.
 
-    The step is 1, 2 or 5 times a power of ten; the axis has at least 2 steps and about
-    ``max_steps``.
+    The step is 1, 2 or 5 times a power of ten. The top is a multiple of the step: at least 2 and
+    normally at most ``max_steps`` times the step. ``value`` must be above 0.
     """
     tolerance = 1e-9  # for floating-point errors at round values
     min_step = value / max_steps
@@ -238,8 +240,8 @@ def _svg_points(part: list[tuple[float, float]]) -> str:
 def select_dots(data: ChartData) -> Iterator[Exemplar]:
     """Yield the exemplars that are drawn as dots, at most two for each slot, oldest first.
 
-    An exemplar of the highlighted request is always drawn. Slots begin at fixed times, so the
-    choice stays the same while time goes on.
+    Exemplars of the highlighted request are drawn in addition to these two. Slots begin at fixed
+    times, so the choice stays the same while time goes on.
     """
     slot_width = (data.end - data.start) / DOT_SLOTS
     slowest: dict[tuple[int, bool, bool], Exemplar] = {}
@@ -255,7 +257,7 @@ def select_dots(data: ChartData) -> Iterator[Exemplar]:
 
 
 def failed(exemplar: Exemplar) -> bool:
-    """Return True if the measured request was answered with an HTTP status of 500 or above."""
+    """Return True if the exemplar's request was answered with an HTTP status of 500 or above."""
     return exemplar.labels.get("http_response_status_code", "").startswith("5")
 
 
@@ -290,7 +292,7 @@ def _finite_values(series: Sequence[Series]) -> Iterator[float]:
 def _readouts(
     times: Sequence[float], series: Sequence[Series], plot: Plot, formatter: Formatter
 ) -> Iterator[tuple[float, str]]:
-    """Yield the position and the text of each readout, at most about ``MAX_READOUTS``.
+    """Yield the position and the text of each readout, at most ``MAX_READOUTS``.
 
     Times at which no series has a value are left out.
     """

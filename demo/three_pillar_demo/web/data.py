@@ -113,7 +113,7 @@ class PageData:
         return {"components": components, "queues": queues, "freshness": freshness, "size": size}
 
     async def panels(self, state: ViewState) -> list[Panel]:
-        """Return four panels: request rate, error ratio, and the durations of each service."""
+        """Return four panels: request rate, error ratio, and one of durations for each service."""
         now = time.time()
         time_range = (now - state.minutes * 60, now)
         exemplars, results = await asyncio.gather(
@@ -160,7 +160,7 @@ class PageData:
         return await self.cache.get(key, query)
 
     async def mark_readable_purchases(self, traffic: ManualTraffic) -> None:
-        """Mark those purchases whose traces the trace store has, so that they become links."""
+        """Mark the purchases whose traces are stored: the page shows them as links to the trace."""
         purchases = traffic.purchases_without_trace()
         if not purchases:
             return
@@ -185,7 +185,7 @@ class PageData:
     async def context_panel(self, view: TraceView) -> Panel | None:
         """Return the chart of durations around the time of a request, with the request highlighted.
 
-        Return None if the first span of the trace has no ``http.route``.
+        Return None if the trace has no root span, or if the root span has no ``http.route``.
         """
         root = root_span(view)
         if root is None or not root.attributes.get("http.route"):
@@ -241,7 +241,8 @@ class PageData:
     async def _component_problems(self) -> dict[str, str]:
         """Return the problem of each component except the web UI; "" if the component is healthy.
 
-        The backends' own health checks know more, but are left out if they take too long.
+        The problems that the backends' own health checks find are more exact, so these are
+        preferred. They are left out if they take longer than ``health.TIMEOUT_S``.
         """
         backend_health = asyncio.ensure_future(self.backends.health())
         problems, _ = await asyncio.gather(
@@ -280,7 +281,7 @@ def _trace_page(view: TraceView, missing: list[str]) -> TracePage:
 
 
 def _duration(root: Span, view: TraceView) -> float:
-    """Return the duration of a request in seconds, from its exemplar, or else from its span."""
+    """Return the duration of a request in seconds: from its exemplar, or else that of ``root``."""
     for exemplar in view.exemplars:
         if exemplar.labels.get("service_name") == root.service and math.isfinite(exemplar.value):
             return exemplar.value

@@ -33,11 +33,14 @@ DURATION_UNITS = (
 )
 """The units for durations, from short to long."""
 MAX_AGE_IN_SECONDS = 100.0
-"""The age, in seconds, from which it is shown in minutes."""
+"""The number of seconds from which an age is shown in minutes."""
 
 
 def duration(seconds: float | None) -> str:
-    """Format a duration in a suitable unit: ``163 ms``, ``2.0 s``, ``3 min``."""
+    """Format a duration in a suitable unit: ``163 ms``, ``2.0 s``, ``3 min``.
+
+    None becomes ``NO_VALUE``.
+    """
     if seconds is None:
         return NO_VALUE
     unit = DURATION_UNITS[-1]
@@ -49,14 +52,14 @@ def duration(seconds: float | None) -> str:
 
 
 def percentage(ratio: float | None) -> str:
-    """Format a ratio from 0 to 1 as a percentage: ``12.5 %``."""
+    """Format a ratio from 0 to 1 as a percentage: ``12.5 %``; None becomes ``NO_VALUE``."""
     if ratio is None:
         return NO_VALUE
     return f"{ratio * 100:.1f} %"
 
 
 def rate(per_second: float | None) -> str:
-    """Format a rate per second: ``4.8/s``."""
+    """Format a rate per second: ``4.8/s``; None becomes ``NO_VALUE``."""
     if per_second is None:
         return NO_VALUE
     return f"{per_second:.1f}/s"
@@ -71,7 +74,10 @@ def without_zeros(text: str) -> str:
 
 
 def bucket_range(low: float, high: float) -> str:
-    """Format the bounds of a histogram bucket, in seconds: ``250 ms to 500 ms``."""
+    """Format the bounds of a histogram bucket, given in seconds: ``250 ms to 500 ms``.
+
+    A bucket without an upper bound becomes ``over 10 s``.
+    """
     low_text = without_zeros(duration(low))
     if high == math.inf:
         return f"over {low_text}"
@@ -84,7 +90,10 @@ def mebibytes(size: float) -> str:
 
 
 def clock(timestamp: float, *, milliseconds: bool = False) -> str:
-    """Format a time in seconds since the epoch as the local time of day: ``14:05:09``."""
+    """Format a time in seconds since the epoch as the local time of day: ``14:05:09``.
+
+    With ``milliseconds``, the result is ``14:05:09.123``.
+    """
     text = time.strftime("%H:%M:%S", time.localtime(timestamp))
     if milliseconds:
         return f"{text}.{int(timestamp % 1 * 1000):03}"

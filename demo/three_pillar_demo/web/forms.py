@@ -33,7 +33,7 @@ async def read_form(request: Request) -> dict[str, str]:
 
     Raises:
         HTTPException: The body has more than ``MAX_FORM_BYTES`` (status 413).
-        ValueError: It is not ASCII, or has more than ``MAX_FORM_FIELDS`` fields.
+        ValueError: The body is not ASCII, or has more than ``MAX_FORM_FIELDS`` fields.
     """
     body = await read_body(request, MAX_FORM_BYTES)
     return dict(parse_qsl(body.decode("ascii"), max_num_fields=MAX_FORM_FIELDS))

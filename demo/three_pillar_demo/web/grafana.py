@@ -34,9 +34,9 @@ def links(trace_id: str, start: float, end: float) -> list[tuple[str, str]]:
 
 
 def explore_path(datasource: str, query: Mapping[str, object], start: float, end: float) -> str:
-    """Return the path of Grafana's Explore with ``query``, over the time around a request.
+    """Return the path of Grafana's page Explore with ``query``, over the time around a request.
 
-    ``start`` and ``end`` of the request are in seconds since the epoch.
+    ``start`` and ``end`` are those of the request, in seconds since the epoch.
     """
     full_query = {"refId": "A", "datasource": {"type": datasource, "uid": datasource}, **query}
     time_range = _time_range(start, end, EXPLORE_MARGIN_MS)

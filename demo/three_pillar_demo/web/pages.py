@@ -29,14 +29,14 @@ WEB_FOLDER = Path(__file__).parent
 MAX_PURCHASES = 50
 """The number of purchases in the list on the overview."""
 ARRIVING_S = 30.0
-"""Seconds after the end of a request in which its missing telemetry may still arrive.
+"""How long after the end of a request its missing telemetry may still arrive, in seconds.
 
-Later, only telemetry arrives that waited for a backend that was down.
+After this time, only telemetry that had to wait for a backend that was down still arrives.
 """
 TOUR_COOKIE = "toured"
 """The name of the cookie of a visitor who has ended the tour."""
 TOUR_COOKIE_AGE_S = 365 * 24 * 3600
-"""How long a browser keeps this cookie: one year, in seconds."""
+"""How long a browser keeps the cookie ``TOUR_COOKIE``: one year, in seconds."""
 
 
 @cache
@@ -151,7 +151,7 @@ class Pages:
     async def error(self, _request: Request, error: Exception) -> Response:
         """Answer an invalid request with a page that says what is wrong.
 
-        The status is 422, or that of an ``HTTPException``.
+        The status is that of ``error`` if it is an ``HTTPException``, and 422 otherwise.
         """
         status = 422
         reason = str(error)
@@ -170,7 +170,10 @@ class Pages:
         )
 
     def _shown_purchases(self, state: ViewState) -> list[ManualPurchase]:
-        """Return the newest purchases, at most ``MAX_PURCHASES``; only failed ones if so chosen."""
+        """Return the newest purchases, at most ``MAX_PURCHASES``.
+
+        If ``state.failed`` is True, return only failed purchases.
+        """
         purchases = [
             purchase for purchase in self.traffic.purchases if purchase.failed or not state.failed
         ]
@@ -186,9 +189,9 @@ class Pages:
 
 
 def _tour_step(state: ViewState, request: Request) -> int:
-    """Return the step of the tour to show, from 1; 0 for none.
+    """Return the number of the step of the tour to show, or 0 to show no step.
 
-    A visitor without ``TOUR_COOKIE`` begins with step 1.
+    ``state`` chooses the step. If it does not, a visitor without ``TOUR_COOKIE`` gets step 1.
     """
     if state.tour is not None:
         return state.tour

@@ -39,7 +39,8 @@ class LegendEntry:
 class Panel:
     """A chart with its title and legend.
 
-    ``key`` identifies the panel on the page. ``error`` says why it has no data.
+    ``key`` identifies the panel on the page. ``error`` says why data are missing, and is "" if
+    none are missing.
     """
 
     key: str
@@ -68,7 +69,10 @@ class RouteMetrics:
 
 
 def rate_panel(results: Mapping[str, RedResult], time_range: TimeRange) -> Panel:
-    """Return the panel with the request rate of each service; ``results`` are by service."""
+    """Return the panel with the request rate of each service.
+
+    The keys of ``results`` are the names of the services.
+    """
     rates = {
         service: {sample.time: sample.rate for sample in result.value or []}
         for service, result in results.items()
@@ -77,7 +81,10 @@ def rate_panel(results: Mapping[str, RedResult], time_range: TimeRange) -> Panel
 
 
 def error_ratio_panel(results: Mapping[str, RedResult], time_range: TimeRange) -> Panel:
-    """Return the panel with the error ratio of each service; ``results`` are by service."""
+    """Return the panel with the error ratio of each service.
+
+    The keys of ``results`` are the names of the services.
+    """
     ratios = {
         service: {sample.time: sample.errors for sample in result.value or []}
         for service, result in results.items()
@@ -90,8 +97,9 @@ def duration_panel(
 ) -> Panel:
     """Return the panel with the duration quantiles and the exemplars of one route of a service.
 
-    With a ``highlight``, the chart marks the bucket and the end of this request, and the legend
-    has the quantiles at that time instead of the newest ones.
+    With a ``highlight``, the chart marks the histogram bucket and the end of the highlighted
+    request. The legend then has the quantiles at the end of this request. Without a ``highlight``,
+    the legend has the newest quantiles.
     """
     service = printable(metrics.service, 64)
     samples = metrics.result.value or []
@@ -122,7 +130,8 @@ def _shared_panel(
 ) -> Panel:
     """Return a panel with one line for each service.
 
-    ``values`` are by service and time, and ``key`` is ``rate`` or ``errors``.
+    ``values`` has the values of each service by time. ``key`` is ``rate`` or ``errors``; it chooses
+    the format of the values and the lowest top of the value axis.
     """
     formatter = formatting.rate if key == "rate" else formatting.percentage
     min_top = MIN_RATE_TOP if key == "rate" else MIN_ERROR_RATIO_TOP
@@ -156,7 +165,11 @@ def _quantile_series(service: str, samples: Sequence[RedSample]) -> list[chart.S
 
 
 def _sample_at(samples: Sequence[RedSample], highlight: chart.Highlight | None) -> RedSample:
-    """Return the first sample after the end of the highlighted request, or else the newest one."""
+    """Return the first sample that is not before the end of the highlighted request.
+
+    Without a highlight or such a sample, return the newest sample. Without any samples, return
+    ``UNKNOWN_SAMPLE``.
+    """
     if highlight:
         for sample in samples:
             if sample.time >= highlight.time:

@@ -40,7 +40,9 @@ class ViewState(BaseModel):
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Self:
-        """Parse the query parameters of an address; a missing or blank one has its default.
+        """Parse the query parameters of an address.
+
+        A missing or blank parameter gets the default of its field.
 
         Raises:
             ValueError: A value is not allowed; the message says which values are.
@@ -56,7 +58,7 @@ class ViewState(BaseModel):
     def query(self, **changes: object) -> str:
         """Return the query string of this state with ``changes``, beginning with ``?``.
 
-        Parameters that have their defaults are left out; the result is "" if all have.
+        Parameters with their default values are left out. The result is "" if none remain.
         """
         changed = self.model_copy(update=changes).model_dump(exclude_defaults=True)
         if not changed:

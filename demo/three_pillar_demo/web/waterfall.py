@@ -36,20 +36,21 @@ class WaterfallRow:
 
     Attributes:
         key: A text that identifies the row on the page.
-        start: The time from the start of the trace to that of the row.
+        start: The time from the start of the trace to the start of the span, or to the log record.
         depth: The number of levels that the row is indented.
         text: The name of a span, or the body of a log record.
         level: The kind of a span, or the severity of a log record.
-        error: Whether a span has error status, or the severity of a log record is an error.
+        error: Whether a span has error status, or a log record has the severity ERROR or FATAL.
         attributes: The names and values of a span's attributes or a log record's fields.
         x: The horizontal position of the row's start.
         bar: The bar of a span; None for a log record.
         own_bars: The parts of the span in which none of its children runs.
-        late_bar: The part of the span after its caller had given up.
-        late_duration: The duration of that part.
-        duration: The duration of a span.
-        status: The HTTP status of a span, if it has one.
-        problems: The failures that a span records, and how it is outside its parent's time.
+        late_bar: The part of the span after its caller had given up; None if there is none.
+        late_duration: The duration of the part in ``late_bar``; 0 if there is none.
+        duration: The duration of a span; 0 for a log record.
+        status: The HTTP status of a span; "" if unknown, and for a log record.
+        problems: The failures that a span records, and each way in which the span is outside the
+            time of its parent. The list is empty for a log record.
     """
 
     key: str
@@ -73,8 +74,8 @@ class WaterfallRow:
 def extent(view: TraceView) -> tuple[int, int]:
     """Return the start and the end of a trace, in nanoseconds since the epoch.
 
-    It starts with its first span, or with its first log record if it has no spans. It ends with
-    its last span or log record.
+    The trace starts with the first span, or with the first log record if there are no spans. The
+    trace ends with the last span or log record, and at least ``MIN_EXTENT_NS`` after its start.
     """
     log_times = [record.time for record in view.logs]
     start_times = [span.start for span in view.spans] or log_times
@@ -164,7 +165,7 @@ class _Layout:
     def _bar(self, start: int, end: int) -> Bar:
         """Return the bar between two times, in nanoseconds since the epoch.
 
-        It is at least ``MIN_BAR_WIDTH`` wide and always inside the waterfall.
+        The bar is at least ``MIN_BAR_WIDTH`` wide and always inside the waterfall.
         """
         scale = FULL_WIDTH / (self.end - self.start)
         x = min(max((start - self.start) * scale, 0.0), FULL_WIDTH - MIN_BAR_WIDTH)

@@ -9,7 +9,7 @@ from typing import Any
 MAX_ALERTS = 50
 """The number of firing alerts that are kept; further alerts are ignored."""
 MAX_KEY_LENGTH = 1000
-"""The number of characters of an alert's labels, as JSON, that tell it from other alerts."""
+"""Alerts are told apart by their labels, as JSON, of which this many characters are used."""
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class Alert:
     """A firing alert.
 
     Attributes:
-        key: A digest of its labels, which identifies the alert on the page.
+        key: A digest of the alert's labels, which identifies the alert on the page.
         name: The label ``alertname``.
         severity: The label ``severity``.
         summary: The annotation ``summary``.
-        since: When it began to fire, in seconds since the epoch; 0 when that is unknown.
+        since: When the alert began to fire, in seconds since the epoch; 0 when this is unknown.
     """
 
     key: str
@@ -38,14 +38,14 @@ class FiringAlerts:
         self._by_labels: dict[str, Alert] = {}
 
     def list(self) -> list[Alert]:
-        """Return the firing alerts; the alert with the oldest report is first."""
+        """Return the firing alerts, sorted by the time of their last report, earliest first."""
         return list(self._by_labels.values())
 
     def receive(self, payload: dict[str, Any]) -> None:
         """Add the firing alerts of a webhook payload to the list, and remove the resolved ones.
 
         Raises:
-            KeyError, TypeError, AttributeError: It is no payload of Alertmanager's webhook.
+            KeyError, TypeError, AttributeError: ``payload`` is not from Alertmanager's webhook.
         """
         for alert in payload["alerts"][:MAX_ALERTS]:
             labels = json.dumps(alert["labels"], sort_keys=True)[:MAX_KEY_LENGTH]

@@ -9,7 +9,7 @@ from three_pillar_demo.drills.catalogue import Drill, DrillError, load
 SHOWN_AFTER_END_S = 600.0
 """How long the result of a drill is shown after its end, in seconds."""
 MAX_ANSWER_LENGTH = 60
-"""The number of characters of each part of an answer that are used."""
+"""Each part of an answer is cut to this number of characters."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class DrillView:
 
     @property
     def grade(self) -> list[str]:
-        """One line for each part of the newest answer: whether it is right.
+        """One line for each part of the newest answer, which says whether the part is right.
 
         The list is empty without an answer, and when the drill has ended.
         """
@@ -39,13 +39,13 @@ class DrillView:
 
     @property
     def elapsed(self) -> str:
-        """The time since the player was paged, as minutes and seconds: ``1:05``."""
+        """The minutes and seconds since the player was paged, until the drill's end: ``1:05``."""
         minutes, seconds = divmod(int(self.session.elapsed_s), 60)
         return f"{minutes}:{seconds:02}"
 
 
 def current_drill() -> DrillView | None:
-    """Return the running drill, or one that ended in the past ``SHOWN_AFTER_END_S``.
+    """Return the running drill, or a drill that ended within the past ``SHOWN_AFTER_END_S``.
 
     Return None when there is no such drill, or when the drill's file is invalid.
     """

@@ -12,9 +12,10 @@ from services.common import errors
 
 
 def create_app(payments: PaymentClient) -> FastAPI:
-    """Return the application of checkout, without telemetry, which pays by ``payments``.
+    """Return the application of checkout, without telemetry.
 
-    When its lifespan ends, it closes the HTTP client of ``payments``.
+    The application charges cards through ``payments``. When the application stops, it closes the
+    HTTP client of ``payments``.
     """
 
     @asynccontextmanager

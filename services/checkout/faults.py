@@ -24,8 +24,9 @@ class FaultyPaymentClient(PaymentClient):
     """A client of payment with four faults, which keys in the JSON file ``drills`` turn on.
 
     ``payment_url`` sends the calls to another address; ``max_two_connections`` limits the client to
-    two connections; ``attempts`` is the number of attempts, without a pause, until a call succeeds;
-    ``order_id_label`` adds the metric ``checkout.orders`` with the order id as a label.
+    two connections; ``attempts`` is the maximum number of attempts to make a call, with no pause
+    between two attempts; ``order_id_label`` adds the metric ``checkout.orders`` with the order id
+    as a label.
     """
 
     def __init__(self, drills: str, url: str, timeout_s: float, connections: int) -> None:
@@ -64,8 +65,8 @@ class FaultyPaymentClient(PaymentClient):
 def blocking(app: ASGIApp, drills: str) -> ASGIApp:
     """Wrap ``app`` in an ASGI middleware that can block the event loop before each request.
 
-    The key ``block`` in the JSON file ``drills`` is the number of seconds; without it nothing is
-    blocked.
+    The key ``block`` in the JSON file ``drills`` is the number of seconds for which each request
+    blocks the loop. Without this key, nothing is blocked.
     """
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:

@@ -75,8 +75,9 @@ class Basket(BaseModel):
 async def place_order(basket: Basket, payments: PaymentClient) -> str:
     """Charge the card for ``basket``, and return the outcome, a key of ``OUTCOMES``.
 
-    A failed payment raises nothing: it is an outcome, and gives the span ``place order`` an error
-    status. A declined card is an expected outcome, so it does not.
+    A failed payment does not raise an exception: it is an outcome, and gives the span
+    ``place order`` an error status. A declined card is an expected outcome, so the span gets no
+    error status.
     """
     attributes: dict[str, str | float] = {
         "order.id": basket.order_id,

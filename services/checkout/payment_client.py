@@ -21,8 +21,8 @@ class DeadlineTransport(httpx2.AsyncBaseTransport):
     """httpx transport that limits the time of a whole call, including the response body.
 
     httpx itself limits each step of a call (connect, write, read) separately. The limit is in a
-    transport, below the instrumentation, so that the CLIENT span records the time-out as an error:
-    a span that is cancelled from above has no error status.
+    transport, below the instrumentation, so that the CLIENT span records the time-out as an error.
+    With a limit above the instrumentation, the span would be cancelled and have no error status.
     """
 
     def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
@@ -31,7 +31,8 @@ class DeadlineTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send ``request``, and return the response with its whole body.
 
-        ``request.extensions["deadline"]`` is a time of the event loop's clock, in seconds.
+        ``request.extensions["deadline"]`` is the time by which the body must be complete, in
+        seconds of the event loop's clock.
 
         Raises:
             httpx2.ReadTimeout: The body was not complete at the deadline.
@@ -53,11 +54,12 @@ class DeadlineTransport(httpx2.AsyncBaseTransport):
 class PaymentClient:
     """Client of the payment service at ``url``.
 
-    It makes at most ``connections`` calls at the same time, each with a limit of ``timeout_s``
-    seconds. Calls wait for a connection here and not in httpx's pool, so that a CLIENT span begins
-    when its request is sent, and that a call without a connection has the outcome ``payment_busy``.
-    The wait is part of the time limit and ends after half of it: a call with less time than that
-    would only make the next call wait.
+    The client makes at most ``connections`` calls at the same time, each with a limit of
+    ``timeout_s`` seconds. Calls wait for a connection here and not in httpx's pool, so that a
+    CLIENT span begins when its request is sent, and that a call without a connection has the
+    outcome ``payment_busy``. The wait is part of the time limit and ends after half of the limit: a
+    call with less than half of its time left would probably be too slow, and only make the next
+    call wait.
     """
 
     def __init__(
@@ -80,7 +82,8 @@ class PaymentClient:
         """Charge ``card`` with ``amount`` and return the outcome, ``success`` or ``declined``.
 
         Raises:
-            PaymentError: Payment is unreachable, too slow or busy, or its response is an error.
+            PaymentError: Payment is unreachable, too slow or busy, or its response is an error or
+                cannot be read.
         """
         body = {"order_id": order_id, "amount": str(amount), "currency": currency, "card": card}
         deadline = asyncio.get_running_loop().time() + self.timeout_s

@@ -61,7 +61,10 @@ def create_service() -> FastAPI:
 
 
 def _payment_client(settings: Settings) -> PaymentClient:
-    """Return a client of payment; if ``settings.drills`` is set, one that a drill can make fail."""
+    """Return a client of payment.
+
+    If ``settings.drills`` is set, a drill can make the client fail.
+    """
     url = settings.payment_url
     timeout_s = settings.payment_timeout
     connections = settings.payment_connections

@@ -1,7 +1,7 @@
 """Read the faults that a running drill has turned on.
 
-A drill writes them into a JSON file that only its own user can write, and touches the file
-regularly: ``LEASE_S`` seconds after the latest touch the faults end.
+A drill writes the faults into a JSON file that only the user of the service can write. The drill
+touches the file regularly: the faults end ``LEASE_S`` seconds after the latest touch.
 """
 
 import json
@@ -13,7 +13,8 @@ from typing import Any
 LEASE_S = 2.0
 """Seconds that faults stay active after the file was last modified or touched.
 
-A running drill touches it twice a second, so its faults end with it, even if the drill is killed.
+A running drill touches the file twice a second. So the faults end soon after the drill, even if the
+drill is killed.
 """
 
 WRITABLE_BY_OTHERS = 0o022

@@ -92,7 +92,9 @@ async def _handle_invalid_request(_request: Request, error: Any) -> JSONResponse
 
 
 def _innermost(problems: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the validation errors without those that only follow from an error inside them.
+    """Return the validation errors, without each one that has another error inside its location.
+
+    The outer error only follows from the inner one.
 
     For example, pydantic also reports a list with invalid items as too short, although only the
     items are the client's mistake.
@@ -122,7 +124,7 @@ def _location(parts: Sequence[str | int]) -> str:
 
 
 def _message(problem: dict[str, Any], location: str) -> str:
-    """Return the message of a validation error, without the value, which may be secret or long."""
+    """Return a validation error's message, without the value, which may be secret or long."""
     kind = problem["type"]
     if kind == "value_error":
         return str(problem["ctx"]["error"])

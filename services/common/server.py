@@ -13,21 +13,25 @@ from three_pillars.trusted_callers import check_networks
 SHUTDOWN_TIMEOUT_S = 4
 """Seconds that a stopping service waits for active requests.
 
-The slowest request takes checkout's own time limit, 2 s by default.
+By default, the slowest request takes 2 s in checkout (the time limit for payment) and 3 s in
+payment (the card ``slow``).
 """
 
 KEEP_ALIVE_S = 15
 """Seconds after which the server closes an idle connection.
 
-This is longer than clients keep one (httpx: 5 s); otherwise the server could close a connection
-just when a client sends its next request.
+The server keeps an idle connection longer than clients do (httpx: 5 s). Otherwise the server could
+close a connection just when a client sends its next request.
 """
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class ServiceSettings(Settings):
-    """The settings of every service; a subclass adds its own fields and the variables' prefix."""
+    """The settings of every service.
+
+    A subclass adds its own fields and the prefix of its environment variables.
+    """
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
     port: int = Field(ge=1, le=65535, description="Port to listen on, 1 to 65535")

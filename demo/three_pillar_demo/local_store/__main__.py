@@ -39,7 +39,8 @@ class Settings(settings.Settings):
 def main() -> int:
     """Run the local store until SIGTERM or SIGINT, and return the exit code.
 
-    It is 0 after a normal end, 2 if a setting is invalid, and 1 if the file cannot be opened.
+    The exit code is 0 after a normal end, 2 if a setting is invalid, and 1 if the file cannot be
+    opened.
     """
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format=LOG_FORMAT)
     try:

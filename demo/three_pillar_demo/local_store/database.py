@@ -10,7 +10,7 @@ from pathlib import Path
 log = logging.getLogger("local_store")
 
 APPLICATION_ID = 0x3B111A25
-"""The value of SQLite's ``application_id`` that marks a file as one of the local store."""
+"""The value of SQLite's ``application_id`` that marks a file as a local store's file."""
 SCHEMA_VERSION = 1
 """The version of schema.sql, which a file holds in SQLite's ``user_version``."""
 LOCK_TIMEOUT_S = 5.0
@@ -19,7 +19,7 @@ NANO = 10**9
 FILE_SUFFIXES = ("", "-wal", "-shm")
 """The suffixes of the database file, its write-ahead log and that log's shared-memory index."""
 WRITE_PROBE = ("BEGIN", "UPDATE tally SET rows = rows", "ROLLBACK")
-"""Statements that fail at once if the file's header marks it as read-only."""
+"""SQL statements that fail at once if the database file's header marks the file as read-only."""
 
 
 class UnknownFormatError(sqlite3.DatabaseError):
@@ -27,9 +27,10 @@ class UnknownFormatError(sqlite3.DatabaseError):
 
 
 def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
-    """Return a connection to the file at ``path``, which gets the schema if it is empty.
+    """Return a connection to the SQLite file at ``path``.
 
-    SQLite limits the size of the file to ``max_bytes``.
+    A new or empty file gets the tables of schema.sql. SQLite limits the size of the file to
+    ``max_bytes``.
 
     Raises:
         sqlite3.Error: The file cannot be opened, written or created.
@@ -77,9 +78,9 @@ def pragma(connection: sqlite3.Connection, name: str) -> int:
 
 
 def move_aside(path: Path, reason: str) -> None:
-    """Rename the database file and its write-ahead log, and log the new name and ``reason``.
+    """Rename all files of the database (``FILE_SUFFIXES``), and log the new name and ``reason``.
 
-    The new name contains the time in nanoseconds, so that it overwrites no other file.
+    The new name contains the time, exact to the nanosecond, so that no other file is overwritten.
     """
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % NANO:09d}"
     new_name = f"{path.name}.aside-{stamp}"
@@ -91,9 +92,10 @@ def move_aside(path: Path, reason: str) -> None:
 
 
 def is_unusable(path: Path, error: Exception) -> bool:
-    """Return whether ``error``, raised while the file was opened, is caused by its content.
+    """Return whether ``error``, raised while the file was opened, is caused by the file's content.
 
-    Only then a new file helps. It does not against a lock, a missing permission or a full disk.
+    If so, a new file helps. A new file does not help against other causes: a lock, a missing
+    permission or a full disk.
     """
     code = error_code(error)
     # SQLite reports an unknown file format, and a missing table, as a plain SQLITE_ERROR.
@@ -105,8 +107,9 @@ def is_unusable(path: Path, error: Exception) -> bool:
 def is_damage(error: Exception) -> bool:
     """Return whether ``error`` means that the file is damaged or of an unknown format.
 
-    SQLite reports damage by an error code. Python reports a text that is not UTF-8, also where it
-    is part of SQLite's own error message.
+    SQLite reports damage by an error code. Text that is not UTF-8 is a sign of damage, too: Python
+    then raises ``UnicodeDecodeError`` (for example, if SQLite's error message contains the text),
+    or an error whose message contains "decode to UTF-8".
     """
     return (
         error_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -116,5 +119,8 @@ def is_damage(error: Exception) -> bool:
 
 
 def error_code(error: Exception) -> int:
-    """Return SQLite's primary result code (its lowest 8 bits), or 0 for any other error."""
+    """Return the primary result code of an error of SQLite, or 0 if SQLite did not raise ``error``.
+
+    The primary result code is the lowest 8 bits of SQLite's extended result code.
+    """
     return getattr(error, "sqlite_errorcode", 0) & 0xFF

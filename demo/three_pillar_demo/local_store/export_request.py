@@ -23,16 +23,17 @@ MAX_PARSER_TEXT = 200
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 GZIP_WINDOW_BITS = 31
-"""The argument ``wbits`` of zlib: 15 is its maximum window size, plus 16 for the gzip format."""
+"""The argument ``wbits`` of zlib: 15 for the maximum window size, plus 16 for the gzip format."""
 ID_FIELDS = {"trace_id", "span_id", "parent_span_id"}
 ATTRIBUTE_TYPES = {"AnyValue", "KeyValue"}
 
 
 @dataclass(frozen=True)
 class Signal:
-    """The protobuf types and the decoder of one signal.
+    """The protobuf types and the decoder of one signal: of traces, logs or metrics.
 
-    ``rejected_field`` is the field of the response's ``partial_success`` that counts rejections.
+    ``rejected_field`` names the field of the response's ``partial_success`` that contains the
+    number of rejected records.
     """
 
     request_type: type[Message]

@@ -33,13 +33,13 @@ BODY_TIMEOUT_S = 10.0
 MAX_CONCURRENT_DECODES = 1
 """The number of requests decoded at the same time.
 
-It limits memory: the records decoded from a body can take ninety times the size of the body.
+The limit saves memory: the records decoded from a body can take ninety times the size of the body.
 """
 RETRY_AFTER_S = {429: "1", 503: "5"}
 """The header ``Retry-After`` by HTTP status: seconds to wait before the request is sent again.
 
-503 (for example, a full disk) has 5 s: an SDK tries six times at most, and with 1 s it would give
-up after 5 s.
+The time for 503 (for example, a full disk) is 5 s because an SDK sends a request six times at most:
+with 1 s, the SDK would give up after 5 s.
 """
 MAX_REASONS = 5
 """The maximum number of rejection reasons in one response; the most frequent ones are named."""
@@ -48,7 +48,10 @@ ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def create_app(writer: Writer) -> Starlette:
-    """Return the HTTP application; it stores requests with ``writer``, and stops it at shutdown."""
+    """Return the HTTP application of the local store.
+
+    The application stores the received requests with ``writer``, and stops ``writer`` at shutdown.
+    """
     decode_slots = asyncio.Semaphore(MAX_CONCURRENT_DECODES)
 
     async def receive_export(request: Request) -> Response:
@@ -137,7 +140,10 @@ async def _read_body(request: Request, parts: list[bytes], writer: Writer) -> No
 
 
 def _success(signal_name: str, batch: Batch) -> Message:
-    """Return the OTLP response to a stored batch, with the number and reasons of rejections."""
+    """Return the OTLP response to a stored batch.
+
+    If records were rejected, the response contains their number and the most frequent reasons.
+    """
     signal = SIGNALS[signal_name]
     message = signal.response_type()
     if batch.rejected:

@@ -1,4 +1,4 @@
-"""Deletes the oldest rows of the store, by age and by size, in small steps while it runs.
+"""Deletes the oldest rows of the store, by age and by size, in small steps while the store runs.
 
 VACUUM is not used: SQLite uses freed pages again, so in a steady state the file does not grow.
 """
@@ -25,27 +25,28 @@ POINT_RETENTION_HOURS = 6
 It is shorter than ``RETENTION_HOURS`` because points arrive every second, even without traffic.
 """
 SOURCE_RETENTION_HOURS = RETENTION_HOURS + MAX_HOURS_AHEAD + 1
-"""Hours after its last record for which a source (the sender of records) is kept.
+"""Hours for which a source (the sender of records) is kept after the last record from that source.
 
-No row may lose its source: a row's time may be ``MAX_HOURS_AHEAD`` hours in the future, and the
-column ``seen`` of a source is rounded down to the hour.
+A source must be kept at least as long as all rows from it. The time is longer than
+``RETENTION_HOURS`` for two reasons: a row's time may be ``MAX_HOURS_AHEAD`` hours in the future,
+and the column ``seen`` (the time of the last record) is rounded down to the hour.
 """
 MAX_WAL_BYTES = 8 * 1024**2
-"""The size of the write-ahead log, in bytes, above which it is moved into the database file."""
+"""The size of the write-ahead log, in bytes, above which the log is moved to the database file."""
 CHECKPOINT_TIMEOUT_MS = 200
 """Milliseconds for which moving the write-ahead log into the database file waits for readers."""
 STALE_AFTER_S = 600
 """Seconds without a new point after which a series is stale.
 
-When there are ``MAX_SERIES`` series, stale ones are deleted, the oldest first. Otherwise a
-restarted sender, whose series are new, would be refused.
+When there are ``MAX_SERIES`` series, stale series are deleted, the oldest first. Without this
+deletion, the store would reject the points of a restarted sender, because their series are new.
 """
 MAX_STALE_SERIES = 100
 """The maximum number of stale series deleted by one call of ``delete_expired``."""
 ROWS_PER_STEP = 500
-"""The maximum number of rows that one step deletes from a table, or of points from a series.
+"""The maximum number of rows that one step deletes from each table, or of points from each series.
 
-Steps are short so that no new batch waits long for one.
+Steps are short so that a new batch never waits long for the end of a step.
 """
 MAX_STEPS = 20
 """The maximum number of steps, of ``ROWS_PER_STEP`` rows each, in one call of ``delete_expired``.
@@ -55,7 +56,7 @@ With a call every ten seconds, a thousand rows of each table can be deleted per 
 POINT_STEP_NS = 60 * NANO
 """The time span, in nanoseconds, whose points one step deletes to reduce the size of the file.
 
-It begins at the oldest point.
+The time span begins at the oldest point.
 """
 
 TIME_COLUMNS = {"span": "start", "log": "time", "exemplar": "time"}
@@ -74,7 +75,11 @@ DELETE_ORPHANED_EXEMPLARS = "DELETE FROM exemplar WHERE series NOT IN (SELECT id
 
 
 def delete_expired(store: Store) -> None:
-    """Delete rows that are older than their retention time, in at most ``MAX_STEPS`` steps."""
+    """Delete the rows that are older than their retention time.
+
+    Spans, log records and exemplars are deleted in at most ``MAX_STEPS`` steps. One more step
+    deletes points, digests and sources, and stale series if there are ``MAX_SERIES`` series.
+    """
     now_ns = time.time_ns()
     row_cutoff_ns = now_ns - RETENTION_HOURS * 3600 * NANO
     point_cutoff_ns = now_ns - POINT_RETENTION_HOURS * 3600 * NANO
@@ -102,9 +107,10 @@ def delete_expired(store: Store) -> None:
 def enforce_size_limit(store: Store, new_rows: int, spare_bytes: int = 0) -> None:
     """Delete the oldest rows while more than ``store.size_bytes`` of the file is in use.
 
-    ``new_rows`` is the number of rows just written; one call deletes at most about three times as
-    many. ``spare_bytes`` is the size that must also be free below the hard limit,
-    ``store.max_bytes``.
+    ``new_rows`` is the number of rows just written. One call deletes about three times as many rows
+    at most, where fewer than ``ROWS_PER_STEP`` new rows count as ``ROWS_PER_STEP``. ``spare_bytes``
+    is the number of bytes that must also stay free below ``store.max_bytes``, the limit at which
+    SQLite refuses to write.
     """
     limit_bytes = min(store.size_bytes, store.max_bytes - spare_bytes)
     rows_left = 3 * max(new_rows, ROWS_PER_STEP)
@@ -131,9 +137,9 @@ def _transaction(store: Store) -> Iterator[None]:
 
 
 def _delete_oldest(store: Store) -> bool:
-    """Delete one step of the oldest rows or points; return False if there were none.
+    """Delete the oldest rows or the oldest points in one step, and return True.
 
-    If there are neither rows nor points, all sources are deleted.
+    If the store has neither rows nor points, delete all sources and return False.
     """
     candidates = []
     for table in TIME_COLUMNS:
@@ -154,9 +160,10 @@ def _delete_oldest(store: Store) -> bool:
 
 
 def _oldest_time(store: Store, table: str) -> int | None:
-    """Return the oldest time, in ns, among the first ``ROWS_PER_STEP`` rows; None without rows.
+    """Return the oldest time, in ns, among the first ``ROWS_PER_STEP`` rows of ``table``.
 
-    The first row alone is not enough, because its sender's clock may be ahead.
+    The result is None if the table is empty. The first row alone is not enough, because the clock
+    of its sender may be ahead.
     """
     column = TIME_COLUMNS[table]
     first_rows = f"SELECT {column} FROM {table} ORDER BY rowid LIMIT {ROWS_PER_STEP}"  # noqa: S608  (of constants)
@@ -169,7 +176,7 @@ def _oldest_time(store: Store, table: str) -> int | None:
 def _delete_first_rows(store: Store, table: str, cutoff_ns: int | None = None) -> int:
     """Delete the first ``ROWS_PER_STEP`` rows of ``table``; return how many were deleted.
 
-    With ``cutoff_ns``, only those of them whose time is earlier are deleted.
+    With ``cutoff_ns``, only those of the first rows are deleted whose time is before ``cutoff_ns``.
     """
     first_rows = f"SELECT rowid FROM {table} ORDER BY rowid LIMIT {ROWS_PER_STEP}"  # noqa: S608  (of constants)
     statement = f"DELETE FROM {table} WHERE rowid IN ({first_rows})"  # noqa: S608  (of constants)
@@ -199,10 +206,10 @@ def _delete_digests_and_sources(store: Store, now_s: int) -> None:
 
 
 def _shorten_wal(store: Store) -> None:
-    """Move a write-ahead log over ``MAX_WAL_BYTES`` into the database file and truncate it.
+    """Move the write-ahead log into the database file if the log is over ``MAX_WAL_BYTES``.
 
-    SQLite does that by itself only when no reader is active, so with constant readers the log would
-    grow for ever.
+    The log is then truncated. SQLite moves the log by itself only when no reader is active, so with
+    constant readers the log would grow for ever.
     """
     wal = store.path.with_name(f"{store.path.name}-wal")
     if not wal.exists() or wal.stat().st_size <= MAX_WAL_BYTES:

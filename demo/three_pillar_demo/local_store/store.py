@@ -19,7 +19,8 @@ from three_pillar_demo.local_store.otlp.batch import Batch, Point, Row, Source
 MAX_SERIES = 10_000
 """The maximum number of metric series; points of further series are rejected.
 
-More series come from a label with unbounded values, not from a few services.
+A few services have far fewer series. A number over the maximum means that a label has unbounded
+values.
 """
 MAX_COUNT = 2**63 - 1
 SIZE_MARGIN = 1.25
@@ -43,13 +44,14 @@ ADD_TO_TALLY = "UPDATE tally SET rows = rows + ?2 WHERE signal = ?1"
 class Store:
     """The open SQLite file of the local store.
 
-    ``retention`` keeps its size under ``size_bytes``, and SQLite keeps it under ``max_bytes``.
+    The module ``retention`` deletes the oldest rows when the file uses more than ``size_bytes``.
+    SQLite refuses to write more than ``max_bytes``.
     """
 
     def __init__(self, path: Path, size_bytes: int) -> None:
         """Open the file at ``path``, or create it.
 
-        A damaged file, or one of another application or version, is moved aside first.
+        A damaged file, or a file of another application or schema version, is renamed first.
 
         Raises:
             OSError: The folder cannot be created.
@@ -101,7 +103,7 @@ class Store:
         """Store ``batches`` in one transaction, which is on the disk when this method returns.
 
         A batch that is stored already is skipped. Data points that cannot be stored are counted in
-        the ``rejected`` of their batch.
+        the counter ``rejected`` of their batch.
 
         Raises:
             sqlite3.Error: The transaction failed, and none of the batches is stored.
@@ -148,7 +150,10 @@ class Store:
             yield (*row[:SOURCE_COLUMN], self._source_id(source), *row[SOURCE_COLUMN:])
 
     def _source_id(self, source: Source) -> int:
-        """Return the id of ``source``, and update its column ``seen`` once an hour."""
+        """Return the id of the row of ``source``, which is inserted if it does not exist.
+
+        The row's column ``seen``, the hour of the last record, is updated once an hour.
+        """
         hour = int(time.time()) // 3600 * 3600
         source_id, seen_hour = self.sources.get(source, (0, 0))
         if seen_hour != hour:
@@ -177,7 +182,10 @@ class Store:
         return ""
 
     def _series_id(self, point: Point) -> int | None:
-        """Return the id of the point's series; None if it would be new and over ``MAX_SERIES``."""
+        """Return the id of the point's series, which is inserted if it is new.
+
+        The result is None if the series is new and there are already ``MAX_SERIES`` series.
+        """
         key = (point.name, point.kind, point.labels, point.bounds)
         series_id = self.series.get(key)
         if series_id is None and len(self.series) < MAX_SERIES:
@@ -186,10 +194,11 @@ class Store:
         return series_id
 
     def _add_to_previous(self, point: Point, series_id: int) -> Point | None:
-        """Return the cumulative form of a delta point: its values plus those of the previous point.
+        """Return a delta point as a cumulative point: its values plus those of the previous point.
 
-        The previous point is the newest stored one of the series; without one, ``point`` itself is
-        returned. The result is None if ``point`` is not newer, or if a total is out of range.
+        The previous point is the newest stored point of the series. If the series has no stored
+        point, ``point`` itself is returned. The result is None if ``point`` is not newer than the
+        previous point, or if a sum is out of range.
         """
         previous = self.connection.execute(SELECT_LAST_POINT, (series_id,)).fetchone()
         if previous is None:
@@ -207,6 +216,9 @@ class Store:
         return total if is_valid else None
 
     def close(self) -> None:
-        """Close the file; SQLite then moves the content of the write-ahead log into it."""
+        """Close the file.
+
+        If no other process has the file open, SQLite moves the write-ahead log into the file.
+        """
         self.is_open = False
         self.connection.close()

@@ -14,8 +14,8 @@ from three_pillars import redaction
 MAX_ATTRIBUTES = 128
 """The maximum number of attributes of one record, and of elements of a list, that are kept.
 
-It also limits the events of a span and the exemplars of a data point. Any further ones are dropped,
-as in the SDKs.
+The events of a span and the exemplars of a data point have the same limit. What is over the limit
+is dropped, as in the SDKs.
 """
 MAX_TEXT = 8192
 """The maximum length of one text in characters; longer texts are cut, as in the services."""
@@ -43,7 +43,7 @@ def _to_dict(pairs: Iterable[KeyValue]) -> dict[str, Any]:
 def json_value(value: AnyValue) -> Any:  # noqa: ANN401  (any JSON value)
     """Return an OTLP value as a JSON value: bytes in base64, NaN and infinity as text.
 
-    The protobuf parser limits the depth, so the recursion is bounded.
+    The protobuf parser limits the depth of nested values, so the recursion is bounded.
     """
     kind = value.WhichOneof("value")
     content: Any = getattr(value, kind) if kind else None

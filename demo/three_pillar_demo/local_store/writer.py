@@ -1,4 +1,4 @@
-"""The writer thread: it stores queued batches in groups, and reports each commit to its sender."""
+"""The writer thread: it stores queued batches in groups, and reports the result for each batch."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from three_pillar_demo.local_store.store import Store
 log = logging.getLogger("local_store")
 
 MAX_QUEUED_BYTES = 64 * 1024**2
-"""The maximum total size of requests waiting to be written; further requests are refused."""
+"""The maximum of ``Writer.queued_bytes``; a request that would exceed it is refused."""
 MAX_BATCHES_PER_TRANSACTION = 64
 RETENTION_INTERVAL_S = 10.0
 """Seconds between two runs of ``retention.delete_expired``."""
@@ -27,7 +27,7 @@ RETRY_INTERVAL_S = 1.0
 
 
 class QueueFullError(Exception):
-    """More than ``MAX_QUEUED_BYTES`` wait to be written; the sender may retry later."""
+    """``Writer.queued_bytes`` would exceed ``MAX_QUEUED_BYTES``; the sender may retry later."""
 
     def __init__(self) -> None:
         super().__init__("write queue full, retry later")
@@ -39,14 +39,18 @@ class WriteError(Exception):
 
 @dataclass
 class PendingBatch:
-    """A queued batch, and the future ``committed`` on which a coroutine of ``loop`` waits."""
+    """A queued batch, and the future ``committed``, for which a coroutine in ``loop`` waits."""
 
     batch: Batch
     loop: asyncio.AbstractEventLoop
     committed: "asyncio.Future[None]"
 
     def resolve(self, error: Exception | None) -> None:
-        """Resolve the future, with ``error`` if it is not None. Any thread may call this."""
+        """Resolve the future ``committed``.
+
+        If ``error`` is not None, the waiting coroutine raises it; otherwise the write succeeded.
+        Any thread may call this method.
+        """
         with contextlib.suppress(RuntimeError):  # the loop is closed, so no coroutine waits
             self.loop.call_soon_threadsafe(self._resolve_in_loop, error)
 
@@ -62,8 +66,9 @@ class PendingBatch:
 class Writer:
     """Writes batches to the store in a thread of its own, the only one that uses the store.
 
-    ``queued_bytes`` is the size of all requests that wait to be written. ``last_error`` says why
-    the file cannot be written now; it is an empty string while the file can be written.
+    ``queued_bytes`` is the size of the requests being received and of the decoded requests that
+    wait to be written. ``last_error`` says why the file cannot be written now; it is an empty
+    string while the file can be written.
     """
 
     def __init__(self, store: Store) -> None:
@@ -76,26 +81,26 @@ class Writer:
         self.thread.start()
 
     def reserve(self, size_bytes: int) -> None:
-        """Add ``size_bytes`` to the queued bytes, before the request is complete.
+        """Add ``size_bytes`` to ``queued_bytes`` while a request is still being received.
 
-        The caller must release them with ``release``, also after an error.
+        The caller must subtract ``size_bytes`` again with ``release``, also after an error.
 
         Raises:
-            QueueFullError: The queued bytes now exceed ``MAX_QUEUED_BYTES``.
+            QueueFullError: ``queued_bytes`` now exceeds ``MAX_QUEUED_BYTES``.
         """
         self.queued_bytes += size_bytes
         if self.queued_bytes > MAX_QUEUED_BYTES:
             raise QueueFullError
 
     def release(self, size_bytes: int) -> None:
-        """Subtract ``size_bytes`` from the queued bytes."""
+        """Subtract ``size_bytes`` from ``queued_bytes``."""
         self.queued_bytes -= size_bytes
 
     async def put(self, batch: Batch) -> None:
         """Queue ``batch`` and return once it is committed to the disk.
 
         Raises:
-            QueueFullError: The queued bytes would exceed ``MAX_QUEUED_BYTES``.
+            QueueFullError: ``queued_bytes`` would exceed ``MAX_QUEUED_BYTES``.
             WriteError: The batch could not be stored.
         """
         if self.queued_bytes + batch.size_bytes > MAX_QUEUED_BYTES:
@@ -129,7 +134,10 @@ class Writer:
         self.store.close()
 
     def _next_group(self) -> tuple[list[PendingBatch], bool]:
-        """Wait for batches; return those for the next transaction, and whether to stop after it."""
+        """Wait for batches; return the next transaction's batches, and whether to stop after them.
+
+        The list is empty if no batch arrives in time.
+        """
         group: list[PendingBatch] = []
         try:
             pending = self.queue.get(
@@ -156,7 +164,11 @@ class Writer:
         self._attempt(retention.enforce_size_limit, self.store, row_count)
 
     def _write_one_by_one(self, group: list[PendingBatch], row_count: int) -> None:
-        """Write each batch in its own transaction, as one of them may have made the group fail."""
+        """Write each batch of ``group`` in its own transaction.
+
+        This follows a failed transaction of the whole group: if one batch caused the failure, the
+        other batches can still be stored.
+        """
         largest_bytes = max(pending.batch.size_bytes for pending in group)
         self._attempt(retention.enforce_size_limit, self.store, row_count, 2 * largest_bytes)
         for pending in group:
@@ -172,7 +184,8 @@ class Writer:
     def _attempt(self, work: Callable[..., None], *arguments: object) -> Exception | None:
         """Call ``work`` with ``arguments``; return the error it raised, or None.
 
-        An error is recorded in ``last_error`` and never raised, because it would end the thread.
+        An error is recorded in ``last_error`` and never raised, because it would end the writer
+        thread.
         """
         try:
             work(*arguments)

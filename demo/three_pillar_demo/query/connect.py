@@ -17,9 +17,10 @@ PROBE_TIMEOUT_S = 1.0
 def running_mode() -> str:
     """Return the mode of the running stack: ``local``, ``full`` or ``compose``.
 
-    The launcher records the modes ``local`` and ``full``. Compose leaves no record: inside its
-    containers ``TEMPO_HOST`` is set, and on the host Tempo's published port accepts connections.
-    The result is ``local`` if nothing is running.
+    The launcher records the modes ``local`` and ``full``. Docker Compose records no mode. The mode
+    is ``compose`` if none is recorded and either ``TEMPO_HOST`` is set (as inside the containers)
+    or Tempo's port accepts connections (as on the host). The result is ``local`` if nothing is
+    running.
     """
     recorded_mode = state.mode()
     if recorded_mode:

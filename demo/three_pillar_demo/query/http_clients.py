@@ -25,7 +25,7 @@ READY_PATHS = {"tempo": "/ready", "loki": "/ready", "prometheus": "/-/ready"}
 class HttpClients:
     """Queries of Tempo, Loki and Prometheus; an instance is an async context manager.
 
-    Times in arguments are seconds since the epoch. Every method but ``health`` raises
+    Times in arguments are seconds since the epoch. Every method except ``health`` raises
     ``BackendError`` if a backend does not answer in time, or answers with an error.
     """
 
@@ -55,7 +55,10 @@ class HttpClients:
         await self.http.aclose()
 
     async def trace(self, trace_id: str) -> list[Span]:
-        """Return all spans of a trace, ordered by start; none if Tempo has not stored it (yet)."""
+        """Return all spans of a trace, ordered by start.
+
+        The list is empty if Tempo has not stored the trace (yet).
+        """
         response = await self._get_json(
             "tempo", f"/api/traces/{trace_id}", if_not_found={"batches": []}
         )
@@ -67,8 +70,9 @@ class HttpClients:
     ) -> dict[str, float]:
         """Return the traces that match a TraceQL query, as a dict from trace id to end time.
 
-        The newest trace is first, and end times are seconds since the epoch. Tempo searches whole
-        seconds, so the time range is widened to them.
+        The newest trace is first, and end times are seconds since the epoch. The result has
+        ``limit`` traces at most. Tempo searches whole seconds, so the time range from ``start`` to
+        ``end`` is widened to whole seconds.
         """
         response = await self._get_json(
             "tempo", "/api/search", q=query, start=int(start), end=int(end) + 1, limit=limit
@@ -111,9 +115,9 @@ class HttpClients:
     async def promql(
         self, query: str, at: float | None = None
     ) -> list[tuple[dict[str, str], float]]:
-        """Return the instant vector of a PromQL query as pairs of labels and value.
+        """Return the result of a PromQL query at one time: labels and value of each series.
 
-        ``at`` is the time of evaluation, by default now.
+        ``at`` is the time at which the query is evaluated, by default now.
         """
         response = await self._get_json(
             "prometheus", "/api/v1/query", query=query, time=at or time.time()
@@ -161,9 +165,10 @@ class HttpClients:
         ]
 
     async def own_counter(self, backend: str, name: str) -> int:
-        """Return the sum of all series of the counter ``name`` in a backend's own ``/metrics``.
+        """Return the sum of all series of the counter ``name`` that a backend reports about itself.
 
-        It is 0 before the first event, because the counter does not exist until then.
+        ``backend`` is a key of ``PORTS``; its counters are at ``/metrics``. The sum is 0 before the
+        first event, because the counter does not exist until then.
         """
         response = await self._get(backend, "/metrics")
         values = re.findall(rf"^{name}(?:{{.*}})? (\S+)", response.text, re.MULTILINE)

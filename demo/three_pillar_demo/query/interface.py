@@ -20,18 +20,24 @@ from typing import Any, Protocol, Self
 NANO = 1_000_000_000
 """Nanoseconds in a second."""
 LOOKBACK_S = 300.0
-"""Seconds after its newest point for which a series has a value, by default as in Prometheus."""
+"""Seconds after the newest point of a series for which the series still has a current value.
+
+The number is Prometheus' default. A query can ask for another one.
+"""
 DURATION = "http_server_request_duration_seconds"
 """Prometheus' name of the histogram of request durations, ``http.server.request.duration``."""
 VERSION = "service.version"
 """The one resource attribute that queries add to the attributes of spans and log records.
 
-It is needed because two versions of a service may run at once during a deployment.
+The attribute tells two versions of a service apart, which may run at once during a deployment.
 """
 
 
 class BackendError(Exception):
-    """A backend did not answer or refused a query; the message names it, the reason and its log."""
+    """A backend did not answer, or refused a query; the message names the backend and the reason.
+
+    If the backend did not answer, the message also names the command that shows the backend's log.
+    """
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,9 @@ class Exemplar:
     """One exemplar of the histogram ``DURATION``: a measured duration with its trace.
 
     ``value`` is the duration in seconds, ``time`` when it was measured (seconds since the epoch),
-    ``trace_id`` the trace of the request (empty if unknown). ``labels`` are those of the series of
-    its bucket: ``__name__``, ``le``, ``service_name``, ``http_route``,
-    ``http_response_status_code`` and more.
+    ``trace_id`` the trace of the request (empty if unknown). ``labels`` are the labels of the
+    series of the histogram bucket that counted the duration: ``__name__``, ``le``,
+    ``service_name``, ``http_route``, ``http_response_status_code`` and more.
     """
 
     trace_id: str
@@ -96,8 +102,8 @@ class RedSample:
 
     ``rate`` is in requests per second. ``errors`` is the ratio, 0 to 1, of requests with a status
     of 500 or above. ``quantiles`` are durations in seconds, in the order of the query's
-    ``quantiles``. All of them are None if the window has no points; ``errors`` and the quantiles
-    are also None if it has no requests.
+    ``quantiles``. ``rate``, ``errors`` and each quantile are None if the window has too few points
+    to compute a rate. ``errors`` and each quantile are also None if the window has no requests.
     """
 
     time: float
@@ -110,9 +116,9 @@ class RedSample:
 class ServiceCall:
     """An edge of the service graph: the calls from one service to another in a time range.
 
-    ``calls`` is their number, ``failed`` the number of those whose CLIENT or SERVER span has error
-    status. The numbers of the local store are exact. Those of Tempo's metrics are extrapolated by
-    Prometheus, and so not whole.
+    ``calls`` is the number of calls, ``failed`` the number of calls whose CLIENT or SERVER span has
+    error status. From the local store, both numbers are exact. From Tempo's metrics, both numbers
+    are extrapolated by Prometheus, and so are not always whole.
     """
 
     client: str
@@ -124,16 +130,22 @@ class ServiceCall:
 class Backends(Protocol):
     """The queries that both implementations answer; an instance is an async context manager.
 
-    Every query but ``health`` raises ``BackendError`` if a backend refuses a request, or does not
-    answer it within ten seconds. Something unknown (an id, a service, a label) gives an empty
-    result, not an error. In Tempo, Loki and Prometheus, telemetry becomes visible some seconds
-    after it was sent.
+    Every query except ``health`` raises ``BackendError`` if a backend refuses a request, or does
+    not answer the request within ten seconds. Something unknown (an id, a service, a label) gives
+    an empty result, not an error. In Tempo, Loki and Prometheus, telemetry becomes visible some
+    seconds after it was sent.
     """
 
     names: Mapping[str, str]
-    """The product name of the backend of each pillar: of ``traces``, ``logs`` and ``metrics``."""
+    """The product name of the backend of each pillar.
+
+    The keys are ``traces``, ``logs`` and ``metrics``.
+    """
     components: Mapping[str, str]
-    """The component, by the same keys, that answers queries; its log explains failures."""
+    """The component of the running stack that answers the queries of each pillar.
+
+    The keys are ``traces``, ``logs`` and ``metrics``. The log of the component explains failures.
+    """
 
     async def __aenter__(self) -> Self:
         """Prepare the connections without querying anything."""
@@ -142,7 +154,10 @@ class Backends(Protocol):
         """Close the connections."""
 
     async def trace(self, trace_id: str) -> list[Span]:
-        """Return all spans of a trace, ordered by start; none if the trace is not stored (yet)."""
+        """Return all spans of a trace, ordered by start.
+
+        The list is empty if the trace is not stored (yet).
+        """
 
     async def requests(  # noqa: PLR0913  (each argument narrows the search)
         self,
@@ -159,10 +174,10 @@ class Backends(Protocol):
 
         A request is a SERVER span that started in the time range. With ``failed``, its status is
         ERROR. With ``slower_than``, it took more than so many seconds. With ``order_id``, the
-        search is for any span of the service with that ``order.id``; ``failed`` and
-        ``slower_than`` must not be combined with it. The local store searches its newest 200,000
-        spans for an order id. It returns the id of a trace once for each request in it, Tempo
-        returns it once.
+        search is for any span of the service with that ``order.id``; ``failed`` and ``slower_than``
+        must not be combined with ``order_id``. The local store searches its newest 200,000 spans
+        for an order id. If a trace contains several requests, Tempo returns the trace id once. The
+        local store returns the trace id once for each request, or once with ``order_id``.
         """
 
     async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
@@ -184,11 +199,11 @@ class Backends(Protocol):
     ) -> list[LogRecord]:
         """Return the newest ``limit`` log records from the time range, newest first.
 
-        An empty ``service``, ``severity`` or ``text`` does not restrict the search. ``severity``
-        is the exact severity text. ``text`` is contained in the body, case-sensitively. With
-        ``canonical``, only canonical log lines are returned: the one that a service writes at the
-        end of each request. The local store searches the newest 200,000 records of the range for
-        ``text`` and canonical log lines.
+        An empty ``service``, ``severity`` or ``text`` does not restrict the search. ``severity`` is
+        the exact severity text. A record matches ``text`` if its body contains ``text`` in the same
+        upper and lower case. With ``canonical``, only canonical log lines are returned: the one
+        that a service writes at the end of each request. The local store searches the newest
+        200,000 records of the range for ``text`` and canonical log lines.
         """
 
     async def counters(
@@ -201,10 +216,11 @@ class Backends(Protocol):
     ) -> dict[tuple[str, ...], float]:
         """Return the current values of the metric ``name``, summed by labels.
 
-        The value of a series is that of its newest point, which must be at most ``within`` seconds
-        old. Only series with all the labels in ``where`` count. The keys of the result are the
-        values of the labels ``by``, in that order, with an empty text for a missing label. For a
-        histogram, ask for its number of observations, ``<name>_count``.
+        The value of a series is the value of its newest point. A series is left out if its newest
+        point is older than ``within`` seconds, or if it does not have all the labels in ``where``.
+        The keys of the result are the values of the labels ``by``, in the order of ``by``, with an
+        empty text for a missing label. For a histogram, ask for its number of observations,
+        ``<name>_count``.
         """
 
     async def red(  # noqa: PLR0913  (a route, a time range, and what to compute in it)
@@ -221,7 +237,7 @@ class Backends(Protocol):
         """Return rate, errors and duration of a route, one sample each ``step`` seconds.
 
         ``route`` is the route template (label ``http_route``). The first sample is at ``start``,
-        the last one at or before ``end``; each covers the ``window`` seconds before it.
+        the last one at or before ``end``; each sample covers the ``window`` seconds before it.
         ``quantiles`` are between 0 and 1. The values are those of PromQL's ``rate`` and
         ``histogram_quantile``.
         """
@@ -232,7 +248,7 @@ class Backends(Protocol):
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
         """Return the calls between services in the time range, ordered by client and server.
 
-        A call is a CLIENT span of one service whose child is a SERVER span of another one.
+        A call is a CLIENT span of one service whose child is a SERVER span of another service.
         """
 
     async def ingested(self) -> dict[str, int]:

@@ -20,13 +20,15 @@ HOUR_S = 3600.0
 MOST_RECENT = " with (most_recent=true)"
 """A hint in TraceQL that makes Tempo return the newest matching traces.
 
-Without it, Tempo stops at any matching traces, and the newest may not be among them.
+Without the hint, Tempo returns the first matching traces that it finds, which may not be the
+newest.
 """
 ANY_SERVICE = '{service_name=~".+"}'
 NEWEST_METRIC_TIME = 'max(timestamp(target_info{job!~"otelcol.*"}))'
-"""PromQL: the time of the newest metric point from any sender but the Collector.
+"""PromQL: the time of the newest metric point from any sender except the OpenTelemetry Collector.
 
-Prometheus writes the metric ``target_info`` for each sender, at the time of its newest point.
+Prometheus writes the metric ``target_info`` for each sender, with the time of the sender's newest
+point.
 """
 
 
@@ -133,7 +135,7 @@ class LgtmBackends(HttpClients):
         return await self.promql_exemplars(f"{DURATION}_bucket", start, end)
 
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
-        """Return the calls between services, from the metrics that Tempo generates of spans.
+        """Return the calls between services, from the metrics that Tempo generates from spans.
 
         Calls of a client that sends no spans, which Tempo names "user", are left out.
         """
@@ -150,7 +152,9 @@ class LgtmBackends(HttpClients):
     async def _edge_increase(
         self, kind: str, start: float, end: float
     ) -> dict[tuple[str, str], float]:
-        """Return the increase of a service graph counter, as a dict by (client, server).
+        """Return the increase of a service graph counter of Tempo from ``start`` to ``end``.
+
+        The keys of the result are pairs of client and server.
 
         ``kind`` is a part of the counter's name: "request" or "request_failed".
         """
@@ -160,7 +164,10 @@ class LgtmBackends(HttpClients):
         return {(labels["client"], labels["server"]): value for labels, value in vector}
 
     async def ingested(self) -> dict[str, int]:
-        """Return the number of records ingested since the backends' start, as they count it."""
+        """Return the number of ``spans``, ``lines`` (log records) and ``points`` ingested so far.
+
+        Each backend counts the records since its own start.
+        """
         spans, lines, points = await asyncio.gather(
             self.own_counter("tempo", "tempo_distributor_spans_received_total"),
             self.own_counter("loki", "loki_distributor_lines_received_total"),
@@ -169,7 +176,10 @@ class LgtmBackends(HttpClients):
         return {"spans": spans, "lines": lines, "points": points}
 
     async def freshness(self) -> dict[str, float | None]:
-        """Return the age in seconds of the newest trace, log record and metric point."""
+        """Return the age in seconds of the newest trace, log record and metric point, by pillar.
+
+        The age is None if there is no record from the last hour.
+        """
         now = time.time()
         # A query by itself looks back for five minutes, a subquery for the whole hour.
         query = f"{NEWEST_METRIC_TIME} or max_over_time({NEWEST_METRIC_TIME}[1h:30s])"
@@ -196,8 +206,8 @@ class LgtmBackends(HttpClients):
         """Return the labels and values of every series whose name matches ``name_pattern``.
 
         The pattern is a regular expression. There is one value for each second from ``start`` to
-        ``end``, None where the series has none. This method is not part of the interface; the
-        evaluation of alert rules needs it.
+        ``end``; it is None for a second at which the series has no value. This method is not part
+        of the interface ``Backends``; the evaluation of alert rules needs it.
         """
         response = await self._get_json(
             "prometheus",

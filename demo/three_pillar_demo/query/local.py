@@ -33,7 +33,8 @@ PILLARS = ("traces", "logs", "metrics")
 IS_SERVER_SPAN = "kind = 2"
 """The SQL condition for a SERVER span.
 
-The number is a literal because only then SQLite uses the partial index ``span_server``.
+The condition contains the number 2 itself and not a parameter, because only then SQLite uses the
+partial index ``span_server``.
 """
 OF_SERVICE = "source IN (SELECT id FROM source WHERE service = :service)"
 CANONICAL_ATTRIBUTE = '"http.response.status_code":'
@@ -52,7 +53,10 @@ class LocalBackends:
         self.components: Mapping[str, str] = dict.fromkeys(PILLARS, "store")
 
     async def __aenter__(self) -> Self:
-        """Return this object; the file is opened by the first query, and need not exist before."""
+        """Return this object.
+
+        The first query opens the file, so the file need not exist yet.
+        """
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -100,7 +104,11 @@ class LocalBackends:
     async def _traces_of_order(
         self, service: str, start: float, end: float, order_id: str, limit: int
     ) -> list[str]:
-        """Return the trace ids of spans of ``service`` with the ``order.id``, newest first."""
+        """Return the ids of the newest ``limit`` traces of an order, newest first.
+
+        Each of the traces has a span of ``service`` whose attribute ``order.id`` is ``order_id``.
+        Only the newest ``SCAN_ROWS`` spans are searched.
+        """
         # The text search, which is cheap, comes before the JSON is parsed.
         statement = f"""SELECT DISTINCT trace_id FROM span
             WHERE rowid > (SELECT max(rowid) - {SCAN_ROWS} FROM span)
@@ -226,7 +234,10 @@ class LocalBackends:
         return [sqlite_rows.to_exemplar(row) for row in rows]
 
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
-        """Return the calls between services: CLIENT spans with a SERVER span of another service."""
+        """Return the calls between services in the time range.
+
+        A call is a CLIENT span of one service whose child is a SERVER span of another service.
+        """
         parameters = (int(start * NANO), int(end * NANO))
         rows = await self.reader.fetch(sqlite_rows.SELECT_SERVICE_CALLS, parameters)
         return [ServiceCall(*row) for row in rows]
@@ -236,7 +247,10 @@ class LocalBackends:
         return dict(await self.reader.fetch("SELECT signal, rows FROM tally"))
 
     async def freshness(self) -> dict[str, float | None]:
-        """Return the age in seconds of the newest request, log record and metric point."""
+        """Return the age in seconds of the newest request, log record and metric point, by pillar.
+
+        The age is None if there is no record from the last hour.
+        """
         ages: dict[str, float | None] = {}
         for pillar, statement in sqlite_rows.SELECT_NEWEST_TIME.items():
             [(newest,)] = await self.reader.fetch(statement)
@@ -250,7 +264,10 @@ class LocalBackends:
         return sum(file.stat().st_size for file in (self.path, wal) if file.exists())
 
     async def health(self) -> dict[str, str]:
-        """Return the problem of the store's process or file, under the key ``store``."""
+        """Return the problem of the store's process or file, under the key ``store``.
+
+        An empty text means healthy.
+        """
         try:
             async with httpx2.AsyncClient(timeout=HEALTH_TIMEOUT_S, trust_env=False) as http:
                 response = await http.get(f"{self.url}/healthz")

@@ -7,7 +7,7 @@ from three_pillar_demo.query.interface import VERSION, Span
 
 
 def spans_of(trace_id: str, batch: dict[str, Any]) -> list[Span]:
-    """Return the spans in ``batch``: one element of ``batches`` in Tempo's response."""
+    """Return the spans in ``batch``, which is one element of ``batches`` in Tempo's response."""
     resource = _attributes(batch["resource"])
     return [
         _span(trace_id, resource, span) for scope in batch["scopeSpans"] for span in scope["spans"]
@@ -40,7 +40,7 @@ def _span(trace_id: str, resource: dict[str, Any], span: dict[str, Any]) -> Span
 
 
 def exception_text(attributes: dict[str, Any]) -> str:
-    """Return ``Type: message`` from the attributes of an exception event."""
+    """Return ``Type: message`` from an exception event's attributes; a missing part is left out."""
     keys = ("exception.type", "exception.message")
     return ": ".join(str(attributes[key]) for key in keys if key in attributes)
 

@@ -1,10 +1,10 @@
 """Computes PromQL's ``rate`` and ``histogram_quantile`` from the points of the local store.
 
 The rules are those of Prometheus 3: ``extrapolatedRate`` in promql/functions.go and
-``BucketQuantile`` in promql/quantile.go; no code is copied. They are documented at
+``BucketQuantile`` in promql/quantile.go; no code is copied. The rules are documented at
 https://prometheus.io/docs/prometheus/latest/querying/functions/. One rule differs from Prometheus'
-default on purpose: a series that begins inside the window counts from zero, so that its first
-event is not lost. (Prometheus has the same rule behind its feature ``use-start-timestamps``.)
+default on purpose: a series that begins inside the window counts from zero, so that its first event
+is not lost. (Prometheus has the same rule behind its feature ``use-start-timestamps``.)
 """
 
 import json
@@ -24,7 +24,7 @@ SERVER_ERROR_PREFIX = "5"
 EXTRAPOLATION_THRESHOLD = 1.1
 """The distance to an edge of the window up to which a rate is extrapolated to that edge.
 
-It is in average intervals between points; see rule 3 in ``RateWindow``.
+The unit of this distance is the average interval between points; see rule 3 in ``RateWindow``.
 """
 MIN_BUCKETS = 2
 """The minimum number of buckets for a quantile: one with a finite bound, and the infinite one."""
@@ -35,18 +35,19 @@ ROUNDING_TOLERANCE = 1e-9
 class RateWindow:
     """The points of a counter series in the ``seconds`` before ``end``, for computing a rate.
 
-    ``times`` are the times of all points of the series. ``zero_time`` is when it started at zero,
-    or None if it had points before ``times``. All times are in seconds.
+    ``times`` are the times of all known points of the series. ``zero_time`` is the time at which
+    the series started at zero, or None if the series had points before ``times``. All times are in
+    seconds.
 
     The rules are those of Prometheus' function ``extrapolatedRate`` (its names in brackets):
 
     1. A point exactly at the window's start (``rangeStart``) is outside.
-    2. A rate needs two points. Unlike in Prometheus, the zero at ``zero_time`` counts as one.
+    2. A rate needs two points. Unlike in Prometheus, the zero at ``zero_time`` counts as a point.
     3. The points seldom lie at the edges of the window, so the increase is extrapolated: up to
-       the edge if that is nearer than 1.1 average intervals (``extrapolationThreshold``),
-       otherwise only half an average interval towards it.
-    4. It is not extrapolated back beyond the time at which the counter would have been zero
-       (``durationToZero``); see ``CounterSeries.rate_in``.
+       the edge if the edge is nearer than 1.1 average intervals (``extrapolationThreshold``),
+       otherwise only half an average interval towards the edge.
+    4. The increase is not extrapolated back beyond the time at which the counter would have been
+       zero (``durationToZero``); see ``CounterSeries.rate_in``.
 
     Attributes:
         first_index: The position in ``times`` of the window's first point.
@@ -115,14 +116,15 @@ class CounterSeries:
     def rate(self, end: float, seconds: float) -> float | None:
         """Return the average increase per second in the ``seconds`` before ``end``.
 
-        It is None if the window has too few points.
+        The result is None if there are too few points (rule 2 of ``RateWindow``).
         """
         return self.rate_in(RateWindow(self.times, self.zero_time, end, seconds))
 
     def rate_in(self, window: RateWindow) -> float | None:
-        """Return the average increase per second in ``window``, which was made of ``times``.
+        """Return the average increase per second in ``window``.
 
-        It is None if the window has too few points.
+        ``window`` must have been created with this series' ``times`` and ``zero_time``. The result
+        is None if the window has too few points (rule 2 of ``RateWindow``).
         """
         if window.sampled_s <= 0:
             return None
@@ -142,8 +144,8 @@ class CounterSeries:
 def _without_resets(values: Sequence[float]) -> Sequence[float]:
     """Return the values that the counter would have if it had never been reset to zero.
 
-    As in ``extrapolatedRate``, a decrease is a reset: the value before it is added to all later
-    values.
+    As in Prometheus' function ``extrapolatedRate``, a decrease is a reset: the value before the
+    decrease is added to all later values.
     """
     if not any(map(gt, values, values[1:])):
         return values
@@ -155,12 +157,14 @@ def histogram_quantile(quantile: float, buckets: Mapping[float, float]) -> float
     """Return the value below which the share ``quantile`` (0 to 1) of all observations lies.
 
     ``buckets`` maps each upper bound, including infinity, to the number of observations at or below
-    it. The rules are those of ``BucketQuantile``:
+    it. The rules are those of Prometheus' function ``BucketQuantile``:
 
-    1. Without an infinite bucket, another bucket and an observation there is no quantile: None is
-       returned, where PromQL returns NaN.
+    1. A quantile needs the infinite bucket, at least one other bucket and at least one observation.
+       Otherwise the result is None, where PromQL returns NaN. The result is also None for the
+       quantile 0 if the lowest bucket is empty and its bound is positive.
     2. Within a bucket, the interpolation is linear.
-    3. The lowest bucket begins at zero. If its bound is not positive, the bound is the result.
+    3. The lowest bucket begins at zero. If its bound is not positive, the result in this bucket is
+       the bound.
     4. In the infinite bucket, the result is the highest finite bound.
     """
     bounds = sorted(buckets)
@@ -188,7 +192,8 @@ def histogram_quantile(quantile: float, buckets: Mapping[float, float]) -> float
 class Steps:
     """The times of the samples to compute: every ``step`` from ``start`` to ``end``.
 
-    Each sample covers the ``window`` before it. All four are in seconds.
+    Each sample covers the ``window`` before its time. ``start`` and ``end`` are seconds since the
+    epoch; ``step`` and ``window`` are lengths in seconds.
     """
 
     start: float
@@ -197,16 +202,17 @@ class Steps:
     window: float
 
     def times(self) -> list[float]:
-        """Return the time of each sample, in seconds."""
+        """Return the time of each sample, in seconds since the epoch."""
         count = int((self.end - self.start) / self.step + ROUNDING_TOLERANCE) + 1
         return [self.start + number * self.step for number in range(count)]
 
 
 @dataclass(frozen=True)
 class _Histogram:
-    """One histogram series: the counter of its requests, and that of each bucket.
+    """One histogram series: the counter of all its requests, and one counter for each bucket.
 
-    ``buckets`` are pairs of upper bound (seconds) and the counter of requests at or below it.
+    ``is_server_error`` says whether the series counts requests with a status from 500 to 599.
+    ``buckets`` are pairs: an upper bound (seconds), and the counter of requests at or below it.
     """
 
     is_server_error: bool

@@ -21,7 +21,7 @@ Parameters = Sequence[object] | Mapping[str, object]
 class SqliteReader:
     """A read-only connection to the SQLite file at ``path``, opened by the first statement.
 
-    The file may be created, replaced or deleted at any time: each statement uses the current one.
+    The file may be created, replaced or deleted at any time: each statement uses the current file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +41,8 @@ class SqliteReader:
         """Return all rows of a SELECT statement. Concurrent calls wait for each other.
 
         Raises:
-            BackendError: The file is missing, unreadable or damaged, or the time is up.
+            BackendError: The file is missing, unreadable or damaged, or the statement takes longer
+                than ``TIMEOUT_S``.
         """
         async with self.lock:
             work = asyncio.ensure_future(asyncio.to_thread(self._fetch, statement, parameters))
@@ -58,7 +59,7 @@ class SqliteReader:
     async def _interrupt(self, work: asyncio.Future[list[Any]]) -> None:
         """Interrupt the running statement, and wait until its thread has returned.
 
-        The connection must not be used before that.
+        The connection must not be used before the thread has returned.
         """
         while not work.done():
             if self.connection:
@@ -72,9 +73,9 @@ class SqliteReader:
         return connection.execute(statement, parameters).fetchall()
 
     def _current_connection(self) -> sqlite3.Connection:
-        """Return the connection, or a new one if another file is at ``path`` than before.
+        """Return the open connection, or a new one if ``path`` is now a different file or none.
 
-        The file is another one after it was deleted, or renamed by the store because of damage.
+        This happens after the file was deleted, or after the store renamed a damaged file.
         """
         inode = self.path.stat().st_ino if self.path.exists() else 0
         if self.connection is None or inode != self.inode:

@@ -10,7 +10,7 @@ from three_pillar_demo.query.interface import DURATION, VERSION, Exemplar, LogRe
 from three_pillar_demo.query.otlp_json import exception_text
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
-"""The names of OTLP's span kinds; the position of a name is its number."""
+"""The names of OTLP's span kinds; the position of a name, from 0, is OTLP's number of the kind."""
 STATUS_ERROR = 2
 """OTLP's number for the span status ERROR."""
 NANO = 10**9
@@ -42,9 +42,10 @@ SELECT_NEWEST_TIME = {
     "metrics": """SELECT max(
 (SELECT time FROM point WHERE series = series.id ORDER BY time DESC LIMIT 1)) FROM series""",
 }
-"""The SELECT statement, by pillar, of the time of the newest record in nanoseconds.
+"""For each pillar, the SELECT statement that returns the time of the newest record.
 
-For traces, it is the end of the newest request.
+The time is in nanoseconds since the epoch, or NULL if there is no record. For traces, the time is
+the end of the newest request.
 """
 
 

@@ -43,9 +43,9 @@ class Point:
 class Batch:
     """The decoded content of one export request.
 
-    ``digest`` is a hash of the request's decompressed body, by which a repeated request is
-    recognised, and ``size_bytes`` the length of that body. ``rejected`` counts the records that are
-    not stored, by reason.
+    ``digest`` is a hash of the signal's name and the request's decompressed body, by which a
+    repeated request is recognised. ``size_bytes`` is the length of the decompressed body.
+    ``rejected`` maps each reason to the number of records that are not stored for that reason.
     """
 
     digest: bytes = b""
@@ -61,7 +61,10 @@ class Batch:
         return len(self.spans) + len(self.log_records) + len(self.points)
 
     def limit_problem(self) -> str:
-        """Return why the batch is full (``MAX_RECORDS``); an empty string while it is not."""
+        """Return why the next record is rejected; an empty string if the batch has room for it.
+
+        A batch holds ``MAX_RECORDS`` records at most.
+        """
         if self.record_count >= MAX_RECORDS:
             return f"over {MAX_RECORDS} records in one request"
         return ""

@@ -22,15 +22,16 @@ MAX_HOURS_AHEAD = 24
 MAX_AHEAD_NS = MAX_HOURS_AHEAD * 3600 * 10**9
 """The furthest in the future, in nanoseconds, that the time of an accepted record may be.
 
-A record from further ahead comes from a broken clock, and would be the newest for days.
+A record from further ahead comes from a broken clock, and would be the newest record for days.
 """
 
 
 def time_problem(field: str, time_unix_nano: int) -> str:
-    """Return why a time is rejected, with the name of its ``field``; an empty string if valid.
+    """Return why a time is rejected, or an empty string if the time is valid.
 
-    ``time_unix_nano`` is in nanoseconds since the epoch. It is rejected if it is 0 or more than
-    ``MAX_HOURS_AHEAD`` hours in the future.
+    ``field`` is the name of the time's field, for the message. ``time_unix_nano`` is the time in
+    nanoseconds since the epoch. A time is rejected if it is 0 or more than ``MAX_HOURS_AHEAD``
+    hours in the future.
     """
     if not time_unix_nano:
         return f"{field} missing"
@@ -40,7 +41,7 @@ def time_problem(field: str, time_unix_nano: int) -> str:
 
 
 def are_valid_ids(trace_id: bytes, span_id: bytes) -> bool:
-    """Return whether both ids have the right length and are not all zeros."""
+    """Return whether the trace id has 16 bytes and the span id 8, and neither id is all zeros."""
     return (
         len(trace_id) == TRACE_ID_BYTES
         and len(span_id) == SPAN_ID_BYTES

@@ -18,7 +18,10 @@ from three_pillar_demo.local_store.values import (
 
 
 def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
-    """Add the log records of an ``ExportLogsServiceRequest``, or their rejection, to ``batch``."""
+    """Decode an ``ExportLogsServiceRequest`` into ``batch``.
+
+    Each valid log record is added to ``batch``; each invalid one is counted there as rejected.
+    """
     for resource_logs in request.resource_logs:
         for scope_logs in resource_logs.scope_logs:
             source = source_of(resource_logs.resource, scope_logs.scope)
@@ -32,14 +35,18 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
 
 
 def _timestamp(record: Any) -> int:  # noqa: ANN401  (generated code)
-    """Return the record's time in ns; if it has none, the time it was observed, or else now."""
+    """Return the record's time in nanoseconds since the epoch.
+
+    If the record has no time, return its observed time. If it has neither, return the current time.
+    """
     return record.time_unix_nano or record.observed_time_unix_nano or time.time_ns()
 
 
 def _row(record: Any, timestamp: int) -> Row:  # noqa: ANN401  (generated code)
     """Return a record as a row of the table ``log``.
 
-    Invalid trace and span ids become None; the record itself is kept, because it needs no trace.
+    If the trace id or the span id is invalid, both ids become None. The record itself is kept,
+    because a log record is also useful without a trace.
     """
     has_trace = are_valid_ids(record.trace_id, record.span_id)
     return (

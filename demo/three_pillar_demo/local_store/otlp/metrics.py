@@ -33,7 +33,7 @@ from three_pillar_demo.local_store.values import (
 )
 
 MAX_BUCKETS = 500
-"""The maximum number of bucket bounds of an accepted histogram; an SDK has some ten."""
+"""The maximum number of bucket bounds of an accepted histogram; an SDK sends about ten."""
 MAX_NAME_IN_REASON = 100
 """The maximum length of a metric's name, in characters, in the reason of a rejection."""
 PROMOTED = ("service.name", "service.namespace", "deployment.environment.name")
@@ -158,9 +158,11 @@ def _are_ascending(bounds: Sequence[float]) -> bool:
 
 
 def _has_matching_counts(data_point: Any) -> bool:  # noqa: ANN401  (generated code)
-    """Return whether a histogram has one bucket more than bounds, adding up to its count.
+    """Return whether the buckets of a histogram match its bounds and its count.
 
-    A histogram with neither buckets nor bounds is valid as well.
+    There must be one bucket more than bounds, and the numbers in the buckets must add up to the
+    histogram's count. A histogram with neither buckets nor bounds is valid as well. A count over
+    ``MAX_INTEGER`` is invalid.
     """
     if data_point.count > MAX_INTEGER:
         return False

@@ -19,7 +19,10 @@ from three_pillar_demo.local_store.values import (
 
 
 def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
-    """Add the spans of an ``ExportTraceServiceRequest``, or their rejection, to ``batch``."""
+    """Decode an ``ExportTraceServiceRequest`` into ``batch``.
+
+    Each valid span is added to ``batch``; each invalid one is counted there as rejected.
+    """
     for resource_spans in request.resource_spans:
         for scope_spans in resource_spans.scope_spans:
             source = source_of(resource_spans.resource, scope_spans.scope)

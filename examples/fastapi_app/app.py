@@ -31,13 +31,13 @@ app = FastAPI(lifespan=lifespan)
 
 @app.get("/weather/{city}")
 async def weather(city: str) -> dict[str, str]:
-    """Return the weather in ``city``, which is always clear."""
+    """Return the weather in ``city``; the sky is always clear."""
     return {"city": city, "sky": "clear"}
 
 
 @app.get("/trips/{city}")
 async def trip(city: str) -> dict[str, str]:
-    """Return advice about a trip to ``city``, and log it with the trace id of the request."""
+    """Return advice about a trip to ``city``; log the trip with the trace id of the request."""
     response = await app.state.http.get(f"{WEATHER_URL}/{city}")
     sky = response.json()["sky"]
     log.info("trip planned", city=city, sky=sky)

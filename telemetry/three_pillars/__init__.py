@@ -1,7 +1,8 @@
 """Traces, logs and metrics for a FastAPI application, installed by the call ``install()``.
 
 README.md of the library explains the parameters of the call. The library reads the standard
-``OTEL_*`` variables and no others. Importing it changes nothing and imports no OpenTelemetry.
+``OTEL_*`` variables and no others. Importing the package has no side effects and does not import
+OpenTelemetry.
 """
 
 from importlib import import_module
@@ -38,8 +39,8 @@ _MODULES = {
 }
 """Public names of the package, each with the module that defines it.
 
-A module is imported when its name is first used (PEP 562), so that ``three_pillars.environment``
-can check the variables before OpenTelemetry reads them.
+A module is imported when one of these public names is first used (PEP 562). This allows
+``three_pillars.environment`` to check the variables before OpenTelemetry reads them.
 """
 
 

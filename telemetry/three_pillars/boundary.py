@@ -16,9 +16,9 @@ from .routes import ResolvedRoute, match_template
 from .trusted_callers import UNTRUSTED_TRACEPARENTS, TrustedCallers
 
 ORIGINAL_SCOPE = "three_pillars.original_scope"
-"""Key in the ASGI scope of the original values of the entries that ``_sanitized_scope`` replaced.
+"""Key in the ASGI scope for the original values of the entries that ``_sanitized_scope`` replaces.
 
-The value is a dictionary with the keys ``headers``, ``query_string`` and ``app``.
+These values are stored as a dictionary with the keys ``headers``, ``query_string`` and ``app``.
 """
 ROUTE_TEMPLATE = "three_pillars.route_template"
 """Key in the ASGI scope of the route template, like ``/item/{id}``; None if no route matches."""
@@ -30,9 +30,10 @@ class BoundaryMiddleware:
     """ASGI middleware that calls ``app``, or ``uninstrumented_app`` if nothing is to be recorded.
 
     ``uninstrumented_app`` is the same application without telemetry. It serves GET and HEAD of the
-    ``excluded_paths``, the ASGI lifespan, and requests that an outer application already records.
-    The instrumented application has to be named ``app``: FastAPI's own telemetry follows these
-    attributes to find OpenTelemetry's instrumentation, and then stays inactive.
+    ``excluded_paths``, the ASGI lifespan, and requests that are already recorded by an outer
+    application, in which this application is mounted. The attribute with the instrumented
+    application has to be named ``app``: FastAPI's own telemetry follows the ``app`` attributes of
+    the middleware. If it finds OpenTelemetry's instrumentation there, it stays inactive.
     """
 
     def __init__(
@@ -48,7 +49,10 @@ class BoundaryMiddleware:
         self.trusted_callers = trusted_callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call ``app`` in an empty OpenTelemetry context, or call ``uninstrumented_app``."""
+        """Call ``app`` in an empty OpenTelemetry context if ``scope`` is to be recorded.
+
+        Otherwise call ``uninstrumented_app``.
+        """
         # Keeps FastAPI's own telemetry inactive in mounted applications that do not install ours.
         scope.setdefault("fastapi.telemetry", None)
         if not self._is_recorded(scope):
@@ -76,8 +80,8 @@ def _sanitized_scope(scope: Scope, trusted_callers: TrustedCallers) -> Scope:
 
     In the copy the headers and the query string are valid UTF-8, because the instrumentation fails
     on other bytes (contrib#1478). The trace context headers of untrusted callers are removed. The
-    entry ``app`` has only the route that the request resolves to. The replaced entries are stored
-    under the key ``ORIGINAL_SCOPE``.
+    entry ``app`` is a stand-in whose only route is the one that the request resolves to. The
+    original values of these three entries are stored under the key ``ORIGINAL_SCOPE``.
     """
     utf8_headers = [(_to_utf8(name), _to_utf8(value)) for name, value in scope["headers"]]
     headers, untrusted_traceparents = trusted_callers.split_headers(scope, utf8_headers)
@@ -100,10 +104,11 @@ def _sanitized_scope(scope: Scope, trusted_callers: TrustedCallers) -> Scope:
 
 @lru_cache(maxsize=1024)
 def _resolved_app(template: str | None) -> SimpleNamespace:
-    """Return an object whose ``routes`` are one route with this ``template``, or none for None.
+    """Return a stand-in for the application; its ``routes`` hold one route with this ``template``.
 
-    The FastAPI instrumentation reads only ``routes`` of an application. The result is cached,
-    because there are only as many templates as the application has routes.
+    If ``template`` is None, because no route matches, ``routes`` is empty. The FastAPI
+    instrumentation reads only ``routes`` of an application. The result is cached, because there
+    are only as many templates as the application has routes.
     """
     return SimpleNamespace(routes=[ResolvedRoute(template)] if template else [])
 

@@ -1,8 +1,8 @@
 """Check the ``OTEL_*`` environment variables, and refuse every value that would not take effect.
 
-The SDK only ignores many values that it does not know, some of them with a traceback. This module
-imports nothing of OpenTelemetry, so that a program can check its variables before OpenTelemetry
-reads them.
+OpenTelemetry's SDK ignores many values that it does not know; for some of them it writes a
+traceback. This module imports nothing of OpenTelemetry, so that a program can check its variables
+before OpenTelemetry reads them.
 """
 
 import os
@@ -20,20 +20,24 @@ REFUSED_SUFFIXES = {
 }
 """Suffixes of ``OTEL_PYTHON_*`` variables that are refused, each with what is allowed instead.
 
-Each instrumentation and each signal has its own variable with such a suffix.
+They are suffixes and not names, because each instrumentation and each signal has its own variable
+with such a suffix.
 """
 
 
 def prepare() -> OpenTelemetryVariables:
     """Validate the ``OTEL_*`` variables, normalise them in ``os.environ``, and return them.
 
-    Normalising strips blanks, removes blank variables, and adds ``http`` to
-    OTEL_SEMCONV_STABILITY_OPT_IN. ``install()`` calls this function. A program that reports invalid
-    variables in its ``main`` calls it earlier, before it imports FastAPI: FastAPI imports
-    OpenTelemetry, and that import raises on an unknown OTEL_PROPAGATORS or OTEL_PYTHON_CONTEXT.
+    Normalising strips the blanks around each value and removes blank variables. It also makes
+    ``http`` the only choice for HTTP in OTEL_SEMCONV_STABILITY_OPT_IN.
+
+    ``install()`` calls this function. A program that reports invalid variables in its ``main``
+    calls this function itself, before the program imports FastAPI: FastAPI imports OpenTelemetry,
+    and that import raises on an unknown OTEL_PROPAGATORS or OTEL_PYTHON_CONTEXT.
 
     Raises:
-        ConfigurationError: Variables have invalid values; the error has one line for each of them.
+        ConfigurationError: Variables have invalid values; the error has one line for each invalid
+            variable.
     """
     variables = validate()
     # The SDK and the exporters read the environment themselves. They do not trim padded values,
@@ -57,7 +61,8 @@ def validate() -> OpenTelemetryVariables:
     ``os.environ`` is not changed.
 
     Raises:
-        ConfigurationError: Variables have invalid values; the error has one line for each of them.
+        ConfigurationError: Variables have invalid values; the error has one line for each invalid
+            variable.
     """
     problems: list[str] = []
     try:
@@ -80,7 +85,10 @@ def _names() -> list[str]:
 
 
 def _batch_problems(variables: OpenTelemetryVariables) -> list[str]:
-    """Return an error line for each batch size that exceeds its queue size: the SDK would raise."""
+    """Return an error line for each batch size that is greater than the size of its queue.
+
+    Without this check, the SDK would raise an error.
+    """
     problems = []
     for processor in ("bsp", "blrp"):
         batch = f"{processor}_max_export_batch_size"
@@ -97,10 +105,11 @@ def _batch_problems(variables: OpenTelemetryVariables) -> list[str]:
 
 
 def _other_problems(name: str, value: str) -> list[str]:
-    """Return the error line for ``name``, or an empty list if its value is allowed.
+    """Return a list with the error line for ``name``, or an empty list if ``value`` is allowed.
 
-    These rules hold for all variables, known or not: the suffix must not be one of
-    ``REFUSED_SUFFIXES``, and the value must be printable.
+    Two rules hold for every ``OTEL_*`` variable, also for those that this library does not know.
+    The name must not be an ``OTEL_PYTHON_*`` name with one of the ``REFUSED_SUFFIXES``, and the
+    value must be printable. A blank value counts as unset and is always allowed.
     """
     if not value:
         return []

@@ -11,23 +11,27 @@ MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 10.0
 """The longest time, in seconds, in which a request head has to arrive.
 
-It begins when the connection is opened, or with the first byte of a later request, and ends with
-the empty line behind the headers. The same limit holds for the remaining body of a request whose
-response has already been sent.
+For the first request the time begins when the connection is opened, for a later request with its
+first byte. The time ends with the empty line behind the headers. The same limit applies if the
+response is sent before the whole request body has arrived: the remainder of the body then has this
+time to arrive.
 """
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """uvicorn protocol that closes a connection whose request head is too long or takes too long.
 
-    The limits are ``MAX_HEAD_BYTES`` and ``HEAD_TIMEOUT_S``. A later head on the same connection
-    needs no timer if it arrives in one piece.
+    The limits are ``MAX_HEAD_BYTES`` and ``HEAD_TIMEOUT_S``. For a later request on the same
+    connection, no timer is started if the request head arrives in one piece.
     """
 
     unparsed_bytes = 0
     """Bytes received since the parser last reported a complete head, body chunk or message."""
     request_complete = True
-    """Whether the current request has been received completely, including its body."""
+    """Whether the current request has been received completely, including its body.
+
+    True before the first request.
+    """
     timer: asyncio.TimerHandle | None = None
     """The running timer that closes the connection when it expires; None if there is none."""
 
@@ -42,7 +46,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse ``data``, then enforce the limits on the bytes of an incomplete head."""
+        """Parse ``data``, then enforce the limits on a request head that is still incomplete.
+
+        If the head is too long, close the connection. Otherwise make sure that the timer runs.
+        """
         self.unparsed_bytes += len(data)
         super().data_received(data)
         if self.unparsed_bytes > MAX_HEAD_BYTES:
@@ -61,7 +68,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._reset_limits()
 
     def on_body(self, body: bytes) -> None:
-        """Reset the count of unparsed bytes: they are a part of the body."""
+        """Reset the count of unparsed bytes: the bytes received so far are parsed as body."""
         super().on_body(body)
         self.unparsed_bytes = 0
 
@@ -72,7 +79,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._reset_limits()
 
     def on_response_complete(self) -> None:
-        """Start the timer if the request is still arriving, because nothing reads its body now."""
+        """Start the timer if the request is still arriving: nothing reads the request body now."""
         super().on_response_complete()
         if self.request_complete or self.timer or self.transport.is_closing():
             return

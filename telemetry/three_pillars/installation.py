@@ -1,4 +1,4 @@
-"""``install()``: put the three pillars into an application."""
+"""``install()``: put the three pillars (traces, logs and metrics) into an application."""
 
 import asyncio
 import logging
@@ -19,13 +19,17 @@ from .resource import ServiceResource
 from .trusted_callers import TrustedCallers
 
 EXCLUDED_PATHS = ("/healthz", "/metrics")
-"""The paths of probes and scrapes, which are not recorded: they would outnumber the others."""
+"""The paths of health probes and Prometheus scrapes; GET and HEAD of these paths are not recorded.
+
+Such requests would outnumber all others.
+"""
 
 CANCELLED_REQUESTS_WAIT_S = 0.1
-"""How long the lifespan waits, in seconds, before it flushes the telemetry.
+"""How long, in seconds, the lifespan of the application waits before it flushes the telemetry.
 
-uvicorn cancels the requests that are still running after its ``timeout_graceful_shutdown``. They
-end within this time, so their telemetry is in the last batch.
+The lifespan waits at its end, when the server shuts down. uvicorn cancels the requests that are
+still running after its ``timeout_graceful_shutdown``. The cancelled requests end within this time,
+so their telemetry is in the last batch.
 """
 
 
@@ -36,19 +40,21 @@ def install(
     trusted_networks: str = "",
     providers: TelemetryProviders | None = None,
 ) -> None:
-    """Install the three pillars into ``app``, and flush them when its lifespan ends.
+    """Install traces, logs and metrics into ``app``, and flush them when its lifespan ends.
 
     Args:
-        app: The finished application: all routes and middleware are added. It must be the one
-            that the server runs, because no server runs the lifespan of a mounted application.
-        service: The resource attributes of the service; its name is also the prefix of the
-            request metrics.
+        app: The finished application: all routes and middleware are added. It must be the
+            application that the server runs, because no server runs the lifespan of a mounted one.
+        service: The resource attributes of the service; ``service.name`` is also the prefix of
+            the request metrics.
         trusted_networks: The callers whose traces are continued: addresses and networks,
-            comma-separated, or ``*`` for all. By default there are none.
-        providers: What records the telemetry; by default providers that send it by OTLP.
+            comma-separated, or ``*`` for all callers. By default no caller is trusted.
+        providers: The OpenTelemetry providers that record the telemetry; by default those of
+            ``otlp_providers``, which send the telemetry by OTLP.
 
     Raises:
-        ConfigurationError: ``OTEL_*`` variables have values that cannot be obeyed.
+        ConfigurationError: ``OTEL_*`` variables have values that are invalid or would not take
+            effect.
         ValueError: ``trusted_networks`` has an item that is neither an address nor a network.
         RuntimeError: ``app`` has already started, or ``install()`` was called for it before.
     """
@@ -94,7 +100,7 @@ def install(
 
 
 def _count_drops(meter: Meter, providers: TelemetryProviders) -> None:
-    """Create ``telemetry.dropped``: spans and log records that were not delivered."""
+    """Create the counter ``telemetry.dropped`` of spans and log records that were not delivered."""
     meter.create_observable_counter(
         "telemetry.dropped",
         [counter.observe for counter in providers.drops],
@@ -104,7 +110,7 @@ def _count_drops(meter: Meter, providers: TelemetryProviders) -> None:
 
 
 def _add_metrics_route(app: FastAPI, providers: TelemetryProviders) -> None:
-    """Add ``GET /metrics`` before all other routes, of which one may match every path."""
+    """Add ``GET /metrics`` before all other routes, because one of them may match every path."""
     route = Route("/metrics", metrics_handler(providers.registry), include_in_schema=False)
     app.router.routes.insert(0, route)
 
@@ -112,8 +118,8 @@ def _add_metrics_route(app: FastAPI, providers: TelemetryProviders) -> None:
 def _flush_at_shutdown(app: FastAPI, providers: TelemetryProviders) -> None:
     """Shut ``providers`` down when the lifespan of ``app`` ends, and log what was not delivered.
 
-    It is not done with ``atexit``: uvicorn raises SIGTERM again after its shutdown, and the
-    process ends before ``atexit`` runs.
+    ``atexit`` cannot be used for this: uvicorn raises SIGTERM again after its shutdown, and this
+    signal ends the process before ``atexit`` runs.
     """
     application_lifespan = app.router.lifespan_context
 

@@ -10,22 +10,23 @@ BODY_TIMEOUT_S = 10.0
 MAX_LENGTH_DIGITS = 20
 """How many digits of the header Content-Length are read.
 
-A number of 20 digits exceeds any limit, and a longer one would only cost time.
+A number of 20 digits exceeds any limit, and to read more digits would only cost time.
 """
 
 
 class BodyLimitMiddleware:
-    """ASGI middleware that refuses a request body over 64 KiB with 413, and over 10 s with 408.
+    """ASGI middleware that refuses a request body that is too large or takes too long to arrive.
 
-    The size limit holds with a Content-Length and for a body in chunks. The application must
-    handle Starlette's ``HTTPException``.
+    A body over 64 KiB is refused with status 413, with or without a Content-Length. A body that
+    takes over 10 s to arrive is refused with status 408. The application must handle Starlette's
+    ``HTTPException``.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the application with a ``receive`` that enforces both limits."""
+        """Call the application with a ``receive`` that enforces the limits on size and time."""
         body = _LimitedBody(scope, receive)
         await self.app(scope, body.receive, send)
 
@@ -33,9 +34,9 @@ class BodyLimitMiddleware:
 class _LimitedBody:
     """The body of one request: counts its bytes and its time while the application receives it.
 
-    ``receive`` raises the errors, so that the exception handler of the application responds within
-    the span and with the trace id. These responses close the connection, because the client is
-    still sending the body and nothing will read it.
+    ``receive`` raises ``HTTPException``, so that the exception handler of the application responds
+    within the span and with the trace id. The responses 413 and 408 close the connection, because
+    the client is still sending the body and nothing will read it.
     """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:

@@ -20,9 +20,9 @@ from .stdout import NonBlockingStdout
 from .values import flatten_if_oversized, safe_str, to_otlp_value
 
 ALREADY_LOGGED = "_already_logged"
-"""Name of the attribute that marks an exception as logged in the log line of its request.
+"""Name of the attribute that marks an exception as already logged in the log line of its request.
 
-uvicorn logs the same exception again; ``_prepare_record`` suppresses that record.
+uvicorn logs the same exception again; ``_prepare_record`` suppresses uvicorn's record.
 """
 
 # OTLP would ignore a timestamp without a time zone.
@@ -30,7 +30,10 @@ _add_timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 def configure(provider: LoggerProvider) -> None:
-    """Make structlog write each event to stdout as JSON and to ``provider`` as a log record."""
+    """Make structlog write each event to stdout as JSON and to ``provider`` as a log record.
+
+    Also configure ``logging``, see ``log_to_stdout``.
+    """
     stdout = log_to_stdout()
     otlp = cast("Processor", StructlogProcessor(provider))  # type: ignore[no-untyped-call]
     structlog.configure(
@@ -52,10 +55,10 @@ def configure(provider: LoggerProvider) -> None:
 
 
 def log_to_stdout() -> NonBlockingStdout:
-    """Make ``logging`` write its records to stdout as JSON, and return the stream that it uses.
+    """Make ``logging`` write its records to stdout as JSON; return the stream that they go to.
 
-    The records are not exported by OTLP: an exporter that fails logs a warning, and the export of
-    that warning would fail next.
+    The records are not exported by OTLP: an exporter that fails logs a warning with ``logging``,
+    and the export of this warning would then fail too.
     """
     stdout = NonBlockingStdout(sys.stdout)
     handler = logging.StreamHandler(stdout)
@@ -85,9 +88,9 @@ def log_to_stdout() -> NonBlockingStdout:
 
 
 def _prepare_record(record: logging.LogRecord) -> bool:
-    """Make sure that ``record`` can be formatted; return whether it is to be written.
+    """Make sure that ``record`` can be formatted; return whether ``logging`` is to write it.
 
-    It is not written if its exception is marked with ``ALREADY_LOGGED``.
+    The result is False if the exception of ``record`` is marked with ``ALREADY_LOGGED``.
     """
     try:
         record.getMessage()
@@ -102,8 +105,8 @@ def _prepare_record(record: logging.LogRecord) -> bool:
 def sanitize_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Structlog processor that makes every value valid for JSON and OTLP, then redacts secrets.
 
-    An exception in ``exc_info`` is replaced by fields with its text, type and message: an
-    exception object could make the export of the whole batch fail.
+    An exception in ``exc_info`` is replaced by three texts: its traceback, type and message. The
+    exception object itself could make the export of the whole batch fail.
     """
     exception = _pop_exception(event)
     if exception is not None:
@@ -115,7 +118,10 @@ def sanitize_event(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
 
 
 def _pop_exception(event: EventDict) -> BaseException | None:
-    """Remove ``exc_info`` from ``event``, and return the exception that it stands for, or None."""
+    """Remove ``exc_info`` from ``event``, and return the exception that ``exc_info`` stands for.
+
+    Return None if there is no exception.
+    """
     exc_info = event.pop("exc_info", None)
     if exc_info is True:
         return sys.exc_info()[1]
@@ -128,7 +134,7 @@ def _pop_exception(event: EventDict) -> BaseException | None:
 def add_trace_ids(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Structlog processor that adds ``trace_id`` and ``span_id`` of the current span, if any.
 
-    They have 32 and 16 lower-case hex digits, as in W3C Trace Context.
+    The trace id has 32 lower-case hex digits and the span id 16, as in W3C Trace Context.
     """
     context = trace.get_current_span().get_span_context()
     if context.is_valid:

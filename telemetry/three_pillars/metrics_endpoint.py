@@ -12,8 +12,9 @@ def metrics_handler(registry: CollectorRegistry) -> Callable[[Request], Response
     """Return a request handler that responds with the metrics in ``registry``.
 
     The format is OpenMetrics if the header ``Accept`` asks for it, otherwise Prometheus's text
-    format. The metrics are those of this process only; ``target_info`` identifies it by
-    ``service_instance_id``, and Prometheus computes sums over all worker processes.
+    format. The metrics are those of this process only. The metric ``target_info`` identifies the
+    process by the label ``service_instance_id``. Sums over all worker processes are left to
+    Prometheus.
     """
 
     def handle(request: Request) -> Response:

@@ -27,7 +27,8 @@ from .variables import OpenTelemetryVariables
 FLUSH_TIMEOUT_S = 4.0
 """Seconds that a stopping service waits until its last telemetry has been sent.
 
-It is less than the 5 s that a service has to stop, and much less than an orchestrator's usual 10 s.
+It is less than the 5 s that the rehearsal ``services-stopped`` of this repository allows for a stop,
+and much less than the 10 s that an orchestrator usually allows.
 """
 
 
@@ -35,7 +36,8 @@ It is less than the 5 s that a service has to stop, and much less than an orches
 class TelemetryProviders:
     """The three providers of one application, and the objects that share their lifetime.
 
-    ``otlp_providers`` builds those that export by OTLP; tests build some with in-memory exporters.
+    ``otlp_providers`` builds providers that export by OTLP; tests build providers with in-memory
+    exporters.
     """
 
     traces: TracerProvider
@@ -46,16 +48,17 @@ class TelemetryProviders:
     sessions: Sequence[RetryingSession] = ()
     """The HTTP sessions of the OTLP exporters, one for each signal that is sent."""
     drops: Sequence[DropCounter] = ()
-    """The counters of undelivered spans and log records, one for each of these signals."""
+    """The counters of undelivered items: one for spans and one for log records."""
     active_requests: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """The number of active requests by method and scheme, like ``("GET", "http")``."""
 
     def shutdown(self, timeout_s: float = FLUSH_TIMEOUT_S) -> bool:
         """Shut down the three providers concurrently, which sends the queued telemetry.
 
-        Return whether all have ended within ``timeout_s`` seconds. The SDK's own ``force_flush``
-        ignores its timeout, so each provider is shut down in a daemon thread, and the threads share
-        one deadline. A thread that still waits for the Collector at the deadline is abandoned.
+        Return whether all three have ended within ``timeout_s`` seconds. The SDK's own
+        ``force_flush`` ignores its timeout, so each provider is shut down in a daemon thread, and
+        the threads share one deadline. A thread that still waits for the OTLP receiver at the
+        deadline is abandoned.
         """
         threads = [
             threading.Thread(target=provider.shutdown, daemon=True)
@@ -76,8 +79,9 @@ def otlp_providers(
 ) -> TelemetryProviders:
     """Build providers that send by OTLP over HTTP, and make them the global providers.
 
-    They send to OTEL_EXPORTER_OTLP_ENDPOINT, by default http://localhost:4318. A signal whose
-    exporter is ``none`` is recorded but not sent; ``/metrics`` still shows its metrics.
+    The providers send to OTEL_EXPORTER_OTLP_ENDPOINT, by default http://localhost:4318. If the
+    variable OTEL_<signal>_EXPORTER is ``none``, the signal (``TRACES``, ``METRICS`` or ``LOGS``) is
+    recorded and not sent. ``GET /metrics`` shows the metrics in any case.
     """
     resource = build_resource(service)
 
@@ -120,7 +124,8 @@ def otlp_providers(
 def tracer_provider(resource: Resource, variables: OpenTelemetryVariables) -> TracerProvider:
     """Build a tracer provider; the ``OTEL_*`` variables choose its limits and its sampler.
 
-    Without OTEL_TRACES_SAMPLER every trace is recorded. There is no span processor yet.
+    Without OTEL_TRACES_SAMPLER every trace is recorded. The provider has no span processor, so it
+    sends nothing until the caller adds one.
     """
     limits = SpanLimits(max_attribute_length=variables.attribute_value_length_limit)
     sampler_is_set = "traces_sampler" in variables.model_fields_set  # then the SDK builds it
@@ -133,7 +138,7 @@ def tracer_provider(resource: Resource, variables: OpenTelemetryVariables) -> Tr
 
 
 def logger_provider(resource: Resource, variables: OpenTelemetryVariables) -> LoggerProvider:
-    """Build a logger provider; the ``OTEL_*`` variables choose the limits of its attributes."""
+    """Build a logger provider; the ``OTEL_*`` variables limit the attributes of a log record."""
     limits = LogRecordLimits(max_attribute_length=variables.attribute_value_length_limit)
     return LoggerProvider(resource=resource, log_record_limits=limits, shutdown_on_exit=False)
 
@@ -141,7 +146,10 @@ def logger_provider(resource: Resource, variables: OpenTelemetryVariables) -> Lo
 def meter_provider(
     resource: Resource, readers: Sequence[MetricReader], registry: CollectorRegistry
 ) -> MeterProvider:
-    """Build a meter provider that feeds ``readers``, and ``registry`` with Prometheus's names."""
+    """Build a meter provider whose metrics go to ``readers`` and to ``registry``.
+
+    In ``registry`` the metrics have Prometheus's names.
+    """
     prometheus = PrometheusMetricReader(scope_info_enabled=False, registry=registry)
     return MeterProvider(
         resource=resource, metric_readers=[*readers, prometheus], shutdown_on_exit=False

@@ -25,8 +25,10 @@ class RequestMetrics:
     ) -> None:
         """Create the instruments.
 
+        ``prefix`` is the service name, with which two of the metric names begin.
         ``active_requests`` counts the active requests by method and scheme. Applications that share
-        a ``meter`` share this counter, because the meter creates each instrument only once.
+        a ``meter`` must also share ``active_requests``, because the meter creates each instrument
+        only once.
         """
         self.active_requests = active_requests
         self._requests = meter.create_counter(
@@ -52,9 +54,10 @@ class RequestMetrics:
     ) -> None:
         """Record one finished request that took ``seconds``.
 
-        ``labels`` are ``method``, ``endpoint`` and ``status``, for the metrics with the prefix.
-        ``attributes`` are those of the HTTP semantic conventions, for
-        ``http.server.request.duration``. The span in ``context`` becomes the exemplar.
+        ``labels`` are ``method``, ``endpoint`` and ``status``. ``<prefix>.requests`` gets all three
+        labels, and ``<prefix>.request.latency`` only ``endpoint``. ``attributes`` are those of the
+        HTTP semantic conventions, for ``http.server.request.duration``. The span in ``context``
+        becomes the exemplar of these measurements.
         """
         self._requests.add(1, labels, context)
         self._latency.record(seconds, {"endpoint": labels["endpoint"]}, context)

@@ -1,12 +1,13 @@
 """ASGI middleware that counts each request once and writes one log line for it.
 
 This line is called the canonical log line of the request. A request is recorded when the last byte
-of its response is sent. This includes requests that never reach a handler (404, 405, 413, 422) and
-those whose handler crashes.
+of its response is sent. A request with status 5xx is recorded when the application has ended,
+because the exception that names the error may follow the response. Requests that never reach a
+handler (404, 405, 413, 422) and requests whose handler crashes are recorded too.
 
 A service adds fields to the line by ``structlog.contextvars.bind_contextvars(outcome="declined")``
-in a coroutine. A plain ``def`` handler, and one behind ``BaseHTTPMiddleware``, runs in a copy of
-the context, so that the fields it binds are lost.
+in a coroutine. A plain ``def`` handler runs in a copy of the context, and so does every handler
+behind ``BaseHTTPMiddleware``: the fields that these handlers bind are lost.
 """
 
 import time
@@ -26,15 +27,15 @@ from .request_metrics import RequestMetrics
 KNOWN_METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"}
 )
-"""Methods that may become a label; any other one is recorded as ``_OTHER``.
+"""HTTP methods that are recorded under their own name; any other is recorded as ``_OTHER``.
 
-The HTTP semantic conventions define this.
+The HTTP semantic conventions define these methods and ``_OTHER``.
 """
 
 BODY_MESSAGES = frozenset({"http.response.body", "http.response.pathsend"})
 """Types of the ASGI messages that carry the response body.
 
-Messages of ASGI extensions may precede them.
+Messages of other types, from ASGI extensions, may come before them and are ignored.
 """
 
 CLIENT_ERROR = 400
@@ -48,7 +49,8 @@ class RequestRecorderMiddleware:
 
     The measured time ends with the last byte of the response body, before background tasks run. An
     exception before that byte is recorded as status 500 in metrics, span and log, even if the
-    client has already received a 200. An exception after it gets a log line of its own.
+    client has already received a 200. An exception after that byte gets a log line of its
+    own.
     """
 
     def __init__(
@@ -59,7 +61,10 @@ class RequestRecorderMiddleware:
         meter: Meter,
         active_requests: Counter[tuple[str, ...]],
     ) -> None:
-        """Wrap ``app`` and create its metrics; ``RequestMetrics`` explains the arguments."""
+        """Wrap ``app``, and create the request metrics from the other arguments.
+
+        ``RequestMetrics`` explains these arguments.
+        """
         self.app = app
         self.metrics = RequestMetrics(prefix, meter, active_requests)
         self.log: FilteringBoundLogger = structlog.get_logger().bind()
@@ -120,7 +125,11 @@ class RequestRecorder:
         metrics.active_requests[self._method, self._scheme] += 1
 
     def message_sent(self, message: Message) -> None:
-        """Keep the status of the response, and record the request when its last byte is sent."""
+        """Keep the status of the response; record the request if the last response byte was sent.
+
+        A request with status 5xx is not recorded here: ``RequestRecorderMiddleware`` records it
+        when the application has ended.
+        """
         message_type = message["type"]
         if message_type == "http.response.start":
             self._status = message["status"]
@@ -135,9 +144,9 @@ class RequestRecorder:
             self.record()
 
     def record(self, crash: Exception | None = None) -> None:
-        """Record the request, which the exception ``crash`` has ended if it is given.
+        """Record the request; ``crash`` is the exception that the application raised, or None.
 
-        If the request is already recorded, only log ``crash``.
+        If the request is already recorded, only log ``crash``, or do nothing if it is None.
         """
         if self._recorded:
             if crash:
@@ -157,8 +166,8 @@ class RequestRecorder:
     def _final_status(self, crash: Exception | None) -> int:
         """Return the status to record.
 
-        It is the status of the response if all of it was sent, otherwise 500 after an exception and
-        499 without one.
+        If the whole response was sent, this is the status of the response. Otherwise it is 500 if
+        ``crash`` is an exception, and 499 if it is None.
         """
         if self._seconds is not None:
             return self._status
@@ -209,9 +218,10 @@ class RequestRecorder:
 
 
 def _error_type(status: int, crash: Exception | None) -> str | None:
-    """Return the value of ``error.type``: the class of the exception, a status 5xx, or None.
+    """Return the value of the attribute ``error.type``, which the HTTP semantic conventions define.
 
-    The HTTP semantic conventions define it.
+    It is the class name of the exception ``crash``, otherwise the status if it is 5xx. It is None
+    if the request did not fail in one of these ways.
     """
     if crash:
         return type(crash).__qualname__
@@ -221,8 +231,9 @@ def _error_type(status: int, crash: Exception | None) -> str | None:
 def _outcome(status: int, crash: Exception | None) -> object:
     """Return the outcome of the request for its log line.
 
-    It is ``crashed`` after an exception and ``abandoned`` for status 499. Otherwise it is the one
-    that the service has bound, or by default ``failed`` (5xx), ``invalid`` (4xx) or ``success``.
+    It is ``crashed`` after an exception and ``abandoned`` for status 499. Otherwise it is the
+    ``outcome`` that the service has bound with ``bind_contextvars``. If the service has bound none,
+    it is ``failed`` (5xx), ``invalid`` (4xx) or ``success``.
     """
     if crash:
         return "crashed"

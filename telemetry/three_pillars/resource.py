@@ -10,7 +10,8 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 MAX_NAME_LENGTH = 200
 """The maximum length of a service name, in characters.
 
-An instrument's name has at most 255, and the metrics append to the service name.
+OpenTelemetry allows 255 characters for the name of an instrument, and the names of the request
+metrics are the service name plus a suffix.
 """
 
 _NAME_PATTERN = re.compile("[A-Za-z][A-Za-z0-9_./-]*")
@@ -18,14 +19,14 @@ _NAME_PATTERN = re.compile("[A-Za-z][A-Za-z0-9_./-]*")
 
 @dataclass(frozen=True)
 class ServiceResource:
-    """The resource attributes of the service that installs the library; empty ones are left out.
+    """The resource attributes of the service that installs the library; empty ones are omitted.
 
     ``name`` is also the prefix of the request metrics, so it must be a valid beginning of the name
     of an OpenTelemetry instrument: a letter first, then letters, digits, ``_``, ``.``, ``-`` or
     ``/``, in total at most ``MAX_NAME_LENGTH`` characters.
 
     Raises:
-        ValueError: ``name`` is not such a name.
+        ValueError: ``name`` does not have this form.
     """
 
     name: str
@@ -38,7 +39,7 @@ class ServiceResource:
     """Resource attribute ``deployment.environment.name``, for example ``production``."""
 
     def __post_init__(self) -> None:
-        """Check the name here: OpenTelemetry would refuse it only when the metrics are created."""
+        """Check ``name`` now: OpenTelemetry would refuse it only when the metrics are created."""
         if len(self.name) > MAX_NAME_LENGTH or not _NAME_PATTERN.fullmatch(self.name):
             raise ValueError(
                 f"service name {self.name!r}: expected a letter, then letters, digits, '_', '.', "
@@ -59,8 +60,8 @@ class ServiceResource:
 class _HashedResource(Resource):
     """A resource that computes its hash only once.
 
-    The OTLP encoders need the hash for every span and log record, and the SDK's own method encodes
-    all attributes as JSON each time.
+    The OTLP encoders need the hash for every span and log record, and the ``__hash__`` of the SDK's
+    own class encodes all attributes as JSON at each call.
     """
 
     def __init__(self, resource: Resource) -> None:
@@ -75,12 +76,13 @@ def build_resource(service: ServiceResource) -> Resource:
     """Return the resource: the attributes of ``service`` and the environment, and an instance id.
 
     OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over ``service``, as an operator expects;
-    ``Resource.create()`` alone would prefer the code.
+    ``Resource.create()`` alone would prefer the values of ``service``.
 
-    ``service.instance.id`` must differ between processes: otherwise their counters would be taken
-    for one series instead of being added. If the environment does not set it, it is a random UUID.
-    If it does, a child process of ``multiprocessing`` (such as a uvicorn worker) inherits the
-    value, and its process id is appended: ``<id>/<pid>``.
+    The instance id, ``service.instance.id``, must differ between processes: otherwise the counters
+    of several processes would be taken for one series instead of being added. If the environment
+    does not set the instance id, it is a random UUID. If the environment sets it, all child
+    processes of ``multiprocessing`` (such as uvicorn workers) inherit the same value. Therefore
+    a child process appends its own process id: ``<id>/<pid>``.
     """
     from_environment = dict(OTELResourceDetector().detect().attributes)
     instance = from_environment.get("service.instance.id")

@@ -13,8 +13,8 @@ from starlette.types import Scope
 class ResolvedRoute(BaseRoute):
     """A route that matches every request, because ``match_template`` has already resolved its path.
 
-    The FastAPI instrumentation receives it in place of the application's routes: its own search
-    stops at a mount (contrib#2891).
+    OpenTelemetry's FastAPI instrumentation receives this route in place of the application's
+    routes, because the instrumentation's own search stops at a mount (contrib#2891).
     """
 
     def __init__(self, path: str) -> None:
@@ -28,8 +28,9 @@ class ResolvedRoute(BaseRoute):
 def match_template(routes: Sequence[BaseRoute], scope: Scope) -> str | None:
     """Return the template of the first route that matches the path and method of ``scope``.
 
-    The template includes the prefixes of routers and mounts. If no route matches both, return the
-    template of the first route that matches the path only. Return None if there is none either.
+    The template includes the prefixes of routers and mounts. If no route matches both path and
+    method, return the template of the first route that matches the path. If no route matches the
+    path, return None.
     """
     partial_match = None
     for route in iter_route_contexts(routes):

@@ -14,10 +14,10 @@ MAX_VALUE_SHOWN = 80
 
 
 class ConfigurationError(Exception):
-    """Environment variables have invalid values; ``problems`` has one line for each of them.
+    """Environment variables have invalid values; ``problems`` has one line for each error.
 
     A line names the variable, its value and what is allowed. A program's ``main`` can write
-    ``str(error)``, which is all lines, to stderr and end with exit code 2.
+    ``str(error)``, which contains all lines, to stderr and end with exit code 2.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -29,20 +29,27 @@ class Settings(BaseSettings):
     """Base class of settings: each field is read from the environment variable PREFIX + FIELD.
 
     A subclass sets the prefix in ``model_config`` as ``env_prefix``. The description of each field
-    says what is allowed; it is part of the error message and of the generated reference.
+    says which values are allowed. The error message and the generated reference contain the
+    description.
     """
 
     model_config = SettingsConfigDict(frozen=True)
 
     former_names: ClassVar[dict[str, str]] = {}
-    """The former name of a variable by field name; accepted for one release, with a warning."""
+    """The former name of the environment variable, by field name.
+
+    For one release the former name is still accepted, with a warning.
+    """
 
     former_prefix: ClassVar[str] = ""
-    """The former ``env_prefix`` of all variables; accepted for one release, with a warning."""
+    """The former ``env_prefix`` of all variables, or empty if there is none.
+
+    For one release names with the former prefix are still accepted, with a warning.
+    """
 
     @classmethod
     def load(cls) -> Self:
-        """Return the settings that the environment variables give; former names are accepted.
+        """Return the settings that the environment variables give; accept their former names too.
 
         Raises:
             ConfigurationError: Variables have invalid values.
@@ -85,7 +92,7 @@ class Settings(BaseSettings):
         """Move values from former to current names in ``os.environ``, with a warning on stderr.
 
         Worker processes inherit the current names, so that the warning is not repeated. If both
-        names are set, the value of the current one is kept.
+        the former and the current name are set, the value of the current name is kept.
         """
         for former, current in cls.former_variables():
             value = os.environ.get(former, "")
@@ -110,7 +117,8 @@ class Settings(BaseSettings):
 def shown(value: str, *, secret: bool = False) -> str:
     """Return ``value`` as an error message shows it: escaped, and cut to ``MAX_VALUE_SHOWN``.
 
-    A ``secret`` value, and one with an ``@``, which may be a URL with a password, becomes ``...``.
+    The result is ``...`` if ``secret`` is true, or if ``value`` contains an ``@``, because it may
+    then be a URL with a password.
     """
     if secret or "@" in value:
         return "..."

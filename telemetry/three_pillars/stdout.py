@@ -1,7 +1,7 @@
 """Write log lines to stdout without blocking requests, and count those that stdout does not accept.
 
-stdout may be a file on a full disk, closed, or a pipe whose reader has ended or does not read. A
-write then waits at most for the time limits below.
+stdout may be a file on a full disk, closed, or a pipe whose reader has ended or does not read. In
+these cases a write waits at most as long as ``READER_TIMEOUT_S`` and ``LINE_TIMEOUT_S`` allow.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import TextIO
 from opentelemetry import metrics
 
 READER_TIMEOUT_S = 0.1
-"""Seconds that a write waits for the reader of a full pipe.
+"""Seconds that a write waits until the reader of a full pipe reads.
 
 After one such timeout, writes do not wait any more, and lines are lost, until the reader reads.
 """
@@ -26,9 +26,9 @@ After that time the remainder of the line is kept, and written before the next l
 
 
 class NonBlockingStdout:
-    """Text stream that writes lines to ``stream``; ``log.lines.lost`` counts those not accepted.
+    """Text stream that writes lines to ``stream``, and counts the lines that are not accepted.
 
-    The counter belongs to the global meter provider.
+    The counter is the metric ``log.lines.lost``. It belongs to the global meter provider.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -39,7 +39,10 @@ class NonBlockingStdout:
         )
 
     def write(self, text: str) -> None:
-        """Write and flush ``text``, one or more whole lines."""
+        """Write and flush ``text``, which is one or more whole lines.
+
+        If ``text`` is not accepted, it counts as one lost line.
+        """
         try:
             with self.lock:
                 accepted = self.writer.write(text)
@@ -56,8 +59,8 @@ class NonBlockingStdout:
 class _PipeWriter:
     """Writes lines to a pipe, a terminal or another device that has a reader, without blocking.
 
-    ``remainder`` is the end of a line that the device accepted in part. It is written before the
-    next line, so that every line is either whole or absent.
+    If the device accepts only the beginning of a line, ``remainder`` is the end of this line. The
+    remainder is written before the next line, so that every line is either whole or absent.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -66,9 +69,10 @@ class _PipeWriter:
         self.timeout_s = READER_TIMEOUT_S
 
     def write(self, text: str) -> bool:
-        """Write ``text``; return True if at least its beginning was accepted.
+        """Write ``text``; return True if at least the beginning of ``text`` was accepted.
 
-        The remainder is then written before the next text.
+        What was not accepted is then written before the next text. If nothing was accepted, return
+        False: ``text`` is lost.
         """
         line = text.encode()
         if not self._write_remainder():
@@ -105,9 +109,9 @@ class _StreamWriter:
     """Writes lines to a regular file, or to a stream that cannot be reopened in non-blocking mode.
 
     ``may_block`` says whether a write to the stream can block; it is false for a regular file. If
-    it is true, each write first waits up to ``READER_TIMEOUT_S`` until the stream accepts data;
-    otherwise the line is lost. After one such timeout, writes do not wait until there is room
-    again.
+    ``may_block`` is true, each write first waits until the stream has room, for at most
+    ``READER_TIMEOUT_S``. If the stream has no room by then, the line is lost. After one such
+    timeout, writes no longer wait, and lines are lost, until the stream has room again.
     """
 
     def __init__(self, stream: TextIO, *, may_block: bool) -> None:
@@ -116,7 +120,7 @@ class _StreamWriter:
         self.timeout_s = READER_TIMEOUT_S
 
     def write(self, text: str) -> bool:
-        """Write ``text`` unless the stream has no room; return whether it was written."""
+        """Write ``text`` if the stream has room for it; return whether ``text`` was written."""
         if self.may_block and not self._has_room():
             return False
         self.stream.write(text)

@@ -16,7 +16,10 @@ from starlette.types import Scope
 CONTEXT_HEADERS = frozenset({b"traceparent", b"tracestate", b"baggage"})
 
 UNTRUSTED_TRACEPARENTS = "three_pillars.untrusted_traceparents"
-"""Key in the ASGI scope of the list of ``traceparent`` values that an untrusted caller sent."""
+"""Key in the ASGI scope for the list of ``traceparent`` values that an untrusted caller sent.
+
+The list is empty if the caller is trusted or sent none.
+"""
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -55,8 +58,9 @@ class TrustedCallers:
     def split_headers(self, scope: Scope, headers: Headers) -> tuple[Headers, list[bytes]]:
         """Return the headers to use, and the list of untrusted ``traceparent`` values.
 
-        For a trusted caller these are all headers and an empty list. For any other caller the
-        headers are those without ``traceparent``, ``tracestate`` and ``baggage``.
+        For a trusted caller, return all headers and an empty list. For any other caller, return the
+        headers without ``traceparent``, ``tracestate`` and ``baggage``, and the list of the removed
+        ``traceparent`` values.
         """
         if self.trusts_all or not any(name.lower() in CONTEXT_HEADERS for name, _ in headers):
             return headers, []
@@ -77,9 +81,10 @@ class TrustedCallers:
 
 
 def link_untrusted_trace(span: Span, scope: Scope) -> None:
-    """Add a link from ``span`` to the trace that an untrusted caller named, if it named only one.
+    """Add a link from ``span`` to the trace that an untrusted caller named.
 
-    The link has the trace id and span id, but not ``tracestate``, which may hold any text.
+    If the caller sent no valid ``traceparent``, or several, no link is added. The link has the
+    trace id and span id of the caller. It leaves out ``tracestate``, which may hold any text.
     """
     traceparents = scope.get(UNTRUSTED_TRACEPARENTS) or []
     if not span.is_recording() or len(traceparents) != 1:

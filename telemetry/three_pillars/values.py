@@ -14,9 +14,10 @@ MAX_DEPTH = 5
 This also ends the conversion of a value that contains itself.
 """
 MAX_FIELDS = 128
-"""The most fields of one log record, nested ones included, before nested ones become text.
+"""The maximum number of fields of one log record, nested fields included.
 
-Loki makes a metadata entry of each, and rejects a record that has too many.
+In a record with more fields, each nested mapping becomes one text. Loki makes a metadata entry of
+each field, and rejects a record with too many entries.
 """
 
 
@@ -24,7 +25,8 @@ def to_otlp_value(value: object, depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401
     """Return ``value`` in a form that JSON and OTLP can encode.
 
     Dictionaries, lists and tuples are converted item by item down to ``depth`` levels. Other
-    objects, NaN, infinity, integers of more than 64 bits, and unpaired surrogates become text.
+    objects, NaN, infinity and integers of more than 64 bits become text. In a text, an unpaired
+    surrogate is replaced by a character reference such as ``&#55296;``.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -68,7 +70,10 @@ def _container(
 
 
 def flatten_if_oversized(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return ``fields``, with nested mappings as text if there are over ``MAX_FIELDS`` in all."""
+    """Return ``fields`` unchanged if there are at most ``MAX_FIELDS``, nested fields included.
+
+    Otherwise return a copy in which each nested mapping has become one text.
+    """
     if sum(map(_field_count, fields.values())) <= MAX_FIELDS:
         return fields
     return {
@@ -84,7 +89,7 @@ def _field_count(value: Any) -> int:  # noqa: ANN401  (any attribute's value)
 
 
 def safe_str(value: object) -> str:
-    """Return ``str(value)`` as valid Unicode, or ``object.__repr__(value)`` if that raises."""
+    """Return ``str(value)`` as valid Unicode, or ``object.__repr__(value)`` if ``str`` raises."""
     try:
         return str(to_otlp_value(str(value)))
     except Exception:  # noqa: BLE001  (a foreign __str__ may raise anything)

@@ -37,7 +37,7 @@ def check_digits(value: object) -> object:
 
 
 def check_decimal(value: object) -> object:
-    """Return ``value``; raise ValueError for a text with more than digits and one decimal point.
+    """Return ``value``; raise ValueError for a text that is not digits with at most one point.
 
     Pydantic alone would accept ``inf`` and ``1e3`` as numbers.
     """
@@ -52,9 +52,9 @@ def to_lower(value: object) -> object:
 
 
 def list_of(*allowed: str) -> Callable[[str], str]:
-    """Return a validator that raises ValueError unless all items of a list are in ``allowed``.
+    """Return a validator for a list, which is a comma-separated text.
 
-    The list is a comma-separated text.
+    The validator raises ValueError if an item of the list is not in ``allowed``.
     """
 
     def check_list(value: str) -> str:
@@ -67,9 +67,10 @@ def list_of(*allowed: str) -> Callable[[str], str]:
 
 
 def check_resource_attributes(value: str) -> str:
-    """Return ``value``; raise ValueError if it is no list of ``name=value``, or too long for Loki.
+    """Return ``value``; raise ValueError if it is not a comma-separated list of ``name=value``.
 
-    The list is comma-separated. The constants ``MAX_RESOURCE_*`` are what Loki accepts.
+    Raise ValueError also if the list, a name or a value is longer than Loki accepts: the constants
+    ``MAX_RESOURCE_*`` are these limits.
     """
     pairs = value.removesuffix(",").split(",")
     if len(pairs) > MAX_RESOURCE_ATTRIBUTES:
@@ -87,8 +88,8 @@ def check_resource_attributes(value: str) -> str:
 def check_headers(value: str) -> str:
     """Return ``value``; raise ValueError if it is no comma-separated list of ``name=value``.
 
-    The exporter would leave out a malformed item. An encoded line break (``%0a``, ``%0d``) is
-    refused as well, because it would end the header.
+    The OTLP exporter would leave out a malformed item. An encoded line break (``%0a``, ``%0d``) is
+    refused as well, because it would end the HTTP header.
     """
     if not re.fullmatch(f"{HEADER}(,{HEADER})*,?", value):
         raise ValueError
@@ -105,9 +106,9 @@ def check_readable(value: str) -> str:
 
 
 def check_patterns(value: str) -> str:
-    """Return ``value``; raise ValueError if an item of this list is not a regular expression.
+    """Return ``value``; raise ValueError if an item of it is not a regular expression.
 
-    The list is a comma-separated text.
+    ``value`` is a comma-separated list.
     """
     for item in value.split(","):
         try:
@@ -118,7 +119,7 @@ def check_patterns(value: str) -> str:
 
 
 def refuse(_value: str) -> Never:
-    """Raise ValueError for every value."""
+    """Raise ValueError for every value, because the variable must not be set."""
     raise ValueError
 
 
@@ -127,7 +128,8 @@ PositiveNumber = Annotated[WholeNumber, Field(ge=1)]
 AttributeCount = Annotated[WholeNumber, Field(le=128)]
 """A limit for the number of attributes of one log record: a whole number up to 128.
 
-Loki, as this repository configures it, accepts 256 entries for the resource and the record.
+Loki, as this repository configures it, accepts 256 entries for the attributes of the resource and
+of the record together.
 """
 Seconds = Annotated[float, BeforeValidator(check_decimal), Field(gt=0, lt=1_000_000)]
 Ratio = Annotated[float, BeforeValidator(check_decimal), Field(ge=0, le=1)]

@@ -205,7 +205,8 @@ class OpenTelemetryVariables(Settings):
 def refusal(name: str, allowed: str) -> str:
     """Return the error line for the variable ``name``: its value and what is ``allowed``.
 
-    The value is hidden if the name ends in HEADERS, because headers may hold credentials.
+    The value is replaced by ``...`` if ``name`` ends in HEADERS, because headers may hold
+    credentials.
     """
     value = os.environ.get(name, "").strip()
     is_secret = name.endswith("HEADERS")

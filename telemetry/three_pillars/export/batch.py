@@ -53,7 +53,7 @@ class CountingBatchLogRecordProcessor(BatchLogRecordProcessor):
     def on_emit(self, log_record: ReadWriteLogRecord) -> None:
         """Sanitize ``log_record`` and put it into the export queue.
 
-        A record from structlog is not sanitized here: ``logs.sanitize_event`` has done it.
+        A record from structlog is not sanitized here: ``logs.sanitize_event`` has already done so.
         """
         scope_name = getattr(log_record.instrumentation_scope, "name", "")
         if scope_name != StructlogProcessor.__module__:
@@ -90,7 +90,7 @@ class _SpanExporter(OTLPSpanExporter):
 class _LogExporter(OTLPLogExporter):
     """OTLP exporter that counts each batch of log records as delivered or dropped.
 
-    The records were sanitized before they were queued.
+    It sanitizes nothing, because the records were sanitized before they entered the queue.
     """
 
     def __init__(self, session: RetryingSession, drops: DropCounter) -> None:

@@ -11,16 +11,18 @@ from .session import RetryingSession
 
 
 class DropCounter:
-    """Counts the spans or the log records that were dropped, queued, or are being exported.
+    """Counts the items of one signal that were dropped, are queued, or are being exported.
+
+    An item is a span or a log record.
 
     Attributes:
-        signal: ``traces`` or ``logs``.
-        queue_size: The capacity of the SDK's queue; the batch processor sets it.
-        queued: The items in that queue.
-        in_flight: The items of the batch that is being exported.
-        unreported: The dropped items that no log record has reported yet.
-        dropped: The dropped items by reason: ``queue_full``, ``shutdown``, ``failed``, or the HTTP
-            status of the response that refused a batch.
+        signal: ``traces`` if the items are spans, ``logs`` if they are log records.
+        queue_size: The capacity of the SDK's queue, in items; the batch processor sets it.
+        queued: The number of items in the SDK's queue.
+        in_flight: The number of items in the batch that is being exported; 0 between exports.
+        unreported: The number of dropped items that no log record has reported yet.
+        dropped: The number of dropped items by reason: ``queue_full``, ``shutdown``, ``failed``,
+            or the HTTP status of the response that refused a batch.
     """
 
     def __init__(self, signal: str) -> None:
@@ -44,8 +46,9 @@ class DropCounter:
     def track_export(self, count: int, session: RetryingSession) -> Iterator[None]:
         """Count ``count`` items as in flight during the block, then as delivered or dropped.
 
-        The block exports one batch. If ``session.last_error`` is empty afterwards, the items are
-        delivered; otherwise they are dropped for that reason, also if the export raised an error.
+        The ``with`` block exports one batch. If ``session.last_error`` is empty afterwards, the
+        items count as delivered. Otherwise they count as dropped, and ``session.last_error`` is the
+        reason. This also holds if the block raises an exception.
         """
         with self.lock:
             self.queued -= count
@@ -58,9 +61,10 @@ class DropCounter:
             self._export_ended(session.last_error)
 
     def _export_ended(self, error: str) -> None:
-        """Count the batch in flight as delivered, or as dropped for the reason ``error``.
+        """Count the batch in flight as dropped for the reason ``error``.
 
-        After a delivered batch, log how many items were dropped since the last such log record.
+        If ``error`` is empty, the batch counts as delivered. After a delivered batch, log how many
+        items were dropped since the last such log record, if any.
         """
         to_report = 0
         with self.lock:
@@ -78,7 +82,7 @@ class DropCounter:
         self.unreported += count
 
     def observe(self, _options: CallbackOptions) -> Iterable[Observation]:
-        """Return the counts of dropped items, one for each reason, for ``telemetry.dropped``."""
+        """Return the number of dropped items by reason, for the metric ``telemetry.dropped``."""
         return [
             Observation(count, {"signal": self.signal, "error.type": reason})
             for reason, count in list(self.dropped.items())

@@ -1,4 +1,8 @@
-"""Sanitize the text of a span before its export: valid UTF-8, redacted, no halves of secrets."""
+"""Sanitize the texts of a span before its export.
+
+Afterwards each text is valid UTF-8 and redacted. A text that the SDK has truncated also loses its
+end, which may be the first half of a secret.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +16,15 @@ from ..values import to_otlp_value
 TRUNCATED_TAIL = 64
 """The most characters that are removed from the end of a text that the SDK has truncated.
 
-The SDK may have cut a secret in two, and no redaction rule recognises the first half of one.
+The SDK may have cut a secret in two, and no redaction rule recognises the first half of a secret.
 """
 
 
 def is_clean(span: ReadableSpan, length_limits: set[int]) -> bool:
     """Return True if ``span`` certainly needs no sanitizing.
 
-    The check is cheap, so it also returns False for some spans that need none. ``length_limits``
-    are the lengths, in characters, to which the SDK truncates attribute values.
+    The check is cheap, so it also returns False for some spans that need no sanitizing.
+    ``length_limits`` are the lengths, in characters, to which the SDK truncates attribute values.
     """
     events = [(event.name, event.attributes) for event in span.events]
     links = [link.attributes for link in span.links]
@@ -38,8 +42,8 @@ def is_clean(span: ReadableSpan, length_limits: set[int]) -> bool:
 def sanitized(span: ReadableSpan, length_limits: set[int]) -> ReadableSpan:
     """Return a copy of ``span`` whose texts are valid UTF-8 and redacted.
 
-    A text of one of the lengths ``length_limits`` was truncated by the SDK; it loses its last
-    characters as well, see ``TRUNCATED_TAIL``.
+    An attribute value whose length is one of ``length_limits`` counts as truncated by the SDK. The
+    last characters of such a value are removed as well, see ``TRUNCATED_TAIL``.
     """
     events = [
         Event(
@@ -90,8 +94,9 @@ def _sanitized_attributes(
 def _without_truncated_tail(original: object, value: Any, length_limits: set[int]) -> Any:  # noqa: ANN401  (an attribute's value)
     """Return ``value`` without its last characters if the SDK has truncated ``original``.
 
-    ``original`` is the value before its redaction. A text whose length is one of ``length_limits``
-    counts as truncated. In a list this holds for each item.
+    ``original`` is the attribute's value before the redaction, and ``value`` the one after it.
+    ``original`` counts as truncated if it is a text whose length is one of ``length_limits``. In a
+    list, this rule applies to each item.
     """
     if isinstance(original, str) and len(original) in length_limits:
         return value[: -min(TRUNCATED_TAIL, len(original) // 8 + 1)]

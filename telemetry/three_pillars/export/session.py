@@ -19,7 +19,10 @@ REDIRECT_STATUSES = range(300, 400)
 
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 5.0
-"""The longest pause between two attempts, in seconds, if the response has no ``Retry-After``."""
+"""The longest pause between two attempts, in seconds, if the response has no ``Retry-After``.
+
+``_pause_s`` then varies the pause at random by up to 20 %.
+"""
 MAX_RETRY_AFTER_S = 300.0
 """The longest pause, in seconds, that is granted to a ``Retry-After`` header."""
 
@@ -32,12 +35,13 @@ class RetryingSession(requests.Session):
     """HTTP session that sends each batch again until the receiver accepts or refuses it.
 
     The SDK's own exporter gives up after six attempts. While a batch is retried, new items wait in
-    the SDK's queue, and ``DropCounter`` counts those that a full queue drops.
+    the SDK's queue, and ``DropCounter`` counts the items that are dropped because it is full.
 
     Attributes:
-        shutdown: The process sets this event when it ends: each batch then gets one last attempt.
+        shutdown: ``TelemetryProviders.shutdown`` sets this event. From then on each batch gets only
+            one last attempt.
         last_error: Why the latest batch was not delivered: an HTTP status, ``failed`` or
-            ``shutdown``. It is empty when the batch was delivered.
+            ``shutdown``. Empty if the batch was delivered, and before the first batch.
     """
 
     def __init__(self) -> None:
@@ -53,6 +57,8 @@ class RetryingSession(requests.Session):
         **options: Any,  # noqa: ANN401
     ) -> requests.Response:
         """Send one batch, retrying until a response has a status outside ``RETRYABLE_STATUSES``.
+
+        A connection error and a timeout are retried as well.
 
         Raises:
             ExportAbandonedError: The process is shutting down and the last attempt failed.
@@ -88,7 +94,9 @@ class RetryingSession(requests.Session):
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
 
     def _is_final(self, response: requests.Response, url: str | bytes) -> bool:
-        """Set ``last_error`` from the status of ``response``; return whether it ends the retries.
+        """Set ``last_error`` from the status of ``response``; return whether the status is final.
+
+        A final status ends the retries. After a success ``last_error`` is empty.
 
         Raises:
             HTTPError: The response is a redirect.
@@ -116,9 +124,9 @@ def _bypasses_proxy(host: str) -> bool:
 def _pause_s(backoff_s: float, retry_after: str) -> float:
     """Return the seconds to wait before the next attempt.
 
-    They are those of the header ``Retry-After`` if it is a number, limited to
-    ``MAX_RETRY_AFTER_S``; otherwise ``backoff_s`` plus or minus up to 20 %, so that many processes
-    do not retry all at once.
+    If ``retry_after``, the value of the header ``Retry-After``, is a whole number, the result is
+    this number, at most ``MAX_RETRY_AFTER_S``. Otherwise the result is ``backoff_s`` plus or minus
+    a random share of up to 20 %, so that many processes do not all retry at the same time.
     """
     if retry_after.isdigit():
         return min(float(retry_after), MAX_RETRY_AFTER_S)

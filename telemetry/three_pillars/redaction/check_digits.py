@@ -1,7 +1,10 @@
 """Validate the check digits of payment card numbers and of IBANs."""
 
 TWICE_REDUCED = str.maketrans("0123456789", "0246813579")
-"""Table for ``str.translate``: maps each digit to the digit sum of its double, 7 to 1 + 4 = 5."""
+"""Table for ``str.translate``: maps each digit to the digit sum of its double.
+
+For example, 7 becomes 5, because 2 * 7 = 14 and 1 + 4 = 5.
+"""
 
 
 def has_valid_luhn_digit(digits: str) -> bool:

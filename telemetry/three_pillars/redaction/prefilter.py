@@ -20,9 +20,10 @@ PREFILTER = (
     "@",
     "%",
 )
-"""Fragments, one of which occurs in every text (in lower case) with a secret or e-mail address.
+"""Fragments of texts: every text with a secret or an e-mail address contains at least one of them.
 
-Card numbers and IBANs have none of them; ``may_contain_secret`` looks for those separately.
+The text is compared in lower case. A text with only card numbers or IBANs need not contain any of
+these fragments; ``may_contain_secret`` looks for card numbers and IBANs separately.
 """
 
 

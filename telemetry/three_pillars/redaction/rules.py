@@ -1,7 +1,8 @@
 """The redaction rules that are regular expressions: for secrets, tokens and e-mail addresses.
 
 ``RULES`` are applied in their order. A client may choose the text, so each rule takes time in
-proportion to its length, never to its square: repetitions have an upper bound or cannot overlap.
+proportion to the length of the text, never to the square of the length: the repetitions in a
+pattern have an upper bound or cannot overlap.
 """
 
 import re
@@ -21,7 +22,7 @@ SECRET_FIELD_NAME = re.compile(f"(?i:{SECRET_NAMES})$")
 AFTER_PERCENT_CODE = "(?<=%[0-9A-Fa-f]{2})"
 """Pattern of a position behind a percent-encoded character such as ``%2F``.
 
-A word may begin there, although the character before it may be a letter.
+A word may begin at this position, although the code before it may end in a letter.
 """
 SPACE = r"(?:[\s+]|%20)"
 AUTH_SCHEMES = "(?:bearer|basic|digest|token|api-?key|negotiate)"
@@ -41,7 +42,8 @@ PEM_LABEL = "[A-Z ]{0,24}PRIVATE KEY-----"
 class Rule(NamedTuple):
     r"""A redaction rule: every match of ``pattern`` is replaced by ``replacement``.
 
-    The replacement may refer to groups of the pattern, as in ``\1[secret]``, to keep their text.
+    The replacement may refer to groups of the pattern, as in ``\1[secret]``, to keep the text that
+    the groups matched.
     """
 
     name: str

@@ -58,8 +58,7 @@ class PaymentClient:
     ``timeout_s`` seconds. Calls wait for a connection here and not in httpx's pool, so that a
     CLIENT span begins when its request is sent, and that a call without a connection has the
     outcome ``payment_busy``. The wait is part of the time limit and ends after half of the limit: a
-    call with less than half of its time left would probably be too slow, and only make the next
-    call wait.
+    call with less than half of its time left would only make the next call wait.
     """
 
     def __init__(

@@ -27,8 +27,7 @@ from .variables import OpenTelemetryVariables
 FLUSH_TIMEOUT_S = 4.0
 """Seconds that a stopping service waits until its last telemetry has been sent.
 
-It is less than the 5 s that the rehearsal ``services-stopped`` of this repository allows for a
-stop, and much less than the 10 s that an orchestrator usually allows.
+It is much less than the 10 s that an orchestrator usually allows a process to stop.
 """
 
 

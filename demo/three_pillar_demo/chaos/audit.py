@@ -16,12 +16,13 @@ from three_pillar_demo.verify.ledger import Ledger, expect
 from three_pillar_demo.verify.log_check import canonical_records
 
 SAMPLE_SIZE = 16
-"""The number of traces that are queried first, spread over the load.
+"""About how many incomplete traces are queried first, spread over the load.
 
-While one of them is incomplete, the others are not queried.
+While a trace of this sample is incomplete, the traces outside the sample are not queried. Only a
+thorough comparison queries all incomplete traces.
 """
 ENDPOINTS = {"checkout_requests_total": "/checkout", "payment_requests_total": "/charges"}
-"""The request counter of each service, and the value of its label ``endpoint`` for purchases."""
+"""Maps each service's request counter to the value of the label ``endpoint`` for purchases."""
 
 
 @dataclass
@@ -31,7 +32,7 @@ class AuditResult:
     Attributes:
         complete: The number of purchases of which every span and log record is stored.
         lost: The number of items that are missing, by kind (``kinds.KINDS``).
-        duplicated: The number of items that are stored more than once, by kind.
+        duplicated: The number of surplus copies of items in the stores, by kind.
     """
 
     complete: int = 0
@@ -61,9 +62,10 @@ class StoreAudit:
     ) -> AuditResult:
         """Compare ``purchases`` with the stores, and count what is missing or duplicated.
 
-        Only counters that were reported within the last ``within_s`` seconds are used. Unless
-        ``thorough``, traces that were not queried yet count as missing, and only ``SAMPLE_SIZE`` of
-        them are queried until these are complete.
+        Only counters that were reported within the last ``within_s`` seconds are used. If
+        ``thorough``, all traces that were incomplete so far are queried. Otherwise a sample of them
+        (``SAMPLE_SIZE``) is queried first, and the other traces only if the sample is complete. A
+        trace that was never queried counts as missing.
 
         Raises:
             BackendError: A store does not answer.
@@ -87,9 +89,9 @@ class StoreAudit:
         return records
 
     async def _query_traces(self, purchases: Sequence[Purchase], *, thorough: bool) -> None:
-        """Query the traces that were incomplete so far: first a sample of them, then the rest.
+        """Query the traces that were incomplete so far: first a sample of them, then the others.
 
-        The rest is queried if the sample is complete, or if ``thorough``.
+        The others are queried only if the sample is complete or ``thorough`` is true.
         """
         incomplete = [purchase for purchase in purchases if not self._is_complete(purchase)]
         step = max(1, len(incomplete) // SAMPLE_SIZE)
@@ -112,7 +114,10 @@ class StoreAudit:
         await asyncio.gather(*map(query, purchases))
 
     def _is_complete(self, purchase: Purchase) -> bool:
-        """Return whether the last query of the trace of ``purchase`` found all its spans."""
+        """Return whether the last query of the trace of ``purchase`` found all expected spans.
+
+        A trace that was never queried is incomplete.
+        """
         return len(self.span_ids.get(purchase.trace_id, [])) >= len(expect(purchase).spans)
 
     def _compare_purchase(
@@ -155,7 +160,7 @@ class StoreAudit:
             result.duplicated[COUNTS] += (counted - expected).total()
 
     async def _counted_statuses(self, name: str, within_s: float) -> Counter[str]:
-        """Return the counter ``name`` by HTTP status, summed over the instances of this run.
+        """Return the sum of the counter ``name`` over the instances of this run, by HTTP status.
 
         Only values that were reported within the last ``within_s`` seconds are used.
         """

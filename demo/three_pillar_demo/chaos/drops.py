@@ -1,6 +1,7 @@
 """Reads how many telemetry items the services report as dropped.
 
-No other module of the demo depends on the names of this metric and of this log record.
+The services report drops in a metric and in a log record. No other module of the demo uses the name
+of that metric or the text of that log record.
 """
 
 from collections import Counter
@@ -15,18 +16,18 @@ LABEL = "signal"
 KIND_BY_SIGNAL = {"traces": SPANS, "logs": LOG_RECORDS}
 """The kind of item (``kinds.KINDS``) that is counted under each value of ``LABEL``.
 
-The value ``metrics`` is left out: a dropped batch of metrics loses nothing, because the next one
-has the same sums.
+The value ``metrics`` of the label is left out: a dropped batch of metrics loses nothing, because
+counters are cumulative and the next batch contains their whole sums.
 """
 LOG_TEXT = "telemetry dropped"
 """The text by which the log record that reports drops is found."""
 
 
 async def dropped_counts(backends: Backends, run: str, within_s: float) -> Counter[str]:
-    """Return how many items the services have dropped, by kind (``kinds.KINDS``).
+    """Return how many items the services of a rehearsal have dropped, by kind (``kinds.KINDS``).
 
-    Only instances whose names begin with ``run`` count, and only counters that were reported within
-    the last ``within_s`` seconds.
+    ``run`` is the prefix of the instance names of these services; other instances are left out.
+    Only counters that were reported within the last ``within_s`` seconds are used.
     """
     values = await backends.counters(METRIC, (LABEL, "instance"), within=within_s)
     dropped: Counter[str] = Counter()
@@ -37,5 +38,5 @@ async def dropped_counts(backends: Backends, run: str, within_s: float) -> Count
 
 
 async def drop_was_logged(backends: Backends, start: float, end: float) -> bool:
-    """Return whether a log record between two times (seconds since the epoch) reports drops."""
+    """Return whether a log record from ``start`` to ``end`` (epoch seconds) reports drops."""
     return bool(await backends.logs(start, end, text=LOG_TEXT, limit=1))

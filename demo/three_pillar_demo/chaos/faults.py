@@ -25,14 +25,14 @@ BLOCK_BYTES = 2**16
 
 
 class UnsupportedError(Exception):
-    """This machine cannot run the rehearsal, or this user may not; the message says why."""
+    """The rehearsal cannot run on this machine or as this user; the message says why."""
 
 
 async def run_shielded(function: Callable[[], T]) -> T:
     """Run ``function`` in a thread, wait until it has ended, and return its result.
 
-    If this task is cancelled meanwhile, CancelledError is raised only after the end, unless
-    ``function`` has raised an error of its own.
+    If the calling task is cancelled meanwhile, ``function`` still runs to its end. Then the error
+    of ``function`` is raised if there is one, and CancelledError otherwise.
     """
     task = asyncio.ensure_future(asyncio.to_thread(function))
     interrupted = False
@@ -49,7 +49,10 @@ async def run_shielded(function: Callable[[], T]) -> T:
 
 
 def start_again(name: str) -> None:
-    """Start the component ``name`` if it was stopped or killed by a rehearsal or by a command."""
+    """Start the component ``name`` if a rehearsal or a command has stopped or killed it.
+
+    Do nothing if the component was not stopped or killed, or if the whole stack does not run.
+    """
     run = state.running()
     if run and name in run.on_purpose:
         control.request("start", name)
@@ -98,8 +101,8 @@ def check_can_mount() -> None:
 async def small_disk(name: str) -> AsyncIterator[Path]:
     """Mount a tmpfs of ``DISK_MIB`` over the data folder of the component ``name``.
 
-    Yields the folder. The component is restarted, so that it writes to the small disk; its own data
-    is hidden until the end of the block.
+    Yields the folder. The component is restarted, so that it writes to the small disk. The earlier
+    data of the component is hidden until the end of the block.
 
     Raises:
         UnsupportedError: A tmpfs cannot be mounted here.
@@ -148,7 +151,7 @@ def mount(folder: Path) -> None:
     """Mount a tmpfs of ``DISK_MIB`` at ``folder``.
 
     Raises:
-        UnsupportedError: The system has no tmpfs, or this user must not mount one.
+        UnsupportedError: This is not Linux, the command ``mount`` is missing, or the mount fails.
     """
     command = shutil.which("mount")
     if not sys.platform.startswith("linux") or command is None:

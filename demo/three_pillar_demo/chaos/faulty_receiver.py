@@ -29,8 +29,9 @@ REFUSALS: dict[str, int] = {"429": 429, "503": 503, "400": 400}
 FORWARD_TIMEOUT_S = 20.0
 """Seconds that the real receiver has to answer a forwarded request."""
 EARLY_TOLERANCE_S = 0.2
-"""How many seconds sooner than ``Retry-After`` asked a batch may be sent again.
+"""The tolerance, in seconds, with which the pause that ``Retry-After`` asks for is checked.
 
+A batch that is sent again this much too early is not yet a violation.
 The sender measures the pause with a clock of its own, and requests take time to arrive.
 """
 POLL_INTERVAL_S = 0.05
@@ -48,7 +49,8 @@ class BatchAnswer:
     """How one batch of telemetry was answered.
 
     Attributes:
-        time: The time of the answer, in seconds of the monotonic clock.
+        time: The time of the answer, in seconds of the monotonic clock. Without an answer it is the
+            time at which the batch arrived.
         batch: A hash of the batch, which is the same when the batch is sent again.
         status: The HTTP status, or ``NO_ANSWER``.
     """
@@ -61,12 +63,12 @@ class BatchAnswer:
 class FaultyReceiver:
     """An OTLP receiver on a free loopback port that can misbehave; use it as a context manager.
 
-    ``url`` is its base URL, ``behaviour`` can be set at any time, and ``answers`` records every
-    answer.
+    ``url`` is the base URL of this receiver. ``behaviour`` can be set at any time. ``answers``
+    records every answer, and every request that the behaviour ``mute`` left without an answer.
     """
 
     def __init__(self, upstream: str) -> None:
-        """Choose a port; ``upstream`` is the base URL of the receiver to which it forwards."""
+        """Choose a port; ``upstream`` is the base URL of the real receiver."""
         self.upstream = upstream
         self.answers: list[BatchAnswer] = []
         self._behaviour: Behaviour = "normal"
@@ -134,7 +136,7 @@ class FaultyReceiver:
         self._forward(handler, batch, body)
 
     def _forward(self, handler: BaseHTTPRequestHandler, batch: bytes, body: bytes) -> None:
-        """Send the request to the real receiver, and pass its answer on to the sender.
+        """Send the request to the real receiver, and pass that receiver's answer to the sender.
 
         If the real receiver does not answer, the sender's connection is closed without an answer.
         """
@@ -175,7 +177,8 @@ class FaultyReceiver:
 def otlp_violations(answers: Iterable[BatchAnswer]) -> list[str]:
     """Return how the sender violated the OTLP specification, one line for each kind of violation.
 
-    A batch must not be sent again sooner than the ``Retry-After`` of a 429, and never after a 400.
+    After a 429, a batch must not be sent again before the pause in ``Retry-After`` is over. After a
+    400, a batch must never be sent again.
     """
     violations: Counter[str] = Counter()
     latest_answers: dict[bytes, BatchAnswer] = {}

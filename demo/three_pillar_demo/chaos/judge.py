@@ -1,4 +1,7 @@
-"""Compares what a rehearsal observed with what it expects, without any query or other effect."""
+"""Compares what a rehearsal observed with what the rehearsal expects.
+
+The functions only compute: they query nothing and change nothing.
+"""
 
 import math
 from collections import Counter
@@ -8,9 +11,12 @@ from typing import Literal
 from three_pillar_demo.chaos.kinds import KINDS, label
 
 MAX_P99_RATIO = 1.15
-"""The highest permitted ratio of the p99 latency during the fault to that in the steady state."""
+"""The highest permitted p99 latency during the fault, divided by the p99 before the fault."""
 MAX_GROWTH_MIB = 64.0
-"""By how many MiB the memory of both services together may grow over the steady state."""
+"""The highest permitted growth of the services' memory, in MiB.
+
+The growth is the peak of checkout and payment together, minus their peak before the fault.
+"""
 
 
 @dataclass(frozen=True)
@@ -20,12 +26,13 @@ class Expectation:
     Attributes:
         loss: ``none`` if no item may be lost. ``counted`` if the services must count every lost
             item as dropped, and a log record must report drops.
-        drain_s: Seconds after the recovery within which all items must be stored; None to skip the
-            check.
+        drain_s: Seconds after the end of the fault within which all spans and log records must be
+            stored. With ``counted``, dropped items may be missing. None to skip the check.
         stop_s: Seconds that each stop of a service may take; None to skip the check.
         fault_reported: Whether a health check, metric or alert must report the fault.
         latency_unaffected: Whether the customers' p99 latency is limited by ``MAX_P99_RATIO``.
-        stored: Whether telemetry reaches a store, so that items can be counted there.
+        stored: Whether telemetry reaches a store. If not, lost and duplicated items are not
+            checked.
     """
 
     loss: Literal["none", "counted"] = "none"
@@ -44,20 +51,23 @@ class Observation:
         name: The name of the rehearsal.
         purchases: The number of purchases that were answered.
         complete: The number of purchases of which every span and log record is stored.
-        lost, duplicated: The numbers of items missing and stored more than once, by kind
-            (``kinds.KINDS``).
+        lost: The number of items that are missing in the stores, by kind (``kinds.KINDS``).
+        duplicated: The number of surplus copies of items in the stores, by kind.
         dropped: The number of items that the services report as dropped, by kind.
         drops_logged: Whether a log record reports drops.
         fault_s: Seconds that the fault lasted.
-        drained_s: Seconds from the recovery until everything was stored; None if it never was.
+        drained_s: Seconds from the end of the fault until all spans and log records that must be
+            stored were stored; None if some were missing at the deadline.
         errors: The number of requests that failed and are neither ``refused`` nor ``unanswered``.
-        outcomes: The number of requests by outcome; without an answer, by error.
+        outcomes: The number of requests by outcome. A request without an answer counts under the
+            name of its error.
         refused: The number of requests that came while the services were stopped.
-        unanswered: The number of requests that were in flight at a stop and got no answer.
-        steady_p99_s, fault_p99_s: The customers' p99 latency before and during the fault, in
-            seconds; NaN if unknown.
-        steady_mib, peak_mib: The highest resident memory of both services together, before the
-            fault and in the whole rehearsal, in MiB.
+        unanswered: The number of requests that checkout began to handle and did not answer.
+        steady_p99_s: The customers' p99 latency before the fault, in seconds; NaN if unknown.
+        fault_p99_s: The customers' p99 latency during the fault, in seconds; NaN if unknown.
+        steady_mib: The highest resident memory of both services together before the fault, in MiB.
+        peak_mib: The highest resident memory of both services together in the whole rehearsal, in
+            MiB.
         stop_durations_s: Seconds that each stop of a service took.
         reports: What reported the fault while it lasted, one line each.
         otlp_violations: How the exporters violated the OTLP specification, one line each.
@@ -107,7 +117,10 @@ class Verdict:
 
 
 def judge(observed: Observation, expected: Expectation) -> Verdict:
-    """Compare ``observed`` with ``expected``, and return the differences."""
+    """Compare ``observed`` with ``expected``, and return the differences.
+
+    A skipped rehearsal has no differences. A rehearsal that ended early has one: the reason.
+    """
     if observed.skipped:
         return Verdict([], [])
     if observed.aborted:
@@ -123,8 +136,8 @@ def _loss_problems(observed: Observation, expected: Expectation) -> list[str]:
     """Return what is wrong with the stored items, one line for each problem.
 
     No item may be stored twice. With ``expected.loss == "none"`` no item may be lost. With
-    ``"counted"`` items may be lost, but of each kind exactly as many as the services counted as
-    dropped, and a log record must report the drops.
+    ``"counted"`` items may be lost. The number of lost items of each kind must then equal the
+    number that the services counted as dropped, and a log record must report the drops.
     """
     problems = [
         f"{count} {label(kind)} duplicated" for kind, count in observed.duplicated.items() if count
@@ -144,7 +157,11 @@ def _loss_problems(observed: Observation, expected: Expectation) -> list[str]:
 
 
 def _service_problems(observed: Observation, expected: Expectation) -> list[str]:
-    """Return what is not as expected in draining, answers, memory and reports of the fault."""
+    """Return the problems other than lost or duplicated items and exceeded limits in ``_slow``.
+
+    There is one line for each problem. The checks are: a purchase was answered, telemetry was
+    stored in time, customers got their answers, memory did not grow, and the fault was reported.
+    """
     problems = []
     if not observed.purchases:
         problems.append("no purchase was answered")

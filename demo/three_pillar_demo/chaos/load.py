@@ -37,9 +37,9 @@ class Request:
     Attributes:
         phase: The phase in which the request was sent.
         order_id: The order id that the request contains.
-        seconds: The time from when the request was due until its end.
-        purchase: The answer; None if there was none.
-        problem: Why there was no answer; empty if there was one.
+        seconds: Seconds from the time at which the request was due until the request ended.
+        purchase: The answer; None if there was no answer.
+        problem: Why there was no answer; empty if there was an answer.
     """
 
     phase: Phase
@@ -85,7 +85,7 @@ class Load:
     started: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
-        """Check that ``url`` is on loopback, and that ``rate`` is at most ``MAX_RATE``."""
+        """Check that ``url`` is on loopback, and that ``rate`` is over 0 and up to ``MAX_RATE``."""
         if urlsplit(self.url).hostname != LOOPBACK:
             raise ValueError(
                 f"{self.url} is not on the loopback: rehearsals load this machine only"
@@ -94,7 +94,10 @@ class Load:
             raise ValueError(f"the rate must be over 0 and up to {MAX_RATE:g} a second")
 
     async def send(self, stop: asyncio.Event) -> None:
-        """Send requests until ``stop`` is set, then wait for those in flight."""
+        """Send requests until ``stop`` is set, then wait for the requests in flight.
+
+        The sending also ends after ``MAX_REQUESTS`` requests.
+        """
         # Each request has a connection of its own: a service that stops may close an idle
         # connection in the moment in which it is used again.
         limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=0)
@@ -116,7 +119,10 @@ class Load:
                 tasks.create_task(self._send_one(http, f"{self.run}-{number}", due))
 
     async def _send_one(self, http: httpx2.AsyncClient, order_id: str, due: float) -> None:
-        """Send one request and record it; ``due`` is its time in seconds of the monotonic clock."""
+        """Send one request, and record the request when it has ended.
+
+        ``due`` is the time at which the request should be sent, in seconds of the monotonic clock.
+        """
         phase = self.phase
         purchase = None
         problem = ""
@@ -135,7 +141,10 @@ class Load:
         return [request.purchase for request in self.requests if request.purchase]
 
     def p99(self, phase: Phase) -> float:
-        """Return the p99 latency of the answered requests of a phase, in seconds; NaN if none."""
+        """Return the p99 latency, in seconds, of the answered requests of a phase.
+
+        NaN if no request of the phase was answered.
+        """
         latencies = [
             request.seconds
             for request in self.requests

@@ -18,11 +18,11 @@ COLLECTOR = "otel-collector"
 RECEIVER = {"local": "store", "full": COLLECTOR}
 """The component that receives the services' telemetry, by the mode of the stack."""
 BACKENDS = ("tempo", "loki", "prometheus")
-"""The components behind the Collector, each of which is stopped in a rehearsal."""
+"""The components to which the Collector sends telemetry; rehearsals stop each of them."""
 ALL_MODES = ("local", "full")
 """The modes of the stack in which a rehearsal can run."""
 RECENT_S = 30
-"""How many seconds back metrics are queried that may report the fault."""
+"""The highest age, in seconds, of a metric sample that counts as a report of the fault."""
 
 
 @dataclass
@@ -32,8 +32,10 @@ class Context:
     Attributes:
         mode: The mode of the stack, ``local`` or ``full``.
         backends: The backends of the stack, to query what is stored.
-        faulty_receiver: The receiver in front of the real one; None if the rehearsal has none.
-        disk: The folder of the small disk under the receiver; None if the rehearsal has none.
+        faulty_receiver: The ``FaultyReceiver`` in front of the real receiver; None if the rehearsal
+            does not use one.
+        disk: The folder of the small disk on which the receiver stores its data; None if the
+            rehearsal does not use a small disk.
     """
 
     mode: str
@@ -48,7 +50,7 @@ class Context:
 
 
 Fault = Callable[[Context], AbstractAsyncContextManager[None]]
-"""A function that returns a context manager, which keeps a fault active during its block."""
+"""A function that returns a context manager; the fault is active in its ``with`` block."""
 
 
 async def _do_nothing(_context: Context) -> None:
@@ -62,16 +64,16 @@ class Rehearsal:
     Attributes:
         name: The name that a user types.
         description: What is broken.
-        short: The duration of the fault in seconds, or the number of stops of the services, in the
-            short form; 0 if the rehearsal has no short form.
-        long: The same in the long form.
+        short: The duration of the fault in seconds in the short form. If ``fault`` is None, it is
+            the number of stops of the services. 0 if the rehearsal has no short form.
+        long: The duration of the fault, or the number of stops, in the long form.
         expectation: What must hold for the rehearsal to pass.
         fault: The fault; None if the services are stopped repeatedly instead.
-        halfway: What is done in addition in the middle of the fault.
+        halfway: A function that is called in the middle of the fault.
         modes: The modes of the stack in which the rehearsal can run.
         faulty_receiver: Whether the services export to a ``FaultyReceiver`` in front of the real
             receiver.
-        small_disk: Whether the receiver's data is on a small disk.
+        small_disk: Whether the receiver stores its data on a small disk (``faults.small_disk``).
         workers: The number of worker processes of each service.
         no_receiver: Whether the services export to a port on which nothing listens.
     """
@@ -91,7 +93,10 @@ class Rehearsal:
 
 
 def _down(verb: str, name: str = "") -> Fault:
-    """Return a fault that kills or stops (``verb``) a component, by default the receiver."""
+    """Return a fault that kills or stops the component ``name``.
+
+    ``verb`` is ``kill`` or ``stop``. Without a name, the component is the receiver.
+    """
     return lambda context: component_down(verb, name or context.receiver)
 
 
@@ -111,8 +116,8 @@ def _receiver_fault(behaviour: Behaviour) -> Fault:
 async def _full_disk(context: Context) -> AsyncIterator[None]:
     """Fill the small disk until the end of the block.
 
-    In full mode Tempo is stopped as well, because otherwise the Collector's queue would be empty
-    and need no space.
+    In full mode, the small disk holds the Collector's queue, and Tempo is stopped as well. While
+    Tempo runs, the queue is empty and needs no space.
     """
     if context.disk is None:
         return
@@ -131,10 +136,10 @@ async def _restart_collector(_context: Context) -> None:
 
 
 async def fault_reports(context: Context) -> list[str]:
-    """Return what reports the fault now, one line each: health check, Collector metrics and alert.
+    """Return what reports the fault now, one line for each report.
 
-    A receiver that answers its health check with an error counts as a report; one that does not
-    answer at all does not.
+    A receiver that answers its health check with an error is a report. A receiver that does not
+    answer is no report. In full mode, a metric of the Collector and an alert can be reports too.
     """
     async with httpx2.AsyncClient(trust_env=False) as http:
         problems = await health.problems(http, context.mode)
@@ -148,9 +153,9 @@ async def fault_reports(context: Context) -> list[str]:
 
 
 async def _collector_reports(backends: Backends) -> list[str]:
-    """Return one line for the spans that the Collector has refused, and one for its alert.
+    """Return a line if the Collector has refused spans, and a line if the alert on that is active.
 
-    The alert is ``CollectorRefusesData``, pending or firing.
+    The alert ``CollectorRefusesData`` is active while it is pending or firing.
     """
     totals = await backends.counters("otelcol_receiver_refused_spans_total", (), within=RECENT_S)
     alerts = await backends.counters(
@@ -250,9 +255,9 @@ FULL_DISK = Rehearsal(
 def _misbehaviour(
     behaviour: Behaviour, description: str, seconds: float, expectation: Expectation
 ) -> Rehearsal:
-    """Return a rehearsal in which the receiver misbehaves for ``seconds``.
+    """Return a rehearsal in which the receiver misbehaves as ``behaviour`` says.
 
-    In the long form the fault lasts three times as long.
+    The fault lasts ``seconds`` in the short form, and three times as long in the long form.
     """
     return Rehearsal(
         name=f"receiver-{behaviour}",

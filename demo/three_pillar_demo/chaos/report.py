@@ -101,7 +101,7 @@ def passed(results: Results) -> bool:
 
 
 def list_rehearsals(rehearsals: Sequence[Rehearsal], console: Console) -> None:
-    """Print a table of the rehearsals with their faults and the durations of both forms."""
+    """Print a table of the rehearsals, with the fault and the length of the short and long form."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("rehearsal")
     table.add_column("fault")
@@ -119,7 +119,7 @@ def list_rehearsals(rehearsals: Sequence[Rehearsal], console: Console) -> None:
 
 
 def _audit_row(observed: Observation, verdict: Verdict) -> list[Cell]:
-    """Return the cells of ``AUDIT_COLUMNS`` after the name."""
+    """Return the cells for ``AUDIT_COLUMNS``, without the first (the name of the rehearsal)."""
     return [
         Text("PASS", "green") if verdict.passed else Text("FAIL", "bold red"),
         str(observed.purchases),
@@ -132,7 +132,7 @@ def _audit_row(observed: Observation, verdict: Verdict) -> list[Cell]:
 
 
 def _service_row(observed: Observation, _verdict: Verdict) -> list[Cell]:
-    """Return the cells of ``SERVICE_COLUMNS`` after the name."""
+    """Return the cells for ``SERVICE_COLUMNS``, without the first (the name of the rehearsal)."""
     return [
         f"{observed.fault_s:.1f}" if observed.fault_s else "-",
         str(observed.errors + observed.unanswered),
@@ -145,7 +145,10 @@ def _service_row(observed: Observation, _verdict: Verdict) -> list[Cell]:
 
 
 def _remarks(observed: Observation) -> list[str]:
-    """Return lines about outcomes, stops and reports of the fault, which are no problems."""
+    """Return lines to print that are not problems.
+
+    They say why the rehearsal was skipped, and list outcomes, stops and reports of the fault.
+    """
     remarks = []
     if observed.skipped:
         remarks.append(f"skipped: {observed.skipped}")

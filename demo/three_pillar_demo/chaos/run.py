@@ -18,9 +18,10 @@ from three_pillar_demo.terminal import progress_messages
 
 
 def select_rehearsals(name: str | None, mode: str, *, long: bool) -> list[Rehearsal]:
-    """Return the rehearsal ``name``, or without a name all that can run in ``mode``.
+    """Return the rehearsal ``name``, or without a name all rehearsals that can run in ``mode``.
 
-    Unless ``long``, those that have no short form are left out.
+    ``long`` says whether the long forms will run. If not, rehearsals without a short form are left
+    out.
 
     Raises:
         LaunchError: There is no rehearsal ``name``, or it cannot run in this mode or form.
@@ -43,13 +44,14 @@ def select_rehearsals(name: str | None, mode: str, *, long: bool) -> list[Rehear
 
 
 def rehearse(name: str | None, err: Console, *, long: bool) -> Results:
-    """Run the rehearsal ``name``, or all without a name, and return the results.
+    """Run the rehearsal ``name``, or without a name all rehearsals, and return the results.
 
-    They run on the running stack. If none is running, a local stack is started, and stopped
-    afterwards.
+    ``long`` selects the long form of each rehearsal. The rehearsals use the running stack. If no
+    stack is running, a local stack is started, and stopped afterwards.
 
     Raises:
-        LaunchError: The stack cannot be used or started, or there is no such rehearsal.
+        LaunchError: The stack cannot be used or started, there is no such rehearsal, or the
+            rehearsal cannot run in this mode or form.
         KeyboardInterrupt: Ctrl-C or another signal ended the run. The fault has been removed.
     """
     run = state.running()
@@ -70,7 +72,7 @@ def rehearse(name: str | None, err: Console, *, long: bool) -> Results:
 
 
 def _start_stack(mode: str, err: Console) -> None:
-    """Start the stack in the background; the launcher's output is printed only if it fails."""
+    """Start the stack in the background; print the launcher's output only if the start fails."""
     err.print("starting a local stack for the rehearsal", style="dim")
     output = io.StringIO()
     try:
@@ -102,7 +104,7 @@ async def _run_all(
     *,
     long: bool,
 ) -> Results:
-    """Run and judge the rehearsals one after the other, until the whole stack has stopped."""
+    """Run and judge the rehearsals one after the other; end early if the whole stack stops."""
     results: Results = []
     async with connect.create_backends() as backends:
         for rehearsal in rehearsals:

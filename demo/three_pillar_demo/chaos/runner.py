@@ -32,7 +32,7 @@ POLL_INTERVAL_S = 0.5
 MEMORY_INTERVAL_S = 1.0
 """Seconds between two measurements of the services' memory."""
 MARGIN_S = 120.0
-"""Seconds that counters are queried further back than the rehearsal has lasted."""
+"""How far back counters are queried: this many seconds plus the rehearsal's duration so far."""
 CLOSED_PORT = 9
 """A TCP port on which nothing listens: that of the discard protocol."""
 CHECKOUT_LOG = STATE / "logs" / "rehearsal-checkout.log"
@@ -40,7 +40,7 @@ CHECKOUT_LOG = STATE / "logs" / "rehearsal-checkout.log"
 
 
 class RehearsalRun:
-    """One run of a rehearsal, which collects its observations."""
+    """Runs one rehearsal once, and collects what is observed."""
 
     def __init__(
         self,
@@ -113,10 +113,12 @@ class RehearsalRun:
             self.observed.otlp_violations = otlp_violations(answers)
 
     async def _run_phases(self, services: Services, load: Load) -> float:
-        """Send the load, inject the fault, and wait until everything is stored.
+        """Send the load, inject the fault, and wait until all spans and log records are stored.
+
+        The wait ends at the latest ``drain_s`` seconds (of the expectation) after the fault.
 
         Returns:
-            The time at which the fault was removed, in seconds of the monotonic clock.
+            The time at which the fault was over, in seconds of the monotonic clock.
         """
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
@@ -145,7 +147,7 @@ class RehearsalRun:
         return recovered_at
 
     async def _inject(self, fault: plan.Fault) -> None:
-        """Keep ``fault`` active for ``amount`` seconds."""
+        """Keep ``fault`` active for ``amount`` seconds, and call ``halfway`` in the middle."""
         began = time.monotonic()
         self._progress(f"{self.rehearsal.description}, for {self.amount:g} s")
         async with fault(self.context):
@@ -216,14 +218,16 @@ class RehearsalRun:
     async def wait_until_stored(
         self, purchases: Sequence[Purchase], recovered_at: float, kinds: Sequence[str]
     ) -> tuple[AuditResult, float | None]:
-        """Compare ``purchases`` with the stores until nothing of ``kinds`` is missing.
+        """Compare ``purchases`` with the stores until no item of ``kinds`` is missing.
 
-        Items that the services count as dropped may be missing if the rehearsal expects drops. The
-        deadline is ``drain_s`` of the expectation, in seconds after ``recovered_at``.
+        ``recovered_at`` is when the fault was over, in seconds of the monotonic clock. The deadline
+        is ``drain_s`` seconds (of the expectation) later. If ``drain_s`` is None, nothing is
+        compared. If the expected ``loss`` is ``counted``, items that the services count as dropped
+        may be missing.
 
         Returns:
-            The last comparison, and the seconds from ``recovered_at`` until it; None in place of
-            the seconds if something was still missing at the deadline.
+            The last comparison, and the seconds from ``recovered_at`` until that comparison. The
+            seconds are None if an item was still missing at the deadline, or nothing was compared.
 
         Raises:
             BackendError: A store does not answer at the deadline.
@@ -253,7 +257,7 @@ class RehearsalRun:
             await asyncio.sleep(POLL_INTERVAL_S)
 
     def _progress(self, step: str) -> None:
-        """Report a step of the rehearsal, with its name."""
+        """Report a step of the rehearsal, after the name of the rehearsal."""
         self.report_progress(f"{self.rehearsal.name}: {step}")
 
 

@@ -1,6 +1,7 @@
 """Starts and stops a payment and a checkout service for one rehearsal, beside those of the stack.
 
-They listen on free loopback ports, have a failure rate of 0, and have instance names of their own.
+The services of the rehearsal listen on free loopback ports, have a failure rate of 0, and have
+instance names of their own.
 """
 
 import os
@@ -43,13 +44,15 @@ class ServiceError(Exception):
 class Services:
     """A payment and a checkout process; leaving the context manager kills them.
 
-    Every start gets an instance name of its own, so that its counters do not mix with others.
+    Every start of the services gets a new instance name, so that the counters of two starts do not
+    mix.
 
     Attributes:
         endpoint: The OTLP endpoint to which the services export.
         workers: The number of worker processes of each service.
         run: The prefix of the instance names.
-        starts: How often the services were started; it is the suffix of the instance names.
+        starts: How often the services were started. This number is the suffix of the instance
+            names.
         ports: The loopback port of each service.
         running: The processes that were started and not stopped, by service.
     """
@@ -97,7 +100,7 @@ class Services:
         """Start the service ``name``, and wait until it is ready.
 
         Raises:
-            ServiceError: It exits, or is not ready after ``READY_TIMEOUT_S``.
+            ServiceError: The service exits, or is not ready after ``READY_TIMEOUT_S``.
         """
         with (STATE / "logs" / f"rehearsal-{name}.log").open("ab") as log:
             process = subprocess.Popen(  # noqa: S603  (our own command)
@@ -118,7 +121,10 @@ class Services:
             time.sleep(POLL_INTERVAL_S)
 
     def _settings(self, name: str) -> dict[str, str]:
-        """Return the environment variables in which a service differs from that of the stack."""
+        """Return the environment variables that the service ``name`` needs in a rehearsal.
+
+        Only these settings differ from those of the service of the same name in the stack.
+        """
         prefix = name.upper()
         return {
             f"{prefix}_BIND": LOOPBACK,
@@ -143,12 +149,12 @@ class Services:
             return False
 
     def stop(self) -> list[float]:
-        """Stop checkout, then payment, each with SIGTERM, and wait until it has exited.
+        """Stop checkout with SIGTERM and wait until it has exited; then do so with payment.
 
         A service that has not exited after ``KILL_TIMEOUT_S`` is killed.
 
         Returns:
-            The seconds that each service took to exit, in this order.
+            The seconds that each service took to exit: first checkout, then payment.
         """
         durations = []
         for name in reversed(NAMES):

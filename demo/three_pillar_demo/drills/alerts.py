@@ -30,7 +30,7 @@ SHOP_METRICS = "http_server_request_duration_seconds_(count|bucket)|target_info"
 COLLECTOR_METRICS = "otelcol_(receiver|exporter|process_uptime)_.+"
 """A regular expression for the names of the metrics that the rules in ``PIPELINE_GROUP`` use.
 
-The Collector reports its metrics every 5 s, so a shorter window holds none of their samples.
+The Collector reports its metrics every 5 s, so a window of less than 5 s can be without a sample.
 """
 SHOP_GROUPS = {"red", "slo", "shop"}
 """The rule groups about the two services; they are evaluated for every drill."""
@@ -160,10 +160,10 @@ def _rule_test(series: Sequence[Series], seconds: int, rules: str) -> str:
 
 
 def _without_earlier_failures(labels: Mapping[str, str], values: Sequence[float | None]) -> Series:
-    """Return a series, minus its first value if it is a failure counter of the Collector.
+    """Return a series; from a failure counter of the Collector, the first value is subtracted.
 
-    A counter that starts above 0 would look to the alert CollectorDropsData like a loss during the
-    drill.
+    A failure counter that starts above 0 would look to the alert CollectorDropsData like a loss
+    during the drill.
     """
     if "_failed_" not in labels["__name__"]:
         return labels, values

@@ -28,7 +28,8 @@ def start(
     Before the fault begins, the shop works normally for ``normal_operation_s`` seconds.
 
     Raises:
-        DrillError: Another drill is running, this one cannot run, or Ctrl-C ended it.
+        DrillError: Another drill is running, ``drill`` cannot run, or ``drill`` ended before the
+            symptom appeared (for example by Ctrl-C).
     """
     current = session.latest()
     if current and current.active:
@@ -99,7 +100,8 @@ def _last_log_line() -> str:
 def wait_for_end(ended: session.DrillSession) -> None:
     """Wait until the process of the drill has restored everything and exited.
 
-    It is killed after ``STOP_TIMEOUT_S`` seconds.
+    A process that has not exited after ``STOP_TIMEOUT_S`` seconds is killed. At the end, all fault
+    files are removed.
     """
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while process := ended.runner.alive():

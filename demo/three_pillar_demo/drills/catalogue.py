@@ -24,7 +24,7 @@ def _scenario_folders() -> tuple[Path, ...]:
     """Return the folders that hold drill files.
 
     They are ``scenarios/`` and the folder that the environment variable ``DEMO_DRILLS`` names. If
-    both hold a file of the same name, the one in a later folder is used.
+    both hold a file of the same name, the file in the folder of ``DEMO_DRILLS`` is used.
     """
     own = Path(__file__).parent / "scenarios"
     configured = os.environ.get("DEMO_DRILLS")
@@ -72,7 +72,8 @@ class Customers(DrillTable):
     """The table ``customers``: the load that a drill sends to the shop.
 
     ``rate`` is in purchases per second. ``mix`` maps each card to its weight in the random choice.
-    A card is a name such as ``visa``, or ``declined@0.50`` for a basket of one item at that price.
+    A card is a name such as ``visa``. A price can follow the name, as in ``declined@0.50``: the
+    basket then holds one item at the price of 0.50.
     """
 
     rate: float = Field(gt=0, le=50)
@@ -82,7 +83,8 @@ class Customers(DrillTable):
 class PaymentFault(DrillTable):
     """The faults inside payment; ``services/payment/faults.py`` says what each key does.
 
-    The latencies are in seconds, and ``failure_rate`` is a share from 0 to 1.
+    The latencies are in seconds, and ``failure_rate`` is a share from 0 to 1. A key that is None
+    changes nothing.
     """
 
     failure_rate: float | None = Field(None, ge=0, le=1)
@@ -139,9 +141,9 @@ class Fault(DrillTable):
 
 
 class ExpectedAlerts(DrillTable):
-    """The table ``alerts``: which alerts of ``config/alerts.yml`` must fire; no other alert may.
+    """The table ``alerts``: which alerts of ``config/alerts.yml`` must fire.
 
-    They are checked in full mode only.
+    No other alert may fire. The alerts are checked in full mode only.
     """
 
     fire: tuple[str, ...] = Field((), description="The names of the alerts that must fire")
@@ -155,7 +157,7 @@ class ExpectedAlerts(DrillTable):
 
 
 class ExpectedAnswer(DrillTable):
-    """The table ``answer``: the words that are right for each part of the answer, and why.
+    """The table ``answer``: the accepted words for each part of the answer, and an explanation.
 
     A player names one word for each of ``what``, ``where`` and ``why``.
     """
@@ -177,7 +179,7 @@ class ExpectedAnswer(DrillTable):
 
 
 class Drill(DrillTable):
-    """One drill: the content of its file, with the file's name as ``name``."""
+    """One drill: the content of a drill file, and as ``name`` the file's name without suffix."""
 
     name: str
     pain: Annotated[
@@ -245,11 +247,13 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Drill:
-    """Return the drill ``name`` for the mode of the running stack; without one, for local mode.
+    """Return the drill ``name`` for the mode of the running stack.
+
+    If no stack is running, the mode is local.
 
     Raises:
-        DrillError: There is no such drill, or its file is invalid. The message says where, and
-            what is allowed.
+        DrillError: There is no such drill, and the message lists all drills. Or the file is
+            invalid, and the message says where and why.
     """
     if name not in files():
         raise DrillError(f"there is no drill {name[:40]!r}; there are: {', '.join(names())}")
@@ -258,10 +262,10 @@ def load(name: str) -> Drill:
 
 @cache
 def read(path: Path, mode: str = DEFAULT) -> Drill:
-    """Read the drill file at ``path``; its name without the suffix is the name of the drill.
+    """Read the drill file at ``path``; the file's name without suffix is the name of the drill.
 
-    In full mode the tables in ``full`` replace those of the same name. They are validated in every
-    mode, so that a mistake in them is always reported.
+    In full mode, the tables in ``full`` replace the tables of the same name. The tables in ``full``
+    are validated in every mode, so that a mistake in them is always reported.
 
     Raises:
         DrillError: The file is invalid.

@@ -18,12 +18,15 @@ from three_pillar_demo.query.lgtm import LgtmBackends
 EVIDENCE_TIMEOUT_S = 30.0
 """Seconds in which each evidence condition must be met.
 
-A trace is complete 2 s after its request.
+This includes the 2 s that a trace takes to become complete.
 """
 ALERTS_TIMEOUT_S = 60.0
-"""Seconds after the evidence in which exactly the expected alerts must fire."""
+"""Seconds, after the check of the conditions, in which exactly the expected alerts must fire."""
 MIN_ALERTS_WAIT_S = 20.0
-"""Seconds that the fault must have lasted before it counts that no further alert fires."""
+"""Seconds that the fault must have lasted before the check of the alerts can pass.
+
+This gives an unexpected alert time to fire.
+"""
 
 ExtraCheck = Callable[[runner.ActiveDrill], Awaitable[list[str]]]
 """A function that is called while the fault lasts; it returns problems, one line each."""
@@ -35,7 +38,8 @@ class Verdict:
 
     Attributes:
         name: The name of the drill.
-        symptom_after_s: Seconds from the start of the fault to the symptom.
+        symptom_after_s: Seconds from the start of the fault to the symptom; if the symptom did not
+            appear, the seconds that the check waited for it.
         duration_s: Seconds that the whole check took.
         problems: What went wrong, one line each.
         figures: Each condition with its value and limit, one line each.
@@ -50,6 +54,8 @@ class Verdict:
 
 async def check(drill: Drill, backends: Backends, extra: ExtraCheck | None = None) -> Verdict:
     """Run ``drill``, and compare what happens with what its file expects.
+
+    ``extra`` is a further check, which is called while the fault lasts.
 
     Raises:
         DrillError: The drill cannot run here.
@@ -105,9 +111,11 @@ async def _check_conditions(active: runner.ActiveDrill, verdict: Verdict) -> Non
 async def _check_alerts(
     active: runner.ActiveDrill, backends: LgtmBackends, verdict: Verdict
 ) -> list[str]:
-    """Wait until exactly the alerts fire that the drill's file names; return problems if not.
+    """Wait until exactly the alerts fire that the drill's file names.
 
-    The limit is ``ALERTS_TIMEOUT_S``.
+    Returns:
+        A list with one line if the alerts still differ after ``ALERTS_TIMEOUT_S`` seconds;
+        otherwise an empty list.
     """
     deadline = time.monotonic() + ALERTS_TIMEOUT_S
     expected = set(active.drill.alerts.fire)

@@ -117,8 +117,8 @@ def start(
 def default_normal_operation_s() -> float:
     """Return for how many seconds the shop works normally before the fault begins.
 
-    After another drill it is longer than ``NORMAL_OPERATION_S``: until the rates in the web UI no
-    longer include that drill.
+    It is ``NORMAL_OPERATION_S``. Soon after another drill it is longer, so that the rates in the
+    web UI no longer include the earlier drill when the fault begins.
     """
     previous = session.latest()
     if previous is None or not previous.ended_at:
@@ -148,13 +148,13 @@ def _print_alert(drill: Drill, current: session.DrillSession) -> None:
 
 
 def choose_drill(name: str, *, blind: bool) -> tuple[Drill, bool]:
-    """Return the drill to play, and whether its name stays hidden until it is over.
+    """Return the drill to play, and whether its name stays hidden until the drill is over.
 
-    It is the drill ``name``. Without a name, or if ``blind``, it is a random one of the drills that
-    were played least.
+    Without a name, or if ``blind``, it is a random one of the drills that were played least, and
+    its name is hidden. Otherwise it is the drill ``name``, which is not hidden.
 
     Raises:
-        DrillError: No stack is running, or there is no such drill in its mode.
+        DrillError: No stack is running, or there is no such drill in the mode of the stack.
     """
     mode = _running_mode()
     if name and not blind:

@@ -1,7 +1,7 @@
 """The conditions of a drill file: a query, the number to read from its result, and a limit.
 
-The key ``ask`` of a condition is the method of ``query.interface.Backends`` that it calls, and
-selects its class. The key ``read`` says which number is read from the result.
+The key ``ask`` names the method of ``query.interface.Backends`` that the condition calls, and so
+selects the class of the condition. The key ``read`` says which number is read from the result.
 """
 
 from typing import Annotated, Literal, Self
@@ -28,7 +28,11 @@ class QueryCondition(BaseModel):
         return self
 
     def is_met(self, value: float | None) -> bool:
-        """Return whether ``value`` passes the limit ``over`` or ``under``; None never does."""
+        """Return whether ``value`` is greater than ``over``, or less than ``under``.
+
+        A ``value`` of None is unknown, and never meets the condition. If neither limit is set, the
+        condition is met by a negative value.
+        """
         if value is None:
             return False
         if self.over is not None:
@@ -43,7 +47,7 @@ class RedCondition(QueryCondition):
 
     ``rate`` is in requests per second, ``errors`` is the share that failed with a server error, and
     ``p50``, ``p95`` and ``p99`` are latencies in seconds. With ``per``, the number is divided by
-    that of another route.
+    the same number of another route.
     """
 
     ask: Literal["red"]
@@ -56,9 +60,9 @@ class RedCondition(QueryCondition):
 class CountersCondition(QueryCondition):
     """A condition on the counter or gauge ``name``, grouped by the label ``by``.
 
-    ``series`` is the number of different label values. ``share`` is the share, from 0 to 1, of the
-    metric's increase during the fault that has one of ``values`` as its label. ``sum`` is the
-    present total of the series with one of these ``values``.
+    ``series`` is the number of different values of the label. ``sum`` is the present total of the
+    series whose label has one of ``values``. ``share`` is the increase of these series since the
+    fault began, divided by the increase of all series (0 to 1).
     """
 
     ask: Literal["counters"]
@@ -69,10 +73,12 @@ class CountersCondition(QueryCondition):
 
 
 class LogsCondition(QueryCondition):
-    """A condition on the log records that match all of the other keys.
+    """A condition on the log records that match ``service``, ``severity`` and ``text``.
 
-    ``rate`` is in records per second. ``share`` is the share, from 0 to 1, of the records with the
-    field ``field`` in which it equals ``value``. ``median`` is the median of that field.
+    An empty key matches every record. With ``canonical``, only canonical log records count; a
+    service writes one for each request. ``rate`` is in records per second. ``share`` and
+    ``median`` use only the records that have the field ``field``: ``share`` is the share, from 0 to
+    1, of these records in which the field equals ``value``, and ``median`` is the field's median.
     """
 
     ask: Literal["logs"]
@@ -88,10 +94,10 @@ class LogsCondition(QueryCondition):
 class RequestsCondition(QueryCondition):
     """A condition on the traces of a service's newest requests.
 
-    ``failed`` selects those with an error, and ``slower`` those that took more than so many
-    seconds. ``rate`` is in requests per second. ``share`` is the share, from 0 to 1, of the traces
-    in which the span ``span`` has ``value`` as its ``attribute``. The other values of ``read`` are
-    explained in ``traces.py``.
+    ``failed`` selects the requests with an error, and ``slower`` the requests that took more than
+    this number of seconds. ``rate`` is in requests per second. ``share`` is the share, from 0 to 1,
+    of the traces in which a span of the service and kind ``span`` has the value ``value`` in the
+    attribute ``attribute``. The other values of ``read`` are explained in ``traces.py``.
     """
 
     ask: Literal["requests"]
@@ -119,7 +125,7 @@ class ServiceGraphCondition(QueryCondition):
 
 
 class FreshnessCondition(QueryCondition):
-    """A condition on the age, in seconds, of the newest trace, log record or metric sample."""
+    """A condition on the age, in seconds, of the newest item of ``pillar``, such as a trace."""
 
     ask: Literal["freshness"]
     pillar: Literal["traces", "logs", "metrics"]

@@ -1,4 +1,4 @@
-"""Evaluates the conditions of a drill: each yields one number about the time since the fault."""
+"""Evaluates the conditions of a drill, each to one number about the time since the fault began."""
 
 import asyncio
 import statistics
@@ -46,8 +46,9 @@ class Baseline:
     """The time at which the fault began, and the values of the counters at that time.
 
     Attributes:
-        began: The time, in seconds since the epoch.
-        values: The values by counter and grouping label (``_counter_key``), then by label values.
+        began: The time at which the fault began, in seconds since the epoch.
+        values: Maps a counter and its grouping label (``_counter_key``) to a map from label values
+            to the counter's value. The key ``INGESTED`` has a map from kinds of items to totals.
     """
 
     began: float
@@ -107,7 +108,10 @@ async def evaluate(  # noqa: PLR0911  (one return for each kind of condition)
 
 
 async def _red(backends: Backends, baseline: Baseline, condition: RedCondition) -> float | None:
-    """Return the figure of the route, divided by that of ``condition.per`` if there is one."""
+    """Return the figure of the route, divided by the figure of the route ``condition.per`` if set.
+
+    None if a figure is unknown, or if the divisor is 0.
+    """
     value = await _route_figure(
         backends, baseline, condition.service, condition.route, condition.read
     )
@@ -144,7 +148,11 @@ async def _route_figure(
 async def _counters(
     backends: Backends, baseline: Baseline, condition: CountersCondition
 ) -> float | None:
-    """Return the number of series, the sum or the share of a counter since the fault began."""
+    """Return the number that ``condition.read`` names: ``series``, ``sum`` or ``share``.
+
+    ``CountersCondition`` explains the three. None if there are no series for ``series``, or if
+    nothing has increased for ``share``.
+    """
     values = await backends.counters(condition.name, [condition.by], within=baseline.elapsed_s)
     if condition.read == "series":
         return float(len(values)) if values else None
@@ -159,7 +167,11 @@ async def _counters(
 
 
 async def _logs(backends: Backends, baseline: Baseline, condition: LogsCondition) -> float | None:
-    """Return the rate of the log records since the fault began, or a figure of one field."""
+    """Return the rate of the log records since the fault began, or the share or median of a field.
+
+    None if too few records have the field: fewer than ``MIN_SAMPLE`` for the share, or none for
+    the median.
+    """
     records = await backends.logs(
         baseline.began,
         time.time(),
@@ -187,7 +199,10 @@ def _field_values(records: Sequence[LogRecord], name: str) -> list[str]:
 async def _requests(
     backends: Backends, baseline: Baseline, condition: RequestsCondition
 ) -> float | None:
-    """Return the rate of requests since the fault began, or a figure of their newest traces."""
+    """Return the rate of requests since the fault began, or a figure of the newest traces.
+
+    None if there are too few traces for the figure.
+    """
     trace_ids = await backends.requests(
         condition.service,
         baseline.began,
@@ -209,7 +224,10 @@ async def _requests(
 async def _service_graph(
     backends: Backends, baseline: Baseline, condition: ServiceGraphCondition
 ) -> float | None:
-    """Return the calls per second between two services, or the share of them that failed."""
+    """Return the calls per second between two services, or the share of the calls that failed.
+
+    The share is None if there was no call.
+    """
     edges = await backends.service_graph(baseline.began, time.time())
     matching = [
         edge

@@ -61,7 +61,7 @@ async def published(faults: Mapping[str, dict[str, Any]]) -> AsyncIterator[None]
 
 
 def _write(path: Path, fault: dict[str, Any]) -> None:
-    """Write a fault file atomically, so that it is never incomplete or writable by others."""
+    """Write a fault file atomically; it is never incomplete, and never writable by other users."""
     draft = path.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     draft.touch(0o600)
@@ -78,7 +78,7 @@ async def _keep_touched(paths: list[Path]) -> None:
 
 
 def clear() -> None:
-    """Remove all fault files; a drill that was killed leaves its own."""
+    """Remove all fault files; a drill that was killed leaves its fault files behind."""
     if DRILL_FOLDER.exists():
         for path in DRILL_FOLDER.glob("*.fault"):
             path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Injects the fault of a drill, and removes it again.
 
-If the process that runs the drill is killed, its faults end all the same. Faults inside the
+If the process that runs the drill is killed, the faults of the drill still end. Faults inside the
 services expire after ``fault_files.LEASE_S`` seconds, the second payment and the proxy end with
 this process, and the process ``restorer`` starts the components that were killed.
 """
@@ -129,7 +129,7 @@ async def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
 
     Raises:
         DrillError: The process has exited.
-        TimeoutError: It is not ready after ``READY_TIMEOUT_S`` seconds.
+        TimeoutError: The process is not ready after ``READY_TIMEOUT_S`` seconds.
     """
     async with asyncio.timeout(READY_TIMEOUT_S), httpx2.AsyncClient(trust_env=False) as http:
         while process.poll() is None:

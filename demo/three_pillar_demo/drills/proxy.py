@@ -1,6 +1,6 @@
 """A reverse proxy between checkout and payment.
 
-It forwards calls to one or two payment processes in turn, and can drop the trace context.
+The proxy forwards calls to one or two payment processes in turn, and can drop the trace context.
 """
 
 import asyncio
@@ -37,15 +37,15 @@ class _Server(uvicorn.Server):
     """A uvicorn server that leaves signal handling to the process that runs the drill."""
 
     def install_signal_handlers(self) -> None:
-        """Do nothing, where uvicorn would replace the signal handlers of the process."""
+        """Do nothing; the original method replaces the signal handlers of the process."""
 
 
 @asynccontextmanager
 async def forwarding(upstreams: Sequence[str], *, drop_context: bool) -> AsyncIterator[str]:
     """Run the proxy on a free loopback port until the end of the block, and yield its base URL.
 
-    It forwards POST requests to the base URLs ``upstreams`` in turn. With ``drop_context`` it
-    leaves out ``TRACE_CONTEXT_HEADERS``.
+    The proxy forwards POST requests to the base URLs ``upstreams`` in turn. With ``drop_context``,
+    it leaves out ``TRACE_CONTEXT_HEADERS``.
     """
     async with httpx2.AsyncClient(timeout=FORWARD_TIMEOUT_S, trust_env=False) as http:
         server = _Server(

@@ -1,7 +1,7 @@
 """Starts the components that a drill has killed, if the process that runs the drill is killed too.
 
-Usage: ``python -m three_pillar_demo.drills.restorer PID COMPONENT...``, with the process id of the
-drill.
+Usage: ``python -m three_pillar_demo.drills.restorer PID COMPONENT...``. ``PID`` is the id of the
+process that runs the drill.
 """
 
 import sys
@@ -12,7 +12,7 @@ from three_pillar_demo.stack import control, state
 from three_pillar_demo.stack.preflight import LaunchError
 
 POLL_INTERVAL_S = 0.25
-"""Seconds between two checks of whether the process still runs."""
+"""Seconds between two checks of whether the process of the drill still runs."""
 
 
 def main(pid: int, names: list[str]) -> None:

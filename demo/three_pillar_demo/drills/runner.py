@@ -1,6 +1,7 @@
 """Runs a drill: sends load, injects the fault, evaluates conditions, checks the shop afterwards.
 
-``runner_process`` runs a drill for a person, ``check`` without one; both use this module.
+Two modules use this one: ``runner_process`` runs a drill for a person, and ``check`` runs a drill
+without a person.
 """
 
 import asyncio
@@ -60,7 +61,7 @@ class ActiveDrill:
 
     Attributes:
         drill: The drill.
-        backends: The backends that its conditions query.
+        backends: The backends that the conditions of the drill query.
         baseline: The time at which the fault began, and the counters at that time.
     """
 
@@ -121,9 +122,10 @@ async def running(
 async def _load(
     http: httpx2.AsyncClient, rate: float, mix: dict[str, float]
 ) -> AsyncIterator[None]:
-    """Send ``rate`` checkouts per second until the end of the block, then await those in flight.
+    """Send ``rate`` requests per second to checkout until the end of the block.
 
-    ``mix`` maps each card to its weight. If the block raises, requests in flight are cancelled.
+    ``mix`` maps each card to its weight in the random choice. At the end, requests in flight are
+    awaited; if the block raises, they are cancelled.
     """
     stop = asyncio.Event()
     plan = traffic.LoadPlan(rate, traffic.DAY_S, mix, secrets.randbelow(MAX_SEED))
@@ -182,7 +184,8 @@ async def _wait_for_normal_trace(backends: Backends, trace_id: str) -> str:
 def trace_problem(spans: list[Span]) -> str:
     """Return what is wrong with ``spans``, the trace of an ordinary purchase; empty if nothing is.
 
-    It must have three spans of checkout and one of payment, each inside its parent.
+    The trace must have three spans of checkout and one span of payment. Each span that has a parent
+    must lie inside the parent.
     """
     kinds = sorted((span.service, span.kind) for span in spans)
     if kinds != [

@@ -26,7 +26,8 @@ POLL_INTERVAL_S = 0.25
 async def serve(drill: Drill, backends: Backends, normal_operation_s: float) -> None:
     """Run the drill until a person ends it, the stack stops, or ``MAX_DURATION_S`` have passed.
 
-    Before the fault begins, the shop works normally for ``normal_operation_s`` seconds.
+    The drill also ends if its symptom does not appear in time. Before the fault begins, the shop
+    works normally for ``normal_operation_s`` seconds.
     """
     initial_stack = state.running()
     deadline = time.monotonic() + MAX_DURATION_S
@@ -61,7 +62,7 @@ def _stack_is_gone(initial_stack: state.Run | None) -> bool:
 
 
 def _end(outcome: str) -> None:
-    """End the session with ``outcome``, unless somebody else has just ended it."""
+    """End the session with ``outcome``; do nothing if a command has just ended the session."""
     with suppress(DrillError):  # No drill is active: a command has ended it meanwhile.
         session.end(outcome)
 
@@ -69,7 +70,10 @@ def _end(outcome: str) -> None:
 async def _run(
     drill: Drill, backends: Backends, normal_operation_s: float, over: asyncio.Event
 ) -> None:
-    """Run the drill, page the player when the symptom appears, and wait until ``over`` is set."""
+    """Run the drill, page the player when the symptom appears, and wait until ``over`` is set.
+
+    If the symptom does not appear in time, the session ends and nobody is paged.
+    """
     async with backends, runner.running(drill, backends, normal_operation_s) as active:
         met, _ = await active.wait_for(drill.symptom, drill.within)
         with session.locked() as current:
@@ -81,7 +85,10 @@ async def _run(
 
 
 def main(name: str, normal_operation_s: float, *, blind: bool) -> int:
-    """Run the drill ``name``, and return 0, or 1 if it ended by an error or a signal.
+    """Run the drill ``name``, and return the exit code of the process.
+
+    The exit code is 1 if another drill is running, or if an error or a signal ended the drill.
+    Otherwise it is 0.
 
     On SIGINT, SIGTERM and SIGHUP the fault is removed before the process exits.
     """

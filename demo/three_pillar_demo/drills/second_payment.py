@@ -1,8 +1,10 @@
 """Runs a second payment process for a drill, with a clock that can be ahead.
 
-Usage: ``python -m three_pillar_demo.drills.second_payment SECONDS``, with the offset of the clock.
+Usage: ``python -m three_pillar_demo.drills.second_payment SECONDS``. ``SECONDS`` is how far the
+clock is ahead; 0 leaves the clock unchanged.
 
-The process ends when the process of the drill does, so that no fault outlives the drill.
+When the process that runs the drill ends, this process ends too, so that no fault outlives the
+drill.
 """
 
 import datetime as dt
@@ -20,10 +22,10 @@ NANOSECONDS_PER_SECOND = 1e9
 
 
 def advance_clock(seconds: float) -> None:
-    """Replace Python's clock functions in this process by ones that are ``seconds`` ahead.
+    """Replace Python's clock functions in this process by functions that are ``seconds`` ahead.
 
-    Call it before OpenTelemetry and structlog are imported, because they keep references to the
-    functions.
+    Call this function before OpenTelemetry and structlog are imported, because they keep references
+    to the clock functions.
     """
     real_time = time.time
     real_time_ns = time.time_ns

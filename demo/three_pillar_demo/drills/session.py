@@ -1,6 +1,6 @@
-"""The state of the drill that a person plays: hints, answers, and how it ended.
+"""The state of the drill that a person plays: hints, answers, and how the drill ended.
 
-The runner process, the commands and the web UI share it through one JSON file.
+The runner process, the commands and the web UI share this state through one JSON file.
 """
 
 import fcntl
@@ -55,7 +55,7 @@ class DrillSession:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds between the page and the end, or until now; 0 before the page."""
+        """Seconds from the page to the end of the drill, or to now; 0 before the page."""
         if not self.paged_at:
             return 0.0
         return max(0.0, (self.ended_at or time.time()) - self.paged_at)
@@ -70,7 +70,8 @@ class DrillSession:
 class Grade:
     """The grade of an answer.
 
-    ``correct`` says for each of the ``PARTS`` whether it is right, and ``lines`` says it in text.
+    ``correct`` maps each of the ``PARTS`` to whether the part is right. ``lines`` has one line of
+    text for each part, which says the same.
     """
 
     correct: dict[str, bool]
@@ -92,7 +93,7 @@ def latest() -> DrillSession | None:
 
 
 def save(current: DrillSession) -> None:
-    """Write the session file atomically, so that a reader never sees an incomplete one."""
+    """Write the session file atomically, so that a reader never sees an incomplete file."""
     draft = SESSION_FILE.with_suffix(".draft")
     draft.write_text(json.dumps(asdict(current), indent=2))
     draft.replace(SESSION_FILE)
@@ -149,7 +150,7 @@ def end(outcome: str) -> DrillSession:
 
 
 def submit_answer(answer: dict[str, str]) -> tuple[DrillSession, Grade]:
-    """Grade ``answer``, which maps each of the ``PARTS`` to a word; a correct one ends the drill.
+    """Grade ``answer``, which maps each of the ``PARTS`` to a word; a right answer ends the drill.
 
     Raises:
         DrillError: No drill is running, nobody was paged yet, or the reason is unknown.
@@ -184,7 +185,8 @@ def match_reason(text: str) -> str:
 def grade(expected: ExpectedAnswer, answer: dict[str, str]) -> Grade:
     """Compare each part of ``answer`` with the words that the drill's file accepts for it.
 
-    A part must be exactly one of them (in any case), so that listing many words does not help.
+    A part is right if it equals one of these words; upper and lower case do not matter. A part that
+    lists several words is wrong, so that listing many words does not help.
     """
     accepted = {"what": expected.what, "where": expected.where, "why": (expected.why,)}
     correct = {}
@@ -199,7 +201,7 @@ def grade(expected: ExpectedAnswer, answer: dict[str, str]) -> Grade:
 def summary(ended: DrillSession, drill: Drill) -> list[str]:
     """Return the lines to print when a drill is over: its outcome, and its cause.
 
-    The cause of a drill that was only stopped is left out, because it may be played again.
+    The cause is left out if the drill was only stopped, because the drill may be played again.
     """
     minutes, seconds = divmod(round(ended.elapsed_s), 60)
     effort = f"{_count(ended.hints_given, 'hint')}, {_count(len(ended.answers), 'answer')}"

@@ -8,7 +8,10 @@ from three_pillar_demo.query.interface import NANO, Span
 Trace = Sequence[Span]
 """All spans of one trace."""
 MAX_CLOCK_OFFSET_S = 1.0
-"""How far, in seconds, a child span may start outside its parent before a clock must be wrong."""
+"""How far, in seconds, a child span may start outside its parent span.
+
+A child span that starts further outside shows that a clock is wrong.
+"""
 
 
 def outgoing_calls(spans: Trace) -> float | None:
@@ -17,9 +20,10 @@ def outgoing_calls(spans: Trace) -> float | None:
 
 
 def seconds_before_first_call(spans: Trace) -> float | None:
-    """Return the seconds between the start of the order's span and of its first outgoing call.
+    """Return the seconds from the start of the order's span to that of the first outgoing call.
 
-    The span of the order is the first INTERNAL span. None when the trace lacks one of the two.
+    The order's span is the first INTERNAL span, and an outgoing call is a CLIENT span. None when
+    the trace has no INTERNAL span or no CLIENT span.
     """
     order_starts = [span.start for span in spans if span.kind == "INTERNAL"]
     call_starts = [span.start for span in spans if span.kind == "CLIENT"]
@@ -29,7 +33,7 @@ def seconds_before_first_call(spans: Trace) -> float | None:
 
 
 def seconds_before_second_span(spans: Trace) -> float | None:
-    """Return the seconds between the start of the root span and that of the next span.
+    """Return the seconds from the start of the root span to the start of the next span.
 
     None when the trace has no root span, or no other span.
     """
@@ -43,7 +47,8 @@ def seconds_before_second_span(spans: Trace) -> float | None:
 def has_call_without_child(spans: Trace) -> float | None:
     """Return 1 if an answered call has no span of the called service in the trace, else 0.
 
-    None when the trace has no answered call.
+    An answered call is a CLIENT span with an HTTP status; the span of the called service would be
+    a child of this span. None when the trace has no answered call.
     """
     parents = {span.parent_id for span in spans}
     answered = [
@@ -57,9 +62,10 @@ def has_call_without_child(spans: Trace) -> float | None:
 
 
 def has_span_outside_parent(spans: Trace) -> float | None:
-    """Return 1 if a span starts well before its parent starts or well after it ends, else 0.
+    """Return 1 if a span starts outside the time of its parent span, else 0.
 
-    The tolerance is ``MAX_CLOCK_OFFSET_S``. None when no span has its parent in the trace.
+    A span may start up to ``MAX_CLOCK_OFFSET_S`` before the start or after the end of the parent.
+    None when no span has its parent in the trace.
     """
     by_id = {span.span_id: span for span in spans}
     tolerance_ns = MAX_CLOCK_OFFSET_S * NANO
@@ -84,14 +90,15 @@ FIGURES: dict[str, Callable[[Trace], float | None]] = {
 YES_OR_NO = {"alone", "outside"}
 """The names in ``FIGURES`` whose functions return 1 or 0.
 
-Over several traces their mean is used, which is the share of the traces with 1.
+For several traces, the mean of these numbers is used: the share of the traces with 1.
 """
 
 
 def typical(sample: Sequence[Trace], figure: str) -> float | None:
     """Return the median of ``figure`` (a key of ``FIGURES``) over the traces of ``sample``.
 
-    For a figure in ``YES_OR_NO`` it is the mean. None when no trace has the figure.
+    For a figure in ``YES_OR_NO``, return the mean instead. Traces for which the figure is None are
+    left out. None when no trace is left.
     """
     values = []
     for trace in sample:
@@ -108,8 +115,8 @@ def share(
 ) -> float | None:
     """Return the share (0 to 1) of the traces in which a span has ``value`` as its ``attribute``.
 
-    Only spans of the given service and kind count. Traces without such a span are left out; None
-    when no trace has one.
+    Only spans of the given service and kind count. Traces without such a span are left out. None
+    when no trace is left.
     """
     matches = []
     for trace in sample:

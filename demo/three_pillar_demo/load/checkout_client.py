@@ -12,7 +12,7 @@ CHECKOUT_URL = f"http://{os.environ.get('CHECKOUT_HOST') or '127.0.0.1'}:8000"
 REQUEST_TIMEOUT_S = 10.0
 """How long to wait for an answer, in seconds.
 
-Checkout waits at most 2 s for payment, so an answer that has not come after 10 s will never come.
+This is well above the 2 s that checkout waits for payment by default.
 """
 SERVER_ERROR = 500
 """The lowest HTTP status of a server error."""
@@ -21,7 +21,7 @@ BASKET: dict[str, Any] = {
     "items": [{"sku": "tea", "quantity": 2, "unit_price": "4.50"}],
     "currency": "EUR",
 }
-"""The items and the currency of a purchase by default."""
+"""The default request body of a purchase: its items and its currency."""
 
 
 class CheckoutError(Exception):
@@ -73,7 +73,7 @@ def client(connections: int = 100) -> httpx2.AsyncClient:
 
 
 async def check_reachable(http: httpx2.AsyncClient) -> None:
-    """Send one request to checkout's health check and ignore the answer.
+    """Check that checkout answers requests. Any HTTP status counts as an answer.
 
     Raises:
         CheckoutError: Checkout cannot be reached.
@@ -124,9 +124,11 @@ def _unreachable(error: httpx2.HTTPError) -> CheckoutError:
 def basket(card: str, order_id: str | None = None) -> dict[str, Any]:
     """Return the JSON body of a purchase that is paid with ``card``.
 
-    With a card such as ``visa@950.00``, the card is ``visa`` and the basket has one item at the
-    price 950.00. With the card ``invalid``, the basket has an item with a negative quantity, which
-    checkout refuses.
+    The items are those of ``BASKET``. There are two exceptions:
+
+    - A card with a price, such as ``visa@950.00``: the card is ``visa`` and pays for one item that
+      costs 950.00.
+    - The card ``invalid``: the item has a negative quantity, so checkout refuses the purchase.
     """
     card, _, price = card.partition("@")
     body = dict(BASKET)

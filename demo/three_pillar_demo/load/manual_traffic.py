@@ -34,9 +34,9 @@ MAX_PURCHASES_PER_CALL = 10
 NO_ANSWER = "no answer"
 """The outcome of a purchase that checkout did not answer."""
 SEARCH_TIMEOUT_S = 30.0
-"""The age of a purchase, in seconds, above which its trace is no longer searched for.
+"""How long the trace of a purchase is searched for after the purchase started, in seconds.
 
-The trace then counts as found, even if the trace store does not have it.
+After this time, ``trace_found`` becomes True in any case, so that the search ends.
 """
 
 
@@ -45,15 +45,15 @@ class ManualPurchase:
     """One purchase that a person has started.
 
     Attributes:
-        number: Its number in the order of the starts, from 1.
+        number: The number of the purchase. The first purchase has number 1.
         card: The card that pays.
         time: When it was started, in seconds since the epoch.
         outcome: The outcome in the answer, or ``NO_ANSWER``; empty while it is in flight.
         status: The HTTP status of the answer; 0 without an answer.
         seconds: The time until the answer or the error; None while it is in flight.
         trace_id: The trace id in the answer; empty without an answer.
-        trace_found: True if the trace store has the trace, or if the search for the trace ended
-            because the answered purchase was older than ``SEARCH_TIMEOUT_S`` seconds.
+        trace_found: Whether the search for the trace is over: the trace store has the trace, or
+            ``SEARCH_TIMEOUT_S`` has passed.
     """
 
     number: int
@@ -156,10 +156,9 @@ class ManualTraffic:
         ]
 
     def mark_traces_found(self, trace_ids: Iterable[str]) -> None:
-        """Mark the purchases with these trace ids: the trace store has their traces.
+        """Set ``trace_found`` for the purchases whose trace ids are in ``trace_ids``.
 
-        Answered purchases older than ``SEARCH_TIMEOUT_S`` seconds are marked as well, whether or
-        not the trace store has their traces.
+        ``trace_found`` is also set for answered purchases older than ``SEARCH_TIMEOUT_S``.
         """
         found_trace_ids = set(trace_ids)
         now = time.time()

@@ -35,11 +35,11 @@ class LoadStats:
     rate: float
     """The requested number of purchases a second."""
     planned: float
-    """The planned time during which purchases arrive."""
+    """The planned duration of the run, without the wait for the last answers."""
     began: float = field(default_factory=time.monotonic)
     """When the first purchase was due."""
     ended: float | None = None
-    """When the arrivals ended; None while purchases still arrive."""
+    """When the planned duration was over or the run was interrupted; None before that."""
     sent: int = 0
     """The number of purchases that were started."""
     not_sent: int = 0
@@ -76,7 +76,7 @@ class LoadStats:
 
     @property
     def elapsed(self) -> float:
-        """The seconds from the first arrival until now, or until the arrivals ended."""
+        """The seconds from ``began`` to ``ended``, or to now while ``ended`` is None."""
         return (self.ended or time.monotonic()) - self.began
 
     def line(self) -> Text:
@@ -144,10 +144,10 @@ class LoadStats:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Return the ``share`` quantile of ``ordered``, by the nearest rank; 0.5 is the median.
+    """Return the ``share`` quantile of ``ordered``; the share 0.5 gives the median.
 
-    The result is the smallest value such that at least this share of all values are not larger.
-    ``ordered`` must be in ascending order. If it is empty, the result is NaN.
+    With n values, the result is the value at position ``share * n``, rounded up, counted from 1.
+    ``ordered`` must be in ascending order. An empty ``ordered`` gives NaN.
     """
     if not ordered:
         return math.nan

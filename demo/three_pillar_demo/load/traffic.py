@@ -32,7 +32,7 @@ DEFAULT_MIX = {
 }
 """The weight of each card in the default mix.
 
-In addition, payment makes some purchases with ordinary cards fail, at a rate of its own.
+In addition, a share of the ordinary cards fails: the setting ``failure_rate`` of payment.
 """
 MAX_RATE = 200
 """The highest rate, in purchases a second."""
@@ -57,9 +57,9 @@ class LoadPlan:
 
     Attributes:
         rate: Purchases a second.
-        seconds: How long purchases arrive, in seconds.
+        seconds: The duration of the run in seconds, without the wait for the last answers.
         mix: The weight of each card.
-        seed: The seed of the random choice of cards, and a part of the order ids.
+        seed: The seed of the random choice of cards. The order ids contain the seed.
         max_in_flight: A purchase is skipped while this many others wait for their answer.
     """
 
@@ -86,8 +86,8 @@ async def traffic(
 ) -> int:
     """Send purchases at a steady rate and print the statistics.
 
-    The first Ctrl-C starts no more purchases and waits for the answers that are still missing. A
-    second Ctrl-C cancels the purchases in flight.
+    After the first Ctrl-C, no more purchases start and the command waits for the missing answers.
+    A second Ctrl-C cancels the purchases in flight.
 
     Args:
         rate: Purchases a second, over 0 and up to 200.
@@ -150,8 +150,8 @@ async def _purchase(
 ) -> None:
     """Send one purchase and count its answer in ``stats``.
 
-    The latency is measured from ``scheduled``, the planned start on the monotonic clock, because
-    a customer waits during the delay of a late start as well.
+    The latency begins at ``scheduled``, the planned start on the monotonic clock, so it includes
+    the delay of a late start. A real customer would wait during this delay too.
     """
     stats.latest = max(stats.latest, time.monotonic() - scheduled)
     try:
@@ -179,7 +179,8 @@ async def _run_until_interrupted(
 ) -> None:
     """Run ``drive`` and show its progress until it ends.
 
-    The first SIGINT or SIGTERM starts no more purchases; the second one cancels those in flight.
+    After the first SIGINT or SIGTERM, no more purchases start. A second signal cancels the
+    purchases in flight.
     """
     stop = asyncio.Event()
     driver = asyncio.create_task(drive(http, plan, stats, stop))

@@ -1,4 +1,4 @@
-"""Check that each kind of answer has an exemplar, and that the trace of each exemplar is stored."""
+"""Check that each route and HTTP status has an exemplar, and that the exemplars have traces."""
 
 import asyncio
 import time

@@ -72,8 +72,9 @@ def time_bound(text: str) -> float:
 
 
 def when_counted(request_end: float) -> float:
-    """Return the time at which to query metrics that include a request, in seconds since the epoch.
+    """Return the time for a PromQL query whose result must include a certain request.
 
-    This time is ``METRIC_DELAY_S`` after ``request_end``, or now if now is earlier.
+    The time is ``METRIC_DELAY_S`` after ``request_end``, but never later than now. Both times are
+    in seconds since the epoch.
     """
     return min(request_end + METRIC_DELAY_S, time.time())

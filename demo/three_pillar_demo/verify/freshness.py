@@ -1,4 +1,4 @@
-"""Measure how long after the answer to a purchase each pillar shows the purchase.
+"""Measure the time from the answer to a purchase until traces, logs and metrics show the purchase.
 
 Only a sample of the purchases is measured.
 """
@@ -18,7 +18,7 @@ POLL_INTERVAL_S = 0.2
 TIMEOUT_S = 30.0
 """How long a purchase is searched for after its answer, in seconds.
 
-A purchase that is not found within this time counts as found after this time.
+For a purchase that is not found, the measured freshness is about this long.
 """
 KINDS = ("trace by id", "search", "log", "metric")
 """The kinds of queries that are measured, as the report names them."""
@@ -34,7 +34,8 @@ class Freshness:
         """Start without measurements.
 
         ``total_before`` is the value of checkout's request counter before the run. It is None when
-        other clients buy as well; the kind "metric" is not measured then.
+        other clients buy too. Then the kind "metric" is not measured, because the counter rises by
+        the purchases of the other clients as well.
         """
         self.backends = backends
         self.total_before = total_before
@@ -43,12 +44,12 @@ class Freshness:
         self.seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
 
     async def watch(self, purchase: Purchase) -> None:
-        """Count a purchase, and measure its freshness if the purchase belongs to the sample.
+        """Measure the freshness of ``purchase`` if the purchase belongs to the sample.
 
-        The measurement ends when each query has found the purchase or ``TIMEOUT_S`` has passed. A
-        purchase without an order id cannot be searched for, so it is not in the sample.
+        The measurement ends when each query has found the purchase or ``TIMEOUT_S`` has passed.
         """
         self.purchases += 1
+        # The search looks for the order id, so a purchase without an order id is not measured.
         if self.purchases % self.every or not purchase.order_id:
             return
         queries: dict[str, Callable[[], Awaitable[bool]]] = {

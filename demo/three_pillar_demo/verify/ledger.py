@@ -1,4 +1,7 @@
-"""The ledger: what checkout answered to each purchase of a run, to compare the telemetry with."""
+"""The ledger of a run: checkout's answer to each purchase.
+
+The checks compare the telemetry with the ledger.
+"""
 
 import asyncio
 import time
@@ -25,7 +28,7 @@ CARDS = (
 )
 """The cards of a run's purchases, in this order. After the last card, the list begins again.
 
-The first six cards give each outcome in ``outcomes.EXPECTED`` that occurs without an outage.
+The first six cards together give every outcome that needs no outage.
 """
 
 PurchaseCallback = Callable[[Purchase], Coroutine[None, None, None]]

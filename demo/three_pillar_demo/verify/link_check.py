@@ -46,7 +46,7 @@ RATE_INTERVAL = "1m"
 async def check_links(
     backends: HttpClients, ledger: Ledger, sources: DataSources | None = None
 ) -> list[Check]:
-    """Follow each of the six links from one purchase of every outcome.
+    """Follow each of the six links from several exemplars, spans or log records of the run.
 
     Args:
         backends: The backends to query.
@@ -54,8 +54,8 @@ async def check_links(
         sources: Grafana's data sources. None reads them from the file ``DATA_SOURCES``.
 
     Returns:
-        One verdict for each link. If ``DATA_SOURCES`` is needed and does not exist, the list has
-        only one verdict, which is not judged.
+        One verdict for each link. If the file ``DATA_SOURCES`` is needed and does not exist, the
+        only element is a check that could not be judged (``passed`` is None).
     """
     if sources is None:
         if not DATA_SOURCES.exists():
@@ -95,11 +95,12 @@ async def _check_link(name: str, follow: Callable[[], Awaitable[int]]) -> Check:
 
 
 class LinkFollower:
-    """Follows the links from one purchase of every outcome.
+    """Follows the links between traces, logs and metrics; each public method follows one link.
 
-    Each public method follows one link from every suitable exemplar, span or log record, and
-    returns the number of these. It raises ``BrokenLinkError`` at the first of them whose link does
-    not lead to telemetry of the same request.
+    A method follows its link from several starting points and returns their number. The starting
+    points are the spans or log records of one purchase of every outcome, or one exemplar for each
+    service and HTTP status. A method raises ``BrokenLinkError`` at the first starting point from
+    which the link does not lead to telemetry of the same request.
     """
 
     def __init__(self, backends: HttpClients, ledger: Ledger, sources: DataSources) -> None:
@@ -271,7 +272,9 @@ class LinkFollower:
     async def _exemplars(self, label: str) -> list[Exemplar]:
         """Return one exemplar of this run for each service and HTTP status.
 
-        ``label`` is the exemplar label that the link reads; it must be ``trace_id``.
+        Raises:
+            BrokenLinkError: ``label``, from which the link takes the trace id, is not ``trace_id``;
+                or the run has no exemplar.
         """
         if label != "trace_id":
             raise BrokenLinkError(f"exemplars have no label {label}")

@@ -29,11 +29,13 @@ class CanonicalRecord(NamedTuple):
 async def check_logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str]]:
     """Check that each service that took part in a purchase wrote exactly one canonical log record.
 
-    Outcome and HTTP status in checkout's record must be those that the customer received. The
-    severity, and all three fields in payment's record, must be those in ``outcomes.EXPECTED``.
+    In checkout's record, the outcome and the HTTP status must be those that the customer received,
+    and the severity must be that in ``outcomes.EXPECTED``. In payment's record, the outcome, the
+    HTTP status and the severity must be those in ``outcomes.EXPECTED``.
 
     Returns:
-        The verdict, and the trace ids of purchases that other clients made during the run.
+        The verdict, and the trace ids of purchases during the run that are not in the ledger,
+        such as purchases of other clients.
     """
     expected = {
         (purchase.trace_id, service): record
@@ -69,8 +71,7 @@ async def check_logs(backends: Backends, ledger: Ledger) -> tuple[Check, set[str
 async def canonical_records(backends: Backends, start: float) -> list[LogRecord]:
     """Return all canonical log records since ``start`` (seconds since the epoch), newest first.
 
-    They are read page by page, from the newest page to the oldest. Records with the same time as
-    the oldest record of a page may also be on the next page, so the next page includes that time.
+    The records are read page by page, from the newest page to the oldest.
     """
     records: list[LogRecord] = []
     range_end_ns = time.time_ns()
@@ -82,6 +83,8 @@ async def canonical_records(backends: Backends, start: float) -> list[LogRecord]
         in_range = [record for record in page if record.time <= range_end_ns]
         if len(page) < PAGE_SIZE or page[-1].time >= range_end_ns:
             return records + in_range
+        # The end of a full page may cut through records with the same time. All records with the
+        # time of the last one are left out here; the next page ends at that time and has them all.
         records += [record for record in in_range if record.time > page[-1].time]
         range_end_ns = page[-1].time
 

@@ -1,4 +1,4 @@
-"""Check that the counters of each HTTP status rose by the number of answers with this status."""
+"""Check that the request counters rose by the number of answers, for each HTTP status."""
 
 from collections import Counter
 
@@ -42,16 +42,15 @@ async def check_metrics(
 ) -> Check:
     """Check that the counters rose since ``before`` by exactly the number of answers in the ledger.
 
-    The check subtracts values itself, because PromQL's ``increase()`` extrapolates. An instance
-    that no longer exists is left out. A series that did not exist before counts from 0.
+    A counter that is not in ``before`` counts from 0. The check is judged only if ``others`` is an
+    empty set, because the purchases of other clients are in the counters too.
 
     Args:
         backends: The backends to query.
         ledger: The purchases of this run.
         before: The values of the counters before the run.
-        others: The trace ids of purchases that other clients made during the run; None when there
-            are such purchases, but their ids are unknown. The check is judged only if ``others`` is
-            an empty set.
+        others: The trace ids of purchases during the run that are not in the ledger. None means
+            that the counters still changed just before the run, so other clients were buying.
     """
     if others is None:
         return _not_judged("purchases that others made")
@@ -67,6 +66,8 @@ async def check_metrics(
     async def fetch_and_compare() -> bool:
         increases.clear()
         for (counter, status, instance), value in (await read_counters(backends)).items():
+            # PromQL's increase() extrapolates, so the increase is computed here. An instance that
+            # has stopped has no value any more, so it is not compared.
             increase = round(value - before.get((counter, status, instance), 0))
             if increase:
                 increases.setdefault(counter, Counter())[status] += increase

@@ -6,14 +6,15 @@ docs/reference/telemetry.md and with what the services do.
 
 from dataclasses import dataclass, field
 
+# The roles of the spans of one purchase, from parent to child.
 CHECKOUT = "checkout SERVER"
+"""The role of the span of the request that checkout received."""
 ORDER = "order"
+"""The role of checkout's span ``place order``, the parent of the call of payment."""
 CLIENT = "checkout CLIENT"
+"""The role of the span of checkout's call of payment."""
 PAYMENT = "payment SERVER"
-"""CHECKOUT, ORDER, CLIENT and PAYMENT name the roles of the spans of one purchase.
-
-The order is from parent to child.
-"""
+"""The role of the span of the request that payment received."""
 
 
 @dataclass(frozen=True)

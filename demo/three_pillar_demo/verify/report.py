@@ -40,7 +40,7 @@ def report(checks: list[Check], console: Console, *, as_json: bool) -> None:
 
 
 def _as_json_object(check: Check) -> dict[str, object]:
-    """Return a check as it is in the JSON, where the problems have the key ``missing``."""
+    """Return the JSON object of a check; its key ``missing`` holds the problems."""
     return {
         "name": check.name,
         "passed": check.passed,

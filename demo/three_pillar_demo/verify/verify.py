@@ -1,4 +1,4 @@
-"""The command ``demo verify``: sends purchases and checks that all three pillars have each."""
+"""The command ``demo verify``: sends purchases and checks the traces, logs and metrics of each."""
 
 import asyncio
 import time
@@ -30,7 +30,8 @@ READY_TIMEOUT_S = 60.0
 QUIET_S = 3.0
 """Seconds for which the counters must not change before the run begins.
 
-The services export their metrics more often, so unchanged counters include all earlier requests.
+The services export their metrics every second by default, so counters that have not changed for
+3 s include all earlier requests.
 """
 QUIET_TIMEOUT_S = 10.0
 """How long to wait until the counters stop changing, in seconds."""
@@ -46,9 +47,9 @@ async def verify(
 ) -> list[Check]:
     """Send ``count`` purchases, ``rate`` a second, and return the verdict of each check.
 
-    The freshness is the time from an answer until a query finds the purchase. ``max_freshness`` is
-    the highest p95 of the freshness, in seconds, that passes for each kind of query. If
-    ``max_freshness`` is None, the freshness is measured and not judged.
+    The freshness is the time from an answer until a query finds the purchase. A kind of query
+    passes if the p95 of its freshness is at most ``max_freshness`` seconds. If ``max_freshness`` is
+    None, the freshness is measured and not judged.
 
     Raises:
         BackendError: Checkout or a backend is not ready, or a backend does not answer.

@@ -16,13 +16,15 @@ from three_pillar_demo.verify.ledger import Ledger, expect
 from three_pillar_demo.verify.log_check import canonical_records
 
 SAMPLE_SIZE = 16
-"""About how many incomplete traces are queried first, spread over the load.
+"""The smallest number of traces in the sample that a comparison queries first.
 
-While a trace of this sample is incomplete, the traces outside the sample are not queried. Only a
-thorough comparison queries all incomplete traces.
+The sample is spread evenly over the incomplete traces. If there are fewer, it holds all of them.
 """
 ENDPOINTS = {"checkout_requests_total": "/checkout", "payment_requests_total": "/charges"}
-"""Maps each service's request counter to the value of the label ``endpoint`` for purchases."""
+"""The endpoint that a purchase calls in each service, by the name of the request counter.
+
+It is the value of the counter's label ``endpoint``.
+"""
 
 
 @dataclass
@@ -62,9 +64,10 @@ class StoreAudit:
     ) -> AuditResult:
         """Compare ``purchases`` with the stores, and count what is missing or duplicated.
 
-        Only counters that were reported within the last ``within_s`` seconds are used. If
-        ``thorough``, all traces that were incomplete so far are queried. Otherwise a sample of them
-        (``SAMPLE_SIZE``) is queried first, and the other traces only if the sample is complete. A
+        Only counters that were reported within the last ``within_s`` seconds are used.
+
+        With ``thorough``, every trace that was incomplete so far is queried. Otherwise a sample of
+        these traces is queried first, and the other traces only after the sample is complete. A
         trace that was never queried counts as missing.
 
         Raises:
@@ -91,7 +94,8 @@ class StoreAudit:
     async def _query_traces(self, purchases: Sequence[Purchase], *, thorough: bool) -> None:
         """Query the traces that were incomplete so far: first a sample of them, then the others.
 
-        The others are queried only if the sample is complete or ``thorough`` is true.
+        Without ``thorough``, the others are queried only after the sample is complete. This saves
+        queries while the stores are far behind.
         """
         incomplete = [purchase for purchase in purchases if not self._is_complete(purchase)]
         step = max(1, len(incomplete) // SAMPLE_SIZE)
@@ -147,7 +151,7 @@ class StoreAudit:
     ) -> None:
         """Compare the request counters with the purchases, and add the differences to ``result``.
 
-        The counters of both services are compared separately for each HTTP status.
+        There is one comparison for each service and HTTP status.
         """
         ledger = Ledger(purchases=list(purchases), started=self.started)
         expected_by_counter = {

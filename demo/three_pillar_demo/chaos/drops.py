@@ -12,7 +12,7 @@ from three_pillar_demo.query.interface import Backends
 METRIC = "telemetry_dropped_total"
 """The counter of the items that a service has dropped instead of exporting them."""
 LABEL = "signal"
-"""The label of ``METRIC`` that says what was dropped."""
+"""The label of ``METRIC`` that names the signal: ``traces``, ``logs`` or ``metrics``."""
 KIND_BY_SIGNAL = {"traces": SPANS, "logs": LOG_RECORDS}
 """The kind of item (``kinds.KINDS``) that is counted under each value of ``LABEL``.
 

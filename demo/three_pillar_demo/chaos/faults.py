@@ -29,10 +29,14 @@ class UnsupportedError(Exception):
 
 
 async def run_shielded(function: Callable[[], T]) -> T:
-    """Run ``function`` in a thread, wait until it has ended, and return its result.
+    """Run ``function`` in a thread to its end, even if the calling task is cancelled.
 
-    If the calling task is cancelled meanwhile, ``function`` still runs to its end. Then the error
-    of ``function`` is raised if there is one, and CancelledError otherwise.
+    Returns:
+        The result of ``function``.
+
+    Raises:
+        CancelledError: The task was cancelled, and ``function`` raised no error.
+        Exception: The error that ``function`` raised.
     """
     task = asyncio.ensure_future(asyncio.to_thread(function))
     interrupted = False
@@ -49,9 +53,9 @@ async def run_shielded(function: Callable[[], T]) -> T:
 
 
 def start_again(name: str) -> None:
-    """Start the component ``name`` if a rehearsal or a command has stopped or killed it.
+    """Start the component ``name`` if it was stopped or killed on purpose.
 
-    Do nothing if the component was not stopped or killed, or if the whole stack does not run.
+    Without a running stack, nothing is started.
     """
     run = state.running()
     if run and name in run.on_purpose:

@@ -16,8 +16,10 @@ from three_pillar_demo.stack.components import LOOPBACK
 Behaviour = Literal["normal", "mute", "slow", "429", "503", "400"]
 """How the receiver treats a request.
 
-``normal`` forwards it, ``slow`` forwards it after ``SLOW_ANSWER_S``, ``mute`` never answers, and a
-number is an HTTP status with which it answers without forwarding.
+- ``normal``: forward the request.
+- ``slow``: wait for ``SLOW_ANSWER_S``, then forward the request.
+- ``mute``: never answer.
+- ``429``, ``503``, ``400``: answer with this HTTP status; the request is not forwarded.
 """
 
 RETRY_AFTER_S = 3
@@ -29,9 +31,8 @@ REFUSALS: dict[str, int] = {"429": 429, "503": 503, "400": 400}
 FORWARD_TIMEOUT_S = 20.0
 """Seconds that the real receiver has to answer a forwarded request."""
 EARLY_TOLERANCE_S = 0.2
-"""The tolerance, in seconds, with which the pause that ``Retry-After`` asks for is checked.
+"""Seconds by which a retry may come earlier than ``Retry-After`` asks.
 
-A batch that is sent again this much too early is not yet a violation.
 The sender measures the pause with a clock of its own, and requests take time to arrive.
 """
 POLL_INTERVAL_S = 0.05
@@ -41,7 +42,7 @@ REQUEST_HEADERS = ("content-type", "content-encoding")
 RESPONSE_HEADERS = ("content-type", "retry-after")
 """The headers of the real receiver's answer that are passed on."""
 NO_ANSWER = 0
-"""Stands for the HTTP status of a request that got no answer."""
+"""The ``BatchAnswer.status`` of a request that got no answer."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class BatchAnswer:
 class FaultyReceiver:
     """An OTLP receiver on a free loopback port that can misbehave; use it as a context manager.
 
-    ``url`` is the base URL of this receiver. ``behaviour`` can be set at any time. ``answers``
-    records every answer, and every request that the behaviour ``mute`` left without an answer.
+    ``url`` is the base URL of this receiver. ``behaviour`` can be set at any time. ``answers`` has
+    an entry for each answer, and for each request to which the behaviour ``mute`` gave no answer.
     """
 
     def __init__(self, upstream: str) -> None:

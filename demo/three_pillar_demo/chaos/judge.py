@@ -13,9 +13,9 @@ from three_pillar_demo.chaos.kinds import KINDS, label
 MAX_P99_RATIO = 1.15
 """The highest permitted p99 latency during the fault, divided by the p99 before the fault."""
 MAX_GROWTH_MIB = 64.0
-"""The highest permitted growth of the services' memory, in MiB.
+"""The most MiB by which the memory of checkout and payment together may grow.
 
-The growth is the peak of checkout and payment together, minus their peak before the fault.
+The growth is ``Observation.peak_mib`` minus ``Observation.steady_mib``.
 """
 
 
@@ -24,15 +24,15 @@ class Expectation:
     """What must hold for a rehearsal to pass.
 
     Attributes:
-        loss: ``none`` if no item may be lost. ``counted`` if the services must count every lost
-            item as dropped, and a log record must report drops.
+        loss: ``none``: no item may be lost. ``counted``: items may be lost if the services count
+            each of them as dropped, and a log record reports drops.
         drain_s: Seconds after the end of the fault within which all spans and log records must be
-            stored. With ``counted``, dropped items may be missing. None to skip the check.
+            stored, except those that ``loss`` permits to be lost. None to skip the check.
         stop_s: Seconds that each stop of a service may take; None to skip the check.
         fault_reported: Whether a health check, metric or alert must report the fault.
-        latency_unaffected: Whether the customers' p99 latency is limited by ``MAX_P99_RATIO``.
-        stored: Whether telemetry reaches a store. If not, lost and duplicated items are not
-            checked.
+        latency_unaffected: Whether to check the customers' p99 latency against ``MAX_P99_RATIO``.
+        stored: Whether to check that no item is lost or duplicated. False if no telemetry can
+            reach a store.
     """
 
     loss: Literal["none", "counted"] = "none"
@@ -56,12 +56,14 @@ class Observation:
         dropped: The number of items that the services report as dropped, by kind.
         drops_logged: Whether a log record reports drops.
         fault_s: Seconds that the fault lasted.
-        drained_s: Seconds from the end of the fault until all spans and log records that must be
-            stored were stored; None if some were missing at the deadline.
-        errors: The number of requests that failed and are neither ``refused`` nor ``unanswered``.
+        drained_s: Seconds from the end of the fault until all expected spans and log records were
+            stored. None if some were missing at the deadline, or if this was not checked.
+        errors: The number of requests that got a server error. In a rehearsal with a fault, the
+            requests that checkout did not begin to handle are added.
         outcomes: The number of requests by outcome. A request without an answer counts under the
             name of its error.
-        refused: The number of requests that came while the services were stopped.
+        refused: The number of requests that checkout did not begin to handle, in a rehearsal that
+            stops the services.
         unanswered: The number of requests that checkout began to handle and did not answer.
         steady_p99_s: The customers' p99 latency before the fault, in seconds; NaN if unknown.
         fault_p99_s: The customers' p99 latency during the fault, in seconds; NaN if unknown.
@@ -103,8 +105,8 @@ class Observation:
 class Verdict:
     """The differences between an observation and the expectation, one line each.
 
-    ``slow`` holds limits of time that were exceeded, perhaps only because the machine is busy;
-    ``problems`` holds everything else. A rehearsal passes if both lists are empty.
+    ``slow`` holds the exceeded limits for latency and stops: a busy machine can be the only cause.
+    ``problems`` holds all other differences. A rehearsal passes if both lists are empty.
     """
 
     problems: list[str]
@@ -157,10 +159,10 @@ def _loss_problems(observed: Observation, expected: Expectation) -> list[str]:
 
 
 def _service_problems(observed: Observation, expected: Expectation) -> list[str]:
-    """Return the problems other than lost or duplicated items and exceeded limits in ``_slow``.
+    """Return the problems of the services and their customers, one line for each problem.
 
-    There is one line for each problem. The checks are: a purchase was answered, telemetry was
-    stored in time, customers got their answers, memory did not grow, and the fault was reported.
+    The checks are: a purchase was answered, telemetry was stored in time, customers got their
+    answers, memory grew within its limit, and the fault was reported.
     """
     problems = []
     if not observed.purchases:

@@ -3,7 +3,7 @@
 SPANS = "spans"
 LOG_RECORDS = "log_records"
 COUNTS = "counts"
-"""The items of this kind are the requests that the counters of checkout and payment count."""
+"""Increments of the request counters of checkout and payment: one for each request."""
 
 KINDS = (SPANS, LOG_RECORDS, COUNTS)
 """All kinds, in the order in which they are printed."""

@@ -19,7 +19,7 @@ MAX_RATE = 50.0
 MAX_REQUESTS = 10_000
 """The most requests that one rehearsal sends.
 
-They last for 1000 s at the default rate of 10 per second; the longest fault lasts 300 s.
+This is enough for 1000 s at the default rate of 10 per second. The longest fault lasts 300 s.
 """
 MAX_CONNECTIONS = 500
 """The most connections to checkout at the same time; a request beyond that waits."""

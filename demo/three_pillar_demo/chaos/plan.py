@@ -64,9 +64,9 @@ class Rehearsal:
     Attributes:
         name: The name that a user types.
         description: What is broken.
-        short: The duration of the fault in seconds in the short form. If ``fault`` is None, it is
-            the number of stops of the services. 0 if the rehearsal has no short form.
-        long: The duration of the fault, or the number of stops, in the long form.
+        short: The length of the short form: the seconds that the fault lasts, or the number of
+            stops if ``fault`` is None. 0 if the rehearsal has no short form.
+        long: The length of the long form, in the same unit as ``short``.
         expectation: What must hold for the rehearsal to pass.
         fault: The fault; None if the services are stopped repeatedly instead.
         halfway: A function that is called in the middle of the fault.
@@ -116,8 +116,8 @@ def _receiver_fault(behaviour: Behaviour) -> Fault:
 async def _full_disk(context: Context) -> AsyncIterator[None]:
     """Fill the small disk until the end of the block.
 
-    In full mode, the small disk holds the Collector's queue, and Tempo is stopped as well. While
-    Tempo runs, the queue is empty and needs no space.
+    In full mode, the small disk holds the Collector's queue. Tempo is stopped as well, so that the
+    queue grows and needs space on the disk.
     """
     if context.disk is None:
         return
@@ -138,13 +138,14 @@ async def _restart_collector(_context: Context) -> None:
 async def fault_reports(context: Context) -> list[str]:
     """Return what reports the fault now, one line for each report.
 
-    A receiver that answers its health check with an error is a report. A receiver that does not
-    answer is no report. In full mode, a metric of the Collector and an alert can be reports too.
+    An error as the answer to the receiver's health check is a report. In full mode, a metric of the
+    Collector and an alert can be reports too.
     """
     async with httpx2.AsyncClient(trust_env=False) as http:
         problems = await health.problems(http, context.mode)
     problem = problems.get(context.receiver, "")
     reports = []
+    # A receiver that does not answer at all reports nothing.
     if problem.startswith("answers"):
         reports.append(f"{context.receiver} {problem}")
     if context.mode == "full":
@@ -153,9 +154,10 @@ async def fault_reports(context: Context) -> list[str]:
 
 
 async def _collector_reports(backends: Backends) -> list[str]:
-    """Return a line if the Collector has refused spans, and a line if the alert on that is active.
+    """Return one line for each report that the Collector has refused data.
 
-    The alert ``CollectorRefusesData`` is active while it is pending or firing.
+    The Collector's metric of refused spans is a report if it is over 0. The alert
+    ``CollectorRefusesData`` is a report if it is pending or firing.
     """
     totals = await backends.counters("otelcol_receiver_refused_spans_total", (), within=RECENT_S)
     alerts = await backends.counters(

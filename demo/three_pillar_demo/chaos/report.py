@@ -145,7 +145,7 @@ def _service_row(observed: Observation, _verdict: Verdict) -> list[Cell]:
 
 
 def _remarks(observed: Observation) -> list[str]:
-    """Return lines to print that are not problems.
+    """Return lines of information about a rehearsal, which are printed below its problems.
 
     They say why the rehearsal was skipped, and list outcomes, stops and reports of the fault.
     """

@@ -18,10 +18,10 @@ from three_pillar_demo.terminal import progress_messages
 
 
 def select_rehearsals(name: str | None, mode: str, *, long: bool) -> list[Rehearsal]:
-    """Return the rehearsal ``name``, or without a name all rehearsals that can run in ``mode``.
+    """Return the rehearsal ``name``; if it is None, all rehearsals that can run.
 
-    ``long`` says whether the long forms will run. If not, rehearsals without a short form are left
-    out.
+    A rehearsal can run if it supports the stack's ``mode``. If ``long`` is false, it must also have
+    a short form.
 
     Raises:
         LaunchError: There is no rehearsal ``name``, or it cannot run in this mode or form.

@@ -32,7 +32,7 @@ POLL_INTERVAL_S = 0.5
 MEMORY_INTERVAL_S = 1.0
 """Seconds between two measurements of the services' memory."""
 MARGIN_S = 120.0
-"""How far back counters are queried: this many seconds plus the rehearsal's duration so far."""
+"""Counters are queried this many seconds further back than the rehearsal has lasted."""
 CLOSED_PORT = 9
 """A TCP port on which nothing listens: that of the discard protocol."""
 CHECKOUT_LOG = STATE / "logs" / "rehearsal-checkout.log"
@@ -115,7 +115,7 @@ class RehearsalRun:
     async def _run_phases(self, services: Services, load: Load) -> float:
         """Send the load, inject the fault, and wait until all spans and log records are stored.
 
-        The wait ends at the latest ``drain_s`` seconds (of the expectation) after the fault.
+        The wait ends ``expectation.drain_s`` seconds after the fault at the latest.
 
         Returns:
             The time at which the fault was over, in seconds of the monotonic clock.
@@ -179,10 +179,12 @@ class RehearsalRun:
     def _count_requests(self, load: Load, logged_words: set[str]) -> None:
         """Record the outcomes and the latencies of all requests.
 
-        ``logged_words`` are the strings in checkout's own log, which contains the order id of each
-        request that checkout began to handle. In a rehearsal that stops the services, a request
-        that checkout did not begin is counted as refused and not as an error, because nothing
-        listens on the port between a stop and the next start.
+        ``logged_words`` is the set of all quoted strings in checkout's log. If the set contains the
+        order id of a request, checkout began to handle that request.
+
+        A request without an answer counts as ``unanswered`` if checkout began to handle it.
+        Otherwise it counts as ``refused`` in a rehearsal that stops the services, and as an error
+        in a rehearsal with a fault.
         """
         observed = self.observed
         without_answer = [request for request in load.requests if request.purchase is None]
@@ -197,6 +199,7 @@ class RehearsalRun:
         )
         observed.unanswered = len(begun)
         observed.errors = len(server_errors)
+        # Between a stop of the services and the next start, nothing listens on the port.
         if self.rehearsal.fault is None:
             observed.refused = not_begun
         else:
@@ -221,9 +224,9 @@ class RehearsalRun:
         """Compare ``purchases`` with the stores until no item of ``kinds`` is missing.
 
         ``recovered_at`` is when the fault was over, in seconds of the monotonic clock. The deadline
-        is ``drain_s`` seconds (of the expectation) later. If ``drain_s`` is None, nothing is
-        compared. If the expected ``loss`` is ``counted``, items that the services count as dropped
-        may be missing.
+        is ``expectation.drain_s`` seconds after that; with None, nothing is compared. If
+        ``expectation.loss`` is ``counted``, items that the services count as dropped may be
+        missing.
 
         Returns:
             The last comparison, and the seconds from ``recovered_at`` until that comparison. The

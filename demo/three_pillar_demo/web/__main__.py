@@ -14,7 +14,7 @@ from three_pillars import ConfigurationError, settings
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 MAX_CONNECTIONS = 200
-"""The number of open connections from which the server answers further requests with 503."""
+"""The server answers a request with 503 while at least this number of connections is open."""
 SHUTDOWN_TIMEOUT_S = 2
 """How long requests in flight may go on after SIGTERM, in seconds."""
 KEEP_ALIVE_TIMEOUT_S = 15

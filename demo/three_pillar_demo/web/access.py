@@ -46,17 +46,18 @@ class AccessMiddleware:
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
-        """Accept requests whose Host header is in ``hosts``, each a lower-case name with its port.
+        """Store the application and the Host headers to accept.
 
-        A host with a path, like ``page.test:8080/alerts``, is accepted for this path only.
+        Each of ``hosts`` is a lower-case name with its port: ``page.test:8080``. A name can be
+        accepted for a single path only, which then follows the port: ``page.test:8080/alerts``.
         """
         self.app = app
         self.hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass an accepted HTTP request on to the application, or answer 421 or 403.
+        """Pass an accepted HTTP request on to the application, or answer it with its ``Refusal``.
 
-        Lifespan events are always passed on. Other protocols, such as WebSocket, get no answer.
+        Lifespan events are also passed on. Other protocols, such as WebSocket, are ignored.
         """
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
@@ -92,10 +93,10 @@ class AccessMiddleware:
 
 
 def _is_from_here(method: str, headers: Headers) -> bool:
-    """Return True if the request comes from the web UI, from a link, or from no browser at all.
+    """Return True if a page of the web UI, the address bar, a link or a program made the request.
 
-    Every current browser sends ``Origin`` or ``Sec-Fetch-Site`` with a request that a page of
-    another site makes. So a request with neither of these two headers was not made by such a page.
+    A program, such as curl, sends neither ``Origin`` nor ``Sec-Fetch-Site``. Every current browser
+    sends at least one of these headers when a page of another site makes a request.
     """
     origin = headers.get("origin", "").lower()
     if origin:

@@ -42,8 +42,7 @@ def create_app(
     Args:
         backends: The backends that hold the telemetry.
         mode: The mode of the stack: ``local``, ``full`` or ``compose``.
-        hosts: The accepted Host headers, each a lower-case name with its port, and if need be with
-            the only path for which it is accepted.
+        hosts: The accepted Host headers, in the form that ``AccessMiddleware`` expects.
         grafana_url: The URL of Grafana for a browser.
         http: The HTTP client that sends purchases to checkout. None creates a new client.
     """

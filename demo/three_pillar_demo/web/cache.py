@@ -1,4 +1,4 @@
-"""A cache of query results, so that a query runs only once for all visitors at the same time."""
+"""A cache of query results: all visitors who need the same query share one run of the query."""
 
 import asyncio
 import logging
@@ -22,11 +22,11 @@ FIRST_WAIT_S = 0.7
 REFRESH_WAIT_S = 0.1
 """How long a visitor waits for a new result, in seconds, before the previous one is shown."""
 STALE_AFTER_S = 5.0
-"""How long after its lifetime a result may still be shown, in seconds."""
+"""A result that is overdue by this number of seconds is discarded when its query runs again."""
 REST_FACTOR = 4.0
-"""After a query ends, its result is valid for at least this many times the duration of the query.
+"""The shortest pause before a query runs again, as a multiple of the duration of its last run.
 
-So a query keeps a backend busy for at most a fifth of the time.
+With a factor of 4, a query keeps its backend busy for at most a fifth of the time.
 """
 MAX_CONCURRENT = 4
 """The number of queries that may run at the same time."""
@@ -76,12 +76,17 @@ class QueryCache:
     async def get(
         self, key: Hashable, query: Callable[[], Awaitable[T]], lifetime: float = LIFETIME_S
     ) -> QueryResult[T]:
-        """Return the result of ``query``: the kept result, or a new one.
+        """Return the kept result of ``query``, or run ``query`` again when the kept result is due.
 
-        ``key`` identifies the query in the cache. When the kept result is older than ``lifetime``
-        seconds, run ``query`` again and wait a short time for the new result. If ``query`` has not
-        ended by then, return the kept result, or ``PENDING`` if the kept result is too old or does
-        not exist. When ``query`` raises an exception, the result has the text in ``error``.
+        ``key`` identifies the query in the cache. A result is due ``lifetime`` seconds after its
+        query began to run, or later if ``REST_FACTOR`` demands a longer pause. A kept result that
+        is overdue by ``STALE_AFTER_S`` is discarded.
+
+        While ``query`` runs, wait for the new result: ``REFRESH_WAIT_S`` if there is a kept result,
+        ``first_wait`` if there is none. If ``query`` still runs after the wait, return the kept
+        result, or ``PENDING`` if there is none.
+
+        An exception of ``query`` becomes the ``error`` of the result.
         """
         entry = self._use_entry(key)
         overdue = time.monotonic() - entry.due

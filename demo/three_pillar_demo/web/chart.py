@@ -18,9 +18,10 @@ AXIS_LENGTH = 1000.0
 TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 """The pattern of a valid trace id: 32 lower-case hex digits, not all of them 0."""
 TIME_TICKS = ((10, 4), (60, 6), (180, 6), (600, 7))
-"""The possible distances of two ticks of the time axis.
+"""The possible steps between two ticks of the time axis, smallest first.
 
-Each entry has the distance in seconds, and the largest number of such distances on the axis.
+Each entry has the step in seconds, and the largest number of such steps on the axis. The first
+entry that covers the whole axis is used. For a longer axis, the last entry is used.
 """
 BUCKET_BOUNDS_S = (
     0.0,
@@ -95,8 +96,8 @@ class Highlight:
 class ChartData:
     """The data of a chart.
 
-    The chart shows the time from ``start`` to ``end``. ``times`` are the times of the values of
-    each series. All times are in seconds since the epoch.
+    ``start`` and ``end`` are the ends of the time axis. ``times`` has the times of the values,
+    which are the same for all series. All times are in seconds since the epoch.
     """
 
     start: float
@@ -115,8 +116,8 @@ class Plot:
         start: The left end of the time axis, in seconds since the epoch.
         end: The right end of the time axis, in seconds since the epoch.
         top: The value at the upper end of the value axis.
-        polylines: For each series its CSS class, and the parts of its line between two gaps. A part
-            is a value for the ``points`` attribute of an SVG polyline.
+        polylines: The CSS class and the parts of each line. A new part begins after each gap.
+            Each part is a value for the ``points`` attribute of an SVG polyline.
         x_ticks: The position and the text of each tick of the time axis.
         y_ticks: The position and the text of each tick of the value axis.
         dots: The exemplars that are drawn as dots.
@@ -151,9 +152,10 @@ class Plot:
 
 
 def draw_chart(data: ChartData, formatter: Formatter, *, min_top: float) -> Plot:
-    """Compute the geometry of ``data``, with texts from ``formatter``.
+    """Compute the geometry of ``data``; ``formatter`` turns values into texts.
 
-    The value axis begins at 0, and reaches at least ``min_top`` and the highest value.
+    The value axis begins at 0. The top of the value axis is at least ``min_top``, and at least the
+    highest value.
     """
     times, series = _within_range(data)
     dots = list(select_dots(data))
@@ -178,8 +180,8 @@ def draw_chart(data: ChartData, formatter: Formatter, *, min_top: float) -> Plot
 def axis_scale(value: float, max_steps: int = 4) -> tuple[float, float]:
     """Return the top of an axis that includes ``value``, and the step between two of its ticks.
 
-    The step is 1, 2 or 5 times a power of ten. The top is a multiple of the step: at least 2 and
-    normally at most ``max_steps`` times the step. ``value`` must be above 0.
+    ``value`` must be above 0, and ``max_steps`` at least 2. The step is 1, 2 or 5 times a power of
+    ten. The axis has 2 to ``max_steps`` steps.
     """
     tolerance = 1e-9  # for floating-point errors at round values
     min_step = value / max_steps
@@ -238,10 +240,10 @@ def _svg_points(part: list[tuple[float, float]]) -> str:
 
 
 def select_dots(data: ChartData) -> Iterator[Exemplar]:
-    """Yield the exemplars that are drawn as dots, at most two for each slot, oldest first.
+    """Yield the exemplars that are drawn as dots, oldest first.
 
-    Exemplars of the highlighted request are drawn in addition to these two. Slots begin at fixed
-    times, so the choice stays the same while time goes on.
+    ``DOT_SLOTS`` says which exemplars of each slot are drawn. Slots begin at fixed times, so no dot
+    changes only because the chart moves on.
     """
     slot_width = (data.end - data.start) / DOT_SLOTS
     slowest: dict[tuple[int, bool, bool], Exemplar] = {}
@@ -270,7 +272,7 @@ def _can_be_drawn(exemplar: Exemplar, data: ChartData) -> bool:
 
 
 def _within_range(data: ChartData) -> tuple[list[float], list[Series]]:
-    """Return the times from ``data.start`` to ``data.end``, and each series at these times only."""
+    """Return the times and the series of ``data``, cut to the time from ``start`` to ``end``."""
     kept_indexes = [
         index for index, time in enumerate(data.times) if data.start <= time <= data.end
     ]

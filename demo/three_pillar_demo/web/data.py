@@ -98,11 +98,12 @@ class PageData:
         self.mode = mode
 
     async def health(self) -> dict[str, QueryResult[Any]]:
-        """Return the parts of the status bar, by name.
+        """Return the results that the status bar shows, by name.
 
-        ``components`` has the problem of each component ("" if healthy), ``freshness`` the age in
-        seconds of the newest data in each pillar, ``queues`` the number of batches in each queue
-        of the Collector, and ``size`` the bytes of the local store.
+        ``components`` has the problem of each component; "" means healthy. ``freshness`` has the
+        age of the newest trace, log record and metric, in seconds. ``queues`` has the number of
+        batches that wait in the Collector, by backend. ``size`` has the size of all stored
+        telemetry, in bytes.
         """
         components, queues, freshness, size = await asyncio.gather(
             self.cache.get("components", self._component_problems),
@@ -135,7 +136,7 @@ class PageData:
         return all_panels
 
     async def service_graph(self, state: ViewState) -> QueryResult[list[ServiceCall]]:
-        """Return the calls between services over the past ``Resolution.window`` seconds."""
+        """Return the recent calls between services, over the window of the charts' resolution."""
         now = time.time()
         window = RESOLUTIONS[state.minutes].window
         return await self.cache.get(
@@ -241,8 +242,9 @@ class PageData:
     async def _component_problems(self) -> dict[str, str]:
         """Return the problem of each component except the web UI; "" if the component is healthy.
 
-        The problems that the backends' own health checks find are more exact, so these are
-        preferred. They are left out if they take longer than ``health.TIMEOUT_S``.
+        The backends' own health checks are more exact than ``health.problems``, so their results
+        come first. Health checks of the backends that take longer than ``health.TIMEOUT_S`` are
+        left out.
         """
         backend_health = asyncio.ensure_future(self.backends.health())
         problems, _ = await asyncio.gather(
@@ -281,7 +283,11 @@ def _trace_page(view: TraceView, missing: list[str]) -> TracePage:
 
 
 def _duration(root: Span, view: TraceView) -> float:
-    """Return the duration of a request in seconds: from its exemplar, or else that of ``root``."""
+    """Return the duration of a request, in seconds.
+
+    The duration is the value of the exemplar from the service of ``root``. Without such an
+    exemplar, it is the duration of the span ``root``.
+    """
     for exemplar in view.exemplars:
         if exemplar.labels.get("service_name") == root.service and math.isfinite(exemplar.value):
             return exemplar.value

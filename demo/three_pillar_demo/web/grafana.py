@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 DURATION_PANEL = 12
-"""The id of the panel "Duration" on the dashboard ``checkout``; a test checks it."""
+"""The id of the panel "Duration" on Grafana's dashboard ``checkout``."""
 EXPLORE_MARGIN_MS = 3_600_000
 """The time before and after a request that Explore shows, in milliseconds."""
 DASHBOARD_MARGIN_MS = 150_000
@@ -16,7 +16,7 @@ def links(trace_id: str, start: float, end: float) -> list[tuple[str, str]]:
     """Return the links for one request, each as its text and its path on Grafana.
 
     Args:
-        trace_id: The valid trace id of the request, which is put into queries without escaping.
+        trace_id: The trace id of the request. It must be valid, because queries do not escape it.
         start: When the request began, in seconds since the epoch.
         end: When the request ended, in seconds since the epoch.
     """

@@ -31,7 +31,7 @@ MAX_PURCHASES = 50
 ARRIVING_S = 30.0
 """How long after the end of a request its missing telemetry may still arrive, in seconds.
 
-After this time, only telemetry that had to wait for a backend that was down still arrives.
+Telemetry arrives later than that only if its backend was down.
 """
 TOUR_COOKIE = "toured"
 """The name of the cookie of a visitor who has ended the tour."""
@@ -191,7 +191,8 @@ class Pages:
 def _tour_step(state: ViewState, request: Request) -> int:
     """Return the number of the step of the tour to show, or 0 to show no step.
 
-    ``state`` chooses the step. If it does not, a visitor without ``TOUR_COOKIE`` gets step 1.
+    The step is ``state.tour``. If ``state.tour`` is None, the step is 0 for a visitor who has the
+    cookie ``TOUR_COOKIE``, and 1 for any other visitor.
     """
     if state.tour is not None:
         return state.tour

@@ -19,11 +19,11 @@ QUANTILES = (0.5, 0.95, 0.99)
 UNKNOWN_SAMPLE = RedSample(0.0, None, None, tuple(None for _ in QUANTILES))
 """A sample in which all values are unknown."""
 MIN_RATE_TOP = 1.0
-"""The lowest top of the rate axis, in requests a second."""
+"""The rate axis always reaches at least this rate, in requests a second."""
 MIN_ERROR_RATIO_TOP = 0.1
-"""The lowest top of the error ratio axis: 10 %."""
+"""The error ratio axis always reaches at least this ratio: 10 %."""
 MIN_DURATION_TOP = 0.5
-"""The lowest top of the duration axis, in seconds."""
+"""The duration axis always reaches at least this duration, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Panel:
 class RouteMetrics:
     """The metrics of one route of a service.
 
-    ``exemplars`` may include those of other routes and services.
+    ``exemplars`` may be of any route and service; ``contains`` tells if one is of this route.
     """
 
     service: str
@@ -130,8 +130,8 @@ def _shared_panel(
 ) -> Panel:
     """Return a panel with one line for each service.
 
-    ``values`` has the values of each service by time. ``key`` is ``rate`` or ``errors``; it chooses
-    the format of the values and the lowest top of the value axis.
+    ``values`` has the values of each service, by the time of the value. ``key`` is the kind of the
+    values: ``rate`` or ``errors``.
     """
     formatter = formatting.rate if key == "rate" else formatting.percentage
     min_top = MIN_RATE_TOP if key == "rate" else MIN_ERROR_RATIO_TOP
@@ -165,10 +165,10 @@ def _quantile_series(service: str, samples: Sequence[RedSample]) -> list[chart.S
 
 
 def _sample_at(samples: Sequence[RedSample], highlight: chart.Highlight | None) -> RedSample:
-    """Return the first sample that is not before the end of the highlighted request.
+    """Return the first sample at or after the end of the highlighted request.
 
-    Without a highlight or such a sample, return the newest sample. Without any samples, return
-    ``UNKNOWN_SAMPLE``.
+    If no request is highlighted, or all samples are earlier, return the newest sample. If there are
+    no samples at all, return ``UNKNOWN_SAMPLE``.
     """
     if highlight:
         for sample in samples:

@@ -56,9 +56,9 @@ class ViewState(BaseModel):
             raise ValueError(f"{name} must be {cls.model_fields[name].description}") from error
 
     def query(self, **changes: object) -> str:
-        """Return the query string of this state with ``changes``, beginning with ``?``.
+        """Return the query string of this state after ``changes`` of its fields: ``?minutes=15``.
 
-        Parameters with their default values are left out. The result is "" if none remain.
+        Fields with their default values are left out. The result is "" if no field is left.
         """
         changed = self.model_copy(update=changes).model_dump(exclude_defaults=True)
         if not changed:

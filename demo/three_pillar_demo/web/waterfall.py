@@ -18,7 +18,7 @@ from three_pillar_demo.web import chart, formatting
 FULL_WIDTH = 1000.0
 """The width of the waterfall, in the unit of all positions."""
 MIN_BAR_WIDTH = 2.0
-"""The width of the shortest bar."""
+"""The width of the shortest bar, in the unit of all positions."""
 MIN_EXTENT_NS = 500_000
 """The shortest time that a waterfall shows, in nanoseconds, however short the trace is."""
 MAX_INDENT = 12
@@ -32,7 +32,7 @@ Bar = tuple[float, float]
 
 @dataclass(frozen=True)
 class WaterfallRow:
-    """A span, or a log record when ``bar`` is None. Times are in seconds.
+    """A row of the waterfall, for a span or a log record. All times are in seconds.
 
     Attributes:
         key: A text that identifies the row on the page.
@@ -45,12 +45,13 @@ class WaterfallRow:
         x: The horizontal position of the row's start.
         bar: The bar of a span; None for a log record.
         own_bars: The parts of the span in which none of its children runs.
-        late_bar: The part of the span after its caller had given up; None if there is none.
-        late_duration: The duration of the part in ``late_bar``; 0 if there is none.
+        late_bar: The part of the span after its caller stopped waiting; None if there is no such
+            part.
+        late_duration: The duration of the part that ``late_bar`` shows; 0 if there is no such part.
         duration: The duration of a span; 0 for a log record.
         status: The HTTP status of a span; "" if unknown, and for a log record.
-        problems: The failures that a span records, and each way in which the span is outside the
-            time of its parent. The list is empty for a log record.
+        problems: Descriptions of a span's failures, and of how the span is outside the time of its
+            parent. The list is empty for a log record.
     """
 
     key: str
@@ -88,7 +89,7 @@ def extent(view: TraceView) -> tuple[int, int]:
 def waterfall_rows(view: TraceView) -> Iterator[WaterfallRow]:
     """Yield a row for each span and log record, parents before their children.
 
-    The order is that of ``demo follow``.
+    The command ``demo follow`` prints spans and log records in the same order.
     """
     layout = _Layout(view)
     for number, row in enumerate(tree_rows(view)):

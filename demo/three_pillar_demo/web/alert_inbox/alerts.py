@@ -9,7 +9,10 @@ from typing import Any
 MAX_ALERTS = 50
 """The number of firing alerts that are kept; further alerts are ignored."""
 MAX_KEY_LENGTH = 1000
-"""Alerts are told apart by their labels, as JSON, of which this many characters are used."""
+"""The number of characters, from an alert's labels as JSON, that identify the alert.
+
+Alerts whose labels are equal in these characters count as one alert.
+"""
 
 
 @dataclass(frozen=True)

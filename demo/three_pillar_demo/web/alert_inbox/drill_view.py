@@ -1,4 +1,4 @@
-"""The running or recently ended drill as the web UI shows it, and the actions of its forms."""
+"""What the web UI shows of a running or recently ended drill, and what the drill's forms do."""
 
 import time
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class DrillView:
     def grade(self) -> list[str]:
         """One line for each part of the newest answer, which says whether the part is right.
 
-        The list is empty without an answer, and when the drill has ended.
+        The list is empty before the first answer, and also after the end of the drill.
         """
         if not self.session.answers or self.session.outcome:
             return []
@@ -39,7 +39,10 @@ class DrillView:
 
     @property
     def elapsed(self) -> str:
-        """The minutes and seconds since the player was paged, until the drill's end: ``1:05``."""
+        """The time since the player was paged, in minutes and seconds: ``1:05``.
+
+        The time stops at the end of the drill.
+        """
         minutes, seconds = divmod(int(self.session.elapsed_s), 60)
         return f"{minutes}:{seconds:02}"
 

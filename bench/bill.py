@@ -1,10 +1,11 @@
 """Print the software bill of materials as CycloneDX JSON: ``python -m bench.bill``.
 
-The bill is made from files of this repository, so it is the same on every machine. The licences are
-an exception: they are read from the installed packages. The bill lists the Python packages with the
-hashes that pip checks, the Go modules of Collector, Prometheus and Alertmanager, and the images of
-docker-compose.yaml. Tempo, Loki and Grafana are not part of this project, so only their images are
-listed.
+The bill lists the Python packages with the hashes that pip checks, the Go modules of Collector,
+Prometheus and Alertmanager, and the images of docker-compose.yaml. Tempo, Loki and Grafana appear
+only as images, because this project does not build them.
+
+The licences are read from the installed packages. Everything else is read from files of this
+repository, and so is the same on every machine.
 """
 
 import json

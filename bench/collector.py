@@ -45,7 +45,7 @@ PORTS = {
     "prometheus": "9090",
     "loki": "3100",
 }
-"""The ports in otel-collector.yaml; each run replaces them by free ones."""
+"""The port numbers in otel-collector.yaml, which each run replaces by numbers of free ports."""
 PIPELINES = ("ours", "plain")
 HEADINGS = (
     "pipeline",
@@ -93,7 +93,7 @@ class Sent:
     Attributes:
         spans: Number of spans that the Collector acknowledged.
         resident_mib: Samples of the Collector's resident memory in MiB.
-        delay: The longest delay of a request after its planned time, in seconds.
+        delay: How late the latest request was sent, in seconds after its planned time.
     """
 
     spans: int
@@ -132,8 +132,8 @@ def main() -> None:
 def config(pipeline: str, ports: dict[str, int]) -> str:
     """Return the Collector configuration of a pipeline, with the ports replaced by ``ports``.
 
-    ``ours`` is otel-collector.yaml. ``plain`` contains only the receiver and the trace exporter of
-    otel-collector.yaml, with default settings except for their addresses.
+    The pipeline ``ours`` is otel-collector.yaml. The pipeline ``plain`` has only the OTLP receiver
+    and the trace exporter. Both keep their addresses and otherwise have default settings.
     """
     text = (ROOT / "otel-collector.yaml").read_text()
     for name, port in PORTS.items():

@@ -37,7 +37,7 @@ ITEMS = {
     "loki": ("lines",),
     "prometheus": ("points",),
 }
-"""The keys of ``Backends.ingested()`` that count the items of each component."""
+"""The kinds of items that each component stores, as keys of ``Backends.ingested()``."""
 WARM_STARTS = 5
 SETTLE_S = 15
 """How long to wait after the last checkout until all its telemetry is stored, in seconds."""
@@ -51,9 +51,9 @@ class Snapshot:
 
     Attributes:
         memory: Resident memory in MiB, by component.
-        items: Number of spans, log records (``lines``) and metric points ingested so far.
+        items: Number of spans, log records (key ``lines``) and metric points ingested so far.
         sizes: Bytes on disk, by store.
-        series: Number of metric series (in Loki: of log streams), by store.
+        series: Number of metric series, by store. For Loki, the number of log streams.
     """
 
     memory: dict[str, int]
@@ -156,8 +156,8 @@ def main() -> None:
 def measure(stack: Stack, minutes: int, starts: int) -> list[report.Table]:
     """Measure one stack, and return the tables of memory, cost of a checkout and start times.
 
-    The stack is started ``starts`` times on existing data, which gives the start times. Then it is
-    loaded with ``RATE`` checkouts a second for ``minutes``.
+    First, the stack is restarted ``starts`` times with its stored data, to measure the start
+    times. Then it is loaded with ``RATE`` checkouts a second for ``minutes``.
     """
     ready = []
     verified = []

@@ -40,9 +40,12 @@ ROUNDS = 60
 """How many times each query runs."""
 NANO = 10**9
 HISTORY_S = 1000
-"""The age of the oldest metric point in seconds; the metric queries cover at most 900 s."""
+"""The age of the oldest metric point in seconds, enough for metric queries over 900 s."""
 INGEST_ONLY_S = 10
-"""How long the store only ingests while its CPU usage is measured, in seconds."""
+"""How long the CPU usage of the store is measured, in seconds.
+
+During this time the store ingests purchases and answers no queries.
+"""
 LIVE_INTERVAL_S = 0.5
 """Seconds between two requests of ``PURCHASES`` (25) purchases each: 50 purchases a second."""
 START_TIMEOUT_S = 15
@@ -103,8 +106,8 @@ def measure(sizes: list[int], folder: Path, store: psutil.Process, out: Console)
 def fill(spans: int, total: int) -> tuple[float, list[float]]:
     """Send ``spans`` spans and their log records to the store, the oldest first.
 
-    ``total`` is the number of spans in the store afterwards. The larger this number is, the
-    further in the past the first span starts.
+    ``total`` is the number of spans in the store afterwards. The first span starts as long ago as
+    ``total`` spans take at 50 purchases a second, and 60 seconds more.
 
     Returns:
         How long the sending took, and how long the acknowledgement of each request took, both in
@@ -130,7 +133,7 @@ def fill(spans: int, total: int) -> tuple[float, list[float]]:
 
 
 def _build_template(_number: int) -> None:
-    """Do the imports and the encoding in a sender process before the measurement begins."""
+    """Warm up a sender process, so that imports and encoding do not count as sending time."""
     request_factory()
 
 
@@ -169,8 +172,11 @@ def _post(connection: http.client.HTTPConnection, signal: str, body: bytes) -> f
 def run_queries(file: Path, store: psutil.Process, out: Console, metrics_until: float) -> float:
     """Run each query ``ROUNDS`` times while 50 purchases a second arrive; print the results.
 
-    Before the queries, one metric point for each second since ``metrics_until`` is sent. Returns
-    the time until which metric points were sent. Both times are seconds since the epoch.
+    Before the queries, one metric point is sent for each second from ``metrics_until`` (seconds
+    since the epoch) until now.
+
+    Returns:
+        The value of ``metrics_until`` for the next call.
     """
     connection = _connect()
     while metrics_until < time.time() - 1:  # one point a second, as the services send them

@@ -115,9 +115,10 @@ class Markers:
         return int.from_bytes(self.starts[depth], "little")
 
     def ends(self) -> list[bytes]:
-        """Return the markers of the end times of the spans.
+        """Return the markers of the end times of the spans, outermost span first.
 
-        Each is the start marker plus 1, as an 8-byte little-endian integer.
+        An end marker is the start marker of the same span plus 1, encoded as OTLP encodes times: as
+        an 8-byte little-endian integer.
         """
         return [struct.pack("<Q", self.start(depth) + 1) for depth in range(SPANS)]
 

@@ -50,8 +50,8 @@ def arguments(
 ) -> argparse.Namespace:
     """Parse the command line of a benchmark: ``--quick``, ``--write`` and names of ``parts``.
 
-    If ``quick`` is False, there is no option ``--quick``. An unknown argument prints the usage and
-    ends the program with exit code 2.
+    ``quick`` is whether the benchmark has the option ``--quick``. An unknown argument prints the
+    usage and ends the program with exit code 2.
     """
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     if quick:

@@ -51,7 +51,10 @@ Properties = dict[str, object]
 
 
 def dashboard(uid: str, title: str, description: str) -> build.Dashboard:
-    """Return a dashboard without panels: it shows the last 15 minutes and links to the others."""
+    """Return a dashboard without panels, with a link to the other dashboards of this project.
+
+    The default time range is the last 15 minutes.
+    """
     links = (
         build.DashboardLink("Other dashboards").type(DashboardLinkType.DASHBOARDS).tags(["shop"])
     )
@@ -152,7 +155,7 @@ def thresholds(*colours: str | tuple[float, str]) -> build.ThresholdsConfig:
 
 
 class FinishedPanel(Builder[Panel]):
-    """A panel with title, description, size and queries, as a builder that a dashboard accepts."""
+    """A complete panel in the form that a dashboard of the Grafana SDK accepts: a builder."""
 
     def __init__(
         self,
@@ -219,9 +222,9 @@ def time_series(  # noqa: PLR0913  (the settings of a panel)
 ) -> FinishedPanel:
     """Return a panel with lines over time, or with stacked bars if ``stacked`` is set.
 
-    ``limits`` are drawn as dashed horizontal lines. The keys of ``colours`` and the items of
-    ``dashed`` are regular expressions; they select the series whose legend they match. ``fill`` is
-    the opacity of the area below a line in percent.
+    ``limits`` are drawn as dashed horizontal lines. ``colours`` gives colours to series and
+    ``dashed`` makes lines dashed; both select series by regular expressions for the legend.
+    ``fill`` is the opacity of the area below a line in percent.
     """
     panel = (
         timeseries.Panel()
@@ -272,7 +275,10 @@ def bars(
     size: tuple[int, int],
     limits: build.ThresholdsConfig,
 ) -> FinishedPanel:
-    """Return a panel of horizontal bars; each query gives one duration in seconds, by its name."""
+    """Return a panel with a horizontal bar for each query, labelled with the key of the query.
+
+    The result of each query is one duration in seconds.
+    """
     panel = (
         bargauge.Panel()
         .unit("s")
@@ -336,5 +342,5 @@ def node_graph(title: str, description: str, query: Query, size: tuple[int, int]
 
 
 def trace_panel(title: str, description: str, query: Query, size: tuple[int, int]) -> FinishedPanel:
-    """Return a panel with the spans of one trace; ``query`` asks Tempo for its trace id."""
+    """Return a panel with the spans of one trace; ``query`` fetches this trace from Tempo."""
     return FinishedPanel(build.Panel().type("traces").build(), title, description, size, [query])

@@ -39,7 +39,7 @@ def rates(metric: str) -> str:
 
 
 def by_signal(metric: str) -> list[tuple[str, str]]:
-    """Return a query of the items per second of each signal, with its legend.
+    """Return one query for each signal, with its legend: the items of that signal per second.
 
     ``metric`` is a counter name with ``{}`` for the kind of item, such as ``spans``.
     """

@@ -1,8 +1,8 @@
 """Build the Collector, Prometheus and Alertmanager from the Go modules that are pinned here.
 
-``make binaries`` runs this script. It builds every binary that is neither on PATH in its pinned
-version nor in the output folder. With names of components as arguments, it builds the binaries of
-only these components. In this case it ignores PATH, but skips binaries in the output folder.
+``make binaries`` runs this script. The script builds every binary that does not yet exist in its
+pinned version, on PATH or in the output folder. If the arguments are names of components, the
+script builds only their binaries, and looks for existing ones only in the output folder.
 
 Each recipe folder holds ``go.mod`` and ``go.sum``, which pin every module, and ``build.toml``,
 which names the Go packages to compile.
@@ -53,9 +53,10 @@ class BuildError(Exception):
 
 
 def main(names: list[str]) -> None:
-    """Build the binaries of the components ``names``, unless they are in the output folder.
+    """Build the binaries of the components ``names``, or of all components if ``names`` is empty.
 
-    Without names, build every binary that is neither on PATH nor in the output folder.
+    A binary that is in the output folder is not built again. If ``names`` is empty, a binary that
+    is on PATH in its pinned version is not built either.
 
     Raises:
         BuildError: A binary cannot be built, or a component has no recipe.

@@ -119,9 +119,9 @@ def show(section: report.Section, *, write: bool) -> None:
 
 
 def throughput_section(results: Results, ceiling: load.Load, seconds: int) -> report.Section:
-    """Return the section ``kept``: the throughput of each arm, measured by wrk.
+    """Return a section on the throughput of each arm, measured by wrk.
 
-    ``ceiling`` is what wrk measured with a server that only answers 200, and ``seconds`` is the
+    ``ceiling`` is the result of wrk with a server that only answers 200. ``seconds`` is the
     duration of a round.
     """
     routes = list(dict.fromkeys(route for route, _ in results))
@@ -137,7 +137,10 @@ def throughput_section(results: Results, ceiling: load.Load, seconds: int) -> re
 
 
 def latency_section(results: Results, rates: dict[str, float], seconds: int) -> report.Section:
-    """Return the section ``added``: the latency of each arm at a fixed request rate."""
+    """Return a section on the latency of each arm at a fixed request rate.
+
+    ``rates`` are the request rates by route. ``seconds`` is the duration of a round.
+    """
     text = (
         f"Open loop, {seconds} s a round, at half of the throughput of `ours`; times run from the"
         " planned moment of each request."

@@ -46,7 +46,10 @@ def install_spans(app: FastAPI, *_: object, **__: object) -> None:
 
 
 def build() -> FastAPI:
-    """Return the app for the APP and the mode on the command line; uvicorn calls this function."""
+    """Return the app that the command line names, with the telemetry of the mode named there.
+
+    uvicorn calls this function.
+    """
     name, _, mode = sys.argv[1:]
     if mode != "install":
         three_pillars.reduce_pauses = lambda: None

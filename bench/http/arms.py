@@ -5,9 +5,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 ZERO_CODE = ROOT / ".venv-bench" / "bin"
-"""The folder of the commands of OpenTelemetry's zero-code instrumentation, which ``make bench``
-installs in an environment of its own. In the environment of the demo, the zero-code
-instrumentation would instrument every arm."""
+"""The folder with the commands of OpenTelemetry's zero-code instrumentation.
+
+``make bench`` creates this separate environment. If the zero-code instrumentation were installed in
+the demo's environment, it would affect every arm.
+"""
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,9 @@ class Load:
         p50: Median latency in milliseconds.
         p99: 99th percentile of the latency in milliseconds.
         cpu: CPU time of the load generator as a share of one core (1 is a whole core).
-        late: 99th percentile of the delay of the generator itself after the planned time of a
-            request, in milliseconds; 0 for wrk, which plans no times.
+        late: How late the load generator was, in milliseconds: the 99th percentile of the time
+            from the planned time of a request until the generator noticed that it was due.
+            Always 0 for wrk, which plans no times.
     """
 
     requests: int

@@ -34,9 +34,10 @@ OUTER_PARTS: Parts = (
     ("telemetry/: finding the route", ("match_template (",)),
     ("spans: the SDK", ("/opentelemetry/sdk/trace/",)),
 )
-"""Parts that include everything they call.
+"""Parts whose share of the time includes everything that they call.
 
-A sample belongs to the first part in this table of which a substring occurs in any stack frame.
+``part_of()`` checks these parts first, in this order. A sample belongs to the first part with a
+substring that occurs in any stack frame of the sample.
 """
 INNER_PARTS: Parts = (
     ("telemetry/: middleware", ("/three_pillars/",)),
@@ -48,17 +49,16 @@ INNER_PARTS: Parts = (
     ),
     ("the server: uvicorn", ("/uvicorn/", "/asyncio/")),
 )
-"""Parts that call each other.
+"""Parts that call each other, so the innermost one counts.
 
-The frames of a sample are searched from the innermost to the outermost. The sample belongs to the
-first part of which a substring occurs in a frame. These parts are tried if no part of
-``OUTER_PARTS`` matches.
+``part_of()`` checks these parts for samples that belong to none of ``OUTER_PARTS``. A sample
+belongs to the part of the innermost stack frame that matches one of these parts.
 """
 OTHER = "everything else"
 SAMPLE_S = 30
 WARM_UP_S = 2
 PY_SPY = ("record", "--gil", "--rate=200", "--nonblocking", "--full-filenames", "--format=raw")
-"""The arguments of py-spy. Without ``--nonblocking`` it would stop the service for each sample."""
+"""The arguments of py-spy; ``--nonblocking`` lets the service run on while a sample is taken."""
 PY_SPY_TIMEOUT_S = 60
 
 

@@ -1,7 +1,7 @@
 """An OTLP receiver that accepts everything: ``python -m bench.http.receiver PORT``.
 
-To use little CPU time it only keeps the request bodies. It decodes them for ``GET /taken``, which
-returns as JSON what arrived since the last such request.
+``GET /taken`` returns how much arrived since the last ``GET /taken``, as JSON. To use little CPU
+time under load, the receiver only stores the request bodies and decodes them at ``GET /taken``.
 """
 
 import asyncio
@@ -23,8 +23,14 @@ conventions."""
 SERVER_KIND = 2
 GZIP_MAGIC = b"\x1f\x8b"
 COUNTS = ("spans", "servers", "lines", "counted", "series", "traces", "logs", "metrics")
-"""The counts in the answer to ``GET /taken``: spans, SERVER spans, log records, requests counted
-by metrics, metric series; then the bytes of each signal."""
+"""The keys of the answer to ``GET /taken``.
+
+- ``spans``, ``servers``: the number of spans, and of SERVER spans.
+- ``lines``: the number of log records.
+- ``counted``: the number of requests that the histograms in ``DURATIONS`` have counted.
+- ``series``: the number of metric series.
+- ``traces``, ``logs``, ``metrics``: the size of the received request bodies in bytes.
+"""
 
 Series = tuple[bytes, str, str]
 """A metric series: its encoded resource, its metric name, and its attributes as text."""
@@ -69,7 +75,7 @@ class Receiver(asyncio.Protocol):
 
 
 def take_counts() -> dict[str, int]:
-    """Return the ``COUNTS`` of what arrived since the last call, and delete the kept bodies."""
+    """Count what arrived since the last call; return the counts under the keys in ``COUNTS``."""
     taken_bodies = bodies[:]
     bodies.clear()
     counts = dict.fromkeys(COUNTS, 0)
@@ -103,7 +109,7 @@ def _count_log_records(content: bytes, counts: dict[str, int]) -> None:
 
 
 def _points(content: bytes) -> dict[Series, int]:
-    """Return the request count of each metric series; 0 for a series that is no histogram."""
+    """Return the number of measurements of each histogram series, and 0 for any other series."""
     points = {}
     for resource_metrics in ExportMetricsServiceRequest.FromString(content).resource_metrics:
         resource = resource_metrics.resource.SerializeToString(deterministic=True)

@@ -22,12 +22,11 @@ class Round:
 
     Attributes:
         load: What the load generator measured.
-        service: CPU time of the service as a share of one core. Well under 1 means that other
-            processes used the core of the service, or that something other than CPU time was the
-            limit.
+        service: CPU time of the service as a share of one core. If this is well under 1, the CPU
+            was not the limit, or other processes used the core as well.
         receiver: CPU time of the receiver as a share of one core.
-        micros: CPU time of the service for one request in microseconds. Of all figures, other work
-            on the machine disturbs this one least.
+        micros: CPU time of the service for one request in microseconds. This figure varies least
+            if the machine does other work as well.
         requests: Number of requests, including those of the warm-up.
         received: Items that the receiver got (see ``COUNTS`` in bench/http/receiver.py), including
             those of the warm-up and of the flush at the end.

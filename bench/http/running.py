@@ -19,10 +19,7 @@ from bench.http.arms import ROOT, ROUTES, Arm, Route
 SERVICE_CORE = "0"
 """The number of the CPU core that only the measured service uses."""
 OTHER_CORE = "1"
-"""The number of the CPU core for everything except the measured service.
-
-These are wrk, the OTLP receiver and the payment service.
-"""
+"""The number of the CPU core that wrk, the OTLP receiver and the payment service share."""
 NO_FAULTS = {"PAYMENT_LATENCY_MIN": "0", "PAYMENT_LATENCY_MAX": "0", "PAYMENT_FAILURE_RATE": "0"}
 TIMEOUT_S = 60
 POLL_INTERVAL_S = 0.05
@@ -68,10 +65,10 @@ def service(
     core: str = SERVICE_CORE,
     **extra_settings: str,
 ) -> Iterator[Running]:
-    """Run the service of ``route`` until the end of the block, with the telemetry of ``arm``.
+    """Run the one service that answers ``route``, with the telemetry of ``arm``.
 
-    ``endpoint`` is the URL to which the service exports telemetry. The output of the service goes
-    to the file ``log``, as with ``demo up``. ``extra_settings`` are further environment variables.
+    The service runs until the end of the block. ``endpoint`` is the URL to which it exports
+    telemetry. Its output goes to the file ``log``. ``extra_settings`` are environment variables.
     """
     command = [*arm.python, "-m", "bench.http.app", route.app]
     settings = dict(NO_FAULTS)
@@ -86,10 +83,10 @@ def service(
 
 @contextmanager
 def route_service(arm: Arm, name: str, endpoint: str, folder: Path) -> Iterator[Running]:
-    """Run the service of the route called ``name`` until the end of the block.
+    """Run all services that the route called ``name`` needs, with the telemetry of ``arm``.
 
-    The service has the telemetry of ``arm``. For ``checkout``, a payment service with the
-    telemetry of ``arm`` runs as well, on the core ``OTHER_CORE``. The logs are in ``folder``.
+    The services run until the end of the block. The route ``checkout`` also needs the payment
+    service, which runs on the core ``OTHER_CORE``. The logs are in ``folder``.
     """
     with ExitStack() as stack:
         settings = {}

@@ -1,8 +1,9 @@
 """Open-loop load: requests at a fixed rate, however long the answers take.
 
-Each latency is counted from the planned time of the request. A closed loop such as wrk waits for an
-answer before it sends the next request: a service that stalls receives fewer requests, and the
-stall is counted as one slow request instead of all those that were due meanwhile.
+Each latency is counted from the planned time of the request. So if the service stalls, every
+request that was due during the stall counts as slow. In a closed loop such as wrk, a connection
+waits for an answer before it sends the next request. There, a stall counts as only one slow request
+for each connection.
 """
 
 import gc
@@ -22,7 +23,7 @@ A request without an answer by then counts as an error.
 """
 START_DELAY_S = 0.01
 IDLE_WAIT_S = 0.1
-"""The longest wait for answers in one ``select`` call once all requests are sent, in seconds."""
+"""The timeout of one ``select`` call after all requests have become due, in seconds."""
 SUCCESS = b"HTTP/1.1 2"
 HEADER_END = b"\r\n\r\n"
 
@@ -72,7 +73,7 @@ class Connection:
 
 
 class OpenLoop:
-    """One run of the load, which uses its connections in turn: no connection is idle for long."""
+    """One run of the load, in which the connections take turns so that none is idle for long."""
 
     def __init__(self, port: int, request: bytes) -> None:
         self.port = port

@@ -39,7 +39,7 @@ ADDED_HEADINGS = (
 def throughput_table(route: str, results: Mapping[str, Result]) -> Table:
     """Return a table of the throughput of each arm on one route, relative to the first arm.
 
-    An arm with errors has no figures, because fast errors are not throughput.
+    An arm with errors has no figures, because an error may be faster than a proper answer.
     """
     baseline = next(iter(results.values()))
     rows = []

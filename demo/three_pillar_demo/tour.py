@@ -35,14 +35,14 @@ NEXT_STEPS = (
     ("Stop", "make down", "stored telemetry is kept for the next start"),
     ("Web UI", components.WEB.address, "buy, watch, and read why, in a browser"),
 )
-"""The last lines of the output.
-
-Each has a heading, a command, file or address, and what it is for.
-"""
+"""The last lines of the output: a heading, what to run or open, and the reason to do so."""
 
 
 async def tour(out: Console, err: Console) -> bool:
-    """Run the tour; return True if no check failed and a failed purchase was shown.
+    """Run the tour, and return whether it succeeded.
+
+    The tour has succeeded if every check of the purchases passed and the trace of a failed purchase
+    was printed.
 
     Raises:
         LaunchError: The stack did not start.

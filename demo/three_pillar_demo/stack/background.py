@@ -25,7 +25,7 @@ LOG = STATE / "logs" / "launcher.log"
 START_TIMEOUT_S = 300.0
 """Seconds to wait for a stack in the background to become ready.
 
-If a component does not become ready, the launcher itself ends with an error much earlier.
+This is a last resort: usually the time limit of a single component is reached first.
 """
 STOP_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.1

@@ -37,8 +37,8 @@ class Binary:
     def folder(self) -> Path:
         """Return the folder into which this version of the binary is built from its recipe.
 
-        The folder name contains a digest of the recipe, so a changed pin or build setting leads to
-        another folder and an executable built from an old recipe is never found.
+        The folder name contains a digest of the recipe. So after a change of the recipe, an
+        executable built from the old recipe is not found.
         """
         digest = hashlib.sha256()
         for file in sorted((NATIVE / self.recipe).iterdir()):

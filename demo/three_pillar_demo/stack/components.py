@@ -30,12 +30,12 @@ class Component:
         ports: All ports on which the component listens. The first port is in the address shown to
             the user.
         ready_path: The HTTP path that answers 200 once the component works.
-        stop_order: Components stop in ascending order, which is the direction of the data flow.
-            Components of equal order stop together.
+        stop_order: The position when the stack stops, lowest first. Data flows from lower to higher
+            positions. Components with the same number stop together.
         binary: The executable; None if ``command`` begins with an executable.
-        ready_port: The port of ``ready_path``; None if that is the first of ``ports``.
-        grace_seconds: When the component is stopped, the time between SIGTERM and SIGKILL.
-        ready_timeout_seconds: The time from the start until the component must be ready.
+        ready_port: The port of ``ready_path``; None stands for the first of ``ports``.
+        grace_seconds: How long the component may take to end after SIGTERM, before SIGKILL.
+        ready_timeout_seconds: How long the component may take from its start until it is ready.
     """
 
     name: str
@@ -87,7 +87,7 @@ WEB = Component(
     stop_order=0,
     grace_seconds=5.0,
 )
-"""The web UI, which stops first, so that the traffic it generates ends before the services."""
+"""The web UI, which stops first, because it sends purchases to the services."""
 
 LOCAL: tuple[Component, ...] = (
     *SERVICES,
@@ -174,11 +174,10 @@ The Collector and the backends use the same configuration files as in docker-com
 """
 
 GRAFANA_HOME = os.environ.get("GRAFANA_HOME")
-"""The folder of a Grafana installation of the user, or None.
+"""The folder of the user's own Grafana, from the environment variable ``GRAFANA_HOME``; or None.
 
-It comes from the environment variable of the same name. This project does not install Grafana,
-which is under the AGPL. If there is a folder, Grafana is part of the mode ``full``, with the
-provisioning of docker-compose.yaml.
+If it is set, the mode ``full`` runs Grafana as well. This project does not install Grafana, which
+is under the AGPL.
 """
 
 if GRAFANA_HOME:
@@ -209,11 +208,11 @@ BY_NAME = {component.name: component for components in MODES.values() for compon
 
 
 def environment(component: Component) -> dict[str, str]:
-    """Return the environment variables of ``component``.
+    """Return the environment variables with which ``component`` runs.
 
-    They are the variables of this process with changes: the address of every component is on
-    loopback, and the data folder of every component is below ``STATE``. Only the services inherit
-    variables that begin with ``OTEL_``.
+    ``component`` inherits the variables of this process. Added variables put every component on
+    loopback and its data folder below ``STATE``. Variables that begin with ``OTEL_`` are inherited
+    only by the services.
     """
     variables = _addresses_and_folders()
     if component.name == "grafana":

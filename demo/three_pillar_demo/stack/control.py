@@ -17,12 +17,9 @@ from three_pillar_demo.stack.process import KILL_TIMEOUT_S, POLL_INTERVAL_S, PRO
 
 REQUESTS = STATE / "requests"
 STATE_AFTER = {"kill": "killed", "stop": "stopped"}
-"""By verb, the state of a component after the launcher has carried out the verb.
-
-The verb ``start`` is not included, because a started component is in neither of these states.
-"""
+"""The state of a component after each verb, except ``start``."""
 MARGIN_S = 10.0
-"""Extra seconds for the launcher to carry out a request on a busy machine."""
+"""Seconds to wait for the launcher, in addition to the component's own time limits."""
 
 
 def request(verb: str, name: str) -> float:
@@ -34,9 +31,8 @@ def request(verb: str, name: str) -> float:
         The duration of the request in seconds.
 
     Raises:
-        LaunchError: No stack is running; the stack is not ready or has no component ``name``; the
-            component already is in the requested state; a port of the component to start is in
-            use; or the launcher stopped or did not carry out the request in time.
+        LaunchError: The request is impossible in the present state of the stack, or the launcher
+            did not carry it out in time. The message gives the reason.
     """
     run, component = _find(name)
     ended = run.on_purpose.get(name)

@@ -111,8 +111,8 @@ def check_ports(components: Iterable[Component]) -> None:
     """Check that all ports of ``components`` are free.
 
     Raises:
-        LaunchError: A port is in use. The message lists each port in use and, if the system shows
-            the process that listens on the port, that process.
+        LaunchError: A port is in use. The message lists each port in use, with the process that
+            uses it if the system shows this.
     """
     in_use = [
         f"  port {port} ({component.name}){_port_holder(port)}"

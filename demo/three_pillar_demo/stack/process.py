@@ -78,9 +78,8 @@ class ChildProcess:
     def probe(self) -> bool:
         """Request the readiness URL once, and return True if the component is ready.
 
-        The response is recorded in ``last_response``, and the seconds from the start until the
-        component was ready in ``ready_after_s``. Once a component was ready, later calls return
-        True without a request.
+        ``last_response`` records the response. ``ready_after_s`` records how long the component
+        took to become ready, in seconds. After that, calls return True without a request.
         """
         if self.ready_after_s is not None:
             return True

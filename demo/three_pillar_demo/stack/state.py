@@ -71,9 +71,8 @@ class Run:
         mode: A key of ``components.MODES``.
         ready: Whether every component has become ready.
         components: The processes of the running components, by component name.
-        on_purpose: For each component that a user has stopped or killed, by name: ``stopped`` or
-            ``killed``. The launcher does not restart these components and does not take their
-            absence for a failure.
+        on_purpose: The components that a user has stopped or killed, by name, with the value
+            ``stopped`` or ``killed``. The launcher does not take their absence for a failure.
     """
 
     launcher: Process

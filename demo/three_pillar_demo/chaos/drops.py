@@ -12,11 +12,11 @@ from three_pillar_demo.query.interface import Backends
 METRIC = "telemetry_dropped_total"
 """The counter of the items that a service has dropped instead of exporting them."""
 LABEL = "signal"
-"""The label of ``METRIC`` that names the signal: ``traces``, ``logs`` or ``metrics``."""
+"""The label of ``METRIC`` that names the signal: ``traces`` or ``logs``."""
 KIND_BY_SIGNAL = {"traces": SPANS, "logs": LOG_RECORDS}
 """The kind of item (``kinds.KINDS``) that is counted under each value of ``LABEL``.
 
-The value ``metrics`` of the label is left out: a dropped batch of metrics loses nothing, because
+The services do not count dropped metrics. A dropped batch of metrics loses nothing, because
 counters are cumulative and the next batch contains their whole sums.
 """
 LOG_TEXT = "telemetry dropped"

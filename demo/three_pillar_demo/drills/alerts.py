@@ -1,8 +1,8 @@
 """Evaluates the alert rules on the series that a drill produced, with promtool.
 
 The rules look back over hours but a drill lasts minutes, so their windows are divided by the number
-``shrink`` of the drill's file. The series begin with the drill, so they hold nothing from earlier
-drills.
+``shrink`` of the drill's file. The series begin with the fault of the drill, so that no rate
+includes an earlier drill.
 """
 
 import asyncio
@@ -30,12 +30,13 @@ SHOP_METRICS = "http_server_request_duration_seconds_(count|bucket)|target_info"
 COLLECTOR_METRICS = "otelcol_(receiver|exporter|process_uptime)_.+"
 """A regular expression for the names of the metrics that the rules in ``PIPELINE_GROUP`` use.
 
-The Collector reports its metrics every 5 s, so a window of less than 5 s can be without a sample.
+The Collector reports its metrics only every 5 s. A drill with ``alerts.pipeline`` therefore needs a
+small ``shrink``, so that each window still contains samples.
 """
 SHOP_GROUPS = {"red", "slo", "shop"}
 """The rule groups about the two services; they are evaluated for every drill."""
 PIPELINE_GROUP = "pipeline"
-"""The rule group about the Collector; it is evaluated where a drill sets ``alerts.pipeline``."""
+"""The rule group about the Collector; only for drills that set ``alerts.pipeline``."""
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 WINDOW = re.compile(r"(?<=[\[:])(\d+)([smhd])(?=[:\]])")
 """Matches a window in a PromQL expression, such as the ``5m`` of ``[5m]``."""
@@ -83,10 +84,10 @@ def _shrink_duration(number: str, unit: str, factor: int) -> int:
 async def fired_alerts(
     backends: LgtmBackends, start: float, end: float, expected: ExpectedAlerts
 ) -> set[str]:
-    """Return the names of the alerts that fire at ``end``.
+    """Return the names of the alerts that fire at ``end``, judged by the metrics since ``start``.
 
-    The windows of the rules are divided by ``expected.shrink``.
-    ``start`` and ``end`` are seconds since the epoch. The rules see the metrics between them.
+    Both times are in seconds since the epoch. The windows of the rules are divided by
+    ``expected.shrink``.
 
     Raises:
         BackendError: Prometheus does not answer.
@@ -103,9 +104,10 @@ async def fired_alerts(
 
 
 async def evaluate_rules(series: Sequence[Series], seconds: int, rules: str) -> set[str]:
-    """Return the names of the alerts in ``rules`` (YAML) that fire after ``seconds`` of ``series``.
+    """Return the names of the alerts that fire ``seconds`` seconds after the start of ``series``.
 
-    promtool runs a rule test that expects that no alert fires, and names those that do.
+    ``rules`` is the YAML of the alert rules. promtool tests that no alert fires at that moment; its
+    output names the alerts that do.
 
     Raises:
         DrillError: promtool is missing, or cannot evaluate the rules.
@@ -136,7 +138,10 @@ async def evaluate_rules(series: Sequence[Series], seconds: int, rules: str) -> 
 
 
 def _rule_test(series: Sequence[Series], seconds: int, rules: str) -> str:
-    """Return a promtool test as YAML; it fails if an alert of ``rules`` fires after ``seconds``."""
+    """Return a promtool test (YAML), which fails if an alert of ``rules`` fires at one moment.
+
+    The moment is ``seconds`` seconds after the start of ``series``.
+    """
     alert_names = [
         rule["alert"]
         for group in yaml.safe_load(rules)["groups"]
@@ -160,10 +165,10 @@ def _rule_test(series: Sequence[Series], seconds: int, rules: str) -> str:
 
 
 def _without_earlier_failures(labels: Mapping[str, str], values: Sequence[float | None]) -> Series:
-    """Return a series; from a failure counter of the Collector, the first value is subtracted.
+    """Make a failure counter of the Collector start at 0; return any other series unchanged.
 
-    A failure counter that starts above 0 would look to the alert CollectorDropsData like a loss
-    during the drill.
+    The first value counts the failures from before the drill, so it is subtracted from each value.
+    Otherwise the alert CollectorDropsData would take these failures for a loss during the drill.
     """
     if "_failed_" not in labels["__name__"]:
         return labels, values

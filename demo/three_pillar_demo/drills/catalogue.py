@@ -63,7 +63,7 @@ class DrillError(Exception):
 
 
 class DrillTable(BaseModel):
-    """Base class of the tables of a drill file; an unknown key is an error."""
+    """Base class of the models for a drill's TOML file and its tables; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -141,9 +141,9 @@ class Fault(DrillTable):
 
 
 class ExpectedAlerts(DrillTable):
-    """The table ``alerts``: which alerts of ``config/alerts.yml`` must fire.
+    """The table ``alerts``: the alerts of ``config/alerts.yml`` that must fire, and no others.
 
-    No other alert may fire. The alerts are checked in full mode only.
+    The alerts are checked only if the stack runs in the mode ``full``, which includes Prometheus.
     """
 
     fire: tuple[str, ...] = Field((), description="The names of the alerts that must fire")
@@ -179,7 +179,7 @@ class ExpectedAnswer(DrillTable):
 
 
 class Drill(DrillTable):
-    """One drill: the content of a drill file, and as ``name`` the file's name without suffix."""
+    """One drill: the content of its file; ``name`` is the name of the file without suffix."""
 
     name: str
     pain: Annotated[
@@ -262,10 +262,11 @@ def load(name: str) -> Drill:
 
 @cache
 def read(path: Path, mode: str = DEFAULT) -> Drill:
-    """Read the drill file at ``path``; the file's name without suffix is the name of the drill.
+    """Return the drill in the file ``path``, for the stack's ``mode``: ``local`` or ``full``.
 
-    In full mode, the tables in ``full`` replace the tables of the same name. The tables in ``full``
-    are validated in every mode, so that a mistake in them is always reported.
+    The file's name without suffix is the name of the drill. For the mode ``full``, the tables below
+    the key ``full`` replace the tables of the same name. The tables below ``full`` are validated in
+    both modes, so that a mistake is always reported.
 
     Raises:
         DrillError: The file is invalid.

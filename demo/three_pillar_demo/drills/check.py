@@ -21,7 +21,10 @@ EVIDENCE_TIMEOUT_S = 30.0
 This includes the 2 s that a trace takes to become complete.
 """
 ALERTS_TIMEOUT_S = 60.0
-"""Seconds, after the check of the conditions, in which exactly the expected alerts must fire."""
+"""Seconds within which the firing alerts must become exactly the expected ones.
+
+The time begins when the conditions have been checked.
+"""
 MIN_ALERTS_WAIT_S = 20.0
 """Seconds that the fault must have lasted before the check of the alerts can pass.
 
@@ -111,11 +114,11 @@ async def _check_conditions(active: runner.ActiveDrill, verdict: Verdict) -> Non
 async def _check_alerts(
     active: runner.ActiveDrill, backends: LgtmBackends, verdict: Verdict
 ) -> list[str]:
-    """Wait until exactly the alerts fire that the drill's file names.
+    """Wait until the firing alerts are exactly those that the drill's file names.
 
     Returns:
-        A list with one line if the alerts still differ after ``ALERTS_TIMEOUT_S`` seconds;
-        otherwise an empty list.
+        A list with one line that describes the difference, if there still is one after
+        ``ALERTS_TIMEOUT_S`` seconds; otherwise an empty list.
     """
     deadline = time.monotonic() + ALERTS_TIMEOUT_S
     expected = set(active.drill.alerts.fire)

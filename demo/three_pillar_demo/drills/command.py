@@ -37,7 +37,7 @@ app = typer.Typer(help="Incident drills: start one, find its cause, answer.", no
 
 @contextmanager
 def _errors_reported() -> Iterator[None]:
-    """Print an expected error as one line on stderr, and exit with code 1."""
+    """Print the DrillError, BackendError or CheckoutError of a block on stderr; exit with 1."""
     try:
         yield
     except (DrillError, BackendError, CheckoutError) as error:
@@ -150,8 +150,8 @@ def _print_alert(drill: Drill, current: session.DrillSession) -> None:
 def choose_drill(name: str, *, blind: bool) -> tuple[Drill, bool]:
     """Return the drill to play, and whether its name stays hidden until the drill is over.
 
-    Without a name, or if ``blind``, it is a random one of the drills that were played least, and
-    its name is hidden. Otherwise it is the drill ``name``, which is not hidden.
+    With ``name`` and without ``blind``, the drill of this name is returned, and its name is shown.
+    Otherwise a random one of the drills that were played least is returned, and its name is hidden.
 
     Raises:
         DrillError: No stack is running, or there is no such drill in the mode of the stack.

@@ -30,8 +30,7 @@ class QueryCondition(BaseModel):
     def is_met(self, value: float | None) -> bool:
         """Return whether ``value`` is greater than ``over``, or less than ``under``.
 
-        A ``value`` of None is unknown, and never meets the condition. If neither limit is set, the
-        condition is met by a negative value.
+        A ``value`` of None is unknown, and never meets the condition.
         """
         if value is None:
             return False
@@ -39,15 +38,19 @@ class QueryCondition(BaseModel):
             return value > self.over
         if self.under is not None:
             return value < self.under
-        return value < 0.0
+        return value < 0.0  # A condition in a drill file always has a limit.
 
 
 class RedCondition(QueryCondition):
     """A condition on a route's rate, errors or duration (RED), from the metrics.
 
-    ``rate`` is in requests per second, ``errors`` is the share that failed with a server error, and
-    ``p50``, ``p95`` and ``p99`` are latencies in seconds. With ``per``, the number is divided by
-    the same number of another route.
+    The values of ``read``:
+
+    - ``rate``: requests per second.
+    - ``errors``: the share of the requests that failed with a server error, from 0 to 1.
+    - ``p50``, ``p95``, ``p99``: a quantile of the latency, in seconds.
+
+    If ``per`` names another route, the number is divided by the same number of that route.
     """
 
     ask: Literal["red"]
@@ -60,9 +63,12 @@ class RedCondition(QueryCondition):
 class CountersCondition(QueryCondition):
     """A condition on the counter or gauge ``name``, grouped by the label ``by``.
 
-    ``series`` is the number of different values of the label. ``sum`` is the present total of the
-    series whose label has one of ``values``. ``share`` is the increase of these series since the
-    fault began, divided by the increase of all series (0 to 1).
+    ``values`` selects the series whose label has one of these values. The values of ``read``:
+
+    - ``series``: how many different values the label has.
+    - ``sum``: the present total of the selected series.
+    - ``share``: the increase of the selected series since the fault began, as a share (0 to 1) of
+      the increase of all series.
     """
 
     ask: Literal["counters"]
@@ -75,10 +81,13 @@ class CountersCondition(QueryCondition):
 class LogsCondition(QueryCondition):
     """A condition on the log records that match ``service``, ``severity`` and ``text``.
 
-    An empty key matches every record. With ``canonical``, only canonical log records count; a
-    service writes one for each request. ``rate`` is in records per second. ``share`` and
-    ``median`` use only the records that have the field ``field``: ``share`` is the share, from 0 to
-    1, of these records in which the field equals ``value``, and ``median`` is the field's median.
+    A key that is empty or missing matches every record. With ``canonical``, only canonical log
+    records count: the one record that a service writes for each request. The values of ``read``:
+
+    - ``rate``: records per second; at most ``evidence.MAX_LOG_RECORDS`` records are counted.
+    - ``share``: among the records that have the field ``field``, the share (0 to 1) in which the
+      field equals ``value``.
+    - ``median``: the median of the field ``field``.
     """
 
     ask: Literal["logs"]
@@ -94,10 +103,13 @@ class LogsCondition(QueryCondition):
 class RequestsCondition(QueryCondition):
     """A condition on the traces of a service's newest requests.
 
-    ``failed`` selects the requests with an error, and ``slower`` the requests that took more than
-    this number of seconds. ``rate`` is in requests per second. ``share`` is the share, from 0 to 1,
-    of the traces in which a span of the service and kind ``span`` has the value ``value`` in the
-    attribute ``attribute``. The other values of ``read`` are explained in ``traces.py``.
+    With ``failed``, only requests with an error count. With ``slower``, only requests count that
+    took more than this number of seconds. The values of ``read``:
+
+    - ``rate``: requests per second; at most ``evidence.MAX_TRACES`` requests are counted.
+    - ``share``: the share (0 to 1) of the traces in which the attribute ``attribute`` of a span
+      equals ``value``. Only spans of the service and kind ``span`` count.
+    - The others are explained in ``traces.py`` (``FIGURES``).
     """
 
     ask: Literal["requests"]
@@ -125,7 +137,7 @@ class ServiceGraphCondition(QueryCondition):
 
 
 class FreshnessCondition(QueryCondition):
-    """A condition on the age, in seconds, of the newest item of ``pillar``, such as a trace."""
+    """A condition on the age, in seconds, of the newest telemetry of one kind (``pillar``)."""
 
     ask: Literal["freshness"]
     pillar: Literal["traces", "logs", "metrics"]

@@ -38,7 +38,10 @@ MIN_SAMPLE = 6
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 INGESTED = "ingested"
-"""The key of ``Baseline.values`` for the numbers of items that were ingested so far."""
+"""The key of ``Baseline.values`` for the totals of ingested spans, log records and metric points.
+
+There is one total for each of these three kinds, read when the fault began.
+"""
 
 
 @dataclass
@@ -47,8 +50,9 @@ class Baseline:
 
     Attributes:
         began: The time at which the fault began, in seconds since the epoch.
-        values: Maps a counter and its grouping label (``_counter_key``) to a map from label values
-            to the counter's value. The key ``INGESTED`` has a map from kinds of items to totals.
+        values: The values of the counters at that time. A key names a counter and its grouping
+            label (``_counter_key``); below it is one value for each value of the label. The key
+            ``INGESTED`` has one total for each of ``spans``, ``lines`` and ``points``.
     """
 
     began: float
@@ -108,9 +112,10 @@ async def evaluate(  # noqa: PLR0911  (one return for each kind of condition)
 
 
 async def _red(backends: Backends, baseline: Baseline, condition: RedCondition) -> float | None:
-    """Return the figure of the route, divided by the figure of the route ``condition.per`` if set.
+    """Return the number that ``condition.read`` names, such as the request rate of the route.
 
-    None if a figure is unknown, or if the divisor is 0.
+    If ``condition.per`` names another route, the number is divided by that route's number.
+    None if one of the numbers is unknown, or if the divisor is 0.
     """
     value = await _route_figure(
         backends, baseline, condition.service, condition.route, condition.read
@@ -148,10 +153,9 @@ async def _route_figure(
 async def _counters(
     backends: Backends, baseline: Baseline, condition: CountersCondition
 ) -> float | None:
-    """Return the number that ``condition.read`` names: ``series``, ``sum`` or ``share``.
+    """Return the number that ``condition.read`` names; ``CountersCondition`` explains the names.
 
-    ``CountersCondition`` explains the three. None if there are no series for ``series``, or if
-    nothing has increased for ``share``.
+    ``series`` is None if there is no series. ``share`` is None if no series has increased.
     """
     values = await backends.counters(condition.name, [condition.by], within=baseline.elapsed_s)
     if condition.read == "series":

@@ -1,8 +1,11 @@
 """Injects the fault of a drill, and removes it again.
 
-If the process that runs the drill is killed, the faults of the drill still end. Faults inside the
-services expire after ``fault_files.LEASE_S`` seconds, the second payment and the proxy end with
-this process, and the process ``restorer`` starts the components that were killed.
+A fault also ends if the process that runs the drill is killed:
+
+- A fault inside a service expires after ``fault_files.LEASE_S`` seconds.
+- The second payment process and the proxy end with the process of the drill.
+- The lock of the store's file is released by the operating system.
+- Components that the drill has killed are started by the process ``restorer``.
 """
 
 import asyncio
@@ -107,13 +110,13 @@ def _free_port() -> int:
 
 
 def _second_payment_environment(fault: Fault, port: int) -> dict[str, str]:
-    """Return the environment variables of the second payment, which reads no fault file."""
+    """Return the environment variables of the second payment process."""
     settings: dict[str, Any] = {
         "PORT": port,
         "FAILURE_RATE": 0,
         "LATENCY_MIN": NORMAL_PAYMENT["latency_min"],
         "LATENCY_MAX": NORMAL_PAYMENT["latency_max"],
-        "DRILLS": "",
+        "DRILLS": "",  # The second payment reads no fault file.
     }
     if fault.crash_over:
         settings["CRASH_OVER"] = fault.crash_over

@@ -26,7 +26,7 @@ CONNECTION_HEADERS = {
 }
 """The headers that are not forwarded, because they describe one connection and not the request."""
 TRACE_CONTEXT_HEADERS = {"traceparent", "tracestate", "baggage"}
-"""The headers that are dropped where a drill lets the proxy lose the trace context."""
+"""The headers that the proxy drops in a drill that sets ``drop_context``."""
 FORWARD_TIMEOUT_S = 30.0
 """Seconds that payment has to answer a forwarded request."""
 POLL_INTERVAL_S = 0.05

@@ -168,10 +168,10 @@ async def check_restored(backends: Backends) -> list[str]:
 
 
 async def _wait_for_normal_trace(backends: Backends, trace_id: str) -> str:
-    """Wait until ``trace_problem`` finds nothing, for at most ``TRACE_TIMEOUT_S`` seconds.
+    """Wait until the trace is complete and normal, for at most ``TRACE_TIMEOUT_S`` seconds.
 
     Returns:
-        The problem that is left; empty if there is none.
+        What ``trace_problem`` still finds wrong with the trace; empty if nothing.
     """
     deadline = time.monotonic() + TRACE_TIMEOUT_S
     while True:

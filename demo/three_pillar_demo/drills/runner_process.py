@@ -18,7 +18,7 @@ from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.stack import state
 
 MAX_DURATION_S = 3600.0
-"""Seconds after which a drill ends without a correct answer."""
+"""Seconds after which a drill ends by itself if nobody has ended it."""
 POLL_INTERVAL_S = 0.25
 """Seconds between two checks of the session file and of the stack."""
 
@@ -120,7 +120,7 @@ def main(name: str, normal_operation_s: float, *, blind: bool) -> int:
 
 
 def _run_to_end(serving: Coroutine[None, None, None]) -> str:
-    """Run the coroutine to its end; return the error that ended it early, or an empty string."""
+    """Run the coroutine; return the error that stopped it, or an empty string if it completed."""
     try:
         asyncio.run(serving)
     except (DrillError, CheckoutError, BackendError, OSError) as error:

@@ -70,8 +70,9 @@ class DrillSession:
 class Grade:
     """The grade of an answer.
 
-    ``correct`` maps each of the ``PARTS`` to whether the part is right. ``lines`` has one line of
-    text for each part, which says the same.
+    Attributes:
+        correct: Maps each of the ``PARTS`` to whether the part is right.
+        lines: One line to print for each part: the player's word, and ``right`` or ``wrong``.
     """
 
     correct: dict[str, bool]
@@ -167,10 +168,11 @@ def submit_answer(answer: dict[str, str]) -> tuple[DrillSession, Grade]:
 
 
 def match_reason(text: str) -> str:
-    """Return the name of the reason that ``text`` names in full or in part.
+    """Return the reason (a key of ``REASONS``) that ``text`` names, by its name or a part of it.
 
     Raises:
-        DrillError: ``text`` fits no reason, or several. The message lists all reasons.
+        DrillError: ``text`` is part of no reason's name, or of several. The message lists all
+            reasons.
     """
     wanted = text.strip().lower()
     if wanted in REASONS:

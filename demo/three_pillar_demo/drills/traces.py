@@ -115,8 +115,8 @@ def share(
 ) -> float | None:
     """Return the share (0 to 1) of the traces in which a span has ``value`` as its ``attribute``.
 
-    Only spans of the given service and kind count. Traces without such a span are left out. None
-    when no trace is left.
+    Only spans of the given service and kind count. Traces without a span of this service and kind
+    are left out. None when no trace is left.
     """
     matches = []
     for trace in sample:

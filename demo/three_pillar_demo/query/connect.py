@@ -17,14 +17,13 @@ PROBE_TIMEOUT_S = 1.0
 def running_mode() -> str:
     """Return the mode of the running stack: ``local``, ``full`` or ``compose``.
 
-    The launcher records the modes ``local`` and ``full``. Docker Compose records no mode. The mode
-    is ``compose`` if none is recorded and either ``TEMPO_HOST`` is set (as inside the containers)
-    or Tempo's port accepts connections (as on the host). The result is ``local`` if nothing is
-    running.
+    The launcher records its mode, ``local`` or ``full``, in a file. Docker Compose records no mode,
+    so the mode ``compose`` is recognised by Tempo. The result is ``local`` if nothing is running.
     """
     recorded_mode = state.mode()
     if recorded_mode:
         return recorded_mode
+    # Containers have TEMPO_HOST set; on the host, Tempo's port accepts connections.
     is_compose = os.environ.get("TEMPO_HOST") or _accepts_connections(TEMPO_PORT)
     return "compose" if is_compose else "local"
 

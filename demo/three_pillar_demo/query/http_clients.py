@@ -16,7 +16,7 @@ TIMEOUT_S = 10.0
 """The time limit, in seconds, of one HTTP request to a backend."""
 MAX_CONNECTIONS = 16
 MAX_ERROR_TEXT = 300
-"""The maximum length, in characters, of a response that an error message quotes."""
+"""The number of characters after which an error message cuts off a quoted response."""
 TRACE_ID_DIGITS = 32
 PORTS = {"tempo": 3200, "loki": 3100, "prometheus": 9090}
 READY_PATHS = {"tempo": "/ready", "loki": "/ready", "prometheus": "/-/ready"}
@@ -165,17 +165,21 @@ class HttpClients:
         ]
 
     async def own_counter(self, backend: str, name: str) -> int:
-        """Return the sum of all series of the counter ``name`` that a backend reports about itself.
+        """Return the value of a counter that a backend reports about itself, over all its labels.
 
-        ``backend`` is a key of ``PORTS``; its counters are at ``/metrics``. The sum is 0 before the
-        first event, because the counter does not exist until then.
+        ``backend`` is ``tempo``, ``loki`` or ``prometheus``. ``name`` is the name of the counter.
+        The value is 0 before the first event.
         """
+        # Until the first event, the backend does not list the counter at all.
         response = await self._get(backend, "/metrics")
         values = re.findall(rf"^{name}(?:{{.*}})? (\S+)", response.text, re.MULTILINE)
         return round(sum(float(value) for value in values))
 
     async def health(self) -> dict[str, str]:
-        """Return the problem of each backend by name; an empty text means ready. Never raises."""
+        """Return what is wrong with each backend, as a dict from backend name to text.
+
+        The text is empty for a backend that is ready. The method never raises an exception.
+        """
         problems = await asyncio.gather(*(self._problem(backend) for backend in PORTS))
         return dict(zip(PORTS, problems, strict=True))
 

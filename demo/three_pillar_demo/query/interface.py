@@ -3,14 +3,15 @@
 This module is the reference for both implementations, ``local`` and ``lgtm``. Everything else in
 the demo queries telemetry through it.
 
-Units: times are seconds since the epoch, as floats, in arguments, and in ``Exemplar`` and
-``RedSample``; they are nanoseconds since the epoch, as integers, in ``Span`` and ``LogRecord``.
-Trace ids have 32 and span ids 16 lower-case hex digits. Metrics and labels have the names that
-Prometheus gives them (docs/reference/telemetry.md); the label ``instance`` is the resource
-attribute ``service.instance.id``.
+Times in ``Span`` and ``LogRecord`` are nanoseconds since the epoch, as integers. All other times
+are seconds since the epoch, as floats.
 
-A time range includes its start and its end, with two exceptions: Loki excludes the end, and Tempo
-widens the range to whole seconds.
+Trace ids have 32 lower-case hex digits, span ids have 16. Metrics and labels have their names in
+Prometheus (docs/reference/telemetry.md). The label ``instance`` is the resource attribute
+``service.instance.id``.
+
+A time range includes its start and its end. There are two exceptions: Loki excludes the end, and
+Tempo widens the range to whole seconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,16 +21,16 @@ from typing import Any, Protocol, Self
 NANO = 1_000_000_000
 """Nanoseconds in a second."""
 LOOKBACK_S = 300.0
-"""Seconds after the newest point of a series for which the series still has a current value.
+"""The age, in seconds, up to which the newest point of a series is its current value.
 
-The number is Prometheus' default. A query can ask for another one.
+A series whose newest point is older has no current value. The number is Prometheus' default.
 """
 DURATION = "http_server_request_duration_seconds"
 """Prometheus' name of the histogram of request durations, ``http.server.request.duration``."""
 VERSION = "service.version"
 """The one resource attribute that queries add to the attributes of spans and log records.
 
-The attribute tells two versions of a service apart, which may run at once during a deployment.
+Two versions of a service may run at once during a deployment. This attribute tells them apart.
 """
 
 
@@ -84,10 +85,12 @@ class LogRecord:
 class Exemplar:
     """One exemplar of the histogram ``DURATION``: a measured duration with its trace.
 
-    ``value`` is the duration in seconds, ``time`` when it was measured (seconds since the epoch),
-    ``trace_id`` the trace of the request (empty if unknown). ``labels`` are the labels of the
-    series of the histogram bucket that counted the duration: ``__name__``, ``le``,
-    ``service_name``, ``http_route``, ``http_response_status_code`` and more.
+    Attributes:
+        trace_id: The trace of the measured request; empty if it is unknown.
+        value: The duration, in seconds.
+        time: The time of the measurement, in seconds since the epoch.
+        labels: All labels of the histogram bucket that counted the duration, such as ``le`` and
+            ``http_route``. The metric's name has the key ``__name__``.
     """
 
     trace_id: str
@@ -100,10 +103,12 @@ class Exemplar:
 class RedSample:
     """Rate, errors and duration of a route at ``time``, computed over the time window before it.
 
-    ``rate`` is in requests per second. ``errors`` is the ratio, 0 to 1, of requests with a status
-    of 500 or above. ``quantiles`` are durations in seconds, in the order of the query's
-    ``quantiles``. ``rate``, ``errors`` and each quantile are None if the window has too few points
-    to compute a rate. ``errors`` and each quantile are also None if the window has no requests.
+    ``rate`` is in requests per second. ``errors`` is the share, 0 to 1, of requests with a status
+    from 500 to 599. ``quantiles`` are durations in seconds, in the order of the query's
+    ``quantiles``.
+
+    All three are None if the window has too few points to compute a rate. ``errors`` and each
+    quantile are also None if the window has no requests.
     """
 
     time: float
@@ -144,7 +149,7 @@ class Backends(Protocol):
     components: Mapping[str, str]
     """The component of the running stack that answers the queries of each pillar.
 
-    The keys are ``traces``, ``logs`` and ``metrics``. The log of the component explains failures.
+    The keys are ``traces``, ``logs`` and ``metrics``. A value is a name for ``demo logs NAME``.
     """
 
     async def __aenter__(self) -> Self:
@@ -172,12 +177,19 @@ class Backends(Protocol):
     ) -> list[str]:
         """Return the trace ids of the newest ``limit`` requests to ``service``, newest first.
 
-        A request is a SERVER span that started in the time range. With ``failed``, its status is
-        ERROR. With ``slower_than``, it took more than so many seconds. With ``order_id``, the
-        search is for any span of the service with that ``order.id``; ``failed`` and ``slower_than``
-        must not be combined with ``order_id``. The local store searches its newest 200,000 spans
-        for an order id. If a trace contains several requests, Tempo returns the trace id once. The
-        local store returns the trace id once for each request, or once with ``order_id``.
+        A request is a SERVER span of the service that started in the time range. If a trace has
+        several such requests, the local store repeats its id; Tempo does not.
+
+        Args:
+            service: The name of the service.
+            start: The start of the time range.
+            end: The end of the time range.
+            failed: Whether to return only requests with status ERROR.
+            slower_than: Return only requests that took more than this many seconds.
+            order_id: Return instead each trace in which any span of the service has this
+                ``order.id``. Must not be combined with ``failed`` or ``slower_than``. The local
+                store searches only its newest 200,000 spans.
+            limit: The maximum number of trace ids.
         """
 
     async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
@@ -199,11 +211,18 @@ class Backends(Protocol):
     ) -> list[LogRecord]:
         """Return the newest ``limit`` log records from the time range, newest first.
 
-        An empty ``service``, ``severity`` or ``text`` does not restrict the search. ``severity`` is
-        the exact severity text. A record matches ``text`` if its body contains ``text`` in the same
-        upper and lower case. With ``canonical``, only canonical log lines are returned: the one
-        that a service writes at the end of each request. The local store searches the newest
-        200,000 records of the range for ``text`` and canonical log lines.
+        A search for ``text`` or ``canonical`` in the local store is limited to the newest 200,000
+        records of the range.
+
+        Args:
+            start: The start of the time range.
+            end: The end of the time range.
+            service: The name of the service; empty for every service.
+            severity: The exact severity text; empty for every severity.
+            text: A part of the record's body, case-sensitive; empty for every body.
+            canonical: Whether to return only canonical log records. A service writes one canonical
+                log record at the end of each request.
+            limit: The maximum number of records.
         """
 
     async def counters(
@@ -214,13 +233,16 @@ class Backends(Protocol):
         *,
         within: float = LOOKBACK_S,
     ) -> dict[tuple[str, ...], float]:
-        """Return the current values of the metric ``name``, summed by labels.
+        """Return the current values of a metric: one sum for each combination of some labels.
 
-        The value of a series is the value of its newest point. A series is left out if its newest
-        point is older than ``within`` seconds, or if it does not have all the labels in ``where``.
-        The keys of the result are the values of the labels ``by``, in the order of ``by``, with an
-        empty text for a missing label. For a histogram, ask for its number of observations,
-        ``<name>_count``.
+        Args:
+            name: The name of the metric. For a histogram, ``<name>_count`` is its number of
+                observations.
+            by: The labels whose combinations are the keys of the result. A key has the values of
+                these labels in this order; the value of a missing label is "".
+            where: The labels that a series must have in order to be counted, with their values.
+            within: The age, in seconds, up to which the newest point of a series is its current
+                value. A series whose newest point is older is left out.
         """
 
     async def red(  # noqa: PLR0913  (a route, a time range, and what to compute in it)
@@ -267,7 +289,7 @@ class Backends(Protocol):
         """Return the size in bytes of all stored telemetry on the disk; None if it is not known."""
 
     async def health(self) -> dict[str, str]:
-        """Return the problem of each component by name; an empty text means healthy.
+        """Return what is wrong with each component, as a dict from component name to text.
 
-        Never raises.
+        The text is empty for a healthy component. The method never raises an exception.
         """

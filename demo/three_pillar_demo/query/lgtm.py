@@ -25,10 +25,10 @@ newest.
 """
 ANY_SERVICE = '{service_name=~".+"}'
 NEWEST_METRIC_TIME = 'max(timestamp(target_info{job!~"otelcol.*"}))'
-"""PromQL: the time of the newest metric point from any sender except the OpenTelemetry Collector.
+"""PromQL for the time of the newest metric point, without the OpenTelemetry Collector's points.
 
 Prometheus writes the metric ``target_info`` for each sender, with the time of the sender's newest
-point.
+point. The Collector is left out, because it also sends metrics when no service does.
 """
 
 

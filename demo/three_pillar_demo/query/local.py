@@ -33,8 +33,8 @@ PILLARS = ("traces", "logs", "metrics")
 IS_SERVER_SPAN = "kind = 2"
 """The SQL condition for a SERVER span.
 
-The condition contains the number 2 itself and not a parameter, because only then SQLite uses the
-partial index ``span_server``.
+The number 2 is written out, because with a parameter SQLite would not use the partial index
+``span_server``.
 """
 OF_SERVICE = "source IN (SELECT id FROM source WHERE service = :service)"
 CANONICAL_ATTRIBUTE = '"http.response.status_code":'
@@ -264,9 +264,9 @@ class LocalBackends:
         return sum(file.stat().st_size for file in (self.path, wal) if file.exists())
 
     async def health(self) -> dict[str, str]:
-        """Return the problem of the store's process or file, under the key ``store``.
+        """Return what is wrong with the local store, as a dict with the one key ``store``.
 
-        An empty text means healthy.
+        The text is empty if the store's process reports no problem and its file can be read.
         """
         try:
             async with httpx2.AsyncClient(timeout=HEALTH_TIMEOUT_S, trust_env=False) as http:

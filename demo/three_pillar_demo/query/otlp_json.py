@@ -1,4 +1,4 @@
-"""Converts spans from OTLP's JSON encoding, in which Tempo's API returns them, to ``Span``."""
+"""Converts the spans in a response of Tempo's API, which are OTLP in JSON, to ``Span``."""
 
 import base64
 from typing import Any
@@ -66,5 +66,5 @@ def _value(encoded: dict[str, Any]) -> Any:  # noqa: ANN401  (any attribute valu
 
 
 def _hex_id(encoded: str) -> str:
-    """Return an id in hex digits from base64, in which Tempo's JSON has it."""
+    """Convert a trace or span id from base64, as in Tempo's JSON, to hex digits."""
     return base64.b64decode(encoded).hex()

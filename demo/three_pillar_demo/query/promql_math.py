@@ -1,10 +1,12 @@
 """Computes PromQL's ``rate`` and ``histogram_quantile`` from the points of the local store.
 
-The rules are those of Prometheus 3: ``extrapolatedRate`` in promql/functions.go and
-``BucketQuantile`` in promql/quantile.go; no code is copied. The rules are documented at
-https://prometheus.io/docs/prometheus/latest/querying/functions/. One rule differs from Prometheus'
-default on purpose: a series that begins inside the window counts from zero, so that its first event
-is not lost. (Prometheus has the same rule behind its feature ``use-start-timestamps``.)
+The rules are those of Prometheus 3 (``extrapolatedRate`` in promql/functions.go, ``BucketQuantile``
+in promql/quantile.go), without copied code. They are documented at
+https://prometheus.io/docs/prometheus/latest/querying/functions/.
+
+One rule differs from Prometheus' default on purpose: a series that begins inside the window counts
+from zero, so that its first event is not lost. Prometheus does the same if its feature
+``use-start-timestamps`` is on.
 """
 
 import json
@@ -22,9 +24,9 @@ from three_pillar_demo.query.interface import NANO, RedSample
 SERVER_ERROR_PREFIX = "5"
 """The first digit of the HTTP statuses that count as errors of the service: 500 to 599."""
 EXTRAPOLATION_THRESHOLD = 1.1
-"""The distance to an edge of the window up to which a rate is extrapolated to that edge.
+"""A rate is extrapolated to an edge of its window if a point is nearer to the edge than this.
 
-The unit of this distance is the average interval between points; see rule 3 in ``RateWindow``.
+The unit of the distance is the average interval between two points. See rule 3 in ``RateWindow``.
 """
 MIN_BUCKETS = 2
 """The minimum number of buckets for a quantile: one with a finite bound, and the infinite one."""
@@ -35,19 +37,21 @@ ROUNDING_TOLERANCE = 1e-9
 class RateWindow:
     """The points of a counter series in the ``seconds`` before ``end``, for computing a rate.
 
-    ``times`` are the times of all known points of the series. ``zero_time`` is the time at which
-    the series started at zero, or None if the series had points before ``times``. All times are in
-    seconds.
+    ``times`` are the times, in seconds, of the known points of the series. ``zero_time`` is the
+    time, in seconds, at which the series started at zero. It is None if the first point of the
+    series is not among the known points.
 
-    The rules are those of Prometheus' function ``extrapolatedRate`` (its names in brackets):
+    The rules are those of Prometheus' function ``extrapolatedRate``, with one difference in rule 2.
+    The names in brackets are variables of that function.
 
     1. A point exactly at the window's start (``rangeStart``) is outside.
     2. A rate needs two points. Unlike in Prometheus, the zero at ``zero_time`` counts as a point.
-    3. The points seldom lie at the edges of the window, so the increase is extrapolated: up to
-       the edge if the edge is nearer than 1.1 average intervals (``extrapolationThreshold``),
-       otherwise only half an average interval towards the edge.
-    4. The increase is not extrapolated back beyond the time at which the counter would have been
-       zero (``durationToZero``); see ``CounterSeries.rate_in``.
+    3. The points seldom lie at the edges of the window, so the increase is extrapolated towards
+       each edge. If the edge is nearer than 1.1 average intervals between points
+       (``extrapolationThreshold``), the extrapolation reaches the edge. Otherwise, it covers half
+       an average interval.
+    4. Towards the window's start, the extrapolation ends at the time at which the counter would
+       have been zero (``durationToZero``). ``CounterSeries.rate_in`` applies this rule.
 
     Attributes:
         first_index: The position in ``times`` of the window's first point.
@@ -101,8 +105,8 @@ def _extrapolated_s(to_edge_s: float, average_interval_s: float) -> float:
 class CounterSeries:
     """The points of one counter series: ascending ``times`` in seconds, and their ``values``.
 
-    ``zero_time`` is the time, in seconds, at which the series started at zero; it is None if the
-    series had points before ``times``.
+    ``zero_time`` is the time, in seconds, at which the series started at zero. It is None if the
+    first point of the series is not among these points.
     """
 
     def __init__(
@@ -156,15 +160,14 @@ def _without_resets(values: Sequence[float]) -> Sequence[float]:
 def histogram_quantile(quantile: float, buckets: Mapping[float, float]) -> float | None:
     """Return the value below which the share ``quantile`` (0 to 1) of all observations lies.
 
-    ``buckets`` maps each upper bound, including infinity, to the number of observations at or below
-    it. The rules are those of Prometheus' function ``BucketQuantile``:
+    ``buckets`` maps the upper bound of each bucket to the number of observations at or below the
+    bound. The rules are those of Prometheus' function ``BucketQuantile``, which returns NaN where
+    this function returns None:
 
     1. A quantile needs the infinite bucket, at least one other bucket and at least one observation.
-       Otherwise the result is None, where PromQL returns NaN. The result is also None for the
-       quantile 0 if the lowest bucket is empty and its bound is positive.
+       Otherwise the result is None.
     2. Within a bucket, the interpolation is linear.
-    3. The lowest bucket begins at zero. If its bound is not positive, the result in this bucket is
-       the bound.
+    3. The lowest bucket begins at zero. If its bound is zero or negative, its result is the bound.
     4. In the infinite bucket, the result is the highest finite bound.
     """
     bounds = sorted(buckets)
@@ -181,7 +184,7 @@ def histogram_quantile(quantile: float, buckets: Mapping[float, float]) -> float
         return bounds[0]
     lower_bound = bounds[index - 1] if index else 0.0
     count_below = counts[index - 1] if index else 0.0
-    if not counts[index]:  # the quantile 0 of an empty lowest bucket
+    if not counts[index]:  # the quantile 0 of an empty lowest bucket: NaN in Prometheus
         return None
     position = rank - count_below
     width = bounds[index] - lower_bound
@@ -235,7 +238,7 @@ def red_samples(rows: Sequence[Any], steps: Steps, quantiles: Sequence[float]) -
 
 
 def _histogram(rows: Sequence[Any]) -> _Histogram:
-    """Return the histogram series of ``rows``: its points in ascending order of time."""
+    """Convert rows to a histogram; ``rows`` are the points of one series, in ascending time."""
     _, labels, bounds, born, first_time, first_start, _, _ = rows[0]
     status = str(json.loads(labels).get("http_response_status_code", ""))
     times = [row[4] / NANO for row in rows]

@@ -10,7 +10,7 @@ from typing import Any
 from three_pillar_demo.query.interface import BackendError
 
 TIMEOUT_S = 10.0
-"""The time limit, in seconds, of one statement, and of the wait for a lock."""
+"""The time limit, in seconds, of one statement, and of the wait for a lock of the SQLite file."""
 INSTRUCTIONS_PER_CHECK = 100_000
 """The number of SQLite virtual machine instructions between two checks of the time limit."""
 INTERRUPT_INTERVAL_S = 0.1
@@ -73,9 +73,10 @@ class SqliteReader:
         return connection.execute(statement, parameters).fetchall()
 
     def _current_connection(self) -> sqlite3.Connection:
-        """Return the open connection, or a new one if ``path`` is now a different file or none.
+        """Return a connection to the file that is at ``path`` now.
 
-        This happens after the file was deleted, or after the store renamed a damaged file.
+        The open connection is kept as long as ``path`` is the same file. The file changes if it is
+        deleted, or if the store renames a damaged file and creates a new one.
         """
         inode = self.path.stat().st_ino if self.path.exists() else 0
         if self.connection is None or inode != self.inode:

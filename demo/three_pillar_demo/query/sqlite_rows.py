@@ -118,7 +118,7 @@ def _version_of(resource: str) -> dict[str, Any]:
 
 
 def _bucket_bound(value: float, bounds: Sequence[float]) -> str:
-    """Return the upper bound of the bucket of ``value``, as in Prometheus' label ``le``."""
+    """Return the upper bound of the bucket that counts ``value``, as text such as 0.5 or +Inf."""
     index = bisect_left(bounds, value)
     return f"{bounds[index]:g}" if index < len(bounds) else "+Inf"
 

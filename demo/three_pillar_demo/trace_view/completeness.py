@@ -13,10 +13,10 @@ The called service has no span for such a call.
 
 
 def missing_spans(spans: Sequence[Span]) -> Iterator[str]:
-    """Yield a description of each span that other spans refer to but that has not arrived.
+    """Yield a description of each span that must exist but is not among ``spans``.
 
-    Such a span is the parent of one of ``spans``, or the SERVER span of a call that reached the
-    called service.
+    The parent of each span must exist. For each call that reached another service, the SERVER span
+    of that service must exist.
     """
     span_ids = {span.span_id for span in spans}
     parent_ids = {span.parent_id for span in spans}

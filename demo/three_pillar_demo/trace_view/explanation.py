@@ -7,7 +7,7 @@ from three_pillar_demo.trace_view.tree import tree_rows
 from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView, is_canonical
 
 MIN_ERROR_STATUS = 400
-"""The lowest HTTP status of an error: the customer did not get what the request asked for."""
+"""The lowest HTTP status that counts as an error: 400 to 499 are also errors to the customer."""
 SLOW_REQUEST_S = 0.6
 """The duration, in seconds, from which a request counts as slow.
 
@@ -16,12 +16,15 @@ For a slow request, the sentence may name the slowest span. An ordinary purchase
 
 
 def explain(view: TraceView) -> str:
-    """Return one sentence about what the first service answered and why.
+    """Return one sentence about what the service of the root span answered and why.
 
-    The reason is the deepest failed span in the tree of the trace. A failed span has error status,
-    or an ERROR or FATAL log record that is not canonical. Without a failed span, the sentence says
-    what the last called service answered. If no called service has a span, it says how the last
-    call was answered. If there was no call, it says so.
+    The reason is the first of these that the trace has:
+
+    1. The deepest failed span. A span has failed if its status is ERROR, or if it has an ERROR or
+       FATAL log record other than the canonical one.
+    2. The answer of the last called service that has a SERVER span.
+    3. The answer to the last call, as its CLIENT span records it.
+    4. That the service called no other service.
     """
     spans_with_depth = [
         (row.node, row.depth) for row in tree_rows(view) if isinstance(row.node, Span)
@@ -132,11 +135,10 @@ def _late_answer_clause(view: TraceView) -> str:
 
 
 def _slowest_part_clause(root: Span, view: TraceView) -> str:
-    """Return a clause that names the span with the largest own time in a slow request.
+    """Return a clause that names the span which made a request slow, or "".
 
-    The own time of a span is the time during which none of its children ran. Return "" if the
-    request took less than ``SLOW_REQUEST_S``, or if each own time is less than half of the duration
-    of the request.
+    The own time of a span is the time during which none of its children ran. The span is named if
+    the request took at least ``SLOW_REQUEST_S`` and the span's own time is at least half of that.
     """
     root_duration = root.end - root.start
     slowest = max(view.spans, key=lambda span: _own_duration(span, view))

@@ -29,31 +29,32 @@ from three_pillar_demo.trace_view.view import TraceView
 TIMEOUT_S = 10.0
 """How long to wait for a trace and its missing parts, in seconds."""
 COMPLETE_AFTER_S = 6.0
-"""How long after the end of a trace's last span missing parts are awaited, in seconds.
+"""The age of a trace, in seconds, from which its missing parts are no longer awaited.
 
-An export takes up to 1 s. When payment answers too late, payment's span takes another second.
+The age counts from the end of the last span. An export takes up to 1 s. When payment answers too
+late, payment's span takes another second.
 """
 SEARCH_TIMEOUT_S = 3.0
-"""How long to search for a failed purchase, in seconds.
+"""How long to search for a failed request, in seconds.
 
 A trace can be found 1 to 2 s after its end.
 """
 EXEMPLARS_AFTER_S = 4.0
-"""How long after the end of a trace's last span exemplars are awaited, in seconds.
+"""The age of a trace, in seconds, from which its exemplars are no longer awaited.
 
-Metrics are exported every second.
+The age counts from the end of the last span. Metrics are exported every second.
 """
 POLL_INTERVAL_S = 0.5
 """The pause between two queries, in seconds."""
 OLD_FAILURE_S = 60.0
-"""The age of the newest failure, in seconds, above which its age is printed.
+"""The age, in seconds, from which the user is told how old the found failure is.
 
-Such an old failure may not be the failure that the user means.
+The user may have meant a newer failure.
 """
 LOG_MARGIN_S = 60
-"""How far before the first span and after the last span log records are searched, in seconds.
+"""How much the search for log records is extended before and after the trace, in seconds.
 
-A service whose spans are lost may still have log records.
+If the spans of a service are lost, its log records can be older or newer than all other spans.
 """
 SEARCH_RANGE_S = 3600
 """How far back ``--last-error`` searches for a failure, in seconds."""
@@ -74,8 +75,8 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
 
     Args:
         trace_id: The id of the trace, or a ``traceresponse`` header that contains it.
-        last_error: Whether to print the trace of checkout's newest failed request in the past hour.
-            Give either ``trace_id`` or True here; both together or neither are invalid.
+        last_error: Whether to print the trace of checkout's newest failed request in the past hour
+            instead. Exactly one of ``trace_id`` and ``last_error`` must be given.
 
     Returns:
         The exit code: 0 when the trace was printed, 1 when there is no such trace or a backend
@@ -102,9 +103,9 @@ async def follow(trace_id: str | None = None, *, last_error: bool = False) -> in
 
 
 async def _gather_with_progress(trace_id: str | None, err: Console) -> TraceView:
-    """Return the trace ``trace_id``, and meanwhile show on ``err`` what is awaited.
+    """Wait for a trace and return it; show on ``err`` (standard error) what is awaited.
 
-    When ``trace_id`` is None, return the trace of checkout's newest failed request.
+    If ``trace_id`` is None, the trace is that of checkout's newest failed request.
     """
     with progress_messages(err) as report_progress:
         async with connect.create_backends() as backends:
@@ -169,12 +170,13 @@ async def newest_failure(backends: Backends, report_wait: ReportWait) -> str:
 
 
 async def gather(backends: Backends, trace_id: str, report_wait: ReportWait) -> TraceView:
-    """Query all three pillars until the trace is complete or its missing parts are overdue.
+    """Query traces, logs and metrics until the trace is complete or its missing parts are overdue.
+
+    A remark in the result says which parts are missing.
 
     Raises:
         NotFoundError: There is no such trace after ``TIMEOUT_S`` seconds.
-        BackendError: The trace store cannot be queried. When only log records or exemplars
-            cannot be queried, the view has a remark instead.
+        BackendError: The trace store cannot be queried.
     """
     started = time.monotonic()
     while True:
@@ -213,11 +215,12 @@ def _with_missing_remark(view: TraceView, missing: list[str]) -> TraceView:
 
 
 async def fetch(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]]:
-    """Query the three pillars once; return the trace and a description of each missing part.
+    """Query traces, logs and metrics once; return the trace and a description of each missing part.
+
+    If log records or exemplars cannot be queried, a remark in the returned trace says why.
 
     Raises:
-        BackendError: The trace store cannot be queried. When only log records or exemplars
-            cannot be queried, the view has a remark instead.
+        BackendError: The trace store cannot be queried.
     """
     spans = await backends.trace(trace_id)
     if not spans:

@@ -104,7 +104,7 @@ class _Renderer:
             yield from self.paragraph(Text(", ".join(texts), "dim"))
 
     def tree(self) -> Iterator[Text]:
-        """Yield the rows of the spans and log records, with the details of a span below it."""
+        """Yield the column titles, then the spans with their details, and the log records."""
         yield from self._row(
             "start",
             "",
@@ -192,11 +192,11 @@ class _Renderer:
         text: Text,
         right: Text | None = None,
     ) -> Iterator[Text]:
-        """Yield the lines of one row.
+        """Yield one row of the tree as one or more lines; ``text`` is wrapped to its column.
 
-        The first line has ``start``, ``prefix``, the beginning of ``text``, and ``right``, the
-        columns with the duration and the timeline. If ``text`` is too long for one line, its
-        further lines begin with ``wrapped_prefix``.
+        The first line has, from left to right: ``start``, ``prefix``, the beginning of ``text``,
+        and ``right`` (the duration and the timeline). The other lines have ``wrapped_prefix`` and
+        the rest of ``text``.
         """
         used_width = START_WIDTH + len(wrapped_prefix)
         if right:
@@ -261,7 +261,8 @@ class _Renderer:
 def _span_details(span: Span, parent: Span | None) -> Iterator[Text]:
     """Yield a line with ``SHOWN_ATTRIBUTES``, then a line for each problem of the span.
 
-    A problem is a failure that the span records, or a time outside the time of ``parent``.
+    One kind of problem is a failure that the span records. The other kind is that the span ran
+    before or after its parent.
     """
     attributes = {
         name: printable(span.attributes[name])
@@ -280,7 +281,11 @@ def _span_details(span: Span, parent: Span | None) -> Iterator[Text]:
 
 
 def _known_errors(span: Span, attributes: dict[str, str]) -> set[str | None]:
-    """Return the values of ``error.type`` that would only repeat another detail of the span."""
+    """Return the texts that another part of the span's output already shows.
+
+    They are the outcome of the order, the HTTP status, and the types of the exceptions. If the
+    attribute ``error.type`` has one of these values, it is not shown again.
+    """
     exception_types = {failure.split(":")[0] for failure in failures(span)}
     status = str(span.attributes.get(STATUS_CODE))
     return {attributes.get("order.outcome"), status, *exception_types}

@@ -37,11 +37,10 @@ def unanswered_calls(view: TraceView) -> dict[str, Span]:
 
 
 def outside_parent(span: Span, parent: Span | None) -> list[str]:
-    """Return a description of each way in which ``span`` is outside the time of its parent.
+    """Return a description if ``span`` ran entirely before or entirely after its parent.
 
-    There are two ways: ``span`` begins after the parent's end, or ends before the parent's start.
-    The list is empty when ``parent`` is None or no CLIENT span, because the work of a child may go
-    on after a parent of another kind has ended.
+    Otherwise the list is empty. Only a parent of kind CLIENT is compared, because the work of a
+    child may go on after a parent of another kind has ended.
     """
     if parent is None or parent.kind != "CLIENT":
         return []

@@ -21,12 +21,12 @@ FEW_CONNECTIONS = 2
 
 
 class FaultyPaymentClient(PaymentClient):
-    """A client of payment with four faults, which keys in the JSON file ``drills`` turn on.
+    """A client of payment with four faults; each is turned on by a key in the JSON file ``drills``.
 
-    ``payment_url`` sends the calls to another address; ``max_two_connections`` limits the client to
-    two connections; ``attempts`` is the maximum number of attempts to make a call, with no pause
-    between two attempts; ``order_id_label`` adds the metric ``checkout.orders`` with the order id
-    as a label.
+    ``payment_url`` is the address to call instead of payment's. ``max_two_connections`` limits the
+    client to two connections. ``attempts`` is the maximum number of attempts for one charge,
+    without a pause between them. ``order_id_label`` adds the metric ``checkout.orders``, which has
+    the order id as a label.
     """
 
     def __init__(self, drills: str, url: str, timeout_s: float, connections: int) -> None:

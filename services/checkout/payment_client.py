@@ -20,9 +20,9 @@ class PaymentError(Exception):
 class DeadlineTransport(httpx2.AsyncBaseTransport):
     """httpx transport that limits the time of a whole call, including the response body.
 
-    httpx itself limits each step of a call (connect, write, read) separately. The limit is in a
-    transport, below the instrumentation, so that the CLIENT span records the time-out as an error.
-    With a limit above the instrumentation, the span would be cancelled and have no error status.
+    httpx itself can only limit each step of a call: connect, write, read. OpenTelemetry's
+    instrumentation wraps this transport, so the CLIENT span records a time-out as an error. A limit
+    around the instrumentation would cancel the span, which would then have no error status.
     """
 
     def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
@@ -54,11 +54,9 @@ class DeadlineTransport(httpx2.AsyncBaseTransport):
 class PaymentClient:
     """Client of the payment service at ``url``.
 
-    The client makes at most ``connections`` calls at the same time, each with a limit of
-    ``timeout_s`` seconds. Calls wait for a connection here and not in httpx's pool, so that a
-    CLIENT span begins when its request is sent, and that a call without a connection has the
-    outcome ``payment_busy``. The wait is part of the time limit and ends after half of the limit: a
-    call with less than half of its time left would only make the next call wait.
+    The client makes at most ``connections`` calls at the same time. Each call has a time limit of
+    ``timeout_s`` seconds, which includes the wait for a free connection. If no connection is free
+    within half of that time, the call fails with the outcome ``payment_busy``.
     """
 
     def __init__(
@@ -70,6 +68,8 @@ class PaymentClient:
     ) -> None:
         self.timeout_s = timeout_s
         self.connections = connections
+        # Calls wait here and not in httpx's pool, so that a CLIENT span begins when its request is
+        # sent.
         self.free_connections = asyncio.Semaphore(connections)
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         inner = transport or httpx2.AsyncHTTPTransport(limits=limits)
@@ -103,6 +103,7 @@ class PaymentClient:
         )
 
     async def _acquire_connection(self) -> None:
+        # A call with less than half of its time left would only make the next call wait.
         wait_s = self.timeout_s / 2
         try:
             async with asyncio.timeout(wait_s):

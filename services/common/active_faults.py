@@ -24,10 +24,12 @@ WRITABLE_BY_OTHERS = 0o022
 def active_faults(path: str) -> dict[str, Any]:
     """Return the JSON object in the file at ``path``: the name and the value of each active fault.
 
-    The result is empty if there is no such file, if it was last touched over ``LEASE_S`` seconds
-    ago, if it is a symbolic link, if another user owns it or may write to it, or if it is invalid.
+    The file must belong to the user of this process, and no other user may write to it. It must not
+    be a symbolic link. The last touch must be less than ``LEASE_S`` seconds ago. Without such a
+    file, or if its content is invalid, the result is empty.
     """
     try:
+        # A symbolic link itself has the mode 0o777 on Linux, so it is writable by others.
         status = os.lstat(path)
         if status.st_uid != os.getuid() or status.st_mode & WRITABLE_BY_OTHERS:
             return {}

@@ -21,7 +21,7 @@ BAD_REQUEST = 400
 UNPROCESSABLE = 422
 
 MAX_LOCATION_LENGTH = 80
-"""The most characters of the location of an invalid value that a response repeats."""
+"""The maximum length, in characters, of an invalid value's location in a response."""
 
 JSON_MESSAGES = {
     "too_short": "Input should have at least {min_length} item",
@@ -29,7 +29,10 @@ JSON_MESSAGES = {
     "model_attributes_type": "Input should be an object",
     "decimal_type": "Input should be a number",
 }
-"""Error messages by pydantic's error type, for errors whose own message names Python's types."""
+"""Messages, by pydantic's error type, that replace pydantic's own messages.
+
+Pydantic's own messages for these errors name Python's types.
+"""
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -37,9 +40,8 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 def create_app(title: str, lifespan: Lifespan | None = None) -> FastAPI:
     """Return an application with ``GET /healthz`` and with JSON responses for errors.
 
-    The errors are invalid requests and unhandled exceptions. A service adds its own routes. The
-    exception handlers are coroutines: a plain function would run in a thread, and the fields that
-    it binds to the log line of the request would be lost.
+    The errors are invalid requests, HTTP errors such as 404, and unhandled exceptions. A service
+    adds its own routes.
     """
     # No documentation pages, because they load scripts from a CDN; no redirects of slashes,
     # because they would be answered without a trace id.
@@ -47,6 +49,8 @@ def create_app(title: str, lifespan: Lifespan | None = None) -> FastAPI:
         title=title, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan
     )
     app.add_middleware(BodyLimitMiddleware)
+    # The handlers are coroutines. A plain function would run in a thread, and the fields that the
+    # function binds to the log line of the request would be lost.
     app.add_exception_handler(RequestValidationError, _handle_invalid_request)
     app.add_exception_handler(HTTPException, _handle_http_exception)
     app.add_exception_handler(Exception, _handle_crash)
@@ -92,12 +96,11 @@ async def _handle_invalid_request(_request: Request, error: Any) -> JSONResponse
 
 
 def _innermost(problems: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the validation errors, without each one that has another error inside its location.
+    """Return the validation errors that do not just follow from another error.
 
-    The outer error only follows from the inner one.
-
-    For example, pydantic also reports a list with invalid items as too short, although only the
-    items are the client's mistake.
+    An error of a list or an object follows from an error inside that list or object. For example,
+    pydantic also reports a list with invalid items as too short, although only the items are the
+    client's mistake.
     """
     locations = [problem["loc"] for problem in problems]
     return [
@@ -114,8 +117,8 @@ def _is_inside(location: Sequence[object], outer: Sequence[object]) -> bool:
 def _location(parts: Sequence[str | int]) -> str:
     """Return the location of a validation error as text, like ``items[0].sku``.
 
-    The first of ``parts`` is left out, because it always is ``body``. The client may have chosen
-    the text, so it is escaped to ASCII and cut to ``MAX_LOCATION_LENGTH``.
+    The first of ``parts`` is left out because it is always ``body``. The other parts may contain
+    any text from the client, so the result is escaped to ASCII and cut to ``MAX_LOCATION_LENGTH``.
     """
     location = ""
     for part in parts[1:]:

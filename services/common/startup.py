@@ -12,11 +12,12 @@ def run(module_name: str) -> int:
     """Run the service in ``module_name`` until SIGTERM or SIGINT, and return the exit code.
 
     The module has a class ``Settings``, derived from ``ServiceSettings``, and a function
-    ``create_service()``. If environment variables are invalid, write one line for each to stderr
-    and return 2. This happens before OpenTelemetry is imported, because that import raises on an
-    unknown OTEL_PROPAGATORS.
+    ``create_service()``. If environment variables are invalid, the function writes one line for
+    each of them to stderr and returns 2.
     """
     try:
+        # Before the import of the service, because the service imports OpenTelemetry, and that
+        # import raises on an unknown OTEL_PROPAGATORS.
         environment.prepare()
         service = import_module(module_name)
         settings = service.Settings.load()

@@ -64,12 +64,12 @@ class Faults(BaseModel):
     async def call_gateway(self, order_id: str, card: str, amount: Decimal) -> None:
         """Simulate a call of the bank's gateway: sleep for its latency, then return or raise.
 
-        The random numbers depend only on ``seed`` and the order id, so that a run has the same
-        results with any number of workers.
+        The random numbers depend only on ``seed`` and the order id. So the results are the same
+        for any number of worker processes.
 
         Raises:
-            GatewayTimeoutError: For the card ``gateway-timeout``, and for a share ``failure_rate``
-                of the ordinary cards.
+            GatewayTimeoutError: For the card ``gateway-timeout``; for an ordinary card, with the
+                probability ``failure_rate``.
             RuntimeError: For the card ``crash``.
             OverflowError: For an amount over ``crash_over``.
         """

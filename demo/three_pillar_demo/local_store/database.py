@@ -12,14 +12,20 @@ log = logging.getLogger("local_store")
 APPLICATION_ID = 0x3B111A25
 """The value of SQLite's ``application_id`` that marks a file as a local store's file."""
 SCHEMA_VERSION = 1
-"""The version of schema.sql, which a file holds in SQLite's ``user_version``."""
+"""The version of the tables in schema.sql.
+
+A store's file contains this number as SQLite's ``user_version``.
+"""
 LOCK_TIMEOUT_S = 5.0
 WAL_SIZE_LIMIT_BYTES = 4 * 1024**2
 NANO = 10**9
 FILE_SUFFIXES = ("", "-wal", "-shm")
 """The suffixes of the database file, its write-ahead log and that log's shared-memory index."""
 WRITE_PROBE = ("BEGIN", "UPDATE tally SET rows = rows", "ROLLBACK")
-"""SQL statements that fail at once if the database file's header marks the file as read-only."""
+"""SQL statements that test whether SQLite can write the file, and that change nothing.
+
+They fail if the header of the file marks the file as read-only.
+"""
 
 
 class UnknownFormatError(sqlite3.DatabaseError):
@@ -92,10 +98,10 @@ def move_aside(path: Path, reason: str) -> None:
 
 
 def is_unusable(path: Path, error: Exception) -> bool:
-    """Return whether ``error``, raised while the file was opened, is caused by the file's content.
+    """Return whether the content of the file at ``path`` is the cause of ``error``.
 
-    If so, a new file helps. A new file does not help against other causes: a lock, a missing
-    permission or a full disk.
+    ``error`` was raised when the file was opened. If the result is true, the store can replace the
+    file by a new one. The result is false for a lock, a missing permission or a full disk.
     """
     code = error_code(error)
     # SQLite reports an unknown file format, and a missing table, as a plain SQLITE_ERROR.
@@ -105,12 +111,10 @@ def is_unusable(path: Path, error: Exception) -> bool:
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether ``error`` means that the file is damaged or of an unknown format.
-
-    SQLite reports damage by an error code. Text that is not UTF-8 is a sign of damage, too: Python
-    then raises ``UnicodeDecodeError`` (for example, if SQLite's error message contains the text),
-    or an error whose message contains "decode to UTF-8".
-    """
+    """Return whether ``error`` means that the file is damaged or of an unknown format."""
+    # Text that is not UTF-8 is a sign of damage, too. For such text, Python raises
+    # UnicodeDecodeError (if SQLite's error message contains the text) or an error whose message
+    # contains "decode to UTF-8".
     return (
         error_code(error) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
         or isinstance(error, UnicodeDecodeError | UnknownFormatError)

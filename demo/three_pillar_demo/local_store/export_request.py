@@ -128,10 +128,11 @@ def _parse_json(content: bytes, message: Message) -> None:
 
 
 def _restore_hex_ids(message: Message) -> None:
-    """Correct each id in a message that was parsed from JSON.
+    """Correct the trace ids and span ids in a message that was parsed from JSON.
 
-    OTLP's JSON has ids in hex. Protobuf's own JSON has them in base64, so the parser has decoded
-    the hex digits as base64. Encoding the bytes in base64 gives the digits back.
+    OTLP writes ids as hex digits, but protobuf's JSON parser expects base64. So the parser has
+    decoded the hex digits as base64. This function encodes the result in base64, which gives the
+    hex digits back, and decodes the digits as hex.
     """
     for field, value in message.ListFields():
         if field.name in ID_FIELDS:

@@ -38,8 +38,9 @@ The limit saves memory: the records decoded from a body can take ninety times th
 RETRY_AFTER_S = {429: "1", 503: "5"}
 """The header ``Retry-After`` by HTTP status: seconds to wait before the request is sent again.
 
-The time for 503 (for example, a full disk) is 5 s because an SDK sends a request six times at most:
-with 1 s, the SDK would give up after 5 s.
+429 means a full queue, and 503 a failed write, for example because the disk is full. An SDK sends a
+request at most six times. After a failed write, the SDK would give up after 5 s with pauses of 1 s;
+with pauses of 5 s, it keeps trying for 25 s.
 """
 MAX_REASONS = 5
 """The maximum number of rejection reasons in one response; the most frequent ones are named."""
@@ -114,9 +115,10 @@ def _check_request(signal_name: str, method: str, media_type: str) -> None:
 
 
 async def _read_body(request: Request, parts: list[bytes], writer: Writer) -> None:
-    """Append the parts of the request body to ``parts``, and reserve their bytes in ``writer``.
+    """Append the parts of the request body to ``parts``, and count their bytes as queued.
 
-    The caller must release the bytes of ``parts`` (``Writer.release``), also after an error.
+    The bytes are counted by ``writer.reserve``. The caller must subtract the bytes of ``parts``
+    with ``writer.release``, also after an error.
 
     Raises:
         RequestError: The body is too large, too slow or incomplete.

@@ -38,15 +38,16 @@ CHECKPOINT_TIMEOUT_MS = 200
 STALE_AFTER_S = 600
 """Seconds without a new point after which a series is stale.
 
-When there are ``MAX_SERIES`` series, stale series are deleted, the oldest first. Without this
-deletion, the store would reject the points of a restarted sender, because their series are new.
+Stale series are deleted, the oldest first, only when there are ``MAX_SERIES`` series. The deletion
+makes room for new series, such as those of a restarted sender.
 """
 MAX_STALE_SERIES = 100
 """The maximum number of stale series deleted by one call of ``delete_expired``."""
 ROWS_PER_STEP = 500
-"""The maximum number of rows that one step deletes from each table, or of points from each series.
+"""The maximum number of spans, log records and exemplars (of each) that one step deletes.
 
-Steps are short so that a new batch never waits long for the end of a step.
+The same number limits the points that one step deletes from each series. A step is one transaction.
+Steps are short because a new batch must wait for the end of a step.
 """
 MAX_STEPS = 20
 """The maximum number of steps, of ``ROWS_PER_STEP`` rows each, in one call of ``delete_expired``.
@@ -54,7 +55,7 @@ MAX_STEPS = 20
 With a call every ten seconds, a thousand rows of each table can be deleted per second.
 """
 POINT_STEP_NS = 60 * NANO
-"""The time span, in nanoseconds, whose points one step deletes to reduce the size of the file.
+"""A time span in nanoseconds: if the file is too large, one step deletes the points of this span.
 
 The time span begins at the oldest point.
 """
@@ -77,8 +78,9 @@ DELETE_ORPHANED_EXEMPLARS = "DELETE FROM exemplar WHERE series NOT IN (SELECT id
 def delete_expired(store: Store) -> None:
     """Delete the rows that are older than their retention time.
 
-    Spans, log records and exemplars are deleted in at most ``MAX_STEPS`` steps. One more step
-    deletes points, digests and sources, and stale series if there are ``MAX_SERIES`` series.
+    First, up to ``MAX_STEPS`` steps delete spans, log records and exemplars. Then a last step
+    deletes points, digests and sources. If there are ``MAX_SERIES`` series, the last step also
+    deletes stale series.
     """
     now_ns = time.time_ns()
     row_cutoff_ns = now_ns - RETENTION_HOURS * 3600 * NANO
@@ -105,12 +107,12 @@ def delete_expired(store: Store) -> None:
 
 
 def enforce_size_limit(store: Store, new_rows: int, spare_bytes: int = 0) -> None:
-    """Delete the oldest rows while more than ``store.size_bytes`` of the file is in use.
+    """Delete the oldest rows until at most ``store.size_bytes`` of the file are in use.
 
-    ``new_rows`` is the number of rows just written. One call deletes about three times as many rows
-    at most, where fewer than ``ROWS_PER_STEP`` new rows count as ``ROWS_PER_STEP``. ``spare_bytes``
-    is the number of bytes that must also stay free below ``store.max_bytes``, the limit at which
-    SQLite refuses to write.
+    ``new_rows`` is the number of rows just written; a number below ``ROWS_PER_STEP`` counts as
+    ``ROWS_PER_STEP``. The call stops after about three times as many rows, even if the file is
+    still too large. ``spare_bytes`` is the space that must be free below ``store.max_bytes``, the
+    size at which SQLite refuses to write.
     """
     limit_bytes = min(store.size_bytes, store.max_bytes - spare_bytes)
     rows_left = 3 * max(new_rows, ROWS_PER_STEP)
@@ -162,9 +164,9 @@ def _delete_oldest(store: Store) -> bool:
 def _oldest_time(store: Store, table: str) -> int | None:
     """Return the oldest time, in ns, among the first ``ROWS_PER_STEP`` rows of ``table``.
 
-    The result is None if the table is empty. The first row alone is not enough, because the clock
-    of its sender may be ahead.
+    The result is None if the table is empty.
     """
+    # The first row has arrived first, but its time is too late if its sender's clock is ahead.
     column = TIME_COLUMNS[table]
     first_rows = f"SELECT {column} FROM {table} ORDER BY rowid LIMIT {ROWS_PER_STEP}"  # noqa: S608  (of constants)
     oldest_time: int | None
@@ -174,9 +176,9 @@ def _oldest_time(store: Store, table: str) -> int | None:
 
 
 def _delete_first_rows(store: Store, table: str, cutoff_ns: int | None = None) -> int:
-    """Delete the first ``ROWS_PER_STEP`` rows of ``table``; return how many were deleted.
+    """Delete the first ``ROWS_PER_STEP`` rows of ``table``, and return how many were deleted.
 
-    With ``cutoff_ns``, only those of the first rows are deleted whose time is before ``cutoff_ns``.
+    If ``cutoff_ns`` is given, rows with that time or a later time are kept.
     """
     first_rows = f"SELECT rowid FROM {table} ORDER BY rowid LIMIT {ROWS_PER_STEP}"  # noqa: S608  (of constants)
     statement = f"DELETE FROM {table} WHERE rowid IN ({first_rows})"  # noqa: S608  (of constants)

@@ -24,7 +24,10 @@ values.
 """
 MAX_COUNT = 2**63 - 1
 SIZE_MARGIN = 1.25
-"""The file size at which SQLite refuses to write, divided by the size that retention enforces."""
+"""``Store.max_bytes`` divided by ``Store.size_bytes``.
+
+The limit ``size_bytes`` is enforced after each write, so a write needs some space above the limit.
+"""
 SOURCE_COLUMN = 3
 """The position (from 0) of the column ``source`` in the tables ``span`` and ``log``."""
 
@@ -150,7 +153,7 @@ class Store:
             yield (*row[:SOURCE_COLUMN], self._source_id(source), *row[SOURCE_COLUMN:])
 
     def _source_id(self, source: Source) -> int:
-        """Return the id of the row of ``source``, which is inserted if it does not exist.
+        """Return the id of the table row for ``source``, and insert the row if it is missing.
 
         The row's column ``seen``, the hour of the last record, is updated once an hour.
         """
@@ -162,7 +165,10 @@ class Store:
         return source_id
 
     def _insert_point(self, point: Point) -> str:
-        """Store a data point and its exemplars; return why it is rejected, or an empty string."""
+        """Store ``point`` with its exemplars, and return an empty string.
+
+        If ``point`` is rejected, return the reason instead.
+        """
         series_id = self._series_id(point)
         if series_id is None:
             return f"data point of a new series: over {MAX_SERIES} series"
@@ -182,7 +188,7 @@ class Store:
         return ""
 
     def _series_id(self, point: Point) -> int | None:
-        """Return the id of the point's series, which is inserted if it is new.
+        """Return the id of the series of ``point``, and insert the series if it is new.
 
         The result is None if the series is new and there are already ``MAX_SERIES`` series.
         """

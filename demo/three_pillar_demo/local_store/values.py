@@ -12,13 +12,12 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from three_pillars import redaction
 
 MAX_ATTRIBUTES = 128
-"""The maximum number of attributes of one record, and of elements of a list, that are kept.
+"""The maximum number of attributes of one record; the others are dropped, as in the SDKs.
 
-The events of a span and the exemplars of a data point have the same limit. What is over the limit
-is dropped, as in the SDKs.
+Elements of a list, events of a span and exemplars of a data point have the same limit.
 """
 MAX_TEXT = 8192
-"""The maximum length of one text in characters; longer texts are cut, as in the services."""
+"""The maximum length of one text, in characters; a longer text is cut."""
 MAX_NAME = 256
 """The maximum length, in characters, of the name of an attribute, a metric or a scope."""
 UNIT_SUFFIXES = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}

@@ -39,7 +39,10 @@ class WriteError(Exception):
 
 @dataclass
 class PendingBatch:
-    """A queued batch, and the future ``committed``, for which a coroutine in ``loop`` waits."""
+    """A queued batch with the future ``committed``, which reports the result of the write.
+
+    A coroutine in the event loop ``loop`` waits for the future.
+    """
 
     batch: Batch
     loop: asyncio.AbstractEventLoop
@@ -81,9 +84,10 @@ class Writer:
         self.thread.start()
 
     def reserve(self, size_bytes: int) -> None:
-        """Add ``size_bytes`` to ``queued_bytes`` while a request is still being received.
+        """Add ``size_bytes`` to ``queued_bytes``, for a request that is still being received.
 
-        The caller must subtract ``size_bytes`` again with ``release``, also after an error.
+        The sum stays, even if this method raises: the caller must always subtract ``size_bytes``
+        again with ``release``.
 
         Raises:
             QueueFullError: ``queued_bytes`` now exceeds ``MAX_QUEUED_BYTES``.
@@ -134,9 +138,10 @@ class Writer:
         self.store.close()
 
     def _next_group(self) -> tuple[list[PendingBatch], bool]:
-        """Wait for batches; return the next transaction's batches, and whether to stop after them.
+        """Return the batches of the next transaction, and whether the thread must stop after them.
 
-        The list is empty if no batch arrives in time.
+        The method waits ``RETENTION_INTERVAL_S`` for the first batch, or ``RETRY_INTERVAL_S`` after
+        an error. If no batch arrives in that time, the list is empty.
         """
         group: list[PendingBatch] = []
         try:

@@ -15,28 +15,24 @@ Source = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class Point:
-    """One data point of a metric series; times are in nanoseconds since the epoch.
+    """One data point of a metric series.
 
-    ``kind`` is ``counter``, ``gauge`` or ``histogram``. ``labels`` is a JSON object, and ``bounds``
-    a JSON array of the upper bounds of a histogram's buckets. ``is_delta`` is true if the value
-    counts since the previous point, false if it counts since ``start``. For a histogram, ``value``
-    is the sum of the observations, ``count`` their number and ``buckets`` the number in each
-    bucket; ``count`` and ``buckets`` are None for the other kinds. Each exemplar consists of time,
-    trace id, span id and value.
+    All times are in nanoseconds since the epoch. Only a histogram has ``bounds``, ``count`` and
+    ``buckets``; for the other kinds, ``bounds`` is an empty array, and the other two are None.
     """
 
     source: Source
     name: str
-    kind: str
-    labels: str
-    bounds: str
-    is_delta: bool
+    kind: str  # counter, gauge or histogram
+    labels: str  # a JSON object
+    bounds: str  # a JSON array: the upper bounds of the buckets
+    is_delta: bool  # true: the value counts since the previous point; false: since ``start``
     time: int
     start: int
-    value: float
-    count: int | None
-    buckets: list[int] | None
-    exemplars: tuple[tuple[int, bytes, bytes, float], ...]
+    value: float  # of a histogram: the sum of the observations
+    count: int | None  # the number of observations
+    buckets: list[int] | None  # the number of observations in each bucket
+    exemplars: tuple[tuple[int, bytes, bytes, float], ...]  # each: time, trace id, span id, value
 
 
 @dataclass

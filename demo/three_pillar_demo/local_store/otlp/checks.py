@@ -20,9 +20,10 @@ TRACE_ID_BYTES = 16
 SPAN_ID_BYTES = 8
 MAX_HOURS_AHEAD = 24
 MAX_AHEAD_NS = MAX_HOURS_AHEAD * 3600 * 10**9
-"""The furthest in the future, in nanoseconds, that the time of an accepted record may be.
+"""How far in the future, in nanoseconds, the time of an accepted record may be.
 
-A record from further ahead comes from a broken clock, and would be the newest record for days.
+A record with a later time comes from a sender whose clock is wrong. If such a record were stored,
+it would be the newest record for days.
 """
 
 

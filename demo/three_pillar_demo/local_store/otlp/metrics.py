@@ -66,9 +66,11 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
 
 
 def _resource_labels(resource: Resource) -> dict[str, str]:
-    """Return the labels that a resource gives to its series.
+    """Return the labels that each series of ``resource`` gets.
 
-    These are the attributes in ``PROMOTED``, and ``job`` and ``instance`` as Prometheus makes them.
+    The labels are the attributes in ``PROMOTED`` and, as in Prometheus, ``job`` and ``instance``.
+    ``job`` is the service's namespace and name, joined by a slash. ``instance`` is the attribute
+    ``service.instance.id``.
     """
     attributes = {
         key: to_text(value) for key, value in json_attributes(resource.attributes).items()
@@ -158,11 +160,11 @@ def _are_ascending(bounds: Sequence[float]) -> bool:
 
 
 def _has_matching_counts(data_point: Any) -> bool:  # noqa: ANN401  (generated code)
-    """Return whether the buckets of a histogram match its bounds and its count.
+    """Return whether a histogram's buckets match its bounds and its total count.
 
-    There must be one bucket more than bounds, and the numbers in the buckets must add up to the
-    histogram's count. A histogram with neither buckets nor bounds is valid as well. A count over
-    ``MAX_INTEGER`` is invalid.
+    For n bounds there must be n + 1 buckets. The counts of the buckets must add up to the total
+    count. A histogram without buckets must have no bounds. The total count must be at most
+    ``MAX_INTEGER``.
     """
     if data_point.count > MAX_INTEGER:
         return False

@@ -133,7 +133,7 @@ def fill(spans: int, total: int) -> tuple[float, list[float]]:
 
 
 def _build_template(_number: int) -> None:
-    """Warm up a sender process, so that imports and encoding do not count as sending time."""
+    """Warm up a sender process, so that its imports do not count as sending time."""
     request_factory()
 
 

@@ -19,7 +19,7 @@ from bench.http.arms import ROOT, ROUTES, Arm, Route
 SERVICE_CORE = "0"
 """The number of the CPU core that only the measured service uses."""
 OTHER_CORE = "1"
-"""The number of the CPU core that wrk, the OTLP receiver and the payment service share."""
+"""The number of the CPU core that the load generator, OTLP receiver and payment service share."""
 NO_FAULTS = {"PAYMENT_LATENCY_MIN": "0", "PAYMENT_LATENCY_MAX": "0", "PAYMENT_FAILURE_RATE": "0"}
 TIMEOUT_S = 60
 POLL_INTERVAL_S = 0.05

@@ -1,8 +1,8 @@
 """The outermost ASGI layer of an instrumented application.
 
-It decides, for traces, logs and metrics alike, whether a request is recorded. It gives the
-instrumentation of OpenTelemetry a copy of the request without invalid UTF-8 and without untrusted
-trace context.
+It decides whether a request is recorded; the decision is the same for traces, logs and metrics.
+For a recorded request, it passes on a copy of the ASGI scope. The copy has no invalid UTF-8 in
+its headers and query string, and no trace context of untrusted callers.
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ _EMPTY_CONTEXT = Context()
 class BoundaryMiddleware:
     """ASGI middleware that calls ``app``, or ``uninstrumented_app`` if nothing is to be recorded.
 
-    ``uninstrumented_app`` is the same application without telemetry. It serves GET and HEAD of the
-    ``excluded_paths``, the ASGI lifespan, and requests that are already recorded by an outer
-    application, in which this application is mounted. The attribute with the instrumented
-    application has to be named ``app``: FastAPI's own telemetry follows the ``app`` attributes of
-    the middleware. If it finds OpenTelemetry's instrumentation there, it stays inactive.
+    ``uninstrumented_app`` is the same application without telemetry. It serves:
+
+    - GET and HEAD of the ``excluded_paths``,
+    - the ASGI lifespan,
+    - requests that an outer application already records, because this application is mounted there.
     """
 
     def __init__(
@@ -43,23 +43,22 @@ class BoundaryMiddleware:
         excluded_paths: Sequence[str],
         trusted_callers: TrustedCallers,
     ) -> None:
+        # This attribute must be named ``app``: FastAPI's own telemetry follows the ``app`` of each
+        # middleware to the next, and stays inactive if it finds OpenTelemetry's middleware there.
         self.app = app
         self.uninstrumented_app = uninstrumented_app
         self.excluded_paths = frozenset(excluded_paths)
         self.trusted_callers = trusted_callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call ``app`` in an empty OpenTelemetry context if ``scope`` is to be recorded.
-
-        Otherwise call ``uninstrumented_app``.
-        """
+        """Call ``app`` if the request is to be recorded, otherwise ``uninstrumented_app``."""
         # Keeps FastAPI's own telemetry inactive in mounted applications that do not install ours.
         scope.setdefault("fastapi.telemetry", None)
         if not self._is_recorded(scope):
             await self.uninstrumented_app(scope, receive, send)
             return
-        # uvicorn starts a pipelined request in the context of the request before it, whose span
-        # would become the parent: Kludex/uvicorn#3158.
+        # The request begins in an empty context: uvicorn starts a pipelined request in the context
+        # of the request before it, whose span would become the parent (Kludex/uvicorn#3158).
         token = attach(_EMPTY_CONTEXT)
         try:
             await self.app(_sanitized_scope(scope, self.trusted_callers), receive, send)
@@ -78,10 +77,12 @@ class BoundaryMiddleware:
 def _sanitized_scope(scope: Scope, trusted_callers: TrustedCallers) -> Scope:
     """Return a copy of the ASGI ``scope`` for OpenTelemetry's FastAPI instrumentation.
 
-    In the copy the headers and the query string are valid UTF-8, because the instrumentation fails
-    on other bytes (contrib#1478). The trace context headers of untrusted callers are removed. The
-    entry ``app`` is a stand-in whose only route is the one that the request resolves to. The
-    original values of these three entries are stored under the key ``ORIGINAL_SCOPE``.
+    Three entries of the copy differ; their original values are under the key ``ORIGINAL_SCOPE``:
+
+    - ``headers`` are valid UTF-8, because the instrumentation fails on other bytes (contrib#1478).
+      The trace context headers of untrusted callers are removed.
+    - ``query_string`` is valid UTF-8.
+    - ``app`` is the result of ``_resolved_app``.
     """
     utf8_headers = [(_to_utf8(name), _to_utf8(value)) for name, value in scope["headers"]]
     headers, untrusted_traceparents = trusted_callers.split_headers(scope, utf8_headers)
@@ -102,13 +103,13 @@ def _sanitized_scope(scope: Scope, trusted_callers: TrustedCallers) -> Scope:
     }
 
 
+# An application has few templates, so nearly every call is answered from the cache.
 @lru_cache(maxsize=1024)
 def _resolved_app(template: str | None) -> SimpleNamespace:
-    """Return a stand-in for the application; its ``routes`` hold one route with this ``template``.
+    """Return a stand-in for the application, whose ``routes`` hold one route with ``template``.
 
-    If ``template`` is None, because no route matches, ``routes`` is empty. The FastAPI
-    instrumentation reads only ``routes`` of an application. The result is cached, because there
-    are only as many templates as the application has routes.
+    If ``template`` is None, because no route matches the request, ``routes`` is empty. ``routes``
+    is all that OpenTelemetry's FastAPI instrumentation reads of an application.
     """
     return SimpleNamespace(routes=[ResolvedRoute(template)] if template else [])
 

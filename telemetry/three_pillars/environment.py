@@ -20,20 +20,20 @@ REFUSED_SUFFIXES = {
 }
 """Suffixes of ``OTEL_PYTHON_*`` variables that are refused, each with what is allowed instead.
 
-They are suffixes and not names, because each instrumentation and each signal has its own variable
-with such a suffix.
+Each instrumentation and each signal has its own variable with such a suffix, for example
+OTEL_PYTHON_FASTAPI_EXCLUDED_URLS.
 """
 
 
 def prepare() -> OpenTelemetryVariables:
     """Validate the ``OTEL_*`` variables, normalise them in ``os.environ``, and return them.
 
-    Normalising strips the blanks around each value and removes blank variables. It also makes
-    ``http`` the only choice for HTTP in OTEL_SEMCONV_STABILITY_OPT_IN.
+    Normalising strips the blanks around each value and removes blank variables. It also sets
+    OTEL_SEMCONV_STABILITY_OPT_IN so that the stable HTTP conventions are used.
 
-    ``install()`` calls this function. A program that reports invalid variables in its ``main``
-    calls this function itself, before the program imports FastAPI: FastAPI imports OpenTelemetry,
-    and that import raises on an unknown OTEL_PROPAGATORS or OTEL_PYTHON_CONTEXT.
+    ``install()`` calls this function. A program whose ``main`` reports invalid variables also calls
+    it, before the program imports FastAPI: FastAPI imports OpenTelemetry, and that import raises
+    on an unknown OTEL_PROPAGATORS or OTEL_PYTHON_CONTEXT.
 
     Raises:
         ConfigurationError: Variables have invalid values; the error has one line for each invalid
@@ -107,9 +107,11 @@ def _batch_problems(variables: OpenTelemetryVariables) -> list[str]:
 def _other_problems(name: str, value: str) -> list[str]:
     """Return a list with the error line for ``name``, or an empty list if ``value`` is allowed.
 
-    Two rules hold for every ``OTEL_*`` variable, also for those that this library does not know.
-    The name must not be an ``OTEL_PYTHON_*`` name with one of the ``REFUSED_SUFFIXES``, and the
-    value must be printable. A blank value counts as unset and is always allowed.
+    The rules here also hold for ``OTEL_*`` variables that this library does not know:
+
+    - An ``OTEL_PYTHON_*`` variable whose name ends in one of the ``REFUSED_SUFFIXES`` is refused.
+    - A value must be printable.
+    - A blank value counts as unset and is always allowed.
     """
     if not value:
         return []

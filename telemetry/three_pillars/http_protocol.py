@@ -9,20 +9,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 10.0
-"""The longest time, in seconds, in which a request head has to arrive.
+"""The longest time, in seconds, that a request head may take to arrive.
 
-For the first request the time begins when the connection is opened, for a later request with its
-first byte. The time ends with the empty line behind the headers. The same limit applies if the
-response is sent before the whole request body has arrived: the remainder of the body then has this
-time to arrive.
+For the first request of a connection the time begins when the connection is opened. For a later
+request it begins with the first byte. The remainder of a request body has the same time, if the
+response was sent before the whole body arrived.
 """
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """uvicorn protocol that closes a connection whose request head is too long or takes too long.
 
-    The limits are ``MAX_HEAD_BYTES`` and ``HEAD_TIMEOUT_S``. For a later request on the same
-    connection, no timer is started if the request head arrives in one piece.
+    The limits are ``MAX_HEAD_BYTES`` and ``HEAD_TIMEOUT_S``.
     """
 
     unparsed_bytes = 0
@@ -55,6 +53,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.unparsed_bytes > MAX_HEAD_BYTES:
             self.transport.close()
         elif self.unparsed_bytes and not self.timer:
+            # No timer starts for a later request whose head arrives in one piece.
             self._start_timer()
 
     def on_message_begin(self) -> None:
@@ -79,7 +78,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._reset_limits()
 
     def on_response_complete(self) -> None:
-        """Start the timer if the request is still arriving: nothing reads the request body now."""
+        """Start the timer if the request body is still arriving, though nobody reads it now."""
         super().on_response_complete()
         if self.request_complete or self.timer or self.transport.is_closing():
             return

@@ -25,11 +25,10 @@ Such requests would outnumber all others.
 """
 
 CANCELLED_REQUESTS_WAIT_S = 0.1
-"""How long, in seconds, the lifespan of the application waits before it flushes the telemetry.
+"""Seconds between the end of the application's lifespan and the flush of the telemetry.
 
-The lifespan waits at its end, when the server shuts down. uvicorn cancels the requests that are
-still running after its ``timeout_graceful_shutdown``. The cancelled requests end within this time,
-so their telemetry is in the last batch.
+At shutdown uvicorn cancels the requests that run longer than its ``timeout_graceful_shutdown``.
+The cancelled requests end within this time, so their telemetry is in the last batch.
 """
 
 
@@ -43,8 +42,9 @@ def install(
     """Install traces, logs and metrics into ``app``, and flush them when its lifespan ends.
 
     Args:
-        app: The finished application: all routes and middleware are added. It must be the
-            application that the server runs, because no server runs the lifespan of a mounted one.
+        app: The finished application, with all its routes and middleware. It must be the
+            application that the server runs, because the lifespan of a mounted application does
+            not run, and the lifespan flushes the telemetry.
         service: The resource attributes of the service; ``service.name`` is also the prefix of
             the request metrics.
         trusted_networks: The callers whose traces are continued: addresses and networks,
@@ -58,25 +58,31 @@ def install(
         ValueError: ``trusted_networks`` has an item that is neither an address nor a network.
         RuntimeError: ``app`` has already started, or ``install()`` was called for it before.
     """
-    # What can fail comes first, so that a refused call leaves the application as it was.
+    # What can fail comes first, so that a refused call leaves ``app`` unchanged.
+    # Starlette sets middleware_stack when the application starts; install() sets it below.
     if app.middleware_stack is not None:
         raise RuntimeError("install() must be called once, before the application starts")
     variables = environment.prepare()
     trusted_callers = TrustedCallers(trusted_networks)
     providers = providers or otlp_providers(service, variables)
 
-    # build_middleware_stack() returns the chain of all middleware around the router. It is called
-    # twice: here without our telemetry, below with it. Both chains end in the same router, so the
-    # route and the lifespan that are added below belong to both.
+    # The application gets two chains of middleware around the same router: this one without
+    # telemetry, for probes and scrapes, and the one below with telemetry.
+    # BoundaryMiddleware, at the end of this function, chooses between them for each request.
+    # Starlette would build one chain when the application starts; this one is built now, before
+    # our middleware is added. So each of the application's own middleware classes has two
+    # instances. The route and the lifespan that are added below belong to the router, so to both.
     uninstrumented_app = app.build_middleware_stack()
 
     # Logs: from here on, structlog and logging write JSON to stdout, and structlog also to OTLP.
     logs.configure(providers.logs)
 
-    # Metrics: a middleware records each request, and /metrics shows the instruments. Starlette
-    # creates the middleware when it builds the next stack, as the outermost one so far.
+    # Metrics: a middleware records each request, and /metrics shows the instruments.
     meter = providers.metrics.get_meter("telemetry")
     _count_drops(meter, providers)
+    # This only registers the class. The next build creates it around all middleware that the
+    # application has added, but inside Starlette's ServerErrorMiddleware, which responds with 500
+    # to an exception that nothing else has handled.
     app.add_middleware(
         RequestRecorderMiddleware,
         prefix=service.name,
@@ -85,17 +91,18 @@ def install(
     )
     _add_metrics_route(app, providers)
 
-    # Traces: this replaces app.build_middleware_stack() by a method that also adds the middleware
-    # of OpenTelemetry, outside of all others. So a span is open while a request is recorded.
+    # Traces: OpenTelemetry replaces app.build_middleware_stack(), so that the next chain is, from
+    # outside to inside: OpenTelemetry (opens the span), request recorder, the application's
+    # middleware, router. The recorder runs inside the span, so its log line and its metrics (by
+    # exemplars) have the trace id.
     traces.instrument(app, providers.traces)
     instrumented_app = app.build_middleware_stack()
 
-    # BoundaryMiddleware sends each request to one of the two: to the instrumented application, or,
-    # if it is not to be recorded, to the other. Without this assignment, Starlette would build a
-    # stack of its own at the first request.
+    # Because middleware_stack is set, Starlette does not build a chain of its own at startup.
     app.middleware_stack = BoundaryMiddleware(
         instrumented_app, uninstrumented_app, EXCLUDED_PATHS, trusted_callers
     )
+    # The router reads its lifespan at startup, so the lifespan can still be replaced.
     _flush_at_shutdown(app, providers)
 
 

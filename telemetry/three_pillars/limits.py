@@ -32,11 +32,11 @@ class BodyLimitMiddleware:
 
 
 class _LimitedBody:
-    """The body of one request: counts its bytes and its time while the application receives it.
+    """The body of one request, whose size and time are limited while the application receives it.
 
-    ``receive`` raises ``HTTPException``, so that the exception handler of the application responds
-    within the span and with the trace id. The responses 413 and 408 close the connection, because
-    the client is still sending the body and nothing will read it.
+    ``receive`` raises ``HTTPException``, so the application's exception handler sends the response
+    while the span of the request is open. The response closes the connection, because the client
+    may still be sending a body that nothing will read.
     """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:

@@ -118,9 +118,10 @@ def sanitize_event(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
 
 
 def _pop_exception(event: EventDict) -> BaseException | None:
-    """Remove ``exc_info`` from ``event``, and return the exception that ``exc_info`` stands for.
+    """Remove ``exc_info`` from ``event``, and return its exception, or None if there is none.
 
-    Return None if there is no exception.
+    ``exc_info`` may be an exception, a tuple from ``sys.exc_info()``, or True, which stands for the
+    exception that is being handled.
     """
     exc_info = event.pop("exc_info", None)
     if exc_info is True:

@@ -27,7 +27,7 @@ from .variables import OpenTelemetryVariables
 FLUSH_TIMEOUT_S = 4.0
 """Seconds that a stopping service waits until its last telemetry has been sent.
 
-It is much less than the 10 s that an orchestrator usually allows a process to stop.
+An orchestrator usually kills a process 10 s after it asked the process to stop.
 """
 
 

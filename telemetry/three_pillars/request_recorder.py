@@ -1,13 +1,15 @@
 """ASGI middleware that counts each request once and writes one log line for it.
 
-This line is called the canonical log line of the request. A request is recorded when the last byte
-of its response is sent. A request with status 5xx is recorded when the application has ended,
-because the exception that names the error may follow the response. Requests that never reach a
-handler (404, 405, 413, 422) and requests whose handler crashes are recorded too.
+The line is the canonical log line of the request. Requests that never reach a handler (404, 405,
+413, 422) and requests whose handler crashes are recorded too.
+
+A request is recorded when the last byte of its response is sent. A request with status 5xx, or
+without a complete response, is recorded when the application has ended, because an exception may
+follow the response and names the error.
 
 A service adds fields to the line by ``structlog.contextvars.bind_contextvars(outcome="declined")``
-in a coroutine. A plain ``def`` handler runs in a copy of the context, and so does every handler
-behind ``BaseHTTPMiddleware``: the fields that these handlers bind are lost.
+in an ``async def`` handler. A plain ``def`` handler, and every handler behind
+``BaseHTTPMiddleware``, runs in a copy of the context, so the fields that it binds are lost.
 """
 
 import time
@@ -47,10 +49,10 @@ SERVER_ERROR = 500
 class RequestRecorderMiddleware:
     """ASGI middleware that records each HTTP request in the metrics, in its span and in the log.
 
-    The measured time ends with the last byte of the response body, before background tasks run. An
-    exception before that byte is recorded as status 500 in metrics, span and log, even if the
-    client has already received a 200. An exception after that byte gets a log line of its
-    own.
+    The measured time ends with the last byte of the response body, before background tasks run.
+    An exception before that byte is recorded as status 500, even if the client has already received
+    the status 200. An exception after that byte gets a log line of its own, unless the status is
+    5xx: then it is part of the canonical log line.
     """
 
     def __init__(
@@ -70,7 +72,11 @@ class RequestRecorderMiddleware:
         self.log: FilteringBoundLogger = structlog.get_logger().bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the application with the scope that the server sent, and record the request."""
+        """Call the application and record the request.
+
+        The application gets the original headers, query string and ``app`` of the scope, which
+        ``BoundaryMiddleware`` had replaced.
+        """
         scope = {**scope, **scope[ORIGINAL_SCOPE]}
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -144,9 +150,9 @@ class RequestRecorder:
             self.record()
 
     def record(self, crash: Exception | None = None) -> None:
-        """Record the request; ``crash`` is the exception that the application raised, or None.
+        """Record the request once; ``crash`` is the exception that the application raised, or None.
 
-        If the request is already recorded, only log ``crash``, or do nothing if it is None.
+        A later call records nothing again. It only logs ``crash``, if there is one.
         """
         if self._recorded:
             if crash:
@@ -220,8 +226,8 @@ class RequestRecorder:
 def _error_type(status: int, crash: Exception | None) -> str | None:
     """Return the value of the attribute ``error.type``, which the HTTP semantic conventions define.
 
-    It is the class name of the exception ``crash``, otherwise the status if it is 5xx. It is None
-    if the request did not fail in one of these ways.
+    It is the class name of ``crash`` if the application raised an exception. Without an exception
+    it is the status if this is 5xx, and otherwise None.
     """
     if crash:
         return type(crash).__qualname__

@@ -75,15 +75,14 @@ class _HashedResource(Resource):
 def build_resource(service: ServiceResource) -> Resource:
     """Return the resource: the attributes of ``service`` and the environment, and an instance id.
 
-    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over ``service``, as an operator expects;
-    ``Resource.create()`` alone would prefer the values of ``service``.
+    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over ``service``, as an operator expects.
 
-    The instance id, ``service.instance.id``, must differ between processes: otherwise the counters
-    of several processes would be taken for one series instead of being added. If the environment
-    does not set the instance id, it is a random UUID. If the environment sets it, all child
-    processes of ``multiprocessing`` (such as uvicorn workers) inherit the same value. Therefore
-    a child process appends its own process id: ``<id>/<pid>``.
+    The instance id, ``service.instance.id``, differs between processes, because otherwise the
+    counters of several processes would be one series. It is a random UUID, or the value from the
+    environment. A child process of ``multiprocessing``, such as a uvicorn worker, inherits the
+    environment, so it appends its process id to that value: ``<id>/<pid>``.
     """
+    # ``Resource.create()`` alone would prefer the values of ``service``.
     from_environment = dict(OTELResourceDetector().detect().attributes)
     instance = from_environment.get("service.instance.id")
     if instance and parent_process():

@@ -14,12 +14,12 @@ from typing import TextIO
 from opentelemetry import metrics
 
 READER_TIMEOUT_S = 0.1
-"""Seconds that a write waits until the reader of a full pipe reads.
+"""Seconds that a write to a full pipe waits for the reader.
 
-After one such timeout, writes do not wait any more, and lines are lost, until the reader reads.
+After a timeout, lines are lost at once, without waiting, until the reader reads again.
 """
 LINE_TIMEOUT_S = 1.0
-"""Seconds that the write of one line may take while a reader takes it in small parts.
+"""Seconds that the write of one line may take if the reader reads slowly.
 
 After that time the remainder of the line is kept, and written before the next line.
 """
@@ -108,10 +108,10 @@ class _PipeWriter:
 class _StreamWriter:
     """Writes lines to a regular file, or to a stream that cannot be reopened in non-blocking mode.
 
-    ``may_block`` says whether a write to the stream can block; it is false for a regular file. If
-    ``may_block`` is true, each write first waits until the stream has room, for at most
-    ``READER_TIMEOUT_S``. If the stream has no room by then, the line is lost. After one such
-    timeout, writes no longer wait, and lines are lost, until the stream has room again.
+    ``may_block`` is false for a regular file, to which a write never blocks. If ``may_block`` is
+    true, each write waits at most ``READER_TIMEOUT_S`` for room in the stream. If there is no room
+    by then, the line is lost. After a timeout, lines are lost at once, without waiting, until the
+    stream has room again.
     """
 
     def __init__(self, stream: TextIO, *, may_block: bool) -> None:

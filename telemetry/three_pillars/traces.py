@@ -21,8 +21,8 @@ from .trusted_callers import link_untrusted_trace
 def instrument(app: FastAPI, traces: TracerProvider) -> None:
     """Instrument ``app``: each request gets a SERVER span and a response header ``traceresponse``.
 
-    The spans go to ``traces``. FastAPI's own telemetry stays inactive where this instrumentation is
-    installed, so that no request has two spans.
+    The tracer provider ``traces`` gets the spans. FastAPI's own telemetry stays inactive in an
+    instrumented application, so that no request has two SERVER spans.
     """
     set_global_response_propagator(TraceResponsePropagator())  # type: ignore[no-untyped-call]
     FastAPIInstrumentor.instrument_app(

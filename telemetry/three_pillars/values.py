@@ -50,7 +50,8 @@ def _valid_unicode(text: str) -> str:
 def _number(number: float) -> int | float | str:
     """Return ``number`` as a plain int or float, or as text if it is not finite or over 64 bits.
 
-    The texts are ``NaN``, ``Infinity`` and ``-Infinity``, as in the JSON encoding of protobuf.
+    Numbers that are not finite become ``NaN``, ``Infinity`` or ``-Infinity``, as in the JSON
+    encoding of protobuf.
     """
     if isinstance(number, float):
         return float(number) if isfinite(number) else json.dumps(number)

@@ -1,8 +1,8 @@
 """Types of the ``OTEL_*`` variables: each refuses the values that OpenTelemetry would ignore.
 
-The fields in ``variables.py`` are annotated with these types. A type has a validator function here
-if neither a Python type nor a pattern is enough. The ValueErrors have no text, because the error
-message is made of the description of the field.
+The fields in ``variables.py`` are annotated with these types. A type that needs more than a Python
+type or a pattern has a validator function. The functions raise ValueError without a text, because
+the error message contains the description of the field instead.
 """
 
 import os
@@ -19,7 +19,7 @@ HTTP_ADDRESS = rf"^https?://([\w.-]+|\[[0-9a-fA-F:]+\]){PORT}"
 """Pattern of the beginning of a URL: scheme, host and optional port, without user and password."""
 
 HEADER = r"\s*[\w!#$%&'*+.^`|~-]+\s*=[ !#-+\--:<-\[\]-~]*"
-"""Pattern of one header, ``name=value``, encoded like W3C baggage, as OTLP exporters read it."""
+"""Pattern of one header as OTLP exporters read it: ``name=value``, the value percent-encoded."""
 
 MAX_RESOURCE_ATTRIBUTES = 64
 MAX_RESOURCE_NAME_LENGTH = 255

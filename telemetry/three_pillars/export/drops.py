@@ -61,10 +61,10 @@ class DropCounter:
             self._export_ended(session.last_error)
 
     def _export_ended(self, error: str) -> None:
-        """Count the batch in flight as dropped for the reason ``error``.
+        """Count the batch in flight as delivered if ``error`` is empty, otherwise as dropped.
 
-        If ``error`` is empty, the batch counts as delivered. After a delivered batch, log how many
-        items were dropped since the last such log record, if any.
+        ``error`` is the reason of the drop. After a delivered batch, log the number of items that
+        were dropped and are not yet logged, if there are any.
         """
         to_report = 0
         with self.lock:

@@ -1,7 +1,7 @@
 """Sanitize the texts of a span before its export.
 
-Afterwards each text is valid UTF-8 and redacted. A text that the SDK has truncated also loses its
-end, which may be the first half of a secret.
+Afterwards each text is valid UTF-8 and redacted. An attribute value that the SDK has truncated
+also loses its last characters, because they may be the first half of a secret.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from ..redaction import may_contain_secret, redact_mapping, redact_text
 from ..values import to_otlp_value
 
 TRUNCATED_TAIL = 64
-"""The most characters that are removed from the end of a text that the SDK has truncated.
+"""The most characters that are removed from the end of a truncated attribute value.
 
 The SDK may have cut a secret in two, and no redaction rule recognises the first half of a secret.
 """
@@ -92,11 +92,10 @@ def _sanitized_attributes(
 
 
 def _without_truncated_tail(original: object, value: Any, length_limits: set[int]) -> Any:  # noqa: ANN401  (an attribute's value)
-    """Return ``value`` without its last characters if the SDK has truncated ``original``.
+    """Return the redacted ``value``, without its last characters if the SDK has truncated it.
 
-    ``original`` is the attribute's value before the redaction, and ``value`` the one after it.
-    ``original`` counts as truncated if it is a text whose length is one of ``length_limits``. In a
-    list, this rule applies to each item.
+    ``original`` is the same value before the redaction. A text counts as truncated if the length of
+    ``original`` is one of ``length_limits``. In a list, each item is treated in this way.
     """
     if isinstance(original, str) and len(original) in length_limits:
         return value[: -min(TRUNCATED_TAIL, len(original) // 8 + 1)]

@@ -19,12 +19,13 @@ REDIRECT_STATUSES = range(300, 400)
 
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 5.0
-"""The longest pause between two attempts, in seconds, if the response has no ``Retry-After``.
+"""Upper limit of the pause between two attempts, in seconds, without its random part.
 
-``_pause_s`` then varies the pause at random by up to 20 %.
+The pause begins with ``FIRST_BACKOFF_S`` and doubles up to this limit. With the random part, which
+is at most 20 %, it is up to 6 s. A ``Retry-After`` header replaces it.
 """
 MAX_RETRY_AFTER_S = 300.0
-"""The longest pause, in seconds, that is granted to a ``Retry-After`` header."""
+"""The longest pause, in seconds, that a ``Retry-After`` header can demand."""
 
 
 class ExportAbandonedError(Exception):
@@ -124,9 +125,9 @@ def _bypasses_proxy(host: str) -> bool:
 def _pause_s(backoff_s: float, retry_after: str) -> float:
     """Return the seconds to wait before the next attempt.
 
-    If ``retry_after``, the value of the header ``Retry-After``, is a whole number, the result is
-    this number, at most ``MAX_RETRY_AFTER_S``. Otherwise the result is ``backoff_s`` plus or minus
-    a random share of up to 20 %, so that many processes do not all retry at the same time.
+    ``retry_after`` is the value of the header ``Retry-After``. If it is a whole number, the result
+    is this number, at most ``MAX_RETRY_AFTER_S``. Otherwise the result is ``backoff_s``, varied at
+    random by up to 20 %, so that many processes do not all retry at the same time.
     """
     if retry_after.isdigit():
         return min(float(retry_after), MAX_RETRY_AFTER_S)

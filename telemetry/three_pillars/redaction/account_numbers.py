@@ -85,10 +85,10 @@ def _replace_numbers(
     find_end: Callable[[str, int], int | None],
     replacement: str,
 ) -> str:
-    """Return ``text`` with every number that begins at a match of ``start`` replaced.
+    """Return ``text`` with ``replacement`` in place of each number that ``find_end`` recognises.
 
-    ``find_end`` gets the text and the position of the match, and returns the position behind the
-    number, or None if no valid number begins there.
+    A number begins at a match of ``start``. ``find_end`` gets the text and the position of the
+    match. It returns the position behind the number, or None if no valid number begins there.
     """
     match = start.search(text)
     while match:

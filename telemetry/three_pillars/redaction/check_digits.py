@@ -10,8 +10,8 @@ For example, 7 becomes 5, because 2 * 7 = 14 and 1 + 4 = 5.
 def has_valid_luhn_digit(digits: str) -> bool:
     """Return whether the last of ``digits`` is correct by Luhn's formula (ISO/IEC 7812-1, annex B).
 
-    Every second digit, from the last but one to the left, is doubled and reduced to its digit sum.
-    The sum of all digits must be a multiple of ten.
+    Counted from the right, every second digit is replaced by the digit sum of its double. The sum
+    of all digits must then be a multiple of ten.
     """
     plain = digits[-1::-2]
     doubled = digits[-2::-2].translate(TWICE_REDUCED)

@@ -1,8 +1,8 @@
 """The redaction rules that are regular expressions: for secrets, tokens and e-mail addresses.
 
-``RULES`` are applied in their order. A client may choose the text, so each rule takes time in
-proportion to the length of the text, never to the square of the length: the repetitions in a
-pattern have an upper bound or cannot overlap.
+``RULES`` are applied in their order. Each rule takes time in proportion to the length of the text,
+because a client may choose a long text to block the process. Therefore the repetitions in a pattern
+have an upper bound or cannot overlap.
 """
 
 import re
@@ -12,17 +12,17 @@ SECRET_NAMES = (
     "access[_-]?key|api[_-]?key|authorization|cookie|credentials?|cv[vc]2?|passphrase|"  # noqa: S105
     "passw(?:or)?ds?|private[_-]?key|pwd|secret[_-]?key|secrets?|token"
 )
-"""Pattern of the ends of field names whose values are secrets, such as ``password``.
+"""Pattern of words such as ``password``: a field whose name ends in one of them holds a secret.
 
-``otel-collector.yaml`` has the same list.
+The same list is in ``otel-collector.yaml`` of this repository.
 """
 
 SECRET_FIELD_NAME = re.compile(f"(?i:{SECRET_NAMES})$")
 
 AFTER_PERCENT_CODE = "(?<=%[0-9A-Fa-f]{2})"
-"""Pattern of a position behind a percent-encoded character such as ``%2F``.
+"""Pattern of the position right behind a percent-encoded character, as in ``%2Fbearer``.
 
-A word may begin at this position, although the code before it may end in a letter.
+A word can begin at this position. A word boundary does not find it, because F and b are letters.
 """
 SPACE = r"(?:[\s+]|%20)"
 AUTH_SCHEMES = "(?:bearer|basic|digest|token|api-?key|negotiate)"

@@ -78,7 +78,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._reset_limits()
 
     def on_response_complete(self) -> None:
-        """Start the timer if the request body is still arriving, though nobody reads it now."""
+        """After the response, limit the time of a request body that is still arriving.
+
+        The application no longer reads the body, so its own time limit no longer applies.
+        """
         super().on_response_complete()
         if self.request_complete or self.timer or self.transport.is_closing():
             return

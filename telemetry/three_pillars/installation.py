@@ -45,8 +45,8 @@ def install(
         app: The finished application, with all its routes and middleware. It must be the
             application that the server runs, because the lifespan of a mounted application does
             not run, and the lifespan flushes the telemetry.
-        service: The resource attributes of the service; ``service.name`` is also the prefix of
-            the request metrics.
+        service: The resource attributes of the service. Its ``name`` is also the prefix of the
+            request metrics, even if OTEL_SERVICE_NAME sets another ``service.name``.
         trusted_networks: The callers whose traces are continued: addresses and networks,
             comma-separated, or ``*`` for all callers. By default no caller is trusted.
         providers: The OpenTelemetry providers that record the telemetry; by default those of
@@ -58,8 +58,9 @@ def install(
         ValueError: ``trusted_networks`` has an item that is neither an address nor a network.
         RuntimeError: ``app`` has already started, or ``install()`` was called for it before.
     """
-    # What can fail comes first, so that a refused call leaves ``app`` unchanged.
-    # Starlette sets middleware_stack when the application starts; install() sets it below.
+    # What can fail comes first, so that a refused call leaves ``app`` unchanged; only os.environ
+    # and the global providers may have changed. Starlette sets middleware_stack when the
+    # application starts, and install() sets it below.
     if app.middleware_stack is not None:
         raise RuntimeError("install() must be called once, before the application starts")
     variables = environment.prepare()
@@ -67,11 +68,14 @@ def install(
     providers = providers or otlp_providers(service, variables)
 
     # The application gets two chains of middleware around the same router: this one without
-    # telemetry, for probes and scrapes, and the one below with telemetry.
-    # BoundaryMiddleware, at the end of this function, chooses between them for each request.
-    # Starlette would build one chain when the application starts; this one is built now, before
-    # our middleware is added. So each of the application's own middleware classes has two
-    # instances. The route and the lifespan that are added below belong to the router, so to both.
+    # telemetry, for probes and scrapes, and the one below with telemetry. BoundaryMiddleware, at
+    # the end of this function, chooses between them once for each request, so that traces, logs
+    # and metrics agree on what is recorded.
+    #
+    # Starlette would build one chain when the application starts. This one is built now, because
+    # our middleware is not added yet. Each of the application's own middleware classes has two
+    # instances, one in each chain. The route and the lifespan that are added below belong to the
+    # router, and so to both chains.
     uninstrumented_app = app.build_middleware_stack()
 
     # Logs: from here on, structlog and logging write JSON to stdout, and structlog also to OTLP.
@@ -80,9 +84,8 @@ def install(
     # Metrics: a middleware records each request, and /metrics shows the instruments.
     meter = providers.metrics.get_meter("telemetry")
     _count_drops(meter, providers)
-    # This only registers the class. The next build creates it around all middleware that the
-    # application has added, but inside Starlette's ServerErrorMiddleware, which responds with 500
-    # to an exception that nothing else has handled.
+    # This only registers the class; the build below creates it, outside of the application's
+    # middleware. It sees an exception before ServerErrorMiddleware responds to it with 500.
     app.add_middleware(
         RequestRecorderMiddleware,
         prefix=service.name,
@@ -92,9 +95,9 @@ def install(
     _add_metrics_route(app, providers)
 
     # Traces: OpenTelemetry replaces app.build_middleware_stack(), so that the next chain is, from
-    # outside to inside: OpenTelemetry (opens the span), request recorder, the application's
-    # middleware, router. The recorder runs inside the span, so its log line and its metrics (by
-    # exemplars) have the trace id.
+    # outside to inside: OpenTelemetry (opens the span), the error handling of Starlette and
+    # FastAPI, request recorder, the application's middleware, router. The recorder runs inside the
+    # span, so its log line and its metrics (by exemplars) have the trace id.
     traces.instrument(app, providers.traces)
     instrumented_app = app.build_middleware_stack()
 

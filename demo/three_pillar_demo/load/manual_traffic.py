@@ -167,7 +167,7 @@ class ManualTraffic:
             purchase.trace_found = purchase.trace_id in found_trace_ids or overdue
 
     async def close(self) -> None:
-        """End the stream, cancel the purchases in flight and close the client."""
+        """Stop the stream of purchases, cancel those that wait for an answer, close the client."""
         tasks = list(self.in_flight)
         if self.streaming:
             tasks.append(self.streaming)

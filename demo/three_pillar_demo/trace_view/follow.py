@@ -47,9 +47,9 @@ The age counts from the end of the last span. Metrics are exported every second.
 POLL_INTERVAL_S = 0.5
 """The pause between two queries, in seconds."""
 OLD_FAILURE_S = 60.0
-"""The age, in seconds, from which the user is told how old the found failure is.
+"""If the newest failure is older than this, in seconds, ``demo follow`` prints its age.
 
-The user may have meant a newer failure.
+The user may have meant a newer failure, which is not stored yet.
 """
 LOG_MARGIN_S = 60
 """How much the search for log records is extended before and after the trace, in seconds.

@@ -228,9 +228,10 @@ async def _requests(
 async def _service_graph(
     backends: Backends, baseline: Baseline, condition: ServiceGraphCondition
 ) -> float | None:
-    """Return the calls per second between two services, or the share of the calls that failed.
+    """Return what ``condition.read`` asks for, about the calls between two services.
 
-    The share is None if there was no call.
+    This is either the number of calls per second, or the share of the calls that failed. The share
+    is None if there was no call.
     """
     edges = await backends.service_graph(baseline.began, time.time())
     matching = [

@@ -39,7 +39,7 @@ def rates(metric: str) -> str:
 
 
 def by_signal(metric: str) -> list[tuple[str, str]]:
-    """Return one query for each signal, with its legend: the items of that signal per second.
+    """Return a query and its legend for each signal; the query gives its items per second.
 
     ``metric`` is a counter name with ``{}`` for the kind of item, such as ``spans``.
     """

@@ -73,7 +73,10 @@ class Connection:
 
 
 class OpenLoop:
-    """One run of the load, in which the connections take turns so that none is idle for long."""
+    """One run of open-loop load: requests are due at fixed times, however long answers take.
+
+    The connections take turns, so that none is idle for long.
+    """
 
     def __init__(self, port: int, request: bytes) -> None:
         self.port = port

@@ -43,13 +43,11 @@ class Ledger:
         purchases: The answered purchases.
         unanswered: One line for each purchase without an answer, with its number and the error.
         started: A time just before the first purchase.
-        finished: A time after the last answer; 0 until ``fill`` ends.
     """
 
     purchases: list[Purchase] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.time)
-    finished: float = 0.0
 
     @property
     def trace_ids(self) -> set[str]:
@@ -108,5 +106,4 @@ async def fill(count: int, rate: float, on_answer: PurchaseCallback) -> Ledger:
         for number in range(count):
             await asyncio.sleep(max(0.0, started_at + number / rate - time.monotonic()))
             tasks.create_task(buy(number))
-    ledger.finished = time.time()
     return ledger

@@ -14,7 +14,7 @@ from tests.conftest import ShopFactory
 from tests.in_memory_shop import InMemoryShop, attributes_of
 from tests.test_layout import MAY_IMPORT
 from three_pillar_demo.local_store import (
-    export_request,
+    compression,
     receiver,
     retention,
     store,
@@ -253,7 +253,7 @@ def test_the_limits_of_the_local_store_are_those_of_the_code() -> None:
     for text in (
         (
             f"over {receiver.MAX_BODY_BYTES // MIB} MiB, or over "
-            f"{export_request.MAX_DECOMPRESSED_BYTES // MIB} MiB decompressed"
+            f"{compression.MAX_DECOMPRESSED_BYTES // MIB} MiB decompressed"
         ),
         f"{writer.MAX_QUEUED_BYTES // MIB} MiB are already waiting for the disk",
         f"at most {values.MAX_ATTRIBUTES} attributes, texts cut at {values.MAX_TEXT} characters",

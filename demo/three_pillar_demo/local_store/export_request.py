@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,17 +12,16 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as log_servic
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metric_service
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_service
 
+from three_pillar_demo.local_store.compression import decompress
 from three_pillar_demo.local_store.otlp import logs, metrics, traces
 from three_pillar_demo.local_store.otlp.batch import Batch
+from three_pillar_demo.local_store.request_error import RequestError
 
-MAX_DECOMPRESSED_BYTES = 8 * 1024**2
 DIGEST_BYTES = 16
 MAX_PARSER_TEXT = 200
 """The maximum length, in characters, of the parser's message that an error response quotes."""
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
-GZIP_WINDOW_BITS = 31
-"""The argument ``wbits`` of zlib: 15 for the maximum window size, plus 16 for the gzip format."""
 ID_FIELDS = {"trace_id", "span_id", "parent_span_id"}
 ATTRIBUTE_TYPES = {"AnyValue", "KeyValue"}
 
@@ -64,14 +62,6 @@ SIGNALS = {
 }
 
 
-class RequestError(Exception):
-    """The request is refused with the HTTP status ``status``; the message is the reason."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
 def decode_request(signal_name: str, body: bytes, encoding: str, media_type: str) -> Batch:
     """Return the decoded ``body`` of an export request.
 
@@ -82,7 +72,7 @@ def decode_request(signal_name: str, body: bytes, encoding: str, media_type: str
         RequestError: The body cannot be decompressed or parsed.
     """
     signal = SIGNALS[signal_name]
-    content = _decompress(body, encoding)
+    content = decompress(body, encoding)
     message = signal.request_type()
     try:
         if media_type == JSON:
@@ -97,26 +87,6 @@ def decode_request(signal_name: str, body: bytes, encoding: str, media_type: str
     batch = Batch(digest, len(content))
     signal.decode(message, batch)
     return batch
-
-
-def _decompress(body: bytes, encoding: str) -> bytes:
-    if encoding in {"", "identity"}:
-        return body
-    if encoding != "gzip":
-        raise RequestError(415, "unsupported content-encoding, use gzip or identity")
-    decompressor = zlib.decompressobj(wbits=GZIP_WINDOW_BITS)
-    try:
-        content = decompressor.decompress(body, MAX_DECOMPRESSED_BYTES + 1)
-    except zlib.error as error:
-        raise RequestError(400, f"request body is not valid gzip: {error}") from error
-    if len(content) > MAX_DECOMPRESSED_BYTES:
-        reason = (
-            f"decompressed request body over {MAX_DECOMPRESSED_BYTES} bytes, send smaller batches"
-        )
-        raise RequestError(413, reason)
-    if not decompressor.eof or decompressor.unused_data:
-        raise RequestError(400, "gzip stream truncated, or followed by other data")
-    return content
 
 
 def _parse_json(content: bytes, message: Message) -> None:

@@ -21,10 +21,10 @@ from three_pillar_demo.local_store.export_request import (
     JSON,
     PROTOBUF,
     SIGNALS,
-    RequestError,
     decode_request,
 )
 from three_pillar_demo.local_store.otlp.batch import Batch
+from three_pillar_demo.local_store.request_error import RequestError
 from three_pillar_demo.local_store.writer import QueueFullError, WriteError, Writer
 
 MAX_BODY_BYTES = 4 * 1024**2

@@ -46,7 +46,7 @@ from tests.demo.local_store.stores import (
     async_poll_until,
     poll_until,
 )
-from three_pillar_demo.local_store.export_request import MAX_DECOMPRESSED_BYTES
+from three_pillar_demo.local_store.compression import MAX_DECOMPRESSED_BYTES
 from three_pillar_demo.local_store.otlp.batch import MAX_RECORDS
 from three_pillar_demo.local_store.receiver import MAX_BODY_BYTES, create_app
 from three_pillar_demo.local_store.writer import MAX_BATCHES_PER_TRANSACTION

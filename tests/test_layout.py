@@ -97,8 +97,10 @@ QUERY_LANGUAGE_MODULES = {
 OTHER_SPELLINGS = {
     "demo/three_pillar_demo/query/http_clients.py",
     "demo/three_pillar_demo/query/lgtm.py",
+    "demo/three_pillar_demo/query/otlp_json.py",
     "demo/three_pillar_demo/verify/link_check.py",
     "grafana/checkout.py",
+    "tests/demo/query/test_otlp_json.py",
     "tests/end_to_end/test_dashboards.py",
     "tests/end_to_end/test_links.py",
     "tests/grafana/test_api.py",

@@ -25,7 +25,14 @@ CREATE TABLE span (
   status INTEGER NOT NULL,  -- OTLP's number: 0 UNSET, 1 OK, 2 ERROR
   message TEXT NOT NULL,    -- the description of the status
   attributes TEXT NOT NULL,
-  events TEXT NOT NULL      -- a JSON array of objects: name, time, attributes
+  events TEXT NOT NULL,     -- a JSON array of objects: name, time, attributes, dropped_attributes if any
+  links TEXT NOT NULL,      -- a JSON array of objects: trace_id, span_id, trace_state, flags, attributes,
+                            -- dropped_attributes
+  trace_state TEXT NOT NULL,
+  flags INTEGER NOT NULL,
+  dropped_attributes INTEGER NOT NULL,  -- how many attributes, events and links the sender or the store
+  dropped_events INTEGER NOT NULL,      -- has dropped
+  dropped_links INTEGER NOT NULL
 );
 CREATE INDEX span_trace ON span (trace_id);
 -- These two answer the most frequent queries, failed and slow requests and the service graph, from
@@ -41,7 +48,11 @@ CREATE TABLE log (
   severity INTEGER NOT NULL,  -- OTLP's number, 1 to 24; 0 if it is not known
   severity_text TEXT NOT NULL,
   body TEXT NOT NULL,
-  attributes TEXT NOT NULL
+  attributes TEXT NOT NULL,
+  observed INTEGER NOT NULL,  -- the time at which the record was collected; 0 if it is not known
+  event_name TEXT NOT NULL,
+  flags INTEGER NOT NULL,
+  dropped_attributes INTEGER NOT NULL
 );
 CREATE INDEX log_trace ON log (trace_id) WHERE trace_id IS NOT NULL;
 CREATE INDEX log_time ON log (time, severity_text, source);
@@ -87,12 +98,13 @@ CREATE VIEW spans AS SELECT
   CASE kind WHEN 1 THEN 'INTERNAL' WHEN 2 THEN 'SERVER' WHEN 3 THEN 'CLIENT' WHEN 4 THEN 'PRODUCER'
     WHEN 5 THEN 'CONSUMER' ELSE 'UNSPECIFIED' END AS kind,
   start, duration, CASE status WHEN 1 THEN 'OK' WHEN 2 THEN 'ERROR' ELSE 'UNSET' END AS status, message,
-  attributes, events, resource, scope
+  attributes, events, resource, scope, links, trace_state, flags, dropped_attributes, dropped_events,
+  dropped_links
 FROM span JOIN source ON source.id = span.source;
 
 CREATE VIEW lines AS SELECT  -- log records
   time, lower(hex(trace_id)) AS trace_id, lower(hex(span_id)) AS span_id, service, severity_text AS severity,
-  body, attributes, resource
+  body, attributes, resource, scope, observed, event_name, flags, dropped_attributes
 FROM log JOIN source ON source.id = log.source;
 
 CREATE VIEW points AS SELECT

@@ -32,8 +32,8 @@ SOURCE_COLUMN = 3
 """The position (from 0) of the column ``source`` in the tables ``span`` and ``log``."""
 
 INSERT_BATCH = "INSERT OR IGNORE INTO batch VALUES (?, ?)"
-INSERT_SPAN = "INSERT INTO span VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-INSERT_LOG_RECORD = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_SPAN = "INSERT INTO span VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_LOG_RECORD = "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_SOURCE = """INSERT INTO source (service, instance, resource, scope, seen)
 VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET seen = excluded.seen RETURNING id"""
 INSERT_SERIES = "INSERT INTO series (name, kind, labels, bounds, born) VALUES (?, ?, ?, ?, ?)"

@@ -1,6 +1,7 @@
 """Converts OTLP values for the store: to redacted, truncated JSON, and to Prometheus' names."""
 
 import base64
+import hashlib
 import json
 import math
 import re
@@ -20,6 +21,9 @@ MAX_TEXT = 8192
 """The maximum length of one text, in characters; a longer text is cut."""
 MAX_NAME = 256
 """The maximum length, in characters, of the name of an attribute, a metric or a scope."""
+NAME_DIGEST_BYTES = 8
+"""The size of the digest that ends a name which was over ``MAX_NAME``."""
+JSON_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 UNIT_SUFFIXES = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}
 SEVERITY_NAMES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 NUMBERS_PER_SEVERITY = 4
@@ -30,12 +34,24 @@ def json_attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     return redaction.redact_mapping(_to_dict(pairs))
 
 
+def counted_attributes(owner: Any) -> tuple[dict[str, Any], int]:  # noqa: ANN401  (generated code)
+    """Return the attributes of a record as ``json_attributes`` does, and how many are missing.
+
+    ``owner`` is an OTLP message with ``attributes`` and ``dropped_attributes_count``. The count
+    includes what the sender dropped, what is over ``MAX_ATTRIBUTES``, and repeated keys.
+    """
+    attributes = json_attributes(owner.attributes)
+    lost = len(owner.attributes) - len(attributes)
+    return attributes, owner.dropped_attributes_count + lost
+
+
 def _to_dict(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for pair in pairs:
         if len(values) >= MAX_ATTRIBUTES:
             break
-        values[truncate(pair.key, MAX_NAME)] = json_value(pair.value)
+        key = pair.key
+        values[key if len(key) <= MAX_NAME else short_name(key)] = json_value(pair.value)
     return values
 
 
@@ -45,10 +61,11 @@ def json_value(value: AnyValue) -> Any:  # noqa: ANN401  (any JSON value)
     The protobuf parser limits the depth of nested values, so the recursion is bounded.
     """
     kind = value.WhichOneof("value")
+    if kind == "string_value":  # the most frequent type comes first
+        text = value.string_value
+        return text if len(text) <= MAX_TEXT else redacted_text(text)
     content: Any = getattr(value, kind) if kind else None
     match kind:
-        case "string_value" if len(content) > MAX_TEXT:
-            return redacted_text(content)
         case "double_value" if not math.isfinite(content):
             return str(content)
         case "array_value":
@@ -66,7 +83,7 @@ def prometheus_name(otlp_name: str, unit: str, kind: str) -> str:
     ``http.server.request.duration`` in ``s`` becomes ``http_server_request_duration_seconds``, and
     the name of a counter ends in ``_total``. Units outside ``UNIT_SUFFIXES`` add no suffix.
     """
-    name = prometheus_label(otlp_name[:MAX_NAME])
+    name = prometheus_label(short_name(otlp_name))
     unit_suffix = UNIT_SUFFIXES.get(unit, "")
     if unit_suffix and not name.endswith(f"_{unit_suffix}"):
         name = f"{name}_{unit_suffix}"
@@ -82,12 +99,23 @@ def prometheus_label(otlp_name: str) -> str:
 
 def to_json(value: object) -> str:
     """Return compact JSON that SQLite's JSON functions can read."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return JSON_ENCODER.encode(value)
 
 
 def truncate(text: str, limit: int = MAX_TEXT) -> str:
     """Return at most the first ``limit`` characters of ``text``."""
     return text if len(text) <= limit else text[:limit]
+
+
+def short_name(name: str) -> str:
+    """Return ``name`` in at most ``MAX_NAME`` characters; different names stay different.
+
+    A name that is too long is cut, and ends in a digest of the whole name.
+    """
+    if len(name) <= MAX_NAME:
+        return name
+    digest = hashlib.blake2b(name.encode(), digest_size=NAME_DIGEST_BYTES).hexdigest()
+    return f"{name[: MAX_NAME - len(digest) - 1]}~{digest}"
 
 
 def redacted_text(text: str) -> str:

@@ -15,7 +15,7 @@ Tempo widens the range to whole seconds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 NANO = 1_000_000_000
@@ -42,13 +42,70 @@ class BackendError(Exception):
 
 
 @dataclass(frozen=True)
+class Scope:
+    """The instrumentation scope of a record: the library that created it.
+
+    All fields are empty if the sender did not name a scope.
+    """
+
+    name: str = ""
+    version: str = ""
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SpanEvent:
+    """One event of a span; ``time`` is in nanoseconds since the epoch.
+
+    An exception is an event with the name ``exception`` and the attributes ``exception.type``,
+    ``exception.message`` and ``exception.stacktrace``. ``dropped_attributes`` is the number of
+    attributes that the sender or the backend has dropped.
+    """
+
+    time: int
+    name: str
+    attributes: dict[str, Any]
+    dropped_attributes: int = 0
+
+
+@dataclass(frozen=True)
+class SpanLink:
+    """One link from a span to a span of this or another trace, with the fields of OTLP.
+
+    ``trace_state`` is the linked span's W3C ``tracestate`` header, and ``flags`` its flags.
+    """
+
+    trace_id: str
+    span_id: str
+    attributes: dict[str, Any]
+    trace_state: str = ""
+    flags: int = 0
+    dropped_attributes: int = 0
+
+
+@dataclass(frozen=True)
 class Span:
     """One span of a trace; ``start`` and ``end`` are in nanoseconds since the epoch.
 
-    ``kind`` is SERVER, CLIENT, INTERNAL, PRODUCER or CONSUMER. ``parent_id`` is empty for a root
-    span. ``error`` says whether the status is ERROR, and ``message`` is the status' description.
-    ``attributes`` have their OpenTelemetry names. ``exceptions`` are the recorded exceptions, each
-    as ``Type: message``.
+    Attributes:
+        parent_id: The id of the parent span; empty for a root span.
+        kind: SERVER, CLIENT, INTERNAL, PRODUCER, CONSUMER or UNSPECIFIED.
+        error: Whether the status is ERROR.
+        message: The description of the status.
+        attributes: The attributes, with their OpenTelemetry names, and in addition the resource
+            attribute ``VERSION`` if the resource has it.
+        exceptions: The recorded exceptions, each as ``Type: message``.
+        status: The name of the status: UNSET, OK or ERROR.
+        events: All events in the order of the sender, exceptions included.
+        links: All links with valid ids, in the order of the sender.
+        trace_state: The W3C ``tracestate`` header; empty if there was none.
+        flags: OTLP's flags: bits 0 to 7 are the W3C trace flags, bits 8 and 9 say whether the
+            parent is remote.
+        dropped_attributes: How many attributes the sender or the backend has dropped.
+        dropped_events: How many events the sender or the backend has dropped.
+        dropped_links: How many links the sender or the backend has dropped.
+        resource: All resource attributes, with their OpenTelemetry names.
+        scope: The instrumentation scope.
     """
 
     trace_id: str
@@ -63,15 +120,39 @@ class Span:
     message: str
     attributes: dict[str, Any]
     exceptions: tuple[str, ...]
+    status: str = "UNSET"
+    events: tuple[SpanEvent, ...] = ()
+    links: tuple[SpanLink, ...] = ()
+    trace_state: str = ""
+    flags: int = 0
+    dropped_attributes: int = 0
+    dropped_events: int = 0
+    dropped_links: int = 0
+    resource: dict[str, Any] = field(default_factory=dict)
+    scope: Scope = Scope()
 
 
 @dataclass(frozen=True)
 class LogRecord:
     """One log record; ``time`` is in nanoseconds since the epoch.
 
-    ``severity`` is OTLP's severity text, such as INFO, WARN or ERROR. ``fields`` are the
-    attributes as text, with ``_`` for each ``.`` (``http_route``); they include ``trace_id`` and
-    ``span_id`` for a record that was written during a span.
+    Only the local store fills the attributes from ``attributes`` on. From Loki, they have their
+    defaults, because Loki keeps attributes as text, under the names in ``fields``.
+
+    Attributes:
+        severity: OTLP's severity text, such as INFO, WARN or ERROR.
+        fields: The attributes as text, with ``_`` for each ``.`` (``http_route``). They include
+            ``trace_id`` and ``span_id`` for a record that was written during a span. Attributes
+            without a value are left out.
+        attributes: The attributes with their OpenTelemetry names and types.
+        severity_number: OTLP's severity number, 1 to 24; 0 if it is not known.
+        observed_time: The time at which the record was collected, in nanoseconds since the epoch;
+            0 if it is not known.
+        event_name: The name of the event that the record describes; empty for other records.
+        flags: OTLP's flags, whose bits 0 to 7 are the W3C trace flags.
+        dropped_attributes: How many attributes the sender or the store has dropped.
+        resource: All resource attributes, with their OpenTelemetry names.
+        scope: The instrumentation scope.
     """
 
     time: int
@@ -79,6 +160,14 @@ class LogRecord:
     severity: str
     body: str
     fields: dict[str, str]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    severity_number: int = 0
+    observed_time: int = 0
+    event_name: str = ""
+    flags: int = 0
+    dropped_attributes: int = 0
+    resource: dict[str, Any] = field(default_factory=dict)
+    scope: Scope = Scope()
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,27 @@
 import base64
 from typing import Any
 
-from three_pillar_demo.query.interface import VERSION, Span
+from three_pillar_demo.query.interface import VERSION, Scope, Span, SpanEvent, SpanLink
 
 
 def spans_of(trace_id: str, batch: dict[str, Any]) -> list[Span]:
     """Return the spans in ``batch``, which is one element of ``batches`` in Tempo's response."""
     resource = _attributes(batch["resource"])
     return [
-        _span(trace_id, resource, span) for scope in batch["scopeSpans"] for span in scope["spans"]
+        _span(trace_id, resource, _scope(scope_spans.get("scope", {})), span)
+        for scope_spans in batch["scopeSpans"]
+        for span in scope_spans["spans"]
     ]
 
 
-def _span(trace_id: str, resource: dict[str, Any], span: dict[str, Any]) -> Span:
+def _scope(scope: dict[str, Any]) -> Scope:
+    return Scope(scope.get("name", ""), scope.get("version", ""), _attributes(scope))
+
+
+def _span(trace_id: str, resource: dict[str, Any], scope: Scope, span: dict[str, Any]) -> Span:
     status = span.get("status", {})
+    status_name = status.get("code", "").removeprefix("STATUS_CODE_") or "UNSET"
+    events = tuple(_event(event) for event in span.get("events", []))
     attributes = _attributes(span)
     if VERSION in resource:
         attributes = {VERSION: resource[VERSION]} | attributes
@@ -28,14 +36,42 @@ def _span(trace_id: str, resource: dict[str, Any], span: dict[str, Any]) -> Span
         kind=span.get("kind", "").removeprefix("SPAN_KIND_"),
         start=int(span["startTimeUnixNano"]),
         end=int(span["endTimeUnixNano"]),
-        error=status.get("code") == "STATUS_CODE_ERROR",
+        error=status_name == "ERROR",
         message=status.get("message", ""),
         attributes=attributes,
         exceptions=tuple(
-            exception_text(_attributes(event))
-            for event in span.get("events", [])
-            if event["name"] == "exception"
+            exception_text(event.attributes) for event in events if event.name == "exception"
         ),
+        status=status_name,
+        events=events,
+        links=tuple(_link(link) for link in span.get("links", [])),
+        trace_state=span.get("traceState", ""),
+        flags=span.get("flags", 0),
+        dropped_attributes=span.get("droppedAttributesCount", 0),
+        dropped_events=span.get("droppedEventsCount", 0),
+        dropped_links=span.get("droppedLinksCount", 0),
+        resource=resource,
+        scope=scope,
+    )
+
+
+def _event(event: dict[str, Any]) -> SpanEvent:
+    return SpanEvent(
+        time=int(event.get("timeUnixNano", 0)),
+        name=event.get("name", ""),
+        attributes=_attributes(event),
+        dropped_attributes=event.get("droppedAttributesCount", 0),
+    )
+
+
+def _link(link: dict[str, Any]) -> SpanLink:
+    return SpanLink(
+        trace_id=_hex_id(link.get("traceId", "")),
+        span_id=_hex_id(link.get("spanId", "")),
+        attributes=_attributes(link),
+        trace_state=link.get("traceState", ""),
+        flags=link.get("flags", 0),
+        dropped_attributes=link.get("droppedAttributesCount", 0),
     )
 
 

@@ -6,21 +6,34 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from three_pillar_demo.query.interface import DURATION, VERSION, Exemplar, LogRecord, Span
+from three_pillar_demo.query.interface import (
+    DURATION,
+    VERSION,
+    Exemplar,
+    LogRecord,
+    Scope,
+    Span,
+    SpanEvent,
+    SpanLink,
+)
 from three_pillar_demo.query.otlp_json import exception_text
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 """The names of OTLP's span kinds; the position of a name, from 0, is OTLP's number of the kind."""
+STATUSES = ("UNSET", "OK", "ERROR")
+"""The names of OTLP's span statuses; the position of a name, from 0, is OTLP's number."""
 STATUS_ERROR = 2
 """OTLP's number for the span status ERROR."""
 NANO = 10**9
 
 SELECT_SPANS = """SELECT trace_id, span_id, parent_id, service, name, kind, start,
-start + duration, status, message, attributes, events, resource
+start + duration, status, message, attributes, events, resource, scope, links, trace_state, flags,
+dropped_attributes, dropped_events, dropped_links
 FROM span JOIN source ON source.id = span.source WHERE trace_id = ? ORDER BY start, span.rowid"""
 # CROSS JOIN makes SQLite read the log records first, in the order of their index.
 SELECT_LOG_RECORDS = """SELECT time, service, severity_text, body, attributes, trace_id, span_id,
-resource FROM log CROSS JOIN source ON source.id = source"""
+resource, scope, severity, observed, event_name, flags, dropped_attributes
+FROM log CROSS JOIN source ON source.id = source"""
 SELECT_HISTOGRAM_POINTS = """SELECT series.id, labels, bounds, born, time, point.start, count,
 buckets FROM series JOIN point ON series = id
 WHERE name = ? AND json_extract(labels, '$.service_name') = ?
@@ -63,9 +76,17 @@ def to_span(row: Sequence[Any]) -> Span:
         status,
         message,
         attributes,
-        events,
+        events_json,
         resource,
+        scope,
+        links,
+        trace_state,
+        flags,
+        dropped_attributes,
+        dropped_events,
+        dropped_links,
     ) = row
+    events = tuple(SpanEvent(**event) for event in json.loads(events_json))
     return Span(
         trace_id=trace_id.hex(),
         span_id=span_id.hex(),
@@ -79,25 +100,64 @@ def to_span(row: Sequence[Any]) -> Span:
         message=message,
         attributes=_version_of(resource) | json.loads(attributes),
         exceptions=tuple(
-            exception_text(event["attributes"])
-            for event in json.loads(events)
-            if event["name"] == "exception"
+            exception_text(event.attributes) for event in events if event.name == "exception"
         ),
+        status=STATUSES[status] if 0 <= status < len(STATUSES) else str(status),
+        events=events,
+        links=tuple(SpanLink(**link) for link in json.loads(links)),
+        trace_state=trace_state,
+        flags=flags,
+        dropped_attributes=dropped_attributes,
+        dropped_events=dropped_events,
+        dropped_links=dropped_links,
+        resource=dict(_parsed_json(resource)),
+        scope=Scope(**_parsed_json(scope)),
     )
 
 
 def to_log_record(row: Sequence[Any]) -> LogRecord:
     """Convert a row of ``SELECT_LOG_RECORDS`` to a ``LogRecord``."""
-    timestamp, service, severity, body, attributes, trace_id, span_id, resource = row
-    values = _version_of(resource) | json.loads(attributes)
+    (
+        timestamp,
+        service,
+        severity,
+        body,
+        attributes_json,
+        trace_id,
+        span_id,
+        resource,
+        scope,
+        severity_number,
+        observed_time,
+        event_name,
+        flags,
+        dropped_attributes,
+    ) = row
+    attributes = json.loads(attributes_json)
     fields = {
         key.replace(".", "_"): value if isinstance(value, str) else json.dumps(value)
-        for key, value in values.items()
+        for key, value in (_version_of(resource) | attributes).items()
+        if value is not None
     }
     if trace_id:
         fields["trace_id"] = trace_id.hex()
+    if span_id:
         fields["span_id"] = span_id.hex()
-    return LogRecord(timestamp, service, severity, body, fields)
+    return LogRecord(
+        timestamp,
+        service,
+        severity,
+        body,
+        fields,
+        attributes,
+        severity_number,
+        observed_time,
+        event_name,
+        flags,
+        dropped_attributes,
+        dict(_parsed_json(resource)),
+        Scope(**_parsed_json(scope)),
+    )
 
 
 def to_exemplar(row: Sequence[Any]) -> Exemplar:
@@ -110,11 +170,20 @@ def to_exemplar(row: Sequence[Any]) -> Exemplar:
     return Exemplar(trace_id.hex(), value, timestamp / NANO, json.loads(labels) | bucket_labels)
 
 
-@lru_cache
 def _version_of(resource: str) -> dict[str, Any]:
     """Return the attribute ``VERSION`` of a resource (JSON), or an empty dict if it has none."""
-    version = json.loads(resource).get(VERSION)
+    version = _parsed_json(resource).get(VERSION)
     return {VERSION: version} if version else {}
+
+
+@lru_cache
+def _parsed_json(text: str) -> dict[str, Any]:
+    """Return a resource or a scope, which many rows share, from its JSON; it must not be changed.
+
+    The cache makes it cheap to convert many rows of the same sender.
+    """
+    parsed: dict[str, Any] = json.loads(text)
+    return parsed
 
 
 def _bucket_bound(value: float, bounds: Sequence[float]) -> str:

@@ -36,6 +36,7 @@ from tests.demo.local_store.stores import (
     read_rows,
     running_store,
 )
+from three_pillar_demo.local_store.database import APPLICATION_ID
 from three_pillar_demo.local_store.otlp import metrics, traces
 from three_pillar_demo.local_store.otlp.batch import Batch
 from three_pillar_demo.local_store.store import MAX_SERIES, Store
@@ -164,7 +165,7 @@ def invalid_batch(digest: bytes, *counter_names: str) -> Batch:
     """Return a batch with a span that SQLite cannot store."""
     new_batch = batch(digest, *counter_names)
     source, _ = new_batch.spans[0]
-    new_batch.spans.append((source, (None,) * 11))
+    new_batch.spans.append((source, (None,) * 17))
     return new_batch
 
 
@@ -251,6 +252,16 @@ def create_other_version(path: Path) -> None:
     connection.close()
 
 
+def create_first_version(path: Path) -> None:
+    """Create a store file at ``path`` with schema version 1, whose spans had no links."""
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        f"CREATE TABLE span (trace_id BLOB); PRAGMA application_id = {APPLICATION_ID};"
+        "PRAGMA user_version = 1;"
+    )
+    connection.close()
+
+
 def create_random_bytes(path: Path) -> None:
     """Create a file of random bytes at ``path``."""
     path.write_bytes(random.Random(7).randbytes(100_000))  # noqa: S311  (no secret)
@@ -262,7 +273,14 @@ def create_text(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "create", [create_foreign_database, create_other_version, create_random_bytes, create_text]
+    "create",
+    [
+        create_foreign_database,
+        create_other_version,
+        create_first_version,
+        create_random_bytes,
+        create_text,
+    ],
 )
 def test_a_file_of_another_format_is_moved_aside(
     tmp_path: Path, create: Callable[[Path], None], caplog: pytest.LogCaptureFixture

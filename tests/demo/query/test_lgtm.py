@@ -21,8 +21,10 @@ from three_pillar_demo.query.interface import (
     Exemplar,
     LogRecord,
     RedSample,
+    Scope,
     ServiceCall,
     Span,
+    SpanEvent,
 )
 from three_pillar_demo.query.lgtm import LgtmBackends, quoted, selector
 
@@ -85,6 +87,30 @@ def test_a_trace_is_converted_exactly(query: RunQuery) -> None:
         exceptions=(
             "checkout.payment_client.PaymentError: payment answered 504: its gateway timed out",
         ),
+        status="ERROR",
+        events=(
+            SpanEvent(
+                time=1795598807777875039,
+                name="exception",
+                attributes={
+                    "exception.type": "checkout.payment_client.PaymentError",
+                    "exception.message": "payment answered 504: its gateway timed out",
+                    "exception.stacktrace": "Traceback, left out",
+                    "exception.escaped": "False",
+                },
+            ),
+        ),
+        resource={
+            "deployment.environment.name": "demo",
+            "service.instance.id": "e766e31c-fbf1-424d-844f-c4fd1a107243",
+            "service.namespace": "shop",
+            "service.version": "0.1.0",
+            "telemetry.sdk.language": "python",
+            "telemetry.sdk.name": "opentelemetry",
+            "telemetry.sdk.version": "1.45.1",
+            "service.name": "checkout",
+        },
+        scope=Scope("checkout.orders"),
     )
     assert (server.span_id, server.parent_id, server.kind) == (order.parent_id, "", "SERVER")
     assert (call.parent_id, call.kind, call.name) == (order.span_id, "CLIENT", "POST")

@@ -7,11 +7,11 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from three_pillar_demo.local_store.otlp.batch import Source
 from three_pillar_demo.local_store.values import (
-    MAX_NAME,
     json_attributes,
+    redacted_text,
+    short_name,
     to_json,
     to_text,
-    truncate,
 )
 
 MAX_INTEGER = 2**63 - 1
@@ -54,10 +54,13 @@ def are_valid_ids(trace_id: bytes, span_id: bytes) -> bool:
 def source_of(resource: Resource, scope: Any) -> Source:  # noqa: ANN401  (generated code)
     """Return the sender of records as a ``Source``, from its resource and instrumentation scope."""
     attributes = json_attributes(resource.attributes)
-    scope_fields = {
-        "name": truncate(scope.name, MAX_NAME),
-        "version": truncate(scope.version, MAX_NAME),
+    scope_fields: dict[str, Any] = {
+        "name": redacted_text(short_name(scope.name)),
+        "version": redacted_text(short_name(scope.version)),
     }
+    scope_attributes = json_attributes(scope.attributes)
+    if scope_attributes:
+        scope_fields["attributes"] = scope_attributes
     return (
         to_text(attributes.get("service.name", "unknown_service")),
         to_text(attributes.get("service.instance.id", "")),

@@ -6,9 +6,14 @@ from typing import Any
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from three_pillar_demo.local_store.otlp.batch import Batch, Row
-from three_pillar_demo.local_store.otlp.checks import are_valid_ids, source_of, time_problem
+from three_pillar_demo.local_store.otlp.checks import (
+    MAX_INTEGER,
+    are_valid_ids,
+    source_of,
+    time_problem,
+)
 from three_pillar_demo.local_store.values import (
-    json_attributes,
+    counted_attributes,
     json_value,
     redacted_text,
     severity_name,
@@ -49,6 +54,7 @@ def _row(record: Any, timestamp: int) -> Row:  # noqa: ANN401  (generated code)
     because a log record is also useful without a trace.
     """
     has_trace = are_valid_ids(record.trace_id, record.span_id)
+    attributes, dropped_attributes = counted_attributes(record)
     return (
         timestamp,
         record.trace_id if has_trace else None,
@@ -56,7 +62,11 @@ def _row(record: Any, timestamp: int) -> Row:  # noqa: ANN401  (generated code)
         record.severity_number,
         truncate(record.severity_text) or severity_name(record.severity_number),
         _body(record.body),
-        to_json(json_attributes(record.attributes)),
+        to_json(attributes),
+        min(record.observed_time_unix_nano, MAX_INTEGER),
+        redacted_text(record.event_name),
+        record.flags,
+        dropped_attributes,
     )
 
 

@@ -12,7 +12,7 @@ from three_pillar_demo.local_store.otlp.checks import (
 )
 from three_pillar_demo.local_store.values import (
     MAX_ATTRIBUTES,
-    json_attributes,
+    counted_attributes,
     redacted_text,
     to_json,
 )
@@ -42,11 +42,24 @@ def _problem(span: Any) -> str:  # noqa: ANN401  (generated code)
 
 
 def _row(span: Any) -> Row:  # noqa: ANN401  (generated code)
-    """Return a span as a row of the table ``span``, without its links.
+    """Return a span as a row of the table ``span``.
 
-    A span that ends before its start gets a duration of 0.
+    A span that ends before its start gets a duration of 0. The counts of dropped items include
+    what the sender dropped and what is over the limits of the store.
     """
     duration = min(span.end_time_unix_nano, MAX_INTEGER) - span.start_time_unix_nano
+    attributes, dropped_attributes = counted_attributes(span)
+    events: list[dict[str, Any]] = []
+    dropped_events = span.dropped_events_count
+    if span.events:
+        events = [_event(event) for event in span.events[:MAX_ATTRIBUTES]]
+        dropped_events += len(span.events) - len(events)
+    links: list[dict[str, Any]] = []
+    dropped_links = span.dropped_links_count
+    if span.links:
+        valid_links = [link for link in span.links if are_valid_ids(link.trace_id, link.span_id)]
+        links = [_link(link) for link in valid_links[:MAX_ATTRIBUTES]]
+        dropped_links += len(span.links) - len(links)
     return (
         span.trace_id,
         span.span_id,
@@ -57,8 +70,14 @@ def _row(span: Any) -> Row:  # noqa: ANN401  (generated code)
         max(0, duration),
         span.status.code,
         redacted_text(span.status.message),
-        to_json(json_attributes(span.attributes)),
-        to_json([_event(event) for event in span.events[:MAX_ATTRIBUTES]]),
+        to_json(attributes),
+        to_json(events) if events else "[]",
+        to_json(links) if links else "[]",
+        redacted_text(span.trace_state),
+        span.flags,
+        dropped_attributes,
+        dropped_events,
+        dropped_links,
     )
 
 
@@ -68,8 +87,22 @@ def _parent_id(span_id: bytes) -> bytes | None:
 
 
 def _event(event: Any) -> dict[str, Any]:  # noqa: ANN401  (generated code)
-    return {
+    attributes, dropped = counted_attributes(event)
+    fields = {
         "name": redacted_text(event.name),
         "time": event.time_unix_nano,
-        "attributes": json_attributes(event.attributes),
+        "attributes": attributes,
+    }
+    return fields | {"dropped_attributes": dropped} if dropped else fields
+
+
+def _link(link: Any) -> dict[str, Any]:  # noqa: ANN401  (generated code)
+    attributes, dropped = counted_attributes(link)
+    return {
+        "trace_id": link.trace_id.hex(),
+        "span_id": link.span_id.hex(),
+        "trace_state": redacted_text(link.trace_state),
+        "flags": link.flags,
+        "attributes": attributes,
+        "dropped_attributes": dropped,
     }

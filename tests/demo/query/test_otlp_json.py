@@ -1,0 +1,57 @@
+"""Tests of the conversion of Tempo's JSON, as far as the recorded responses do not contain it."""
+
+import base64
+from typing import Any
+
+from three_pillar_demo.query.interface import Scope, SpanEvent, SpanLink
+from three_pillar_demo.query.otlp_json import spans_of
+
+TRACE_ID = bytes(range(16))
+SPAN_ID = bytes(range(8))
+ATTRIBUTES = [{"key": "n", "value": {"intValue": "1"}}]
+
+
+def base64_of(value: bytes) -> str:
+    """Return bytes in base64, as Tempo's JSON has ids."""
+    return base64.b64encode(value).decode()
+
+
+def test_all_fields_of_a_span_are_converted() -> None:
+    """Links, events, trace state, flags, dropped counts, resource and scope are converted."""
+    span: dict[str, Any] = {
+        "spanId": base64_of(SPAN_ID),
+        "name": "work",
+        "startTimeUnixNano": "5",
+        "endTimeUnixNano": "7",
+        "traceState": "a=b",
+        "flags": 257,
+        "droppedAttributesCount": 1,
+        "droppedEventsCount": 2,
+        "droppedLinksCount": 3,
+        "events": [{"timeUnixNano": "6", "name": "e", "attributes": ATTRIBUTES}],
+        "links": [
+            {
+                "traceId": base64_of(TRACE_ID),
+                "spanId": base64_of(SPAN_ID),
+                "traceState": "c=d",
+                "flags": 1,
+                "attributes": ATTRIBUTES,
+                "droppedAttributesCount": 4,
+            }
+        ],
+        "status": {"code": "STATUS_CODE_OK"},
+    }
+    scope = {"name": "lib", "version": "1", "attributes": ATTRIBUTES}
+    batch = {
+        "resource": {"attributes": ATTRIBUTES},
+        "scopeSpans": [{"scope": scope, "spans": [span]}],
+    }
+    [converted] = spans_of(TRACE_ID.hex(), batch)
+    assert (converted.status, converted.error) == ("OK", False)
+    assert converted.events == (SpanEvent(6, "e", {"n": 1}),)
+    assert converted.links == (SpanLink(TRACE_ID.hex(), SPAN_ID.hex(), {"n": 1}, "c=d", 1, 4),)
+    assert (converted.trace_state, converted.flags) == ("a=b", 257)
+    dropped = (converted.dropped_attributes, converted.dropped_events, converted.dropped_links)
+    assert dropped == (1, 2, 3)
+    assert converted.resource == {"n": 1}
+    assert converted.scope == Scope("lib", "1", {"n": 1})

@@ -1,7 +1,7 @@
 """Example application: a trip planner that records traces, logs and metrics with `three_pillars`.
 
 A request to ``/trips/{city}`` makes the application call its own route ``/weather/{city}``. Run it
-with ``uvicorn app:app --port 8100``, and request ``http://127.0.0.1:8100/trips/lisbon``.
+as README.md says, and request ``http://127.0.0.1:8100/trips/lisbon``.
 """
 
 import os

@@ -68,6 +68,7 @@ def serve(factory: str, settings: ServiceSettings) -> None:
         factory,
         factory=True,
         http=BoundedHttpProtocol,
+        ws="none",  # so that the offer of a WebSocket is ignored too
         host=settings.bind,
         port=settings.port,
         workers=settings.workers,

@@ -5,7 +5,7 @@ The request head (request line and headers) may have at most 64 KiB and take at 
 
 import asyncio
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from three_pillars.upgrade_offers import UpgradeIgnoringProtocol
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 10.0
@@ -17,7 +17,7 @@ response was sent before the whole body arrived.
 """
 
 
-class BoundedHttpProtocol(HttpToolsProtocol):
+class BoundedHttpProtocol(UpgradeIgnoringProtocol):
     """uvicorn protocol that closes a connection whose request head is too long or takes too long.
 
     The limits are ``MAX_HEAD_BYTES`` and ``HEAD_TIMEOUT_S``.

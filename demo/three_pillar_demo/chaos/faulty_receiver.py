@@ -119,7 +119,7 @@ class FaultyReceiver:
 
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
         """Read one request, and treat it as the present behaviour says."""
-        body = handler.rfile.read(int(handler.headers.get("content-length", 0)))
+        body = _read_body(handler)
         batch = hashlib.blake2b(handler.path.encode() + body, digest_size=16).digest()
         behaviour = self._behaviour
         changed = self._changed
@@ -173,6 +173,19 @@ class FaultyReceiver:
             handler.wfile.write(body)
         except OSError:  # The client has closed the connection.
             handler.close_connection = True
+
+
+def _read_body(handler: BaseHTTPRequestHandler) -> bytes:
+    """Return the body of a request, which has a length or is sent in chunks."""
+    if handler.headers.get("transfer-encoding", "").lower() != "chunked":
+        return handler.rfile.read(int(handler.headers.get("content-length", 0)))
+    chunks = []
+    while size := int(handler.rfile.readline().partition(b";")[0], 16):
+        chunks.append(handler.rfile.read(size))
+        handler.rfile.readline()
+    while handler.rfile.readline().strip():
+        """Skip a field after the last chunk."""
+    return b"".join(chunks)
 
 
 def otlp_violations(answers: Iterable[BatchAnswer]) -> list[str]:

@@ -23,6 +23,8 @@ CONNECTION_HEADERS = {
     "content-length",
     "transfer-encoding",
     "keep-alive",
+    "upgrade",
+    "http2-settings",
 }
 """The headers that are not forwarded, because they describe one connection and not the request."""
 TRACE_CONTEXT_HEADERS = {"traceparent", "tracestate", "baggage"}

@@ -14,6 +14,7 @@ from three_pillar_demo.local_store.receiver import create_app
 from three_pillar_demo.local_store.store import Store
 from three_pillar_demo.local_store.writer import Writer
 from three_pillars import ConfigurationError, settings
+from three_pillars.http_protocol import BoundedHttpProtocol
 
 FILE_NAME = "telemetry.db"
 MIB = 1024**2
@@ -58,6 +59,8 @@ def main() -> int:
         return 1
     uvicorn.run(
         create_app(Writer(store)),
+        http=BoundedHttpProtocol,
+        ws="none",
         host=settings.bind,
         port=settings.port,
         access_log=False,

@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from three_pillar_demo.query import connect
 from three_pillar_demo.web.app import create_app
 from three_pillars import ConfigurationError, settings
+from three_pillars.http_protocol import BoundedHttpProtocol
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 MAX_CONNECTIONS = 200
@@ -68,6 +69,8 @@ def main() -> int:
             settings.names(),
             settings.grafana_url,
         ),
+        http=BoundedHttpProtocol,
+        ws="none",
         host=settings.bind,
         port=settings.port,
         access_log=False,

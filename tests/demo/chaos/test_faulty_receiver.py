@@ -4,6 +4,10 @@ import threading
 
 import httpx2
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from tests.processes import InMemoryCollector, wait_for
 from three_pillar_demo.chaos.faulty_receiver import (
@@ -11,6 +15,13 @@ from three_pillar_demo.chaos.faulty_receiver import (
     Behaviour,
     FaultyReceiver,
     otlp_violations,
+)
+
+RESOURCE = Resource(
+    attributes=[
+        KeyValue(key=key, value=AnyValue(string_value="one"))
+        for key in ("service.name", "service.instance.id")
+    ]
 )
 
 
@@ -30,6 +41,23 @@ def test_requests_are_forwarded(collector: InMemoryCollector) -> None:
     with FaultyReceiver(collector.url) as receiver:
         assert post(receiver).status_code == 200
     assert [path for path, _ in collector.received] == ["/v1/traces"]
+
+
+def test_a_body_in_chunks_is_forwarded(collector: InMemoryCollector) -> None:
+    """A body that is sent in chunks arrives whole, and so does the next one."""
+    request = ExportTraceServiceRequest(
+        resource_spans=[ResourceSpans(resource=RESOURCE, schema_url="a" * 5000)]
+    )
+    body = request.SerializeToString()
+    headers = {"content-type": "application/x-protobuf"}
+    with (
+        FaultyReceiver(collector.url) as receiver,
+        httpx2.Client(base_url=receiver.url, timeout=30, trust_env=False) as http,
+    ):
+        for _ in range(2):
+            parts = iter([body[:7], body[7:]])
+            assert http.post("/v1/traces", content=parts, headers=headers).status_code == 200
+    assert [message for _, message in collector.received] == [request, request]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ COPY telemetry telemetry
 COPY demo demo
 # The build tools stay in this stage. /venv, which is copied to the final image, contains none of them,
 # not even pip.
-RUN (cd telemetry && python -m hatchling build -t wheel -d /src/dist) \
-    && python -m hatchling build -t wheel \
+RUN python -m hatchling build -t wheel \
     && pip --python /venv/bin/python install --no-cache-dir --no-deps --no-index dist/*.whl
 
 FROM python:3.13-slim

@@ -24,7 +24,7 @@ help: ## list these verbs
 setup: .venv/.ready ## create .venv, the Python environment of the demo
 
 # With uv where it is installed, else with venv and pip. Both check every hash.
-.venv/.ready: requirements/runtime.lock requirements/build.lock pyproject.toml telemetry/pyproject.toml
+.venv/.ready: requirements/runtime.lock requirements/build.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found. Set its path: make PYTHON=/path/to/python3"; exit 1; }
 	@echo "setting up .venv with $(PYTHON)"
 	@rm -rf .venv
@@ -34,7 +34,7 @@ setup: .venv/.ready ## create .venv, the Python environment of the demo
 		$(PYTHON) -m venv .venv || { echo "Python's venv module is missing (Debian, Ubuntu: the package python3-venv)"; exit 1; }; \
 	fi
 	@$(call install,requirements/runtime.lock) && $(call install,requirements/build.lock)
-	@$(PIP) --no-deps --no-build-isolation --no-index --editable ./telemetry --editable .
+	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
 # The additional packages of the tests and checks.
@@ -52,7 +52,7 @@ dev: .venv/.dev
 	@echo "setting up .venv-bench, once, for OpenTelemetry's zero-code distribution and py-spy"
 	@rm -rf .venv-bench && $(PYTHON) -m venv .venv-bench
 	@$(call install,requirements/bench.lock)
-	@$(PIP) --no-deps --no-build-isolation --no-index --editable ./telemetry --editable .
+	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
 demo: setup ## start the stack and take the guided tour: buy, verify, follow one failure
@@ -147,9 +147,7 @@ docs: dev ## write the generated pages of docs/
 pictures: dev ## take screenshots of the running web UI with Chromium, into .demo/pictures
 	@$(BIN)/python -m tests.demo.web.pictures .demo/pictures
 
-# The library is installed from telemetry/, so the lock files contain only what it depends on.
-COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-	--no-emit-package three-pillars
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade
 CONSTRAINTS := -c requirements/runtime.lock -c requirements/build.lock
 lock: ## update the lock files in requirements/ to the newest versions (needs uv)
 	$(COMPILE) pyproject.toml -o requirements/runtime.lock

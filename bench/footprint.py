@@ -25,6 +25,7 @@ from bench import report
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
+from three_pillar_demo.stack import ports
 from three_pillar_demo.stack.external_binary import LOKI, TEMPO
 
 RATE = 20
@@ -87,7 +88,11 @@ class Stack:
         began = time.monotonic()
         options = ["--full"] if self.mode == "full" else []
         self.demo("up", "--detach", *options)
-        return time.monotonic() - began
+        seconds = time.monotonic() - began
+        # The queries of this process find the backends by these variables.
+        run = json.loads((self.state / "run.json").read_text())
+        os.environ.update({variable: str(number) for variable, number in run["ports"].items()})
+        return seconds
 
     def snapshot(self) -> Snapshot:
         """Return the current memory, item counts, disk usage and series of the stack."""
@@ -119,12 +124,12 @@ def _disk_usage(folder: Path) -> int:
 
 
 def _prometheus_series() -> int:
-    response = httpx2.get("http://127.0.0.1:9090/api/v1/status/tsdb", trust_env=False)
+    response = httpx2.get(f"{ports.PROMETHEUS.url}/api/v1/status/tsdb", trust_env=False)
     return int(response.json()["data"]["headStats"]["numSeries"])
 
 
 def _loki_streams() -> int:
-    text = httpx2.get("http://127.0.0.1:3100/metrics", trust_env=False).text
+    text = httpx2.get(f"{ports.LOKI.url}/metrics", trust_env=False).text
     streams = re.search(r"^loki_ingester_memory_streams(?:{.*})? (\S+)", text, re.MULTILINE)
     return int(float(streams[1])) if streams else 0
 

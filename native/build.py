@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from three_pillar_demo.paths import STATE
 from three_pillar_demo.stack.binaries import (
     NATIVE,
     Binary,
@@ -32,7 +33,7 @@ from three_pillar_demo.stack.binaries import (
     version_numbers,
     version_of,
 )
-from three_pillar_demo.stack.components import FULL, STATE
+from three_pillar_demo.stack.components import FULL
 
 GO_LOCK = NATIVE / "go.lock"
 MIN_FREE_BYTES = 4 * 1024**3

@@ -1,5 +1,10 @@
 """Fixtures for all tests: both services in memory, a Collector in memory, and a running stack."""
 
+# ruff: noqa: E402  (the state folder is read when the demo is imported)
+from tests import private_ports
+
+private_ports.reserve()
+
 import logging
 import socket
 from collections.abc import Callable, Iterator

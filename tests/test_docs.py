@@ -174,7 +174,11 @@ def test_every_message_has_an_entry_and_every_entry_a_message() -> None:
 def test_every_setting_is_in_the_reference() -> None:
     """The reference lists exactly the settings that the services, the store and the web UI read."""
     page = (generate.DOCS / "reference/settings.md").read_text()
-    named = set(re.findall(r"^\| `((?:CHECKOUT|PAYMENT|STORE|WEB)_[A-Z_]+)`", page, re.MULTILINE))
+    named = set(
+        re.findall(
+            r"^\| `((?:CHECKOUT|PAYMENT|STORE|WEB)_[A-Z_]+|[A-Z_]+_PORT)`", page, re.MULTILINE
+        )
+    )
     assert named == settings.variables()
 
 

@@ -18,7 +18,7 @@ from three_pillar_demo.load import buy
 from three_pillar_demo.load import traffic as traffic_command
 from three_pillar_demo.load.checkout_client import CheckoutError
 from three_pillar_demo.query.interface import BackendError
-from three_pillar_demo.stack import background, control, launcher, state
+from three_pillar_demo.stack import background, control, launcher, ports, state
 from three_pillar_demo.stack.components import DEFAULT
 from three_pillar_demo.stack.preflight import LaunchError
 from three_pillar_demo.terminal import printable
@@ -27,7 +27,6 @@ from three_pillar_demo.verify import report as verify_report
 from three_pillar_demo.verify import verify as verify_command
 
 app = typer.Typer(
-    help="One checkout, followed through traces, logs and metrics.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,6 +38,16 @@ for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.callback()
+def check_settings() -> None:
+    """One checkout, followed through traces, logs and metrics."""
+    try:
+        ports.validate()
+    except ports.PortError as error:
+        err.print(str(error), style="red", markup=False)
+        sys.exit(2)
 
 
 @app.command()

@@ -33,9 +33,8 @@ NEXT_STEPS = (
     ("Next", "make checkout, make follow", "buy again, read why the newest failed"),
     ("Read", "README.md, docs/README.md", "what you have seen, and what to do next"),
     ("Stop", "make down", "stored telemetry is kept for the next start"),
-    ("Web UI", components.WEB.address, "buy, watch, and read why, in a browser"),
 )
-"""The last lines of the output: a heading, what to run or open, and the reason to do so."""
+"""The last lines but one of the output: a heading, what to run or read, and the reason to do so."""
 
 
 async def tour(out: Console, err: Console) -> bool:
@@ -57,7 +56,8 @@ async def tour(out: Console, err: Console) -> bool:
         report(checks, out, as_json=False)
         failure_shown = await _show_failure(backends, ledger, out, err)
     out.print()
-    for heading, command, purpose in NEXT_STEPS:
+    web_ui = ("Web UI", components.WEB.address, "buy, watch, and read why, in a browser")
+    for heading, command, purpose in (*NEXT_STEPS, web_ui):
         out.print(Text.assemble((f"{heading:<8}", "bold"), f"{command:<29}", (purpose, "dim")))
     return passed(checks) and failure_shown
 
@@ -86,7 +86,7 @@ def _start_stack(out: Console, err: Console) -> None:
 
 
 def _checkout_answers() -> bool:
-    url = f"{checkout_client.CHECKOUT_URL}/healthz"
+    url = f"{checkout_client.checkout_url()}/healthz"
     try:
         return httpx2.get(url, timeout=1.0, trust_env=False).is_success
     except httpx2.HTTPError:

@@ -6,6 +6,7 @@ from docs.generators.tables import NOTE, code, table
 from services.checkout.service import Settings as CheckoutSettings
 from services.payment.service import Settings as PaymentSettings
 from three_pillar_demo.local_store.__main__ import Settings as StoreSettings
+from three_pillar_demo.stack import ports
 from three_pillar_demo.web.__main__ import Settings as WebSettings
 from three_pillars.environment import REFUSED_SUFFIXES
 from three_pillars.settings import Settings
@@ -19,6 +20,26 @@ OURS: dict[str, type[Settings]] = {
 }
 """The headings of the page, each with the settings class of that process."""
 
+PORT_PURPOSES = {
+    ports.CHECKOUT: "checkout",
+    ports.PAYMENT: "payment",
+    ports.WEB: "the web UI",
+    ports.STORE: "the local store: OTLP over HTTP",
+    ports.STORE_GRPC: "the local store: OTLP over gRPC",
+    ports.COLLECTOR: "the Collector: OTLP over HTTP",
+    ports.COLLECTOR_GRPC: "the Collector: OTLP over gRPC",
+    ports.COLLECTOR_HEALTH: "the Collector's health check",
+    ports.COLLECTOR_METRICS: "the Collector's own metrics",
+    ports.PROMETHEUS: "Prometheus",
+    ports.ALERTMANAGER: "Alertmanager",
+    ports.TEMPO: "Tempo",
+    ports.TEMPO_GRPC: "Tempo: gRPC between its parts",
+    ports.TEMPO_OTLP: "Tempo: OTLP over HTTP, from the Collector",
+    ports.LOKI: "Loki",
+    ports.LOKI_GRPC: "Loki: gRPC between its parts",
+    ports.GRAFANA: "Grafana",
+}
+
 HEAD = f"""{NOTE}
 
 # Settings
@@ -27,6 +48,14 @@ Every process reads its settings from environment variables when it starts. A bl
 as unset. A bad value ends the process with exit status 2 and one line that names the variable, the
 value and what is allowed. `PAYMENT_FAILURE_RATE=0.5 make up` starts the demo with one changed
 setting; `demo up` passes its environment on to every component.
+"""
+
+PORTS = """## Ports
+
+The launcher, the web UI and every command obey these variables. A number that is set must be free.
+Where a variable is not set and the default is in use, `demo up` takes the next free number, says
+so, and records it for the other commands. In compose they set the ports that are published on the
+host.
 """
 
 COMMAND = """## The `demo` command
@@ -59,15 +88,23 @@ def page() -> str:
     parts = [HEAD]
     for heading, settings in OURS.items():
         parts.append(f"## {heading}\n\n{_table(settings)}\n")
-    parts += [COMMAND, OPENTELEMETRY, _table(OpenTelemetryVariables), OTHERS]
+    parts += [PORTS, _ports_table(), COMMAND, OPENTELEMETRY, _table(OpenTelemetryVariables), OTHERS]
     suffixes = [(code(f"OTEL_PYTHON_*{end}"), text) for end, text in REFUSED_SUFFIXES.items()]
     parts.append(table(("variable", "allowed"), suffixes))
     return "\n".join(parts) + "\n"
 
 
 def variables() -> set[str]:
-    """Return the names of all environment variables in ``OURS``, without former names."""
-    return {settings.variable(name) for settings in OURS.values() for name in settings.model_fields}
+    """Return the names of all variables in ``OURS`` and of all ports, without former names."""
+    variables = {port.variable for port in ports.ALL}
+    for settings in OURS.values():
+        variables |= {settings.variable(name) for name in settings.model_fields}
+    return variables
+
+
+def _ports_table() -> str:
+    rows = [(code(port.variable), str(port.default), PORT_PURPOSES[port]) for port in ports.ALL]
+    return table(("variable", "default", "what listens there"), rows) + "\n"
 
 
 def _table(settings: type[Settings]) -> str:

@@ -9,14 +9,15 @@ import pytest
 from tests.compose import engine
 from tests.compose.conftest import ComposeProject
 from tests.end_to_end.conftest import wait_until
+from three_pillar_demo.stack import ports
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
-WEB_UI = "http://127.0.0.1:8080"
+WEB_UI = ports.WEB.url
 BACKENDS = ("tempo", "loki", "prometheus", "otel-collector", "alertmanager")
 FOREIGN_HEADERS = (
     {"host": "evil.test"},
     {"host": "web:8080"},
-    {"host": "127.0.0.1:8080", "origin": "http://evil.test"},
+    {"host": f"127.0.0.1:{ports.WEB.number}", "origin": "http://evil.test"},
 )
 
 
@@ -73,7 +74,7 @@ def test_alert_reaches_the_web_ui_through_alertmanager(project: ComposeProject) 
         }
     ]
     httpx2.post(
-        "http://127.0.0.1:9093/api/v2/alerts", json=alerts, timeout=20, trust_env=False
+        f"{ports.ALERTMANAGER.url}/api/v2/alerts", json=alerts, timeout=20, trust_env=False
     ).raise_for_status()
     wait_until(
         lambda: "TriedInCompose" in page("/?tour=0") and "Only a trial" in page("/?tour=0"),
@@ -81,7 +82,7 @@ def test_alert_reaches_the_web_ui_through_alertmanager(project: ComposeProject) 
         120,
     )
     response = httpx2.get(
-        "http://127.0.0.1:9090/api/v1/alertmanagers", timeout=20, trust_env=False
+        f"{ports.PROMETHEUS.url}/api/v1/alertmanagers", timeout=20, trust_env=False
     ).json()["data"]
     assert [alertmanager["url"] for alertmanager in response["activeAlertmanagers"]] == [
         "http://alertmanager:9093/api/v2/alerts"

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from three_pillar_demo.stack.components import BY_NAME, FULL, MODES, Component, environment
+from three_pillar_demo.stack import ports
+from three_pillar_demo.stack.components import BY_NAME, FULL, MODES, Component
+from three_pillar_demo.stack.environment import variables_of
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("docker-compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -103,19 +105,18 @@ def test_both_lists_have_the_same_versions(component: Component) -> None:
 
 @pytest.mark.parametrize("component", FULL, ids=lambda component: component.name)
 def test_ports_are_published_on_loopback_only(component: Component) -> None:
-    """A container publishes only ports of its component, unchanged, and on 127.0.0.1."""
-    for port in SERVICES[component.name]["ports"]:
-        host, outside, inside = port.split(":")
-        assert host == "127.0.0.1"
-        assert outside == inside
-        assert int(outside) in component.ports
+    """A container publishes only ports of its component, on 127.0.0.1, each with its variable."""
+    published = {
+        f"127.0.0.1:${{{port.variable}:-{port.default}}}:{port.default}" for port in component.ports
+    }
+    assert set(SERVICES[component.name]["ports"]) <= published
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_port_is_unique(mode: str) -> None:
     """No two components of a mode use the same port."""
-    ports = [port for component in MODES[mode] for port in component.ports]
-    assert len(ports) == len(set(ports))
+    defaults = [port.default for component in MODES[mode] for port in component.ports]
+    assert len(defaults) == len(set(defaults))
 
 
 GRAFANA_FILES = [
@@ -131,12 +132,12 @@ def test_grafana_has_the_variables_of_its_files(file: str) -> None:
     variables = set(re.findall(r"(?<!\$)\$\{?([A-Z][A-Z_]+)", settings))
     assert variables <= SERVICES["grafana"]["environment"].keys()
     if "grafana" in BY_NAME:
-        assert variables <= environment(BY_NAME["grafana"]).keys()
+        assert variables <= variables_of(BY_NAME["grafana"]).keys()
 
 
 def test_hosts_default_to_their_compose_names() -> None:
     """A ${NAME_HOST} in a file defaults to the Compose service, and is 127.0.0.1 natively."""
-    native = environment(BY_NAME["payment"])
+    native = variables_of(BY_NAME["payment"])
     for file in (
         "otel-collector.yaml",
         "config/tempo.yaml",
@@ -149,3 +150,25 @@ def test_hosts_default_to_their_compose_names() -> None:
             assert default in SERVICES
             assert variable == f"{default.upper().replace('-', '_')}_HOST"
             assert native[variable] == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "file", ["otel-collector.yaml", "config/tempo.yaml", "config/loki.yaml", "docker-compose.yaml"]
+)
+def test_ports_in_files_have_the_defaults_of_the_settings(file: str) -> None:
+    """A ${NAME_PORT} in a file defaults to the port's default, and no port is without a name."""
+    defaults = {port.variable: port.default for port in ports.ALL}
+    settings = re.sub(r"(?m)^\s*#.*$", "", Path(file).read_text())
+    named = re.findall(r"\$\{(?:env:)?([A-Z_]+_PORT):-(\d+)\}", settings)
+    assert named
+    assert {(name, int(default)) for name, default in named} <= defaults.items()
+    unnamed = re.findall(r"(?<!-)\b(\d{4,5})\b(?=[/\"\s]|$)", settings)
+    if file != "docker-compose.yaml":  # Inside of a container the ports do not change.
+        assert not {int(number) for number in unnamed} & set(defaults.values())
+
+
+def test_ports_of_grafanas_files_are_the_defaults_in_its_container() -> None:
+    """The container of Grafana has the default of each port that its files name."""
+    environment = SERVICES["grafana"]["environment"]
+    for port in (ports.GRAFANA, ports.TEMPO, ports.LOKI, ports.PROMETHEUS):
+        assert environment[port.variable] == port.default

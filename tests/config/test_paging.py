@@ -1,7 +1,6 @@
 """A firing alert reaches the web UI through a real Prometheus and a real Alertmanager."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import yaml
 
 from tests.binaries import executable
 from tests.stubs.running import free_port, wait_until
+from three_pillar_demo.stack import native_config
 from three_pillar_demo.stack.binaries import ALERTMANAGER, PROMETHEUS
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +39,6 @@ groups:
         labels: {severity: ticket}
         annotations: {summary: It can wait}
 """
-CONFIGS = ("prometheus.yml", "config/alertmanager.yml")
 
 
 @contextmanager
@@ -71,18 +70,11 @@ class AlertingStack:
         self.prometheus_port = free_port()
         self.alertmanager_port = free_port()
         self.web_port = free_port()
-        shutil.copytree(ROOT / "config" / "targets", folder / "config" / "targets")
-        for name in CONFIGS:
-            shutil.copy(ROOT / name, folder / name)
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("ALERTMANAGER_PORT", str(self.alertmanager_port))
+            environment.setenv("WEB_PORT", str(self.web_port))
+            native_config.write(folder)
         (folder / "config" / "alerts.yml").write_text(RULES)
-        self._replace_port("alertmanager.yml", 9093, self.alertmanager_port)
-        self._replace_port("alert_webhook.url", 8080, self.web_port)
-
-    def _replace_port(self, target_file: str, old: int, new: int) -> None:
-        path = self.folder / "config" / "targets" / target_file
-        text = path.read_text()
-        assert str(old) in text
-        path.write_text(text.replace(str(old), str(new)))
 
     @contextmanager
     def run(self) -> Iterator[None]:
@@ -181,21 +173,22 @@ def test_firing_alert_appears_and_resolved_alert_disappears(alerting_stack: Aler
 
 def test_web_ui_in_a_container_accepts_the_webhook_only() -> None:
     """The web UI's container accepts its service name only in the URL of the alert webhook."""
-    url = (ROOT / "config/targets/compose/alert_webhook.url").read_text().strip()
-    assert url == f"http://{COMPOSE['web']['environment']['WEB_HOSTS']}"
+    url = (ROOT / "config/targets/alert_webhook.url").read_text().strip()
+    container_name, *names_on_host = COMPOSE["web"]["environment"]["WEB_HOSTS"].split(",")
+    assert url == f"http://{container_name}"
+    published = "${WEB_PORT:-8080}"
+    assert names_on_host == [f"127.0.0.1:{published}", f"localhost:{published}"]
 
 
-@pytest.mark.parametrize("folder", ["config/targets", "config/targets/compose"])
-def test_target_files_have_the_addresses_of_their_mode(folder: str) -> None:
-    """Target files contain 127.0.0.1 for native use, and service names for Compose."""
-    is_native = folder == "config/targets"
-    (group,) = yaml.safe_load((ROOT / folder / "alertmanager.yml").read_text())
-    url = httpx2.URL((ROOT / folder / "alert_webhook.url").read_text().strip())
-    assert group["targets"] == [f"{'127.0.0.1' if is_native else 'alertmanager'}:9093"]
-    assert (url.host, url.port, url.path) == ("127.0.0.1" if is_native else "web", 8080, "/alerts")
+def test_target_files_have_the_addresses_of_containers() -> None:
+    """Target files contain the names of the containers, which mount the folder."""
+    (group,) = yaml.safe_load((ROOT / "config/targets/alertmanager.yml").read_text())
+    url = httpx2.URL((ROOT / "config/targets/alert_webhook.url").read_text().strip())
+    assert group["targets"] == ["alertmanager:9093"]
+    assert (url.host, url.port, url.path) == ("web", 8080, "/alerts")
     for name in ("prometheus", "alertmanager"):
         mounted = dict(volume.split(":")[:2] for volume in COMPOSE[name]["volumes"])
-        assert mounted["./config/targets/compose"] == f"/etc/{name}/config/targets"
+        assert mounted["./config/targets"] == f"/etc/{name}/config/targets"
     # Alertmanager resolves the path of the webhook file against its working folder.
     assert (
         mounted["./config/alertmanager.yml"]

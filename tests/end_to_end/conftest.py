@@ -13,6 +13,7 @@ import pytest
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
+from three_pillar_demo.stack import ports
 
 FULL = os.environ.get("STACK") == "full"
 """Whether the tests use the real Collector, Prometheus, Tempo and Loki (``STACK=full``) instead
@@ -44,6 +45,11 @@ def wait_until(condition: Callable[[], bool], description: str, seconds: float =
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {description}"
         time.sleep(POLL_INTERVAL_S)
+
+
+def receiver_url() -> str:
+    """Return the URL on which the stack of this test session receives OTLP over HTTP."""
+    return (ports.COLLECTOR if FULL else ports.STORE).url
 
 
 class Stack:

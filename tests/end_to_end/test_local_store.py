@@ -15,6 +15,7 @@ import pytest
 
 from tests.end_to_end.conftest import FULL, Stack, wait_until
 from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.stack import ports
 from three_pillar_demo.verify.exemplar_check import check_exemplars
 from three_pillar_demo.verify.ledger import Ledger, fill
 from three_pillar_demo.verify.log_check import check_logs
@@ -22,7 +23,7 @@ from three_pillar_demo.verify.metric_check import check_metrics, read_counters
 from three_pillar_demo.verify.trace_check import check_traces
 
 pytestmark = pytest.mark.skipif(FULL, reason="about the local stack: make test")
-PORTS = {"payment": 8001, "checkout": 8000, "store": 4318}
+PORTS = {"payment": ports.PAYMENT, "checkout": ports.CHECKOUT, "store": ports.STORE}
 MODULES = {
     "payment": "services.payment",
     "checkout": "services.checkout",
@@ -67,7 +68,7 @@ def test_the_documented_queries_return_rows(stack: Stack) -> None:
 def without_launcher(stack: Stack) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
     """Run the three processes of the local stack until the end of the block; yield them by name.
 
-    The launcher is not used, because it stops all processes when one of them exits.
+    The launcher is not used, because it restarts a process that exits.
     """
     running: dict[str, subprocess.Popen[bytes]] = {}
     try:
@@ -85,8 +86,9 @@ def without_launcher(stack: Stack) -> Iterator[dict[str, subprocess.Popen[bytes]
 def start(stack: Stack, name: str) -> subprocess.Popen[bytes]:
     """Start one component with the data and the log file of ``stack``; return its process."""
     settings = {
+        "CHECKOUT_PAYMENT_URL": ports.PAYMENT.url,
         "STORE_DATA": str(stack.state / "data" / "store"),
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": ports.STORE.url,
     }
     with (stack.state / "logs" / f"{name}.log").open("ab") as log:
         return subprocess.Popen(
@@ -100,9 +102,7 @@ def start(stack: Stack, name: str) -> subprocess.Popen[bytes]:
 def is_ready(name: str) -> bool:
     """Return whether the component ``name`` answers its health check."""
     try:
-        return httpx2.get(
-            f"http://127.0.0.1:{PORTS[name]}/healthz", trust_env=False, timeout=1
-        ).is_success
+        return httpx2.get(f"{PORTS[name].url}/healthz", trust_env=False, timeout=1).is_success
     except httpx2.HTTPError:
         return False
 

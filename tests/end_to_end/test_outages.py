@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import httpx2
 import pytest
 
-from tests.end_to_end.conftest import Stack, wait_until
+from tests.end_to_end.conftest import Stack, receiver_url, wait_until
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.verify.check import Check, poll_until
 from three_pillar_demo.verify.exemplar_check import check_exemplars
@@ -57,7 +57,7 @@ def another_checkout(program: str) -> Iterator[str]:
         **os.environ,
         "CHECKOUT_PORT": str(port),
         "CHECKOUT_PAYMENT_URL": f"http://127.0.0.1:{free_port()}",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver_url(),
     }
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(port)], env=env, stdout=subprocess.DEVNULL

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.end_to_end.conftest import Stack, wait_until
+from tests.end_to_end.conftest import Stack, receiver_url, wait_until
 
 PROGRAM = """
 import structlog, three_pillars
@@ -33,7 +33,7 @@ def test_the_largest_log_record_is_stored(stack: Stack, length: int) -> None:
     env = {
         **os.environ,
         "OTEL_RESOURCE_ATTRIBUTES": RESOURCE_ATTRIBUTES,
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver_url(),
     }
     program = PROGRAM.replace("LENGTH", str(length))
     result = subprocess.run(

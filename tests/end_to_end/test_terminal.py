@@ -12,6 +12,7 @@ from tests.end_to_end.conftest import FULL, Stack, wait_until
 from tests.test_docs import metrics
 from three_pillar_demo.paths import ROOT
 from three_pillar_demo.query.http_clients import HttpClients
+from three_pillar_demo.stack import ports
 from three_pillar_demo.verify.check import poll_until
 
 EXPORTERS = {"otlp_http/tempo", "otlp_http/loki", "otlp_http/prometheus"}
@@ -134,7 +135,7 @@ def test_a_trace_query_is_not_split_fifty_times(stack: Stack) -> None:
     assert trace_id
 
     def internal_requests() -> float:
-        text = httpx2.get("http://127.0.0.1:3200/metrics", timeout=20, trust_env=False).text
+        text = httpx2.get(f"{ports.TEMPO.url}/metrics", timeout=20, trust_env=False).text
         counts = re.findall(
             r'^tempo_request_duration_seconds_count\{.*"querier_api_v2_traces_traceid".*\} (\S+)$',
             text,
@@ -143,7 +144,7 @@ def test_a_trace_query_is_not_split_fifty_times(stack: Stack) -> None:
         return sum(map(float, counts))
 
     requests_before = internal_requests()
-    httpx2.get(f"http://127.0.0.1:3200/api/v2/traces/{trace_id[0]}", timeout=20, trust_env=False)
+    httpx2.get(f"{ports.TEMPO.url}/api/v2/traces/{trace_id[0]}", timeout=20, trust_env=False)
     assert 1 <= internal_requests() - requests_before <= 2
 
 
@@ -152,7 +153,7 @@ def test_loki_writes_only_to_its_data_folder(stack: Stack) -> None:
     """Loki writes its chunks into its data folder and nothing into the working folder."""
     stack.demo("checkout", "--card", "declined")
     files_before = sorted(path.name for path in ROOT.iterdir())
-    assert httpx2.post("http://127.0.0.1:3100/flush", timeout=60, trust_env=False).is_success
+    assert httpx2.post(f"{ports.LOKI.url}/flush", timeout=60, trust_env=False).is_success
     chunks = stack.state / "data" / "loki" / "chunks"
     wait_until(
         lambda: any(path.is_file() for path in chunks.rglob("*")), "a chunk to be written out"

@@ -12,6 +12,7 @@ import pytest
 from tests.end_to_end.conftest import DEMO, FULL, Stack, wait_until
 from tests.end_to_end.test_links import LINKS
 from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.stack import ports
 from three_pillar_demo.verify import check as check_module
 from three_pillar_demo.verify import ledger
 from three_pillar_demo.verify.check import Check
@@ -125,5 +126,5 @@ def test_without_a_stack_there_is_one_error_line(stack: Stack) -> None:
     """If checkout cannot be reached, ``demo`` prints one clear line and exits with code 1."""
     result = stack.demo("checkout", check=False, env={"CHECKOUT_HOST": "127.0.0.9"})
     assert result.returncode == 1
-    assert "checkout at http://127.0.0.9:8000" in result.stderr
+    assert f"checkout at http://127.0.0.9:{ports.CHECKOUT.number}" in result.stderr
     assert "Traceback" not in result.stderr

@@ -10,6 +10,7 @@ import pytest
 
 from tests.end_to_end.conftest import wait_until
 from tests.end_to_end.test_dashboards import DASHBOARDS, substitute_variables, targets
+from three_pillar_demo.stack import ports
 
 Target = dict[str, Any]
 JSON = {"content-type": "application/json"}
@@ -30,7 +31,7 @@ def trace_id(grafana: str) -> str:
         "card": "gateway-timeout",
     }
     response = httpx2.post(
-        "http://127.0.0.1:8000/checkout", json=basket, timeout=60, trust_env=False
+        f"{ports.CHECKOUT.url}/checkout", json=basket, timeout=60, trust_env=False
     )
     return str(response.json()["trace_id"])
 

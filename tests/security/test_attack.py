@@ -13,13 +13,14 @@ import psutil
 import pytest
 
 from tests.end_to_end.conftest import FULL, Stack, wait_until
+from three_pillar_demo.stack import ports
 from three_pillar_demo.stack.components import FULL as FULL_COMPONENTS
 from three_pillar_demo.stack.components import LOCAL as LOCAL_COMPONENTS
 
 pytestmark = pytest.mark.stack
 HOST = "127.0.0.1"
-CHECKOUT_PORT = 8000
-PAYMENT_PORT = 8001
+CHECKOUT_PORT = ports.CHECKOUT.number
+PAYMENT_PORT = ports.PAYMENT.number
 CONNECTIONS = 16
 FORGED_REQUESTS = 1000
 UNIQUE_REQUESTS = 20_000 if FULL else 2000
@@ -161,15 +162,15 @@ def stored_counts(stack: Stack, http: httpx2.Client) -> Counter[str]:
         file.close()
         return Counter({"series": series, "streams": streams})
     params = {"query": 'count({job=~".+"})'}
-    response = http.get("http://127.0.0.1:9090/api/v1/query", params=params).json()
+    response = http.get(f"{ports.PROMETHEUS.url}/api/v1/query", params=params).json()
     series = int(response["data"]["result"][0]["value"][1])
-    streams = http.get("http://127.0.0.1:3100/loki/api/v1/series").json()["data"]
+    streams = http.get(f"{ports.LOKI.url}/loki/api/v1/series").json()["data"]
     return Counter({"series": series, "streams": len(streams)})
 
 
 def resident_memory() -> Counter[str]:
     """Return the resident memory of each running component in bytes, by name."""
-    names = {port: component.name for component in COMPONENTS for port in component.ports[:1]}
+    names = {component.ports[0].number: component.name for component in COMPONENTS}
     memory = Counter[str]()
     for connection in psutil.net_connections("tcp"):
         port = getattr(connection.laddr, "port", 0)

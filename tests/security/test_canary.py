@@ -10,18 +10,19 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from tests.end_to_end.conftest import FULL, Stack, wait_until
+from tests.end_to_end.conftest import FULL, Stack, receiver_url, wait_until
 from tests.security.canaries import Canaries
 from tests.security.leaky_process import run_leaky_service
 from tests.security.unredacted_otlp import otlp_requests
+from three_pillar_demo.stack import ports
 
 pytestmark = pytest.mark.stack
-CHECKOUT = "http://127.0.0.1:8000"
-PAYMENT = "http://127.0.0.1:8001"
-OTLP = "http://127.0.0.1:4318"
-TEMPO = "http://127.0.0.1:3200"
-LOKI = "http://127.0.0.1:3100"
-PROMETHEUS = "http://127.0.0.1:9090"
+CHECKOUT = ports.CHECKOUT.url
+PAYMENT = ports.PAYMENT.url
+OTLP = receiver_url()
+TEMPO = ports.TEMPO.url
+LOKI = ports.LOKI.url
+PROMETHEUS = ports.PROMETHEUS.url
 SERVICES = ("checkout", "payment", "leaky", "outspoken", "unknown_service")
 HOUR_S = 3600
 MAX_LOGS = 5000

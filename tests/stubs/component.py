@@ -1,7 +1,7 @@
 """A stub component, whose behaviour is described by its JSON argument.
 
 name, event_log   Its name, and the file that it appends each event to: name, event, process id.
-port              The port that it listens on.
+port              The port that it listens on, unless its environment variable names another.
 no_listener       It does not listen.
 not_ready_body    It answers 503 with this body until the flag file "ready" exists.
 ignores_sigterm   It keeps running after a signal to stop.
@@ -95,7 +95,8 @@ if plan.get("spawns_child"):
 if "exit_code" in plan:
     threading.Thread(target=exit_on_flag, daemon=True).start()
 if not plan.get("no_listener"):
-    server = ThreadingHTTPServer(("127.0.0.1", plan["port"]), ReadinessHandler)
+    port = int(os.environ.get(f"STUB_{plan['name'].upper()}_0_PORT", plan["port"]))
+    server = ThreadingHTTPServer(("127.0.0.1", port), ReadinessHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 while True:
     # Not signal.pause(), which would miss a signal that arrived just before it.

@@ -235,6 +235,11 @@ class Stack:
     def _event_lines(self) -> list[str]:
         return self.event_log.read_text().splitlines() if self.event_log.exists() else []
 
+    def pid_of(self, name: str) -> int:
+        """Return the id of the process that was last started for the component ``name``."""
+        started = [line for line in self._event_lines() if line.startswith(f"{name} started ")]
+        return int(started[-1].rsplit(" ", 1)[1])
+
     def running_processes(self) -> list[psutil.Process]:
         """Return all running processes of this stack, including those of their process groups."""
         recorded = {int(line.rsplit(" ", 1)[1]) for line in self._event_lines()}

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import three_pillar_demo.stack.components
+import three_pillar_demo.stack.restarts
 from three_pillar_demo.stack.binaries import Binary
 from three_pillar_demo.stack.components import Component
 from three_pillar_demo.stack.external_binary import ExternalBinary
+from three_pillar_demo.stack.ports import Port
 
 STUB = Path(__file__).with_name("component.py")
 
@@ -41,7 +43,10 @@ components = tuple(
     Component(
         plan["name"],
         (sys.executable, str(STUB), json.dumps(plan)),
-        (plan["port"], *plan.get("more_ports", ())),
+        tuple(
+            Port(f"STUB_{plan['name'].upper()}_{index}_PORT", port)
+            for index, port in enumerate((plan["port"], *plan.get("more_ports", ())))
+        ),
         "/ready",
         plan.get("stop_order", 1),
         binary=binary(plan),
@@ -57,6 +62,9 @@ three_pillar_demo.stack.components.MODES.update(local=local, full=components)
 three_pillar_demo.stack.components.BY_NAME.update(
     {component.name: component for component in components}
 )
+
+three_pillar_demo.stack.restarts.FIRST_DELAY_S = 0.05  # Tests need not wait as long as users.
+three_pillar_demo.stack.restarts.MAX_DELAY_S = 0.1
 
 import three_pillar_demo.__main__  # noqa: E402  (after the components have been replaced)
 

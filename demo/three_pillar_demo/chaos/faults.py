@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from three_pillar_demo.chaos.faulty_receiver import Behaviour, FaultyReceiver
+from three_pillar_demo.paths import STATE
 from three_pillar_demo.stack import control, state
-from three_pillar_demo.stack.components import BY_NAME, STATE
+from three_pillar_demo.stack.components import BY_NAME
 
 T = TypeVar("T")
 DISK_MIB = 24

@@ -11,7 +11,7 @@ from typing import Literal, Self
 
 import httpx2
 
-from three_pillar_demo.stack.components import LOOPBACK
+from three_pillar_demo.stack.ports import LOOPBACK
 
 Behaviour = Literal["normal", "mute", "slow", "429", "503", "400"]
 """How the receiver treats a request.

@@ -12,7 +12,7 @@ import httpx2
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import SERVER_ERROR, Purchase
 from three_pillar_demo.load.stats import percentile
-from three_pillar_demo.stack.components import LOOPBACK
+from three_pillar_demo.stack.ports import LOOPBACK
 
 MAX_RATE = 50.0
 """The highest rate that a load can have, in requests per second."""

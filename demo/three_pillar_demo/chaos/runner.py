@@ -15,8 +15,10 @@ from three_pillar_demo.chaos.kinds import KINDS, LOG_RECORDS, SPANS
 from three_pillar_demo.chaos.load import Load
 from three_pillar_demo.chaos.services import ServiceError, Services
 from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.paths import STATE
 from three_pillar_demo.query.interface import BackendError
-from three_pillar_demo.stack.components import BY_NAME, LOOPBACK, STATE
+from three_pillar_demo.stack.components import BY_NAME
+from three_pillar_demo.stack.ports import LOOPBACK
 from three_pillar_demo.stack.preflight import LaunchError
 
 WARM_UP_S = 2.0
@@ -87,7 +89,7 @@ class RehearsalRun:
             The OTLP endpoint to which the services must export.
         """
         receiver = self.context.receiver
-        endpoint = f"http://{LOOPBACK}:{BY_NAME[receiver].ports[0]}"
+        endpoint = BY_NAME[receiver].address
         if self.rehearsal.small_disk:
             self.context.disk = await stack.enter_async_context(small_disk(receiver))
         if self.rehearsal.faulty_receiver:

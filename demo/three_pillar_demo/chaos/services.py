@@ -18,7 +18,8 @@ from typing import Self
 import httpx2
 import psutil
 
-from three_pillar_demo.stack.components import LOOPBACK, STATE
+from three_pillar_demo.paths import STATE
+from three_pillar_demo.stack.ports import LOOPBACK
 
 READY_TIMEOUT_S = 60.0
 """Seconds in which a service must become ready after its start."""

@@ -9,8 +9,7 @@ from rich.console import Console
 
 from three_pillar_demo.drills import fault_files, session
 from three_pillar_demo.drills.catalogue import Drill, DrillError
-from three_pillar_demo.paths import ROOT
-from three_pillar_demo.stack.components import STATE
+from three_pillar_demo.paths import ROOT, STATE
 
 LOG = STATE / "logs" / "drill.log"
 """The output of the newest drill's process (``runner_process``)."""

@@ -24,7 +24,7 @@ from three_pillar_demo.load.checkout_client import CheckoutError
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.stack import state
-from three_pillar_demo.stack.components import WEB
+from three_pillar_demo.stack.components import BY_NAME, WEB
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -134,7 +134,8 @@ def _print_alert(drill: Drill, current: session.DrillSession) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_row(
         Text("Investigate", "bold"),
-        f"{WEB.address}, demo follow --last-error, demo status, curl localhost:8000/metrics",
+        f"{WEB.address}, demo follow --last-error, demo status, "
+        f"curl {BY_NAME['checkout'].address}/metrics",
     )
     table.add_row(Text("Hint", "bold"), "demo drill hint")
     table.add_row(

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from three_pillar_demo.stack.components import STATE
+from three_pillar_demo.paths import STATE
 
 DRILL_FOLDER = STATE / "drill"
 """The folder of the fault files, the session and the locks of the running drill."""

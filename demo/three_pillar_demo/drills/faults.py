@@ -23,8 +23,11 @@ import httpx2
 
 from three_pillar_demo.drills import fault_files, proxy
 from three_pillar_demo.drills.catalogue import DrillError, Fault
+from three_pillar_demo.paths import STATE
 from three_pillar_demo.stack import control
-from three_pillar_demo.stack.components import BY_NAME, LOOPBACK, STATE, environment
+from three_pillar_demo.stack.components import BY_NAME
+from three_pillar_demo.stack.environment import variables_of
+from three_pillar_demo.stack.ports import LOOPBACK
 from three_pillar_demo.stack.preflight import LaunchError
 
 NORMAL_PAYMENT: dict[str, Any] = {"failure_rate": 0.0, "latency_min": 0.05, "latency_max": 0.15}
@@ -120,7 +123,7 @@ def _second_payment_environment(fault: Fault, port: int) -> dict[str, str]:
     }
     if fault.crash_over:
         settings["CRASH_OVER"] = fault.crash_over
-    env = environment(BY_NAME["payment"])
+    env = variables_of(BY_NAME["payment"])
     env |= {f"PAYMENT_{name}": str(value) for name, value in settings.items()}
     if fault.second_version:
         env["OTEL_RESOURCE_ATTRIBUTES"] = f"service.version={fault.second_version}"

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from three_pillar_demo.stack.components import LOOPBACK
+from three_pillar_demo.stack.ports import LOOPBACK
 
 CONNECTION_HEADERS = {
     "host",

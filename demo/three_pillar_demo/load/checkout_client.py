@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx2
 
-CHECKOUT_URL = f"http://{os.environ.get('CHECKOUT_HOST') or '127.0.0.1'}:8000"
-"""The base URL of checkout; the environment variable ``CHECKOUT_HOST`` sets the host."""
+from three_pillar_demo.stack import ports
+
 REQUEST_TIMEOUT_S = 10.0
 """How long to wait for an answer, in seconds.
 
@@ -56,6 +56,15 @@ class Purchase:
     finished: float
 
 
+def checkout_url() -> str:
+    """Return the base URL of checkout in the running stack.
+
+    The environment variables ``CHECKOUT_HOST`` and ``CHECKOUT_PORT`` name another checkout.
+    """
+    host = os.environ.get("CHECKOUT_HOST") or ports.LOOPBACK
+    return f"http://{host}:{ports.CHECKOUT.number}"
+
+
 def client(connections: int = 100) -> httpx2.AsyncClient:
     """Return an HTTP client that opens at most ``connections`` connections to checkout.
 
@@ -68,7 +77,7 @@ def client(connections: int = 100) -> httpx2.AsyncClient:
         max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=2.0
     )
     return httpx2.AsyncClient(
-        base_url=CHECKOUT_URL, timeout=REQUEST_TIMEOUT_S, trust_env=False, limits=limits
+        base_url=checkout_url(), timeout=REQUEST_TIMEOUT_S, trust_env=False, limits=limits
     )
 
 
@@ -112,13 +121,13 @@ async def buy(
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         status = response.status_code
         raise CheckoutError(
-            f"checkout at {CHECKOUT_URL} answered {status} without outcome and trace id"
+            f"checkout at {checkout_url()} answered {status} without outcome and trace id"
         ) from error
 
 
 def _unreachable(error: httpx2.HTTPError) -> CheckoutError:
     reason = str(error) or type(error).__name__
-    return CheckoutError(f"checkout at {CHECKOUT_URL}: {reason} (is it up? see: demo status)")
+    return CheckoutError(f"checkout at {checkout_url()}: {reason} (is it up? see: demo status)")
 
 
 def basket(card: str, order_id: str | None = None) -> dict[str, Any]:

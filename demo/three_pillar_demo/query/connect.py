@@ -3,14 +3,14 @@
 import os
 import socket
 
+from three_pillar_demo.paths import STATE
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
-from three_pillar_demo.stack import state
-from three_pillar_demo.stack.components import LOOPBACK, STATE
+from three_pillar_demo.stack import ports, state
+from three_pillar_demo.stack.ports import LOOPBACK
 
 LOCAL_STORE_FILE = STATE / "data" / "store" / "telemetry.db"
-TEMPO_PORT = 3200
 PROBE_TIMEOUT_S = 1.0
 
 
@@ -24,7 +24,7 @@ def running_mode() -> str:
     if recorded_mode:
         return recorded_mode
     # Containers have TEMPO_HOST set; on the host, Tempo's port accepts connections.
-    is_compose = os.environ.get("TEMPO_HOST") or _accepts_connections(TEMPO_PORT)
+    is_compose = os.environ.get("TEMPO_HOST") or _accepts_connections(ports.TEMPO.number)
     return "compose" if is_compose else "local"
 
 

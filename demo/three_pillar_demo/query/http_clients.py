@@ -11,6 +11,7 @@ import httpx2
 
 from three_pillar_demo.query.interface import NANO, BackendError, Exemplar, LogRecord, Span
 from three_pillar_demo.query.otlp_json import spans_of
+from three_pillar_demo.stack import ports
 
 TIMEOUT_S = 10.0
 """The time limit, in seconds, of one HTTP request to a backend."""
@@ -18,7 +19,7 @@ MAX_CONNECTIONS = 16
 MAX_ERROR_TEXT = 300
 """The number of characters after which an error message cuts off a quoted response."""
 TRACE_ID_DIGITS = 32
-PORTS = {"tempo": 3200, "loki": 3100, "prometheus": 9090}
+PORTS = {"tempo": ports.TEMPO, "loki": ports.LOKI, "prometheus": ports.PROMETHEUS}
 READY_PATHS = {"tempo": "/ready", "loki": "/ready", "prometheus": "/-/ready"}
 
 
@@ -32,11 +33,12 @@ class HttpClients:
     def __init__(self, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         """Read the hosts from ``TEMPO_HOST``, ``LOKI_HOST`` and ``PROMETHEUS_HOST``.
 
-        The default host is 127.0.0.1. Tests pass a ``transport`` that replaces the network.
+        The default host is 127.0.0.1. The ports are those of the running stack. Tests pass a
+        ``transport`` that replaces the network.
         """
         self.transport = transport
         self.urls = {
-            name: f"http://{os.environ.get(name.upper() + '_HOST') or '127.0.0.1'}:{port}"
+            name: f"http://{os.environ.get(name.upper() + '_HOST') or ports.LOOPBACK}:{port.number}"
             for name, port in PORTS.items()
         }
 

@@ -23,6 +23,7 @@ from three_pillar_demo.query.interface import (
     Span,
 )
 from three_pillar_demo.query.sqlite_reader import SqliteReader
+from three_pillar_demo.stack import ports
 
 HEALTH_TIMEOUT_S = 2.0
 MAX_HEALTH_TEXT = 200
@@ -44,10 +45,13 @@ CANONICAL_ATTRIBUTE = '"http.response.status_code":'
 class LocalBackends:
     """Implements ``query.interface.Backends`` with the local store's file at ``path``."""
 
-    def __init__(self, path: Path, url: str = "http://127.0.0.1:4318") -> None:
-        """Prepare to read the file at ``path``; ``url`` is the store's address for ``health``."""
+    def __init__(self, path: Path, url: str = "") -> None:
+        """Prepare to read the file at ``path``.
+
+        ``url`` is the store's address for ``health``, by default that of the running stack.
+        """
         self.path = path
-        self.url = url
+        self.url = url or ports.STORE.url
         self.reader = SqliteReader(path)
         self.names: Mapping[str, str] = dict.fromkeys(PILLARS, "the local store")
         self.components: Mapping[str, str] = dict.fromkeys(PILLARS, "store")

@@ -15,9 +15,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from three_pillar_demo.paths import ROOT
+from three_pillar_demo.paths import ROOT, STATE
 from three_pillar_demo.stack import control, state
-from three_pillar_demo.stack.components import BY_NAME, DEFAULT, MODES, STATE, Component
+from three_pillar_demo.stack.components import BY_NAME, DEFAULT, MODES, Component
 from three_pillar_demo.stack.preflight import LaunchError, find_executables
 from three_pillar_demo.stack.process import stop_orphans
 
@@ -33,7 +33,13 @@ LEFT_RUNNING = (
     "The launcher was killed and has left these components running; `make down` stops them."
 )
 NOTHING_RUNS = "Nothing is running. `make up` starts everything."
-COLOURS = {"ready": "green", "not ready": "yellow", "stopped": "dim"}
+COLOURS = {
+    "ready": "green",
+    "not ready": "yellow",
+    "restarting": "yellow",
+    "down": "red",
+    "stopped": "dim",
+}
 COLOUR_ON_PURPOSE = "magenta"
 
 
@@ -137,6 +143,8 @@ def status(console: Console, *, as_json: bool) -> bool:
         console.out(json.dumps(report, indent=2), highlight=False)
     else:
         console.print(_status_table(rows))
+        if run:
+            _print_exits(console, run)
         if not is_running:
             has_orphans = any(row["pid"] for row in rows)
             console.print(f"\n{LEFT_RUNNING if has_orphans else NOTHING_RUNS}")
@@ -146,6 +154,7 @@ def status(console: Console, *, as_json: bool) -> bool:
 def _status_row(component: Component, run: state.Run | None) -> dict[str, str | int | None]:
     recorded = run.components.get(component.name) if run else None
     process = recorded.alive() if recorded else None
+    exits = run.exits.get(component.name) if run else None
     return {
         "component": component.name,
         "state": _component_state(component, run, process),
@@ -153,6 +162,7 @@ def _status_row(component: Component, run: state.Run | None) -> dict[str, str | 
         "memory_mib": _memory_mib(process) if process else None,
         "address": component.address,
         "log": str(component.log),
+        "unexpected_exits": exits.count if exits else 0,
     }
 
 
@@ -163,7 +173,23 @@ def _component_state(
         return "ready" if control.is_ready(component) else "not ready"
     if run and component.name in run.on_purpose:
         return f"{run.on_purpose[component.name]} on purpose"
+    exits = run.exits.get(component.name) if run and run.ready else None
+    if exits:
+        return "down" if exits.gave_up else "restarting"
     return "stopped"
+
+
+def _print_exits(console: Console, run: state.Run) -> None:
+    """Print how often each component has exited unexpectedly, and how the last exit was."""
+    for name, exits in run.exits.items():
+        times = "once" if exits.count == 1 else f"{exits.count} times"
+        last_at = time.strftime("%H:%M:%S", time.localtime(exits.last_at))
+        console.print(
+            f"\n{name} has exited unexpectedly {times}; at {last_at} it {exits.reason}. "
+            f"Last log lines:\n{exits.log_tail}",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _status_table(rows: list[dict[str, str | int | None]]) -> Table:

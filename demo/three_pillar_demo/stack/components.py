@@ -8,16 +8,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from three_pillar_demo.paths import ROOT
+from three_pillar_demo.paths import STATE
+from three_pillar_demo.stack import ports, state
 from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary
 from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
-
-LOOPBACK = "127.0.0.1"
-STATE = Path(os.environ.get("DEMO_STATE") or ROOT / ".demo")
-"""The folder that contains all files of a run: data, logs and the launcher's state.
-
-``make clean`` removes it.
-"""
+from three_pillar_demo.stack.native_config import CONFIG
+from three_pillar_demo.stack.ports import Port
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,8 @@ class Component:
 
     Attributes:
         name: The name of the component. The compose service has the same name.
-        command: The command line. If ``binary`` is set, only the arguments of the binary.
+        command: The command line. If ``binary`` is set, only the arguments of the binary. A
+            ``${NAME}`` stands for the environment variable of the component's process.
         ports: All ports on which the component listens. The first port is in the address shown to
             the user.
         ready_path: The HTTP path that answers 200 once the component works.
@@ -40,13 +37,18 @@ class Component:
 
     name: str
     command: tuple[str, ...]
-    ports: tuple[int, ...]
+    ports: tuple[Port, ...]
     ready_path: str
     stop_order: int
     binary: Binary | ExternalBinary | None = None
-    ready_port: int | None = None
+    ready_port: Port | None = None
     grace_seconds: float = 10.0
     ready_timeout_seconds: float = 60.0
+
+    @property
+    def variable_prefix(self) -> str:
+        """The prefix of the environment variables that concern the component."""
+        return self.name.upper().replace("-", "_")
 
     @property
     def data(self) -> Path:
@@ -61,20 +63,28 @@ class Component:
     @property
     def address(self) -> str:
         """The URL of the component that is shown to the user, on its first port."""
-        return f"http://{LOOPBACK}:{self.ports[0]}"
+        return self.ports[0].url
 
     @property
     def ready_url(self) -> str:
         """The URL of the readiness check, which answers 200 once the component works."""
-        return f"http://{LOOPBACK}:{self.ready_port or self.ports[0]}{self.ready_path}"
+        return f"{(self.ready_port or self.ports[0]).url}{self.ready_path}"
 
 
 SERVICES: tuple[Component, ...] = (
     Component(
-        "payment", (sys.executable, "-m", "services.payment"), (8001,), "/healthz", stop_order=2
+        "payment",
+        (sys.executable, "-m", "services.payment"),
+        (ports.PAYMENT,),
+        "/healthz",
+        stop_order=2,
     ),
     Component(
-        "checkout", (sys.executable, "-m", "services.checkout"), (8000,), "/healthz", stop_order=1
+        "checkout",
+        (sys.executable, "-m", "services.checkout"),
+        (ports.CHECKOUT,),
+        "/healthz",
+        stop_order=1,
     ),
 )
 """The demo's services, which send telemetry. The modes ``local`` and ``full`` run them."""
@@ -82,7 +92,7 @@ SERVICES: tuple[Component, ...] = (
 WEB = Component(
     "web",
     (sys.executable, "-m", "three_pillar_demo.web"),
-    (8080,),
+    (ports.WEB,),
     "/healthz",
     stop_order=0,
     grace_seconds=5.0,
@@ -94,7 +104,7 @@ LOCAL: tuple[Component, ...] = (
     Component(
         "store",
         (sys.executable, "-m", "three_pillar_demo.local_store"),
-        (4318,),
+        (ports.STORE,),
         "/healthz",
         stop_order=3,
     ),
@@ -113,23 +123,28 @@ FULL: tuple[Component, ...] = (
     Component(
         "otel-collector",
         ("--config=otel-collector.yaml",),
-        (4318, 4317, 13133, 8888),
+        (
+            ports.COLLECTOR,
+            ports.COLLECTOR_GRPC,
+            ports.COLLECTOR_HEALTH,
+            ports.COLLECTOR_METRICS,
+        ),
         "/",
         stop_order=3,
         binary=OTELCOL,
-        ready_port=13133,
+        ready_port=ports.COLLECTOR_HEALTH,
     ),
     Component(
         "prometheus",
         (
-            "--config.file=prometheus.yml",
+            f"--config.file={CONFIG / 'prometheus.yml'}",
             f"--storage.tsdb.path={STATE / 'data' / 'prometheus'}",
-            f"--web.listen-address={LOOPBACK}:9090",
+            "--web.listen-address=${BIND_ADDRESS}:${PROMETHEUS_PORT}",
             "--web.enable-otlp-receiver",
             "--web.enable-remote-write-receiver",
             "--enable-feature=exemplar-storage",
         ),
-        (9090,),
+        (ports.PROMETHEUS,),
         "/-/ready",
         stop_order=4,
         binary=PROMETHEUS,
@@ -137,13 +152,13 @@ FULL: tuple[Component, ...] = (
     Component(
         "alertmanager",
         (
-            "--config.file=config/alertmanager.yml",
+            f"--config.file={CONFIG / 'config' / 'alertmanager.yml'}",
             f"--storage.path={STATE / 'data' / 'alertmanager'}",
-            f"--web.listen-address={LOOPBACK}:9093",
+            "--web.listen-address=${BIND_ADDRESS}:${ALERTMANAGER_PORT}",
             # No cluster: a single Alertmanager would otherwise listen for peers on 0.0.0.0:9094.
             "--cluster.listen-address=",
         ),
-        (9093,),
+        (ports.ALERTMANAGER,),
         "/-/ready",
         stop_order=5,  # After Prometheus, which still delivers alerts while it stops.
         binary=ALERTMANAGER,
@@ -151,7 +166,7 @@ FULL: tuple[Component, ...] = (
     Component(
         "tempo",
         ("-config.file=config/tempo.yaml", "-config.expand-env=true"),
-        (3200, 9095, 4418),
+        (ports.TEMPO, ports.TEMPO_GRPC, ports.TEMPO_OTLP),
         "/ready",
         stop_order=4,
         binary=TEMPO,
@@ -162,7 +177,7 @@ FULL: tuple[Component, ...] = (
     Component(
         "loki",
         ("-config.file=config/loki.yaml", "-config.expand-env=true"),
-        (3100, 9096),
+        (ports.LOKI, ports.LOKI_GRPC),
         "/ready",
         stop_order=4,
         binary=LOKI,
@@ -190,14 +205,14 @@ if GRAFANA_HOME:
                 f"--homepath={GRAFANA_HOME}",
                 "--config=grafana/grafana.ini",
             ),
-            (3000,),
+            (ports.GRAFANA,),
             "/api/health",
             stop_order=4,
         ),
     )
 
-DEFAULT = "local"
-MODES = {DEFAULT: LOCAL, "full": FULL}
+DEFAULT = state.LOCAL_MODE
+MODES = {state.LOCAL_MODE: LOCAL, state.FULL_MODE: FULL}
 """The components of each mode, by the name of the mode.
 
 ``demo up`` runs the mode ``local``, and ``demo up --full`` runs the mode ``full``. ``run.json``
@@ -205,45 +220,3 @@ contains the name of the mode.
 """
 
 BY_NAME = {component.name: component for components in MODES.values() for component in components}
-
-
-def environment(component: Component) -> dict[str, str]:
-    """Return the environment variables with which ``component`` runs.
-
-    ``component`` inherits the variables of this process. Added variables put every component on
-    loopback and its data folder below ``STATE``. Variables that begin with ``OTEL_`` are inherited
-    only by the services.
-    """
-    variables = _addresses_and_folders()
-    if component.name == "grafana":
-        variables |= {
-            "GF_PATHS_DATA": str(component.data),
-            "GF_PATHS_PROVISIONING": str(ROOT / "grafana" / "provisioning"),
-            "GRAFANA_DASHBOARDS": str(ROOT / "grafana" / "dashboards"),
-        }
-    if component in SERVICES:
-        return {**os.environ, **variables, **_service_settings(component)}
-    # Tempo and Loki read OTEL_* variables and would trace themselves, into the Collector. The local
-    # store is a receiver and exports nothing.
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    return inherited | variables
-
-
-def _addresses_and_folders() -> dict[str, str]:
-    variables = {"BIND_ADDRESS": LOOPBACK, "PYTHONUNBUFFERED": "1"}
-    for component in BY_NAME.values():
-        prefix = component.name.upper().replace("-", "_")
-        variables[f"{prefix}_HOST"] = LOOPBACK
-        variables[f"{prefix}_DATA"] = str(component.data)
-    return variables
-
-
-def _service_settings(service: Component) -> dict[str, str]:
-    # This endpoint replaces one from the caller's environment: telemetry of the demo never leaves
-    # the demo.
-    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{LOOPBACK}:4318"}
-    prefix = service.name.upper()
-    bind_address = os.environ.get(f"{prefix}_BIND") or LOOPBACK
-    if bind_address == LOOPBACK:  # On any other address the service would refuse this setting.
-        settings[f"{prefix}_DRILLS"] = str(STATE / "drill" / f"{service.name}.fault")
-    return settings

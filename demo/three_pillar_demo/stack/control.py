@@ -10,8 +10,9 @@ from contextlib import suppress
 
 import httpx2
 
+from three_pillar_demo.paths import STATE
 from three_pillar_demo.stack import state
-from three_pillar_demo.stack.components import MODES, STATE, Component
+from three_pillar_demo.stack.components import MODES, Component
 from three_pillar_demo.stack.preflight import LaunchError, check_ports
 from three_pillar_demo.stack.process import KILL_TIMEOUT_S, POLL_INTERVAL_S, PROBE_TIMEOUT_S
 
@@ -37,10 +38,10 @@ def request(verb: str, name: str) -> float:
     run, component = _find(name)
     ended = run.on_purpose.get(name)
     if verb == "start":
-        if not ended:
+        process = run.components.get(name)
+        if process and process.alive():
             raise LaunchError(f"{name} is already running")
-        # The launcher would take a component that fails for lack of its port as a failure, and stop
-        # the whole stack.
+        # Otherwise the component would exit for lack of its port, again and again.
         check_ports([component])
     elif ended:
         raise LaunchError(

@@ -9,7 +9,8 @@ import os
 
 import httpx2
 
-from three_pillar_demo.stack.components import LOOPBACK, MODES
+from three_pillar_demo.stack import ports
+from three_pillar_demo.stack.components import MODES
 
 TIMEOUT_S = 2.0
 GRAFANA = "grafana"
@@ -25,14 +26,14 @@ def addresses(mode: str) -> dict[str, str]:
     components = MODES.get(mode, MODES["full"])
     urls = {
         component.name: (
-            f"http://{_host(component.name)}:{component.ready_port or component.ports[0]}"
-            f"{component.ready_path}"
+            f"http://{_host(component.name)}:"
+            f"{(component.ready_port or component.ports[0]).number}{component.ready_path}"
         )
         for component in components
     }
     # Compose always runs Grafana. The native list has it only where GRAFANA_HOME is set.
     if os.environ.get("GRAFANA_HOST"):
-        urls[GRAFANA] = f"http://{_host(GRAFANA)}:3000/api/health"
+        urls[GRAFANA] = f"http://{_host(GRAFANA)}:{ports.GRAFANA.number}/api/health"
     return urls
 
 
@@ -58,4 +59,4 @@ async def _problem(http: httpx2.AsyncClient, url: str) -> str:
 
 
 def _host(name: str) -> str:
-    return os.environ.get(name.upper().replace("-", "_") + "_HOST") or LOOPBACK
+    return os.environ.get(name.upper().replace("-", "_") + "_HOST") or ports.LOOPBACK

@@ -13,12 +13,13 @@ from types import FrameType
 
 from rich.console import Console
 
-from three_pillar_demo.stack import control, state
+from three_pillar_demo.stack import control, native_config, port_choice, ports, restarts, state
 from three_pillar_demo.stack.components import DEFAULT, MODES, Component
+from three_pillar_demo.stack.environment import unused_exporter_variables
 from three_pillar_demo.stack.preflight import (
     LaunchError,
     check_disk,
-    check_ports,
+    check_environment,
     find_executables,
     version_warnings,
 )
@@ -30,6 +31,7 @@ from three_pillar_demo.stack.process import (
     stop_orphans,
 )
 from three_pillar_demo.stack.progress import ProgressDisplay
+from three_pillar_demo.stack.restarts import Restarts
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -45,6 +47,7 @@ class Launcher:
         self.children: dict[str, ChildProcess] = {}
         self.executables: dict[str, Path] = {}
         self.signals = 0
+        self.restarts = Restarts()
         self.run = state.Run(state.current_process(), time.time(), mode)
 
     def up(self) -> None:
@@ -52,21 +55,39 @@ class Launcher:
 
         Raises:
             LaunchError: A check failed, or a component could not be started, did not become ready
-                or ended by itself. Before the error is raised, all running components are stopped.
+                or exited before all were ready. Before the error is raised, all running components
+                are stopped.
             state.RunningError: Another launcher is running.
         """
         components = list(self.components.values())
         try:
             with state.launcher_lock():
+                check_environment(components)
                 self.executables = find_executables(components)
                 for warning in version_warnings(components):
-                    self.console.print(warning, style="yellow", soft_wrap=True)
+                    self._warn(warning)
                 stop_orphans(self.console)
                 check_disk()
-                check_ports(components)
+                self._choose_ports(components)
                 self._run()
-        except OSError as error:
+        except (OSError, ports.PortError) as error:
             raise LaunchError(str(error)) from error
+
+    def _choose_ports(self, components: list[Component]) -> None:
+        """Choose and record a free number for each port, and report what differs from a default."""
+        names = {port: component.name for component in components for port in component.ports}
+        choices = port_choice.choose(names)
+        self.run.ports = {choice.port.variable: choice.number for choice in choices}
+        for choice in choices:
+            if message := choice.message(names[choice.port]):
+                self._warn(message)
+        for variable in unused_exporter_variables():
+            self._warn(f"{variable} is not passed on: the demo sends its telemetry to itself")
+
+    def _warn(self, text: str) -> None:
+        # The terminal may be gone. The components have to be watched and stopped all the same.
+        with suppress(OSError, SystemExit):
+            self.console.print(text, style="yellow", markup=False, soft_wrap=True)
 
     def _run(self) -> None:
         handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
@@ -92,6 +113,7 @@ class Launcher:
         began = time.monotonic()
         control.clear()
         self.run.save()
+        native_config.write()
         with self.progress:
             for component in self.components.values():
                 if self.signals:
@@ -118,10 +140,12 @@ class Launcher:
         self.run.save()
 
     def _check_children(self) -> None:
-        for child in self.children.values():
+        for child in list(self.children.values()):
             if child.exit_code is not None:
-                raise LaunchError(child.exit_report())
-            if child.ready_after_s is None:
+                if not self.run.ready:
+                    raise LaunchError(child.exit_report())
+                self._plan_restart(child, child.exit_reason())
+            elif child.ready_after_s is None:
                 self._check_readiness(child)
 
     def _check_readiness(self, child: ChildProcess) -> None:
@@ -129,15 +153,49 @@ class Launcher:
         if child.probe():
             self.progress.step(component.name, "ready", done=True)
         elif time.monotonic() - child.started > component.ready_timeout_seconds:
-            raise LaunchError(
-                f"{component.name} is not ready after {component.ready_timeout_seconds:.0f} s; "
-                f"last response of {component.ready_url}: {child.last_response}\n"
-                f"  log: {component.log}"
+            reason = (
+                f"is not ready after {component.ready_timeout_seconds:.0f} s; "
+                f"last response of {component.ready_url}: {child.last_response}"
             )
+            if not self.run.ready:
+                raise LaunchError(f"{component.name} {reason}\n  log: {component.log}")
+            self._plan_restart(child, reason)
+
+    def _plan_restart(self, child: ChildProcess, reason: str) -> None:
+        """End what is left of a component that has exited unexpectedly, and plan its restart."""
+        component = child.component
+        child.kill()
+        child.wait(KILL_TIMEOUT_S)
+        del self.children[component.name]
+        del self.run.components[component.name]
+        self._record_exit(component, reason, child.log_tail())
+
+    def _record_exit(self, component: Component, reason: str, log_tail: str) -> None:
+        delay = self.restarts.exited(component.name, time.monotonic())
+        earlier = self.run.exits.get(component.name)
+        self.run.exits[component.name] = state.UnexpectedExits(
+            count=earlier.count + 1 if earlier else 1,
+            last_at=time.time(),
+            reason=reason,
+            log_tail=log_tail,
+            gave_up=delay is None,
+        )
+        self.run.save()
+        self._warn(restarts.report(component.name, reason, delay))
+        if log_tail:
+            self._warn(f"  last log lines of {component.log}:\n{log_tail}")
+
+    def _start_again(self, component: Component) -> None:
+        try:
+            self._start(component)
+        except LaunchError as error:
+            self._record_exit(component, f"is not started: {error}", "")
 
     def _watch(self) -> None:
         while not self.signals:
             self._check_children()
+            for name in self.restarts.pop_due(time.monotonic()):
+                self._start_again(self.components[name])
             for name, verb in control.pop_requests():
                 self._carry_out(name, verb)
             time.sleep(POLL_INTERVAL_S)
@@ -145,20 +203,24 @@ class Launcher:
     def _carry_out(self, name: str, verb: str) -> None:
         """Kill, stop or start one component, as a user has requested; the others keep running."""
         if verb == "start":
-            if self.run.on_purpose.pop(name, None):
-                self._start(self.components[name])
-        elif verb in control.STATE_AFTER and name in self.children:
+            if name in self.components and name not in self.children:
+                self.restarts.cancel(name)
+                self.run.on_purpose.pop(name, None)
+                self._start_again(self.components[name])
+        elif verb in control.STATE_AFTER and name in self.components:
             self._end_on_purpose(name, verb)
         self.run.save()
 
     def _end_on_purpose(self, name: str, verb: str) -> None:
-        child = self.children.pop(name)
-        if verb == "stop":
-            stop([child], should_kill_now=lambda: self.signals > 0)
-        child.kill()
-        child.wait(KILL_TIMEOUT_S)
+        self.restarts.cancel(name)
+        child = self.children.pop(name, None)
+        if child:
+            if verb == "stop":
+                stop([child], should_kill_now=lambda: self.signals > 0)
+            child.kill()
+            child.wait(KILL_TIMEOUT_S)
+            del self.run.components[name]
         self.run.on_purpose[name] = control.STATE_AFTER[verb]
-        del self.run.components[name]
         self.progress.step(name, f"{control.STATE_AFTER[verb]} on purpose")
 
     def _stop_all(self) -> None:

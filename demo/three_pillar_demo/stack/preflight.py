@@ -1,15 +1,14 @@
-"""Checks before the stack is started: of binaries, free disk space and free ports."""
+"""Checks before the stack is started: of variables, binaries, free disk space and free ports."""
 
+import os
 import shutil
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
-
-from three_pillar_demo.stack import binaries
+from three_pillar_demo.paths import STATE
+from three_pillar_demo.stack import binaries, port_choice, ports
 from three_pillar_demo.stack.binaries import Binary
-from three_pillar_demo.stack.components import LOOPBACK, STATE, Component
+from three_pillar_demo.stack.components import Component
 from three_pillar_demo.stack.external_binary import ExternalBinary
 
 MIN_FREE_BYTES = 1024**3
@@ -17,6 +16,10 @@ MIN_FREE_BYTES = 1024**3
 
 The retention settings of the backends keep their data below this size.
 """
+
+
+ON_LOOPBACK = "`demo up` runs every component on 127.0.0.1; unset the variable"
+IN_STATE_FOLDER = "`demo up` keeps all data in one folder; set DEMO_STATE to choose it"
 
 
 class LaunchError(Exception):
@@ -107,6 +110,33 @@ def check_disk() -> None:
         )
 
 
+def check_environment(components: Iterable[Component]) -> None:
+    """Check the variables that a launcher cannot obey: addresses and data folders of components.
+
+    Raises:
+        LaunchError: Such a variable has another value than the launcher's. The message has one
+            line for each of them.
+    """
+    problems = [_problem("BIND_ADDRESS", {ports.LOOPBACK}, ON_LOOPBACK)]
+    for component in components:
+        prefix = component.variable_prefix
+        problems += [
+            _problem(f"{prefix}_HOST", {ports.LOOPBACK, "localhost"}, ON_LOOPBACK),
+            _problem(f"{prefix}_BIND", {ports.LOOPBACK, "0.0.0.0"}, ON_LOOPBACK),  # noqa: S104  (the user's choice)
+            _problem(f"{prefix}_DATA", {str(component.data)}, IN_STATE_FOLDER),
+        ]
+    problems.append(_problem("EMBEDDED_DATA", set(), IN_STATE_FOLDER))
+    if any(problems):
+        raise LaunchError("\n".join(problem for problem in problems if problem))
+
+
+def _problem(variable: str, allowed: set[str], reason: str) -> str:
+    value = os.environ.get(variable, "").strip()
+    if not value or value in allowed:
+        return ""
+    return f"{variable}={ascii(value)[1:-1][:80]}: {reason}"
+
+
 def check_ports(components: Iterable[Component]) -> None:
     """Check that all ports of ``components`` are free.
 
@@ -115,34 +145,13 @@ def check_ports(components: Iterable[Component]) -> None:
             uses it if the system shows this.
     """
     in_use = [
-        f"  port {port} ({component.name}){_port_holder(port)}"
+        f"  port {port.number} ({component.name}): {port_choice.holder(port.number)}"
         for component in components
         for port in component.ports
-        if _is_in_use(port)
+        if port_choice.is_in_use(port.number)
     ]
     if in_use:
         raise LaunchError(
             "these ports are in use; stop the processes that listen on them and try again:\n"
             + "\n".join(in_use)
         )
-
-
-def _is_in_use(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return True
-    return False
-
-
-def _port_holder(port: int) -> str:
-    try:
-        for connection in psutil.net_connections("tcp"):
-            is_listener = connection.status == psutil.CONN_LISTEN
-            if is_listener and getattr(connection.laddr, "port", 0) == port and connection.pid:
-                return f": process {connection.pid}, {psutil.Process(connection.pid).name()}"
-    except psutil.Error:  # macOS shows the sockets of other users to root only.
-        return ""
-    return ""

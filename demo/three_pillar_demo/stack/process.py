@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
+from string import Template
 
 import httpx2
 import psutil
@@ -18,7 +19,8 @@ from rich.console import Console
 
 from three_pillar_demo.paths import ROOT
 from three_pillar_demo.stack import state
-from three_pillar_demo.stack.components import Component, environment
+from three_pillar_demo.stack.components import Component
+from three_pillar_demo.stack.environment import variables_of
 
 PROBE_TIMEOUT_S = 1.0
 POLL_INTERVAL_S = 0.1
@@ -53,7 +55,11 @@ class ChildProcess:
         component.log.parent.mkdir(parents=True, exist_ok=True)
         if component.log.exists() and component.log.stat().st_size > MAX_LOG_BYTES:
             component.log.replace(component.log.with_suffix(".old.log"))
-        command = list(component.command)
+        environment = variables_of(component)
+        # A `$` that does not begin a variable stays: a path of the user may contain one.
+        command = [
+            Template(argument).safe_substitute(environment) for argument in component.command
+        ]
         if executable:
             command.insert(0, str(executable))
         with component.log.open("ab") as log:
@@ -63,7 +69,7 @@ class ChildProcess:
             self.process = subprocess.Popen(  # noqa: S603  (a command of components.py)
                 command,
                 cwd=ROOT,
-                env=environment(component),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -105,16 +111,19 @@ class ChildProcess:
             logged = log.read().decode(errors="replace").splitlines()
         return "\n".join(f"    {line[:MAX_TAIL_LINE_CHARS]}" for line in logged[-lines:])
 
-    def exit_report(self) -> str:
-        """Return a message on how the process ended, with its last log lines and its log's path."""
+    def exit_reason(self) -> str:
+        """Return how the process ended, such as "exited with code 3 after 12 s"."""
         code = self.exit_code
         if code is not None and code < 0:
             reason = f"was terminated by {signal.Signals(-code).name}"
         else:
             reason = f"exited with code {code}"
+        return f"{reason} after {time.monotonic() - self.started:.0f} s"
+
+    def exit_report(self) -> str:
+        """Return a message on how the process ended, with its last log lines and its log's path."""
         return (
-            f"{self.component.name} {reason} after {time.monotonic() - self.started:.0f} s. "
-            f"Last log lines:\n{self.log_tail()}\n"
+            f"{self.component.name} {self.exit_reason()}. Last log lines:\n{self.log_tail()}\n"
             f"  log: {self.component.log}"
         )
 

@@ -1,4 +1,4 @@
-"""Prints the launcher's progress: a live table in a terminal, elsewhere a line for each step."""
+"""Prints the launcher's progress: a live table in a terminal, else a line for each step."""
 
 import time
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from three_pillar_demo.stack.components import STATE, WEB, Component
+from three_pillar_demo.paths import STATE
+from three_pillar_demo.stack.components import WEB, Component
 
 
 class ProgressDisplay:
@@ -50,7 +51,7 @@ class ProgressDisplay:
         else:
             self.ready_after_s.pop(name, None)
         self.steps[name] = (step, now)
-        if not self.console.is_terminal:
+        if not self.live.is_started:
             self.console.print(f"{name:15} {step}{duration}", soft_wrap=True, highlight=False)
 
     def _table(self) -> Table:

@@ -10,8 +10,12 @@ from dataclasses import asdict, dataclass, field
 
 import psutil
 
-from three_pillar_demo.stack.components import MODES, STATE
+from three_pillar_demo.paths import STATE
 
+LOCAL_MODE = "local"
+FULL_MODE = "full"
+MODES = (LOCAL_MODE, FULL_MODE)
+"""The names of the modes; ``components.MODES`` has their components."""
 FILE = STATE / "run.json"
 LOCK = STATE / "lock"
 
@@ -62,25 +66,48 @@ def identify(pid: int) -> Process:
 
 
 @dataclass
+class UnexpectedExits:
+    """The unexpected exits of one component in a run: exits that no user has requested.
+
+    Attributes:
+        count: The number of exits.
+        last_at: The time of the last exit, in seconds since the epoch.
+        reason: How the process ended, such as "was terminated by SIGKILL after 12 s".
+        log_tail: The last log lines of the process, each on a line of its own.
+        gave_up: Whether the launcher does not restart the component any more.
+    """
+
+    count: int
+    last_at: float
+    reason: str
+    log_tail: str
+    gave_up: bool = False
+
+
+@dataclass
 class Run:
     """One run of the launcher, as ``run.json`` stores it.
 
     Attributes:
         launcher: The process of the launcher.
         since: When the launcher started, in seconds since the epoch.
-        mode: A key of ``components.MODES``.
+        mode: One of ``MODES``.
         ready: Whether every component has become ready.
+        ports: The number of each port of the components, by the name of its environment variable.
         components: The processes of the running components, by component name.
         on_purpose: The components that a user has stopped or killed, by name, with the value
-            ``stopped`` or ``killed``. The launcher does not take their absence for a failure.
+            ``stopped`` or ``killed``. The launcher does not restart them.
+        exits: The unexpected exits in this run, by the name of the component.
     """
 
     launcher: Process
     since: float
     mode: str
     ready: bool = False
+    ports: dict[str, int] = field(default_factory=dict)
     components: dict[str, Process] = field(default_factory=dict)
     on_purpose: dict[str, str] = field(default_factory=dict)
+    exits: dict[str, UnexpectedExits] = field(default_factory=dict)
 
     def save(self) -> None:
         """Write ``run.json`` atomically: a reader sees either the old or the new content."""
@@ -103,10 +130,14 @@ def load() -> Run | None:
             since=content["since"],
             mode=content["mode"],
             ready=content["ready"],
+            ports=dict(content.get("ports", {})),  # Older versions did not write it.
             components={
                 name: Process(**process) for name, process in content["components"].items()
             },
-            on_purpose=dict(content.get("on_purpose", {})),  # Older versions did not write it.
+            on_purpose=dict(content.get("on_purpose", {})),
+            exits={
+                name: UnexpectedExits(**exits) for name, exits in content.get("exits", {}).items()
+            },
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -149,7 +180,7 @@ def running() -> Run | None:
 
 
 def mode() -> str | None:
-    """Return the mode of the current run (a key of ``components.MODES``).
+    """Return the mode of the current run, one of ``MODES``.
 
     The result is None if no launcher is running.
     """

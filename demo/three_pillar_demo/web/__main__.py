@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from three_pillar_demo.query import connect
+from three_pillar_demo.stack import ports
 from three_pillar_demo.web.app import create_app
 from three_pillars import ConfigurationError, settings
 from three_pillars.http_protocol import BoundedHttpProtocol
@@ -29,14 +30,16 @@ class Settings(settings.Settings):
     former_prefix: ClassVar[str] = "CONSOLE_"
 
     bind: str = Field("127.0.0.1", min_length=1, description="Address to listen on")
-    port: int = Field(8080, ge=1, le=65535, description="Port to listen on, 1 to 65535")
+    port: int = Field(
+        ports.WEB.default, ge=1, le=65535, description="Port to listen on, 1 to 65535"
+    )
     hosts: str = Field(
         "",
         max_length=1000,
         description="Further names, like page.test:8080, or page.test:8080/alerts",
     )
     grafana_url: str = Field(
-        "http://127.0.0.1:3000",
+        f"http://127.0.0.1:{ports.GRAFANA.default}",
         pattern=r"^https?://[^\s/?#]+$",
         description="Grafana, for a browser",
     )
@@ -59,7 +62,8 @@ def main() -> int:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
         settings = Settings.load()
-    except ConfigurationError as error:
+        ports.validate()
+    except (ConfigurationError, ports.PortError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     uvicorn.run(

@@ -191,11 +191,7 @@ def test_a_purchase_never_waits_for_a_connection(monkeypatch: pytest.MonkeyPatch
 
     async def run() -> LoadStats:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=200)
-        monkeypatch.setattr(
-            checkout_client,
-            "CHECKOUT_URL",
-            f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}",
-        )
+        monkeypatch.setenv("CHECKOUT_PORT", str(server.sockets[0].getsockname()[1]))
         stats = LoadStats(200, 0.6)
         async with server, checkout_client.client(traffic.MAX_IN_FLIGHT) as http:
             await drive(http, LoadPlan(200, 0.6, ORDINARY), stats, asyncio.Event())

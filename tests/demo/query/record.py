@@ -22,7 +22,9 @@ from three_pillar_demo.load import checkout_client
 from three_pillar_demo.query import http_clients, lgtm
 from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.query.lgtm import LgtmBackends
+from three_pillar_demo.stack import ports
 
+BACKEND_PORTS = (ports.TEMPO, ports.LOKI, ports.PROMETHEUS)
 FOLDER = Path(__file__).parent / "recorded"
 CONTEXT_FILE = FOLDER / "context.json"
 RECORDED_METRICS = (
@@ -142,9 +144,14 @@ class Recorder(httpx2.AsyncHTTPTransport):
 
 
 def recorded_request(request: httpx2.Request) -> list[str]:
-    """Return a request as it is recorded: port with path, followed by the sorted parameters."""
+    """Return a request as it is recorded: port with path, followed by the sorted parameters.
+
+    The port is the default of the backend, whichever it has now.
+    """
+    defaults = {port.number: port.default for port in BACKEND_PORTS}
+    port = defaults.get(request.url.port or 0, request.url.port)
     parameters = sorted(f"{key}={value}" for key, value in request.url.params.items())
-    return [f"{request.url.port}{request.url.path}", *parameters]
+    return [f"{port}{request.url.path}", *parameters]
 
 
 def _recorded_response(text: str) -> Any:  # noqa: ANN401  (any JSON value)

@@ -18,7 +18,7 @@ from tests.demo.query.purchases import (
     ROUTE,
     Purchases,
 )
-from tests.end_to_end.conftest import FULL
+from tests.end_to_end.conftest import FULL, receiver_url
 from three_pillar_demo.query.interface import (
     DURATION,
     NANO,
@@ -32,7 +32,6 @@ from three_pillar_demo.query.interface import (
 from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
 
-COLLECTOR = "http://127.0.0.1:4318"
 TIMEOUT_S = {"local": 2.0, "full": 60.0}
 """By mode, the seconds after which all telemetry must be visible in queries."""
 POLL_INTERVAL_S = 0.3
@@ -86,7 +85,7 @@ def contract(
         if not FULL:
             pytest.skip("needs the Collector, Prometheus, Tempo and Loki: make test-full")
         request.getfixturevalue("stack")  # starts the stack, or skips with the reason
-        purchases.send(COLLECTOR)
+        purchases.send(receiver_url())
         yield Contract("full", LgtmBackends, purchases)
         return
     store_process = StoreProcess(tmp_path_factory.mktemp("contract") / "data")

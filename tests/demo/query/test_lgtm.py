@@ -27,6 +27,7 @@ from three_pillar_demo.query.interface import (
     SpanEvent,
 )
 from three_pillar_demo.query.lgtm import LgtmBackends, quoted, selector
+from three_pillar_demo.stack import ports
 
 CONTEXT = Context(**json.loads(CONTEXT_FILE.read_text()))
 RunQuery = Callable[[str], Any]
@@ -286,7 +287,7 @@ def test_a_refused_query_is_an_error_with_the_reason(query: RunQuery) -> None:
     """A refused query raises an error that names the backend and quotes its reason."""
     with pytest.raises(
         BackendError,
-        match=r"^prometheus at http://127.0.0.1:9090 answered 400: .*unclosed left parenthesis",
+        match=rf"^prometheus at {ports.PROMETHEUS.url} answered 400: .*unclosed left parenthesis",
     ):
         query("error")
 

@@ -1,6 +1,7 @@
 """Tests of requests to kill, stop and start one component while the others keep running."""
 
 import json
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -73,16 +74,15 @@ def test_killed_component_stays_away_until_the_stack_stops(stack: Stack) -> None
     assert states(stack) == {"shop": "ready", "traces": "ready"}
 
 
-def test_component_that_fails_stops_an_incomplete_stack(tmp_path: Path) -> None:
-    """A component that ends by itself stops the stack, even if another one was stopped before."""
-    failing = SHOP | {"exit_code": 3, "last_output": "no space left"}
-    with Stack(tmp_path, failing, TRACES) as stack:
+def test_a_restart_does_not_start_what_was_stopped_on_purpose(tmp_path: Path) -> None:
+    """A component that exits is restarted, while one that a user has stopped stays stopped."""
+    with Stack(tmp_path, SHOP, TRACES) as stack:
         stack.up()
         stack.demo("stop", "traces")
-        stack.set_flag("exit")
-        assert stack.wait_for_exit("a failure") == 1
-        assert "shop exited with code 3" in stack.err
-        assert stack.running_processes() == []
+        os.kill(stack.pid_of("shop"), signal.SIGKILL)
+        stack.wait_until(lambda: stack.events("started").count("shop started") == 2, "the restart")
+        stack.wait_until(lambda: states(stack)["shop"] == "ready", "the restarted component")
+        assert states(stack)["traces"] == "stopped on purpose"
 
 
 def test_impossible_requests_are_refused(stack: Stack) -> None:

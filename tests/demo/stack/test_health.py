@@ -5,7 +5,7 @@ import asyncio
 import httpx2
 import pytest
 
-from three_pillar_demo.stack import health
+from three_pillar_demo.stack import health, ports
 from three_pillar_demo.stack.components import MODES
 
 
@@ -20,8 +20,8 @@ def test_addresses_are_those_of_the_components(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PAYMENT_HOST", "payment")
     monkeypatch.setenv("GRAFANA_HOST", "grafana")
     compose = health.addresses("compose")
-    assert compose["payment"] == "http://payment:8001/healthz"
-    assert compose["grafana"] == "http://grafana:3000/api/health"
+    assert compose["payment"] == f"http://payment:{ports.PAYMENT.number}/healthz"
+    assert compose["grafana"] == f"http://grafana:{ports.GRAFANA.number}/api/health"
     assert {component.name for component in MODES["full"]} <= compose.keys()
 
 

@@ -1,5 +1,6 @@
 """Tests of how the launcher starts, watches and stops a stack of misbehaving stub components."""
 
+import json
 import os
 import shutil
 import signal
@@ -111,12 +112,13 @@ def test_ctrl_c_during_the_start_stops_all(make_stack: MakeStack) -> None:
 
 def test_nohup_is_respected(make_stack: MakeStack) -> None:
     """A launcher that was started with nohup ignores SIGHUP and keeps watching its components."""
-    stack = make_stack(SHOP | {"exit_code": 1})
+    stack = make_stack(SHOP)
     stack.command = ["nohup", *stack.command]
     stack.up()
     stack.signal(signal.SIGHUP)
-    stack.set_flag("exit")
-    assert stack.wait_for_exit("a failure, which it must notice") == 1
+    os.kill(stack.pid_of("shop"), signal.SIGKILL)
+    stack.wait_until(lambda: len(stack.events("started")) == 2, "the restart of the component")
+    assert stack.events("SIGTERM") == []
 
 
 def test_component_that_ignores_sigterm_is_killed(make_stack: MakeStack) -> None:
@@ -135,19 +137,35 @@ def test_component_that_ignores_sigterm_is_killed(make_stack: MakeStack) -> None
     assert stack.running_processes() == []
 
 
-def test_port_in_use_is_refused_before_anything_starts(make_stack: MakeStack) -> None:
-    """If a port is in use, nothing is started, and the error names port, component and process."""
+def test_set_port_in_use_is_refused_before_anything_starts(make_stack: MakeStack) -> None:
+    """If a port that a variable sets is in use, nothing is started, and the error names both."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-        stack = make_stack(SHOP, TRACES | {"more_ports": [port]})
+        stack = make_stack(SHOP, TRACES | {"more_ports": [1234]})
+        stack.env["STUB_TRACES_1_PORT"] = str(port)
         refused = stack.demo("up")
     assert refused.returncode == 1
-    assert (
-        f"port {port} (traces): process {os.getpid()}, {psutil.Process().name()}\n"
-        in refused.stderr
+    assert refused.stderr == (
+        f"demo up: STUB_TRACES_1_PORT={port}: port {port} is in use by process {os.getpid()}, "
+        f"{psutil.Process().name()}\n"
     )
-    assert str(stack.plans[0]["port"]) not in refused.stderr
     assert stack.events() == []
+
+
+def test_default_port_in_use_is_replaced_and_every_command_knows(make_stack: MakeStack) -> None:
+    """If a default is in use, the next free port is used, reported, and shown by ``status``."""
+    stack = make_stack(SHOP, TRACES)
+    default = stack.plans[1]["port"]
+    with socket.create_server(("127.0.0.1", default)):
+        stack.up()
+        report = json.loads(stack.demo("status", "--json").stdout)
+    address = report["components"][1]["address"]
+    number = int(address.rsplit(":", 1)[1])
+    assert number > default
+    assert f"port {default} is in use by process {os.getpid()}, " in stack.out
+    assert f"; traces uses {number} (STUB_TRACES_0_PORT)" in stack.out
+    assert report["components"][1]["state"] == "ready"
+    assert address in stack.out
 
 
 def test_second_launcher_is_refused(make_stack: MakeStack) -> None:
@@ -167,44 +185,41 @@ def test_second_launcher_is_refused(make_stack: MakeStack) -> None:
 
 
 class Failure(NamedTuple):
-    """How a component ends by itself, and what the launcher must report.
+    """How a component exits, and what the launcher must report.
 
-    ``ready`` says whether the component has become ready before. ``exit_code`` is negative for a
-    signal.
+    ``exit_code`` is negative for a signal.
     """
 
-    ready: bool
     exit_code: int
     report: str
     last_output: str = "no space left on device"
 
 
 FAILURES = {
-    "before it is ready": Failure(ready=False, exit_code=3, report="exited with code 3"),
-    "before it is ready, with exit code 0": Failure(
-        ready=False, exit_code=0, report="exited with code 0", last_output="bye"
-    ),
-    "later, after much output": Failure(
-        ready=True,
+    "with a code": Failure(exit_code=3, report="exited with code 3"),
+    "with code 0": Failure(exit_code=0, report="exited with code 0", last_output="bye"),
+    "after much output": Failure(
         exit_code=4,
         report="exited with code 4",
         last_output="[/data] is full\n" * 50 + "[panic]",
     ),
-    "later, killed": Failure(ready=True, exit_code=-9, report="was terminated by SIGKILL"),
+    "killed": Failure(exit_code=-9, report="was terminated by SIGKILL"),
 }
 
 
-@pytest.mark.parametrize("when", FAILURES)
-def test_component_that_ends_by_itself_stops_all(make_stack: MakeStack, when: str) -> None:
-    """If a component ends by itself, its end is reported and all others are stopped."""
-    failure = FAILURES[when]
+@pytest.mark.parametrize("how", FAILURES)
+def test_component_that_exits_before_all_are_ready_stops_all(
+    make_stack: MakeStack, how: str
+) -> None:
+    """If a component exits during the start, its exit is reported and all others are stopped."""
+    failure = FAILURES[how]
     failing = {
         "exit_code": failure.exit_code,
         "last_output": failure.last_output,
-        "no_listener": not failure.ready,
+        "no_listener": True,
     }
     stack = make_stack(TRACES | failing, SHOP)
-    stack.up(ready=failure.ready)
+    stack.up(ready=False)
     stack.wait_until(lambda: len(stack.events("started")) == 2, "both to be started")
     stack.set_flag("exit")
     assert stack.wait_for_exit("a failure") == 1
@@ -217,6 +232,64 @@ def test_component_that_ends_by_itself_stops_all(make_stack: MakeStack, when: st
     ]
     assert stack.events("gone") == ["shop gone"]
     assert stack.running_processes() == []
+
+
+def row(stack: Stack, name: str) -> dict[str, Any]:
+    """Return what ``demo status --json`` reports of the component ``name``."""
+    report = json.loads(stack.demo("status", "--json").stdout)
+    rows: dict[str, dict[str, Any]] = {row["component"]: row for row in report["components"]}
+    return rows[name]
+
+
+def test_component_that_is_killed_is_restarted(make_stack: MakeStack) -> None:
+    """A component that is killed is started again; terminal and status say how often and why."""
+    stack = make_stack(SHOP, TRACES | {"spawns_child": True})
+    stack.up()
+    stack.wait_until(lambda: stack.events("started").count("child started"), "the child")
+    os.kill(stack.pid_of("traces"), signal.SIGKILL)
+    stack.wait_until(lambda: row(stack, "traces")["unexpected_exits"] == 1, "the exit in status")
+    stack.wait_until(lambda: row(stack, "traces")["state"] == "ready", "the restart")
+    assert "traces was terminated by SIGKILL after " in stack.out
+    assert "It is started again in 0.05 s." in stack.out
+    assert "traces has exited unexpectedly once; at " in stack.demo("status").stdout
+    assert stack.demo("status").returncode == 0
+    assert stack.events("started").count("shop started") == 1
+    # The child of the killed process is ended too, because it may hold the port.
+    assert stack.events("started").count("child started") == 2
+    stack.signal(signal.SIGTERM)
+    assert stack.wait_for_exit("SIGTERM") == 0
+    assert stack.running_processes() == []
+
+
+def test_component_that_exits_again_and_again_stays_down(make_stack: MakeStack) -> None:
+    """After five exits a component stays down, the others run, and ``start`` starts it again."""
+    failing = {"exit_code": 3, "last_output": "[/data] is full"}
+    stack = make_stack(SHOP, TRACES | failing)
+    stack.up()
+    stack.set_flag("exit")
+    stack.wait_until(lambda: row(stack, "traces")["state"] == "down", "the last exit")
+    assert row(stack, "traces")["unexpected_exits"] == 5
+    assert stack.events("started").count("traces started") == 5
+    assert "It has exited 5 times within 60 s and stays down; `demo start traces`" in stack.out
+    status = stack.demo("status")
+    assert status.returncode == 1
+    assert "traces has exited unexpectedly 5 times; at " in status.stdout
+    assert "[/data] is full" in status.stdout
+    assert row(stack, "shop")["state"] == "ready"
+    (stack.folder / "exit").unlink()
+    assert stack.demo("start", "traces").returncode == 0
+    assert row(stack, "traces")["state"] == "ready"
+    assert not stack.has_ended
+
+
+def test_component_that_is_down_can_be_stopped_on_purpose(make_stack: MakeStack) -> None:
+    """A component that waits for its restart can be stopped, and is then not started again."""
+    stack = make_stack(SHOP, TRACES | {"exit_code": 3})
+    stack.up()
+    stack.set_flag("exit")
+    stack.wait_until(lambda: row(stack, "traces")["state"] == "down", "the last exit")
+    assert stack.demo("stop", "traces").returncode == 0
+    assert row(stack, "traces")["state"] == "stopped on purpose"
 
 
 NEVER_READY: dict[str, Plan] = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.stubs.running import Stack
-from three_pillar_demo.stack import preflight
+from three_pillar_demo.stack import ports, preflight, state
 from three_pillar_demo.stack.binaries import Binary
 from three_pillar_demo.stack.components import (
     BY_NAME,
@@ -19,8 +19,8 @@ from three_pillar_demo.stack.components import (
     LOCAL,
     MODES,
     WEB,
-    environment,
 )
+from three_pillar_demo.stack.environment import unused_exporter_variables, variables_of
 from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
 
 MakeStack = Callable[..., Stack]
@@ -189,15 +189,77 @@ def test_local_mode_needs_python_alone() -> None:
     assert preflight.find_executables(LOCAL) == {}
     assert preflight.version_warnings(LOCAL) == []
     assert [component for component in FULL if component in LOCAL] == [*LOCAL[:2], WEB]
-    assert BY_NAME["store"].ports[0] == BY_NAME["otel-collector"].ports[0] == 4318
+    assert BY_NAME["store"].ports[0].default == BY_NAME["otel-collector"].ports[0].default == 4318
     binaries = [component.binary for component in FULL]
     assert {binary for binary in binaries if isinstance(binary, ExternalBinary)} == {TEMPO, LOKI}
 
 
-def test_receivers_of_telemetry_export_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the services get OTEL_ variables, and their endpoint is the receiver of this stack."""
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://elsewhere:4318")
+ELSEWHERE = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4318",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://elsewhere:4318/v1/traces",
+    "OTEL_EXPORTER_OTLP_LOGS_HEADERS": "authorization=secret",
+    "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "grpc",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/such/file",
+}
+
+
+def test_telemetry_of_the_demo_stays_in_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the services get OTEL_ variables, and none of these names a receiver but the demo's."""
+    for name, value in ELSEWHERE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
     for name, component in BY_NAME.items():
-        endpoint = environment(component).get("OTEL_EXPORTER_OTLP_ENDPOINT")
-        assert endpoint == ("http://127.0.0.1:4318" if name in {"payment", "checkout"} else None)
-    assert environment(BY_NAME["store"])["STORE_DATA"] == str(BY_NAME["store"].data)
+        variables = variables_of(component)
+        otlp = {
+            key: value for key, value in variables.items() if "_OTLP_" in key and "OTEL_E" in key
+        }
+        expected = {
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": ports.STORE.url,
+        }
+        assert otlp == (expected if name in {"payment", "checkout"} else {})
+    assert unused_exporter_variables() == sorted(ELSEWHERE)
+    assert variables_of(BY_NAME["store"])["STORE_DATA"] == str(BY_NAME["store"].data)
+
+
+def test_a_user_may_replace_the_addresses_of_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CHECKOUT_PAYMENT_URL and WEB_GRAFANA_URL are the stack's own unless the user sets them."""
+    names = ("CHECKOUT_PAYMENT_URL", "WEB_GRAFANA_URL")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    variables = variables_of(BY_NAME["checkout"])
+    assert [variables[name] for name in names] == [ports.PAYMENT.url, ports.GRAFANA.url]
+    for name in names:
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    variables = variables_of(BY_NAME["checkout"])
+    assert [variables[name] for name in names] == ["http://127.0.0.1:1"] * 2
+
+
+NOT_OBEYED = {
+    "TEMPO_HOST": "10.0.0.1",
+    "BIND_ADDRESS": "10.0.0.1",
+    "CHECKOUT_BIND": "10.0.0.1",
+    "STORE_DATA": "/elsewhere",
+    "EMBEDDED_DATA": "/elsewhere",
+}
+
+
+@pytest.mark.parametrize("variable", NOT_OBEYED)
+def test_a_variable_that_the_launcher_cannot_obey_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """An address or a data folder of a component is refused by name; the launcher's own is not."""
+    components = [*LOCAL, *FULL]
+    preflight.check_environment(components)
+    monkeypatch.setenv(variable, NOT_OBEYED[variable])
+    expected = f"^{variable}={NOT_OBEYED[variable]}: `demo up`"
+    with pytest.raises(preflight.LaunchError, match=expected):
+        preflight.check_environment(components)
+    own = {"STORE_DATA": str(BY_NAME["store"].data), "EMBEDDED_DATA": ""}
+    monkeypatch.setenv(variable, own.get(variable, "127.0.0.1"))
+    preflight.check_environment(components)
+
+
+def test_modes_have_the_same_names_everywhere() -> None:
+    """The launcher's record accepts exactly the modes that have components."""
+    assert set(MODES) == set(state.MODES)

@@ -19,9 +19,10 @@ from typing import Literal
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.demo.web.browser import CHROMIUM, FLAGS
+from three_pillar_demo.stack import ports
 
 DEMO = [sys.executable, "-m", "three_pillar_demo"]
-URL = "http://127.0.0.1:8080"
+URL = ports.WEB.url
 WIDTHS = {"wide": (1280, 900), "narrow": (390, 844)}
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")

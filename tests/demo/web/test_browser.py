@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from tests.demo.web.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
 from tests.end_to_end.conftest import FULL, Stack
 from three_pillar_demo.drills import session
+from three_pillar_demo.stack import ports
 from three_pillar_demo.stack.components import WEB
 from three_pillar_demo.stack.state import current_process
 from three_pillar_demo.web import formatting
@@ -162,7 +163,7 @@ def test_page_recovers_from_a_suspended_store(visit: Visit, stack: Stack) -> Non
 
 def test_hostile_request_is_shown_as_text(visit: Visit) -> None:
     """Script tags and bidi controls of a request are shown as text on its trace page."""
-    shop = http.client.HTTPConnection("127.0.0.1", 8000, timeout=TIMEOUT_S)
+    shop = http.client.HTTPConnection("127.0.0.1", ports.CHECKOUT.number, timeout=TIMEOUT_S)
     shop.putrequest("GET", f"/checkout?{HOSTILE}", skip_accept_encoding=True)
     shop.putheader("user-agent", f"{HOSTILE}{BIDI}".encode())
     shop.endheaders()

@@ -1,0 +1,82 @@
+"""Gives each test process ports and a state folder of its own, so that it meets no running stack.
+
+``reserve`` must be called before the demo is imported, because the state folder is read then. Every
+process that a test starts inherits the variables.
+"""
+
+import fcntl
+import os
+import socket
+import tempfile
+from pathlib import Path
+from typing import IO
+
+FIRST_PORT = 30_000
+"""The first port of the first block.
+
+The blocks are below the range that systems use for outgoing connections (from 32,768 on Linux), so
+no connection can take the port of a component that is restarted.
+"""
+BLOCK_SIZE = 20
+BLOCKS = 130
+LOCKS = Path(tempfile.gettempdir()) / "three-pillar-demo-test-ports"
+VARIABLES = (
+    "CHECKOUT_PORT",
+    "PAYMENT_PORT",
+    "WEB_PORT",
+    "STORE_PORT",
+    "STORE_GRPC_PORT",
+    "OTEL_COLLECTOR_PORT",
+    "OTEL_COLLECTOR_GRPC_PORT",
+    "OTEL_COLLECTOR_HEALTH_PORT",
+    "OTEL_COLLECTOR_METRICS_PORT",
+    "PROMETHEUS_PORT",
+    "ALERTMANAGER_PORT",
+    "TEMPO_PORT",
+    "TEMPO_GRPC_PORT",
+    "TEMPO_OTLP_PORT",
+    "LOKI_PORT",
+    "LOKI_GRPC_PORT",
+    "GRAFANA_PORT",
+)
+
+_held_locks: list[IO[str]] = []
+
+
+def reserve() -> None:
+    """Set the variables of all ports, and ``DEMO_STATE``, for this process and its children.
+
+    A file lock reserves the ports until this process ends.
+    """
+    LOCKS.mkdir(exist_ok=True)
+    for block in range(BLOCKS):
+        ports = range(FIRST_PORT + block * BLOCK_SIZE, FIRST_PORT + (block + 1) * BLOCK_SIZE)
+        if _lock(LOCKS / str(block)) and all(_is_free(port) for port in ports):
+            os.environ.update(
+                {name: str(port) for name, port in zip(VARIABLES, ports, strict=False)}
+            )
+            os.environ["DEMO_STATE"] = tempfile.mkdtemp(prefix="three-pillar-demo-test-")
+            return
+    raise RuntimeError(f"no free block of ports from {FIRST_PORT} on; are tests still running?")
+
+
+def _lock(path: Path) -> bool:
+    # The file stays open, and with it the lock, until the process ends.
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    _held_locks.append(file)
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -82,6 +82,9 @@ def _start_stack(out: Console, err: Console) -> None:
         err.print(output.getvalue(), markup=False)
         raise
     seconds = time.monotonic() - started_at
+    for line in output.getvalue().splitlines():
+        if line.startswith("port "):  # Another one is used, because the default is in use.
+            out.print(line, style="yellow", markup=False, soft_wrap=True)
     out.print(f"Started {names} in {seconds:.1f} s. Now {PURCHASES} purchases.\n")
 
 

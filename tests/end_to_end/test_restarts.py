@@ -46,9 +46,7 @@ async def buy_during(breaking: Callable[[], Awaitable[None]], purchases: int) ->
     return await buying
 
 
-async def check_complete(
-    backends: Backends, ledger: Ledger, counters_before: Counters
-) -> None:
+async def check_complete(backends: Backends, ledger: Ledger, counters_before: Counters) -> None:
     """Check that every purchase was answered and is in all three pillars, exactly once."""
     assert not ledger.unanswered
     traces = await check_traces(backends, ledger)

@@ -17,7 +17,7 @@ from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import background, components, state
 from three_pillar_demo.stack.preflight import LaunchError
 from three_pillar_demo.terminal import progress_messages
-from three_pillar_demo.trace_view.follow import gather
+from three_pillar_demo.trace_view.gather import gather
 from three_pillar_demo.trace_view.render import Drawing
 from three_pillar_demo.verify.ledger import Ledger
 from three_pillar_demo.verify.report import passed, report

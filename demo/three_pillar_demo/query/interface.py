@@ -221,6 +221,44 @@ class ServiceCall:
     failed: float
 
 
+Arrival = Span | LogRecord
+"""The span of a request, or a log record."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which requests and log records are followed.
+
+    ``service`` is the name of a service; "" selects every service. ``failed`` selects only requests
+    with status ERROR, and log records whose severity ``severity.is_failure`` recognises.
+    """
+
+    service: str = ""
+    failed: bool = False
+
+
+class Arrivals(Protocol):
+    """The requests and log records that arrive from now on.
+
+    A request is a span of kind SERVER or CONSUMER, or a span without a parent.
+    """
+
+    is_behind: bool
+    """Whether the last poll had to leave out records; the next poll, due at once, returns them."""
+
+    async def begin(self, limit: int) -> list[Arrival]:
+        """Return the newest ``limit`` requests and log records of the last hour, oldest first.
+
+        Everything that is stored already counts as returned.
+        """
+
+    async def poll(self) -> list[Arrival]:
+        """Return what has arrived since the last call, ordered by time; nothing is returned twice.
+
+        After a ``BackendError``, the next call returns what this one missed.
+        """
+
+
 class Backends(Protocol):
     """The queries that both implementations answer; an instance is an async context manager.
 
@@ -280,6 +318,32 @@ class Backends(Protocol):
                 store searches only its newest 200,000 spans.
             limit: The maximum number of trace ids.
         """
+
+    async def request_spans(
+        self,
+        start: float,
+        end: float,
+        *,
+        service: str = "",
+        failed: bool = False,
+        limit: int = 20,
+    ) -> list[Span]:
+        """Return the spans of the newest ``limit`` requests in the time range, newest first.
+
+        A request is a span of kind SERVER or CONSUMER, or a span without a parent. The local store
+        searches only its newest 200,000 spans. Tempo returns spans without ``parent_id`` and
+        ``exceptions``, and with few attributes.
+
+        Args:
+            start: The start of the time range.
+            end: The end of the time range.
+            service: The name of the service; empty for every service.
+            failed: Whether to return only requests with status ERROR.
+            limit: The maximum number of requests.
+        """
+
+    def arrivals(self, selection: Selection) -> Arrivals:
+        """Return the requests and log records of ``selection`` that arrive from now on."""
 
     async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
         """Return the log records of a trace from the time range, oldest first.

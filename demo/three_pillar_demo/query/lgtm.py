@@ -4,16 +4,21 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from three_pillar_demo.query import lgtm_arrivals
 from three_pillar_demo.query.http_clients import HttpClients
 from three_pillar_demo.query.interface import (
     DURATION,
     LOOKBACK_S,
     NANO,
+    Arrivals,
     Exemplar,
     LogRecord,
     RedSample,
+    Selection,
     ServiceCall,
+    Span,
 )
 
 HOUR_S = 3600.0
@@ -64,6 +69,42 @@ class LgtmBackends(HttpClients):
             conditions.append(f"duration>{slower_than * 1e6:.0f}us")
         query = f"{{ {' && '.join(conditions)} }}{MOST_RECENT}"
         return list(await self.traceql(query, start, end, limit))
+
+    async def request_spans(
+        self,
+        start: float,
+        end: float,
+        *,
+        service: str = "",
+        failed: bool = False,
+        limit: int = 20,
+    ) -> list[Span]:
+        """Return the spans of the newest ``limit`` requests in the time range, newest first."""
+        selection = Selection(service, failed)
+        return await lgtm_arrivals.request_spans(self, start, end, selection, limit)
+
+    def arrivals(self, selection: Selection) -> Arrivals:
+        """Return the requests and log records of ``selection`` that arrive from now on."""
+        return lgtm_arrivals.LgtmArrivals(self, selection)
+
+    async def search(
+        self, query: str, start: float, end: float, limit: int, spans_per_trace: int
+    ) -> list[dict[str, Any]]:
+        """Return the traces in Tempo's response to a TraceQL query, each with its matching spans.
+
+        This method is not part of the interface ``Backends``; ``lgtm_arrivals`` needs it.
+        """
+        response = await self._get_json(
+            "tempo",
+            "/api/search",
+            q=query,
+            start=int(start),
+            end=int(end) + 1,
+            limit=limit,
+            spss=spans_per_trace,
+        )
+        traces: list[dict[str, Any]] = response.get("traces", [])
+        return traces
 
     async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
         """Return the log records of a trace from the time range, oldest first."""

@@ -10,15 +10,17 @@ from typing import Self
 
 import httpx2
 
-from three_pillar_demo.query import promql_math, sqlite_rows
+from three_pillar_demo.query import local_arrivals, promql_math, sqlite_rows
 from three_pillar_demo.query.interface import (
     DURATION,
     LOOKBACK_S,
     NANO,
+    Arrivals,
     BackendError,
     Exemplar,
     LogRecord,
     RedSample,
+    Selection,
     ServiceCall,
     Span,
 )
@@ -69,7 +71,7 @@ class LocalBackends:
 
     async def trace(self, trace_id: str) -> list[Span]:
         """Return all spans of a trace, ordered by start; none if the trace is not stored."""
-        rows = await self.reader.fetch(sqlite_rows.SELECT_SPANS, (sqlite_rows.id_bytes(trace_id),))
+        rows = await self.reader.fetch(sqlite_rows.SELECT_TRACE, (sqlite_rows.id_bytes(trace_id),))
         return [sqlite_rows.to_span(row) for row in rows]
 
     async def requests(  # noqa: PLR0913  (as in the interface)
@@ -130,6 +132,23 @@ class LocalBackends:
         }
         rows = await self.reader.fetch(statement, parameters)
         return [trace_id.hex() for (trace_id,) in rows]
+
+    async def request_spans(
+        self,
+        start: float,
+        end: float,
+        *,
+        service: str = "",
+        failed: bool = False,
+        limit: int = 20,
+    ) -> list[Span]:
+        """Return the spans of the newest ``limit`` requests in the time range, newest first."""
+        selection = Selection(service, failed)
+        return await local_arrivals.request_spans(self.reader, start, end, selection, limit)
+
+    def arrivals(self, selection: Selection) -> Arrivals:
+        """Return the requests and log records of ``selection`` that arrive from now on."""
+        return local_arrivals.LocalArrivals(self.reader, selection)
 
     async def trace_logs(self, trace_id: str, start: float, end: float) -> list[LogRecord]:
         """Return the log records of a trace from the time range, oldest first."""

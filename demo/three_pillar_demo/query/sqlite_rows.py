@@ -29,7 +29,8 @@ NANO = 10**9
 SELECT_SPANS = """SELECT trace_id, span_id, parent_id, service, name, kind, start,
 start + duration, status, message, attributes, events, resource, scope, links, trace_state, flags,
 dropped_attributes, dropped_events, dropped_links
-FROM span JOIN source ON source.id = span.source WHERE trace_id = ? ORDER BY start, span.rowid"""
+FROM span JOIN source ON source.id = span.source"""
+SELECT_TRACE = f"{SELECT_SPANS} WHERE trace_id = ? ORDER BY start, span.rowid"
 # CROSS JOIN makes SQLite read the log records first, in the order of their index.
 SELECT_LOG_RECORDS = """SELECT time, service, severity_text, body, attributes, trace_id, span_id,
 resource, scope, severity, observed, event_name, flags, dropped_attributes

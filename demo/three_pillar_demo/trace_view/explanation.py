@@ -1,13 +1,17 @@
 """Writes the sentence that explains why a request got its answer."""
 
-from three_pillar_demo.query.interface import NANO, LogRecord, Span
+from three_pillar_demo.query.interface import NANO, Span
+from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.completeness import callee_name
 from three_pillar_demo.trace_view.timing import own_time, unanswered_calls
 from three_pillar_demo.trace_view.tree import tree_rows
-from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView, is_canonical
+from three_pillar_demo.trace_view.view import TraceView, is_canonical, status_of
 
 MIN_ERROR_STATUS = 400
 """The lowest HTTP status that counts as an error: 400 to 499 are also errors to the customer."""
+UNRECORDED = "of something it did not record"
+"""The clause about a failure of which nothing but the status is known."""
 SLOW_REQUEST_S = 0.6
 """The duration, in seconds, from which a request counts as slow.
 
@@ -48,17 +52,39 @@ def explain(view: TraceView) -> str:
     return _explain_root_alone(root, view)
 
 
+def failure_reason(view: TraceView, request: Span) -> str:
+    """Return a clause that says why ``request``, a span of the trace, failed; "" if unknown.
+
+    The reason is the deepest failed span among ``request`` and the spans below it.
+    """
+    below: list[tuple[Span, int]] = []
+    for row in tree_rows(view):
+        if below and row.depth <= below[0][1]:
+            break
+        if isinstance(row.node, Span) and (below or row.node.span_id == request.span_id):
+            below.append((row.node, row.depth))
+    failed = [pair for pair in below if pair[0].error or _error_logs(pair[0], view)]
+    if not failed:
+        return ""
+    deepest, _ = max(failed, key=lambda pair: pair[1])
+    clause = _failure_clause(deepest, below[0][0], view)
+    return "" if clause == UNRECORDED else clause
+
+
 def failures(span: Span) -> list[str]:
     """Return the failures that ``span`` records: its exceptions, then its status message.
 
     An exception is written as ``Type: message``, and the type without its module:
-    ``httpx2.ReadTimeout`` becomes ``ReadTimeout``. Equal texts are returned once.
+    ``httpx2.ReadTimeout`` becomes ``ReadTimeout``. Equal texts are returned once, and so is a
+    status message that an exception ends with.
     """
     texts = []
     for exception in span.exceptions:
         exception_type, colon, message = exception.partition(":")
         texts.append(f"{exception_type.rpartition('.')[2]}{colon}{message}")
-    texts.append(span.message)
+    # Instrumentations repeat the text of the exception as the description of the status.
+    if not any(text.endswith(span.message) for text in texts):
+        texts.append(span.message)
     unique = dict.fromkeys(printable(text) for text in texts if text)
     return list(unique)
 
@@ -76,7 +102,7 @@ def _explain_answer(server: Span, root: Span, view: TraceView) -> str:
 
 
 def _explain_call(call: Span, root: Span, view: TraceView) -> str:
-    status = printable(call.attributes.get(STATUS_CODE, "nothing"))
+    status = printable(status_of(call) or "nothing")
     return (
         f"{_answer_clause(root, view)}; its call to {_callee(call, view)} was answered {status}, "
         "and who answered it is not on record."
@@ -104,7 +130,7 @@ def _failure_clause(span: Span, root: Span, view: TraceView) -> str:
         verb = "raised" if span.exceptions else "said"
         return f"{subject} {verb} {recorded[0]}"
     if span is root:
-        return "of something it did not record"
+        return UNRECORDED
     return _answer_clause(span, view)
 
 
@@ -114,9 +140,8 @@ def _failed_call_clause(call: Span, root: Span, view: TraceView) -> str:
     recorded = failures(call)
     if recorded:
         return f"{clause}: {recorded[0]}"
-    if STATUS_CODE in call.attributes:
-        return f"{clause} with {printable(call.attributes[STATUS_CODE])}"
-    return clause
+    status = status_of(call)
+    return f"{clause} with {printable(status)}" if status else clause
 
 
 def _late_answer_clause(view: TraceView) -> str:
@@ -158,10 +183,17 @@ def _own_duration(span: Span, view: TraceView) -> int:
 
 
 def _answer_clause(span: Span, view: TraceView) -> str:
-    """Return a clause like ``checkout answered 500 gateway_timeout``."""
+    """Return a clause like ``checkout answered 500 gateway_timeout``.
+
+    A span that answers nobody, such as that of a job or a consumed message, gives a clause like
+    ``billing failed in send invoices``.
+    """
     status, outcome = _recorded_answer(span, view)
-    answer = printable(f"{status} {outcome}".strip()) or "nothing on record"
-    return f"{printable(span.service)} answered {answer}"
+    answer = printable(f"{status} {outcome}".strip())
+    if not answer and span.kind != "SERVER":
+        verb = "failed in" if span.error else "completed"
+        return f"{printable(span.service)} {verb} {printable(span.name)}"
+    return f"{printable(span.service)} answered {answer or 'nothing on record'}"
 
 
 def _is_unwanted(root: Span, view: TraceView) -> bool:
@@ -181,24 +213,20 @@ def _recorded_answer(span: Span, view: TraceView) -> tuple[str, str]:
         if is_canonical(record):
             fields = record.fields
             break
-    status = span.attributes.get(STATUS_CODE) or fields.get("http_response_status_code", "")
-    return str(status), fields.get("outcome", "")
+    status = status_of(span) or fields.get("http_response_status_code", "")
+    return status, fields.get("outcome", "")
 
 
 def _error_logs(span: Span, view: TraceView) -> list[str]:
-    """Return the bodies of the log records of ``span`` with severity ERROR or FATAL.
+    """Return the bodies of the log records of ``span`` whose severity is that of an error.
 
     The canonical log record is left out, because it only repeats the status.
     """
     return [
         record.body
         for record in view.logs_by_span.get(span.span_id, [])
-        if _is_error(record) and not is_canonical(record)
+        if is_failure(record.severity) and not is_canonical(record)
     ]
-
-
-def _is_error(record: LogRecord) -> bool:
-    return record.severity in {"ERROR", "FATAL"}
 
 
 def _callee(call: Span, view: TraceView) -> str:
@@ -206,4 +234,4 @@ def _callee(call: Span, view: TraceView) -> str:
     server_spans = view.children_by_parent.get(call.span_id, [])
     if server_spans:
         return printable(server_spans[0].service)
-    return printable(call.attributes.get("url.full", "another service"))
+    return callee_name(call)

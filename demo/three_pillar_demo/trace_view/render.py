@@ -9,11 +9,12 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from three_pillar_demo.query.interface import NANO, Exemplar, LogRecord, Span
+from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.explanation import explain, failures
 from three_pillar_demo.trace_view.timing import outside_parent
 from three_pillar_demo.trace_view.tree import TreeRow, tree_rows
-from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView
+from three_pillar_demo.trace_view.view import TraceView, status_of
 
 NANOS_PER_MILLI = 1_000_000
 START_WIDTH = 9
@@ -39,7 +40,7 @@ SHOWN_ATTRIBUTES = (
 )
 """The names of the span attributes that the terminal shows."""
 SERVICE_COLOURS = ("cyan", "magenta", "green", "blue")
-SEVERITY_COLOURS = {"ERROR": "red", "FATAL": "red", "WARN": "yellow"}
+WARNINGS = {"WARN", "WARNING"}
 SEVERITY_INDENT = "      "
 """The indent of wrapped log lines: as wide as a severity and the space behind it."""
 BAR_CHARACTERS = {(True, True): "━", (True, False): "╸", (False, True): "╺", (False, False): " "}
@@ -80,8 +81,8 @@ class _Renderer:
         self.view = view
         self.console = console
         self.width = width
-        self.start = min(span.start for span in view.spans)
-        self.end = max(span.end for span in view.spans)
+        self.start = view.start
+        self.end = view.end
         services = dict.fromkeys(span.service for span in view.spans)
         self.colours = dict(zip(services, cycle(SERVICE_COLOURS), strict=False))
         self.bar_width = BAR_WIDTH if width >= MIN_WIDTH_FOR_BARS else 0
@@ -167,17 +168,16 @@ class _Renderer:
             (printable(span.service), f"bold {colour}"), " ", printable(span.name)
         )
         label.append(f" {printable(span.kind.lower())}", "dim")
-        if STATUS_CODE in span.attributes:
-            label.append(f" {printable(span.attributes[STATUS_CODE])}")
+        status = status_of(span)
+        if status:
+            label.append(f" {printable(status)}")
         if span.error:
             label.append(" ✗", "bold red")
         return label
 
     def _log_rows(self, row: TreeRow, record: LogRecord) -> Iterator[Text]:
         severity = printable(record.severity)
-        text = Text.assemble(
-            (f"{severity:<5} ", SEVERITY_COLOURS.get(severity, "green")), printable(record.body)
-        )
+        text = Text.assemble((f"{severity:<5} ", severity_colour(severity)), printable(record.body))
         if row.parent is None or row.parent.service != record.service:
             text.append(f" ({printable(record.service)})", "dim")
         start = _milliseconds(record.time - self.start)
@@ -258,6 +258,13 @@ class _Renderer:
         )
 
 
+def severity_colour(severity: str) -> str:
+    """Return the colour in which the terminal shows the severity of a log record."""
+    if is_failure(severity):
+        return "red"
+    return "yellow" if severity.upper() in WARNINGS else "green"
+
+
 def _span_details(span: Span, parent: Span | None) -> Iterator[Text]:
     """Yield a line with ``SHOWN_ATTRIBUTES``, then a line for each problem of the span.
 
@@ -287,8 +294,7 @@ def _known_errors(span: Span, attributes: dict[str, str]) -> set[str | None]:
     attribute ``error.type`` has one of these values, it is not shown again.
     """
     exception_types = {failure.split(":")[0] for failure in failures(span)}
-    status = str(span.attributes.get(STATUS_CODE))
-    return {attributes.get("order.outcome"), status, *exception_types}
+    return {attributes.get("order.outcome"), status_of(span), *exception_types}
 
 
 def _label(exemplar: Exemplar, name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from three_pillar_demo.query.interface import NANO, Span
-from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView
+from three_pillar_demo.trace_view.view import TraceView, status_of
 
 
 def own_time(span: Span, children: Sequence[Span]) -> Iterator[tuple[int, int]]:
@@ -25,14 +25,12 @@ def own_time(span: Span, children: Sequence[Span]) -> Iterator[tuple[int, int]]:
 
 
 def unanswered_calls(view: TraceView) -> dict[str, Span]:
-    """Return the CLIENT spans without an HTTP status, by span id.
+    """Return the CLIENT spans without the status of an answer, by span id.
 
     The callers of these calls received no answer. For example, they gave up waiting.
     """
     return {
-        span.span_id: span
-        for span in view.spans
-        if span.kind == "CLIENT" and STATUS_CODE not in span.attributes
+        span.span_id: span for span in view.spans if span.kind == "CLIENT" and not status_of(span)
     }
 
 

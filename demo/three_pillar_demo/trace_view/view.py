@@ -10,8 +10,16 @@ from functools import cached_property
 
 from three_pillar_demo.query.interface import Exemplar, LogRecord, Span
 
-STATUS_CODE = "http.response.status_code"
-"""The name of the span attribute that holds the HTTP status."""
+STATUS_CODES = (
+    "http.response.status_code",
+    "http.status_code",
+    "rpc.response.status_code",
+    "rpc.grpc.status_code",
+)
+"""The names of the span attributes that hold the status of an answer, from HTTP or gRPC.
+
+The second and the fourth are the former names, which many instrumentations still use.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,21 @@ class TraceView:
     logs: list[LogRecord]
     exemplars: list[Exemplar]
     remarks: tuple[str, ...] = ()
+
+    @property
+    def start(self) -> int:
+        """The first start of a span, in nanoseconds since the epoch.
+
+        It is the time of the first log record if there are no spans, and 0 if there are neither.
+        """
+        times = [span.start for span in self.spans] or [record.time for record in self.logs]
+        return min(times, default=0)
+
+    @property
+    def end(self) -> int:
+        """The last end of a span, or the last log record if there are no spans; see ``start``."""
+        times = [span.end for span in self.spans] or [record.time for record in self.logs]
+        return max(times, default=0)
 
     # Both indexes are computed once. A trace may have ten thousand spans, so a search through
     # all of them for each span would take minutes.
@@ -45,6 +68,14 @@ class TraceView:
         for record in self.logs:
             logs[record.fields.get("span_id", "")].append(record)
         return dict(logs)
+
+
+def status_of(span: Span) -> str:
+    """Return the status of the answer that a span records: of HTTP or gRPC; "" if it has none."""
+    for name in STATUS_CODES:
+        if name in span.attributes:
+            return str(span.attributes[name])
+    return ""
 
 
 def is_canonical(record: LogRecord) -> bool:

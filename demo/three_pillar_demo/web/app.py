@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import httpx2
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from three_pillar_demo.load import checkout_client
@@ -20,6 +20,7 @@ from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
 from three_pillar_demo.web.alert_inbox.routes import add_routes
 from three_pillar_demo.web.cache import QueryCache
 from three_pillar_demo.web.data import PageData
+from three_pillar_demo.web.downloads import Downloads
 from three_pillar_demo.web.pages import WEB_FOLDER, Pages
 
 LOOKUP_THREADS = 64
@@ -52,6 +53,7 @@ def create_app(
     firing_alerts = FiringAlerts()
     data = PageData(backends, cache, health_client, mode)
     pages = Pages(data, traffic, firing_alerts, grafana_url)
+    downloads = Downloads(data)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -68,6 +70,8 @@ def create_app(
     app.get("/healthz")(healthz)
     app.get("/", response_class=HTMLResponse)(pages.index)
     app.get("/trace/{trace_id}", response_class=HTMLResponse)(pages.trace)
+    app.get("/trace/{trace_id}/request.html", response_class=Response)(downloads.html)
+    app.get("/trace/{trace_id}/otlp.jsonl", response_class=Response)(downloads.otlp)
     app.post("/buy")(pages.buy)
     app.post("/stream")(pages.stream)
     app.add_exception_handler(ValueError, pages.error)

@@ -1,10 +1,8 @@
 """Queries the telemetry that the web UI shows, through a cache whose results visitors share."""
 
 import asyncio
-import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -12,20 +10,20 @@ import httpx2
 
 from three_pillar_demo.load.manual_traffic import ManualTraffic
 from three_pillar_demo.query.interface import (
-    NANO,
     Backends,
-    Exemplar,
     LogRecord,
     RedSample,
     ServiceCall,
-    Span,
 )
 from three_pillar_demo.stack import health
-from three_pillar_demo.trace_view import explanation, follow
+from three_pillar_demo.trace_view import explanation, gather
 from three_pillar_demo.trace_view.view import TraceView
-from three_pillar_demo.web import chart, panels, waterfall
+from three_pillar_demo.web import context_panel, panels, waterfall
 from three_pillar_demo.web.cache import QueryCache, QueryResult
 from three_pillar_demo.web.panels import QUANTILES, Panel, RedResult
+from three_pillar_demo.web.resolution import RESOLUTIONS, on_grid
+from three_pillar_demo.web.service_classes import service_classes
+from three_pillar_demo.web.service_list import TraceService, trace_services
 from three_pillar_demo.web.view_state import ViewState
 
 ROUTES = {"checkout": "/checkout", "payment": "/charges"}
@@ -34,34 +32,11 @@ MAX_LOGS = 50
 """The number of log records in the list."""
 MAX_NEW_TRACES = 200
 """The number of traces that one search for new purchases returns at most."""
-CONTEXT_S = 150.0
-"""The time before and after a request, in seconds, that the chart on its trace page shows."""
 MAX_ROWS_DRAWN = 1_000
 """The number of spans and log records of one trace that are drawn.
 
 More rows would make pages of megabytes, which are fetched again each second.
 """
-
-
-@dataclass(frozen=True)
-class Resolution:
-    """The resolution of a chart.
-
-    Attributes:
-        step: The seconds between two points of the chart.
-        window: The seconds over which each rate is computed.
-    """
-
-    step: float
-    window: float
-
-
-RESOLUTIONS = {
-    5: Resolution(step=2.0, window=30.0),
-    15: Resolution(step=6.0, window=60.0),
-    60: Resolution(step=30.0, window=120.0),
-}
-"""The resolution of a chart, by the minutes that it shows."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +48,18 @@ class TracePage:
         missing: Descriptions of the parts that have not arrived.
         rows: The rows of the waterfall, at most ``MAX_ROWS_DRAWN``.
         explanation: The sentence that says why the request got its answer.
+        services: The services of the trace, with their resources.
+        css_classes: The CSS class of each service, by its name.
+        left_out: The sentence that says how many rows are left out; "" if none are.
     """
 
     view: TraceView
     missing: list[str] = field(default_factory=list)
     rows: list[waterfall.WaterfallRow] = field(default_factory=list)
     explanation: str = ""
+    services: list[TraceService] = field(default_factory=list)
+    css_classes: dict[str, str] = field(default_factory=dict)
+    left_out: str = ""
 
 
 class PageData:
@@ -101,25 +82,17 @@ class PageData:
         """Return the results that the status bar shows, by name.
 
         ``components`` has the problem of each component; "" means healthy. ``freshness`` has the
-        age of the newest trace, log record and metric, in seconds. ``exits`` says how components
-        have exited unexpectedly in the last minutes. ``queues`` has the number of
+        age of the newest trace, log record and metric, in seconds. ``queues`` has the number of
         batches that wait in the Collector, by backend. ``size`` has the size of all stored
         telemetry, in bytes.
         """
-        components, exits, queues, freshness, size = await asyncio.gather(
+        components, queues, freshness, size = await asyncio.gather(
             self.cache.get("components", self._component_problems),
-            self.cache.get("exits", self._recent_exits),
             self.cache.get("queues", self._queue_sizes),
             self.cache.get("freshness", self.backends.freshness),
             self.cache.get("size", self.backends.size),
         )
-        return {
-            "components": components,
-            "exits": exits,
-            "queues": queues,
-            "freshness": freshness,
-            "size": size,
-        }
+        return {"components": components, "queues": queues, "freshness": freshness, "size": size}
 
     async def panels(self, state: ViewState) -> list[Panel]:
         """Return four panels: request rate, error ratio, and one of durations for each service."""
@@ -185,9 +158,9 @@ class PageData:
         """Return what has arrived of one trace; missing parts are no error."""
 
         async def query() -> TracePage:
-            view, missing = await follow.fetch(self.backends, trace_id)
+            view, missing = await gather.fetch(self.backends, trace_id)
             # A huge trace takes a while, which must not block the event loop.
-            return await asyncio.to_thread(_trace_page, view, missing)
+            return await asyncio.to_thread(trace_page, view, missing)
 
         return await self.cache.get(("trace", trace_id), query)
 
@@ -196,43 +169,20 @@ class PageData:
 
         Return None if the trace has no root span, or if the root span has no ``http.route``.
         """
-        root = root_span(view)
-        if root is None or not root.attributes.get("http.route"):
+        root = context_panel.charted_root(view)
+        if root is None:
             return None
-        route = str(root.attributes["http.route"])
-        resolution = RESOLUTIONS[5]
-        request_start = root.start / NANO
-        start = request_start - CONTEXT_S
-        # The chart grows with time until it shows everything after the request.
-        now = max(time.time(), request_start + resolution.step)
-        end = min(request_start + CONTEXT_S, now)
-
-        async def query() -> tuple[list[RedSample], Sequence[Exemplar]]:
-            samples = self.backends.red(
-                root.service,
-                route,
-                _on_grid(start, resolution.step),
-                _on_grid(end, resolution.step),
-                step=resolution.step,
-                window=resolution.window,
-                quantiles=QUANTILES,
-            )
-            return await asyncio.gather(samples, self.backends.exemplars(start, end))
-
-        result = await self.cache.get(("context", view.trace_id), query)
-        samples, exemplars = result.value or ([], [])
-        highlight = chart.Highlight(view.trace_id, root.end / NANO, _duration(root, view))
-        route_metrics = panels.RouteMetrics(
-            root.service, route, QueryResult(samples, result.error), exemplars
+        result = await self.cache.get(
+            ("context", view.trace_id), lambda: context_panel.query(self.backends, root)
         )
-        return panels.duration_panel(route_metrics, (start, end), highlight)
+        return context_panel.panel(view, root, result)
 
     async def _red(self, service: str, minutes: int, now: float) -> RedResult:
         """Return the rate, error ratio and durations of a service over the past ``minutes``."""
         resolution = RESOLUTIONS[minutes]
         route = ROUTES[service]
         # Times on a grid keep what was drawn before where it was.
-        end = _on_grid(now, resolution.step)
+        end = on_grid(now, resolution.step)
 
         async def query() -> list[RedSample]:
             return await self.backends.red(
@@ -265,45 +215,28 @@ class PageData:
         problems.pop("web", None)
         return problems
 
-    async def _recent_exits(self) -> dict[str, str]:
-        return await asyncio.to_thread(health.recent_exits)
-
     async def _queue_sizes(self) -> dict[str, float]:
         """Return the number of batches that wait in the Collector, by the name of the backend."""
         sizes = await self.backends.counters("otelcol_exporter_queue_size", ["exporter"])
         return {exporter.rpartition("/")[2]: size for (exporter,), size in sorted(sizes.items())}
 
 
-def root_span(view: TraceView) -> Span | None:
-    """Return the first span whose parent is not in the trace; None if there is no such span."""
-    span_ids = {span.span_id for span in view.spans}
-    for span in view.spans:
-        if span.parent_id not in span_ids:
-            return span
-    return None
+def trace_page(
+    view: TraceView,
+    missing: list[str],
+    max_rows: int = MAX_ROWS_DRAWN,
+    max_attributes: int = waterfall.MAX_ATTRIBUTES,
+) -> TracePage:
+    """Return what the page of a trace shows.
 
-
-def _trace_page(view: TraceView, missing: list[str]) -> TracePage:
-    rows = list(islice(waterfall.waterfall_rows(view), MAX_ROWS_DRAWN))
-    sentence = explanation.explain(view)
-    count = len(view.spans) + len(view.logs)
-    if count > MAX_ROWS_DRAWN:
-        remark = f"Only the first {MAX_ROWS_DRAWN:,} of {count:,} spans and log lines are shown."
-        view = replace(view, remarks=(*view.remarks, remark))
-    return TracePage(view, missing, rows, sentence)
-
-
-def _duration(root: Span, view: TraceView) -> float:
-    """Return the duration of a request, in seconds.
-
-    The duration is the value of the exemplar from the service of ``root``. Without such an
-    exemplar, it is the duration of the span ``root``.
+    At most ``max_rows`` rows are shown, each with at most ``max_attributes`` attributes.
     """
-    for exemplar in view.exemplars:
-        if exemplar.labels.get("service_name") == root.service and math.isfinite(exemplar.value):
-            return exemplar.value
-    return (root.end - root.start) / NANO
-
-
-def _on_grid(timestamp: float, step: float) -> float:
-    return timestamp // step * step
+    rows = list(islice(waterfall.waterfall_rows(view, max_attributes), max_rows))
+    sentence = explanation.explain(view)
+    services = trace_services(view)
+    css_classes = service_classes(view)
+    count = len(view.spans) + len(view.logs)
+    left_out = ""
+    if count > max_rows:
+        left_out = f"Only the first {max_rows:,} of {count:,} spans and log lines are shown."
+    return TracePage(view, missing, rows, sentence, services, css_classes, left_out)

@@ -8,6 +8,8 @@ import re
 import time
 from dataclasses import dataclass
 
+from three_pillar_demo.terminal import printable
+
 NO_VALUE = "–"  # noqa: RUF001  (an en dash is as wide as a digit)
 """The text for an unknown value."""
 
@@ -87,6 +89,13 @@ def bucket_range(low: float, high: float) -> str:
 def mebibytes(size: float) -> str:
     """Format a number of bytes in mebibytes: ``13.2 MiB``."""
     return f"{size / 1024**2:.1f} MiB"
+
+
+def printable_lines(text: object, limit: int) -> str:
+    """Return ``text`` without control characters, with its line breaks, cut after ``limit``."""
+    lines = str(text)[: limit + 1].splitlines()
+    shown = "\n".join(printable(line, limit + 1) for line in lines)
+    return f"{shown[: limit - 1]}…" if len(str(text)) > limit else shown
 
 
 def clock(timestamp: float, *, milliseconds: bool = False) -> str:

@@ -21,13 +21,17 @@ from three_pillar_demo.web import chart, formatting, grafana, waterfall
 from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
 from three_pillar_demo.web.alert_inbox.drill_view import current_drill
 from three_pillar_demo.web.cache import PENDING
-from three_pillar_demo.web.data import RESOLUTIONS, ROUTES, PageData, TracePage, root_span
+from three_pillar_demo.web.context_panel import root_span
+from three_pillar_demo.web.data import ROUTES, PageData, TracePage
 from three_pillar_demo.web.forms import read_form, redirect_back
+from three_pillar_demo.web.resolution import RESOLUTIONS
 from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
 
 WEB_FOLDER = Path(__file__).parent
 MAX_PURCHASES = 50
 """The number of purchases in the list on the overview."""
+MAX_VALUE = 400
+"""The number of characters of an attribute's value that the page of a request shows."""
 ARRIVING_S = 30.0
 """How long after the end of a request its missing telemetry may still arrive, in seconds.
 
@@ -50,6 +54,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["printable"] = printable
+    environment.filters["printable_lines"] = formatting.printable_lines
     environment.filters["duration"] = formatting.duration
     environment.filters["percentage"] = formatting.percentage
     environment.filters["rate"] = formatting.rate
@@ -58,6 +63,9 @@ def templates() -> Environment:
     environment.filters["age"] = formatting.age
     environment.filters["without_zeros"] = formatting.without_zeros
     environment.tests["failed"] = chart.failed
+    # A template that is rendered for a file of its own, and not for this server, sets these two.
+    environment.globals["standalone"] = False
+    environment.globals["max_value"] = MAX_VALUE
     environment.globals["minutes"] = MINUTES
     environment.globals["severities"] = SEVERITIES
     environment.globals["services"] = list(ROUTES)

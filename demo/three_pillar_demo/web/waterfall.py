@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
+from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.trace_view.explanation import failures
 from three_pillar_demo.trace_view.timing import outside_parent, own_time, unanswered_calls
 from three_pillar_demo.trace_view.tree import TreeRow, tree_rows
-from three_pillar_demo.trace_view.view import STATUS_CODE, TraceView
+from three_pillar_demo.trace_view.view import TraceView, status_of
 from three_pillar_demo.web import chart, formatting
+from three_pillar_demo.web.service_classes import service_classes
 
 FULL_WIDTH = 1000.0
 """The width of the waterfall, in the unit of all positions."""
@@ -24,10 +26,14 @@ MIN_EXTENT_NS = 500_000
 MAX_INDENT = 12
 """The number of levels of the tree that are indented; deeper levels have the same indent."""
 MAX_ATTRIBUTES = 40
-"""The number of attributes of a span, or fields of a log record, that are shown."""
+"""The number of attributes of a span, or fields of a log record, that the page shows."""
+MAX_SECTIONS = 20
+"""The number of events and links of a span, of each, that are shown."""
 
 Bar = tuple[float, float]
 """The horizontal position of a bar, and its width."""
+Pairs = list[tuple[str, str]]
+"""Names and values of attributes."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,13 @@ class WaterfallRow:
         depth: The number of levels that the row is indented.
         text: The name of a span, or the body of a log record.
         level: The kind of a span, or the severity of a log record.
-        error: Whether a span has error status, or a log record has the severity ERROR or FATAL.
+        error: Whether a span has error status, or the severity of a log record is that of
+            an error.
+        css_class: The CSS class of the service.
+        names_service: Whether the row of a log record names its service, because its span is of
+            another service or is missing.
         attributes: The names and values of a span's attributes or a log record's fields.
+        sections: The events and links of a span, each with a heading and its attributes.
         x: The horizontal position of the row's start.
         bar: The bar of a span; None for a log record.
         own_bars: The parts of the span in which none of its children runs.
@@ -58,11 +69,14 @@ class WaterfallRow:
     start: float
     depth: int
     service: str
+    css_class: str
     text: str
     level: str
     error: bool
-    attributes: list[tuple[str, str]]
+    attributes: Pairs
     x: float
+    names_service: bool = False
+    sections: list[tuple[str, Pairs]] = field(default_factory=list)
     bar: Bar | None = None
     own_bars: list[Bar] = field(default_factory=list)
     late_bar: Bar | None = None
@@ -86,12 +100,13 @@ def extent(view: TraceView) -> tuple[int, int]:
     return start, end
 
 
-def waterfall_rows(view: TraceView) -> Iterator[WaterfallRow]:
+def waterfall_rows(view: TraceView, max_attributes: int = MAX_ATTRIBUTES) -> Iterator[WaterfallRow]:
     """Yield a row for each span and log record, parents before their children.
 
-    The command ``demo follow`` prints spans and log records in the same order.
+    The command ``demo follow`` prints spans and log records in the same order. A row has at most
+    ``max_attributes`` attributes.
     """
-    layout = _Layout(view)
+    layout = _Layout(view, max_attributes)
     for number, row in enumerate(tree_rows(view)):
         if isinstance(row.node, Span):
             yield layout.span_row(number, row, row.node)
@@ -115,8 +130,10 @@ def axis_ticks(seconds: float) -> list[tuple[float, str]]:
 class _Layout:
     """Computes the rows of the waterfall of one trace."""
 
-    def __init__(self, view: TraceView) -> None:
+    def __init__(self, view: TraceView, max_attributes: int) -> None:
         self.view = view
+        self.max_attributes = max_attributes
+        self.css_classes = service_classes(view)
         self.start, self.end = extent(view)
         self.unanswered_calls = unanswered_calls(view)
 
@@ -127,10 +144,12 @@ class _Layout:
             start=(record.time - self.start) / NANO,
             depth=min(row.depth, MAX_INDENT),
             service=record.service,
+            css_class=self.css_classes[record.service],
+            names_service=row.parent is None or row.parent.service != record.service,
             text=record.body,
             level=record.severity,
-            error=record.severity in {"ERROR", "FATAL"},
-            attributes=_shown_attributes(record.fields),
+            error=is_failure(record.severity),
+            attributes=self._pairs(_all_fields(record)),
             x=x,
         )
 
@@ -149,17 +168,19 @@ class _Layout:
             start=(span.start - self.start) / NANO,
             depth=min(row.depth, MAX_INDENT),
             service=span.service,
+            css_class=self.css_classes[span.service],
             text=span.name,
             level=span.kind.lower(),
             error=span.error,
-            attributes=_shown_attributes(span.attributes),
+            attributes=self._pairs(span.attributes),
+            sections=list(self._sections(span)),
             x=bar[0],
             bar=bar,
             own_bars=[self._bar(start, end) for start, end in own_time(span, children)],
             late_bar=late_bar,
             late_duration=late_duration,
             duration=(span.end - span.start) / NANO,
-            status=str(span.attributes.get(STATUS_CODE, "")),
+            status=status_of(span),
             problems=[*failures(span), *outside_parent(span, row.parent)],
         )
 
@@ -173,7 +194,27 @@ class _Layout:
         width = max(min((end - start) * scale, FULL_WIDTH - x), MIN_BAR_WIDTH)
         return x, width
 
+    def _sections(self, span: Span) -> Iterator[tuple[str, Pairs]]:
+        """Yield the events of ``span``, then its links, each with a heading and its attributes."""
+        for event in span.events[:MAX_SECTIONS]:
+            offset = formatting.duration((event.time - self.start) / NANO)
+            yield f"Event {event.name} at {offset}", self._pairs(event.attributes)
+        for link in span.links[:MAX_SECTIONS]:
+            ids = {"trace id": link.trace_id, "span id": link.span_id}
+            yield "Link", self._pairs(ids | link.attributes)
 
-def _shown_attributes(attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
-    pairs = [(name, str(value)) for name, value in attributes.items()]
-    return sorted(pairs)[:MAX_ATTRIBUTES]
+    def _pairs(self, attributes: Mapping[str, Any]) -> Pairs:
+        return sorted_pairs(attributes)[: self.max_attributes]
+
+
+def sorted_pairs(attributes: Mapping[str, Any]) -> Pairs:
+    """Return the names and values of attributes as texts, in the order of the names."""
+    return sorted((name, str(value)) for name, value in attributes.items())
+
+
+def _all_fields(record: LogRecord) -> Mapping[str, Any]:
+    """Return the attributes of a record under their own names, or its fields if that is all."""
+    if not record.attributes:
+        return record.fields
+    ids = {name: record.fields[name] for name in ("trace_id", "span_id") if name in record.fields}
+    return ids | record.attributes

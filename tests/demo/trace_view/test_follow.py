@@ -1,4 +1,4 @@
-"""Tests for ``demo follow``: accepted trace ids, what it waits for and how long, its errors."""
+"""Tests for ``demo follow``: what it waits for and how long, what is missing, its errors."""
 
 import asyncio
 import re
@@ -9,11 +9,12 @@ from typing import Any, Self, cast
 
 import pytest
 
-from tests.traces import CALL, CHARGE, ROOT, TRACE, slow, span
+from tests.traces import CALL, CHARGE, ROOT, TRACE, line, slow, span
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import BackendError, Backends, Exemplar, LogRecord, Span
 from three_pillar_demo.trace_view import follow
-from three_pillar_demo.trace_view.completeness import missing_spans
+from three_pillar_demo.trace_view import gather as gathering
+from three_pillar_demo.trace_view.completeness import missing_logs, missing_spans
 from three_pillar_demo.trace_view.view import TraceView
 
 OTHER_TRACE = "f" * 32
@@ -38,7 +39,7 @@ class ScriptedBackends:
         self.logs_available = logs_available
         self.current: TraceView | None = None
         self.queries: list[tuple[Any, ...]] = []
-        self.failed_requests: list[str] = []
+        self.failed_requests: list[Span] = []
 
     async def __aenter__(self) -> Self:
         """Open nothing."""
@@ -66,16 +67,18 @@ class ScriptedBackends:
         exemplars = self.current.exemplars if self.current else []
         return [Exemplar(OTHER_TRACE, 1.0, start, {}), *exemplars]
 
-    async def requests(self, service: str, start: float, end: float, *, failed: bool) -> list[str]:
-        """Return the trace ids that the test has set."""
+    async def request_spans(
+        self, start: float, end: float, *, failed: bool, limit: int
+    ) -> list[Span]:
+        """Return the failed requests that the test has set."""
         assert failed
-        self.queries.append((service, start, end))
-        return self.failed_requests
+        self.queries.append(("request_spans", start, end))
+        return self.failed_requests[:limit]
 
 
 @pytest.fixture(autouse=True)
 def _poll_without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "POLL_INTERVAL_S", 0)
+    monkeypatch.setattr(gathering, "POLL_INTERVAL_S", 0)
 
 
 def gather(backends: ScriptedBackends) -> tuple[TraceView, list[str]]:
@@ -85,7 +88,7 @@ def gather(backends: ScriptedBackends) -> tuple[TraceView, list[str]]:
     def report_wait(reason: str) -> None:
         awaited[reason] = None
 
-    view = asyncio.run(follow.gather(cast("Backends", backends), TRACE, report_wait))
+    view = asyncio.run(gathering.gather(cast("Backends", backends), TRACE, report_wait))
     return view, list(awaited)
 
 
@@ -105,17 +108,7 @@ def without_service(view: TraceView, service: str) -> TraceView:
     )
 
 
-@pytest.mark.parametrize(
-    "text", [TRACE, TRACE.upper(), f" {TRACE}\n", f"00-{TRACE}-b7ad6b7169203331-01"]
-)
-def test_trace_id_is_accepted_in_any_case_and_from_a_header(text: str) -> None:
-    """A trace id of 32 hex digits and a whole ``traceresponse`` become the lower-case id."""
-    assert follow.parse_trace_id(text) == TRACE
-
-
-@pytest.mark.parametrize(
-    "text", ["", "xyz", TRACE[:-1], TRACE + "0", "0x" + TRACE, "0" * 32, "\x1b[2J", "\u0966" * 32]
-)
+@pytest.mark.parametrize("text", ["", "xyz", TRACE[:-1], "0" * 32, "\x1b[2J"])
 def test_invalid_trace_id_is_refused_with_what_to_type(
     text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,7 +118,7 @@ def test_invalid_trace_id_is_refused_with_what_to_type(
     assert not out
     assert err.count("\n") == 1
     assert "32 hex digits" in err
-    assert "demo checkout" in err
+    assert "demo tail" in err
     assert "\x1b" not in err
 
 
@@ -164,12 +157,14 @@ def test_overdue_parts_become_a_remark() -> None:
     assert not awaited
     assert len(view.spans) == 3
     missing = "the span at the other end of checkout's call to http://127.0.0.1:8001/charges"
-    assert view.remarks == (f"missing: {missing}. It may be late: follow this trace again",)
+    assert view.remarks == (
+        f"not received: {missing}. It may be late, or never sent: follow this trace again",
+    )
 
 
 def test_waiting_ends_at_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """An incomplete trace whose times are in the future is shown after the timeout."""
-    monkeypatch.setattr(follow, "TIMEOUT_S", 0)
+    monkeypatch.setattr(gathering, "TIMEOUT_S", 0)
     ahead = moved_to_now(without_service(slow(), "payment"))
     spans = [replace(span, end=span.end + 3600 * 10**9) for span in ahead.spans]
     view, _ = gather(ScriptedBackends(replace(ahead, spans=spans)))
@@ -188,11 +183,69 @@ def test_missing_parent_is_named() -> None:
     assert list(missing_spans([orphan])) == ["the parent of payment's span POST /charges"]
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"db.system.name": "postgresql", "server.address": "127.0.0.1"},
+        {"messaging.system": "kafka"},
+        {"url.full": "https://api.example.com/charges"},
+        {"http.url": "https://93.184.216.34/charges"},
+        {"server.address": "api.example.com", "rpc.system": "grpc"},
+    ],
+)
+def test_calls_out_of_the_system_have_no_other_end(attributes: dict[str, Any]) -> None:
+    """A call of a database, a broker or another organisation's host waits for no SERVER span."""
+    call = span(CALL, ROOT, "CLIENT", attributes=attributes)
+    assert not list(missing_spans([span(ROOT, ""), call]))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "callee"),
+    [
+        ({"url.full": "http://[::1]:3000/stock"}, "http://[::1]:3000/stock"),
+        ({"http.url": "http://stock:3000/"}, "http://stock:3000/"),
+        ({"server.address": "stock.shop.svc.cluster.local"}, "stock.shop.svc.cluster.local"),
+        ({"net.peer.name": "10.1.2.3"}, "10.1.2.3"),
+        ({"url.full": "http://[broken"}, "http://[broken"),
+        ({}, "another service"),
+    ],
+)
+def test_calls_inside_the_system_have_another_end(attributes: dict[str, Any], callee: str) -> None:
+    """A call of a host of the same system waits for its SERVER span, in both conventions."""
+    call = span(CALL, ROOT, "CLIENT", attributes=attributes)
+    missing = list(missing_spans([span(ROOT, ""), call]))
+    assert missing == [f"the span at the other end of checkout's call to {callee}"]
+
+
+def test_services_without_canonical_records_are_complete() -> None:
+    """Once a trace has arrived, a service that writes other records lacks none of them."""
+    spans = [span(ROOT, "", service="web"), span(CALL, ROOT, service="stock", name="GET /stock")]
+    records = [line(ROOT, "hello", service="web")]
+    assert list(missing_logs(spans, records, still_arriving=False)) == ["any log line of stock"]
+    assert list(missing_logs(spans, records, still_arriving=True)) == [
+        "web's log line of POST /checkout",
+        "stock's log line of GET /stock",
+    ]
+
+
+def test_log_records_without_spans_are_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A trace of which only log records have arrived is printed, with a remark that says so."""
+    monkeypatch.setattr(gathering, "TIMEOUT_S", 0)
+    records = TraceView(TRACE, [], [line(ROOT, "hello", service="web")], [])
+    monkeypatch.setattr(connect, "create_backends", lambda: ScriptedBackends(records))
+    assert asyncio.run(follow.follow(TRACE)) == 0
+    out = capsys.readouterr().out
+    assert "INFO  hello (web)" in out
+    assert "the trace store has no span of this trace" in out
+
+
 def test_unknown_trace_is_a_clear_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A trace that never arrives exits with 1, naming the backend and what to check."""
-    monkeypatch.setattr(follow, "TIMEOUT_S", 0)
+    monkeypatch.setattr(gathering, "TIMEOUT_S", 0)
     monkeypatch.setattr(connect, "create_backends", lambda: ScriptedBackends(None))
     assert asyncio.run(follow.follow(TRACE)) == 1
     out, err = capsys.readouterr()
@@ -211,13 +264,14 @@ def test_spans_are_shown_without_the_log_store() -> None:
 def test_last_error_is_followed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``--last-error`` follows the newest of checkout's failed requests of the last hour."""
+    """``--last-error`` follows the newest failed request of any service of the last hour."""
     backends = ScriptedBackends(slow())
-    backends.failed_requests = [TRACE, OTHER_TRACE]
+    older = replace(span(ROOT, ""), trace_id=OTHER_TRACE)
+    backends.failed_requests = [span(ROOT, "", service="shopfront"), older]
     monkeypatch.setattr(connect, "create_backends", lambda: backends)
     assert asyncio.run(follow.follow(last_error=True)) == 0
-    service, start, end = backends.queries[0]
-    assert service == "checkout"
+    query, start, end = backends.queries[0]
+    assert query == "request_spans"
     assert end - start == 3600
     out, err = capsys.readouterr()
     assert out.startswith(f"Trace {TRACE}\n")
@@ -231,7 +285,7 @@ def test_no_failure_says_how_to_make_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a failure in the last hour the command exits with 1 and says what to type."""
-    monkeypatch.setattr(follow, "SEARCH_TIMEOUT_S", 0)
+    monkeypatch.setattr(gathering, "SEARCH_TIMEOUT_S", 0)
     monkeypatch.setattr(connect, "create_backends", lambda: ScriptedBackends(None))
     assert asyncio.run(follow.follow(last_error=True)) == 1
     assert "demo checkout --card gateway-timeout" in capsys.readouterr().err
@@ -244,11 +298,11 @@ def test_search_for_a_failure_is_repeated() -> None:
 
     def fail_meanwhile(reason: str) -> None:
         awaited.append(reason)
-        backends.failed_requests = [TRACE]
+        backends.failed_requests = [span(ROOT, "")]
 
-    newest = follow.newest_failure(cast("Backends", backends), fail_meanwhile)
+    newest = gathering.newest_failure(cast("Backends", backends), fail_meanwhile)
     assert asyncio.run(newest) == TRACE
-    assert awaited == ["the trace store to find a failed checkout"]
+    assert awaited == ["the trace store to find a failed request"]
 
 
 @pytest.mark.parametrize(("trace_id", "last_error"), [(None, False), (TRACE, True)])

@@ -1,0 +1,169 @@
+"""Finds requests in Tempo, and the requests and log records that arrive in Tempo and Loki."""
+
+import asyncio
+import json
+import time
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+from three_pillar_demo.query.arrivals import MAX_SECONDS_BACK, nanoseconds, newest, time_of
+from three_pillar_demo.query.interface import NANO, Arrival, LogRecord, Selection, Span
+from three_pillar_demo.query.severity import FAILURE_TEXTS
+
+LATE_S = 60.0
+"""How late, in seconds, a record may arrive and still be found.
+
+Neither Tempo nor Loki can be asked for what arrived since the last query, only for a range of time.
+So each poll asks for the last minute again, and leaves out what an earlier poll has returned.
+"""
+AHEAD_S = 60.0
+"""How far ahead of this machine's clock, in seconds, the time of a record may be."""
+MAX_TRACES = 1_000
+"""The number of traces, the newest ones, that one search returns at most."""
+MAX_SPANS_PER_TRACE = 100
+"""The number of requests of one trace that a search returns; Tempo allows no more by default."""
+MAX_LOGS = 5_000
+"""The number of log records that Loki returns at most, by default."""
+TRACE_ID_DIGITS = 32
+SPAN_ID_DIGITS = 16
+STEP_S = 0.001
+"""The shortest step, in seconds, from one query of Loki to the next one while records are left."""
+SELECTED = (
+    "name, kind, status, statusMessage, resource.service.name, "
+    "span.http.response.status_code, span.http.status_code, span.error.type"
+)
+"""What TraceQL's ``select`` adds to the ids and times of each span that is found."""
+
+
+class Clients(Protocol):
+    """The queries of Tempo and Loki that this module needs."""
+
+    async def search(
+        self, query: str, start: float, end: float, limit: int, spans_per_trace: int
+    ) -> list[dict[str, Any]]:
+        """Return the traces in a response of Tempo's search."""
+
+    async def logql(
+        self, query: str, start: float, end: float, limit: int = 1000, *, newest: bool = False
+    ) -> list[LogRecord]:
+        """Return the oldest, or the newest, log records that match a LogQL query."""
+
+
+async def request_spans(
+    clients: Clients, start: float, end: float, selection: Selection, limit: int
+) -> list[Span]:
+    """Return the newest ``limit`` requests in the time range, newest first."""
+    is_request = "(kind=server || kind=consumer || nestedSetParent<0)"
+    conditions = [is_request]
+    if selection.service:
+        conditions.append(f"resource.service.name={json.dumps(selection.service)}")
+    if selection.failed:
+        conditions.append("status=error")
+    query = f"{{ {' && '.join(conditions)} }} | select({SELECTED}) with (most_recent=true)"
+    traces = await clients.search(query, start, end, limit, MAX_SPANS_PER_TRACE)
+    spans = [
+        _span(trace["traceID"].zfill(TRACE_ID_DIGITS), span)
+        for trace in traces
+        for span_set in trace.get("spanSets", [])
+        for span in span_set.get("spans", [])
+    ]
+    return sorted(spans, key=time_of, reverse=True)[:limit]
+
+
+class LgtmArrivals:
+    """Implements ``query.interface.Arrivals`` for Tempo and Loki.
+
+    A record that arrives more than ``LATE_S`` after its time is not found.
+    """
+
+    def __init__(self, clients: Clients, selection: Selection) -> None:
+        self.clients = clients
+        self.selection = selection
+        self.is_behind = False
+        self.span_start = 0.0
+        self.log_start = 0.0
+        # For each record that was returned by one of the last queries: when that was.
+        self.seen: dict[Hashable, float] = {}
+
+    async def begin(self, limit: int) -> list[Arrival]:
+        """Return the newest ``limit`` requests and log records of the last hour."""
+        now = time.time()
+        self.span_start = now - LATE_S
+        self.log_start = now - LATE_S
+        await self.poll()
+        while self.is_behind:
+            await self.poll()
+        if not limit:
+            return []
+        start = now - MAX_SECONDS_BACK
+        spans, logs = await asyncio.gather(
+            request_spans(self.clients, start, now, self.selection, limit),
+            self.clients.logql(self._logql(), start, now + AHEAD_S, limit, newest=True),
+        )
+        arrivals: list[Arrival] = [*spans, *logs]
+        # What arrived after the first query is left to the next poll.
+        return newest([item for item in arrivals if self._is_known(item, start, now)], limit)
+
+    async def poll(self) -> list[Arrival]:
+        """Return the requests and log records that have appeared since the last call."""
+        now = time.time()
+        spans, logs = await asyncio.gather(
+            request_spans(self.clients, self.span_start, now + AHEAD_S, self.selection, MAX_TRACES),
+            self.clients.logql(self._logql(), self.log_start, now + AHEAD_S, MAX_LOGS),
+        )
+        in_time = [span for span in spans if span.end >= nanoseconds(self.span_start)]
+        arrivals: list[Arrival] = [*in_time, *logs]
+        new = [arrival for arrival in arrivals if _identity(arrival) not in self.seen]
+        self.seen |= {_identity(arrival): now for arrival in arrivals}
+        self.seen = {key: seen for key, seen in self.seen.items() if seen > now - 2 * LATE_S}
+        self.span_start = now - LATE_S
+        self.is_behind = len(logs) == MAX_LOGS
+        # Loki returns the oldest records first, so the rest begins at the last of them.
+        # A float has no nanoseconds, so it begins a little earlier, and still makes progress.
+        next_start = logs[-1].time / NANO - STEP_S if self.is_behind else now - LATE_S
+        self.log_start = next_start if new else max(next_start, self.log_start + STEP_S)
+        return sorted(new, key=time_of)
+
+    def _logql(self) -> str:
+        name = self.selection.service
+        query = f"{{service_name={json.dumps(name)}}}" if name else '{service_name=~".+"}'
+        if self.selection.failed:
+            query += f' | severity_text=~"(?i){"|".join(FAILURE_TEXTS)}"'
+        return query
+
+    def _is_known(self, arrival: Arrival, start: float, now: float) -> bool:
+        is_older = nanoseconds(start) <= time_of(arrival) < nanoseconds(now - LATE_S)
+        return is_older or _identity(arrival) in self.seen
+
+
+def _identity(arrival: Arrival) -> Hashable:
+    """Return what tells two arrivals apart; Loki keeps one of two records in which all is equal."""
+    if isinstance(arrival, Span):
+        return (arrival.trace_id, arrival.span_id)
+    return (arrival.time, arrival.body, *sorted(arrival.fields.items()))
+
+
+def _span(trace_id: str, found: dict[str, Any]) -> Span:
+    """Convert a span of a response of Tempo's search, which has only the ``SELECTED`` attributes.
+
+    The attributes of the span, of its resource and the intrinsic ones share one list.
+    """
+    attributes = {
+        attribute["key"]: next(iter(attribute["value"].values()), "")
+        for attribute in found.get("attributes", [])
+    }
+    start = int(found["startTimeUnixNano"])
+    return Span(
+        trace_id=trace_id,
+        span_id=found["spanID"].zfill(SPAN_ID_DIGITS),
+        parent_id="",
+        service=str(attributes.pop("service.name", "")),
+        name=str(found.get("name") or attributes.pop("name", "")),
+        kind=str(attributes.pop("kind", "")).upper(),
+        start=start,
+        end=start + int(found.get("durationNanos", 0)),
+        error=attributes.pop("status", "") == "error",
+        message=str(attributes.pop("statusMessage", "")),
+        attributes=attributes,
+        exceptions=(),
+    )

@@ -1,0 +1,85 @@
+"""The chart of durations around the time of one request, in which the request is highlighted."""
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+
+from three_pillar_demo.query.interface import NANO, Backends, Exemplar, RedSample, Span
+from three_pillar_demo.trace_view.view import TraceView
+from three_pillar_demo.web import chart, panels
+from three_pillar_demo.web.cache import QueryResult
+from three_pillar_demo.web.panels import QUANTILES, Panel
+from three_pillar_demo.web.resolution import RESOLUTIONS, on_grid
+
+CONTEXT_S = 150.0
+"""The time before and after a request, in seconds, that the chart on its trace page shows."""
+
+Context = tuple[list[RedSample], Sequence[Exemplar]]
+"""The durations of a route around the time of a request, and the exemplars of that time."""
+
+
+def charted_root(view: TraceView) -> Span | None:
+    """Return the root span of a trace if it has a route whose durations can be charted."""
+    root = root_span(view)
+    return root if root and root.attributes.get("http.route") else None
+
+
+def root_span(view: TraceView) -> Span | None:
+    """Return the first span whose parent is not in the trace; None if there is no such span."""
+    span_ids = {span.span_id for span in view.spans}
+    for span in view.spans:
+        if span.parent_id not in span_ids:
+            return span
+    return None
+
+
+async def query(backends: Backends, root: Span) -> Context:
+    """Query the durations of the route of ``root``, and all exemplars, around its time.
+
+    Raises:
+        BackendError: The metrics cannot be queried.
+    """
+    start, end = _time_range(root)
+    resolution = RESOLUTIONS[5]
+    samples = backends.red(
+        root.service,
+        str(root.attributes["http.route"]),
+        on_grid(start, resolution.step),
+        on_grid(end, resolution.step),
+        step=resolution.step,
+        window=resolution.window,
+        quantiles=QUANTILES,
+    )
+    return await asyncio.gather(samples, backends.exemplars(start, end))
+
+
+def panel(view: TraceView, root: Span, result: QueryResult[Context]) -> Panel:
+    """Return the chart, from the ``result`` of ``query``."""
+    samples, exemplars = result.value or ([], [])
+    highlight = chart.Highlight(view.trace_id, root.end / NANO, _duration(root, view))
+    route = str(root.attributes["http.route"])
+    route_metrics = panels.RouteMetrics(
+        root.service, route, QueryResult(samples, result.error), exemplars
+    )
+    return panels.duration_panel(route_metrics, _time_range(root), highlight)
+
+
+def _time_range(root: Span) -> panels.TimeRange:
+    """Return the start and the end of the chart, in seconds since the epoch."""
+    request_start = root.start / NANO
+    # The chart grows with time until it shows everything after the request.
+    now = max(time.time(), request_start + RESOLUTIONS[5].step)
+    return request_start - CONTEXT_S, min(request_start + CONTEXT_S, now)
+
+
+def _duration(root: Span, view: TraceView) -> float:
+    """Return the duration of a request, in seconds.
+
+    The duration is the value of the exemplar from the service of ``root``. Without such an
+    exemplar, it is the duration of the span ``root``.
+    """
+    for exemplar in view.exemplars:
+        if exemplar.labels.get("service_name") == root.service and math.isfinite(exemplar.value):
+            return exemplar.value
+    return (root.end - root.start) / NANO

@@ -55,6 +55,18 @@ MAY_IMPORT: dict[str, set[str]] = {
         "three_pillar_demo.trace_view",
         "three_pillars",
     },
+    "three_pillar_demo.share": {
+        "three_pillar_demo.query",
+        "three_pillar_demo.stack",
+        "three_pillar_demo.terminal",
+        "three_pillar_demo.trace_view",
+        "three_pillar_demo.web",
+    },
+    "three_pillar_demo.tail": {
+        "three_pillar_demo.query",
+        "three_pillar_demo.terminal",
+        "three_pillar_demo.trace_view",
+    },
 }
 """The parts of the project, and the other parts that each of them may import.
 
@@ -98,10 +110,17 @@ QUERY_LANGUAGE_MODULES = {
 OTHER_SPELLINGS = {
     "demo/three_pillar_demo/query/http_clients.py",
     "demo/three_pillar_demo/query/lgtm.py",
+    "demo/three_pillar_demo/query/lgtm_arrivals.py",
     "demo/three_pillar_demo/query/otlp_json.py",
+    "demo/three_pillar_demo/share/records.py",
+    "demo/three_pillar_demo/trace_view/otlp_export.py",
     "demo/three_pillar_demo/verify/link_check.py",
     "grafana/checkout.py",
+    "tests/demo/query/test_lgtm_arrivals.py",
     "tests/demo/query/test_otlp_json.py",
+    "tests/demo/share/otlp_files.py",
+    "tests/demo/share/test_import.py",
+    "tests/demo/trace_view/test_otlp_export.py",
     "tests/end_to_end/test_dashboards.py",
     "tests/end_to_end/test_links.py",
     "tests/grafana/test_api.py",

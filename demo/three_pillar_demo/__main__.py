@@ -17,12 +17,15 @@ from three_pillar_demo.drills import command as drill_commands
 from three_pillar_demo.load import buy
 from three_pillar_demo.load import traffic as traffic_command
 from three_pillar_demo.load.checkout_client import CheckoutError
-from three_pillar_demo.query.interface import BackendError
+from three_pillar_demo.query.interface import BackendError, Selection
+from three_pillar_demo.share import files, import_command
 from three_pillar_demo.stack import background, control, launcher, ports, state
 from three_pillar_demo.stack.components import DEFAULT
 from three_pillar_demo.stack.preflight import LaunchError
+from three_pillar_demo.tail import command as tail_command
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view import follow as follow_command
+from three_pillar_demo.trace_view.gather import NotFoundError
 from three_pillar_demo.verify import report as verify_report
 from three_pillar_demo.verify import verify as verify_command
 
@@ -60,7 +63,7 @@ def tour() -> None:
         state.RunningError,
         BackendError,
         CheckoutError,
-        follow_command.NotFoundError,
+        NotFoundError,
     ) as error:
         _fail("tour", error)
     if not succeeded:
@@ -151,16 +154,98 @@ def checkout(
 @app.command()
 def follow(
     trace_id: Annotated[
-        str | None, typer.Argument(help="A trace id of 32 hex digits, or a traceresponse header.")
+        str | None,
+        typer.Argument(
+            help="A trace id of 32 hex digits, or a traceparent or traceresponse header."
+        ),
     ] = None,
     *,
     last_error: Annotated[
         bool,
-        typer.Option("--last-error", help="Follow the newest failed purchase of the last hour."),
+        typer.Option(
+            "--last-error",
+            help="Follow the newest failed request of any service in the last hour.",
+        ),
+    ] = False,
+    html: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Write the page of the request to one HTML file, without a server; - is stdout.",
+        ),
+    ] = "",
+    otlp: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Write spans and log records as OTLP JSON, for demo import; - is stdout.",
+        ),
+    ] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file that exists already.")
     ] = False,
 ) -> None:
-    """Print one trace as a tree, with the log records of both services."""
-    sys.exit(asyncio.run(follow_command.follow(trace_id, last_error=last_error)))
+    """Print one trace of any service as a tree, with the log records in their places.
+
+    With --html or --otlp, write the trace to files instead.
+    """
+    trace_files = files.TraceFiles(html, otlp, force)
+    problem = trace_files.problem()
+    if problem:
+        _fail("follow", problem, 2)
+    write = trace_files.write if trace_files else None
+    sys.exit(asyncio.run(follow_command.follow(trace_id, last_error=last_error, write=write)))
+
+
+@app.command()
+def tail(
+    service: Annotated[
+        str, typer.Argument(metavar="SERVICE", help="The service to follow; by default all.")
+    ] = "",
+    *,
+    lines: Annotated[
+        int,
+        typer.Option(
+            "--lines", "-n", min=0, max=1000, help="The number of lines from the last hour first."
+        ),
+    ] = 10,
+    errors: Annotated[
+        bool,
+        typer.Option("--errors", help="Show only failed requests, and log records of errors."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Print requests and log records of all services, or of one, as they arrive.
+
+    Each line has its trace id, for demo follow. Ctrl-C ends.
+    """
+    selection = Selection(service, failed=errors)
+    sys.exit(tail_command.tail(selection, lines, as_json=as_json))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="OTLP JSON, or what the Collector's file exporter writes; - is stdin.",
+        ),
+    ],
+    *,
+    keep_times: Annotated[
+        bool,
+        typer.Option(
+            "--keep-times",
+            help="Do not move times that the store would refuse as too old, or in the future.",
+        ),
+    ] = False,
+) -> None:
+    """Send the telemetry in a file to the stack that runs, to look at it here.
+
+    What is stored already is left out. Times over two days old are moved, all by the same amount.
+    """
+    sys.exit(asyncio.run(import_command.import_file(file, keep_times=keep_times)))
 
 
 @app.command()
@@ -244,11 +329,11 @@ def _control(verb: str, name: str) -> None:
     out.print(f"{printable(name)} {done} after {seconds:.1f} s")
 
 
-def _fail(command: str, error: Exception) -> NoReturn:
+def _fail(command: str, error: Exception | str, exit_code: int = 1) -> NoReturn:
     # The text may contain the answer of a backend, so control characters are escaped.
     message = "\n".join(printable(line, 600) for line in str(error).splitlines())
     err.print(Text.assemble((f"demo {command}: ", "red"), message))
-    sys.exit(1)
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

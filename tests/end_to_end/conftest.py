@@ -36,11 +36,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that need a stack first: they mostly wait, while other tests use the CPU."""
-    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
-
-
 def wait_until(condition: Callable[[], bool], description: str, seconds: float = 60) -> None:
     """Wait until ``condition`` returns True, at most ``seconds``.
 

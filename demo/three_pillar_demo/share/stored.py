@@ -1,0 +1,79 @@
+"""Finds out which records of a file are stored already, and at which time."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from three_pillar_demo.query.interface import NANO, Backends
+from three_pillar_demo.share.records import LOGS, TRACES, Record
+
+MAX_TRACES = 1_000
+"""The number of traces of a file for which stored records are looked up."""
+RETENTION_S = 48 * 3600.0
+"""How far back, in seconds, spans and log records are kept by any backend."""
+AHEAD_S = 24 * 3600.0
+"""How far ahead of this machine's clock, in seconds, a stored record may be."""
+
+LogKey = tuple[str, str, str]
+"""The trace id, the span id and the body of a log record."""
+
+
+@dataclass
+class StoredRecords:
+    """The spans and log records that are stored of some traces, with their times in nanoseconds.
+
+    ``span_times`` has the start of each span by trace id and span id. ``log_times`` has the times
+    of the log records by what they say; ``logs_left`` counts those that no record of the file has
+    been found equal to yet.
+    """
+
+    span_times: dict[tuple[str, str], int] = field(default_factory=dict)
+    log_times: dict[LogKey, int] = field(default_factory=dict)
+    logs_left: Counter[LogKey] = field(default_factory=Counter)
+
+    @classmethod
+    async def query(cls, backends: Backends, trace_ids: Iterable[str]) -> "StoredRecords":
+        """Return what is stored of the traces.
+
+        Raises:
+            BackendError: A backend cannot be queried.
+        """
+        stored = cls()
+        now = time.time()
+        for trace_id in trace_ids:
+            for span in await backends.trace(trace_id):
+                stored.span_times[trace_id, span.span_id] = span.start
+            for record in await backends.trace_logs(trace_id, now - RETENTION_S, now + AHEAD_S):
+                key = (trace_id, record.fields.get("span_id", ""), record.body)
+                stored.log_times.setdefault(key, record.time)
+                stored.logs_left[key] += 1
+        return stored
+
+    def time_of(self, record: Record) -> int:
+        """Return the time of the stored record that equals ``record``; 0 if there is none."""
+        if record.signal is TRACES:
+            return self.span_times.get((record.trace_id, record.span_id), 0)
+        return self.log_times.get(_log_key(record), 0)
+
+    def take(self, record: Record) -> bool:
+        """Return True if ``record`` is stored already.
+
+        Of equal log records, as many are stored as the backend has returned.
+        """
+        if record.signal is TRACES:
+            return (record.trace_id, record.span_id) in self.span_times
+        key = _log_key(record)
+        if record.signal is not LOGS or not self.logs_left[key]:
+            return False
+        self.logs_left[key] -= 1
+        return True
+
+
+def _log_key(record: Record) -> LogKey:
+    return record.trace_id, record.span_id, record.body
+
+
+def seconds(nanoseconds: int) -> float:
+    """Convert nanoseconds to seconds."""
+    return nanoseconds / NANO

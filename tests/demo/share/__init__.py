@@ -1,0 +1,1 @@
+"""Tests of the package three_pillar_demo.share."""

@@ -104,7 +104,7 @@ LOCAL: tuple[Component, ...] = (
     Component(
         "store",
         (sys.executable, "-m", "three_pillar_demo.local_store"),
-        (ports.STORE,),
+        (ports.STORE, ports.STORE_GRPC),
         "/healthz",
         stop_order=3,
     ),

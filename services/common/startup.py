@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 from three_pillars import ConfigurationError, environment
+from three_pillars.other_telemetry import refuse_other_setup
 
 USAGE_ERROR = 2
 
@@ -13,9 +14,11 @@ def run(module_name: str) -> int:
 
     The module has a class ``Settings``, derived from ``ServiceSettings``, and a function
     ``create_service()``. If environment variables are invalid, the function writes one line for
-    each of them to stderr and returns 2.
+    each of them to stderr and returns 2. It does the same under ``opentelemetry-instrument``.
     """
     try:
+        # Again in install(), but there uvicorn would report it with a traceback.
+        refuse_other_setup()
         # Before the import of the service, because the service imports OpenTelemetry, and that
         # import raises on an unknown OTEL_PROPAGATORS.
         environment.prepare()

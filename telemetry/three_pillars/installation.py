@@ -8,11 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from opentelemetry.metrics import Meter
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from . import environment, logs, traces
 from .boundary import BoundaryMiddleware
 from .metrics_endpoint import metrics_handler
+from .other_telemetry import refuse_instrumented, refuse_other_setup
 from .providers import TelemetryProviders, otlp_providers
 from .request_recorder import RequestRecorderMiddleware
 from .resource import ServiceResource
@@ -54,15 +57,20 @@ def install(
 
     Raises:
         ConfigurationError: ``OTEL_*`` variables have values that are invalid or would not take
-            effect.
+            effect; or another set-up of OpenTelemetry, such as ``opentelemetry-instrument``, has
+            set the global providers, and ``providers`` are not given.
         ValueError: ``trusted_networks`` has an item that is neither an address nor a network.
-        RuntimeError: ``app`` has already started, or ``install()`` was called for it before.
+        RuntimeError: ``app`` has already started, ``install()`` was called for it before, or it is
+            instrumented already.
     """
     # What can fail comes first, so that a refused call leaves ``app`` unchanged; only os.environ
     # and the global providers may have changed. Starlette sets middleware_stack when the
     # application starts, and install() sets it below.
     if app.middleware_stack is not None:
         raise RuntimeError("install() must be called once, before the application starts")
+    if providers is None:
+        refuse_other_setup()
+    refuse_instrumented(app)
     variables = environment.prepare()
     trusted_callers = TrustedCallers(trusted_networks)
     providers = providers or otlp_providers(service, variables)
@@ -84,20 +92,13 @@ def install(
     # Metrics: a middleware records each request, and /metrics shows the instruments.
     meter = providers.metrics.get_meter("telemetry")
     _count_drops(meter, providers)
-    # This only registers the class; the build below creates it, outside of the application's
-    # middleware. It sees an exception before ServerErrorMiddleware responds to it with 500.
-    app.add_middleware(
-        RequestRecorderMiddleware,
-        prefix=service.name,
-        meter=meter,
-        active_requests=providers.active_requests,
-    )
+    _record_requests(app, service, meter, providers)
     _add_metrics_route(app, providers)
 
-    # Traces: OpenTelemetry replaces app.build_middleware_stack(), so that the next chain is, from
-    # outside to inside: OpenTelemetry (opens the span), the error handling of Starlette and
-    # FastAPI, request recorder, the application's middleware, router. The recorder runs inside the
-    # span, so its log line and its metrics (by exemplars) have the trace id.
+    # Traces: OpenTelemetry replaces app.build_middleware_stack() as well, so that the next chain
+    # is, from outside to inside: OpenTelemetry (opens the span), Starlette's response to a crash,
+    # request recorder, FastAPI's and the application's middleware, router. The recorder runs inside
+    # the span, so its log line and its metrics (by exemplars) have the trace id.
     traces.instrument(app, providers.traces)
     instrumented_app = app.build_middleware_stack()
 
@@ -117,6 +118,35 @@ def _count_drops(meter: Meter, providers: TelemetryProviders) -> None:
         "{item}",
         "Spans and log records that were not delivered.",
     )
+
+
+def _record_requests(
+    app: FastAPI, service: ServiceResource, meter: Meter, providers: TelemetryProviders
+) -> None:
+    """Put the request recorder into the chain of middleware that ``app`` builds next.
+
+    Its place is just inside of ServerErrorMiddleware: it sees an exception before this responds to
+    it with 500, and every response of other middleware. ``app.add_middleware()`` would put it
+    inside of FastAPI's own middleware, whose responses (413 for ``max_body_size``) it would miss.
+    """
+    build_application_stack = app.build_middleware_stack
+
+    def build_middleware_stack() -> ASGIApp:
+        stack = build_application_stack()
+        if not isinstance(stack, ServerErrorMiddleware):
+            # The application has put middleware of its own around Starlette's. OpenTelemetry would
+            # refuse to instrument such a chain.
+            stack = ServerErrorMiddleware(stack, debug=app.debug)
+        stack.app = RequestRecorderMiddleware(
+            stack.app,
+            prefix=service.name,
+            meter=meter,
+            active_requests=providers.active_requests,
+        )
+        return stack
+
+    # As OpenTelemetry's instrumentation does it; Starlette has no other place for this.
+    app.build_middleware_stack = build_middleware_stack  # type: ignore[method-assign]
 
 
 def _add_metrics_route(app: FastAPI, providers: TelemetryProviders) -> None:

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 
 from opentelemetry import _logs as logs
 from opentelemetry import metrics, trace
@@ -21,6 +22,8 @@ from prometheus_client import CollectorRegistry
 from .export.batch import CountingBatchLogRecordProcessor, CountingBatchSpanProcessor
 from .export.drops import DropCounter
 from .export.session import RetryingSession, otlp_session
+from .forks import call_in_children
+from .other_telemetry import register_own
 from .resource import ServiceResource, build_resource
 from .variables import OpenTelemetryVariables
 
@@ -72,6 +75,18 @@ class TelemetryProviders:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
+    def begin_at_zero(self) -> None:
+        """In a child process of ``os.fork()``, drop all state that belongs to the parent.
+
+        The SDK has already cleared its queues of spans and log records.
+        """
+        _reset_metrics(self.metrics)
+        self.active_requests.clear()
+        for counter in self.drops:
+            counter.reset()
+        for session in self.sessions:
+            session.reset()
+
 
 def otlp_providers(
     service: ServiceResource, variables: OpenTelemetryVariables
@@ -107,13 +122,17 @@ def otlp_providers(
     registry = CollectorRegistry()  # the global one also has figures of the Python process
     meters = meter_provider(resource, metric_readers, registry)
 
+    register_own(traces, meters, records)
     trace.set_tracer_provider(traces)
     metrics.set_meter_provider(meters)
     logs.set_logger_provider(records)
     sessions = [session for session in (span_session, record_session, metric_session) if session]
-    return TelemetryProviders(
+    providers = TelemetryProviders(
         traces, meters, records, registry, sessions, drops=(span_drops, record_drops)
     )
+    # The SDK's own handlers were registered before, by the providers, and so they run before it.
+    call_in_children(providers.begin_at_zero)
+    return providers
 
 
 # shutdown_on_exit is off in all three providers, because the lifespan flushes them within a time
@@ -153,3 +172,20 @@ def meter_provider(
     return MeterProvider(
         resource=resource, metric_readers=[*readers, prometheus], shutdown_on_exit=False
     )
+
+
+def _reset_metrics(provider: MeterProvider) -> None:
+    """Set all instruments of ``provider`` to zero, and release its locks.
+
+    A thread that held a lock during the fork does not exist in the child, so it would never be
+    released. The SDK has no public function for this.
+    """
+    consumer = provider._measurement_consumer  # noqa: SLF001
+    consumer._lock = Lock()  # noqa: SLF001
+    for reader in list(consumer._reader_storages):  # noqa: SLF001
+        consumer.add_metric_reader(reader)  # replaces the reader's storage by an empty one
+        if isinstance(reader, PeriodicExportingMetricReader):
+            reader._export_lock = Lock()  # noqa: SLF001
+        elif isinstance(reader, PrometheusMetricReader):
+            # The metric target_info of the parent, with the parent's instance id.
+            reader._collector._target_info = None  # noqa: SLF001

@@ -13,6 +13,8 @@ from typing import TextIO
 
 from opentelemetry import metrics
 
+from .forks import call_in_children
+
 READER_TIMEOUT_S = 0.1
 """Seconds that a write to a full pipe waits for the reader.
 
@@ -37,6 +39,16 @@ class NonBlockingStdout:
         self.lost = metrics.get_meter("telemetry").create_counter(
             "log.lines.lost", "{line}", "Log lines that stdout did not accept."
         )
+        call_in_children(self._reset)
+
+    def _reset(self) -> None:
+        """In a child process of ``os.fork()``, leave the rest of a line to the parent.
+
+        A thread of the parent that is writing a line would keep the lock for ever.
+        """
+        self.lock = Lock()
+        if isinstance(self.writer, _PipeWriter):
+            self.writer.remainder = b""
 
     def write(self, text: str) -> None:
         """Write and flush ``text``, which is one or more whole lines.

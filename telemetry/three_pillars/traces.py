@@ -22,8 +22,11 @@ def instrument(app: FastAPI, traces: TracerProvider) -> None:
     """Instrument ``app``: each request gets a SERVER span and a response header ``traceresponse``.
 
     The tracer provider ``traces`` gets the spans. FastAPI's own telemetry stays inactive in an
-    instrumented application, so that no request has two SERVER spans.
+    instrumented application, so that no request has two SERVER spans. That includes its automatic
+    configuration: it would add exporters to the global providers, and so send everything a second
+    time, and past the redaction.
     """
+    app._telemetry["auto_configure"] = False  # noqa: SLF001  (FastAPI has no public switch for it)
     set_global_response_propagator(TraceResponsePropagator())  # type: ignore[no-untyped-call]
     FastAPIInstrumentor.instrument_app(
         app,

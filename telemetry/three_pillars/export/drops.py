@@ -28,6 +28,10 @@ class DropCounter:
     def __init__(self, signal: str) -> None:
         self.signal = signal
         self.queue_size = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Set all counts to zero, as in a new process; the queue must be empty."""
         self.queued = 0
         self.in_flight = 0
         self.unreported = 0

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 
 RETRYABLE_STATUSES = {429, 502, 503, 504}
 """HTTP statuses after which a batch is sent again.
@@ -47,6 +48,15 @@ class RetryingSession(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all connections and errors, as in a new session.
+
+        After ``os.fork()`` both processes would otherwise write to the same connection.
+        """
+        self.mount("https://", HTTPAdapter())
+        self.mount("http://", HTTPAdapter())
         self.shutdown = Event()
         self.last_error = ""
 

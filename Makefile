@@ -1,15 +1,27 @@
 # All tasks of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev demo up up-full binaries down status checkout follow traffic verify rehearse \
+.PHONY: FORCE help setup dev demo up up-full binaries down status checkout follow traffic verify rehearse \
 	test test-fast test-full test-compose bench bench-embedded profile check audit sbom dashboards \
 	docs pictures clean lock
 
-# The first Python on PATH that is new enough.
+# Variables of the caller's shell that would change where packages are installed, which packages they
+# are, or which modules Python finds. Those that say where packages come from (PIP_INDEX_URL and its
+# like) are passed on.
+unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_REQUIREMENT PIP_EDITABLE PIP_GROUP \
+	PIP_CONSTRAINT PIP_BUILD_CONSTRAINT PIP_REQUIRE_HASHES PIP_NO_DEPS PIP_ONLY_DEPS PIP_DRY_RUN \
+	PIP_IGNORE_INSTALLED PIP_PLATFORM PIP_PYTHON_VERSION PIP_IMPLEMENTATION PIP_ABI PIP_REPORT \
+	PIP_UPLOADED_PRIOR_TO
+unexport UV_PYTHON UV_SYSTEM_PYTHON UV_CONSTRAINT UV_BUILD_CONSTRAINT UV_OVERRIDE UV_EXCLUDE \
+	UV_EXCLUDE_NEWER UV_NO_VERIFY_HASHES
+unexport PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONSAFEPATH PYTHONINSPECT PYTHONUSERBASE \
+	PYTHONWARNINGS __PYVENV_LAUNCHER__
+
+# The first Python on PATH that is new enough. -I: whatever PYTHONHOME and PYTHONPATH are.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+	$$p -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 NO_ENGINE := --ignore tests/compose/test_engine.py
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-user
 # Python compiles each module at its first import, so the installation does not, which makes it
 # faster. Where PYTHONDONTWRITEBYTECODE is set, the installation compiles everything: otherwise every
 # start of every process would compile it again, which takes six seconds.
@@ -18,24 +30,44 @@ install = if command -v uv >/dev/null; then \
 	uv pip install --quiet $(if $(COMPILE_NOW),--compile-bytecode) --python $(BIN)/python --require-hashes -r $(1); \
 	else $(PIP) $(if $(COMPILE_NOW),,--no-compile) --require-hashes -r $(1); fi
 
+# Without an index, so without the user's configuration of pip.
+EDITABLE = PIP_CONFIG_FILE=/dev/null $(BIN)/python -m pip --isolated install --quiet --disable-pip-version-check \
+	--no-deps --no-build-isolation --no-index --editable .
+
 help: ## list these verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: .venv/.ready ## create .venv, the Python environment of the demo
 
+# "yes" if .venv was set up in another folder, which was then renamed or copied, or if its Python is
+# gone: its scripts would not start, or would run the code of the other folder.
+MOVED := $(if $(wildcard .venv/.ready),$(shell d=$$(pwd -P)/.venv/bin/python; \
+	head -n 2 .venv/bin/demo 2>/dev/null | grep -qF -e "!$$d" -e "\"$$d" -e "'$$d" && [ -x "$$d" ] || echo yes))
+
+define relocate
+$(BIN)/python -I requirements/relocate.py 2>/dev/null
+endef
+
 # With uv where it is installed, else with venv and pip. Both check every hash.
-.venv/.ready: requirements/runtime.lock requirements/build.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found. Set its path: make PYTHON=/path/to/python3"; exit 1; }
-	@echo "setting up .venv with $(PYTHON)"
-	@rm -rf .venv
-	@if command -v uv >/dev/null; then \
-		uv venv --quiet --seed --python $(PYTHON) .venv; \
-	else \
-		$(PYTHON) -m venv .venv || { echo "Python's venv module is missing (Debian, Ubuntu: the package python3-venv)"; exit 1; }; \
-	fi
-	@$(call install,requirements/runtime.lock) && $(call install,requirements/build.lock)
-	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
-	@touch $@
+define set_up
+test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and none was found. Set its path: make PYTHON=/path/to/python3"; exit 1; }; \
+echo "setting up .venv with $(PYTHON)"; \
+rm -rf .venv; \
+if command -v uv >/dev/null; then \
+	uv venv --quiet --seed --python "$(PYTHON)" .venv; \
+else \
+	"$(PYTHON)" -m venv .venv || { echo "Python's venv module is missing (Debian, Ubuntu: the package python3-venv)"; exit 1; }; \
+fi && \
+{ $(call install,requirements/runtime.lock); } && { $(call install,requirements/build.lock); } && \
+{ $(BIN)/python -c 'import hatchling' 2>/dev/null || { echo "pip has installed the packages outside of .venv: remove target, prefix and root from its configuration (pip config list)"; exit 1; }; } && \
+$(EDITABLE) && touch .venv/.ready
+endef
+
+# A moved environment is relocated, unless it is out of date in any case.
+.venv/.ready: requirements/runtime.lock requirements/build.lock pyproject.toml $(if $(MOVED),FORCE)
+	@$(if $(and $(MOVED),$(if $(filter-out FORCE,$?),,yes)),$(relocate) ||) { $(set_up); }
+
+FORCE:
 
 # The additional packages of the tests and checks.
 .venv/.dev: .venv/.ready requirements/dev.lock
@@ -50,9 +82,9 @@ dev: .venv/.dev
 .venv-bench/.ready: BIN := .venv-bench/bin
 .venv-bench/.ready: requirements/bench.lock
 	@echo "setting up .venv-bench, once, for OpenTelemetry's zero-code distribution and py-spy"
-	@rm -rf .venv-bench && $(PYTHON) -m venv .venv-bench
+	@rm -rf .venv-bench && "$(PYTHON)" -m venv .venv-bench
 	@$(call install,requirements/bench.lock)
-	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
+	@$(EDITABLE)
 	@touch $@
 
 demo: setup ## start the stack and take the guided tour: buy, verify, follow one failure
@@ -128,7 +160,7 @@ check: dev ## run ruff and mypy
 # pip-audit has an environment of its own, because it depends on pip and on a dozen libraries that
 # nothing else here needs.
 .venv/.audit: .venv/.ready requirements/audit.lock
-	@$(PYTHON) -m venv .venv/audit
+	@"$(PYTHON)" -m venv .venv/audit
 	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.lock
 	@touch $@
 
@@ -157,5 +189,6 @@ lock: ## update the lock files in requirements/ to the newest versions (needs uv
 	$(COMPILE) --group audit -o requirements/audit.lock
 
 clean: ## stop the stack and remove .demo, .venv and caches; keep the built binaries
-	@if [ -x $(BIN)/demo ]; then $(BIN)/demo down; fi
+	@$(if $(MOVED),$(relocate);) \
+	if [ -x $(BIN)/demo ]; then $(BIN)/demo down || echo "the stack could not be asked to stop"; fi
 	@rm -rf .demo .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache

@@ -45,7 +45,7 @@ def body_app(*, app_limit: bool, read: bool) -> FastAPI:
     return app
 
 
-def recorded_statuses(foreign: ForeignApp) -> tuple[list[object], list[object], list[object]]:
+def recorded_statuses(foreign: ForeignApp) -> tuple[object, object, object]:
     """Return the statuses of the SERVER spans, of the log lines and of the request counter."""
     spans = [(span.attributes or {})[STATUS] for span in foreign.server_spans()]
     lines = [line[STATUS] for line in foreign.canonical_lines()]

@@ -67,7 +67,9 @@ def test_every_worker_of_gunicorn_is_an_instance(
     tmp_path: Path, collector: InMemoryCollector, worker_class: str, *, preload: bool, instance: str
 ) -> None:
     """Two gunicorn workers, with and without ``--preload``, are two instances that lose nothing."""
-    options = [f"--worker-class={WORKER_CLASSES[worker_class]}", *(["--preload"] * preload)]
+    options = [f"--worker-class={WORKER_CLASSES[worker_class]}"]
+    if preload:
+        options.append("--preload")
     variables = {"OTEL_RESOURCE_ATTRIBUTES": INSTANCES[instance]}
     requests_sent = 0
 

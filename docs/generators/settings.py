@@ -10,6 +10,7 @@ from three_pillar_demo.stack import ports
 from three_pillar_demo.web.__main__ import Settings as WebSettings
 from three_pillars.environment import REFUSED_SUFFIXES
 from three_pillars.settings import Settings
+from three_pillars.surroundings import RULES
 from three_pillars.variables import OpenTelemetryVariables
 
 OURS: dict[str, type[Settings]] = {
@@ -77,6 +78,65 @@ traceback on others. It also rejects values that the SDK accepts but that would 
 pipeline, such as delta temporality. Where no default is given, the SDK's own default applies.
 """
 
+SHELL_HEAD = """
+## Other variables of your shell
+
+Libraries and the Python interpreter of the services read these. A bad value of the first table ends
+a service with exit status 2 and one line; `install()` raises `ConfigurationError`.
+"""
+
+SHELL = """
+The others are obeyed, or have no effect. `tests/field/test_shell_variables.py` and
+`tests/test_makefile.py` try them.
+"""
+
+SHELL_EFFECTS = {
+    "`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, in either case": (
+        "Obeyed by exports to a remote receiver. None for loopback, for a host name without a "
+        "dot, and for the commands of the demo."
+    ),
+    "`NETRC`, `~/.netrc`": "None. `OTEL_EXPORTER_OTLP_HEADERS` is the place for credentials.",
+    "`FASTAPI_OTEL_AUTO_CONFIGURE`": (
+        "None: `install()` sends all three signals itself, once and redacted."
+    ),
+    "`FORWARDED_ALLOW_IPS`": (
+        "Obeyed: uvicorn takes the address of the caller from `X-Forwarded-For` if one of "
+        "these proxies sent it."
+    ),
+    "`UVICORN_*`, `WEB_CONCURRENCY`, `GUNICORN_CMD_ARGS`": (
+        "None for `python -m services.checkout`; obeyed if you run uvicorn or gunicorn yourself."
+    ),
+    "`PYTHONPATH`, `PYTHONHOME`, `PYTHONSAFEPATH`, `PYTHONINSPECT`, `PYTHONWARNINGS` and "
+    "others that change which modules Python finds or how it ends": (
+        "None under `make` and for the components of `demo up`, which do not get them."
+    ),
+    "`PYTHONDONTWRITEBYTECODE`, `PYTHONOPTIMIZE`, `PYTHONUTF8`, `PYTHONDEVMODE` and the "
+    "other `PYTHON*`": "Obeyed by Python; log lines are UTF-8 in any case.",
+    "`PIP_USER`, `PIP_TARGET`, `PIP_PREFIX`, `PIP_CONSTRAINT`, `UV_PYTHON` and others that "
+    "change what is installed, or where": (
+        "None under `make`. `PIP_INDEX_URL`, `PIP_CERT`, `UV_INDEX_URL` and their like are obeyed."
+    ),
+    "`TZ`, `LANG`, `LC_ALL`": "None: times are in UTC, and texts are UTF-8.",
+    "`NO_COLOR`, `FORCE_COLOR`, `COLUMNS`, `TERM`": (
+        "Obeyed by the output of `demo`; none for log lines."
+    ),
+    "`PROMETHEUS_MULTIPROC_DIR`, `PROMETHEUS_LEGACY_NAME_VALIDATION`, "
+    "`PROMETHEUS_DISABLE_CREATED_SERIES`": "None: the instruments are OpenTelemetry's.",
+    "`OTEL_EXPORTER_OTLP_INSECURE`, `OTEL_EXPORTER_PROMETHEUS_*`, `OTEL_LOG_LEVEL`, "
+    "`OTEL_PYTHON_DISTRO`, `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`, "
+    "`OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`": (
+        "None: they belong to gRPC, to `opentelemetry-instrument`, and to FastAPI's own telemetry."
+    ),
+    "`OTEL_PYTHON_INSTRUMENTATION_HTTP_CAPTURE_ALL_METHODS`": (
+        "Obeyed in the names of spans: an unknown method is named instead of `HTTP`. Labels of "
+        "metrics stay bounded."
+    ),
+    "`GRPC_VERBOSITY`, `GRPC_TRACE`, `PYDANTIC_DISABLE_PLUGINS`, `WRAPT_DISABLE_EXTENSIONS`": (
+        "Obeyed by these libraries; no record changes."
+    ),
+}
+"""What variables of the shell do, by their names."""
+
 OTHERS = """
 Every other `OTEL_*` variable must be printable text on one line. Variables that begin with
 `OTEL_PYTHON_` and end as follows are rejected:
@@ -91,6 +151,9 @@ def page() -> str:
     parts += [PORTS, _ports_table(), COMMAND, OPENTELEMETRY, _table(OpenTelemetryVariables), OTHERS]
     suffixes = [(code(f"OTEL_PYTHON_*{end}"), text) for end, text in REFUSED_SUFFIXES.items()]
     parts.append(table(("variable", "allowed"), suffixes))
+    rules = [(code(name), allowed) for name, (_, allowed) in RULES.items()]
+    parts += [SHELL_HEAD, table(("variable", "allowed"), rules), SHELL]
+    parts.append(table(("variable", "effect"), SHELL_EFFECTS.items()))
     return "\n".join(parts) + "\n"
 
 

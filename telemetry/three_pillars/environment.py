@@ -1,4 +1,4 @@
-"""Check the ``OTEL_*`` environment variables, and refuse every value that would not take effect.
+"""Check the environment variables, ``OTEL_*`` above all, and refuse what would not take effect.
 
 OpenTelemetry's SDK ignores many values that it does not know; for some of them it writes a
 traceback. This module imports nothing of OpenTelemetry, so that a program can check its variables
@@ -7,6 +7,7 @@ before OpenTelemetry reads them.
 
 import os
 
+from . import surroundings
 from .settings import ConfigurationError
 from .variables import DEFAULT_BATCH_SIZE, IN_CODE, ONE_LIST, OpenTelemetryVariables, refusal
 
@@ -58,7 +59,7 @@ def prepare() -> OpenTelemetryVariables:
 def validate() -> OpenTelemetryVariables:
     """Return the ``OTEL_*`` variables, with this library's defaults for those unset or blank.
 
-    ``os.environ`` is not changed.
+    The variables of ``surroundings.RULES`` are checked too. ``os.environ`` is not changed.
 
     Raises:
         ConfigurationError: Variables have invalid values; the error has one line for each invalid
@@ -75,6 +76,7 @@ def validate() -> OpenTelemetryVariables:
     for name in _names():
         if name not in refused:
             problems += _other_problems(name, os.environ[name].strip())
+    problems += surroundings.problems()
     if problems:
         raise ConfigurationError(problems)
     return variables

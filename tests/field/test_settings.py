@@ -625,7 +625,7 @@ PRINT_ADDRESSES = """
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.query.http_clients import HttpClients
 
-print(checkout_client.CHECKOUT_URL, *HttpClients().urls.values())
+print(checkout_client.checkout_url(), *HttpClients().urls.values())
 """
 
 

@@ -1,6 +1,7 @@
 """The environment variables of each component, and which variables of the user have no effect."""
 
 import os
+from pathlib import Path
 
 from three_pillar_demo.paths import ROOT, STATE
 from three_pillar_demo.stack import ports, state
@@ -17,6 +18,21 @@ CONNECTION_SUFFIXES = (
     "INSECURE",
 )
 """The ends of the OTLP exporters' variables that say where and how to connect."""
+
+INTERPRETER_VARIABLES = {
+    "PYTHONHOME",
+    "PYTHONINSPECT",
+    "PYTHONPLATLIBDIR",
+    "PYTHONSAFEPATH",
+    "PYTHONSTARTUP",
+    "PYTHONVERBOSE",
+    "PYTHONWARNINGS",
+    "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION",
+}
+"""Variables for other programs of the user, with which a component could fail or not start.
+
+``PYTHONPATH`` is one too, unless this package itself was found through it.
+"""
 
 
 def variables_of(component: Component) -> dict[str, str]:
@@ -36,9 +52,17 @@ def variables_of(component: Component) -> dict[str, str]:
         # Tempo and Loki read OTEL_* variables and would trace themselves, into the Collector. The
         # local store is a receiver and exports nothing.
         not_inherited = {name for name in os.environ if name.startswith("OTEL_")}
-    not_inherited |= {port.former_variable for port in ports.ALL}
+    not_inherited |= {port.former_variable for port in ports.ALL} | INTERPRETER_VARIABLES
+    if not _found_by_python_path():
+        not_inherited.add("PYTHONPATH")
     inherited = {name: value for name, value in os.environ.items() if name not in not_inherited}
     return _defaults() | inherited | _addresses_and_folders() | _settings_of(component)
+
+
+def _found_by_python_path() -> bool:
+    """Return whether ``PYTHONPATH`` contains the folder from which this package is imported."""
+    folder = str(Path(__file__).parents[2])
+    return folder in os.environ.get("PYTHONPATH", "").split(os.pathsep)
 
 
 def unused_exporter_variables() -> list[str]:

@@ -48,6 +48,9 @@ class RetryingSession(requests.Session):
 
     def __init__(self) -> None:
         super().__init__()
+        # Otherwise requests takes a password for the receiver's host from ~/.netrc, and replaces
+        # the header Authorization of OTEL_EXPORTER_OTLP_HEADERS by it.
+        self.auth = _leave_headers
         self.reset()
 
     def reset(self) -> None:
@@ -119,6 +122,11 @@ class RetryingSession(requests.Session):
         if response.ok:
             self.last_error = ""
         return response.status_code not in RETRYABLE_STATUSES
+
+
+def _leave_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Return ``request`` as it is: an authentication that adds nothing."""
+    return request
 
 
 def _bypasses_proxy(host: str) -> bool:

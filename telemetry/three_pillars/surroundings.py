@@ -1,0 +1,69 @@
+"""Check the variables outside of ``OTEL_*`` that the libraries of an instrumented process read.
+
+A bad value would end the process with a traceback, or make every export fail.
+"""
+
+import os
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from .settings import shown
+
+
+def problems() -> list[str]:
+    """Return an error line for each variable of ``RULES`` whose value cannot be obeyed.
+
+    A blank value counts as unset.
+    """
+    lines = []
+    for name, (is_allowed, allowed) in RULES.items():
+        value = os.environ.get(name, "")
+        if value.strip() and not is_allowed(value):
+            lines.append(f"{name}={shown(value)}: allowed is {allowed}")
+    return lines
+
+
+def _is_certificate_file(value: str) -> bool:
+    try:
+        # Not create_default_context(), which obeys SSLKEYLOGFILE.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
+    except (OSError, ValueError):  # ssl.SSLError, if it contains no certificate, is an OSError
+        return False
+    return True
+
+
+def _is_certificate_file_or_folder(value: str) -> bool:
+    return Path(value).is_dir() or _is_certificate_file(value)
+
+
+def _has_folder(value: str) -> bool:
+    return any(Path(folder).is_dir() for folder in value.split(os.pathsep))
+
+
+def _can_be_appended_to(value: str) -> bool:
+    path = Path(os.path.expandvars(value))
+    if path.exists():
+        return path.is_file() and os.access(path, os.W_OK)
+    return os.access(path.parent, os.W_OK)
+
+
+def _is_protobuf_implementation(value: str) -> bool:
+    return value in {"upb", "python"}
+
+
+RULES: dict[str, tuple[Callable[[str], bool], str]] = {
+    "SSL_CERT_FILE": (_is_certificate_file, "a file with certificates"),
+    "SSL_CERT_DIR": (_has_folder, "a folder of certificates"),
+    "REQUESTS_CA_BUNDLE": (
+        _is_certificate_file_or_folder,
+        "a file with certificates or a folder of them",
+    ),
+    "CURL_CA_BUNDLE": (
+        _is_certificate_file_or_folder,
+        "a file with certificates or a folder of them",
+    ),
+    "SSLKEYLOGFILE": (_can_be_appended_to, "a file that can be written"),
+    "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": (_is_protobuf_implementation, "upb or python"),
+}
+"""For each variable, a function that checks a value, and the text that says what is allowed."""

@@ -1,0 +1,210 @@
+"""Variables of a developer's shell: each is obeyed, refused in one line, or without effect."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tests.processes import InMemoryCollector, running_shop, serve
+from three_pillars import surroundings
+from three_pillars.export.session import otlp_session
+
+CHARGE: dict[str, object] = {
+    "order_id": "one",
+    "amount": "1",
+    "currency": "EUR",
+    "card": "4111111111111111",
+}
+
+# --- Refused ---
+
+REFUSED = {
+    "SSL_CERT_FILE": ("/nowhere.pem", "a file with certificates"),
+    "SSL_CERT_FILE without certificates": (__file__, "a file with certificates"),
+    "SSL_CERT_FILE that is a folder": ("/tmp", "a file with certificates"),  # noqa: S108
+    "SSL_CERT_DIR": ("/nowhere", "a folder of certificates"),
+    "REQUESTS_CA_BUNDLE": ("/nowhere.pem", "a file with certificates or a folder of them"),
+    "CURL_CA_BUNDLE": (__file__, "a file with certificates or a folder of them"),
+    "SSLKEYLOGFILE": ("/nowhere/keys", "a file that can be written"),
+    "SSLKEYLOGFILE that is a folder": ("/tmp", "a file that can be written"),  # noqa: S108
+    "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": ("cpp", "upb or python"),
+}
+
+
+@pytest.mark.parametrize("service", ["checkout", "payment"])
+@pytest.mark.parametrize("case_name", REFUSED)
+def test_variable_that_cannot_be_obeyed_is_refused(case_name: str, service: str) -> None:
+    """A service ends with code 2 and one line: the variable, its value and what is allowed."""
+    name = case_name.partition(" ")[0]
+    value, allowed = REFUSED[case_name]
+    inherited = {key: text for key, text in os.environ.items() if not key.startswith("OTEL_")}
+    completed = subprocess.run(
+        [sys.executable, "-m", f"services.{service}"],
+        # An address of the range for documentation, so that a service that starts ends as well.
+        env=inherited | {name: value, f"{service.upper()}_BIND": "203.0.113.1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (completed.returncode, completed.stdout) == (2, ""), completed.stderr
+    assert completed.stderr == f"{name}={value}: allowed is {allowed}\n"
+
+
+@pytest.mark.parametrize("name", surroundings.RULES)
+@pytest.mark.parametrize("blank", ["", " "])
+def test_blank_variable_is_unset(monkeypatch: pytest.MonkeyPatch, name: str, blank: str) -> None:
+    """A blank value of a checked variable is accepted, as an unset one is."""
+    monkeypatch.setenv(name, blank)
+    assert surroundings.problems() == []
+
+
+def test_valid_values_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that can be created, a list of folders and an implementation are accepted."""
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    monkeypatch.setenv("SSL_CERT_DIR", f"/nowhere:{tmp_path}")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    monkeypatch.setenv("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+    assert surroundings.problems() == []
+
+
+# --- Without effect on a purchase and its telemetry ---
+
+WITHOUT_EFFECT = {
+    "proxies": dict.fromkeys(
+        ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"),
+        "socks5://127.0.0.1:1",
+    ),
+    "uvicorn": {
+        "WEB_CONCURRENCY": "3",
+        "UVICORN_PORT": "1",
+        "UVICORN_WORKERS": "4",
+        "UVICORN_HOST": "0.0.0.0",  # noqa: S104  (it must not be obeyed)
+        "FORWARDED_ALLOW_IPS": "nonsense",
+    },
+    "Python": {
+        "PYTHONPATH": "SHADOW",
+        "PYTHONSTARTUP": "SHADOW/services/__init__.py",
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONWARNINGS": "error",
+        "PYTHONINSPECT": "1",
+        "PYTHONDEVMODE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    },
+    "locale": {
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii",
+        "LC_ALL": "C",
+        "TZ": "Asia/Kathmandu",
+        "FORCE_COLOR": "1",
+        "COLUMNS": "x",
+    },
+    "OpenTelemetry": {
+        "OTEL_PYTHON_DISTRO": "x",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "fastapi,httpx,structlog",
+        "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true",
+        "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS": "GET",
+        "OTEL_EXPORTER_OTLP_INSECURE": "false",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": "x",
+        "OTEL_LOG_LEVEL": "none",
+        "FASTAPI_OTEL_AUTO_CONFIGURE": "true",
+    },
+    "other libraries": {
+        "PROMETHEUS_MULTIPROC_DIR": "/nowhere",
+        "PROMETHEUS_LEGACY_NAME_VALIDATION": "true",
+        "PYDANTIC_DISABLE_PLUGINS": "1",
+        "WRAPT_DISABLE_EXTENSIONS": "1",
+        "GRPC_VERBOSITY": "debug",
+        "GRPC_TRACE": "all",
+        "HOME": "/nowhere",
+    },
+}
+
+
+@pytest.mark.parametrize("case_name", WITHOUT_EFFECT)
+def test_variables_without_effect(
+    tmp_path: Path, collector: InMemoryCollector, case_name: str
+) -> None:
+    """With these variables a purchase succeeds, is recorded once, and the services stop."""
+    shadow = tmp_path / "shadow"
+    for package in ("services", "payment", "checkout"):
+        (shadow / package).mkdir(parents=True)
+        (shadow / package / "__init__.py").write_text("raise SystemExit('not our package')")
+    variables = {
+        name: value.replace("SHADOW", str(shadow))
+        for name, value in WITHOUT_EFFECT[case_name].items()
+    }
+    with running_shop(tmp_path, collector.url, **variables) as services:
+        checkout, payment = services
+        assert checkout.post("/checkout").json()["outcome"] == "success"
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda service: service.stop(20), services))
+    assert [service.process.returncode for service in services] == [-15, -15]
+    assert sorted(service for service, _ in collector.spans) == ["checkout"] * 3 + ["payment"]
+    assert sorted(service for service, _ in collector.lines) == ["checkout", "payment"]
+    for service in (checkout, payment):
+        assert {line["level"] for line in service.lines()} == {"info"}
+
+
+def test_automatic_configuration_of_fastapi_sends_nothing(
+    tmp_path: Path, collector: InMemoryCollector
+) -> None:
+    """With ``FASTAPI_OTEL_AUTO_CONFIGURE`` each signal is exported once, and redacted."""
+    variables = {"FASTAPI_OTEL_AUTO_CONFIGURE": "true"}
+    with serve("payment", tmp_path, collector.url, **variables) as payment:
+        payment.post("/charges", CHARGE)
+        payment.stop(20)
+    assert len(collector.spans) == 1
+    assert len(collector.lines) == 1
+    resources = [path for path, _ in collector.received]
+    assert set(resources) == {"/v1/traces", "/v1/metrics", "/v1/logs"}
+
+
+# --- Passwords of ~/.netrc ---
+
+
+@contextmanager
+def run_header_server() -> Iterator[tuple[str, list[str | None]]]:
+    """Run a server that accepts every POST; yield its URL and the Authorization headers it got."""
+    headers: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            headers.append(self.headers["authorization"])
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/traces", headers
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("header", [None, "Bearer token"])
+def test_passwords_of_netrc_are_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str | None
+) -> None:
+    """An export has the Authorization of ``OTEL_EXPORTER_OTLP_HEADERS`` or none."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login someone password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    session = otlp_session("TRACES")
+    assert session
+    with session, run_header_server() as (url, headers):
+        session.request("POST", url, data=b"x", headers={"Authorization": header})
+    assert headers == [header]

@@ -1,15 +1,18 @@
 """Finds out which records of a file are stored already, and at which time."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from three_pillar_demo.query.interface import NANO, Backends
+from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.share.records import LOGS, TRACES, Record
 
-MAX_TRACES = 1_000
+MAX_TRACES = 10_000
 """The number of traces of a file for which stored records are looked up."""
+MAX_CONCURRENT = 8
+"""The number of traces that are looked up at the same time."""
 RETENTION_S = 48 * 3600.0
 """How far back, in seconds, spans and log records are kept by any backend."""
 AHEAD_S = 24 * 3600.0
@@ -40,15 +43,25 @@ class StoredRecords:
             BackendError: A backend cannot be queried.
         """
         stored = cls()
-        now = time.time()
-        for trace_id in trace_ids:
-            for span in await backends.trace(trace_id):
-                stored.span_times[trace_id, span.span_id] = span.start
-            for record in await backends.trace_logs(trace_id, now - RETENTION_S, now + AHEAD_S):
-                key = (trace_id, record.fields.get("span_id", ""), record.body)
-                stored.log_times.setdefault(key, record.time)
-                stored.logs_left[key] += 1
+        all_ids = list(trace_ids)
+        for first in range(0, len(all_ids), MAX_CONCURRENT):
+            group = all_ids[first : first + MAX_CONCURRENT]
+            await asyncio.gather(*(stored.add_trace(backends, trace_id) for trace_id in group))
         return stored
+
+    async def add_trace(self, backends: Backends, trace_id: str) -> None:
+        """Add what is stored of one trace.
+
+        Raises:
+            BackendError: A backend cannot be queried.
+        """
+        now = time.time()
+        for span in await backends.trace(trace_id):
+            self.span_times[trace_id, span.span_id] = span.start
+        for record in await backends.trace_logs(trace_id, now - RETENTION_S, now + AHEAD_S):
+            key = (trace_id, record.fields.get("span_id", ""), record.body)
+            self.log_times.setdefault(key, record.time)
+            self.logs_left[key] += 1
 
     def time_of(self, record: Record) -> int:
         """Return the time of the stored record that equals ``record``; 0 if there is none."""
@@ -72,8 +85,3 @@ class StoredRecords:
 
 def _log_key(record: Record) -> LogKey:
     return record.trace_id, record.span_id, record.body
-
-
-def seconds(nanoseconds: int) -> float:
-    """Convert nanoseconds to seconds."""
-    return nanoseconds / NANO

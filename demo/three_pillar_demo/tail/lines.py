@@ -123,7 +123,9 @@ def _request_state(request: Span) -> Text:
     status = status_of(request) or ("ERROR" if request.error else "ok")
     state = f"{printable(status, STATE_WIDTH):<{STATE_WIDTH}} "
     duration = f"{(request.end - request.start) / 1e6:,.0f} ms".rjust(DURATION_WIDTH)
-    colour = "bold red" if request.error else "green"
+    colour = "yellow" if status.startswith("4") else "green"
+    if request.error:
+        colour = "bold red"
     return Text.assemble((state, colour), (f"{duration}  ", "bold"))
 
 

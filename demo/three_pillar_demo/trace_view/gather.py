@@ -47,6 +47,8 @@ If the spans of a service are lost, its log records can be older or newer than a
 """
 SEARCH_RANGE_S = 3600
 """How far back ``--last-error`` searches for a failure, in seconds."""
+MAX_MISSING = 5
+"""The number of missing parts that are named; of a large trace, hundreds may be missing."""
 RETENTION_S = 48 * 3600.0
 """How far back, in seconds, the log records of a trace without spans are searched: as far as any
 backend keeps them."""
@@ -140,7 +142,7 @@ async def _logs_alone(backends: Backends, trace_id: str) -> TraceView:
 
 
 async def fetch(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]]:
-    """Query traces, logs and metrics once; return the trace and a description of each missing part.
+    """Query traces, logs and metrics once; return the trace and descriptions of missing parts.
 
     If log records or exemplars cannot be queried, a remark in the returned trace says why.
 
@@ -170,4 +172,6 @@ async def fetch(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]
         ]
     except BackendError as error:
         remarks.append(f"no exemplars, because {printable(error)}")
+    if len(missing) > MAX_MISSING:
+        missing[MAX_MISSING:] = [f"{len(missing) - MAX_MISSING:,} more"]
     return TraceView(trace_id, spans, logs, exemplars, tuple(remarks)), missing

@@ -25,12 +25,15 @@ def own_time(span: Span, children: Sequence[Span]) -> Iterator[tuple[int, int]]:
 
 
 def unanswered_calls(view: TraceView) -> dict[str, Span]:
-    """Return the CLIENT spans without the status of an answer, by span id.
+    """Return the failed CLIENT spans without the status of an answer, by span id.
 
-    The callers of these calls received no answer. For example, they gave up waiting.
+    The callers of these calls received no answer. For example, they gave up waiting. Many calls
+    that succeed have no status either, such as those of databases, so the error status is needed.
     """
     return {
-        span.span_id: span for span in view.spans if span.kind == "CLIENT" and not status_of(span)
+        span.span_id: span
+        for span in view.spans
+        if span.kind == "CLIENT" and span.error and not status_of(span)
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, canonical, line, span
 from three_pillar_demo.query.interface import LogRecord, Span
-from three_pillar_demo.trace_view.explanation import explain
+from three_pillar_demo.trace_view.explanation import explain, failure_reason, failures
 from three_pillar_demo.trace_view.view import TraceView
 
 STATUS = "http.response.status_code"
@@ -136,3 +136,67 @@ def test_failed_call_without_an_exception_has_its_status() -> None:
     assert explain_spans(root, call) == (
         "checkout answered 502 because its call to another service failed with 500."
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "expected"),
+    [
+        ("CONSUMER", True, "orders-worker failed in orders process because it raised OSError."),
+        ("INTERNAL", False, "orders-worker completed orders process, without calling anybody"),
+        ("PRODUCER", True, "orders-worker failed in orders process because it raised OSError."),
+        ("SERVER", True, "orders-worker answered nothing on record because it raised OSError."),
+    ],
+)
+def test_a_root_that_answers_nobody_fails_or_completes(
+    kind: str, expected: str, *, error: bool
+) -> None:
+    """A job or a consumed message has no answer: the sentence says what failed or completed."""
+    root = span(
+        ROOT,
+        "",
+        kind,
+        service="orders-worker",
+        name="orders process",
+        error=error,
+        exceptions=("OSError",) if error else (),
+    )
+    assert explain_spans(root).startswith(expected)
+
+
+@pytest.mark.parametrize("name", ["http.status_code", "rpc.grpc.status_code", STATUS])
+def test_the_status_is_found_in_every_convention(name: str) -> None:
+    """Older instrumentations, and gRPC, record the status under other names."""
+    root = span(ROOT, "", service="web", attributes={name: 502}, error=True)
+    assert explain_spans(root).startswith("web answered 502 because")
+
+
+@pytest.mark.parametrize("severity", ["error", "Error", "CRITICAL", "SEVERE", "FATAL2"])
+def test_errors_of_any_logger_are_reasons(severity: str) -> None:
+    """A record's severity counts as an error in the spelling of any logging library."""
+    root = span(ROOT, "", service="web", attributes={STATUS: 500})
+    record = line(ROOT, "database is away", service="web", severity=severity)
+    sentence = explain(TraceView(TRACE, [root], [record], []))
+    assert sentence == 'web answered 500 because it logged "database is away".'
+
+
+def test_a_status_message_that_repeats_the_exception_is_shown_once() -> None:
+    """Instrumentations copy the exception's text to the status; it is one failure, not two."""
+    failed = span(ROOT, "", message="database is away", exceptions=("a.OSError: database is away",))
+    assert failures(failed) == ["OSError: database is away"]
+    failed = span(ROOT, "", message="order not placed", exceptions=("a.OSError: away",))
+    assert failures(failed) == ["OSError: away", "order not placed"]
+
+
+def test_the_reason_of_one_request_is_below_its_span() -> None:
+    """Of a request inside of a trace, the reason is in its own subtree, wherever others failed."""
+    root = span(ROOT, "", service="web", error=True)
+    call = span(CALL, ROOT, "CLIENT", service="web", at=1, error=True)
+    other = span(ORDER, ROOT, service="mail", at=2, error=True, exceptions=("Other: x",))
+    stock = span(CHARGE, CALL, service="stock", at=3, error=True)
+    record = line(CHARGE, "database is away", service="stock", severity="ERROR")
+    view = TraceView(TRACE, [root, call, other, stock], [record], [])
+    assert failure_reason(view, stock) == 'it logged "database is away"'
+    assert failure_reason(view, other) == "it raised Other: x"
+    assert failure_reason(view, root) == 'stock logged "database is away"'
+    unexplained = TraceView(TRACE, [span(ROOT, "", error=True)], [], [])
+    assert failure_reason(unexplained, unexplained.spans[0]) == ""

@@ -217,6 +217,14 @@ def test_calls_inside_the_system_have_another_end(attributes: dict[str, Any], ca
     assert missing == [f"the span at the other end of checkout's call to {callee}"]
 
 
+def test_many_missing_parts_are_counted() -> None:
+    """Of hundreds of missing parents, a few are named and the rest are counted."""
+    spans = [span(f"{number:016x}", f"{number + 500:016x}", "INTERNAL") for number in range(300)]
+    view, _ = gather(ScriptedBackends(TraceView(TRACE, spans, [], [])))
+    assert view.remarks[0].count("the parent of checkout's span") == gathering.MAX_MISSING
+    assert "295 more" in view.remarks[0]
+
+
 def test_services_without_canonical_records_are_complete() -> None:
     """Once a trace has arrived, a service that writes other records lacks none of them."""
     spans = [span(ROOT, "", service="web"), span(CALL, ROOT, service="stock", name="GET /stock")]

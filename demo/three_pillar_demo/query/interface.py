@@ -330,9 +330,10 @@ class Backends(Protocol):
     ) -> list[Span]:
         """Return the spans of the newest ``limit`` requests in the time range, newest first.
 
-        A request is a span of kind SERVER or CONSUMER, or a span without a parent. The local store
-        searches only its newest 200,000 spans. Tempo returns spans without ``parent_id`` and
-        ``exceptions``, and with few attributes.
+        The newest request is the one that ended last. A request is a span of kind SERVER or
+        CONSUMER, or a span without a parent. The local store searches only its newest 200,000
+        spans. Tempo returns spans without ``parent_id`` and ``exceptions``, and with few
+        attributes.
 
         Args:
             start: The start of the time range.

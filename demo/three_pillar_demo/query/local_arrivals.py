@@ -26,7 +26,7 @@ SELECT_NEWEST_ROWIDS = """SELECT (SELECT coalesce(max(rowid), 0) FROM span),
 async def request_spans(
     reader: SqliteReader, start: float, end: float, selection: Selection, limit: int
 ) -> list[Span]:
-    """Return the newest ``limit`` requests that started in the time range, newest first."""
+    """Return the ``limit`` requests of the time range that ended last, the last one first."""
     conditions = [
         IS_REQUEST,
         "span.start BETWEEN :start AND :end",
@@ -41,7 +41,7 @@ async def request_spans(
     }
     rows = await reader.fetch(
         f"{sqlite_rows.SELECT_SPANS} WHERE {' AND '.join(conditions)} "
-        "ORDER BY span.start DESC, span.rowid DESC LIMIT :limit",
+        "ORDER BY span.start + span.duration DESC, span.rowid DESC LIMIT :limit",
         parameters,
     )
     return [sqlite_rows.to_span(row) for row in rows]

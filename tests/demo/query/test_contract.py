@@ -26,6 +26,7 @@ from three_pillar_demo.query.interface import (
     Exemplar,
     LogRecord,
     RedSample,
+    Selection,
     ServiceCall,
     Span,
 )
@@ -210,6 +211,41 @@ def test_requests_are_found_newest_first(contract: Contract) -> None:
     ]
     for query, expected in cases:
         contract.expect(query, expected)
+
+
+def test_request_spans_are_found_in_all_services(contract: Contract) -> None:
+    """The newest requests of both services are found with name, kind, times and status."""
+    purchases = contract.purchases
+    start = purchases.start
+    end = purchases.end
+
+    def summarize(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
+        return [(span.trace_id, span.service, span.name, span.kind, span.error) for span in spans]
+
+    failed = purchases.failed.hex()
+    late = purchases.late.hex()
+    front = (purchases.front, "POST /checkout", "SERVER", True)
+    contract.expect(
+        lambda backends: backends.request_spans(start, end, service=purchases.front, failed=True),
+        [(late, *front), (failed, *front)],
+        summarize,
+    )
+    contract.expect(
+        lambda backends: backends.request_spans(start, end, service=UNKNOWN_NAME), [], summarize
+    )
+
+
+def test_history_has_requests_and_log_records(contract: Contract) -> None:
+    """What ``demo tail`` shows first has the requests and log records of one service, in order."""
+    purchases = contract.purchases
+
+    async def query(backends: Backends) -> list[str]:
+        arrivals = backends.arrivals(Selection(purchases.bank))
+        history = await arrivals.begin(100)
+        assert await arrivals.poll() == []
+        return [type(item).__name__ for item in history if item.service == purchases.bank]
+
+    contract.expect(query, {"Span", "LogRecord"}, set)
 
 
 def bodies(records: Sequence[LogRecord]) -> list[str]:

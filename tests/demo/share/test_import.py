@@ -29,7 +29,7 @@ from tests.demo.share.otlp_files import (
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import LogRecord, Span
 from three_pillar_demo.query.local import LocalBackends
-from three_pillar_demo.share import batches, import_command
+from three_pillar_demo.share import import_command
 from three_pillar_demo.share.import_command import SHIFT_ATTRIBUTE, import_file
 
 Output = pytest.CaptureFixture[str]
@@ -159,6 +159,16 @@ def test_equal_log_records_are_all_kept(tmp_path: Path) -> None:
     assert len(stored(trace.trace_id)[1]) == 2
 
 
+def test_a_record_that_equals_a_stored_one_is_kept(tmp_path: Path) -> None:
+    """Of two records that say the same, only as many are left out as are stored."""
+    trace = Trace()
+    first = trace.logs()
+    trace.time += 1000
+    assert run_import(json_lines(first), tmp_path / "file") == 0
+    assert run_import(json_lines(first, trace.logs()), tmp_path / "file") == 0
+    assert len(stored(trace.trace_id)[1]) == 2
+
+
 def test_kept_times_are_refused_by_name(tmp_path: Path, capsys: Output) -> None:
     """With --keep-times nothing is moved; what the store refuses is counted with its reason."""
     trace = Trace()
@@ -205,19 +215,16 @@ def test_a_record_that_the_store_cannot_parse_costs_no_other(
     assert "rejected: 1, span: " in capsys.readouterr().err
 
 
-def test_a_large_file_is_sent_in_parts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
-) -> None:
-    """A trace of many records is complete, although each request is small."""
-    monkeypatch.setattr(batches, "MAX_BODY_BYTES", 20_000)
+def test_a_large_file_is_sent_in_parts(tmp_path: Path, capsys: Output) -> None:
+    """A file of more than a request may have is complete, although the store limits requests."""
     trace = Trace()
     spans = [
-        trace.spans(spanId=f"{number:016x}")["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
-        for number in range(1, 501)
+        trace.spans(spanId=f"{number:016x}", name="x" * 1_000)
+        for number in range(1, 5_001)  # over 6 MiB
     ]
-    assert run_import(json_lines(wrapped("Spans", "spans", spans)), tmp_path / "file") == 0
-    assert len(stored(trace.trace_id)[0]) == 500
-    assert "Imported 500 spans" in capsys.readouterr().out
+    assert run_import(json_lines(*spans), tmp_path / "file") == 0
+    assert len(stored(trace.trace_id)[0]) == 5_000
+    assert "Imported 5,000 spans" in capsys.readouterr().out
 
 
 def test_an_answer_of_tempo_is_imported(tmp_path: Path) -> None:

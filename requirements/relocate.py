@@ -36,6 +36,10 @@ def main() -> int:
     if former_root is None:
         return 1
     sys.stdout.write(f"this folder was {former_root}: relocating its Python environment\n")
+    if former_root.exists():
+        # The record of a run in a copy names processes of the other clone, which `demo down` would
+        # end.
+        (root / ".demo/run.json").unlink(missing_ok=True)
     for name in ENVIRONMENTS:
         for script in (root / name / "bin").glob("*"):
             if script.is_file() and not script.is_symlink():

@@ -106,6 +106,8 @@ def make(folder: Path, *arguments: str, **variables: str) -> subprocess.Complete
 def test_moved_clone_is_relocated(tmp_path: Path, name: str, *, is_copy: bool) -> None:
     """A renamed or copied clone runs its own code, after one line that says what was done."""
     former = small_clone(tmp_path / "former")
+    (former / ".demo").mkdir()
+    (former / ".demo/run.json").touch()
     folder = tmp_path / name
     if is_copy:
         shutil.copytree(former, folder, symlinks=True)
@@ -120,6 +122,8 @@ def test_moved_clone_is_relocated(tmp_path: Path, name: str, *, is_copy: bool) -
     assert make(folder, "status").stdout == f"the code of {folder}/clone_folder.py\n"
     (url,) = folder.glob(".venv/lib/python*/site-packages/demo-1.dist-info/direct_url.json")
     assert json.loads(url.read_text())["url"] == folder.as_uri()
+    # The processes of a running stack belong to the other clone, or to this one that was renamed.
+    assert (folder / ".demo/run.json").exists() == (not is_copy)
     if is_copy:
         assert make(former, "status").stdout == f"the code of {former}/clone_folder.py\n"
 

@@ -127,10 +127,6 @@ SHELL_EFFECTS = {
     "`OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS`": (
         "None: they belong to gRPC, to `opentelemetry-instrument`, and to FastAPI's own telemetry."
     ),
-    "`OTEL_PYTHON_INSTRUMENTATION_HTTP_CAPTURE_ALL_METHODS`": (
-        "Obeyed in the names of spans: an unknown method is named instead of `HTTP`. Labels of "
-        "metrics stay bounded."
-    ),
     "`GRPC_VERBOSITY`, `GRPC_TRACE`, `PYDANTIC_DISABLE_PLUGINS`, `WRAPT_DISABLE_EXTENSIONS`": (
         "Obeyed by these libraries; no record changes."
     ),

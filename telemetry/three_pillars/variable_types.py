@@ -134,6 +134,7 @@ of the record together.
 Seconds = Annotated[float, BeforeValidator(check_decimal), Field(gt=0, lt=1_000_000)]
 Ratio = Annotated[float, BeforeValidator(check_decimal), Field(ge=0, le=1)]
 Boolean = Annotated[Literal["true", "false"], BeforeValidator(to_lower)]
+Off = Annotated[Literal["false"], BeforeValidator(to_lower)]
 Exporter = Literal["otlp", "none"]
 Endpoint = Annotated[str, Field(pattern=rf"{HTTP_ADDRESS}(/\S*)?$")]
 Protocol = Literal["http/protobuf"]

@@ -17,6 +17,7 @@ from .variable_types import (
     Exporter,
     Headers,
     HistogramAggregation,
+    Off,
     Patterns,
     PositiveNumber,
     Propagators,
@@ -184,6 +185,10 @@ class OpenTelemetryVariables(Settings):
     instrumentation_http_capture_headers_sanitize_fields: Patterns | None = Field(
         None, description=PATTERNS
     )
+
+    # A span would be named after any method that a client invents, and so would the series that
+    # Tempo makes of span names.
+    python_instrumentation_http_capture_all_methods: Off = Field("false", description="false")
 
     # What the library decides in its code.
     config_file: Refused | None = Field(None, description=IN_CODE)

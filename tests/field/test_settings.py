@@ -254,6 +254,10 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
         {"OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "maybe"},
         "=maybe: allowed is true or false",
     ),
+    "span names that clients choose": (
+        {"OTEL_PYTHON_INSTRUMENTATION_HTTP_CAPTURE_ALL_METHODS": "true"},
+        "=true: allowed is false",
+    ),
     "value of two lines": ({"OTEL_TRACES_SAMPLER": "always\non"}, "=always\\non: allowed is"),
     "with two workers": ({"OTEL_PROPAGATORS": "b3", "PAYMENT_WORKERS": "2"}, "=b3: allowed is"),
     "our own number out of range": (

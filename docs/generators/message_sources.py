@@ -26,13 +26,11 @@ RESPONSES = {"json_response", "_error_response", "Refusal"}
 """Names of functions and classes that make an HTTP error response; their text arguments are
 messages."""
 
-COUNTERS = {"rejected"}
-"""Names of variables that count rejected items by reason; their keys are messages in OTLP's
-``partial_success``."""
+COUNTING_METHODS = {"batch.reject", "batch.warn"}
+"""Calls that count rejected or dropped items by reason; their first argument is a message in
+OTLP's ``partial_success``."""
 
-REASONS = re.compile(
-    r"problem|reason|refusal|describe|_message|_insert_point|report|how_to|warning"
-)
+REASONS = re.compile(r"problem|reason|refusal|describe|_message|insert_point|report|how_to|warning")
 """Matches the names of functions that return the text of a message, or a part of one."""
 
 HIDDEN = {("variable_types.py", "ValueError"), ("__init__.py", "AttributeError")}
@@ -115,8 +113,6 @@ def _candidates(node: Node, function: Function | None) -> Iterator[tuple[str, as
         kind = _kind_of_call(node)
         for argument in _text_arguments(node, kind):
             yield kind, argument
-    elif isinstance(node, ast.Subscript) and last_name(node.value) in COUNTERS:
-        yield "partial success", node.slice
     elif isinstance(node, ast.Return) and node.value and function and REASONS.search(function.name):
         yield "part of a message", node.value
 
@@ -124,6 +120,8 @@ def _candidates(node: Node, function: Function | None) -> Iterator[tuple[str, as
 def _text_arguments(call: ast.Call, kind: str) -> list[ast.expr]:
     if not kind:
         return []
+    if kind == "partial success":
+        return call.args[:1]
     if kind.startswith("log, "):
         return [fill_in_arguments(call)]
     details = [keyword.value for keyword in call.keywords if keyword.arg == "detail"]
@@ -139,6 +137,8 @@ def _kind_of_call(call: ast.Call) -> str:
     name = last_name(call.func)
     full_name = ast.unparse(call.func)
     status = _status_of(call)
+    if full_name in COUNTING_METHODS:
+        return "partial success"
     if name in LEVELS and "log" in full_name.lower():
         return f"log, {name}"
     if name in RESPONSES or (status and name.endswith(("Error", "Exception"))):

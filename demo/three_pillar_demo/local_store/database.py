@@ -11,7 +11,7 @@ log = logging.getLogger("local_store")
 
 APPLICATION_ID = 0x3B111A25
 """The value of SQLite's ``application_id`` that marks a file as a local store's file."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The version of the tables in schema.sql.
 
 A store's file contains this number as SQLite's ``user_version``.

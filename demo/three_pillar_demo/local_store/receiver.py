@@ -42,8 +42,6 @@ RETRY_AFTER_S = {429: "1", 503: "5"}
 request at most six times. After a failed write, the SDK would give up after 5 s with pauses of 1 s;
 with pauses of 5 s, it keeps trying for 25 s.
 """
-MAX_REASONS = 5
-"""The maximum number of rejection reasons in one response; the most frequent ones are named."""
 MAX_SHOWN_PATH = 40
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -148,13 +146,11 @@ def _success(signal_name: str, batch: Batch) -> Message:
     """
     signal = SIGNALS[signal_name]
     message = signal.response_type()
-    if batch.rejected:
+    text = batch.partial_success_text()
+    if text:
         partial_success = message.partial_success
         setattr(partial_success, signal.rejected_field, batch.rejected.total())
-        reasons = [
-            f"{count} x {reason}" for reason, count in batch.rejected.most_common(MAX_REASONS)
-        ]
-        partial_success.error_message = f"rejected: {'; '.join(reasons)}"
+        partial_success.error_message = text
     return message
 
 

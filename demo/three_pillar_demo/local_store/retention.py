@@ -8,8 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from three_pillar_demo.local_store import database
-from three_pillar_demo.local_store.otlp.checks import MAX_HOURS_AHEAD
-from three_pillar_demo.local_store.store import MAX_SERIES, Store
+from three_pillar_demo.local_store.otlp.checks import (
+    MAX_AGE_HOURS,
+    MAX_HOURS_AHEAD,
+    MAX_POINT_AGE_HOURS,
+)
+from three_pillar_demo.local_store.point_table import MAX_SERIES
+from three_pillar_demo.local_store.store import Store
 
 NANO = 10**9
 DIGEST_RETENTION_S = 3600
@@ -17,19 +22,22 @@ DIGEST_RETENTION_S = 3600
 
 An SDK sends a batch again within a minute, a proxy within minutes.
 """
-RETENTION_HOURS = 48
-"""The maximum age, in hours, of spans and log records, as configured for Tempo and Loki."""
-POINT_RETENTION_HOURS = 6
-"""The maximum age, in hours, of metric points and exemplars.
+RETENTION_HOURS = MAX_AGE_HOURS
+"""The hours for which spans and log records are kept, as configured for Tempo and Loki."""
+POINT_RETENTION_HOURS = MAX_POINT_AGE_HOURS
+"""The hours for which metric points and exemplars are kept."""
+GRACE_S = 600
+"""Seconds that a row stays after its retention time.
 
-It is shorter than ``RETENTION_HOURS`` because points arrive every second, even without traffic.
+A record is accepted up to its retention time. So the oldest accepted record can be read for this
+long, and is not deleted at once.
 """
-SOURCE_RETENTION_HOURS = RETENTION_HOURS + MAX_HOURS_AHEAD + 1
+SOURCE_RETENTION_HOURS = RETENTION_HOURS + MAX_HOURS_AHEAD + 2
 """Hours for which a source (the sender of records) is kept after the last record from that source.
 
 A source must be kept at least as long as all rows from it. The time is longer than
-``RETENTION_HOURS`` for two reasons: a row's time may be ``MAX_HOURS_AHEAD`` hours in the future,
-and the column ``seen`` (the time of the last record) is rounded down to the hour.
+``RETENTION_HOURS`` for three reasons: a row's time may be ``MAX_HOURS_AHEAD`` hours in the future,
+the column ``seen`` (the time of the last record) is rounded down to the hour, and ``GRACE_S``.
 """
 MAX_WAL_BYTES = 8 * 1024**2
 """The size of the write-ahead log, in bytes, above which the log is moved to the database file."""
@@ -76,15 +84,15 @@ DELETE_ORPHANED_EXEMPLARS = "DELETE FROM exemplar WHERE series NOT IN (SELECT id
 
 
 def delete_expired(store: Store) -> None:
-    """Delete the rows that are older than their retention time.
+    """Delete the rows that are older than their retention time and ``GRACE_S``.
 
     First, up to ``MAX_STEPS`` steps delete spans, log records and exemplars. Then a last step
     deletes points, digests and sources. If there are ``MAX_SERIES`` series, the last step also
     deletes stale series.
     """
     now_ns = time.time_ns()
-    row_cutoff_ns = now_ns - RETENTION_HOURS * 3600 * NANO
-    point_cutoff_ns = now_ns - POINT_RETENTION_HOURS * 3600 * NANO
+    row_cutoff_ns = now_ns - (RETENTION_HOURS * 3600 + GRACE_S) * NANO
+    point_cutoff_ns = now_ns - (POINT_RETENTION_HOURS * 3600 + GRACE_S) * NANO
     for _ in range(MAX_STEPS):
         with _transaction(store):
             deleted = [
@@ -95,7 +103,7 @@ def delete_expired(store: Store) -> None:
         if max(deleted) < ROWS_PER_STEP:
             break
     with _transaction(store):
-        if len(store.series) >= MAX_SERIES:
+        if len(store.points.series) >= MAX_SERIES:
             stale_cutoff_ns = now_ns - STALE_AFTER_S * NANO
             store.connection.execute(DELETE_STALE_SERIES, (stale_cutoff_ns, MAX_STALE_SERIES))
         _delete_points(store, point_cutoff_ns)

@@ -57,37 +57,44 @@ CREATE TABLE log (
 CREATE INDEX log_trace ON log (trace_id) WHERE trace_id IS NOT NULL;
 CREATE INDEX log_time ON log (time, severity_text, source);
 
-CREATE TABLE series (  -- a metric with one set of labels, both named as in Prometheus
+CREATE TABLE series (  -- a metric stream: a metric with one set of labels, both named as in Prometheus
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL,
-  kind TEXT NOT NULL,    -- counter, gauge or histogram
+  kind TEXT NOT NULL,    -- counter, gauge, histogram, exponential_histogram or summary
   labels TEXT NOT NULL,
   bounds TEXT NOT NULL,  -- of a histogram: a JSON array of the buckets' upper bounds, without +Inf
   born INTEGER NOT NULL, -- the time of its first point
-  UNIQUE (name, kind, labels, bounds)
+  identity BLOB NOT NULL,  -- a digest of all that identifies the stream in OTLP, and of the bounds
+  start INTEGER NOT NULL,  -- 0, or the start of a second sender that cannot be told from the first
+  UNIQUE (identity, start)
 );
+CREATE INDEX series_name ON series (name);
 
 CREATE TABLE point (
   series INTEGER NOT NULL,
   time INTEGER NOT NULL,
   start INTEGER NOT NULL,  -- the time since which a cumulative value counts
-  value REAL NOT NULL,     -- of a histogram: the sum of the observations
-  count INTEGER,           -- of a histogram: the number of observations
-  buckets TEXT,            -- of a histogram: a JSON array of the number of observations in each bucket
+  value REAL,              -- of a histogram or summary: the sum of the observations; NULL if not sent
+  count INTEGER,           -- of a histogram or summary: the number of observations
+  buckets TEXT,            -- JSON: of a histogram the number of observations in each bucket, of an
+                           -- exponential histogram an object, of a summary pairs of quantile and value
+  min REAL,                -- of a histogram: the smallest and the largest observation; NULL if not sent
+  max REAL,
   PRIMARY KEY (series, time)
 ) WITHOUT ROWID;
 
 CREATE TABLE exemplar (
   series INTEGER NOT NULL,
   time INTEGER NOT NULL,
-  trace_id BLOB NOT NULL,
+  trace_id BLOB NOT NULL,  -- empty, as is span_id, if the trace is not known
   span_id BLOB NOT NULL,
   value REAL NOT NULL
 );
 CREATE INDEX exemplar_time ON exemplar (time);
 
 -- The digests of recent requests, with their time in seconds: a request sent again is stored once.
-CREATE TABLE batch (digest BLOB PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
+-- The third column has the reasons for which the store has rejected points of it, as a JSON object.
+CREATE TABLE batch (digest BLOB PRIMARY KEY, time INTEGER NOT NULL, rejected TEXT NOT NULL) WITHOUT ROWID;
 -- The totals of records stored since the file was created; counting the rows would be a full scan.
 CREATE TABLE tally (signal TEXT PRIMARY KEY, rows INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO tally VALUES ('spans', 0), ('lines', 0), ('points', 0);
@@ -108,7 +115,8 @@ CREATE VIEW lines AS SELECT  -- log records
 FROM log JOIN source ON source.id = log.source;
 
 CREATE VIEW points AS SELECT
-  name, json_extract(labels, '$.service_name') AS service, labels, kind, time, value, count, bounds, buckets
+  name, json_extract(labels, '$.service_name') AS service, labels, kind, time, value, count, bounds, buckets,
+  min, max
 FROM point JOIN series ON series.id = point.series;
 
 CREATE VIEW exemplars AS SELECT

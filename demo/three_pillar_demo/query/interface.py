@@ -179,7 +179,8 @@ class Exemplar:
         value: The duration, in seconds.
         time: The time of the measurement, in seconds since the epoch.
         labels: All labels of the histogram bucket that counted the duration, such as ``le`` and
-            ``http_route``. The metric's name has the key ``__name__``.
+            ``http_route``. The metric's name has the key ``__name__``. An exemplar of an
+            exponential histogram has the labels of the histogram, without ``le``.
     """
 
     trace_id: str
@@ -390,8 +391,9 @@ class Backends(Protocol):
         """Return the current values of a metric: one sum for each combination of some labels.
 
         Args:
-            name: The name of the metric. For a histogram, ``<name>_count`` is its number of
-                observations.
+            name: The name of the metric. For a histogram or a summary, ``<name>_count`` is its
+                number of observations, and ``<name>_sum`` their sum. The values of a summary's
+                quantiles have the name itself and the label ``quantile``, such as 0.99.
             by: The labels whose combinations are the keys of the result. A key has the values of
                 these labels in this order; the value of a missing label is "".
             where: The labels that a series must have in order to be counted, with their values.

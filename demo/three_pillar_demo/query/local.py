@@ -6,11 +6,11 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import httpx2
 
-from three_pillar_demo.query import local_arrivals, promql_math, sqlite_rows
+from three_pillar_demo.query import exponential, local_arrivals, promql_math, sqlite_rows
 from three_pillar_demo.query.interface import (
     DURATION,
     LOOKBACK_S,
@@ -213,23 +213,17 @@ class LocalBackends:
         within: float = LOOKBACK_S,
     ) -> dict[tuple[str, ...], float]:
         """Return the current values of the metric ``name``, summed by the labels ``by``."""
-        column = "count" if name.endswith("_count") else "value"
-        newest_value = (
-            f"SELECT {column} FROM point WHERE series = series.id AND time > ? "  # noqa: S608  (of constants)
-            "ORDER BY time DESC LIMIT 1"
-        )
-        rows = await self.reader.fetch(
-            f"SELECT labels, ({newest_value}) FROM series WHERE name = ?",  # noqa: S608  (of constants)
-            (int((time.time() - within) * NANO), name.removesuffix("_count")),
-        )
+        base_name = name.removesuffix("_count").removesuffix("_sum")
+        parameters = (int((time.time() - within) * NANO), name, base_name)
+        rows = await self.reader.fetch(sqlite_rows.SELECT_CURRENT_POINTS, parameters)
         sums: dict[tuple[str, ...], float] = defaultdict(float)
-        for labels_json, value in rows:
-            labels = json.loads(labels_json)
-            is_selected = all(
-                labels.get(key, "") == expected for key, expected in (where or {}).items()
-            )
-            if is_selected and value is not None:
-                sums[tuple(labels.get(key, "") for key in by)] += value
+        for row in rows:
+            for labels, value in sqlite_rows.current_values(row, name):
+                is_selected = all(
+                    labels.get(key, "") == expected for key, expected in (where or {}).items()
+                )
+                if is_selected:
+                    sums[tuple(labels.get(key, "") for key in by)] += value
         return dict(sums)
 
     async def red(  # noqa: PLR0913  (as in the interface)
@@ -248,7 +242,7 @@ class LocalBackends:
         parameters = (DURATION, service, route, first_time, int(end * NANO))
         rows = await self.reader.fetch(sqlite_rows.SELECT_HISTOGRAM_POINTS, parameters)
         steps = promql_math.Steps(start, end, step, window)
-        return await asyncio.to_thread(promql_math.red_samples, rows, steps, quantiles)
+        return await asyncio.to_thread(_red_samples, rows, steps, quantiles)
 
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
         """Return the exemplars of ``DURATION`` from the time range, oldest first."""
@@ -301,3 +295,10 @@ class LocalBackends:
         except (httpx2.HTTPError, BackendError, ValueError, AttributeError) as error:
             return {"store": str(error) or type(error).__name__}
         return {"store": ""}
+
+
+def _red_samples(
+    rows: Sequence[Any], steps: promql_math.Steps, quantiles: Sequence[float]
+) -> list[RedSample]:
+    """Return the samples of a route from the points of its explicit and exponential histograms."""
+    return promql_math.red_samples(exponential.explicit_rows(rows), steps, quantiles)

@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -36,10 +36,15 @@ SELECT_LOG_RECORDS = """SELECT time, service, severity_text, body, attributes, t
 resource, scope, severity, observed, event_name, flags, dropped_attributes
 FROM log CROSS JOIN source ON source.id = source"""
 SELECT_HISTOGRAM_POINTS = """SELECT series.id, labels, bounds, born, time, point.start, count,
-buckets FROM series JOIN point ON series = id
-WHERE name = ? AND json_extract(labels, '$.service_name') = ?
-AND json_extract(labels, '$.http_route') = ? AND time BETWEEN ? AND ? ORDER BY series.id, time"""
-SELECT_EXEMPLARS = """SELECT exemplar.trace_id, value, time, labels, bounds FROM exemplar
+buckets, kind FROM series JOIN point ON series = id
+WHERE name = ? AND kind IN ('histogram', 'exponential_histogram')
+AND json_extract(labels, '$.service_name') = ? AND json_extract(labels, '$.http_route') = ?
+AND time BETWEEN ? AND ? ORDER BY series.id, time"""
+SELECT_CURRENT_POINTS = """SELECT labels, name, kind, value, count, buckets FROM series
+JOIN point ON point.series = series.id AND time = (
+  SELECT max(time) FROM point WHERE series = series.id AND time > ?)
+WHERE name IN (?, ?)"""
+SELECT_EXEMPLARS = """SELECT exemplar.trace_id, value, time, labels, bounds, kind FROM exemplar
 JOIN series ON series.id = exemplar.series WHERE time BETWEEN ? AND ? AND name = ? ORDER BY time"""
 SELECT_SERVICE_CALLS = """SELECT caller.service, called.service, sum(calls), sum(failed) FROM (
   SELECT client.source AS client, server.source AS server, count(*) AS calls,
@@ -163,11 +168,13 @@ def to_log_record(row: Sequence[Any]) -> LogRecord:
 
 def to_exemplar(row: Sequence[Any]) -> Exemplar:
     """Convert a row of ``SELECT_EXEMPLARS`` to an ``Exemplar`` with the labels of its bucket."""
-    trace_id, value, timestamp, labels, bounds = row
-    bucket_labels = {
-        "__name__": f"{DURATION}_bucket",
-        "le": _bucket_bound(value, json.loads(bounds)),
-    }
+    trace_id, value, timestamp, labels, bounds, kind = row
+    bucket_labels = {"__name__": DURATION}  # as of a native histogram in Prometheus
+    if kind == "histogram":
+        bucket_labels = {
+            "__name__": f"{DURATION}_bucket",
+            "le": _bucket_bound(value, json.loads(bounds)),
+        }
     return Exemplar(trace_id.hex(), value, timestamp / NANO, json.loads(labels) | bucket_labels)
 
 
@@ -175,6 +182,26 @@ def _version_of(resource: str) -> dict[str, Any]:
     """Return the attribute ``VERSION`` of a resource (JSON), or an empty dict if it has none."""
     version = _parsed_json(resource).get(VERSION)
     return {VERSION: version} if version else {}
+
+
+def current_values(row: Sequence[Any], name: str) -> Iterator[tuple[dict[str, str], float]]:
+    """Yield the labels and the value of each Prometheus series ``name`` in one row.
+
+    ``row`` is a row of ``SELECT_CURRENT_POINTS``. A summary has one series for each quantile, with
+    the label ``quantile``, and the series ``_sum`` and ``_count``. A histogram has these two, and
+    its own name stands for its sum.
+    """
+    labels_json, metric_name, kind, value, count, buckets = row
+    labels = json.loads(labels_json)
+    is_number = kind in {"counter", "gauge"}
+    if name == metric_name and kind == "summary":
+        for quantile, quantile_value in json.loads(buckets or "[]"):
+            if quantile_value is not None:
+                yield labels | {"quantile": f"{quantile:g}"}, quantile_value
+    elif name == f"{metric_name}_count" and not is_number:
+        yield labels, count
+    elif value is not None and (name == metric_name or not is_number):
+        yield labels, value
 
 
 @lru_cache

@@ -215,16 +215,23 @@ def test_each_kind_of_metric_is_recognised() -> None:
 
 
 def test_unusable_exemplars_are_left_out() -> None:
-    """An exemplar without a trace, a finite value or a valid time is dropped, its point is kept."""
+    """An exemplar without a finite value or a valid time is dropped by name, its point is kept."""
     exemplars = [
         Exemplar(as_double=0.5, time_unix_nano=NOW, **IDS),
         Exemplar(as_double=0.5, time_unix_nano=NOW),
         Exemplar(as_double=float("nan"), time_unix_nano=NOW, **IDS),
         Exemplar(as_double=0.5, time_unix_nano=2**63, **IDS),
+        Exemplar(as_double=0.5, time_unix_nano=NOW - 7 * 3600 * NANO, **IDS),
+        Exemplar(time_unix_nano=NOW, **IDS),
     ]
     batch = metric_batch(histogram("took", histogram_point([1, 0, 0], exemplars=exemplars)))
-    assert batch.points[0].exemplars == ((NOW, b"t" * 16, b"s" * 8, 0.5),)
+    assert batch.points[0].exemplars == ((NOW, b"t" * 16, b"s" * 8, 0.5), (NOW, b"", b"", 0.5))
     assert not batch.rejected
+    assert batch.warnings == {
+        "exemplar: no finite value": 2,
+        "exemplar: time_unix_nano over 24 h in the future": 1,
+        "exemplar: time_unix_nano older than the retention of 6 h": 1,
+    }
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     ExponentialHistogram,
     ExponentialHistogramDataPoint,
     Metric,
+    NumberDataPoint,
     Summary,
 )
 
@@ -158,7 +159,7 @@ def test_a_log_record_needs_no_valid_ids(in_memory_store: InMemoryStore) -> None
 
 
 def test_rejected_data_points_are_counted_by_reason(in_memory_store: InMemoryStore) -> None:
-    """Unsupported metric types and invalid points are counted with the metric's name."""
+    """Invalid points of each metric type are counted with the metric's name and the reason."""
     exponential_point = ExponentialHistogramDataPoint(count=1, time_unix_nano=time.time_ns())
     exponential = ExponentialHistogram(data_points=[exponential_point, exponential_point])
     request = metric_request(
@@ -168,15 +169,16 @@ def test_rejected_data_points_are_counted_by_reason(in_memory_store: InMemorySto
         gauge("heat", number_point(float("nan")), number_point(21.5)),
         histogram("torn", histogram_point([1, 2], bounds=[0.1, 1.0])),
         counter("left", number_point(1, flags=1)),
+        counter("empty", NumberDataPoint(time_unix_nano=time.time_ns())),
     )
     response = in_memory_store.send("metrics", request)
     partial = ExportMetricsServiceResponse.FromString(response.content).partial_success
-    assert partial.rejected_data_points == 6
+    assert partial.rejected_data_points == 7
     for reason in (
-        "2 x exponential_histogram wide: unsupported metric type",
-        "1 x metric none: no data",
+        "2 x data point of wide: inconsistent buckets and count",
         "1 x data point of heat: value is NaN or infinite",
         "1 x data point of torn: inconsistent buckets, bounds, count or sum",
+        "1 x metric none: no data",
         "1 x data point of left: no recorded value",
     ):
         assert reason in partial.error_message

@@ -4,9 +4,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
 from tests.demo.local_store.messages import (
     MIB,
@@ -26,7 +30,8 @@ from tests.demo.local_store.messages import (
 )
 from tests.demo.local_store.stores import InMemoryStore, poll_until, read_rows, running_store
 from three_pillar_demo.local_store import retention
-from three_pillar_demo.local_store.otlp import logs, metrics, traces
+from three_pillar_demo.local_store.export_request import SIGNALS
+from three_pillar_demo.local_store.otlp import checks, logs, metrics, traces
 from three_pillar_demo.local_store.otlp.batch import Batch
 from three_pillar_demo.local_store.retention import (
     DIGEST_RETENTION_S,
@@ -147,6 +152,14 @@ def rows(store: Store, query: str) -> list[tuple[object, ...]]:
     return store.connection.execute(query).fetchall()
 
 
+@contextmanager
+def clock_at(now_ns: int) -> Iterator[None]:
+    """Let the decoders check the times of records as if it were ``now_ns``, in nanoseconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "time", SimpleNamespace(time_ns=lambda: now_ns))
+        yield
+
+
 def fill(store: Store, ages: dict[str, float], prefix: bytes = b"") -> None:
     """Write a span, a log record and a gauge point for each service, named after it.
 
@@ -155,10 +168,12 @@ def fill(store: Store, ages: dict[str, float], prefix: bytes = b"") -> None:
     for service, hours in ages.items():
         record_time = time.time_ns() - int(hours * HOUR_NS)
         batch = Batch(prefix + service.encode())
-        traces.decode(trace_request(span(service, start=record_time), service=service), batch)
-        logs.decode(log_request(log_record(service, at=record_time), service=service), batch)
-        points = gauge(service, number_point(1, at=record_time))
-        metrics.decode(metric_request(points, service=service), batch)
+        with clock_at(record_time):
+            traces.decode(trace_request(span(service, start=record_time), service=service), batch)
+            logs.decode(log_request(log_record(service, at=record_time), service=service), batch)
+            points = gauge(service, number_point(1, at=record_time))
+            metrics.decode(metric_request(points, service=service), batch)
+        assert not batch.rejected
         store.write([batch])
 
 
@@ -175,7 +190,7 @@ def test_a_restarted_sender_gets_series_at_the_limit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the limit of series, stale ones are deleted with their exemplars, so new ones fit."""
-    for module in ("store", "retention"):
+    for module in ("point_table", "retention"):
         monkeypatch.setattr(f"three_pillar_demo.local_store.{module}.MAX_SERIES", 3)
     fill(store, {"stale": 1, "stale too": 2, "active": 0, "restarted": 0})
     store.connection.execute(
@@ -213,10 +228,86 @@ def test_exemplars_are_kept_as_long_as_points(store: Store) -> None:
         exemplars = [exemplar(b"t" * 16, 0.05, at=point_time)]
         point = histogram_point([1, 0, 0], at=point_time, exemplars=exemplars)
         batch = Batch(str(hours).encode())
-        metrics.decode(metric_request(histogram("took", point)), batch)
+        with clock_at(point_time):
+            metrics.decode(metric_request(histogram("took", point)), batch)
         store.write([batch])
+    assert rows(store, "SELECT count(*) FROM exemplars") == [(2,)]
     retention.delete_expired(store)
     assert rows(store, "SELECT count(*) FROM exemplars") == [(1,)]
+
+
+def send_with_age(in_memory_store: InMemoryStore, age_s: float, point_age_s: float) -> list[str]:
+    """Send a record of each kind with an age in seconds; return the reasons of the refusals.
+
+    The last log record has only an observed time.
+    """
+    record_time = time.time_ns() - int(age_s * NANO)
+    point_time = time.time_ns() - int(point_age_s * NANO)
+    observed = log_record("observed", observed_time_unix_nano=record_time)
+    observed.time_unix_nano = 0
+    point = histogram_point(
+        [1, 0, 0], at=point_time, exemplars=[exemplar(b"t" * 16, 0.05, at=point_time)]
+    )
+    requests: list[tuple[str, Message]] = [
+        ("traces", trace_request(span(start=record_time))),
+        ("logs", log_request(log_record("timed", at=record_time))),
+        ("logs", log_request(observed)),
+        ("metrics", metric_request(histogram("took", point))),
+        ("metrics", metric_request(gauge("heat", number_point(1, at=point_time)))),
+    ]
+    reasons = []
+    for signal_name, request in requests:
+        response = in_memory_store.send(signal_name, request)
+        assert response.status_code == 200
+        message: Any = SIGNALS[signal_name].response_type.FromString(response.content)
+        reasons.append(message.partial_success.error_message)
+    return reasons
+
+
+COUNTS = {"span": 1, "log": 2, "point": 2, "exemplar": 1}
+
+
+def counts(in_memory_store: InMemoryStore) -> dict[str, int]:
+    """Return the number of rows of each table with records."""
+    return {
+        table: in_memory_store.rows(f"SELECT count(*) FROM {table}")[0][0]  # noqa: S608
+        for table in COUNTS
+    }
+
+
+@pytest.mark.parametrize("age_s", [60 * 86_400, time.time() - 1_800_000, RETENTION_HOURS * 3601])
+def test_a_record_that_is_too_old_is_rejected_by_name(
+    in_memory_store: InMemoryStore, age_s: float
+) -> None:
+    """A record of 60 days ago, of 1970 or just over the retention is refused with the reason."""
+    reasons = send_with_age(in_memory_store, age_s, age_s)
+    old = "older than the retention of"
+    assert reasons == [
+        f"rejected: 1 x span: start_time_unix_nano {old} 48 h",
+        f"rejected: 1 x log record: time_unix_nano {old} 48 h",
+        f"rejected: 1 x log record: observed_time_unix_nano {old} 48 h",
+        f"rejected: 1 x data point of took: time_unix_nano {old} 6 h",
+        f"rejected: 1 x data point of heat: time_unix_nano {old} 6 h",
+    ]
+    assert counts(in_memory_store) == dict.fromkeys(COUNTS, 0)
+
+
+def test_an_accepted_record_is_not_deleted_at_once(in_memory_store: InMemoryStore) -> None:
+    """A record just within the retention is accepted, and is still there after a retention run."""
+    reasons = send_with_age(
+        in_memory_store, RETENTION_HOURS * 3600 - 60, POINT_RETENTION_HOURS * 3600 - 60
+    )
+    assert reasons == ["", "", "", "", ""]
+    # Within the grace, the records become older than the retention.
+    retention.delete_expired(Store(in_memory_store.path, 512 * MIB))
+    assert counts(in_memory_store) == COUNTS
+    with pytest.MonkeyPatch.context() as patch:
+        later = time.time_ns() + 120 * NANO
+        patch.setattr(
+            retention, "time", SimpleNamespace(time_ns=lambda: later, time=lambda: later / NANO)
+        )
+        retention.delete_expired(Store(in_memory_store.path, 512 * MIB))
+    assert counts(in_memory_store) == COUNTS
 
 
 def test_digests_are_deleted_after_an_hour(store: Store) -> None:

@@ -39,7 +39,8 @@ from tests.demo.local_store.stores import (
 from three_pillar_demo.local_store.database import APPLICATION_ID
 from three_pillar_demo.local_store.otlp import metrics, traces
 from three_pillar_demo.local_store.otlp.batch import Batch
-from three_pillar_demo.local_store.store import MAX_SERIES, Store
+from three_pillar_demo.local_store.point_table import MAX_SERIES
+from three_pillar_demo.local_store.store import Store
 from three_pillar_demo.local_store.writer import WriteError
 
 NOW = time.time_ns()
@@ -191,10 +192,12 @@ def test_a_rollback_clears_the_caches(store: Store) -> None:
 
 def test_a_rollback_does_not_count_rejections_twice(store: Store) -> None:
     """If a batch is written again after a rollback, its rejected points count only once."""
-    store.write([batch(b"first", "sold")])
+    first_batch = Batch(b"first")
     late_batch = Batch(b"late")
-    late_point = number_point(1, at=NOW - 60 * NANO)
-    metrics.decode(metric_request(counter("sold", late_point, temporality=DELTA)), late_batch)
+    for delta_batch, point_time in ((first_batch, NOW), (late_batch, NOW - 60 * NANO)):
+        point = number_point(1, at=point_time)
+        metrics.decode(metric_request(counter("sold", point, temporality=DELTA)), delta_batch)
+    store.write([first_batch])
     with pytest.raises(sqlite3.IntegrityError):
         store.write([late_batch, invalid_batch(b"broken")])
     store.write([late_batch])
@@ -300,10 +303,11 @@ def test_a_file_of_another_format_is_moved_aside(
 def test_a_second_start_uses_the_same_file(tmp_path: Path) -> None:
     """A store that is opened again keeps the stored rows and adds to them."""
     path = tmp_path / "telemetry.db"
-    for _ in range(2):
+    for point_time in TIMES[:2]:
         with running_store(path) as in_memory_store:
             in_memory_store.send("traces", trace_request(span()))
-            in_memory_store.send("metrics", metric_request(counter("sold", number_point(1))))
+            point = number_point(1, at=point_time, start=TIMES[0] - NANO)
+            in_memory_store.send("metrics", metric_request(counter("sold", point)))
     assert read_rows(path, "SELECT count(*) FROM span") == [(2,)]
     assert read_rows(path, "SELECT count(*) FROM series") == [(1,)]
     assert not files_moved_aside(path)

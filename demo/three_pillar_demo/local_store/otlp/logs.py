@@ -8,7 +8,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from three_pillar_demo.local_store.otlp.batch import Batch, Row
 from three_pillar_demo.local_store.otlp.checks import (
     MAX_INTEGER,
-    are_valid_ids,
+    is_valid_span_id,
+    is_valid_trace_id,
     source_of,
     time_problem,
 )
@@ -21,6 +22,8 @@ from three_pillar_demo.local_store.values import (
     truncate,
 )
 
+NO_TIME = ""
+
 
 def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
     """Decode an ``ExportLogsServiceRequest`` into ``batch``.
@@ -31,34 +34,42 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
         for scope_logs in resource_logs.scope_logs:
             source = source_of(resource_logs.resource, scope_logs.scope)
             for record in scope_logs.log_records:
-                timestamp = _timestamp(record)
-                problem = time_problem("time_unix_nano", timestamp) or batch.limit_problem()
+                field, timestamp = _timestamp(record)
+                problem = time_problem(field, timestamp) or batch.limit_problem()
                 if problem:
-                    batch.rejected[f"log record: {problem}"] += 1
-                else:
-                    batch.log_records.append((source, _row(record, timestamp)))
+                    batch.reject(f"log record: {problem}")
+                    continue
+                batch.log_records.append((source, _row(record, timestamp)))
+                if field == NO_TIME:
+                    batch.is_recognisable = False
 
 
-def _timestamp(record: Any) -> int:  # noqa: ANN401  (generated code)
-    """Return the record's time in nanoseconds since the epoch.
+def _timestamp(record: Any) -> tuple[str, int]:  # noqa: ANN401  (generated code)
+    """Return the name of the field with the record's time, and the time in ns since the epoch.
 
-    If the record has no time, return its observed time. If it has neither, return the current time.
+    If the record has no time, its observed time counts. If it has neither, the name is ``NO_TIME``,
+    and the time is the current time.
     """
-    return record.time_unix_nano or record.observed_time_unix_nano or time.time_ns()
+    for field in ("time_unix_nano", "observed_time_unix_nano"):
+        timestamp: int = getattr(record, field)
+        if timestamp:
+            return field, timestamp
+    return NO_TIME, time.time_ns()
 
 
 def _row(record: Any, timestamp: int) -> Row:  # noqa: ANN401  (generated code)
     """Return a record as a row of the table ``log``.
 
-    If the trace id or the span id is invalid, both ids become None. The record itself is kept,
-    because a log record is also useful without a trace.
+    An invalid id becomes None, and the span id also if the trace id is invalid. The record itself
+    is kept, because a log record is also useful without a trace.
     """
-    has_trace = are_valid_ids(record.trace_id, record.span_id)
+    trace_id = record.trace_id if is_valid_trace_id(record.trace_id) else None
+    has_span = trace_id is not None and is_valid_span_id(record.span_id)
     attributes, dropped_attributes = counted_attributes(record)
     return (
         timestamp,
-        record.trace_id if has_trace else None,
-        record.span_id if has_trace else None,
+        trace_id,
+        record.span_id if has_span else None,
         record.severity_number,
         truncate(record.severity_text) or severity_name(record.severity_number),
         _body(record.body),

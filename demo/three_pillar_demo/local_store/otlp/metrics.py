@@ -1,29 +1,17 @@
-"""Decodes the metrics of an OTLP export request into data points (``batch.Point``).
+"""Decodes the data points of an OTLP export request into ``Point`` objects."""
 
-Sums, gauges and histograms with explicit bounds are supported, both cumulative and delta.
-"""
-
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from opentelemetry.proto.metrics.v1.metrics_pb2 import (
-    AGGREGATION_TEMPORALITY_DELTA,
-    DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK,
-)
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from three_pillar_demo.local_store.otlp.batch import Batch, Point, Source
-from three_pillar_demo.local_store.otlp.checks import (
-    MAX_INTEGER,
-    are_valid_ids,
-    source_of,
-    time_problem,
-)
+from three_pillar_demo.local_store.otlp import points
+from three_pillar_demo.local_store.otlp.batch import Batch, Point
+from three_pillar_demo.local_store.otlp.identity import StreamIdentity
 from three_pillar_demo.local_store.values import (
-    MAX_ATTRIBUTES,
     json_attributes,
     prometheus_label,
     prometheus_name,
@@ -32,20 +20,17 @@ from three_pillar_demo.local_store.values import (
     truncate,
 )
 
-MAX_BUCKETS = 500
-"""The maximum number of bucket bounds of an accepted histogram; an SDK sends about ten."""
 MAX_NAME_IN_REASON = 100
 """The maximum length of a metric's name, in characters, in the reason of a rejection."""
 PROMOTED = ("service.name", "service.namespace", "deployment.environment.name")
 """The resource attributes that become labels of each series, as configured in prometheus.yml."""
-SUPPORTED_TYPES = {"sum", "gauge", "histogram"}
 
 
 @dataclass(frozen=True)
 class _SharedFields:
     """The fields of ``Point`` that all data points of one metric share."""
 
-    source: Source
+    identity: StreamIdentity
     name: str
     kind: str
     is_delta: bool
@@ -58,11 +43,23 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
     Each valid data point is added to ``batch``; each invalid one is counted there as rejected.
     """
     for resource_metrics in request.resource_metrics:
-        labels = _resource_labels(resource_metrics.resource)
+        resource = resource_metrics.resource
+        labels = _resource_labels(resource)
         for scope_metrics in resource_metrics.scope_metrics:
-            source = source_of(resource_metrics.resource, scope_metrics.scope)
             for metric in scope_metrics.metrics:
-                _decode_metric(metric, source, labels, batch)
+                if metric.WhichOneof("data") is None:
+                    metric_name = truncate(metric.name, MAX_NAME_IN_REASON)
+                    batch.reject(f"metric {metric_name}: no data")
+                    continue
+                kind = _kind(metric)
+                shared = _SharedFields(
+                    StreamIdentity(resource, scope_metrics.scope, metric, kind),
+                    name=prometheus_name(metric.name, metric.unit, kind),
+                    kind=kind,
+                    is_delta=_is_delta(metric),
+                    resource_labels=labels,
+                )
+                _decode_points(metric, shared, batch)
 
 
 def _resource_labels(resource: Resource) -> dict[str, str]:
@@ -73,7 +70,9 @@ def _resource_labels(resource: Resource) -> dict[str, str]:
     ``service.instance.id``.
     """
     attributes = {
-        key: to_text(value) for key, value in json_attributes(resource.attributes).items()
+        key: to_text(value)
+        for key, value in json_attributes(resource.attributes).items()
+        if value is not None
     }
     job_parts = [
         attributes[key] for key in ("service.namespace", "service.name") if key in attributes
@@ -84,150 +83,57 @@ def _resource_labels(resource: Resource) -> dict[str, str]:
     return labels
 
 
-def _decode_metric(metric: Any, source: Source, labels: dict[str, str], batch: Batch) -> None:  # noqa: ANN401  (generated code)
-    metric_name = truncate(metric.name, MAX_NAME_IN_REASON)
+def _kind(metric: Any) -> str:  # noqa: ANN401  (generated code)
+    metric_type: str = metric.WhichOneof("data")
+    if metric_type != "sum":
+        return metric_type
+    return "counter" if metric.sum.is_monotonic else "gauge"
+
+
+def _is_delta(metric: Any) -> bool:  # noqa: ANN401  (generated code)
+    data = getattr(metric, metric.WhichOneof("data"))
+    temporality = getattr(data, "aggregation_temporality", 0)
+    return bool(temporality == AGGREGATION_TEMPORALITY_DELTA)
+
+
+def _decode_points(metric: Any, shared: _SharedFields, batch: Batch) -> None:  # noqa: ANN401  (generated code)
     metric_type = metric.WhichOneof("data")
-    if metric_type is None:
-        batch.rejected[f"metric {metric_name}: no data"] += 1
-        return
-    data = getattr(metric, metric_type)
-    if metric_type not in SUPPORTED_TYPES:
-        reason = f"{metric_type} {metric_name}: unsupported metric type"
-        batch.rejected[reason] += len(data.data_points)
-        return
-    kind = _kind(metric_type, data)
-    shared = _SharedFields(
-        source=source,
-        name=prometheus_name(metric.name, metric.unit, kind),
-        kind=kind,
-        is_delta=_is_delta(metric_type, data),
-        resource_labels=labels,
-    )
-    for data_point in data.data_points:
-        problem = (
-            time_problem("time_unix_nano", data_point.time_unix_nano)
-            or _value_problem(data_point, kind)
-            or batch.limit_problem()
-        )
+    for data_point in getattr(metric, metric_type).data_points:
+        problem = points.problem(data_point, metric_type) or batch.limit_problem()
         if problem:
-            batch.rejected[f"data point of {metric_name}: {problem}"] += 1
+            metric_name = truncate(metric.name, MAX_NAME_IN_REASON)
+            batch.reject(f"data point of {metric_name}: {problem}")
         else:
-            batch.points.append(_point(data_point, shared))
+            batch.points.append(_point(data_point, metric_type, shared, batch))
 
 
-def _kind(metric_type: str, data: Any) -> str:  # noqa: ANN401  (generated code)
-    if metric_type == "histogram":
-        return "histogram"
-    if metric_type == "sum" and data.is_monotonic:
-        return "counter"
-    return "gauge"
-
-
-def _is_delta(metric_type: str, data: Any) -> bool:  # noqa: ANN401  (generated code)
-    has_temporality = metric_type != "gauge"
-    return has_temporality and data.aggregation_temporality == AGGREGATION_TEMPORALITY_DELTA
-
-
-def _value_problem(data_point: Any, kind: str) -> str:  # noqa: ANN401  (generated code)
-    """Return why a data point's value is rejected; an empty string if it is valid."""
-    if data_point.flags & DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK:
-        return "no recorded value"
-    if kind == "histogram":
-        return _histogram_problem(data_point)
-    if not math.isfinite(_number(data_point)):
-        return "value is NaN or infinite"
-    return ""
-
-
-def _histogram_problem(data_point: Any) -> str:  # noqa: ANN401  (generated code)
-    bounds = data_point.explicit_bounds
-    if len(bounds) > MAX_BUCKETS:
-        return f"over {MAX_BUCKETS} buckets"
-    is_consistent = (
-        _are_ascending(bounds)
-        and _has_matching_counts(data_point)
-        and math.isfinite(data_point.sum)
-    )
-    if is_consistent:
-        return ""
-    return "inconsistent buckets, bounds, count or sum"
-
-
-def _are_ascending(bounds: Sequence[float]) -> bool:
-    return all(math.isfinite(bound) for bound in bounds) and all(
-        lower < upper for lower, upper in pairwise(bounds)
-    )
-
-
-def _has_matching_counts(data_point: Any) -> bool:  # noqa: ANN401  (generated code)
-    """Return whether a histogram's buckets match its bounds and its total count.
-
-    For n bounds there must be n + 1 buckets. The counts of the buckets must add up to the total
-    count. A histogram without buckets must have no bounds. The total count must be at most
-    ``MAX_INTEGER``.
-    """
-    if data_point.count > MAX_INTEGER:
-        return False
-    if not data_point.bucket_counts:
-        return not data_point.explicit_bounds
-    return (
-        len(data_point.bucket_counts) == len(data_point.explicit_bounds) + 1
-        and sum(data_point.bucket_counts) == data_point.count
-    )
-
-
-def _point(data_point: Any, shared: _SharedFields) -> Point:  # noqa: ANN401  (generated code)
-    labels = {
-        prometheus_label(key): to_text(value)
-        for key, value in json_attributes(data_point.attributes).items()
-    }
-    labels |= shared.resource_labels
-    bounds = "[]"
-    count = None
-    buckets = None
-    if shared.kind == "histogram":
-        bounds = to_json(list(data_point.explicit_bounds))
-        value = data_point.sum
-        count = data_point.count
-        # Without bounds, all observations are in the one bucket that has no upper bound.
-        buckets = list(data_point.bucket_counts) or [data_point.count]
-    else:
-        value = _number(data_point)
+def _point(data_point: Any, metric_type: str, shared: _SharedFields, batch: Batch) -> Point:  # noqa: ANN401  (generated code)
+    values = points.values(data_point, metric_type)
+    labels = _labels(data_point.attributes) | shared.resource_labels
     return Point(
-        source=shared.source,
+        identity=shared.identity.of(data_point, values.get("bounds", "")),
         name=shared.name,
         kind=shared.kind,
         labels=to_json(dict(sorted(labels.items()))),
-        bounds=bounds,
         is_delta=shared.is_delta,
         time=data_point.time_unix_nano,
         start=min(data_point.start_time_unix_nano, data_point.time_unix_nano),
-        value=value,
-        count=count,
-        buckets=buckets,
-        exemplars=_exemplars(data_point.exemplars[:MAX_ATTRIBUTES]),
+        exemplars=() if metric_type == "summary" else points.exemplars(data_point, batch),
+        **values,
     )
 
 
-def _number(data_point: Any) -> float:  # noqa: ANN401  (generated code)
-    if data_point.WhichOneof("value") == "as_int":
-        return float(data_point.as_int)
-    return float(data_point.as_double)
+def _labels(attributes: Iterable[KeyValue]) -> dict[str, str]:
+    """Return attributes as labels; an attribute without a value is no label.
 
-
-def _exemplars(exemplars: Iterable[Any]) -> tuple[tuple[int, bytes, bytes, float], ...]:
-    """Return the exemplars that have valid ids, a valid time and a finite value.
-
-    Each becomes a tuple of time (ns since the epoch), trace id, span id and value.
+    As in Prometheus, the values of attributes that become the same label are joined by semicolons,
+    in the order of the attributes' names.
     """
-    rows = []
-    for exemplar in exemplars:
-        value = _number(exemplar)
-        is_usable = (
-            are_valid_ids(exemplar.trace_id, exemplar.span_id)
-            and not time_problem("time_unix_nano", exemplar.time_unix_nano)
-            and math.isfinite(value)
-        )
-        if is_usable:
-            rows.append((exemplar.time_unix_nano, exemplar.trace_id, exemplar.span_id, value))
-    return tuple(rows)
+    labels: dict[str, str] = {}
+    for key, value in sorted(json_attributes(attributes).items()):
+        if value is None:
+            continue
+        name = prometheus_label(key)
+        text = to_text(value)
+        labels[name] = f"{labels[name]};{text}" if name in labels else text
+    return labels

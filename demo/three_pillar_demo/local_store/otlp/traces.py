@@ -5,8 +5,8 @@ from typing import Any
 from three_pillar_demo.local_store.otlp.batch import Batch, Row
 from three_pillar_demo.local_store.otlp.checks import (
     MAX_INTEGER,
-    SPAN_ID_BYTES,
     are_valid_ids,
+    is_valid_span_id,
     source_of,
     time_problem,
 )
@@ -29,7 +29,7 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
             for span in scope_spans.spans:
                 problem = _problem(span) or batch.limit_problem()
                 if problem:
-                    batch.rejected[f"span: {problem}"] += 1
+                    batch.reject(f"span: {problem}")
                 else:
                     batch.spans.append((source, _row(span)))
 
@@ -82,8 +82,7 @@ def _row(span: Any) -> Row:  # noqa: ANN401  (generated code)
 
 
 def _parent_id(span_id: bytes) -> bytes | None:
-    is_valid = len(span_id) == SPAN_ID_BYTES and any(span_id)
-    return span_id if is_valid else None
+    return span_id if is_valid_span_id(span_id) else None
 
 
 def _event(event: Any) -> dict[str, Any]:  # noqa: ANN401  (generated code)

@@ -117,6 +117,7 @@ OTHER_SPELLINGS = {
     "demo/three_pillar_demo/verify/link_check.py",
     "grafana/checkout.py",
     "tests/demo/query/test_lgtm_arrivals.py",
+    "tests/demo/local_store/test_invalid_records.py",
     "tests/demo/query/test_otlp_json.py",
     "tests/demo/share/otlp_files.py",
     "tests/demo/share/test_import.py",

@@ -47,6 +47,8 @@ KINDS = {
     "OverflowError": "exception in a log record",
     "HTTPError": "reason of a failed export",
     "ExportAbandonedError": "reason of a failed export",
+    "InvalidValueError": "partial success, or response 400",
+    "WireError": "partial success, or response 400",
     "UnknownFormatError": "log, warning: the reason of `moved aside`",
 }
 """How an error appears to an operator, by the class of the error."""

@@ -148,8 +148,13 @@ class Store:
         return rejected
 
     def _with_source_ids(self, rows: Iterable[tuple[Source, Row]]) -> Iterator[Row]:
+        last_source: Source | None = None
+        source_id = 0
         for source, row in rows:
-            yield (*row[:SOURCE_COLUMN], self._source_id(source), *row[SOURCE_COLUMN:])
+            if source is not last_source:  # the records of a sender follow one another
+                source_id = self._source_id(source)
+                last_source = source
+            yield (*row[:SOURCE_COLUMN], source_id, *row[SOURCE_COLUMN:])
 
     def _source_id(self, source: Source) -> int:
         """Return the id of the table row for ``source``, and insert the row if it is missing.

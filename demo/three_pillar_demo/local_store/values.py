@@ -40,9 +40,9 @@ def counted_attributes(owner: Any) -> tuple[dict[str, Any], int]:  # noqa: ANN40
     ``owner`` is an OTLP message with ``attributes`` and ``dropped_attributes_count``. The count
     includes what the sender dropped, what is over ``MAX_ATTRIBUTES``, and repeated keys.
     """
-    attributes = json_attributes(owner.attributes)
-    lost = len(owner.attributes) - len(attributes)
-    return attributes, owner.dropped_attributes_count + lost
+    pairs = owner.attributes
+    attributes = json_attributes(pairs)
+    return attributes, owner.dropped_attributes_count + len(pairs) - len(attributes)
 
 
 def _to_dict(pairs: Iterable[KeyValue]) -> dict[str, Any]:
@@ -124,6 +124,8 @@ def redacted_text(text: str) -> str:
     Redaction examines twice as many characters, so that it recognises a secret that lies across
     the cut.
     """
+    if not text:
+        return text
     return truncate(redaction.redact_text(truncate(text, 2 * MAX_TEXT)))
 
 

@@ -148,6 +148,18 @@ def test_the_scale_may_change(in_memory_store: InMemoryStore) -> None:
     for second, scale in ((20, 5), (40, 4), (60, 3)):
         send(in_memory_store, point(values[: 5 * second], second, scale=scale))
     assert_quantiles(sample(in_memory_store, 60), values, 3)
+    stored = in_memory_store.rows("SELECT buckets ->> 'scale' FROM point ORDER BY time")
+    assert stored == [(5,), (4,), (3,)]
+
+
+def test_few_buckets_are_read_at_the_scale_of_the_values(in_memory_store: InMemoryStore) -> None:
+    """Points of different scales keep the precision of the lowest scale among them."""
+    values = [0.9] * 100 + [1.1] * 100
+    for second, scale in ((30, 10), (60, 7)):
+        send(in_memory_store, point(values, second, scale=scale))
+    quantiles = sample(in_memory_store, 60).quantiles
+    assert quantiles[0] == pytest.approx(0.9, rel=0.01)
+    assert quantiles[3] == pytest.approx(1.1, rel=0.01)
 
 
 def test_delta_histograms_are_added(in_memory_store: InMemoryStore) -> None:

@@ -205,14 +205,14 @@ def test_one_bad_part_costs_no_other(tmp_path: Path, capsys: Output) -> None:
 def test_a_record_that_the_store_cannot_parse_costs_no_other(
     tmp_path: Path, capsys: Output
 ) -> None:
-    """A batch that is refused as a whole is halved until only the bad record is left out."""
+    """A record that the store cannot parse is named with the reason, and no other is left out."""
     traces = [Trace() for _ in range(9)]
     objects = [trace.spans() for trace in traces]
     objects[4] = traces[4].spans(attributes={"no": "list"})
     assert run_import(json_lines(*objects), tmp_path / "file") == 1
     counts = [len(stored(trace.trace_id)[0]) for trace in traces]
     assert counts == [1, 1, 1, 1, 0, 1, 1, 1, 1]
-    assert "rejected: 1, span: " in capsys.readouterr().err
+    assert "rejected: 1, 1 x span: attributes is not a list" in capsys.readouterr().err
 
 
 def test_a_large_file_is_sent_in_parts(tmp_path: Path, capsys: Output) -> None:

@@ -50,10 +50,10 @@ def _timestamp(record: Any) -> tuple[str, int]:  # noqa: ANN401  (generated code
     If the record has no time, its observed time counts. If it has neither, the name is ``NO_TIME``,
     and the time is the current time.
     """
-    for field in ("time_unix_nano", "observed_time_unix_nano"):
-        timestamp: int = getattr(record, field)
-        if timestamp:
-            return field, timestamp
+    if record.time_unix_nano:
+        return "time_unix_nano", record.time_unix_nano
+    if record.observed_time_unix_nano:
+        return "observed_time_unix_nano", record.observed_time_unix_nano
     return NO_TIME, time.time_ns()
 
 

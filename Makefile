@@ -1,7 +1,7 @@
 # All tasks of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
 .PHONY: FORCE help setup dev demo up up-full binaries down status checkout follow traffic verify rehearse \
-	test test-fast test-full test-compose bench bench-embedded profile check audit sbom dashboards \
+	test test-fast test-full test-clients test-compose bench bench-embedded profile check audit sbom dashboards \
 	docs pictures clean lock
 
 # Variables of the caller's shell that would change where packages are installed, which packages they
@@ -136,6 +136,10 @@ test-fast: dev ## run the tests that start no stack
 test-full: dev binaries ## run the end-to-end tests in the full mode; without Tempo or Loki, a part of them
 	@STACK=full $(BIN)/pytest -m 'full or stack' $(NO_ENGINE)
 
+# The tests of this folder are skipped unless CLIENTS is set; it names the clients that must run.
+test-clients: dev ## let programs in other languages send to the local store; installs them first
+	@CLIENTS="$(CLIENTS)" $(BIN)/pytest tests/clients
+
 test-compose: dev ## test docker-compose.yaml on a container engine (DOCKER_HOST, COMPOSE)
 	@$(BIN)/pytest tests/compose
 
@@ -165,7 +169,7 @@ check: dev ## run ruff and mypy
 	@touch $@
 
 audit: .venv/.audit ## check the locked packages for known vulnerabilities (asks PyPI)
-	@for lock in requirements/*.lock; do .venv/audit/bin/pip-audit --strict --disable-pip --progress-spinner off -r $$lock || exit; done
+	@for lock in requirements/*.lock examples/*/requirements.lock; do .venv/audit/bin/pip-audit --strict --disable-pip --progress-spinner off -r $$lock || exit; done
 
 sbom: dev ## print the bill of materials (CycloneDX)
 	@$(BIN)/python -m bench.bill
@@ -187,6 +191,7 @@ lock: ## update the lock files in requirements/ to the newest versions (needs uv
 	$(COMPILE) --group dev $(CONSTRAINTS) pyproject.toml -o requirements/dev.lock
 	$(COMPILE) --group bench $(CONSTRAINTS) pyproject.toml -o requirements/bench.lock
 	$(COMPILE) --group audit -o requirements/audit.lock
+	$(COMPILE) examples/flask_app/requirements.in -o examples/flask_app/requirements.lock
 
 clean: ## stop the stack and remove .demo, .venv and caches; keep the built binaries
 	@$(if $(MOVED),$(relocate);) \

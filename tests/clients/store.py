@@ -17,7 +17,7 @@ from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.trace_view import gather
 from three_pillar_demo.trace_view.view import TraceView
 
-ARRIVAL_TIMEOUT_S = 20
+ARRIVAL_TIMEOUT_S = 60
 Answer = TypeVar("Answer")
 
 

@@ -52,9 +52,10 @@ def bought(visit: Visit, *, failed: bool) -> TraceView:
 def ancestors(span: Span, spans: list[Span]) -> list[Span]:
     """Return the parent of ``span``, the parent of that one, and so on up to the root."""
     by_id = {other.span_id: other for other in spans}
-    chain = []
+    chain: list[Span] = []
     while span.parent_id:
         span = by_id[span.parent_id]
+        assert span not in chain, f"a circle of parents: {span}"
         chain.append(span)
     return chain
 

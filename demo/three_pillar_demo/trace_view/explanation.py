@@ -1,6 +1,6 @@
 """Writes the sentence that explains why a request got its answer."""
 
-from three_pillar_demo.query.interface import NANO, Span
+from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.completeness import callee_name
@@ -123,8 +123,11 @@ def _failure_clause(span: Span, root: Span, view: TraceView) -> str:
         return _failed_call_clause(span, root, view)
     subject = "it" if span is root else printable(span.service)
     error_logs = _error_logs(span, view)
+    logged_exceptions = [text for record in error_logs if (text := _logged_exception(record))]
+    if logged_exceptions:
+        return f"{subject} raised {printable(logged_exceptions[0])}"
     if error_logs:
-        return f'{subject} logged "{printable(error_logs[0])}"'
+        return f'{subject} logged "{printable(error_logs[0].body)}"'
     recorded = failures(span)
     if recorded:
         verb = "raised" if span.exceptions else "said"
@@ -217,16 +220,26 @@ def _recorded_answer(span: Span, view: TraceView) -> tuple[str, str]:
     return status, fields.get("outcome", "")
 
 
-def _error_logs(span: Span, view: TraceView) -> list[str]:
-    """Return the bodies of the log records of ``span`` whose severity is that of an error.
+def _error_logs(span: Span, view: TraceView) -> list[LogRecord]:
+    """Return the log records of ``span`` whose severity is that of an error.
 
     The canonical log record is left out, because it only repeats the status.
     """
     return [
-        record.body
+        record
         for record in view.logs_by_span.get(span.span_id, [])
         if is_failure(record.severity) and not is_canonical(record)
     ]
+
+
+def _logged_exception(record: LogRecord) -> str:
+    """Return the exception that a log record reports, as ``Type: message``; "" if there is none.
+
+    The body of such a record often says only that an exception was caught.
+    """
+    exception_type = record.fields.get("exception_type", "").rpartition(".")[2]
+    parts = (exception_type, record.fields.get("exception_message", ""))
+    return ": ".join(part for part in parts if part)
 
 
 def _callee(call: Span, view: TraceView) -> str:

@@ -26,6 +26,18 @@ def explain_spans(*spans: Span) -> str:
             'because payment logged "the gateway did not answer".',
         ),
         (
+            {"error": True},
+            line(
+                CHARGE,
+                "Exception on /charges [POST]",
+                service="payment",
+                severity="error",
+                exception_type="java.lang.IllegalStateException",
+                exception_message="the gateway: gone",
+            ),
+            "because payment raised IllegalStateException: the gateway: gone.",
+        ),
+        (
             {"error": True, "exceptions": ("a.b.RuntimeError: boom",)},
             None,
             "because payment raised RuntimeError: boom.",

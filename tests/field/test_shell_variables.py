@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from tests.processes import InMemoryCollector, running_shop, serve
+from tests.processes import InMemoryCollector, free_port, running_shop, serve, wait_for
 from three_pillars import surroundings
 from three_pillars.export.session import otlp_session
 
@@ -152,6 +152,37 @@ def test_variables_without_effect(
     assert sorted(service for service, _ in collector.lines) == ["checkout", "payment"]
     for service in (checkout, payment):
         assert {line["level"] for line in service.lines()} == {"info"}
+
+
+@pytest.mark.parametrize(("module", "prefix"), [("local_store", "STORE"), ("web", "WEB")])
+def test_one_process_whatever_web_concurrency_says(
+    tmp_path: Path, module: str, prefix: str
+) -> None:
+    """With ``WEB_CONCURRENCY`` the local store and the web UI start, in one process."""
+    port = free_port()
+    variables = {
+        "WEB_CONCURRENCY": "3",
+        f"{prefix}_PORT": str(port),
+        "STORE_GRPC_PORT": str(free_port()),
+        "STORE_DATA": str(tmp_path / "data"),
+    }
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"three_pillar_demo.{module}"],
+            env=os.environ | variables,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_for(
+            f"{module} to start",
+            lambda: process.poll() is not None or "Uvicorn running on" in output.read_text(),
+        )
+        assert process.poll() is None, output.read_text()
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def test_automatic_configuration_of_fastapi_sends_nothing(

@@ -77,6 +77,7 @@ def main() -> int:
         ws="none",
         host=settings.bind,
         port=settings.port,
+        workers=1,  # uvicorn would read WEB_CONCURRENCY, and end
         access_log=False,
         log_config=None,
         server_header=False,

@@ -54,7 +54,7 @@ KINDS = {
 """How an error appears to an operator, by the class of the error."""
 
 KINDS_IN_FILE = {
-    ("writer.py", "error"): "response 429",
+    ("writer.py", "error"): "response 429 or 503",
     ("orders.py", "ValueError"): "response 422",
     ("view_state.py", "ValueError"): "response 422",
     ("alert_inbox/routes.py", "ValueError"): "response 422",

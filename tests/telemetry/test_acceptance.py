@@ -159,7 +159,9 @@ def telemetry(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Telemet
     app_port = str(free_port())
     app_url = f"http://127.0.0.1:{app_port}"
     store_environment = clean_environment(
-        STORE_PORT=store_url.rpartition(":")[2], STORE_DATA=str(data)
+        STORE_PORT=store_url.rpartition(":")[2],
+        STORE_GRPC_PORT=str(free_port()),
+        STORE_DATA=str(data),
     )
     app_environment = clean_environment(
         OTEL_EXPORTER_OTLP_ENDPOINT=store_url, WEATHER_URL=f"{app_url}/weather"

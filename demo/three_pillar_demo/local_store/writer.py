@@ -29,12 +29,25 @@ RETRY_INTERVAL_S = 1.0
 class QueueFullError(Exception):
     """``Writer.queued_bytes`` would exceed ``MAX_QUEUED_BYTES``; the sender may retry later."""
 
+    retry_after_s = 1
+    """Seconds to wait before the request is sent again."""
+
     def __init__(self) -> None:
         super().__init__("write queue full, retry later")
 
 
 class WriteError(Exception):
     """The batch could not be stored; the message has the reason, and the sender may retry later."""
+
+    retry_after_s = 5
+    """Seconds to wait before the request is sent again.
+
+    An SDK sends a request at most six times. With pauses of 1 s, it would give up after 5 s; with
+    pauses of 5 s, it keeps trying for 25 s, for example until a full disk has space again.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"cannot write to the store: {reason}")
 
 
 @dataclass

@@ -19,16 +19,19 @@ from google.protobuf.message import Message
 from starlette.testclient import TestClient
 
 from tests.demo.local_store.messages import MIB
+from three_pillar_demo.local_store.intake import Intake
 from three_pillar_demo.local_store.receiver import create_app
 from three_pillar_demo.local_store.store import Store
 from three_pillar_demo.local_store.writer import Writer
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
-READY_TIMEOUT_S = 20.0
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 60.0
+HEALTH_TIMEOUT_S = 10.0
 COMMAND = [sys.executable, "-m", "three_pillar_demo.local_store"]
 
 
-def poll_until(is_done: Callable[[], bool], description: str, timeout_s: float = 20) -> None:
+def poll_until(is_done: Callable[[], bool], description: str, timeout_s: float = 60) -> None:
     """Call ``is_done`` until it returns True; fail with ``description`` after ``timeout_s``."""
     deadline = time.monotonic() + timeout_s
     while not is_done():
@@ -37,7 +40,7 @@ def poll_until(is_done: Callable[[], bool], description: str, timeout_s: float =
 
 
 async def async_poll_until(
-    is_done: Callable[[], bool], description: str, timeout_s: float = 20
+    is_done: Callable[[], bool], description: str, timeout_s: float = 60
 ) -> None:
     """Do the same as ``poll_until`` while other coroutines run."""
     deadline = time.monotonic() + timeout_s
@@ -54,7 +57,7 @@ class InMemoryStore:
         self.path = path
         self.store = Store(path, size_bytes)
         self.writer = Writer(self.store)
-        self.client = TestClient(create_app(self.writer))
+        self.client = TestClient(create_app(Intake(self.writer)))
 
     def send(
         self,
@@ -103,18 +106,21 @@ def running_store(path: Path, size_bytes: int = 512 * MIB) -> Iterator[InMemoryS
 
 
 class StoreProcess:
-    """The local store as a process of its own, on a free port."""
+    """The local store as a process of its own, on free ports."""
 
     def __init__(self, data: Path, **settings: str) -> None:
-        """Choose a free port; ``settings`` are ``STORE_`` variables without prefix."""
-        with socket.socket() as free:
+        """Choose free ports; ``settings`` are ``STORE_`` variables without prefix."""
+        with socket.socket() as free, socket.socket() as free_for_grpc:
             free.bind(("127.0.0.1", 0))
+            free_for_grpc.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
+            self.grpc_port = free_for_grpc.getsockname()[1]
         self.path = data / "telemetry.db"
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data.parent / f"{data.name}.log"
         self.env = dict(os.environ)
         self.env["STORE_PORT"] = str(self.port)
+        self.env["STORE_GRPC_PORT"] = str(self.grpc_port)
         self.env["STORE_DATA"] = str(data)
         self.env |= {f"STORE_{name}": value for name, value in settings.items()}
         self.process: subprocess.Popen[bytes] | None = None
@@ -132,16 +138,28 @@ class StoreProcess:
     def run_to_end(self) -> subprocess.CompletedProcess[str]:
         """Run the process until it ends by itself; return its exit code and output."""
         return subprocess.run(
-            COMMAND, env=self.env, capture_output=True, text=True, timeout=30, check=False
+            COMMAND,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=READY_TIMEOUT_S,
+            check=False,
         )
 
     def is_healthy(self) -> bool:
         """Return whether ``/healthz`` of the process answers 200."""
         try:
-            response = httpx2.get(f"{self.url}/healthz", timeout=2, trust_env=False)
+            response = httpx2.get(f"{self.url}/healthz", timeout=HEALTH_TIMEOUT_S, trust_env=False)
         except httpx2.HTTPError:
             return False
         return response.status_code == 200
+
+    def peak_memory_bytes(self) -> int:
+        """Return the largest resident size that the running process has had so far."""
+        assert self.process
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+        return int(peak) * 1024
 
     def stop(self, signal_number: signal.Signals = signal.SIGTERM) -> int:
         """Send the process a signal and wait for its end; return its exit code.
@@ -151,6 +169,6 @@ class StoreProcess:
         if self.process is None:
             return 0
         self.process.send_signal(signal_number)
-        code = self.process.wait(timeout=15)
+        code = self.process.wait(timeout=STOP_TIMEOUT_S)
         self.process = None
         return code

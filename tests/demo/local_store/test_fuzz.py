@@ -33,6 +33,7 @@ from tests.demo.local_store.messages import (
     trace_request,
 )
 from tests.demo.local_store.stores import PROTOBUF, read_rows
+from three_pillar_demo.local_store.intake import Intake
 from three_pillar_demo.local_store.receiver import MAX_BODY_BYTES, create_app
 from three_pillar_demo.local_store.store import Store
 from three_pillar_demo.local_store.writer import Writer
@@ -437,7 +438,7 @@ async def send_valid_requests(http: httpx2.AsyncClient) -> None:
 def test_no_request_breaks_the_store(tmp_path: Path) -> None:
     """After more than 5,000 random, mostly broken requests, valid batches are still stored."""
     path = tmp_path / "telemetry.db"
-    app = create_app(Writer(Store(path, 512 * MIB)))
+    app = create_app(Intake(Writer(Store(path, 512 * MIB))))
     generator = Generator(SEED)
     cases = [*huge_cases(), *(generator.case() for _ in range(CASES))]
 

@@ -5,10 +5,12 @@ import random
 import resource
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import grpc
 import httpx2
 import pytest
 from google.rpc.status_pb2 import Status
@@ -30,32 +32,49 @@ KILLS = 20
 SENDERS = 4
 RECORDS_PER_BATCH = 20
 RESENT_BATCHES = 50
+GRPC_METHODS = {
+    "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "logs": "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+}
 MIN_FILE_LIMIT_BYTES = 64 * 1024
 
 
 class Senders:
-    """Threads that send batches with unique names, and record which were acknowledged by 200."""
+    """Threads that send batches with unique names, and record which were acknowledged.
 
-    def __init__(self, url: str) -> None:
-        """Start the threads, which send to the store at ``url``."""
-        self.url = url
+    Half of them send over HTTP, the others over gRPC.
+    """
+
+    def __init__(self, store_process: StoreProcess) -> None:
+        """Start the threads, which send to the store."""
+        self.store_process = store_process
         self.sent: dict[str, tuple[str, bytes]] = {}
         self.acknowledged: set[str] = set()
         self.numbers = count()
         self.stopped = threading.Event()
-        self.threads = [threading.Thread(target=self._run) for _ in range(SENDERS)]
+        runs = [self._send_over_http, self._send_over_grpc]
+        self.threads = [
+            threading.Thread(target=runs[number % len(runs)]) for number in range(SENDERS)
+        ]
         for thread in self.threads:
             thread.start()
 
-    def _run(self) -> None:
-        with client(self.url) as http:
-            while not self.stopped.is_set():
-                name = f"batch {next(self.numbers)}"
-                self.sent[name] = new_batch(name)
-                if post(http, *self.sent[name]) == 200:
-                    self.acknowledged.add(name)
-                else:
-                    self.stopped.wait(0.02)  # the process is not running
+    def _send_over_http(self) -> None:
+        with client(self.store_process.url) as http:
+            self._send(lambda signal_name, body: post(http, signal_name, body) == 200)
+
+    def _send_over_grpc(self) -> None:
+        with grpc_channel(self.store_process) as channel:
+            self._send(lambda signal_name, body: export(channel, signal_name, body))
+
+    def _send(self, is_acknowledged: Callable[[str, bytes], bool]) -> None:
+        while not self.stopped.is_set():
+            name = f"batch {next(self.numbers)}"
+            self.sent[name] = new_batch(name)
+            if is_acknowledged(*self.sent[name]):
+                self.acknowledged.add(name)
+            else:
+                self.stopped.wait(0.02)  # the process is not running
 
     def stop(self) -> None:
         """Stop the threads and wait for their end."""
@@ -90,6 +109,27 @@ def post(http: httpx2.Client, signal_name: str, body: bytes) -> int:
         return 0
 
 
+def grpc_channel(store_process: StoreProcess) -> grpc.Channel:
+    """Return a gRPC channel to the store, which connects again soon after the store was down."""
+    options = [
+        ("grpc.initial_reconnect_backoff_ms", 50),
+        ("grpc.min_reconnect_backoff_ms", 50),
+        ("grpc.max_reconnect_backoff_ms", 200),
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+    return grpc.insecure_channel(f"127.0.0.1:{store_process.grpc_port}", options=options)
+
+
+def export(channel: grpc.Channel, signal_name: str, body: bytes) -> bool:
+    """Make one export call; return whether it was answered with OK."""
+    method: Any = channel.unary_unary(GRPC_METHODS[signal_name])
+    try:
+        method(body, timeout=30)
+    except grpc.RpcError:
+        return False
+    return True
+
+
 def stored_records(path: Path) -> dict[str, int]:
     """Return the number of stored records by the name of their batch."""
     rows = read_rows(
@@ -108,7 +148,7 @@ def is_intact(path: Path) -> bool:
 def test_no_acknowledged_batch_is_lost_in_twenty_kills(store_process: StoreProcess) -> None:
     """After twenty kills under load, each acknowledged batch is stored whole and exactly once."""
     store_process.start()
-    senders = Senders(store_process.url)
+    senders = Senders(store_process)
     chance = random.Random(5)  # noqa: S311  (no secret)
     try:
         for _ in range(KILLS):
@@ -139,9 +179,9 @@ def test_no_acknowledged_batch_is_lost_in_twenty_kills(store_process: StoreProce
 
 
 def test_sigterm_leaves_one_intact_file(store_process: StoreProcess) -> None:
-    """After SIGTERM, all acknowledged batches are in the one file that is left."""
+    """After SIGTERM, all batches that were acknowledged are in the one file that is left."""
     store_process.start()
-    senders = Senders(store_process.url)
+    senders = Senders(store_process)
     try:
         senders.wait_for_more_than(50)
         # uvicorn ends with the signal that it was sent.
@@ -205,11 +245,16 @@ def test_a_large_body_is_refused_while_it_is_sent(store_process: StoreProcess) -
 
 
 def test_a_second_process_on_the_same_port_ends(store_process: StoreProcess) -> None:
-    """A second store on the same port ends with an error, and the first one keeps running."""
+    """A second store on either port ends with an error, and the first one keeps running."""
     store_process.start()
-    second = store_process.run_to_end()
-    assert second.returncode != 0
-    assert "address already in use" in second.stdout + second.stderr
+    for name, port in (("PORT", store_process.port), ("GRPC_PORT", store_process.grpc_port)):
+        second = StoreProcess(store_process.path.parent / "second", **{name: str(port)})
+        ended = second.run_to_end()
+        assert ended.returncode == 1
+        assert ended.stderr == (
+            f"cannot listen on 127.0.0.1:{port}: Address already in use."
+            f" Stop what listens there, or set STORE_{name} to another port.\n"
+        )
     point = number_point(1, attributes=attributes(a="b"))
     body = metric_request(counter("sold", point)).SerializeToString()
     with client(store_process.url) as http:
@@ -218,13 +263,32 @@ def test_a_second_process_on_the_same_port_ends(store_process: StoreProcess) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("PORT", "0"), ("SIZE_MIB", "much"), ("SIZE_MIB", "1")]
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("GRPC_PORT", "0"),
+        ("SIZE_MIB", "much"),
+        ("SIZE_MIB", "1"),
+        ("CORS_ORIGINS", "shop.test"),
+        ("CORS_ORIGINS", "http://shop.test/path"),
+        ("CORS_ORIGINS", "none, loopback"),
+    ],
 )
 def test_an_invalid_setting_ends_the_process(tmp_path: Path, name: str, value: str) -> None:
     """An invalid setting ends the process with code 2 and one line that names the variable."""
     ended = StoreProcess(tmp_path / "data", **{name: value}).run_to_end()
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"STORE_{name}={value}: ")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_two_servers_on_one_port_are_refused(tmp_path: Path) -> None:
+    """The same port for HTTP and gRPC ends the process with code 2 and one line."""
+    store = StoreProcess(tmp_path / "data")
+    store.env["STORE_GRPC_PORT"] = str(store.port)
+    ended = store.run_to_end()
+    assert ended.returncode == 2
+    assert "STORE_PORT and STORE_GRPC_PORT are the same" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
 
 

@@ -48,6 +48,7 @@ from tests.demo.local_store.stores import (
     poll_until,
 )
 from three_pillar_demo.local_store.compression import MAX_DECOMPRESSED_BYTES
+from three_pillar_demo.local_store.intake import Intake
 from three_pillar_demo.local_store.otlp.batch import MAX_RECORDS
 from three_pillar_demo.local_store.receiver import MAX_BODY_BYTES, create_app
 from three_pillar_demo.local_store.writer import MAX_BATCHES_PER_TRANSACTION
@@ -57,6 +58,7 @@ SPAN_ID = bytes(range(8))
 PARENT_ID = bytes(range(1, 9))
 JSON = {"content-type": "application/json; charset=utf-8"}
 GZIP = {"content-encoding": "gzip"}
+LOCK_TIMEOUT_MS = 600_000
 SIGNALS = ("traces", "logs", "metrics")
 RESPONSES: dict[str, type[Message]] = {
     "traces": ExportTraceServiceResponse,
@@ -243,6 +245,37 @@ def test_other_types_and_encodings_are_refused(in_memory_store: InMemoryStore) -
     assert "gzip" in Status.FromString(other_encoding.content).message
 
 
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        ("application/x-protobuf", "application/x-protobuf"),
+        ("Application/X-Protobuf", "application/x-protobuf"),
+        (" application/x-protobuf; a=b", "application/x-protobuf"),
+        ("application/protobuf", "application/protobuf"),
+        ("application/json", "application/json"),
+        ("APPLICATION/JSON;charset=UTF-8", "application/json"),
+    ],
+)
+def test_media_types_are_recognised(
+    in_memory_store: InMemoryStore, sent: str, answered: str
+) -> None:
+    """Media types in any case and with parameters are accepted, and answered in the same type."""
+    request = export_request("logs")
+    body = to_otlp_json(request) if "json" in answered else request.SerializeToString()
+    response = in_memory_store.send("logs", body, {"content-type": sent})
+    assert (response.status_code, response.headers["content-type"]) == (200, answered)
+    assert in_memory_store.rows("SELECT count(*) FROM lines") == [(1,)]
+
+
+@pytest.mark.parametrize("sent", ["", "application", "text/plain", "application/x-protobuf, a/b"])
+def test_what_is_no_media_type_of_otlp_is_refused(
+    in_memory_store: InMemoryStore, sent: str
+) -> None:
+    """A missing, unknown or repeated media type gets 415."""
+    response = in_memory_store.send("logs", export_request("logs"), {"content-type": sent})
+    assert response.status_code == 415
+
+
 def test_a_body_that_is_too_large_is_refused(in_memory_store: InMemoryStore) -> None:
     """A body gets 413 if it is too large as it arrives, or when decompressed."""
     large = in_memory_store.send("traces", bytes(MAX_BODY_BYTES + 1))
@@ -278,7 +311,7 @@ async def post_all(
 
 def client(in_memory_store: InMemoryStore) -> httpx2.AsyncClient:
     """Return an asynchronous HTTP client of the store, without a network."""
-    transport = httpx2.ASGITransport(create_app(in_memory_store.writer))
+    transport = httpx2.ASGITransport(create_app(Intake(in_memory_store.writer)))
     return httpx2.AsyncClient(transport=transport, base_url="http://store")
 
 
@@ -296,7 +329,11 @@ def test_bodies_in_memory_count_as_queued(in_memory_store: InMemoryStore) -> Non
 
 
 def lock_file(in_memory_store: InMemoryStore) -> sqlite3.Connection:
-    """Open a connection that holds the write lock, so that the store cannot write."""
+    """Open a connection that holds the write lock, so that the store waits, and does not give up.
+
+    The store's own time limit for the lock would end first on a busy machine.
+    """
+    in_memory_store.store.connection.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}")
     connection = sqlite3.connect(in_memory_store.path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     return connection
@@ -309,8 +346,8 @@ def health_is(in_memory_store: InMemoryStore, status: int) -> Callable[[], bool]
 
 def test_a_locked_file_is_reported_and_the_store_recovers(in_memory_store: InMemoryStore) -> None:
     """While the file is locked, batches get 503 and ``/healthz`` reports the reason."""
-    in_memory_store.store.connection.execute("PRAGMA busy_timeout = 50")
     lock = lock_file(in_memory_store)
+    in_memory_store.store.connection.execute("PRAGMA busy_timeout = 50")
     try:
         response = in_memory_store.send("traces", export_request("traces"))
         assert (response.status_code, response.headers["retry-after"]) == (503, "5")
@@ -381,7 +418,7 @@ def test_more_batches_than_fit_in_a_transaction_are_all_stored(
                 "more than two transactions in the queue",
             )
             lock.close()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(90):
                 return {response.status_code for response in await asyncio.gather(*tasks)}
 
     assert asyncio.run(send_all()) == {200}

@@ -1,0 +1,62 @@
+"""What both servers of the store do with an export request: decode it, store it, answer it."""
+
+import asyncio
+
+from google.protobuf.message import Message
+
+from three_pillar_demo.local_store.export_request import SIGNALS, decode_request
+from three_pillar_demo.local_store.otlp.batch import Batch
+from three_pillar_demo.local_store.writer import Writer
+
+BODY_TIMEOUT_S = 10.0
+"""Seconds that the body of a request may take to arrive."""
+MAX_CONCURRENT_DECODES = 1
+"""The number of requests decoded at the same time.
+
+The limit saves memory: the records decoded from a body can take ninety times the size of the body.
+"""
+
+
+class Intake:
+    """Decodes export requests and stores them with ``writer``, for all servers of the process."""
+
+    def __init__(self, writer: Writer) -> None:
+        """Create the intake of one event loop."""
+        self.writer = writer
+        self._decode_slots = asyncio.Semaphore(MAX_CONCURRENT_DECODES)
+
+    async def store(self, signal_name: str, body: bytes, encoding: str, media_type: str) -> Message:
+        """Store the request ``body``, and return the OTLP response once it is committed.
+
+        The arguments are those of ``decode_request``. The caller counts the bytes of ``body``
+        with ``writer.reserve``.
+
+        Raises:
+            RequestError: The body cannot be decompressed or parsed.
+            QueueFullError: The write queue is full.
+            WriteError: The batch could not be stored.
+        """
+        async with self._decode_slots:
+            batch = await asyncio.to_thread(decode_request, signal_name, body, encoding, media_type)
+        await self.writer.put(batch)
+        return _success(signal_name, batch)
+
+
+def timeout_reason() -> str:
+    """Return why a request is refused whose body takes too long."""
+    return f"request body not received within {BODY_TIMEOUT_S:g} s"
+
+
+def _success(signal_name: str, batch: Batch) -> Message:
+    """Return the OTLP response to a stored batch.
+
+    If records were rejected, the response contains their number and the most frequent reasons.
+    """
+    signal = SIGNALS[signal_name]
+    message = signal.response_type()
+    text = batch.partial_success_text()
+    if text:
+        partial_success = message.partial_success
+        setattr(partial_success, signal.rejected_field, batch.rejected.total())
+        partial_success.error_message = text
+    return message

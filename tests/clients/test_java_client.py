@@ -16,7 +16,7 @@ def test_a_post_that_offers_an_upgrade_is_stored(client_store: ClientStore) -> N
     """The body of a POST with ``Upgrade: h2c`` is stored, and not only acknowledged."""
     folder = installation.installed(JAVA.name, JAVA.source, JAVA.install)
     completed = subprocess.run(
-        [installation.tool("java"), "-cp", str(folder), "Post", f"{client_store.http}/v1/logs"],
+        ["/usr/bin/env", "java", "-cp", str(folder), "Post", f"{client_store.http}/v1/logs"],
         input=json.dumps(log_request("posted by the JDK")),
         env=inherited_environment(),
         capture_output=True,

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from tests.clients.shops import ERROR_MESSAGE, REQUEST_TIMEOUT_S, Visit
+from tests.demo.local_store.stores import read_rows
 from three_pillar_demo.query.interface import Span
 from three_pillar_demo.trace_view.explanation import explain
 from three_pillar_demo.trace_view.view import TraceView, status_of
@@ -145,12 +146,16 @@ def test_exemplars_point_to_the_traces(visit: Visit) -> None:
 
 
 def test_nothing_is_refused(visit: Visit) -> None:
-    """Neither program reports that the store refused telemetry, in what it prints."""
+    """The store has rejected no data point, and neither program reports a refused export."""
     bought(visit, failed=True)
+    rejected = read_rows(
+        visit.store.process.path, "SELECT rejected FROM batch WHERE rejected != '{}'"
+    )
     refusals = [
         line
         for program in visit.programs
         for line in program.text().splitlines()
         if REFUSED.search(line)
     ]
-    assert not refusals
+    assert rejected == []
+    assert refusals == []

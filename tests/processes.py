@@ -114,8 +114,11 @@ class InMemoryCollector:
 
 
 @contextmanager
-def run_collector() -> Iterator[InMemoryCollector]:
-    """Run an OTLP receiver on a free port until the end of the block; yield what it receives."""
+def run_collector(port: int = 0) -> Iterator[InMemoryCollector]:
+    """Run an OTLP receiver until the end of the block; yield what it receives.
+
+    It listens on ``port``, or on a free one.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -130,7 +133,7 @@ def run_collector() -> Iterator[InMemoryCollector]:
             return
 
     lock = threading.Lock()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         collector = InMemoryCollector(server)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

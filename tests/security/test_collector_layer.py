@@ -1,23 +1,16 @@
 """The second layer of redaction: the processors in otel-collector.yaml, in a real Collector."""
 
-import os
 import re
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
-import yaml
 
-from tests.binaries import executable
-from tests.processes import InMemoryCollector, free_port, wait_for
+from tests.processes import InMemoryCollector, wait_for
+from tests.real_collector import collector_config, run_real_collector
 from tests.security.canaries import Canaries
 from tests.security.unredacted_otlp import otlp_requests
 from tests.telemetry.test_redaction import KEPT, REDACTED
-from three_pillar_demo.stack.binaries import OTELCOL
 from three_pillars.redaction.rules import SECRET_NAMES
 
 INVALID_NUMBERS = {"DE89370400440532013001", "4111111111111112", "order-5555555555554445"}
@@ -41,20 +34,11 @@ SECRET_PARTS = (
 )
 """Parts of the secrets in ``REDACTED`` (tests/telemetry/test_redaction.py); none of them may be
 left."""
-CONFIG = Path(__file__).parents[2] / "otel-collector.yaml"
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 20
 SIGNALS = 3
 
 
-def collector_config() -> dict[str, Any]:
-    """Return the parsed content of otel-collector.yaml."""
-    config: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
-    return config
-
-
 def test_every_pipeline_redacts_after_the_limiter() -> None:
-    """Each pipeline redacts after the memory limiter; traces first copy texts into attributes."""
+    """Each pipeline redacts after the memory limiter and before texts are cut to the limits."""
     processors = {
         name: pipeline["processors"]
         for name, pipeline in collector_config()["service"]["pipelines"].items()
@@ -65,9 +49,16 @@ def test_every_pipeline_redacts_after_the_limiter() -> None:
             "transform/copy_texts",
             "redaction",
             "transform/restore_texts",
+            "transform/trace_limits",
         ],
-        "logs": ["memory_limiter", "redaction"],
-        "metrics": ["memory_limiter", "redaction"],
+        "logs": ["memory_limiter", "redaction", "transform/log_limits"],
+        "metrics": [
+            "memory_limiter",
+            "redaction",
+            "filter/empty_metrics",
+            "transform/metric_limits",
+            "delta_to_cumulative",
+        ],
     }
 
 
@@ -80,39 +71,6 @@ def test_both_layers_have_the_same_names_of_secrets() -> None:
         pattern for pattern in rules["blocked_values"] if pattern.startswith(f"(?i)({names})(")
     ]
     assert with_names == rules["blocked_values"][-1:]
-
-
-@contextmanager
-def run_real_collector(folder: Path, backend: InMemoryCollector) -> Iterator[str]:
-    """Run the Collector until the end of the block; yield the URL of its OTLP receiver.
-
-    It has the processors of otel-collector.yaml and exports all three signals to ``backend``.
-    """
-    port = free_port()
-    config = collector_config()
-    config["receivers"]["otlp"]["protocols"] = {"http": {"endpoint": f"127.0.0.1:{port}"}}
-    config["exporters"] = {"otlp_http": {"endpoint": backend.url, "compression": "none"}}
-    del config["extensions"], config["service"]["extensions"]
-    config["service"]["telemetry"] = {"metrics": {"level": "none"}}
-    for pipeline in config["service"]["pipelines"].values():
-        pipeline["exporters"] = ["otlp_http"]
-    config_file = folder / "collector.yaml"
-    config_file.write_text(yaml.safe_dump(config))
-    log_file = folder / "collector.log"
-    command = [str(executable(OTELCOL)), f"--config={config_file}"]
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(command, env=os.environ, stdout=log, stderr=log)
-
-    def started_or_ended() -> bool:
-        return process.poll() is not None or b"ready" in log_file.read_bytes()
-
-    try:
-        wait_for("the Collector", started_or_ended, START_TIMEOUT_S)
-        assert process.poll() is None, log_file.read_text()
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(STOP_TIMEOUT_S)
 
 
 def forwarded(url: str, backend: InMemoryCollector, canaries: Canaries, texts: list[str]) -> str:
@@ -141,9 +99,9 @@ def test_collector_redacts_what_a_service_did_not(
         *(text for text in KEPT if text not in INVALID_NUMBERS),
         *REDACTED.values(),
     ]
-    with run_real_collector(tmp_path, collector) as url:
-        redacted = forwarded(url, collector, canaries, secret_texts)
-        unchanged = forwarded(url, collector, canaries, clean_texts)
+    with run_real_collector(tmp_path, collector.url) as real_collector:
+        redacted = forwarded(real_collector.url, collector, canaries, secret_texts)
+        unchanged = forwarded(real_collector.url, collector, canaries, clean_texts)
     assert canaries.found(redacted) == set()
     assert [text for text in secret_texts if text in redacted] == []
     assert [part for part in SECRET_PARTS if part in redacted] == []

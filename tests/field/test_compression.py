@@ -8,7 +8,7 @@ import pytest
 
 from tests.demo.local_store.stores import StoreProcess
 from tests.processes import InMemoryCollector, Service, serve, wait_for
-from tests.security.test_collector_layer import run_real_collector
+from tests.real_collector import run_real_collector
 
 STORE_COMPRESSIONS = ["none", "gzip"]
 COLLECTOR_COMPRESSIONS = ["none", "gzip", "deflate"]
@@ -54,8 +54,8 @@ def test_collector_accepts_every_allowed_compression(
     """A service with this compression sends all three signals through the real Collector."""
     variables = {"OTEL_EXPORTER_OTLP_COMPRESSION": compression}
     with (
-        run_real_collector(tmp_path, collector) as url,
-        serve("payment", tmp_path, url, **variables) as payment,
+        run_real_collector(tmp_path, collector.url) as real_collector,
+        serve("payment", tmp_path, real_collector.url, **variables) as payment,
     ):
         charge_once(payment)
         wait_for(

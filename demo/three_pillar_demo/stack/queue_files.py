@@ -162,7 +162,8 @@ class Pages:
         for offset in range(first, first + count * element_bytes, element_bytes):
             if kind == BRANCH:
                 position, key_bytes, child = BRANCH_ELEMENT.unpack_from(self.content, offset)
-                flags, value_bytes = 0, 0
+                flags = 0
+                value_bytes = 0
                 children.append(child)
             else:
                 flags, position, key_bytes, value_bytes = LEAF_ELEMENT.unpack_from(

@@ -1,26 +1,24 @@
 """The ``demo`` command."""
 
 import asyncio
-import io
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
+from three_pillar_demo import start_commands
 from three_pillar_demo import tour as tour_command
 from three_pillar_demo.chaos import plan
 from three_pillar_demo.chaos import report as rehearsal_report
 from three_pillar_demo.chaos import run as rehearse_command
+from three_pillar_demo.console import err, fail, out
 from three_pillar_demo.drills import command as drill_commands
 from three_pillar_demo.load import buy
 from three_pillar_demo.load import traffic as traffic_command
 from three_pillar_demo.load.checkout_client import CheckoutError
 from three_pillar_demo.query.interface import BackendError, Selection
 from three_pillar_demo.share import files, import_command
-from three_pillar_demo.stack import background, control, launcher, ports, state
-from three_pillar_demo.stack.components import DEFAULT
+from three_pillar_demo.stack import background, control, state
 from three_pillar_demo.stack.preflight import LaunchError
 from three_pillar_demo.tail import command as tail_command
 from three_pillar_demo.terminal import printable
@@ -34,23 +32,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.callback()(start_commands.check_settings)
+app.add_typer(start_commands.commands)
 app.add_typer(drill_commands.app, name="drill")
-for stream in (sys.stdout, sys.stderr):
-    if isinstance(stream, io.TextIOWrapper):
-        # A terminal that cannot show a character shows a question mark instead of a traceback.
-        stream.reconfigure(errors="replace")
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-@app.callback()
-def check_settings() -> None:
-    """One checkout, followed through traces, logs and metrics."""
-    try:
-        ports.validate()
-    except ports.PortError as error:
-        err.print(str(error), style="red", markup=False)
-        sys.exit(2)
 
 
 @app.command()
@@ -65,30 +49,9 @@ def tour() -> None:
         CheckoutError,
         NotFoundError,
     ) as error:
-        _fail("tour", error)
+        fail("tour", error)
     if not succeeded:
         sys.exit(1)
-
-
-@app.command()
-def up(
-    *,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return when everything is ready.")
-    ] = False,
-    full: Annotated[
-        bool, typer.Option("--full", help="Run the real Collector, Prometheus, Tempo and Loki.")
-    ] = False,
-) -> None:
-    """Start the whole stack, by default in the mode that needs only Python. Ctrl-C stops it."""
-    mode = "full" if full else DEFAULT
-    try:
-        if detach:
-            background.start(out, mode)
-        else:
-            launcher.Launcher(out, mode).up()
-    except (LaunchError, state.RunningError) as error:
-        _fail("up", error)
 
 
 @app.command()
@@ -97,7 +60,7 @@ def down() -> None:
     try:
         background.stop(out)
     except LaunchError as error:
-        _fail("down", error)
+        fail("down", error)
 
 
 @app.command()
@@ -138,7 +101,7 @@ def logs(
     try:
         background.logs(name, lines)
     except LaunchError as error:
-        _fail("logs", error)
+        fail("logs", error)
 
 
 @app.command()
@@ -192,7 +155,7 @@ def follow(
     trace_files = files.TraceFiles(html, otlp, force)
     problem = trace_files.problem()
     if problem:
-        _fail("follow", problem, 2)
+        fail("follow", problem, 2)
     write = trace_files.write if trace_files else None
     sys.exit(asyncio.run(follow_command.follow(trace_id, last_error=last_error, write=write)))
 
@@ -284,7 +247,7 @@ def verify(
             )
         )
     except (BackendError, CheckoutError) as error:
-        _fail("verify", error)
+        fail("verify", error)
     verify_report.report(checks, out, as_json=as_json)
     if not verify_report.passed(checks):
         sys.exit(1)
@@ -311,7 +274,7 @@ def rehearse(
     try:
         played = rehearse_command.rehearse(name, err, long=long)
     except (LaunchError, state.RunningError) as error:
-        _fail("rehearse", error)
+        fail("rehearse", error)
     except KeyboardInterrupt:
         err.print("demo rehearse: interrupted; the fault is removed", style="yellow")
         sys.exit(130)
@@ -324,16 +287,9 @@ def _control(verb: str, name: str) -> None:
     try:
         seconds = control.request(verb, name)
     except LaunchError as error:
-        _fail(verb, error)
+        fail(verb, error)
     done = "ready" if verb == "start" else f"{control.STATE_AFTER[verb]} on purpose"
     out.print(f"{printable(name)} {done} after {seconds:.1f} s")
-
-
-def _fail(command: str, error: Exception | str, exit_code: int = 1) -> NoReturn:
-    # The text may contain the answer of a backend, so control characters are escaped.
-    message = "\n".join(printable(line, 600) for line in str(error).splitlines())
-    err.print(Text.assemble((f"demo {command}: ", "red"), message))
-    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ HEAD = f"""{NOTE}
 
 # The `demo` command
 
-`make setup` installs the command as `.venv/bin/demo`. `demo --help` lists the commands, and
-`demo COMMAND --help` prints what is on this page for one command. Every command exits with status
-0 when it succeeded, with 1 when it did not, and with 2 when its arguments are wrong. `make` alone
-lists the verbs of the Makefile, most of which call this command.
+`make setup` installs the command as `.venv/bin/demo`. For use with your own programs, without the
+shop, `pipx install DIR` installs it from a clone in the folder DIR. `demo --help` lists the
+commands, and `demo COMMAND --help` prints what is on this page for one command. Every command exits
+with status 0 when it succeeded, with 1 when it did not, and with 2 when its arguments are wrong.
+`make` alone lists the verbs of the Makefile, most of which call this command.
 """
 
 VALUE_NAMES = {int: "INTEGER", float: "NUMBER", str: "TEXT"}

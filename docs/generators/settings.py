@@ -64,6 +64,8 @@ COMMAND = """## The `demo` command
 | variable | meaning |
 |---|---|
 | `DEMO_HOME` | the checkout of this repository, for an installation that is not editable |
+| `DEMO_STATE` | the folder of data, logs and state; by default `.demo` in the checkout |
+| `XDG_STATE_HOME` | where there is no checkout, the folder of the state folder |
 | `DEMO_DRILLS` | a folder with drill files of your own |
 | `GRAFANA_HOME` | the folder of a Grafana installation; full mode then starts Grafana too |
 | `GRAFANA_URL` | a running Grafana, for the tests in `tests/grafana/` |

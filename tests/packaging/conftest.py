@@ -47,7 +47,7 @@ def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=BUILD_TIMEOUT_S
     )
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
-    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index", "--no-compile"]
+    options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index"]
     subprocess.run(
         [*pip, "install", *options, str(built.wheel)], check=True, timeout=BUILD_TIMEOUT_S
     )

@@ -15,10 +15,10 @@ PROBE_TIMEOUT_S = 1.0
 
 
 def running_mode() -> str:
-    """Return the mode of the running stack: ``local``, ``full`` or ``compose``.
+    """Return the mode of the running stack: ``local``, ``view``, ``full`` or ``compose``.
 
-    The launcher records its mode, ``local`` or ``full``, in a file. Docker Compose records no mode,
-    so the mode ``compose`` is recognised by Tempo. The result is ``local`` if nothing is running.
+    The launcher records its mode in a file. Docker Compose records no mode, so the mode ``compose``
+    is recognised by Tempo. The result is ``local`` if nothing is running.
     """
     recorded_mode = state.mode()
     if recorded_mode:
@@ -30,7 +30,7 @@ def running_mode() -> str:
 
 def create_backends() -> Backends:
     """Return the backends of the running mode: the local store, or Tempo, Loki and Prometheus."""
-    if running_mode() == "local":
+    if running_mode() in {state.LOCAL_MODE, state.VIEW_MODE}:
         return LocalBackends(LOCAL_STORE_FILE)
     return LgtmBackends()
 

@@ -15,7 +15,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from three_pillar_demo.paths import ROOT, STATE
+from three_pillar_demo.paths import CHECKOUT, ROOT, STATE
 from three_pillar_demo.stack import control, state
 from three_pillar_demo.stack.components import BY_NAME, DEFAULT, MODES, Component
 from three_pillar_demo.stack.preflight import LaunchError, find_executables
@@ -28,11 +28,23 @@ START_TIMEOUT_S = 300.0
 This is a last resort: usually the time limit of a single component is reached first.
 """
 STOP_TIMEOUT_S = 60.0
-POLL_INTERVAL_S = 0.1
+POLL_INTERVAL_S = 0.05
+COMMANDS = {
+    state.LOCAL_MODE: ("up",),
+    state.FULL_MODE: ("up", "--full"),
+    state.VIEW_MODE: ("view",),
+}
+"""The ``demo`` command that runs each mode in the foreground."""
 LEFT_RUNNING = (
-    "The launcher was killed and has left these components running; `make down` stops them."
+    "The launcher was killed and has left these components running; `demo down` stops them."
 )
-NOTHING_RUNS = "Nothing is running. `make up` starts everything."
+NOTHING_RUNS = (
+    "Nothing is running. `make up` starts everything."
+    if CHECKOUT
+    else "Nothing is running. `demo view` starts the store and the page."
+)
+MODE_OF_NO_RUN = DEFAULT if CHECKOUT else state.VIEW_MODE
+"""The mode whose components ``demo status`` shows before the first run."""
 COLOURS = {
     "ready": "green",
     "not ready": "yellow",
@@ -63,9 +75,7 @@ def start(console: Console, mode: str) -> None:
             LOG.write_text("")
     except OSError as error:
         raise LaunchError(str(error)) from error
-    command = [sys.executable, "-m", "three_pillar_demo", "up"]
-    if mode != DEFAULT:
-        command.append(f"--{mode}")
+    command = [sys.executable, "-m", "three_pillar_demo.entry", *COMMANDS[mode]]
     with LOG.open("a") as log, LOG.open() as output:
         launcher = subprocess.Popen(  # noqa: S603  (our own command)
             command,
@@ -74,7 +84,12 @@ def start(console: Console, mode: str) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "COLUMNS": str(console.width), "PYTHONUNBUFFERED": "1"},
+            env={
+                **os.environ,
+                "COLUMNS": str(console.width),
+                "PYTHONUNBUFFERED": "1",
+                "DEMO_STATE": str(STATE),
+            },
         )
         try:
             _wait_until_ready(console, launcher, output)
@@ -128,7 +143,7 @@ def stop(console: Console) -> None:
 def status(console: Console, *, as_json: bool) -> bool:
     """Print state, process id, memory and address of each component of the latest run.
 
-    If there was no run, the components of the mode ``local`` are printed. If ``as_json`` is True,
+    If there was no run, the components of ``MODE_OF_NO_RUN`` are printed. If ``as_json`` is True,
     the output is one JSON object, otherwise a table.
 
     Returns:
@@ -136,7 +151,7 @@ def status(console: Console, *, as_json: bool) -> bool:
     """
     run = state.load()
     is_running = state.running() is not None
-    mode = run.mode if run else DEFAULT
+    mode = run.mode if run else MODE_OF_NO_RUN
     rows = [_status_row(component, run) for component in MODES[mode]]
     if as_json:
         report = {"running": is_running, "mode": mode, "components": rows}

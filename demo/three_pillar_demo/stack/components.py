@@ -99,21 +99,20 @@ WEB = Component(
 )
 """The web UI, which stops first, because it sends purchases to the services."""
 
-LOCAL: tuple[Component, ...] = (
-    *SERVICES,
-    Component(
-        "store",
-        (sys.executable, "-m", "three_pillar_demo.local_store"),
-        (ports.STORE, ports.STORE_GRPC),
-        "/healthz",
-        stop_order=3,
-    ),
-    WEB,
+STORE = Component(
+    "store",
+    (sys.executable, "-m", "three_pillar_demo.local_store"),
+    (ports.STORE, ports.STORE_GRPC),
+    "/healthz",
+    stop_order=3,
 )
-"""The components of the mode ``local``, which needs only Python.
+"""The local store, which writes all telemetry into one SQLite file."""
 
-The local store writes all telemetry into one SQLite file.
-"""
+LOCAL: tuple[Component, ...] = (*SERVICES, STORE, WEB)
+"""The components of the mode ``local``, which needs only Python."""
+
+VIEW: tuple[Component, ...] = (STORE, WEB)
+"""The components of the mode ``view``, for the telemetry of other programs; it has no shop."""
 
 FULL: tuple[Component, ...] = (
     # Services and Collector come first: checkouts work at once, and the Collector's queue holds the
@@ -212,11 +211,11 @@ if GRAFANA_HOME:
     )
 
 DEFAULT = state.LOCAL_MODE
-MODES = {state.LOCAL_MODE: LOCAL, state.FULL_MODE: FULL}
+MODES = {state.LOCAL_MODE: LOCAL, state.FULL_MODE: FULL, state.VIEW_MODE: VIEW}
 """The components of each mode, by the name of the mode.
 
-``demo up`` runs the mode ``local``, and ``demo up --full`` runs the mode ``full``. ``run.json``
-contains the name of the mode.
+``demo up`` runs the mode ``local``, ``demo up --full`` the mode ``full``, and ``demo view`` the
+mode ``view``. ``run.json`` contains the name of the mode.
 """
 
 BY_NAME = {component.name: component for components in MODES.values() for component in components}

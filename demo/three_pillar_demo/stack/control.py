@@ -8,13 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-import httpx2
-
 from three_pillar_demo.paths import STATE
-from three_pillar_demo.stack import state
+from three_pillar_demo.stack import readiness, state
 from three_pillar_demo.stack.components import MODES, Component
 from three_pillar_demo.stack.preflight import LaunchError, check_ports
-from three_pillar_demo.stack.process import KILL_TIMEOUT_S, POLL_INTERVAL_S, PROBE_TIMEOUT_S
+from three_pillar_demo.stack.process import KILL_TIMEOUT_S, POLL_INTERVAL_S
 
 REQUESTS = STATE / "requests"
 STATE_AFTER = {"kill": "killed", "stop": "stopped"}
@@ -104,11 +102,8 @@ def _is_done(verb: str, component: Component) -> bool:
 
 def is_ready(component: Component) -> bool:
     """Return whether the readiness URL of the component answers with success."""
-    try:
-        response = httpx2.get(component.ready_url, timeout=PROBE_TIMEOUT_S, trust_env=False)
-    except httpx2.HTTPError:
-        return False
-    return response.is_success
+    is_success, _ = readiness.ask(component.ready_url)
+    return is_success
 
 
 def pop_requests() -> Iterator[tuple[str, str]]:

@@ -90,7 +90,8 @@ def _defaults() -> dict[str, str]:
 
 
 def _addresses_and_folders() -> dict[str, str]:
-    variables = {"BIND_ADDRESS": LOOPBACK}
+    # The folder may depend on the working folder or on variables of the user.
+    variables = {"BIND_ADDRESS": LOOPBACK, "DEMO_STATE": str(STATE)}
     for port in ports.ALL:
         variables[port.variable] = str(port.number)
     for component in BY_NAME.values():

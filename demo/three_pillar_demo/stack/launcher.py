@@ -30,9 +30,11 @@ from three_pillar_demo.stack.process import (
     stop,
     stop_orphans,
 )
-from three_pillar_demo.stack.progress import ProgressDisplay
+from three_pillar_demo.stack.progress import NEXT_STEPS, ProgressDisplay
 from three_pillar_demo.stack.restarts import Restarts
 
+START_POLL_INTERVAL_S = 0.03
+"""The pause between two looks at components that are starting, in seconds."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -43,7 +45,7 @@ class Launcher:
         """Prepare a run of ``mode``, a key of ``components.MODES``, without starting anything."""
         self.components = {component.name: component for component in MODES[mode]}
         self.console = console
-        self.progress = ProgressDisplay(MODES[mode], console)
+        self.progress = ProgressDisplay(MODES[mode], console, NEXT_STEPS[mode])
         self.children: dict[str, ChildProcess] = {}
         self.executables: dict[str, Path] = {}
         self.signals = 0
@@ -113,14 +115,15 @@ class Launcher:
         began = time.monotonic()
         control.clear()
         self.run.save()
-        native_config.write()
+        if self.run.mode == state.FULL_MODE:
+            native_config.write()
         with self.progress:
             for component in self.components.values():
                 if self.signals:
                     return
                 self._start(component)
             while not self.signals and not self.run.ready:
-                time.sleep(POLL_INTERVAL_S)
+                time.sleep(START_POLL_INTERVAL_S)
                 self._check_children()
                 self.run.ready = all(
                     child.ready_after_s is not None for child in self.children.values()

@@ -13,16 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from string import Template
 
-import httpx2
 import psutil
 from rich.console import Console
 
 from three_pillar_demo.paths import ROOT
-from three_pillar_demo.stack import state
+from three_pillar_demo.stack import readiness, state
 from three_pillar_demo.stack.components import Component
 from three_pillar_demo.stack.environment import variables_of
 
-PROBE_TIMEOUT_S = 1.0
 POLL_INTERVAL_S = 0.1
 KILL_TIMEOUT_S = 10.0
 """Seconds that the system may take to remove a process after SIGKILL."""
@@ -89,17 +87,10 @@ class ChildProcess:
         """
         if self.ready_after_s is not None:
             return True
-        try:
-            response = httpx2.get(
-                self.component.ready_url, timeout=PROBE_TIMEOUT_S, trust_env=False
-            )
-        except httpx2.HTTPError as error:
-            self.last_response = str(error) or type(error).__name__
-            return False
-        self.last_response = f"{response.status_code} {response.text.strip()[:100]}"
-        if response.is_success:
+        is_ready, self.last_response = readiness.ask(self.component.ready_url)
+        if is_ready:
             self.ready_after_s = time.monotonic() - self.started
-        return response.is_success
+        return is_ready
 
     def log_tail(self, lines: int = 8) -> str:
         """Return the last ``lines`` lines that this process has logged, indented.

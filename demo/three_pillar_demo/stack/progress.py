@@ -9,15 +9,40 @@ from rich.live import Live
 from rich.table import Table
 
 from three_pillar_demo.paths import STATE
+from three_pillar_demo.stack import ports, state
 from three_pillar_demo.stack.components import WEB, Component
+
+SHOP_STEPS = """In another terminal:
+
+  [bold]make checkout[/]        buy once; prints the trace id
+  [bold]make follow[/]          show the newest failed purchase: trace and logs
+  [bold]make verify[/]          check that all three pillars have every purchase
+"""
+VIEW_STEPS = """In another terminal:
+
+  [bold]demo run -- COMMAND[/]         run a program so that it sends its telemetry here
+  [bold]demo follow --last-error[/]    show the newest failed request: trace and logs
+
+Or send OTLP to {http} (HTTP) or {grpc} (gRPC).
+"""
+NEXT_STEPS = {
+    state.LOCAL_MODE: SHOP_STEPS,
+    state.FULL_MODE: SHOP_STEPS,
+    state.VIEW_MODE: VIEW_STEPS,
+}
+"""What the user can do once everything is ready, by the name of the mode."""
 
 
 class ProgressDisplay:
     """Shows the current step of each component (such as starting) and its duration so far."""
 
-    def __init__(self, components: Sequence[Component], console: Console) -> None:
-        """Set the step of every component to waiting; nothing is drawn yet."""
+    def __init__(self, components: Sequence[Component], console: Console, next_steps: str) -> None:
+        """Set the step of every component to waiting; nothing is drawn yet.
+
+        ``next_steps`` is one of ``NEXT_STEPS``.
+        """
         self.console = console
+        self.next_steps = next_steps
         self.components = components
         now = time.monotonic()
         self.steps = {component.name: ("waiting", now) for component in components}
@@ -76,13 +101,11 @@ class ProgressDisplay:
         for component in self.components:
             table.add_row(component.name, component.address, _shown_log_path(component))
         self.console.print(table)
+        next_steps = self.next_steps.format(http=ports.STORE.url, grpc=ports.STORE_GRPC.url)
         self.console.print(
-            f"\nEverything is ready after {seconds:.1f} s. In another terminal:\n\n"
-            "  [bold]make checkout[/]        buy once; prints the trace id\n"
-            "  [bold]make follow[/]          show the newest failed purchase: trace and logs\n"
-            "  [bold]make verify[/]          check that all three pillars have every purchase\n\n"
-            "Ctrl-C stops everything.",
+            f"\nEverything is ready after {seconds:.1f} s. {next_steps}\nCtrl-C stops everything.",
             highlight=False,
+            soft_wrap=True,
         )
         if WEB in self.components:
             self.console.print(f"\nWeb UI: [bold]{WEB.address}[/]", highlight=False)

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass, field
 
 import psutil
 
-from three_pillar_demo.paths import STATE
+from three_pillar_demo.paths import STATE, create_state_folder
 
 LOCAL_MODE = "local"
 FULL_MODE = "full"
-MODES = (LOCAL_MODE, FULL_MODE)
+VIEW_MODE = "view"
+MODES = (LOCAL_MODE, FULL_MODE, VIEW_MODE)
 """The names of the modes; ``components.MODES`` has their components."""
 FILE = STATE / "run.json"
 LOCK = STATE / "lock"
@@ -150,7 +151,7 @@ def launcher_lock() -> Iterator[None]:
     Raises:
         RunningError: Another launcher holds the lock.
     """
-    STATE.mkdir(parents=True, exist_ok=True)
+    create_state_folder()
     with LOCK.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -22,6 +22,8 @@ from three_pillar_demo.web.cache import QueryCache
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.downloads import Downloads
 from three_pillar_demo.web.pages import WEB_FOLDER, Pages
+from three_pillar_demo.web.view_mode import MODE as VIEW_MODE
+from three_pillar_demo.web.view_mode import ViewPages
 
 LOOKUP_THREADS = 64
 """The number of threads for DNS lookups.
@@ -52,7 +54,8 @@ def create_app(
     health_client = httpx2.AsyncClient(timeout=health.TIMEOUT_S, trust_env=False)
     firing_alerts = FiringAlerts()
     data = PageData(backends, cache, health_client, mode)
-    pages = Pages(data, traffic, firing_alerts, grafana_url)
+    pages_of_mode = ViewPages if mode == VIEW_MODE else Pages
+    pages = pages_of_mode(data, traffic, firing_alerts, grafana_url)
     downloads = Downloads(data)
 
     @asynccontextmanager
@@ -72,8 +75,9 @@ def create_app(
     app.get("/trace/{trace_id}", response_class=HTMLResponse)(pages.trace)
     app.get("/trace/{trace_id}/request.html", response_class=Response)(downloads.html)
     app.get("/trace/{trace_id}/otlp.jsonl", response_class=Response)(downloads.otlp)
-    app.post("/buy")(pages.buy)
-    app.post("/stream")(pages.stream)
+    if mode != VIEW_MODE:
+        app.post("/buy")(pages.buy)
+        app.post("/stream")(pages.stream)
     app.add_exception_handler(ValueError, pages.error)
     app.add_exception_handler(HTTPException, pages.error)
     return app

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from three_pillar_demo.drills.catalogue import REASONS
 from three_pillar_demo.load.manual_traffic import CARDS, MAX_RATE, ManualPurchase, ManualTraffic
 from three_pillar_demo.query.interface import NANO
+from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import chart, formatting, grafana, waterfall
@@ -63,6 +64,7 @@ def templates() -> Environment:
     environment.filters["age"] = formatting.age
     environment.filters["without_zeros"] = formatting.without_zeros
     environment.tests["failed"] = chart.failed
+    environment.tests["failure"] = is_failure
     # A template that is rendered for a file of its own, and not for this server, sets these two.
     environment.globals["standalone"] = False
     environment.globals["max_value"] = MAX_VALUE

@@ -24,7 +24,9 @@ class ViewState(BaseModel):
         5, description="5, 15 or 60: the minutes that the charts and logs show"
     )
     service: str = Field(
-        "", pattern=r"^[\w.-]{0,64}$", description="the name of the service whose logs are shown"
+        "",
+        max_length=255,
+        description="the name of the service whose logs are shown, at most 255 characters",
     )
     severity: Literal["", "INFO", "WARN", "ERROR"] = Field(
         "", description="INFO, WARN or ERROR: the level of the logs that are shown"

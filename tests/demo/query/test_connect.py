@@ -12,6 +12,7 @@ from three_pillar_demo.stack import state
     ("recorded_mode", "tempo_host", "tempo_listens", "backends_type"),
     [
         ("local", "tempo", True, LocalBackends),
+        ("view", "tempo", True, LocalBackends),
         ("full", "", False, LgtmBackends),
         (None, "tempo", False, LgtmBackends),
         (None, "", True, LgtmBackends),

@@ -136,7 +136,7 @@ def test_orphans_of_a_killed_launcher_are_stopped(make_stack: MakeStack, command
     kill_launcher(stack)
     assert states(stack) == (1, {"shop": "ready", "traces": "ready"})
     assert (
-        "The launcher was killed and has left these components running; `make down` stops them."
+        "The launcher was killed and has left these components running; `demo down` stops them."
         in stack.demo("status").stdout
     )
     report = (

@@ -27,6 +27,7 @@ HOST = "127.0.0.1:8080"
 QUERIES = (
     "trace",
     "requests",
+    "request_spans",
     "trace_logs",
     "logs",
     "counters",
@@ -60,6 +61,7 @@ class StoredData:
         self.service_calls: list[ServiceCall] = []
         self.red_sample: Callable[[float], RedSample] = no_sample
         self.trace_ids: list[str] = []
+        self.request_spans: list[Span] = []
         self.queue_sizes: dict[tuple[str, ...], float] = {}
         self.log_filter: dict[str, Any] = {}
 
@@ -106,6 +108,11 @@ class FakeBackends:
             "exemplars": self.stored.exemplars,
             "service_graph": self.stored.service_calls,
             "requests": self.stored.trace_ids,
+            "request_spans": [
+                span
+                for span in self.stored.request_spans
+                if span.error or not options.get("failed")
+            ],
             "counters": self.stored.queue_sizes,
             "freshness": {"traces": 1.25, "logs": None, "metrics": 7200.0},
             "size": 3 * 1024**2,
@@ -173,20 +180,23 @@ def open_page(
 ) -> Iterator[Callable[..., TestClient]]:
     """Yield a function that starts the web UI and returns a client of it.
 
-    Its arguments are a fake checkout, and the first wait and the timeout of the query cache, both
-    in seconds.
+    Its arguments are a fake checkout, the first wait and the timeout of the query cache, both in
+    seconds, and the mode of the stack.
     """
     clients: list[TestClient] = []
     monkeypatch.setattr(health, "addresses", lambda _mode: {})
 
     def start(
-        checkout: Checkout = fake_checkout, first_wait: float = 2.0, timeout: float = 5.0
+        checkout: Checkout = fake_checkout,
+        first_wait: float = 2.0,
+        timeout: float = 5.0,
+        mode: str = "local",
     ) -> TestClient:
         monkeypatch.setattr(cache.QueryCache.__init__, "__defaults__", (timeout, first_wait))
         transport = httpx2.MockTransport(checkout)
         app = create_app(
             cast("Backends", FakeBackends(stored)),
-            "local",
+            mode,
             {HOST, "inside:8080/alerts"},
             "http://127.0.0.1:3000",
             httpx2.AsyncClient(transport=transport, base_url="http://shop"),

@@ -1,0 +1,115 @@
+"""The pages of the mode ``view``, in which only the store and the web UI run."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.demo.web.conftest import FAILING, HANGING, HOST, MALFORMED, StoredData
+from tests.demo.web.test_app import HOSTILE
+from tests.traces import CALL, ROOT, TRACE, line, span
+
+OpenPage = Callable[..., TestClient]
+ANSWERED = {"http.response.status_code": "500"}
+
+
+@pytest.fixture
+def shopfront(stored: StoredData) -> StoredData:
+    """The data of the fake backends, with two requests of a service that is not of the shop."""
+    failed = replace(span(ROOT, "", error=True, attributes=ANSWERED), service="shopfront")
+    failed = replace(failed, name="GET /products", exceptions=("Error: database is away",))
+    good = replace(failed, span_id=CALL, name="GET /health", error=False, attributes={})
+    stored.request_spans = [failed, good]
+    stored.spans = [failed]
+    stored.logs = [replace(line(ROOT, "no stock"), service="shopfront", severity="CRITICAL")]
+    return stored
+
+
+@pytest.fixture
+def view(open_page: OpenPage) -> TestClient:
+    """A client of the web UI in the mode ``view``."""
+    return open_page(mode="view")
+
+
+@pytest.mark.usefixtures("stored")
+def test_without_telemetry_the_page_says_where_to_send_it(view: TestClient) -> None:
+    """The first page names the command to try and the endpoints for HTTP and gRPC."""
+    text = view.get("/").text
+    assert "Waiting for the first request" in text
+    assert "demo run -- COMMAND" in text
+    endpoints = re.findall(r"OTEL_EXPORTER_OTLP_ENDPOINT=http://127\.0\.0\.1:\d+", text)
+    assert len(set(endpoints)) == 2
+
+
+@pytest.mark.usefixtures("shopfront")
+def test_the_page_shows_the_requests_of_any_service(view: TestClient) -> None:
+    """The list has the requests of a service that the demo does not know, each with its link."""
+    text = view.get("/").text
+    assert "Waiting for the first request" not in text
+    for name in ("GET /products", "GET /health"):
+        assert re.search(rf'<a href="/trace/{TRACE}">{name}</a>', text)
+    assert text.count('<span class="mark">failed</span>') == 1
+    assert "<option>shopfront</option>" in text
+    # A severity in the spelling of Python is that of a failure too.
+    assert re.search(r'<li id="log-[^"]*" class="bad">', text)
+
+
+@pytest.mark.usefixtures("shopfront")
+def test_the_page_explains_the_newest_failure(view: TestClient) -> None:
+    """The newest failed request is on top, with the sentence that says why it failed."""
+    text = view.get("/").text
+    card = text.split('id="newest-failure"')[1].split("</section>")[0]
+    assert "GET /products" in card
+    assert "shopfront answered 500 because" in card
+
+
+def test_only_failed_requests_are_shown(shopfront: StoredData, view: TestClient) -> None:
+    """The link above the list leads to the failed requests alone."""
+    assert 'href="/?failed=1"' in view.get("/").text
+    rows = view.get("/?failed=1").text.split('id="request-rows"')[1]
+    assert "GET /products" in rows
+    assert "GET /health" not in rows
+    assert shopfront.queries
+
+
+@pytest.mark.usefixtures("busy")
+def test_the_mode_view_has_no_shop(view: TestClient) -> None:
+    """No page shows the shop's buttons, its charts or the tour, and no purchase can be made."""
+    text = view.get("/").text
+    for part in ('action="/buy', 'action="/stream', "tour=", "checkout is down", 'id="charts"'):
+        assert part not in text
+    for path in ("/buy", "/stream"):
+        answer = view.post(path, data={"card": "ordinary"}, headers={"origin": f"http://{HOST}"})
+        assert answer.status_code == 404
+    assert view.get(f"/trace/{TRACE}").status_code == 200
+
+
+@pytest.mark.parametrize("fault", [FAILING, HANGING, MALFORMED])
+@pytest.mark.parametrize("query", ["request_spans", "logs", "trace", "freshness"])
+def test_one_failing_query_leaves_the_rest_of_the_page(
+    shopfront: StoredData, open_page: OpenPage, query: str, fault: str
+) -> None:
+    """A query that fails or hangs costs its own part of the page, and no other."""
+    shopfront.faults[query] = fault
+    answer = open_page(mode="view", first_wait=0.2, timeout=0.5).get("/")
+    assert answer.status_code == 200
+    if query != "request_spans":
+        assert "GET /products" in answer.text
+    if query != "logs":
+        assert "no stock" in answer.text
+    assert "Waiting for the first request" not in answer.text
+
+
+def test_hostile_telemetry_is_only_text(shopfront: StoredData, view: TestClient) -> None:
+    """Names and messages that contain markup or control characters are shown as text."""
+    hostile = replace(shopfront.request_spans[0], service=HOSTILE, name=HOSTILE)
+    shopfront.request_spans = [hostile]
+    shopfront.logs = [replace(shopfront.logs[0], service=HOSTILE, body=HOSTILE)]
+    shopfront.spans = [hostile]
+    text = view.get("/").text
+    assert "<script>alert" not in text
+    assert "<img src=x" not in text
+    assert "\x1b" not in text
+    assert "49" not in re.sub(r"<[^>]*>", "", text.split('id="requests"')[1].split("</table>")[0])

@@ -25,7 +25,9 @@ def explain(view: TraceView) -> str:
     The reason is the first of these that the trace has:
 
     1. The deepest failed span. A span has failed if its status is ERROR, or if it has an ERROR or
-       FATAL log record other than the canonical one.
+       FATAL log record other than the canonical one. An INTERNAL span that records no reason is
+       passed over where another span failed: some instrumentations mark the sending of an error
+       response as failed.
     2. The answer of the last called service that has a SERVER span.
     3. The answer to the last call, as its CLIENT span records it.
     4. That the service called no other service.
@@ -41,8 +43,7 @@ def explain(view: TraceView) -> str:
         (span, depth) for span, depth in spans_with_depth if span.error or _error_logs(span, view)
     ]
     if failed:
-        deepest, _ = max(failed, key=lambda pair: pair[1])
-        return _explain_failure(deepest, root, view)
+        return _explain_failure(_deepest(failed, view), root, view)
     other_servers = [span for span in spans if span.kind == "SERVER" and span is not root]
     if other_servers:
         return _explain_answer(other_servers[-1], root, view)
@@ -66,9 +67,19 @@ def failure_reason(view: TraceView, request: Span) -> str:
     failed = [pair for pair in below if pair[0].error or _error_logs(pair[0], view)]
     if not failed:
         return ""
-    deepest, _ = max(failed, key=lambda pair: pair[1])
-    clause = _failure_clause(deepest, below[0][0], view)
+    clause = _failure_clause(_deepest(failed, view), below[0][0], view)
     return "" if clause == UNRECORDED else clause
+
+
+def _deepest(failed: list[tuple[Span, int]], view: TraceView) -> Span:
+    """Return the deepest of some failed spans, each with its depth; see ``explain``."""
+    with_reason = [
+        (span, depth)
+        for span, depth in failed
+        if span.kind != "INTERNAL" or failures(span) or _error_logs(span, view)
+    ]
+    deepest, _ = max(with_reason or failed, key=lambda pair: pair[1])
+    return deepest
 
 
 def failures(span: Span) -> list[str]:

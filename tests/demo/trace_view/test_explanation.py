@@ -212,3 +212,16 @@ def test_the_reason_of_one_request_is_below_its_span() -> None:
     assert failure_reason(view, root) == 'stock logged "database is away"'
     unexplained = TraceView(TRACE, [span(ROOT, "", error=True)], [], [])
     assert failure_reason(unexplained, unexplained.spans[0]) == ""
+
+
+def test_a_failed_span_without_a_reason_does_not_hide_one() -> None:
+    """The span of FastAPI's instrumentation for sending an error response is not the reason."""
+    root = span(
+        ROOT, "", error=True, attributes={STATUS: "500"}, exceptions=("a.RuntimeError: boom",)
+    )
+    send = span(ORDER, ROOT, "INTERNAL", error=True, attributes={STATUS: "500"})
+    sentence = explain_spans(root, send)
+    assert sentence == "checkout answered 500 because it raised RuntimeError: boom."
+    # Where nothing else failed, it is all that is known.
+    alone = explain_spans(span(ROOT, "", attributes={STATUS: "500"}), send)
+    assert alone == "checkout answered 500 because checkout answered 500."

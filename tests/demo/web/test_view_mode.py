@@ -21,7 +21,7 @@ def shopfront(stored: StoredData) -> StoredData:
     failed = replace(span(ROOT, "", error=True, attributes=ANSWERED), service="shopfront")
     failed = replace(failed, name="GET /products", exceptions=("Error: database is away",))
     good = replace(failed, span_id=CALL, name="GET /health", error=False, attributes={})
-    stored.request_spans = [failed, good]
+    stored.request_spans = [good, failed]
     stored.spans = [failed]
     stored.logs = [replace(line(ROOT, "no stock"), service="shopfront", severity="CRITICAL")]
     return stored
@@ -104,7 +104,7 @@ def test_one_failing_query_leaves_the_rest_of_the_page(
 
 def test_hostile_telemetry_is_only_text(shopfront: StoredData, view: TestClient) -> None:
     """Names and messages that contain markup or control characters are shown as text."""
-    hostile = replace(shopfront.request_spans[0], service=HOSTILE, name=HOSTILE)
+    hostile = replace(shopfront.request_spans[1], service=HOSTILE, name=HOSTILE)
     shopfront.request_spans = [hostile]
     shopfront.logs = [replace(shopfront.logs[0], service=HOSTILE, body=HOSTILE)]
     shopfront.spans = [hostile]

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -36,22 +37,32 @@ while True:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """The command, while ``demo view`` runs."""
     command = Demo(tmp_path_factory.mktemp("view") / "state")
-    started = command.run("view", "--detach")
-    assert started.returncode == 0, started.stdout + started.stderr
+    result = command.run("view", "--detach")
+    assert result.returncode == 0, result.stdout + result.stderr
     yield command
     assert command.run("down").returncode == 0
 
 
-def start(demo: Demo, *program: str) -> subprocess.Popen[str]:
-    """Start ``demo run -- PROGRAM`` with pipes."""
-    return subprocess.Popen(
+@contextmanager
+def started(demo: Demo, *program: str) -> Iterator[subprocess.Popen[str]]:
+    """Run ``demo run -- PROGRAM`` with pipes until the end of the block.
+
+    As in a shell, it has a process group of its own: the system ignores SIGTSTP in a group that no
+    process of the session could continue.
+    """
+    with subprocess.Popen(
         [*demo.command, "run", "--", *program],
         env=demo.environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+        process_group=0,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_input_output_and_exit_code_pass_through(demo: Demo) -> None:
@@ -86,7 +97,7 @@ def test_options_of_the_program_are_its_own(demo: Demo) -> None:
 def test_signals_reach_the_program(demo: Demo, name: str) -> None:
     """A signal to the process is handled by the program itself, which decides the exit code."""
     number = signal.Signals[name]
-    with start(demo, sys.executable, "-c", REPORT_SIGNALS) as process:
+    with started(demo, sys.executable, "-c", REPORT_SIGNALS) as process:
         assert process.stdout
         ready = process.stdout.readline()
         assert ready.split() == ["ready", str(process.pid)]
@@ -104,7 +115,7 @@ def test_a_signal_that_ends_the_program_is_seen_outside(demo: Demo) -> None:
 
 def test_the_program_can_be_suspended(demo: Demo) -> None:
     """SIGTSTP suspends the program, and SIGCONT continues it, as Ctrl-Z and ``fg`` do."""
-    with start(demo, sys.executable, "-c", REPORT_SIGNALS) as process:
+    with started(demo, sys.executable, "-c", REPORT_SIGNALS) as process:
         assert process.stdout
         process.stdout.readline()
         status = psutil.Process(process.pid).status
@@ -112,7 +123,6 @@ def test_the_program_can_be_suspended(demo: Demo) -> None:
         wait_for("the program to be suspended", lambda: status() == psutil.STATUS_STOPPED)
         process.send_signal(signal.SIGCONT)
         assert process.stdout.readline() == "got SIGCONT\n"
-        process.kill()
 
 
 def test_the_program_has_the_terminal(demo: Demo) -> None:

@@ -275,7 +275,11 @@ def counts(in_memory_store: InMemoryStore) -> dict[str, int]:
     }
 
 
-@pytest.mark.parametrize("age_s", [60 * 86_400, time.time() - 1_800_000, RETENTION_HOURS * 3601])
+@pytest.mark.parametrize(
+    "age_s",
+    [60 * 86_400, time.time() - 1_800_000, RETENTION_HOURS * 3601],
+    ids=["60 days", "since 1970", "just over the retention"],
+)
 def test_a_record_that_is_too_old_is_rejected_by_name(
     in_memory_store: InMemoryStore, age_s: float
 ) -> None:

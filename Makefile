@@ -121,17 +121,17 @@ verify: setup ## check that all three pillars have every purchase
 rehearse: setup ## inject every failure under load into the running stack; takes an hour
 	@$(BIN)/demo rehearse --all --long
 
-# Two runs in parallel: one mostly waits for the stack, and the other, which is reported last, needs
-# no stack.
+# Each worker process has ports, a state folder and, for the tests marked `stack`, a stack of its own.
+# A test is assigned when a worker is free, and those with a stack first, because they mostly wait.
+# tests/conftest.py keeps the tests that share a fixture in one worker.
+WORKERS ?= 4
+PARALLEL = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
 test: dev ## run all tests that need Python alone; starts the local mode
-	@mkdir -p .demo/logs; \
-	nice -n 10 $(BIN)/pytest -m 'not full and not stack' >.demo/logs/test-fast.log 2>&1 & fast=$$!; \
-	trap 'kill $$fast 2>/dev/null' INT TERM; \
-	$(BIN)/pytest -m 'stack and not full' $(NO_ENGINE); stack=$$?; \
-	wait $$fast; fast=$$?; cat .demo/logs/test-fast.log; exit $$((stack | fast))
+	@$(BIN)/pytest $(PARALLEL) -m 'not full' $(NO_ENGINE)
 
 test-fast: dev ## run the tests that start no stack
-	@$(BIN)/pytest -m 'not full and not stack'
+	@$(BIN)/pytest $(PARALLEL) -m 'not full and not stack'
 
 test-full: dev binaries ## run the end-to-end tests in the full mode; without Tempo or Loki, a part of them
 	@STACK=full $(BIN)/pytest -m 'full or stack' $(NO_ENGINE)

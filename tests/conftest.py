@@ -28,6 +28,29 @@ from three_pillars.providers import tracer_provider
 ShopFactory = Callable[..., InMemoryShop]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests, and group those that share a fixture, for several worker processes.
+
+    The tests that need a stack come first: they mostly wait, while other tests use the CPU. The
+    tests of a module that share a fixture of that module run in one worker, so that its processes
+    are started once.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
+    for item in items:
+        if not item.get_closest_marker("stack") and _shares_a_fixture(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _shares_a_fixture(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function):
+        return False
+    definitions = item._fixtureinfo.name2fixturedefs  # noqa: SLF001  (pytest has no public way)
+    return any(
+        fixtures[-1].scope in {"module", "package"} for fixtures in definitions.values() if fixtures
+    )
+
+
 @pytest.fixture(scope="session")
 def tracing() -> tuple[TracerProvider, InMemorySpanExporter]:
     """The process's only tracer provider and its span exporter: OpenTelemetry accepts just one."""

@@ -18,7 +18,7 @@ from three_pillar_demo.stack.environment import variables_of
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("docker-compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-COMPOSE_ONLY = {"otel-collector-init", "demo", "traffic"}
+COMPOSE_ONLY = {"otel-collector-init", "otel-collector-queue-check", "demo", "traffic"}
 STARTED_BY_IMAGE = {"grafana"}
 """Components whose image starts them without a command in docker-compose.yaml. Natively, Grafana
 runs only if GRAFANA_HOME is set."""

@@ -10,7 +10,7 @@ from tests.demo.local_store.stores import StoreProcess
 from tests.processes import InMemoryCollector, Service, serve, wait_for
 from tests.real_collector import run_real_collector
 
-STORE_COMPRESSIONS = ["none", "gzip"]
+STORE_COMPRESSIONS = ["none", "gzip", "deflate"]
 COLLECTOR_COMPRESSIONS = ["none", "gzip", "deflate"]
 CHARGE: dict[str, object] = {
     "order_id": "one",

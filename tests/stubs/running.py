@@ -24,7 +24,7 @@ TIMEOUT_S = 30.0
 """The limit of every wait in seconds, far more than needed, for busy machines."""
 POLL_INTERVAL_S = 0.02
 # Below the range that systems use for outgoing connections; another start for each process.
-_ports = itertools.count(10_000 + os.getpid() * 97 % 20_000)
+_ports = itertools.count(10_000 + os.getpid() * 997 % 19_000)
 
 
 def wait_until(

@@ -197,11 +197,8 @@ def _component_state(
 def _print_exits(console: Console, run: state.Run) -> None:
     """Print how often each component has exited unexpectedly, and how the last exit was."""
     for name, exits in run.exits.items():
-        times = "once" if exits.count == 1 else f"{exits.count} times"
-        last_at = time.strftime("%H:%M:%S", time.localtime(exits.last_at))
         console.print(
-            f"\n{name} has exited unexpectedly {times}; at {last_at} it {exits.reason}. "
-            f"Last log lines:\n{exits.log_tail}",
+            f"\n{name} {exits.summary()}. Last log lines:\n{exits.log_tail}",
             markup=False,
             soft_wrap=True,
         )

@@ -114,25 +114,28 @@ LOCAL: tuple[Component, ...] = (*SERVICES, STORE, WEB)
 VIEW: tuple[Component, ...] = (STORE, WEB)
 """The components of the mode ``view``, for the telemetry of other programs; it has no shop."""
 
+COLLECTOR = Component(
+    "otel-collector",
+    ("--config=otel-collector.yaml",),
+    (
+        ports.COLLECTOR,
+        ports.COLLECTOR_GRPC,
+        ports.COLLECTOR_HEALTH,
+        ports.COLLECTOR_METRICS,
+    ),
+    "/",
+    stop_order=3,
+    binary=OTELCOL,
+    ready_port=ports.COLLECTOR_HEALTH,
+)
+"""The OpenTelemetry Collector, whose queues on disk are checked before each start."""
+
 FULL: tuple[Component, ...] = (
     # Services and Collector come first: checkouts work at once, and the Collector's queue holds the
     # telemetry that a backend which is still starting cannot accept yet.
     *SERVICES,
     WEB,
-    Component(
-        "otel-collector",
-        ("--config=otel-collector.yaml",),
-        (
-            ports.COLLECTOR,
-            ports.COLLECTOR_GRPC,
-            ports.COLLECTOR_HEALTH,
-            ports.COLLECTOR_METRICS,
-        ),
-        "/",
-        stop_order=3,
-        binary=OTELCOL,
-        ready_port=ports.COLLECTOR_HEALTH,
-    ),
+    COLLECTOR,
     Component(
         "prometheus",
         (

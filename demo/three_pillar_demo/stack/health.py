@@ -6,13 +6,15 @@ compose, where each component has a host name of its own.
 
 import asyncio
 import os
+import time
 
 import httpx2
 
-from three_pillar_demo.stack import ports
+from three_pillar_demo.stack import ports, state
 from three_pillar_demo.stack.components import MODES
 
 TIMEOUT_S = 2.0
+EXIT_SHOWN_S = 600.0
 GRAFANA = "grafana"
 
 
@@ -45,6 +47,23 @@ async def problems(http: httpx2.AsyncClient, mode: str) -> dict[str, str]:
     urls = addresses(mode)
     texts = await asyncio.gather(*(_problem(http, url) for url in urls.values()))
     return dict(zip(urls, texts, strict=True))
+
+
+def recent_exits() -> dict[str, str]:
+    """Return how each component of the running stack has exited unexpectedly, by name.
+
+    A text ends with the last log line. Components whose last exit is more than
+    ``EXIT_SHOWN_S`` seconds ago are left out, unless they stay down.
+    """
+    run = state.running()
+    if run is None:
+        return {}
+    texts = {}
+    for name, exits in run.exits.items():
+        if exits.gave_up or time.time() - exits.last_at < EXIT_SHOWN_S:
+            last_line = exits.log_tail.strip().rpartition("\n")[2].strip()
+            texts[name] = f"{exits.summary()}. Its last log line: {last_line}"
+    return texts
 
 
 async def _problem(http: httpx2.AsyncClient, url: str) -> str:

@@ -13,8 +13,16 @@ from types import FrameType
 
 from rich.console import Console
 
-from three_pillar_demo.stack import control, native_config, port_choice, ports, restarts, state
-from three_pillar_demo.stack.components import DEFAULT, MODES, Component
+from three_pillar_demo.stack import (
+    control,
+    native_config,
+    port_choice,
+    ports,
+    queue_files,
+    restarts,
+    state,
+)
+from three_pillar_demo.stack.components import COLLECTOR, DEFAULT, MODES, Component
 from three_pillar_demo.stack.environment import unused_exporter_variables
 from three_pillar_demo.stack.preflight import (
     LaunchError,
@@ -135,6 +143,9 @@ class Launcher:
     def _start(self, component: Component) -> None:
         self.progress.step(component.name, "starting")
         try:
+            if component is COLLECTOR:
+                for path, reason in queue_files.set_damaged_aside(component.data):
+                    self._warn(queue_files.report(path, reason))
             child = ChildProcess(component, self.executables.get(component.name))
         except OSError as error:
             raise LaunchError(f"{component.name} cannot be started: {error}") from error

@@ -44,10 +44,15 @@ class DamagedError(Exception):
 def main(folder: Path) -> None:
     """Set the damaged queue files in ``folder`` aside, and print one line for each."""
     for path, reason in set_damaged_aside(folder):
-        sys.stdout.write(
-            f"the Collector's queue was damaged ({reason}) and is kept as {path}; "
-            "the Collector starts with an empty one\n"
-        )
+        sys.stdout.write(f"{report(path, reason)}\n")
+
+
+def report(path: Path, reason: str) -> str:
+    """Return the message on a damaged file, which is now at ``path``."""
+    return (
+        f"the Collector's queue was damaged ({reason}) and is kept as {path}; "
+        "the Collector starts with an empty one"
+    )
 
 
 def set_damaged_aside(folder: Path) -> list[tuple[Path, str]]:

@@ -84,6 +84,12 @@ class UnexpectedExits:
     log_tail: str
     gave_up: bool = False
 
+    def summary(self) -> str:
+        """Return how often the component has exited, and when and how for the last time."""
+        times = "once" if self.count == 1 else f"{self.count} times"
+        last_at = time.strftime("%H:%M:%S", time.localtime(self.last_at))
+        return f"has exited unexpectedly {times}; at {last_at} it {self.reason}"
+
 
 @dataclass
 class Run:

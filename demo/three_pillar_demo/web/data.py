@@ -82,17 +82,24 @@ class PageData:
         """Return the results that the status bar shows, by name.
 
         ``components`` has the problem of each component; "" means healthy. ``freshness`` has the
-        age of the newest trace, log record and metric, in seconds. ``queues`` has the number of
-        batches that wait in the Collector, by backend. ``size`` has the size of all stored
-        telemetry, in bytes.
+        age of the newest trace, log record and metric, in seconds. ``exits`` says how components
+        have exited unexpectedly in the last minutes. ``queues`` has the number of batches that wait
+        in the Collector, by backend. ``size`` has the size of all stored telemetry, in bytes.
         """
-        components, queues, freshness, size = await asyncio.gather(
+        components, exits, queues, freshness, size = await asyncio.gather(
             self.cache.get("components", self._component_problems),
+            self.cache.get("exits", self._recent_exits),
             self.cache.get("queues", self._queue_sizes),
             self.cache.get("freshness", self.backends.freshness),
             self.cache.get("size", self.backends.size),
         )
-        return {"components": components, "queues": queues, "freshness": freshness, "size": size}
+        return {
+            "components": components,
+            "exits": exits,
+            "queues": queues,
+            "freshness": freshness,
+            "size": size,
+        }
 
     async def panels(self, state: ViewState) -> list[Panel]:
         """Return four panels: request rate, error ratio, and one of durations for each service."""
@@ -214,6 +221,9 @@ class PageData:
         backend_health.cancel()
         problems.pop("web", None)
         return problems
+
+    async def _recent_exits(self) -> dict[str, str]:
+        return await asyncio.to_thread(health.recent_exits)
 
     async def _queue_sizes(self) -> dict[str, float]:
         """Return the number of batches that wait in the Collector, by the name of the backend."""

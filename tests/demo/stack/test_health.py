@@ -1,11 +1,12 @@
 """Tests of the health checks of components: their addresses, and the problems they report."""
 
 import asyncio
+import time
 
 import httpx2
 import pytest
 
-from three_pillar_demo.stack import health, ports
+from three_pillar_demo.stack import health, ports, state
 from three_pillar_demo.stack.components import MODES
 
 
@@ -23,6 +24,28 @@ def test_addresses_are_those_of_the_components(monkeypatch: pytest.MonkeyPatch) 
     assert compose["payment"] == f"http://payment:{ports.PAYMENT.number}/healthz"
     assert compose["grafana"] == f"http://grafana:{ports.GRAFANA.number}/api/health"
     assert {component.name for component in MODES["full"]} <= compose.keys()
+
+
+def test_recent_exits_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exits of the last minutes, and a component that stays down, are described with the reason."""
+    now = time.time()
+    tail = "    starting\n    disk full"
+    run = state.Run(state.current_process(), now, "local")
+    run.exits = {
+        "store": state.UnexpectedExits(1, now, "exited with code 3 after 2 s", tail),
+        "web": state.UnexpectedExits(2, now - 2 * health.EXIT_SHOWN_S, "exited", tail),
+        "payment": state.UnexpectedExits(
+            5, now - 2 * health.EXIT_SHOWN_S, "was terminated by SIGKILL", tail, gave_up=True
+        ),
+    }
+    monkeypatch.setattr(state, "running", lambda: run)
+    exits = health.recent_exits()
+    assert exits.keys() == {"store", "payment"}
+    assert exits["store"].startswith("has exited unexpectedly once; at ")
+    assert exits["store"].endswith(" it exited with code 3 after 2 s. Its last log line: disk full")
+    assert exits["payment"].startswith("has exited unexpectedly 5 times; at ")
+    monkeypatch.setattr(state, "running", lambda: None)
+    assert health.recent_exits() == {}
 
 
 def test_problems_are_returned_and_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:

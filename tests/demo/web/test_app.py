@@ -134,6 +134,15 @@ def test_component_that_is_down_is_named(
     assert "12.5 %" in text
 
 
+def test_unexpected_exit_of_a_component_is_shown(
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The status bar says how a component has exited, and shows its last log line as text."""
+    monkeypatch.setattr(health, "recent_exits", lambda: {"store": "has exited once: <b>full</b>"})
+    text = open_page().get("/").text
+    assert "store has exited once: &lt;b&gt;full&lt;/b&gt;" in text
+
+
 def test_slow_dns_lookups_do_not_block_others(page: TestClient) -> None:
     """With forty threads busy, as with slow DNS lookups, another thread still runs."""
     end = threading.Event()

@@ -8,6 +8,7 @@ private_ports.reserve()
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import pytest
@@ -30,25 +31,21 @@ ShopFactory = Callable[..., InMemoryShop]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the tests, and group those that share a fixture, for several worker processes.
+    """Group and order the tests for several worker processes (``--dist loadgroup``).
 
-    The tests that need a stack come first: they mostly wait, while other tests use the CPU. The
-    tests of a module that share a fixture of that module run in one worker, so that its processes
-    are started once.
+    The tests of a file run in one worker, so that processes which they share are started once.
+    Each test that needs a stack is on its own, because every worker has a stack. These tests mostly
+    wait, so they alternate with the files, the largest of which come first.
     """
-    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
+    on_a_stack = [[item] for item in items if item.get_closest_marker("stack")]
+    files: dict[Path, list[pytest.Item]] = {}
     for item in items:
-        if not item.get_closest_marker("stack") and _shares_a_fixture(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
-def _shares_a_fixture(item: pytest.Item) -> bool:
-    if not isinstance(item, pytest.Function):
-        return False
-    definitions = item._fixtureinfo.name2fixturedefs  # noqa: SLF001  (pytest has no public way)
-    return any(
-        fixtures[-1].scope in {"module", "package"} for fixtures in definitions.values() if fixtures
-    )
+        if not item.get_closest_marker("stack"):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+            files.setdefault(item.path, []).append(item)
+    largest_first = sorted(files.values(), key=len, reverse=True)
+    groups = chain.from_iterable(zip_longest(on_a_stack, largest_first, fillvalue=[]))
+    items[:] = chain.from_iterable(groups)
 
 
 @pytest.fixture(scope="session")

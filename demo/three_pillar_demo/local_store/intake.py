@@ -6,6 +6,7 @@ from google.protobuf.message import Message
 
 from three_pillar_demo.local_store.export_request import SIGNALS, decode_request
 from three_pillar_demo.local_store.otlp.batch import Batch
+from three_pillar_demo.local_store.rejection_log import RejectionLog
 from three_pillar_demo.local_store.writer import Writer
 
 BODY_TIMEOUT_S = 10.0
@@ -23,6 +24,7 @@ class Intake:
     def __init__(self, writer: Writer) -> None:
         """Create the intake of one event loop."""
         self.writer = writer
+        self.rejections = RejectionLog()
         self._decode_slots = asyncio.Semaphore(MAX_CONCURRENT_DECODES)
 
     async def store(self, signal_name: str, body: bytes, encoding: str, media_type: str) -> Message:
@@ -39,6 +41,7 @@ class Intake:
         async with self._decode_slots:
             batch = await asyncio.to_thread(decode_request, signal_name, body, encoding, media_type)
         await self.writer.put(batch)
+        self.rejections.record(signal_name, batch)
         return _success(signal_name, batch)
 
 

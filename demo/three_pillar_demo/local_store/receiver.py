@@ -75,12 +75,13 @@ def create_app(
     async def healthz(_request: Request) -> Response:
         if writer.last_error:
             return JSONResponse({"status": writer.last_error}, 503)
-        return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "ok", "rejected": intake.rejections.total})
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
         await before_shutdown()
+        intake.rejections.flush()
         await asyncio.to_thread(writer.stop)
 
     return Starlette(

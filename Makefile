@@ -20,7 +20,6 @@ unexport PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONSAFEPATH PYTHONINSPECT PYT
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-NO_ENGINE := --ignore tests/compose/test_engine.py
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-user
 # Python compiles each module at its first import, so the installation does not, which makes it
 # faster. Where PYTHONDONTWRITEBYTECODE is set, the installation compiles everything: otherwise every
@@ -128,13 +127,13 @@ WORKERS ?= 4
 PARALLEL = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 test: dev ## run all tests that need Python alone; starts the local mode
-	@$(BIN)/pytest $(PARALLEL) -m 'not full' $(NO_ENGINE)
+	@$(BIN)/pytest $(PARALLEL) -m 'not full and not engine'
 
 test-fast: dev ## run the tests that start no stack
 	@$(BIN)/pytest $(PARALLEL) -m 'not full and not stack'
 
 test-full: dev binaries ## run the end-to-end tests in the full mode; without Tempo or Loki, a part of them
-	@STACK=full $(BIN)/pytest -m 'full or stack' $(NO_ENGINE)
+	@STACK=full $(BIN)/pytest -m '(full or stack) and not engine'
 
 # The tests of this folder are skipped unless CLIENTS is set; it names the clients that must run.
 test-clients: dev ## let programs in other languages send to the local store; installs them first

@@ -22,7 +22,7 @@ from three_pillar_demo.verify.log_check import check_logs
 from three_pillar_demo.verify.metric_check import Counters, check_metrics, read_counters
 from three_pillar_demo.verify.trace_check import check_traces
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.engine, pytest.mark.timeout(900)]
 POLL_INTERVAL_S = 0.1
 KILLED = 137
 IGNORES_SIGTERM = {"tempo"}

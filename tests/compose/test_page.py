@@ -11,7 +11,7 @@ from tests.compose.conftest import ComposeProject
 from tests.end_to_end.conftest import wait_until
 from three_pillar_demo.stack import ports
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.engine, pytest.mark.timeout(300)]
 WEB_UI = ports.WEB.url
 BACKENDS = ("tempo", "loki", "prometheus", "otel-collector", "alertmanager")
 FOREIGN_HEADERS = (
@@ -50,6 +50,23 @@ def test_container_is_healthy_and_reaches_all_backends(project: ComposeProject) 
         "the Collector's queues",
     )
     assert '<b class="mode">compose</b>' in page("/?tour=0")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_published_port_answers_under_both_names(project: ComposeProject, host: str) -> None:
+    """The web UI answers on its published port under both names of loopback."""
+    assert project.services
+    url = f"http://{host}:{ports.WEB.number}"
+    response = httpx2.get(f"{url}/?tour=0", timeout=20, trust_env=False)
+    assert response.status_code == 200, response.text
+    bought = httpx2.post(
+        f"{url}/buy",
+        data={"card": "ordinary"},
+        headers={"origin": url},
+        timeout=20,
+        trust_env=False,
+    )
+    assert bought.status_code == 303, bought.text
 
 
 @pytest.mark.parametrize(

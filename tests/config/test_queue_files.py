@@ -137,6 +137,21 @@ def test_intact_queue_file_is_left_alone(filled_queue: bytes, tmp_path: Path) ->
         wait_for("all spans", lambda: len(backend.spans) == 100)
 
 
+def test_queue_of_a_running_collector_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file that a Collector uses stays even if it looks damaged, until the Collector ends."""
+    monkeypatch.setattr(queue_files, "MAGIC", 0)  # Now every file looks damaged.
+    with run_real_collector(tmp_path, f"http://127.0.0.1:{free_port()}") as collector:
+        send_spans(collector, 1, 10)
+        names = sorted(path.name for path in collector.data.iterdir())
+        assert len(names) == 3
+        assert queue_files.set_damaged_aside(collector.data) == []
+        assert sorted(path.name for path in collector.data.iterdir()) == names
+    aside = [path for path, _ in queue_files.set_damaged_aside(collector.data)]
+    assert sorted(path.name.split(queue_files.ASIDE)[0] for path in aside) == names
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_queue_file_is_set_aside(damage: str, filled_queue: bytes, tmp_path: Path) -> None:
     """A damaged queue file is kept under another name, and the Collector starts and forwards."""

@@ -7,12 +7,20 @@ damage (contrib issue 36840). This is meant for the moment before each start:
 The files are databases of bbolt (``go.etcd.io/bbolt``, version 2 of its format): pages in a B+ tree
 below the newer of two meta pages. All numbers are little-endian. Only the structure is verified,
 because bbolt has no checksums of its content.
+
+A running Collector holds a lock (``flock``) on each of its files. Such a file is left alone: while
+it is being written, an intact file may look damaged, and the Collector would go on to write to the
+file under its new name. ``docker compose run`` and a second ``docker compose up`` start this check
+beside a running Collector.
 """
 
+import fcntl
 import mmap
 import struct
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PATTERN = "exporter_*"
@@ -58,7 +66,8 @@ def report(path: Path, reason: str) -> str:
 def set_damaged_aside(folder: Path) -> list[tuple[Path, str]]:
     """Rename each damaged queue file in ``folder``; return the new paths, each with a reason.
 
-    No Collector may use the folder meanwhile. A folder that does not exist has no queue files.
+    A file that a running Collector uses is left alone. A folder that does not exist has no queue
+    files.
 
     Raises:
         OSError: A file cannot be read or renamed.
@@ -67,15 +76,39 @@ def set_damaged_aside(folder: Path) -> list[tuple[Path, str]]:
     for path in sorted(folder.glob(PATTERN)):
         if ASIDE in path.name or path.suffix == ".backup":
             continue
-        try:
-            verify(path)
-        except DamagedError as error:
-            aside = path.with_name(
-                f"{path.name}{ASIDE}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-            )
-            path.rename(aside)
-            renamed.append((aside, str(error)))
+        with locked(path) as unused:
+            if not unused:
+                continue
+            try:
+                verify(path)
+            except DamagedError as error:
+                aside = path.with_name(
+                    f"{path.name}{ASIDE}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+                )
+                path.rename(aside)
+                renamed.append((aside, str(error)))
     return renamed
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Lock a queue file until the end of the block; the value is False if a Collector uses it.
+
+    A Collector that starts meanwhile waits up to 1 s for the lock. What is no file is not locked.
+
+    Raises:
+        OSError: The file cannot be opened or locked.
+    """
+    if not path.is_file():
+        yield True
+        return
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def verify(path: Path) -> None:

@@ -117,6 +117,7 @@ OTHER_SPELLINGS = {
     "demo/three_pillar_demo/trace_view/otlp_export.py",
     "demo/three_pillar_demo/verify/link_check.py",
     "grafana/checkout.py",
+    "tests/demo/query/test_lgtm.py",
     "tests/demo/query/test_lgtm_arrivals.py",
     "tests/demo/local_store/test_invalid_records.py",
     "tests/demo/query/test_otlp_json.py",

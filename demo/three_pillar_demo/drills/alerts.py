@@ -6,7 +6,6 @@ includes an earlier drill.
 """
 
 import asyncio
-import json
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import yaml
 from three_pillar_demo.drills.catalogue import DrillError, ExpectedAlerts
 from three_pillar_demo.paths import ROOT
 from three_pillar_demo.query.lgtm import LgtmBackends
+from three_pillar_demo.query.literals import quoted
 from three_pillar_demo.stack.binaries import PROMETHEUS
 
 Series = tuple[Mapping[str, str], Sequence[float | None]]
@@ -182,5 +182,5 @@ def _sample(value: float | None) -> str:
 
 def _selector(labels: Mapping[str, Any]) -> str:
     """Return the metric name and the labels of a series as ``name{label="value", ...}``."""
-    pairs = [f"{name}={json.dumps(value)}" for name, value in labels.items() if name != "__name__"]
+    pairs = [f"{name}={quoted(value)}" for name, value in labels.items() if name != "__name__"]
     return f"{labels['__name__']}{{{', '.join(pairs)}}}"

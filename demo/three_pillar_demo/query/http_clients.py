@@ -10,6 +10,7 @@ from typing import Any, Self
 import httpx2
 
 from three_pillar_demo.query.interface import NANO, BackendError, Exemplar, LogRecord, Span
+from three_pillar_demo.query.loki_records import log_record
 from three_pillar_demo.query.otlp_json import spans_of
 from three_pillar_demo.stack import ports
 
@@ -20,6 +21,10 @@ MAX_ERROR_TEXT = 300
 """The number of characters after which an error message cuts off a quoted response."""
 TRACE_ID_DIGITS = 32
 PORTS = {"tempo": ports.TEMPO, "loki": ports.LOKI, "prometheus": ports.PROMETHEUS}
+MAX_LOG_RANGE_S = 30 * 24 * 3600.0
+"""The longest time range, in seconds, that Loki accepts in a query, by default."""
+AHEAD_S = 3600.0
+"""How far ahead of this machine's clock, in seconds, log records are searched."""
 READY_PATHS = {"tempo": "/ready", "loki": "/ready", "prometheus": "/-/ready"}
 
 
@@ -79,14 +84,10 @@ class HttpClients:
         response = await self._get_json(
             "tempo", "/api/search", q=query, start=int(start), end=int(end) + 1, limit=limit
         )
-        traces = sorted(
-            response.get("traces", []),
-            key=lambda trace: int(trace["startTimeUnixNano"]),
-            reverse=True,
-        )
+        traces = sorted(response.get("traces", []), key=_start, reverse=True)
         # Tempo omits leading zeros of an id, and durations under a millisecond.
         return {
-            trace["traceID"].zfill(TRACE_ID_DIGITS): int(trace["startTimeUnixNano"]) / NANO
+            trace["traceID"].zfill(TRACE_ID_DIGITS): _start(trace) / NANO
             + trace.get("durationMs", 0) / 1000
             for trace in traces
         }
@@ -97,18 +98,26 @@ class HttpClients:
         """Return the oldest ``limit`` log records that match a LogQL query, oldest first.
 
         With ``newest``, return the newest ``limit`` records, newest first.
+
+        The times of a span that a sender got wrong may be in the wrong order or centuries apart,
+        which Loki refuses. They are exchanged, and the range is cut to what Loki accepts.
         """
+        first, last = sorted((start, end))
+        last = min(last, time.time() + AHEAD_S)
+        first = max(first, last - MAX_LOG_RANGE_S)
+        if first >= last:
+            return []
         response = await self._get_json(
             "loki",
             "/loki/api/v1/query_range",
             query=query,
             direction="backward" if newest else "forward",
-            start=int(start * NANO),
-            end=int(end * NANO),
+            start=int(first * NANO),
+            end=int(last * NANO),
             limit=limit,
         )
         records = [
-            _log_record(int(timestamp), body, stream["stream"])
+            log_record(int(timestamp), body, stream["stream"])
             for stream in response["data"]["result"]
             for timestamp, body in stream["values"]
         ]
@@ -152,8 +161,9 @@ class HttpClients:
 
     async def promql_exemplars(self, query: str, start: float, end: float) -> list[Exemplar]:
         """Return the exemplars, from the time range, of the series that a PromQL query selects."""
+        first, last = sorted((start, end))
         response = await self._get_json(
-            "prometheus", "/api/v1/query_exemplars", query=query, start=start, end=end
+            "prometheus", "/api/v1/query_exemplars", query=query, start=first, end=last
         )
         return [
             Exemplar(
@@ -242,11 +252,6 @@ class HttpClients:
         return response
 
 
-def _log_record(timestamp: int, body: str, fields: dict[str, str]) -> LogRecord:
-    return LogRecord(
-        time=timestamp,
-        service=fields.get("service_name", ""),
-        severity=fields.get("severity_text", ""),
-        body=body,
-        fields=fields,
-    )
+def _start(trace: dict[str, Any]) -> int:
+    """Return the start of a trace in a response of Tempo's search; Tempo leaves out zero."""
+    return int(trace.get("startTimeUnixNano", 0))

@@ -136,8 +136,8 @@ class Span:
 class LogRecord:
     """One log record; ``time`` is in nanoseconds since the epoch.
 
-    Only the local store fills the attributes from ``attributes`` on. From Loki, they have their
-    defaults, because Loki keeps attributes as text, under the names in ``fields``.
+    Only the local store fills ``attributes``, ``resource`` and the attributes of ``scope``. Loki
+    keeps all attributes as text in one list, under the names in ``fields``.
 
     Attributes:
         severity: OTLP's severity text, such as INFO, WARN or ERROR.

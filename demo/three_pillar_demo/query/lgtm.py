@@ -1,7 +1,6 @@
 """Answers the queries of ``query.interface`` from Tempo, Loki and Prometheus."""
 
 import asyncio
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from three_pillar_demo.query.interface import (
     ServiceCall,
     Span,
 )
+from three_pillar_demo.query.literals import quoted
 
 HOUR_S = 3600.0
 MOST_RECENT = " with (most_recent=true)"
@@ -289,11 +289,6 @@ def _red_queries(service: str, route: str, window: float, quantiles: Sequence[fl
 def range_selector(seconds: float) -> str:
     """Return PromQL's range selector for a number of seconds, such as ``[5000ms]`` for 5.0."""
     return f"[{seconds * 1000:.0f}ms]"
-
-
-def quoted(text: str) -> str:
-    """Return ``text`` as a quoted, escaped string literal for TraceQL, LogQL and PromQL."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def selector(name: str, labels: Mapping[str, str] | None) -> str:

@@ -1,13 +1,13 @@
 """Finds requests in Tempo, and the requests and log records that arrive in Tempo and Loki."""
 
 import asyncio
-import json
 import time
 from collections.abc import Hashable
 from typing import Any, Protocol
 
 from three_pillar_demo.query.arrivals import MAX_SECONDS_BACK, nanoseconds, newest, time_of
 from three_pillar_demo.query.interface import NANO, Arrival, LogRecord, Selection, Span
+from three_pillar_demo.query.literals import quoted
 from three_pillar_demo.query.severity import FAILURE_TEXTS
 
 LATE_S = 60.0
@@ -33,6 +33,8 @@ SELECTED = (
     "span.http.response.status_code, span.http.status_code, span.error.type"
 )
 """What TraceQL's ``select`` adds to the ids and times of each span that is found."""
+ABSENT = "nil"
+"""The value that Tempo gives to a selected attribute that the span does not have."""
 
 
 class Clients(Protocol):
@@ -56,7 +58,7 @@ async def request_spans(
     is_request = "(kind=server || kind=consumer || nestedSetParent<0)"
     conditions = [is_request]
     if selection.service:
-        conditions.append(f"resource.service.name={json.dumps(selection.service)}")
+        conditions.append(f"resource.service.name={quoted(selection.service)}")
     if selection.failed:
         conditions.append("status=error")
     query = f"{{ {' && '.join(conditions)} }} | select({SELECTED}) with (most_recent=true)"
@@ -126,7 +128,7 @@ class LgtmArrivals:
 
     def _logql(self) -> str:
         name = self.selection.service
-        query = f"{{service_name={json.dumps(name)}}}" if name else '{service_name=~".+"}'
+        query = f"{{service_name={quoted(name)}}}" if name else '{service_name=~".+"}'
         if self.selection.failed:
             query += f' | severity_text=~"(?i){"|".join(FAILURE_TEXTS)}"'
         return query
@@ -148,22 +150,34 @@ def _span(trace_id: str, found: dict[str, Any]) -> Span:
 
     The attributes of the span, of its resource and the intrinsic ones share one list.
     """
-    attributes = {
+    selected = {
         attribute["key"]: next(iter(attribute["value"].values()), "")
         for attribute in found.get("attributes", [])
     }
-    start = int(found["startTimeUnixNano"])
+    attributes = {name: value for name, value in selected.items() if value != ABSENT}
+    start = int(found.get("startTimeUnixNano", 0))
+    duration = int(found.get("durationNanos", 0))
     return Span(
         trace_id=trace_id,
         span_id=found["spanID"].zfill(SPAN_ID_DIGITS),
         parent_id="",
         service=str(attributes.pop("service.name", "")),
         name=str(found.get("name") or attributes.pop("name", "")),
-        kind=str(attributes.pop("kind", "")).upper(),
+        kind=_kind(str(attributes.pop("kind", "unspecified"))),
         start=start,
-        end=start + int(found.get("durationNanos", 0)),
+        # The duration of a span that ends before its start is below zero, which Tempo writes
+        # without a sign.
+        end=start + (duration - 2**64 if duration >= 2**63 else duration),
         error=attributes.pop("status", "") == "error",
         message=str(attributes.pop("statusMessage", "")),
         attributes=attributes,
         exceptions=(),
     )
+
+
+def _kind(text: str) -> str:
+    """Return the name of a kind, such as SERVER; for a kind without one, its number.
+
+    Tempo writes such a kind as ``kind(99)``.
+    """
+    return text.removeprefix("kind(").removesuffix(")").upper()

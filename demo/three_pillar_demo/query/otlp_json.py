@@ -1,4 +1,8 @@
-"""Converts the spans in a response of Tempo's API, which are OTLP in JSON, to ``Span``."""
+"""Converts the spans in a response of Tempo's API, which are OTLP in JSON, to ``Span``.
+
+Tempo leaves out every field that is zero or empty, as protobuf's JSON does, and writes a kind or a
+status that has no name in OTLP as its number.
+"""
 
 import base64
 from typing import Any
@@ -8,11 +12,11 @@ from three_pillar_demo.query.interface import VERSION, Scope, Span, SpanEvent, S
 
 def spans_of(trace_id: str, batch: dict[str, Any]) -> list[Span]:
     """Return the spans in ``batch``, which is one element of ``batches`` in Tempo's response."""
-    resource = _attributes(batch["resource"])
+    resource = _attributes(batch.get("resource", {}))
     return [
         _span(trace_id, resource, _scope(scope_spans.get("scope", {})), span)
-        for scope_spans in batch["scopeSpans"]
-        for span in scope_spans["spans"]
+        for scope_spans in batch.get("scopeSpans", [])
+        for span in scope_spans.get("spans", [])
     ]
 
 
@@ -22,20 +26,20 @@ def _scope(scope: dict[str, Any]) -> Scope:
 
 def _span(trace_id: str, resource: dict[str, Any], scope: Scope, span: dict[str, Any]) -> Span:
     status = span.get("status", {})
-    status_name = status.get("code", "").removeprefix("STATUS_CODE_") or "UNSET"
+    status_name = _enumeration(status.get("code", ""), "STATUS_CODE_") or "UNSET"
     events = tuple(_event(event) for event in span.get("events", []))
     attributes = _attributes(span)
     if VERSION in resource:
         attributes = {VERSION: resource[VERSION]} | attributes
     return Span(
         trace_id=trace_id,
-        span_id=_hex_id(span["spanId"]),
+        span_id=_hex_id(span.get("spanId", "")),
         parent_id=_hex_id(span.get("parentSpanId", "")),
         service=str(resource.get("service.name", "")),
-        name=span["name"],
-        kind=span.get("kind", "").removeprefix("SPAN_KIND_"),
-        start=int(span["startTimeUnixNano"]),
-        end=int(span["endTimeUnixNano"]),
+        name=span.get("name", ""),
+        kind=_enumeration(span.get("kind", ""), "SPAN_KIND_") or "UNSPECIFIED",
+        start=int(span.get("startTimeUnixNano", 0)),
+        end=int(span.get("endTimeUnixNano", 0)),
         error=status_name == "ERROR",
         message=status.get("message", ""),
         attributes=attributes,
@@ -77,13 +81,14 @@ def _link(link: dict[str, Any]) -> SpanLink:
 
 def exception_text(attributes: dict[str, Any]) -> str:
     """Return ``Type: message`` from an exception event's attributes; a missing part is left out."""
-    keys = ("exception.type", "exception.message")
-    return ": ".join(str(attributes[key]) for key in keys if key in attributes)
+    parts = (attributes.get("exception.type"), attributes.get("exception.message"))
+    return ": ".join(str(part) for part in parts if part is not None)
 
 
 def _attributes(owner: dict[str, Any]) -> dict[str, Any]:
     return {
-        attribute["key"]: _value(attribute["value"]) for attribute in owner.get("attributes", [])
+        attribute.get("key", ""): _value(attribute.get("value", {}))
+        for attribute in owner.get("attributes", [])
     }
 
 
@@ -97,8 +102,16 @@ def _value(encoded: dict[str, Any]) -> Any:  # noqa: ANN401  (any attribute valu
         case {"arrayValue": value}:
             return [_value(element) for element in value.get("values", [])]
         case {"kvlistValue": value}:
-            return {entry["key"]: _value(entry["value"]) for entry in value.get("values", [])}
+            return {
+                entry.get("key", ""): _value(entry.get("value", {}))
+                for entry in value.get("values", [])
+            }
     return next(iter(encoded.values()), None)
+
+
+def _enumeration(value: str | int, prefix: str) -> str:
+    """Return the name of an enumeration's value without ``prefix``, or its number as text."""
+    return str(value).removeprefix(prefix)
 
 
 def _hex_id(encoded: str) -> str:

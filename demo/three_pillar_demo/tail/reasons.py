@@ -33,8 +33,8 @@ async def reasons(backends: Backends, arrivals: list[Arrival]) -> list[str]:
 async def _reason_in_trace(backends: Backends, request: Span) -> str:
     try:
         spans = await backends.trace(request.trace_id)
-        start = request.start / NANO - MARGIN_S
-        logs = await backends.trace_logs(request.trace_id, start, request.end / NANO + MARGIN_S)
+        start, end = sorted((request.start / NANO, request.end / NANO))
+        logs = await backends.trace_logs(request.trace_id, start - MARGIN_S, end + MARGIN_S)
     except BackendError:
         return ""
     return failure_reason(TraceView(request.trace_id, spans, logs, []), request)

@@ -152,8 +152,9 @@ async def fetch(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]
     spans = await backends.trace(trace_id)
     if not spans:
         return TraceView(trace_id, [], [], []), [f"{backends.names['traces']} to have the trace"]
-    start = min(span.start for span in spans) / NANO
-    end = max(span.end for span in spans) / NANO
+    # A span may end before its start, or have no end, when its sender's clock was set.
+    start = min(min(span.start, span.end) for span in spans) / NANO
+    end = max(max(span.start, span.end) for span in spans) / NANO
     is_young = time.time() - end < COMPLETE_AFTER_S
     missing = list(missing_spans(spans))
     remarks: list[str] = []

@@ -12,27 +12,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from three_pillar_demo.query.interface import VERSION, LogRecord, Scope, Span, SpanEvent, SpanLink
+from three_pillar_demo.query.loki_records import RECORD_FIELDS, loki_attributes
 from three_pillar_demo.trace_view.view import TraceView
 
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 """The names of the span kinds, each at the position that is its number in OTLP."""
 STATUSES = ("UNSET", "OK", "ERROR")
 """The names of the span statuses, each at the position that is its number in OTLP."""
-LOKI_FIELDS = {
-    "trace_id",
-    "span_id",
-    "service_name",
-    "severity_text",
-    "severity_number",
-    "detected_level",
-    "observed_timestamp",
-    "flags",
-    "scope_name",
-    "scope_version",
-}
-"""The fields of a log record from Loki that are not attributes of the record."""
 Json = dict[str, Any]
 """A JSON object."""
+ResourceFields = tuple[Json, dict[str, str]]
+"""The attributes of a resource, and the fields that Loki makes of them."""
 
 
 def otlp_lines(view: TraceView) -> Iterator[str]:
@@ -46,7 +36,7 @@ def otlp_lines(view: TraceView) -> Iterator[str]:
         ]
         yield _to_json({"resourceSpans": _grouped(spans, "scopeSpans", "spans")})
     if view.logs:
-        resources = {span.service: span.resource for span in view.spans}
+        resources = _distinct_resources(view.spans)
         logs = [_log_with_source(record, resources) for record in view.logs]
         yield _to_json({"resourceLogs": _grouped(logs, "scopeLogs", "logRecords")})
 
@@ -140,21 +130,38 @@ def _link(link: SpanLink) -> Json:
     }
 
 
-def _log_with_source(record: LogRecord, resources: Mapping[str, Json]) -> tuple[Json, Scope, Json]:
+def _distinct_resources(spans: list[Span]) -> dict[str, list[ResourceFields]]:
+    """Return the resources of each service, each with the fields that Loki makes of it."""
+    found: dict[str, dict[str, Json]] = {}
+    for span in spans:
+        found.setdefault(span.service, {})[_to_json(span.resource)] = span.resource
+    return {
+        service: [(resource, loki_attributes(resource)) for resource in resources.values()]
+        for service, resources in found.items()
+    }
+
+
+def _log_with_source(
+    record: LogRecord, resources: Mapping[str, list[ResourceFields]]
+) -> tuple[Json, Scope, Json]:
     """Return the resource and the scope of a log record, and the record itself.
 
-    A record from Loki has no resource of its own. It gets that of its service's spans, and its
-    attributes are what its fields have in addition, under the names that Loki gives them.
+    A record from Loki has no resource of its own. Of the resources of its service's spans, it gets
+    the one that agrees most with its fields. Its attributes are what its fields have in addition,
+    under the names that Loki gives them.
     """
-    resource = record.resource or resources.get(record.service) or _named(record.service)
-    attributes = record.attributes
-    if not record.resource:
-        known = {name.replace(".", "_"): str(value) for name, value in resource.items()}
-        attributes = {
-            name: value
-            for name, value in record.fields.items()
-            if name not in LOKI_FIELDS and known.get(name) != value
-        }
+    if record.resource:
+        return record.resource, record.scope, _log_record(record, record.attributes)
+    unknown: ResourceFields = (_named(record.service), {})
+    resource, fields = max(
+        resources.get(record.service, [unknown]),
+        key=lambda candidate: len(candidate[1].items() & record.fields.items()),
+    )
+    attributes = {
+        name: value
+        for name, value in record.fields.items()
+        if name not in RECORD_FIELDS and fields.get(name) != value
+    }
     return resource, record.scope, _log_record(record, attributes)
 
 

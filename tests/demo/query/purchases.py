@@ -27,6 +27,7 @@ from tests.demo.local_store.stores import PROTOBUF
 from three_pillar_demo.query.interface import NANO
 
 ROUTE = "/checkout"
+EVENT = "checkout.finished"
 PERIOD_S = 20
 """Seconds between the first and the last telemetry of the purchases."""
 POINT_INTERVAL_S = 2
@@ -57,7 +58,8 @@ class Purchases:
 
     def __init__(self) -> None:
         run = secrets.token_hex(4)
-        self.front = f"front-{run}"
+        # A name may have any characters.
+        self.front = f'front-{run} "\U0001f600" \\'
         self.bank = f"bank-{run}"
         self.good = secrets.token_bytes(16)
         self.failed = secrets.token_bytes(16)
@@ -202,6 +204,9 @@ class Purchases:
                 at=request_start + 900 * MILLISECOND,
                 severity=17 if error else 9,
                 attributes=canonical_attributes,
+                observed_time_unix_nano=request_start + NANO,
+                event_name=EVENT,
+                flags=1,
                 **ids,
             ),
         ]

@@ -11,6 +11,7 @@ import pytest
 from tests.demo.local_store.stores import StoreProcess
 from tests.demo.query.purchases import (
     BAD_COUNTS,
+    EVENT,
     GOOD_COUNTS,
     MILLISECOND,
     POINT_INTERVAL_S,
@@ -32,6 +33,7 @@ from three_pillar_demo.query.interface import (
 )
 from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
+from three_pillar_demo.trace_view.view import status_of
 
 TIMEOUT_S = {"local": 2.0, "full": 60.0}
 """By mode, the seconds after which all telemetry must be visible in queries."""
@@ -214,17 +216,20 @@ def test_requests_are_found_newest_first(contract: Contract) -> None:
 
 
 def test_request_spans_are_found_in_all_services(contract: Contract) -> None:
-    """The newest requests of both services are found with name, kind, times and status."""
+    """The newest requests of a service are found with name, kind and both statuses."""
     purchases = contract.purchases
     start = purchases.start
     end = purchases.end
 
     def summarize(spans: Sequence[Span]) -> list[tuple[Any, ...]]:
-        return [(span.trace_id, span.service, span.name, span.kind, span.error) for span in spans]
+        return [
+            (span.trace_id, span.service, span.name, span.kind, span.error, status_of(span))
+            for span in spans
+        ]
 
     failed = purchases.failed.hex()
     late = purchases.late.hex()
-    front = (purchases.front, "POST /checkout", "SERVER", True)
+    front = (purchases.front, "POST /checkout", "SERVER", True, "500")
     contract.expect(
         lambda backends: backends.request_spans(start, end, service=purchases.front, failed=True),
         [(late, *front), (failed, *front)],
@@ -232,6 +237,12 @@ def test_request_spans_are_found_in_all_services(contract: Contract) -> None:
     )
     contract.expect(
         lambda backends: backends.request_spans(start, end, service=UNKNOWN_NAME), [], summarize
+    )
+    # The bank sends no HTTP status.
+    contract.expect(
+        lambda backends: backends.request_spans(start, end, service=purchases.bank, limit=1),
+        [(late, purchases.bank, "POST /charges", "SERVER", False, "")],
+        summarize,
     )
 
 
@@ -318,6 +329,9 @@ def test_a_log_record_has_its_fields(contract: Contract) -> None:
     }
     assert {name: record.fields.get(name) for name in expected} == expected
     assert len(record.fields["span_id"]) == 16
+    assert (record.severity_number, record.event_name, record.flags) == (9, EVENT, 1)
+    assert record.observed_time == purchases.start_ns + 2 * NANO
+    assert record.scope.name == "tests"
 
 
 def test_counters_are_summed_by_labels(contract: Contract) -> None:

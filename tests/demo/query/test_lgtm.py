@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.demo.query.record import (
     recorded_request,
 )
 from three_pillar_demo.query.interface import (
+    NANO,
     BackendError,
     Exemplar,
     LogRecord,
@@ -26,9 +28,12 @@ from three_pillar_demo.query.interface import (
     Span,
     SpanEvent,
 )
-from three_pillar_demo.query.lgtm import LgtmBackends, quoted, selector
+from three_pillar_demo.query.lgtm import LgtmBackends, selector
+from three_pillar_demo.query.literals import quoted
+from three_pillar_demo.query.loki_records import log_record
 from three_pillar_demo.stack import ports
 
+NOW = time.time()
 CONTEXT = Context(**json.loads(CONTEXT_FILE.read_text()))
 RunQuery = Callable[[str], Any]
 
@@ -220,6 +225,10 @@ def test_log_records_are_converted_exactly(query: RunQuery) -> None:
                 "telemetry_sdk_version": "1.45.1",
                 "trace_id": CONTEXT.declined,
             },
+            severity_number=13,
+            observed_time=1795598808187704440,
+            flags=3,
+            scope=Scope("opentelemetry.instrumentation.structlog"),
         )
     ]
     assert [(record.service, record.body) for record in query("trace_logs")] == [
@@ -329,3 +338,47 @@ def test_special_characters_are_escaped_in_queries() -> None:
     assert quoted('a"b\\c\nd') == '"a\\"b\\\\c\\nd"'
     expected = '{__name__="up", job="x\\"} or {a=\\"b"}'
     assert selector("up", {"job": 'x"} or {a="b'}) == expected
+
+
+def test_a_trace_without_a_start_is_found() -> None:
+    """Tempo leaves out the start of a trace that is zero; such a trace is the oldest."""
+    traces = [{"traceID": "a"}, {"traceID": "b", "startTimeUnixNano": "5000000000"}]
+    tempo = httpx2.MockTransport(lambda _: httpx2.Response(200, json={"traces": traces}))
+
+    async def run() -> list[str]:
+        async with LgtmBackends(tempo) as backends:
+            return await backends.requests("checkout", 0, 10)
+
+    assert asyncio.run(run()) == ["b".zfill(32), "a".zfill(32)]
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s"),
+    [(NOW, 0.0), (0.0, NOW), (NOW, 2**63 / NANO), (2**63 / NANO, 0.0)],
+    ids=["no end", "no start", "late end", "late start and no end"],
+)
+def test_times_that_a_sender_got_wrong_are_queried_as_far_as_possible(
+    start_s: float, end_s: float
+) -> None:
+    """A span that ends before its start or in centuries does not make Loki refuse the query."""
+    ranges: list[tuple[int, int]] = []
+
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        ranges.append((int(request.url.params["start"]), int(request.url.params["end"])))
+        return httpx2.Response(200, json={"data": {"result": []}})
+
+    async def run() -> None:
+        async with LgtmBackends(httpx2.MockTransport(respond)) as backends:
+            await backends.trace_logs(CONTEXT.failed, start_s, end_s)
+
+    asyncio.run(run())
+    [(start, end)] = ranges
+    assert start <= int(NOW * NANO) <= end
+    assert 0 <= end - start <= 30 * 24 * 3600 * NANO
+
+
+def test_attributes_with_the_names_of_fields_break_no_record() -> None:
+    """A sender's attribute may be called severity.number, and have any value."""
+    for text in ("high", "", "-1", "\u0663", "9" * 5000):
+        record = log_record(1, "text", {"severity_number": text, "flags": text})
+        assert (record.severity_number, record.flags) == (0, 0)

@@ -211,3 +211,53 @@ def test_a_selection_becomes_conditions(servers: Servers) -> None:
     assert r'resource.service.name="a \"b\""' in traceql
     assert "status=error" in traceql
     assert logql.startswith(r'{service_name="a \"b\""} | severity_text=~"(?i)ERROR|ERR|')
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("\U0001f600 shop", "\U0001f600 shop"), ("shop\udcff", "shop" + 3 * "\ufffd")],
+    ids=["emoji", "not UTF-8"],
+)
+def test_a_name_with_any_characters_is_queried(servers: Servers, name: str, written: str) -> None:
+    """A name with an emoji, or a byte that is not UTF-8, is written as the backends read it."""
+
+    async def use() -> None:
+        async with LgtmBackends(httpx2.MockTransport(servers.respond)) as backends:
+            await backends.arrivals(Selection(name)).begin(0)
+
+    asyncio.run(use())
+    assert len(servers.queries) >= 2
+    assert all(f'="{written}"' in query for query in servers.queries)
+
+
+def test_attributes_that_a_span_does_not_have_are_left_out(servers: Servers) -> None:
+    """Tempo gives the text ``nil`` for a selected attribute that is absent."""
+    statuses = {"http.response.status_code": "nil", "http.status_code": "500"}
+    servers.add_span("GET /", attributes={**statuses, "error.type": "nil"})
+
+    async def use(arrivals: Arrivals) -> None:
+        [found] = await arrivals.begin(1)
+        assert isinstance(found, Span)
+        assert found.attributes == {"http.status_code": "500"}
+
+    run(servers, use)
+
+
+def test_an_unusual_span_ends_no_poll(servers: Servers) -> None:
+    """A span without name and start, of an unknown kind, or that ends before its start arrives."""
+    servers.add_span("unknown kind", attributes={"kind": "kind(99)"})
+    servers.add_span("ends early")
+    servers.spans[-1]["durationNanos"] = str(2**64 - NANO)
+    servers.add_span("")
+    unnamed = servers.spans[-1]
+    unnamed["durationNanos"] = unnamed.pop("startTimeUnixNano")
+    del unnamed["name"]
+
+    async def use(arrivals: Arrivals) -> None:
+        found = {item.name: item for item in await arrivals.begin(10) if isinstance(item, Span)}
+        assert set(found) == {"unknown kind", "ends early", ""}
+        assert found["unknown kind"].kind == "99"
+        assert found["ends early"].end == found["ends early"].start - NANO
+        assert found[""].start == 0
+
+    run(servers, use)

@@ -55,3 +55,24 @@ def test_all_fields_of_a_span_are_converted() -> None:
     assert dropped == (1, 2, 3)
     assert converted.resource == {"n": 1}
     assert converted.scope == Scope("lib", "1", {"n": 1})
+
+
+def test_fields_that_tempo_leaves_out_have_their_defaults() -> None:
+    """Names, times, kinds, resources and values that are zero or empty are absent from the JSON."""
+    [converted] = spans_of(TRACE_ID.hex(), {"scopeSpans": [{}, {"spans": [{}]}]})
+    assert (converted.name, converted.service, converted.start, converted.end) == ("", "", 0, 0)
+    assert (converted.kind, converted.status, converted.resource) == ("UNSPECIFIED", "UNSET", {})
+    span: dict[str, Any] = {
+        "events": [{"name": "exception", "attributes": [{"key": "exception.type", "value": {}}]}],
+        "attributes": [{"value": {"kvlistValue": {"values": [{"key": "k"}]}}}, {"key": "n"}],
+    }
+    [converted] = spans_of(TRACE_ID.hex(), {"resource": {}, "scopeSpans": [{"spans": [span]}]})
+    assert converted.attributes == {"": {"k": None}, "n": None}
+    assert converted.exceptions == ("",)
+
+
+def test_a_kind_and_a_status_without_a_name_are_numbers() -> None:
+    """Tempo writes a kind or a status that OTLP does not name as a number."""
+    span: dict[str, Any] = {"kind": 99, "status": {"code": 7}}
+    [converted] = spans_of(TRACE_ID.hex(), {"scopeSpans": [{"spans": [span]}]})
+    assert (converted.kind, converted.status, converted.error) == ("99", "7", False)

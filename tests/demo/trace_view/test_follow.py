@@ -320,3 +320,14 @@ def test_exactly_one_trace_must_be_chosen(
     """An id together with ``--last-error``, or neither, exits with 2 and says what to type."""
     assert asyncio.run(follow.follow(trace_id, last_error=last_error)) == 2
     assert "demo follow TRACE_ID" in capsys.readouterr().err
+
+
+def test_log_records_of_a_span_without_an_end_are_queried() -> None:
+    """A span that ends before its start does not exchange the ends of the queried time range."""
+    view = moved_to_now(slow())
+    root = replace(view.spans[0], parent_id="", end=0)
+    backends = ScriptedBackends(replace(view, spans=[root]))
+    gather(backends)
+    ranges = [query[1:] for query in backends.queries]
+    assert len(ranges) >= 2
+    assert all(start <= 0 < root.start / 1e9 <= end for start, end in ranges)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,30 @@ def test_a_trace_without_log_records_is_one_line() -> None:
     assert len(list(otlp_lines(TraceView(TRACE, view.spans, [], [])))) == 1
     assert len(list(otlp_lines(TraceView(TRACE, [], view.logs, [])))) == 1
     assert list(otlp_lines(TraceView(TRACE, [], [], []))) == []
+
+
+def test_records_of_loki_are_below_the_resource_that_agrees_with_them() -> None:
+    """Of two instances in a trace, each record gets its own, with values of all types."""
+    shared = {"service.name": "checkout", "args": ["a\u00fc", 2.0, None], "on": True, "ratio": 3.0}
+    nested = {"k8s/pod": {"name.x": 1}}
+    spans = [
+        sample_span(ROOT, "", resource={**shared, **nested, "service.instance.id": "one"}),
+        sample_span(CALL, ROOT, resource={**shared, **nested, "service.instance.id": "two"}),
+    ]
+    record = line(ROOT, "done", service_name="checkout")
+    texts = {"args": '["a\u00fc",2,null]', "on": "true", "ratio": "3", "k8s_pod_name_x": "1"}
+    records = [
+        replace(record, fields={**record.fields, **texts, "service_instance_id": instance})
+        for instance in ("one", "two")
+    ]
+    _, logs = (json.loads(text) for text in otlp_lines(TraceView(TRACE, spans, records, [])))
+    instances = [
+        entry["value"]["stringValue"]
+        for group in logs["resourceLogs"]
+        for entry in group["resource"]["attributes"]
+        if entry["key"] == "service.instance.id"
+    ]
+    assert instances == ["one", "two"]
+    for group in logs["resourceLogs"]:
+        [exported] = group["scopeLogs"][0]["logRecords"]
+        assert "attributes" not in exported

@@ -26,6 +26,12 @@ FORGED_REQUESTS = 1000
 UNIQUE_REQUESTS = 20_000 if FULL else 2000
 MAX_NEW_SERIES = 10
 MAX_MEMORY_GROWTH = 1.10
+MEMORY_ROUNDS = 4
+"""How many times the unique values are sent at most until the memory is within its limit.
+
+The memory of Tempo and Loki differs by half from one moment to the next, as their garbage collector
+runs. What a store keeps of unique values remains in every round, and grows with each.
+"""
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE")
 COMPONENTS = FULL_COMPONENTS if FULL else LOCAL_COMPONENTS
 STORES = {"otel-collector", "prometheus", "tempo", "loki"} if FULL else {"store"}
@@ -209,14 +215,22 @@ def test_unique_values_make_no_store_grow(stack: Stack) -> None:
                 )
             return stored_counts(stack, http), resident_memory()
 
-        attack(lambda: "word")
+        _, memory_at_first = attack(lambda: "word")
         counts_before, memory_before = attack(lambda: "other")
-        counts_after, memory_after = attack(lambda: secrets.token_hex(8))
-    growth = {name: round(memory_after[name] / memory_before[name], 3) for name in memory_before}
-    print(  # noqa: T201
-        f"{UNIQUE_REQUESTS} requests: {dict(counts_before)} became {dict(counts_after)}; "
-        f"memory {dict(memory_after)}, times {growth}"
-    )
-    assert counts_after["series"] - counts_before["series"] <= MAX_NEW_SERIES
-    assert counts_after["streams"] == counts_before["streams"]
-    assert {name for name in STORES if growth[name] > MAX_MEMORY_GROWTH} == set(), growth
+        memory_before |= memory_at_first  # the larger of both, for each component
+        growing = set(STORES)
+        for _ in range(MEMORY_ROUNDS):
+            counts_after, memory_after = attack(lambda: secrets.token_hex(8))
+            growth = {
+                name: round(memory_after[name] / memory_before[name], 3) for name in memory_before
+            }
+            print(  # noqa: T201
+                f"{UNIQUE_REQUESTS} requests: {dict(counts_before)} became {dict(counts_after)}; "
+                f"memory {dict(memory_after)}, times {growth}"
+            )
+            assert counts_after["series"] - counts_before["series"] <= MAX_NEW_SERIES
+            assert counts_after["streams"] == counts_before["streams"]
+            growing = {name for name in growing if growth[name] > MAX_MEMORY_GROWTH}
+            if not growing:
+                break
+    assert growing == set(), growth

@@ -300,8 +300,11 @@ def resource_of(case: str) -> Resource:
     return Resource(attributes=key_values({"service.name": case, "service.instance.id": case}))
 
 
-def log_request(case: LogCase) -> bytes:
-    """Return a request of three log records; ``case`` is the second, with a resource of its own."""
+def log_request(case: LogCase, trace_id: bytes = b"") -> bytes:
+    """Return a request of three log records; ``case`` is the second, with a resource of its own.
+
+    All three have the ``trace_id``.
+    """
     request = ExportLogsServiceRequest()
     for kind in ("before", "over the limit", "after"):
         logs = request.resource_logs.add(resource=resource_of(kind))
@@ -311,6 +314,7 @@ def log_request(case: LogCase) -> bytes:
             observed_time_unix_nano=nanoseconds(),
             body=any_value("text"),
             attributes=key_values({"kind": kind}),
+            trace_id=trace_id,
         )
         if kind == "over the limit":
             case.edit(record, logs.resource, scope_logs.scope)

@@ -22,6 +22,8 @@ from three_pillar_demo.query.interface import (
 from three_pillar_demo.query.literals import quoted
 
 HOUR_S = 3600.0
+CLOCK_DIFFERENCE_S = 60.0
+"""How far ahead of this machine's clock, in seconds, the clock of a sender may be."""
 MOST_RECENT = " with (most_recent=true)"
 """A hint in TraceQL that makes Tempo return the newest matching traces.
 
@@ -231,8 +233,10 @@ class LgtmBackends(HttpClients):
         )
         if not metric_times:  # target_info is not always there
             metric_times = await self.promql(f"max(timestamp({DURATION}_count))", now)
+        # A span that a sender dates in the future would hide that no others arrive.
+        past_ends = [end for end in traces.values() if end <= now + CLOCK_DIFFERENCE_S]
         newest = {
-            "traces": max(traces.values(), default=None),
+            "traces": max(past_ends, default=None),
             "logs": records[0].time / NANO if records else None,
             "metrics": metric_times[0][1] if metric_times else None,
         }

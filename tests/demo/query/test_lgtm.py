@@ -382,3 +382,24 @@ def test_attributes_with_the_names_of_fields_break_no_record() -> None:
     for text in ("high", "", "-1", "\u0663", "9" * 5000):
         record = log_record(1, "text", {"severity_number": text, "flags": text})
         assert (record.severity_number, record.flags) == (0, 0)
+
+
+def test_a_trace_from_the_future_is_not_the_newest() -> None:
+    """A span with an end in centuries does not hide that the newest other one is old."""
+    start = time.time() - 50
+    trace = {"startTimeUnixNano": str(int(start * NANO))}
+    traces = [{**trace, "traceID": "a", "durationMs": 2**31}, {**trace, "traceID": "b"}]
+    answers: dict[str, dict[str, Any]] = {
+        "/api/search": {"traces": traces},
+        "/loki/api/v1/query_range": {"data": {"result": []}},
+        "/api/v1/query": {"data": {"result": []}},
+    }
+    lgtm = httpx2.MockTransport(lambda call: httpx2.Response(200, json=answers[call.url.path]))
+
+    async def run() -> dict[str, float | None]:
+        async with LgtmBackends(lgtm) as backends:
+            return await backends.freshness()
+
+    age_s = asyncio.run(run())["traces"]
+    assert age_s is not None
+    assert age_s >= 49

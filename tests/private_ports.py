@@ -1,10 +1,12 @@
 """Gives each test process ports and a state folder of its own, so that it meets no running stack.
 
-``reserve`` must be called before the demo is imported, because the state folder is read then. Every
-process that a test starts inherits the variables.
+``reserve`` gives the components of the demo their ports, and ``free_port`` every other process that
+a test starts. ``reserve`` must be called before the demo is imported, because the state folder is
+read then. Every process that a test starts inherits the variables.
 """
 
 import fcntl
+import itertools
 import os
 import socket
 import tempfile
@@ -40,7 +42,15 @@ VARIABLES = (
     "GRAFANA_PORT",
 )
 
+FIRST_FREE_PORT = 10_000
+FREE_PORTS = 20_000
+"""The number of ports from ``FIRST_FREE_PORT`` on that ``free_port`` chooses from."""
+SHARES = 8
+"""The number of processes at once whose ``free_port`` never return the same number."""
+
 _held_locks: list[IO[str]] = []
+_blocks: list[int] = []
+_next_offset = itertools.count()
 
 
 def reserve() -> None:
@@ -55,9 +65,30 @@ def reserve() -> None:
             os.environ.update(
                 {name: str(port) for name, port in zip(VARIABLES, ports, strict=False)}
             )
+            _blocks.append(block)
             os.environ["DEMO_STATE"] = tempfile.mkdtemp(prefix="three-pillar-demo-test-")
             return
     raise RuntimeError(f"no free block of ports from {FIRST_PORT} on; are tests still running?")
+
+
+def free_port() -> int:
+    """Return the number of a loopback port on which nothing listens.
+
+    Other test processes get other numbers, and no outgoing connection gets it, as it could get a
+    port that the kernel has chosen. A number returns after some thousand calls.
+    """
+    share = FREE_PORTS // SHARES
+    first = FIRST_FREE_PORT + _own_share() * share
+    for _ in range(share):
+        port = first + next(_next_offset) % share
+        if _is_free(port):
+            return port
+    raise RuntimeError(f"no free port from {first} on")
+
+
+def _own_share() -> int:
+    """Return which share of the ports this process has; without ``reserve``, one by its id."""
+    return (_blocks[0] if _blocks else os.getpid()) % SHARES
 
 
 def _lock(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from tests.private_ports import free_port
 
 NOTHING_BUT_THE_FLUSH = dict.fromkeys(
     ("OTEL_BSP_SCHEDULE_DELAY", "OTEL_BLRP_SCHEDULE_DELAY", "OTEL_METRIC_EXPORT_INTERVAL"), "600000"
@@ -164,13 +165,6 @@ class Service:
     def lines(self) -> list[dict[str, Any]]:
         """Return the JSON log lines of its output, as dictionaries."""
         return [json.loads(line) for line in self.output.read_text().splitlines()]
-
-
-def free_port() -> int:
-    """Return the number of a TCP port that was free when it was checked."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

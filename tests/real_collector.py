@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from tests.binaries import executable
-from tests.processes import free_port, wait_for
+from tests.private_ports import free_port
+from tests.processes import wait_for
 from three_pillar_demo.stack.binaries import OTELCOL
 
 CONFIG = Path(__file__).parents[1] / "otel-collector.yaml"

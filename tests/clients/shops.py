@@ -10,7 +10,7 @@ import httpx2
 from tests.clients import installation
 from tests.clients.programs import EXPORT_SOON, Program, running, wait_listening
 from tests.clients.store import ClientStore, running_store
-from tests.processes import free_port
+from tests.private_ports import free_port
 
 REQUEST_TIMEOUT_S = 60
 ERROR_MESSAGE = "the stock database is away"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.demo.local_store.stores import StoreProcess
-from tests.processes import free_port, wait_for
+from tests.private_ports import free_port
+from tests.processes import wait_for
 from three_pillar_demo.query.interface import LogRecord, Span
 from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.trace_view import gather

@@ -35,7 +35,8 @@ from tests.demo.local_store.messages import (
     trace_request,
 )
 from tests.demo.local_store.stores import PROTOBUF
-from tests.processes import free_port, wait_for
+from tests.private_ports import free_port
+from tests.processes import wait_for
 from three_pillar_demo.stack.binaries import OTELCOL, find_built
 
 CONFIG = Path(__file__).parent / "collector.yaml"

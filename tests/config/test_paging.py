@@ -14,7 +14,8 @@ import pytest
 import yaml
 
 from tests.binaries import executable
-from tests.stubs.running import free_port, wait_until
+from tests.private_ports import free_port
+from tests.stubs.running import wait_until
 from three_pillar_demo.stack import native_config
 from three_pillar_demo.stack.binaries import ALERTMANAGER, PROMETHEUS
 

@@ -11,7 +11,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.config.over_limit import key_values, nanoseconds, resource_of
-from tests.processes import free_port, run_collector, wait_for
+from tests.private_ports import free_port
+from tests.processes import run_collector, wait_for
 from tests.real_collector import RealCollector, collector_config, run_real_collector
 from three_pillar_demo.stack import queue_files
 

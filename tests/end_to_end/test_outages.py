@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import httpx2
 import pytest
 
 from tests.end_to_end.conftest import Stack, receiver_url, wait_until
+from tests.private_ports import free_port
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.verify.check import Check, poll_until
 from three_pillar_demo.verify.exemplar_check import check_exemplars
@@ -36,13 +36,6 @@ uvicorn.run(app, port=int(sys.argv[1]), log_config=None, access_log=False)
 UNREACHABLE = (
     "import runpy; runpy.run_module('services.checkout', run_name='__main__', alter_sys=True)"
 )
-
-
-def free_port() -> int:
-    """Return the number of a TCP port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 import three_pillars
 from tests.field.otlp import log_records, python_attributes
-from tests.processes import InMemoryCollector, free_port, run_collector, wait_for
+from tests.private_ports import free_port
+from tests.processes import InMemoryCollector, run_collector, wait_for
 
 SCRIPT = Path(__file__).parent / "foreign_service.py"
 STATUS = "http.response.status_code"

@@ -15,7 +15,8 @@ import httpx2
 import pytest
 
 from tests.field.raw_http import PARENT_SPAN_ID
-from tests.processes import InMemoryCollector, Service, free_port, run_collector, serve, wait_for
+from tests.private_ports import free_port
+from tests.processes import InMemoryCollector, Service, run_collector, serve, wait_for
 
 SAMPLERS = {
     "always_off": {"OTEL_TRACES_SAMPLER": "always_off", "CHECKOUT_PAYMENT_CONNECTIONS": "1"},

@@ -12,7 +12,8 @@ from threading import Thread
 
 import pytest
 
-from tests.processes import InMemoryCollector, free_port, running_shop, serve, wait_for
+from tests.private_ports import free_port
+from tests.processes import InMemoryCollector, running_shop, serve, wait_for
 from three_pillars import surroundings
 from three_pillars.export.session import otlp_session
 

@@ -21,11 +21,11 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.private_ports import free_port
 from tests.processes import (
     NOTHING_BUT_THE_FLUSH,
     QUICK,
     InMemoryCollector,
-    free_port,
     run_collector,
     wait_for,
 )

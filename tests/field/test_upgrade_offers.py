@@ -17,7 +17,8 @@ import pytest
 
 from tests.demo.local_store.messages import log_record, log_request, to_otlp_json
 from tests.demo.local_store.stores import StoreProcess, read_rows
-from tests.processes import Service, free_port, running_shop, wait_for
+from tests.private_ports import free_port
+from tests.processes import Service, running_shop, wait_for
 
 OFFER = (
     b"POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"

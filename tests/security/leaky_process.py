@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.processes import free_port, wait_for
+from tests.private_ports import free_port
+from tests.processes import wait_for
 
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20

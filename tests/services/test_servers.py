@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.processes import InMemoryCollector, free_port, wait_for
+from tests.private_ports import free_port
+from tests.processes import InMemoryCollector, wait_for
 
 STOP_TIMEOUT_S = 30
 WORKER_CLASSES = {"gunicorn": "asgi", "uvicorn": "uvicorn.workers.UvicornWorker"}

@@ -1,14 +1,12 @@
 """Runs the demo command on a stack of stub components, with a state folder of its own."""
 
 import contextlib
-import itertools
 import json
 import os
 import pty
 import select
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,13 +16,13 @@ from typing import IO, Any, Self
 
 import psutil
 
+from tests.private_ports import free_port
+
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent.parent
 TIMEOUT_S = 30.0
 """The limit of every wait in seconds, far more than needed, for busy machines."""
 POLL_INTERVAL_S = 0.02
-# Below the range that systems use for outgoing connections; another start for each process.
-_ports = itertools.count(10_000 + os.getpid() * 997 % 19_000)
 
 
 def wait_until(
@@ -35,15 +33,6 @@ def wait_until(
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {description}"
         time.sleep(POLL_INTERVAL_S)
-
-
-def free_port() -> int:
-    """Return a loopback port that no process listens on."""
-    for port in _ports:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError
 
 
 class Stack:

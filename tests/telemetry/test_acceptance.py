@@ -18,7 +18,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.processes import free_port, wait_for
+from tests.private_ports import free_port
+from tests.processes import wait_for
 from three_pillar_demo.local_store.__main__ import FILE_NAME
 from three_pillar_demo.query.interface import Exemplar, LogRecord, Span
 from three_pillar_demo.query.local import LocalBackends

@@ -12,7 +12,8 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
 from structlog.testing import capture_logs
 
-from tests.processes import InMemoryCollector, free_port, wait_for
+from tests.private_ports import free_port
+from tests.processes import InMemoryCollector, wait_for
 from tests.telemetry.receiver import Receiver, running_receiver
 from three_pillars import environment
 from three_pillars.export import session as session_module

@@ -4,7 +4,6 @@ import asyncio
 import gzip
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from google.protobuf.message import Message
 from starlette.testclient import TestClient
 
 from tests.demo.local_store.messages import MIB
+from tests.private_ports import free_port
 from three_pillar_demo.local_store.intake import Intake
 from three_pillar_demo.local_store.receiver import create_app
 from three_pillar_demo.local_store.store import Store
@@ -110,11 +110,8 @@ class StoreProcess:
 
     def __init__(self, data: Path, **settings: str) -> None:
         """Choose free ports; ``settings`` are ``STORE_`` variables without prefix."""
-        with socket.socket() as free, socket.socket() as free_for_grpc:
-            free.bind(("127.0.0.1", 0))
-            free_for_grpc.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-            self.grpc_port = free_for_grpc.getsockname()[1]
+        self.port = free_port()
+        self.grpc_port = free_port()
         self.path = data / "telemetry.db"
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data.parent / f"{data.name}.log"

@@ -34,7 +34,7 @@ from tests.demo.local_store.stores import (
     read_rows,
 )
 from tests.demo.local_store.test_receiver import SIGNALS, STORED, export_request, lock_file
-from tests.processes import free_port
+from tests.private_ports import free_port
 from three_pillar_demo.local_store import grpc_receiver
 from three_pillar_demo.local_store.compression import MAX_DECOMPRESSED_BYTES
 from three_pillar_demo.local_store.grpc_receiver import MAX_CONCURRENT_READS

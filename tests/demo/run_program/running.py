@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.processes import free_port
+from tests.private_ports import free_port
 
 DEMO = (sys.executable, "-m", "three_pillar_demo.entry")
 TIMEOUT_S = 120.0

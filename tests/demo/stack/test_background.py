@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.stubs.running import FOLDER, TIMEOUT_S, Stack, free_port, wait_until
+from tests.private_ports import free_port
+from tests.stubs.running import FOLDER, TIMEOUT_S, Stack, wait_until
 from three_pillar_demo.stack import state
 
 MakeStack = Callable[..., Stack]

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.stubs.running import free_port
+from tests.private_ports import free_port
 from three_pillar_demo.stack import port_choice, ports, state
 from three_pillar_demo.stack.ports import Port, PortError
 

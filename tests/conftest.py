@@ -1,9 +1,14 @@
 """Fixtures for all tests: both services in memory, a Collector in memory, and a running stack."""
 
 # ruff: noqa: E402  (the state folder is read when the demo is imported)
+import signal
+
 from tests import private_ports
 
 private_ports.reserve()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts a background job so. Programs that tests start would ignore Ctrl-C as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import logging
 import socket

@@ -89,7 +89,9 @@ def small_clone(folder: Path) -> Path:
 
 def make(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run ``make`` in ``folder`` to its end."""
-    inherited = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    # `make test` sets these, with which a nested make prints the folders that it enters.
+    of_make = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    inherited = {name: value for name, value in os.environ.items() if name not in of_make}
     command = ["make", *arguments]
     return subprocess.run(
         command,

@@ -145,6 +145,7 @@ def is_intact(path: Path) -> bool:
     return read_rows(path, "PRAGMA integrity_check") == [("ok",)]
 
 
+@pytest.mark.timeout(600)
 def test_no_acknowledged_batch_is_lost_in_twenty_kills(store_process: StoreProcess) -> None:
     """After twenty kills under load, each acknowledged batch is stored whole and exactly once."""
     store_process.start()

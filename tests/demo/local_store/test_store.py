@@ -5,6 +5,7 @@ import json
 import logging
 import random
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,12 @@ TIMES = [NOW - seconds * NANO for seconds in (30, 20, 10)]
 PAGE_BYTES = 4096
 HEADER_BYTES = 108
 SIDE_FILES = ("-wal", "-shm")
+
+
+@pytest.fixture(autouse=True)
+def recent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set ``NOW`` anew for each test, because this module may have been imported long before."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", time.time_ns())
 
 
 def test_a_batch_that_is_sent_again_is_stored_once(in_memory_store: InMemoryStore) -> None:

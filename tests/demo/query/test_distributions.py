@@ -2,6 +2,7 @@
 
 import math
 import random
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -35,6 +36,12 @@ START = time.time_ns() - 100 * NANO
 LABELS = attributes(http__route="/a", http__response__status_code=200)
 Buckets = ExponentialHistogramDataPoint.Buckets
 QUANTILES = (0.1, 0.5, 0.9, 0.99)
+
+
+@pytest.fixture(autouse=True)
+def recent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set ``START`` anew for each test, because this module may have been imported long before."""
+    monkeypatch.setattr(sys.modules[__name__], "START", time.time_ns() - 100 * NANO)
 
 
 def buckets_of(values: Sequence[float], scale: int) -> Buckets:

@@ -134,7 +134,8 @@ def _distinct_resources(spans: list[Span]) -> dict[str, list[ResourceFields]]:
     """Return the resources of each service, each with the fields that Loki makes of it."""
     found: dict[str, dict[str, Json]] = {}
     for span in spans:
-        found.setdefault(span.service, {})[_to_json(span.resource)] = span.resource
+        resource = span.resource or _named(span.service)
+        found.setdefault(span.service, {})[_to_json(resource)] = resource
     return {
         service: [(resource, loki_attributes(resource)) for resource in resources.values()]
         for service, resources in found.items()

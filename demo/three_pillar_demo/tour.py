@@ -68,7 +68,9 @@ def _start_stack(out: Console, err: Console) -> None:
     Raises:
         LaunchError: The stack did not start.
     """
-    if state.running() or _checkout_answers():
+    # The checkout of another clone may answer on the default port. Only compose, which has no record
+    # of its own, is recognised by what answers.
+    if state.running() or (connect.running_mode() == "compose" and _checkout_answers()):
         out.print(f"Using the stack that runs: {state.mode() or 'compose'}.\n")
         return
     names = ", ".join(component.name for component in components.MODES[components.DEFAULT])

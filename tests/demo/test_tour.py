@@ -10,6 +10,8 @@ from rich.console import Console
 from tests.traces import TRACE, slow
 from three_pillar_demo import tour
 from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.query import connect
+from three_pillar_demo.stack import background
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.verify.check import Check
 from three_pillar_demo.verify.ledger import Ledger
@@ -30,6 +32,7 @@ def run_tour(monkeypatch: pytest.MonkeyPatch, outcome: str, *, verdict: bool | N
         return slow()
 
     monkeypatch.setattr(tour, "_checkout_answers", lambda: True)
+    monkeypatch.setattr(connect, "running_mode", lambda: "compose")
     monkeypatch.setattr(tour, "verify_with", verify_with)
     monkeypatch.setattr(tour, "gather", gather)
     console = Console(file=io.StringIO())
@@ -50,3 +53,19 @@ def test_the_tour_succeeds_only_when_every_check_passed(
 ) -> None:
     """The tour succeeds only when no check failed and a failed purchase was shown."""
     assert run_tour(monkeypatch, outcome, verdict=verdict) is succeeds
+
+
+def test_the_tour_starts_a_stack_beside_another_clones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If another clone's checkout answers, the tour starts a stack of its own."""
+    started: list[str] = []
+
+    def start(_console: Console, mode: str) -> None:
+        started.append(mode)
+
+    monkeypatch.setattr(background, "start", start)
+    assert run_tour(monkeypatch, "payment_slow", verdict=True)
+    assert started == []
+    monkeypatch.setattr(connect, "running_mode", lambda: "local")
+    console = Console(file=io.StringIO())
+    assert asyncio.run(tour.tour(console, console))
+    assert started == ["local"]

@@ -68,8 +68,8 @@ def _start_stack(out: Console, err: Console) -> None:
     Raises:
         LaunchError: The stack did not start.
     """
-    # The checkout of another clone may answer on the default port. Only compose, which has no record
-    # of its own, is recognised by what answers.
+    # The checkout of another clone may answer on the default port. Only compose, which records no
+    # run, is recognised by what answers.
     if state.running() or (connect.running_mode() == "compose" and _checkout_answers()):
         out.print(f"Using the stack that runs: {state.mode() or 'compose'}.\n")
         return

@@ -124,7 +124,7 @@ rehearse: setup ## inject every failure under load into the running stack; takes
 # A test is assigned when a worker is free, and those with a stack first, because they mostly wait.
 # tests/conftest.py keeps the tests that share a fixture in one worker.
 WORKERS ?= 4
-PARALLEL = -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: dev ## run all tests that need Python alone; starts the local mode
 	@$(BIN)/pytest $(PARALLEL) -m 'not full and not engine'

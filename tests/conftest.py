@@ -22,6 +22,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from tests import binaries
 from tests.end_to_end.conftest import FULL, Stack
@@ -34,19 +36,40 @@ from three_pillars.providers import tracer_provider
 ShopFactory = Callable[..., InMemoryShop]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group and order the tests for several worker processes (``--dist loadgroup``).
+class _SchedulerByFile(LoadFileScheduling):
+    """Gives the tests of a file to one worker, and those of ``tests/end_to_end/`` one by one.
 
-    The tests of a file run in one worker, so that processes which they share are started once.
-    Each test that needs a stack is on its own, because every worker has a stack. These tests mostly
-    wait, so they alternate with the files, the largest of which come first.
+    Processes that the tests of a file share are then started once. The end-to-end tests share a
+    stack, and every worker has one.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith("tests/end_to_end/") else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """Return the scheduler for several worker processes.
+
+    The ``xdist_group`` marks of pytest-xdist 3.8 have no effect under pytest 9.2:
+    https://github.com/pytest-dev/pytest-xdist/issues/1386
+    """
+    return _SchedulerByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests for several worker processes (``--no-loadscope-reorder`` keeps the order).
+
+    This must be the last hook, because pytest puts the tests of a session's fixture together.
+
+    The tests that need a stack mostly wait, so they alternate with the files without, the largest
+    of which come first.
     """
     on_a_stack = [[item] for item in items if item.get_closest_marker("stack")]
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         if not item.get_closest_marker("stack"):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
             files.setdefault(item.path, []).append(item)
     largest_first = sorted(files.values(), key=len, reverse=True)
     groups = chain.from_iterable(zip_longest(on_a_stack, largest_first, fillvalue=[]))

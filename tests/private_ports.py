@@ -5,9 +5,11 @@ a test starts. ``reserve`` must be called before the demo is imported, because t
 read then. Every process that a test starts inherits the variables.
 """
 
+import atexit
 import fcntl
 import itertools
 import os
+import shutil
 import socket
 import tempfile
 from pathlib import Path
@@ -56,7 +58,7 @@ _next_offset = itertools.count()
 def reserve() -> None:
     """Set the variables of all ports, and ``DEMO_STATE``, for this process and its children.
 
-    A file lock reserves the ports until this process ends.
+    A file lock reserves the ports until this process ends; then the folder is removed.
     """
     LOCKS.mkdir(exist_ok=True)
     for block in range(BLOCKS):
@@ -66,7 +68,9 @@ def reserve() -> None:
                 {name: str(port) for name, port in zip(VARIABLES, ports, strict=False)}
             )
             _blocks.append(block)
-            os.environ["DEMO_STATE"] = tempfile.mkdtemp(prefix="three-pillar-demo-test-")
+            state = tempfile.mkdtemp(prefix="three-pillar-demo-test-")
+            os.environ["DEMO_STATE"] = state
+            atexit.register(shutil.rmtree, state, ignore_errors=True)
             return
     raise RuntimeError(f"no free block of ports from {FIRST_PORT} on; are tests still running?")
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 MAX_VALUE_SHOWN = 80
 """The most characters of an invalid value that an error message repeats."""
@@ -61,6 +61,18 @@ class Settings(BaseSettings):
             problems = [cls._describe(problem) for problem in error.errors()]
             # A field of several types has one problem for each type.
             raise ConfigurationError(list(dict.fromkeys(problems))) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources of values: arguments and the environment, but no files."""
+        return init_settings, env_settings
 
     @model_validator(mode="before")
     @classmethod

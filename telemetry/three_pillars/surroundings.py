@@ -6,6 +6,7 @@ A bad value would end the process with a traceback, or make every export fail.
 import os
 import ssl
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from .settings import shown
@@ -26,8 +27,22 @@ def problems() -> list[str]:
 
 def _is_certificate_file(value: str) -> bool:
     try:
+        status = Path(value).stat()
+    except (OSError, ValueError):
+        return False
+    return _has_certificates(value, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _has_certificates(path: str, _modified_ns: int, _size: int) -> bool:
+    """Return whether the file contains certificates.
+
+    Several variables usually name the same file, and reading the file of a whole system takes
+    25 ms, so that a file is read again only after it has changed.
+    """
+    try:
         # Not create_default_context(), which obeys SSLKEYLOGFILE.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(value)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except (OSError, ValueError):  # ssl.SSLError, if it contains no certificate, is an OSError
         return False
     return True

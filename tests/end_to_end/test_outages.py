@@ -17,8 +17,9 @@ from three_pillar_demo.verify.check import Check, poll_until
 from three_pillar_demo.verify.exemplar_check import check_exemplars
 from three_pillar_demo.verify.ledger import Ledger
 from three_pillar_demo.verify.log_check import check_logs
-from three_pillar_demo.verify.metric_check import check_metrics, read_counters
+from three_pillar_demo.verify.metric_check import check_metrics
 from three_pillar_demo.verify.trace_check import check_traces
+from three_pillar_demo.verify.verify import wait_until_quiet
 
 BROKEN = """
 import sys, three_pillars, uvicorn
@@ -84,7 +85,8 @@ def test_an_outage_is_complete_in_all_three_pillars(
 
     async def verify(url: str) -> list[Check]:
         async with stack.backends() as backends, httpx2.AsyncClient(base_url=url) as http:
-            counters_before = await read_counters(backends)
+            counters_before = await wait_until_quiet(backends)
+            assert counters_before is not None
             bought = Ledger()
             bought.purchases = [await checkout_client.buy(http) for _ in range(3)]
             assert dict(bought.outcomes) == {outcome: 3}

@@ -13,8 +13,9 @@ from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.verify.ledger import Ledger, fill
 from three_pillar_demo.verify.log_check import check_logs
-from three_pillar_demo.verify.metric_check import Counters, check_metrics, read_counters
+from three_pillar_demo.verify.metric_check import Counters, check_metrics
 from three_pillar_demo.verify.trace_check import check_traces
+from three_pillar_demo.verify.verify import wait_until_quiet
 
 RECEIVER = "otel-collector" if FULL else "store"
 OUTAGE_S = 8.0
@@ -71,7 +72,8 @@ def test_a_receiver_that_dies_in_mid_load_loses_nothing(stack: Stack, outage: st
 
     async def buy_and_check() -> None:
         async with stack.backends() as backends:
-            counters_before = await read_counters(backends)
+            counters_before = await wait_until_quiet(backends)
+            assert counters_before is not None
             ledger = await buy_during(breaking, 40 if outage == "killed" else 120)
             await check_complete(backends, ledger, counters_before)
 
@@ -94,7 +96,8 @@ def test_purchases_go_on_after_payment_was_killed(stack: Stack) -> None:
 
     async def buy_and_check() -> None:
         async with stack.backends() as backends:
-            counters_before = await read_counters(backends)
+            counters_before = await wait_until_quiet(backends)
+            assert counters_before is not None
             await check_complete(backends, await fill(10, 10, _ignore), counters_before)
 
     asyncio.run(buy_and_check())

@@ -121,9 +121,9 @@ rehearse: setup ## inject every failure under load into the running stack; takes
 	@$(BIN)/demo rehearse --all --long
 
 # Each worker process has ports, a state folder and, for the tests marked `stack`, a stack of its own.
-# A test is assigned when a worker is free, and those with a stack first, because they mostly wait.
-# tests/conftest.py keeps the tests that share a fixture in one worker.
-WORKERS ?= 4
+# The workers are more than the cores of a small machine, because many tests wait. A worker takes file
+# by file, in the order of tests/conftest.py.
+WORKERS ?= 6
 PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: dev ## run all tests that need Python alone; starts the local mode

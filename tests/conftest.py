@@ -22,8 +22,6 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
 
 from tests import binaries
 from tests.end_to_end.conftest import FULL, Stack
@@ -36,43 +34,49 @@ from three_pillars.providers import tracer_provider
 ShopFactory = Callable[..., InMemoryShop]
 
 
-class _SchedulerByFile(LoadFileScheduling):
-    """Gives the tests of a file to one worker, and those of ``tests/end_to_end/`` one by one.
-
-    Processes that the tests of a file share are then started once. The end-to-end tests share a
-    stack, and every worker has one.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return nodeid if nodeid.startswith("tests/end_to_end/") else super()._split_scope(nodeid)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    """Return the scheduler for several worker processes.
-
-    The ``xdist_group`` marks of pytest-xdist 3.8 have no effect under pytest 9.2:
-    https://github.com/pytest-dev/pytest-xdist/issues/1386
-    """
-    return _SchedulerByFile(config, log)
+LONGEST = (
+    "demo/drills/test_live.py",
+    "end_to_end/test_rehearsals.py",
+    "end_to_end/test_nothing_is_lost.py",
+    "end_to_end/test_restarts.py",
+    "end_to_end/test_verify.py",
+    "packaging/test_installation.py",
+    "demo/web/test_browser.py",
+    "demo/stack/test_launcher.py",
+    "demo/stack/test_control.py",
+    "test_bench.py",
+    "field/test_settings.py",
+    "demo/local_store/test_process.py",
+    "services/test_servers.py",
+    "demo/stack/test_background.py",
+    "demo/stack/test_modes.py",
+    "field/test_shell_variables.py",
+    "telemetry/test_acceptance.py",
+)
+"""The files whose tests take longest, longest first. Only the order of the tests depends on it."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the tests for several worker processes (``--no-loadscope-reorder`` keeps the order).
+    """Order the tests so that several worker processes are busy to the end.
 
-    This must be the last hook, because pytest puts the tests of a session's fixture together.
-
-    The tests that need a stack mostly wait, so they alternate with the files without, the largest
-    of which come first.
+    The worker processes take file by file (``--dist loadfile --no-loadscope-reorder``), and the
+    longest come first. The files with tests that need a stack mostly wait, so they alternate with
+    the others. This must be the last hook, because pytest puts the tests of one session fixture
+    together.
     """
-    on_a_stack = [[item] for item in items if item.get_closest_marker("stack")]
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
-        if not item.get_closest_marker("stack"):
-            files.setdefault(item.path, []).append(item)
-    largest_first = sorted(files.values(), key=len, reverse=True)
-    groups = chain.from_iterable(zip_longest(on_a_stack, largest_first, fillvalue=[]))
+        files.setdefault(item.path, []).append(item)
+    folder = Path(__file__).parent
+    longest_first = [folder / name for name in LONGEST if folder / name in files]
+    longest_first += [path for path in files if path not in longest_first]
+    on_a_stack = []
+    others = []
+    for path in longest_first:
+        group = on_a_stack if files[path][0].get_closest_marker("stack") else others
+        group.append(files[path])
+    groups = chain.from_iterable(zip_longest(on_a_stack, others, fillvalue=[]))
     items[:] = chain.from_iterable(groups)
 
 

@@ -1,5 +1,6 @@
 """A running stack for all tests of this folder; a test that needs other settings restarts it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,9 +103,13 @@ class Stack:
             text=True,
             process_group=0,
         )
-        wait_until(
-            lambda: self.demo("status", check=False).returncode == 0, "every component to be ready"
-        )
+        pid = self.foreground.pid
+
+        def is_ready() -> bool:
+            run = self.run()
+            return run.get("ready") is True and run["launcher"]["pid"] == pid
+
+        wait_until(is_ready, "every component to be ready")
 
     def ctrl_c(self) -> str:
         """Send SIGINT to the stack in the foreground; return its output once it has ended."""
@@ -112,6 +118,14 @@ class Stack:
         output, _ = self.foreground.communicate(timeout=60)
         self.foreground = None
         return str(output)
+
+    def run(self) -> dict[str, Any]:
+        """Return the content of ``run.json``, or an empty dictionary if there is none."""
+        try:
+            content: dict[str, Any] = json.loads((self.state / "run.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return content
 
     def down(self) -> None:
         """Stop the stack that runs in the background."""

@@ -50,8 +50,8 @@ def test_ctrl_c_removes_the_fault(stack: Stack) -> None:
 
     def is_down() -> bool:
         assert rehearsal.poll() is None, rehearsal.communicate()
-        output = stack.demo("status", check=False).stdout
-        return f"{receiver} " in output and "killed on purpose" in output
+        killed: bool = stack.run()["on_purpose"].get(receiver) == "killed"
+        return killed
 
     rehearsal = subprocess.Popen(
         [*DEMO, "rehearse", "receiver-killed"],
@@ -63,6 +63,7 @@ def test_ctrl_c_removes_the_fault(stack: Stack) -> None:
     )
     try:
         wait_until(is_down, f"{receiver} to be killed", seconds=120)
+        assert "killed on purpose" in stack.demo("status", check=False).stdout
         rehearsal.send_signal(signal.SIGINT)
         _, errors = rehearsal.communicate(timeout=120)
     finally:

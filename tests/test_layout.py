@@ -71,7 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """The parts of the project, and the other parts that each of them may import.
 
-The command itself (``three_pillar_demo.__main__``, ``start_commands`` and ``tour``) may import
+The command itself (``__main__``, ``all_commands``, ``stack_commands`` and ``tour``) may import
 every part of the demo. CONTRIBUTING.md prints this table; a test compares the two.
 """
 

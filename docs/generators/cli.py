@@ -6,7 +6,7 @@ from typing import Any
 import typer.main
 
 from docs.generators.tables import NOTE, code, table
-from three_pillar_demo.__main__ import app
+from three_pillar_demo.all_commands import app
 
 HEAD = f"""{NOTE}
 

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 import yaml
 
-from three_pillar_demo.__main__ import app
+from three_pillar_demo.all_commands import app
 from three_pillars.request_metrics import LATENCY_BUCKETS
 
 RULES = Path("config/alerts.yml")

@@ -71,4 +71,4 @@ import three_pillar_demo.__main__  # noqa: E402  (after the components have been
 # `up --detach` starts the launcher with this executable.
 sys.executable = str(Path(sys.argv[1]).with_name("demo"))
 del sys.argv[1]
-three_pillar_demo.__main__.app()
+three_pillar_demo.__main__.main()

@@ -75,7 +75,7 @@ def start(console: Console, mode: str) -> None:
             LOG.write_text("")
     except OSError as error:
         raise LaunchError(str(error)) from error
-    command = [sys.executable, "-m", "three_pillar_demo.entry", *COMMANDS[mode]]
+    command = [sys.executable, "-m", "three_pillar_demo", *COMMANDS[mode]]
     with LOG.open("a") as log, LOG.open() as output:
         launcher = subprocess.Popen(  # noqa: S603  (our own command)
             command,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.private_ports import free_port
 
-DEMO = (sys.executable, "-m", "three_pillar_demo.entry")
+DEMO = (sys.executable, "-m", "three_pillar_demo")
 TIMEOUT_S = 120.0
 SEND_FAILURE = """
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

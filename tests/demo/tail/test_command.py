@@ -20,7 +20,7 @@ from three_pillar_demo.query import connect
 from three_pillar_demo.query.local import LocalBackends
 path = Path(sys.argv.pop(1))
 connect.create_backends = lambda: LocalBackends(path)
-from three_pillar_demo.__main__ import app
+from three_pillar_demo.all_commands import app
 app()
 """
 """Runs the command ``demo`` with the store file that the first argument names."""

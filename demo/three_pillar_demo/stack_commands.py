@@ -1,6 +1,6 @@
-"""The commands that start something: ``demo up``, ``demo view`` and ``demo run``.
+"""The commands that start, show and stop components, such as ``demo up`` and ``demo status``.
 
-They import only what starting needs, so that they start in half the time of the whole command.
+They import only what that needs, so that they start in half the time of the whole command.
 """
 
 import sys
@@ -11,8 +11,9 @@ import typer
 from three_pillar_demo import paths
 from three_pillar_demo.console import err, fail, out
 from three_pillar_demo.run_program import command as run_command
-from three_pillar_demo.stack import background, launcher, ports, state
+from three_pillar_demo.stack import background, control, launcher, ports, state
 from three_pillar_demo.stack.preflight import LaunchError
+from three_pillar_demo.terminal import printable
 
 SHOP_COMMANDS = {"tour", "up", "checkout", "traffic", "verify", "drill", "rehearse"}
 """The commands that need the services of the shop, which only a checkout contains."""
@@ -79,6 +80,65 @@ def run(
 ) -> None:
     """Run a program so that it sends its telemetry here. Starts `demo view` if nothing runs."""
     sys.exit(run_command.run(command, err))
+
+
+@commands.command()
+def down() -> None:
+    """Stop the stack, whichever terminal started it."""
+    try:
+        background.stop(out)
+    except LaunchError as error:
+        fail("down", error)
+
+
+@commands.command()
+def status(
+    *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
+    """Show the state of each component. The exit code is 0 only when all are ready."""
+    if not background.status(out, as_json=as_json):
+        sys.exit(1)
+
+
+@commands.command()
+def kill(name: Annotated[str, typer.Argument(help="A component of the running stack.")]) -> None:
+    """End one component with SIGKILL. The others keep running."""
+    _control("kill", name)
+
+
+@commands.command()
+def stop(name: Annotated[str, typer.Argument(help="A component of the running stack.")]) -> None:
+    """Stop one component with SIGTERM. The others keep running."""
+    _control("stop", name)
+
+
+@commands.command()
+def start(
+    name: Annotated[str, typer.Argument(help="A component that was killed or stopped.")],
+) -> None:
+    """Start a component that was killed or stopped, and wait until it is ready."""
+    _control("start", name)
+
+
+@commands.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="A component.")],
+    lines: Annotated[int, typer.Option(min=1, help="The number of lines.")] = 50,
+) -> None:
+    """Print the last lines of a component's log."""
+    try:
+        background.logs(name, lines)
+    except LaunchError as error:
+        fail("logs", error)
+
+
+def _control(verb: str, name: str) -> None:
+    try:
+        seconds = control.request(verb, name)
+    except LaunchError as error:
+        fail(verb, error)
+    done = "ready" if verb == "start" else f"{control.STATE_AFTER[verb]} on purpose"
+    out.print(f"{printable(name)} {done} after {seconds:.1f} s")
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -1,5 +1,6 @@
 """Both services as processes on free ports, and an OTLP receiver that keeps what it receives."""
 
+import http.client
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 from google.protobuf.message import Message
@@ -44,6 +46,22 @@ def wait_for(description: str, condition: Callable[[], object], seconds: float =
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {description}"
         time.sleep(POLL_INTERVAL_S)
+
+
+def status_of(url: str, timeout_s: float = 5) -> int | None:
+    """Return the HTTP status of a GET of ``url``; None if nothing answers.
+
+    Tests poll with it. A client of httpx2 would read all certificates of the system each time.
+    """
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=timeout_s)
+    try:
+        connection.request("GET", parts.path or "/")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
 
 
 class InMemoryCollector:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.end_to_end.conftest import Stack, receiver_url, wait_until
 from tests.private_ports import free_port
+from tests.processes import status_of
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.verify.check import Check, poll_until
 from three_pillar_demo.verify.exemplar_check import check_exemplars
@@ -58,14 +59,8 @@ def another_checkout(program: str) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
 
-    def is_ready() -> bool:
-        try:
-            return httpx2.get(f"{url}/healthz").is_success
-        except httpx2.HTTPError:
-            return False
-
     try:
-        wait_until(is_ready, f"checkout at {url}")
+        wait_until(lambda: status_of(f"{url}/healthz") == 200, f"checkout at {url}")
         yield url
     finally:
         process.terminate()

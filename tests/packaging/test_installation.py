@@ -111,7 +111,7 @@ def from_clone(tmp_path: Path) -> Path:
     create = [sys.executable, "-m", "venv", "--without-pip", str(environment)]
     subprocess.run(create, check=True, timeout=BUILD_TIMEOUT_S)
     pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python"), "install"]
-    options = ["--quiet", "--constraint", str(constraints(tmp_path))]
+    options = ["--quiet", "--no-compile", "--constraint", str(constraints(tmp_path))]
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     process = subprocess.run(
         [*pip, *options, str(ROOT)],

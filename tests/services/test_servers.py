@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from tests.private_ports import free_port
-from tests.processes import InMemoryCollector, wait_for
+from tests.processes import InMemoryCollector, status_of, wait_for
 
 STOP_TIMEOUT_S = 30
 WORKER_CLASSES = {"gunicorn": "asgi", "uvicorn": "uvicorn.workers.UvicornWorker"}
@@ -48,14 +47,11 @@ def run_gunicorn(
         )
     url = f"http://127.0.0.1:{port}"
 
-    def is_ready() -> bool:
-        try:
-            return httpx2.get(f"{url}/healthz", trust_env=False).status_code == 200
-        except httpx2.HTTPError:
-            return False
-
     try:
-        wait_for(f"gunicorn: {output}", lambda: process.poll() is not None or is_ready())
+        wait_for(
+            f"gunicorn: {output}",
+            lambda: process.poll() is not None or status_of(f"{url}/healthz") == 200,
+        )
         assert process.poll() is None, output.read_text()
         yield url, process
     finally:
@@ -77,10 +73,8 @@ def test_every_worker_of_gunicorn_is_an_instance(
     def send_requests(url: str) -> bool:
         nonlocal requests_sent
         with ThreadPoolExecutor(8) as clients:
-            responses = clients.map(
-                lambda _: httpx2.get(f"{url}/nowhere", trust_env=False, timeout=60), range(16)
-            )
-            assert {response.status_code for response in responses} == {404}
+            statuses = clients.map(lambda _: status_of(f"{url}/nowhere", 60), range(16))
+            assert set(statuses) == {404}
         requests_sent += 16
         return len(collector.instances["payment"]) >= 2
 

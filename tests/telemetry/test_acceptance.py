@@ -19,7 +19,7 @@ import httpx2
 import pytest
 
 from tests.private_ports import free_port
-from tests.processes import wait_for
+from tests.processes import status_of, wait_for
 from three_pillar_demo.local_store.__main__ import FILE_NAME
 from three_pillar_demo.query.interface import Exemplar, LogRecord, Span
 from three_pillar_demo.query.local import LocalBackends
@@ -69,10 +69,16 @@ def constraints(folder: Path) -> Path:
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Create a virtual environment, install the library into it, and return its interpreter."""
     folder = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True, timeout=120)
+    create = [sys.executable, "-m", "venv", "--without-pip", folder / "venv"]
+    subprocess.run(create, check=True, timeout=120)
     interpreter = folder / "venv" / "bin" / "python"
-    pip = [str(interpreter), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    options = ["--no-compile", "--constraint", str(constraints(folder))]
+    pip = [sys.executable, "-m", "pip", "--python", str(interpreter), "--quiet"]
+    options = [
+        "--no-compile",
+        "--disable-pip-version-check",
+        "--constraint",
+        str(constraints(folder)),
+    ]
     process = subprocess.run(
         [*pip, "install", *options, f"{ROOT / 'telemetry'}[uvicorn]"],
         cwd=folder,
@@ -97,11 +103,7 @@ def running(
 
     def responds() -> bool:
         assert process.poll() is None, output.read_text()
-        try:
-            httpx2.get(url, trust_env=False)
-        except httpx2.TransportError:
-            return False
-        return True
+        return status_of(url) is not None
 
     with output.open("wb") as file:
         process = subprocess.Popen(

@@ -5,6 +5,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,6 +69,16 @@ class LocalBackends:
     async def __aexit__(self, *_: object) -> None:
         """Close the file."""
         self.reader.close()
+
+    @cached_property
+    def _http(self) -> httpx2.AsyncClient:
+        """The client for ``health``; it keeps no connection open, so that it need not be closed.
+
+        There is one for all calls, because a client reads the system's certificates when it is
+        made, which takes 20 ms.
+        """
+        limits = httpx2.Limits(max_keepalive_connections=0)
+        return httpx2.AsyncClient(timeout=HEALTH_TIMEOUT_S, trust_env=False, limits=limits)
 
     async def trace(self, trace_id: str) -> list[Span]:
         """Return all spans of a trace, ordered by start; none if the trace is not stored."""
@@ -286,8 +297,7 @@ class LocalBackends:
         The text is empty if the store's process reports no problem and its file can be read.
         """
         try:
-            async with httpx2.AsyncClient(timeout=HEALTH_TIMEOUT_S, trust_env=False) as http:
-                response = await http.get(f"{self.url}/healthz")
+            response = await self._http.get(f"{self.url}/healthz")
             if not response.is_success:
                 status = response.json().get("status", response.status_code)
                 return {"store": str(status)[:MAX_HEALTH_TEXT]}

@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 
 from tests.demo.local_store.messages import MIB
 from tests.private_ports import free_port
+from tests.processes import status_of
 from three_pillar_demo.local_store.intake import Intake
 from three_pillar_demo.local_store.receiver import create_app
 from three_pillar_demo.local_store.store import Store
@@ -145,11 +146,7 @@ class StoreProcess:
 
     def is_healthy(self) -> bool:
         """Return whether ``/healthz`` of the process answers 200."""
-        try:
-            response = httpx2.get(f"{self.url}/healthz", timeout=HEALTH_TIMEOUT_S, trust_env=False)
-        except httpx2.HTTPError:
-            return False
-        return response.status_code == 200
+        return status_of(f"{self.url}/healthz", HEALTH_TIMEOUT_S) == 200
 
     def peak_memory_bytes(self) -> int:
         """Return the largest resident size that the running process has had so far."""

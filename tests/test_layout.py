@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "telemetry" / "three_pillars"
 DEMO = ROOT / "demo" / "three_pillar_demo"
@@ -228,9 +230,15 @@ def test_few_modules_know_a_query_language() -> None:
     assert users <= QUERY_LANGUAGE_MODULES
 
 
+def test_the_longest_tests_exist() -> None:
+    """Every file in the order of the tests exists, so that a renamed file is noticed."""
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []
+
+
 def test_no_module_under_agpl_is_fetched_or_built() -> None:
     """No Go module of Tempo, Loki, Grafana or k6 (AGPL) is fetched or built by this project."""
-    pinned = "\n".join(path.read_text() for path in (ROOT / "native").rglob("*") if path.is_file())
+    files = [path for path in (ROOT / "native").rglob("*") if path.is_file()]
+    pinned = "\n".join(path.read_text() for path in files if path.suffix != ".pyc")
     assert not re.search(r"github\.com/grafana/(tempo|loki|grafana|k6)\b", pinned)
 
 

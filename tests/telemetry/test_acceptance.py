@@ -69,7 +69,7 @@ def constraints(folder: Path) -> Path:
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Create a virtual environment, install the library into it, and return its interpreter."""
     folder = tmp_path_factory.mktemp("environment")
-    create = [sys.executable, "-m", "venv", "--without-pip", folder / "venv"]
+    create = [sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")]
     subprocess.run(create, check=True, timeout=120)
     interpreter = folder / "venv" / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(interpreter), "--quiet"]

@@ -6,11 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import httpx2
@@ -22,6 +19,7 @@ from requests.adapters import BaseAdapter
 import three_pillar_demo
 from services.checkout.service import Settings as CheckoutSettings
 from services.payment.service import Settings as PaymentSettings
+from tests.field.post_server import run_post_server
 from tests.processes import (
     InMemoryCollector,
     run_collector,
@@ -658,35 +656,6 @@ def test_blank_host_is_this_machine(name: str) -> None:
 # --- Redirects and proxies ---
 
 
-@contextmanager
-def run_server(status: int, location: str | None = None) -> Iterator[tuple[str, list[str]]]:
-    """Run a server that responds to every POST with ``status`` and the header ``location``.
-
-    Yield its URL and the list of the paths that were requested.
-    """
-    paths: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            paths.append(self.path)
-            self.send_response(status)
-            if location:
-                self.send_header("location", location)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", paths
-        server.shutdown()
-        thread.join()
-
-
 def open_session(signal: str) -> RetryingSession:
     """Return the session of the OTLP exporter of ``signal``, one of ``SIGNALS``."""
     session = otlp_session(signal)
@@ -697,7 +666,7 @@ def open_session(signal: str) -> RetryingSession:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirect_is_an_error(status: int) -> None:
     """A redirect by the OTLP endpoint raises an HTTPError that names its location."""
-    with run_server(status, "https://elsewhere.example/login") as (url, _):
+    with run_post_server(status, "https://elsewhere.example/login") as (url, _):
         match = r"https://elsewhere\.example/login"
         with open_session("TRACES") as session, pytest.raises(requests.HTTPError, match=match):
             session.request(
@@ -709,7 +678,7 @@ def test_redirect_is_an_error(status: int) -> None:
 def test_redirect_without_a_location_is_an_error(status: int) -> None:
     """A status 3xx without a location raises an HTTPError as well."""
     with (
-        run_server(status) as (url, _),
+        run_post_server(status) as (url, _),
         open_session("LOGS") as session,
         pytest.raises(requests.HTTPError),
     ):
@@ -719,7 +688,7 @@ def test_redirect_without_a_location_is_an_error(status: int) -> None:
 def test_redirect_is_logged_once_a_batch(tmp_path: Path) -> None:
     """A redirect by the OTLP endpoints is logged once for each batch, with the new address."""
     with (
-        run_server(308, "https://elsewhere.example/") as (url, _),
+        run_post_server(308, "https://elsewhere.example/") as (url, _),
         serve("payment", tmp_path, url, **LONG_EXPORT_INTERVALS) as payment,
     ):
         assert payment.post("/charges", CHARGE).status_code == 200
@@ -836,7 +805,7 @@ def test_certificates_of_the_machine_apply_to_all(
 
 def test_shop_behind_a_proxy_works(tmp_path: Path) -> None:
     """With a proxy set, a purchase succeeds, and only telemetry to a remote endpoint takes it."""
-    with run_collector() as collector, run_server(200) as (proxy, proxied_paths):
+    with run_collector() as collector, run_post_server(200) as (proxy, proxied):
         variables = {
             **dict.fromkeys(PROXIES, proxy),
             "NO_PROXY": "",
@@ -849,7 +818,7 @@ def test_shop_behind_a_proxy_works(tmp_path: Path) -> None:
             with ThreadPoolExecutor(2) as pool:
                 list(pool.map(lambda service: service.stop(10), services))
     assert {path for path, _ in collector.received} == {PATHS["metrics"], PATHS["logs"]}
-    assert set(proxied_paths) == {"http://collector.example.org:4318/v1/traces"}
+    assert {post.path for post in proxied} == {"http://collector.example.org:4318/v1/traces"}
 
 
 CLIENTS = {

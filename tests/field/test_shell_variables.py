@@ -3,15 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
+from tests.field.post_server import run_post_server
 from tests.private_ports import free_port
 from tests.processes import InMemoryCollector, running_shop, serve, wait_for
 from three_pillars import surroundings
@@ -203,30 +200,6 @@ def test_automatic_configuration_of_fastapi_sends_nothing(
 # --- Passwords of ~/.netrc ---
 
 
-@contextmanager
-def run_header_server() -> Iterator[tuple[str, list[str | None]]]:
-    """Run a server that accepts every POST; yield its URL and the Authorization headers it got."""
-    headers: list[str | None] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
-            headers.append(self.headers["authorization"])
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/v1/traces", headers
-        server.shutdown()
-        thread.join()
-
-
 @pytest.mark.parametrize("header", [None, "Bearer token"])
 def test_passwords_of_netrc_are_not_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str | None
@@ -237,6 +210,6 @@ def test_passwords_of_netrc_are_not_sent(
     monkeypatch.setenv("NETRC", str(netrc))
     session = otlp_session("TRACES")
     assert session
-    with session, run_header_server() as (url, headers):
-        session.request("POST", url, data=b"x", headers={"Authorization": header})
-    assert headers == [header]
+    with session, run_post_server() as (url, posts):
+        session.request("POST", f"{url}/v1/traces", data=b"x", headers={"Authorization": header})
+    assert [post.authorization for post in posts] == [header]

@@ -11,6 +11,7 @@ from three_pillar_demo.web import chart, panels
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.panels import QUANTILES, Panel
 from three_pillar_demo.web.resolution import RESOLUTIONS, on_grid
+from three_pillar_demo.web.service_classes import trace_service_classes
 
 CONTEXT_S = 150.0
 """The time before and after a request, in seconds, that the chart on its trace page shows."""
@@ -60,7 +61,11 @@ def panel(view: TraceView, root: Span, result: QueryResult[Context]) -> Panel:
     highlight = chart.Highlight(view.trace_id, root.end / NANO, _duration(root, view))
     route = str(root.attributes["http.route"])
     route_metrics = panels.RouteMetrics(
-        root.service, route, QueryResult(samples, result.error), exemplars
+        root.service,
+        route,
+        QueryResult(samples, result.error),
+        exemplars,
+        trace_service_classes(view)[root.service],
     )
     return panels.duration_panel(route_metrics, _time_range(root), highlight)
 

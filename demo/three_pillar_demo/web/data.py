@@ -22,7 +22,7 @@ from three_pillar_demo.web import context_panel, panels, waterfall
 from three_pillar_demo.web.cache import QueryCache, QueryResult
 from three_pillar_demo.web.panels import QUANTILES, Panel, RedResult
 from three_pillar_demo.web.resolution import RESOLUTIONS, on_grid
-from three_pillar_demo.web.service_classes import service_classes
+from three_pillar_demo.web.service_classes import service_class, trace_service_classes
 from three_pillar_demo.web.service_list import TraceService, trace_services
 from three_pillar_demo.web.view_state import ViewState
 
@@ -118,7 +118,11 @@ class PageData:
         ]
         for service, route in ROUTES.items():
             route_metrics = panels.RouteMetrics(
-                service, route, result_by_service[service], exemplars.value or []
+                service,
+                route,
+                result_by_service[service],
+                exemplars.value or [],
+                service_class(service),
             )
             all_panels.append(panels.duration_panel(route_metrics, time_range))
         return all_panels
@@ -244,7 +248,7 @@ def trace_page(
     rows = list(islice(waterfall.waterfall_rows(view, max_attributes), max_rows))
     sentence = explanation.explain(view)
     services = trace_services(view)
-    css_classes = service_classes(view)
+    css_classes = trace_service_classes(view)
     count = len(view.spans) + len(view.logs)
     left_out = ""
     if count > max_rows:

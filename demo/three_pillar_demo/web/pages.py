@@ -24,8 +24,10 @@ from three_pillar_demo.web.alert_inbox.drill_view import current_drill
 from three_pillar_demo.web.cache import PENDING
 from three_pillar_demo.web.context_panel import root_span
 from three_pillar_demo.web.data import ROUTES, PageData, TracePage
+from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.forms import read_form, redirect_back
 from three_pillar_demo.web.resolution import RESOLUTIONS
+from three_pillar_demo.web.service_classes import service_class
 from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
 
 WEB_FOLDER = Path(__file__).parent
@@ -55,6 +57,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["printable"] = printable
+    environment.filters["service_class"] = service_class
     environment.filters["printable_lines"] = formatting.printable_lines
     environment.filters["duration"] = formatting.duration
     environment.filters["percentage"] = formatting.percentage
@@ -193,7 +196,12 @@ class Pages:
         html = (
             templates()
             .get_template(template)
-            .render(context, mode=self.data.mode, grafana_url=self.grafana_url)
+            .render(
+                context,
+                mode=self.data.mode,
+                grafana_url=self.grafana_url,
+                unique_id=UniqueIds().next,
+            )
         )
         return HTMLResponse(html, status)
 

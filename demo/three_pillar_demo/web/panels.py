@@ -8,6 +8,8 @@ from three_pillar_demo.query.interface import Exemplar, RedSample
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.web import chart, formatting
 from three_pillar_demo.web.cache import QueryResult
+from three_pillar_demo.web.element_ids import element_id
+from three_pillar_demo.web.service_classes import service_class
 
 RedResult = QueryResult[list[RedSample]]
 """The rate, errors and durations of one service over time, or the error of their query."""
@@ -55,12 +57,14 @@ class RouteMetrics:
     """The metrics of one route of a service.
 
     ``exemplars`` may be of any route and service; ``contains`` tells if one is of this route.
+    ``css_class`` is the CSS class of the service.
     """
 
     service: str
     route: str
     result: RedResult
     exemplars: Sequence[Exemplar]
+    css_class: str
 
     def contains(self, exemplar: Exemplar) -> bool:
         """Return True if the exemplar belongs to this route of this service."""
@@ -106,7 +110,7 @@ def duration_panel(
     data = chart.ChartData(
         *time_range,
         times=[sample.time for sample in samples],
-        series=_quantile_series(service, samples),
+        series=_quantile_series(metrics.css_class, samples),
         exemplars=[exemplar for exemplar in metrics.exemplars if metrics.contains(exemplar)],
         highlight=highlight,
     )
@@ -118,7 +122,8 @@ def duration_panel(
         min_top = max([min_top, *filter(math.isfinite, highlight.bucket)])
         legend += _highlight_legend(highlight)
     plot = chart.draw_chart(data, formatting.duration, min_top=min_top)
-    return Panel(f"duration-{service}", title, plot, legend, metrics.result.error)
+    key = element_id("duration", metrics.service)
+    return Panel(key, title, plot, legend, metrics.result.error)
 
 
 def _shared_panel(
@@ -137,13 +142,13 @@ def _shared_panel(
     min_top = MIN_RATE_TOP if key == "rate" else MIN_ERROR_RATIO_TOP
     times = sorted({time for by_time in values.values() for time in by_time})
     series = [
-        chart.Series(service, service, [by_time.get(time) for time in times])
+        chart.Series(service, service_class(service), [by_time.get(time) for time in times])
         for service, by_time in values.items()
     ]
     data = chart.ChartData(*time_range, times=times, series=series)
     plot = chart.draw_chart(data, formatter, min_top=min_top)
     legend = [
-        LegendEntry(service, service, formatter(_newest(by_time)))
+        LegendEntry(service, service_class(service), formatter(_newest(by_time)))
         for service, by_time in values.items()
     ]
     errors = [result.error for result in results.values() if result.error]
@@ -155,12 +160,12 @@ def _newest(by_time: Mapping[float, float | None]) -> float | None:
     return values[-1] if values else None
 
 
-def _quantile_series(service: str, samples: Sequence[RedSample]) -> list[chart.Series]:
+def _quantile_series(css_class: str, samples: Sequence[RedSample]) -> list[chart.Series]:
     series = []
     for index, quantile in enumerate(QUANTILES):
         name = f"p{quantile * 100:.0f}"
         values = [sample.quantiles[index] for sample in samples]
-        series.append(chart.Series(name, f"{service} {name}", values))
+        series.append(chart.Series(name, f"{css_class} {name}", values))
     return series
 
 

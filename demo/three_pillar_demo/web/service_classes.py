@@ -1,19 +1,49 @@
-"""Gives each service of a trace a CSS class, which sets the colour of the service."""
+"""Gives each service a CSS class of a fixed palette, which sets the colour of the service.
 
-from itertools import cycle
+The name of a service is never a class itself: it could be that of a class with another meaning.
+"""
+
+import zlib
+from collections.abc import Iterable
 
 from three_pillar_demo.trace_view.view import TraceView
 
-SHOP = ("checkout", "payment")
-"""The services with a colour of their own on every page; the class is the name of the service."""
-OTHER_CLASSES = ("service-1", "service-2", "service-3", "service-4", "service-5")
-"""The classes of other services, given in the order of their first appearance, and repeated."""
+SHOP_CLASSES = {"checkout": "service-0", "payment": "service-1"}
+"""The classes that belong to one service each, on every page."""
+OTHER_CLASSES = ("service-2", "service-3", "service-4", "service-5", "service-6", "service-7")
+"""The classes that the other services share."""
 
 
-def service_classes(view: TraceView) -> dict[str, str]:
+def service_class(name: str) -> str:
+    """Return the CSS class of a service, which is the same on every page that lists it."""
+    if name in SHOP_CLASSES:
+        return SHOP_CLASSES[name]
+    return OTHER_CLASSES[_preferred_index(name)]
+
+
+def distinct_service_classes(names: Iterable[str]) -> dict[str, str]:
+    """Return the CSS class of each service, by name, for a page that must tell them apart.
+
+    As long as there are at most as many services as classes, no two have the same class. Each
+    service has its ``service_class`` if no other service has taken that.
+    """
+    classes: dict[str, str] = {}
+    for name in sorted(set(names)):
+        start = _preferred_index(name)
+        candidates = [service_class(name), *OTHER_CLASSES[start:], *OTHER_CLASSES[:start]]
+        free = [candidate for candidate in candidates if candidate not in classes.values()]
+        classes[name] = candidates[0] if name in SHOP_CLASSES else (free or candidates)[0]
+    return classes
+
+
+def trace_service_classes(view: TraceView) -> dict[str, str]:
     """Return the CSS class of each service of a trace, by the name of the service."""
-    times = [(span.start, span.service) for span in view.spans]
-    times += [(record.time, record.service) for record in view.logs]
-    services = dict.fromkeys(service for _, service in sorted(times))
-    others = cycle(OTHER_CLASSES)
-    return {service: service if service in SHOP else next(others) for service in services}
+    names = {span.service for span in view.spans}
+    names |= {record.service for record in view.logs}
+    names |= {exemplar.labels.get("service_name", "") for exemplar in view.exemplars}
+    return distinct_service_classes(names)
+
+
+def _preferred_index(name: str) -> int:
+    digest = zlib.crc32(name.encode(errors="surrogatepass"))
+    return digest % len(OTHER_CLASSES)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from three_pillar_demo.query.interface import LogRecord, Span
 from three_pillar_demo.trace_view.view import TraceView
-from three_pillar_demo.web.service_classes import service_classes
+from three_pillar_demo.web.service_classes import trace_service_classes
 from three_pillar_demo.web.waterfall import Pairs, sorted_pairs
 
 
@@ -28,7 +28,7 @@ def trace_services(view: TraceView) -> list[TraceService]:
 
     Records without a resource, such as those from Loki, count for the resource of their service.
     """
-    css_classes = service_classes(view)
+    css_classes = trace_service_classes(view)
     resources: dict[str, Pairs] = {}
     counts: dict[str, Counter[str]] = {}
     scopes: dict[str, dict[str, None]] = {}

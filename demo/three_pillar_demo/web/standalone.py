@@ -12,6 +12,7 @@ from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import context_panel, waterfall
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.data import trace_page
+from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.pages import WEB_FOLDER, templates
 from three_pillar_demo.web.panels import Panel
 
@@ -57,6 +58,7 @@ def _render(view: TraceView, panel: Panel | None) -> str:
         .get_template("standalone.html")
         .render(
             standalone=True,
+            unique_id=UniqueIds().next,
             max_value=MAX_VALUE,
             content_security_policy=f"default-src 'none'; style-src 'sha256-{digest}'; "
             "base-uri 'none'; form-action 'none'",

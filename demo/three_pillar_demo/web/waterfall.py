@@ -15,7 +15,7 @@ from three_pillar_demo.trace_view.timing import outside_parent, own_time, unansw
 from three_pillar_demo.trace_view.tree import TreeRow, tree_rows
 from three_pillar_demo.trace_view.view import TraceView, status_of
 from three_pillar_demo.web import chart, formatting
-from three_pillar_demo.web.service_classes import service_classes
+from three_pillar_demo.web.service_classes import trace_service_classes
 
 FULL_WIDTH = 1000.0
 """The width of the waterfall, in the unit of all positions."""
@@ -133,7 +133,7 @@ class _Layout:
     def __init__(self, view: TraceView, max_attributes: int) -> None:
         self.view = view
         self.max_attributes = max_attributes
-        self.css_classes = service_classes(view)
+        self.css_classes = trace_service_classes(view)
         self.start, self.end = extent(view)
         self.unanswered_calls = unanswered_calls(view)
 

@@ -10,8 +10,9 @@ import pytest
 from tests.clients.shops import ERROR_MESSAGE, REQUEST_TIMEOUT_S, Visit
 from tests.demo.local_store.stores import read_rows
 from three_pillar_demo.query.interface import Span
+from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.explanation import explain
-from three_pillar_demo.trace_view.view import TraceView, status_of
+from three_pillar_demo.trace_view.view import TraceView
 
 DURATION_SUM = "http_server_request_duration_seconds_sum"
 DURATION_COUNT = "http_server_request_duration_seconds_count"

@@ -11,8 +11,8 @@ from three_pillar_demo.query.arrivals import time_of
 from three_pillar_demo.query.interface import NANO, Arrival, LogRecord, Span
 from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.render import severity_colour
-from three_pillar_demo.trace_view.view import status_of
 
 SERVICE_COLOURS = ("cyan", "magenta", "green", "blue", "yellow")
 MIN_SERVICE_WIDTH = 10

@@ -1,67 +1,122 @@
-"""Finds the spans, log records and exemplars of a trace that have not arrived yet."""
+"""Finds the spans, log records and exemplars of a trace that have not arrived yet.
+
+Nothing is called missing that only the conventions of the demo's own services promise. A service
+that is not known to write canonical log records lacks none, and a callee that is not known to send
+spans lacks none.
+"""
 
 import ipaddress
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
+from dataclasses import dataclass
 
 from three_pillar_demo.query.interface import LogRecord, Span
-from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.calls import (
+    called_address,
+    called_host,
+    callee_name,
+    has_no_server_span,
+)
 from three_pillar_demo.trace_view.view import TraceView, is_canonical
 
-CONNECTION_ERRORS = {"ConnectError", "ConnectTimeout"}
-"""Values of ``error.type`` for a call that did not reach the called service.
-
-The called service has no span for such a call.
-"""
-URLS = ("url.full", "http.url")
-"""The names of the span attributes with the called URL; the second is the former name."""
-ADDRESSES = ("server.address", "net.peer.name")
-"""The names of the span attributes with the called host; the second is the former name."""
-PREFIXES_WITHOUT_SERVER = ("db.", "messaging.")
-"""The beginnings of the attribute names of calls to databases and message brokers.
-
-Such systems rarely send spans of their own.
-"""
 INSIDE_SUFFIXES = (".internal", ".local", ".localhost", ".lan", ".svc")
 """The last parts of host names that have no meaning outside of an organisation."""
+REQUEST_KINDS = ("SERVER", "CONSUMER")
+"""The kinds of spans whose parent is a span of the caller."""
 
 
-def missing_spans(spans: Sequence[Span]) -> Iterator[str]:
+@dataclass(frozen=True)
+class KnownSenders:
+    """What is known about the services of a system, from other traces than the one that is shown.
+
+    Attributes:
+        with_canonical: The services that have written a canonical log record.
+        with_spans: The services that have sent spans.
+        addresses: The addresses of services that have sent spans; see ``called_address``.
+    """
+
+    with_canonical: frozenset[str] = frozenset()
+    with_spans: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()
+
+
+NOTHING_KNOWN = KnownSenders()
+
+
+def missing_spans(
+    spans: Sequence[Span], known: KnownSenders = NOTHING_KNOWN, *, still_arriving: bool = False
+) -> Iterator[str]:
     """Yield a description of each span that must exist but is not among ``spans``.
 
-    The parent of each span must exist. For each call that reached another service of the same
-    organisation, the SERVER span of that service must exist.
+    The parent of each span must exist, except that of the request with which the trace begins: its
+    caller may send no spans, and is awaited only while spans are ``still_arriving``. A call of a
+    service that is known to send spans must have that service's span below it.
     """
     span_ids = {span.span_id for span in spans}
-    parent_ids = {span.parent_id for span in spans}
-    for span in spans:
-        if span.parent_id and span.parent_id not in span_ids:
+    orphans = [span for span in spans if span.parent_id and span.parent_id not in span_ids]
+    root_count = sum(not span.parent_id for span in spans) + len(orphans)
+    for span in orphans:
+        begins_trace = root_count == 1 and span.kind in REQUEST_KINDS
+        if still_arriving or not begins_trace:
             yield f"the parent of {span.service}'s span {span.name}"
-        if span.span_id not in parent_ids and _has_other_end(span):
-            yield f"the span at the other end of {span.service}'s call to {callee_name(span)}"
+    for call in unmatched_calls(spans):
+        if _is_known(call, spans, known):
+            yield f"the span at the other end of {call.service}'s call to {callee_name(call)}"
+
+
+def unmatched_calls(spans: Sequence[Span]) -> list[Span]:
+    """Return the calls of other services of the same organisation that have no span below them.
+
+    Calls of databases and message brokers, and calls that did not arrive, are left out.
+    """
+    parent_ids = {span.parent_id for span in spans}
+    return [
+        span
+        for span in spans
+        if span.kind == "CLIENT"
+        and span.span_id not in parent_ids
+        and not has_no_server_span(span)
+        and _is_inside(called_host(span))
+    ]
+
+
+def answered_addresses(spans: Sequence[Span]) -> frozenset[str]:
+    """Return the addresses of the calls among ``spans`` that have a SERVER span below them."""
+    answered = {span.parent_id for span in spans if span.kind == "SERVER"}
+    calls = (span for span in spans if span.kind == "CLIENT" and span.span_id in answered)
+    return frozenset(called_address(call) for call in calls) - {""}
+
+
+def called_services(call: Span) -> set[str]:
+    """Return the names that the called service may have, according to ``call``.
+
+    They are the attribute ``peer.service``, the host, and the first part of the host's name, as
+    ``stock`` of ``stock.shop.svc.cluster.local``.
+    """
+    host = called_host(call)
+    names = {str(call.attributes.get("peer.service", "")), host, host.partition(".")[0]}
+    return names - {"", "localhost"}
+
+
+def lacks_canonical_record(spans: Sequence[Span], logs: Sequence[LogRecord]) -> Iterator[Span]:
+    """Yield the SERVER spans without a canonical log record."""
+    logged_span_ids = {record.fields.get("span_id") for record in logs if is_canonical(record)}
+    for span in spans:
+        if span.kind == "SERVER" and span.span_id not in logged_span_ids:
+            yield span
 
 
 def missing_logs(
-    spans: Sequence[Span], logs: Sequence[LogRecord], *, still_arriving: bool
+    spans: Sequence[Span], logs: Sequence[LogRecord], known: KnownSenders = NOTHING_KNOWN
 ) -> Iterator[str]:
-    """Yield a description of the log records that have not arrived.
+    """Yield a description of the canonical log records that have not arrived.
 
-    A service that uses the library writes a canonical log record for each SERVER span. Any other
-    service writes what it likes, so once its log records are no longer ``still_arriving``, any
-    record of it will do.
+    A service that writes such records writes one for each SERVER span. It is known by those in
+    ``logs`` and in ``known``; any other service writes what it likes.
     """
-    logged_span_ids = {record.fields.get("span_id") for record in logs if is_canonical(record)}
     with_canonical = {record.service for record in logs if is_canonical(record)}
-    with_logs = {record.service for record in logs}
-    without_logs = set[str]()
-    for span in spans:
-        if span.kind != "SERVER" or span.span_id in logged_span_ids:
-            continue
-        if still_arriving or span.service in with_canonical:
+    for span in lacks_canonical_record(spans, logs):
+        if span.service in with_canonical | known.with_canonical:
             yield f"{span.service}'s log line of {span.name}"
-        elif span.service not in with_logs | without_logs:
-            without_logs.add(span.service)
-            yield f"any log line of {span.service}"
 
 
 def has_all_exemplars(view: TraceView) -> bool:
@@ -71,37 +126,21 @@ def has_all_exemplars(view: TraceView) -> bool:
     return answered <= with_exemplar
 
 
-def callee_name(call: Span) -> str:
-    """Return what a CLIENT span says about whom it called: the URL, the host or the database."""
-    for name in (*URLS, *ADDRESSES, "db.system.name", "db.system"):
-        if call.attributes.get(name):
-            return printable(call.attributes[name])
-    return "another service"
-
-
-def _has_other_end(span: Span) -> bool:
-    """Return True if ``span`` is a call that another service must have recorded as well."""
-    if span.kind != "CLIENT" or span.attributes.get("error.type") in CONNECTION_ERRORS:
-        return False
-    if any(name.startswith(PREFIXES_WITHOUT_SERVER) for name in span.attributes):
-        return False
-    return _is_inside(_called_host(span))
-
-
-def _called_host(call: Span) -> str:
-    for name in URLS:
-        try:
-            host = urlsplit(str(call.attributes.get(name, ""))).hostname
-        except ValueError:  # a URL with an invalid port or IPv6 address
-            continue
-        if host:
-            return host
-    addresses = [str(call.attributes[name]) for name in ADDRESSES if name in call.attributes]
-    return addresses[0] if addresses else ""
+def _is_known(call: Span, spans: Sequence[Span], known: KnownSenders) -> bool:
+    """Return True if the service that ``call`` has called is known to send spans."""
+    if called_address(call) in known.addresses | answered_addresses(spans):
+        return True
+    senders = known.with_spans | {span.service for span in spans}
+    return bool(called_services(call) & senders)
 
 
 def _is_inside(host: str) -> bool:
-    """Return True unless ``host`` is a public name or address, which is another organisation's."""
+    """Return True unless ``host`` is a public name or address, which is another organisation's.
+
+    An unknown host is not inside.
+    """
+    if not host:
+        return False
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

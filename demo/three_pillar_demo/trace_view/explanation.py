@@ -3,13 +3,14 @@
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.terminal import printable
-from three_pillar_demo.trace_view.completeness import callee_name
-from three_pillar_demo.trace_view.timing import own_time, unanswered_calls
+from three_pillar_demo.trace_view.answers import answer_clause, is_unwanted, recorded_answer
+from three_pillar_demo.trace_view.calls import callee_name, status_of
+from three_pillar_demo.trace_view.timing import late_answers, own_time, seconds_text
 from three_pillar_demo.trace_view.tree import tree_rows
-from three_pillar_demo.trace_view.view import TraceView, is_canonical, status_of
+from three_pillar_demo.trace_view.view import TraceView, is_canonical
 
-MIN_ERROR_STATUS = 400
-"""The lowest HTTP status that counts as an error: 400 to 499 are also errors to the customer."""
+CALL_KINDS = ("CLIENT", "PRODUCER")
+"""The kinds of the spans of a caller: of a call that waits for its answer, and of a message."""
 UNRECORDED = "of something it did not record"
 """The clause about a failure of which nothing but the status is known."""
 SLOW_REQUEST_S = 0.6
@@ -29,7 +30,7 @@ def explain(view: TraceView) -> str:
        passed over where another span failed: some instrumentations mark the sending of an error
        response as failed.
     2. The answer of the last called service that has a SERVER span.
-    3. The answer to the last call, as its CLIENT span records it.
+    3. The last call or sent message, as its CLIENT or PRODUCER span records it.
     4. That the service called no other service.
     """
     spans_with_depth = [
@@ -47,9 +48,9 @@ def explain(view: TraceView) -> str:
     other_servers = [span for span in spans if span.kind == "SERVER" and span is not root]
     if other_servers:
         return _explain_answer(other_servers[-1], root, view)
-    calls = [span for span in spans if span.kind == "CLIENT"]
+    calls = [span for span in spans if span.kind in CALL_KINDS and span is not root]
     if calls:
-        return _explain_call(calls[-1], root, view)
+        return _explain_calls(calls, root, view)
     return _explain_root_alone(root, view)
 
 
@@ -101,27 +102,39 @@ def failures(span: Span) -> list[str]:
 
 
 def _explain_failure(cause: Span, root: Span, view: TraceView) -> str:
-    conjunction = "because" if _is_unwanted(root, view) else "although"
+    conjunction = "because" if is_unwanted(root, view) else "although"
     reason = _failure_clause(cause, root, view)
-    return f"{_answer_clause(root, view)} {conjunction} {reason}{_late_answer_clause(view)}."
+    return f"{answer_clause(root, view)} {conjunction} {reason}{_late_answer_clause(view)}."
 
 
 def _explain_answer(server: Span, root: Span, view: TraceView) -> str:
-    conjunction = " because" if _is_unwanted(root, view) else ";"
-    answer = _answer_clause(server, view)
-    return f"{_answer_clause(root, view)}{conjunction} {answer}{_slowest_part_clause(root, view)}."
+    # Another service's success is the reason for an unwanted answer only if its outcome says so.
+    _, outcome = recorded_answer(server, view)
+    is_reason = is_unwanted(root, view) and (outcome or is_unwanted(server, view))
+    conjunction = " because" if is_reason else ";"
+    answer = answer_clause(server, view)
+    return f"{answer_clause(root, view)}{conjunction} {answer}{_slowest_part_clause(root, view)}."
 
 
-def _explain_call(call: Span, root: Span, view: TraceView) -> str:
-    status = printable(status_of(call) or "nothing")
-    return (
-        f"{_answer_clause(root, view)}; its call to {_callee(call, view)} was answered {status}, "
-        "and who answered it is not on record."
-    )
+def _explain_calls(calls: list[Span], root: Span, view: TraceView) -> str:
+    call = calls[-1]
+    callee = _callee(call, view)
+    noun = _call_noun(call)
+    subject = f"{_possessive(call, root)} {noun} to {callee}"
+    if len(calls) > 1:
+        subject = f"{_possessive(call, root)} last {noun}, to {callee},"
+    status = status_of(call)
+    ending = f"was answered {printable(status)}" if status else "succeeded"
+    if call.kind == "PRODUCER":
+        ending = "was sent"
+    clause = f"{subject} {ending}{_slowest_part_clause(root, view)}"
+    return f"{answer_clause(root, view)}; {clause}."
 
 
 def _explain_root_alone(root: Span, view: TraceView) -> str:
-    sentence = f"{_answer_clause(root, view)}, without calling anybody else"
+    sentence = answer_clause(root, view)
+    if root.kind not in CALL_KINDS:
+        sentence += ", without calling anybody else"
     for record in view.logs:
         if "reason" in record.fields:
             return f'{sentence}: "{printable(record.fields["reason"])}".'
@@ -130,7 +143,7 @@ def _explain_root_alone(root: Span, view: TraceView) -> str:
 
 def _failure_clause(span: Span, root: Span, view: TraceView) -> str:
     """Return a clause like ``payment logged "the gateway did not answer"``."""
-    if span.kind == "CLIENT":
+    if span.kind == "CLIENT" or (span.kind == "PRODUCER" and span is not root):
         return _failed_call_clause(span, root, view)
     subject = "it" if span is root else printable(span.service)
     error_logs = _error_logs(span, view)
@@ -145,12 +158,11 @@ def _failure_clause(span: Span, root: Span, view: TraceView) -> str:
         return f"{subject} {verb} {recorded[0]}"
     if span is root:
         return UNRECORDED
-    return _answer_clause(span, view)
+    return answer_clause(span, view)
 
 
 def _failed_call_clause(call: Span, root: Span, view: TraceView) -> str:
-    caller = "its" if call.service == root.service else f"{printable(call.service)}'s"
-    clause = f"{caller} call to {_callee(call, view)} failed"
+    clause = f"{_possessive(call, root)} {_call_noun(call)} to {_callee(call, view)} failed"
     recorded = failures(call)
     if recorded:
         return f"{clause}: {recorded[0]}"
@@ -158,18 +170,27 @@ def _failed_call_clause(call: Span, root: Span, view: TraceView) -> str:
     return f"{clause} with {printable(status)}" if status else clause
 
 
+def _call_noun(call: Span) -> str:
+    return "message" if call.kind == "PRODUCER" else "call"
+
+
+def _possessive(call: Span, root: Span) -> str:
+    """Return whose call it is: ``its`` if the service of ``root`` made it."""
+    return "its" if call.service == root.service else f"{printable(call.service)}'s"
+
+
 def _late_answer_clause(view: TraceView) -> str:
     """Return a clause about a service that answered after its caller gave up.
 
     Return "" if no service did.
     """
-    calls = unanswered_calls(view)
+    calls = late_answers(view)
     for span in view.spans:
-        call = calls.get(span.parent_id)
-        if call and span.end > call.end:
-            seconds = (span.end - call.end) / NANO
-            answer = _answer_clause(span, view)
-            return f"; {answer} {seconds:.1f} s after {printable(call.service)} had given up"
+        call = calls.get(span.span_id)
+        if call and call.span_id == span.parent_id:
+            lateness = seconds_text((span.end - call.end) / NANO)
+            answer = answer_clause(span, view)
+            return f"; {answer} {lateness} after {printable(call.service)} had given up"
     return ""
 
 
@@ -196,41 +217,6 @@ def _own_duration(span: Span, view: TraceView) -> int:
     return sum(end - start for start, end in own_time(span, children))
 
 
-def _answer_clause(span: Span, view: TraceView) -> str:
-    """Return a clause like ``checkout answered 500 gateway_timeout``.
-
-    A span that answers nobody, such as that of a job or a consumed message, gives a clause like
-    ``billing failed in send invoices``.
-    """
-    status, outcome = _recorded_answer(span, view)
-    answer = printable(f"{status} {outcome}".strip())
-    if not answer and span.kind != "SERVER":
-        verb = "failed in" if span.error else "completed"
-        return f"{printable(span.service)} {verb} {printable(span.name)}"
-    return f"{printable(span.service)} answered {answer or 'nothing on record'}"
-
-
-def _is_unwanted(root: Span, view: TraceView) -> bool:
-    """Return True if ``root`` has error status, or an HTTP status of 400 or above."""
-    status, _ = _recorded_answer(root, view)
-    return root.error or (status.isdecimal() and int(status) >= MIN_ERROR_STATUS)
-
-
-def _recorded_answer(span: Span, view: TraceView) -> tuple[str, str]:
-    """Return the HTTP status and the outcome of ``span``, each "" when it is unknown.
-
-    The outcome comes from the canonical log record of the span. The status comes from the span, or
-    from the canonical log record when the span has no status.
-    """
-    fields: dict[str, str] = {}
-    for record in view.logs_by_span.get(span.span_id, []):
-        if is_canonical(record):
-            fields = record.fields
-            break
-    status = status_of(span) or fields.get("http_response_status_code", "")
-    return status, fields.get("outcome", "")
-
-
 def _error_logs(span: Span, view: TraceView) -> list[LogRecord]:
     """Return the log records of ``span`` whose severity is that of an error.
 
@@ -254,8 +240,8 @@ def _logged_exception(record: LogRecord) -> str:
 
 
 def _callee(call: Span, view: TraceView) -> str:
-    """Return the name of the called service, or the called URL when that service has no span."""
-    server_spans = view.children_by_parent.get(call.span_id, [])
-    if server_spans:
-        return printable(server_spans[0].service)
+    """Return the name of the called service, or what ``call`` names if that has no span."""
+    for child in view.children_by_parent.get(call.span_id, []):
+        if child.kind in ("SERVER", "CONSUMER"):
+            return printable(child.service)
     return callee_name(call)

@@ -18,6 +18,7 @@ from three_pillar_demo.trace_view.completeness import (
     missing_logs,
     missing_spans,
 )
+from three_pillar_demo.trace_view.known_senders import known_senders
 from three_pillar_demo.trace_view.view import TraceView
 
 TIMEOUT_S = 10.0
@@ -156,14 +157,14 @@ async def fetch(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]
     start = min(min(span.start, span.end) for span in spans) / NANO
     end = max(max(span.start, span.end) for span in spans) / NANO
     is_young = time.time() - end < COMPLETE_AFTER_S
-    missing = list(missing_spans(spans))
     remarks: list[str] = []
     logs: list[LogRecord] = []
     exemplars: list[Exemplar] = []
     try:
         logs = await backends.trace_logs(trace_id, start - LOG_MARGIN_S, end + LOG_MARGIN_S)
-        missing.extend(missing_logs(spans, logs, still_arriving=is_young))
+        logs_are_known = True
     except BackendError as error:
+        logs_are_known = False
         remarks.append(f"no log lines, because {printable(error)}")
     try:
         exemplars = [
@@ -173,6 +174,10 @@ async def fetch(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]
         ]
     except BackendError as error:
         remarks.append(f"no exemplars, because {printable(error)}")
+    known = await known_senders(backends, spans, logs)
+    missing = list(missing_spans(spans, known, still_arriving=is_young))
+    if logs_are_known:
+        missing.extend(missing_logs(spans, logs, known))
     if len(missing) > MAX_MISSING:
         missing[MAX_MISSING:] = [f"{len(missing) - MAX_MISSING:,} more"]
     return TraceView(trace_id, spans, logs, exemplars, tuple(remarks)), missing

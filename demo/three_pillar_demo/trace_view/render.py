@@ -11,10 +11,11 @@ from rich.text import Text
 from three_pillar_demo.query.interface import NANO, Exemplar, LogRecord, Span
 from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.explanation import explain, failures
 from three_pillar_demo.trace_view.timing import outside_parent
 from three_pillar_demo.trace_view.tree import TreeRow, tree_rows
-from three_pillar_demo.trace_view.view import TraceView, status_of
+from three_pillar_demo.trace_view.view import TraceView
 
 NANOS_PER_MILLI = 1_000_000
 START_WIDTH = 9

@@ -1,9 +1,18 @@
-"""Timing of spans: own time, calls without an answer, and spans outside their parent's time."""
+"""Timing of spans: own time, answers that came too late, and spans outside their parent's time."""
 
 from collections.abc import Iterator, Sequence
 
 from three_pillar_demo.query.interface import NANO, Span
-from three_pillar_demo.trace_view.view import TraceView, status_of
+from three_pillar_demo.trace_view.calls import is_http_call, status_of, timed_out
+from three_pillar_demo.trace_view.view import TraceView
+
+MIN_LATE_NS = NANO // 1000
+"""How long an answer came after the end of its call, in nanoseconds, so that it counts as late."""
+MIN_LATE_WITHOUT_TIMEOUT_NS = NANO // 20
+"""The same for a call that failed without naming a time-out.
+
+A connection that breaks ends the call and the called span at almost the same time.
+"""
 
 
 def own_time(span: Span, children: Sequence[Span]) -> Iterator[tuple[int, int]]:
@@ -24,17 +33,29 @@ def own_time(span: Span, children: Sequence[Span]) -> Iterator[tuple[int, int]]:
         yield position, span.end
 
 
-def unanswered_calls(view: TraceView) -> dict[str, Span]:
-    """Return the failed CLIENT spans without the status of an answer, by span id.
+def late_answers(view: TraceView) -> dict[str, Span]:
+    """Return the calls that were given up before their answer, by the id of the answering span.
 
-    The callers of these calls received no answer. For example, they gave up waiting. Many calls
-    that succeed have no status either, such as those of databases, so the error status is needed.
+    A call was given up if its CLIENT span has error status, and either names a time-out or is a
+    call by HTTP without the status of an answer. The SERVER span below it went on after it.
     """
-    return {
-        span.span_id: span
-        for span in view.spans
-        if span.kind == "CLIENT" and span.error and not status_of(span)
-    }
+    late = {}
+    for call in view.spans:
+        if call.kind != "CLIENT" or not call.error:
+            continue
+        for child in view.children_by_parent.get(call.span_id, []):
+            if child.kind == "SERVER" and _went_on_after(call, child):
+                late[child.span_id] = call
+    return late
+
+
+def _went_on_after(call: Span, child: Span) -> bool:
+    lateness = child.end - call.end
+    if timed_out(call):
+        return lateness >= MIN_LATE_NS
+    if status_of(call) or not is_http_call(call):
+        return False
+    return child.start <= call.end and lateness >= MIN_LATE_WITHOUT_TIMEOUT_NS
 
 
 def outside_parent(span: Span, parent: Span | None) -> list[str]:
@@ -48,8 +69,15 @@ def outside_parent(span: Span, parent: Span | None) -> list[str]:
     descriptions = []
     seconds_after = (span.start - parent.end) / NANO
     if seconds_after > 0:
-        descriptions.append(f"begins {seconds_after:.1f} s after its caller had ended")
+        descriptions.append(f"begins {seconds_text(seconds_after)} after its caller had ended")
     seconds_before = (parent.start - span.end) / NANO
     if seconds_before > 0:
-        descriptions.append(f"ends {seconds_before:.1f} s before its caller began")
+        descriptions.append(f"ends {seconds_text(seconds_before)} before its caller began")
     return descriptions
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration as ``2.9 s``, or as ``12 ms`` if it is shorter than a tenth of a second."""
+    if seconds < 0.1:  # noqa: PLR2004  (the resolution of the text in seconds)
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.1f} s"

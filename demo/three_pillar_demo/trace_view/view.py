@@ -10,17 +10,6 @@ from functools import cached_property
 
 from three_pillar_demo.query.interface import Exemplar, LogRecord, Span
 
-STATUS_CODES = (
-    "http.response.status_code",
-    "http.status_code",
-    "rpc.response.status_code",
-    "rpc.grpc.status_code",
-)
-"""The names of the span attributes that hold the status of an answer, from HTTP or gRPC.
-
-The second and the fourth are the former names, which many instrumentations still use.
-"""
-
 
 @dataclass(frozen=True)
 class TraceView:
@@ -68,14 +57,6 @@ class TraceView:
         for record in self.logs:
             logs[record.fields.get("span_id", "")].append(record)
         return dict(logs)
-
-
-def status_of(span: Span) -> str:
-    """Return the status of the answer that a span records: of HTTP or gRPC; "" if it has none."""
-    for name in STATUS_CODES:
-        if name in span.attributes:
-            return str(span.attributes[name])
-    return ""
 
 
 def is_canonical(record: LogRecord) -> bool:

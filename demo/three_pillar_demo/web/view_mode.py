@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.stack import ports
-from three_pillar_demo.trace_view.view import status_of
+from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.pages import Pages

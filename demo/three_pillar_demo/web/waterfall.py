@@ -10,10 +10,11 @@ from typing import Any
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.query.severity import is_failure
+from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.explanation import failures
-from three_pillar_demo.trace_view.timing import outside_parent, own_time, unanswered_calls
+from three_pillar_demo.trace_view.timing import late_answers, outside_parent, own_time
 from three_pillar_demo.trace_view.tree import TreeRow, tree_rows
-from three_pillar_demo.trace_view.view import TraceView, status_of
+from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import chart, formatting
 from three_pillar_demo.web.service_classes import trace_service_classes
 
@@ -135,7 +136,7 @@ class _Layout:
         self.max_attributes = max_attributes
         self.css_classes = trace_service_classes(view)
         self.start, self.end = extent(view)
-        self.unanswered_calls = unanswered_calls(view)
+        self.late_answers = late_answers(view)
 
     def log_row(self, number: int, row: TreeRow, record: LogRecord) -> WaterfallRow:
         x, _ = self._bar(record.time, record.time)
@@ -158,8 +159,8 @@ class _Layout:
         children = self.view.children_by_parent.get(span.span_id, [])
         late_bar: Bar | None = None
         late_duration = 0.0
-        call = self.unanswered_calls.get(span.parent_id)
-        if call and call.end < span.end:
+        call = self.late_answers.get(span.span_id)
+        if call and call.span_id == span.parent_id:
             late_start = max(span.start, call.end)
             late_bar = self._bar(late_start, span.end)
             late_duration = (span.end - late_start) / NANO

@@ -33,7 +33,7 @@ from three_pillar_demo.query.interface import (
 )
 from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
-from three_pillar_demo.trace_view.view import status_of
+from three_pillar_demo.trace_view.calls import status_of
 
 TIMEOUT_S = {"local": 2.0, "full": 60.0}
 """By mode, the seconds after which all telemetry must be visible in queries."""

@@ -9,13 +9,12 @@ from typing import Any, Self, cast
 
 import pytest
 
-from tests.traces import CALL, CHARGE, ROOT, TRACE, line, slow, span
+from tests.traces import ROOT, TRACE, line, slow, span
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import BackendError, Backends, Exemplar, LogRecord, Span
 from three_pillar_demo.trace_view import follow
 from three_pillar_demo.trace_view import gather as gathering
-from three_pillar_demo.trace_view.completeness import missing_logs, missing_spans
-from three_pillar_demo.trace_view.view import TraceView
+from three_pillar_demo.trace_view.view import TraceView, is_canonical
 
 OTHER_TRACE = "f" * 32
 
@@ -40,6 +39,7 @@ class ScriptedBackends:
         self.current: TraceView | None = None
         self.queries: list[tuple[Any, ...]] = []
         self.failed_requests: list[Span] = []
+        self.earlier_purchase = slow()
 
     async def __aenter__(self) -> Self:
         """Open nothing."""
@@ -49,7 +49,9 @@ class ScriptedBackends:
         """Close nothing."""
 
     async def trace(self, trace_id: str) -> list[Span]:
-        """Return the spans of the next view."""
+        """Return the spans of the next view, or an earlier purchase."""
+        if trace_id == OTHER_TRACE:
+            return self.earlier_purchase.spans
         assert trace_id == TRACE
         self.current = self.views.pop(0) if len(self.views) > 1 else self.views[0]
         return self.current.spans if self.current else []
@@ -67,11 +69,26 @@ class ScriptedBackends:
         exemplars = self.current.exemplars if self.current else []
         return [Exemplar(OTHER_TRACE, 1.0, start, {}), *exemplars]
 
+    async def requests(self, service: str, _start: float, _end: float, *, limit: int) -> list[str]:
+        """Return the earlier purchase, which was a request to checkout."""
+        assert limit > 0
+        return [OTHER_TRACE] if service == "checkout" else []
+
+    async def logs(
+        self, _start: float, _end: float, *, service: str, canonical: bool, limit: int
+    ) -> list[LogRecord]:
+        """Return the canonical log records of the earlier purchase."""
+        assert canonical
+        records = [record for record in self.earlier_purchase.logs if is_canonical(record)]
+        return [record for record in records if record.service == service][:limit]
+
     async def request_spans(
-        self, start: float, end: float, *, failed: bool, limit: int
+        self, start: float, end: float, *, service: str = "", failed: bool = False, limit: int
     ) -> list[Span]:
-        """Return the failed requests that the test has set."""
-        assert failed
+        """Return the failed requests that the test has set, or those of the earlier purchase."""
+        if not failed:
+            spans = self.earlier_purchase.spans
+            return [span for span in spans if span.service == service][:limit]
         self.queries.append(("request_spans", start, end))
         return self.failed_requests[:limit]
 
@@ -171,69 +188,12 @@ def test_waiting_ends_at_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     assert view.remarks
 
 
-def test_refused_connection_has_no_other_end() -> None:
-    """A call whose connection was refused needs no SERVER span to be complete."""
-    call = span(CALL, ROOT, "CLIENT", error=True, attributes={"error.type": "ConnectError"})
-    assert not list(missing_spans([span(ROOT, ""), call]))
-
-
-def test_missing_parent_is_named() -> None:
-    """A parent that has not arrived is described by its child."""
-    orphan = span(CHARGE, CALL, service="payment", name="POST /charges")
-    assert list(missing_spans([orphan])) == ["the parent of payment's span POST /charges"]
-
-
-@pytest.mark.parametrize(
-    "attributes",
-    [
-        {"db.system.name": "postgresql", "server.address": "127.0.0.1"},
-        {"messaging.system": "kafka"},
-        {"url.full": "https://api.example.com/charges"},
-        {"http.url": "https://93.184.216.34/charges"},
-        {"server.address": "api.example.com", "rpc.system": "grpc"},
-    ],
-)
-def test_calls_out_of_the_system_have_no_other_end(attributes: dict[str, Any]) -> None:
-    """A call of a database, a broker or another organisation's host waits for no SERVER span."""
-    call = span(CALL, ROOT, "CLIENT", attributes=attributes)
-    assert not list(missing_spans([span(ROOT, ""), call]))
-
-
-@pytest.mark.parametrize(
-    ("attributes", "callee"),
-    [
-        ({"url.full": "http://[::1]:3000/stock"}, "http://[::1]:3000/stock"),
-        ({"http.url": "http://stock:3000/"}, "http://stock:3000/"),
-        ({"server.address": "stock.shop.svc.cluster.local"}, "stock.shop.svc.cluster.local"),
-        ({"net.peer.name": "10.1.2.3"}, "10.1.2.3"),
-        ({"url.full": "http://[broken"}, "http://[broken"),
-        ({}, "another service"),
-    ],
-)
-def test_calls_inside_the_system_have_another_end(attributes: dict[str, Any], callee: str) -> None:
-    """A call of a host of the same system waits for its SERVER span, in both conventions."""
-    call = span(CALL, ROOT, "CLIENT", attributes=attributes)
-    missing = list(missing_spans([span(ROOT, ""), call]))
-    assert missing == [f"the span at the other end of checkout's call to {callee}"]
-
-
 def test_many_missing_parts_are_counted() -> None:
     """Of hundreds of missing parents, a few are named and the rest are counted."""
     spans = [span(f"{number:016x}", f"{number + 500:016x}", "INTERNAL") for number in range(300)]
     view, _ = gather(ScriptedBackends(TraceView(TRACE, spans, [], [])))
     assert view.remarks[0].count("the parent of checkout's span") == gathering.MAX_MISSING
     assert "295 more" in view.remarks[0]
-
-
-def test_services_without_canonical_records_are_complete() -> None:
-    """Once a trace has arrived, a service that writes other records lacks none of them."""
-    spans = [span(ROOT, "", service="web"), span(CALL, ROOT, service="stock", name="GET /stock")]
-    records = [line(ROOT, "hello", service="web")]
-    assert list(missing_logs(spans, records, still_arriving=False)) == ["any log line of stock"]
-    assert list(missing_logs(spans, records, still_arriving=True)) == [
-        "web's log line of POST /checkout",
-        "stock's log line of GET /stock",
-    ]
 
 
 def test_log_records_without_spans_are_shown(

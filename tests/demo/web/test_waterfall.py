@@ -32,7 +32,7 @@ def test_large_trace_takes_linear_time() -> None:
     ]
     view = TraceView(TRACE, spans, [line(span_id, "text") for span_id in ids], [])
     assert len(list(waterfall_rows(view))) == 100_000
-    assert "checkout answered" in explain(view)
+    assert "checkout completed" in explain(view)
 
 
 def test_every_span_and_log_record_has_a_row() -> None:

@@ -30,7 +30,7 @@ def running_mode() -> str:
 
 def create_backends() -> Backends:
     """Return the backends of the running mode: the local store, or Tempo, Loki and Prometheus."""
-    if running_mode() in {state.LOCAL_MODE, state.VIEW_MODE}:
+    if running_mode() in state.LOCAL_STORE_MODES:
         return LocalBackends(LOCAL_STORE_FILE)
     return LgtmBackends()
 

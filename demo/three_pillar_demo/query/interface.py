@@ -20,6 +20,8 @@ from typing import Any, Protocol, Self
 
 NANO = 1_000_000_000
 """Nanoseconds in a second."""
+RETENTION_S = 48 * 3600.0
+"""How long any backend keeps spans and log records, in seconds."""
 LOOKBACK_S = 300.0
 """The age, in seconds, up to which the newest point of a series is its current value.
 

@@ -16,7 +16,6 @@ from three_pillar_demo.run_program.program import NOT_EXECUTABLE, ProgramError, 
 from three_pillar_demo.run_program.variables import ENDPOINT, Receiver, given
 from three_pillar_demo.stack import background, ports, state
 from three_pillar_demo.stack.components import WEB
-from three_pillar_demo.stack.environment import receiver_port
 from three_pillar_demo.stack.preflight import LaunchError
 from three_pillar_demo.terminal import printable
 
@@ -81,9 +80,8 @@ def _receiver(err: Console) -> Receiver:
         if state.running() is None:
             _start_view(err)
         _wait_until_ready()
-    is_full = state.mode() == state.FULL_MODE
-    grpc_port = ports.COLLECTOR_GRPC if is_full else ports.STORE_GRPC
-    return Receiver(receiver_port().number, grpc_port.number)
+    http_port, grpc_port = ports.otlp_receivers(state.mode())
+    return Receiver(http_port.number, grpc_port.number)
 
 
 def _start_view(err: Console) -> None:

@@ -1,6 +1,5 @@
 """The command ``demo import``: sends the telemetry in a file to the stack that runs."""
 
-import re
 import sys
 import tempfile
 from collections import Counter
@@ -21,6 +20,7 @@ from three_pillar_demo.share.import_plan import FileSummary, records_in, summari
 from three_pillar_demo.share.records import LOGS, METRICS, TRACES, Json, Record, moved
 from three_pillar_demo.share.sender import EndpointError, Sender
 from three_pillar_demo.share.stored import StoredRecords
+from three_pillar_demo.share.times import age_limits
 from three_pillar_demo.stack import ports
 from three_pillar_demo.terminal import printable, progress_messages
 
@@ -28,7 +28,6 @@ STDIN = "-"
 """The name of a file that stands for stdin."""
 SHIFT_ATTRIBUTE = "import.time_shift_s"
 """The resource attribute that says by how many seconds the times of an imported file were moved."""
-TRACE_ID = re.compile(r"[0-9a-f]{32}")
 MAX_TRACES_SHOWN = 10
 MAX_SPOOLED_BYTES = 16 * 1024**2
 """The size of stdin, in bytes, up to which it is kept in memory and not in a temporary file."""
@@ -53,7 +52,7 @@ class Outcome:
 
 def otlp_endpoint() -> str:
     """Return the address of the running stack that receives OTLP over HTTP."""
-    receiver = ports.STORE if connect.running_mode() == "local" else ports.COLLECTOR
+    receiver, _ = ports.otlp_receivers(connect.running_mode())
     return receiver.url
 
 
@@ -107,7 +106,8 @@ async def _send(file: IO[bytes], summary: FileSummary, *, keep_times: bool) -> O
     """
     async with connect.create_backends() as backends:
         stored = await StoredRecords.query(backends, summary.first_records)
-    outcome = Outcome(time_shift(summary, stored, keep_times=keep_times))
+    limits = age_limits(connect.running_mode())
+    outcome = Outcome(time_shift(summary, stored, limits, keep_times=keep_times))
     batcher = Batcher()
     async with httpx2.AsyncClient(trust_env=False) as http:
         sender = Sender(otlp_endpoint(), http)
@@ -149,8 +149,8 @@ def _report(summary: FileSummary, outcome: Outcome, out: Console, err: Console) 
         out.print(f"Stored already, and left out: {_counted(outcome.already_stored)}.")
     if outcome.shift_ns and outcome.accepted:
         out.print(
-            f"All times were moved by {_duration(outcome.shift_ns)}, because the store keeps 48 "
-            f"hours; the resources say so ({SHIFT_ATTRIBUTE}). --keep-times leaves them."
+            f"All times were moved by {_duration(outcome.shift_ns)}, because old or future times "
+            f"are refused; the resources say so ({SHIFT_ATTRIBUTE}). --keep-times leaves them."
         )
     for reason, count in outcome.rejected.most_common():
         err.print(Text.assemble(("rejected: ", "red"), f"{count:,}, {printable(reason)}"))
@@ -162,8 +162,7 @@ def _report(summary: FileSummary, outcome: Outcome, out: Console, err: Console) 
         reached = _counted(outcome.accepted) or "nothing"
         text = f"{printable(outcome.stopped)}. Stored so far: {reached}; import the file again"
         err.print(Text.assemble(("stopped: ", "red"), text))
-    trace_ids = [trace_id for trace_id in outcome.traces if TRACE_ID.fullmatch(trace_id)]
-    for trace_id in trace_ids[:MAX_TRACES_SHOWN]:
+    for trace_id in list(outcome.traces)[:MAX_TRACES_SHOWN]:
         out.print(Text.assemble("demo follow ", (trace_id, "bold")))
     if len(outcome.traces) > MAX_TRACES_SHOWN:
         out.print(

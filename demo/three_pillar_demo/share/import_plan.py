@@ -6,18 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
-from three_pillar_demo.query.interface import NANO
-from three_pillar_demo.share.records import METRICS, Record, records_of
+from three_pillar_demo.share.records import LOGS, METRICS, TRACES, Record, records_of
 from three_pillar_demo.share.stored import MAX_TRACES, StoredRecords
 from three_pillar_demo.share.telemetry_file import documents
+from three_pillar_demo.share.times import MAX_AHEAD_NS, AgeLimits, TimeRange, is_plausible
 
-MAX_AGE_NS = 47 * 3600 * NANO
-"""The age, in nanoseconds, from which the times of a file are moved.
-
-The backends keep spans and log records for 48 hours; an imported one is to be seen for a while.
-"""
-MAX_AHEAD_NS = 300 * NANO
-"""How far ahead of this machine's clock, in nanoseconds, times are not moved: clocks differ."""
 MAX_PROBLEMS = 20
 """The number of problems of a file that are reported one by one."""
 
@@ -26,14 +19,17 @@ MAX_PROBLEMS = 20
 class FileSummary:
     """What a file contains.
 
-    ``oldest`` and ``newest`` are the times of its spans and log records, in nanoseconds since the
-    epoch, 0 if it has none. ``first_records`` has the first span or log record of each trace, of
-    the first ``MAX_TRACES`` traces. ``problems`` has the place and the reason of what cannot be
-    read, at most ``MAX_PROBLEMS`` of them; ``problem_count`` counts all.
+    ``record_times`` are the times of its spans and log records, ``point_times`` those of its
+    metrics' points. Times that are not plausible are in ``implausible_times`` instead, so that one
+    wrong time does not decide by how much all others are moved. ``first_records`` has the first
+    span or log record of each trace, of the first ``MAX_TRACES`` traces. ``problems`` has the place
+    and the reason of what cannot be read, at most ``MAX_PROBLEMS`` of them; ``problem_count``
+    counts all.
     """
 
-    oldest: int = 0
-    newest: int = 0
+    record_times: TimeRange = field(default_factory=TimeRange)
+    point_times: TimeRange = field(default_factory=TimeRange)
+    implausible_times: TimeRange = field(default_factory=TimeRange)
     counts: Counter[str] = field(default_factory=Counter)
     services: set[str] = field(default_factory=set)
     first_records: dict[str, list[Record]] = field(default_factory=dict)
@@ -44,17 +40,21 @@ class FileSummary:
         """Take a record into account."""
         self.counts[record.signal.name] += 1
         self.services.add(_service(record))
+        self._add_times(record)
         if record.signal is METRICS:
             return
-        if record.time:
-            self.oldest = min(self.oldest or record.time, record.time)
-            self.newest = max(self.newest, record.time)
         trace_id = record.trace_id
         if trace_id and (trace_id in self.first_records or len(self.first_records) < MAX_TRACES):
             first = self.first_records.setdefault(trace_id, [])
             # One record of each signal is enough to find the trace again.
             if record.signal not in [known.signal for known in first]:
                 first.append(record)
+
+    def _add_times(self, record: Record) -> None:
+        now = time.time_ns()
+        times = self.point_times if record.signal is METRICS else self.record_times
+        for time_ns in record.times():
+            (times if is_plausible(time_ns, now) else self.implausible_times).add(time_ns)
 
     def add_problem(self, text: str) -> None:
         """Take a part of the file that cannot be read into account."""
@@ -87,24 +87,48 @@ def summarize(file: IO[bytes]) -> FileSummary:
     return summary
 
 
-def time_shift(summary: FileSummary, stored: StoredRecords, *, keep_times: bool) -> int:
+def time_shift(
+    summary: FileSummary, stored: StoredRecords, limits: AgeLimits, *, keep_times: bool
+) -> int:
     """Return by how many nanoseconds all times of the file are moved, so that they can be stored.
 
     If a part of the file is stored already, the rest is moved as that part was. Otherwise the times
-    stay, unless the backends would refuse them as too old, or as in the future: then the newest
-    becomes now.
+    stay, unless the backends would refuse them as too old, that is older than ``limits``, or as in
+    the future: then the newest becomes now. Implausible times count only in a file without others,
+    which a clock that was never set has written.
     """
-    if keep_times or not summary.newest:
+    if keep_times:
         return 0
-    for records in summary.first_records.values():
-        for record in records:
-            stored_time = stored.time_of(record)
-            if stored_time:
-                return stored_time - record.time
+    known_shift = _shift_of_stored(summary, stored)
+    if known_shift is not None:
+        return known_shift
+    records = summary.record_times
+    points = summary.point_times
+    if not (records.newest or points.newest):
+        records = summary.implausible_times
+    newest = max(records.newest, points.newest)
     now = time.time_ns()
-    if summary.oldest >= now - MAX_AGE_NS and summary.newest <= now + MAX_AHEAD_NS:
-        return 0
-    return now - summary.newest
+    is_old = any(
+        times.newest and times.oldest < now - max_age_ns
+        for times, max_age_ns in ((records, limits.records_ns), (points, limits.points_ns))
+    )
+    # Where the newest is of now, what is too old stays so: to move it would not help.
+    is_moved = newest > now + MAX_AHEAD_NS or (is_old and newest < now - MAX_AHEAD_NS)
+    return now - newest if is_moved else 0
+
+
+def _shift_of_stored(summary: FileSummary, stored: StoredRecords) -> int | None:
+    """Return by how much the part of the file that is stored was moved; None if none is stored.
+
+    Spans are asked first: the Collector may have replaced the time of a log record.
+    """
+    first_records = [record for group in summary.first_records.values() for record in group]
+    for signal in (TRACES, LOGS):
+        for record in first_records:
+            stored_time = stored.time_of(record)
+            if record.signal is signal and record.time and stored_time:
+                return stored_time - record.time
+    return None
 
 
 def _service(record: Record) -> str:

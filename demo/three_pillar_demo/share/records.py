@@ -2,13 +2,13 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 Json = dict[str, Any]
 """A JSON object."""
-NANO = 10**9
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,16 @@ FORMER_NAMES = {
 """Other names of the lists: protobuf's own, those of OTLP before 0.15, and Tempo's ``batches``."""
 ID_BYTES = {"traceId": 16, "spanId": 8, "parentSpanId": 8}
 """The length, in bytes, of the ids in a record."""
+TRACE_ID = re.compile("(?!0{32})[0-9a-f]{32}")
+"""The pattern of a valid trace id; in OTLP, an id of zeros is none."""
 TIMES = ("startTimeUnixNano", "endTimeUnixNano", "timeUnixNano", "observedTimeUnixNano")
 """The fields with times, in nanoseconds since the epoch, in a record and in what it contains."""
 VALUES = {"attributes", "body"}
 """The fields of a record that hold what the application has written, without times of OTLP."""
+METRIC_KINDS = ("gauge", "sum", "histogram", "exponentialHistogram", "summary")
+"""The fields of a metric, one of which has its points."""
+MAX_DIGITS = 20
+"""The number of digits of the largest integer of 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,9 @@ class Record:
 
     @property
     def trace_id(self) -> str:
-        """The trace id, as hex digits; "" if the record has none."""
-        return str(self.value.get("traceId") or "").lower()
+        """The trace id, as 32 hex digits; "" if the record has none, or an invalid one."""
+        trace_id = str(self.value.get("traceId") or "").lower()
+        return trace_id if TRACE_ID.fullmatch(trace_id) else ""
 
     @property
     def span_id(self) -> str:
@@ -70,6 +77,23 @@ class Record:
         """The start of a span, or the time of a log record; 0 if it has none, and for a metric."""
         names = ("startTimeUnixNano",) if self.signal is TRACES else ("timeUnixNano", TIMES[3])
         return next(filter(None, (to_int(self.value.get(name)) for name in names)), 0)
+
+    def times(self) -> Iterator[int]:
+        """Yield the times that are not 0, in nanoseconds since the epoch.
+
+        They are the start and the end of a span, the time of a log record, and the times of a
+        metric's points.
+        """
+        found = [self.time]
+        if self.signal is TRACES:
+            found.append(to_int(self.value.get("endTimeUnixNano")))
+        elif self.signal is METRICS:
+            found = [
+                to_int(_object(point).get("timeUnixNano"))
+                for kind in METRIC_KINDS
+                for point in _list(_object(self.value.get(kind)), "dataPoints")
+            ]
+        yield from filter(None, found)
 
     @property
     def body(self) -> str:
@@ -155,7 +179,8 @@ def _with_hex_ids(value: Json) -> Json:
 def to_int(value: Any) -> int:  # noqa: ANN401  (any JSON value)
     """Return a 64-bit integer of OTLP JSON, a text or a number; 0 for anything else."""
     if isinstance(value, str) and value.isascii() and value.isdecimal():
-        return int(value)
+        # Python refuses to read a number of over 4,300 digits.
+        return int(value) if len(value) <= MAX_DIGITS else 0
     if isinstance(value, int | float) and not isinstance(value, bool):
         return int(value) if value == value and abs(value) < 2**64 else 0  # noqa: PLR0124  (NaN)
     return 0

@@ -6,15 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from three_pillar_demo.query.interface import Backends
+from three_pillar_demo.query.interface import RETENTION_S, Backends
 from three_pillar_demo.share.records import LOGS, TRACES, Record
 
 MAX_TRACES = 10_000
 """The number of traces of a file for which stored records are looked up."""
 MAX_CONCURRENT = 8
 """The number of traces that are looked up at the same time."""
-RETENTION_S = 48 * 3600.0
-"""How far back, in seconds, spans and log records are kept by any backend."""
 AHEAD_S = 24 * 3600.0
 """How far ahead of this machine's clock, in seconds, a stored record may be."""
 

@@ -75,11 +75,6 @@ def unused_exporter_variables() -> list[str]:
     )
 
 
-def receiver_port() -> ports.Port:
-    """Return the port on which the running stack receives OTLP over HTTP."""
-    return ports.COLLECTOR if state.mode() == state.FULL_MODE else ports.STORE
-
-
 def _defaults() -> dict[str, str]:
     """Return the settings that a variable of the user may replace."""
     return {
@@ -110,7 +105,8 @@ def _settings_of(component: Component) -> dict[str, str]:
         }
     if component not in SERVICES:
         return {}
-    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver_port().url}
+    receiver, _ = ports.otlp_receivers(state.mode())
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
     bind_address = os.environ.get(f"{component.variable_prefix}_BIND") or LOOPBACK
     if bind_address == LOOPBACK:  # On any other address the service would refuse this setting.
         fault_file = STATE / "drill" / f"{component.name}.fault"

@@ -38,7 +38,7 @@ from three_pillar_demo.stack.process import (
     stop,
     stop_orphans,
 )
-from three_pillar_demo.stack.progress import NEXT_STEPS, ProgressDisplay
+from three_pillar_demo.stack.progress import NEXT_STEPS, ProgressDisplay, ignore_lost_output
 from three_pillar_demo.stack.restarts import Restarts
 
 START_POLL_INTERVAL_S = 0.03
@@ -59,6 +59,8 @@ class Launcher:
         self.signals = 0
         self.restarts = Restarts()
         self.run = state.Run(state.current_process(), time.time(), mode)
+        self.save_problem = ""
+        """Why the present state of the run could not be recorded; "" if it is recorded."""
 
     def up(self) -> None:
         """Start every component, wait for SIGINT, SIGTERM or SIGHUP, and stop every component.
@@ -95,9 +97,28 @@ class Launcher:
             self._warn(f"{variable} is not passed on: the demo sends its telemetry to itself")
 
     def _warn(self, text: str) -> None:
-        # The terminal may be gone. The components have to be watched and stopped all the same.
-        with suppress(OSError, SystemExit):
+        with ignore_lost_output():
             self.console.print(text, style="yellow", markup=False, soft_wrap=True)
+
+    def _save(self) -> None:
+        """Record the state of the run.
+
+        Once all components are ready, a full disk must not end them: it is reported once, and
+        ``_watch`` tries again.
+
+        Raises:
+            OSError: It cannot be recorded, and not all components are ready yet.
+        """
+        try:
+            self.run.save()
+        except OSError as error:
+            if not self.run.ready:
+                raise
+            if str(error) != self.save_problem:
+                self._warn(_save_warning(error))
+            self.save_problem = str(error)
+        else:
+            self.save_problem = ""
 
     def _run(self) -> None:
         handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
@@ -138,7 +159,7 @@ class Launcher:
                 )
         if self.run.ready:
             self.progress.summary(time.monotonic() - began)
-            self.run.save()
+            self._save()
 
     def _start(self, component: Component) -> None:
         self.progress.step(component.name, "starting")
@@ -151,7 +172,7 @@ class Launcher:
             raise LaunchError(f"{component.name} cannot be started: {error}") from error
         self.children[component.name] = child
         self.run.components[component.name] = state.identify(child.process.pid)
-        self.run.save()
+        self._save()
 
     def _check_children(self) -> None:
         for child in list(self.children.values()):
@@ -194,7 +215,7 @@ class Launcher:
             log_tail=log_tail,
             gave_up=delay is None,
         )
-        self.run.save()
+        self._save()
         self._warn(restarts.report(component.name, reason, delay))
         if log_tail:
             self._warn(f"  last log lines of {component.log}:\n{log_tail}")
@@ -212,6 +233,8 @@ class Launcher:
                 self._start_again(self.components[name])
             for name, verb in control.pop_requests():
                 self._carry_out(name, verb)
+            if self.save_problem:
+                self._save()
             time.sleep(POLL_INTERVAL_S)
 
     def _carry_out(self, name: str, verb: str) -> None:
@@ -223,7 +246,7 @@ class Launcher:
                 self._start_again(self.components[name])
         elif verb in control.STATE_AFTER and name in self.components:
             self._end_on_purpose(name, verb)
-        self.run.save()
+        self._save()
 
     def _end_on_purpose(self, name: str, verb: str) -> None:
         self.restarts.cancel(name)
@@ -244,8 +267,7 @@ class Launcher:
         """
         signals_before = min(self.signals, 1)
         if self.children:
-            # The terminal may be gone. The components have to be stopped all the same.
-            with suppress(OSError, SystemExit):
+            with ignore_lost_output():
                 self.console.print("stopping", style="dim")
         in_order = sorted(self.children.values(), key=_stop_order)
         for _, group in groupby(in_order, key=_stop_order):
@@ -256,6 +278,10 @@ class Launcher:
         # A full disk must not replace the error that is already being raised.
         with suppress(OSError):
             self.run.save()
+
+
+def _save_warning(error: OSError) -> str:
+    return f"the state of the stack cannot be recorded, trying again: {error}"
 
 
 def _stop_order(child: ChildProcess) -> int:

@@ -12,6 +12,8 @@ from three_pillar_demo.stack import state
 
 LOOPBACK = "127.0.0.1"
 HIGHEST_PORT = 65535
+MAX_DIGITS = 10
+"""The number of digits, with leading zeros, of the value of a variable."""
 
 
 class PortError(Exception):
@@ -70,7 +72,9 @@ class Port:
 
 
 def _parse(name: str, value: str) -> int:
-    if value.isascii() and value.isdigit() and 1 <= int(value) <= HIGHEST_PORT:
+    # Python refuses to read a number of over 4,300 digits.
+    is_number = value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS
+    if is_number and 1 <= int(value) <= HIGHEST_PORT:
         return int(value)
     raise PortError(f"{name}={ascii(value)[1:-1][:80]}: not a port number, 1 to {HIGHEST_PORT}")
 
@@ -116,6 +120,17 @@ ALL = (
 
 The store and the Collector never run together, so they have the same defaults.
 """
+
+
+def otlp_receivers(mode: str | None) -> tuple[Port, Port]:
+    """Return the ports on which a stack of ``mode`` receives OTLP: over HTTP, and over gRPC.
+
+    ``mode`` is one of ``state.MODES`` or ``compose``. None stands for the mode that would be
+    started, which has the local store.
+    """
+    if mode is None or mode in state.LOCAL_STORE_MODES:
+        return STORE, STORE_GRPC
+    return COLLECTOR, COLLECTOR_GRPC
 
 
 def validate() -> None:

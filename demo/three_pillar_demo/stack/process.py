@@ -20,6 +20,7 @@ from three_pillar_demo.paths import ROOT
 from three_pillar_demo.stack import readiness, state
 from three_pillar_demo.stack.components import Component
 from three_pillar_demo.stack.environment import variables_of
+from three_pillar_demo.stack.progress import ignore_lost_output
 
 POLL_INTERVAL_S = 0.1
 KILL_TIMEOUT_S = 10.0
@@ -95,11 +96,18 @@ class ChildProcess:
     def log_tail(self, lines: int = 8) -> str:
         """Return the last ``lines`` lines that this process has logged, indented.
 
-        A line of more than ``MAX_TAIL_LINE_CHARS`` (200) characters is cut.
+        A line of more than ``MAX_TAIL_LINE_CHARS`` (200) characters is cut. The result is "" if
+        somebody has removed the log, or it cannot be read.
         """
-        with self.component.log.open("rb") as log:
-            log.seek(max(self.log_start, self.component.log.stat().st_size - MAX_TAIL_BYTES))
-            logged = log.read().decode(errors="replace").splitlines()
+        try:
+            with self.component.log.open("rb") as log:
+                size_bytes = log.seek(0, os.SEEK_END)
+                # Somebody may have emptied the log since the process started.
+                start = self.log_start if self.log_start <= size_bytes else 0
+                log.seek(max(start, size_bytes - MAX_TAIL_BYTES))
+                logged = log.read().decode(errors="replace").splitlines()
+        except OSError:
+            return ""
         return "\n".join(f"    {line[:MAX_TAIL_LINE_CHARS]}" for line in logged[-lines:])
 
     def exit_reason(self) -> str:
@@ -164,10 +172,11 @@ def stop_orphans(console: Console) -> None:
     orphans = {name: process for name, process in run.components.items() if process.alive()}
     if not orphans:
         return
-    console.print(
-        f"An earlier launcher was killed; stopping the components it left running: "
-        f"{', '.join(orphans)}"
-    )
+    with ignore_lost_output():
+        console.print(
+            f"An earlier launcher was killed; stopping the components it left running: "
+            f"{', '.join(orphans)}"
+        )
     groups = {process.pid: _group_members(process.pid) for process in orphans.values()}
     for orphan in orphans.values():
         if process := orphan.alive():

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Self
 
 from rich.console import Console
@@ -33,6 +34,15 @@ NEXT_STEPS = {
 """What the user can do once everything is ready, by the name of the mode."""
 
 
+def ignore_lost_output() -> suppress:
+    """Return a context in which it is no error that nobody reads the output any more.
+
+    The terminal, or the reader of a pipe, may be gone, and a file may be on a full disk. The
+    components have to be watched and stopped all the same. Rich raises SystemExit for a pipe.
+    """
+    return suppress(OSError, SystemExit)
+
+
 class ProgressDisplay:
     """Shows the current step of each component (such as starting) and its duration so far."""
 
@@ -55,12 +65,14 @@ class ProgressDisplay:
     def __enter__(self) -> Self:
         """Start to draw the table, if the output is a terminal."""
         if self.console.is_terminal:
-            self.live.start()
+            with ignore_lost_output():
+                self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop drawing, and remove the table from the terminal."""
-        self.live.stop()
+        with ignore_lost_output():
+            self.live.stop()
 
     def step(self, name: str, step: str, *, done: bool = False) -> None:
         """Set the current step of component ``name``.
@@ -76,7 +88,9 @@ class ProgressDisplay:
         else:
             self.ready_after_s.pop(name, None)
         self.steps[name] = (step, now)
-        if not self.live.is_started:
+        if self.live.is_started:
+            return
+        with ignore_lost_output():
             self.console.print(f"{name:15} {step}{duration}", soft_wrap=True, highlight=False)
 
     def _table(self) -> Table:
@@ -95,6 +109,10 @@ class ProgressDisplay:
 
     def summary(self, seconds: float) -> None:
         """Print addresses, logs and next commands; ``seconds`` is the duration of the start."""
+        with ignore_lost_output():
+            self._print_summary(seconds)
+
+    def _print_summary(self, seconds: float) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for heading in ("component", "address", "log"):
             table.add_column(heading, no_wrap=True)

@@ -17,6 +17,8 @@ FULL_MODE = "full"
 VIEW_MODE = "view"
 MODES = (LOCAL_MODE, FULL_MODE, VIEW_MODE)
 """The names of the modes; ``components.MODES`` has their components."""
+LOCAL_STORE_MODES = (LOCAL_MODE, VIEW_MODE)
+"""The modes in which the local store receives and keeps the telemetry."""
 FILE = STATE / "run.json"
 LOCK = STATE / "lock"
 

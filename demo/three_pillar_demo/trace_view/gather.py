@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from three_pillar_demo.query.interface import (
     NANO,
+    RETENTION_S,
     BackendError,
     Backends,
     Exemplar,
@@ -50,9 +51,6 @@ SEARCH_RANGE_S = 3600
 """How far back ``--last-error`` searches for a failure, in seconds."""
 MAX_MISSING = 5
 """The number of missing parts that are named; of a large trace, hundreds may be missing."""
-RETENTION_S = 48 * 3600.0
-"""How far back, in seconds, the log records of a trace without spans are searched: as far as any
-backend keeps them."""
 
 ReportWait = Callable[[str], None]
 """A function that is called before each pause, with a description of what is awaited."""

@@ -1,10 +1,13 @@
 """Tests of how the launcher starts, watches and stops a stack of misbehaving stub components."""
 
+import errno
+import io
 import json
 import os
 import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,6 +21,8 @@ from rich.console import Console
 
 from tests.stubs.running import Stack
 from three_pillar_demo.stack import launcher, preflight, state
+from three_pillar_demo.stack.components import MODES
+from three_pillar_demo.stack.progress import NEXT_STEPS, ProgressDisplay
 
 MakeStack = Callable[..., Stack]
 Plan = dict[str, Any]
@@ -290,6 +295,74 @@ def test_component_that_is_down_can_be_stopped_on_purpose(make_stack: MakeStack)
     stack.wait_until(lambda: row(stack, "traces")["state"] == "down", "the last exit")
     assert stack.demo("stop", "traces").returncode == 0
     assert row(stack, "traces")["state"] == "stopped on purpose"
+
+
+WITHOUT_READER = "import os, sys\nos.dup2(os.pipe()[1], 1)\nos.execv(sys.argv[1], sys.argv[1:])"
+"""A program that runs its arguments, with a pipe as stdout whose only reader is gone then."""
+
+
+def test_stack_goes_on_without_a_reader_of_its_output(make_stack: MakeStack) -> None:
+    """If the reader of the output is gone, components are started, restarted and stopped anyway."""
+    stack = make_stack(SHOP, TRACES)
+    stack.command = [sys.executable, "-c", WITHOUT_READER, *stack.command]
+    stack.up()
+    os.kill(stack.pid_of("traces"), signal.SIGKILL)
+    stack.wait_until(lambda: len(stack.events("started")) == 3, "the restart")
+    stack.signal(signal.SIGTERM)
+    assert stack.wait_for_exit("SIGTERM") == 0
+    assert stack.running_processes() == []
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "disk full"), BrokenPipeError()])
+def test_no_output_of_the_progress_can_fail(
+    monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """Every step, the table and the summary are left out if the output cannot be written."""
+
+    class LostFile(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise error
+
+    def exit_quietly(_console: Console) -> None:
+        raise SystemExit(1)
+
+    # Rich's own method would also replace the stdout of the tests.
+    monkeypatch.setattr(Console, "on_broken_pipe", exit_quietly)
+    for is_terminal in (False, True):
+        console = Console(file=LostFile(), force_terminal=is_terminal)
+        with ProgressDisplay(MODES["view"], console, NEXT_STEPS["view"]) as progress:
+            progress.step("store", "starting")
+            progress.step("store", "ready", done=True)
+        progress.step("store", "stopped on purpose")
+        progress.summary(1.0)
+
+
+def test_restart_with_a_full_disk_and_without_a_log(make_stack: MakeStack) -> None:
+    """If state and log cannot be written or read, a restart works, and is recorded later."""
+    stack = make_stack(SHOP, TRACES)
+    stack.up()
+    draft = stack.state / "run.draft"
+    draft.mkdir()  # It is in the way of the file, and the error is an OSError as of a full disk.
+    stack.log("traces").unlink()
+    os.kill(stack.pid_of("traces"), signal.SIGKILL)
+    stack.wait_until(lambda: len(stack.events("started")) == 3, "the restart")
+    assert stack.out.count("the state of the stack cannot be recorded, trying again: ") == 1
+    assert "exits" in stack.run
+    assert stack.run["exits"] == {}
+    draft.rmdir()
+    stack.wait_until(lambda: stack.run["exits"], "the exit to be recorded")
+    assert stack.run["components"]["traces"]["pid"] == stack.pid_of("traces")
+    assert stack.run["ready"]
+
+
+def test_log_that_was_emptied_still_has_its_last_lines(make_stack: MakeStack) -> None:
+    """The report of an exit has the last lines of a log that somebody has emptied meanwhile."""
+    stack = make_stack(SHOP, TRACES | {"exit_code": 3, "last_output": "disk full"})
+    stack.up()
+    os.truncate(stack.log("traces"), 0)
+    stack.set_flag("exit")
+    stack.wait_until(lambda: stack.run["exits"], "the exit to be recorded")
+    assert stack.run["exits"]["traces"]["log_tail"].strip() == "disk full"
 
 
 NEVER_READY: dict[str, Plan] = {

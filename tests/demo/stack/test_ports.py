@@ -9,9 +9,10 @@ import pytest
 
 from tests.private_ports import free_port
 from three_pillar_demo.stack import port_choice, ports, state
+from three_pillar_demo.stack.components import MODES
 from three_pillar_demo.stack.ports import Port, PortError
 
-INVALID = ["0", "65536", "-1", "80a", "8000.0", "²", "1e3"]
+INVALID = ["0", "65536", "-1", "80a", "8000.0", "²", "1e3", "1" * 5000]
 
 
 @pytest.fixture
@@ -58,6 +59,24 @@ def test_a_former_variable_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ports.WEB.number == 1234
     monkeypatch.setenv("WEB_PORT", "4321")
     assert ports.WEB.number == 4321
+
+
+@pytest.mark.parametrize(
+    ("mode", "variables"),
+    [
+        (None, ("STORE_PORT", "STORE_GRPC_PORT")),
+        ("local", ("STORE_PORT", "STORE_GRPC_PORT")),
+        ("view", ("STORE_PORT", "STORE_GRPC_PORT")),
+        ("full", ("OTEL_COLLECTOR_PORT", "OTEL_COLLECTOR_GRPC_PORT")),
+        ("compose", ("OTEL_COLLECTOR_PORT", "OTEL_COLLECTOR_GRPC_PORT")),
+    ],
+)
+def test_every_mode_has_its_receiver(mode: str | None, variables: tuple[str, str]) -> None:
+    """The store receives OTLP where it runs, and the Collector in all other modes."""
+    assert tuple(port.variable for port in ports.otlp_receivers(mode)) == variables
+    if mode in MODES:
+        listening = {port for component in MODES[mode] for port in component.ports}
+        assert set(ports.otlp_receivers(mode)) <= listening
 
 
 @pytest.mark.parametrize("value", INVALID)

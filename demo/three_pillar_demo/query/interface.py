@@ -3,8 +3,8 @@
 This module is the reference for both implementations, ``local`` and ``lgtm``. Everything else in
 the demo queries telemetry through it.
 
-Times in ``Span`` and ``LogRecord`` are nanoseconds since the epoch, as integers. All other times
-are seconds since the epoch, as floats.
+Times in ``Span``, ``LogRecord`` and ``RequestFilter`` are nanoseconds since the epoch, as integers.
+All other times are seconds since the epoch, as floats.
 
 Trace ids have 32 lower-case hex digits, span ids have 16. Metrics and labels have their names in
 Prometheus (docs/reference/telemetry.md). The label ``instance`` is the resource attribute
@@ -224,6 +224,54 @@ class ServiceCall:
     failed: float
 
 
+@dataclass(frozen=True)
+class RequestFilter:
+    """Which requests a search finds. A field with its default value sets no condition.
+
+    Attributes:
+        service: The name of the service.
+        failed: Whether the span of the request must have status ERROR.
+        slower_than: The duration that the request must exceed, in seconds.
+        attributes: Pairs of a name and a value, as text. The span of the request or its resource
+            must have all of them as attributes.
+        text: A part of the span's name or of its status message, in any case. The local store
+            finds it in the attributes of the span as well.
+        ended_before: The time, in nanoseconds since the epoch, before which the request must have
+            ended; 0 for any time.
+    """
+
+    service: str = ""
+    failed: bool = False
+    slower_than: float = 0.0
+    attributes: tuple[tuple[str, str], ...] = ()
+    text: str = ""
+    ended_before: int = 0
+
+
+@dataclass(frozen=True)
+class FoundRequest:
+    """One request that a search has found.
+
+    Attributes:
+        span: The span of the request.
+        services: The names of the services that have spans in the trace, sorted.
+        failure: Why the request failed, as far as the search knows: the exception or the status
+            message of the failed span of the trace that started last. Tempo's search knows only
+            the span of the request. Empty if no span has failed, or none says why.
+    """
+
+    span: Span
+    services: tuple[str, ...] = ()
+    failure: str = ""
+
+
+def failure_of(span: Span) -> str:
+    """Return why a span has failed: its last exception or its status message; "" if neither."""
+    if not span.error:
+        return ""
+    return span.exceptions[-1] if span.exceptions else span.message
+
+
 Arrival = Span | LogRecord
 """The span of a request, or a log record."""
 
@@ -344,6 +392,18 @@ class Backends(Protocol):
             service: The name of the service; empty for every service.
             failed: Whether to return only requests with status ERROR.
             limit: The maximum number of requests.
+        """
+
+    async def search_requests(
+        self, start: float, end: float, wanted: RequestFilter, limit: int = 50
+    ) -> list[FoundRequest]:
+        """Return the newest ``limit`` requests that ``wanted`` describes, newest first.
+
+        The newest request is the one that ended last. A request is a span of kind SERVER or
+        CONSUMER, or a span without a parent, that started in the time range. The local store
+        searches only its newest 200,000 spans. It begins with those that were stored last, and
+        ends when it has found enough, so a request that was stored much later than it ended may
+        come too early in the list. Tempo returns spans as ``request_spans`` describes.
         """
 
     def arrivals(self, selection: Selection) -> Arrivals:

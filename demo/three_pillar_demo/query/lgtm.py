@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from three_pillar_demo.query import lgtm_arrivals
+from three_pillar_demo.query import lgtm_arrivals, lgtm_requests
 from three_pillar_demo.query.http_clients import HttpClients
 from three_pillar_demo.query.interface import (
     DURATION,
@@ -13,8 +13,10 @@ from three_pillar_demo.query.interface import (
     NANO,
     Arrivals,
     Exemplar,
+    FoundRequest,
     LogRecord,
     RedSample,
+    RequestFilter,
     Selection,
     ServiceCall,
     Span,
@@ -82,8 +84,15 @@ class LgtmBackends(HttpClients):
         limit: int = 20,
     ) -> list[Span]:
         """Return the spans of the newest ``limit`` requests in the time range, newest first."""
-        selection = Selection(service, failed)
-        return await lgtm_arrivals.request_spans(self, start, end, selection, limit)
+        wanted = RequestFilter(service, failed)
+        found = await lgtm_requests.search_requests(self, start, end, wanted, limit)
+        return [request.span for request in found]
+
+    async def search_requests(
+        self, start: float, end: float, wanted: RequestFilter, limit: int = 50
+    ) -> list[FoundRequest]:
+        """Return the newest ``limit`` requests that ``wanted`` describes, newest first."""
+        return await lgtm_requests.search_requests(self, start, end, wanted, limit)
 
     def arrivals(self, selection: Selection) -> Arrivals:
         """Return the requests and log records of ``selection`` that arrive from now on."""

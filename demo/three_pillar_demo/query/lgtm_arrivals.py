@@ -1,12 +1,20 @@
-"""Finds requests in Tempo, and the requests and log records that arrive in Tempo and Loki."""
+"""Finds the requests and log records that arrive in Tempo and Loki."""
 
 import asyncio
 import time
 from collections.abc import Hashable
-from typing import Any, Protocol
+from typing import Protocol
 
 from three_pillar_demo.query.arrivals import MAX_SECONDS_BACK, nanoseconds, newest, time_of
-from three_pillar_demo.query.interface import NANO, Arrival, LogRecord, Selection, Span
+from three_pillar_demo.query.interface import (
+    NANO,
+    Arrival,
+    LogRecord,
+    RequestFilter,
+    Selection,
+    Span,
+)
+from three_pillar_demo.query.lgtm_requests import TempoSearch, search_requests
 from three_pillar_demo.query.literals import quoted
 from three_pillar_demo.query.severity import FAILURE_TEXTS
 
@@ -20,56 +28,19 @@ AHEAD_S = 60.0
 """How far ahead of this machine's clock, in seconds, the time of a record may be."""
 MAX_TRACES = 1_000
 """The number of traces, the newest ones, that one search returns at most."""
-MAX_SPANS_PER_TRACE = 100
-"""The number of requests of one trace that a search returns; Tempo allows no more by default."""
 MAX_LOGS = 5_000
 """The number of log records that Loki returns at most, by default."""
-TRACE_ID_DIGITS = 32
-SPAN_ID_DIGITS = 16
 STEP_S = 0.001
 """The shortest step, in seconds, from one query of Loki to the next one while records are left."""
-SELECTED = (
-    "name, kind, status, statusMessage, resource.service.name, "
-    "span.http.response.status_code, span.http.status_code, span.error.type"
-)
-"""What TraceQL's ``select`` adds to the ids and times of each span that is found."""
-ABSENT = "nil"
-"""The value that Tempo gives to a selected attribute that the span does not have."""
 
 
-class Clients(Protocol):
+class Clients(TempoSearch, Protocol):
     """The queries of Tempo and Loki that this module needs."""
-
-    async def search(
-        self, query: str, start: float, end: float, limit: int, spans_per_trace: int
-    ) -> list[dict[str, Any]]:
-        """Return the traces in a response of Tempo's search."""
 
     async def logql(
         self, query: str, start: float, end: float, limit: int = 1000, *, newest: bool = False
     ) -> list[LogRecord]:
         """Return the oldest, or the newest, log records that match a LogQL query."""
-
-
-async def request_spans(
-    clients: Clients, start: float, end: float, selection: Selection, limit: int
-) -> list[Span]:
-    """Return the newest ``limit`` requests in the time range, newest first."""
-    is_request = "(kind=server || kind=consumer || nestedSetParent<0)"
-    conditions = [is_request]
-    if selection.service:
-        conditions.append(f"resource.service.name={quoted(selection.service)}")
-    if selection.failed:
-        conditions.append("status=error")
-    query = f"{{ {' && '.join(conditions)} }} | select({SELECTED}) with (most_recent=true)"
-    traces = await clients.search(query, start, end, limit, MAX_SPANS_PER_TRACE)
-    spans = [
-        _span(trace["traceID"].zfill(TRACE_ID_DIGITS), span)
-        for trace in traces
-        for span_set in trace.get("spanSets", [])
-        for span in span_set.get("spans", [])
-    ]
-    return sorted(spans, key=time_of, reverse=True)[:limit]
 
 
 class LgtmArrivals:
@@ -99,7 +70,7 @@ class LgtmArrivals:
             return []
         start = now - MAX_SECONDS_BACK
         spans, logs = await asyncio.gather(
-            request_spans(self.clients, start, now, self.selection, limit),
+            self._request_spans(start, now, limit),
             self.clients.logql(self._logql(), start, now + AHEAD_S, limit, newest=True),
         )
         arrivals: list[Arrival] = [*spans, *logs]
@@ -110,7 +81,7 @@ class LgtmArrivals:
         """Return the requests and log records that have appeared since the last call."""
         now = time.time()
         spans, logs = await asyncio.gather(
-            request_spans(self.clients, self.span_start, now + AHEAD_S, self.selection, MAX_TRACES),
+            self._request_spans(self.span_start, now + AHEAD_S, MAX_TRACES),
             self.clients.logql(self._logql(), self.log_start, now + AHEAD_S, MAX_LOGS),
         )
         in_time = [span for span in spans if span.end >= nanoseconds(self.span_start)]
@@ -125,6 +96,11 @@ class LgtmArrivals:
         next_start = logs[-1].time / NANO - STEP_S if self.is_behind else now - LATE_S
         self.log_start = next_start if new else max(next_start, self.log_start + STEP_S)
         return sorted(new, key=time_of)
+
+    async def _request_spans(self, start: float, end: float, limit: int) -> list[Span]:
+        wanted = RequestFilter(self.selection.service, self.selection.failed)
+        found = await search_requests(self.clients, start, end, wanted, limit)
+        return [request.span for request in found]
 
     def _logql(self) -> str:
         name = self.selection.service
@@ -143,41 +119,3 @@ def _identity(arrival: Arrival) -> Hashable:
     if isinstance(arrival, Span):
         return (arrival.trace_id, arrival.span_id)
     return (arrival.time, arrival.body, *sorted(arrival.fields.items()))
-
-
-def _span(trace_id: str, found: dict[str, Any]) -> Span:
-    """Convert a span of a response of Tempo's search, which has only the ``SELECTED`` attributes.
-
-    The attributes of the span, of its resource and the intrinsic ones share one list.
-    """
-    selected = {
-        attribute["key"]: next(iter(attribute["value"].values()), "")
-        for attribute in found.get("attributes", [])
-    }
-    attributes = {name: value for name, value in selected.items() if value != ABSENT}
-    start = int(found.get("startTimeUnixNano", 0))
-    duration = int(found.get("durationNanos", 0))
-    return Span(
-        trace_id=trace_id,
-        span_id=found["spanID"].zfill(SPAN_ID_DIGITS),
-        parent_id="",
-        service=str(attributes.pop("service.name", "")),
-        name=str(found.get("name") or attributes.pop("name", "")),
-        kind=_kind(str(attributes.pop("kind", "unspecified"))),
-        start=start,
-        # The duration of a span that ends before its start is below zero, which Tempo writes
-        # without a sign.
-        end=start + (duration - 2**64 if duration >= 2**63 else duration),
-        error=attributes.pop("status", "") == "error",
-        message=str(attributes.pop("statusMessage", "")),
-        attributes=attributes,
-        exceptions=(),
-    )
-
-
-def _kind(text: str) -> str:
-    """Return the name of a kind, such as SERVER; for a kind without one, its number.
-
-    Tempo writes such a kind as ``kind(99)``.
-    """
-    return text.removeprefix("kind(").removesuffix(")").upper()

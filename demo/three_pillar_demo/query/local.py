@@ -11,7 +11,13 @@ from typing import Any, Self
 
 import httpx2
 
-from three_pillar_demo.query import exponential, local_arrivals, promql_math, sqlite_rows
+from three_pillar_demo.query import (
+    exponential,
+    local_arrivals,
+    local_requests,
+    promql_math,
+    sqlite_rows,
+)
 from three_pillar_demo.query.interface import (
     DURATION,
     LOOKBACK_S,
@@ -19,8 +25,10 @@ from three_pillar_demo.query.interface import (
     Arrivals,
     BackendError,
     Exemplar,
+    FoundRequest,
     LogRecord,
     RedSample,
+    RequestFilter,
     Selection,
     ServiceCall,
     Span,
@@ -156,6 +164,12 @@ class LocalBackends:
         """Return the spans of the newest ``limit`` requests in the time range, newest first."""
         selection = Selection(service, failed)
         return await local_arrivals.request_spans(self.reader, start, end, selection, limit)
+
+    async def search_requests(
+        self, start: float, end: float, wanted: RequestFilter, limit: int = 50
+    ) -> list[FoundRequest]:
+        """Return the newest ``limit`` requests that ``wanted`` describes, newest first."""
+        return await local_requests.search_requests(self.reader, start, end, wanted, limit)
 
     def arrivals(self, selection: Selection) -> Arrivals:
         """Return the requests and log records of ``selection`` that arrive from now on."""

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from three_pillar_demo.query.interface import (
     Exemplar,
     LogRecord,
     RedSample,
+    RequestFilter,
     Selection,
     ServiceCall,
     Span,
@@ -243,6 +245,37 @@ def test_request_spans_are_found_in_all_services(contract: Contract) -> None:
         lambda backends: backends.request_spans(start, end, service=purchases.bank, limit=1),
         [(late, purchases.bank, "POST /charges", "SERVER", False, "")],
         summarize,
+    )
+
+
+@pytest.mark.parametrize("condition", ["failed", "slower_than", "text", "attributes", "status"])
+def test_requests_are_found_by_a_search(contract: Contract, condition: str) -> None:
+    """A search finds the requests with one condition, with the services of their traces."""
+    purchases = contract.purchases
+    start = purchases.start
+    end = purchases.end
+    good, failed, late = (
+        trace_id.hex() for trace_id in (purchases.good, purchases.failed, purchases.late)
+    )
+    wanted, expected = {
+        "failed": (RequestFilter(failed=True), [late, failed]),
+        "slower_than": (RequestFilter(slower_than=1.0), [late]),
+        "text": (RequestFilter(text="CHECKOUT"), [late, failed, good]),
+        "attributes": (
+            RequestFilter(attributes=(("service.name", purchases.front),)),
+            [late, failed, good],
+        ),
+        "status": (
+            RequestFilter(attributes=(("http.response.status_code", "500"),)),
+            [late, failed],
+        ),
+    }[condition]
+    of_front = replace(wanted, service=purchases.front)
+    services = tuple(sorted((purchases.front, purchases.bank)))
+    contract.expect(
+        lambda backends: backends.search_requests(start, end, of_front),
+        [(trace_id, services) for trace_id in expected],
+        lambda found: [(request.span.trace_id, request.services) for request in found],
     )
 
 

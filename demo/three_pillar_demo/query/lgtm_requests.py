@@ -1,0 +1,129 @@
+"""Searches Tempo for requests: by service, failure, duration, attribute or text."""
+
+import json
+import re
+from typing import Any, Protocol
+
+from three_pillar_demo.query.arrivals import time_of
+from three_pillar_demo.query.interface import FoundRequest, RequestFilter, Span, failure_of
+from three_pillar_demo.query.literals import quoted
+
+MAX_SPANS_PER_TRACE = 100
+"""The number of requests of one trace that a search returns; Tempo allows no more by default."""
+TRACE_ID_DIGITS = 32
+SPAN_ID_DIGITS = 16
+SELECTED = (
+    "name, kind, status, statusMessage, resource.service.name, "
+    "span.http.response.status_code, span.http.status_code, span.error.type"
+)
+"""What TraceQL's ``select`` adds to the ids and times of each span that is found."""
+ABSENT = "nil"
+"""The value that Tempo gives to a selected attribute that the span does not have."""
+IS_REQUEST = "(kind=server || kind=consumer || nestedSetParent<0)"
+"""The condition of TraceQL for a span of kind SERVER or CONSUMER, or without a parent."""
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
+BOOLEANS = ("true", "false")
+
+
+class TempoSearch(Protocol):
+    """The query of Tempo that this module needs."""
+
+    async def search(
+        self, query: str, start: float, end: float, limit: int, spans_per_trace: int
+    ) -> list[dict[str, Any]]:
+        """Return the traces in a response of Tempo's search."""
+
+
+async def search_requests(
+    client: TempoSearch, start: float, end: float, wanted: RequestFilter, limit: int
+) -> list[FoundRequest]:
+    """Return the newest ``limit`` requests that ``wanted`` describes, newest first."""
+    query = f"{traceql(wanted)} | select({SELECTED}) with (most_recent=true)"
+    traces = await client.search(query, start, end, limit, MAX_SPANS_PER_TRACE)
+    found = [
+        FoundRequest(span, services, failure_of(span))
+        for trace in traces
+        for services in [tuple(sorted(trace.get("serviceStats", {})))]
+        for span in _spans(trace)
+        if not wanted.ended_before or span.end < wanted.ended_before
+    ]
+    return sorted(found, key=lambda request: time_of(request.span), reverse=True)[:limit]
+
+
+def traceql(wanted: RequestFilter) -> str:
+    """Return the TraceQL query for the requests that are wanted, without ``select``."""
+    conditions = [IS_REQUEST]
+    if wanted.service:
+        conditions.append(f"resource.service.name={quoted(wanted.service)}")
+    if wanted.failed:
+        conditions.append("status=error")
+    if wanted.slower_than > 0:
+        conditions.append(f"duration>{wanted.slower_than * 1e6:.0f}us")
+    if wanted.text:
+        pattern = quoted(f"(?i).*{re.escape(wanted.text)}.*")
+        conditions.append(f"(name=~{pattern} || statusMessage=~{pattern})")
+    conditions += [_attribute_condition(name, value) for name, value in wanted.attributes]
+    return f"{{ {' && '.join(conditions)} }}"
+
+
+def _attribute_condition(name: str, value: str) -> str:
+    """Return the condition for an attribute of the span or of its resource.
+
+    TraceQL does not compare a number or a boolean with a text, so both are tried.
+    """
+    literals = [quoted(value)]
+    if NUMBER.fullmatch(value) or value in BOOLEANS:
+        literals.append(value)
+    key = json.dumps(name, ensure_ascii=False)
+    alternatives = [
+        f"{scope}.{key}={literal}" for scope in ("span", "resource") for literal in literals
+    ]
+    return f"({' || '.join(alternatives)})"
+
+
+def _spans(trace: dict[str, Any]) -> list[Span]:
+    """Return the spans of one trace in a response of Tempo's search."""
+    trace_id = trace["traceID"].zfill(TRACE_ID_DIGITS)
+    return [
+        _span(trace_id, span)
+        for span_set in trace.get("spanSets", [])
+        for span in span_set.get("spans", [])
+    ]
+
+
+def _span(trace_id: str, found: dict[str, Any]) -> Span:
+    """Convert a span of a response of Tempo's search, which has only the ``SELECTED`` attributes.
+
+    The attributes of the span, of its resource and the intrinsic ones share one list.
+    """
+    selected = {
+        attribute["key"]: next(iter(attribute["value"].values()), "")
+        for attribute in found.get("attributes", [])
+    }
+    attributes = {name: value for name, value in selected.items() if value != ABSENT}
+    start = int(found.get("startTimeUnixNano", 0))
+    duration = int(found.get("durationNanos", 0))
+    return Span(
+        trace_id=trace_id,
+        span_id=found["spanID"].zfill(SPAN_ID_DIGITS),
+        parent_id="",
+        service=str(attributes.pop("service.name", "")),
+        name=str(found.get("name") or attributes.pop("name", "")),
+        kind=_kind(str(attributes.pop("kind", "unspecified"))),
+        start=start,
+        # The duration of a span that ends before its start is below zero, which Tempo writes
+        # without a sign.
+        end=start + (duration - 2**64 if duration >= 2**63 else duration),
+        error=attributes.pop("status", "") == "error",
+        message=str(attributes.pop("statusMessage", "")),
+        attributes=attributes,
+        exceptions=(),
+    )
+
+
+def _kind(text: str) -> str:
+    """Return the name of a kind, such as SERVER; for a kind without one, its number.
+
+    Tempo writes such a kind as ``kind(99)``.
+    """
+    return text.removeprefix("kind(").removesuffix(")").upper()

@@ -43,7 +43,11 @@ async def search_requests(
     services = await _services(reader, spans)
     failures = await _failures(reader, spans)
     return [
-        FoundRequest(span, services.get(span.trace_id, ()), failures.get(span.trace_id, ""))
+        FoundRequest(
+            span,
+            services.get(span.trace_id, ()),
+            _failure(span, failures.get(span.trace_id, [])),
+        )
         for span in spans
     ]
 
@@ -107,21 +111,26 @@ async def _services(reader: SqliteReader, spans: Sequence[Span]) -> dict[str, tu
     return {trace_id: tuple(sorted(names)) for trace_id, names in services.items()}
 
 
-async def _failures(reader: SqliteReader, spans: Sequence[Span]) -> dict[str, str]:
-    """Return why the traces of failed requests have failed, by trace id."""
+async def _failures(reader: SqliteReader, spans: Sequence[Span]) -> dict[str, list[Span]]:
+    """Return the spans that say why failed requests have failed, by trace id, last start first."""
     trace_ids = _ids([span for span in spans if span.error])
     rows = await reader.fetch(
         f"{sqlite_rows.SELECT_SPANS} WHERE trace_id IN ({_placeholders(trace_ids)}) "
         f"AND status = {sqlite_rows.STATUS_ERROR} ORDER BY start DESC, span.rowid DESC LIMIT ?",
         (*trace_ids, MAX_FAILED_SPANS),
     )
-    failures: dict[str, str] = {}
+    failures = defaultdict[str, list[Span]](list)
     for row in rows:
         span = sqlite_rows.to_span(row)
-        reason = failure_of(span)
-        if reason:
-            failures.setdefault(span.trace_id, reason)
-    return failures
+        if failure_of(span):
+            failures[span.trace_id].append(span)
+    return dict(failures)
+
+
+def _failure(request: Span, failures: Sequence[Span]) -> str:
+    """Return why a request has failed; a span that began before it cannot be the cause."""
+    causes = [failure_of(span) for span in failures if span.start >= request.start]
+    return causes[0] if request.error and causes else ""
 
 
 def _ids(spans: Sequence[Span]) -> tuple[bytes, ...]:

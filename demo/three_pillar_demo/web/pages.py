@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from three_pillar_demo.drills.catalogue import REASONS
 from three_pillar_demo.load.manual_traffic import CARDS, MAX_RATE, ManualPurchase, ManualTraffic
@@ -18,7 +18,7 @@ from three_pillar_demo.query.interface import NANO
 from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.view import TraceView
-from three_pillar_demo.web import chart, formatting, grafana, waterfall
+from three_pillar_demo.web import chart, formatting, grafana, request_search, waterfall
 from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
 from three_pillar_demo.web.alert_inbox.drill_view import current_drill
 from three_pillar_demo.web.cache import PENDING
@@ -26,13 +26,12 @@ from three_pillar_demo.web.context_panel import root_span
 from three_pillar_demo.web.data import ROUTES, PageData, TracePage
 from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.forms import read_form, redirect_back
+from three_pillar_demo.web.request_list import DURATIONS_S, end_of_last, query_requests
 from three_pillar_demo.web.resolution import RESOLUTIONS
 from three_pillar_demo.web.service_classes import service_class
 from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
 
 WEB_FOLDER = Path(__file__).parent
-MAX_PURCHASES = 50
-"""The number of purchases in the list on the overview."""
 MAX_VALUE = 400
 """The number of characters of an attribute's value that the page of a request shows."""
 ARRIVING_S = 30.0
@@ -74,6 +73,7 @@ def templates() -> Environment:
     environment.globals["minutes"] = MINUTES
     environment.globals["severities"] = SEVERITIES
     environment.globals["services"] = list(ROUTES)
+    environment.globals["durations"] = DURATIONS_S
     environment.globals["cards"] = CARDS
     environment.globals["max_rate"] = MAX_RATE
     environment.globals["drill_reasons"] = REASONS
@@ -97,13 +97,17 @@ class Pages:
         self.grafana_url = grafana_url
 
     async def index(self, request: Request) -> Response:
-        """Answer ``GET /`` with the overview: purchases, charts, service graph and logs."""
+        """Answer ``GET /`` with the overview: charts, service graph, requests and logs."""
         state = ViewState.parse(request.query_params)
-        health, panels, service_graph, logs, _ = await asyncio.gather(
+        searched_trace = address_of_trace(state)
+        if searched_trace:
+            return searched_trace
+        health, panels, service_graph, logs, requests, _ = await asyncio.gather(
             self.data.health(),
             self.data.panels(state),
             self.data.service_graph(state),
             self.data.logs(state),
+            query_requests(self.data, state, failed=state.failed),
             self.data.mark_readable_purchases(self.traffic),
         )
         response = self._render(
@@ -116,7 +120,9 @@ class Pages:
             alerts=self.firing_alerts.list(),
             drill=current_drill(),
             traffic=self.traffic,
-            purchases=self._shown_purchases(state),
+            requests=requests,
+            older=end_of_last(requests),
+            newest_purchase=self._newest_purchase(),
             rate_window=RESOLUTIONS[state.minutes].window,
             tour_step=_tour_step(state, request),
         )
@@ -182,15 +188,8 @@ class Pages:
             reason=reason,
         )
 
-    def _shown_purchases(self, state: ViewState) -> list[ManualPurchase]:
-        """Return the newest purchases, at most ``MAX_PURCHASES``.
-
-        If ``state.failed`` is True, return only failed purchases.
-        """
-        purchases = [
-            purchase for purchase in self.traffic.purchases if purchase.failed or not state.failed
-        ]
-        return purchases[:MAX_PURCHASES]
+    def _newest_purchase(self) -> ManualPurchase | None:
+        return self.traffic.purchases[0] if self.traffic.purchases else None
 
     def _render(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:  # noqa: ANN401  (any value that a template shows)
         html = (
@@ -204,6 +203,15 @@ class Pages:
             )
         )
         return HTMLResponse(html, status)
+
+
+def address_of_trace(state: ViewState) -> Response | None:
+    """Return the redirection to the trace whose id is in the search field, or None."""
+    trace_id = request_search.parse(state.search).trace_id
+    if not trace_id:
+        return None
+    query = state.query(search="", tour=None)
+    return RedirectResponse(f"/trace/{trace_id}{query}", HTTPStatus.SEE_OTHER)
 
 
 def _tour_step(state: ViewState, request: Request) -> int:

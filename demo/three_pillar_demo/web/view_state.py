@@ -34,7 +34,21 @@ class ViewState(BaseModel):
     text: str = Field(
         "", max_length=100, description="a text of at most 100 characters that the logs contain"
     )
-    failed: bool = Field(default=False, description="1 to show only failed purchases")
+    search: str = Field(
+        "",
+        max_length=200,
+        description="at most 200 characters: words, NAME=VALUE of attributes, or a trace id",
+    )
+    failed: bool = Field(default=False, description="1 to show only failed requests")
+    slower: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="a number of seconds that the requests shown exceed",
+    )
+    before: int = Field(
+        0, ge=0, lt=2**63, description="nanoseconds since 1970: the requests shown ended before"
+    )
     still: bool = Field(default=False, description="1 to pause the page")
     tour: int | None = Field(
         None, ge=0, le=5, description="a step of the tour, 1 to 5, or 0 to end the tour"

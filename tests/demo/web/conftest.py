@@ -14,8 +14,10 @@ from three_pillar_demo.query.interface import (
     BackendError,
     Backends,
     Exemplar,
+    FoundRequest,
     LogRecord,
     RedSample,
+    RequestFilter,
     ServiceCall,
     Span,
 )
@@ -27,7 +29,7 @@ HOST = "127.0.0.1:8080"
 QUERIES = (
     "trace",
     "requests",
-    "request_spans",
+    "search_requests",
     "trace_logs",
     "logs",
     "counters",
@@ -64,6 +66,7 @@ class StoredData:
         self.request_spans: list[Span] = []
         self.queue_sizes: dict[tuple[str, ...], float] = {}
         self.log_filter: dict[str, Any] = {}
+        self.request_filter = RequestFilter()
 
 
 def no_sample(timestamp: float) -> RedSample:
@@ -108,16 +111,25 @@ class FakeBackends:
             "exemplars": self.stored.exemplars,
             "service_graph": self.stored.service_calls,
             "requests": self.stored.trace_ids,
-            "request_spans": [
-                span
-                for span in self.stored.request_spans
-                if span.error or not options.get("failed")
-            ],
+            "search_requests": self._requests(*args) if query == "search_requests" else [],
             "counters": self.stored.queue_sizes,
             "freshness": {"traces": 1.25, "logs": None, "metrics": 7200.0},
             "size": 3 * 1024**2,
             "health": {"store": ""},
         }[query]
+
+    def _requests(
+        self, _start: float, _end: float, wanted: RequestFilter, limit: int
+    ) -> list[FoundRequest]:
+        """Return the stored requests that ``wanted`` selects by failure and end alone."""
+        self.stored.request_filter = wanted
+        spans = [
+            span
+            for span in self.stored.request_spans
+            if span.error or not wanted.failed
+            if not wanted.ended_before or span.end < wanted.ended_before
+        ]
+        return [FoundRequest(span, (span.service, "stock"), span.message) for span in spans[:limit]]
 
     async def _fail(self, query: str) -> None:
         match self.stored.faults.get(query):

@@ -44,7 +44,7 @@ ACTIONS: dict[str, dict[str, Callable[[Page], None]]] = {
 def states(page: Page) -> Iterator[tuple[str, str]]:
     """Yield the name and the address of each state of the page that is photographed.
 
-    The traces are those of the purchases that ``page`` lists.
+    The traces are those of purchases that ``page`` sends.
     """
     yield "first-visit", "/"
     yield "page", "/?tour=0"
@@ -57,14 +57,21 @@ def states(page: Page) -> Iterator[tuple[str, str]]:
     yield "refused", "/?minutes=7"
     yield "unknown-trace", "/trace/" + "f" * 32
     page.goto(f"{URL}/?tour=0")
-    for card in CARDS:
-        link = page.locator(f"#purchases tr:has(td:text-is('{card}')) a").first
-        if link.count():
-            path = (link.get_attribute("href") or "").partition("?")[0]
-            yield f"trace-{card}", path
-            if card == "gateway-timeout":
-                yield "tour-4", f"{path}?tour=4"
-                yield "tour-5", f"{path}?tour=5"
+    paths = {card: _buy(page, card) for card in CARDS}
+    for card, path in paths.items():
+        yield f"trace-{card}", path
+        if card == "gateway-timeout":
+            yield "tour-4", f"{path}?tour=4"
+            yield "tour-5", f"{path}?tour=5"
+
+
+def _buy(page: Page, card: str) -> str:
+    """Send a purchase with this card, and return the path of its trace."""
+    names = {"ordinary": "One checkout", "invalid": "invalid request"}
+    page.locator("#buy").get_by_role("button", name=names.get(card, card), exact=True).click()
+    link = page.locator(f"#newest-purchase:has-text('with the card {card}') a")
+    link.wait_for()
+    return (link.get_attribute("href") or "").partition("?")[0]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from tests.demo.web.conftest import FAILING, HANGING, HOST, MALFORMED, QUERIES, StoredData
 from tests.traces import CALL, ROOT, TRACE, line, span
-from three_pillar_demo.query.interface import Exemplar, LogRecord, ServiceCall
+from three_pillar_demo.query.interface import Exemplar, LogRecord, RequestFilter, ServiceCall
 from three_pillar_demo.stack import health
 from three_pillar_demo.web.__main__ import Settings
 from three_pillar_demo.web.forms import MAX_FORM_BYTES
@@ -81,7 +81,7 @@ def test_page_without_telemetry_says_so(page: TestClient) -> None:
     assert "<polyline" not in text
     for message in (
         "No calls",
-        "No purchases yet",
+        "No requests yet",
         "No matching logs in this time range",
         "1 of 5",
     ):
@@ -284,23 +284,85 @@ def wait_for(page: TestClient, is_ready: Callable[[str], object]) -> str:
         assert time.monotonic() < deadline, text
 
 
-def test_purchase_is_listed_and_becomes_a_link(stored: StoredData, page: TestClient) -> None:
-    """A purchase is listed with its outcome, and becomes a link when its trace can be read."""
+def test_newest_purchase_is_announced_and_becomes_a_link(
+    stored: StoredData, page: TestClient
+) -> None:
+    """The outcome of a purchase is announced, with a link when its trace can be read."""
+    assert 'id="newest-purchase" role="status"></p>' in page.get("/").text
     response = buy(page, card="gateway-timeout")
     assert (response.status_code, response.headers["location"]) == (303, "/?minutes=15")
-    text = wait_for(page, lambda text: '<td class="bad">gateway_timeout' in text)
-    assert f'<td class="id">{TRACE[:8]}</td>' in text
+    text = wait_for(page, lambda text: '<b class="bad">gateway_timeout' in text)
+    assert "with the card gateway-timeout:" in text
+    assert "Open its trace" not in text
     stored.trace_ids = [TRACE]
-    wait_for(page, lambda text: f'<td class="id"><a href="/trace/{TRACE}"' in text)
-    assert "gateway_timeout" in page.get("/?failed=1").text
+    wait_for(page, lambda text: f'<a href="/trace/{TRACE}">Open its trace' in text)
 
 
-def test_failed_purchases_can_be_shown_alone(page: TestClient) -> None:
-    """With the filter for failed purchases the others are not listed."""
-    buy(page, card="ordinary", count="10")
-    buy(page, card="gateway-timeout")
-    wait_for(page, lambda text: "gateway_timeout" in text and text.count("<td>success") == 10)
-    assert page.get("/?failed=1").text.count("<td>success") == 0
+def store_requests(stored: StoredData, count: int) -> None:
+    """Store ``count`` requests, newest first; every tenth has failed."""
+    stored.request_spans = [
+        replace(
+            span(
+                f"{number:016x}",
+                "",
+                error=number % 10 == 0,
+                message="" if number % 10 else "no answer",
+            ),
+            name=f"GET /{number}",
+            end=10_000 - number,
+        )
+        for number in range(count)
+    ]
+
+
+def test_requests_are_listed(stored: StoredData, page: TestClient) -> None:
+    """The list has the newest requests of all services, each with its link, and older ones."""
+    store_requests(stored, 60)
+    text = page.get("/?tour=0&minutes=15").text
+    rows = text.split('id="request-rows"')[1].split("</table>")[0]
+    assert rows.count("<tr id=") == 50
+    assert rows.count('<span class="mark">failed</span>') == 5
+    assert rows.count('<span class="reason">no answer</span>') == 5
+    assert f'<a href="/trace/{TRACE}?minutes=15">GET /49</a>' in rows
+    assert "stock" in rows
+    (older,) = re.findall(r'href="([^"]*)">Older requests', text)
+    text = page.get(unescape(older)).text
+    rows = text.split('id="request-rows"')[1].split("</table>")[0]
+    assert re.findall(r">GET /(\d+)</a>", rows) == [str(number) for number in range(50, 60)]
+    assert "Older requests" not in text
+    assert 'href="/?minutes=15&amp;tour=0">All requests' in text
+
+
+def test_requests_are_searched(stored: StoredData, page: TestClient) -> None:
+    """The filters of the address are passed to the query and are shown in the form."""
+    store_requests(stored, 3)
+    filters = {
+        "search": 'slow card.network=visa note="a <b>"',
+        "service": "payment",
+        "slower": "0.25",
+        "failed": "1",
+    }
+    text = unescape(page.get("/", params=filters).text)
+    assert stored.request_filter == RequestFilter(
+        service="payment",
+        failed=True,
+        slower_than=0.25,
+        attributes=(("card.network", "visa"), ("note", "a <b>")),
+        text="slow",
+    )
+    assert 'name="search" value="slow card.network=visa note="a <b>""' in text
+    assert '<option value="0.25" selected>over 250 ms</option>' in text
+    assert 'value="1" checked> failed only' in text
+    log_form = text.split('aria-label="Logs"')[1]
+    for name, value in (("failed", "1"), ("slower", "0.25")):
+        assert f'<input type="hidden" name="{name}" value="{value}">' in log_form
+
+
+def test_a_trace_id_leads_to_its_trace(page: TestClient) -> None:
+    """A trace id in the search field, in any case, leads to the page of that trace."""
+    response = page.get("/", params={"search": TRACE.upper(), "minutes": "15"})
+    assert response.status_code == 303
+    assert response.headers["location"] == f"/trace/{TRACE}?minutes=15"
 
 
 @pytest.mark.parametrize(
@@ -320,7 +382,7 @@ def test_invalid_form_is_refused(page: TestClient, path: str, fields: dict[str, 
     """An unknown card, too many purchases and an invalid rate are refused, and nothing is sent."""
     response = page.post(path, data=fields)
     assert response.status_code == 422
-    assert "No purchases yet" in page.get("/").text
+    assert "Newest checkout" not in page.get("/").text
 
 
 @pytest.mark.parametrize(
@@ -335,7 +397,7 @@ def test_form_size_is_limited(page: TestClient, body: bytes, status: int) -> Non
 def test_stream_runs_until_it_is_stopped(page: TestClient) -> None:
     """Purchases are sent at the given rate, which is shown, until the rate is 0."""
     assert page.post("/stream", data={"rate": "50"}).status_code == 303
-    wait_for(page, lambda text: "50 per second, " in text and text.count("<tr id=") > 5)
+    wait_for(page, lambda text: "50 per second, " in text and "Newest checkout" in text)
     page.post("/stream", data={"rate": "0"})
     assert " per second, " not in page.get("/").text
 

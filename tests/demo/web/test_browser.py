@@ -81,13 +81,10 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
 def buy(page: Page, button: str) -> Locator:
     """Press a button that sends a purchase; return the link to its trace, once it is there."""
-    rows = page.locator("#purchase-rows tr")
-    previous = rows.first.get_attribute("id") if rows.count() else "none"
+    link = page.locator("#newest-purchase a")
+    previous = link.get_attribute("href") if link.count() else "none"
     page.locator("#buy").get_by_role("button", name=button, exact=True).click()
-    expect(page.locator(f"#purchase-rows tr:first-child:not(#{previous})")).to_be_visible()
-    row = rows.first.get_attribute("id")
-    link = page.locator(f"#{row} a")
-    expect(link).to_be_visible()
+    expect(page.locator(f"#newest-purchase a:not([href='{previous}'])")).to_be_visible()
     return link
 
 
@@ -102,10 +99,17 @@ def test_failed_purchase_leads_to_its_explanation(visit: Visit) -> None:
     """A visitor sends a purchase, filters for failed ones, opens it and reads why it failed."""
     page = visit("/?tour=0")
     buy(page, "One checkout")
-    buy(page, "crash")
-    page.get_by_role("link", name="Show failed only").click()
-    expect(page.locator("#purchase-rows td.bad").first).to_have_text("payment_crashed")
-    page.locator("#purchase-rows a").first.click()
+    href = buy(page, "crash").get_attribute("href")
+    expect(page.locator("#newest-purchase")).to_contain_text("payment_crashed")
+    page.get_by_label("Service of the requests").select_option("checkout")
+    page.get_by_label("failed only").check()
+    expect(page).to_have_url(re.compile("service=checkout.*failed=1"))
+    row = page.locator(f"#request-rows tr:has(a[href^='{href}'])")
+    expect(row).to_contain_text("502")
+    expect(row.locator(".reason")).to_contain_text("RuntimeError")
+    for status in page.locator("#request-rows .mark").all_text_contents():
+        assert status == "failed"
+    row.get_by_role("link").click()
     explanation = page.locator("#explanation")
     expect(explanation).to_contain_text("checkout answered 502 payment_crashed because")
     expect(page.locator(".row.log")).to_have_count(3)
@@ -153,12 +157,12 @@ def test_page_recovers_from_a_suspended_store(visit: Visit, stack: Stack) -> Non
     try:
         expect(page.locator(f"#problem-{SUSPENDED}")).to_contain_text(f"{SUSPENDED} is down")
         page.locator("#buy").get_by_role("button", name="One checkout").click()
-        expect(page.locator("#purchase-rows tr").first).to_be_visible()
+        expect(page.locator("#newest-purchase")).to_contain_text("Newest checkout")
     finally:
         with suppress(ProcessLookupError):
             os.kill(pids[SUSPENDED], signal.SIGCONT)
     expect(page.locator(f"#problem-{SUSPENDED}")).to_have_count(0)
-    expect(page.locator("#purchase-rows tr:first-child a")).to_be_visible()
+    expect(page.locator("#newest-purchase a")).to_be_visible()
 
 
 def test_hostile_request_is_shown_as_text(visit: Visit) -> None:
@@ -225,7 +229,8 @@ def test_stream_is_started_and_stopped(visit: Visit) -> None:
     page.get_by_label("Checkouts per second").fill("50")
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#streaming")).to_contain_text("50 per second")
-    expect(page.locator("#purchase-rows tr")).to_have_count(50)
+    expect(page.locator("#request-rows tr")).to_have_count(50)
+    expect(page.get_by_role("link", name="Older requests")).to_be_visible()
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#streaming")).to_have_count(0)
     expect(page.locator("#edge-checkout-payment")).to_contain_text("/s")

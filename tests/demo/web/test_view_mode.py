@@ -66,8 +66,8 @@ def test_the_page_explains_the_newest_failure(view: TestClient) -> None:
 
 
 def test_only_failed_requests_are_shown(shopfront: StoredData, view: TestClient) -> None:
-    """The link above the list leads to the failed requests alone."""
-    assert 'href="/?failed=1"' in view.get("/").text
+    """The list can be limited to the failed requests."""
+    assert 'name="failed"' in view.get("/").text
     rows = view.get("/?failed=1").text.split('id="request-rows"')[1]
     assert "GET /products" in rows
     assert "GET /health" not in rows
@@ -87,7 +87,7 @@ def test_the_mode_view_has_no_shop(view: TestClient) -> None:
 
 
 @pytest.mark.parametrize("fault", [FAILING, HANGING, MALFORMED])
-@pytest.mark.parametrize("query", ["request_spans", "logs", "trace", "freshness"])
+@pytest.mark.parametrize("query", ["search_requests", "logs", "trace", "freshness"])
 def test_one_failing_query_leaves_the_rest_of_the_page(
     shopfront: StoredData, open_page: OpenPage, query: str, fault: str
 ) -> None:
@@ -95,7 +95,7 @@ def test_one_failing_query_leaves_the_rest_of_the_page(
     shopfront.faults[query] = fault
     answer = open_page(mode="view", first_wait=0.2, timeout=0.5).get("/")
     assert answer.status_code == 200
-    if query != "request_spans":
+    if query != "search_requests":
         assert "GET /products" in answer.text
     if query != "logs":
         assert "no stock" in answer.text

@@ -14,6 +14,7 @@ from three_pillar_demo.web.view_state import ViewState
         ViewState(minutes=15, service="payment", severity="ERROR", text="a&b=c ü <b>"),
         ViewState(minutes=60, failed=True, still=True, tour=0),
         ViewState(tour=5),
+        ViewState(search='a="b c" d', slower=0.25, before=1_795_995_753_578_575_123),
     ],
 )
 def test_address_leads_back_to_its_state(state: ViewState) -> None:
@@ -42,6 +43,12 @@ def test_default_state_has_an_empty_query() -> None:
         ("failed", "perhaps"),
         ("tour", "6"),
         ("tour", "-1"),
+        ("search", "x" * 201),
+        ("slower", "-1"),
+        ("slower", "nan"),
+        ("slower", "inf"),
+        ("before", "-1"),
+        ("before", str(2**63)),
     ],
 )
 def test_invalid_value_is_refused(name: str, value: str) -> None:

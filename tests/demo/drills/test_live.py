@@ -26,7 +26,7 @@ INTERRUPTIONS = [
     for step in ("before the fault", "broken", "paged")
 ]
 """The steps of a drill at which a test interrupts it, each with the signal."""
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
 def inspect(stack: Stack, *arguments: str) -> list[str]:
@@ -89,7 +89,6 @@ def drill_stopped_afterwards(stack: Stack) -> Iterator[None]:
         stack.demo("drill", "stop", check=False)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", DRILLS)
 def test_a_drill_passes_its_check(stack: Stack, name: str) -> None:
     """A drill passes its own check, and no evidence is found if its query has an empty result."""
@@ -175,7 +174,6 @@ def test_a_killed_component_comes_back_by_itself(stack: Stack) -> None:
     assert inspect(stack, "restored") == []
 
 
-@pytest.mark.timeout(300)
 def test_the_documented_drill_works(stack: Stack, tmp_path: Path) -> None:
     """The drill in docs/how-to/write-a-drill.md passes its check, and fails without its fault."""
     guide = Path("docs/how-to/write-a-drill.md").read_text()

@@ -33,18 +33,14 @@ def explain(view: TraceView) -> str:
     3. The last call or sent message, as its CLIENT or PRODUCER span records it.
     4. That the service called no other service.
     """
-    spans_with_depth = [
-        (row.node, row.depth) for row in tree_rows(view) if isinstance(row.node, Span)
-    ]
+    spans_with_depth = _spans_with_depth(view)
     if not spans_with_depth:
         return "The reason is unknown: the trace has no spans."
     spans = [span for span, _ in spans_with_depth]
     root = spans[0]
-    failed = [
-        (span, depth) for span, depth in spans_with_depth if span.error or _error_logs(span, view)
-    ]
-    if failed:
-        return _explain_failure(_deepest(failed, view), root, view)
+    cause = _cause(spans_with_depth, view)
+    if cause:
+        return _explain_failure(cause, root, view)
     other_servers = [span for span in spans if span.kind == "SERVER" and span is not root]
     if other_servers:
         return _explain_answer(other_servers[-1], root, view)
@@ -52,6 +48,20 @@ def explain(view: TraceView) -> str:
     if calls:
         return _explain_calls(calls, root, view)
     return _explain_root_alone(root, view)
+
+
+def failure_cause(view: TraceView) -> Span | None:
+    """Return the failed span that ``explain`` gives as the reason; None if no span has failed."""
+    return _cause(_spans_with_depth(view), view)
+
+
+def _spans_with_depth(view: TraceView) -> list[tuple[Span, int]]:
+    return [(row.node, row.depth) for row in tree_rows(view) if isinstance(row.node, Span)]
+
+
+def _cause(spans_with_depth: list[tuple[Span, int]], view: TraceView) -> Span | None:
+    failed = [pair for pair in spans_with_depth if pair[0].error or _error_logs(pair[0], view)]
+    return _deepest(failed, view) if failed else None
 
 
 def failure_reason(view: TraceView, request: Span) -> str:
@@ -65,10 +75,10 @@ def failure_reason(view: TraceView, request: Span) -> str:
             break
         if isinstance(row.node, Span) and (below or row.node.span_id == request.span_id):
             below.append((row.node, row.depth))
-    failed = [pair for pair in below if pair[0].error or _error_logs(pair[0], view)]
-    if not failed:
+    cause = _cause(below, view)
+    if cause is None:
         return ""
-    clause = _failure_clause(_deepest(failed, view), below[0][0], view)
+    clause = _failure_clause(cause, below[0][0], view)
     return "" if clause == UNRECORDED else clause
 
 
@@ -147,12 +157,14 @@ def _failure_clause(span: Span, root: Span, view: TraceView) -> str:
         return _failed_call_clause(span, root, view)
     subject = "it" if span is root else printable(span.service)
     error_logs = _error_logs(span, view)
+    recorded = failures(span)
     logged_exceptions = [text for record in error_logs if (text := _logged_exception(record))]
     if logged_exceptions:
-        return f"{subject} raised {printable(logged_exceptions[0])}"
+        # A log record may have the type alone, and the span the message as well.
+        with_message = [text for text in recorded if text.startswith(f"{logged_exceptions[0]}: ")]
+        return f"{subject} raised {[*with_message, printable(logged_exceptions[0])][0]}"
     if error_logs:
         return f'{subject} logged "{printable(error_logs[0].body)}"'
-    recorded = failures(span)
     if recorded:
         verb = "raised" if span.exceptions else "said"
         return f"{subject} {verb} {recorded[0]}"

@@ -12,9 +12,10 @@ from three_pillar_demo.query.interface import NANO, Exemplar, LogRecord, Span
 from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.calls import status_of
+from three_pillar_demo.trace_view.clocks import clock_skews
 from three_pillar_demo.trace_view.explanation import explain, failures
-from three_pillar_demo.trace_view.timing import outside_parent
-from three_pillar_demo.trace_view.tree import TreeRow, tree_rows
+from three_pillar_demo.trace_view.problems import span_problems
+from three_pillar_demo.trace_view.tree import MAX_INDENT, TreeRow, tree_rows
 from three_pillar_demo.trace_view.view import TraceView
 
 NANOS_PER_MILLI = 1_000_000
@@ -69,7 +70,7 @@ class Drawing:
         yield Text()
         yield from renderer.exemplars()
         yield Text()
-        for remark in self.view.remarks:
+        for remark in (*self.view.remarks, *clock_skews(self.view)):
             yield from renderer.paragraph(Text(f"Note: {printable(remark, 600)}", "yellow"))
         explanation = Text.assemble(("Why: ", "bold"), explain(self.view))
         yield from renderer.paragraph(explanation)
@@ -159,9 +160,11 @@ class _Renderer:
             right.append("  " + self._bar(span), colour)
         start = _milliseconds(span.start - self.start)
         label = self._span_label(span, colour)
+        if row.depth > MAX_INDENT:
+            label.append(f" depth {row.depth}", "dim")
         yield from self._row(start, row.prefix, row.child_prefix, label, right)
         detail_prefix = row.child_prefix + ("   " if row.is_leaf else "│  ")
-        for detail in _span_details(span, row.parent):
+        for detail in _span_details(row, span):
             yield from self._row("", detail_prefix, detail_prefix, detail)
 
     def _span_label(self, span: Span, colour: str) -> Text:
@@ -266,12 +269,8 @@ def severity_colour(severity: str) -> str:
     return "yellow" if severity.upper() in WARNINGS else "green"
 
 
-def _span_details(span: Span, parent: Span | None) -> Iterator[Text]:
-    """Yield a line with ``SHOWN_ATTRIBUTES``, then a line for each problem of the span.
-
-    One kind of problem is a failure that the span records. The other kind is that the span ran
-    before or after its parent.
-    """
+def _span_details(row: TreeRow, span: Span) -> Iterator[Text]:
+    """Yield a line with ``SHOWN_ATTRIBUTES``, then a line for each problem of the span."""
     attributes = {
         name: printable(span.attributes[name])
         for name in SHOWN_ATTRIBUTES
@@ -282,10 +281,8 @@ def _span_details(span: Span, parent: Span | None) -> Iterator[Text]:
     if attributes:
         pairs = [f"{name}={value}" for name, value in attributes.items()]
         yield Text(" ".join(pairs), "dim")
-    for failure in failures(span):
-        yield Text(failure, "red")
-    for description in outside_parent(span, parent):
-        yield Text(description, "red")
+    for problem in span_problems(row, span):
+        yield Text(problem, "red")
 
 
 def _known_errors(span: Span, attributes: dict[str, str]) -> set[str | None]:

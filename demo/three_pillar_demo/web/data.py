@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import httpx2
@@ -16,14 +14,14 @@ from three_pillar_demo.query.interface import (
     ServiceCall,
 )
 from three_pillar_demo.stack import health
-from three_pillar_demo.trace_view import explanation, gather
+from three_pillar_demo.trace_view import gather
 from three_pillar_demo.trace_view.view import TraceView
-from three_pillar_demo.web import context_panel, panels, waterfall
+from three_pillar_demo.web import context_panel, panels
 from three_pillar_demo.web.cache import QueryCache, QueryResult
 from three_pillar_demo.web.panels import QUANTILES, Panel, RedResult
 from three_pillar_demo.web.resolution import RESOLUTIONS, on_grid
-from three_pillar_demo.web.service_classes import service_class, trace_service_classes
-from three_pillar_demo.web.service_list import TraceService, trace_services
+from three_pillar_demo.web.service_classes import service_class
+from three_pillar_demo.web.trace_page import TracePage, trace_page
 from three_pillar_demo.web.view_state import ViewState
 
 ROUTES = {"checkout": "/checkout", "payment": "/charges"}
@@ -32,34 +30,6 @@ MAX_LOGS = 50
 """The number of log records in the list."""
 MAX_NEW_TRACES = 200
 """The number of traces that one search for new purchases returns at most."""
-MAX_ROWS_DRAWN = 1_000
-"""The number of spans and log records of one trace that are drawn.
-
-More rows would make pages of megabytes, which are fetched again each second.
-"""
-
-
-@dataclass(frozen=True)
-class TracePage:
-    """What the page of one trace shows.
-
-    Attributes:
-        view: The spans, log records and exemplars of the trace.
-        missing: Descriptions of the parts that have not arrived.
-        rows: The rows of the waterfall, at most ``MAX_ROWS_DRAWN``.
-        explanation: The sentence that says why the request got its answer.
-        services: The services of the trace, with their resources.
-        css_classes: The CSS class of each service, by its name.
-        left_out: The sentence that says how many rows are left out; "" if none are.
-    """
-
-    view: TraceView
-    missing: list[str] = field(default_factory=list)
-    rows: list[waterfall.WaterfallRow] = field(default_factory=list)
-    explanation: str = ""
-    services: list[TraceService] = field(default_factory=list)
-    css_classes: dict[str, str] = field(default_factory=dict)
-    left_out: str = ""
 
 
 class PageData:
@@ -233,24 +203,3 @@ class PageData:
         """Return the number of batches that wait in the Collector, by the name of the backend."""
         sizes = await self.backends.counters("otelcol_exporter_queue_size", ["exporter"])
         return {exporter.rpartition("/")[2]: size for (exporter,), size in sorted(sizes.items())}
-
-
-def trace_page(
-    view: TraceView,
-    missing: list[str],
-    max_rows: int = MAX_ROWS_DRAWN,
-    max_attributes: int = waterfall.MAX_ATTRIBUTES,
-) -> TracePage:
-    """Return what the page of a trace shows.
-
-    At most ``max_rows`` rows are shown, each with at most ``max_attributes`` attributes.
-    """
-    rows = list(islice(waterfall.waterfall_rows(view, max_attributes), max_rows))
-    sentence = explanation.explain(view)
-    services = trace_services(view)
-    css_classes = trace_service_classes(view)
-    count = len(view.spans) + len(view.logs)
-    left_out = ""
-    if count > max_rows:
-        left_out = f"Only the first {max_rows:,} of {count:,} spans and log lines are shown."
-    return TracePage(view, missing, rows, sentence, services, css_classes, left_out)

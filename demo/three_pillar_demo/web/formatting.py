@@ -109,6 +109,11 @@ def clock(timestamp: float, *, milliseconds: bool = False) -> str:
     return text
 
 
+def date(timestamp: float) -> str:
+    """Format a time in seconds since the epoch as the local date: ``2026-01-31``."""
+    return time.strftime("%Y-%m-%d", time.localtime(timestamp))
+
+
 def age(seconds: float | None) -> str:
     """Format an age in seconds: ``1.2 s ago``; None becomes ``none yet``."""
     if seconds is None:

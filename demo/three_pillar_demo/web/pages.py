@@ -23,22 +23,18 @@ from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
 from three_pillar_demo.web.alert_inbox.drill_view import current_drill
 from three_pillar_demo.web.cache import PENDING
 from three_pillar_demo.web.context_panel import root_span
-from three_pillar_demo.web.data import ROUTES, PageData, TracePage
+from three_pillar_demo.web.data import ROUTES, PageData
 from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.forms import read_form, redirect_back
 from three_pillar_demo.web.request_list import DURATIONS_S, end_of_last, query_requests
 from three_pillar_demo.web.resolution import RESOLUTIONS
 from three_pillar_demo.web.service_classes import service_class
+from three_pillar_demo.web.trace_page import ARRIVING_S, TracePage, is_finished
 from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
 
 WEB_FOLDER = Path(__file__).parent
 MAX_VALUE = 400
 """The number of characters of an attribute's value that the page of a request shows."""
-ARRIVING_S = 30.0
-"""How long after the end of a request its missing telemetry may still arrive, in seconds.
-
-Telemetry arrives later than that only if its backend was down.
-"""
 TOUR_COOKIE = "toured"
 """The name of the cookie of a visitor who has ended the tour."""
 TOUR_COOKIE_AGE_S = 365 * 24 * 3600
@@ -63,6 +59,7 @@ def templates() -> Environment:
     environment.filters["rate"] = formatting.rate
     environment.filters["mebibytes"] = formatting.mebibytes
     environment.filters["clock"] = formatting.clock
+    environment.filters["date"] = formatting.date
     environment.filters["age"] = formatting.age
     environment.filters["without_zeros"] = formatting.without_zeros
     environment.tests["failed"] = chart.failed
@@ -140,6 +137,7 @@ class Pages:
         result, health = await asyncio.gather(self.data.trace_page(trace_id), self.data.health())
         page = result.value or TracePage(TraceView(trace_id, [], [], []))
         start, end = (nanoseconds / NANO for nanoseconds in waterfall.extent(page.view))
+        panel = await self.data.context_panel(page.view)
         return self._render(
             "trace.html",
             state=state,
@@ -150,10 +148,16 @@ class Pages:
             root=root_span(page.view),
             still_arriving=time.time() - end < ARRIVING_S,
             axis_ticks=waterfall.axis_ticks(end - start),
-            context_panel=await self.data.context_panel(page.view),
+            is_finished=not result.error and is_finished(page, time.time() - end, panel),
+            context_panel=panel,
             grafana_links=grafana.links(trace_id, start, end),
             tour_step=state.tour or 0,
         )
+
+    async def status(self, request: Request) -> Response:
+        """Answer ``GET /status`` with the status bar alone, for pages that need nothing else."""
+        state = ViewState.parse(request.query_params)
+        return self._render("status.html", state=state, health=await self.data.health())
 
     async def buy(self, request: Request) -> Response:
         """Answer ``POST /buy``: start the purchases that the form asks for."""

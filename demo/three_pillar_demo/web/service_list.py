@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from three_pillar_demo.query.interface import LogRecord, Span
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web.service_classes import trace_service_classes
-from three_pillar_demo.web.waterfall import Pairs, sorted_pairs
+from three_pillar_demo.web.waterfall import resource_key, sorted_pairs
+from three_pillar_demo.web.waterfall_row import Pairs
 
 
 @dataclass(frozen=True)
@@ -14,13 +15,15 @@ class TraceService:
     """One resource that has sent spans or log records of a trace.
 
     ``contents`` says how much, and by which instrumentation scopes: ``2 spans, 1 log line;
-    opentelemetry.instrumentation.flask 0.50b0``. ``attributes`` are those of the resource.
+    opentelemetry.instrumentation.flask 0.50b0``. ``attributes`` are those of the resource, and
+    ``key`` tells it apart from other resources.
     """
 
     name: str
     css_class: str
     contents: str
     attributes: Pairs
+    key: str
 
 
 def trace_services(view: TraceView) -> list[TraceService]:
@@ -48,7 +51,9 @@ def trace_services(view: TraceView) -> list[TraceService]:
         if scope:
             scopes[key][scope] = None
     return [
-        TraceService(name, css_classes[name], _contents(counts[key], scopes[key]), resources[key])
+        TraceService(
+            name, css_classes[name], _contents(counts[key], scopes[key]), resources[key], key
+        )
         for key, name in names.items()
     ]
 
@@ -57,7 +62,7 @@ def _key(record: Span | LogRecord, key_by_service: dict[str, str]) -> str:
     """Return what tells the resource of ``record`` apart from others."""
     if not record.resource and record.service in key_by_service:
         return key_by_service[record.service]
-    return f"{record.service} {sorted_pairs(record.resource)}"
+    return resource_key(record)
 
 
 def _contents(counts: Counter[str], scopes: dict[str, None]) -> str:

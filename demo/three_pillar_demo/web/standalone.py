@@ -11,15 +11,14 @@ from three_pillar_demo.query.interface import NANO, BackendError, Backends
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import context_panel, waterfall
 from three_pillar_demo.web.cache import QueryResult
-from three_pillar_demo.web.data import trace_page
 from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.pages import WEB_FOLDER, templates
 from three_pillar_demo.web.panels import Panel
+from three_pillar_demo.web.trace_page import trace_page
+from three_pillar_demo.web.waterfall_row import Limits
 
-MAX_ROWS = 20_000
-"""The number of spans and log records in the file; each takes about two kilobytes."""
-MAX_ATTRIBUTES = 1_000
-"""The number of attributes of a span or log record in the file."""
+LIMITS = Limits(rows=20_000, attributes=1_000, stack_trace=20_000, all_stack_traces=5_000_000)
+"""How much of a trace is in the file; a row takes about two kilobytes."""
 MAX_VALUE = 20_000
 """The number of characters of an attribute's value in the file: enough for a stack trace."""
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S %z"
@@ -51,7 +50,7 @@ def _render(view: TraceView, panel: Panel | None) -> str:
     # The browser computes the hash over the text between the tags.
     style_sheet = (WEB_FOLDER / "static" / "page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style_sheet.encode()).digest()).decode()
-    page = trace_page(view, [], MAX_ROWS, MAX_ATTRIBUTES)
+    page = trace_page(view, [], LIMITS)
     start, end = (nanoseconds / NANO for nanoseconds in waterfall.extent(view))
     return (
         templates()
@@ -67,6 +66,7 @@ def _render(view: TraceView, panel: Panel | None) -> str:
             saved_at=_local_time(time.time()),
             time_zone=time.strftime("%Z (UTC%z)"),
             state=None,
+            is_finished=False,
             page=page,
             trace=page.view,
             error="",

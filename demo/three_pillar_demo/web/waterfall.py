@@ -5,18 +5,21 @@ are pure.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.trace_view.calls import status_of
-from three_pillar_demo.trace_view.explanation import failures
-from three_pillar_demo.trace_view.timing import late_answers, outside_parent, own_time
-from three_pillar_demo.trace_view.tree import TreeRow, tree_rows
+from three_pillar_demo.trace_view.problems import span_problems
+from three_pillar_demo.trace_view.timing import late_answers, own_time
+from three_pillar_demo.trace_view.tree import MAX_INDENT, TreeRow, tree_rows
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import chart, formatting
+from three_pillar_demo.web.row_selection import selected_rows
+from three_pillar_demo.web.sections import SectionBuilder, without_stack_trace
 from three_pillar_demo.web.service_classes import trace_service_classes
+from three_pillar_demo.web.waterfall_row import Bar, Limits, Pairs, WaterfallRow
 
 FULL_WIDTH = 1000.0
 """The width of the waterfall, in the unit of all positions."""
@@ -24,67 +27,6 @@ MIN_BAR_WIDTH = 2.0
 """The width of the shortest bar, in the unit of all positions."""
 MIN_EXTENT_NS = 500_000
 """The shortest time that a waterfall shows, in nanoseconds, however short the trace is."""
-MAX_INDENT = 12
-"""The number of levels of the tree that are indented; deeper levels have the same indent."""
-MAX_ATTRIBUTES = 40
-"""The number of attributes of a span, or fields of a log record, that the page shows."""
-MAX_SECTIONS = 20
-"""The number of events and links of a span, of each, that are shown."""
-
-Bar = tuple[float, float]
-"""The horizontal position of a bar, and its width."""
-Pairs = list[tuple[str, str]]
-"""Names and values of attributes."""
-
-
-@dataclass(frozen=True)
-class WaterfallRow:
-    """A row of the waterfall, for a span or a log record. All times are in seconds.
-
-    Attributes:
-        key: A text that identifies the row on the page.
-        start: The time from the start of the trace to the start of the span, or to the log record.
-        depth: The number of levels that the row is indented.
-        text: The name of a span, or the body of a log record.
-        level: The kind of a span, or the severity of a log record.
-        error: Whether a span has error status, or the severity of a log record is that of
-            an error.
-        css_class: The CSS class of the service.
-        names_service: Whether the row of a log record names its service, because its span is of
-            another service or is missing.
-        attributes: The names and values of a span's attributes or a log record's fields.
-        sections: The events and links of a span, each with a heading and its attributes.
-        x: The horizontal position of the row's start.
-        bar: The bar of a span; None for a log record.
-        own_bars: The parts of the span in which none of its children runs.
-        late_bar: The part of the span after its caller stopped waiting; None if there is no such
-            part.
-        late_duration: The duration of the part that ``late_bar`` shows; 0 if there is no such part.
-        duration: The duration of a span; 0 for a log record.
-        status: The HTTP status of a span; "" if unknown, and for a log record.
-        problems: Descriptions of a span's failures, and of how the span is outside the time of its
-            parent. The list is empty for a log record.
-    """
-
-    key: str
-    start: float
-    depth: int
-    service: str
-    css_class: str
-    text: str
-    level: str
-    error: bool
-    attributes: Pairs
-    x: float
-    names_service: bool = False
-    sections: list[tuple[str, Pairs]] = field(default_factory=list)
-    bar: Bar | None = None
-    own_bars: list[Bar] = field(default_factory=list)
-    late_bar: Bar | None = None
-    late_duration: float = 0.0
-    duration: float = 0.0
-    status: str = ""
-    problems: list[str] = field(default_factory=list)
 
 
 def extent(view: TraceView) -> tuple[int, int]:
@@ -101,18 +43,24 @@ def extent(view: TraceView) -> tuple[int, int]:
     return start, end
 
 
-def waterfall_rows(view: TraceView, max_attributes: int = MAX_ATTRIBUTES) -> Iterator[WaterfallRow]:
-    """Yield a row for each span and log record, parents before their children.
+def waterfall_rows(view: TraceView, limits: Limits | None = None) -> Iterator[WaterfallRow]:
+    """Yield a row for each span and log record that is drawn, parents before their children.
 
-    The command ``demo follow`` prints spans and log records in the same order. A row has at most
-    ``max_attributes`` attributes.
+    The command ``demo follow`` prints spans and log records in the same order. Without ``limits``,
+    the default ones apply.
     """
-    layout = _Layout(view, max_attributes)
-    for number, row in enumerate(tree_rows(view)):
+    limits = limits or Limits()
+    layout = _Layout(view, limits)
+    rows = list(tree_rows(view))
+    previous = -1
+    for position in selected_rows(rows, limits.rows):
+        row = rows[position]
         if isinstance(row.node, Span):
-            yield layout.span_row(number, row, row.node)
+            drawn = layout.span_row(position, row, row.node)
         else:
-            yield layout.log_row(number, row, row.node)
+            drawn = layout.log_row(position, row, row.node)
+        yield replace(drawn, left_out=position - previous - 1)
+        previous = position
 
 
 def axis_ticks(seconds: float) -> list[tuple[float, str]]:
@@ -131,26 +79,32 @@ def axis_ticks(seconds: float) -> list[tuple[float, str]]:
 class _Layout:
     """Computes the rows of the waterfall of one trace."""
 
-    def __init__(self, view: TraceView, max_attributes: int) -> None:
+    def __init__(self, view: TraceView, limits: Limits) -> None:
         self.view = view
-        self.max_attributes = max_attributes
+        self.max_attributes = limits.attributes
+        self.sections = SectionBuilder(self._pairs, limits)
         self.css_classes = trace_service_classes(view)
         self.start, self.end = extent(view)
         self.late_answers = late_answers(view)
 
     def log_row(self, number: int, row: TreeRow, record: LogRecord) -> WaterfallRow:
         x, _ = self._bar(record.time, record.time)
+        fields = _all_fields(record)
         return WaterfallRow(
             key=f"l{record.time}-{number}",
             start=(record.time - self.start) / NANO,
-            depth=min(row.depth, MAX_INDENT),
+            depth=row.depth,
+            indent=min(row.depth, MAX_INDENT),
             service=record.service,
             css_class=self.css_classes[record.service],
             names_service=row.parent is None or row.parent.service != record.service,
             text=record.body,
             level=record.severity,
             error=is_failure(record.severity),
-            attributes=self._pairs(_all_fields(record)),
+            attributes=self._pairs(without_stack_trace(fields)),
+            sections=list(self.sections.of_attributes(fields)),
+            resource_key=resource_key(record),
+            origin=list(_origin(record)),
             x=x,
         )
 
@@ -167,14 +121,18 @@ class _Layout:
         return WaterfallRow(
             key=f"s{number}-{span.span_id}",
             start=(span.start - self.start) / NANO,
-            depth=min(row.depth, MAX_INDENT),
+            depth=row.depth,
+            indent=min(row.depth, MAX_INDENT),
             service=span.service,
             css_class=self.css_classes[span.service],
             text=span.name,
             level=span.kind.lower(),
             error=span.error,
-            attributes=self._pairs(span.attributes),
-            sections=list(self._sections(span)),
+            attributes=self._pairs(without_stack_trace(span.attributes)),
+            sections=list(self.sections.of_span(span, self.start)),
+            resource_key=resource_key(span),
+            origin=list(_origin(span)),
+            span_id=span.span_id,
             x=bar[0],
             bar=bar,
             own_bars=[self._bar(start, end) for start, end in own_time(span, children)],
@@ -182,7 +140,7 @@ class _Layout:
             late_duration=late_duration,
             duration=(span.end - span.start) / NANO,
             status=status_of(span),
-            problems=[*failures(span), *outside_parent(span, row.parent)],
+            problems=span_problems(row, span),
         )
 
     def _bar(self, start: int, end: int) -> Bar:
@@ -195,15 +153,6 @@ class _Layout:
         width = max(min((end - start) * scale, FULL_WIDTH - x), MIN_BAR_WIDTH)
         return x, width
 
-    def _sections(self, span: Span) -> Iterator[tuple[str, Pairs]]:
-        """Yield the events of ``span``, then its links, each with a heading and its attributes."""
-        for event in span.events[:MAX_SECTIONS]:
-            offset = formatting.duration((event.time - self.start) / NANO)
-            yield f"Event {event.name} at {offset}", self._pairs(event.attributes)
-        for link in span.links[:MAX_SECTIONS]:
-            ids = {"trace id": link.trace_id, "span id": link.span_id}
-            yield "Link", self._pairs(ids | link.attributes)
-
     def _pairs(self, attributes: Mapping[str, Any]) -> Pairs:
         return sorted_pairs(attributes)[: self.max_attributes]
 
@@ -211,6 +160,28 @@ class _Layout:
 def sorted_pairs(attributes: Mapping[str, Any]) -> Pairs:
     """Return the names and values of attributes as texts, in the order of the names."""
     return sorted((name, str(value)) for name, value in attributes.items())
+
+
+def resource_key(record: Span | LogRecord) -> str:
+    """Return what tells the resource of ``record`` apart from others."""
+    return f"{record.service} {sorted_pairs(record.resource)}"
+
+
+def _origin(record: Span | LogRecord) -> Iterator[tuple[str, str]]:
+    """Yield where a record comes from: its ids, its scope, and what was dropped on the way."""
+    if isinstance(record, Span):
+        yield "span id", record.span_id
+        if record.parent_id:
+            yield "parent span id", record.parent_id
+    scope = f"{record.scope.name} {record.scope.version}".strip()
+    if scope:
+        yield "scope", scope
+    dropped = {"attributes": record.dropped_attributes}
+    if isinstance(record, Span):
+        dropped |= {"events": record.dropped_events, "links": record.dropped_links}
+    counts = [f"{count:,} {noun}" for noun, count in dropped.items() if count]
+    if counts:
+        yield "dropped before they were stored", ", ".join(counts)
 
 
 def _all_fields(record: LogRecord) -> Mapping[str, Any]:

@@ -38,6 +38,17 @@ def explain_spans(*spans: Span) -> str:
             "because payment raised IllegalStateException: the gateway: gone.",
         ),
         (
+            {"error": True, "exceptions": ("java.lang.IllegalStateException: gone",)},
+            line(
+                CHARGE,
+                "it failed",
+                service="payment",
+                severity="error",
+                exception_type="IllegalStateException",
+            ),
+            "because payment raised IllegalStateException: gone.",
+        ),
+        (
             {"error": True, "exceptions": ("a.b.RuntimeError: boom",)},
             None,
             "because payment raised RuntimeError: boom.",

@@ -8,9 +8,11 @@ from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, line, slow, span
 from three_pillar_demo.query.interface import Span
 from three_pillar_demo.trace_view.explanation import explain
 from three_pillar_demo.trace_view.timing import own_time
+from three_pillar_demo.trace_view.tree import MAX_INDENT
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import waterfall
-from three_pillar_demo.web.waterfall import WaterfallRow, waterfall_rows
+from three_pillar_demo.web.waterfall import waterfall_rows
+from three_pillar_demo.web.waterfall_row import Limits, WaterfallRow
 
 
 def view_of(*spans: Span) -> TraceView:
@@ -31,7 +33,8 @@ def test_large_trace_takes_linear_time() -> None:
         span(span_id, ids[number // 50] if number else "") for number, span_id in enumerate(ids)
     ]
     view = TraceView(TRACE, spans, [line(span_id, "text") for span_id in ids], [])
-    assert len(list(waterfall_rows(view))) == 100_000
+    assert len(list(waterfall_rows(view, Limits(rows=100_000)))) == 100_000
+    assert len(list(waterfall_rows(view))) == Limits().rows
     assert "checkout completed" in explain(view)
 
 
@@ -124,20 +127,21 @@ def test_log_records_without_spans_are_rows() -> None:
 
 
 def test_broken_trees_end() -> None:
-    """Cycles, orphans, repeated ids and a thousand levels give each span at most one row."""
+    """Cycles, orphans, repeated ids and a thousand levels give each span exactly one row."""
     cycle = [span("a", "b"), span("b", "a"), span("orphan", "gone"), span(ROOT, ""), span(ROOT, "")]
     deep = [span(f"s{number}", f"s{number - 1}" if number else "") for number in range(1000)]
-    rows = list(waterfall_rows(view_of(*cycle, *deep)))
-    assert len(rows) <= len(cycle + deep)
+    rows = list(waterfall_rows(view_of(*cycle, *deep), Limits(rows=2000)))
+    assert len(rows) == len(cycle + deep)
     assert len({row.key for row in rows}) == len(rows)
-    assert max(row.depth for row in rows) == waterfall.MAX_INDENT
+    assert max(row.indent for row in rows) == MAX_INDENT
+    assert max(row.depth for row in rows) == 999
 
 
 def test_attributes_are_limited() -> None:
     """A span with thousands of attributes shows a limited number."""
     attributes = {f"key.{number}": number for number in range(5000)}
     (row,) = waterfall_rows(view_of(replace(slow().spans[0], attributes=attributes)))
-    assert len(row.attributes) == waterfall.MAX_ATTRIBUTES
+    assert len(row.attributes) == Limits().attributes
 
 
 @pytest.mark.parametrize("seconds", [0.0005, 0.0012, 0.004, 0.163, 2.004, 3600])

@@ -9,6 +9,7 @@
 //   data-full-load  the form is submitted by the browser, not by this script
 //   data-filter     the form is submitted whenever one of its fields changes
 //   data-paused     on the body: do not refresh
+//   data-refresh-from  the address to fetch instead of the current one
 
 const REFRESH_INTERVAL_MS = 1000;
 
@@ -84,7 +85,13 @@ function removeFrom(node) {
 let pointerIsDown = false;
 let newestRefresh = 0;
 
-async function refresh(pendingResponse = fetch(location.href), isAction = false) {
+// A finished request does not change any more. Then the status bar alone is fetched.
+function refreshAddress() {
+  const finished = document.querySelector("[data-refresh-from]");
+  return finished ? finished.dataset.refreshFrom : location.href;
+}
+
+async function refresh(pendingResponse = fetch(refreshAddress()), isAction = false) {
   newestRefresh += 1;
   const thisRefresh = newestRefresh;
   try {

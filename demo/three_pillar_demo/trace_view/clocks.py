@@ -1,0 +1,87 @@
+"""Finds services whose clocks disagree: a request cannot begin before the call that caused it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from three_pillar_demo.query.interface import NANO, Span
+from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.calls import status_of
+from three_pillar_demo.trace_view.timing import seconds_text
+from three_pillar_demo.trace_view.view import TraceView
+
+MIN_SKEW_NS = NANO // 200
+"""The difference of two clocks that is reported, in nanoseconds.
+
+It is above the resolution of the clocks of browsers and the usual difference within a data centre.
+"""
+MAX_SENTENCES = 5
+"""The number of pairs of services that are reported, those that differ most first."""
+REQUEST_KIND = {"CLIENT": "SERVER", "PRODUCER": "CONSUMER"}
+"""The kind of the span that a call or a message causes, by the kind of the caller's span."""
+
+
+@dataclass(frozen=True)
+class _Skew:
+    """How far, in nanoseconds, the clock of ``request`` is behind that of ``call``, or ahead."""
+
+    nanoseconds: int
+    call: Span
+    request: Span
+    is_behind: bool
+
+
+def clock_skews(view: TraceView) -> list[str]:
+    """Return a sentence for each pair of services whose clocks seem to disagree."""
+    largest: dict[tuple[str, str], _Skew] = {}
+    for skew in _skews(view):
+        services = (skew.call.service, skew.request.service)
+        known = largest.get(services)
+        # That a request begins before its call is certain; that it ends after it is a hint.
+        if known is None or (skew.is_behind, skew.nanoseconds) > (
+            known.is_behind,
+            known.nanoseconds,
+        ):
+            largest[services] = skew
+    skews = sorted(largest.values(), key=lambda skew: -skew.nanoseconds)
+    return [_sentence(skew) for skew in skews[:MAX_SENTENCES]]
+
+
+def _skews(view: TraceView) -> Iterator[_Skew]:
+    for call in view.spans:
+        for child in view.children_by_parent.get(call.span_id, []):
+            if REQUEST_KIND.get(call.kind) == child.kind:
+                yield from _skew(call, child)
+
+
+def _skew(call: Span, request: Span) -> Iterator[_Skew]:
+    """Yield the skew between the clocks of two spans, if they show one."""
+    call_duration = call.end - call.start
+    request_duration = request.end - request.start
+    if call_duration < 0 or request_duration < 0:
+        return
+    behind = call.start - request.start
+    if behind >= MIN_SKEW_NS:
+        yield _Skew(behind, call, request, is_behind=True)
+        return
+    # Whoever answers may go on working afterwards, so a longer request proves nothing.
+    was_answered = call.kind == "CLIENT" and (not call.error or status_of(call))
+    ahead = request.end - call.end
+    if was_answered and request_duration <= call_duration and ahead >= MIN_SKEW_NS:
+        yield _Skew(ahead, call, request, is_behind=False)
+
+
+def _sentence(skew: _Skew) -> str:
+    caller = printable(skew.call.service)
+    callee = printable(skew.request.service)
+    name = printable(skew.request.name)
+    difference = seconds_text(skew.nanoseconds / NANO)
+    of_caller = f"{caller}'s" if caller != callee else "another instance's"
+    if skew.is_behind:
+        return (
+            f"the clock of {callee} is {difference} or more behind {of_caller}: {name} begins "
+            "that long before the call that caused it"
+        )
+    return (
+        f"the clock of {callee} may be {difference} or more ahead of {of_caller}: {name} ends that "
+        "long after the call that caused it, and took no longer than the call"
+    )

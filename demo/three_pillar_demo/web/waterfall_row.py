@@ -1,0 +1,100 @@
+"""One row of the waterfall of a trace, and the limits of what is drawn."""
+
+from dataclasses import dataclass, field
+
+Bar = tuple[float, float]
+"""The horizontal position of a bar, and its width."""
+Pairs = list[tuple[str, str]]
+"""Names and values of attributes."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a trace is drawn; more would make pages of many megabytes.
+
+    Attributes:
+        rows: The number of spans and log records.
+        attributes: The number of attributes of a span, event or link, or fields of a log record.
+        stack_trace: The number of characters of a stack trace.
+        all_stack_traces: The number of characters of all stack traces together.
+    """
+
+    rows: int = 1_000
+    attributes: int = 40
+    stack_trace: int = 8_000
+    all_stack_traces: int = 200_000
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a row's details: a heading, attributes, and a stack trace.
+
+    ``trace_id`` and ``span_id`` are those of the linked span; both are "" unless the section is a
+    link.
+    """
+
+    heading: str
+    attributes: Pairs = field(default_factory=list)
+    stack_trace: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+
+
+@dataclass(frozen=True)
+class WaterfallRow:
+    """A row of the waterfall, for a span or a log record. All times are in seconds.
+
+    Attributes:
+        key: A text that identifies the row on the page.
+        start: The time from the start of the trace to the start of the span, or to the log record.
+        depth: The number of spans above the row.
+        indent: The number of levels that the row is indented: the depth, up to ``MAX_INDENT``.
+        text: The name of a span, or the body of a log record.
+        level: The kind of a span, or the severity of a log record.
+        error: Whether a span has error status, or the severity of a log record is that of
+            an error.
+        css_class: The CSS class of the service.
+        names_service: Whether the row of a log record names its service, because its span is of
+            another service or is missing.
+        attributes: The names and values of a span's attributes or a log record's fields.
+        sections: The events and links of a span, and the stack trace of a row.
+        resource_key: The text that tells the resource of the row apart from others.
+        origin: Names and values of the ids, the instrumentation scope, and what was dropped.
+        left_out: The number of rows between this one and the one before it that are not drawn.
+        span_id: The id of a span; "" for a log record.
+        x: The horizontal position of the row's start.
+        bar: The bar of a span; None for a log record.
+        own_bars: The parts of the span in which none of its children runs.
+        late_bar: The part of the span after its caller stopped waiting; None if there is no such
+            part.
+        late_duration: The duration of the part that ``late_bar`` shows; 0 if there is no such part.
+        duration: The duration of a span; 0 for a log record.
+        status: The HTTP status of a span; "" if unknown, and for a log record.
+        problems: Descriptions of a span's failures, and of how the span is outside the time of its
+            parent. The list is empty for a log record.
+    """
+
+    key: str
+    start: float
+    depth: int
+    indent: int
+    service: str
+    css_class: str
+    text: str
+    level: str
+    error: bool
+    attributes: Pairs
+    x: float
+    names_service: bool = False
+    sections: list[Section] = field(default_factory=list)
+    resource_key: str = ""
+    origin: Pairs = field(default_factory=list)
+    left_out: int = 0
+    span_id: str = ""
+    bar: Bar | None = None
+    own_bars: list[Bar] = field(default_factory=list)
+    late_bar: Bar | None = None
+    late_duration: float = 0.0
+    duration: float = 0.0
+    status: str = ""
+    problems: list[str] = field(default_factory=list)

@@ -1,0 +1,248 @@
+"""Tests for the page of one request: date, links, stack traces, failures, and its refresh."""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from html import unescape
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Route, sync_playwright
+from starlette.testclient import TestClient
+
+from tests.demo.web.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
+from tests.demo.web.conftest import HOST, StoredData
+from tests.traces import CALL, CHARGE, ROOT, TRACE, canonical, line, span
+from three_pillar_demo.query.interface import Span, SpanEvent, SpanLink
+from three_pillar_demo.web.trace_page import ARRIVING_S, INCOMPLETE_S
+
+OTHER_TRACE = "a" * 32
+STACK = "Traceback (most recent call last):\n  <b>\nOSError: gone"
+STATUS_ADDRESS = 'data-refresh-from="/status"'
+WAIT_S = 60
+"""How long to wait for a browser, in seconds."""
+
+needs_browser = pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests here."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def rich(stored: StoredData) -> StoredData:
+    """The data of the fake backends, with a failed request of web, which ended two minutes ago."""
+    event = SpanEvent(
+        span(ROOT, "").start,
+        "exception",
+        {"exception.type": "OSError", "exception.stacktrace": STACK},
+    )
+    links = (SpanLink(OTHER_TRACE, "b" * 16, {"why": "batch"}), SpanLink(TRACE, ROOT, {}))
+    spans = [
+        span(
+            ROOT, "", service="web", name="GET /", error=True, attributes={"http.status_code": 500}
+        ),
+        span(CALL, ROOT, "CLIENT", service="web", name="GET", attributes={"http.url": "http://s/"}),
+        span(CHARGE, CALL, at=-50, service="stock", error=True, events=(event,), links=links),
+    ]
+    stored.spans = moved(spans, 120)
+    return stored
+
+
+def moved(spans: list[Span], age_s: float) -> list[Span]:
+    """Return the spans with times at which the last of them ended ``age_s`` ago."""
+    offset = time.time_ns() - int(age_s * 1e9) - max(item.end for item in spans)
+    return [replace(item, start=item.start + offset, end=item.end + offset) for item in spans]
+
+
+def html_of(page: TestClient, path: str = f"/trace/{TRACE}") -> str:
+    """Return the text of the page of the request."""
+    response = page.get(path)
+    assert response.status_code == 200
+    return response.text
+
+
+def test_the_date_is_shown(rich: StoredData, page: TestClient) -> None:
+    """A request has a date beside its time, because it may be of yesterday."""
+    started = time.localtime(rich.spans[0].start / 1e9)
+    expected = time.strftime("on %Y-%m-%d at %H:%M:%S.", started)
+    assert expected in re.sub(r"<[^>]*>", "", html_of(page))
+
+
+def test_links_are_followed(rich: StoredData, page: TestClient) -> None:
+    """A link to another trace is a link to its page, one to a span of this trace to its row."""
+    text = html_of(page)
+    assert f'<a href="/trace/{OTHER_TRACE}">' in text
+    own = re.search(rf'<a href="#(s\d+-{ROOT})">', text)
+    assert own
+    assert f'id="{own[1]}"' in text
+    file = html_of(page, f"/trace/{TRACE}/request.html")
+    assert f"trace <code>{OTHER_TRACE}</code>" in file
+    assert "/trace/" not in file, "a file on a disk cannot lead to another page"
+    assert rich.spans[2].links
+
+
+def test_a_stack_trace_keeps_its_lines(rich: StoredData, page: TestClient) -> None:
+    """A stack trace is shown with its line breaks, and only as text."""
+    assert rich.spans
+    text = html_of(page)
+    assert f"<pre>{STACK}</pre>" not in text
+    assert f"<pre>{STACK}</pre>" in unescape(text)
+
+
+def test_the_first_failure_is_linked(rich: StoredData, page: TestClient) -> None:
+    """The sentence is followed by a link to the row of the failure that it is about."""
+    text = html_of(page)
+    link = re.search(r'First failure:\s*<a href="#([^"]+)">([^<]+)</a>', text)
+    assert link
+    assert link[1].endswith(CHARGE)
+    assert f'id="{link[1]}"' in text
+    assert link[2] == f"stock {rich.spans[2].name}"
+
+
+def test_a_success_has_no_failure_to_link(rich: StoredData, page: TestClient) -> None:
+    """Where nothing has failed, there is no link to a failure."""
+    rich.spans = [replace(item, error=False) for item in rich.spans]
+    assert "First failure" not in html_of(page)
+
+
+def test_clock_skew_is_said(rich: StoredData, page: TestClient) -> None:
+    """A request that begins before its call is explained by the clocks of the two services."""
+    assert rich.spans
+    expected = "Clock skew: the clock of stock is 50 ms or more behind web's"
+    assert expected in unescape(html_of(page))
+
+
+def test_a_row_leads_to_its_resource(rich: StoredData, page: TestClient) -> None:
+    """A row has its ids, and a link to the resource in the list of services."""
+    assert rich.spans
+    text = html_of(page)
+    assert f"parent span id <code>{ROOT}</code>" in text
+    assert '<a href="#resource-1">resource of web</a>' in text
+    assert '<div id="resource-1">' in text
+
+
+def test_a_finished_request_is_not_fetched_again(rich: StoredData, page: TestClient) -> None:
+    """A complete request that has ended names the status bar as what is fetched from then on."""
+    assert rich.spans
+    assert STATUS_ADDRESS in html_of(page)
+    status = html_of(page, "/status?minutes=15")
+    assert "component-store" in status
+    assert 'id="request"' not in status
+
+
+@pytest.mark.parametrize("age_s", [1, ARRIVING_S - 15])
+def test_a_young_request_is_fetched_again(rich: StoredData, page: TestClient, age_s: float) -> None:
+    """As long as more of a request may arrive, its page is fetched each second."""
+    rich.spans = moved(rich.spans, age_s)
+    assert STATUS_ADDRESS not in html_of(page)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "is_finished"), [(ARRIVING_S + 30, False), (INCOMPLETE_S + 30, True)]
+)
+def test_an_incomplete_request_is_fetched_for_minutes(
+    rich: StoredData, page: TestClient, age_s: float, *, is_finished: bool
+) -> None:
+    """A request with missing parts is fetched for ten minutes, which an outage may take."""
+    orphan = span("orphan", "gone", "INTERNAL", service="web")
+    rich.spans = moved([*rich.spans, orphan], age_s)
+    assert (STATUS_ADDRESS in html_of(page)) == is_finished
+
+
+@pytest.mark.parametrize(("age_s", "is_finished"), [(60, False), (300, True)])
+def test_a_chart_is_fetched_until_it_is_full(
+    stored: StoredData, page: TestClient, age_s: float, *, is_finished: bool
+) -> None:
+    """The chart of the durations around a request grows for some minutes after it."""
+    root = span(ROOT, "", attributes={"http.route": "/checkout"})
+    stored.spans = moved([root], age_s)
+    stored.trace_logs = [canonical(ROOT, "checkout", 200, "success")]
+    assert (STATUS_ADDRESS in html_of(page)) == is_finished
+
+
+def test_a_large_request_is_not_fetched_for_its_chart(stored: StoredData, page: TestClient) -> None:
+    """A request of many rows is fetched until it is complete, and no longer."""
+    root = span(ROOT, "", attributes={"http.route": "/checkout"})
+    children = [span(f"{number:016x}", ROOT, "INTERNAL") for number in range(200)]
+    stored.spans = moved([root, *children], 60)
+    stored.trace_logs = [canonical(ROOT, "checkout", 200, "success")]
+    assert STATUS_ADDRESS in html_of(page)
+
+
+def test_a_request_that_has_not_arrived_is_fetched_again(page: TestClient) -> None:
+    """The page of a trace without spans is fetched until there are some."""
+    assert STATUS_ADDRESS not in html_of(page)
+
+
+def test_what_is_left_out_is_said(stored: StoredData, page: TestClient) -> None:
+    """A large trace says how many rows are left out, where, and how many there are in the file."""
+    children = [span(f"{number:016x}", ROOT, "INTERNAL", at=number / 100) for number in range(3000)]
+    children[-1] = replace(children[-1], error=True)
+    stored.spans = moved([span(ROOT, "", took=1), *children], 60)
+    deadline = time.monotonic() + WAIT_S
+    text = html_of(page)
+    while "left out here" not in text:  # On a busy machine the first answer is that it waits.
+        assert time.monotonic() < deadline, "waited for the page of the trace"
+        text = html_of(page)
+    assert "Only 1,000 of 3,001 spans and log lines are shown" in text
+    assert "2,001 rows are left out here" in text
+    assert "The HTML file shows up to 20,000." in text
+    assert f"-{2999:016x}" in text
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_fetches_a_finished_request_once(
+    browser: Browser, rich: StoredData, page: TestClient, *, width: int
+) -> None:
+    """After the page of a finished request, a browser fetches the status bar; rows stay open."""
+    rich.trace_logs = [line(CHARGE, "x" * 400, service="stock", exception_stacktrace="y" * 2000)]
+    deep = [span(f"d{n}", f"d{n - 1}" if n else CHARGE, "INTERNAL", service="s") for n in range(40)]
+    rich.spans = moved([*rich.spans, *deep], 120)
+    paths: list[str] = []
+
+    def answer(route: Route) -> None:
+        paths.append(route.request.url.partition(HOST)[2])
+        response = page.get(route.request.url)
+        route.fulfill(
+            status=response.status_code, body=response.content, headers=dict(response.headers)
+        )
+
+    context = browser.new_context(viewport={"width": width, "height": 800}, bypass_csp=True)
+    opened = context.new_page()
+    opened.route("**/*", answer)
+    opened.goto(f"http://{HOST}/trace/{TRACE}")
+    summary = opened.locator("#waterfall summary")
+    for number in range(summary.count()):
+        summary.nth(number).click()
+    assert opened.locator("#waterfall pre").first.is_visible()
+    deadline = time.monotonic() + WAIT_S
+    while paths.count("/status") < 2:
+        assert time.monotonic() < deadline, "waited for two refreshes of the status bar"
+        opened.wait_for_timeout(100)
+    assert paths.count(f"/trace/{TRACE}") == 1
+    assert opened.locator("#waterfall pre").first.is_visible()
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    for box in opened.locator("#waterfall .row").all():
+        bounds = box.bounding_box()
+        assert bounds
+        assert bounds["x"] + bounds["width"] <= width
+    opened.locator(".first-failure a").click()
+    assert opened.locator(".row:target").is_visible()
+    results = Axe().run(opened)
+    assert results.violations_count == 0, results.generate_report()
+    context.close()
+
+
+def test_status_is_cheap(rich: StoredData, page: TestClient) -> None:
+    """The status bar needs no query of a trace."""
+    rich.queries.clear()
+    html_of(page, "/status")
+    assert not {"trace", "trace_logs", "red", "exemplars"} & set(rich.queries)

@@ -18,6 +18,8 @@ SESSION_FILE = DRILL_FOLDER / "session.json"
 LOCK_FILE = DRILL_FOLDER / "session.lock"
 PARTS = ("what", "where", "why")
 """The parts of an answer: the component, the place in it, and the reason (a key of ``REASONS``)."""
+OUTCOMES_WITH_CAUSE = ("solved", "given up", "nobody answered")
+"""The outcomes after which the cause of a drill is shown."""
 
 
 @dataclass
@@ -203,12 +205,13 @@ def grade(expected: ExpectedAnswer, answer: dict[str, str]) -> Grade:
 def summary(ended: DrillSession, drill: Drill) -> list[str]:
     """Return the lines to print when a drill is over: its outcome, and its cause.
 
-    The cause is left out if the drill was only stopped, because the drill may be played again.
+    The cause is left out unless the player has solved the drill or has ended the search for its
+    cause: a drill that was stopped, or whose symptom did not appear, may be played again.
     """
     minutes, seconds = divmod(round(ended.elapsed_s), 60)
     effort = f"{_count(ended.hints_given, 'hint')}, {_count(len(ended.answers), 'answer')}"
     result = f"{drill.name}: {ended.outcome} after {minutes} min {seconds:02} s, {effort}"
-    if ended.outcome == "stopped":
+    if ended.outcome not in OUTCOMES_WITH_CAUSE:
         return [result]
     expected = drill.answer
     cause = f"{expected.what[0]}, {expected.where[0]}, {expected.why} ({REASONS[expected.why]})"

@@ -14,6 +14,11 @@ from three_pillar_demo.stack import ports, state
 from three_pillar_demo.stack.components import MODES
 
 TIMEOUT_S = 2.0
+NO_ANSWER_IN_TIME = f"no answer within {TIMEOUT_S:g} s"
+"""The problem of a component that has accepted the check, or not even that, and did not answer.
+
+It may be busy rather than down: a service that is overloaded answers purchases, but late.
+"""
 EXIT_SHOWN_S = 600.0
 GRAFANA = "grafana"
 
@@ -71,7 +76,7 @@ async def _problem(http: httpx2.AsyncClient, url: str) -> str:
         async with asyncio.timeout(TIMEOUT_S):
             response = await http.get(url)
     except TimeoutError:
-        return f"no answer within {TIMEOUT_S:g} s"
+        return NO_ANSWER_IN_TIME
     except httpx2.HTTPError as error:
         return str(error) or type(error).__name__
     return "" if response.is_success else f"answers {response.status_code}"

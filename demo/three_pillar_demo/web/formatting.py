@@ -34,6 +34,10 @@ DURATION_UNITS = (
     DurationUnit(limit=math.inf, factor=1 / 60, digits=0, name="min"),
 )
 """The units for durations, from short to long."""
+MIN_PER_SECOND = 0.05
+"""The smallest rate per second that is shown per second."""
+MIN_PER_MINUTE = 0.1
+"""The smallest rate per minute that is shown; a smaller one is shown as this one."""
 MAX_AGE_IN_SECONDS = 100.0
 """The number of seconds from which an age is shown in minutes."""
 
@@ -61,10 +65,15 @@ def percentage(ratio: float | None) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Format a rate per second: ``4.8/s``; None becomes ``NO_VALUE``."""
+    """Format a rate: ``4.8/s``, or ``1.2/min`` if it is small; None becomes ``NO_VALUE``.
+
+    A rate that is not zero never looks like zero.
+    """
     if per_second is None:
         return NO_VALUE
-    return f"{per_second:.1f}/s"
+    if per_second == 0 or per_second >= MIN_PER_SECOND:
+        return f"{per_second:.1f}/s"
+    return f"{max(per_second * 60, MIN_PER_MINUTE):.1f}/min"
 
 
 def without_zeros(text: str) -> str:

@@ -16,6 +16,7 @@ from three_pillar_demo.drills.catalogue import REASONS
 from three_pillar_demo.load.manual_traffic import CARDS, MAX_RATE, ManualPurchase, ManualTraffic
 from three_pillar_demo.query.interface import NANO
 from three_pillar_demo.query.severity import is_failure
+from three_pillar_demo.stack.health import NO_ANSWER_IN_TIME
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import chart, formatting, grafana, request_search, waterfall
@@ -75,6 +76,7 @@ def templates() -> Environment:
     environment.globals["max_rate"] = MAX_RATE
     environment.globals["drill_reasons"] = REASONS
     environment.globals["pending"] = PENDING.error
+    environment.globals["no_answer_in_time"] = NO_ANSWER_IN_TIME
     return environment
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from starlette.testclient import TestClient
 
 from three_pillar_demo.drills import catalogue, session
 from three_pillar_demo.stack import state
+from three_pillar_demo.web.alert_inbox import alerts
 from three_pillar_demo.web.alert_inbox.alerts import MAX_ALERTS
 from three_pillar_demo.web.alert_inbox.routes import MAX_ALERTS_BYTES
 
@@ -45,6 +47,28 @@ def answer_drill(page: TestClient, where: str) -> None:
 def post_alerts(page: TestClient, *alerts: dict[str, Any]) -> int:
     """Post alerts as Alertmanager does; return the HTTP status of the answer."""
     return page.post("/alerts", content=json.dumps({"alerts": alerts})).status_code
+
+
+def test_an_alert_that_is_not_repeated_is_over(
+    page: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alert whose end was never reported is marked after a while, and later disappears."""
+    post_alerts(page, FIRING)
+    assert "Over: Alertmanager has not repeated it" not in page.get("/").text
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + alerts.OVER_AFTER_S + 1)
+    assert "Over: Alertmanager has not repeated it since" in page.get("/").text
+    post_alerts(page, FIRING)
+    assert "Over: Alertmanager has not repeated it" not in page.get("/").text
+    later = now + alerts.OVER_AFTER_S + alerts.FORGOTTEN_AFTER_S + 2
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert "PaymentUnreachable" not in page.get("/").text
+
+
+def test_the_repeat_interval_is_that_of_alertmanager() -> None:
+    """The page counts with the interval in which Alertmanager repeats an alert."""
+    config = yaml.safe_load(Path("config/alertmanager.yml").read_text())
+    assert config["route"]["repeat_interval"] == f"{alerts.REPEAT_INTERVAL_S / 60:.0f}m"
 
 
 def test_without_alerts_and_drill_there_is_no_inbox(page: TestClient) -> None:

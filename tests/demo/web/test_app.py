@@ -134,6 +134,22 @@ def test_component_that_is_down_is_named(
     assert "12.5 %" in text
 
 
+def test_slow_component_is_not_called_down(
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A component whose health check has no answer in time may be busy, and is called slow."""
+
+    async def no_answer(*_: object) -> dict[str, str]:
+        return {"checkout": health.NO_ANSWER_IN_TIME, "payment": "Connection refused"}
+
+    page = open_page()
+    monkeypatch.setattr(health, "problems", no_answer)
+    text = page.get("/").text
+    assert "checkout is slow or hangs: no answer within 2 s." in text
+    assert "checkout is down" not in text
+    assert "payment is down: Connection refused." in text
+
+
 def test_unexpected_exit_of_a_component_is_shown(
     open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

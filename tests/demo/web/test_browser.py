@@ -155,7 +155,9 @@ def test_page_recovers_from_a_suspended_store(visit: Visit, stack: Stack) -> Non
     pids = {component["component"]: component["pid"] for component in components}
     os.kill(pids[SUSPENDED], signal.SIGSTOP)
     try:
-        expect(page.locator(f"#problem-{SUSPENDED}")).to_contain_text(f"{SUSPENDED} is down")
+        expect(page.locator(f"#problem-{SUSPENDED}")).to_contain_text(
+            f"{SUSPENDED} is slow or hangs"
+        )
         page.locator("#buy").get_by_role("button", name="One checkout").click()
         expect(page.locator("#newest-purchase")).to_contain_text("Newest checkout")
     finally:

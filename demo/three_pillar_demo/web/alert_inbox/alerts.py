@@ -2,12 +2,19 @@
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 MAX_ALERTS = 50
 """The number of firing alerts that are kept; further alerts are ignored."""
+REPEAT_INTERVAL_S = 60.0
+"""The ``repeat_interval`` of config/alertmanager.yml, in seconds; a test compares the two."""
+OVER_AFTER_S = 3 * REPEAT_INTERVAL_S
+"""How long after its last report an alert counts as over, in seconds."""
+FORGOTTEN_AFTER_S = 15 * REPEAT_INTERVAL_S
+"""How long after its last report an alert is listed, in seconds."""
 MAX_KEY_LENGTH = 1000
 """The number of characters, from an alert's labels as JSON, that identify the alert.
 
@@ -25,6 +32,7 @@ class Alert:
         severity: The label ``severity``.
         summary: The annotation ``summary``.
         since: When the alert began to fire, in seconds since the epoch; 0 when this is unknown.
+        reported: When Alertmanager has reported it last, in seconds since the epoch.
     """
 
     key: str
@@ -32,6 +40,15 @@ class Alert:
     severity: str
     summary: str
     since: float
+    reported: float
+
+    @property
+    def is_over(self) -> bool:
+        """Whether Alertmanager has ceased to repeat the alert, without saying that it is resolved.
+
+        That happens if Alertmanager has lost its state, or the message was lost.
+        """
+        return time.time() - self.reported > OVER_AFTER_S
 
 
 class FiringAlerts:
@@ -41,7 +58,14 @@ class FiringAlerts:
         self._by_labels: dict[str, Alert] = {}
 
     def list(self) -> list[Alert]:
-        """Return the firing alerts, sorted by the time of their last report, earliest first."""
+        """Return the firing alerts, sorted by the time of their last report, earliest first.
+
+        Alerts that are over are returned until ``FORGOTTEN_AFTER_S``.
+        """
+        earliest = time.time() - FORGOTTEN_AFTER_S
+        self._by_labels = {
+            labels: alert for labels, alert in self._by_labels.items() if alert.reported >= earliest
+        }
         return list(self._by_labels.values())
 
     def receive(self, payload: dict[str, Any]) -> None:
@@ -65,6 +89,7 @@ def _parse_alert(alert: dict[str, Any], labels: str) -> Alert:
         severity=str(alert["labels"].get("severity", "")),
         summary=str(annotations.get("summary", "")),
         since=_timestamp(str(alert.get("startsAt", ""))),
+        reported=time.time(),
     )
 
 

@@ -15,9 +15,9 @@ from tests.in_memory_shop import InMemoryShop, attributes_of
 from tests.test_layout import MAY_IMPORT
 from three_pillar_demo.local_store import (
     compression,
-    point_table,
     receiver,
     retention,
+    series_table,
     values,
     writer,
 )
@@ -263,7 +263,7 @@ def test_the_limits_of_the_local_store_are_those_of_the_code() -> None:
         f"at most {values.MAX_ATTRIBUTES} attributes, texts cut at {values.MAX_TEXT} characters",
         f"a time over a day in the future{'' if checks.MAX_HOURS_AHEAD == 24 else '?'}",
         f"more than {batch.MAX_RECORDS:,} records in a request, more than {MAX_BUCKETS} buckets",
-        f"beyond the {point_table.MAX_SERIES:,}th",
+        f"beyond the {series_table.MAX_SERIES:,}th",
         (
             f"Traces and log records {retention.RETENTION_HOURS} hours, "
             f"points and exemplars {retention.POINT_RETENTION_HOURS} hours"

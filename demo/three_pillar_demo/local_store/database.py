@@ -122,6 +122,19 @@ def is_damage(error: Exception) -> bool:
     )
 
 
+def is_of_record(error: Exception) -> bool:
+    """Return whether ``error`` was raised because of the one record that was being written.
+
+    If so, the other records can still be stored. The result is false if the file, the disk or the
+    memory is the cause, so that any other record would fail as well.
+    """
+    if is_damage(error) or isinstance(error, OSError | MemoryError):
+        return False
+    if isinstance(error, sqlite3.Error):
+        return isinstance(error, sqlite3.IntegrityError | sqlite3.DataError)
+    return True
+
+
 def error_code(error: Exception) -> int:
     """Return the primary result code of an error of SQLite, or 0 if SQLite did not raise ``error``.
 

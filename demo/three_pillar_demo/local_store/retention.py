@@ -13,7 +13,7 @@ from three_pillar_demo.local_store.otlp.checks import (
     MAX_HOURS_AHEAD,
     MAX_POINT_AGE_HOURS,
 )
-from three_pillar_demo.local_store.point_table import MAX_SERIES
+from three_pillar_demo.local_store.series_table import MAX_SERIES
 from three_pillar_demo.local_store.store import Store
 
 NANO = 10**9
@@ -103,7 +103,7 @@ def delete_expired(store: Store) -> None:
         if max(deleted) < ROWS_PER_STEP:
             break
     with _transaction(store):
-        if len(store.points.series) >= MAX_SERIES:
+        if store.points.series.count >= MAX_SERIES:
             stale_cutoff_ns = now_ns - STALE_AFTER_S * NANO
             store.connection.execute(DELETE_STALE_SERIES, (stale_cutoff_ns, MAX_STALE_SERIES))
         _delete_points(store, point_cutoff_ns)

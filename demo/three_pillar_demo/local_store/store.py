@@ -8,10 +8,11 @@ import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from three_pillar_demo.local_store import database
+from three_pillar_demo.local_store.database import is_of_record
 from three_pillar_demo.local_store.otlp.batch import Batch, Row, Source
 from three_pillar_demo.local_store.point_table import PointTable
 
@@ -68,7 +69,7 @@ class Store:
         After a rollback or a deletion, the caches could name rows that do not exist.
         """
         self.sources.clear()
-        self.points.reload()
+        self.points.series.reload()
 
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,11 +94,11 @@ class Store:
     def write(self, batches: Iterable[Batch]) -> None:
         """Store ``batches`` in one transaction, which is on the disk when this method returns.
 
-        Data points that cannot be stored are counted in the counter ``rejected`` of their batch. A
+        Records that cannot be stored are counted in the counter ``rejected`` of their batch. A
         batch with the digest of a stored one is a retry: it is skipped, and gets the same counts.
 
         Raises:
-            sqlite3.Error: The transaction failed, and none of the batches is stored.
+            Exception: The transaction failed, and none of the batches is stored.
         """
         if not self.is_open:
             self._open()
@@ -131,30 +132,44 @@ class Store:
             batch.reject(reason, count)
 
     def _insert(self, batch: Batch) -> dict[str, int]:
-        """Insert all rows of ``batch``; return how many points were rejected, by reason."""
-        self.connection.executemany(INSERT_SPAN, self._with_source_ids(batch.spans))
-        self.connection.executemany(INSERT_LOG_RECORD, self._with_source_ids(batch.log_records))
+        """Insert all rows of ``batch``; return how many records were rejected, by reason."""
+        rejected: Counter[str] = Counter()
+        tables = (
+            ("spans", "span", INSERT_SPAN, batch.spans),
+            ("lines", "log record", INSERT_LOG_RECORD, batch.log_records),
+        )
+        for signal, record_name, statement, records in tables:
+            rejected_before = rejected.total()
+            # A map continues behind an invalid record; a generator would end with the exception.
+            rows = map(self._with_source_id, records)
+            for _ in range(len(records) + 1):
+                try:
+                    self.connection.executemany(statement, rows)
+                    break
+                except Exception as error:  # noqa: BLE001  (raised again unless of the record)
+                    rejected[_rejection_reason(record_name, error)] += 1
+            stored_count = len(records) - (rejected.total() - rejected_before)
+            self.connection.execute(ADD_TO_TALLY, (signal, stored_count))
+        rejected_points = self._insert_points(batch)
+        stored_count = len(batch.points) - rejected_points.total()
+        self.connection.execute(ADD_TO_TALLY, ("points", stored_count))
+        return rejected + rejected_points
+
+    def _insert_points(self, batch: Batch) -> Counter[str]:
+        """Insert the points of ``batch``; return how many were rejected, by reason."""
         rejected: Counter[str] = Counter()
         for point in batch.points:
-            reason = self.points.insert_point(point)
+            try:
+                reason = self.points.insert_point(point)
+            except Exception as error:  # noqa: BLE001  (raised again unless of the point)
+                reason = _rejection_reason(f"data point of {point.name}", error)
             if reason:
                 rejected[reason] += 1
-        totals = (
-            ("spans", len(batch.spans)),
-            ("lines", len(batch.log_records)),
-            ("points", len(batch.points) - rejected.total()),
-        )
-        self.connection.executemany(ADD_TO_TALLY, totals)
         return rejected
 
-    def _with_source_ids(self, rows: Iterable[tuple[Source, Row]]) -> Iterator[Row]:
-        last_source: Source | None = None
-        source_id = 0
-        for source, row in rows:
-            if source is not last_source:  # the records of a sender follow one another
-                source_id = self._source_id(source)
-                last_source = source
-            yield (*row[:SOURCE_COLUMN], source_id, *row[SOURCE_COLUMN:])
+    def _with_source_id(self, record: tuple[Source, Row]) -> Row:
+        source, row = record
+        return (*row[:SOURCE_COLUMN], self._source_id(source), *row[SOURCE_COLUMN:])
 
     def _source_id(self, source: Source) -> int:
         """Return the id of the table row for ``source``, and insert the row if it is missing.
@@ -175,3 +190,14 @@ class Store:
         """
         self.is_open = False
         self.connection.close()
+
+
+def _rejection_reason(record_name: str, error: Exception) -> str:
+    """Return why a record is rejected whose writing raised ``error``.
+
+    Raises:
+        Exception: ``error`` itself, if the record is not its cause.
+    """
+    if not is_of_record(error):
+        raise error
+    return f"{record_name}: cannot be stored, {type(error).__name__}"

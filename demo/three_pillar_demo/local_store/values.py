@@ -23,6 +23,8 @@ MAX_NAME = 256
 """The maximum length, in characters, of the name of an attribute, a metric or a scope."""
 NAME_DIGEST_BYTES = 8
 """The size of the digest that ends a name which was over ``MAX_NAME``."""
+MAX_SHOWN = 100
+"""The maximum length, in characters, of a sender's text in the reason of a rejection."""
 JSON_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 UNIT_SUFFIXES = {"s": "seconds", "ms": "milliseconds", "By": "bytes"}
 SEVERITY_NAMES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
@@ -83,7 +85,7 @@ def prometheus_name(otlp_name: str, unit: str, kind: str) -> str:
     ``http.server.request.duration`` in ``s`` becomes ``http_server_request_duration_seconds``, and
     the name of a counter ends in ``_total``. Units outside ``UNIT_SUFFIXES`` add no suffix.
     """
-    name = prometheus_label(short_name(otlp_name))
+    name = prometheus_label(redacted_text(short_name(otlp_name)))
     unit_suffix = UNIT_SUFFIXES.get(unit, "")
     if unit_suffix and not name.endswith(f"_{unit_suffix}"):
         name = f"{name}_{unit_suffix}"
@@ -110,12 +112,13 @@ def truncate(text: str, limit: int = MAX_TEXT) -> str:
 def short_name(name: str) -> str:
     """Return ``name`` in at most ``MAX_NAME`` characters; different names stay different.
 
-    A name that is too long is cut, and ends in a digest of the whole name.
+    A name that is too long is cut, and ends in a digest of the whole name. It is redacted before,
+    because a secret that lies across the cut would not be recognised afterwards.
     """
     if len(name) <= MAX_NAME:
         return name
     digest = hashlib.blake2b(name.encode(), digest_size=NAME_DIGEST_BYTES).hexdigest()
-    return f"{name[: MAX_NAME - len(digest) - 1]}~{digest}"
+    return f"{redacted_text(name)[: MAX_NAME - len(digest) - 1]}~{digest}"
 
 
 def redacted_text(text: str) -> str:
@@ -127,6 +130,18 @@ def redacted_text(text: str) -> str:
     if not text:
         return text
     return truncate(redaction.redact_text(truncate(text, 2 * MAX_TEXT)))
+
+
+def shown_text(text: str) -> str:
+    r"""Return a sender's text for a message: redacted, in one line, at most ``MAX_SHOWN`` long.
+
+    A character that cannot be printed becomes an escape sequence, such as ``\n`` or ``\x1b``.
+    """
+    printable = "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in redacted_text(text)[:MAX_SHOWN]
+    )
+    return printable[:MAX_SHOWN]
 
 
 def to_text(value: Any) -> str:  # noqa: ANN401  (any JSON value)

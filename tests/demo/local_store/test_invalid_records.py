@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 
 from tests.demo.local_store.messages import (
+    MIB,
     NANO,
     attributes,
     counter,
@@ -32,6 +33,7 @@ from tests.demo.local_store.test_fuzz import nested_arrays, varint
 from three_pillar_demo.local_store.export_request import JSON, PROTOBUF, decode_request
 from three_pillar_demo.local_store.otlp.batch import Batch
 from three_pillar_demo.local_store.otlp.json_request import parse
+from three_pillar_demo.local_store.request_error import RequestError
 
 NOW = time.time_ns()
 SURROGATE = "\ud83d"
@@ -266,6 +268,16 @@ def test_a_deeply_nested_value_costs_itself_only(depth: int) -> None:
     batch = decode_request("traces", text.replace('"DEEP"', pair).encode(), "", JSON)
     assert span_names(batch) == ["deep", "work"]
     assert not batch.rejected
+
+
+@pytest.mark.parametrize("unit", ['\\"', '"', "[", '["', '{"a":', "\\", "9", "\ud83d"])
+def test_deep_and_unfinished_json_is_refused_in_linear_time(unit: str) -> None:
+    """A mebibyte of any mark behind many brackets is refused within the time of one reading."""
+    body = b"[" * 3_000 + b'"' + (unit * (MIB // len(unit))).encode(errors="surrogatepass")
+    began = time.thread_time()
+    with pytest.raises(RequestError):
+        decode_request("traces", body, "", JSON)
+    assert time.thread_time() - began < 20
 
 
 def test_a_huge_number_costs_its_record_only() -> None:

@@ -190,7 +190,7 @@ def test_a_restarted_sender_gets_series_at_the_limit(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the limit of series, stale ones are deleted with their exemplars, so new ones fit."""
-    for module in ("point_table", "retention"):
+    for module in ("series_table", "retention"):
         monkeypatch.setattr(f"three_pillar_demo.local_store.{module}.MAX_SERIES", 3)
     fill(store, {"stale": 1, "stale too": 2, "active": 0, "restarted": 0})
     store.connection.execute(

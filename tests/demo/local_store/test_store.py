@@ -7,8 +7,11 @@ import random
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -37,10 +40,10 @@ from tests.demo.local_store.stores import (
     read_rows,
     running_store,
 )
-from three_pillar_demo.local_store.database import APPLICATION_ID
-from three_pillar_demo.local_store.otlp import metrics, traces
+from three_pillar_demo.local_store.database import APPLICATION_ID, is_of_record, pragma
+from three_pillar_demo.local_store.otlp import logs, metrics, traces
 from three_pillar_demo.local_store.otlp.batch import Batch
-from three_pillar_demo.local_store.point_table import MAX_SERIES
+from three_pillar_demo.local_store.series_table import MAX_SERIES
 from three_pillar_demo.local_store.store import Store
 from three_pillar_demo.local_store.writer import WriteError
 
@@ -150,7 +153,7 @@ def test_series_beyond_the_limit_are_rejected(in_memory_store: InMemoryStore) ->
     assert partial.error_message == (
         f"rejected: 3 x data point of a new series: over {MAX_SERIES} series"
     )
-    known_point = number_point(2, attributes=attributes(id="7"))
+    known_point = number_point(2, start=NOW - NANO, attributes=attributes(id="7"))
     response = in_memory_store.send("metrics", metric_request(counter("sold", known_point)))
     message = ExportMetricsServiceResponse.FromString(response.content)
     assert not message.HasField("partial_success")
@@ -169,12 +172,22 @@ def batch(digest: bytes, *counter_names: str) -> Batch:
     return new_batch
 
 
-def invalid_batch(digest: bytes, *counter_names: str) -> Batch:
-    """Return a batch with a span that SQLite cannot store."""
+def large_batch(digest: bytes, *counter_names: str) -> Batch:
+    """Return a batch with a span that a file which is ``nearly_full`` cannot hold."""
     new_batch = batch(digest, *counter_names)
-    source, _ = new_batch.spans[0]
-    new_batch.spans.append((source, (None,) * 17))
+    source, row = new_batch.spans[0]
+    new_batch.spans.append((source, (*row[:3], "x" * MIB, *row[4:])))
     return new_batch
+
+
+@contextmanager
+def nearly_full(store: Store) -> Iterator[None]:
+    """Leave only little room in the file of ``store`` meanwhile."""
+    pages = pragma(store.connection, "page_count") + 50
+    limit = pragma(store.connection, "max_page_count")
+    store.connection.execute(f"PRAGMA max_page_count = {pages}")
+    yield
+    store.connection.execute(f"PRAGMA max_page_count = {limit}")
 
 
 @pytest.fixture
@@ -185,8 +198,8 @@ def store(tmp_path: Path) -> Store:
 
 def test_a_rollback_clears_the_caches(store: Store) -> None:
     """Sources and series that a rollback removed are inserted again by the next batch."""
-    with pytest.raises(sqlite3.IntegrityError):
-        store.write([batch(b"first", "bought"), invalid_batch(b"broken", "sold")])
+    with nearly_full(store), pytest.raises(sqlite3.OperationalError, match="full"):
+        store.write([batch(b"first", "bought"), large_batch(b"large", "sold")])
     for table in ("span", "series"):
         assert read_rows(store.path, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608
     store.write([batch(b"first", "bought"), batch(b"second", "sold")])
@@ -205,14 +218,14 @@ def test_a_rollback_does_not_count_rejections_twice(store: Store) -> None:
         point = number_point(1, at=point_time)
         metrics.decode(metric_request(counter("sold", point, temporality=DELTA)), delta_batch)
     store.write([first_batch])
-    with pytest.raises(sqlite3.IntegrityError):
-        store.write([late_batch, invalid_batch(b"broken")])
+    with nearly_full(store), pytest.raises(sqlite3.OperationalError, match="full"):
+        store.write([late_batch, large_batch(b"large")])
     store.write([late_batch])
     assert late_batch.rejected.total() == 1
     store.close()
 
 
-def test_an_invalid_batch_does_not_affect_the_others(in_memory_store: InMemoryStore) -> None:
+def test_a_batch_without_room_does_not_affect_the_others(in_memory_store: InMemoryStore) -> None:
     """If one batch of a transaction cannot be stored, the other ones still are."""
     valid = [batch(f"good{number}".encode(), "sold") for number in range(3)]
     writer = in_memory_store.writer
@@ -225,7 +238,7 @@ def test_an_invalid_batch_does_not_affect_the_others(in_memory_store: InMemorySt
             lambda: writer.queued_bytes > 0 and not writer.queue.qsize(),
             "the writer to wait for the lock",
         )
-        batches = [valid[0], invalid_batch(b"bad", "sold"), *valid[1:]]
+        batches = [valid[0], large_batch(b"large", "sold"), *valid[1:]]
         later_tasks = [asyncio.create_task(writer.put(queued)) for queued in batches]
         await async_poll_until(
             lambda: writer.queue.qsize() == len(later_tasks), "the later batches to be queued"
@@ -233,11 +246,59 @@ def test_an_invalid_batch_does_not_affect_the_others(in_memory_store: InMemorySt
         lock.close()
         return await asyncio.gather(first_task, *later_tasks, return_exceptions=True)
 
-    first_result, good_result, bad_result, *results = asyncio.run(write_together())
+    with nearly_full(in_memory_store.store):
+        first_result, good_result, bad_result, *results = asyncio.run(write_together())
     assert [first_result, good_result, *results] == [None, None, None, None]
     assert type(bad_result) is WriteError
     names = in_memory_store.rows("SELECT name FROM spans ORDER BY name")
     assert names == [("first",), ("good0",), ("good1",), ("good2",)]
+
+
+def test_a_record_that_sqlite_cannot_store_is_rejected_alone(store: Store) -> None:
+    """A span, log record or point whose writing fails is refused by name, without its batch."""
+    mixed = batch(b"mixed", "sold", "bought", "lost")
+    logs.decode(log_request(*(log_record(text) for text in ("a", "b", "c", "d"))), mixed)
+    source, span_row = mixed.spans[0]
+    record_source, record_row = mixed.log_records[1]
+    unknown_source = ("\ud83d", *source[1:])
+    mixed.spans[:0] = [(unknown_source, span_row), (source, (None, *span_row[1:]))]
+    mixed.log_records[1] = (record_source, (2**63, *record_row[1:]))
+    mixed.log_records[3] = (record_source, (*record_row[:5], "\ud83d", *record_row[6:]))
+    mixed.points[1] = replace(mixed.points[1], value=cast("float", "\ud83d"))
+    mixed.points[2] = replace(mixed.points[2], value=cast("float", 2**70))
+    for _ in range(2):  # the second time as a retry
+        mixed.rejected.clear()
+        store.write([mixed])
+        assert mixed.rejected == {
+            "span: cannot be stored, IntegrityError": 1,
+            "span: cannot be stored, UnicodeEncodeError": 1,
+            "log record: cannot be stored, OverflowError": 1,
+            "log record: cannot be stored, UnicodeEncodeError": 1,
+            "data point of bought_total: cannot be stored, UnicodeEncodeError": 1,
+            "data point of lost_total: cannot be stored, OverflowError": 1,
+        }
+    assert read_rows(store.path, "SELECT name FROM spans") == [("mixed",)]
+    assert read_rows(store.path, "SELECT body FROM lines") == [("a",), ("c",)]
+    assert read_rows(store.path, "SELECT name FROM points") == [("sold_total",)]
+    tally = read_rows(store.path, "SELECT * FROM tally ORDER BY signal")
+    assert tally == [("lines", 2), ("points", 1), ("spans", 1)]
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        sqlite3.OperationalError("disk I/O error"),
+        sqlite3.DatabaseError("database disk image is malformed"),
+        MemoryError(),
+        OSError(),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_fault_of_the_file_is_of_no_record(error: Exception) -> None:
+    """An error of the file, the disk or the memory rejects no record, as a retry may succeed."""
+    assert not is_of_record(error)
 
 
 def files_moved_aside(path: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
@@ -25,7 +26,8 @@ from tests.demo.local_store.messages import (
     trace_request,
 )
 from tests.demo.local_store.stores import InMemoryStore
-from three_pillar_demo.local_store.point_table import MAX_SENDERS, MAX_SERIES
+from three_pillar_demo.local_store import series_table
+from three_pillar_demo.local_store.series_table import MAX_SENDERS, MAX_SERIES
 
 NOW = time.time_ns()
 START = NOW - 100 * NANO
@@ -55,6 +57,31 @@ def test_requests_whose_records_have_no_time_are_never_retries(
     for _ in range(3):
         assert in_memory_store.send("logs", log_request(record)).status_code == 200
     assert in_memory_store.rows("SELECT count(*) FROM log") == [(3,)]
+
+
+def test_equal_log_records_of_a_clock_in_milliseconds_are_all_kept(
+    in_memory_store: InMemoryStore,
+) -> None:
+    """Equal requests are different events if all times are whole milliseconds, else retries."""
+    whole = NOW // 10**6 * 10**6
+    without_time = log_record("observed", observed_time_unix_nano=whole)
+    without_time.time_unix_nano = 0
+    exact = log_record("exact", at=whole + 1000)
+    exactly_observed = log_record("observed", at=whole, observed_time_unix_nano=whole + 1)
+    cases = [
+        ([log_record("tick", at=whole)], 3),
+        ([log_record("tick", at=whole, observed_time_unix_nano=whole)], 3),
+        ([without_time], 3),
+        ([exact], 1),
+        ([exactly_observed], 1),
+        ([log_record("tick", at=whole), exact], 2),
+    ]
+    expected = 0
+    for records, added in cases:
+        for _ in range(3):
+            assert in_memory_store.send("logs", log_request(*records)).status_code == 200
+        expected += added
+        assert in_memory_store.rows("SELECT count(*) FROM log") == [(expected,)]
 
 
 def test_a_retry_is_told_again_what_was_rejected(in_memory_store: InMemoryStore) -> None:
@@ -157,15 +184,69 @@ def test_a_restarted_sender_continues_its_series(in_memory_store: InMemoryStore)
     assert values(in_memory_store) == [1.0, 7.0, 8.0]
 
 
+def test_senders_that_look_alike_stay_apart_over_many_restarts(
+    in_memory_store: InMemoryStore,
+) -> None:
+    """Two alike processes restarted together twenty times need two series, in which all is kept."""
+    begin = NOW - 21 * 60 * NANO
+    for restart in range(20):
+        restarted = begin + restart * 60 * NANO
+        for second in (10, 20):
+            for process in (1, 2):
+                start = restarted + process * NANO
+                point = number_point(
+                    10 * (process - 1) + second // 10, at=restarted + second * NANO, start=start
+                )
+                assert send(in_memory_store, metric_request(counter("sold", point))) == ""
+        if restart % 7 == 3:  # what a restart of the store, or a rollback, does
+            in_memory_store.store.points.series.reload()
+    rows = in_memory_store.rows("SELECT value FROM point ORDER BY series, time")
+    assert [value for (value,) in rows] == [1.0, 2.0] * 20 + [11.0, 12.0] * 20
+
+
+def test_a_late_point_goes_to_the_series_of_its_run(in_memory_store: InMemoryStore) -> None:
+    """A late point of an earlier run is stored beside the other points of that run."""
+    runs = [(1, 0, 20), (2, 1, 20), (3, 40, 60), (4, 41, 60)]
+    for value, start, end in runs:
+        for second in (start + 5, end):
+            point = number_point(value, at=START + second * NANO, start=START + start * NANO)
+            assert send(in_memory_store, metric_request(counter("sold", point))) == ""
+    for value, start, end in reversed(runs):
+        late = number_point(value, at=START + (end - 1) * NANO, start=START + start * NANO)
+        assert send(in_memory_store, metric_request(counter("sold", late))) == ""
+    rows = in_memory_store.rows("SELECT value FROM point ORDER BY series, time")
+    assert [value for (value,) in rows] == [1.0] * 3 + [3.0] * 3 + [2.0] * 3 + [4.0] * 3
+
+
 def test_the_senders_of_a_series_are_limited(in_memory_store: InMemoryStore) -> None:
-    """A sender that changes its start with each point does not use up the series of the others."""
+    """A sender over the limit is rejected by name, and the points of the others stay theirs."""
+    results = []
     for number in range(MAX_SENDERS + 10):
-        start = START + number
-        point = number_point(number, at=NOW + number, start=start)
-        assert send(in_memory_store, metric_request(counter("sold", point))) == ""
-    assert in_memory_store.rows("SELECT count(*) FROM series") == [(MAX_SENDERS,)]
-    assert len(values(in_memory_store)) == MAX_SENDERS + 10
+        point = number_point(number, at=NOW + number, start=START + number)
+        results.append(send(in_memory_store, metric_request(counter("sold", point))))
+    over = f"rejected: 1 x data point: over {MAX_SENDERS} senders of one series"
+    assert results == [""] * MAX_SENDERS + [over] * 10
+    rows = in_memory_store.rows("SELECT value FROM point ORDER BY series, time")
+    assert rows == [(float(number),) for number in range(MAX_SENDERS)]
+    ended = number_point(99, at=NOW + 2 * NANO, start=NOW + NANO)
+    assert send(in_memory_store, metric_request(counter("sold", ended))) == ""
     assert MAX_SENDERS <= 16 < MAX_SERIES
+
+
+def test_a_second_sender_beyond_the_series_is_rejected(
+    in_memory_store: InMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If there is no room for the series of a second sender, the first one's series stays its."""
+    monkeypatch.setattr(series_table, "MAX_SERIES", 1)
+    results = [
+        send(
+            in_memory_store,
+            metric_request(counter("sold", number_point(number, at=NOW, start=START + number))),
+        )
+        for number in range(2)
+    ]
+    assert results == ["", "rejected: 1 x data point of a new series: over 1 series"]
+    assert values(in_memory_store) == [0.0]
 
 
 def test_a_different_point_of_the_same_time_is_rejected(in_memory_store: InMemoryStore) -> None:

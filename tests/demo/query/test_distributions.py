@@ -220,6 +220,30 @@ def test_a_larger_zero_bucket_absorbs_smaller_values(in_memory_store: InMemorySt
     assert merged.threshold >= 0.1
 
 
+@pytest.mark.parametrize(
+    "threshold", [5e-324, 1e-300, 1.0, 1e300, 1e308, sys.float_info.max], ids=str
+)
+@pytest.mark.parametrize("scale", [-10, -3, 0, 8, 20])
+def test_no_threshold_breaks_the_sum(
+    in_memory_store: InMemoryStore, scale: int, threshold: float
+) -> None:
+    """Delta points with the smallest and the largest thresholds are added, at every scale."""
+    value = sys.float_info.max
+    for second in (10, 20):
+        delta = point([value], second, scale=0, since=second - 10, zero_threshold=threshold)
+        delta.sum = 1.0
+        delta.scale = scale
+        delta.positive.offset = (1023 << scale) if scale > 0 else (1023 >> -scale)
+        send(in_memory_store, delta, temporality=DELTA)
+    [(buckets, count)] = in_memory_store.rows(
+        "SELECT buckets, count FROM point ORDER BY time DESC LIMIT 1"
+    )
+    total = Exponential.from_json(buckets)
+    assert count == 2
+    assert total.zero_count + sum(total.positive.values()) == 2
+    assert math.isfinite(total.threshold)
+
+
 def test_exemplars_are_kept(in_memory_store: InMemoryStore) -> None:
     """Exemplars of an exponential histogram can be read with the labels of the histogram."""
     exemplars = [exemplar(b"t" * 16, 0.4, at=START + NANO)]
@@ -228,6 +252,26 @@ def test_exemplars_are_kept(in_memory_store: InMemoryStore) -> None:
     assert (stored.trace_id, stored.value) == ((b"t" * 16).hex(), 0.4)
     assert (stored.labels["http_route"], stored.labels["__name__"]) == ("/a", interface.DURATION)
     assert "le" not in stored.labels
+
+
+@pytest.mark.parametrize("empty_first", [False, True])
+def test_an_empty_interval_keeps_the_sum(
+    in_memory_store: InMemoryStore,
+    empty_first: bool,  # noqa: FBT001  (a parameter of the test)
+) -> None:
+    """An interval without observations takes nothing from the sum and the extremes."""
+    observed = [point([1.0, 4.0], 10), point([2.0, 7.0], 30, since=20)]
+    empty = point([1.0], 20, since=10)
+    for field in ("count", "sum", "min", "max", "positive"):
+        empty.ClearField(field)
+    if empty_first:
+        empty.time_unix_nano = START + NANO
+    points = [empty, *observed] if empty_first else [observed[0], empty, observed[1]]
+    for delta in points:
+        send(in_memory_store, delta, temporality=DELTA)
+    rows = in_memory_store.rows("SELECT value, count, min, max FROM point ORDER BY time")
+    assert rows[-1] == (14.0, 4, 1.0, 7.0)
+    assert rows[0] == ((None, 0, None, None) if empty_first else (5.0, 2, 1.0, 4.0))
 
 
 def test_an_absent_sum_is_absent(in_memory_store: InMemoryStore) -> None:

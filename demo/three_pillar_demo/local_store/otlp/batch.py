@@ -51,7 +51,8 @@ class Batch:
 
     ``digest`` is a hash of the signal's name and the request's decompressed body, by which a
     repeated request is recognised. ``is_recognisable`` says whether an equal request can only be
-    a repetition; it is false if a log record has no time, because two such records can be equal.
+    a repetition; it is false if a log record has no time, or if the times of all log records are
+    whole milliseconds, because two such requests can be equal.
     ``size_bytes`` is the length of the decompressed body. ``rejected`` maps each reason to the
     number of records that are not stored for that reason. ``warnings`` counts, by reason, parts of
     stored records that are not stored.

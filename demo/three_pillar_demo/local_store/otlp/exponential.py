@@ -7,6 +7,7 @@ https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponentialhistogra
 
 import json
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -179,7 +180,13 @@ def _with_full_zero_bucket(buckets: Exponential) -> Exponential:
     return Exponential(
         buckets.scale,
         buckets.zero_count + sum(inside),
-        max(buckets.threshold, 2.0 ** (first_outside * 2.0**-buckets.scale)),
+        max(buckets.threshold, _lower_bound(first_outside, buckets.scale)),
         {index: count for index, count in buckets.positive.items() if index >= first_outside},
         {index: count for index, count in buckets.negative.items() if index >= first_outside},
     )
+
+
+def _lower_bound(index: int, scale: int) -> float:
+    """Return the lower bound of a positive bucket; the largest double if it is over all doubles."""
+    exponent = index * 2.0**-scale
+    return sys.float_info.max if exponent >= MAX_EXPONENT else float(2.0**exponent)

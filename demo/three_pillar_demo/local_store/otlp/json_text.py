@@ -9,7 +9,12 @@ MAX_NESTING = 250
 """Lists and objects that are nested more deeply become null, if the document is too deep."""
 MAX_INTEGER_DIGITS = 400
 """An integer with more digits is infinite, as for a parser of doubles."""
-STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+MARK = re.compile(r'\\.|["\[{\]}]', re.DOTALL)
+"""What separates values: a quotation mark or a bracket, but not after a backslash.
+
+Each match has one or two characters, because a pattern of whole strings would read the rest of the
+document again at each quotation mark of a string that does not end.
+"""
 
 
 def load(content: bytes) -> Any:  # noqa: ANN401  (any JSON value)
@@ -45,9 +50,14 @@ def _without_deep_values(text: str) -> str:
     parts = []
     depth = 0
     kept_until = 0
-    for match in STRING_OR_BRACKET.finditer(text):
+    is_in_string = False
+    for match in MARK.finditer(text):
         mark = match[0]
-        if mark in "[{":
+        if mark == '"':
+            is_in_string = not is_in_string
+        elif is_in_string:
+            continue
+        elif mark in "[{":
             depth += 1
             if depth == MAX_NESTING + 1:
                 parts.append(text[kept_until : match.start()])

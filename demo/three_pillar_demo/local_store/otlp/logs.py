@@ -19,10 +19,10 @@ from three_pillar_demo.local_store.values import (
     redacted_text,
     severity_name,
     to_json,
-    truncate,
 )
 
 NO_TIME = ""
+MILLISECOND_NS = 10**6
 
 
 def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
@@ -30,6 +30,8 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
 
     Each valid log record is added to ``batch``; each invalid one is counted there as rejected.
     """
+    have_exact_times = False
+    have_times = True
     for resource_logs in request.resource_logs:
         for scope_logs in resource_logs.scope_logs:
             source = source_of(resource_logs.resource, scope_logs.scope)
@@ -40,8 +42,20 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
                     batch.reject(f"log record: {problem}")
                     continue
                 batch.log_records.append((source, _row(record, timestamp)))
-                if field == NO_TIME:
-                    batch.is_recognisable = False
+                have_times = have_times and field != NO_TIME
+                have_exact_times = have_exact_times or _has_exact_time(record)
+    if batch.log_records:
+        batch.is_recognisable = have_times and have_exact_times
+
+
+def _has_exact_time(record: Any) -> bool:  # noqa: ANN401  (generated code)
+    """Return whether a time of the record is exact to more than a millisecond.
+
+    A sender with an exact clock does not send two different records with equal times; a sender
+    with a clock in milliseconds does.
+    """
+    times = (record.time_unix_nano, record.observed_time_unix_nano)
+    return any(timestamp % MILLISECOND_NS for timestamp in times)
 
 
 def _timestamp(record: Any) -> tuple[str, int]:  # noqa: ANN401  (generated code)
@@ -71,7 +85,7 @@ def _row(record: Any, timestamp: int) -> Row:  # noqa: ANN401  (generated code)
         trace_id,
         record.span_id if has_span else None,
         record.severity_number,
-        truncate(record.severity_text) or severity_name(record.severity_number),
+        redacted_text(record.severity_text) or severity_name(record.severity_number),
         _body(record.body),
         to_json(attributes),
         min(record.observed_time_unix_nano, MAX_INTEGER),

@@ -15,13 +15,11 @@ from three_pillar_demo.local_store.values import (
     json_attributes,
     prometheus_label,
     prometheus_name,
+    shown_text,
     to_json,
     to_text,
-    truncate,
 )
 
-MAX_NAME_IN_REASON = 100
-"""The maximum length of a metric's name, in characters, in the reason of a rejection."""
 PROMOTED = ("service.name", "service.namespace", "deployment.environment.name")
 """The resource attributes that become labels of each series, as configured in prometheus.yml."""
 
@@ -48,7 +46,7 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
         for scope_metrics in resource_metrics.scope_metrics:
             for metric in scope_metrics.metrics:
                 if metric.WhichOneof("data") is None:
-                    metric_name = truncate(metric.name, MAX_NAME_IN_REASON)
+                    metric_name = shown_text(metric.name)
                     batch.reject(f"metric {metric_name}: no data")
                     continue
                 kind = _kind(metric)
@@ -101,7 +99,7 @@ def _decode_points(metric: Any, shared: _SharedFields, batch: Batch) -> None:  #
     for data_point in getattr(metric, metric_type).data_points:
         problem = points.problem(data_point, metric_type) or batch.limit_problem()
         if problem:
-            metric_name = truncate(metric.name, MAX_NAME_IN_REASON)
+            metric_name = shown_text(metric.name)
             batch.reject(f"data point of {metric_name}: {problem}")
         else:
             batch.points.append(_point(data_point, metric_type, shared, batch))

@@ -120,7 +120,9 @@ def _clock(arrival: Arrival, *, with_milliseconds: bool) -> str:
 
 
 def _request_state(request: Span) -> Text:
-    status = status_of(request) or ("ERROR" if request.error else "ok")
+    status = status_of(request)
+    if not status or (request.error and len(status) > STATE_WIDTH):
+        status = "ERROR" if request.error else "ok"
     state = f"{printable(status, STATE_WIDTH):<{STATE_WIDTH}} "
     duration = f"{(request.end - request.start) / 1e6:,.0f} ms".rjust(DURATION_WIDTH)
     colour = "yellow" if status.startswith("4") else "green"

@@ -130,8 +130,7 @@ class _Renderer:
         if not self.view.exemplars:
             yield from self.paragraph(
                 Text(
-                    "No exemplar points to this trace: in each export, a bucket keeps only the "
-                    "last one.",
+                    "No exemplar points to this trace: a service sends few of them, or none.",
                     "dim",
                 )
             )

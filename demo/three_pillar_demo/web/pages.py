@@ -139,7 +139,10 @@ class Pages:
         result, health = await asyncio.gather(self.data.trace_page(trace_id), self.data.health())
         page = result.value or TracePage(TraceView(trace_id, [], [], []))
         start, end = (nanoseconds / NANO for nanoseconds in waterfall.extent(page.view))
+        age = time.time() - end
         panel = await self.data.context_panel(page.view)
+        if panel and panel.plot.empty and not panel.error and age > ARRIVING_S:
+            panel = None  # A service without such metrics.
         return self._render(
             "trace.html",
             state=state,
@@ -148,9 +151,9 @@ class Pages:
             trace=page.view,
             error=result.error,
             root=root_span(page.view),
-            still_arriving=time.time() - end < ARRIVING_S,
+            still_arriving=age < ARRIVING_S,
             axis_ticks=waterfall.axis_ticks(end - start),
-            is_finished=not result.error and is_finished(page, time.time() - end, panel),
+            is_finished=not result.error and is_finished(page, age, panel),
             context_panel=panel,
             grafana_links=grafana.links(trace_id, start, end),
             tour_step=state.tour or 0,

@@ -83,3 +83,7 @@ def test_a_request_without_status_says_how_it_ended() -> None:
     job = span(ROOT, "", "CONSUMER", name="orders process")
     assert " ok " in LineRenderer().text(job).plain
     assert " ERROR " in LineRenderer().text(replace(job, error=True)).plain
+    grpc = span(ROOT, "", name="stock.Stock/Get", attributes={"rpc.grpc.status_code": 0})
+    assert " OK " in LineRenderer().text(grpc).plain
+    failed = replace(grpc, error=True, attributes={"rpc.grpc.status_code": 13})
+    assert " ERROR " in LineRenderer().text(failed).plain

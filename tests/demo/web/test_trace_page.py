@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from tests.demo.web.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
 from tests.demo.web.conftest import HOST, StoredData
 from tests.traces import CALL, CHARGE, ROOT, TRACE, canonical, line, span
-from three_pillar_demo.query.interface import Span, SpanEvent, SpanLink
+from three_pillar_demo.query.interface import RedSample, Span, SpanEvent, SpanLink
 from three_pillar_demo.web.trace_page import ARRIVING_S, INCOMPLETE_S
 
 OTHER_TRACE = "a" * 32
@@ -156,12 +156,22 @@ def test_an_incomplete_request_is_fetched_for_minutes(
     assert (STATUS_ADDRESS in html_of(page)) == is_finished
 
 
+@pytest.mark.parametrize(("age_s", "has_chart"), [(1, True), (60, False)])
+def test_a_chart_without_data_goes(
+    stored: StoredData, page: TestClient, age_s: float, *, has_chart: bool
+) -> None:
+    """The chart of a service that sends no durations is awaited, and then left out."""
+    stored.spans = moved([span(ROOT, "", attributes={"http.route": "/checkout"})], age_s)
+    assert ("Duration of checkout" in html_of(page)) == has_chart
+
+
 @pytest.mark.parametrize(("age_s", "is_finished"), [(60, False), (300, True)])
 def test_a_chart_is_fetched_until_it_is_full(
     stored: StoredData, page: TestClient, age_s: float, *, is_finished: bool
 ) -> None:
     """The chart of the durations around a request grows for some minutes after it."""
     root = span(ROOT, "", attributes={"http.route": "/checkout"})
+    stored.red_sample = lambda timestamp: RedSample(timestamp, 4.0, 0.0, (0.2, 0.4, 2.0))
     stored.spans = moved([root], age_s)
     stored.trace_logs = [canonical(ROOT, "checkout", 200, "success")]
     assert (STATUS_ADDRESS in html_of(page)) == is_finished
@@ -170,6 +180,7 @@ def test_a_chart_is_fetched_until_it_is_full(
 def test_a_large_request_is_not_fetched_for_its_chart(stored: StoredData, page: TestClient) -> None:
     """A request of many rows is fetched until it is complete, and no longer."""
     root = span(ROOT, "", attributes={"http.route": "/checkout"})
+    stored.red_sample = lambda timestamp: RedSample(timestamp, 4.0, 0.0, (0.2, 0.4, 2.0))
     children = [span(f"{number:016x}", ROOT, "INTERNAL") for number in range(200)]
     stored.spans = moved([root, *children], 60)
     stored.trace_logs = [canonical(ROOT, "checkout", 200, "success")]
@@ -234,6 +245,9 @@ def test_a_browser_fetches_a_finished_request_once(
         bounds = box.bounding_box()
         assert bounds
         assert bounds["x"] + bounds["width"] <= width
+    table = opened.get_by_role("table", name="Spans and log lines")
+    assert table.get_by_role("row").count() == len(rich.spans) + len(rich.trace_logs) + 1
+    assert table.get_by_role("columnheader", name="Spans and log lines").is_visible()
     opened.locator(".first-failure a").click()
     assert opened.locator(".row:target").is_visible()
     results = Axe().run(opened)

@@ -1,13 +1,14 @@
 """What both servers of the store do with an export request: decode it, store it, answer it."""
 
 import asyncio
+from contextlib import suppress
 
 from google.protobuf.message import Message
 
 from three_pillar_demo.local_store.export_request import SIGNALS, decode_request
 from three_pillar_demo.local_store.otlp.batch import Batch
 from three_pillar_demo.local_store.rejection_log import RejectionLog
-from three_pillar_demo.local_store.writer import Writer
+from three_pillar_demo.local_store.writer import QueueFullError, Writer
 
 BODY_TIMEOUT_S = 10.0
 """Seconds that the body of a request may take to arrive."""
@@ -38,11 +39,38 @@ class Intake:
             QueueFullError: The write queue is full.
             WriteError: The batch could not be stored.
         """
-        async with self._decode_slots:
-            batch = await asyncio.to_thread(decode_request, signal_name, body, encoding, media_type)
+        batch = await self._decode(signal_name, body, encoding, media_type)
         await self.writer.put(batch)
         self.rejections.record(signal_name, batch)
         return _success(signal_name, batch)
+
+    async def _decode(self, signal_name: str, body: bytes, encoding: str, media_type: str) -> Batch:
+        """Decode ``body`` in a thread, and return the result.
+
+        A thread cannot be cancelled. If the caller is, the decoding goes on, and until its end
+        nothing else is decoded, and the bytes of ``body`` count as queued.
+        """
+        await self._decode_slots.acquire()
+        decoding = asyncio.ensure_future(
+            asyncio.to_thread(decode_request, signal_name, body, encoding, media_type)
+        )
+        decoding.add_done_callback(self._free_slot)
+        try:
+            return await asyncio.shield(decoding)
+        except asyncio.CancelledError:
+            if not decoding.done():
+                self._count_until_done(decoding, len(body))
+            raise
+
+    def _free_slot(self, decoding: "asyncio.Future[Batch]") -> None:
+        self._decode_slots.release()
+        if not decoding.cancelled():
+            decoding.exception()  # asyncio would log an error that nobody has asked for
+
+    def _count_until_done(self, decoding: "asyncio.Future[Batch]", size_bytes: int) -> None:
+        with suppress(QueueFullError):  # the bytes are in memory in any case
+            self.writer.reserve(size_bytes)
+        decoding.add_done_callback(lambda _: self.writer.release(size_bytes))
 
 
 def timeout_reason() -> str:

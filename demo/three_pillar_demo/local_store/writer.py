@@ -54,12 +54,14 @@ class WriteError(Exception):
 class PendingBatch:
     """A queued batch with the future ``committed``, which reports the result of the write.
 
-    A coroutine in the event loop ``loop`` waits for the future.
+    A coroutine in the event loop ``loop`` waits for the future. ``release`` is called in the loop
+    after the write, also if the coroutine was cancelled: the batch stays in memory until then.
     """
 
     batch: Batch
     loop: asyncio.AbstractEventLoop
     committed: "asyncio.Future[None]"
+    release: Callable[[int], None]
 
     def resolve(self, error: Exception | None) -> None:
         """Resolve the future ``committed``.
@@ -71,6 +73,7 @@ class PendingBatch:
             self.loop.call_soon_threadsafe(self._resolve_in_loop, error)
 
     def _resolve_in_loop(self, error: Exception | None) -> None:
+        self.release(self.batch.size_bytes)
         if self.committed.done():  # the client has disconnected
             return
         if error:
@@ -123,13 +126,10 @@ class Writer:
         if self.queued_bytes + batch.size_bytes > MAX_QUEUED_BYTES:
             raise QueueFullError
         loop = asyncio.get_running_loop()
-        pending = PendingBatch(batch, loop, loop.create_future())
+        pending = PendingBatch(batch, loop, loop.create_future(), self.release)
         self.queued_bytes += batch.size_bytes
         self.queue.put(pending)
-        try:
-            await pending.committed
-        finally:
-            self.release(batch.size_bytes)
+        await pending.committed
 
     def stop(self) -> None:
         """Write all queued batches, then end the thread and close the file."""

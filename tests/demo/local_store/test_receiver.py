@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -47,9 +48,11 @@ from tests.demo.local_store.stores import (
     async_poll_until,
     poll_until,
 )
+from three_pillar_demo.local_store import intake as intake_module
 from three_pillar_demo.local_store.compression import MAX_DECOMPRESSED_BYTES
+from three_pillar_demo.local_store.export_request import decode_request
 from three_pillar_demo.local_store.intake import Intake
-from three_pillar_demo.local_store.otlp.batch import MAX_RECORDS
+from three_pillar_demo.local_store.otlp.batch import MAX_RECORDS, Batch
 from three_pillar_demo.local_store.receiver import MAX_BODY_BYTES, create_app
 from three_pillar_demo.local_store.writer import MAX_BATCHES_PER_TRANSACTION
 
@@ -423,3 +426,43 @@ def test_more_batches_than_fit_in_a_transaction_are_all_stored(
 
     assert asyncio.run(send_all()) == {200}
     assert in_memory_store.rows("SELECT count(*) FROM span") == [(200,)]
+
+
+def test_a_cancelled_request_is_decoded_alone(
+    in_memory_store: InMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests given up while they are decoded keep their place and bytes until that ends."""
+    running: list[str] = []
+    begun: list[int] = []
+    may_end = threading.Event()
+
+    def decode_slowly(*arguments: Any) -> Batch:  # noqa: ANN401  (any argument)
+        running.append("decode")
+        begun.append(len(running))
+        assert may_end.wait(60)
+        running.pop()
+        return decode_request(*arguments)
+
+    monkeypatch.setattr(intake_module, "decode_request", decode_slowly)
+    writer = in_memory_store.writer
+    bodies = [export_request("logs").SerializeToString() for _ in range(3)]
+
+    async def give_up_all() -> None:
+        intake = Intake(writer)
+        stores = [
+            asyncio.create_task(intake.store("logs", body, "", PROTOBUF["content-type"]))
+            for body in bodies
+        ]
+        await async_poll_until(lambda: len(begun) == 1, "the first request to be decoded")
+        for store in stores[:2]:
+            store.cancel()
+        await asyncio.wait(stores[:2])
+        assert writer.queued_bytes == len(bodies[0])
+        assert not stores[2].done()
+        may_end.set()
+        await stores[2]
+
+    asyncio.run(give_up_all())
+    assert begun == [1, 1]
+    assert writer.queued_bytes == 0
+    assert in_memory_store.rows("SELECT count(*) FROM log") == [(1,)]

@@ -17,7 +17,10 @@ def run(module_name: str) -> int:
     each of them to stderr and returns 2. It does the same under ``opentelemetry-instrument``.
     """
     try:
-        # Again in install(), but there uvicorn would report it with a traceback.
+        # These checks are made again in install(), but there uvicorn would report what they refuse
+        # with a traceback. First the variables, because OpenTelemetry may raise on a bad one as
+        # soon as it is asked for its global providers.
+        environment.validate()
         refuse_other_setup()
         # Before the import of the service, because the service imports OpenTelemetry, and that
         # import raises on an unknown OTEL_PROPAGATORS.

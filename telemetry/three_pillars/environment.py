@@ -29,8 +29,9 @@ OTEL_PYTHON_FASTAPI_EXCLUDED_URLS.
 def prepare() -> OpenTelemetryVariables:
     """Validate the ``OTEL_*`` variables, normalise them in ``os.environ``, and return them.
 
-    Normalising strips the blanks around each value and removes blank variables. It also sets
-    OTEL_SEMCONV_STABILITY_OPT_IN so that the stable HTTP conventions are used.
+    Normalising strips the blanks around each value and removes blank variables, also those of
+    ``surroundings.RULES``. It also sets OTEL_SEMCONV_STABILITY_OPT_IN so that the stable HTTP
+    conventions are used.
 
     ``install()`` calls this function. A program whose ``main`` reports invalid variables also calls
     it, before the program imports FastAPI: FastAPI imports OpenTelemetry, and that import raises
@@ -41,6 +42,7 @@ def prepare() -> OpenTelemetryVariables:
             variable.
     """
     variables = validate()
+    surroundings.remove_blank()
     # The SDK and the exporters read the environment themselves. They do not trim padded values,
     # nor do they all treat a blank value as unset, as the specification demands.
     for name in _names():

@@ -68,6 +68,9 @@ def install(
     # application starts, and install() sets it below.
     if app.middleware_stack is not None:
         raise RuntimeError("install() must be called once, before the application starts")
+    # First the variables, because OpenTelemetry may raise on a bad one as soon as it is asked for
+    # its global providers.
+    environment.validate()
     if providers is None:
         refuse_other_setup()
     refuse_instrumented(app)

@@ -5,6 +5,7 @@ A bad value would end the process with a traceback, or make every export fail.
 
 import os
 import ssl
+import stat
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,16 @@ def problems() -> list[str]:
         if value.strip() and not is_allowed(value):
             lines.append(f"{name}={shown(value)}: allowed is {allowed}")
     return lines
+
+
+def remove_blank() -> None:
+    """Remove the blank variables of ``RULES``, which the libraries would not take for unset.
+
+    For example, httpx2 and ssl would look for a file whose name is a blank.
+    """
+    for name in RULES:
+        if not os.environ.get(name, "set").strip():
+            del os.environ[name]
 
 
 def _is_certificate_file(value: str) -> bool:
@@ -49,18 +60,29 @@ def _has_certificates(path: str, _modified_ns: int, _size: int) -> bool:
 
 
 def _is_certificate_file_or_folder(value: str) -> bool:
-    return Path(value).is_dir() or _is_certificate_file(value)
+    return _is_folder(value) or _is_certificate_file(value)
 
 
 def _has_folder(value: str) -> bool:
-    return any(Path(folder).is_dir() for folder in value.split(os.pathsep))
+    return any(_is_folder(folder) for folder in value.split(os.pathsep))
+
+
+def _is_folder(value: str) -> bool:
+    try:
+        return stat.S_ISDIR(Path(value).stat().st_mode)
+    except (OSError, ValueError):  # Path.is_dir() would raise some of them
+        return False
 
 
 def _can_be_appended_to(value: str) -> bool:
     path = Path(os.path.expandvars(value))
-    if path.exists():
-        return path.is_file() and os.access(path, os.W_OK)
-    return os.access(path.parent, os.W_OK)
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return os.access(path.parent, os.W_OK)
+    except (OSError, ValueError):  # for example, the name is too long
+        return False
+    return stat.S_ISREG(mode) and os.access(path, os.W_OK)
 
 
 def _is_protobuf_implementation(value: str) -> bool:

@@ -6,12 +6,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.field.post_server import run_post_server
 from tests.private_ports import free_port
 from tests.processes import InMemoryCollector, running_shop, serve, wait_for
-from three_pillars import surroundings
+from three_pillars import environment, surroundings
 from three_pillars.export.session import otlp_session
 
 CHARGE: dict[str, object] = {
@@ -62,6 +63,40 @@ def test_blank_variable_is_unset(monkeypatch: pytest.MonkeyPatch, name: str, bla
     """A blank value of a checked variable is accepted, as an unset one is."""
     monkeypatch.setenv(name, blank)
     assert surroundings.problems() == []
+
+
+@pytest.mark.parametrize("name", surroundings.RULES)
+def test_blank_variable_is_removed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """After ``prepare()`` no library sees a blank value, with which a client could not be made."""
+    monkeypatch.setenv(environment.STABILITY_OPT_IN, "http")  # prepare() sets it, too
+    monkeypatch.setenv(name, " ")
+    environment.prepare()
+    assert name not in os.environ
+    httpx2.Client().close()
+
+
+@pytest.mark.parametrize("value", ["x" * 300, "x/" * 3000, "x" * 100_000])
+@pytest.mark.parametrize("name", surroundings.RULES)
+def test_name_that_is_too_long_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """A file or folder whose name is longer than any can be is refused in one line."""
+    monkeypatch.setenv(name, value)
+    (problem,) = surroundings.problems()
+    assert problem.startswith(f"{name}=x")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+@pytest.mark.parametrize("name", surroundings.RULES)
+def test_path_below_an_unreadable_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A path below a folder that may not be read is refused in one line."""
+    folder = tmp_path / "folder"
+    folder.mkdir(mode=0)
+    monkeypatch.setenv(name, str(folder / "certificates"))
+    (problem,) = surroundings.problems()
+    assert problem.startswith(f"{name}=")
 
 
 def test_valid_values_are_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,18 @@ def test_second_set_up_is_refused(tmp_path: Path, case_name: str) -> None:
     assert completed.stderr.splitlines()[-1].startswith(error)
 
 
+@pytest.mark.parametrize("signal", ["TRACER", "METER", "LOGGER"])
+def test_refused_variable_is_named_before_it_is_obeyed(tmp_path: Path, signal: str) -> None:
+    """A variable that names a global provider is refused by name, not by OpenTelemetry's error."""
+    name = f"OTEL_PYTHON_{signal}_PROVIDER"
+    code = f'import os\nos.environ["{name}"] = "theirs"\n{INSTALL}'
+    completed = run(sys.executable, "-c", APPLICATION + code, folder=tmp_path)
+    assert completed.returncode == 1
+    assert completed.stderr.splitlines()[-1].startswith(
+        f"three_pillars.settings.ConfigurationError: {name}=theirs: allowed is none"
+    )
+
+
 def test_own_providers_may_stand_beside_global_ones(tmp_path: Path) -> None:
     """With ``providers=`` the global providers are left to the application."""
     code = (

@@ -76,8 +76,9 @@ class Settings(settings.Settings):
 def main() -> int:
     """Run the local store until SIGTERM or SIGINT, and return the exit code.
 
-    The exit code is 0 after a normal end, 2 if a setting is invalid, and 1 if the file cannot be
-    opened or a port is not free.
+    The exit code is 0 after SIGINT, which Ctrl-C sends, 2 if a setting is invalid, and 1 if the
+    file cannot be opened or a port is not free. SIGTERM ends the process after the shutdown, as it
+    ends a process that does not catch it: uvicorn raises the signal again.
     """
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format=LOG_FORMAT)
     try:
@@ -104,7 +105,10 @@ def main() -> int:
         return 1
     # uvicorn.run would choose the event loop in the same way; it cannot run gRPC as well.
     with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
-        return runner.run(_serve(settings, Intake(Writer(store))))
+        try:
+            return runner.run(_serve(settings, Intake(Writer(store))))
+        except KeyboardInterrupt:  # uvicorn raises SIGINT again, too, after the shutdown
+            return 0
 
 
 def _port_problem(host: str, port: int) -> str:

@@ -5,11 +5,12 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
+from three_pillar_demo.local_store.otlp.batch import Batch
 from three_pillars import redaction
 
 MAX_ATTRIBUTES = 128
@@ -36,15 +37,29 @@ def json_attributes(pairs: Iterable[KeyValue]) -> dict[str, Any]:
     return redaction.redact_mapping(_to_dict(pairs))
 
 
-def counted_attributes(owner: Any) -> tuple[dict[str, Any], int]:  # noqa: ANN401  (generated code)
-    """Return the attributes of a record as ``json_attributes`` does, and how many are missing.
+def stored_attributes(pairs: Sequence[KeyValue], batch: Batch) -> dict[str, Any]:
+    """Return attributes as ``json_attributes`` does, and count in ``batch`` those left out.
 
-    ``owner`` is an OTLP message with ``attributes`` and ``dropped_attributes_count``. The count
-    includes what the sender dropped, what is over ``MAX_ATTRIBUTES``, and repeated keys.
+    Left out are the attributes over ``MAX_ATTRIBUTES``, and all but the last of a repeated key.
     """
-    pairs = owner.attributes
     attributes = json_attributes(pairs)
-    return attributes, owner.dropped_attributes_count + len(pairs) - len(attributes)
+    lost_count = len(pairs) - len(attributes)
+    if lost_count:
+        over_count = max(0, len({pair.key for pair in pairs}) - MAX_ATTRIBUTES)
+        batch.warn("attribute: repeated key", lost_count - over_count)
+        batch.warn(f"attribute: over {MAX_ATTRIBUTES} in one record", over_count)
+    return attributes
+
+
+def counted_attributes(owner: Any, batch: Batch) -> tuple[dict[str, Any], int]:  # noqa: ANN401  (generated code)
+    """Return the attributes of a record as ``stored_attributes`` does, and how many are missing.
+
+    ``owner`` is an OTLP message with ``attributes`` and ``dropped_attributes_count``. The number
+    includes what the sender dropped.
+    """
+    attributes = stored_attributes(owner.attributes, batch)
+    lost_count = len(owner.attributes) - len(attributes)
+    return attributes, owner.dropped_attributes_count + lost_count
 
 
 def _to_dict(pairs: Iterable[KeyValue]) -> dict[str, Any]:

@@ -249,6 +249,24 @@ def test_json_of_other_senders_is_understood() -> None:
     assert not batch.warnings
 
 
+@pytest.mark.parametrize("absent", [{"value": None, "sum": None}, {}], ids=["null", "left out"])
+def test_absent_values_of_a_summary_are_absent(absent: dict[str, None]) -> None:
+    """A quantile's value and a sum that are null or left out are stored as absent, not as 0."""
+    value = {key: null for key, null in absent.items() if key == "value"}
+    total = {key: null for key, null in absent.items() if key == "sum"}
+    points: list[dict[str, object]] = [
+        {"quantileValues": [{"quantile": 0.5, "value": 0}, {"quantile": 1, "value": 2}], "sum": 0},
+        {"quantileValues": [{"quantile": 0.5} | value], **total},
+    ]
+    points = [point | {"timeUnixNano": NOW, "count": 1} for point in points]
+    batch = decoded("metrics", metrics_json({"name": "took", "summary": {"dataPoints": points}}))
+    assert not batch.rejected
+    assert [(point.value, point.quantiles) for point in batch.points] == [
+        (0.0, [(0.5, 0.0), (1.0, 2.0)]),
+        (None, [(0.5, None)]),
+    ]
+
+
 def test_a_log_record_with_an_invalid_id_is_kept() -> None:
     """A log record is stored without an id that is none, as in protobuf, and with a valid one."""
     batch = decoded(

@@ -26,6 +26,7 @@ from tests.demo.local_store.messages import (
     span,
     trace_request,
 )
+from three_pillar_demo.local_store.export_request import SIGNALS
 from three_pillar_demo.local_store.otlp import logs, metrics, traces
 from three_pillar_demo.local_store.otlp.batch import Batch, Point
 from three_pillar_demo.local_store.values import MAX_ATTRIBUTES, MAX_TEXT, prometheus_name
@@ -118,9 +119,69 @@ def test_truncation_does_not_reveal_part_of_a_secret() -> None:
 def test_a_duration_is_never_negative() -> None:
     """A span that ends before its start, or has no end, has a duration of zero."""
     without_end = Span(start_time_unix_nano=NOW, **IDS)
-    endless = Span(start_time_unix_nano=NOW, end_time_unix_nano=2**64 - 1, **IDS)
-    rows = span_rows(span(start=NOW, seconds=-5), without_end, endless)
-    assert [row[6] for row in rows] == [0, 0, 2**63 - 1 - NOW]
+    rows = span_rows(span(start=NOW, seconds=-5), without_end)
+    assert [row[6] for row in rows] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"end_time_unix_nano": 2**64 - 1},
+            "end_time_unix_nano over 24 h in the future",
+        ),
+        (
+            {"end_time_unix_nano": NOW // 10**6},
+            "end_time_unix_nano older than the retention of 48 h",
+        ),
+        ({"parent_span_id": b"p"}, "invalid parent span id"),
+        ({"parent_span_id": b"p" * 16}, "invalid parent span id"),
+        ({"parent_span_id": b"", "end_time_unix_nano": 0}, ""),
+        ({"parent_span_id": bytes(8)}, ""),
+    ],
+)
+def test_a_span_is_not_stored_as_what_it_is_not(changes: dict[str, Any], reason: str) -> None:
+    """A span with an impossible end or parent is refused by name, and one without them is kept."""
+    fields = {"start_time_unix_nano": NOW, "end_time_unix_nano": NOW + NANO, **IDS, **changes}
+    batch = Batch()
+    traces.decode(trace_request(Span(**fields)), batch)
+    assert batch.rejected == ({f"span: {reason}": 1} if reason else {})
+    assert [row[2] for _, row in batch.spans] == ([] if reason else [None])
+
+
+def test_what_is_left_out_of_a_record_is_named() -> None:
+    """Repeated keys, invalid links, and what is over a limit, are named for every kind of owner."""
+    repeated = [*attributes(key=1), *attributes(key=2), *attributes(other=3)]
+    many = attributes(**{f"key{number}": number for number in range(MAX_ATTRIBUTES + 2)})
+    links = [Span.Link(**IDS, attributes=repeated) for _ in range(MAX_ATTRIBUTES + 3)]
+    invalid = [Span.Link(trace_id=b"zz", span_id=b"s" * 8), Span.Link(trace_id=b"t" * 16)]
+    events = [Span.Event(attributes=repeated) for _ in range(MAX_ATTRIBUTES + 4)]
+    messages: dict[str, Any] = {
+        "traces": trace_request(
+            span(attributes=[*many, *many[:1]], links=[*invalid, *links], events=events)
+        ),
+        "logs": log_request(log_record(attributes=repeated)),
+        "metrics": metric_request(gauge("heat", number_point(1, attributes=repeated))),
+    }
+    messages["traces"].resource_spans[0].resource.attributes.extend(repeated)
+    messages["logs"].resource_logs[0].scope_logs[0].scope.attributes.extend(repeated)
+    messages["metrics"].resource_metrics[0].resource.attributes.extend(repeated)
+    batches = {signal_name: Batch() for signal_name in messages}
+    for signal_name, message in messages.items():
+        SIGNALS[signal_name].decode(message, batches[signal_name])
+        assert batches[signal_name].record_count == 1
+        assert not batches[signal_name].rejected
+    assert batches["traces"].warnings == {
+        "attribute: repeated key": 1 + 1 + 2 * MAX_ATTRIBUTES,
+        f"attribute: over {MAX_ATTRIBUTES} in one record": 2,
+        "link: invalid span or trace id": 2,
+        f"link: over {MAX_ATTRIBUTES} in one span": 3,
+        f"event: over {MAX_ATTRIBUTES} in one span": 4,
+    }
+    assert batches["logs"].warnings == {"attribute: repeated key": 2}
+    assert batches["metrics"].warnings == {"attribute: repeated key": 2}
+    [(_, row)] = batches["traces"].spans
+    assert row[14:] == (3, 4, 5)
 
 
 def test_events_and_status_messages_of_spans_are_kept() -> None:

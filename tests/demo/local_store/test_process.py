@@ -198,6 +198,14 @@ def test_sigterm_leaves_one_intact_file(store_process: StoreProcess) -> None:
     assert {records.get(name) for name in senders.acknowledged} == {RECORDS_PER_BATCH}
 
 
+def test_ctrl_c_is_a_normal_end(store_process: StoreProcess) -> None:
+    """After SIGINT the store ends with code 0 and no traceback, and leaves one file."""
+    store_process.start()
+    assert store_process.stop(signal.SIGINT) == 0
+    assert "Traceback" not in store_process.log.read_text()
+    assert [file.name for file in store_process.path.parent.iterdir()] == ["telemetry.db"]
+
+
 @pytest.mark.skipif(
     not hasattr(resource, "prlimit"), reason="only Linux limits the files of another process"
 )

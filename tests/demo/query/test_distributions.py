@@ -220,6 +220,46 @@ def test_a_larger_zero_bucket_absorbs_smaller_values(in_memory_store: InMemorySt
     assert merged.threshold >= 0.1
 
 
+@pytest.mark.parametrize("scale", range(-10, 21))
+def test_the_smallest_and_largest_numbers_are_accepted(
+    in_memory_store: InMemoryStore, scale: int
+) -> None:
+    """At every scale, the buckets of the first and the last double are stored and can be read."""
+    buckets = {
+        value: ExponentialHistogramDataPoint.Buckets(
+            offset=math.ceil(math.log2(value) * 2.0**scale) - 1, bucket_counts=[1, 0]
+        )
+        for value in (5e-324, 2.0**-1022, sys.float_info.max)
+    }
+    for number, bucket in enumerate(buckets.values()):
+        for sign in ("positive", "negative"):
+            extreme = point([1.0], 10)
+            extreme.attributes.extend(attributes(number=number, sign=sign))
+            extreme.scale = scale
+            extreme.ClearField("positive")
+            getattr(extreme, sign).CopyFrom(bucket)
+            send(in_memory_store, extreme)
+    assert in_memory_store.rows("SELECT count(*) FROM point") == [(6,)]
+    answer = sample(in_memory_store, 10)
+    assert all(quantile is not None and math.isfinite(quantile) for quantile in answer.quantiles)
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(0, -1076), (4, -1075 * 16 - 1), (0, 1024), (-10, 1)]
+)
+def test_buckets_of_no_number_are_rejected(
+    in_memory_store: InMemoryStore, scale: int, offset: int
+) -> None:
+    """A count in a bucket that is below or above all doubles is rejected by name."""
+    outside = point([1.0], 10)
+    outside.scale = scale
+    outside.positive.offset = offset
+    data = ExponentialHistogram(data_points=[outside])
+    metric = Metric(name=DURATION, unit="s", exponential_histogram=data)
+    response = in_memory_store.send("metrics", metric_request(metric))
+    assert b"offset outside the range of numbers" in response.content
+
+
 @pytest.mark.parametrize(
     "threshold", [5e-324, 1e-300, 1.0, 1e300, 1e308, sys.float_info.max], ids=str
 )

@@ -105,5 +105,7 @@ class Batch:
 
 
 def _add(reasons: Counter[str], reason: str, count: int) -> None:
+    if not count:
+        return
     is_over_limit = reason not in reasons and len(reasons) >= MAX_COUNTED_REASONS
     reasons[OTHER_REASONS if is_over_limit else reason] += count

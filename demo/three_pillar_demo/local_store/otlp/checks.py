@@ -5,11 +5,11 @@ from typing import Any
 
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from three_pillar_demo.local_store.otlp.batch import Source
+from three_pillar_demo.local_store.otlp.batch import Batch, Source
 from three_pillar_demo.local_store.values import (
-    json_attributes,
     redacted_text,
     short_name,
+    stored_attributes,
     to_json,
     to_text,
 )
@@ -67,14 +67,17 @@ def is_valid_span_id(span_id: bytes) -> bool:
     return len(span_id) == SPAN_ID_BYTES and any(span_id)
 
 
-def source_of(resource: Resource, scope: Any) -> Source:  # noqa: ANN401  (generated code)
-    """Return the sender of records as a ``Source``, from its resource and instrumentation scope."""
-    attributes = json_attributes(resource.attributes)
+def source_of(resource: Resource, scope: Any, batch: Batch) -> Source:  # noqa: ANN401  (generated code)
+    """Return the sender of records as a ``Source``, from its resource and instrumentation scope.
+
+    Attributes that are left out are counted in ``batch``.
+    """
+    attributes = stored_attributes(resource.attributes, batch)
     scope_fields: dict[str, Any] = {
         "name": redacted_text(short_name(scope.name)),
         "version": redacted_text(short_name(scope.version)),
     }
-    scope_attributes = json_attributes(scope.attributes)
+    scope_attributes = stored_attributes(scope.attributes, batch)
     if scope_attributes:
         scope_fields["attributes"] = scope_attributes
     return (

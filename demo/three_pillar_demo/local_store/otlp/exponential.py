@@ -17,10 +17,10 @@ MAX_MERGED_BUCKETS = 320
 """The maximum number of buckets, for each sign, of the sum of two points."""
 MIN_SCALE = -10
 MAX_SCALE = 20
-MIN_EXPONENT = -1023
-"""The lower bound of a bucket is at least 2 to the power of this, about the smallest double."""
+MIN_EXPONENT = -1075
+"""The upper bound of a bucket is over 2 to the power of this: the smallest double is 2 ** -1074."""
 MAX_EXPONENT = 1024
-"""The upper bound of a bucket is at most 2 to the power of this, the end of the doubles."""
+"""The lower bound of a bucket is below 2 to the power of this, the end of the doubles."""
 
 Counts = dict[int, int]
 """The number of observations by the index of the bucket, without empty buckets."""
@@ -96,7 +96,8 @@ def of_point(data_point: Any) -> Exponential:  # noqa: ANN401  (generated code)
 def problem(data_point: Any) -> str:  # noqa: ANN401  (generated code)
     """Return why an ``ExponentialHistogramDataPoint`` is rejected; an empty string if it is valid.
 
-    The counts of all buckets must add up to ``count``, and each bucket must be a range of doubles.
+    The counts of all buckets must add up to ``count``, and each bucket with a count must
+    contain a double.
     """
     widths = (len(data_point.positive.bucket_counts), len(data_point.negative.bucket_counts))
     if max(widths) > MAX_BUCKETS:
@@ -108,12 +109,12 @@ def problem(data_point: Any) -> str:  # noqa: ANN401  (generated code)
     total = data_point.zero_count
     for buckets in (data_point.positive, data_point.negative):
         total += sum(buckets.bucket_counts)
+        counts = _counts(buckets)
         bucket_width = 2.0**-data_point.scale
-        last = buckets.offset + len(buckets.bucket_counts)
-        is_possible = (
-            buckets.offset * bucket_width >= MIN_EXPONENT and last * bucket_width <= MAX_EXPONENT
-        )
-        if buckets.bucket_counts and not is_possible:
+        if counts and not (
+            (min(counts) + 1) * bucket_width > MIN_EXPONENT
+            and max(counts) * bucket_width < MAX_EXPONENT
+        ):
             return "offset outside the range of numbers"
     if total != data_point.count:
         return "inconsistent buckets and count"

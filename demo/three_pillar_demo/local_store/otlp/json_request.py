@@ -5,6 +5,7 @@ fields may also be in snake_case, and enumerations may be names. Unknown fields 
 null counts as absent.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -23,6 +24,12 @@ from three_pillar_demo.local_store.otlp.record_types import (
     PARTS,
     RECORDS,
 )
+
+ABSENT_IS_NAN = {"ValueAtQuantile": ["value"], "SummaryDataPoint": ["sum"]}
+"""The measured values, by message type, that protobuf cannot express as absent: it would have 0.
+
+All other measured values of OTLP are optional fields, or alternatives of a ``oneof``.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,8 @@ class _RequestReader:
         if depth > MAX_DEPTH:
             raise InvalidValueError(f"over {MAX_DEPTH} levels of nested values")
         fields = _fields(descriptor)
+        for name in ABSENT_IS_NAN.get(descriptor.name, ()):
+            setattr(message, name, math.nan)
         for name, member in value.items():
             field = fields.get(name)
             if field is None or member is None:

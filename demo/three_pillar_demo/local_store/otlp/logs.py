@@ -34,14 +34,14 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
     have_times = True
     for resource_logs in request.resource_logs:
         for scope_logs in resource_logs.scope_logs:
-            source = source_of(resource_logs.resource, scope_logs.scope)
+            source = source_of(resource_logs.resource, scope_logs.scope, batch)
             for record in scope_logs.log_records:
                 field, timestamp = _timestamp(record)
                 problem = time_problem(field, timestamp) or batch.limit_problem()
                 if problem:
                     batch.reject(f"log record: {problem}")
                     continue
-                batch.log_records.append((source, _row(record, timestamp)))
+                batch.log_records.append((source, _row(record, timestamp, batch)))
                 have_times = have_times and field != NO_TIME
                 have_exact_times = have_exact_times or _has_exact_time(record)
     if batch.log_records:
@@ -71,15 +71,15 @@ def _timestamp(record: Any) -> tuple[str, int]:  # noqa: ANN401  (generated code
     return NO_TIME, time.time_ns()
 
 
-def _row(record: Any, timestamp: int) -> Row:  # noqa: ANN401  (generated code)
-    """Return a record as a row of the table ``log``.
+def _row(record: Any, timestamp: int, batch: Batch) -> Row:  # noqa: ANN401  (generated code)
+    """Return a record as a row of the table ``log``; count in ``batch`` what is left out of it.
 
     An invalid id becomes None, and the span id also if the trace id is invalid. The record itself
     is kept, because a log record is also useful without a trace.
     """
     trace_id = record.trace_id if is_valid_trace_id(record.trace_id) else None
     has_span = trace_id is not None and is_valid_span_id(record.span_id)
-    attributes, dropped_attributes = counted_attributes(record)
+    attributes, dropped_attributes = counted_attributes(record, batch)
     return (
         timestamp,
         trace_id,

@@ -1,6 +1,6 @@
 """Decodes the data points of an OTLP export request into ``Point`` objects."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,10 @@ from three_pillar_demo.local_store.otlp import points
 from three_pillar_demo.local_store.otlp.batch import Batch, Point
 from three_pillar_demo.local_store.otlp.identity import StreamIdentity
 from three_pillar_demo.local_store.values import (
-    json_attributes,
     prometheus_label,
     prometheus_name,
     shown_text,
+    stored_attributes,
     to_json,
     to_text,
 )
@@ -42,7 +42,7 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
     """
     for resource_metrics in request.resource_metrics:
         resource = resource_metrics.resource
-        labels = _resource_labels(resource)
+        labels = _resource_labels(resource, batch)
         for scope_metrics in resource_metrics.scope_metrics:
             for metric in scope_metrics.metrics:
                 if metric.WhichOneof("data") is None:
@@ -60,7 +60,7 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
                 _decode_points(metric, shared, batch)
 
 
-def _resource_labels(resource: Resource) -> dict[str, str]:
+def _resource_labels(resource: Resource, batch: Batch) -> dict[str, str]:
     """Return the labels that each series of ``resource`` gets.
 
     The labels are the attributes in ``PROMOTED`` and, as in Prometheus, ``job`` and ``instance``.
@@ -69,7 +69,7 @@ def _resource_labels(resource: Resource) -> dict[str, str]:
     """
     attributes = {
         key: to_text(value)
-        for key, value in json_attributes(resource.attributes).items()
+        for key, value in stored_attributes(resource.attributes, batch).items()
         if value is not None
     }
     job_parts = [
@@ -107,7 +107,7 @@ def _decode_points(metric: Any, shared: _SharedFields, batch: Batch) -> None:  #
 
 def _point(data_point: Any, metric_type: str, shared: _SharedFields, batch: Batch) -> Point:  # noqa: ANN401  (generated code)
     values = points.values(data_point, metric_type)
-    labels = _labels(data_point.attributes) | shared.resource_labels
+    labels = _labels(data_point.attributes, batch) | shared.resource_labels
     return Point(
         identity=shared.identity.of(data_point, values.get("bounds", "")),
         name=shared.name,
@@ -121,14 +121,14 @@ def _point(data_point: Any, metric_type: str, shared: _SharedFields, batch: Batc
     )
 
 
-def _labels(attributes: Iterable[KeyValue]) -> dict[str, str]:
+def _labels(attributes: Sequence[KeyValue], batch: Batch) -> dict[str, str]:
     """Return attributes as labels; an attribute without a value is no label.
 
     As in Prometheus, the values of attributes that become the same label are joined by semicolons,
     in the order of the attributes' names.
     """
     labels: dict[str, str] = {}
-    for key, value in sorted(json_attributes(attributes).items()):
+    for key, value in sorted(stored_attributes(attributes, batch).items()):
         if value is None:
             continue
         name = prometheus_label(key)

@@ -43,7 +43,7 @@ def values(data_point: Any, metric_type: str) -> dict[str, Any]:  # noqa: ANN401
         quantiles = [
             (quantile.quantile, _finite(quantile.value)) for quantile in data_point.quantile_values
         ]
-        return {"value": data_point.sum, "count": data_point.count, "quantiles": quantiles}
+        return {"value": _finite(data_point.sum), "count": data_point.count, "quantiles": quantiles}
     fields = {
         "value": data_point.sum if data_point.HasField("sum") else None,
         "count": data_point.count,
@@ -157,8 +157,9 @@ def _has_matching_counts(data_point: Any) -> bool:  # noqa: ANN401  (generated c
 
 
 def _summary_problem(data_point: Any) -> str:  # noqa: ANN401  (generated code)
-    if _total_problem(data_point):
-        return _total_problem(data_point)
+    # A sum that is no number is absent.
+    if data_point.count > MAX_INTEGER or math.isinf(data_point.sum):
+        return "count or sum out of range"
     if len(data_point.quantile_values) > MAX_QUANTILES:
         return f"over {MAX_QUANTILES} quantiles"
     quantiles = [quantile.quantile for quantile in data_point.quantile_values]

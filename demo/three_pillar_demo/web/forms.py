@@ -1,5 +1,6 @@
 """Reads the bodies of POST requests, up to a limit, and redirects back to the overview."""
 
+import asyncio
 from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
@@ -10,6 +11,8 @@ from three_pillar_demo.web.view_state import ViewState
 
 MAX_FORM_BYTES = 1024
 """The largest body of a form, in bytes."""
+BODY_TIMEOUT_S = 10.0
+"""How long a body may take to arrive, in seconds."""
 MAX_FORM_FIELDS = 10
 """The largest number of fields in a form."""
 
@@ -18,13 +21,19 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     """Return the body of a request.
 
     Raises:
-        HTTPException: The body has more than ``max_bytes`` (status 413).
+        HTTPException: The body has more than ``max_bytes`` (status 413), or has not arrived within
+            ``BODY_TIMEOUT_S`` (status 408).
     """
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise HTTPException(413, f"request body exceeds {max_bytes} bytes")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise HTTPException(413, f"request body exceeds {max_bytes} bytes")
+    except TimeoutError:
+        reason = f"request body did not arrive within {BODY_TIMEOUT_S:g} s"
+        raise HTTPException(408, reason, {"Connection": "close"}) from None
     return body
 
 
@@ -32,7 +41,7 @@ async def read_form(request: Request) -> dict[str, str]:
     """Return the fields of the form in the body of a request.
 
     Raises:
-        HTTPException: The body has more than ``MAX_FORM_BYTES`` (status 413).
+        HTTPException: The body has more than ``MAX_FORM_BYTES`` (status 413), or is too slow (408).
         ValueError: The body is not ASCII, or has more than ``MAX_FORM_FIELDS`` fields.
     """
     body = await read_body(request, MAX_FORM_BYTES)

@@ -188,7 +188,7 @@ class Pages:
             reason = error.detail
         title = "Not found" if status == HTTPStatus.NOT_FOUND else "Invalid request"
         health = await self.data.health()
-        return self._render(
+        response = self._render(
             "problem.html",
             status,
             state=ViewState(),
@@ -196,6 +196,9 @@ class Pages:
             title=title,
             reason=reason,
         )
+        if isinstance(error, HTTPException) and error.headers:
+            response.headers.update(error.headers)
+        return response
 
     def _newest_purchase(self) -> ManualPurchase | None:
         return self.traffic.purchases[0] if self.traffic.purchases else None

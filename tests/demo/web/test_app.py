@@ -11,12 +11,15 @@ from html import unescape
 
 import httpx2
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from tests.demo.web.conftest import FAILING, HANGING, HOST, MALFORMED, QUERIES, StoredData
 from tests.traces import CALL, ROOT, TRACE, line, span
 from three_pillar_demo.query.interface import Exemplar, LogRecord, RequestFilter, ServiceCall
 from three_pillar_demo.stack import health
+from three_pillar_demo.web import forms
 from three_pillar_demo.web.__main__ import Settings
 from three_pillar_demo.web.forms import MAX_FORM_BYTES
 
@@ -408,6 +411,24 @@ def test_invalid_form_is_refused(page: TestClient, path: str, fields: dict[str, 
 def test_form_size_is_limited(page: TestClient, body: bytes, status: int) -> None:
     """A body that is too large, not ASCII or has too many fields is refused."""
     assert page.post("/buy", content=body).status_code == status
+
+
+def test_a_slow_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body whose bytes drip in is refused after a time limit, however small it is."""
+    monkeypatch.setattr(forms, "BODY_TIMEOUT_S", 0.2)
+
+    async def drip() -> dict[str, object]:
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b"a", "more_body": True}
+
+    async def read() -> None:
+        request = Request({"type": "http", "method": "POST", "headers": []}, drip)
+        await forms.read_body(request, MAX_FORM_BYTES)
+
+    with pytest.raises(HTTPException) as refused:
+        asyncio.run(read())
+    assert refused.value.status_code == 408
+    assert refused.value.headers == {"Connection": "close"}
 
 
 def test_stream_runs_until_it_is_stopped(page: TestClient) -> None:

@@ -58,6 +58,14 @@ ROOT = CHECKOUT or STATE
 """The working folder of the components: the checkout, or the state folder where there is none."""
 
 
+def absolute_path(path: str) -> str:
+    """Return ``path`` as an absolute path; "" stays "".
+
+    The components, and a launcher in the background, run in another working folder.
+    """
+    return str(Path(path).absolute()) if path else ""
+
+
 def create_state_folder() -> None:
     """Create ``STATE`` if it does not exist, readable by this user only: it contains telemetry.
 

@@ -94,10 +94,24 @@ def _start_view(err: Console) -> None:
     try:
         background.start(Console(file=output, width=err.width), state.VIEW_MODE)
     except (LaunchError, state.RunningError) as error:
-        if state.running():  # Another process has just started a stack.
+        if _is_started_by_another():
             return
         raise LaunchError(f"{output.getvalue().strip()}\n{error}".strip()) from error
     _report(err, f"the demo's page is {WEB.address}; `demo down` stops the demo")
+
+
+def _is_started_by_another() -> bool:
+    """Return whether another process starts a stack; wait until its launcher has recorded it.
+
+    A launcher holds the lock during its checks, which take up to some seconds, before it records
+    that it runs.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while state.running() is None:
+        if not state.is_locked() or time.monotonic() > deadline:
+            return state.running() is not None
+        time.sleep(POLL_INTERVAL_S)
+    return True
 
 
 def _wait_until_ready() -> None:

@@ -18,6 +18,7 @@ from rich.table import Table
 from three_pillar_demo.paths import CHECKOUT, ROOT, STATE
 from three_pillar_demo.stack import control, state
 from three_pillar_demo.stack.components import BY_NAME, DEFAULT, MODES, Component
+from three_pillar_demo.stack.environment import with_absolute_paths
 from three_pillar_demo.stack.preflight import LaunchError, find_executables
 from three_pillar_demo.stack.process import stop_orphans
 
@@ -35,6 +36,12 @@ COMMANDS = {
     state.VIEW_MODE: ("view",),
 }
 """The ``demo`` command that runs each mode in the foreground."""
+DETACH = '{ exec "$@" >&2; } & echo $!'
+"""A shell's command that starts a program, prints its process id and ends.
+
+So the launcher is no child of a process that becomes the user's program by ``demo run``: such a
+program may wait for all its children, or end them.
+"""
 LEFT_RUNNING = (
     "The launcher was killed and has left these components running; `demo down` stops them."
 )
@@ -67,43 +74,67 @@ def start(console: Console, mode: str) -> None:
         state.RunningError: Another launcher is running.
     """
     try:
-        # Both checks are repeated by the launcher. Here, the first one keeps the log of a launcher
-        # that is running from being emptied, and the second one is reported once instead of twice.
-        with state.launcher_lock():
-            find_executables(MODES[mode])
-            LOG.parent.mkdir(parents=True, exist_ok=True)
-            LOG.write_text("")
+        # Of several processes that do this at the same moment, each waits for the one before.
+        with state.background_lock(START_TIMEOUT_S):
+            # Both checks are repeated by the launcher. Here, the first one keeps the log of a
+            # launcher that is running from being emptied, and the second one is reported once
+            # instead of twice.
+            with state.launcher_lock():
+                find_executables(MODES[mode])
+                LOG.parent.mkdir(parents=True, exist_ok=True)
+                LOG.write_text("")
+            with LOG.open() as output:
+                launcher = _start_launcher(mode, console.width)
+                _wait_until_ready(console, launcher, output)
     except OSError as error:
         raise LaunchError(str(error)) from error
-    command = [sys.executable, "-m", "three_pillar_demo", *COMMANDS[mode]]
-    with LOG.open("a") as log, LOG.open() as output:
-        launcher = subprocess.Popen(  # noqa: S603  (our own command)
-            command,
+
+
+def _start_launcher(mode: str, columns: int) -> state.Process:
+    """Start a launcher that is no child of this process and logs to ``LOG``.
+
+    Raises:
+        LaunchError, OSError: It cannot be started.
+    """
+    launcher = [sys.executable, "-m", "three_pillar_demo", *COMMANDS[mode]]
+    with LOG.open("a") as log:
+        shell = subprocess.run(  # noqa: S603  (our own command)
+            ["/bin/sh", "-c", DETACH, "sh", *launcher],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE,
+            stderr=log,
             start_new_session=True,
+            check=False,
             env={
-                **os.environ,
-                "COLUMNS": str(console.width),
+                **with_absolute_paths(os.environ),
+                "COLUMNS": str(columns),
                 "PYTHONUNBUFFERED": "1",
                 "DEMO_STATE": str(STATE),
             },
         )
-        try:
-            _wait_until_ready(console, launcher, output)
-        except KeyboardInterrupt:
-            launcher.terminate()
-            launcher.wait()
-            raise LaunchError("stopped before everything was ready") from None
+    if not shell.stdout:
+        raise LaunchError(f"the launcher cannot be started; see {LOG}")
+    return state.identify(int(shell.stdout))
 
 
-def _wait_until_ready(console: Console, launcher: subprocess.Popen[bytes], output: TextIO) -> None:
+def _wait_until_ready(console: Console, launcher: state.Process, output: TextIO) -> None:
+    try:
+        _show_output(console, launcher, output)
+    except KeyboardInterrupt:
+        if process := launcher.alive():
+            with suppress(psutil.Error):
+                process.terminate()
+        while launcher.alive():
+            time.sleep(POLL_INTERVAL_S)
+        raise LaunchError("stopped before everything was ready") from None
+
+
+def _show_output(console: Console, launcher: state.Process, output: TextIO) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         # Both are determined before the output is read, so that no line of it is missed.
-        has_ended = launcher.poll() is not None
+        has_ended = launcher.alive() is None
         run = state.load()
         is_ready = run is not None and run.ready and run.launcher.pid == launcher.pid
         text = output.read().replace("Ctrl-C stops", "`demo down` stops")

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from three_pillar_demo.paths import STATE
+from three_pillar_demo.paths import STATE, absolute_path
 from three_pillar_demo.stack import ports, state
 from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary
 from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
@@ -190,8 +190,8 @@ FULL: tuple[Component, ...] = (
 The Collector and the backends use the same configuration files as in docker-compose.yaml.
 """
 
-GRAFANA_HOME = os.environ.get("GRAFANA_HOME")
-"""The folder of the user's own Grafana, from the environment variable ``GRAFANA_HOME``; or None.
+GRAFANA_HOME = absolute_path(os.environ.get("GRAFANA_HOME", ""))
+"""The folder of the user's own Grafana, from the environment variable ``GRAFANA_HOME``; or "".
 
 If it is set, the mode ``full`` runs Grafana as well. This project does not install Grafana, which
 is under the AGPL.

@@ -1,9 +1,10 @@
 """The environment variables of each component, and which variables of the user have no effect."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from three_pillar_demo.paths import ROOT, STATE
+from three_pillar_demo.paths import CHECKOUT, ROOT, STATE, absolute_path
 from three_pillar_demo.stack import ports, state
 from three_pillar_demo.stack.components import BY_NAME, SERVICES, Component
 from three_pillar_demo.stack.ports import LOOPBACK
@@ -19,6 +20,10 @@ CONNECTION_SUFFIXES = (
 )
 """The ends of the OTLP exporters' variables that say where and how to connect."""
 
+SEARCH_PATHS = {"PATH", "PYTHONPATH"}
+"""The variables with folders in which programs and modules are searched."""
+FOLDERS = {"GRAFANA_HOME", "XDG_CACHE_HOME"}
+"""The variables with one folder, in which the launcher finds executables."""
 INTERPRETER_VARIABLES = {
     "PYTHONHOME",
     "PYTHONINSPECT",
@@ -33,6 +38,22 @@ INTERPRETER_VARIABLES = {
 
 ``PYTHONPATH`` is one too, unless this package itself was found through it.
 """
+
+
+def with_absolute_paths(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return ``environment`` with absolute paths, for a process with another working folder.
+
+    The variables are those with which programs, modules and the checkout are found.
+    """
+    variables = dict(environment)
+    if CHECKOUT:
+        variables["DEMO_HOME"] = str(CHECKOUT)
+    for name in SEARCH_PATHS & variables.keys():
+        folders = [absolute_path(folder) for folder in variables[name].split(os.pathsep)]
+        variables[name] = os.pathsep.join(folders)
+    for name in FOLDERS & variables.keys():
+        variables[name] = absolute_path(variables[name])
+    return variables
 
 
 def variables_of(component: Component) -> dict[str, str]:
@@ -53,16 +74,16 @@ def variables_of(component: Component) -> dict[str, str]:
         # local store is a receiver and exports nothing.
         not_inherited = {name for name in os.environ if name.startswith("OTEL_")}
     not_inherited |= {port.former_variable for port in ports.ALL} | INTERPRETER_VARIABLES
-    if not _found_by_python_path():
+    environment = with_absolute_paths(os.environ)
+    if not _is_found_by(environment.get("PYTHONPATH", "")):
         not_inherited.add("PYTHONPATH")
-    inherited = {name: value for name, value in os.environ.items() if name not in not_inherited}
+    inherited = {name: value for name, value in environment.items() if name not in not_inherited}
     return _defaults() | inherited | _addresses_and_folders() | _settings_of(component)
 
 
-def _found_by_python_path() -> bool:
-    """Return whether ``PYTHONPATH`` contains the folder from which this package is imported."""
-    folder = str(Path(__file__).parents[2])
-    return folder in os.environ.get("PYTHONPATH", "").split(os.pathsep)
+def _is_found_by(python_path: str) -> bool:
+    """Return whether ``python_path`` has the folder from which this package is imported."""
+    return str(Path(__file__).parents[2]) in python_path.split(os.pathsep)
 
 
 def unused_exporter_variables() -> list[str]:

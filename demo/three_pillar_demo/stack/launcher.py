@@ -24,6 +24,7 @@ from three_pillar_demo.stack import (
 )
 from three_pillar_demo.stack.components import COLLECTOR, DEFAULT, MODES, Component
 from three_pillar_demo.stack.environment import unused_exporter_variables
+from three_pillar_demo.stack.port_claims import PortClaims
 from three_pillar_demo.stack.preflight import (
     LaunchError,
     check_disk,
@@ -59,6 +60,7 @@ class Launcher:
         self.signals = 0
         self.restarts = Restarts()
         self.run = state.Run(state.current_process(), time.time(), mode)
+        self.claims = PortClaims()
         self.save_problem = ""
         """Why the present state of the run could not be recorded; "" if it is recorded."""
 
@@ -84,11 +86,13 @@ class Launcher:
                 self._run()
         except (OSError, ports.PortError) as error:
             raise LaunchError(str(error)) from error
+        finally:
+            self.claims.release()
 
     def _choose_ports(self, components: list[Component]) -> None:
         """Choose and record a free number for each port, and report what differs from a default."""
         names = {port: component.name for component in components for port in component.ports}
-        choices = port_choice.choose(names)
+        choices = port_choice.choose(names, self.claims)
         self.run.ports = {choice.port.variable: choice.number for choice in choices}
         for choice in choices:
             if message := choice.message(names[choice.port]):

@@ -1,6 +1,7 @@
 """Chooses free numbers for the ports of a run, and finds the process that uses a port."""
 
 import errno
+import os
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,11 +9,13 @@ from dataclasses import dataclass
 import psutil
 
 from three_pillar_demo.stack import ports
+from three_pillar_demo.stack.port_claims import PortClaims
 from three_pillar_demo.stack.ports import LOOPBACK, Port, PortError
 
 LOOPBACK_IPV6 = "::1"
 MAX_TRIED = 200
-"""How many numbers above a default that is in use ``choose`` tries."""
+"""How many numbers above a default that is not free ``choose`` tries."""
+CLAIMED = "is claimed by another stack of yours, which runs or is starting"
 
 
 @dataclass(frozen=True)
@@ -22,51 +25,51 @@ class Choice:
     Attributes:
         port: The port.
         number: The number on which the component will listen.
-        default_used_by: What uses the default, if that is why another number was chosen: a process
-            or an environment variable; otherwise empty.
+        obstacle: Why the default was not chosen, such as "is in use by process 123, node"; empty if
+            it was, or if the environment sets the number.
     """
 
     port: Port
     number: int
-    default_used_by: str = ""
+    obstacle: str = ""
 
     def message(self, component: str) -> str:
         """Say why ``component`` does not listen on the default; empty if it does, or was set."""
-        if not self.default_used_by:
+        if not self.obstacle:
             return ""
         return (
-            f"port {self.port.default} is in use by {self.default_used_by}; "
+            f"port {self.port.default} {self.obstacle}; "
             f"{component} uses {self.number} ({self.port.variable})"
         )
 
 
-def choose(wanted_ports: Iterable[Port]) -> list[Choice]:
-    """Return a free number for each port, in the order of ``wanted_ports``.
+def choose(wanted_ports: Iterable[Port], claims: PortClaims) -> list[Choice]:
+    """Return a free number for each port, in the order of ``wanted_ports``, and claim it.
 
-    A number that the environment sets is taken as it is. A default that is in use is replaced by
+    A number that the environment sets is taken as it is. A default that is not free is replaced by
     the next free number that is not the default of another port.
 
     Raises:
-        PortError: Numbers that the environment sets are in use, equal or invalid, or there is no
+        PortError: Numbers that the environment sets are not free, equal or invalid, or there is no
             free number near a default. The message has one line for each such port.
     """
     wanted = list(wanted_ports)
     settings = {port: port.setting() for port in wanted}
     claimed = {number: port.variable for port, number in settings.items() if number is not None}
-    problems = _problems(settings)
+    problems = _problems(settings, claims)
     if problems:
         raise PortError("\n".join(problems))
     choices = []
     for port in wanted:
         number = settings[port]
-        choice = Choice(port, number) if number else _choose_near_default(port, claimed)
+        choice = Choice(port, number) if number else _choose_near_default(port, claimed, claims)
         claimed[choice.number] = port.variable
         choices.append(choice)
     return choices
 
 
-def _problems(settings: dict[Port, int | None]) -> list[str]:
-    """Return a line for each setting whose number is in use, or is set for another port too."""
+def _problems(settings: dict[Port, int | None], claims: PortClaims) -> list[str]:
+    """Claim all numbers that are set; return a line for each one that is set twice or not free."""
     problems = []
     variables: dict[int, str] = {}
     for port, number in settings.items():
@@ -74,50 +77,59 @@ def _problems(settings: dict[Port, int | None]) -> list[str]:
             continue
         if number in variables:
             problems.append(f"{port.variable} and {variables[number]} are both {number}")
-        elif is_in_use(number):
-            problems.append(
-                f"{port.variable}={number}: port {number} is in use by {holder(number)}"
-            )
+        elif reason := _claim(number, claims):
+            problems.append(f"{port.variable}={number}: port {number} {reason}")
         variables[number] = port.variable
     return problems
 
 
-def _choose_near_default(port: Port, claimed: dict[int, str]) -> Choice:
+def _choose_near_default(port: Port, claimed: dict[int, str], claims: PortClaims) -> Choice:
     """Choose the default, or the next free number that no variable of ``claimed`` has."""
-    used_by = claimed.get(port.default, "")
-    if not used_by:
-        if not is_in_use(port.default):
-            return Choice(port, port.default)
-        used_by = holder(port.default)
+    variable = claimed.get(port.default)
+    obstacle = f"is in use by {variable}" if variable else _claim(port.default, claims)
+    if not obstacle:
+        return Choice(port, port.default)
     defaults = {other.default for other in ports.ALL}
     for number in range(port.default + 1, port.default + MAX_TRIED):
-        if number not in claimed and number not in defaults and not is_in_use(number):
-            return Choice(port, number, used_by)
+        if number not in claimed and number not in defaults and not _claim(number, claims):
+            return Choice(port, number, obstacle)
     raise PortError(
-        f"port {port.default} is in use, and so are the {MAX_TRIED} numbers above it; "
+        f"port {port.default} {obstacle}, and none of the {MAX_TRIED} numbers above it is free; "
         f"set {port.variable} to a free port"
     )
 
 
-def is_in_use(number: int) -> bool:
-    """Return whether a process listens on the port ``number`` of loopback, by IPv4 or IPv6.
+def _claim(number: int, claims: PortClaims) -> str:
+    """Claim the port ``number``; return why it is not free, or "" if it is."""
+    # The claim comes last, so that no launcher claims a port that it does not use.
+    return problem_of(number) or ("" if claims.take(number) else CLAIMED)
 
-    A process that listens only by IPv6 counts too, because clients that connect to ``localhost``
-    try IPv6 first.
+
+def problem_of(number: int) -> str:
+    """Return why no component can listen on the port ``number`` of loopback; "" if it can.
+
+    A process that listens only by IPv6 is a reason too, because clients that connect to
+    ``localhost`` try IPv6 first.
     """
-    families = ((socket.AF_INET, LOOPBACK), (socket.AF_INET6, LOOPBACK_IPV6))
-    return any(_is_bound(family, host, number) for family, host in families)
+    error_number = _bind_error(socket.AF_INET, LOOPBACK, number)
+    # Where there is no IPv6, nothing listens by IPv6.
+    by_ipv6 = _bind_error(socket.AF_INET6, LOOPBACK_IPV6, number)
+    if errno.EADDRINUSE in {error_number, by_ipv6}:
+        return f"is in use by {holder(number)}"
+    if error_number:
+        return f"cannot be used: {os.strerror(error_number)}"
+    return ""
 
 
-def _is_bound(family: socket.AddressFamily, host: str, number: int) -> bool:
+def _bind_error(family: socket.AddressFamily, host: str, number: int) -> int:
+    """Return the number of the error with which the address cannot be bound; 0 if it can."""
     try:
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, number))
     except OSError as error:
-        # Where there is no IPv6, nothing listens by IPv6.
-        return family == socket.AF_INET or error.errno == errno.EADDRINUSE
-    return False
+        return error.errno or errno.EINVAL
+    return 0
 
 
 def holder(number: int) -> str:

@@ -141,17 +141,17 @@ def check_ports(components: Iterable[Component]) -> None:
     """Check that all ports of ``components`` are free.
 
     Raises:
-        LaunchError: A port is in use. The message lists each port in use, with the process that
+        LaunchError: A port is not free. The message lists each such port, with the process that
             uses it if the system shows this.
     """
-    in_use = [
-        f"  port {port.number} ({component.name}): {port_choice.holder(port.number)}"
+    not_free = [
+        f"  port {port.number} ({component.name}) {reason}"
         for component in components
         for port in component.ports
-        if port_choice.is_in_use(port.number)
+        if (reason := port_choice.problem_of(port.number))
     ]
-    if in_use:
+    if not_free:
         raise LaunchError(
-            "these ports are in use; stop the processes that listen on them and try again:\n"
-            + "\n".join(in_use)
+            "these ports are not free; stop the processes that use them and try again:\n"
+            + "\n".join(not_free)
         )

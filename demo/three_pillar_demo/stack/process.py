@@ -60,7 +60,7 @@ class ChildProcess:
             Template(argument).safe_substitute(environment) for argument in component.command
         ]
         if executable:
-            command.insert(0, str(executable))
+            command.insert(0, str(executable.absolute()))
         with component.log.open("ab") as log:
             log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n".encode())
             log.flush()

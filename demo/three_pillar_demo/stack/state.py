@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -21,6 +23,10 @@ LOCAL_STORE_MODES = (LOCAL_MODE, VIEW_MODE)
 """The modes in which the local store receives and keeps the telemetry."""
 FILE = STATE / "run.json"
 LOCK = STATE / "lock"
+BACKGROUND_LOCK = STATE / "background-lock"
+LOCK_TIMEOUT_S = 1.0
+"""How long the lock may be held, in seconds, by a command that only looks whether it is free."""
+POLL_INTERVAL_S = 0.02
 
 
 class RunningError(Exception):
@@ -159,20 +165,56 @@ def launcher_lock() -> Iterator[None]:
     Raises:
         RunningError: Another launcher holds the lock.
     """
-    create_state_folder()
-    with LOCK.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunningError(
-                f"a stack is already running{_description_of_run()}: "
-                "`demo status` shows it, `demo down` stops it"
-            ) from error
+    with _lock(LOCK, LOCK_TIMEOUT_S):
         yield
 
 
+@contextmanager
+def background_lock(timeout_s: float) -> Iterator[None]:
+    """Hold a file lock, so that no second launcher is started in the background meanwhile.
+
+    Raises:
+        RunningError: Another stack runs, or is still starting after ``timeout_s`` seconds.
+    """
+    with _lock(BACKGROUND_LOCK, timeout_s):
+        yield
+
+
+def is_locked() -> bool:
+    """Return whether a launcher holds the lock, also before it has written ``run.json``."""
+    try:
+        with launcher_lock():
+            return False
+    except RunningError:
+        return True
+
+
+@contextmanager
+def _lock(path: Path, timeout_s: float) -> Iterator[None]:
+    create_state_folder()
+    deadline = time.monotonic() + timeout_s
+    with path.open("w") as file:
+        while not _is_taken(file):
+            if running() or time.monotonic() > deadline:
+                raise RunningError(
+                    f"a stack is already running{_description_of_run()}: "
+                    "`demo status` shows it, `demo down` stops it"
+                )
+            time.sleep(POLL_INTERVAL_S)
+        yield
+
+
+def _is_taken(file: IO[str]) -> bool:
+    """Take the lock on ``file``; return False if another process holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def _description_of_run() -> str:
-    run = load()
+    run = running()
     if run is None:
         return ""
     since = time.strftime("%H:%M", time.localtime(run.since))

@@ -14,10 +14,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 
 from tests.demo.run_program.running import SEND_FAILURE, Demo
 from tests.processes import wait_for
 from three_pillar_demo.query.local import LocalBackends
+from three_pillar_demo.run_program import command
+from three_pillar_demo.run_program.variables import ENDPOINT, Receiver
+from three_pillar_demo.stack import state
 
 REPORT_SIGNALS = """
 import os, signal, sys, time
@@ -30,6 +34,15 @@ for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGCONT"):
 print("ready", os.getpid(), flush=True)
 while True:
     time.sleep(0.01)
+"""
+
+
+COUNT_CHILDREN = """
+import os
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("no child")
 """
 
 
@@ -174,18 +187,37 @@ def test_a_command_that_cannot_be_run(tmp_path: Path, mode: int | None, expected
 
 
 def test_the_demo_is_started_if_nothing_runs(tmp_path: Path) -> None:
-    """Two commands at once start one ``demo view``, which goes on after both have ended."""
+    """Two commands at once start one ``demo view``, which is a child of neither program."""
     demo = Demo(tmp_path / "state")
+    arguments = ("run", "--", sys.executable, "-c", COUNT_CHILDREN)
     try:
         with ThreadPoolExecutor() as pool:
-            results = list(pool.map(lambda _: demo.run("run", "--", "echo", "done"), range(2)))
+            results = list(pool.map(lambda _: demo.run(*arguments), range(2)))
         for result in results:
-            assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr
+            assert (result.returncode, result.stdout) == (0, "no child\n"), result.stderr
         status = demo.run("status")
         assert status.returncode == 0
         assert "payment" not in status.stdout
     finally:
         assert demo.run("down").returncode == 0
+
+
+def test_a_launcher_that_is_still_checking_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The program runs with a stack that another process has begun to start, but not recorded."""
+    for name in ("FILE", "LOCK", "BACKGROUND_LOCK"):
+        monkeypatch.setattr(state, name, tmp_path / name)
+    run = state.Run(state.current_process(), time.time(), "view", ready=True)
+    run.ports = {"STORE_PORT": 4901, "STORE_GRPC_PORT": 4902}
+    for variable in (*run.ports, ENDPOINT):
+        monkeypatch.delenv(variable, raising=False)
+    with state.launcher_lock(), ThreadPoolExecutor() as pool:
+        receiver = pool.submit(command._receiver, Console(quiet=True))  # noqa: SLF001  (the wait is in it)
+        with pytest.raises(TimeoutError):
+            receiver.result(timeout=2 * state.LOCK_TIMEOUT_S)
+        run.save()
+        assert receiver.result(timeout=60) == Receiver(4901, 4902)
 
 
 def test_another_receiver_of_the_user(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,23 @@ def test_detached_stack_keeps_running(make_stack: MakeStack) -> None:
     assert down.stdout.startswith("stopped in ")
     assert stack.events("gone") == ["shop gone", "traces gone"]
     assert stack.running_processes() == []
+
+
+def test_two_detached_starts_at_once_make_one_stack(make_stack: MakeStack) -> None:
+    """Of two starts at the same moment one is refused by name, and the log has a whole start."""
+    stack = make_stack(SHOP, TRACES)
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(lambda _: stack.demo("up", "--detach"), range(2)))
+    started, refused = sorted(results, key=lambda result: result.returncode)
+    assert (started.returncode, refused.returncode) == (0, 1)
+    pid = stack.run["launcher"]["pid"]
+    assert refused.stderr.startswith(
+        f"demo up: a stack is already running (local, process {pid}, since "
+    )
+    logged = stack.log("launcher").read_text()
+    assert started.stdout == logged.replace("Ctrl-C", "`demo down`")
+    assert sorted(stack.events()) == ["shop started", "traces started"]
+    assert stack.demo("down").returncode == 0
 
 
 def test_detached_start_reports_its_failure(make_stack: MakeStack) -> None:

@@ -101,7 +101,7 @@ def test_impossible_requests_are_refused(stack: Stack) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", stack.plans[1]["port"]))
         listener.listen()
-        assert "these ports are in use" in error_of(stack, "start", "traces")
+        assert "these ports are not free" in error_of(stack, "start", "traces")
     assert not stack.has_ended
     assert states(stack) == {"shop": "ready", "traces": "stopped on purpose"}
 

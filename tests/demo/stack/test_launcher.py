@@ -173,6 +173,21 @@ def test_default_port_in_use_is_replaced_and_every_command_knows(make_stack: Mak
     assert address in stack.out
 
 
+def test_two_stacks_that_start_at_once_get_different_ports(
+    make_stack: MakeStack, tmp_path: Path
+) -> None:
+    """A stack does not choose the port of one that is still starting and does not listen yet."""
+    first = make_stack(TRACES | {"no_listener": True})
+    first.up(ready=False)
+    first.wait_until(lambda: first.events("started"), "the start of the first")
+    (tmp_path / "second").mkdir()
+    with Stack(tmp_path / "second", TRACES | {"port": first.plans[0]["port"]}) as second:
+        second.up()
+        assert first.run["ports"] == {"STUB_TRACES_0_PORT": first.plans[0]["port"]}
+        assert second.run["ports"]["STUB_TRACES_0_PORT"] > first.plans[0]["port"]
+        assert not first.has_ended
+
+
 def test_second_launcher_is_refused(make_stack: MakeStack) -> None:
     """A second launcher ends with an error that names the first one, which keeps running."""
     stack = make_stack(SHOP)

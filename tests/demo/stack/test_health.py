@@ -72,5 +72,5 @@ def test_problems_are_returned_and_not_raised(monkeypatch: pytest.MonkeyPatch) -
         "healthy": "",
         "failing": "answers 503",
         "refusing": "refused",
-        "hanging": "no answer within 0.05 s",
+        "hanging": health.NO_ANSWER_IN_TIME,
     }

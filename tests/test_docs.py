@@ -21,9 +21,9 @@ from three_pillar_demo.local_store import (
     values,
     writer,
 )
-from three_pillar_demo.local_store.__main__ import Settings as StoreSettings
 from three_pillar_demo.local_store.otlp import batch, checks
 from three_pillar_demo.local_store.otlp.exponential import MAX_BUCKETS
+from three_pillar_demo.local_store.process import Settings as StoreSettings
 from three_pillar_demo.verify.outcomes import EXPECTED
 
 TELEMETRY = Path("docs/reference/telemetry.md").read_text()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from docs.generators.tables import NOTE, code, table
 from services.checkout.service import Settings as CheckoutSettings
 from services.payment.service import Settings as PaymentSettings
-from three_pillar_demo.local_store.__main__ import Settings as StoreSettings
+from three_pillar_demo.local_store.process import Settings as StoreSettings
 from three_pillar_demo.stack import ports
 from three_pillar_demo.web.__main__ import Settings as WebSettings
 from three_pillars.environment import REFUSED_SUFFIXES

@@ -1,5 +1,7 @@
 """A Flask shop that knows nothing of OpenTelemetry: run it under ``opentelemetry-instrument``.
 
+``flask run`` does not read ``PORT``, so give it the same port by ``--port``.
+
 A request to ``/buy/ITEM`` asks the stock service, by default this program itself, for
 ``/stock/ITEM``. The item ``unicorn`` makes the stock service raise an exception.
 """
@@ -9,7 +11,8 @@ import os
 import requests
 from flask import Flask
 
-STOCK_URL = os.environ.get("STOCK_URL", "http://127.0.0.1:8100")
+PORT = os.environ.get("PORT", "8100")
+STOCK_URL = os.environ.get("STOCK_URL", f"http://127.0.0.1:{PORT}")
 TIMEOUT_S = 30
 app = Flask(__name__)
 

@@ -38,7 +38,10 @@ func main() {
 	}))
 	routes.HandleFunc("GET /stock/{item}", answer(stock))
 	server := http.Server{Addr: address, Handler: otelhttp.NewHandler(routes, "shop")}
-	go func() { log.Print(server.ListenAndServe()) }()
+	go func() {
+		log.Print(server.ListenAndServe())
+		stop() // the port is not free
+	}()
 	<-ctx.Done()
 	deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

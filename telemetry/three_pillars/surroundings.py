@@ -6,20 +6,21 @@ A bad value would end the process with a traceback, or make every export fail.
 import os
 import ssl
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
 from .settings import shown
 
 
-def problems() -> list[str]:
+def problems(names: Iterable[str] = ()) -> list[str]:
     """Return an error line for each variable of ``RULES`` whose value cannot be obeyed.
 
-    A blank value counts as unset.
+    A blank value counts as unset. Only the variables ``names`` are checked, if there are any.
     """
     lines = []
-    for name, (is_allowed, allowed) in RULES.items():
+    for name in names or RULES:
+        is_allowed, allowed = RULES[name]
         value = os.environ.get(name, "")
         if value.strip() and not is_allowed(value):
             lines.append(f"{name}={shown(value)}: allowed is {allowed}")

@@ -20,7 +20,7 @@ import pytest
 
 from tests.private_ports import free_port
 from tests.processes import status_of, wait_for
-from three_pillar_demo.local_store.__main__ import FILE_NAME
+from three_pillar_demo.local_store.process import FILE_NAME
 from three_pillar_demo.query.interface import Exemplar, LogRecord, Span
 from three_pillar_demo.query.local import LocalBackends
 

@@ -6,10 +6,13 @@ would store it, and gives such an origin some of the headers.
 """
 
 import re
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from three_pillar_demo.local_store.values import shown_text
 
 LOOPBACK = "loopback"
 """The name of all origins on this machine, of any port."""
@@ -53,10 +56,14 @@ class CorsMiddleware:
     refused.
     """
 
-    def __init__(self, app: ASGIApp, origins: str) -> None:
-        """Protect ``app``; ``origins`` is a text as for ``parse_origins``."""
+    def __init__(self, app: ASGIApp, origins: str, on_refusal: Callable[[str], None]) -> None:
+        """Protect ``app``; ``origins`` is a text as for ``parse_origins``.
+
+        ``on_refusal`` is called with the reason of each refusal.
+        """
         self.app = app
         self.origins = parse_origins(origins)
+        self.on_refusal = on_refusal
 
     def allows(self, origin: str) -> bool:
         """Return whether pages of ``origin`` may send requests."""
@@ -71,7 +78,9 @@ class CorsMiddleware:
         if origin is None:
             await self.app(scope, receive, send)
         elif not self.allows(origin):
-            await _refusal(origin)(scope, receive, send)
+            reason = _refusal_reason(origin)
+            self.on_refusal(reason)
+            await _refusal(reason)(scope, receive, send)
         elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
             await _preflight_response(origin, headers)(scope, receive, send)
         else:
@@ -94,11 +103,12 @@ def _allow(origin: str, headers: MutableHeaders) -> None:
 
 
 def _refusal_reason(origin: str) -> str:
-    return f"origin {origin[:MAX_SHOWN_ORIGIN]} not allowed, add it to STORE_CORS_ORIGINS"
+    shown_origin = shown_text(origin)[:MAX_SHOWN_ORIGIN]
+    return f"origin {shown_origin} not allowed, add it to STORE_CORS_ORIGINS"
 
 
-def _refusal(origin: str) -> Response:
-    status = {"code": PERMISSION_DENIED, "message": _refusal_reason(origin)}
+def _refusal(reason: str) -> Response:
+    status = {"code": PERMISSION_DENIED, "message": reason}
     return JSONResponse(status, 403, headers={"vary": "Origin"})
 
 

@@ -13,7 +13,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_se
 from three_pillar_demo.local_store.compression import decompress
 from three_pillar_demo.local_store.otlp import json_request, logs, metrics, traces
 from three_pillar_demo.local_store.otlp.batch import Batch
-from three_pillar_demo.local_store.otlp.wire import Mender
+from three_pillar_demo.local_store.otlp.wire import PARSER_ERRORS, Mender
 from three_pillar_demo.local_store.request_error import RequestError
 
 DIGEST_BYTES = 16
@@ -93,11 +93,11 @@ def _parse_protobuf(content: bytes, message: Message, batch: Batch) -> None:
 
     Raises:
         DecodeError: The content is not a request of this type, and cannot be mended.
-        WireError: Likewise.
+        ValueError: Likewise.
     """
     try:
         message.ParseFromString(content)
-    except DecodeError:
+    except PARSER_ERRORS:
         for trusts_parser in (True, False):
             attempt = Batch()
             mended = Mender(attempt, trusts_parser=trusts_parser).mend(content, message.DESCRIPTOR)
@@ -112,6 +112,6 @@ def _is_parsed(content: bytes, message: Message) -> bool:
     """Parse ``content`` into ``message``, and return whether it could be parsed."""
     try:
         message.ParseFromString(content)
-    except DecodeError:
+    except PARSER_ERRORS:
         return False
     return True

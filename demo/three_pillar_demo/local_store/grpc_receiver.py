@@ -31,6 +31,8 @@ MAX_CONCURRENT_READS = 4
 
 A message that nobody receives yet stays with its sender, except for the first 64 KiB.
 """
+CROWDED_TIMEOUT_S = 1.0
+"""Seconds that a message may take to arrive while other calls wait for its place."""
 MAX_STREAMS = 100
 """The maximum number of calls at the same time on one connection."""
 MAX_IDLE_MS = 300_000
@@ -72,7 +74,7 @@ def create_server(intake: Intake, host: str, port: int) -> grpc.aio.Server:
         OSError: The server cannot listen there.
     """
     server = grpc.aio.server(options=OPTIONS)
-    read_slots = asyncio.Semaphore(MAX_CONCURRENT_READS)
+    read_slots = _ReadSlots()
     for signal_name, signal in SIGNALS.items():
         (service,) = signal.request_type.DESCRIPTOR.file.services_by_name.values()
         export = _Export(signal_name, intake, read_slots).handle
@@ -96,7 +98,7 @@ class _Export:
     parser.
     """
 
-    def __init__(self, signal_name: str, intake: Intake, read_slots: asyncio.Semaphore) -> None:
+    def __init__(self, signal_name: str, intake: Intake, read_slots: "_ReadSlots") -> None:
         self.signal_name = signal_name
         self.intake = intake
         self.read_slots = read_slots
@@ -106,6 +108,7 @@ class _Export:
         try:
             response = await self._store(context)
         except RequestError as error:
+            self.intake.rejections.record_refusal(self.signal_name, str(error))
             code = STATUS_CODES.get(error.status, StatusCode.INVALID_ARGUMENT)
             await context.abort(code, str(error))
         except (QueueFullError, WriteError) as error:
@@ -123,7 +126,7 @@ class _Export:
         writer = self.intake.writer
         reserved_bytes = 0
         try:
-            async with self._read_slot():
+            async with self.read_slots.one():
                 # Until its size is known, the message counts as one of the maximum size.
                 reserved_bytes = MAX_DECOMPRESSED_BYTES
                 writer.reserve(reserved_bytes)
@@ -134,32 +137,68 @@ class _Export:
         finally:
             writer.release(reserved_bytes)
 
-    @asynccontextmanager
-    async def _read_slot(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                await self.read_slots.acquire()
-        except TimeoutError:
-            raise QueueFullError from None
-        try:
-            yield
-        finally:
-            self.read_slots.release()
-
     async def _read(self, context: Context) -> bytes:
-        """Return the message of the call.
+        """Return the message of the call, for which a place in ``read_slots`` is held.
 
         Raises:
             RequestError: The message is missing or too slow.
         """
+        message = asyncio.ensure_future(context.read())
+        try:
+            await self._wait_for(message)
+        finally:
+            message.cancel()
+        content = message.result()
+        if not isinstance(content, bytes):
+            raise RequestError(400, "the call has no message")
+        return content
+
+    async def _wait_for(self, message: "asyncio.Task[bytes]") -> None:
+        """Wait until the message has arrived, but not for long while other calls need the place.
+
+        Raises:
+            RequestError: The message is too slow.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + BODY_TIMEOUT_S
+        while not message.done():
+            remaining_s = deadline - loop.time()
+            await asyncio.wait({message}, timeout=min(CROWDED_TIMEOUT_S, max(0, remaining_s)))
+            if message.done():
+                return
+            if loop.time() >= deadline:
+                raise RequestError(408, timeout_reason())
+            if self.read_slots.waiting:
+                reason = f"message not received within {CROWDED_TIMEOUT_S:g} s while others wait"
+                raise RequestError(408, reason)
+
+
+class _ReadSlots:
+    """The places of the messages that are received at the same time; ``waiting`` calls want one."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self._semaphore = asyncio.Semaphore(MAX_CONCURRENT_READS)
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """Hold one place.
+
+        Raises:
+            QueueFullError: No place becomes free in time.
+        """
+        self.waiting += 1
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
-                message = await context.read()
+                await self._semaphore.acquire()
         except TimeoutError:
-            raise RequestError(408, timeout_reason()) from None
-        if not isinstance(message, bytes):
-            raise RequestError(400, "the call has no message")
-        return message
+            raise QueueFullError from None
+        finally:
+            self.waiting -= 1
+        try:
+            yield
+        finally:
+            self._semaphore.release()
 
 
 async def _abort_for_retry(context: Context, reason: str, retry_after_s: int) -> NoReturn:

@@ -22,6 +22,7 @@ from three_pillar_demo.local_store.cors import LOOPBACK, CorsMiddleware
 from three_pillar_demo.local_store.export_request import JSON, PROTOBUF, SIGNALS
 from three_pillar_demo.local_store.intake import BODY_TIMEOUT_S, Intake, timeout_reason
 from three_pillar_demo.local_store.request_error import RequestError
+from three_pillar_demo.local_store.values import shown_text
 from three_pillar_demo.local_store.writer import QueueFullError, WriteError, Writer
 
 MAX_BODY_BYTES = 4 * 1024**2
@@ -63,6 +64,8 @@ def create_app(
             encoding = _header(request, "content-encoding")
             message = await intake.store(signal_name, body, encoding, MEDIA_TYPES[media_type])
         except RequestError as error:
+            sender = signal_name if signal_name in SIGNALS else "unknown path"
+            intake.rejections.record_refusal(sender, str(error))
             return _error_response(error.status, str(error), media_type)
         except QueueFullError as error:
             return _error_response(429, str(error), media_type, error.retry_after_s)
@@ -75,7 +78,12 @@ def create_app(
     async def healthz(_request: Request) -> Response:
         if writer.last_error:
             return JSONResponse({"status": writer.last_error}, 503)
-        return JSONResponse({"status": "ok", "rejected": intake.rejections.total})
+        rejections = intake.rejections
+        counts = {"rejected": rejections.total, "refused": rejections.refused}
+        return JSONResponse({"status": "ok", **counts})
+
+    def record_refused_page(reason: str) -> None:
+        intake.rejections.record_refusal("web page", reason)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -89,7 +97,7 @@ def create_app(
             Route("/v1/{signal}", receive_export, methods=ALL_METHODS),
             Route("/healthz", healthz),
         ],
-        middleware=[Middleware(CorsMiddleware, origins=origins)],
+        middleware=[Middleware(CorsMiddleware, origins=origins, on_refusal=record_refused_page)],
         lifespan=lifespan,
     )
 
@@ -100,7 +108,7 @@ def _header(request: Request, name: str) -> str:
 
 def _check_request(signal_name: str, method: str, media_type: str) -> None:
     if signal_name not in SIGNALS:
-        path = f"/v1/{signal_name[:MAX_SHOWN_PATH]}"
+        path = f"/v1/{shown_text(signal_name)[:MAX_SHOWN_PATH]}"
         raise RequestError(404, f"unknown path {path}, use /v1/traces, /v1/logs or /v1/metrics")
     if method != "POST":
         raise RequestError(405, "method not allowed, use POST")

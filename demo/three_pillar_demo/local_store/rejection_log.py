@@ -18,12 +18,14 @@ MAX_PENDING_REASONS = 1_000
 
 
 class RejectionLog:
-    """The number of rejected records, and the reasons that are not logged yet."""
+    """The numbers of rejected records and refused requests, and the reasons not logged yet."""
 
     def __init__(self) -> None:
         """Begin without rejected records."""
         self.total = 0
-        """The number of records rejected since the start of the process."""
+        """The number of records rejected since the start of the process, without ``refused``."""
+        self.refused = 0
+        """The number of requests refused as a whole: what was in them is not known."""
         self._pending: Counter[str] = Counter()
         self._last_logged = -INTERVAL_S
 
@@ -34,10 +36,24 @@ class RejectionLog:
         """
         self.total += batch.rejected.total()
         for reason, count in (batch.rejected + batch.warnings).items():
-            entry = f"{reason} ({signal_name})"
-            if entry not in self._pending and len(self._pending) >= MAX_PENDING_REASONS:
-                entry = OTHER_REASONS
-            self._pending[entry] += count
+            self._add(f"{reason} ({signal_name})", count)
+        self._flush_if_due()
+
+    def record_refusal(self, sender: str, reason: str) -> None:
+        """Count a request that is refused as a whole, and that a retry cannot mend.
+
+        ``sender`` is the name of the signal, or says what else sent the request.
+        """
+        self.refused += 1
+        self._add(f"request refused: {reason} ({sender})", 1)
+        self._flush_if_due()
+
+    def _add(self, entry: str, count: int) -> None:
+        if entry not in self._pending and len(self._pending) >= MAX_PENDING_REASONS:
+            entry = OTHER_REASONS
+        self._pending[entry] += count
+
+    def _flush_if_due(self) -> None:
         if time.monotonic() - self._last_logged >= INTERVAL_S:
             self.flush()
 

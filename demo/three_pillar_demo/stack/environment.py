@@ -33,6 +33,7 @@ INTERPRETER_VARIABLES = {
     "PYTHONVERBOSE",
     "PYTHONWARNINGS",
     "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION",
+    "GRPC_POLL_STRATEGY",
 }
 """Variables for other programs of the user, with which a component could fail or not start.
 

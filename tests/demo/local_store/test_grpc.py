@@ -141,12 +141,15 @@ def test_secrets_are_redacted(in_memory_store: InMemoryStore) -> None:
     assert "4111" not in stored
 
 
-def test_invalid_and_missing_messages_are_refused(in_memory_store: InMemoryStore) -> None:
+def test_invalid_and_missing_messages_are_refused(
+    in_memory_store: InMemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
     """A message that is no request, and a call without one, get INVALID_ARGUMENT."""
 
     async def calls(channel: grpc.aio.Channel) -> None:
         error = await refusal(send(channel, b"\xff\xff\xff"))
         assert error.code() is StatusCode.INVALID_ARGUMENT
+        assert "1 x request refused: request body is not a valid Export" in caplog.text
         assert "request body is not a valid ExportTraceServiceRequest" in str(error.details())
         empty_call: Any = channel.stream_unary(TRACE_METHOD)(iter(()), timeout=TIMEOUT_S)
         error = await refusal(empty_call)
@@ -228,6 +231,30 @@ def test_silent_calls_end_and_block_no_others(
 
     exchange(in_memory_store, calls)
     assert in_memory_store.rows("SELECT count(*) FROM spans") == [(1,)]
+
+
+def test_silent_calls_do_not_delay_others_for_long(
+    in_memory_store: InMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A silent call loses its place soon while others wait for it, but not while none waits."""
+    monkeypatch.setattr(grpc_receiver, "BODY_TIMEOUT_S", 300)
+    monkeypatch.setattr(grpc_receiver, "CROWDED_TIMEOUT_S", 0.01)
+
+    async def calls(channel: grpc.aio.Channel) -> None:
+        method: Any = channel.stream_unary(TRACE_METHOD)
+        alone = asyncio.create_task(refusal(method(timeout=TIMEOUT_S)))
+        for _ in range(20):
+            await send(channel, trace_request(span()))
+        assert not alone.done()
+        silent = [method(timeout=TIMEOUT_S) for _ in range(2 * MAX_CONCURRENT_READS)]
+        errors = asyncio.gather(alone, *(refusal(call) for call in silent[:MAX_CONCURRENT_READS]))
+        await send(channel, trace_request(span()))
+        for error in await errors:
+            assert error.code() is StatusCode.DEADLINE_EXCEEDED
+            assert error.details() == "message not received within 0.01 s while others wait"
+
+    exchange(in_memory_store, calls)
+    assert in_memory_store.rows("SELECT count(*) FROM spans") == [(21,)]
 
 
 def test_a_cancelled_call_is_forgotten(in_memory_store: InMemoryStore) -> None:

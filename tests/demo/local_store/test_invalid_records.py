@@ -86,6 +86,12 @@ def point_json(**changes: object) -> dict[str, object]:
     return fields | changes
 
 
+METRIC_JSON: dict[str, object] = {
+    "gauge": {"dataPoints": [point_json(timeUnixNano=str(NOW + number)) for number in range(3)]}
+}
+"""The JSON of a metric with three points."""
+
+
 def decoded(signal_name: str, request: object) -> Batch:
     """Return the batch that the store makes of a request in JSON."""
     return decode_request(signal_name, json.dumps(request).encode(), "", JSON)
@@ -385,6 +391,57 @@ def test_half_a_number_costs_its_point_only() -> None:
     batch = decode_request("metrics", body, "", PROTOBUF)
     assert [point.time for point in batch.points] == [NOW + 1, NOW + 2]
     assert batch.rejected == {"data point: malformed message": 1}
+
+
+MALFORMED = b"\x0b"
+"""The begin of a group, which no message of OTLP has, and which does not end."""
+
+
+@pytest.mark.parametrize(
+    ("level", "lost"), [("metric", 3), ("scope", 6), ("resource", 6), ("empty scope", 1)]
+)
+def test_lost_points_of_protobuf_are_counted(level: str, lost: int) -> None:
+    """What is lost with a malformed metric, scope or resource counts as the points in it."""
+    ends = {name: MALFORMED if name == level else b"" for name in ("metric", "scope", "resource")}
+    points = [number_point(number, at=NOW + number).SerializeToString() for number in range(3)]
+    metric = field(1, b"heat") + field(5, b"".join(field(1, point) for point in points))
+    scope = field(2, metric + ends["metric"]) + (field(2, metric) if level != "metric" else b"")
+    if level == "empty scope":
+        scope = MALFORMED
+    kept = field(1, field(2, field(2, metric)))
+    body = kept + field(1, field(2, scope + ends["scope"]) + ends["resource"])
+    batch = decode_request("metrics", body, "", PROTOBUF)
+    assert (batch.record_count, batch.rejected.total()) == (3, lost)
+
+
+def test_lost_spans_of_protobuf_are_counted() -> None:
+    """What is lost with a malformed scope counts as the spans in it."""
+    spans = b"".join(field(2, span().SerializeToString()) for _ in range(4))
+    body = field(1, field(2, spans) + field(2, spans + MALFORMED))
+    batch = decode_request("traces", body, "", PROTOBUF)
+    assert (batch.record_count, batch.rejected) == (4, {"scope: unknown wire type 3": 4})
+
+
+@pytest.mark.parametrize(
+    ("signal_name", "key", "invalid", "lost"),
+    [
+        ("metrics", "scopeMetrics", [{"metrics": [{"name": 7} | METRIC_JSON, METRIC_JSON]}], 3),
+        ("metrics", "scopeMetrics", [{"metrics": METRIC_JSON}], 3),
+        ("metrics", "scopeMetrics", {"metrics": [METRIC_JSON, METRIC_JSON, None]}, 6),
+        ("metrics", "scope_metrics", {"metrics": [METRIC_JSON]}, 3),
+        ("metrics", "scopeMetrics", [7], 1),
+        ("traces", "scopeSpans", {"spans": [7, {}]}, 2),
+        ("traces", "scopeSpans", [{"spans": 7}], 1),
+        ("logs", "scopeLogs", {"logRecords": [{}, {}, {}]}, 3),
+    ],
+)
+def test_lost_records_of_json_are_counted(
+    signal_name: str, key: str, invalid: object, lost: int
+) -> None:
+    """What is lost with an invalid metric, scope or list counts as the records in it."""
+    resources = {"metrics": "resourceMetrics", "traces": "resourceSpans", "logs": "resourceLogs"}
+    batch = decoded(signal_name, {resources[signal_name]: [{key: invalid}]})
+    assert batch.rejected.total() == lost
 
 
 def with_raw_span(raw: bytes) -> bytes:

@@ -294,6 +294,29 @@ def test_an_invalid_setting_ends_the_process(tmp_path: Path, name: str, value: s
     assert len(ended.stderr.splitlines()) == 1
 
 
+def test_an_unknown_protobuf_implementation_ends_the_process(tmp_path: Path) -> None:
+    """A variable with which protobuf cannot be imported ends the process with code 2, one line."""
+    store = StoreProcess(tmp_path / "data")
+    store.env["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "bogus"
+    ended = store.run_to_end()
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=bogus: allowed is upb or python\n"
+    )
+
+
+def test_variables_of_the_libraries_have_no_effect(store_process: StoreProcess) -> None:
+    """With the slow protobuf and an unknown way of gRPC to wait, the store stores all the same."""
+    store_process.env["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
+    store_process.env["GRPC_POLL_STRATEGY"] = "bogus"
+    store_process.start()
+    body = trace_request(span("first"), span("second")).SerializeToString()
+    with client(store_process.url) as http:
+        assert post(http, "traces", body.replace(b"first", b"f\xff\xffst")) == 200
+    rows = read_rows(store_process.path, "SELECT name FROM span ORDER BY rowid")
+    assert rows == [("f\ufffd\ufffdst",), ("second",)]
+
+
 def test_two_servers_on_one_port_are_refused(tmp_path: Path) -> None:
     """The same port for HTTP and gRPC ends the process with code 2 and one line."""
     store = StoreProcess(tmp_path / "data")

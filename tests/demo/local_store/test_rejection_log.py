@@ -1,15 +1,24 @@
 """Tests that rejected telemetry is counted, and logged at a bounded rate."""
 
+import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
 
+import httpx2
 import pytest
 
 from tests.demo.local_store.messages import log_record, log_request
-from tests.demo.local_store.stores import InMemoryStore
-from three_pillar_demo.local_store import rejection_log
+from tests.demo.local_store.stores import PROTOBUF, InMemoryStore
+from three_pillar_demo.local_store import receiver, rejection_log
+from three_pillar_demo.local_store.intake import Intake
 from three_pillar_demo.local_store.otlp.batch import OTHER_REASONS, Batch
+from three_pillar_demo.local_store.receiver import MAX_BODY_BYTES, create_app
 from three_pillar_demo.local_store.rejection_log import RejectionLog
+
+JSON = {"content-type": "application/json"}
+GZIP = PROTOBUF | {"content-encoding": "gzip"}
+ORIGIN = {"origin": "https://evil.test", "access-control-request-method": "POST"}
 
 
 def rejected(reason: str, count: int = 1) -> Batch:
@@ -66,5 +75,58 @@ def test_the_store_logs_and_counts_what_it_rejects(
     old.time_unix_nano = old.observed_time_unix_nano = 1_000_000
     response = in_memory_store.send("logs", log_request(old, log_record("new")))
     assert response.status_code == 200
-    assert in_memory_store.client.get("/healthz").json() == {"status": "ok", "rejected": 1}
+    assert in_memory_store.client.get("/healthz").json() == {
+        "status": "ok",
+        "rejected": 1,
+        "refused": 0,
+    }
     assert "rejected telemetry: 1 x " in caplog.text
+
+
+REFUSED: dict[str, tuple[str, str, bytes, dict[str, str], str]] = {
+    "400": ("POST", "/v1/traces", b"{", JSON, "request body is not a valid Export"),
+    "400 gzip": ("POST", "/v1/logs", b"no", GZIP, "request body is not valid gzip"),
+    "403": ("POST", "/v1/logs", b"{}", JSON | ORIGIN, "origin https://evil.test not allowed"),
+    "403 preflight": ("OPTIONS", "/v1/logs", b"", ORIGIN, "origin https://evil.test not allowed"),
+    "404": ("POST", "/v1/a%0Ab%1b", b"", JSON, r"unknown path /v1/a\nb\x1b, use"),
+    "405": ("GET", "/v1/logs", b"", {}, "method not allowed"),
+    "413": ("POST", "/v1/logs", bytes(MAX_BODY_BYTES + 1), PROTOBUF, "request body over "),
+    "415": ("POST", "/v1/logs", b"", {}, "unsupported content-type"),
+}
+"""By status, a request that is refused as a whole, and the begin of the reason."""
+
+
+@pytest.mark.parametrize("status", REFUSED)
+def test_refused_requests_are_counted_and_logged(
+    in_memory_store: InMemoryStore, caplog: pytest.LogCaptureFixture, status: str
+) -> None:
+    """A request that is refused as a whole is logged with the reason, and counted."""
+    method, path, body, headers, reason = REFUSED[status]
+    with caplog.at_level(logging.WARNING):
+        response = in_memory_store.client.request(method, path, content=body, headers=headers)
+    assert response.status_code == int(status[:3])
+    health = in_memory_store.client.get("/healthz").json()
+    assert health == {"status": "ok", "rejected": 0, "refused": 1}
+    (record,) = caplog.records
+    assert record.message.startswith(f"rejected telemetry: 1 x request refused: {reason}")
+
+
+def test_a_body_that_does_not_arrive_is_counted(
+    in_memory_store: InMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request whose body is too slow gets 408, and is counted as refused."""
+    monkeypatch.setattr(receiver, "BODY_TIMEOUT_S", 0.1)
+    intake = Intake(in_memory_store.writer)
+
+    async def endless_body() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.Event().wait()
+
+    async def send() -> int:
+        transport = httpx2.ASGITransport(create_app(intake))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://store") as http:
+            response = await http.post("/v1/logs", content=endless_body(), headers=PROTOBUF)
+            return response.status_code
+
+    assert asyncio.run(send()) == 408
+    assert intake.rejections.refused == 1

@@ -6,6 +6,7 @@ null counts as absent.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -23,6 +24,7 @@ from three_pillar_demo.local_store.otlp.record_types import (
     MAX_DEPTH,
     PARTS,
     RECORDS,
+    lost_count,
 )
 
 ABSENT_IS_NAN = {"ValueAtQuantile": ["value"], "SummaryDataPoint": ["sum"]}
@@ -86,7 +88,9 @@ class _RequestReader:
                 if field.name not in EMPTY_IF_INVALID and descriptor.name not in CONTAINERS:
                     raise
                 message.ClearField(field.name)
-                self._count_lost_field(field, str(error))
+                field_type = descriptor.fields_by_name[field.name].message_type
+                count = lost_count(member, field_type, _children) if field_type else 1
+                self._count_lost_field(field, str(error), count)
 
     def _set(self, message: Message, field: _Field, member: Any, depth: int) -> None:  # noqa: ANN401  (any JSON value)
         if field.is_repeated:
@@ -117,12 +121,12 @@ class _RequestReader:
             except InvalidValueError as error:
                 if type_name not in RECORDS and type_name not in PARTS:
                     raise
+                count = lost_count(member, child.DESCRIPTOR, _children)
                 del target[-1]
-                self._count_lost_item(message, type_name, member, str(error))
+                self._count_lost_item(message, type_name, str(error), count)
 
-    def _count_lost_item(self, owner: Message, type_name: str, member: Any, reason: str) -> None:  # noqa: ANN401  (any JSON value)
+    def _count_lost_item(self, owner: Message, type_name: str, reason: str, count: int) -> None:
         if type_name in RECORDS:
-            count = _point_count(member) if type_name == "Metric" else 1
             self.batch.reject(f"{RECORDS[type_name]}: {reason}", count)
             return
         self.batch.warn(f"{PARTS[type_name]}: {reason}")
@@ -130,22 +134,23 @@ class _RequestReader:
         if counter in owner.DESCRIPTOR.fields_by_name:
             setattr(owner, counter, min(getattr(owner, counter) + 1, 2**32 - 1))
 
-    def _count_lost_field(self, field: _Field, reason: str) -> None:
-        """Count a field of a container as lost: records if it is a list, else something shared."""
+    def _count_lost_field(self, field: _Field, reason: str, count: int) -> None:
+        """Count a field of a container as lost: ``count`` records, or one part that is shared."""
         if field.is_repeated:
-            self.batch.reject(f"{field.json_name}: {reason}")
+            self.batch.reject(f"{field.json_name}: {reason}", count)
         else:
             self.batch.warn(f"{field.json_name}: {reason}")
 
 
-def _point_count(metric: object) -> int:
-    """Return the number of data points of a metric in JSON; 1 if it cannot be seen."""
-    count = 0
-    for data in metric.values() if isinstance(metric, dict) else ():
-        if isinstance(data, dict):
-            points = data.get("dataPoints", data.get("data_points"))
-            count += len(points) if isinstance(points, list) else 0
-    return max(1, count)
+def _children(value: Any, descriptor: Descriptor) -> Iterator[tuple[Any, Descriptor]]:  # noqa: ANN401  (any JSON value)
+    """Yield the JSON values of the messages in a message with their types."""
+    for field in descriptor.fields:
+        if not field.message_type or not isinstance(value, dict):
+            continue
+        member = value.get(field.json_name, value.get(field.name))
+        for item in member if isinstance(member, list) else [member]:
+            if item is not None:
+                yield item, field.message_type
 
 
 @cache

@@ -5,12 +5,20 @@ the bytes and the message types: it replaces what is not UTF-8 by U+FFFD, and le
 or the part of a record, that is malformed. https://protobuf.dev/programming-guides/encoding/
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from three_pillar_demo.local_store.otlp.batch import Batch
-from three_pillar_demo.local_store.otlp.record_types import MAX_DEPTH, PARTS, RECORDS
+from three_pillar_demo.local_store.otlp.record_types import (
+    MAX_DEPTH,
+    PARTS,
+    RECORDS,
+    lost_count,
+)
 
 MAX_FIELDS = 1_000_000
 """The maximum number of fields to walk along, some seconds of work."""
@@ -20,6 +28,8 @@ LENGTH_DELIMITED = 2
 FIXED_32 = 5
 FIXED_SIZES = {FIXED_64: 8, FIXED_32: 4}
 MAX_VARINT_BYTES = 10
+PARSER_ERRORS = (DecodeError, UnicodeDecodeError)
+"""What protobuf's parsers raise: the second is raised by the one that is written in Python."""
 
 
 class WireError(ValueError):
@@ -79,7 +89,8 @@ class Mender:
         except WireError as error:
             type_name = field.message_type.name
             if type_name in RECORDS:
-                self.batch.reject(f"{RECORDS[type_name]}: {error}")
+                count = lost_count(value, field.message_type, _children)
+                self.batch.reject(f"{RECORDS[type_name]}: {error}", count)
             elif type_name in PARTS:
                 self.batch.warn(f"{PARTS[type_name]}: {error}")
             else:
@@ -93,10 +104,22 @@ class Mender:
         return mended
 
 
+def _children(content: bytes, descriptor: Descriptor) -> Iterator[tuple[bytes, Descriptor]]:
+    """Yield the messages in a message with their types, as far as it is not malformed."""
+    position = 0
+    with suppress(WireError):
+        while position < len(content):
+            tag, position = _varint(content, position)
+            value_start, position = _value_range(content, position, tag & 7)
+            field = descriptor.fields_by_number.get(tag >> 3)
+            if field and field.message_type and tag & 7 == LENGTH_DELIMITED:
+                yield content[value_start:position], field.message_type
+
+
 def _is_accepted(value: bytes, descriptor: Descriptor) -> bool:
     try:
         GetMessageClass(descriptor).FromString(value)
-    except DecodeError:
+    except PARSER_ERRORS:
         return False
     return True
 

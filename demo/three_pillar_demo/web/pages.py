@@ -60,6 +60,7 @@ def templates() -> Environment:
     environment.filters["rate"] = formatting.rate
     environment.filters["mebibytes"] = formatting.mebibytes
     environment.filters["clock"] = formatting.clock
+    environment.filters["moment"] = formatting.moment
     environment.filters["date"] = formatting.date
     environment.filters["age"] = formatting.age
     environment.filters["without_zeros"] = formatting.without_zeros

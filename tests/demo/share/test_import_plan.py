@@ -94,7 +94,11 @@ def test_one_wrong_time_does_not_keep_an_old_file_from_being_moved() -> None:
     assert 0 <= shift_ns - (9 * DAY_NS - NANO) < TOLERANCE_NS
 
 
-@pytest.mark.parametrize("start_ns", [5 * 3600 * NANO, time.time_ns() + 300 * DAY_NS])
+@pytest.mark.parametrize(
+    "start_ns",
+    [5 * 3600 * NANO, time.time_ns() + 300 * DAY_NS],
+    ids=["after 1970", "in 300 days"],
+)
 def test_a_file_of_a_clock_that_was_never_set_is_moved_to_now(start_ns: int) -> None:
     """If all times are implausible, they are moved together: the newest becomes now."""
     trace = Trace()

@@ -3,6 +3,7 @@
 import math
 import random
 import re
+import time
 from itertools import pairwise
 
 import pytest
@@ -186,3 +187,11 @@ def test_values_can_be_read() -> None:
 def test_a_rate_is_never_shown_as_zero_if_it_is_not(per_second: float | None, text: str) -> None:
     """A small rate is shown per minute, so that something is not shown as nothing."""
     assert formatting.rate(per_second) == text
+
+
+def test_a_time_of_another_day_has_its_day() -> None:
+    """A time of today is shown as the time of day, and an older one with its day."""
+    now = time.time()
+    assert formatting.moment(now) == formatting.clock(now)
+    older = time.mktime((2026, 3, 9, 14, 5, 9, 0, 0, -1))
+    assert formatting.moment(older) == "9 Mar 14:05:09"

@@ -10,8 +10,12 @@ import pytest
 from tests.clients.shops import ERROR_MESSAGE, REQUEST_TIMEOUT_S, Visit
 from tests.demo.local_store.stores import read_rows
 from three_pillar_demo.query.interface import Span
+from three_pillar_demo.trace_view import gather
 from three_pillar_demo.trace_view.calls import status_of
+from three_pillar_demo.trace_view.clocks import clock_skews
 from three_pillar_demo.trace_view.explanation import explain
+from three_pillar_demo.trace_view.timing import late_answers
+from three_pillar_demo.trace_view.tree import tree_rows
 from three_pillar_demo.trace_view.view import TraceView
 
 DURATION_SUM = "http_server_request_duration_seconds_sum"
@@ -105,6 +109,22 @@ def test_one_sentence_explains_the_failure(visit: Visit) -> None:
     """The trace view says that shop failed because stock did, and names the error."""
     sentence = explain(bought(visit, failed=True))
     assert sentence == f"shop answered 500 because stock {visit.client.reason}."
+
+
+def test_one_sentence_describes_the_success(visit: Visit) -> None:
+    """The trace view has the answers of both services."""
+    assert explain(bought(visit, failed=False)) == "shop answered 200; stock answered 200."
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_nothing_is_said_that_is_not_so(visit: Visit, *, failed: bool) -> None:
+    """Of a whole trace nothing is missing, no call was given up, and no clock is wrong."""
+    trace_id = bought(visit, failed=failed).trace_id
+    view, missing = visit.store.query(lambda backends: gather.fetch(backends, trace_id))
+    assert missing == []
+    assert late_answers(view) == {}
+    assert clock_skews(view) == []
+    assert [row.node for row in tree_rows(view) if row.in_cycle] == []
 
 
 def test_log_records_belong_to_their_span(visit: Visit) -> None:

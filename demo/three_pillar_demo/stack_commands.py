@@ -26,6 +26,8 @@ commands = typer.Typer()
 def check_settings(context: typer.Context) -> None:
     """One checkout, followed through traces, logs and metrics."""
     command = str(context.invoked_subcommand)
+    if _is_help_wanted(sys.argv[1:]):
+        return
     try:
         ports.validate()
         if command in SHOP_COMMANDS:
@@ -35,6 +37,13 @@ def check_settings(context: typer.Context) -> None:
         sys.exit(2)
     if command in SHOP_COMMANDS - {"up"} and state.mode() == state.VIEW_MODE:
         fail(command, NO_SHOP)
+
+
+def _is_help_wanted(arguments: list[str]) -> bool:
+    """Return whether a command only prints its help, which needs neither settings nor a clone."""
+    if arguments[:1] == ["run"]:  # What follows its options belongs to the user's program.
+        arguments = arguments[:2]
+    return "--help" in arguments
 
 
 @commands.command()

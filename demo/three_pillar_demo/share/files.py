@@ -1,9 +1,13 @@
 """Writes a trace to files: as an HTML page, and as OTLP JSON."""
 
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 
@@ -34,7 +38,7 @@ class TraceFiles:
 
     def problem(self) -> str:
         """Return why the files cannot be written, before the trace is fetched; "" if they can."""
-        if self.html and self.html == self.otlp:
+        if self.html and self.otlp and _are_same(self.html, self.otlp):
             return "--html and --otlp need two different files"
         for name in filter(None, (self.html, self.otlp)):
             path = Path(name)
@@ -52,7 +56,8 @@ class TraceFiles:
         """Write the files, and name each on stderr with its contents and its size.
 
         Raises:
-            OSError: A file cannot be written. Nothing is left of it.
+            OSError: A file cannot be written. Nothing is left of it, and an earlier file of its
+                name stays as it was.
         """
         err = Console(stderr=True, highlight=False, soft_wrap=True)
         contents: list[tuple[str, Callable[[], str]]] = []
@@ -74,14 +79,51 @@ class TraceFiles:
         path = Path(name)
         if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
             return path.write_bytes(content)
-        with path.open("wb" if self.force else "xb") as file:
-            try:
-                file.write(content)
-                file.flush()
-            except OSError:
-                path.unlink(missing_ok=True)
-                raise
+        if self.force and path.exists():
+            _replace(path, content)
+        else:
+            with path.open("xb") as file:
+                _write_or_remove(file, path, content)
         return len(content)
+
+
+def _are_same(name: str, other_name: str) -> bool:
+    """Return whether two names stand for one file, which need not exist."""
+    if STDOUT in {name, other_name}:
+        return name == other_name
+    path = Path(name)
+    other = Path(other_name)
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return path.resolve() == other.resolve()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Replace the file at ``path``, or the one that the link there points to, at once.
+
+    Raises:
+        OSError: This is not possible; the file stays as it was.
+    """
+    target = path.resolve()
+    descriptor, name = tempfile.mkstemp(prefix=".demo-follow-", dir=target.parent)
+    draft = Path(name)
+    with os.fdopen(descriptor, "wb") as file:
+        _write_or_remove(file, draft, content)
+    try:
+        shutil.copymode(target, draft)
+        draft.replace(target)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _write_or_remove(file: IO[bytes], path: Path, content: bytes) -> None:
+    try:
+        file.write(content)
+        file.flush()
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _summary(name: str, view: TraceView, size_bytes: int) -> str:

@@ -16,18 +16,22 @@ from rich.text import Text
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import NANO, BackendError
 from three_pillar_demo.share.batches import Batcher
-from three_pillar_demo.share.import_plan import FileSummary, records_in, summarize, time_shift
+from three_pillar_demo.share.import_plan import (
+    FileSummary,
+    records_in,
+    shifts_of_stored,
+    summarize,
+    time_shift,
+)
 from three_pillar_demo.share.records import LOGS, METRICS, TRACES, Json, Record, moved
 from three_pillar_demo.share.sender import EndpointError, Sender
-from three_pillar_demo.share.stored import StoredRecords
+from three_pillar_demo.share.stored import SHIFT_ATTRIBUTE, StoredRecords
 from three_pillar_demo.share.times import age_limits
 from three_pillar_demo.stack import ports
 from three_pillar_demo.terminal import printable, progress_messages
 
 STDIN = "-"
 """The name of a file that stands for stdin."""
-SHIFT_ATTRIBUTE = "import.time_shift_s"
-"""The resource attribute that says by how many seconds the times of an imported file were moved."""
 MAX_TRACES_SHOWN = 10
 MAX_SPOOLED_BYTES = 16 * 1024**2
 """The size of stdin, in bytes, up to which it is kept in memory and not in a temporary file."""
@@ -107,7 +111,8 @@ async def _send(file: IO[bytes], summary: FileSummary, *, keep_times: bool) -> O
     async with connect.create_backends() as backends:
         stored = await StoredRecords.query(backends, summary.first_records)
     limits = age_limits(connect.running_mode())
-    outcome = Outcome(time_shift(summary, stored, limits, keep_times=keep_times))
+    shifts = shifts_of_stored(summary, stored)
+    outcome = Outcome(time_shift(summary, shifts, limits, keep_times=keep_times))
     batcher = Batcher()
     async with httpx2.AsyncClient(trust_env=False) as http:
         sender = Sender(otlp_endpoint(), http)
@@ -115,7 +120,7 @@ async def _send(file: IO[bytes], summary: FileSummary, *, keep_times: bool) -> O
             for record in records_in(file):
                 if record.trace_id:
                     outcome.traces[record.trace_id] += 1
-                if stored.take(record):
+                if stored.take(record, shifts.get(record.trace_id, outcome.shift_ns)):
                     outcome.already_stored[record.signal.name] += 1
                     continue
                 for batch in batcher.add(_shifted(record, outcome.shift_ns)):
@@ -141,13 +146,13 @@ def _shifted(record: Record, shift_ns: int) -> Record:
 
 
 def _report(summary: FileSummary, outcome: Outcome, out: Console, err: Console) -> None:
-    if outcome.accepted:
+    if outcome.accepted.total():
         services = ", ".join(sorted(printable(name, 64) for name in summary.services if name))
         origin = f" of {services}" if services else ""
         out.print(f"Imported {_counted(outcome.accepted)}{origin}.", markup=False)
     if outcome.already_stored:
         out.print(f"Stored already, and left out: {_counted(outcome.already_stored)}.")
-    if outcome.shift_ns and outcome.accepted:
+    if outcome.shift_ns and outcome.accepted.total():
         out.print(
             f"All times were moved by {_duration(outcome.shift_ns)}, because old or future times "
             f"are refused; the resources say so ({SHIFT_ATTRIBUTE}). --keep-times leaves them."

@@ -88,20 +88,19 @@ def summarize(file: IO[bytes]) -> FileSummary:
 
 
 def time_shift(
-    summary: FileSummary, stored: StoredRecords, limits: AgeLimits, *, keep_times: bool
+    summary: FileSummary, stored_shifts: dict[str, int], limits: AgeLimits, *, keep_times: bool
 ) -> int:
     """Return by how many nanoseconds all times of the file are moved, so that they can be stored.
 
-    If a part of the file is stored already, the rest is moved as that part was. Otherwise the times
-    stay, unless the backends would refuse them as too old, that is older than ``limits``, or as in
-    the future: then the newest becomes now. Implausible times count only in a file without others,
-    which a clock that was never set has written.
+    If a part of the file is stored already, as ``stored_shifts`` says, the rest is moved as the
+    first such part was. Otherwise the times stay, unless the backends would refuse them as too old,
+    that is older than ``limits``, or as in the future: then the newest becomes now. Implausible
+    times count only in a file without others, which a clock that was never set has written.
     """
     if keep_times:
         return 0
-    known_shift = _shift_of_stored(summary, stored)
-    if known_shift is not None:
-        return known_shift
+    if stored_shifts:
+        return next(iter(stored_shifts.values()))
     records = summary.record_times
     points = summary.point_times
     if not (records.newest or points.newest):
@@ -117,18 +116,19 @@ def time_shift(
     return now - newest if is_moved else 0
 
 
-def _shift_of_stored(summary: FileSummary, stored: StoredRecords) -> int | None:
-    """Return by how much the part of the file that is stored was moved; None if none is stored.
+def shifts_of_stored(summary: FileSummary, stored: StoredRecords) -> dict[str, int]:
+    """Return by how many nanoseconds the stored traces of the file were moved, by trace id.
 
     Spans are asked first: the Collector may have replaced the time of a log record.
     """
+    shifts: dict[str, int] = {}
     first_records = [record for group in summary.first_records.values() for record in group]
     for signal in (TRACES, LOGS):
         for record in first_records:
             stored_time = stored.time_of(record)
             if record.signal is signal and record.time and stored_time:
-                return stored_time - record.time
-    return None
+                shifts.setdefault(record.trace_id, stored_time - record.time)
+    return shifts
 
 
 def _service(record: Record) -> str:

@@ -183,27 +183,29 @@ def status(console: Console, *, as_json: bool) -> bool:
     run = state.load()
     is_running = state.running() is not None
     mode = run.mode if run else MODE_OF_NO_RUN
-    rows = [_status_row(component, run) for component in MODES[mode]]
+    rows = [_status_row(component, run, is_running=is_running) for component in MODES[mode]]
     if as_json:
         report = {"running": is_running, "mode": mode, "components": rows}
         console.out(json.dumps(report, indent=2), highlight=False)
     else:
         console.print(_status_table(rows))
         if run:
-            _print_exits(console, run)
+            _print_exits(console, run, is_running=is_running)
         if not is_running:
             has_orphans = any(row["pid"] for row in rows)
             console.print(f"\n{LEFT_RUNNING if has_orphans else NOTHING_RUNS}")
     return is_running and all(row["state"] == "ready" for row in rows)
 
 
-def _status_row(component: Component, run: state.Run | None) -> dict[str, str | int | None]:
+def _status_row(
+    component: Component, run: state.Run | None, *, is_running: bool
+) -> dict[str, str | int | None]:
     recorded = run.components.get(component.name) if run else None
     process = recorded.alive() if recorded else None
     exits = run.exits.get(component.name) if run else None
     return {
         "component": component.name,
-        "state": _component_state(component, run, process),
+        "state": _component_state(component, run if is_running else None, process),
         "pid": process.pid if process else None,
         "memory_mib": _memory_mib(process) if process else None,
         "address": component.address,
@@ -215,6 +217,7 @@ def _status_row(component: Component, run: state.Run | None) -> dict[str, str | 
 def _component_state(
     component: Component, run: state.Run | None, process: psutil.Process | None
 ) -> str:
+    """Return the state of ``component``; ``run`` is None if no launcher runs."""
     if process:
         return "ready" if control.is_ready(component) else "not ready"
     if run and component.name in run.on_purpose:
@@ -225,11 +228,12 @@ def _component_state(
     return "stopped"
 
 
-def _print_exits(console: Console, run: state.Run) -> None:
+def _print_exits(console: Console, run: state.Run, *, is_running: bool) -> None:
     """Print how often each component has exited unexpectedly, and how the last exit was."""
     for name, exits in run.exits.items():
+        outlook = f" {exits.outlook(name)}".rstrip() if is_running else ""
         console.print(
-            f"\n{name} {exits.summary()}. Last log lines:\n{exits.log_tail}",
+            f"\n{name} {exits.summary()}.{outlook} Last log lines:\n{exits.log_tail}",
             markup=False,
             soft_wrap=True,
         )

@@ -67,7 +67,9 @@ def recent_exits() -> dict[str, str]:
     for name, exits in run.exits.items():
         if exits.gave_up or time.time() - exits.last_at < EXIT_SHOWN_S:
             last_line = exits.log_tail.strip().rpartition("\n")[2].strip()
-            texts[name] = f"{exits.summary()}. Its last log line: {last_line}"
+            sentences = [f"{exits.summary()}.", exits.outlook(name)]
+            sentences.append(f"Its last log line: {last_line}")
+            texts[name] = " ".join(filter(None, sentences))
     return texts
 
 

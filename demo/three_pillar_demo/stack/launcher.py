@@ -247,6 +247,8 @@ class Launcher:
             if name in self.components and name not in self.children:
                 self.restarts.cancel(name)
                 self.run.on_purpose.pop(name, None)
+                if exits := self.run.exits.get(name):
+                    exits.gave_up = False
                 self._start_again(self.components[name])
         elif verb in control.STATE_AFTER and name in self.components:
             self._end_on_purpose(name, verb)

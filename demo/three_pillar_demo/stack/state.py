@@ -98,6 +98,12 @@ class UnexpectedExits:
         last_at = time.strftime("%H:%M:%S", time.localtime(self.last_at))
         return f"has exited unexpectedly {times}; at {last_at} it {self.reason}"
 
+    def outlook(self, name: str) -> str:
+        """Return that the component ``name`` stays down, as a sentence; "" if it does not."""
+        if not self.gave_up:
+            return ""
+        return f"It stays down; `demo start {name}` starts it again."
+
 
 @dataclass
 class Run:

@@ -18,6 +18,7 @@ from three_pillar_demo.run_program.other_languages import (
 )
 
 NODE = shutil.which("node")
+NPM = shutil.which("npm")
 needs_node = pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
 REGISTER = 'console.log("registered");'
 NODE_TIMEOUT_S = 60
@@ -60,6 +61,21 @@ def test_the_package_of_the_working_folder_is_loaded(tmp_path: Path) -> None:
     assert (result.by, result.problem) == (NODE_PACKAGE, "")
     lines = output([NODE, "app.js"], folder, result.variables).split()
     assert lines == ["registered", "registered", "mine"]
+
+
+@needs_node
+@pytest.mark.skipif(NPM is None, reason="npm is not installed")
+def test_a_program_behind_npm_is_instrumented(tmp_path: Path) -> None:
+    """What npm starts inherits the variable, so both npm and the program load the package."""
+    assert NPM
+    install_package(tmp_path)
+    (tmp_path / "app.js").write_text('console.log("running");')
+    (tmp_path / "package.json").write_text('{"scripts": {"start": "node app.js"}}')
+    node = find_node(Path(NPM).resolve(), os.environ)
+    assert node
+    result = instrument_node(["npm", "start"], node, os.environ, tmp_path)
+    lines = output([NPM, "--silent", "start"], tmp_path, result.variables).split()
+    assert lines == ["registered", "registered", "running"]
 
 
 @needs_node

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 from pathlib import Path
 from typing import cast
 
@@ -76,7 +77,38 @@ def test_names_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     assert "is a folder" in TraceFiles(str(tmp_path)).problem()
     assert "does not exist" in TraceFiles(str(tmp_path / "no" / "a.html")).problem()
     assert "two different files" in TraceFiles("-", "-").problem()
+    name = str(tmp_path / "a.html")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path)
+    for other in ("sub/../a.html", "linked/a.html", "./a.html"):
+        files = TraceFiles(name, f"{tmp_path}/{other}", force=True)
+        assert "two different files" in files.problem()
+    Path(name).touch()
+    (tmp_path / "hard-link").hardlink_to(name)
+    assert "two different" in TraceFiles(name, str(tmp_path / "hard-link"), force=True).problem()
     assert not TraceFiles()
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path) -> None:
+    """If the disk is full, --force leaves the earlier file as it was, and no other file."""
+    path = tmp_path / "a.html"
+    path.write_text("mine")
+    path.chmod(0o640)
+    link = tmp_path / "link.html"
+    link.symlink_to(path)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        assert run(TraceFiles(str(link), force=True)) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert path.read_text() == "mine"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.html", "link.html"]
+    assert run(TraceFiles(str(link), force=True)) == 0
+    assert link.is_symlink()
+    assert "</html>" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.usefixtures("stored")

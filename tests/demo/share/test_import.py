@@ -30,7 +30,8 @@ from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import LogRecord, Span
 from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.share import import_command
-from three_pillar_demo.share.import_command import SHIFT_ATTRIBUTE, import_file
+from three_pillar_demo.share.import_command import import_file
+from three_pillar_demo.share.stored import SHIFT_ATTRIBUTE
 
 Output = pytest.CaptureFixture[str]
 
@@ -148,6 +149,76 @@ def test_the_rest_of_a_trace_joins_what_is_stored(tmp_path: Path) -> None:
     assert record.time - span.start == 5
 
 
+BODIES: dict[str, dict[str, Any]] = {
+    "redacted": {"stringValue": "login with password=hunter2hunter2 of card 4111111111111111"},
+    "structured": {"kvlistValue": {"values": [{"key": "order", "value": {"intValue": "42"}}]}},
+    "empty": {},
+    "long": {"stringValue": "order " * 100_000},
+}
+
+
+@pytest.mark.parametrize("age_days", [0, 9])
+@pytest.mark.parametrize("name", BODIES)
+def test_a_log_record_that_the_store_has_changed_is_not_stored_twice(
+    name: str, age_days: int, tmp_path: Path, capsys: Output
+) -> None:
+    """A record is found again by its time where the store keeps another text than the file has."""
+    trace = Trace(age_ns=age_days * DAY_NS)
+    logs = trace.logs()
+    [record] = logs["resourceLogs"][0]["scopeLogs"][0]["logRecords"]
+    record["body"] = BODIES[name]
+    content = json_lines(trace.spans(), logs)
+    for _ in range(2):
+        assert run_import(content, tmp_path / "file") == 0
+    [stored_record] = stored(trace.trace_id)[1]
+    assert stored_record.body != BODIES[name].get("stringValue")
+    assert "left out: 1 span and 1 log record." in capsys.readouterr().out
+
+
+def test_a_log_record_without_a_time_is_not_stored_twice(tmp_path: Path) -> None:
+    """A record that got its time from the store is found again by what it says."""
+    trace = Trace()
+    logs = trace.logs()
+    del logs["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]["timeUnixNano"]
+    for _ in range(2):
+        assert run_import(json_lines(trace.spans(), logs), tmp_path / "file") == 0
+    assert len(stored(trace.trace_id)[1]) == 1
+
+
+@pytest.mark.parametrize("age_days", [0, 9, 3000])
+def test_log_records_alone_are_found_again(age_days: int, tmp_path: Path) -> None:
+    """Without a span, stored records are found by their times and by how these were moved."""
+    trace = Trace(age_ns=age_days * DAY_NS, body="password=hunter2hunter2")
+    first = trace.logs()
+    trace.body = "order 42 requested"
+    second = trace.logs()
+    for _ in range(2):
+        assert run_import(json_lines(first, second), tmp_path / "file") == 0
+    assert len(stored(trace.trace_id)[1]) == 2
+
+
+def test_traces_that_were_moved_by_different_amounts_are_found_again(tmp_path: Path) -> None:
+    """Of a file whose traces were imported one by one before, nothing is stored twice."""
+    traces = [Trace(age_ns=9 * DAY_NS - minutes * 60 * NANO) for minutes in (0, 20)]
+    for trace in traces:
+        run_import(json_lines(trace.spans(), trace.logs()), tmp_path / "file")
+    both = [content for trace in traces for content in (trace.spans(), trace.logs())]
+    assert run_import(json_lines(*both), tmp_path / "file") == 0
+    assert [len(stored(trace.trace_id)[1]) for trace in traces] == [1, 1]
+
+
+def test_the_order_of_records_that_say_the_same_does_not_matter(tmp_path: Path) -> None:
+    """A record is left out only for the stored one of its own time."""
+    trace = Trace()
+    first = trace.logs()
+    trace.time += 1000
+    second = trace.logs()
+    assert run_import(json_lines(first), tmp_path / "file") == 0
+    assert run_import(json_lines(second, first), tmp_path / "file") == 0
+    times = [record.time for record in stored(trace.trace_id)[1]]
+    assert times == [trace.time - 1000 + 5, trace.time + 5]
+
+
 def test_equal_log_records_are_all_kept(tmp_path: Path) -> None:
     """Records that say the same at different times are different records, also the second time."""
     trace = Trace()
@@ -257,6 +328,17 @@ def test_a_file_without_telemetry_is_one_line(
     assert not captured.out
     assert "no telemetry in it" in captured.err
     assert reason in captured.err
+
+
+def test_a_file_of_which_nothing_is_stored_is_not_called_imported(
+    tmp_path: Path, capsys: Output
+) -> None:
+    """If every record is rejected, the output has the reason and no line about an import."""
+    spans = Trace().spans(startTimeUnixNano=str(2**63 - 1))
+    assert run_import(json_lines(spans), tmp_path / "file", keep_times=True) == 1
+    captured = capsys.readouterr()
+    assert "Imported" not in captured.out
+    assert "rejected: 1, 1 x span" in captured.err
 
 
 def test_a_file_that_cannot_be_opened_ends_with_2(tmp_path: Path, capsys: Output) -> None:

@@ -1,19 +1,20 @@
 """Tests of how an import decides by how much it moves the times of a file, and where it sends."""
 
+import asyncio
 import io
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.demo.share.otlp_files import DAY_NS, NANO, Trace, json_lines, metrics, wrapped
 from three_pillar_demo.local_store.otlp import checks
 from three_pillar_demo.query import connect
-from three_pillar_demo.query.interface import RETENTION_S
+from three_pillar_demo.query.interface import RETENTION_S, Backends, LogRecord, Span
 from three_pillar_demo.share.import_command import otlp_endpoint
-from three_pillar_demo.share.import_plan import summarize, time_shift
+from three_pillar_demo.share.import_plan import shifts_of_stored, summarize, time_shift
 from three_pillar_demo.share.records import Record, records_of, to_int
-from three_pillar_demo.share.stored import StoredRecords
+from three_pillar_demo.share.stored import SHIFT_ATTRIBUTE, StoredRecords
 from three_pillar_demo.share.times import (
     COLLECTOR_LIMITS,
     HOUR_NS,
@@ -34,7 +35,8 @@ def shift_of(
 ) -> int:
     """Return by how many nanoseconds the times of a file with ``objects`` are moved."""
     summary = summarize(io.BytesIO(json_lines(*objects)))
-    return time_shift(summary, stored or StoredRecords(), limits, keep_times=False)
+    shifts = shifts_of_stored(summary, stored or StoredRecords())
+    return time_shift(summary, shifts, limits, keep_times=False)
 
 
 def old_metrics(age_ns: int) -> Json:
@@ -115,28 +117,60 @@ def test_the_end_of_a_span_is_not_moved_into_the_future() -> None:
     assert abs(moved_end - time.time_ns()) < TOLERANCE_NS
 
 
-def test_a_log_record_without_a_time_decides_nothing() -> None:
+def test_a_record_without_a_time_decides_nothing() -> None:
     """A stored record whose time the store has set does not say how the file was moved."""
     trace = Trace()
-    logs = trace.logs()
-    del logs["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]["timeUnixNano"]
-    [record] = records_of(logs)
-    assert isinstance(record, Record)
-    key = (trace.trace_id, trace.span_id, trace.body)
-    stored = StoredRecords(log_times={key: time.time_ns()})
-    assert stored.time_of(record), "the record is found"
-    assert shift_of(logs, trace.spans(), stored=stored) == 0
+    span = trace.spans(startTimeUnixNano="0")
+    stored = StoredRecords({(trace.trace_id, trace.span_id): time.time_ns()})
+    assert shift_of(span, trace.logs(), stored=stored) == 0
 
 
 def test_a_stored_span_decides_before_a_log_record() -> None:
     """The Collector may have replaced the time of a log record, so the span says how to move."""
     trace = Trace()
-    key = (trace.trace_id, trace.span_id, trace.body)
-    stored = StoredRecords(
-        span_times={(trace.trace_id, trace.span_id): trace.time + 77},
-        log_times={key: time.time_ns() + HOUR_NS},
-    )
+    span_key = (trace.trace_id, trace.span_id)
+    stored = StoredRecords(log_shifts={trace.trace_id: HOUR_NS})
+    stored.bodies_left[*span_key, trace.time + 5 + HOUR_NS][trace.body] += 1
+    assert shift_of(trace.logs(), trace.spans(), stored=stored) == HOUR_NS
+    stored.span_times[span_key] = trace.time + 77
     assert shift_of(trace.logs(), trace.spans(), stored=stored) == 77
+
+
+@pytest.mark.parametrize("value", ["x", [], "inf", "nan", None])
+def test_a_foreign_shift_attribute_is_ignored(value: Any) -> None:  # noqa: ANN401  (any attribute value)
+    """An attribute of the importer's name that is no number of seconds changes nothing."""
+    record = LogRecord(1, "shopfront", "INFO", "text", {}, resource={SHIFT_ATTRIBUTE: value})
+    backends = StoredLog(record)
+    stored = asyncio.run(StoredRecords.query(cast("Backends", backends), ["a" * 32]))
+    assert stored.log_shifts == {}
+
+
+class StoredLog:
+    """Backends in which every trace has one log record and no span."""
+
+    def __init__(self, record: LogRecord) -> None:
+        self.record = record
+
+    async def trace(self, _trace_id: str) -> list[Span]:
+        """Return no span."""
+        return []
+
+    async def trace_logs(self, _trace_id: str, _start: float, _end: float) -> list[LogRecord]:
+        """Return the record."""
+        return [self.record]
+
+
+def test_the_time_that_the_collector_has_replaced_is_known() -> None:
+    """A log record is found by the time that was sent, which the Collector keeps beside its own."""
+    trace = Trace()
+    [record] = records_of(trace.logs())
+    assert isinstance(record, Record)
+    fields = {"span_id": trace.span_id, "collector_original_time": str(record.time)}
+    stored_log = LogRecord(record.time + HOUR_NS, "shopfront", "INFO", "changed", fields)
+    backends = cast("Backends", StoredLog(stored_log))
+    stored = asyncio.run(StoredRecords.query(backends, [trace.trace_id]))
+    assert stored.take(record, 0)
+    assert not stored.take(record, 0)
 
 
 @pytest.mark.parametrize(

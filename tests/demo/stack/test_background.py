@@ -1,6 +1,7 @@
 """Tests of a stack in the background, and of components left by a killed launcher."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -171,6 +172,28 @@ def test_orphans_of_a_killed_launcher_are_stopped(make_stack: MakeStack, command
         assert stack.demo("down").returncode == 0
     assert stack.running_processes() == []
     assert len(stack.events("gone")) == 2 * (1 + (command == "up"))
+
+
+def test_nothing_is_restarting_without_a_launcher(make_stack: MakeStack) -> None:
+    """If the launcher was killed, its record of exits and requests is no present state."""
+    stack = make_stack(SHOP, TRACES)
+    stack.state.mkdir()
+    ended = {"pid": os.getpid(), "created": 0.0}
+    exits = {"count": 5, "last_at": 0.0, "reason": "exited", "log_tail": "", "gave_up": True}
+    run = {
+        "launcher": ended,
+        "since": 0,
+        "mode": "local",
+        "ready": True,
+        "components": {},
+        "on_purpose": {"traces": "killed"},
+        "exits": {"shop": exits | {"gave_up": False}, "traces": exits},
+    }
+    (stack.state / "run.json").write_text(json.dumps(run))
+    assert states(stack) == (1, {"shop": "stopped", "traces": "stopped"})
+    status = stack.demo("status").stdout
+    assert "shop has exited unexpectedly 5 times" in status
+    assert "stays down" not in status
 
 
 @pytest.mark.parametrize("command", ["up", "down"])

@@ -44,6 +44,7 @@ def test_recent_exits_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert exits["store"].startswith("has exited unexpectedly once; at ")
     assert exits["store"].endswith(" it exited with code 3 after 2 s. Its last log line: disk full")
     assert exits["payment"].startswith("has exited unexpectedly 5 times; at ")
+    assert "SIGKILL. It stays down; `demo start payment` starts it again. Its" in exits["payment"]
     monkeypatch.setattr(state, "running", lambda: None)
     assert health.recent_exits() == {}
 

@@ -294,11 +294,14 @@ def test_component_that_exits_again_and_again_stays_down(make_stack: MakeStack) 
     status = stack.demo("status")
     assert status.returncode == 1
     assert "traces has exited unexpectedly 5 times; at " in status.stdout
+    assert " It stays down; `demo start traces` starts it again. Last log" in status.stdout
     assert "[/data] is full" in status.stdout
     assert row(stack, "shop")["state"] == "ready"
     (stack.folder / "exit").unlink()
     assert stack.demo("start", "traces").returncode == 0
     assert row(stack, "traces")["state"] == "ready"
+    assert not stack.run["exits"]["traces"]["gave_up"]
+    assert "stays down" not in stack.demo("status").stdout
     assert not stack.has_ended
 
 

@@ -38,8 +38,6 @@ MIN_PER_SECOND = 0.05
 """The smallest rate per second that is shown per second."""
 MIN_PER_MINUTE = 0.1
 """The smallest rate per minute that is shown; a smaller one is shown as this one."""
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-"""The names of the months, which do not depend on the locale of the process."""
 MAX_AGE_IN_SECONDS = 100.0
 """The number of seconds from which an age is shown in minutes."""
 
@@ -126,15 +124,13 @@ def date(timestamp: float) -> str:
 
 
 def moment(timestamp: float) -> str:
-    """Format a time in seconds since the epoch as the local time of day, with the day if not today.
+    """Format a time in seconds since the epoch as the local time, with the date if not today.
 
-    The result is ``14:05:09``, or ``29 Nov 14:05:09``.
+    The result is ``14:05:09``, or ``2026-01-31 14:05:09``.
     """
-    local = time.localtime(timestamp)
-    day = (
-        "" if local[:3] == time.localtime()[:3] else f"{local.tm_mday} {MONTHS[local.tm_mon - 1]} "
-    )
-    return f"{day}{clock(timestamp)}"
+    if date(timestamp) == date(time.time()):
+        return clock(timestamp)
+    return f"{date(timestamp)} {clock(timestamp)}"
 
 
 def age(seconds: float | None) -> str:

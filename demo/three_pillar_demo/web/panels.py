@@ -142,13 +142,15 @@ def _shared_panel(
     min_top = MIN_RATE_TOP if key == "rate" else MIN_ERROR_RATIO_TOP
     times = sorted({time for by_time in values.values() for time in by_time})
     series = [
-        chart.Series(service, service_class(service), [by_time.get(time) for time in times])
+        chart.Series(
+            printable(service, 64), service_class(service), [by_time.get(time) for time in times]
+        )
         for service, by_time in values.items()
     ]
     data = chart.ChartData(*time_range, times=times, series=series)
     plot = chart.draw_chart(data, formatter, min_top=min_top)
     legend = [
-        LegendEntry(service, service_class(service), formatter(_newest(by_time)))
+        LegendEntry(printable(service, 64), service_class(service), formatter(_newest(by_time)))
         for service, by_time in values.items()
     ]
     errors = [result.error for result in results.values() if result.error]

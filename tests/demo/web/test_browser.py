@@ -300,7 +300,7 @@ def test_page_is_accessible(visit: Visit, scheme: str) -> None:
         ] == []
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [320, 390, 1280])
 def test_page_fits_the_window(visit: Visit, width: int) -> None:
     """The page does not scroll sideways in a narrow or wide window."""
     page = visit("/?tour=1", width=width)
@@ -310,7 +310,7 @@ def test_page_fits_the_window(visit: Visit, width: int) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [320, 390, 1280])
 def test_alert_inbox_fits_the_window(visit: Visit, stack: Stack, width: int) -> None:
     """A drill's form fits the window and has no accessibility violation."""
     now = time.time()

@@ -1,0 +1,243 @@
+"""Tests of sizes and positions in a real browser: of text, long names, and narrow windows."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from starlette.testclient import TestClient
+
+from tests.demo.web.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
+from tests.demo.web.conftest import StoredData
+from tests.demo.web.served import answers_of, new_context, open_page
+from tests.traces import TRACE, exemplar, slow
+from three_pillar_demo.query.interface import Exemplar, RedSample, ServiceCall
+from three_pillar_demo.web import data
+from three_pillar_demo.web.pages import templates
+
+pytestmark = pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)
+OpenPage = Callable[..., TestClient]
+WIDTHS = (1280, 768, 390, 320)
+SIZES = {"12px", "14px", "16px", "22px"}
+LONGEST_NAME = 5_000
+LONG_OUTCOME = "an_outcome_that_has_forty_characters_now"
+
+TEXTS = """() => {
+  // The elements with text of their own that a visitor sees.
+  const isShown = (element) => element.checkVisibility({ visibilityProperty: true })
+    && !element.closest(".visually-hidden, .skip-link, option, title");
+  const hasText = (element) => [...element.childNodes].some(
+    (node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+  return [...document.body.querySelectorAll("*")].filter((e) => hasText(e) && isShown(e));
+}"""
+FONT_SIZES = f"() => ({TEXTS})().map((element) => getComputedStyle(element).fontSize)"
+OVERRUNS = f"""() => {{
+  const texts = ({TEXTS})();
+  const rects = (element) => {{
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    return [...range.getClientRects()].filter((rect) => rect.width > 1 && rect.height > 1);
+  }};
+  const problems = [];
+  for (const element of texts) {{
+    const card = (element.closest(".card") || document.body).getBoundingClientRect();
+    for (const rect of rects(element)) {{
+      if (rect.left < card.left - 1 || rect.right > card.right + 1) {{
+        problems.push(`outside of its card: ${{element.outerHTML.slice(0, 120)}}`);
+      }}
+    }}
+  }}
+  // No text of one part of a row lies on text of another part.
+  for (const row of document.querySelectorAll("li, tr, dl, .edge, .row, .head, .legend, header")) {{
+    const parts = [...row.children].filter((part) => !part.matches("svg, .visually-hidden"));
+    const boxes = parts.map((part) => texts.filter((e) => part.contains(e)).flatMap(rects));
+    boxes.forEach((these, index) => boxes.slice(index + 1).forEach((those) => {{
+      const overlap = these.some((a) => those.some((b) => a.left < b.right - 1
+        && b.left < a.right - 1 && a.top < b.bottom - 2 && b.top < a.bottom - 2));
+      if (overlap) problems.push(`overlapping parts: ${{row.outerHTML.slice(0, 200)}}`);
+    }}));
+  }}
+  return problems;
+}}"""
+"""The texts that leave their card, and the parts of a row whose texts overlap."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests here."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+def fill(stored: StoredData, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Put a failed purchase into ``stored``, in which payment, routes and values are ``name``."""
+
+    def renamed(service: str) -> str:
+        return name if service == "payment" else service
+
+    view = slow()
+    now = time.time()
+    route = {"http.route": "/checkout", name: name}
+    root = replace(view.spans[0], attributes=view.spans[0].attributes | route)
+    stored.spans = [
+        replace(span, service=renamed(span.service)) for span in [root, *view.spans[1:]]
+    ]
+    stored.trace_logs = [replace(record, service=renamed(record.service)) for record in view.logs]
+    stored.logs = [*stored.trace_logs, replace(view.logs[0], body=name, severity="CRITICAL")]
+    stored.request_spans = [
+        replace(span, name=text)
+        for span, text in zip(stored.spans, (name, "POST /checkout", "GET /"), strict=False)
+    ]
+    stored.request_spans += [stored.spans[-1]]
+    stored.exemplars = [
+        Exemplar(TRACE, 2.5, now - 30, exemplar(service, "/checkout", 504, "2.5", 2.0).labels)
+        for service in ("checkout", name)
+    ]
+    stored.service_calls = [ServiceCall("checkout", name, 30, 3), ServiceCall(name, name, 30, 3)]
+    stored.queue_sizes = {(f"otlp_http/{name}",): 1.0}
+    stored.red_sample = lambda timestamp: RedSample(timestamp, 4.0, 0.125, (0.2, 0.4, 2.0))
+    monkeypatch.setattr(data, "ROUTES", {"checkout": "/checkout", name: "/charges"})
+    monkeypatch.setitem(templates().globals, "services", ["checkout", name])
+
+
+async def slow_outcome(_request: httpx2.Request) -> httpx2.Response:
+    """Answer a purchase with a long outcome."""
+    answer = {"outcome": LONG_OUTCOME, "trace_id": TRACE, "order_id": "o-1", "detail": ""}
+    return httpx2.Response(500, json=answer)
+
+
+def every_view(
+    browser: Browser, open_web: OpenPage, width: int, *, rows_open: bool = True
+) -> Iterator[Page]:
+    """Yield each view in a window of ``width`` pixels, with some rows of the waterfall open."""
+    for mode, paths in (
+        ("local", ("/?tour=0", "/?tour=1", "/?tour=3", f"/trace/{TRACE}", "/nowhere")),
+        ("view", ("/",)),
+    ):
+        client = open_web(slow_outcome, mode=mode)
+        if mode == "local":
+            client.post("/buy", data={"card": "gateway-timeout"})
+        context = new_context(browser, answers_of(client), width)
+        for path in paths:
+            page = open_page(context, path)
+            if rows_open:
+                page.evaluate(
+                    "for (const row of document.querySelectorAll('details')) row.open = true"
+                )
+            yield page
+        context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_text_has_one_of_four_sizes(
+    browser: Browser,
+    busy: StoredData,
+    open_page: OpenPage,
+    width: int,
+) -> None:
+    """All text is 12, 14, 16 or 22 pixels high, as the style sheet says, and none is smaller."""
+    assert busy.spans
+    found: set[str] = set()
+    for page in every_view(browser, open_page, width):
+        assert page.evaluate("getComputedStyle(document.documentElement).fontSize") == "16px"
+        sizes = page.evaluate(FONT_SIZES)
+        assert len(sizes) > 10
+        assert set(sizes) <= SIZES
+        found |= set(sizes)
+    assert {"12px", "14px", "16px"} <= found
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("length", [7, 16, 40, LONGEST_NAME])
+def test_long_names_stay_within_their_place(  # noqa: PLR0913  (fixtures and cases)
+    browser: Browser,
+    stored: StoredData,
+    open_page: OpenPage,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    length: int,
+    width: int,
+) -> None:
+    """A long name without a blank covers nothing, and no view is wider than the window."""
+    fill(stored, monkeypatch, "M".ljust(length, "w"))
+    count = 0
+    for page in every_view(browser, open_page, width):
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(OVERRUNS) == []
+        count += 1
+    assert count == 6
+
+
+@pytest.mark.parametrize("selector", ["#newest-purchase a", "#request-rows a"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_links_to_traces_are_never_cut_off(  # noqa: PLR0913  (fixtures and cases)
+    browser: Browser,
+    stored: StoredData,
+    open_page: OpenPage,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    width: int,
+    selector: str,
+) -> None:
+    """The link to a trace is within its card, and can be clicked, however long the texts are."""
+    fill(stored, monkeypatch, "M".ljust(200, "w"))
+    stored.trace_ids = [TRACE]
+    client = open_page(slow_outcome)
+    client.post("/buy", data={"card": "gateway-timeout"})
+    context = new_context(browser, answers_of(client), width)
+    page = context.new_page()
+    page.goto("/?tour=0")
+    link = page.locator(selector).first
+    link.wait_for()
+    assert LONG_OUTCOME in page.locator("#newest-purchase").inner_text()
+    area = page.locator(".card, .scroll").filter(has=page.locator(selector)).last
+    box = link.bounding_box()
+    visible = area.bounding_box()
+    assert box
+    assert visible
+    assert visible["x"] <= box["x"]
+    assert box["x"] + box["width"] <= visible["x"] + area.evaluate("e => e.clientWidth")
+    # The link may have several lines, so it is clicked in the middle of its first one.
+    x, y = link.evaluate(
+        """link => {
+          link.scrollIntoView({ block: "start" });
+          const line = link.getClientRects()[0];
+          return [line.x + line.width / 2, line.y + line.height / 2];
+        }"""
+    )
+    page.mouse.click(x, y)
+    page.wait_for_url(f"**/trace/{TRACE}")
+    context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 768, 390])
+def test_text_of_twice_the_size_loses_no_legend_entry(
+    browser: Browser,
+    stored: StoredData,
+    open_page: OpenPage,
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+) -> None:
+    """With text at 200 % every entry of a legend is within its card, above the chart, and whole."""
+    fill(stored, monkeypatch, "shopfront-service")
+    entries = 0
+    for page in every_view(browser, open_page, width):
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        lost = page.evaluate(
+            """() => [...document.querySelectorAll(".entry")].filter((entry) => {
+              const box = entry.getBoundingClientRect();
+              const legend = entry.closest(".legend");
+              const within = legend.getBoundingClientRect();
+              const plot = entry.closest(".chart").querySelector(".plot").getBoundingClientRect();
+              return box.width < 10 || box.right > within.right + 1 || box.bottom > plot.top + 1
+                || box.bottom > within.bottom + 1 || legend.scrollWidth > legend.clientWidth + 1;
+            }).map((entry) => entry.outerHTML)"""
+        )
+        assert lost == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        entries += page.locator(".entry").count()
+    assert entries > 20

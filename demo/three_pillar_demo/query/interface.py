@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
+from three_pillar_demo.query.severity import is_failure
+
 NANO = 1_000_000_000
 """Nanoseconds in a second."""
 RETENTION_S = 48 * 3600.0
@@ -171,6 +173,11 @@ class LogRecord:
     resource: dict[str, Any] = field(default_factory=dict)
     scope: Scope = Scope()
 
+    @property
+    def failed(self) -> bool:
+        """Whether the severity is that of an error or of something worse."""
+        return is_failure(self.severity, self.severity_number)
+
 
 @dataclass(frozen=True)
 class Exemplar:
@@ -282,7 +289,7 @@ class Selection:
     """Which requests and log records are followed.
 
     ``service`` is the name of a service; "" selects every service. ``failed`` selects only requests
-    with status ERROR, and log records whose severity ``severity.is_failure`` recognises.
+    with status ERROR, and log records with the level ERROR (``severity.level_of``).
     """
 
     service: str = ""
@@ -429,14 +436,17 @@ class Backends(Protocol):
     ) -> list[LogRecord]:
         """Return the newest ``limit`` log records from the time range, newest first.
 
-        A search for ``text`` or ``canonical`` in the local store is limited to the newest 200,000
-        records of the range.
+        A search for ``severity``, ``text`` or ``canonical`` in the local store is limited to the
+        newest 200,000 records of the range.
 
         Args:
             start: The start of the time range.
             end: The end of the time range.
             service: The name of the service; empty for every service.
-            severity: The exact severity text; empty for every severity.
+            severity: A level: TRACE, DEBUG, INFO, WARN or ERROR, which includes everything worse.
+                The severity number of a record decides, and its severity text, in any case, if
+                the number is not known. Any other value is the exact severity text. Empty for
+                every severity.
             text: A part of the record's body, case-sensitive; empty for every body.
             canonical: Whether to return only canonical log records. A service writes one canonical
                 log record at the end of each request.

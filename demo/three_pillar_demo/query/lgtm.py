@@ -22,6 +22,7 @@ from three_pillar_demo.query.interface import (
     Span,
 )
 from three_pillar_demo.query.literals import quoted
+from three_pillar_demo.query.severity import LEVEL_NUMBERS, logql_filter
 
 HOUR_S = 3600.0
 CLOCK_DIFFERENCE_S = 60.0
@@ -137,7 +138,9 @@ class LgtmBackends(HttpClients):
         if text:
             query += f" |= {quoted(text)}"
         if severity:
-            query += f" | severity_text={quoted(severity)}"
+            is_level = severity in LEVEL_NUMBERS
+            filter_ = logql_filter(severity) if is_level else f"severity_text={quoted(severity)}"
+            query += f" | {filter_}"
         if canonical:
             query += ' | http_response_status_code!=""'
         return await self.logql(query, start, end, limit, newest=True)

@@ -16,7 +16,7 @@ from three_pillar_demo.query.interface import (
 )
 from three_pillar_demo.query.lgtm_requests import TempoSearch, search_requests
 from three_pillar_demo.query.literals import quoted
-from three_pillar_demo.query.severity import FAILURE_TEXTS
+from three_pillar_demo.query.severity import logql_filter
 
 LATE_S = 60.0
 """How late, in seconds, a record may arrive and still be found.
@@ -106,7 +106,7 @@ class LgtmArrivals:
         name = self.selection.service
         query = f"{{service_name={quoted(name)}}}" if name else '{service_name=~".+"}'
         if self.selection.failed:
-            query += f' | severity_text=~"(?i){"|".join(FAILURE_TEXTS)}"'
+            query += f" | {logql_filter('ERROR')}"
         return query
 
     def _is_known(self, arrival: Arrival, start: float, now: float) -> bool:

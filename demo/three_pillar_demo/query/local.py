@@ -33,6 +33,7 @@ from three_pillar_demo.query.interface import (
     ServiceCall,
     Span,
 )
+from three_pillar_demo.query.severity import LEVEL_NUMBERS, sql_condition
 from three_pillar_demo.query.sqlite_reader import SqliteReader
 from three_pillar_demo.stack import ports
 
@@ -201,8 +202,9 @@ class LocalBackends:
         if service:
             conditions.append(OF_SERVICE)
         if severity:
-            conditions.append("severity_text = :severity")
-        if text or canonical:
+            is_level = severity in LEVEL_NUMBERS
+            conditions.append(sql_condition(severity) if is_level else "severity_text = :severity")
+        if severity or text or canonical:
             # No index helps here, so the search ends at the SCAN_ROWS-th newest record.
             conditions.append(
                 "time >= coalesce((SELECT time FROM log WHERE time <= :end "

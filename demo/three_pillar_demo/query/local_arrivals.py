@@ -5,7 +5,7 @@ import time
 from three_pillar_demo.query import sqlite_rows
 from three_pillar_demo.query.arrivals import MAX_SECONDS_BACK, nanoseconds, newest, time_of
 from three_pillar_demo.query.interface import Arrival, LogRecord, Selection, Span
-from three_pillar_demo.query.severity import FAILURE_NUMBER, FAILURE_TEXTS
+from three_pillar_demo.query.severity import sql_condition
 from three_pillar_demo.query.sqlite_reader import SqliteReader
 
 MAX_ROWS_SCANNED = 200_000
@@ -17,7 +17,7 @@ IS_REQUEST = "(span.kind IN (2, 5) OR span.parent_id IS NULL)"
 """The SQL condition for a span of kind SERVER or CONSUMER, or without a parent."""
 IS_NEWEST = f"span.rowid > (SELECT max(rowid) - {MAX_ROWS_SCANNED} FROM span)"  # noqa: S608  (of constants)
 """The SQL condition for one of the newest ``MAX_ROWS_SCANNED`` spans."""
-IS_FAILURE = f"(severity >= {FAILURE_NUMBER} OR upper(severity_text) IN {FAILURE_TEXTS!r})"
+IS_FAILURE = sql_condition("ERROR")
 """The SQL condition for a log record that reports a failure."""
 SELECT_NEWEST_ROWIDS = """SELECT (SELECT coalesce(max(rowid), 0) FROM span),
 (SELECT coalesce(max(rowid), 0) FROM log)"""

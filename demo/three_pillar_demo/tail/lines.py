@@ -9,8 +9,7 @@ from rich.text import Text
 
 from three_pillar_demo.query.arrivals import time_of
 from three_pillar_demo.query.interface import NANO, Arrival, LogRecord, Span
-from three_pillar_demo.query.severity import is_failure
-from three_pillar_demo.terminal import printable
+from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.render import severity_colour
 
@@ -60,8 +59,8 @@ class LineRenderer:
                 content.append(f": {printable(reason, MAX_TEXT)}", "red")
         else:
             severity = printable(arrival.severity, 12)
-            line.append(f"{severity:<{STATE_WIDTH}} ", severity_colour(severity))
-            content = Text(printable(arrival.body, MAX_TEXT))
+            line.append(f"{severity:<{STATE_WIDTH}} ", severity_colour(arrival))
+            content = Text(printable(without_ansi(arrival.body), MAX_TEXT))
         trace_id = trace_id_of(arrival)
         needs_id = isinstance(arrival, Span) and arrival.error
         return _joined(line, content, trace_id, width, needs_id=needs_id)
@@ -96,7 +95,7 @@ def json_line(arrival: Arrival, reason: str = "") -> str:
     else:
         fields |= {
             "severity": arrival.severity,
-            "failed": is_failure(arrival.severity),
+            "failed": arrival.failed,
             "text": arrival.body,
             "trace_id": trace_id_of(arrival),
             "span_id": arrival.fields.get("span_id", ""),

@@ -1,8 +1,7 @@
 """Writes the sentence that explains why a request got its answer."""
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
-from three_pillar_demo.query.severity import is_failure
-from three_pillar_demo.terminal import printable
+from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.answers import answer_clause, is_unwanted, recorded_answer
 from three_pillar_demo.trace_view.calls import callee_name, status_of
 from three_pillar_demo.trace_view.timing import late_answers, own_time, seconds_text
@@ -164,7 +163,7 @@ def _failure_clause(span: Span, root: Span, view: TraceView) -> str:
         with_message = [text for text in recorded if text.startswith(f"{logged_exceptions[0]}: ")]
         return f"{subject} raised {[*with_message, printable(logged_exceptions[0])][0]}"
     if error_logs:
-        return f'{subject} logged "{printable(error_logs[0].body)}"'
+        return f'{subject} logged "{printable(without_ansi(error_logs[0].body))}"'
     if recorded:
         verb = "raised" if span.exceptions else "said"
         return f"{subject} {verb} {recorded[0]}"
@@ -237,7 +236,7 @@ def _error_logs(span: Span, view: TraceView) -> list[LogRecord]:
     return [
         record
         for record in view.logs_by_span.get(span.span_id, [])
-        if is_failure(record.severity) and not is_canonical(record)
+        if record.failed and not is_canonical(record)
     ]
 
 

@@ -9,8 +9,8 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from three_pillar_demo.query.interface import NANO, Exemplar, LogRecord, Span
-from three_pillar_demo.query.severity import is_failure
-from three_pillar_demo.terminal import printable
+from three_pillar_demo.query.severity import level_of
+from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.clocks import clock_skews
 from three_pillar_demo.trace_view.explanation import explain, failures
@@ -42,7 +42,6 @@ SHOWN_ATTRIBUTES = (
 )
 """The names of the span attributes that the terminal shows."""
 SERVICE_COLOURS = ("cyan", "magenta", "green", "blue")
-WARNINGS = {"WARN", "WARNING"}
 SEVERITY_INDENT = "      "
 """The indent of wrapped log lines: as wide as a severity and the space behind it."""
 BAR_CHARACTERS = {(True, True): "━", (True, False): "╸", (False, True): "╺", (False, False): " "}
@@ -180,7 +179,9 @@ class _Renderer:
 
     def _log_rows(self, row: TreeRow, record: LogRecord) -> Iterator[Text]:
         severity = printable(record.severity)
-        text = Text.assemble((f"{severity:<5} ", severity_colour(severity)), printable(record.body))
+        text = Text.assemble(
+            (f"{severity:<5} ", severity_colour(record)), printable(without_ansi(record.body))
+        )
         if row.parent is None or row.parent.service != record.service:
             text.append(f" ({printable(record.service)})", "dim")
         start = _milliseconds(record.time - self.start)
@@ -261,11 +262,12 @@ class _Renderer:
         )
 
 
-def severity_colour(severity: str) -> str:
+def severity_colour(record: LogRecord) -> str:
     """Return the colour in which the terminal shows the severity of a log record."""
-    if is_failure(severity):
+    if record.failed:
         return "red"
-    return "yellow" if severity.upper() in WARNINGS else "green"
+    level = level_of(record.severity, record.severity_number)
+    return "yellow" if level == "WARN" else "green"
 
 
 def _span_details(row: TreeRow, span: Span) -> Iterator[Text]:

@@ -36,7 +36,8 @@ class Settings(settings.Settings):
     hosts: str = Field(
         "",
         max_length=1000,
-        description="Further names, like page.test:8080, or page.test:8080/alerts",
+        description="Further names, like page.test:8080, or page.test:8080/alerts; a name may be "
+        "that of a proxy with TLS",
     )
     grafana_url: str = Field(
         f"http://127.0.0.1:{ports.GRAFANA.default}",
@@ -45,11 +46,15 @@ class Settings(settings.Settings):
     )
 
     def names(self) -> set[str]:
-        """Return the accepted Host headers: the loopback names with the port, and ``WEB_HOSTS``."""
+        """Return the accepted names, in the form that ``AccessMiddleware`` expects.
+
+        They are the loopback names with the port, and those of ``WEB_HOSTS``, also by TLS.
+        """
         loopback_names = {f"{host}:{self.port}" for host in ("localhost", "127.0.0.1", "[::1]")}
         further_names = {name.strip() for name in self.hosts.lower().split(",")}
         further_names.discard("")
-        return loopback_names | further_names
+        tls_names = {f"https://{name}" for name in further_names if "/" not in name}
+        return loopback_names | further_names | tls_names
 
 
 def main() -> int:

@@ -35,6 +35,8 @@ class Refusal:
 
 
 UNKNOWN_HOST = Refusal(421, "unknown Host header: WEB_HOSTS lists further names of this page")
+OWN_SITES = {"", "none", "same-origin"}
+"""The values of ``Sec-Fetch-Site`` of requests that no page of another origin makes."""
 CROSS_ORIGIN = Refusal(403, "cross-origin request refused")
 
 
@@ -50,6 +52,7 @@ class AccessMiddleware:
 
         Each of ``hosts`` is a lower-case name with its port: ``page.test:8080``. A name can be
         accepted for a single path only, which then follows the port: ``page.test:8080/alerts``.
+        With ``https://`` before a name, a proxy may serve the page under that name by TLS.
         """
         self.app = app
         self.hosts = frozenset(hosts)
@@ -80,7 +83,7 @@ class AccessMiddleware:
         """Return the refusal of a request, or None if the request is accepted."""
         if not self._is_known_host(path, headers):
             return UNKNOWN_HOST
-        if not _is_from_here(method, headers):
+        if not self._is_from_here(method, headers):
             return CROSS_ORIGIN
         return None
 
@@ -91,20 +94,29 @@ class AccessMiddleware:
         host = hosts[0].lower()
         return host in self.hosts or host + path in self.hosts
 
+    def _is_from_here(self, method: str, headers: Headers) -> bool:
+        """Return True if a page of the web UI, the address bar, a link or a program made it.
 
-def _is_from_here(method: str, headers: Headers) -> bool:
-    """Return True if a page of the web UI, the address bar, a link or a program made the request.
+        A program, such as curl, sends neither ``Origin`` nor ``Sec-Fetch-Site``. Every current
+        browser sends at least one of these headers when a page of another site makes a request.
+        """
+        site = headers.get("sec-fetch-site", "")
+        origin = headers.get("origin", "").lower()
+        if origin:
+            return self._is_own_origin(origin, headers["host"].lower()) and site in OWN_SITES
+        if site in OWN_SITES:
+            return True
+        # A link on another page may open this page. Nothing else of another page may read it.
+        is_navigation = (
+            headers.get("sec-fetch-mode") == "navigate"
+            and headers.get("sec-fetch-dest") == "document"
+        )
+        return is_navigation and method in {"GET", "HEAD"}
 
-    A program, such as curl, sends neither ``Origin`` nor ``Sec-Fetch-Site``. Every current browser
-    sends at least one of these headers when a page of another site makes a request.
-    """
-    origin = headers.get("origin", "").lower()
-    if origin:
-        return origin == f"http://{headers['host'].lower()}"
-    if headers.get("sec-fetch-site", "") in {"", "none", "same-origin"}:
-        return True
-    # A link on another page may open this page. Nothing else of another page may read it.
-    is_navigation = (
-        headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-    )
-    return is_navigation and method in {"GET", "HEAD"}
+    def _is_own_origin(self, origin: str, host: str) -> bool:
+        """Return True if ``origin`` is that of the page under the name ``host``.
+
+        This process does not speak TLS, so only a listed name can have an origin with ``https``:
+        a proxy before the page has received such a request.
+        """
+        return origin == f"http://{host}" or (origin == f"https://{host}" and origin in self.hosts)

@@ -21,6 +21,7 @@ from three_pillar_demo.web.alert_inbox.routes import add_routes
 from three_pillar_demo.web.cache import QueryCache
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.downloads import Downloads
+from three_pillar_demo.web.head import HeadMiddleware
 from three_pillar_demo.web.pages import WEB_FOLDER, Pages
 from three_pillar_demo.web.view_mode import MODE as VIEW_MODE
 from three_pillar_demo.web.view_mode import ViewPages
@@ -67,6 +68,7 @@ def create_app(
             await asyncio.gather(traffic.close(), cache.close())
 
     app = FastAPI(title="web", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(AccessMiddleware, hosts=hosts)
     app.mount("/static", StaticFiles(directory=WEB_FOLDER / "static"))
     add_routes(app, firing_alerts)

@@ -15,9 +15,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from three_pillar_demo.drills.catalogue import REASONS
 from three_pillar_demo.load.manual_traffic import CARDS, MAX_RATE, ManualPurchase, ManualTraffic
 from three_pillar_demo.query.interface import NANO
-from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.stack.health import NO_ANSWER_IN_TIME
-from three_pillar_demo.terminal import printable
+from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import chart, formatting, grafana, request_search, waterfall
 from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
@@ -53,6 +52,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["printable"] = printable
+    environment.filters["without_ansi"] = without_ansi
     environment.filters["service_class"] = service_class
     environment.filters["printable_lines"] = formatting.printable_lines
     environment.filters["duration"] = formatting.duration
@@ -65,7 +65,6 @@ def templates() -> Environment:
     environment.filters["age"] = formatting.age
     environment.filters["without_zeros"] = formatting.without_zeros
     environment.tests["failed"] = chart.failed
-    environment.tests["failure"] = is_failure
     # A template that is rendered for a file of its own, and not for this server, sets these two.
     environment.globals["standalone"] = False
     environment.globals["max_value"] = MAX_VALUE
@@ -135,8 +134,11 @@ class Pages:
     async def trace(self, request: Request, trace_id: str) -> Response:
         """Answer ``GET /trace/{trace_id}`` with the trace, logs and metrics of one request."""
         state = ViewState.parse(request.query_params)
-        if not chart.TRACE_ID.fullmatch(trace_id):
-            raise HTTPException(404, "invalid trace id: it has 32 lower-case hex digits")
+        if not chart.TRACE_ID.fullmatch(trace_id.lower()):
+            raise HTTPException(404, "invalid trace id: it has 32 hex digits")
+        if trace_id != trace_id.lower():
+            # A trace id has one spelling, so that each page has one address.
+            return RedirectResponse(f"/trace/{trace_id.lower()}{state.query()}")
         result, health = await asyncio.gather(self.data.trace_page(trace_id), self.data.health())
         page = result.value or TracePage(TraceView(trace_id, [], [], []))
         start, end = (nanoseconds / NANO for nanoseconds in waterfall.extent(page.view))

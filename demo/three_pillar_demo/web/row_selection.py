@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from three_pillar_demo.query.interface import Span
-from three_pillar_demo.query.severity import is_failure
 from three_pillar_demo.trace_view.tree import TreeRow
 
 
@@ -11,7 +10,7 @@ def has_failed(row: TreeRow) -> bool:
     """Return True for a span with error status and for a log record with an error severity."""
     if isinstance(row.node, Span):
         return row.node.error
-    return is_failure(row.node.severity)
+    return row.node.failed
 
 
 def selected_rows(rows: Sequence[TreeRow], max_rows: int) -> list[int]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
-from three_pillar_demo.query.severity import is_failure
+from three_pillar_demo.terminal import without_ansi
 from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.problems import span_problems
 from three_pillar_demo.trace_view.timing import late_answers, own_time
@@ -98,9 +98,9 @@ class _Layout:
             service=record.service,
             css_class=self.css_classes[record.service],
             names_service=row.parent is None or row.parent.service != record.service,
-            text=record.body,
+            text=without_ansi(record.body),
             level=record.severity,
-            error=is_failure(record.severity),
+            error=record.failed,
             attributes=self._pairs(without_stack_trace(fields)),
             sections=list(self.sections.of_attributes(fields)),
             resource_key=resource_key(record),
@@ -159,7 +159,7 @@ class _Layout:
 
 def sorted_pairs(attributes: Mapping[str, Any]) -> Pairs:
     """Return the names and values of attributes as texts, in the order of the names."""
-    return sorted((name, str(value)) for name, value in attributes.items())
+    return sorted((name, formatting.attribute_value(value)) for name, value in attributes.items())
 
 
 def resource_key(record: Span | LogRecord) -> str:

@@ -14,6 +14,7 @@ import pytest
 from three_pillar_demo.query import lgtm_arrivals
 from three_pillar_demo.query.interface import NANO, Arrival, Arrivals, Selection, Span
 from three_pillar_demo.query.lgtm import LgtmBackends
+from three_pillar_demo.query.severity import logql_filter
 
 TRACE_ID = "f" * 31
 
@@ -210,7 +211,7 @@ def test_a_selection_becomes_conditions(servers: Servers) -> None:
     traceql, logql = sorted(servers.queries, key=lambda query: "severity_text" in query)
     assert r'resource.service.name="a \"b\""' in traceql
     assert "status=error" in traceql
-    assert logql.startswith(r'{service_name="a \"b\""} | severity_text=~"(?i)ERROR|ERR|')
+    assert logql == rf'{{service_name="a \"b\""}} | {logql_filter("ERROR")}'
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def open_page(
         app = create_app(
             cast("Backends", FakeBackends(stored)),
             mode,
-            {HOST, "inside:8080/alerts"},
+            {HOST, "inside:8080/alerts", "page.test", "https://page.test"},
             "http://127.0.0.1:3000",
             httpx2.AsyncClient(transport=transport, base_url="http://shop"),
         )

@@ -113,3 +113,36 @@ def test_markup_has_no_inline_code_and_no_foreign_addresses(page: TestClient) ->
         assert "onclick" not in text
         assert text.count("<script") == text.count('<script src="/static/page.js"') == 1
         assert "https://" not in text
+
+
+@pytest.mark.parametrize(
+    ("host", "headers", "status"),
+    [
+        ("page.test", {"origin": "https://page.test", "sec-fetch-site": "same-origin"}, 303),
+        ("page.test", {"origin": "https://page.test"}, 303),
+        ("page.test", {"origin": "HTTPS://Page.Test"}, 303),
+        ("page.test", {"origin": "http://page.test"}, 303),
+        ("page.test", {"origin": "http://page.test", "sec-fetch-site": "cross-site"}, 403),
+        ("page.test", {"origin": "https://page.test", "sec-fetch-site": "same-site"}, 403),
+        ("page.test", {"origin": "https://page.test:8443"}, 403),
+        ("page.test", {"origin": "https://evil.test"}, 403),
+        ("page.test", {"origin": "https://page.test.evil.test"}, 403),
+        ("page.test", {"origin": "https://inside:8080"}, 403),
+        (HOST, {"origin": "https://page.test"}, 403),
+        (HOST, {"origin": f"https://{HOST}", "sec-fetch-site": "same-origin"}, 403),
+        ("https://page.test", {"origin": "https://page.test"}, 421),
+    ],
+)
+def test_forms_work_behind_tls_under_a_listed_name(
+    page: TestClient, host: str, headers: dict[str, str], status: int
+) -> None:
+    """A listed name may be that of a proxy with TLS; every other origin is refused as before."""
+    response = page.post("/buy", data={"card": "ordinary"}, headers={"host": host, **headers})
+    assert response.status_code == status
+
+
+@pytest.mark.parametrize("origin", ["https://inside:8080", "https://inside:8080/alerts"])
+def test_a_name_for_one_path_is_not_extended_to_tls(page: TestClient, origin: str) -> None:
+    """The name under which only alerts are accepted has no origin with TLS."""
+    headers = {"host": "inside:8080", "origin": origin}
+    assert page.post("/alerts", json={"alerts": []}, headers=headers).status_code == 403

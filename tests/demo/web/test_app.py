@@ -441,7 +441,7 @@ def test_stream_runs_until_it_is_stopped(page: TestClient) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/trace/zz", "/trace/" + "0" * 32, "/trace/" + "A" * 32, "/nowhere", "/docs", "/openapi.json"],
+    ["/trace/zz", "/trace/" + "0" * 32, "/nowhere", "/docs", "/openapi.json"],
 )
 def test_unknown_path_is_not_found(page: TestClient, path: str) -> None:
     """An unknown path is answered with 404 and a page that says so."""
@@ -547,4 +547,52 @@ def test_blank_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> 
     names = Settings().names()
     assert names == {HOST, "localhost:8080", "[::1]:8080"}
     monkeypatch.setenv("WEB_HOSTS", "Page.test:8080, ,other.test")
-    assert Settings().names() == names | {"page.test:8080", "other.test"}
+    assert Settings().names() == names | {
+        "page.test:8080",
+        "https://page.test:8080",
+        "other.test",
+        "https://other.test",
+    }
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/?minutes=7",
+        "/nowhere",
+        "/status",
+        "/healthz",
+        "/buy",
+        "/static/page.css",
+        f"/trace/{TRACE}",
+        f"/trace/{TRACE.upper()}",
+        f"/trace/{TRACE}/request.html",
+        f"/trace/{TRACE}/otlp.jsonl",
+    ],
+)
+def test_head_is_answered_as_get_without_a_body(
+    busy: StoredData, page: TestClient, path: str
+) -> None:
+    """HEAD of every address has the status and the headers of GET, and no body."""
+    assert busy.spans
+    head = page.head(path)
+    get = page.get(path)
+    assert head.status_code == get.status_code
+    assert head.content == b""
+    assert head.headers.keys() == get.headers.keys()
+    assert head.headers["content-security-policy"] == get.headers["content-security-policy"]
+    assert page.head(path, headers={"host": "evil.test"}).status_code == 421
+
+
+def test_a_trace_id_is_accepted_in_any_case(busy: StoredData, page: TestClient) -> None:
+    """An address with capital letters leads to the one address of the trace."""
+    assert busy.spans
+    for written in (TRACE.upper(), TRACE[:8] + TRACE[8:].upper()):
+        response = page.get(f"/trace/{written}?minutes=15")
+        assert (response.status_code, response.headers["location"]) == (
+            307,
+            f"/trace/{TRACE}?minutes=15",
+        )
+    assert page.get(f"/trace/{'G' * 32}").status_code == 404
+    assert page.get(f"/trace/{TRACE.upper()}/request.html").status_code == 200

@@ -215,6 +215,7 @@ class Pages:
                 mode=self.data.mode,
                 grafana_url=self.grafana_url,
                 unique_id=UniqueIds().next,
+                rendered_at=time.time(),
             )
         )
         return HTMLResponse(html, status)

@@ -12,6 +12,9 @@
 //   data-refresh-from  the address to fetch instead of the current one
 
 const REFRESH_INTERVAL_MS = 1000;
+const REFRESH_TIMEOUT_MS = 5000;
+// A form may do something, so it gets more time before the visitor is told to repeat it.
+const SUBMIT_TIMEOUT_MS = 15000;
 
 // ---- Merging ------------------------------------------------------------------------------
 
@@ -91,21 +94,53 @@ function refreshAddress() {
   return finished ? finished.dataset.refreshFrom : location.href;
 }
 
-async function refresh(pendingResponse = fetch(refreshAddress()), isAction = false) {
+// An answer that is not the wanted page. The message says what came instead.
+class AnswerError extends Error {}
+
+// Returns the page at an address. A server or a proxy that hangs counts as one that fails.
+async function fetchPage(address, timeoutMs, options = {}) {
+  const response = await fetch(address, { ...options, signal: AbortSignal.timeout(timeoutMs) });
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (!response.ok && !document.getElementById("invalid-request")) {
+    const reason = fresh.querySelector("#invalid-request .sentence");
+    throw new AnswerError(reason ? reason.textContent : `it answered ${response.status}`);
+  }
+  if (!fresh.getElementById("top")) throw new AnswerError("it answered with another page");
+  return fresh;
+}
+
+function reasonOf(error) {
+  if (error instanceof AnswerError) return error.message;
+  return error.name === "TimeoutError" ? "it gave no answer in time" : "it cannot be reached";
+}
+
+async function refresh(pendingPage = fetchPage(refreshAddress(), REFRESH_TIMEOUT_MS), isAction = false) {
   newestRefresh += 1;
   const thisRefresh = newestRefresh;
+  let failure = null;
+  let fresh = null;
   try {
-    const response = await pendingResponse;
-    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-    // A later refresh has newer data.
-    if (thisRefresh !== newestRefresh) return;
-    // A click that has begun must end on the element that it began on.
-    if (pointerIsDown && !isAction) return;
-    mergePage(fresh);
-    document.getElementById("offline").hidden = true;
-  } catch {
-    document.getElementById("offline").hidden = false;
+    fresh = await pendingPage;
+  } catch (error) {
+    failure = error;
   }
+  // A later refresh has newer data.
+  if (thisRefresh !== newestRefresh) return;
+  showAge(failure);
+  // A click that has begun must end on the element that it began on.
+  if (fresh && (isAction || !pointerIsDown)) mergePage(fresh);
+}
+
+// Says from when the figures are, and dims them, as long as there are no newer ones.
+function showAge(failure) {
+  const notice = document.getElementById("offline");
+  document.body.classList.toggle("stale", failure !== null);
+  notice.hidden = failure === null;
+  if (failure === null) return;
+  const { time } = document.getElementById("top").dataset;
+  const text = `No new figures from the web UI: ${reasonOf(failure)}. Those below are of ${time}.`;
+  // A screen reader reads the notice out when it changes.
+  if (!notice.textContent.startsWith(text)) notice.textContent = `${text} Retrying every second.`;
 }
 
 function mergePage(fresh) {
@@ -202,13 +237,27 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// Submits a form, and tells the visitor if that fails, also while the figures are old anyway.
+async function submit(address, fields, name) {
+  const notice = document.getElementById("not-done");
+  notice.hidden = true;
+  try {
+    const fresh = await fetchPage(address, SUBMIT_TIMEOUT_MS, { method: "POST", body: fields });
+    await refresh(Promise.resolve(fresh), true);
+  } catch (error) {
+    notice.textContent = `“${name}” was not confirmed by the web UI: ${reasonOf(error)}.`;
+    notice.hidden = false;
+  }
+}
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.matches("[data-full-load]")) return;
   event.preventDefault();
   const fields = new URLSearchParams(new FormData(form, event.submitter));
   if (form.method === "post") {
-    refresh(fetch(form.action, { method: "POST", body: fields }), true);
+    const name = event.submitter ? event.submitter.textContent.trim() : "The form";
+    submit(form.action, fields, name);
   } else {
     history.replaceState(null, "", `/?${fields}`);
     refresh();

@@ -36,9 +36,12 @@ FONT_SIZES = f"() => ({TEXTS})().map((element) => getComputedStyle(element).font
 OVERRUNS = f"""() => {{
   const texts = ({TEXTS})();
   const rects = (element) => {{
-    const range = document.createRange();
-    range.selectNodeContents(element);
-    return [...range.getClientRects()].filter((rect) => rect.width > 1 && rect.height > 1);
+    const own = [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE);
+    return own.flatMap((node) => {{
+      const range = document.createRange();
+      range.selectNodeContents(node);
+      return [...range.getClientRects()];
+    }}).filter((rect) => rect.width > 1 && rect.height > 1);
   }};
   const problems = [];
   for (const element of texts) {{

@@ -19,9 +19,11 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
+
+import psutil
 
 from three_pillar_demo.paths import STATE
 from three_pillar_demo.stack.binaries import (
@@ -232,9 +234,22 @@ def reason(error: Exception, log: Path) -> str:
     return candidates[-1]
 
 
+def end_build(*_: object) -> NoReturn:
+    """End this process after SIGTERM: kill the compiler, and remove temporary folders.
+
+    ``subprocess.run`` kills its process when it is interrupted, but not while it starts it.
+
+    Raises:
+        SystemExit: Always.
+    """
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
+    sys.exit("terminated")
+
+
 if __name__ == "__main__":
-    # As after Ctrl-C, temporary folders are removed and the compiler is killed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    signal.signal(signal.SIGTERM, end_build)
     try:
         main(sys.argv[1:])
     except BuildError as error:

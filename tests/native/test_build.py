@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
+import psutil
 import pytest
 
 from native import build
@@ -186,6 +187,24 @@ def test_failure_is_one_message_and_exit_code_1(tmp_path: Path) -> None:
     assert out.startswith(f"prometheus {PROMETHEUS.version}: building, which takes minutes; log: ")
     reason = f"prometheus could not be built: {NO_NETWORK}"
     assert err == f"{reason}\n  full log: {log_of(tmp_path)}\n"
+
+
+def test_sigterm_ends_a_process_that_nothing_waits_for_yet() -> None:
+    """SIGTERM ends the compiler also in the moment in which it is started."""
+    code = """
+import os, signal, subprocess, sys
+from native import build
+signal.signal(signal.SIGTERM, build.end_build)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (1, "terminated\n")
+    child = int(ended.stdout)
+    wait_until(lambda: not psutil.pid_exists(child), "the end of the compiler")
 
 
 @pytest.mark.parametrize("interruption", ["Ctrl-C", "SIGTERM"])

@@ -7,8 +7,10 @@ from typing import Any, Self, cast
 
 import httpx2
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 from starlette.testclient import TestClient
 
+from tests.demo.web.browser import CHROMIUM, FLAGS
 from tests.traces import TRACE, exemplar, slow
 from three_pillar_demo.query.interface import (
     BackendError,
@@ -143,6 +145,15 @@ class FakeBackends:
     def _red_samples(self, start: float, end: float, step: float) -> list[RedSample]:
         count = int((end - start) / step) + 1
         return [self.stored.red_sample(start + number * step) for number in range(count)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of a module, which ends before other modules use asyncio."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from starlette.testclient import TestClient
 
-from tests.demo.web.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
+from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
 from tests.demo.web.conftest import StoredData
 from tests.demo.web.served import answers_of, new_context, open_page
 from tests.traces import TRACE, exemplar, slow
@@ -65,15 +65,6 @@ OVERRUNS = f"""() => {{
   return problems;
 }}"""
 """The texts that leave their card, and the parts of a row whose texts overlap."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests here."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 def fill(stored: StoredData, monkeypatch: pytest.MonkeyPatch, name: str) -> None:

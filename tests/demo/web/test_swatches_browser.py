@@ -1,14 +1,14 @@
 """Tests in a real browser that every entry of a legend has a visible swatch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 
-from tests.demo.web.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
+from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
 from tests.demo.web.conftest import StoredData
 from tests.demo.web.served import answers_of, new_context
 from tests.traces import TRACE
@@ -22,15 +22,6 @@ SWATCHES = """() => [...document.querySelectorAll(".key")].map((key) => {
   return { name: key.className, backgroundColor, backgroundImage, forcedColorAdjust, stroke };
 })"""
 TRANSPARENT = "rgba(0, 0, 0, 0)"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests here."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize("forced_colors", ["none", "active"])

@@ -2,16 +2,15 @@
 
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Route, sync_playwright
+from playwright.sync_api import Browser, Route
 from starlette.testclient import TestClient
 
-from tests.demo.web.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
+from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
 from tests.demo.web.conftest import HOST, StoredData
 from tests.traces import CALL, CHARGE, ROOT, TRACE, canonical, line, span
 from three_pillar_demo.query.interface import RedSample, Span, SpanEvent, SpanLink
@@ -24,15 +23,6 @@ WAIT_S = 60
 """How long to wait for a browser, in seconds."""
 
 needs_browser = pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests here."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

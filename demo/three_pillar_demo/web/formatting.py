@@ -17,7 +17,7 @@ NO_VALUE = "–"  # noqa: RUF001  (an en dash is as wide as a digit)
 
 @dataclass(frozen=True)
 class DurationUnit:
-    """The unit for durations below ``limit`` seconds.
+    """The unit for durations of which the rounded text is below ``limit`` seconds.
 
     ``factor`` converts seconds to the unit, and ``digits`` are shown after the decimal point.
     """
@@ -26,6 +26,10 @@ class DurationUnit:
     factor: float
     digits: int
     name: str
+
+    def rounded(self, seconds: float) -> float:
+        """Return the number that is shown for ``seconds``, in this unit."""
+        return round(seconds * self.factor, self.digits)
 
 
 DURATION_UNITS = (
@@ -39,6 +43,8 @@ MIN_PER_SECOND = 0.05
 """The smallest rate per second that is shown per second."""
 MIN_PER_MINUTE = 0.1
 """The smallest rate per minute that is shown; a smaller one is shown as this one."""
+MIN_PERCENT = 0.1
+"""The smallest percentage, other than none, that is shown; a smaller one is shown as this one."""
 MAX_AGE_IN_SECONDS = 100.0
 """The number of seconds from which an age is shown in minutes."""
 
@@ -46,23 +52,30 @@ MAX_AGE_IN_SECONDS = 100.0
 def duration(seconds: float | None) -> str:
     """Format a duration in a suitable unit: ``163 ms``, ``2.0 s``, ``3 min``.
 
+    The unit is chosen after rounding: 999.6 ms become ``1.0 s`` and never ``1000 ms``.
     None becomes ``NO_VALUE``.
     """
     if seconds is None:
         return NO_VALUE
     unit = DURATION_UNITS[-1]
     for candidate in DURATION_UNITS:
-        if seconds < candidate.limit:
+        if candidate.rounded(seconds) < candidate.limit * candidate.factor:
             unit = candidate
             break
     return f"{seconds * unit.factor:.{unit.digits}f} {unit.name}"
 
 
 def percentage(ratio: float | None) -> str:
-    """Format a ratio from 0 to 1 as a percentage: ``12.5 %``; None becomes ``NO_VALUE``."""
+    """Format a ratio from 0 to 1 as a percentage: ``12.5 %``; None becomes ``NO_VALUE``.
+
+    A ratio that is neither none nor all never looks like it: ``0.1 %`` and ``99.9 %`` are the ends.
+    """
     if ratio is None:
         return NO_VALUE
-    return f"{ratio * 100:.1f} %"
+    percent = ratio * 100
+    if 0 < percent < 100:  # noqa: PLR2004  (per cent)
+        percent = min(max(percent, MIN_PERCENT), 100 - MIN_PERCENT)
+    return f"{percent:.1f} %"
 
 
 def rate(per_second: float | None) -> str:

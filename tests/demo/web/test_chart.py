@@ -3,7 +3,6 @@
 import math
 import random
 import re
-import time
 from itertools import pairwise
 
 import pytest
@@ -171,27 +170,3 @@ def test_values_can_be_read() -> None:
     assert plot.readouts[-1][0] == 1000.0
     assert plot.readouts[-1][1].endswith("  checkout 100 ms")
     assert draw([None, None]).readouts == []
-
-
-@pytest.mark.parametrize(
-    ("per_second", "text"),
-    [
-        (None, "–"),  # noqa: RUF001  (the en dash of the page)
-        (0.0, "0.0/s"),
-        (4.81, "4.8/s"),
-        (0.05, "0.1/s"),
-        (0.0333, "2.0/min"),
-        (1e-9, "0.1/min"),
-    ],
-)
-def test_a_rate_is_never_shown_as_zero_if_it_is_not(per_second: float | None, text: str) -> None:
-    """A small rate is shown per minute, so that something is not shown as nothing."""
-    assert formatting.rate(per_second) == text
-
-
-def test_a_time_of_another_day_has_its_date() -> None:
-    """A time of today is shown as the time of day, and an older one with its date."""
-    now = time.time()
-    assert formatting.moment(now) == formatting.clock(now)
-    older = time.mktime((2026, 3, 9, 14, 5, 9, 0, 0, -1))
-    assert formatting.moment(older) == "2026-03-09 14:05:09"

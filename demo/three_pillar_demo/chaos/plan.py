@@ -222,14 +222,14 @@ SERVICE_STOPS = (
     Rehearsal(
         name="services-stopped",
         description="both services get SIGTERM under load, again and again",
-        short=10,
+        short=5,
         long=50,
         expectation=Expectation(stop_s=5.0, latency_unaffected=False),
     ),
     Rehearsal(
         name="workers-stopped",
         description="like services-stopped, with two workers each",
-        short=10,
+        short=5,
         long=50,
         expectation=Expectation(stop_s=5.0, latency_unaffected=False),
         workers=2,

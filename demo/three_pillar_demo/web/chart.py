@@ -17,7 +17,7 @@ AXIS_LENGTH = 1000.0
 """The length of both axes, in the unit of all positions."""
 TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 """The pattern of a valid trace id: 32 lower-case hex digits, not all of them 0."""
-TIME_TICKS = ((10, 4), (60, 6), (180, 6), (600, 7))
+TIME_TICKS = ((5, 5), (10, 5), (20, 5), (30, 5), (60, 6), (180, 6), (600, 7))
 """The possible steps between two ticks of the time axis, smallest first.
 
 Each entry has the step in seconds, and the largest number of such steps on the axis. The first
@@ -46,7 +46,7 @@ BUCKET_BOUNDS_S = (
 The bounds are those of OpenTelemetry's semantic conventions for HTTP.
 """
 DOT_SLOTS = 40
-"""The number of slots that the time axis is divided into.
+"""The largest number of slots that the time axis is divided into; it has at least half as many.
 
 A slot shows at most two dots: the slowest failed request, and the slowest other request. The dots
 of a highlighted request are shown in addition.
@@ -242,10 +242,10 @@ def _svg_points(part: list[tuple[float, float]]) -> str:
 def select_dots(data: ChartData) -> Iterator[Exemplar]:
     """Yield the exemplars that are drawn as dots, oldest first.
 
-    ``DOT_SLOTS`` says which exemplars of each slot are drawn. Slots begin at fixed times, so no dot
-    changes only because the chart moves on.
+    ``DOT_SLOTS`` says which exemplars of each slot are drawn. Slots begin at fixed times, and their
+    width is a power of two, so no dot changes only because the chart moves on or grows a little.
     """
-    slot_width = (data.end - data.start) / DOT_SLOTS
+    slot_width = 2.0 ** math.ceil(math.log2((data.end - data.start) / DOT_SLOTS))
     slowest: dict[tuple[int, bool, bool], Exemplar] = {}
     for exemplar in data.exemplars:
         if not _can_be_drawn(exemplar, data):

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -72,7 +73,10 @@ class PageData:
         }
 
     async def panels(self, state: ViewState) -> list[Panel]:
-        """Return four panels: request rate, error ratio, and one of durations for each service."""
+        """Return four panels: request rate, error ratio, and one of durations for each service.
+
+        All of them begin where the first data do.
+        """
         now = time.time()
         time_range = (now - state.minutes * 60, now)
         exemplars, results = await asyncio.gather(
@@ -82,6 +86,9 @@ class PageData:
             asyncio.gather(*(self._red(service, state.minutes, now) for service in ROUTES)),
         )
         result_by_service = dict(zip(ROUTES, results, strict=True))
+        full_start = time_range[0]
+        time_range = panels.range_with_data(result_by_service, exemplars.value or [], time_range)
+        since = time_range[0] if time_range[0] - full_start > RESOLUTIONS[state.minutes].step else 0
         all_panels = [
             panels.rate_panel(result_by_service, time_range),
             panels.error_ratio_panel(result_by_service, time_range),
@@ -95,7 +102,7 @@ class PageData:
                 service_class(service),
             )
             all_panels.append(panels.duration_panel(route_metrics, time_range))
-        return all_panels
+        return [replace(panel, since=since) for panel in all_panels]
 
     async def service_graph(self, state: ViewState) -> QueryResult[list[ServiceCall]]:
         """Return the recent calls between services, over the window of the charts' resolution."""

@@ -26,6 +26,8 @@ MIN_ERROR_RATIO_TOP = 0.1
 """The error ratio axis always reaches at least this ratio: 10 %."""
 MIN_DURATION_TOP = 0.5
 """The duration axis always reaches at least this duration, in seconds."""
+MIN_RANGE_S = 20.0
+"""The shortest time axis, in seconds, of charts whose data have just begun."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Panel:
     """A chart with its title and legend.
 
     ``key`` identifies the panel on the page. ``error`` says why data are missing, and is "" if
-    none are missing.
+    none are missing. ``since`` is the time at which the data begin, in seconds since the epoch, if
+    the chart begins there; 0 if it shows the whole time range.
     """
 
     key: str
@@ -50,6 +53,7 @@ class Panel:
     plot: chart.Plot
     legend: list[LegendEntry]
     error: str = ""
+    since: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,31 @@ class RouteMetrics:
         """Return True if the exemplar belongs to this route of this service."""
         labels = exemplar.labels
         return labels.get("service_name") == self.service and labels.get("http_route") == self.route
+
+
+def range_with_data(
+    results: Mapping[str, RedResult], exemplars: Sequence[Exemplar], time_range: TimeRange
+) -> TimeRange:
+    """Return ``time_range`` without the time before the first value, or exemplar, of a service.
+
+    At least ``MIN_RANGE_S`` remain. Without any data, or if a query has no answer yet, which may
+    have earlier data, the whole ``time_range`` is returned. The keys of ``results`` are the names
+    of the services.
+    """
+    start, end = time_range
+    times = [
+        sample.time
+        for result in results.values()
+        for sample in result.value or []
+        if sample.rate is not None
+    ]
+    times += [
+        exemplar.time for exemplar in exemplars if exemplar.labels.get("service_name") in results
+    ]
+    times_in_range = [time for time in times if start <= time <= end]
+    if not times_in_range or any(result.value is None for result in results.values()):
+        return time_range
+    return min(*times_in_range, end - MIN_RANGE_S), end
 
 
 def rate_panel(results: Mapping[str, RedResult], time_range: TimeRange) -> Panel:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,6 +12,7 @@ from three_pillar_demo.query.interface import LogRecord
 from three_pillar_demo.stack import ports
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.data import PageData
+from three_pillar_demo.web.first_request import FirstRequest
 from three_pillar_demo.web.pages import Pages, address_of_trace
 from three_pillar_demo.web.request_list import (
     RANGE_S,
@@ -34,6 +36,8 @@ class ViewData:
         requests: The newest requests, newest first.
         logs: The newest log records, newest first.
         services: The printable names of the services among them, sorted.
+        is_waiting: Whether no request at all has arrived.
+        first_request: The first request, if it has just arrived; else None.
         newest_failure: The newest failed request; None if there is none.
         explanation: The sentence that says why that request failed; empty if it is not known.
     """
@@ -41,6 +45,8 @@ class ViewData:
     requests: RequestList
     logs: QueryResult[list[LogRecord]]
     services: list[str] = field(default_factory=list)
+    is_waiting: bool = False
+    first_request: RequestRow | None = None
     newest_failure: RequestRow | None = None
     explanation: str = ""
 
@@ -48,13 +54,20 @@ class ViewData:
 class ViewPages(Pages):
     """The handlers of the pages in the mode ``view``."""
 
+    @cached_property
+    def first_request(self) -> FirstRequest:
+        """What this process has seen of the first request."""
+        return FirstRequest()
+
     async def index(self, request: Request) -> Response:
         """Answer ``GET /``: where to send telemetry, the newest requests and the log records."""
         state = ViewState.parse(request.query_params)
         searched_trace = address_of_trace(state)
         if searched_trace:
             return searched_trace
-        health, view = await asyncio.gather(self.data.health(), _query(self.data, state))
+        health, view = await asyncio.gather(
+            self.data.health(), _query(self.data, state, self.first_request)
+        )
         return self._render(
             "view.html",
             state=state,
@@ -67,9 +80,10 @@ class ViewPages(Pages):
         )
 
 
-async def _query(data: PageData, state: ViewState) -> ViewData:
-    requests, failures, logs = await asyncio.gather(
+async def _query(data: PageData, state: ViewState, first_request: FirstRequest) -> ViewData:
+    requests, all_requests, failures, logs = await asyncio.gather(
         query_requests(data, state, failed=state.failed),
+        query_requests(data, ViewState(), failed=False),
         query_requests(data, ViewState(), failed=True),
         _logs(data, state),
     )
@@ -81,7 +95,9 @@ async def _query(data: PageData, state: ViewState) -> ViewData:
     names = {row.span.service for row in requests.value or []}
     names |= {record.service for record in logs.value or []} | {state.service}
     services = sorted(name for name in names if name and name.isprintable())
-    return ViewData(requests, logs, services, newest_failure, explanation)
+    first_row = first_request.notice(all_requests)
+    is_waiting = all_requests.value == []
+    return ViewData(requests, logs, services, is_waiting, first_row, newest_failure, explanation)
 
 
 async def _logs(data: PageData, state: ViewState) -> QueryResult[list[LogRecord]]:

@@ -15,7 +15,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from tests.demo.web.conftest import FAILING, HANGING, HOST, MALFORMED, QUERIES, StoredData
+from tests.demo.web.conftest import (
+    FAILING,
+    HANGING,
+    HOST,
+    MALFORMED,
+    QUERIES,
+    StoredData,
+    no_sample,
+)
 from tests.traces import CALL, ROOT, TRACE, line, span
 from three_pillar_demo.query.interface import Exemplar, LogRecord, RequestFilter, ServiceCall
 from three_pillar_demo.stack import health
@@ -47,6 +55,41 @@ def test_overview_shows_all_three_pillars(busy: StoredData, page: TestClient) ->
     assert "newest trace <b>1.2 s ago" in text
     assert "newest log <b>none yet" in text
     assert "database <b>3.0 MiB" in text
+
+
+def charts_of(page: TestClient) -> list[tuple[str, str]]:
+    """Return where each chart says that its data begin, and the points of its first line."""
+    figures = page.get("/?tour=0").text.split("<figure")[1:]
+    since = [re.findall(r'since muted">since ([\d:]+)<', figure) for figure in figures]
+    points = [re.findall(r'points="([^"]*)"', figure) for figure in figures]
+    return [
+        (times[0] if times else "", lines[0]) for times, lines in zip(since, points, strict=True)
+    ]
+
+
+def test_charts_begin_where_the_data_begin(busy: StoredData, page: TestClient) -> None:
+    """After 40 s of data all charts begin with them, at the same time, and say so."""
+    begin = time.time() - 40
+    full = busy.red_sample
+    busy.red_sample = lambda at: full(at) if at >= begin else no_sample(at)
+    charts = charts_of(page)
+    assert len(charts) == 4
+    for since, points in charts:
+        assert since
+        assert since == charts[0][0]
+        first, last = (
+            float(point.partition(",")[0]) for point in points.split()[:: len(points.split()) - 1]
+        )
+        assert first == 0
+        assert last > 900
+
+
+def test_charts_show_the_whole_range_if_it_has_data(busy: StoredData, page: TestClient) -> None:
+    """Charts whose data begin before the time range do not say when; neither do empty ones."""
+    assert [since for since, _ in charts_of(page)] == [""] * 4
+    busy.red_sample = no_sample
+    busy.exemplars = []
+    assert "since muted" not in page.get("/?tour=0&minutes=15").text
 
 
 def test_trace_page_shows_one_request(busy: StoredData, page: TestClient) -> None:

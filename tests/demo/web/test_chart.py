@@ -79,6 +79,12 @@ def test_time_axis_has_round_times() -> None:
     assert all(50 < x < 950 for x, _ in ticks)
 
 
+@pytest.mark.parametrize("seconds", [20, 29, 42, 55, 70, 100, 149, 200, 300])
+def test_a_short_time_axis_has_times(seconds: float) -> None:
+    """However short the time range is, at least two ticks say which times it shows."""
+    assert len(list(chart.time_ticks(START + 1, START + 1 + seconds))) >= 2
+
+
 @pytest.mark.parametrize("seconds", [10, 45, 300, 900, 3600, 86400])
 def test_time_ticks_keep_apart(seconds: float) -> None:
     """The ticks of a long time range have enough space between them."""
@@ -136,6 +142,23 @@ def test_few_of_many_dots_are_drawn_and_they_stay() -> None:
     later = {exemplar.trace_id for exemplar in shown_later}
     early = {exemplar.trace_id for exemplar in dots if exemplar.time >= START + 55}
     assert early <= later
+
+
+def test_dots_stay_while_the_axis_grows() -> None:
+    """A chart that begins where its data begin shows the same dots one second later."""
+    exemplars = [dot(at / 4, 0.1 + at % 7 / 10, trace_id=f"{at:032x}") for at in range(1, 160)]
+    shown = [
+        {
+            exemplar.trace_id
+            for exemplar in chart.select_dots(
+                chart.ChartData(START, START + length, [], [], exemplars)
+            )
+            if exemplar.time < START + 38
+        }
+        for length in (42, 43)
+    ]
+    assert shown[0] == shown[1]
+    assert 15 <= len(shown[0]) <= chart.DOT_SLOTS
 
 
 def test_highlighted_dot_is_never_left_out() -> None:

@@ -1,6 +1,7 @@
 """The pages of the mode ``view``, in which only the store and the web UI run."""
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,8 +9,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.demo.web.conftest import FAILING, HANGING, HOST, MALFORMED, StoredData
-from tests.demo.web.test_app import HOSTILE
+from tests.demo.web.test_app import HOSTILE, wait_for
 from tests.traces import CALL, ROOT, TRACE, line, span
+from three_pillar_demo.web import first_request
 
 OpenPage = Callable[..., TestClient]
 ANSWERED = {"http.response.status_code": "500"}
@@ -41,6 +43,46 @@ def test_without_telemetry_the_page_says_where_to_send_it(view: TestClient) -> N
     assert "demo run -- COMMAND" in text
     endpoints = re.findall(r"OTEL_EXPORTER_OTLP_ENDPOINT=http://127\.0\.0\.1:\d+", text)
     assert len(set(endpoints)) == 2
+
+
+def test_the_first_request_is_named(
+    stored: StoredData, view: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first request after an empty page is shown and announced with its link, for a while."""
+    assert "Waiting for the first request." in announcement(view)
+    first = replace(span(ROOT, ""), service="shopfront", name="GET /<b>", start=time.time_ns())
+    second = replace(first, span_id=CALL, name="GET /second")
+    stored.request_spans = [second, first]
+    text = wait_for(view, lambda text: "shopfront is sending" in text)
+    card = text.split('id="first-request"')[1].split("</section>")[0]
+    assert f'<a href="/trace/{TRACE}">GET /&lt;b&gt;</a>' in card
+    assert "shopfront is sending. Its first request has arrived" in announcement(view)
+    assert "Waiting for the first request" not in text
+    monkeypatch.setattr(first_request, "SHOWN_FOR_S", 0.0)
+    assert "is sending" not in view.get("/").text
+
+
+@pytest.mark.usefixtures("shopfront")
+def test_requests_from_before_are_not_the_first(view: TestClient) -> None:
+    """A page that has never been empty names no first request."""
+    assert "is sending" not in view.get("/").text
+
+
+def test_a_filter_that_finds_nothing_is_not_waiting(
+    shopfront: StoredData, view: TestClient
+) -> None:
+    """A search without a result does not say that nothing has ever arrived."""
+    shopfront.request_spans = [replace(shopfront.request_spans[0], error=False)]
+    shopfront.logs = []
+    text = view.get("/?failed=1").text
+    assert "No matching requests" in text
+    assert "Waiting for the first request" not in text
+
+
+def announcement(view: TestClient) -> str:
+    """Return what a screen reader reads out of the start page."""
+    text = view.get("/").text.split('id="announcement"')[1]
+    return text.partition(">")[2].partition("<")[0]
 
 
 @pytest.mark.usefixtures("shopfront")

@@ -19,6 +19,7 @@ from three_pillar_demo.trace_view import gather
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import context_panel, panels
 from three_pillar_demo.web.cache import QueryCache, QueryResult
+from three_pillar_demo.web.folding import Folding
 from three_pillar_demo.web.panels import QUANTILES, Panel, RedResult
 from three_pillar_demo.web.resolution import RESOLUTIONS, on_grid
 from three_pillar_demo.web.service_classes import service_class
@@ -142,15 +143,19 @@ class PageData:
         )
         traffic.mark_traces_found(result.value or [])
 
-    async def trace_page(self, trace_id: str) -> QueryResult[TracePage]:
-        """Return what has arrived of one trace; missing parts are no error."""
+    async def trace_page(self, trace_id: str, fold: str = "") -> QueryResult[TracePage]:
+        """Return what has arrived of one trace; missing parts are no error.
+
+        ``fold`` says which parts of the tree are collapsed, as ``Folding.parse`` reads it.
+        """
+        folding = Folding.parse(fold)
 
         async def query() -> TracePage:
             view, missing = await gather.fetch(self.backends, trace_id)
             # A huge trace takes a while, which must not block the event loop.
-            return await asyncio.to_thread(trace_page, view, missing)
+            return await asyncio.to_thread(trace_page, view, missing, None, folding)
 
-        return await self.cache.get(("trace", trace_id), query)
+        return await self.cache.get(("trace", trace_id, folding), query)
 
     async def context_panel(self, view: TraceView) -> Panel | None:
         """Return the chart of durations around the time of a request, with the request highlighted.

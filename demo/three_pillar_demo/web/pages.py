@@ -35,6 +35,8 @@ from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
 WEB_FOLDER = Path(__file__).parent
 MAX_VALUE = 400
 """The number of characters of an attribute's value that the page of a request shows."""
+COPIED_IDS = ("span id", "parent span id")
+"""What a row says of its origin that can be copied with a button."""
 TOUR_COOKIE = "toured"
 """The name of the cookie of a visitor who has ended the tour."""
 TOUR_COOKIE_AGE_S = 365 * 24 * 3600
@@ -68,6 +70,7 @@ def templates() -> Environment:
     # A template that is rendered for a file of its own, and not for this server, sets these two.
     environment.globals["standalone"] = False
     environment.globals["max_value"] = MAX_VALUE
+    environment.globals["copied_ids"] = COPIED_IDS
     environment.globals["minutes"] = MINUTES
     environment.globals["severities"] = SEVERITIES
     environment.globals["services"] = list(ROUTES)
@@ -139,7 +142,9 @@ class Pages:
         if trace_id != trace_id.lower():
             # A trace id has one spelling, so that each page has one address.
             return RedirectResponse(f"/trace/{trace_id.lower()}{state.query()}")
-        result, health = await asyncio.gather(self.data.trace_page(trace_id), self.data.health())
+        result, health = await asyncio.gather(
+            self.data.trace_page(trace_id, state.fold), self.data.health()
+        )
         page = result.value or TracePage(TraceView(trace_id, [], [], []))
         start, end = (nanoseconds / NANO for nanoseconds in waterfall.extent(page.view))
         age = time.time() - end
@@ -148,7 +153,9 @@ class Pages:
             panel = None  # A service without such metrics.
         return self._render(
             "trace.html",
-            state=state,
+            # What is collapsed in one trace says nothing about another one.
+            state=state.model_copy(update={"fold": ""}),
+            trace_state=state,
             health=health,
             page=page,
             trace=page.view,

@@ -66,6 +66,7 @@ def _render(view: TraceView, panel: Panel | None) -> str:
             saved_at=_local_time(time.time()),
             time_zone=time.strftime("%Z (UTC%z)"),
             state=None,
+            trace_state=None,
             is_finished=False,
             page=page,
             trace=page.view,

@@ -1,17 +1,21 @@
 """What the page of one request shows, computed from its trace without further queries."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from three_pillar_demo.query.interface import Span
+from three_pillar_demo.terminal import without_ansi
 from three_pillar_demo.trace_view import explanation
 from three_pillar_demo.trace_view.clocks import clock_skews
-from three_pillar_demo.trace_view.tree import tree_rows
+from three_pillar_demo.trace_view.tree import TreeRow, tree_rows
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web.context_panel import CONTEXT_S
+from three_pillar_demo.web.folding import Folding
 from three_pillar_demo.web.panels import Panel
 from three_pillar_demo.web.row_selection import has_failed
 from three_pillar_demo.web.service_classes import trace_service_classes
 from three_pillar_demo.web.service_list import TraceService, trace_services
-from three_pillar_demo.web.waterfall import waterfall_rows
+from three_pillar_demo.web.waterfall import row_key, waterfall_rows
 from three_pillar_demo.web.waterfall_row import Limits, WaterfallRow
 
 ARRIVING_S = 30.0
@@ -26,6 +30,21 @@ MAX_ROWS_REFRESHED = 100
 
 
 @dataclass(frozen=True)
+class FirstFailure:
+    """The span or log record to which the page leads first.
+
+    ``text`` is the name of the span or the body of the log record, and ``span_id`` is "" for a log
+    record. ``key`` is that of its row; ``is_drawn`` is False if the row is below a collapsed one.
+    """
+
+    key: str
+    service: str
+    text: str
+    span_id: str = ""
+    is_drawn: bool = True
+
+
+@dataclass(frozen=True)
 class TracePage:
     """What the page of one trace shows.
 
@@ -35,8 +54,8 @@ class TracePage:
         rows: The rows of the waterfall that are drawn.
         left_out_at_end: The number of rows after the last drawn one.
         explanation: The sentence that says why the request got its answer.
-        first_failure: The row of the failed span that the sentence is about, or of the first failed
-            one; None if nothing has failed.
+        first_failure: The failed span that the sentence is about, or the first failed one; None if
+            nothing has failed.
         row_keys: The keys of the drawn rows of spans, by span id.
         clock_skews: Sentences about services whose clocks disagree.
         services: The services of the trace, with their resources.
@@ -50,7 +69,7 @@ class TracePage:
     rows: list[WaterfallRow] = field(default_factory=list)
     left_out_at_end: int = 0
     explanation: str = ""
-    first_failure: WaterfallRow | None = None
+    first_failure: FirstFailure | None = None
     row_keys: dict[str, str] = field(default_factory=dict)
     clock_skews: list[str] = field(default_factory=list)
     services: list[TraceService] = field(default_factory=list)
@@ -59,18 +78,28 @@ class TracePage:
     left_out: str = ""
 
 
-def trace_page(view: TraceView, missing: list[str], limits: Limits | None = None) -> TracePage:
-    """Return what the page of a trace shows, within ``limits``, or within the default ones."""
-    rows = list(waterfall_rows(view, limits))
+def trace_page(
+    view: TraceView,
+    missing: list[str],
+    limits: Limits | None = None,
+    folding: Folding | None = None,
+) -> TracePage:
+    """Return what the page of a trace shows, within ``limits``, or within the default ones.
+
+    Without ``folding``, no part of the tree is collapsed.
+    """
+    tree = list(tree_rows(view))
+    rows = list(waterfall_rows(view, limits, folding, tree))
     services = trace_services(view)
-    count = len(view.spans) + len(view.logs)
+    collapsed_count = sum(row.below.rows for row in rows if row.is_collapsed)
+    left_out_count = len(tree) - collapsed_count - len(rows)
     return TracePage(
         view,
         missing,
         rows,
-        left_out_at_end=count - len(rows) - sum(row.left_out for row in rows),
+        left_out_at_end=left_out_count - sum(row.left_out for row in rows),
         explanation=explanation.explain(view),
-        first_failure=_first_failure(view, rows),
+        first_failure=_first_failure(view, tree, rows),
         row_keys={row.span_id: row.key for row in reversed(rows) if row.span_id},
         clock_skews=clock_skews(view),
         services=services,
@@ -78,7 +107,7 @@ def trace_page(view: TraceView, missing: list[str], limits: Limits | None = None
             service.key: f"resource-{number}" for number, service in enumerate(services, 1)
         },
         css_classes=trace_service_classes(view),
-        left_out=_left_out_sentence(view, len(rows)),
+        left_out=_left_out_sentence(tree, len(rows)) if left_out_count else "",
     )
 
 
@@ -95,20 +124,38 @@ def is_finished(page: TracePage, age_s: float, panel: Panel | None) -> bool:
     return panel is None or age_s > CONTEXT_S or len(page.rows) > MAX_ROWS_REFRESHED
 
 
-def _first_failure(view: TraceView, rows: list[WaterfallRow]) -> WaterfallRow | None:
+def _first_failure(
+    view: TraceView, tree: Sequence[TreeRow], rows: Sequence[WaterfallRow]
+) -> FirstFailure | None:
+    """Return where the page leads first: the row of the cause, or else the first failed one.
+
+    A row that is not drawn comes first only if it can be drawn, which is if it is collapsed.
+    """
     cause = explanation.failure_cause(view)
-    cause_id = cause.span_id if cause else ""
-    failed = [row for row in rows if row.error]
-    of_cause = [row for row in rows if cause_id and row.span_id == cause_id]
+    drawn_keys = {row.key for row in rows}
+    is_folded = any(row.is_collapsed for row in rows)
+    of_cause: list[FirstFailure] = []
+    failed: list[FirstFailure] = []
+    for position, row in enumerate(tree):
+        is_cause = isinstance(row.node, Span) and row.node is cause
+        if is_cause or has_failed(row):
+            key = row_key(position, row)
+            is_drawn = key in drawn_keys
+            if is_drawn or is_folded:
+                candidates = of_cause if is_cause else failed
+                candidates.append(_failure(row, key, is_drawn=is_drawn))
     return next(iter([*of_cause, *failed]), None)
 
 
-def _left_out_sentence(view: TraceView, drawn_count: int) -> str:
-    count = len(view.spans) + len(view.logs)
-    if drawn_count == count:
-        return ""
-    failed_count = sum(has_failed(row) for row in tree_rows(view))
-    of_all = f"of {count:,} spans and log lines are shown"
+def _failure(row: TreeRow, key: str, *, is_drawn: bool) -> FirstFailure:
+    if isinstance(row.node, Span):
+        return FirstFailure(key, row.node.service, row.node.name, row.node.span_id, is_drawn)
+    return FirstFailure(key, row.node.service, without_ansi(row.node.body), is_drawn=is_drawn)
+
+
+def _left_out_sentence(tree: Sequence[TreeRow], drawn_count: int) -> str:
+    failed_count = sum(map(has_failed, tree))
+    of_all = f"of {len(tree):,} spans and log lines are shown"
     if not failed_count:
         return f"Only the first {drawn_count:,} {of_all}."
     return (

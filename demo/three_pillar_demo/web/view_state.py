@@ -6,6 +6,8 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from three_pillar_demo.web.folding import Folding
+
 MINUTES = (5, 15, 60)
 """The time ranges that a visitor can choose, in minutes."""
 SEVERITIES = ("INFO", "WARN", "ERROR")
@@ -49,6 +51,12 @@ class ViewState(BaseModel):
     before: int = Field(
         0, ge=0, lt=2**63, description="nanoseconds since 1970: the requests shown ended before"
     )
+    fold: str = Field(
+        "",
+        max_length=4000,
+        description="at most 100 span ids, separated by dots, whose rows are collapsed; after the "
+        "word all, those that are not",
+    )
     still: bool = Field(default=False, description="1 to pause the page")
     tour: int | None = Field(
         None, ge=0, le=5, description="a step of the tour, 1 to 5, or 0 to end the tour"
@@ -58,30 +66,38 @@ class ViewState(BaseModel):
     def parse(cls, query: Mapping[str, str]) -> Self:
         """Parse the query parameters of an address.
 
-        A missing or blank parameter gets the default of its field.
+        A missing or blank parameter gets the default of its field. The parameter ``toggle``, a span
+        id, is what a button adds: it changes ``fold`` for this span.
 
         Raises:
             ValueError: A value is not allowed; the message says which values are.
         """
         values = {name: value.strip() for name, value in query.items()}
         values_given = {name: value for name, value in values.items() if value}
+        if values.get("toggle"):
+            folding = Folding.parse(values.get("fold", "")).toggled(values["toggle"])
+            values_given["fold"] = str(folding)
         try:
             return cls.model_validate(values_given)
         except ValidationError as error:
             name = str(error.errors()[0]["loc"][0])
             raise ValueError(f"{name} must be {cls.model_fields[name].description}") from error
 
+    def fields(self, **changes: object) -> dict[str, object]:
+        """Return the query parameters of this state after ``changes`` of its fields.
+
+        Fields with their default values are left out. Booleans are written as 1 and 0.
+        """
+        changed = self.model_copy(update=changes).model_dump(exclude_defaults=True)
+        return {
+            name: int(value) if isinstance(value, bool) else value
+            for name, value in changed.items()
+        }
+
     def query(self, **changes: object) -> str:
         """Return the query string of this state after ``changes`` of its fields: ``?minutes=15``.
 
         Fields with their default values are left out. The result is "" if no field is left.
         """
-        changed = self.model_copy(update=changes).model_dump(exclude_defaults=True)
-        if not changed:
-            return ""
-        # Booleans are written as 1 and 0.
-        values = {
-            name: int(value) if isinstance(value, bool) else value
-            for name, value in changed.items()
-        }
-        return f"?{urlencode(values)}"
+        fields = self.fields(**changes)
+        return f"?{urlencode(fields)}" if fields else ""

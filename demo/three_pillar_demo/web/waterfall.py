@@ -4,7 +4,7 @@ Horizontal positions and widths are in thousandths of the width of the waterfall
 are pure.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from three_pillar_demo.trace_view.timing import late_answers, own_time
 from three_pillar_demo.trace_view.tree import MAX_INDENT, TreeRow, tree_rows
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import chart, formatting
+from three_pillar_demo.web.folding import Folding, rows_below, visible_positions
 from three_pillar_demo.web.row_selection import selected_rows
 from three_pillar_demo.web.sections import SectionBuilder, without_stack_trace
 from three_pillar_demo.web.service_classes import trace_service_classes
@@ -43,24 +44,49 @@ def extent(view: TraceView) -> tuple[int, int]:
     return start, end
 
 
-def waterfall_rows(view: TraceView, limits: Limits | None = None) -> Iterator[WaterfallRow]:
+def waterfall_rows(
+    view: TraceView,
+    limits: Limits | None = None,
+    folding: Folding | None = None,
+    tree: Sequence[TreeRow] | None = None,
+) -> Iterator[WaterfallRow]:
     """Yield a row for each span and log record that is drawn, parents before their children.
 
     The command ``demo follow`` prints spans and log records in the same order. Without ``limits``,
-    the default ones apply.
+    the default ones apply; without ``folding``, nothing is collapsed. ``tree`` is what
+    ``tree_rows`` yields, if that is known already.
     """
     limits = limits or Limits()
+    folding = folding or Folding()
     layout = _Layout(view, limits)
-    rows = list(tree_rows(view))
-    previous = -1
-    for position in selected_rows(rows, limits.rows):
+    rows = tree or list(tree_rows(view))
+    below = rows_below(rows)
+    visible = list(visible_positions(rows, below, folding))
+    next_position = 0
+    for index in selected_rows([rows[position] for position in visible], limits.rows):
+        position = visible[index]
         row = rows[position]
         if isinstance(row.node, Span):
             drawn = layout.span_row(position, row, row.node)
         else:
             drawn = layout.log_row(position, row, row.node)
-        yield replace(drawn, left_out=position - previous - 1)
-        previous = position
+        is_collapsed = bool(below[position].rows) and folding.is_collapsed(row)
+        yield replace(
+            drawn,
+            left_out=position - next_position,
+            below=below[position],
+            is_collapsed=is_collapsed,
+        )
+        next_position = position + 1
+        if is_collapsed:
+            next_position += below[position].rows
+
+
+def row_key(position: int, row: TreeRow) -> str:
+    """Return the text that identifies a row on the page; ``position`` is that among all rows."""
+    if isinstance(row.node, Span):
+        return f"s{position}-{row.node.span_id}"
+    return f"l{row.node.time}-{position}"
 
 
 def axis_ticks(seconds: float) -> list[tuple[float, str]]:
@@ -87,11 +113,11 @@ class _Layout:
         self.start, self.end = extent(view)
         self.late_answers = late_answers(view)
 
-    def log_row(self, number: int, row: TreeRow, record: LogRecord) -> WaterfallRow:
+    def log_row(self, position: int, row: TreeRow, record: LogRecord) -> WaterfallRow:
         x, _ = self._bar(record.time, record.time)
         fields = _all_fields(record)
         return WaterfallRow(
-            key=f"l{record.time}-{number}",
+            key=row_key(position, row),
             start=(record.time - self.start) / NANO,
             depth=row.depth,
             indent=min(row.depth, MAX_INDENT),
@@ -108,7 +134,7 @@ class _Layout:
             x=x,
         )
 
-    def span_row(self, number: int, row: TreeRow, span: Span) -> WaterfallRow:
+    def span_row(self, position: int, row: TreeRow, span: Span) -> WaterfallRow:
         bar = self._bar(span.start, span.end)
         children = self.view.children_by_parent.get(span.span_id, [])
         late_bar: Bar | None = None
@@ -119,7 +145,7 @@ class _Layout:
             late_bar = self._bar(late_start, span.end)
             late_duration = (span.end - late_start) / NANO
         return WaterfallRow(
-            key=f"s{number}-{span.span_id}",
+            key=row_key(position, row),
             start=(span.start - self.start) / NANO,
             depth=row.depth,
             indent=min(row.depth, MAX_INDENT),

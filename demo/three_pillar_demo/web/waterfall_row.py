@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from three_pillar_demo.web.folding import Below
+
 Bar = tuple[float, float]
 """The horizontal position of a bar, and its width."""
 Pairs = list[tuple[str, str]]
@@ -61,6 +63,8 @@ class WaterfallRow:
         resource_key: The text that tells the resource of the row apart from others.
         origin: Names and values of the ids, the instrumentation scope, and what was dropped.
         left_out: The number of rows between this one and the one before it that are not drawn.
+        below: What is below the row in the tree, drawn or not.
+        is_collapsed: Whether the rows below this one are not drawn, because it is collapsed.
         span_id: The id of a span; "" for a log record.
         x: The horizontal position of the row's start.
         bar: The bar of a span; None for a log record.
@@ -90,6 +94,8 @@ class WaterfallRow:
     resource_key: str = ""
     origin: Pairs = field(default_factory=list)
     left_out: int = 0
+    below: Below = field(default_factory=Below)
+    is_collapsed: bool = False
     span_id: str = ""
     bar: Bar | None = None
     own_bars: list[Bar] = field(default_factory=list)

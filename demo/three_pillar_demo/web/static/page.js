@@ -259,8 +259,8 @@ document.addEventListener("submit", (event) => {
     const name = event.submitter ? event.submitter.textContent.trim() : "The form";
     submit(form.action, fields, name);
   } else {
-    history.replaceState(null, "", `/?${fields}`);
-    refresh();
+    history.replaceState(null, "", `${new URL(form.action).pathname}?${fields}`);
+    refresh(fetchPage(location.href, REFRESH_TIMEOUT_MS), true);
   }
 });
 
@@ -268,5 +268,54 @@ document.addEventListener("input", ({ target }) => {
   if (target.matches(".slider")) showReadout(target);
   if (target.form && target.form.matches("[data-filter]")) target.form.requestSubmit();
 });
+
+// ---- Rows of a trace ----------------------------------------------------------------------
+
+// The arrow keys move from row to row, and collapse and expand what is below a row.
+document.addEventListener("keydown", (event) => {
+  const control = event.target.closest(".row summary, button.fold");
+  if (!control || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const row = control.closest(".row");
+  const steps = { ArrowUp: "previousElementSibling", ArrowDown: "nextElementSibling" };
+  if (steps[event.key]) {
+    let next = row[steps[event.key]];
+    while (next && !next.querySelector("summary")) next = next[steps[event.key]];
+    if (next) next.querySelector("summary").focus();
+    event.preventDefault();
+  }
+  const isExpanded = { ArrowLeft: "true", ArrowRight: "false" }[event.key];
+  const fold = isExpanded && row.querySelector(`button.fold[aria-expanded=${isExpanded}]`);
+  if (fold) {
+    fold.click();
+    event.preventDefault();
+  }
+});
+
+// ---- Copying ------------------------------------------------------------------------------
+
+const COPIED_SHOWN_MS = 2000;
+
+document.addEventListener("click", async ({ target }) => {
+  if (!target.matches(".copy")) return;
+  const what = target.getAttribute("aria-label").replace("Copy ", "");
+  let result = "copied";
+  try {
+    await navigator.clipboard.writeText(target.previousSibling.textContent.trim());
+  } catch {
+    // The clipboard is there only on this machine or by TLS, and only if the browser allows it.
+    result = "not copied: the browser does not allow it here";
+  }
+  document.getElementById("copied").textContent = `${what} ${result}`;
+  // A refresh must not take the word away before it was read.
+  target.dataset.keep = "";
+  target.textContent = result;
+  setTimeout(() => {
+    target.textContent = "copy";
+    delete target.dataset.keep;
+  }, COPIED_SHOWN_MS);
+});
+
+// Buttons that need this script are hidden without it.
+document.documentElement.classList.add("scripted");
 
 refreshForever();

@@ -92,12 +92,20 @@ class HttpClients:
             for trace in traces
         }
 
-    async def logql(
-        self, query: str, start: float, end: float, limit: int = 1000, *, newest: bool = False
+    async def logql(  # noqa: PLR0913  (a query, a time range, and which of the records)
+        self,
+        query: str,
+        start: float,
+        end: float,
+        limit: int = 1000,
+        *,
+        newest: bool = False,
+        until: int = 0,
     ) -> list[LogRecord]:
         """Return the oldest ``limit`` log records that match a LogQL query, oldest first.
 
-        With ``newest``, return the newest ``limit`` records, newest first.
+        With ``newest``, return the newest ``limit`` records, newest first. If ``until`` is not 0,
+        it is the time of the last record, in nanoseconds since the epoch, which no float expresses.
 
         The times of a span that a sender got wrong may be in the wrong order or centuries apart,
         which Loki refuses. They are exchanged, and the range is cut to what Loki accepts.
@@ -113,7 +121,8 @@ class HttpClients:
             query=query,
             direction="backward" if newest else "forward",
             start=int(first * NANO),
-            end=int(last * NANO),
+            # Loki excludes the end.
+            end=min(int(last * NANO), until + 1) if until else int(last * NANO),
             limit=limit,
         )
         records = [

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
+from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.query.severity import is_failure
 
 NANO = 1_000_000_000
@@ -337,6 +338,8 @@ class Backends(Protocol):
 
     The keys are ``traces``, ``logs`` and ``metrics``. A value is a name for ``demo logs NAME``.
     """
+    log_search_limit: str
+    """What ``search_logs`` does not examine for a text or an attribute, as a sentence."""
 
     async def __aenter__(self) -> Self:
         """Prepare the connections without querying anything."""
@@ -436,8 +439,8 @@ class Backends(Protocol):
     ) -> list[LogRecord]:
         """Return the newest ``limit`` log records from the time range, newest first.
 
-        A search for ``severity``, ``text`` or ``canonical`` in the local store is limited to the
-        newest 200,000 records of the range.
+        A search for ``text`` or ``canonical`` in the local store is limited to the newest 200,000
+        records of the range.
 
         Args:
             start: The start of the time range.
@@ -451,6 +454,17 @@ class Backends(Protocol):
             canonical: Whether to return only canonical log records. A service writes one canonical
                 log record at the end of each request.
             limit: The maximum number of records.
+        """
+
+    async def search_logs(
+        self, start: float, end: float, wanted: LogFilter, limit: int = 50
+    ) -> list[LogRecord]:
+        """Return the newest ``limit`` log records that ``wanted`` describes, newest first.
+
+        The local store examines the service and the level of all its records, and text and
+        attributes of the newest 200,000 records that have these. Loki finds a text in the body of
+        any record, and in those fields that the newest 200 records of the service and level have.
+        A whole trace id finds the records of that trace alone, not those that mention it.
         """
 
     async def counters(

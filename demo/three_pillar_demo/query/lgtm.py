@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from three_pillar_demo.query import lgtm_arrivals, lgtm_requests
+from three_pillar_demo.query import lgtm_arrivals, lgtm_logs, lgtm_requests
 from three_pillar_demo.query.http_clients import HttpClients
 from three_pillar_demo.query.interface import (
     DURATION,
@@ -22,6 +22,7 @@ from three_pillar_demo.query.interface import (
     Span,
 )
 from three_pillar_demo.query.literals import quoted
+from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.query.severity import LEVEL_NUMBERS, logql_filter
 
 HOUR_S = 3600.0
@@ -50,6 +51,7 @@ class LgtmBackends(HttpClients):
 
     names: Mapping[str, str] = {"traces": "Tempo", "logs": "Loki", "metrics": "Prometheus"}
     components: Mapping[str, str] = {"traces": "tempo", "logs": "loki", "metrics": "prometheus"}
+    log_search_limit = lgtm_logs.SEARCH_LIMIT
 
     async def requests(  # noqa: PLR0913  (as in the interface)
         self,
@@ -144,6 +146,12 @@ class LgtmBackends(HttpClients):
         if canonical:
             query += ' | http_response_status_code!=""'
         return await self.logql(query, start, end, limit, newest=True)
+
+    async def search_logs(
+        self, start: float, end: float, wanted: LogFilter, limit: int = 50
+    ) -> list[LogRecord]:
+        """Return the newest ``limit`` log records that ``wanted`` describes, newest first."""
+        return await lgtm_logs.search_logs(self, start, end, wanted, limit)
 
     async def counters(
         self,

@@ -14,6 +14,7 @@ import httpx2
 from three_pillar_demo.query import (
     exponential,
     local_arrivals,
+    local_logs,
     local_requests,
     promql_math,
     sqlite_rows,
@@ -33,6 +34,7 @@ from three_pillar_demo.query.interface import (
     ServiceCall,
     Span,
 )
+from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.query.severity import LEVEL_NUMBERS, sql_condition
 from three_pillar_demo.query.sqlite_reader import SqliteReader
 from three_pillar_demo.stack import ports
@@ -49,13 +51,14 @@ IS_SERVER_SPAN = "kind = 2"
 The number 2 is written out, because with a parameter SQLite would not use the partial index
 ``span_server``.
 """
-OF_SERVICE = "source IN (SELECT id FROM source WHERE service = :service)"
 CANONICAL_ATTRIBUTE = '"http.response.status_code":'
 """Text in the JSON attributes of every canonical log line, and of no other log record."""
 
 
 class LocalBackends:
     """Implements ``query.interface.Backends`` with the local store's file at ``path``."""
+
+    log_search_limit = local_logs.SEARCH_LIMIT
 
     def __init__(self, path: Path, url: str = "") -> None:
         """Prepare to read the file at ``path``.
@@ -108,7 +111,7 @@ class LocalBackends:
         """Return the trace ids of the newest matching requests to ``service``, newest first."""
         if order_id:
             return await self._traces_of_order(service, start, end, order_id, limit)
-        conditions = [IS_SERVER_SPAN, "start BETWEEN :start AND :end", OF_SERVICE]
+        conditions = [IS_SERVER_SPAN, "start BETWEEN :start AND :end", local_logs.OF_SERVICE]
         if failed:
             conditions.append(f"status = {sqlite_rows.STATUS_ERROR}")
         if slower_than > 0:
@@ -138,7 +141,7 @@ class LocalBackends:
         # The text search, which is cheap, comes before the JSON is parsed.
         statement = f"""SELECT DISTINCT trace_id FROM span
             WHERE rowid > (SELECT max(rowid) - {SCAN_ROWS} FROM span)
-            AND start BETWEEN :start AND :end AND {OF_SERVICE}
+            AND start BETWEEN :start AND :end AND {local_logs.OF_SERVICE}
             AND instr(attributes, :order_json)
             AND json_extract(attributes, '$."order.id"') = :order_id
             ORDER BY start DESC LIMIT :limit"""  # noqa: S608  (of constants)
@@ -200,11 +203,11 @@ class LocalBackends:
         """Return the newest ``limit`` matching log records, newest first."""
         conditions = ["time BETWEEN :start AND :end"]
         if service:
-            conditions.append(OF_SERVICE)
+            conditions.append(local_logs.OF_SERVICE)
         if severity:
             is_level = severity in LEVEL_NUMBERS
             conditions.append(sql_condition(severity) if is_level else "severity_text = :severity")
-        if severity or text or canonical:
+        if text or canonical:
             # No index helps here, so the search ends at the SCAN_ROWS-th newest record.
             conditions.append(
                 "time >= coalesce((SELECT time FROM log WHERE time <= :end "
@@ -230,6 +233,12 @@ class LocalBackends:
         }
         rows = await self.reader.fetch(statement, parameters)
         return [sqlite_rows.to_log_record(row) for row in rows]
+
+    async def search_logs(
+        self, start: float, end: float, wanted: LogFilter, limit: int = 50
+    ) -> list[LogRecord]:
+        """Return the newest ``limit`` log records that ``wanted`` describes, newest first."""
+        return await local_logs.search_logs(self.reader, start, end, wanted, limit)
 
     async def counters(
         self,

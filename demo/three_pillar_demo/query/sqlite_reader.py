@@ -14,6 +14,8 @@ TIMEOUT_S = 10.0
 INSTRUCTIONS_PER_CHECK = 100_000
 """The number of SQLite virtual machine instructions between two checks of the time limit."""
 INTERRUPT_INTERVAL_S = 0.1
+LOWER = "lower_of_any_letter"
+"""The name, in SQL, of a function that also changes letters outside of ASCII to lower case."""
 
 Parameters = Sequence[object] | Mapping[str, object]
 
@@ -85,4 +87,5 @@ class SqliteReader:
             self.connection = sqlite3.connect(
                 self.uri, uri=True, timeout=TIMEOUT_S, check_same_thread=False
             )
+            self.connection.create_function(LOWER, 1, str.lower, deterministic=True)
         return self.connection

@@ -35,6 +35,7 @@ from three_pillar_demo.query.interface import (
 )
 from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
+from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.trace_view.calls import status_of
 
 TIMEOUT_S = {"local": 2.0, "full": 60.0}
@@ -337,6 +338,48 @@ def test_log_records_are_found_newest_first(contract: Contract) -> None:
         ),
     ]
     for query, expected in cases:
+        contract.expect(query, expected, bodies)
+
+
+def test_log_records_are_searched_in_all_fields(contract: Contract) -> None:
+    """A search finds text in any case and field, whole attributes, levels and pages."""
+    purchases = contract.purchases
+    front = purchases.front
+    bank = purchases.bank
+    failed_id = purchases.failed.hex()
+    order_id = purchases.order_id(purchases.failed)
+    of_failed = [f"POST {ROUTE} 500", f"charging {order_id}"]
+    of_front = [f"POST {ROUTE} 500", f"POST {ROUTE} 500", f"POST {ROUTE} 200"]
+    last_time = purchases.start_ns + 5 * NANO + 900 * MILLISECOND
+    cases: list[tuple[LogFilter, list[str]]] = [
+        (LogFilter(text=order_id.upper()), of_failed[1:]),
+        (LogFilter(text=bank.upper(), service=bank, level="WARN"), []),
+        (LogFilter(text=front.upper()), of_front),
+        (LogFilter(text="FAILed", service=front), of_front[:2]),
+        (LogFilter(text=EVENT.title(), service=front, level="INFO"), of_front[2:]),
+        (LogFilter(text=failed_id.upper()), of_failed),
+        (LogFilter(text=failed_id[5:15].upper(), service=front), of_failed[:1]),
+        (LogFilter(text=UNKNOWN_NAME), []),
+        (LogFilter(text=UNKNOWN_TRACE), []),
+        (LogFilter(service=front, level="ERROR"), of_front[:2]),
+        (LogFilter(service=front, attributes=(("outcome", "success"),)), of_front[2:]),
+        (
+            LogFilter(service=front, attributes=(("http.response.status_code", "500"),)),
+            of_front[:2],
+        ),
+        (LogFilter(service=front, attributes=(("outcome", "Success"),)), []),
+        (LogFilter(attributes=(("trace_id", failed_id), ("service.namespace", "shop"))), of_failed),
+        (LogFilter(service=front, attributes=((UNKNOWN_NAME, "1"), ("offset", "1"))), []),
+        (LogFilter(service=front, until=last_time), of_front[1:]),
+        (LogFilter(service=front, until=last_time, skipped=1), of_front[2:]),
+        (LogFilter(service=front, until=last_time - 1), of_front[2:]),
+        (LogFilter(text="post", service=front, until=last_time, skipped=1), of_front[2:]),
+    ]
+    for wanted, expected in cases:
+
+        def query(backends: Backends, wanted: LogFilter = wanted) -> Awaitable[list[LogRecord]]:
+            return backends.search_logs(purchases.start, purchases.end, wanted)
+
         contract.expect(query, expected, bodies)
 
 

@@ -1,6 +1,9 @@
-"""uvicorn's HTTP/1.1 protocol class, with limits on the request head that uvicorn lacks.
+"""uvicorn's HTTP/1.1 protocol class, with limits that uvicorn lacks.
 
-The request head (request line and headers) may have at most 64 KiB and take at most 10 s.
+The request head (request line and headers) may have at most 64 KiB and take at most 10 s. At most
+500 connections of a process may wait without a request: a new one closes the one that has waited
+longest. uvicorn's own ``limit_concurrency`` counts waiting connections like requests, so that
+clients that open connections and send nothing would keep all others out.
 """
 
 import asyncio
@@ -15,12 +18,18 @@ For the first request of a connection the time begins when the connection is ope
 request it begins with the first byte. The remainder of a request body has the same time, if the
 response was sent before the whole body arrived.
 """
+MAX_IDLE_CONNECTIONS = 500
+"""The number of connections without a request that one process keeps open.
+
+With the common limit of 1,024 file descriptors, enough are left for requests and files.
+"""
 
 
 class BoundedHttpProtocol(UpgradeIgnoringProtocol):
     """uvicorn protocol that closes a connection whose request head is too long or takes too long.
 
-    The limits are ``MAX_HEAD_BYTES`` and ``HEAD_TIMEOUT_S``.
+    The limits are ``MAX_HEAD_BYTES`` and ``HEAD_TIMEOUT_S``. Of more than
+    ``MAX_IDLE_CONNECTIONS``, those that have been idle longest are closed.
     """
 
     unparsed_bytes = 0
@@ -32,11 +41,24 @@ class BoundedHttpProtocol(UpgradeIgnoringProtocol):
     """
     timer: asyncio.TimerHandle | None = None
     """The running timer that closes the connection when it expires; None if there is none."""
+    idle_since = 0.0
+    """When the connection was opened or the last response ended, in the time of the event loop."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered; the head of one may be arriving."""
+        return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer that limits the time of the first request head."""
+        """Start the timer that limits the time of the first request head.
+
+        If there are too many idle connections now, close those that have been idle longest.
+        """
         super().connection_made(transport)
+        self.idle_since = self.loop.time()
         self._start_timer()
+        if len(self.connections) > MAX_IDLE_CONNECTIONS:
+            self._close_longest_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timer, because the connection is closed."""
@@ -83,9 +105,22 @@ class BoundedHttpProtocol(UpgradeIgnoringProtocol):
         The application no longer reads the body, so its own time limit no longer applies.
         """
         super().on_response_complete()
+        self.idle_since = self.loop.time()
         if self.request_complete or self.timer or self.transport.is_closing():
             return
         self._start_timer()
+
+    def _close_longest_idle(self) -> None:
+        connections = [
+            connection
+            for connection in self.connections
+            if isinstance(connection, BoundedHttpProtocol) and connection.is_idle
+        ]
+        connections.sort(key=lambda connection: connection.idle_since)
+        for connection in connections[:-MAX_IDLE_CONNECTIONS]:
+            connection.transport.close()
+            # The transport tells it only later, and uvicorn would count it until then.
+            self.connections.discard(connection)
 
     def _start_timer(self) -> None:
         self.timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)

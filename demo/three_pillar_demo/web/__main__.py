@@ -12,11 +12,14 @@ from three_pillar_demo.query import connect
 from three_pillar_demo.stack import ports
 from three_pillar_demo.web.app import create_app
 from three_pillars import ConfigurationError, settings
-from three_pillars.http_protocol import BoundedHttpProtocol
+from three_pillars.http_protocol import MAX_IDLE_CONNECTIONS, BoundedHttpProtocol
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
-MAX_CONNECTIONS = 200
-"""The server answers a request with 503 while at least this number of connections is open."""
+MAX_REQUESTS = 200
+"""The number of requests at the same time; the server answers further ones with 503.
+
+uvicorn counts connections, so those without a request are added to its limit.
+"""
 SHUTDOWN_TIMEOUT_S = 2
 """How long requests in flight may go on after SIGTERM, in seconds."""
 KEEP_ALIVE_TIMEOUT_S = 15
@@ -86,7 +89,7 @@ def main() -> int:
         access_log=False,
         log_config=None,
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
+        limit_concurrency=MAX_REQUESTS + MAX_IDLE_CONNECTIONS,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
         timeout_keep_alive=KEEP_ALIVE_TIMEOUT_S,
     )

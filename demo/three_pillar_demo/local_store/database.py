@@ -7,14 +7,17 @@ import time
 from importlib.resources import files
 from pathlib import Path
 
+from three_pillar_demo.local_store.migrations import MIGRATIONS
+
 log = logging.getLogger("local_store")
 
 APPLICATION_ID = 0x3B111A25
 """The value of SQLite's ``application_id`` that marks a file as a local store's file."""
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The version of the tables in schema.sql.
 
-A store's file contains this number as SQLite's ``user_version``.
+A store's file contains this number as SQLite's ``user_version``. A file of an earlier version that
+``MIGRATIONS`` knows is changed to this one.
 """
 LOCK_TIMEOUT_S = 5.0
 WAL_SIZE_LIMIT_BYTES = 4 * 1024**2
@@ -35,7 +38,8 @@ class UnknownFormatError(sqlite3.DatabaseError):
 def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     """Return a connection to the SQLite file at ``path``.
 
-    A new or empty file gets the tables of schema.sql. SQLite limits the size of the file to
+    A new or empty file gets the tables of schema.sql, and a file of an earlier version in
+    ``MIGRATIONS`` gets what it does not have. SQLite limits the size of the file to
     ``max_bytes``.
 
     Raises:
@@ -55,6 +59,7 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
 def _prepare(connection: sqlite3.Connection, max_bytes: int) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if tables:
+        _migrate(connection)
         _check_format(connection)
         for statement in WRITE_PROBE:
             connection.execute(statement)
@@ -68,6 +73,18 @@ def _prepare(connection: sqlite3.Connection, max_bytes: int) -> None:
         schema = files("three_pillar_demo.local_store").joinpath("schema.sql").read_text()
         marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
         connection.executescript(f"BEGIN; {schema} {marks} COMMIT;")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Change a store's file of an earlier version to ``SCHEMA_VERSION``, as far as possible."""
+    if pragma(connection, "application_id") != APPLICATION_ID:
+        return
+    version = pragma(connection, "user_version")
+    while version in MIGRATIONS:
+        script = f"{MIGRATIONS[version]} PRAGMA user_version = {version + 1};"
+        connection.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
+        log.info("changed the store file from version %d to %d", version, version + 1)
+        version += 1
 
 
 def _check_format(connection: sqlite3.Connection) -> None:

@@ -55,6 +55,7 @@ class PointTable:
                 return "data point: another one of the same series and time is stored"
             return ""
         series.add(point)
+        self.series.set_instrument(series, point.instrument)
         exemplars = ((series.id, *exemplar) for exemplar in point.exemplars)
         self.connection.executemany(INSERT_EXEMPLAR, exemplars)
         return ""

@@ -80,6 +80,8 @@ DELETE_OLD_POINTS = """DELETE FROM point WHERE series = ?1 AND time IN
 (SELECT time FROM point WHERE series = ?1 AND time < ?2 ORDER BY time LIMIT ?3)"""
 DELETE_EMPTY_SERIES = """DELETE FROM series WHERE NOT EXISTS
 (SELECT 1 FROM point WHERE series = series.id)"""
+DELETE_UNUSED_INSTRUMENTS = """DELETE FROM instrument
+WHERE id NOT IN (SELECT instrument FROM series)"""
 DELETE_ORPHANED_EXEMPLARS = "DELETE FROM exemplar WHERE series NOT IN (SELECT id FROM series)"
 
 
@@ -198,7 +200,8 @@ def _delete_first_rows(store: Store, table: str, cutoff_ns: int | None = None) -
 def _delete_points(store: Store, cutoff_ns: int) -> None:
     """Delete points earlier than ``cutoff_ns``, and then the series that have no points left.
 
-    At most ``ROWS_PER_STEP`` points of each series are deleted.
+    Instruments without series are deleted as well. At most ``ROWS_PER_STEP`` points of each series
+    are deleted.
     """
     for (series_id,) in store.connection.execute("SELECT id FROM series").fetchall():
         store.connection.execute(DELETE_OLD_POINTS, (series_id, cutoff_ns, ROWS_PER_STEP))
@@ -206,6 +209,7 @@ def _delete_points(store: Store, cutoff_ns: int) -> None:
     if deleted_series:
         # SQLite may give the id of a deleted series to the next one, and so its exemplars.
         store.connection.execute(DELETE_ORPHANED_EXEMPLARS)
+    store.connection.execute(DELETE_UNUSED_INSTRUMENTS)
 
 
 def _delete_digests_and_sources(store: Store, now_s: int) -> None:

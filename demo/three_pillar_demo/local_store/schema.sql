@@ -67,9 +67,19 @@ CREATE TABLE series (  -- a metric stream: a metric with one set of labels, both
   born INTEGER NOT NULL, -- the time of its first point
   identity BLOB NOT NULL,  -- a digest of all that identifies the stream in OTLP, and of the bounds
   start INTEGER NOT NULL,  -- 0, or the start of a second sender that cannot be told from the first
+  instrument INTEGER NOT NULL DEFAULT 0,  -- 0 if it is not known, in a file of schema version 3
   UNIQUE (identity, start)
 );
 CREATE INDEX series_name ON series (name);
+
+CREATE TABLE instrument (  -- what a sender says about a metric, whose series name it
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,    -- as it was sent, such as http.server.request.duration
+  kind TEXT NOT NULL,    -- counter, up_down_counter, gauge, histogram, exponential_histogram or summary
+  unit TEXT NOT NULL,    -- as it was sent: s, By, {request}; empty if none was sent
+  description TEXT NOT NULL,
+  UNIQUE (name, kind, unit, description)
+);
 
 CREATE TABLE point (
   series INTEGER NOT NULL,

@@ -8,7 +8,7 @@ that overlap are of two senders, so each series has runs that do not overlap.
 import sqlite3
 from dataclasses import dataclass
 
-from three_pillar_demo.local_store.otlp.batch import Point
+from three_pillar_demo.local_store.otlp.batch import Instrument, Point
 
 MAX_SERIES = 10_000
 """The maximum number of metric series; points of further series are rejected.
@@ -20,9 +20,12 @@ MAX_SENDERS = 16
 """The maximum number of senders of one stream at the same time, which should have one."""
 CUMULATIVE_KINDS = {"counter", "histogram", "exponential_histogram", "summary"}
 
-SELECT_SERIES = "SELECT identity, start, id FROM series ORDER BY id"
+SELECT_SERIES = "SELECT identity, start, id, instrument FROM series ORDER BY id"
 INSERT_SERIES = """INSERT INTO series (name, kind, labels, bounds, born, identity, start)
 VALUES (?, ?, ?, ?, ?, ?, ?)"""
+SELECT_INSTRUMENTS = "SELECT name, kind, unit, description, id FROM instrument"
+INSERT_INSTRUMENT = "INSERT INTO instrument (name, kind, unit, description) VALUES (?, ?, ?, ?)"
+UPDATE_SERIES = "UPDATE series SET instrument = ? WHERE id = ?"
 SELECT_LAST_RUN = "SELECT start, time FROM point WHERE series = ? ORDER BY time DESC LIMIT 1"
 SELECT_POINT_BEFORE = """SELECT start, time FROM point WHERE series = ? AND time <= ?
 ORDER BY time DESC LIMIT 1"""
@@ -35,11 +38,13 @@ class Series:
 
     ``number`` is the column ``start``, which tells the series of one stream apart. The last run
     begins at ``run_start`` and has its newest point at ``last_time``. Both are None as long as
-    they have not been read from the file.
+    they have not been read from the file. ``instrument`` is the id of its row in the table
+    ``instrument``, or 0.
     """
 
     id: int
     number: int
+    instrument: int = 0
     run_start: int | None = None
     last_time: int | None = None
 
@@ -66,8 +71,12 @@ class SeriesTable:
         self.count = 0
         """The number of series in the file."""
         self.streams: dict[bytes, list[Series]] = {}
-        for identity, number, row_id in self.connection.execute(SELECT_SERIES).fetchall():
-            self._add(identity, Series(row_id, number))
+        for identity, *columns in self.connection.execute(SELECT_SERIES).fetchall():
+            number, row_id, instrument = columns
+            self._add(identity, Series(row_id, number, instrument))
+        self.instruments: dict[Instrument, int] = {}
+        for *fields, row_id in self.connection.execute(SELECT_INSTRUMENTS).fetchall():
+            self.instruments[Instrument(*fields)] = row_id
 
     def series_or_reason(self, point: Point) -> Series | str:
         """Return the series of ``point``, and insert it if it is new.
@@ -93,6 +102,17 @@ class SeriesTable:
         while number in taken:
             number += 1
         return self._insert_or_reason(point, number)
+
+    def set_instrument(self, series: Series, instrument: Instrument) -> None:
+        """Store what the sender says about the metric of ``series``, if that is not stored yet."""
+        row_id = self.instruments.get(instrument)
+        if row_id is None:
+            row = (instrument.name, instrument.kind, instrument.unit, instrument.description)
+            row_id = self.connection.execute(INSERT_INSTRUMENT, row).lastrowid or 0
+            self.instruments[instrument] = row_id
+        if series.instrument != row_id:
+            self.connection.execute(UPDATE_SERIES, (row_id, series.id))
+            series.instrument = row_id
 
     def _run_start(self, series: Series) -> int | None:
         """Return the start of the last run of ``series``; None if it has no stored point."""

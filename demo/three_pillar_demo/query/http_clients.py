@@ -1,6 +1,7 @@
 """Queries the HTTP APIs of Tempo, Loki and Prometheus, and converts the responses."""
 
 import asyncio
+import math
 import os
 import re
 import time
@@ -167,6 +168,49 @@ class HttpClients:
             for sample_time, value in series["values"]
             if value != "NaN"
         }
+
+    async def promql_matrix(
+        self, query: str, times: Sequence[float]
+    ) -> list[tuple[dict[str, str], dict[float, float]]]:
+        """Return the labels of each series of a PromQL query, and its finite values by time.
+
+        ``times`` must be evenly spaced; the times of the result are rounded to milliseconds.
+        """
+        step = times[1] - times[0] if len(times) > 1 else 1.0
+        response = await self._get_json(
+            "prometheus",
+            "/api/v1/query_range",
+            query=query,
+            start=times[0],
+            end=times[-1],
+            step=round(step, 3),
+        )
+        return [
+            (
+                series["metric"],
+                {
+                    round(sample_time, 3): float(value)
+                    for sample_time, value in series.get("values", [])
+                    if math.isfinite(float(value))
+                },
+            )
+            for series in response["data"]["result"]
+        ]
+
+    async def prometheus_series(
+        self, selector: str, start: float, end: float, limit: int
+    ) -> list[dict[str, str]]:
+        """Return the labels of at most ``limit`` series of Prometheus in a time range."""
+        response = await self._get_json(
+            "prometheus",
+            "/api/v1/series",
+            start=start,
+            end=end,
+            limit=limit,
+            **{"match[]": selector},
+        )
+        series: list[dict[str, str]] = response["data"]
+        return series
 
     async def promql_exemplars(self, query: str, start: float, end: float) -> list[Exemplar]:
         """Return the exemplars, from the time range, of the series that a PromQL query selects."""

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
+from three_pillar_demo.query.instruments import Instrument, InstrumentQuery, InstrumentSeries
 from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.query.severity import is_failure
 
@@ -182,14 +183,14 @@ class LogRecord:
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One exemplar of the histogram ``DURATION``: a measured duration with its trace.
+    """One exemplar of a metric, often the histogram ``DURATION``: a measured value with its trace.
 
     Attributes:
         trace_id: The trace of the measured request; empty if it is unknown.
-        value: The duration, in seconds.
+        value: The value, in the unit of the metric; a duration in seconds.
         time: The time of the measurement, in seconds since the epoch.
-        labels: All labels of the histogram bucket that counted the duration, such as ``le`` and
-            ``http_route``. The metric's name has the key ``__name__``. An exemplar of an
+        labels: All labels of the series, or of the histogram bucket that counted the value, such as
+            ``le`` and ``http_route``. The metric's name has the key ``__name__``. An exemplar of an
             exponential histogram has the labels of the histogram, without ``le``.
     """
 
@@ -509,6 +510,19 @@ class Backends(Protocol):
 
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
         """Return the exemplars of all buckets of ``DURATION`` from the time range, in any order."""
+
+    async def instruments(self, start: float, end: float) -> list[Instrument]:
+        """Return the instruments that services have sent in the time range, ordered by name."""
+
+    async def instrument_series(self, wanted: InstrumentQuery) -> InstrumentSeries:
+        """Return the values of one instrument over time, in groups by the values of one label."""
+
+    async def instrument_exemplars(self, wanted: InstrumentQuery) -> list[Exemplar]:
+        """Return the exemplars of one instrument from the time range, newest first.
+
+        There are ``instruments.MAX_EXEMPLARS`` at most. ``step``, ``window`` and ``by`` of the
+        query have no effect.
+        """
 
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
         """Return the calls between services in the time range, ordered by client and server.

@@ -5,8 +5,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from three_pillar_demo.query import lgtm_arrivals, lgtm_logs, lgtm_requests
+from three_pillar_demo.query import lgtm_arrivals, lgtm_instruments, lgtm_logs, lgtm_requests
 from three_pillar_demo.query.http_clients import HttpClients
+from three_pillar_demo.query.instruments import Instrument, InstrumentQuery, InstrumentSeries
 from three_pillar_demo.query.interface import (
     DURATION,
     LOOKBACK_S,
@@ -196,6 +197,18 @@ class LgtmBackends(HttpClients):
     async def exemplars(self, start: float, end: float) -> list[Exemplar]:
         """Return the exemplars of all buckets of ``DURATION`` from the time range."""
         return await self.promql_exemplars(f"{DURATION}_bucket", start, end)
+
+    async def instruments(self, start: float, end: float) -> list[Instrument]:
+        """Return the instruments that services have sent in the time range, ordered by name."""
+        return await lgtm_instruments.instruments(self, start, end)
+
+    async def instrument_series(self, wanted: InstrumentQuery) -> InstrumentSeries:
+        """Return the values of one instrument over time, in groups by the values of one label."""
+        return await lgtm_instruments.instrument_series(self, wanted)
+
+    async def instrument_exemplars(self, wanted: InstrumentQuery) -> list[Exemplar]:
+        """Return the exemplars of one instrument from the time range, newest first."""
+        return await lgtm_instruments.instrument_exemplars(self, wanted)
 
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
         """Return the calls between services, from the metrics that Tempo generates from spans.

@@ -14,11 +14,13 @@ import httpx2
 from three_pillar_demo.query import (
     exponential,
     local_arrivals,
+    local_instruments,
     local_logs,
     local_requests,
     promql_math,
     sqlite_rows,
 )
+from three_pillar_demo.query.instruments import Instrument, InstrumentQuery, InstrumentSeries
 from three_pillar_demo.query.interface import (
     DURATION,
     LOOKBACK_S,
@@ -285,6 +287,18 @@ class LocalBackends:
         parameters = (int(start * NANO), int(end * NANO), DURATION)
         rows = await self.reader.fetch(sqlite_rows.SELECT_EXEMPLARS, parameters)
         return [sqlite_rows.to_exemplar(row) for row in rows]
+
+    async def instruments(self, start: float, end: float) -> list[Instrument]:
+        """Return the instruments that services have sent in the time range, ordered by name."""
+        return await local_instruments.instruments(self.reader, start, end)
+
+    async def instrument_series(self, wanted: InstrumentQuery) -> InstrumentSeries:
+        """Return the values of one instrument over time, in groups by the values of one label."""
+        return await local_instruments.instrument_series(self.reader, wanted)
+
+    async def instrument_exemplars(self, wanted: InstrumentQuery) -> list[Exemplar]:
+        """Return the exemplars of one instrument from the time range, newest first."""
+        return await local_instruments.instrument_exemplars(self.reader, wanted)
 
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
         """Return the calls between services in the time range.

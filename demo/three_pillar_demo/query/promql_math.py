@@ -115,7 +115,7 @@ class CounterSeries:
         self.times = times
         self.values = values
         self.zero_time = zero_time
-        self.without_resets = _without_resets(values)
+        self.without_resets = without_resets(values)
 
     def rate(self, end: float, seconds: float) -> float | None:
         """Return the average increase per second in the ``seconds`` before ``end``.
@@ -145,7 +145,7 @@ class CounterSeries:
         return increase * extrapolated_s / window.sampled_s / window.seconds
 
 
-def _without_resets(values: Sequence[float]) -> Sequence[float]:
+def without_resets(values: Sequence[float]) -> Sequence[float]:
     """Return the values that the counter would have if it had never been reset to zero.
 
     As in Prometheus' function ``extrapolatedRate``, a decrease is a reset: the value before the

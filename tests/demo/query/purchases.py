@@ -24,6 +24,7 @@ from tests.demo.local_store.messages import (
     trace_request,
 )
 from tests.demo.local_store.stores import PROTOBUF
+from tests.demo.query.meters import meter_request
 from three_pillar_demo.query.interface import NANO
 
 ROUTE = "/checkout"
@@ -61,6 +62,7 @@ class Purchases:
         # A name may have any characters.
         self.front = f'front-{run} "\U0001f600" \\'
         self.bank = f"bank-{run}"
+        self.meter = f"meter-{run}"
         self.good = secrets.token_bytes(16)
         self.failed = secrets.token_bytes(16)
         self.late = secrets.token_bytes(16)
@@ -121,6 +123,7 @@ class Purchases:
             ("logs", log_request(*bank_records, service=self.bank)),
             *(("metrics", self._metrics(number)) for number in range(POINTS)),
             ("metrics", metric_request(second_instance, service=self.front, instance="two")),
+            *(("metrics", self._meters(number)) for number in range(POINTS)),
         ]
 
     def _spans(
@@ -233,6 +236,11 @@ class Purchases:
             self._histogram_point(number, 504, BAD_COUNTS, 1, self.failed),
         )
         return metric_request(durations, *sold, service=self.front)
+
+    def _meters(self, number: int) -> Message:
+        """Return the metrics of the service ``meter`` at point ``number`` (from 0)."""
+        point_time = self.start_ns + number * POINT_INTERVAL_S * NANO
+        return meter_request(self.meter, number, point_time, self.start_ns - 3600 * NANO)
 
     def _histogram_point(
         self,

@@ -21,6 +21,17 @@ from tests.demo.query.purchases import (
     Purchases,
 )
 from tests.end_to_end.conftest import FULL, receiver_url
+from three_pillar_demo.query.instruments import (
+    COUNTER,
+    EXPONENTIAL_HISTOGRAM,
+    GAUGE,
+    HISTOGRAM,
+    SUMMARY,
+    UP_DOWN_COUNTER,
+    Instrument,
+    InstrumentQuery,
+    InstrumentSeries,
+)
 from three_pillar_demo.query.interface import (
     DURATION,
     NANO,
@@ -503,6 +514,201 @@ def test_exemplars_have_trace_value_time_and_labels(contract: Contract) -> None:
     )
 
 
+def test_instruments_have_their_kind_and_their_services(contract: Contract) -> None:
+    """Every instrument is listed with kind, services and number of series; the store keeps more.
+
+    Prometheus knows neither which gauges are up-down counters nor the description.
+    """
+    purchases = contract.purchases
+    is_local = contract.mode == "local"
+    of_front = (purchases.front,)
+    of_meter = (purchases.meter,)
+    up_down = UP_DOWN_COUNTER if is_local else GAUGE
+    description = "Temperature of a room" if is_local else ""
+
+    def of_purchases(found: Sequence[Instrument]) -> set[tuple[Any, ...]]:
+        return {
+            (
+                instrument.prometheus_name,
+                instrument.kind,
+                instrument.unit,
+                instrument.description,
+                instrument.services,
+                instrument.series,
+            )
+            for instrument in found
+            if {purchases.front, purchases.meter} & set(instrument.services)
+        }
+
+    # In full mode, the services of the stack send the histogram as well.
+    def without_shared(found: Sequence[Instrument]) -> set[tuple[Any, ...]]:
+        return {row for row in of_purchases(found) if row[0] != DURATION}
+
+    celsius = "_celsius" if contract.mode == "full" else ""
+    contract.expect(
+        lambda backends: backends.instruments(purchases.start, purchases.end),
+        {
+            ("orders_sold_total", COUNTER, "", "", of_front, 3),
+            (f"room_temperature{celsius}", GAUGE, "Cel", description, of_meter, 2),
+            ("connections_open", up_down, "", "", of_meter, 2),
+            ("body_size_bytes", EXPONENTIAL_HISTOGRAM, "By", "", of_meter, 1),
+            ("gc_pause_seconds", SUMMARY, "s", "", of_meter, 1),
+        },
+        without_shared,
+    )
+    found = contract.run(lambda backends: backends.instruments(purchases.start, purchases.end))
+    [durations] = [instrument for instrument in found if instrument.prometheus_name == DURATION]
+    assert (durations.kind, durations.unit) == (HISTOGRAM, "s")
+    assert purchases.front in durations.services
+
+
+def test_each_kind_of_instrument_has_its_lines(contract: Contract) -> None:
+    """The lines of each kind, in groups by one label, equal values computed by hand."""
+    purchases = contract.purchases
+    is_local = contract.mode == "local"
+    # Long enough for both, whatever they take for the interval between two points.
+    window = 300.0
+    increase = POINTS - 1
+    sampled_s = POINT_INTERVAL_S * increase
+    # The window's start is far away: half an interval (1 s). Its end is 2 s away: to the end.
+    rate = increase * (sampled_s + 1 + 2) / sampled_s / window
+    up_down = UP_DOWN_COUNTER if is_local else GAUGE
+    cases: list[tuple[str, str, str, dict[tuple[str, str], object]]] = [
+        (
+            "orders_sold_total",
+            COUNTER,
+            "outcome",
+            {("failed", "rate"): rate},
+        ),
+        ("room_temperature", GAUGE, "room", {("cellar", "value"): -10, ("attic", "value"): 30}),
+        ("room_temperature", GAUGE, "", {("", "value"): 10}),
+        ("connections_open", up_down, "", {("", "value"): 3 if is_local else 1.5}),
+        (
+            "gc_pause_seconds",
+            SUMMARY,
+            "",
+            {("", "rate"): 4 * rate, ("", "p50"): 0.25, ("", "p99.9"): 2.5},
+        ),
+        (
+            DURATION,
+            HISTOGRAM,
+            "http_response_status_code",
+            {
+                ("200", "rate"): rate,
+                ("200", "p50"): 0.05,
+                ("200", "p95"): 0.095,
+                ("200", "p99"): 0.099,
+                ("504", "rate"): rate,
+                ("504", "p50"): 0.3,
+                ("504", "p95"): 0.1 + 0.4 * 0.95,
+                ("504", "p99"): 0.1 + 0.4 * 0.99,
+            },
+        ),
+    ]
+    celsius = "_celsius" if contract.mode == "full" else ""
+    for name, kind, by, expected in cases:
+        full_name = name + (celsius if kind == GAUGE and name == "room_temperature" else "")
+        service = purchases.front if name in {DURATION, "orders_sold_total"} else purchases.meter
+        wanted = InstrumentQuery(
+            full_name,
+            kind,
+            purchases.end,
+            purchases.end,
+            step=POINT_INTERVAL_S,
+            window=window,
+            service=service,
+            by=by,
+        )
+        contract.expect(series_of(wanted), pytest.approx(expected), newest_values)
+
+
+def series_of(wanted: InstrumentQuery) -> Query:
+    """Return the query for the values of an instrument."""
+    return lambda backends: backends.instrument_series(wanted)
+
+
+def newest_values(found: InstrumentSeries) -> dict[tuple[str, str], float | None]:
+    """Return the newest value of each line, by its group and its statistic.
+
+    Of the orders, those that failed: a series of the others begins in the window, and counts from
+    zero in the local store alone.
+    """
+    return {
+        (group.value, line.statistic): line.values[-1]
+        for group in found.groups
+        for line in group.lines
+        if line.values[-1] is not None and group.value != "success"
+    }
+
+
+def test_an_exponential_histogram_has_rate_and_quantiles(contract: Contract) -> None:
+    """The quantiles lie in the bucket that grew; how to interpolate in it is each backend's own."""
+    purchases = contract.purchases
+    wanted = InstrumentQuery(
+        "body_size_bytes",
+        EXPONENTIAL_HISTOGRAM,
+        purchases.end,
+        purchases.end,
+        window=300,
+        service=purchases.meter,
+    )
+
+    def in_bucket(found: InstrumentSeries) -> list[object]:
+        values = newest_values(found)
+        return [name for name, value in sorted(values.items()) if 0 < (value or 0) < 2]
+
+    contract.expect(
+        series_of(wanted),
+        [("", "p50"), ("", "p95"), ("", "p99"), ("", "rate")],
+        in_bucket,
+    )
+
+
+def test_an_instrument_says_what_is_not_drawn(contract: Contract) -> None:
+    """The answer has the number of groups and series, and each label with its number of values."""
+    purchases = contract.purchases
+    wanted = InstrumentQuery(
+        "orders_sold_total",
+        COUNTER,
+        purchases.start,
+        purchases.end,
+        service=purchases.front,
+        by="instance",
+    )
+
+    def labels(found: InstrumentSeries) -> list[tuple[str, int]]:
+        return [(label.name, label.count) for label in found.labels]
+
+    contract.expect(
+        series_of(wanted),
+        [
+            ("instance", 2),
+            ("job", 1),
+            ("outcome", 2),
+            ("service_name", 1),
+            ("service_namespace", 1),
+        ],
+        labels,
+    )
+    found = contract.run(lambda backends: backends.instrument_series(wanted))
+    assert (found.series_count, found.groups[0].value) == (3, "one")
+
+
+def test_exemplars_of_one_instrument_are_found(contract: Contract) -> None:
+    """Any instrument's exemplars are found, newest first, with their trace and their labels."""
+    purchases = contract.purchases
+    wanted = InstrumentQuery(
+        DURATION, HISTOGRAM, purchases.start, purchases.end, service=purchases.front
+    )
+    contract.expect(
+        lambda backends: backends.instrument_exemplars(wanted),
+        {(purchases.good.hex(), 0.05, "0.1"), (purchases.failed.hex(), 0.3, "0.5")},
+        lambda found: {(one.trace_id, one.value, one.labels["le"]) for one in found},
+    )
+    none = InstrumentQuery("gc_pause_seconds", SUMMARY, purchases.start, purchases.end)
+    assert contract.run(lambda backends: backends.instrument_exemplars(none)) == []
+
+
 def test_the_service_graph_counts_calls_and_failures(contract: Contract) -> None:
     """A call is a CLIENT span with a SERVER span as its child, failed if either of them is."""
     if contract.mode == "full":
@@ -533,6 +739,9 @@ def test_unknown_names_give_empty_results(contract: Contract) -> None:
         lambda backends: backends.requests(front, start, end, order_id=unknown),
         lambda backends: backends.trace_logs(UNKNOWN_TRACE, start, end),
         lambda backends: backends.logs(start, end, service=unknown, severity=unknown, text=unknown),
+        lambda backends: backends.instrument_exemplars(
+            InstrumentQuery(unknown, COUNTER, start, end, service=unknown)
+        ),
     ]
     for query in queries:
         assert contract.run(query) == []
@@ -542,6 +751,10 @@ def test_unknown_names_give_empty_results(contract: Contract) -> None:
         )
     )
     assert counters == {}
+    for kind in (COUNTER, GAUGE, HISTOGRAM, EXPONENTIAL_HISTOGRAM, SUMMARY, UP_DOWN_COUNTER):
+        nothing = InstrumentQuery(unknown, kind, start, end, service=unknown, by=unknown)
+        found = contract.run(series_of(nothing))
+        assert (found.groups, found.group_count, found.labels) == ((), 0, ())
     samples = contract.run(
         lambda backends: backends.red(unknown, unknown, end - 5, end, quantiles=(0.5,))
     )
@@ -563,7 +776,7 @@ def test_only_the_local_store_reports_its_size(contract: Contract) -> None:
 def test_ingested_counts_all_records(contract: Contract) -> None:
     """The totals of ingested records include all records that were sent."""
     ingested = contract.run(lambda backends: backends.ingested())
-    sent = {"spans": 12, "lines": 6, "points": 4 * POINTS + 1}
+    sent = {"spans": 12, "lines": 6, "points": 10 * POINTS + 1}
     assert set(ingested) == set(sent)
     if contract.mode == "local":
         assert ingested == sent

@@ -21,6 +21,16 @@ Source = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
+class Instrument:
+    """What a sender says about a metric; the fields are the columns of the table ``instrument``."""
+
+    name: str = ""  # as it was sent
+    kind: str = ""  # as ``Point.kind``, or up_down_counter for a sum that is not monotonic
+    unit: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class Point:
     """One data point of a metric series.
 
@@ -43,6 +53,7 @@ class Point:
     maximum: float | None = None
     exemplars: tuple[tuple[int, bytes, bytes, float], ...] = ()
     """Each exemplar: time, trace id, span id, value; both ids are empty if they are unknown."""
+    instrument: Instrument = Instrument()
 
 
 @dataclass

@@ -9,19 +9,26 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_D
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from three_pillar_demo.local_store.otlp import points
-from three_pillar_demo.local_store.otlp.batch import Batch, Point
+from three_pillar_demo.local_store.otlp.batch import Batch, Instrument, Point
 from three_pillar_demo.local_store.otlp.identity import StreamIdentity
 from three_pillar_demo.local_store.values import (
     prometheus_label,
     prometheus_name,
+    redacted_text,
+    short_name,
     shown_text,
     stored_attributes,
     to_json,
     to_text,
+    truncate,
 )
 
 PROMOTED = ("service.name", "service.namespace", "deployment.environment.name")
 """The resource attributes that become labels of each series, as configured in prometheus.yml."""
+MAX_DESCRIPTION = 1024
+"""The maximum length, in characters, of an instrument's description; a longer one is cut."""
+MAX_UNIT = 63
+"""The maximum length, in characters, of a unit, as OpenTelemetry has it; a longer one is cut."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class _SharedFields:
     kind: str
     is_delta: bool
     resource_labels: dict[str, str]
+    instrument: Instrument
 
 
 def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code)
@@ -56,6 +64,7 @@ def decode(request: Any, batch: Batch) -> None:  # noqa: ANN401  (generated code
                     kind=kind,
                     is_delta=_is_delta(metric),
                     resource_labels=labels,
+                    instrument=_instrument(metric, kind),
                 )
                 _decode_points(metric, shared, batch)
 
@@ -88,6 +97,16 @@ def _kind(metric: Any) -> str:  # noqa: ANN401  (generated code)
     return "counter" if metric.sum.is_monotonic else "gauge"
 
 
+def _instrument(metric: Any, kind: str) -> Instrument:  # noqa: ANN401  (generated code)
+    is_up_down = kind == "gauge" and metric.WhichOneof("data") == "sum"
+    return Instrument(
+        name=redacted_text(short_name(metric.name)),
+        kind="up_down_counter" if is_up_down else kind,
+        unit=truncate(redacted_text(metric.unit), MAX_UNIT),
+        description=truncate(redacted_text(metric.description), MAX_DESCRIPTION),
+    )
+
+
 def _is_delta(metric: Any) -> bool:  # noqa: ANN401  (generated code)
     data = getattr(metric, metric.WhichOneof("data"))
     temporality = getattr(data, "aggregation_temporality", 0)
@@ -117,6 +136,7 @@ def _point(data_point: Any, metric_type: str, shared: _SharedFields, batch: Batc
         time=data_point.time_unix_nano,
         start=min(data_point.start_time_unix_nano, data_point.time_unix_nano),
         exemplars=() if metric_type == "summary" else points.exemplars(data_point, batch),
+        instrument=shared.instrument,
         **values,
     )
 

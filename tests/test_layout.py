@@ -103,6 +103,7 @@ QUERY_LANGUAGE_MODULES = {
     "query/connect.py",
     "query/lgtm.py",
     "query/http_clients.py",
+    "query/lgtm_instruments.py",
     "verify/link_check.py",
     "verify/verify.py",
     "drills/alerts.py",

@@ -15,6 +15,7 @@ from three_pillar_demo.query.instruments import (
     GAUGE,
     HISTOGRAM,
     HISTOGRAMS,
+    INTERVALS_PER_WINDOW,
     MAX_EXEMPLARS,
     MAX_GROUPS,
     MAX_INSTRUMENTS,
@@ -184,6 +185,8 @@ def _answer(
 ) -> InstrumentSeries:
     points = _points(wanted.kind, rows, {one.id: one.bounds for one in series})
     window = window_for(_interval(points.values()), wanted.window)
+    if cell > wanted.step:  # the points that were read may be as far apart
+        window = max(window, INTERVALS_PER_WINDOW * cell)
     times = _times(wanted, max(wanted.step, cell))
     return InstrumentSeries(
         times=tuple(times),

@@ -515,10 +515,7 @@ def test_exemplars_have_trace_value_time_and_labels(contract: Contract) -> None:
 
 
 def test_instruments_have_their_kind_and_their_services(contract: Contract) -> None:
-    """Every instrument is listed with kind, services and number of series; the store keeps more.
-
-    Prometheus knows neither which gauges are up-down counters nor the description.
-    """
+    """Instruments have kind, unit, services and series; only the store knows the description."""
     purchases = contract.purchases
     is_local = contract.mode == "local"
     of_front = (purchases.front,)

@@ -7,6 +7,7 @@ clients that open connections and send nothing would keep all others out.
 """
 
 import asyncio
+import time
 
 from three_pillars.upgrade_offers import UpgradeIgnoringProtocol
 
@@ -42,7 +43,10 @@ class BoundedHttpProtocol(UpgradeIgnoringProtocol):
     timer: asyncio.TimerHandle | None = None
     """The running timer that closes the connection when it expires; None if there is none."""
     idle_since = 0.0
-    """When the connection was opened or the last response ended, in the time of the event loop."""
+    """When the connection was opened or the last response ended, on the monotonic clock.
+
+    The clock of uvloop has milliseconds, in which several connections may be opened.
+    """
 
     @property
     def is_idle(self) -> bool:
@@ -55,7 +59,7 @@ class BoundedHttpProtocol(UpgradeIgnoringProtocol):
         If there are too many idle connections now, close those that have been idle longest.
         """
         super().connection_made(transport)
-        self.idle_since = self.loop.time()
+        self.idle_since = time.monotonic()
         self._start_timer()
         if len(self.connections) > MAX_IDLE_CONNECTIONS:
             self._close_longest_idle()
@@ -105,7 +109,7 @@ class BoundedHttpProtocol(UpgradeIgnoringProtocol):
         The application no longer reads the body, so its own time limit no longer applies.
         """
         super().on_response_complete()
-        self.idle_since = self.loop.time()
+        self.idle_since = time.monotonic()
         if self.request_complete or self.timer or self.transport.is_closing():
             return
         self._start_timer()

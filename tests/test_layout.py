@@ -124,6 +124,7 @@ OTHER_SPELLINGS = {
     "tests/demo/query/test_lgtm.py",
     "tests/demo/query/test_lgtm_arrivals.py",
     "tests/demo/query/test_lgtm_requests.py",
+    "tests/demo/query/test_lgtm_services.py",
     "tests/demo/local_store/test_invalid_records.py",
     "tests/demo/query/test_otlp_json.py",
     "tests/demo/share/otlp_files.py",

@@ -212,6 +212,24 @@ class HttpClients:
         series: list[dict[str, str]] = response["data"]
         return series
 
+    async def service_names(self, start: float, end: float) -> tuple[set[str], set[str]]:
+        """Return the names of the services with traces in Tempo, and with log records in Loki."""
+        traced, logged = await asyncio.gather(
+            self._get_json(
+                "tempo",
+                "/api/v2/search/tag/resource.service.name/values",
+                start=int(start),
+                end=int(end) + 1,
+            ),
+            self._get_json(
+                "loki",
+                "/loki/api/v1/label/service_name/values",
+                start=int(start * NANO),
+                end=int(end * NANO),
+            ),
+        )
+        return {value["value"] for value in traced["tagValues"]}, set(logged.get("data", []))
+
     async def promql_exemplars(self, query: str, start: float, end: float) -> list[Exemplar]:
         """Return the exemplars, from the time range, of the series that a PromQL query selects."""
         first, last = sorted((start, end))

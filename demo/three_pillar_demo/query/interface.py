@@ -16,11 +16,14 @@ Tempo widens the range to whole seconds.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from three_pillar_demo.query.instruments import Instrument, InstrumentQuery, InstrumentSeries
 from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.query.severity import is_failure
+
+if TYPE_CHECKING:  # that module uses the types of this one
+    from three_pillar_demo.query.service_figures import Figures, ServiceRed
 
 NANO = 1_000_000_000
 """Nanoseconds in a second."""
@@ -528,6 +531,44 @@ class Backends(Protocol):
         """Return the calls between services in the time range, ordered by client and server.
 
         A call is a CLIENT span of one service whose child is a SERVER span of another service.
+        """
+
+    async def services(self, start: float, end: float) -> "list[Figures]":
+        """Return the services that were seen in the time range with their figures, sorted by name.
+
+        The rate, errors and durations of a service come from the first of these that it sends in
+        the range: ``http.server.request.duration``, ``http.server.duration``, ``rpc.server.*``
+        (``red_sources.RED_METRICS``; with explicit or exponential buckets), its SERVER and CONSUMER
+        spans, or its spans without a parent. A service that has sent other telemetry only is
+        returned without figures; the local store and Loki tell such a service to the hour. Metrics
+        without ``service.name`` are left out.
+
+        The local store searches only its newest 50,000 spans, and counts exactly. Prometheus
+        extrapolates, and does not count the first request of a new series. Tempo finds the newest
+        1000 traces of jobs and scripts.
+        """
+
+    async def routes(self, service: str, start: float, end: float) -> "list[Figures]":
+        """Return the figures of each route of a service, those with the most requests first.
+
+        The source is that of ``services``. A route of spans is the name of the span. At most 500
+        routes are returned.
+        """
+
+    async def service_red(  # noqa: PLR0913  (a service, a time range, and what to compute in it)
+        self,
+        service: str,
+        start: float,
+        end: float,
+        *,
+        step: float = 5.0,
+        window: float = 60.0,
+        quantiles: Sequence[float] = (0.5, 0.95, 0.99),
+    ) -> "ServiceRed":
+        """Return rate, errors and durations of all requests of a service over time.
+
+        The source is that of ``services``, and the limits of both are the same. The arguments are
+        those of ``red``; the window may become longer.
         """
 
     async def ingested(self) -> dict[str, int]:

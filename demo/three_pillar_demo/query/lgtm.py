@@ -5,7 +5,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from three_pillar_demo.query import lgtm_arrivals, lgtm_instruments, lgtm_logs, lgtm_requests
+from three_pillar_demo.query import (
+    lgtm_arrivals,
+    lgtm_instruments,
+    lgtm_logs,
+    lgtm_requests,
+    lgtm_service_red,
+    lgtm_services,
+    promql_math,
+)
 from three_pillar_demo.query.http_clients import HttpClients
 from three_pillar_demo.query.instruments import Instrument, InstrumentQuery, InstrumentSeries
 from three_pillar_demo.query.interface import (
@@ -24,6 +32,7 @@ from three_pillar_demo.query.interface import (
 )
 from three_pillar_demo.query.literals import quoted
 from three_pillar_demo.query.log_search import LogFilter
+from three_pillar_demo.query.service_figures import Figures, ServiceRed
 from three_pillar_demo.query.severity import LEVEL_NUMBERS, logql_filter
 
 HOUR_S = 3600.0
@@ -238,6 +247,28 @@ class LgtmBackends(HttpClients):
         over_range = f"{counter}{range_selector(max(1.0, end - start))}"
         vector = await self.promql(f"sum by (client, server) (increase({over_range}))", end)
         return {(labels["client"], labels["server"]): value for labels, value in vector}
+
+    async def services(self, start: float, end: float) -> list[Figures]:
+        """Return the services that were seen in the time range with their figures."""
+        return await lgtm_services.services(self, start, end)
+
+    async def routes(self, service: str, start: float, end: float) -> list[Figures]:
+        """Return the figures of each route of a service, those with the most requests first."""
+        return await lgtm_services.routes(self, service, start, end)
+
+    async def service_red(  # noqa: PLR0913  (as in the interface)
+        self,
+        service: str,
+        start: float,
+        end: float,
+        *,
+        step: float = 5.0,
+        window: float = 60.0,
+        quantiles: Sequence[float] = (0.5, 0.95, 0.99),
+    ) -> ServiceRed:
+        """Return rate, errors and durations of all requests of a service over time."""
+        steps = promql_math.Steps(start, end, step, window)
+        return await lgtm_service_red.service_red(self, service, steps, quantiles)
 
     async def ingested(self) -> dict[str, int]:
         """Return the number of ``spans``, ``lines`` (log records) and ``points`` ingested so far.

@@ -44,7 +44,7 @@ async def search_requests(
         FoundRequest(span, services, failure_of(span))
         for trace in traces
         for services in [tuple(sorted(trace.get("serviceStats", {})))]
-        for span in _spans(trace)
+        for span in spans_of(trace)
         if not wanted.ended_before or span.end < wanted.ended_before
     ]
     return sorted(found, key=lambda request: time_of(request.span), reverse=True)[:limit]
@@ -81,7 +81,7 @@ def _attribute_condition(name: str, value: str) -> str:
     return f"({' || '.join(alternatives)})"
 
 
-def _spans(trace: dict[str, Any]) -> list[Span]:
+def spans_of(trace: dict[str, Any]) -> list[Span]:
     """Return the spans of one trace in a response of Tempo's search."""
     trace_id = trace["traceID"].zfill(TRACE_ID_DIGITS)
     return [

@@ -17,6 +17,8 @@ from three_pillar_demo.query import (
     local_instruments,
     local_logs,
     local_requests,
+    local_service_red,
+    local_services,
     promql_math,
     sqlite_rows,
 )
@@ -37,6 +39,7 @@ from three_pillar_demo.query.interface import (
     Span,
 )
 from three_pillar_demo.query.log_search import LogFilter
+from three_pillar_demo.query.service_figures import Figures, ServiceRed
 from three_pillar_demo.query.severity import LEVEL_NUMBERS, sql_condition
 from three_pillar_demo.query.sqlite_reader import SqliteReader
 from three_pillar_demo.stack import ports
@@ -308,6 +311,28 @@ class LocalBackends:
         parameters = (int(start * NANO), int(end * NANO))
         rows = await self.reader.fetch(sqlite_rows.SELECT_SERVICE_CALLS, parameters)
         return [ServiceCall(*row) for row in rows]
+
+    async def services(self, start: float, end: float) -> list[Figures]:
+        """Return the services that were seen in the time range with their figures."""
+        return await local_services.services(self.reader, start, end)
+
+    async def routes(self, service: str, start: float, end: float) -> list[Figures]:
+        """Return the figures of each route of a service, those with the most requests first."""
+        return await local_services.routes(self.reader, service, start, end)
+
+    async def service_red(  # noqa: PLR0913  (as in the interface)
+        self,
+        service: str,
+        start: float,
+        end: float,
+        *,
+        step: float = 5.0,
+        window: float = 60.0,
+        quantiles: Sequence[float] = (0.5, 0.95, 0.99),
+    ) -> ServiceRed:
+        """Return rate, errors and durations of all requests of a service over time."""
+        steps = promql_math.Steps(start, end, step, window)
+        return await local_service_red.service_red(self.reader, service, steps, quantiles)
 
     async def ingested(self) -> dict[str, int]:
         """Return the number of records stored since the file was created, by signal."""

@@ -20,9 +20,8 @@ from operator import add, gt
 from typing import Any
 
 from three_pillar_demo.query.interface import NANO, RedSample
+from three_pillar_demo.query.red_sources import is_failed
 
-SERVER_ERROR_PREFIX = "5"
-"""The first digit of the HTTP statuses that count as errors of the service: 500 to 599."""
 EXTRAPOLATION_THRESHOLD = 1.1
 """A rate is extrapolated to an edge of its window if a point is nearer to the edge than this.
 
@@ -214,11 +213,11 @@ class Steps:
 class _Histogram:
     """One histogram series: the counter of all its requests, and one counter for each bucket.
 
-    ``is_server_error`` says whether the series counts requests with a status from 500 to 599.
+    ``is_failed`` says whether the series counts requests that the server failed.
     ``buckets`` are pairs: an upper bound (seconds), and the counter of requests at or below it.
     """
 
-    is_server_error: bool
+    is_failed: bool
     requests: CounterSeries
     buckets: list[tuple[float, CounterSeries]]
 
@@ -240,7 +239,6 @@ def red_samples(rows: Sequence[Any], steps: Steps, quantiles: Sequence[float]) -
 def _histogram(rows: Sequence[Any]) -> _Histogram:
     """Convert rows to a histogram; ``rows`` are the points of one series, in ascending time."""
     _, labels, bounds, born, first_time, first_start, _, _ = rows[0]
-    status = str(json.loads(labels).get("http_response_status_code", ""))
     times = [row[4] / NANO for row in rows]
     zero_time = first_start / NANO if born == first_time else None
     counts = [row[6] for row in rows]
@@ -248,7 +246,7 @@ def _histogram(rows: Sequence[Any]) -> _Histogram:
     buckets_by_point = json.loads(f"[{','.join(row[7] for row in rows)}]")
     cumulative = zip(*map(accumulate, buckets_by_point), strict=True)
     return _Histogram(
-        is_server_error=status.startswith(SERVER_ERROR_PREFIX),
+        is_failed=is_failed(json.loads(labels)),
         requests=CounterSeries(times, counts, zero_time),
         buckets=[
             (bound, CounterSeries(times, values, zero_time))
@@ -268,7 +266,7 @@ def _sample(
     ``sample_time`` and ``window_s``, the length of the window before it, are in seconds.
     """
     total = 0.0
-    server_errors = 0.0
+    failed = 0.0
     is_known = False
     buckets: dict[float, float] = defaultdict(float)
     for histogram in histograms:
@@ -281,13 +279,13 @@ def _sample(
             continue
         is_known = True
         total += rate
-        if histogram.is_server_error:
-            server_errors += rate
+        if histogram.is_failed:
+            failed += rate
         for bound, series in histogram.buckets:
             buckets[bound] += series.rate_in(window) or 0.0
     return RedSample(
         time=sample_time,
         rate=total if is_known else None,
-        errors=server_errors / total if total else None,
+        errors=failed / total if total else None,
         quantiles=tuple(histogram_quantile(quantile, buckets) for quantile in quantiles),
     )

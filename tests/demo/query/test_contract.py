@@ -47,6 +47,8 @@ from three_pillar_demo.query.interface import (
 from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.query.log_search import LogFilter
+from three_pillar_demo.query.red_sources import SPANS
+from three_pillar_demo.query.service_figures import PARTS, Figures, ServiceRed
 from three_pillar_demo.trace_view.calls import status_of
 
 TIMEOUT_S = {"local": 2.0, "full": 60.0}
@@ -706,6 +708,64 @@ def test_exemplars_of_one_instrument_are_found(contract: Contract) -> None:
     assert contract.run(lambda backends: backends.instrument_exemplars(none)) == []
 
 
+def test_services_and_routes_have_figures(contract: Contract) -> None:
+    """Both services are found with their source; the histogram gives errors and durations."""
+    purchases = contract.purchases
+    start = purchases.start - 60
+
+    def of_purchases(found: Sequence[Figures]) -> dict[str, str]:
+        names = (purchases.front, purchases.bank)
+        return {figures.name: figures.source for figures in found if figures.name in names}
+
+    contract.expect(
+        lambda backends: backends.services(start, purchases.end),
+        {purchases.front: "http.server.request.duration", purchases.bank: SPANS},
+        of_purchases,
+    )
+    found = contract.run(lambda backends: backends.services(start, purchases.end))
+    [front] = [figures for figures in found if figures.name == purchases.front]
+    routes = contract.run(lambda backends: backends.routes(purchases.front, start, purchases.end))
+    assert [route.name for route in routes] == [ROUTE]
+    for figures in (front, *routes):
+        # Both statuses rise by one at each point. Prometheus extrapolates.
+        assert figures.requests == pytest.approx(2 * (POINTS - 1), rel=0.2)
+        assert figures.error_ratio == pytest.approx(0.5)
+        assert figures.quantiles == pytest.approx((0.1, 0.46, 0.492))
+        assert figures.mean == pytest.approx(1.0)
+        assert len(figures.rates) == PARTS
+        assert figures.rates[0] is None
+        assert figures.rates[-1] is not None
+
+
+def test_the_red_of_a_service_is_that_of_its_route(contract: Contract) -> None:
+    """All requests of a service over time have the values of its only route, and its exemplars."""
+    purchases = contract.purchases
+    end = purchases.end
+
+    def values(samples: Sequence[RedSample]) -> list[float | None]:
+        return [
+            value
+            for sample in samples
+            for value in (sample.time, sample.rate, sample.errors, *sample.quantiles)
+        ]
+
+    def source_and_traces(red: ServiceRed) -> tuple[str, float, set[str]]:
+        return red.source, red.window, {exemplar.trace_id for exemplar in red.exemplars}
+
+    def query(backends: Backends) -> Awaitable[ServiceRed]:
+        return backends.service_red(purchases.front, end - 10, end, step=5, window=60)
+
+    contract.expect(
+        query,
+        ("http.server.request.duration", 60.0, {purchases.good.hex(), purchases.failed.hex()}),
+        source_and_traces,
+    )
+    of_route = contract.run(
+        lambda backends: backends.red(purchases.front, ROUTE, end - 10, end, step=5, window=60)
+    )
+    assert values(contract.run(query).samples) == pytest.approx(values(of_route))
+
+
 def test_the_service_graph_counts_calls_and_failures(contract: Contract) -> None:
     """A call is a CLIENT span with a SERVER span as its child, failed if either of them is."""
     if contract.mode == "full":
@@ -739,6 +799,7 @@ def test_unknown_names_give_empty_results(contract: Contract) -> None:
         lambda backends: backends.instrument_exemplars(
             InstrumentQuery(unknown, COUNTER, start, end, service=unknown)
         ),
+        lambda backends: backends.routes(unknown, start, end),
     ]
     for query in queries:
         assert contract.run(query) == []

@@ -52,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "three_pillar_demo.web": {
         "three_pillar_demo.drills",
         "three_pillar_demo.load",
+        "three_pillar_demo.paths",
         "three_pillar_demo.query",
         "three_pillar_demo.stack",
         "three_pillar_demo.terminal",

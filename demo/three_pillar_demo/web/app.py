@@ -75,6 +75,7 @@ def create_app(
     app.get("/healthz")(healthz)
     app.get("/", response_class=HTMLResponse)(pages.index)
     app.get("/status", response_class=HTMLResponse)(pages.status)
+    app.get("/runbook", response_class=HTMLResponse)(pages.runbook)
     app.get("/trace/{trace_id}", response_class=HTMLResponse)(pages.trace)
     app.get("/trace/{trace_id}/request.html", response_class=Response)(downloads.html)
     app.get("/trace/{trace_id}/otlp.jsonl", response_class=Response)(downloads.otlp)

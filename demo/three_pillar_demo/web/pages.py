@@ -18,7 +18,7 @@ from three_pillar_demo.query.interface import NANO
 from three_pillar_demo.stack.health import NO_ANSWER_IN_TIME
 from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.view import TraceView
-from three_pillar_demo.web import chart, formatting, grafana, request_search, waterfall
+from three_pillar_demo.web import chart, formatting, grafana, request_search, runbook, waterfall
 from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
 from three_pillar_demo.web.alert_inbox.drill_view import current_drill
 from three_pillar_demo.web.cache import PENDING
@@ -173,6 +173,15 @@ class Pages:
         """Answer ``GET /status`` with the status bar alone, for pages that need nothing else."""
         state = ViewState.parse(request.query_params)
         return self._render("status.html", state=state, health=await self.data.health())
+
+    async def runbook(self, request: Request) -> Response:
+        """Answer ``GET /runbook`` with the runbook, to which the alerts link."""
+        state = ViewState.parse(request.query_params)
+        if not runbook.FILE.is_file():
+            raise HTTPException(404, "there is no runbook in this installation")
+        html = runbook.to_html(runbook.FILE.read_text(encoding="utf-8"))
+        health = await self.data.health()
+        return self._render("runbook.html", state=state, health=health, runbook=html)
 
     async def buy(self, request: Request) -> Response:
         """Answer ``POST /buy``: start the purchases that the form asks for."""

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from three_pillar_demo.drills import catalogue, session
 from three_pillar_demo.stack import state
+from three_pillar_demo.web import runbook
 from three_pillar_demo.web.alert_inbox import alerts
 from three_pillar_demo.web.alert_inbox.alerts import MAX_ALERTS
 from three_pillar_demo.web.alert_inbox.routes import MAX_ALERTS_BYTES
@@ -122,6 +123,71 @@ def test_alert_is_shown_until_it_is_resolved(page: TestClient) -> None:
     assert "&lt;b&gt;Checkout" in text
     post_alerts(page, {**FIRING, "status": "resolved"})
     assert "PaymentUnreachable" not in page.get("/").text
+
+
+def test_an_alert_links_to_its_section_of_the_runbook(page: TestClient) -> None:
+    """Each alert of the rules links to a heading of the page with the runbook."""
+    rules = yaml.safe_load(Path("config/alerts.yml").read_text())
+    references = {
+        rule["alert"]: rule["annotations"]["runbook"]
+        for group in rules["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    html = page.get("/runbook").text
+    for name, reference in references.items():
+        annotations = {"summary": "", "runbook": reference}
+        post_alerts(page, {**FIRING, "labels": {"alertname": name}, "annotations": annotations})
+        link = f'<a href="/runbook#{name.lower()}">Runbook</a>'
+        assert link in page.get("/").text
+        assert f'<h2 id="{name.lower()}">{name}</h2>' in html
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "javascript:alert(1)",
+        "docs/how-to/../../config/alerts.yml",
+        "docs/how-to/runbook.md#a\nb",
+        "docs/how-to/runbook.md#<b>",
+        "https://elsewhere.test/docs/how-to/runbook.md",
+        "",
+    ],
+)
+def test_other_runbooks_are_no_links(page: TestClient, reference: str) -> None:
+    """An annotation that is not a section of this runbook makes no link."""
+    post_alerts(page, {**FIRING, "annotations": {"runbook": reference}})
+    text = page.get("/").text
+    assert "PaymentUnreachable" in text
+    assert "Runbook</a>" not in text
+
+
+def test_an_installation_without_a_runbook_links_to_none(
+    page: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without the file, as in the image, the address is not found and alerts have no link to it."""
+    monkeypatch.setattr(runbook, "FILE", tmp_path / "runbook.md")
+    post_alerts(page, {**FIRING, "annotations": {"runbook": "docs/how-to/runbook.md"}})
+    assert "Runbook</a>" not in page.get("/").text
+    assert page.get("/runbook").status_code == 404
+
+
+def test_the_runbook_is_rendered(page: TestClient) -> None:
+    """Code, bold text, fences and links within the page are rendered, and nothing is left over."""
+    html = page.get("/runbook").text.split('id="runbook">')[1].split("</article>")[0]
+    assert "<b>Look at first:</b> <code>/d/slo</code>" in html
+    assert "<pre>sum by (http_response_status_code)" in html
+    assert '<a href="#paymentunreachable">PaymentUnreachable</a>' in html
+    shown = re.sub(r"<pre>.*?</pre>|<code>.*?</code>|<[^>]*>|&#39;", "", html, flags=re.DOTALL)
+    assert not re.search(r"[`#\[\]*]", shown)
+
+
+def test_markup_in_the_runbook_is_text() -> None:
+    """Text that looks like HTML is escaped everywhere in a document."""
+    text = '# <b>\n\n<i> `<u>` **<s>** [<a>](#<x>")\n\n```\n<p>\n```\n'
+    html = runbook.to_html(text)
+    assert set(re.findall(r"<(\w+)", html)) == {"h1", "p", "code", "b", "a", "pre"}
+    assert 'href="#&lt;x&gt;&#34;"' in html
 
 
 def test_alerts_with_the_same_name_have_different_ids(page: TestClient) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from three_pillar_demo.web import runbook
+
 MAX_ALERTS = 50
 """The number of firing alerts that are kept; further alerts are ignored."""
 REPEAT_INTERVAL_S = 60.0
@@ -31,6 +33,8 @@ class Alert:
         name: The label ``alertname``.
         severity: The label ``severity``.
         summary: The annotation ``summary``.
+        runbook: The path of the page with the section that the annotation ``runbook`` names; "" if
+            there is no such page.
         since: When the alert began to fire, in seconds since the epoch; 0 when this is unknown.
         reported: When Alertmanager has reported it last, in seconds since the epoch.
     """
@@ -39,6 +43,7 @@ class Alert:
     name: str
     severity: str
     summary: str
+    runbook: str
     since: float
     reported: float
 
@@ -88,6 +93,7 @@ def _parse_alert(alert: dict[str, Any], labels: str) -> Alert:
         name=str(alert["labels"].get("alertname", "?")),
         severity=str(alert["labels"].get("severity", "")),
         summary=str(annotations.get("summary", "")),
+        runbook=runbook.address(str(annotations.get("runbook", ""))),
         since=_timestamp(str(alert.get("startsAt", ""))),
         reported=time.time(),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from three_pillar_demo.drills import session
 from three_pillar_demo.drills.catalogue import Drill, DrillError, load
+from three_pillar_demo.web import runbook
 
 SHOWN_AFTER_END_S = 600.0
 """How long the result of a drill is shown after its end, in seconds."""
@@ -25,6 +26,12 @@ class DrillView:
         if not self.session.outcome:
             return []
         return session.summary(self.session, self.drill)
+
+    @property
+    def runbook(self) -> str:
+        """The path of the page to read afterwards; "" if the cause is not shown."""
+        is_cause_shown = self.session.outcome in session.OUTCOMES_WITH_CAUSE
+        return runbook.address(self.drill.runbook) if is_cause_shown else ""
 
     @property
     def grade(self) -> list[str]:

@@ -3,15 +3,16 @@
 import os
 import shutil
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The names of the browser, the best first: without a user interface it needs a fifth of the time
+of the processor."""
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 REQUIRED = os.environ.get("BROWSER") == "required"
 """Whether a missing browser makes the tests fail instead of being skipped.
 
 ``.ci/run`` sets ``BROWSER=required`` where a browser is available.
 """
-WHY_NOT = "no Chromium on PATH, which for example apt-get install chromium installs"
+WHY_NOT = "no Chromium on PATH: apt-get install chromium-headless-shell, for example, installs it"
 """The reason why the tests are skipped."""
 FLAGS = [
     "--headless",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from three_pillar_demo.query.instruments import Instrument, InstrumentQuery, InstrumentSeries
 from three_pillar_demo.query.log_search import LogFilter
+from three_pillar_demo.query.peers import Facts, PeerQuery
 from three_pillar_demo.query.severity import is_failure
 
 if TYPE_CHECKING:  # that module uses the types of this one
@@ -419,6 +420,15 @@ class Backends(Protocol):
         searches only its newest 200,000 spans. It begins with those that were stored last, and
         ends when it has found enough, so a request that was stored much later than it ended may
         come too early in the list. Tempo returns spans as ``request_spans`` describes.
+        """
+
+    async def peer_facts(self, wanted: PeerQuery) -> list[Facts]:
+        """Return what the spans of each peer of a request say, at most ``wanted.limit`` of them.
+
+        The local store returns the nearest peers. It searches the nearest 50,000 SERVER spans of
+        all services before and after the request, or the 25,000 spans stored before and after it
+        for a request of another kind, and reads at most 10,000 spans. Tempo returns the newest
+        peers of the time range.
         """
 
     def arrivals(self, selection: Selection) -> Arrivals:

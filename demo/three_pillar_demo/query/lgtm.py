@@ -9,6 +9,7 @@ from three_pillar_demo.query import (
     lgtm_arrivals,
     lgtm_instruments,
     lgtm_logs,
+    lgtm_peers,
     lgtm_requests,
     lgtm_service_red,
     lgtm_services,
@@ -32,6 +33,7 @@ from three_pillar_demo.query.interface import (
 )
 from three_pillar_demo.query.literals import quoted
 from three_pillar_demo.query.log_search import LogFilter
+from three_pillar_demo.query.peers import Facts, PeerQuery
 from three_pillar_demo.query.service_figures import Figures, ServiceRed
 from three_pillar_demo.query.severity import LEVEL_NUMBERS, logql_filter
 
@@ -106,6 +108,10 @@ class LgtmBackends(HttpClients):
     ) -> list[FoundRequest]:
         """Return the newest ``limit`` requests that ``wanted`` describes, newest first."""
         return await lgtm_requests.search_requests(self, start, end, wanted, limit)
+
+    async def peer_facts(self, wanted: PeerQuery) -> list[Facts]:
+        """Return what the spans of each peer of a request say."""
+        return await lgtm_peers.peer_facts(self, wanted)
 
     def arrivals(self, selection: Selection) -> Arrivals:
         """Return the requests and log records of ``selection`` that arrive from now on."""

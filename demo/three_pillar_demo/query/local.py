@@ -16,6 +16,7 @@ from three_pillar_demo.query import (
     local_arrivals,
     local_instruments,
     local_logs,
+    local_peers,
     local_requests,
     local_service_red,
     local_services,
@@ -39,6 +40,7 @@ from three_pillar_demo.query.interface import (
     Span,
 )
 from three_pillar_demo.query.log_search import LogFilter
+from three_pillar_demo.query.peers import Facts, PeerQuery
 from three_pillar_demo.query.service_figures import Figures, ServiceRed
 from three_pillar_demo.query.severity import LEVEL_NUMBERS, sql_condition
 from three_pillar_demo.query.sqlite_reader import SqliteReader
@@ -179,6 +181,10 @@ class LocalBackends:
     ) -> list[FoundRequest]:
         """Return the newest ``limit`` requests that ``wanted`` describes, newest first."""
         return await local_requests.search_requests(self.reader, start, end, wanted, limit)
+
+    async def peer_facts(self, wanted: PeerQuery) -> list[Facts]:
+        """Return what the spans of each peer of a request say."""
+        return await local_peers.peer_facts(self.reader, wanted)
 
     def arrivals(self, selection: Selection) -> Arrivals:
         """Return the requests and log records of ``selection`` that arrive from now on."""

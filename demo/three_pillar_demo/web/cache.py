@@ -74,7 +74,11 @@ class QueryCache:
         self.slots = asyncio.Semaphore(MAX_CONCURRENT)
 
     async def get(
-        self, key: Hashable, query: Callable[[], Awaitable[T]], lifetime: float = LIFETIME_S
+        self,
+        key: Hashable,
+        query: Callable[[], Awaitable[T]],
+        lifetime: float = LIFETIME_S,
+        first_wait: float | None = None,
     ) -> QueryResult[T]:
         """Return the kept result of ``query``, or run ``query`` again when the kept result is due.
 
@@ -82,9 +86,9 @@ class QueryCache:
         query began to run, or later if ``REST_FACTOR`` demands a longer pause. A kept result that
         is overdue by ``STALE_AFTER_S`` is discarded.
 
-        While ``query`` runs, wait for the new result: ``REFRESH_WAIT_S`` if there is a kept result,
-        ``first_wait`` if there is none. If ``query`` still runs after the wait, return the kept
-        result, or ``PENDING`` if there is none.
+        While ``query`` runs, wait for the new result: ``REFRESH_WAIT_S`` if there is a kept result;
+        if there is none, ``first_wait``, or else that of the cache. If ``query`` still runs after
+        the wait, return the kept result, or ``PENDING`` if there is none.
 
         An exception of ``query`` becomes the ``error`` of the result.
         """
@@ -95,7 +99,9 @@ class QueryCache:
                 entry.result = PENDING
             entry.task = asyncio.create_task(self._refresh(entry, query, lifetime))
         if entry.task:
-            wait = self.first_wait if entry.result is PENDING else REFRESH_WAIT_S
+            wait = REFRESH_WAIT_S
+            if entry.result is PENDING:
+                wait = self.first_wait if first_wait is None else first_wait
             await asyncio.wait([entry.task], timeout=wait)
         return entry.result
 

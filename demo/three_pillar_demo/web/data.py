@@ -16,6 +16,7 @@ from three_pillar_demo.query.interface import (
 )
 from three_pillar_demo.stack import health
 from three_pillar_demo.trace_view import gather
+from three_pillar_demo.trace_view.comparison import Comparison, compare
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import context_panel, panels
 from three_pillar_demo.web.cache import QueryCache, QueryResult
@@ -30,6 +31,10 @@ ROUTES = {"checkout": "/checkout", "payment": "/charges"}
 """The route whose metrics are shown, by service."""
 MAX_LOGS = 50
 """The number of log records in the list."""
+COMPARISON_LIFETIME_S = 30.0
+"""How long the comparison of a request is kept, in seconds."""
+COMPARISON_WAIT_S = 0.3
+"""How long the page of a request waits for its comparison, in seconds; then it says so."""
 MAX_NEW_TRACES = 200
 """The number of traces that one search for new purchases returns at most."""
 
@@ -156,6 +161,15 @@ class PageData:
             return await asyncio.to_thread(trace_page, view, missing, None, folding)
 
         return await self.cache.get(("trace", trace_id, folding), query)
+
+    async def comparison(self, view: TraceView) -> QueryResult[Comparison | None]:
+        """Return the comparison of a request with those beside it; None if there is no request."""
+        return await self.cache.get(
+            ("comparison", view.trace_id, len(view.spans)),
+            lambda: compare(self.backends, view),
+            COMPARISON_LIFETIME_S,
+            COMPARISON_WAIT_S,
+        )
 
     async def context_panel(self, view: TraceView) -> Panel | None:
         """Return the chart of durations around the time of a request, with the request highlighted.

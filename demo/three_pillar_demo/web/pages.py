@@ -22,6 +22,7 @@ from three_pillar_demo.web import chart, formatting, grafana, request_search, ru
 from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
 from three_pillar_demo.web.alert_inbox.drill_view import current_drill
 from three_pillar_demo.web.cache import PENDING
+from three_pillar_demo.web.comparison_table import comparison_table
 from three_pillar_demo.web.context_panel import root_span
 from three_pillar_demo.web.data import ROUTES, PageData
 from three_pillar_demo.web.element_ids import UniqueIds
@@ -148,7 +149,9 @@ class Pages:
         page = result.value or TracePage(TraceView(trace_id, [], [], []))
         start, end = (nanoseconds / NANO for nanoseconds in waterfall.extent(page.view))
         age = time.time() - end
-        panel = await self.data.context_panel(page.view)
+        panel, comparison = await asyncio.gather(
+            self.data.context_panel(page.view), self.data.comparison(page.view)
+        )
         if panel and panel.plot.empty and not panel.error and age > ARRIVING_S:
             panel = None  # A service without such metrics.
         return self._render(
@@ -163,7 +166,9 @@ class Pages:
             root=root_span(page.view),
             still_arriving=age < ARRIVING_S,
             axis_ticks=waterfall.axis_ticks(end - start),
-            is_finished=not result.error and is_finished(page, age, panel),
+            is_finished=not (result.error or comparison.error) and is_finished(page, age, panel),
+            comparison=comparison_table(comparison.value),
+            comparison_error=comparison.error if page.has_failed else "",
             context_panel=panel,
             grafana_links=grafana.links(trace_id, start, end),
             tour_step=state.tour or 0,

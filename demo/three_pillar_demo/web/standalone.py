@@ -74,6 +74,8 @@ def _render(view: TraceView, panel: Panel | None) -> str:
             root=context_panel.root_span(page.view),
             axis_ticks=waterfall.axis_ticks(end - start),
             context_panel=panel,
+            comparison=None,
+            comparison_error="",
             tour_step=0,
         )
     )

@@ -77,6 +77,11 @@ class TracePage:
     css_classes: dict[str, str] = field(default_factory=dict)
     left_out: str = ""
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether a span of the trace has error status."""
+        return any(span.error for span in self.view.spans)
+
 
 def trace_page(
     view: TraceView,

@@ -15,6 +15,7 @@ from tests.demo.query.purchases import (
     EVENT,
     GOOD_COUNTS,
     MILLISECOND,
+    PERIOD_S,
     POINT_INTERVAL_S,
     POINTS,
     ROUTE,
@@ -47,6 +48,7 @@ from three_pillar_demo.query.interface import (
 from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.query.log_search import LogFilter
+from three_pillar_demo.query.peers import Fact, PeerQuery
 from three_pillar_demo.query.red_sources import SPANS
 from three_pillar_demo.query.service_figures import PARTS, Figures, ServiceRed
 from three_pillar_demo.trace_view.calls import status_of
@@ -291,6 +293,37 @@ def test_requests_are_found_by_a_search(contract: Contract, condition: str) -> N
         [(trace_id, services) for trace_id in expected],
         lambda found: [(request.span.trace_id, request.services) for request in found],
     )
+
+
+def test_the_peers_of_a_request_say_what_their_spans_say(contract: Contract) -> None:
+    """The other failed request has its attributes and those of the spans below it, by service."""
+    purchases = contract.purchases
+    front = purchases.front
+    wanted = PeerQuery(
+        purchases.failed.hex(),
+        "0" * 16,
+        front,
+        "POST /checkout",
+        "SERVER",
+        time=purchases.start_ns + 5 * NANO,
+        within=PERIOD_S * NANO,
+        failed=True,
+        names=("http.route", "order.id", "order.amount", "service.instance.id"),
+    )
+    instances = {Fact(service, "service.instance.id", "one") for service in (front, purchases.bank)}
+    of_late = {
+        Fact(front, "http.route", ROUTE),
+        Fact(front, "order.id", purchases.order_id(purchases.late)),
+        Fact(front, "order.amount", "12.5"),
+    }
+    contract.expect(lambda backends: backends.peer_facts(wanted), [of_late | instances])
+    of_bank = replace(wanted, service=purchases.bank, name="POST /charges", failed=False)
+    contract.expect(
+        lambda backends: backends.peer_facts(of_bank),
+        [{Fact(purchases.bank, "service.instance.id", "one")}] * 2,
+    )
+    slow = replace(of_bank, min_duration=NANO)
+    contract.expect(lambda backends: backends.peer_facts(slow), 1, len)
 
 
 def test_history_has_requests_and_log_records(contract: Contract) -> None:

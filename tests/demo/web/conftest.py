@@ -23,6 +23,7 @@ from three_pillar_demo.query.interface import (
     ServiceCall,
     Span,
 )
+from three_pillar_demo.query.peers import Facts
 from three_pillar_demo.stack import health
 from three_pillar_demo.web import cache
 from three_pillar_demo.web.app import create_app
@@ -32,6 +33,7 @@ QUERIES = (
     "trace",
     "requests",
     "search_requests",
+    "peer_facts",
     "trace_logs",
     "logs",
     "counters",
@@ -51,7 +53,8 @@ MALFORMED = "malformed"
 class StoredData:
     """The telemetry of the fake backends.
 
-    ``faults`` has the way in which a query goes wrong, by the name of the query.
+    ``faults`` has the way in which a query goes wrong, by the name of the query. ``peers`` has what
+    other requests say, the failed ones and the others.
     """
 
     def __init__(self) -> None:
@@ -69,6 +72,7 @@ class StoredData:
         self.queue_sizes: dict[tuple[str, ...], float] = {}
         self.log_filter: dict[str, Any] = {}
         self.request_filter = RequestFilter()
+        self.peers: dict[bool, list[Facts]] = {}
 
 
 def no_sample(timestamp: float) -> RedSample:
@@ -103,6 +107,8 @@ class FakeBackends:
         await self._fail(query)
         if query == "logs":
             self.stored.log_filter = options
+        if query == "peer_facts":
+            return self.stored.peers.get(args[0].failed, [])[: args[0].limit]
         if query == "red":
             start, end = args[2:4]
             return self._red_samples(start, end, options["step"])

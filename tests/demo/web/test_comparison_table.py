@@ -1,0 +1,116 @@
+"""Tests for what the page of a request says about the requests beside it."""
+
+import re
+from html import unescape
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.demo.web.conftest import FAILING, HANGING, StoredData
+from tests.traces import ORDER, ROOT, TRACE, span
+from three_pillar_demo.query.peers import Fact, Facts
+
+VISA = Fact("checkout", "card.network", "visa")
+VERSION = Fact("payment", "service.version", "0.2.0")
+HOST = Fact("payment", "host.name", "b")
+POD = Fact("payment", "k8s.pod.name", "c")
+NODE = Fact("payment", "k8s.node.name", "d")
+PATH = f"/trace/{TRACE}"
+
+
+@pytest.fixture
+def failed(stored: StoredData) -> StoredData:
+    """The data of the fake backends: a failed request, and no others."""
+    resource = {fact.name: fact.value for fact in (VERSION, HOST, POD, NODE)}
+    stored.spans = [
+        span(ROOT, "", error=True, attributes={"card.network": "visa"}),
+        span(ORDER, ROOT, "INTERNAL", service="payment", resource=resource),
+    ]
+    return stored
+
+
+def peers(count: int, *facts: Fact) -> list[Facts]:
+    """Return ``count`` other requests that say the same."""
+    return [frozenset(facts) for _ in range(count)]
+
+
+def text_of(page: TestClient) -> str:
+    """Return the visible text of the comparison; "" if the page has none."""
+    found = re.search(
+        r'<section class="card" id="comparison".*?</section>', page.get(PATH).text, re.DOTALL
+    )
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", found[0])).split()) if found else ""
+
+
+def test_what_a_failure_has_is_said_in_a_row(failed: StoredData, page: TestClient) -> None:
+    """Each row names an attribute, its service, and how many requests of both kinds have it."""
+    failed.peers = {
+        True: peers(8, VISA, VERSION, HOST, POD, NODE),
+        False: [*peers(12, VISA), *peers(128)],
+    }
+    text = text_of(page)
+    assert (
+        "9 failed and 140 successful requests POST /checkout of checkout, within 15 minutes of "
+        "this one"
+    ) in text
+    assert "card.network = visa of checkout 9 of 9 12 of 140" in text
+    assert (
+        "service.version = 0.2.0 of payment (the same requests: host.name, k8s.pod.name and 1 "
+        "more) 9 of 9 0 of 140"
+    ) in text
+    html = page.get(PATH).text
+    search = "/?service=checkout&search=card.network%3D%22visa%22"
+    assert unescape(html).count(search) == 1, "the list finds such requests by their own attributes"
+    assert '<rect class="of-others" width="9%"' in html
+
+
+def test_too_little_to_compare_is_said(failed: StoredData, page: TestClient) -> None:
+    """A page does not claim anything about a failure that is the only one."""
+    failed.peers = {True: [], False: peers(140)}
+    assert "1 failed and 140 successful requests" in text_of(page)
+    assert "Too few to compare: it takes 3 failed requests and 10 others." in text_of(page)
+
+
+def test_nothing_unusual_is_said(failed: StoredData, page: TestClient) -> None:
+    """Where failed and successful requests are alike, the page says so."""
+    failed.peers = {True: peers(40, VISA), False: peers(40, VISA)}
+    assert "Nothing stands out: no attribute, version or instance" in text_of(page)
+
+
+def test_a_usual_success_has_no_comparison(failed: StoredData, page: TestClient) -> None:
+    """The page of a request that has not failed is compared only if it was slow."""
+    failed.spans = [span(ROOT, "", took=100, attributes={"card.network": "visa"})]
+    failed.peers = {False: peers(40)}
+    assert text_of(page) == ""
+
+
+@pytest.mark.parametrize("fault", [FAILING, HANGING])
+def test_a_comparison_that_fails_delays_nothing(
+    failed: StoredData, page: TestClient, fault: str
+) -> None:
+    """Without an answer the page is there all the same, says so, and will ask again."""
+    failed.faults["peer_facts"] = fault
+    html = page.get(PATH).text
+    assert "place order" in html or "POST /checkout" in html
+    expected = "no answer yet" if fault == HANGING else "peer_facts: <b>the store</b> is not there"
+    assert expected in text_of(page)
+    assert "data-refresh-from" not in html
+
+
+def test_hostile_values_stay_texts(failed: StoredData, page: TestClient) -> None:
+    """Names and values of attributes are never markup, and a search is offered only if it works."""
+    name = "<script>alert(1)</script>"
+    value = '"><img src=x>\u202e'
+    failed.spans = [span(ROOT, "", error=True, attributes={name: value})]
+    failed.peers = {True: peers(9, Fact("checkout", name, value)), False: peers(40)}
+    text = text_of(page)
+    assert f"{name} = " in text
+    assert "\u202e" not in text
+    assert "<img" not in page.get(PATH).text
+    assert "search=" not in page.get(PATH).text
+
+
+def test_the_file_has_no_comparison(failed: StoredData, page: TestClient) -> None:
+    """The file of a request has what is in the request, and nothing of other requests."""
+    failed.peers = {True: peers(8, VISA), False: peers(40)}
+    assert 'id="comparison"' not in page.get(f"{PATH}/request.html").text

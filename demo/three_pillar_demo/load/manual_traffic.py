@@ -9,8 +9,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, field
 
 import httpx2
 
@@ -33,6 +32,8 @@ MAX_PURCHASES_PER_CALL = 10
 """The number of purchases that one call of ``ManualTraffic.buy`` may start."""
 NO_ANSWER = "no answer"
 """The outcome of a purchase that checkout did not answer."""
+METRICS_DELAY_S = 15.0
+"""How long after its answer the metrics of a purchase are waited for, in seconds."""
 SEARCH_TIMEOUT_S = 30.0
 """How long the trace of a purchase is searched for after the purchase started, in seconds.
 
@@ -45,9 +46,9 @@ class ManualPurchase:
     """One purchase that a person has started.
 
     Attributes:
-        number: The number of the purchase. The first purchase has number 1.
         card: The card that pays.
         time: When it was started, in seconds since the epoch.
+        key: A random name of the purchase, 16 hex digits; an address may contain it.
         outcome: The outcome in the answer, or ``NO_ANSWER``; empty while it is in flight.
         status: The HTTP status of the answer; 0 without an answer.
         seconds: The time until the answer or the error; None while it is in flight.
@@ -56,14 +57,19 @@ class ManualPurchase:
             ``SEARCH_TIMEOUT_S`` has passed.
     """
 
-    number: int
     card: str
     time: float
+    key: str = field(default_factory=lambda: secrets.token_hex(8))
     outcome: str = ""
     status: int = 0
     seconds: float | None = None
     trace_id: str = ""
     trace_found: bool = False
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether the metrics of the purchase may still be on their way to the store."""
+        return time.time() - self.time - (self.seconds or 0.0) < METRICS_DELAY_S
 
     @property
     def failed(self) -> bool:
@@ -80,15 +86,14 @@ class ManualTraffic:
     def __init__(self, http: httpx2.AsyncClient) -> None:
         self.http = http
         self.purchases: deque[ManualPurchase] = deque(maxlen=MAX_LISTED)
-        self.numbers = count(1)
         self.in_flight = set[asyncio.Task[None]]()
         self.streaming: asyncio.Task[None] | None = None
         self.rate = 0.0
         self.sent = 0
         self.not_sent = 0
 
-    def buy(self, card: str, times: int = 1, order_id: str | None = None) -> None:
-        """Start ``times`` purchases and return without waiting for their answers.
+    def buy(self, card: str, times: int = 1, order_id: str | None = None) -> list[ManualPurchase]:
+        """Start ``times`` purchases, and return those that were started, before their answers.
 
         Raises:
             ValueError: ``card`` is not in ``CARDS``, or ``times`` is not 1 to 10.
@@ -97,15 +102,18 @@ class ManualTraffic:
             raise ValueError(
                 f"a card is one of: {', '.join(CARDS)}; 1 to {MAX_PURCHASES_PER_CALL} times"
             )
+        started = []
         for _ in range(times):
             if len(self.in_flight) >= MAX_IN_FLIGHT:
                 self.not_sent += 1
                 continue
-            purchase = ManualPurchase(next(self.numbers), card, time.time())
+            purchase = ManualPurchase(card, time.time())
+            started.append(purchase)
             self.purchases.appendleft(purchase)
             task = asyncio.create_task(self._buy(purchase, order_id))
             self.in_flight.add(task)
             task.add_done_callback(self.in_flight.discard)
+        return started
 
     async def _buy(self, purchase: ManualPurchase, order_id: str | None) -> None:
         try:
@@ -146,6 +154,10 @@ class ManualTraffic:
             self.sent += 1
             self.buy(card, order_id=order_id)
         self.rate = 0.0
+
+    def find(self, key: str) -> ManualPurchase | None:
+        """Return the purchase with this key; None if it is unknown or no longer in the list."""
+        return next((purchase for purchase in self.purchases if purchase.key == key), None)
 
     def purchases_without_trace(self) -> list[ManualPurchase]:
         """Return the answered purchases whose trace has not been found yet, newest first."""

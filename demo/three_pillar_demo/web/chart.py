@@ -49,7 +49,7 @@ DOT_SLOTS = 40
 """The largest number of slots that the time axis is divided into; it has at least half as many.
 
 A slot shows at most two dots: the slowest failed request, and the slowest other request. The dots
-of a highlighted request are shown in addition.
+of a highlighted request, and of the visitor's purchase, are shown in addition.
 """
 MAX_READOUTS = 60
 """The largest number of points in time at which a visitor can read the values of a chart."""
@@ -97,7 +97,8 @@ class ChartData:
     """The data of a chart.
 
     ``start`` and ``end`` are the ends of the time axis. ``times`` has the times of the values,
-    which are the same for all series. All times are in seconds since the epoch.
+    which are the same for all series. All times are in seconds since the epoch. ``own_trace_id`` is
+    the trace id of the visitor's purchase, if there is one; its dot is always drawn.
     """
 
     start: float
@@ -106,6 +107,7 @@ class ChartData:
     series: Sequence[Series]
     exemplars: Sequence[Exemplar] = ()
     highlight: Highlight | None = None
+    own_trace_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class Plot:
         readouts: The values that a visitor can read: for each point in time its horizontal
             position, and a text with the time and the values.
         highlight: The highlighted request, if there is one.
+        own_dot: The dot of the visitor's purchase, if it is drawn.
     """
 
     start: float
@@ -135,6 +138,7 @@ class Plot:
     dots: list[Exemplar] = field(default_factory=list)
     readouts: list[tuple[float, str]] = field(default_factory=list)
     highlight: Highlight | None = None
+    own_dot: Exemplar | None = None
 
     @property
     def empty(self) -> bool:
@@ -167,6 +171,7 @@ def draw_chart(data: ChartData, formatter: Formatter, *, min_top: float) -> Plot
         x_ticks=list(time_ticks(data.start, data.end)),
         dots=dots,
         highlight=data.highlight,
+        own_dot=next((dot for dot in dots if dot.trace_id == data.own_trace_id), None),
     )
     for line in series:
         plot.polylines.append((line.css_class, list(polylines(times, line.values, plot))))
@@ -247,12 +252,12 @@ def select_dots(data: ChartData) -> Iterator[Exemplar]:
     """
     slot_width = 2.0 ** math.ceil(math.log2((data.end - data.start) / DOT_SLOTS))
     slowest: dict[tuple[int, bool, bool], Exemplar] = {}
+    always_drawn = {data.own_trace_id, data.highlight.trace_id if data.highlight else ""}
     for exemplar in data.exemplars:
         if not _can_be_drawn(exemplar, data):
             continue
         slot = int(exemplar.time // slot_width)
-        highlighted = data.highlight is not None and exemplar.trace_id == data.highlight.trace_id
-        key = (slot, failed(exemplar), highlighted)
+        key = (slot, failed(exemplar), exemplar.trace_id in always_drawn)
         if key not in slowest or exemplar.value > slowest[key].value:
             slowest[key] = exemplar
     yield from sorted(slowest.values(), key=lambda exemplar: exemplar.time)

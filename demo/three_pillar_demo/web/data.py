@@ -78,10 +78,11 @@ class PageData:
             "size": size,
         }
 
-    async def panels(self, state: ViewState) -> list[Panel]:
+    async def panels(self, state: ViewState, own_trace_id: str = "") -> list[Panel]:
         """Return four panels: request rate, error ratio, and one of durations for each service.
 
-        All of them begin where the first data do.
+        All of them begin where the first data do. ``own_trace_id`` is the trace id of the
+        visitor's purchase, or "".
         """
         now = time.time()
         time_range = (now - state.minutes * 60, now)
@@ -106,6 +107,7 @@ class PageData:
                 result_by_service[service],
                 exemplars.value or [],
                 service_class(service),
+                own_trace_id,
             )
             all_panels.append(panels.duration_panel(route_metrics, time_range))
         return [replace(panel, since=since) for panel in all_panels]

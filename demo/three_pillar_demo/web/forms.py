@@ -48,7 +48,11 @@ async def read_form(request: Request) -> dict[str, str]:
     return dict(parse_qsl(body.decode("ascii"), max_num_fields=MAX_FORM_FIELDS))
 
 
-def redirect_back(request: Request) -> Response:
-    """Return a redirect to the overview, with the query parameters of the request."""
-    state = ViewState.parse(request.query_params)
-    return RedirectResponse(f"/{state.query()}", 303)
+def redirect_back(request: Request, **changes: object) -> Response:
+    """Return a redirect to the overview, with the query parameters of the request.
+
+    ``changes`` are changes of the fields of ``ViewState``. A step of the tour gets the focus.
+    """
+    query = ViewState.parse(request.query_params).query(**changes)
+    step = ViewState.parse(request.query_params).tour
+    return RedirectResponse(f"/{query}{'#tour' if step else ''}", 303)

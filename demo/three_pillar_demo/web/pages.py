@@ -105,9 +105,11 @@ class Pages:
         searched_trace = address_of_trace(state)
         if searched_trace:
             return searched_trace
+        own_purchase = self.traffic.find(state.purchase)
+        own_trace_id = own_purchase.trace_id if own_purchase else ""
         health, panels, service_graph, logs, requests, _ = await asyncio.gather(
             self.data.health(),
-            self.data.panels(state),
+            self.data.panels(state, own_trace_id),
             self.data.service_graph(state),
             self.data.logs(state),
             query_requests(self.data, state, failed=state.failed),
@@ -127,6 +129,7 @@ class Pages:
             older=end_of_last(requests),
             newest_purchase=self._newest_purchase(),
             rate_window=RESOLUTIONS[state.minutes].window,
+            own_purchase=own_purchase,
             tour_step=_tour_step(state, request),
         )
         if state.tour == 0:
@@ -191,8 +194,10 @@ class Pages:
     async def buy(self, request: Request) -> Response:
         """Answer ``POST /buy``: start the purchases that the form asks for."""
         form = await read_form(request)
-        self.traffic.buy(form.get("card", ""), int(form.get("count", "1")))
-        return redirect_back(request)
+        purchases = self.traffic.buy(form.get("card", ""), int(form.get("count", "1")))
+        followed = ViewState.parse(request.query_params).purchase
+        newest = purchases[0].key if purchases else ""
+        return redirect_back(request, purchase=followed or newest)
 
     async def stream(self, request: Request) -> Response:
         """Answer ``POST /stream``: start purchases at a steady rate; a rate of 0 stops them."""

@@ -61,7 +61,8 @@ class RouteMetrics:
     """The metrics of one route of a service.
 
     ``exemplars`` may be of any route and service; ``contains`` tells if one is of this route.
-    ``css_class`` is the CSS class of the service.
+    ``css_class`` is the CSS class of the service. ``own_trace_id`` is the trace id of the visitor's
+    purchase, or "".
     """
 
     service: str
@@ -69,6 +70,7 @@ class RouteMetrics:
     result: RedResult
     exemplars: Sequence[Exemplar]
     css_class: str
+    own_trace_id: str = ""
 
     def contains(self, exemplar: Exemplar) -> bool:
         """Return True if the exemplar belongs to this route of this service."""
@@ -142,6 +144,7 @@ def duration_panel(
         series=_quantile_series(metrics.css_class, samples),
         exemplars=[exemplar for exemplar in metrics.exemplars if metrics.contains(exemplar)],
         highlight=highlight,
+        own_trace_id=metrics.own_trace_id,
     )
     title = f"Duration of {service}"
     min_top = MIN_DURATION_TOP

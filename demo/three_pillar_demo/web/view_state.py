@@ -61,6 +61,9 @@ class ViewState(BaseModel):
     tour: int | None = Field(
         None, ge=0, le=5, description="a step of the tour, 1 to 5, or 0 to end the tour"
     )
+    purchase: str = Field(
+        "", pattern="^[0-9a-f]{0,16}$", description="the key of a purchase that the tour follows"
+    )
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Self:
@@ -86,9 +89,12 @@ class ViewState(BaseModel):
     def fields(self, **changes: object) -> dict[str, object]:
         """Return the query parameters of this state after ``changes`` of its fields.
 
-        Fields with their default values are left out. Booleans are written as 1 and 0.
+        Fields with their default values are left out, and the purchase if no step of the tour is
+        shown. Booleans are written as 1 and 0.
         """
         changed = self.model_copy(update=changes).model_dump(exclude_defaults=True)
+        if not changed.get("tour"):
+            changed.pop("purchase", None)
         return {
             name: int(value) if isinstance(value, bool) else value
             for name, value in changed.items()

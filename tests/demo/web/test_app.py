@@ -534,7 +534,7 @@ def test_tour_leads_from_the_dot_to_the_explanation(busy: StoredData, page: Test
     """Step 3 links the red dot to step 4, which leads to step 5 and to the end."""
     assert busy.exemplars
     assert f'href="/trace/{TRACE}?tour=4"' in page.get("/?tour=3").text
-    assert 'href="?tour=5"' in page.get(f"/trace/{TRACE}?tour=4").text
+    assert 'href="?tour=5#tour"' in page.get(f"/trace/{TRACE}?tour=4").text
     assert 'href="/?tour=0"' in page.get(f"/trace/{TRACE}?tour=5").text
 
 

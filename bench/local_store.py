@@ -253,6 +253,8 @@ def _queries(store: LocalBackends, trace_ids: list[str]) -> dict[str, Query]:
         "exemplars of 5 min": lambda now, _: store.exemplars(now - 300, now),
         "service graph, 5 min": lambda now, _: store.service_graph(now - 300, now),
         "service graph, 15 min": lambda now, _: store.service_graph(now - 900, now),
+        "service map, 30 s": lambda now, _: store.service_map(now - 30, now),
+        "service map, 15 min": lambda now, _: store.service_map(now - 900, now),
         "ingested items": lambda _now, _: store.ingested(),
         "freshness": lambda _now, _: store.freshness(),
     }

@@ -128,6 +128,7 @@ OTHER_SPELLINGS = {
     "tests/demo/query/test_lgtm_peers.py",
     "tests/demo/query/test_lgtm_requests.py",
     "tests/demo/query/test_lgtm_services.py",
+    "tests/demo/query/test_lgtm_service_map.py",
     "tests/demo/local_store/test_invalid_records.py",
     "tests/demo/query/test_otlp_json.py",
     "tests/demo/share/otlp_files.py",

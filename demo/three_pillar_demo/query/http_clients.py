@@ -5,7 +5,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import httpx2
@@ -92,6 +92,22 @@ class HttpClients:
             + trace.get("durationMs", 0) / 1000
             for trace in traces
         }
+
+    async def traceql_counts(
+        self, query: str, start: float, end: float
+    ) -> list[tuple[dict[str, str], float]]:
+        """Return the labels and value of each series of a metrics query in TraceQL.
+
+        Labels have TraceQL's names, such as ``span.server.port``; one whose attribute the spans do
+        not have is left out. Spans that started from ``start`` to ``end`` count, in whole seconds.
+        """
+        response = await self._get_json(
+            "tempo", "/api/metrics/query", q=query, start=int(start), end=int(end)
+        )
+        return [
+            (dict(_labels(series["labels"])), float(series.get("value", 0)))
+            for series in response.get("series", [])
+        ]
 
     async def logql(  # noqa: PLR0913  (a query, a time range, and which of the records)
         self,
@@ -321,6 +337,14 @@ class HttpClients:
             text = response.text.strip()[:MAX_ERROR_TEXT]
             raise BackendError(f"{backend} at {url} answered {response.status_code}: {text}")
         return response
+
+
+def _labels(labels: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield the names and values of labels in Tempo's response; "nil" stands for no value."""
+    for label in labels:
+        value = str(next(iter(label.get("value", {}).values()), "nil"))
+        if value != "nil":
+            yield label["key"], value
 
 
 def _start(trace: dict[str, Any]) -> int:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from three_pillar_demo.query.instruments import Instrument, InstrumentQuery, InstrumentSeries
 from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.query.peers import Facts, PeerQuery
+from three_pillar_demo.query.service_map import ServiceMap
 from three_pillar_demo.query.severity import is_failure
 
 if TYPE_CHECKING:  # that module uses the types of this one
@@ -579,6 +580,14 @@ class Backends(Protocol):
 
         The source is that of ``services``, and the limits of both are the same. The arguments are
         those of ``red``; the window may become longer.
+        """
+
+    async def service_map(self, start: float, end: float) -> ServiceMap:
+        """Return all services and calls in the time range, also the calls that reached no service.
+
+        The local store examines its newest 50,000 spans; the map says from when on they are. Tempo
+        needs ``ARRIVAL_GRACE_S`` to know that a call has reached nobody, so its map is that much
+        older. A failed call is one whose span at either end has status ERROR.
         """
 
     async def ingested(self) -> dict[str, int]:

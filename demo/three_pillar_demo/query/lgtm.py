@@ -11,6 +11,7 @@ from three_pillar_demo.query import (
     lgtm_logs,
     lgtm_peers,
     lgtm_requests,
+    lgtm_service_map,
     lgtm_service_red,
     lgtm_services,
     promql_math,
@@ -35,6 +36,7 @@ from three_pillar_demo.query.literals import quoted
 from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.query.peers import Facts, PeerQuery
 from three_pillar_demo.query.service_figures import Figures, ServiceRed
+from three_pillar_demo.query.service_map import ServiceMap
 from three_pillar_demo.query.severity import LEVEL_NUMBERS, logql_filter
 
 HOUR_S = 3600.0
@@ -228,7 +230,7 @@ class LgtmBackends(HttpClients):
     async def service_graph(self, start: float, end: float) -> list[ServiceCall]:
         """Return the calls between services, from the metrics that Tempo generates from spans.
 
-        Calls of a client that sends no spans, which Tempo names "user", are left out.
+        Calls to or from what sends no spans are left out; Tempo counts them in the same metrics.
         """
         calls, failed_calls = await asyncio.gather(
             self._edge_increase("request", start, end),
@@ -249,7 +251,8 @@ class LgtmBackends(HttpClients):
 
         ``kind`` is a part of the counter's name: "request" or "request_failed".
         """
-        counter = f'traces_service_graph_{kind}_total{{client!="user", server!="user"}}'
+        between_services = 'connection_type!~"database|virtual_node"'
+        counter = f"traces_service_graph_{kind}_total{{{between_services}}}"
         over_range = f"{counter}{range_selector(max(1.0, end - start))}"
         vector = await self.promql(f"sum by (client, server) (increase({over_range}))", end)
         return {(labels["client"], labels["server"]): value for labels, value in vector}
@@ -275,6 +278,10 @@ class LgtmBackends(HttpClients):
         """Return rate, errors and durations of all requests of a service over time."""
         steps = promql_math.Steps(start, end, step, window)
         return await lgtm_service_red.service_red(self, service, steps, quantiles)
+
+    async def service_map(self, start: float, end: float) -> ServiceMap:
+        """Return all services and calls in the time range, also calls that reached no service."""
+        return await lgtm_service_map.service_map(self, start, end)
 
     async def ingested(self) -> dict[str, int]:
         """Return the number of ``spans``, ``lines`` (log records) and ``points`` ingested so far.

@@ -39,9 +39,11 @@ from three_pillar_demo.query.interface import (
     ServiceCall,
     Span,
 )
+from three_pillar_demo.query.local_service_map import LocalServiceMaps
 from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.query.peers import Facts, PeerQuery
 from three_pillar_demo.query.service_figures import Figures, ServiceRed
+from three_pillar_demo.query.service_map import ServiceMap
 from three_pillar_demo.query.severity import LEVEL_NUMBERS, sql_condition
 from three_pillar_demo.query.sqlite_reader import SqliteReader
 from three_pillar_demo.stack import ports
@@ -75,6 +77,7 @@ class LocalBackends:
         self.path = path
         self.url = url or ports.STORE.url
         self.reader = SqliteReader(path)
+        self.service_maps = LocalServiceMaps(self.reader)
         self.names: Mapping[str, str] = dict.fromkeys(PILLARS, "the local store")
         self.components: Mapping[str, str] = dict.fromkeys(PILLARS, "store")
 
@@ -339,6 +342,10 @@ class LocalBackends:
         """Return rate, errors and durations of all requests of a service over time."""
         steps = promql_math.Steps(start, end, step, window)
         return await local_service_red.service_red(self.reader, service, steps, quantiles)
+
+    async def service_map(self, start: float, end: float) -> ServiceMap:
+        """Return all services and calls in the time range, also calls that reached no service."""
+        return await self.service_maps.service_map(start, end)
 
     async def ingested(self) -> dict[str, int]:
         """Return the number of records stored since the file was created, by signal."""

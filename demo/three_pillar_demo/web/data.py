@@ -12,7 +12,6 @@ from three_pillar_demo.query.interface import (
     Backends,
     LogRecord,
     RedSample,
-    ServiceCall,
 )
 from three_pillar_demo.stack import health
 from three_pillar_demo.trace_view import gather
@@ -24,6 +23,7 @@ from three_pillar_demo.web.folding import Folding
 from three_pillar_demo.web.panels import QUANTILES, Panel, RedResult
 from three_pillar_demo.web.resolution import RESOLUTIONS, on_grid
 from three_pillar_demo.web.service_classes import service_class
+from three_pillar_demo.web.service_graph import ServiceGraph, service_graph
 from three_pillar_demo.web.trace_page import TracePage, trace_page
 from three_pillar_demo.web.view_state import ViewState
 
@@ -112,13 +112,16 @@ class PageData:
             all_panels.append(panels.duration_panel(route_metrics, time_range))
         return [replace(panel, since=since) for panel in all_panels]
 
-    async def service_graph(self, state: ViewState) -> QueryResult[list[ServiceCall]]:
-        """Return the recent calls between services, over the window of the charts' resolution."""
-        now = time.time()
-        window = RESOLUTIONS[state.minutes].window
-        return await self.cache.get(
-            ("service_graph", window), lambda: self.backends.service_graph(now - window, now)
-        )
+    async def service_graph(self, seconds: float) -> QueryResult[ServiceGraph]:
+        """Return the graph of the services and calls in the last ``seconds``."""
+
+        async def query() -> ServiceGraph:
+            now = time.time()
+            service_map = await self.backends.service_map(now - seconds, now)
+            # A large graph takes a while, which must not block the event loop.
+            return await asyncio.to_thread(service_graph, service_map, now - seconds, now)
+
+        return await self.cache.get(("service_map", seconds), query)
 
     async def logs(self, state: ViewState) -> QueryResult[list[LogRecord]]:
         """Return the newest log records that match the filter of ``state``."""

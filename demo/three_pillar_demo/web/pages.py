@@ -27,9 +27,12 @@ from three_pillar_demo.web.context_panel import root_span
 from three_pillar_demo.web.data import ROUTES, PageData
 from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.forms import read_form, redirect_back
+from three_pillar_demo.web.graph_parts import has_page
 from three_pillar_demo.web.request_list import DURATIONS_S, end_of_last, query_requests
 from three_pillar_demo.web.resolution import RESOLUTIONS
 from three_pillar_demo.web.service_classes import service_class
+from three_pillar_demo.web.service_graph import MAX_ROWS
+from three_pillar_demo.web.text_width import fitting
 from three_pillar_demo.web.trace_page import ARRIVING_S, TracePage, is_finished
 from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
 
@@ -66,8 +69,10 @@ def templates() -> Environment:
     environment.filters["moment"] = formatting.moment
     environment.filters["date"] = formatting.date
     environment.filters["age"] = formatting.age
+    environment.filters["fitting"] = fitting
     environment.filters["without_zeros"] = formatting.without_zeros
     environment.tests["failed"] = chart.failed
+    environment.tests["with_page"] = has_page
     # A template that is rendered for a file of its own, and not for this server, sets these two.
     environment.globals["standalone"] = False
     environment.globals["max_value"] = MAX_VALUE
@@ -76,6 +81,7 @@ def templates() -> Environment:
     environment.globals["severities"] = SEVERITIES
     environment.globals["services"] = list(ROUTES)
     environment.globals["durations"] = DURATIONS_S
+    environment.globals["max_call_rows"] = MAX_ROWS
     environment.globals["cards"] = CARDS
     environment.globals["max_rate"] = MAX_RATE
     environment.globals["drill_reasons"] = REASONS
@@ -110,7 +116,7 @@ class Pages:
         health, panels, service_graph, logs, requests, _ = await asyncio.gather(
             self.data.health(),
             self.data.panels(state, own_trace_id),
-            self.data.service_graph(state),
+            self.data.service_graph(RESOLUTIONS[state.minutes].window),
             self.data.logs(state),
             query_requests(self.data, state, failed=state.failed),
             self.data.mark_readable_purchases(self.traffic),
@@ -128,7 +134,6 @@ class Pages:
             requests=requests,
             older=end_of_last(requests),
             newest_purchase=self._newest_purchase(),
-            rate_window=RESOLUTIONS[state.minutes].window,
             own_purchase=own_purchase,
             tour_step=_tour_step(state, request),
         )

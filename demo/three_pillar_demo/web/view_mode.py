@@ -21,6 +21,7 @@ from three_pillar_demo.web.request_list import (
     end_of_last,
     query_requests,
 )
+from three_pillar_demo.web.service_graph import ServiceGraph
 from three_pillar_demo.web.view_state import ViewState
 
 MODE = "view"
@@ -35,6 +36,7 @@ class ViewData:
     Attributes:
         requests: The newest requests, newest first.
         logs: The newest log records, newest first.
+        service_graph: The services and the calls between them.
         services: The printable names of the services among them, sorted.
         is_waiting: Whether no request at all has arrived.
         first_request: The first request, if it has just arrived; else None.
@@ -44,6 +46,7 @@ class ViewData:
 
     requests: RequestList
     logs: QueryResult[list[LogRecord]]
+    service_graph: QueryResult[ServiceGraph]
     services: list[str] = field(default_factory=list)
     is_waiting: bool = False
     first_request: RequestRow | None = None
@@ -81,11 +84,12 @@ class ViewPages(Pages):
 
 
 async def _query(data: PageData, state: ViewState, first_request: FirstRequest) -> ViewData:
-    requests, all_requests, failures, logs = await asyncio.gather(
+    requests, all_requests, failures, logs, graph = await asyncio.gather(
         query_requests(data, state, failed=state.failed),
         query_requests(data, ViewState(), failed=False),
         query_requests(data, ViewState(), failed=True),
         _logs(data, state),
+        data.service_graph(state.minutes * 60),
     )
     newest_failure = failures.value[0] if failures.value else None
     explanation = ""
@@ -97,7 +101,9 @@ async def _query(data: PageData, state: ViewState, first_request: FirstRequest) 
     services = sorted(name for name in names if name and name.isprintable())
     first_row = first_request.notice(all_requests)
     is_waiting = all_requests.value == []
-    return ViewData(requests, logs, services, is_waiting, first_row, newest_failure, explanation)
+    return ViewData(
+        requests, logs, graph, services, is_waiting, first_row, newest_failure, explanation
+    )
 
 
 async def _logs(data: PageData, state: ViewState) -> QueryResult[list[LogRecord]]:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Any, Self, cast
 
 import httpx2
@@ -20,10 +21,10 @@ from three_pillar_demo.query.interface import (
     LogRecord,
     RedSample,
     RequestFilter,
-    ServiceCall,
     Span,
 )
 from three_pillar_demo.query.peers import Facts
+from three_pillar_demo.query.service_map import CallCounts, ServiceMap, service
 from three_pillar_demo.stack import health
 from three_pillar_demo.web import cache
 from three_pillar_demo.web.app import create_app
@@ -39,7 +40,7 @@ QUERIES = (
     "counters",
     "red",
     "exemplars",
-    "service_graph",
+    "service_map",
     "freshness",
     "size",
     "health",
@@ -65,7 +66,7 @@ class StoredData:
         self.trace_logs: list[LogRecord] = []
         self.logs: list[LogRecord] = []
         self.exemplars: list[Exemplar] = []
-        self.service_calls: list[ServiceCall] = []
+        self.service_map = ServiceMap(0, 0)
         self.red_sample: Callable[[float], RedSample] = no_sample
         self.trace_ids: list[str] = []
         self.request_spans: list[Span] = []
@@ -112,12 +113,13 @@ class FakeBackends:
         if query == "red":
             start, end = args[2:4]
             return self._red_samples(start, end, options["step"])
+        if query == "service_map":
+            return replace(self.stored.service_map, start=args[0], end=args[1])
         return {
             "trace": self.stored.spans,
             "trace_logs": self.stored.trace_logs,
             "logs": self.stored.logs,
             "exemplars": self.stored.exemplars,
-            "service_graph": self.stored.service_calls,
             "requests": self.stored.trace_ids,
             "search_requests": self._requests(*args) if query == "search_requests" else [],
             "counters": self.stored.queue_sizes,
@@ -153,6 +155,15 @@ class FakeBackends:
         return [self.stored.red_sample(start + number * step) for number in range(count)]
 
 
+def add_calls(stored: StoredData, caller: str, callee: str, calls: int, failed: int) -> None:
+    """Put calls between two services into the service map of ``stored``."""
+    for name in (caller, callee):
+        stored.service_map.add_requests(name, calls, failed)
+    stored.service_map.add_calls(
+        service(caller), service(callee), CallCounts(calls, failed, failed)
+    )
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One browser for all tests of a module, which ends before other modules use asyncio."""
@@ -181,7 +192,7 @@ def busy(stored: StoredData) -> StoredData:
         exemplar("payment", "/charges", 200, "5", 3.0011),
     )
     stored.exemplars = [Exemplar(TRACE, item.value, now - 30, item.labels) for item in exemplars]
-    stored.service_calls = [ServiceCall("checkout", "payment", 30, 3)]
+    add_calls(stored, "checkout", "payment", calls=30, failed=3)
     stored.red_sample = lambda timestamp: RedSample(timestamp, 4.0, 0.125, (0.2, 0.4, 2.0))
     stored.trace_ids = [TRACE]
     return stored

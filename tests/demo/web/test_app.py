@@ -22,10 +22,11 @@ from tests.demo.web.conftest import (
     MALFORMED,
     QUERIES,
     StoredData,
+    add_calls,
     no_sample,
 )
 from tests.traces import CALL, ROOT, TRACE, line, span
-from three_pillar_demo.query.interface import Exemplar, LogRecord, RequestFilter, ServiceCall
+from three_pillar_demo.query.interface import Exemplar, LogRecord, RequestFilter
 from three_pillar_demo.stack import health
 from three_pillar_demo.web import forms
 from three_pillar_demo.web.__main__ import Settings
@@ -126,7 +127,7 @@ def test_page_without_telemetry_says_so(page: TestClient) -> None:
     assert text.count("No data in this time range") == 4
     assert "<polyline" not in text
     for message in (
-        "No calls",
+        "No requests or calls",
         "No requests yet",
         "No matching logs in this time range",
         "1 of 5",
@@ -143,7 +144,7 @@ def test_one_query_fails(stored: StoredData, page: TestClient, query: str, fault
         response = page.get(path)
         assert response.status_code == 200
         assert "<b>the store</b>" not in response.text
-    if query in {"red", "service_graph", "logs", "freshness"}:
+    if query in {"red", "service_map", "logs", "freshness"}:
         assert "is not there" in page.get("/").text or fault == MALFORMED
 
 
@@ -254,7 +255,7 @@ def fill_with_text(stored: StoredData, text: str) -> None:
             (TRACE, text, text, 1_767_225_600.5),
         )
     ]
-    stored.service_calls = [ServiceCall(text, text, 3, 1)]
+    add_calls(stored, text, text, calls=3, failed=1)
     stored.queue_sizes = {(text,): 1.0}
 
 

@@ -10,10 +10,10 @@ from playwright.sync_api import Browser, Page
 from starlette.testclient import TestClient
 
 from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
-from tests.demo.web.conftest import StoredData
+from tests.demo.web.conftest import StoredData, add_calls
 from tests.demo.web.served import answers_of, new_context
 from tests.traces import TRACE, exemplar, slow
-from three_pillar_demo.query.interface import Exemplar, RedSample, ServiceCall
+from three_pillar_demo.query.interface import Exemplar, RedSample
 from three_pillar_demo.web import data
 from three_pillar_demo.web.pages import templates
 
@@ -92,7 +92,8 @@ def fill(stored: StoredData, monkeypatch: pytest.MonkeyPatch, name: str) -> None
         Exemplar(TRACE, 2.5, now - 30, exemplar(service, "/checkout", 504, "2.5", 2.0).labels)
         for service in ("checkout", name)
     ]
-    stored.service_calls = [ServiceCall("checkout", name, 30, 3), ServiceCall(name, name, 30, 3)]
+    add_calls(stored, "checkout", name, calls=30, failed=3)
+    add_calls(stored, name, name, calls=30, failed=3)
     stored.queue_sizes = {(f"otlp_http/{name}",): 1.0}
     stored.red_sample = lambda timestamp: RedSample(timestamp, 4.0, 0.125, (0.2, 0.4, 2.0))
     monkeypatch.setattr(data, "ROUTES", {"checkout": "/checkout", name: "/charges"})

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.demo.web.conftest import StoredData
+from tests.demo.web.conftest import StoredData, add_calls
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, exemplar, line, span
-from three_pillar_demo.query.interface import Exemplar, RedSample, ServiceCall
+from three_pillar_demo.query.interface import Exemplar, RedSample
+from three_pillar_demo.query.service_map import ServiceMap
 from three_pillar_demo.web import data
 from three_pillar_demo.web.element_ids import UniqueIds, element_id
 from three_pillar_demo.web.pages import WEB_FOLDER
@@ -67,11 +68,9 @@ def fill(stored: StoredData, service: str) -> None:
     other = line(CHARGE, "charged", service="checkout")
     stored.trace_logs = [record, record, other]
     stored.logs = [record, record, other, replace(other, fields={}), replace(other, fields={})]
-    stored.service_calls = [
-        ServiceCall(service, "payment", 3, 1),
-        ServiceCall("a-b", "c", 3, 1),
-        ServiceCall("a", "b-c", 3, 1),
-    ]
+    stored.service_map = ServiceMap(0, 0)
+    for caller, callee in ((service, "payment"), ("a-b", "c"), ("a", "b-c")):
+        add_calls(stored, caller, callee, calls=3, failed=1)
     of_service = exemplar(service, "/orders", 500, "0.1", 0.1)
     stored.exemplars = [of_service, replace(of_service, value=0.2, time=of_service.time + 60)]
     stored.exemplars += [

@@ -1,0 +1,128 @@
+"""Tests that the drawing of the service graph is legible for any graph."""
+
+import re
+
+import pytest
+
+from three_pillar_demo.web.graph_geometry import Drawing, draw
+from three_pillar_demo.web.layered_layout import Edge, layers_of
+
+CHAIN = [(0, 1), (1, 2), (2, 3)]
+CYCLE = [(0, 1), (1, 2), (2, 0)]
+BOTH_WAYS = [(0, 1), (1, 0)]
+STAR = [(0, number) for number in range(1, 60)]
+COMPLETE = [(one, other) for one in range(9) for other in range(9)]
+
+
+def scattered_edges(count: int, number: int) -> list[Edge]:
+    """Return edges between ``count`` nodes without any order, the same in each run."""
+    return [(7 * step * step % count, (13 * step + step // 5) % count) for step in range(number)]
+
+
+GRAPHS = [
+    (0, []),
+    (1, []),
+    (1, [(0, 0)]),
+    (2, [(0, 1)]),
+    (2, BOTH_WAYS),
+    (3, CYCLE),
+    (4, CHAIN),
+    (9, COMPLETE),
+    (60, STAR),
+    (80, []),
+    (80, scattered_edges(80, 200)),
+    (8, scattered_edges(8, 20)),
+]
+
+
+def numbers(path: str) -> list[float]:
+    """Return the numbers in a path."""
+    return [float(number) for number in re.findall(r"-?[\d.]+", path)]
+
+
+def drawing_of(count: int, edges: list[Edge]) -> Drawing:
+    """Return a drawing in which each arrow has a label, if there is room."""
+    drawing = draw(count, list(dict.fromkeys(edges)))
+    drawing.place_labels([("100.0/s", "12.5 % failed") for _ in drawing.arrows])
+    return drawing
+
+
+@pytest.mark.parametrize(("count", "edges"), GRAPHS, ids=range(len(GRAPHS)))
+def test_no_two_boxes_overlap(count: int, edges: list[Edge]) -> None:
+    """Boxes have a distance from each other, and all are within the drawing."""
+    drawing = drawing_of(count, edges)
+    size = drawing.size
+    for number, box in enumerate(drawing.boxes):
+        assert 0 <= box.x <= drawing.width - size.width
+        assert 0 <= box.y <= drawing.height - size.height
+        for other in drawing.boxes[:number]:
+            is_beside = abs(box.x - other.x) >= size.width + size.layer_gap
+            assert is_beside or abs(box.y - other.y) >= size.height + size.row_gap - 0.01
+
+
+@pytest.mark.parametrize(("count", "edges"), GRAPHS, ids=range(len(GRAPHS)))
+def test_labels_cover_neither_boxes_nor_each_other(count: int, edges: list[Edge]) -> None:
+    """The rectangles of all labels and boxes are apart; a label without room is left out."""
+    drawing = drawing_of(count, edges)
+    places = [arrow.label for arrow in drawing.arrows if arrow.label]
+    for number, (x, y) in enumerate(places):
+        for box in drawing.boxes:
+            is_beside = x + 30 <= box.x or x - 30 >= box.x + drawing.size.width
+            assert is_beside or y + 10 <= box.y or y - 10 >= box.y + drawing.size.height
+        for other_x, other_y in places[:number]:
+            assert abs(x - other_x) >= 60 or abs(y - other_y) >= 28
+
+
+@pytest.mark.parametrize(("count", "edges"), GRAPHS, ids=range(len(GRAPHS)))
+def test_arrows_begin_and_end_at_their_boxes(count: int, edges: list[Edge]) -> None:
+    """The line of each arrow begins at its caller, and the tip of its head is at its callee."""
+    drawing = drawing_of(count, edges)
+    size = drawing.size
+    for (caller, callee), arrow in zip(dict.fromkeys(edges), drawing.arrows, strict=True):
+        for node, (x, y) in ((caller, numbers(arrow.line)[:2]), (callee, numbers(arrow.head)[2:4])):
+            box = drawing.boxes[node]
+            assert box.x - 1 <= x <= box.x + size.width + 1
+            assert box.y - 1 <= y <= box.y + size.height + 1
+
+
+def test_callers_are_to_the_left_of_callees() -> None:
+    """Only the call that closes a cycle leads to the left, and its arrow says so."""
+    drawing = draw(3, CYCLE)
+    lefts = [box.x for box in drawing.boxes]
+    assert lefts == sorted(lefts)
+    backward = drawing.arrows[2]
+    base_x, _, tip_x, *_ = numbers(backward.head)
+    assert tip_x < base_x
+    assert numbers(backward.line)[0] == pytest.approx(lefts[2], abs=1)
+
+
+def test_calls_in_both_directions_have_lines_of_their_own() -> None:
+    """Two services that call each other have two arrows that do not lie on each other."""
+    there, back = draw(2, BOTH_WAYS).arrows
+    assert numbers(there.head)[3] != numbers(back.head)[3]
+
+
+def test_a_call_over_several_layers_goes_around_the_boxes_between() -> None:
+    """A long arrow crosses a layer at a place of its own, where no box is."""
+    drawing = draw(4, [*CHAIN, (0, 3)])
+    size = drawing.size
+    line = drawing.arrows[3].line
+    assert line.count("H") == 2
+    for x, y in re.findall(r"([\d.]+) ([\d.]+)H", line):
+        for box in drawing.boxes:
+            is_beside = not box.x - 1 <= float(x) <= box.x + 1
+            assert is_beside or not box.y <= float(y) <= box.y + size.height
+
+
+def test_the_source_of_calls_is_next_to_what_it_calls() -> None:
+    """A job that calls only a database at the end of a chain is drawn beside it."""
+    layers = layers_of(5, [*CHAIN, (4, 3)])
+    assert [4 in row for row in layers.rows] == [False, False, True, False]
+
+
+def test_the_number_of_waypoints_is_bounded() -> None:
+    """A graph with many long calls has a bounded number of waypoints."""
+    chain = [(number, number + 1) for number in range(79)]
+    long_calls = [(one, other) for one in range(20) for other in range(70, 80)]
+    layers = layers_of(80, [*chain, *long_calls])
+    assert 1_000 < sum(map(len, layers.waypoints.values())) <= 1_500

@@ -155,8 +155,9 @@ bench: dev binaries .venv-bench/.ready ## measure the cost of telemetry, for doc
 profile: dev .venv-bench/.ready ## profile the requests of one route (ROUTE=nothing, charges or checkout)
 	@$(BIN)/python -m bench.http.profile $(ROUTE)
 
-bench-embedded: dev ## measure ingest and queries of the local store; takes some minutes
+bench-embedded: dev ## measure ingest and queries of the local store, and its web UI; takes ten minutes
 	@$(BIN)/python -m bench.local_store
+	@$(BIN)/python -m bench.web_pages
 
 check: dev ## run ruff and mypy
 	@$(BIN)/ruff check .

@@ -2,14 +2,18 @@
 
 import multiprocessing
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from multiprocessing.synchronize import Barrier
 
 from bench.purchases import (
     INTERVAL_NS,
     PURCHASES,
     RECORDS,
+    SHOP,
     SPANS,
+    Call,
     RequestFactory,
     quantile,
     request_factory,
@@ -17,6 +21,8 @@ from bench.purchases import (
 from bench.senders import TRANSPORTS, Sender, send
 
 SENDERS = 4
+SHOP_ONLY = ((SHOP,) * PURCHASES,)
+"""The purchases of the demo's own shop alone."""
 NANO = 10**9
 NEWEST_AGE_NS = 60 * NANO
 """The age of the newest purchase when the sending begins."""
@@ -54,10 +60,17 @@ class _Worker:
 _worker = _Worker()
 
 
-def fill(transport: str, port: int, spans: int, total: int) -> Ingested:
+def fill(
+    transport: str,
+    port: int,
+    spans: int,
+    total: int,
+    requests_calls: Sequence[Sequence[Call]] = SHOP_ONLY,
+) -> Ingested:
     """Send ``spans`` spans and their log records to the store on ``port``, the oldest first.
 
     ``transport`` is a key of ``TRANSPORTS``, ``total`` the number of spans in the store afterwards.
+    ``requests_calls`` are the purchases of each request; after the last, the first is used again.
     The first span starts as long ago as ``total`` spans take at 50 purchases a second, and 60
     seconds more. The time does not include the start of the sending processes.
     """
@@ -66,7 +79,7 @@ def fill(transport: str, port: int, spans: int, total: int) -> Ingested:
     first_start_ns = time.time_ns() - (total // SPANS) * INTERVAL_NS - NEWEST_AGE_NS
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(SENDERS + 1)
-    with context.Pool(SENDERS, _prepare, (transport, port, ready)) as pool:
+    with context.Pool(SENDERS, _prepare, (transport, port, ready, requests_calls)) as pool:
         ready.wait()
         began = time.perf_counter()
         jobs = [
@@ -82,19 +95,20 @@ def fill(transport: str, port: int, spans: int, total: int) -> Ingested:
     return Ingested(spans, seconds, [second for result in results for second in result])
 
 
-def _prepare(transport: str, port: int, ready: Barrier) -> None:
-    """Encode the template and connect, before the measured time begins in all processes."""
-    _worker.factories.append(request_factory())
+def _prepare(
+    transport: str, port: int, ready: Barrier, requests_calls: Sequence[Sequence[Call]]
+) -> None:
+    """Encode the templates and connect, before the measured time begins in all processes."""
+    _worker.factories.extend(request_factory(calls) for calls in requests_calls)
     _worker.senders.append(TRANSPORTS[transport](port))
     ready.wait()
 
 
 def _send(job: tuple[int, int, int]) -> list[float]:
     start, requests, interval = job
-    (make,) = _worker.factories
     (sender,) = _worker.senders
     acknowledgements = []
-    for number in range(requests):
+    for number, make in enumerate(islice(cycle(_worker.factories), requests)):
         traces, logs = make(start + number * interval)
         acknowledgements.append(send(sender, "traces", traces))
         acknowledgements.append(send(sender, "logs", logs))

@@ -49,6 +49,8 @@ During this time the store ingests purchases and answers no queries.
 LIVE_INTERVAL_S = 0.5
 """Seconds between two requests of ``PURCHASES`` (25) purchases each: 50 purchases a second."""
 START_TIMEOUT_S = 60
+STORE_FOLDER = "data/store"
+"""The folder of the store in the state folder of a stack."""
 
 Query = Callable[[float, int], Awaitable[object]]
 """A query to measure; its arguments are the current time (epoch, in seconds) and the round
@@ -104,10 +106,12 @@ def running_store() -> Iterator[RunningStore]:
     """Run an empty store on free ports until the end of the block."""
     ports = dict(zip(TRANSPORTS, _free_ports(), strict=True))
     with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / STORE_FOLDER
+        data.mkdir(parents=True)
         settings = {
             "STORE_PORT": str(ports["HTTP"]),
             "STORE_GRPC_PORT": str(ports["gRPC"]),
-            "STORE_DATA": folder,
+            "STORE_DATA": str(data),
             "STORE_SIZE_MIB": "8192",
         }
         process = subprocess.Popen(
@@ -116,7 +120,7 @@ def running_store() -> Iterator[RunningStore]:
             stdout=subprocess.DEVNULL,
         )
         try:
-            store = RunningStore(Path(folder), psutil.Process(process.pid), ports)
+            store = RunningStore(data, psutil.Process(process.pid), ports)
             store.wait_until_ready()
             yield store
         finally:
@@ -208,7 +212,7 @@ def _send_live(sender: HttpSender, stop: threading.Event, acknowledgements: list
 
 
 async def _time_queries(file: Path) -> dict[str, list[float]]:
-    trace_ids = _sample_trace_ids(file)
+    trace_ids = sample_trace_ids(file, ROUNDS)
     async with LocalBackends(file) as store:
         queries = _queries(store, trace_ids)
         timings: dict[str, list[float]] = {name: [] for name in queries}
@@ -220,12 +224,12 @@ async def _time_queries(file: Path) -> dict[str, list[float]]:
         return timings
 
 
-def _sample_trace_ids(file: Path) -> list[str]:
-    """Return ``ROUNDS`` trace ids, evenly spaced over the rows of the table ``span``."""
+def sample_trace_ids(file: Path, count: int) -> list[str]:
+    """Return ``count`` trace ids, evenly spaced over the rows of the table ``span``."""
     statement = "SELECT lower(hex(trace_id)) FROM span WHERE rowid = ?"
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as reader:
         max_row_id = reader.execute("SELECT max(rowid) FROM span").fetchone()[0]
-        row_ids = [max_row_id * number // ROUNDS or 1 for number in range(ROUNDS)]
+        row_ids = [max_row_id * number // count or 1 for number in range(count)]
         return [reader.execute(statement, (row_id,)).fetchone()[0] for row_id in row_ids]
 
 

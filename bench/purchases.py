@@ -9,7 +9,7 @@ services set.
 import os
 import random
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -37,11 +37,10 @@ STATUSES = {
     "checkout": ("200", "402", "422", "500", "502", "504"),
     "payment": ("200", "500", "504"),
 }
-ROUTES = {"checkout": "/checkout", "payment": "/charges"}
-SPANS_OF = {"checkout": (0, 1, 2), "payment": (3,)}
-"""The spans that each service emits, as indexes into ``SPAN_NAMES``, outermost span first."""
-RECORDS_OF = {"checkout": 4, "payment": 2}
-SPAN_NAMES = ("POST /checkout", "place order", "POST", "POST /charges")
+SPANS_OF = ((0, 1, 2), (3,))
+"""The spans of the calling and of the called service, as depths, outermost span first."""
+RECORDS_OF = (4, 2)
+"""The number of log records of the calling and of the called service."""
 SPAN_KINDS = (2, 1, 3, 2)
 HTTP: Mapping[str, str | int | float] = {
     "http.request.method": "POST",
@@ -58,6 +57,26 @@ ORDER: Mapping[str, str | int | float] = {
     "order.currency": "EUR",
     "order.outcome": "success",
 }
+
+
+@dataclass(frozen=True)
+class Call:
+    """The call that one purchase consists of: two services and the route of each.
+
+    The first service calls the second one.
+    """
+
+    services: tuple[str, str]
+    routes: tuple[str, str]
+
+    def span_name(self, depth: int) -> str:
+        """Return the name of the span at ``depth``."""
+        client_route, server_route = self.routes
+        return (f"POST {client_route}", "place order", "POST", f"POST {server_route}")[depth]
+
+
+SHOP = Call(("checkout", "payment"), ("/checkout", "/charges"))
+"""The purchase of the demo's own shop."""
 
 RequestFactory = Callable[[int], tuple[bytes, bytes]]
 """A function that returns an encoded trace request and log request; its argument is the start of
@@ -123,30 +142,36 @@ class Markers:
         return [struct.pack("<Q", self.start(depth) + 1) for depth in range(SPANS)]
 
 
-def request_factory() -> RequestFactory:
-    """Encode the template and return a function that makes requests from copies of it."""
+def request_factory(calls: Sequence[Call] = (SHOP,) * PURCHASES) -> RequestFactory:
+    """Encode the template and return a function that makes requests from copies of it.
+
+    ``calls`` are the ``PURCHASES`` purchases of a request.
+    """
     draw = random.Random(0)  # noqa: S311  (markers, not secrets)
-    markers = [Markers.random(draw) for _ in range(PURCHASES)]
+    markers = [Markers.random(draw) for _ in calls]
     traces = ExportTraceServiceRequest()
     logs = ExportLogsServiceRequest()
-    for service in ROUTES:
+    for service in dict.fromkeys(name for call in calls for name in call.services):
         spans = traces.resource_spans.add(resource=resource(service)).scope_spans.add()
         records = logs.resource_logs.add(resource=resource(service)).scope_logs.add()
-        for purchase in markers:
-            _add_spans(spans, service, purchase)
-            _add_records(records, service, purchase)
+        for call, purchase in zip(calls, markers, strict=True):
+            for role, name in enumerate(call.services):
+                if name == service:
+                    _add_spans(spans, call, role, purchase)
+                    _add_records(records, call, role, purchase)
     templates = (traces.SerializeToString(), logs.SerializeToString())
     return _patching(templates, markers)
 
 
-def _add_spans(scope: ScopeSpans, service: str, purchase: Markers) -> None:
-    route = {"http.route": ROUTES[service], "url.path": ROUTES[service]}
-    for depth in SPANS_OF[service]:
+def _add_spans(scope: ScopeSpans, call: Call, role: int, purchase: Markers) -> None:
+    """Add the spans of the calling service, ``role`` 0, or of the called one, ``role`` 1."""
+    route = {"http.route": call.routes[role], "url.path": call.routes[role]}
+    for depth in SPANS_OF[role]:
         scope.spans.add(
             trace_id=purchase.trace_id,
             span_id=purchase.span_ids[depth],
             parent_span_id=purchase.span_ids[depth - 1] if depth else b"",
-            name=SPAN_NAMES[depth],
+            name=call.span_name(depth),
             kind=SPAN_KINDS[depth],
             start_time_unix_nano=purchase.start(depth),
             end_time_unix_nano=purchase.start(depth) + 1,
@@ -154,9 +179,10 @@ def _add_spans(scope: ScopeSpans, service: str, purchase: Markers) -> None:
         )
 
 
-def _add_records(scope: ScopeLogs, service: str, purchase: Markers) -> None:
-    depth = SPANS_OF[service][0]
-    for number in range(RECORDS_OF[service]):
+def _add_records(scope: ScopeLogs, call: Call, role: int, purchase: Markers) -> None:
+    depth = SPANS_OF[role][0]
+    service = call.services[role]
+    for number in range(RECORDS_OF[role]):
         is_error = number == 1
         scope.log_records.add(
             time_unix_nano=purchase.start(depth),
@@ -236,27 +262,43 @@ def metrics_request(now_ns: int, seconds: float) -> bytes:
     purchases a second over the last ``seconds``.
     """
     request = ExportMetricsServiceRequest()
-    for service, statuses in STATUSES.items():
-        scope = request.resource_metrics.add(resource=resource(service)).scope_metrics.add()
-        metric = scope.metrics.add(name="http.server.request.duration", unit="s")
-        metric.histogram.aggregation_temporality = 2
-        for status in statuses:
-            count = int(seconds * 50 / len(statuses))
-            attributes: dict[str, str | int | float] = {
-                "http.route": ROUTES[service],
-                "http.request.method": "POST",
-                "http.response.status_code": int(status),
-            }
-            metric.histogram.data_points.add(
-                attributes=key_values(attributes),
-                start_time_unix_nano=now_ns - int(seconds * 1e9),
-                time_unix_nano=now_ns,
-                count=count,
-                sum=count * 0.2,
-                bucket_counts=[0] * 6 + [count] + [0] * 8,
-                explicit_bounds=BOUNDS,
-            )
+    for service, route in zip(SHOP.services, SHOP.routes, strict=True):
+        statuses = STATUSES[service]
+        counts = {(route, status): int(seconds * 50 / len(statuses)) for status in statuses}
+        add_durations(request, service, counts, now_ns - int(seconds * 1e9), now_ns)
     return bytes(request.SerializeToString())
+
+
+def add_durations(
+    request: ExportMetricsServiceRequest,
+    service: str,
+    counts: Mapping[tuple[str, str], int],
+    start_ns: int,
+    now_ns: int,
+) -> None:
+    """Add a histogram of request durations of ``service`` to ``request``.
+
+    ``counts`` are the numbers of requests by route and status, since ``start_ns`` until ``now_ns``,
+    both in nanoseconds since the epoch.
+    """
+    scope = request.resource_metrics.add(resource=resource(service)).scope_metrics.add()
+    metric = scope.metrics.add(name="http.server.request.duration", unit="s")
+    metric.histogram.aggregation_temporality = 2
+    for (route, status), count in counts.items():
+        attributes: dict[str, str | int | float] = {
+            "http.route": route,
+            "http.request.method": "POST",
+            "http.response.status_code": int(status),
+        }
+        metric.histogram.data_points.add(
+            attributes=key_values(attributes),
+            start_time_unix_nano=start_ns,
+            time_unix_nano=now_ns,
+            count=count,
+            sum=count * 0.2,
+            bucket_counts=[0] * 6 + [count] + [0] * 8,
+            explicit_bounds=BOUNDS,
+        )
 
 
 def quantile(values: list[float], share: float) -> float:

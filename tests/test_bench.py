@@ -18,7 +18,7 @@ import httpx2
 import pytest
 import yaml
 
-from bench import collector, report
+from bench import collector, report, web_pages
 from bench.http import load, profile, running, tables
 from bench.http.arms import ARMS, ROOT, ROUTES, ZERO_CODE, Route
 from bench.http.rounds import Result, Round
@@ -352,3 +352,16 @@ def test_the_collector_pipelines() -> None:
     }
     assert set(plain_config["exporters"]["otlp_http/tempo"]) == {"endpoint"}
     assert "processors" not in plain_config
+
+
+def test_the_web_benchmark_uses_every_route() -> None:
+    """The large store has 50 services, and each of its 2,000 routes is called."""
+    routes = {
+        (service, route)
+        for calls in web_pages.all_calls()
+        for call in calls
+        for service, route in zip(call.services, call.routes, strict=True)
+    }
+    assert {service for service, _ in routes} == set(web_pages.SERVICES)
+    assert len(web_pages.SERVICES) == 50
+    assert len(routes) == len({route for _, route in routes}) == 2_000

@@ -74,6 +74,7 @@ def create_app(
     add_routes(app, firing_alerts)
     app.get("/healthz")(healthz)
     app.get("/", response_class=HTMLResponse)(pages.index)
+    app.get("/metrics", response_class=HTMLResponse)(pages.metric_pages().metrics)
     app.get("/status", response_class=HTMLResponse)(pages.status)
     app.get("/runbook", response_class=HTMLResponse)(pages.runbook)
     app.get("/trace/{trace_id}", response_class=HTMLResponse)(pages.trace)

@@ -51,6 +51,14 @@ DOT_SLOTS = 40
 A slot shows at most two dots: the slowest failed request, and the slowest other request. The dots
 of a highlighted request, and of the visitor's purchase, are shown in addition.
 """
+MAX_VALUE = 1e300
+"""The largest absolute value that an axis reaches; a curve beyond it runs along the edge."""
+MIN_VALUE = 1e-300
+"""Values closer to zero than this are zero."""
+MIN_RATIO = 1e-9
+"""An axis shows no differences that are smaller than this part of the values."""
+FLAT_RATIO = 0.25
+"""Curves whose values differ by less than this part of the largest one are flat from zero."""
 MAX_READOUTS = 60
 """The largest number of points in time at which a visitor can read the values of a chart."""
 
@@ -118,6 +126,7 @@ class Plot:
         start: The left end of the time axis, in seconds since the epoch.
         end: The right end of the time axis, in seconds since the epoch.
         top: The value at the upper end of the value axis.
+        bottom: The value at its lower end.
         polylines: The CSS class and the parts of each line. A new part begins after each gap.
             Each part is a value for the ``points`` attribute of an SVG polyline.
         x_ticks: The position and the text of each tick of the time axis.
@@ -139,6 +148,7 @@ class Plot:
     readouts: list[tuple[float, str]] = field(default_factory=list)
     highlight: Highlight | None = None
     own_dot: Exemplar | None = None
+    bottom: float = 0.0
 
     @property
     def empty(self) -> bool:
@@ -150,32 +160,42 @@ class Plot:
         return AXIS_LENGTH * (time - self.start) / (self.end - self.start)
 
     def y(self, value: float) -> float:
-        """Return the vertical position of a value; a value above ``top`` is at the upper edge."""
-        fraction = min(max(value / self.top, 0.0), 1.0)
+        """Return the vertical position of a value; a value beyond the axis is at its edge."""
+        fraction = min(max((value - self.bottom) / (self.top - self.bottom), 0.0), 1.0)
         return AXIS_LENGTH - AXIS_LENGTH * fraction
 
 
-def draw_chart(data: ChartData, formatter: Formatter, *, min_top: float) -> Plot:
+def draw_chart(
+    data: ChartData, formatter: Formatter, *, min_top: float, from_zero: bool = True
+) -> Plot:
     """Compute the geometry of ``data``; ``formatter`` turns values into texts.
 
-    The value axis begins at 0. The top of the value axis is at least ``min_top``, and at least the
-    highest value.
+    The value axis begins at 0, or below the lowest value if that is negative. Its top is at least
+    ``min_top``, and at least the highest value. Without ``from_zero``, the axis leaves out the zero
+    if the values are so close together that their curves would be one flat line.
     """
     times, series = _within_range(data)
     dots = list(select_dots(data))
-    top, step = axis_scale(max([min_top, *_finite_values(series), *(dot.value for dot in dots)]))
+    values = [*_finite_values(series), *(dot.value for dot in dots)]
+    low = min(values, default=0.0)
+    high = max(values, default=0.0)
+    if from_zero or high - low > FLAT_RATIO * max(abs(low), abs(high)):
+        low = min(low, 0.0)
+        high = max(high, min_top, 0.0)
+    first_step, last_step, step = _axis_steps(low, high)
     plot = Plot(
         data.start,
         data.end,
-        top,
+        step * last_step,
         x_ticks=list(time_ticks(data.start, data.end)),
         dots=dots,
         highlight=data.highlight,
         own_dot=next((dot for dot in dots if dot.trace_id == data.own_trace_id), None),
+        bottom=step * first_step,
     )
     for line in series:
         plot.polylines.append((line.css_class, list(polylines(times, line.values, plot))))
-    for number in range(round(top / step) + 1):
+    for number in range(first_step, last_step + 1):
         value = step * number
         plot.y_ticks.append((plot.y(value), formatting.without_zeros(formatter(value))))
     plot.readouts.extend(_readouts(times, series, plot, formatter))
@@ -198,6 +218,26 @@ def axis_scale(value: float, max_steps: int = 4) -> tuple[float, float]:
             break
     step_count = max(2, math.ceil(value / step - tolerance))
     return step_count * step, step
+
+
+def _axis_steps(low: float, high: float) -> tuple[int, int, float]:
+    """Return the first and the last step of an axis that includes ``low`` and ``high``.
+
+    The third value is the length of a step.
+    """
+    low = max(low, -MAX_VALUE)
+    high = min(high, MAX_VALUE)
+    if high - low < MIN_RATIO * max(abs(low), abs(high)):  # all values are the same
+        low = min(low, 0.0)
+        high = max(high, 0.0)
+    if high - low < MIN_VALUE:
+        low = 0.0
+        high = 1.0
+    top, step = axis_scale(high - low)
+    if not low:
+        return 0, round(top / step), step
+    tolerance = 1e-9  # for floating-point errors at round values
+    return math.floor(low / step + tolerance), math.ceil(high / step - tolerance), step
 
 
 def time_ticks(start: float, end: float) -> Iterator[tuple[float, str]]:

@@ -28,6 +28,7 @@ from three_pillar_demo.web.data import ROUTES, PageData
 from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.forms import read_form, redirect_back
 from three_pillar_demo.web.graph_parts import has_page
+from three_pillar_demo.web.metric_pages import MetricPages
 from three_pillar_demo.web.request_list import DURATIONS_S, end_of_last, query_requests
 from three_pillar_demo.web.resolution import RESOLUTIONS
 from three_pillar_demo.web.service_classes import service_class
@@ -195,6 +196,10 @@ class Pages:
         html = runbook.to_html(runbook.FILE.read_text(encoding="utf-8"))
         health = await self.data.health()
         return self._render("runbook.html", state=state, health=health, runbook=html)
+
+    def metric_pages(self) -> MetricPages:
+        """Return the handler of the page of metrics."""
+        return MetricPages(self.data, self._render)
 
     async def buy(self, request: Request) -> Response:
         """Answer ``POST /buy``: start the purchases that the form asks for."""

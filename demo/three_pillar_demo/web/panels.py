@@ -1,7 +1,7 @@
 """The panels of the web UI: charts with a title and a legend."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from three_pillar_demo.query.interface import Exemplar, RedSample
@@ -45,7 +45,8 @@ class Panel:
 
     ``key`` identifies the panel on the page. ``error`` says why data are missing, and is "" if
     none are missing. ``since`` is the time at which the data begin, in seconds since the epoch, if
-    the chart begins there; 0 if it shows the whole time range.
+    the chart begins there; 0 if it shows the whole time range. ``dot_text`` says what an exemplar
+    is, if it is not the duration of a request.
     """
 
     key: str
@@ -54,6 +55,7 @@ class Panel:
     legend: list[LegendEntry]
     error: str = ""
     since: float = 0.0
+    dot_text: Callable[[Exemplar], str] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from tests.demo.web.browser import CHROMIUM, FLAGS
 from tests.traces import TRACE, exemplar, slow
+from three_pillar_demo.query.instruments import Instrument, InstrumentQuery, InstrumentSeries
 from three_pillar_demo.query.interface import (
     BackendError,
     Backends,
@@ -45,6 +46,8 @@ QUERIES = (
     "size",
     "health",
 )
+METRIC_QUERIES = ("instruments", "instrument_series", "instrument_exemplars")
+"""The queries that only the page of metrics makes."""
 FAILING = "failing"
 HANGING = "hanging"
 MALFORMED = "malformed"
@@ -74,6 +77,10 @@ class StoredData:
         self.log_filter: dict[str, Any] = {}
         self.request_filter = RequestFilter()
         self.peers: dict[bool, list[Facts]] = {}
+        self.instruments: list[Instrument] = []
+        self.instrument_series = InstrumentSeries()
+        self.instrument_query: InstrumentQuery | None = None
+        self.is_prometheus = False
 
 
 def no_sample(timestamp: float) -> RedSample:
@@ -88,6 +95,8 @@ class FakeBackends:
         """Answer from ``stored``."""
         self.stored = stored
         self.names = dict.fromkeys(("traces", "logs", "metrics"), "the store")
+        if stored.is_prometheus:
+            self.names["metrics"] = "Prometheus"
         self.components = dict.fromkeys(("traces", "logs", "metrics"), "store")
 
     async def __aenter__(self) -> Self:
@@ -99,7 +108,7 @@ class FakeBackends:
 
     def __getattr__(self, query: str) -> Callable[..., Awaitable[Any]]:
         """Return the method for any query of the interface."""
-        if query not in QUERIES:
+        if query not in QUERIES + METRIC_QUERIES:
             raise AttributeError(query)
         return lambda *args, **options: self._answer(query, args, options)
 
@@ -110,6 +119,8 @@ class FakeBackends:
             self.stored.log_filter = options
         if query == "peer_facts":
             return self.stored.peers.get(args[0].failed, [])[: args[0].limit]
+        if query == "instrument_series":
+            [self.stored.instrument_query] = args
         if query == "red":
             start, end = args[2:4]
             return self._red_samples(start, end, options["step"])
@@ -123,6 +134,9 @@ class FakeBackends:
             "requests": self.stored.trace_ids,
             "search_requests": self._requests(*args) if query == "search_requests" else [],
             "counters": self.stored.queue_sizes,
+            "instruments": self.stored.instruments,
+            "instrument_series": self.stored.instrument_series,
+            "instrument_exemplars": self.stored.exemplars,
             "freshness": {"traces": 1.25, "logs": None, "metrics": 7200.0},
             "size": 3 * 1024**2,
             "health": {"store": ""},

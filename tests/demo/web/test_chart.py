@@ -193,3 +193,43 @@ def test_values_can_be_read() -> None:
     assert plot.readouts[-1][0] == 1000.0
     assert plot.readouts[-1][1].endswith("  checkout 100 ms")
     assert draw([None, None]).readouts == []
+
+
+def test_an_axis_reaches_below_zero_for_negative_values() -> None:
+    """Values below zero are inside the plot, the zero is a tick, and the ticks are round."""
+    plot = draw([-4.5, 3.0, -0.5])
+    assert plot.bottom <= -4.5
+    assert [plot.y(value) for value in (plot.top, plot.bottom)] == [0, 1000]
+    assert plot.y((plot.top + plot.bottom) / 2) == 500
+    assert all(0 <= plot.y(value) <= 1000 for value in (-4.5, 3.0, 0.0))
+    assert "0" in [text for _, text in plot.y_ticks]
+    assert draw([-3.0, -2.0]).top <= 1.0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.0, 0.0], [1e18, 2e18], [-1e18], [5e-324], [1.7e308, -1.7e308], [1e308], [1e-9, -1e-9], []],
+)
+def test_any_values_have_an_axis(values: list[float | None]) -> None:
+    """Values of any size have an axis of a few finite ticks, and curves inside the plot."""
+    for from_zero in (True, False):
+        plot = chart.draw_chart(
+            chart_data(values), formatting.duration, min_top=0.0, from_zero=from_zero
+        )
+        assert 2 <= len(plot.y_ticks) <= 8
+        assert math.isfinite(plot.top)
+        assert math.isfinite(plot.bottom)
+        assert plot.bottom < plot.top
+        assert all(0 <= plot.y(value) <= 1000 for value in values if value is not None)
+
+
+def test_curves_that_would_be_flat_have_an_axis_without_zero() -> None:
+    """Values that hardly differ fill the plot, if the chart may leave out the zero."""
+    flat = chart_data([2100.0, 2110.0, 2105.0])
+    plot = chart.draw_chart(flat, formatting.duration, min_top=0.0, from_zero=False)
+    assert 2000 < plot.bottom <= 2100
+    assert chart.draw_chart(flat, formatting.duration, min_top=0.0).bottom == 0
+    steep = chart_data([100.0, 2110.0])
+    assert chart.draw_chart(steep, formatting.duration, min_top=0.0, from_zero=False).bottom == 0
+    equal = chart_data([7.0, 7.0])
+    assert chart.draw_chart(equal, formatting.duration, min_top=0.0, from_zero=False).bottom == 0

@@ -1,0 +1,209 @@
+"""The charts of one instrument: its rate or value, and its quantiles, by the values of a label."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from three_pillar_demo.query.instruments import (
+    GAUGE,
+    HISTOGRAMS,
+    SUMMARY,
+    Group,
+    Instrument,
+    InstrumentSeries,
+    Line,
+)
+from three_pillar_demo.query.interface import Exemplar
+from three_pillar_demo.terminal import printable
+from three_pillar_demo.web import chart, units
+from three_pillar_demo.web.panels import MIN_RANGE_S, LegendEntry, Panel, TimeRange
+from three_pillar_demo.web.service_classes import distinct_service_classes
+
+MAX_NAME = 48
+"""The number of characters of a label's value that a legend shows."""
+MAX_READOUT_NAME = 24
+"""The number of characters of a label's value that the values under the pointer show."""
+NO_LABEL = "without"
+"""The name of the series that do not have the chosen label."""
+DASHES = ("", " p95", " p99")
+"""The CSS classes of solid, dashed and dotted lines, for lines of the same colour."""
+QUANTILE_DASHES = (" p50", " p95", " p99")
+"""The CSS classes of the lowest, the middle and the highest quantiles."""
+DEFAULT_QUANTILE = "p95"
+
+
+@dataclass(frozen=True)
+class InstrumentChart:
+    """What the charts of one instrument are drawn from.
+
+    Attributes:
+        instrument: The instrument.
+        series: Its values.
+        exemplars: Its exemplars.
+        by: The label whose values make the groups; empty for one group.
+        quantile: The quantile to draw for each group; empty for the default.
+        time_range: The start and the end of the time axis, in seconds since the epoch.
+        error: Why data are missing; empty if none are missing.
+    """
+
+    instrument: Instrument
+    series: InstrumentSeries
+    exemplars: Sequence[Exemplar]
+    by: str
+    quantile: str
+    time_range: TimeRange
+    error: str = ""
+
+    def panels(self) -> list[Panel]:
+        """Return the charts: one of a counter or gauge, two of a histogram or summary."""
+        first_line = [line for group in self.series.groups for line in group.lines[:1]]
+        if self.instrument.kind not in (*HISTOGRAMS, SUMMARY):
+            statistic = first_line[0].statistic if first_line else ""
+            return [self._value_panel(statistic)]
+        return [self._value_panel("rate"), self._quantile_panel()]
+
+    def quantiles(self) -> list[str]:
+        """Return the names of the quantiles, the lowest first."""
+        names = {
+            line.statistic: None
+            for group in self.series.groups
+            for line in group.lines
+            if line.statistic != "rate"
+        }
+        return sorted(names, key=lambda name: float(name[1:]))
+
+    def axis_begin(self) -> str:
+        """Return where the axis of the value begins, as text; empty if that is at zero or below."""
+        [panel, *_] = self.panels()
+        formatter = units.formatter(self.instrument.unit, self.instrument.name)
+        return formatter(panel.plot.bottom) if panel.plot.bottom > 0 else ""
+
+    def shown_quantile(self) -> str:
+        """Return the quantile that is drawn for each group: the chosen one, or the default."""
+        names = self.quantiles()
+        for wanted in (self.quantile, DEFAULT_QUANTILE):
+            if wanted in names:
+                return wanted
+        return names[-1] if names else DEFAULT_QUANTILE
+
+    def _value_panel(self, statistic: str) -> Panel:
+        kind = self.instrument.kind
+        is_rate = statistic == "rate" or kind not in (GAUGE, "up_down_counter")
+        is_count = kind in (*HISTOGRAMS, SUMMARY)
+        unit = "" if is_count else self.instrument.unit
+        formatter = units.formatter(unit, self.instrument.name, per_second=is_rate)
+        title = "Increase" if is_rate else "Value"
+        if is_count:
+            title = "Measurements"
+        # The exemplar of a counter or of a count has no place on the axis of the rate.
+        exemplars = [] if is_count else self.exemplars
+        if kind != GAUGE:
+            exemplars = [replace(exemplar, value=0.0) for exemplar in exemplars]
+        return self._panel("instrument-value", title, statistic, formatter, exemplars)
+
+    def _quantile_panel(self) -> Panel:
+        formatter = units.formatter(self.instrument.unit, self.instrument.name)
+        if self.by:
+            quantile = self.shown_quantile()
+            return self._panel(
+                "instrument-quantiles", quantile, quantile, formatter, self.exemplars
+            )
+        lines = [line for group in self.series.groups for line in group.lines[1:]]
+        colour = self._classes([""])[""]
+        named = []
+        for index, line in enumerate(lines):
+            place = index * (len(QUANTILE_DASHES) - 1) // max(1, len(lines) - 1)
+            named.append((line.statistic, colour + QUANTILE_DASHES[place], line))
+        return self._draw("instrument-quantiles", "Quantiles", named, formatter, self.exemplars)
+
+    def _panel(
+        self,
+        key: str,
+        title: str,
+        statistic: str,
+        formatter: units.Formatter,
+        exemplars: Sequence[Exemplar],
+    ) -> Panel:
+        """Return a chart with one line for each group."""
+        groups = sorted(self.series.groups, key=lambda group: group.value)
+        classes = self._classes([group.value for group in groups])
+        named = [
+            (self._name(group), classes[group.value], line)
+            for group in groups
+            for line in group.lines
+            if line.statistic == statistic
+        ]
+        by = f" by {printable(self.by, MAX_NAME)}" if self.by else ""
+        return self._draw(key, title + by, named, formatter, exemplars)
+
+    def _draw(
+        self,
+        key: str,
+        title: str,
+        named: Sequence[tuple[str, str, Line]],
+        formatter: units.Formatter,
+        exemplars: Sequence[Exemplar],
+    ) -> Panel:
+        start = self._start(exemplars)
+        data = chart.ChartData(
+            start,
+            self.time_range[1],
+            self.series.times,
+            [
+                chart.Series(printable(name, MAX_READOUT_NAME), css_class, line.values)
+                for name, css_class, line in named
+            ],
+            exemplars,
+        )
+        legend = [
+            LegendEntry(name, css_class, formatter(line.values[-1] if line.values else None))
+            for name, css_class, line in named
+        ]
+        return Panel(
+            key,
+            title,
+            chart.draw_chart(data, formatter, min_top=0.0, from_zero=self.instrument.kind != GAUGE),
+            legend,
+            self.error,
+            start if start > self.time_range[0] else 0.0,
+            dot_text=self._dot_text,
+        )
+
+    def _start(self, exemplars: Sequence[Exemplar]) -> float:
+        """Return the time of the first value or dot, at least ``MIN_RANGE_S`` before the end."""
+        start, end = self.time_range
+        times = [
+            time
+            for group in self.series.groups
+            for line in group.lines
+            for time, value in zip(self.series.times, line.values, strict=True)
+            if value is not None
+        ]
+        times += [exemplar.time for exemplar in exemplars]
+        in_range = [time for time in times if start <= time <= end]
+        return min(*in_range, end - MIN_RANGE_S) if in_range else start
+
+    def _name(self, group: Group) -> str:
+        if not self.by:
+            return "all series" if self.series.series_count > 1 else "value"
+        return printable(group.value, MAX_NAME) or f"{NO_LABEL} {printable(self.by, MAX_NAME)}"
+
+    def _classes(self, values: Sequence[str]) -> dict[str, str]:
+        """Return the CSS classes of the line of each group, by the value of the label."""
+        if not self.by:
+            services = self.instrument.services
+            name = services[0] if len(services) == 1 else self.instrument.name
+            return {"": distinct_service_classes([name])[name]}
+        classes = distinct_service_classes(values)
+        uses: Counter[str] = Counter()
+        for value in values:
+            colour = classes[value]
+            classes[value] = colour + DASHES[min(uses[colour], len(DASHES) - 1)]
+            uses[colour] += 1
+        return classes
+
+    def _dot_text(self, exemplar: Exemplar) -> str:
+        service = printable(exemplar.labels.get("service_name", ""), 64) or "a service"
+        formatter = units.formatter(self.instrument.unit, self.instrument.name)
+        is_value = self.instrument.kind in (GAUGE, *HISTOGRAMS)
+        return f"{service}: {formatter(exemplar.value)}" if is_value else service

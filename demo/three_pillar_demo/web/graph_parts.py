@@ -12,7 +12,6 @@ from three_pillar_demo.query.service_map import (
 )
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.web import formatting
-from three_pillar_demo.web.graph_geometry import Box
 from three_pillar_demo.web.service_classes import service_class
 
 MAX_SENTENCE_NAME = 40
@@ -36,7 +35,6 @@ class Node:
     """One node of the drawing.
 
     Attributes:
-        box: Where it is.
         participant: What it stands for.
         name: Its whole name.
         css_class: The class of the colour of a service; empty for others.
@@ -45,7 +43,6 @@ class Node:
         is_unreached: Whether no call of it has arrived.
     """
 
-    box: Box
     participant: Participant
     name: str
     css_class: str = ""
@@ -77,6 +74,11 @@ class Row:
     rate: str
     failed: str
     not_arrived: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies the caller and the callee."""
+        return (key_of(self.caller), key_of(self.callee))
 
     @property
     def failure(self) -> str:
@@ -117,6 +119,13 @@ def full_name(participant: Participant) -> str:
     return printable(name, MAX_NAME) or "unnamed"
 
 
+def key_of(participant: Participant) -> str:
+    """Return what identifies a participant: the name of a service, else also what it is."""
+    if participant.kind is ParticipantKind.SERVICE:
+        return participant.name
+    return f"{participant.kind.value} {participant.system} {participant.name}"
+
+
 def has_page(participant: Participant) -> bool:
     """Return True if the participant is a service whose name can be in an address."""
     name = participant.name
@@ -124,14 +133,14 @@ def has_page(participant: Participant) -> bool:
     return is_service and 0 < len(name) <= MAX_NAME and name.isprintable()
 
 
-def node_of(box: Box, participant: Participant, service_map: ServiceMap, seconds: float) -> Node:
-    """Return the node of ``participant``, whose box is ``box``; ``seconds`` is the time range."""
+def node_of(participant: Participant, service_map: ServiceMap, seconds: float) -> Node:
+    """Return the node of ``participant``; ``seconds`` is the length of the time range."""
     name = full_name(participant)
     if participant.kind is not ParticipantKind.SERVICE:
         parts = [KIND_TEXTS[participant.kind]]
         if participant.system and participant.name:
             parts.append(printable(participant.system, MAX_NAME))
-        return Node(box, participant, name, text=" · ".join(parts))
+        return Node(participant, name, text=" · ".join(parts))
     outcomes = service_map.services.get(participant.name, Outcomes())
     received = [
         counts for (_, callee), counts in service_map.calls.items() if callee == participant
@@ -144,7 +153,7 @@ def node_of(box: Box, participant: Participant, service_map: ServiceMap, seconds
     text = formatting.rate(outcomes.requests / seconds) if outcomes.requests else "no requests"
     failed = formatting.percentage(outcomes.failed / outcomes.requests) if outcomes.failed else ""
     css_class = service_class(participant.name)
-    return Node(box, participant, name, css_class, text, failed, is_unreached)
+    return Node(participant, name, css_class, text, failed, is_unreached)
 
 
 def row_of(call: Call, seconds: float) -> Row:

@@ -27,7 +27,7 @@ from three_pillar_demo.web.context_panel import root_span
 from three_pillar_demo.web.data import ROUTES, PageData
 from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.forms import read_form, redirect_back
-from three_pillar_demo.web.graph_parts import has_page
+from three_pillar_demo.web.graph_parts import has_page, key_of
 from three_pillar_demo.web.metric_pages import MetricPages
 from three_pillar_demo.web.request_list import DURATIONS_S, end_of_last, query_requests
 from three_pillar_demo.web.resolution import RESOLUTIONS
@@ -71,6 +71,7 @@ def templates() -> Environment:
     environment.filters["date"] = formatting.date
     environment.filters["age"] = formatting.age
     environment.filters["fitting"] = fitting
+    environment.filters["participant_key"] = key_of
     environment.filters["without_zeros"] = formatting.without_zeros
     environment.tests["failed"] = chart.failed
     environment.tests["with_page"] = has_page

@@ -13,7 +13,7 @@ from three_pillar_demo.query.service_map import (
     ServiceMap,
     service,
 )
-from three_pillar_demo.web.graph_geometry import Arrow, Drawing, draw
+from three_pillar_demo.web.graph_geometry import TALL, Box, Drawing, draw
 from three_pillar_demo.web.graph_parts import (
     Call,
     Disagreement,
@@ -24,14 +24,40 @@ from three_pillar_demo.web.graph_parts import (
     node_of,
     row_of,
 )
+from three_pillar_demo.web.graph_paths import Arrow
 from three_pillar_demo.web.graph_shapes import outline
 
 MAX_NODES = 80
 """The number of nodes that are drawn; those with failures and the most calls come first."""
 MAX_ARROWS = 200
 """The number of calls that are drawn, in the same order."""
+MAX_TALL_WIDTH = 350.0
+"""The width up to which there is a drawing for narrow windows, in pixels."""
 MAX_ROWS = 200
 """The number of calls in the table."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One drawing of the graph: ``wide`` from left to right, or ``tall`` from top to bottom.
+
+    Attributes:
+        name: ``wide`` or ``tall``.
+        drawing: The size of the drawing and of its boxes.
+        nodes: The nodes, each with its box.
+        arrows: The arrows, each with its texts.
+    """
+
+    name: str
+    drawing: Drawing
+    nodes: list[tuple[Box, Node]]
+    arrows: list[tuple[Arrow, Row]]
+
+    @property
+    def shapes(self) -> dict[ParticipantKind, str]:
+        """The outline of each kind of node."""
+        size = self.drawing.size
+        return {kind: outline(kind, size.width, size.height) for kind in ParticipantKind}
 
 
 @dataclass(frozen=True)
@@ -39,11 +65,8 @@ class ServiceGraph:
     """What the page shows of a service map.
 
     Attributes:
-        drawing: The arrows and the size of the drawing; ``rows`` has the texts of each arrow at
-            the same index.
-        nodes: The nodes that are drawn.
+        pictures: The wide drawing, and a tall one if that is narrow; none without any node.
         rows: All calls, those with failures first; the table has ``MAX_ROWS`` of them.
-        service_count: The number of all services.
         not_drawn: What is not drawn, as text; empty if all is.
         disagreements: The calls that have arrived, and have failed for the caller alone.
         notes: What the backend cannot tell.
@@ -52,10 +75,8 @@ class ServiceGraph:
         is_shortened: Whether there were too many spans for the whole time range.
     """
 
-    drawing: Drawing
-    nodes: list[Node] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
-    service_count: int = 0
     not_drawn: str = ""
     disagreements: list[Disagreement] = field(default_factory=list)
     notes: tuple[str, ...] = ()
@@ -63,48 +84,45 @@ class ServiceGraph:
     age_s: float = 0.0
     is_shortened: bool = False
 
-    @property
-    def shapes(self) -> dict[ParticipantKind, str]:
-        """The outline of each kind of node."""
-        size = self.drawing.size
-        return {kind: outline(kind, size.width, size.height) for kind in ParticipantKind}
-
-    @property
-    def arrows(self) -> list[tuple[Arrow, Row]]:
-        """The arrows that are drawn, each with its texts."""
-        return list(zip(self.drawing.arrows, self.rows, strict=False))
-
 
 def service_graph(service_map: ServiceMap, start: float, end: float) -> ServiceGraph:
     """Return the graph of ``service_map``, which was asked for from ``start`` to ``end``."""
     seconds = max(service_map.end - service_map.start, 1e-9)
+    age_s = end - service_map.end
     calls = [(*ends, counts) for ends, counts in service_map.calls.items() if counts.calls]
     calls.sort(key=_importance, reverse=True)
     participants = _drawn(service_map, calls)
-    index = {participant: number for number, participant in enumerate(participants)}
-    drawn = [call for call in calls if call[0] in index and call[1] in index][:MAX_ARROWS]
-    drawing = draw(len(index), [(index[call[0]], index[call[1]]) for call in drawn])
-    drawn_set = {call[:2] for call in drawn}
-    rest = [call for call in calls if call[:2] not in drawn_set]
-    rows = [row_of(call, seconds) for call in [*drawn, *rest]]
-    drawing.place_labels([(row.rate, row.failure) for row in rows[: len(drawn)]])
+    drawn = [call for call in calls if {*call[:2]} <= set(participants)][:MAX_ARROWS]
+    nodes = [node_of(participant, service_map, seconds) for participant in participants]
     total = {service(name) for name in service_map.services}
-    total |= {end for call in calls for end in call[:2]}
+    total |= {participant for call in calls for participant in call[:2]}
     return ServiceGraph(
-        drawing,
-        [
-            node_of(box, participant, service_map, seconds)
-            for box, participant in zip(drawing.boxes, participants, strict=True)
-        ],
-        rows,
-        len(service_map.services),
-        _not_drawn(len(total) - len(participants), len(rest)),
+        _pictures(nodes, [row_of(call, seconds) for call in drawn]),
+        [row_of(call, seconds) for call in calls],
+        _not_drawn(len(total) - len(participants), len(calls) - len(drawn)),
         [disagreement(call) for call in calls if failed_for_caller_alone(call) >= 1],
         service_map.notes,
         seconds,
-        end - service_map.end,
-        service_map.start - (start - (end - service_map.end)) > 1,
+        age_s,
+        is_shortened=service_map.start + age_s - start > 1,
     )
+
+
+def _pictures(nodes: list[Node], rows: list[Row]) -> list[Picture]:
+    """Return the drawings of the graph; the same nodes and calls have the same places in them."""
+    index = {node.participant: number for number, node in enumerate(nodes)}
+    # The numbers of calls change all the time, and must not move the nodes.
+    ordered = sorted(rows, key=lambda row: (index[row.caller], index[row.callee]))
+    edges = [(index[row.caller], index[row.callee]) for row in ordered]
+    pictures = []
+    for name, size in (("wide", None), ("tall", TALL)):
+        drawing = draw(len(nodes), edges, size)
+        drawing.place_labels([(row.rate, row.failure) for row in ordered])
+        if name == "wide" or drawing.width <= MAX_TALL_WIDTH:
+            boxes = list(zip(drawing.boxes, nodes, strict=True))
+            arrows = list(zip(drawing.arrows, ordered, strict=True))
+            pictures.append(Picture(name, drawing, boxes, arrows))
+    return pictures if nodes else []
 
 
 def _importance(call: Call) -> tuple[bool, float, bool, float]:

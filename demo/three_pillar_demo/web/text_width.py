@@ -6,11 +6,11 @@ from three_pillar_demo.terminal import printable
 
 NARROW = frozenset("iljftrI1.,:;'|!()[]{}/ -")
 BROAD = frozenset("mwMW@%&…")
-NARROW_WIDTH = 4.6
-NORMAL_WIDTH = 7.0
-BROAD_WIDTH = 11.0
+NARROW_WIDTH = 5.0
+NORMAL_WIDTH = 7.8
+BROAD_WIDTH = 12.5
 FULL_WIDTH = 13.0
-"""The widths of characters in 12 px of a system font, in pixels, at the most."""
+"""The widths of characters in 12 px of a bold system font, in pixels, at the most."""
 MAX_LENGTH = 64
 """The number of characters that are measured; no drawing has room for more."""
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from three_pillar_demo.web.graph_geometry import Drawing, draw
+from three_pillar_demo.web.graph_geometry import TALL, Drawing, Size, draw
 from three_pillar_demo.web.layered_layout import Edge, layers_of
 
 CHAIN = [(0, 1), (1, 2), (2, 3)]
@@ -40,30 +40,35 @@ def numbers(path: str) -> list[float]:
     return [float(number) for number in re.findall(r"-?[\d.]+", path)]
 
 
-def drawing_of(count: int, edges: list[Edge]) -> Drawing:
+def drawing_of(count: int, edges: list[Edge], size: Size | None) -> Drawing:
     """Return a drawing in which each arrow has a label, if there is room."""
-    drawing = draw(count, list(dict.fromkeys(edges)))
+    drawing = draw(count, list(dict.fromkeys(edges)), size)
     drawing.place_labels([("100.0/s", "12.5 % failed") for _ in drawing.arrows])
     return drawing
 
 
+@pytest.mark.parametrize("size", [None, TALL])
 @pytest.mark.parametrize(("count", "edges"), GRAPHS, ids=range(len(GRAPHS)))
-def test_no_two_boxes_overlap(count: int, edges: list[Edge]) -> None:
+def test_no_two_boxes_overlap(count: int, edges: list[Edge], size: Size | None) -> None:
     """Boxes have a distance from each other, and all are within the drawing."""
-    drawing = drawing_of(count, edges)
-    size = drawing.size
+    drawing = drawing_of(count, edges, size)
+    width = drawing.size.width
+    height = drawing.size.height
     for number, box in enumerate(drawing.boxes):
-        assert 0 <= box.x <= drawing.width - size.width
-        assert 0 <= box.y <= drawing.height - size.height
+        assert 0 <= box.x <= drawing.width - width
+        assert 0 <= box.y <= drawing.height - height
         for other in drawing.boxes[:number]:
-            is_beside = abs(box.x - other.x) >= size.width + size.layer_gap
-            assert is_beside or abs(box.y - other.y) >= size.height + size.row_gap - 0.01
+            is_beside = abs(box.x - other.x) >= width + 8
+            assert is_beside or abs(box.y - other.y) >= height + 8
 
 
+@pytest.mark.parametrize("size", [None, TALL])
 @pytest.mark.parametrize(("count", "edges"), GRAPHS, ids=range(len(GRAPHS)))
-def test_labels_cover_neither_boxes_nor_each_other(count: int, edges: list[Edge]) -> None:
+def test_labels_cover_neither_boxes_nor_each_other(
+    count: int, edges: list[Edge], size: Size | None
+) -> None:
     """The rectangles of all labels and boxes are apart; a label without room is left out."""
-    drawing = drawing_of(count, edges)
+    drawing = drawing_of(count, edges, size)
     places = [arrow.label for arrow in drawing.arrows if arrow.label]
     for number, (x, y) in enumerate(places):
         for box in drawing.boxes:
@@ -73,16 +78,20 @@ def test_labels_cover_neither_boxes_nor_each_other(count: int, edges: list[Edge]
             assert abs(x - other_x) >= 60 or abs(y - other_y) >= 28
 
 
+@pytest.mark.parametrize("size", [None, TALL])
 @pytest.mark.parametrize(("count", "edges"), GRAPHS, ids=range(len(GRAPHS)))
-def test_arrows_begin_and_end_at_their_boxes(count: int, edges: list[Edge]) -> None:
+def test_arrows_begin_and_end_at_their_boxes(
+    count: int, edges: list[Edge], size: Size | None
+) -> None:
     """The line of each arrow begins at its caller, and the tip of its head is at its callee."""
-    drawing = drawing_of(count, edges)
-    size = drawing.size
+    drawing = drawing_of(count, edges, size)
+    width = drawing.size.width
+    height = drawing.size.height
     for (caller, callee), arrow in zip(dict.fromkeys(edges), drawing.arrows, strict=True):
         for node, (x, y) in ((caller, numbers(arrow.line)[:2]), (callee, numbers(arrow.head)[2:4])):
             box = drawing.boxes[node]
-            assert box.x - 1 <= x <= box.x + size.width + 1
-            assert box.y - 1 <= y <= box.y + size.height + 1
+            assert box.x - 1 <= x <= box.x + width + 1
+            assert box.y - 1 <= y <= box.y + height + 1
 
 
 def test_callers_are_to_the_left_of_callees() -> None:
@@ -107,8 +116,8 @@ def test_a_call_over_several_layers_goes_around_the_boxes_between() -> None:
     drawing = draw(4, [*CHAIN, (0, 3)])
     size = drawing.size
     line = drawing.arrows[3].line
-    assert line.count("H") == 2
-    for x, y in re.findall(r"([\d.]+) ([\d.]+)H", line):
+    assert line.count("L") == 2
+    for x, y in re.findall(r"([\d.]+) ([\d.]+)L", line):
         for box in drawing.boxes:
             is_beside = not box.x - 1 <= float(x) <= box.x + 1
             assert is_beside or not box.y <= float(y) <= box.y + size.height

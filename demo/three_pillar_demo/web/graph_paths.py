@@ -1,0 +1,94 @@
+"""The paths of the arrows of the service graph, and where their labels could be.
+
+Points have a position along the layers and one across them. A drawing from left to right has the
+first one on its horizontal axis, a tall one, from top to bottom, on its vertical axis.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+LOOP_HEIGHT = 26.0
+"""The room of the arrow from a box to itself, beside the box."""
+HEAD_LENGTH = 8.0
+HEAD_WIDTH = 4.0
+
+Point = tuple[float, float]
+"""A position along the layers, and one across them."""
+
+
+@dataclass
+class Arrow:
+    """One arrow: the ``d`` attributes of its line and its head, and where a label could be.
+
+    ``places`` has positions from the left and from the top, the best one first. ``label`` is the
+    one that was chosen, or None if none is free.
+    """
+
+    line: str
+    head: str
+    places: Sequence[Point] = ()
+    label: Point | None = None
+
+
+@dataclass(frozen=True)
+class PathWriter:
+    """Writes paths; ``is_tall`` says whether the layers are from top to bottom."""
+
+    is_tall: bool = False
+
+    def arrow(self, corners: Sequence[Point], *, is_reversed: bool) -> Arrow:
+        """Return the arrow along ``corners``, two for each layer that it crosses.
+
+        It ends at the last one, or at the first one if it is reversed.
+        """
+        points = list(corners[::-1] if is_reversed else corners)
+        forward = -1.0 if is_reversed else 1.0
+        tip, across = points[-1]
+        # The line ends within the head, so that its end is not seen beside the tip.
+        points[-1] = (tip - forward * HEAD_LENGTH / 2, across)
+        line = self._path("M", points[0])
+        for number, (before, point) in enumerate(pairwise(points)):
+            if number % 2 == 0:
+                bend = (before[0] + point[0]) / 2
+                line += self._path("C", (bend, before[1]), (bend, point[1]), point)
+            else:
+                line += self._path("L", point)
+        base = tip - forward * HEAD_LENGTH
+        head = self._triangle(
+            (base, across - HEAD_WIDTH), (tip, across), (base, across + HEAD_WIDTH)
+        )
+        places = [self.on_paper(place) for place in _label_places(corners)]
+        return Arrow(line, head, places)
+
+    def loop(self, corner: Point, length: float) -> Arrow:
+        """Return the arrow of a box to itself, whose side before ``corner`` has that length."""
+        start, side = corner
+        last = start + length - min(24.0, length / 4)
+        first = last - min(40.0, length / 2)
+        far = side - LOOP_HEIGHT + 6
+        line = self._path("M", (first, side))
+        line += self._path("C", (first, far), (last, far), (last, side - HEAD_LENGTH / 2))
+        base = side - HEAD_LENGTH
+        head = self._triangle((last - HEAD_WIDTH, base), (last, side), (last + HEAD_WIDTH, base))
+        place = (first - 46, side - 6)
+        return Arrow(line, head, [] if self.is_tall else [self.on_paper(place)])
+
+    def on_paper(self, point: Point) -> Point:
+        """Return the position of a point from the left and from the top."""
+        return point[::-1] if self.is_tall else point
+
+    def _triangle(self, *points: Point) -> str:
+        return f"{self._path('M', points[0])}{self._path('L', *points[1:])}z"
+
+    def _path(self, command: str, *points: Point) -> str:
+        written = (self.on_paper(point) for point in points)
+        return f"{command}{' '.join(f'{x:.1f} {y:.1f}' for x, y in written)}"
+
+
+def _label_places(corners: Sequence[Point]) -> Iterator[Point]:
+    """Yield the middle of each way between two layers, the last one first, then that in a layer."""
+    between = list(zip(corners[::2], corners[1::2], strict=True))
+    within = list(zip(corners[1:-1:2], corners[2:-1:2], strict=True))
+    for (one, one_across), (other, other_across) in (between[-1], *between[:-1], *within):
+        yield (one + other) / 2, (one_across + other_across) / 2

@@ -585,7 +585,7 @@ class Backends(Protocol):
     async def service_map(self, start: float, end: float) -> ServiceMap:
         """Return all services and calls in the time range, also the calls that reached no service.
 
-        The local store examines its newest 50,000 spans; the map says from when on they are. Tempo
+        The local store examines its newest 25,000 spans; the map says from when on they are. Tempo
         needs ``ARRIVAL_GRACE_S`` to know that a call has reached nobody, so its map is that much
         older. A failed call is one whose span at either end has status ERROR.
         """

@@ -17,7 +17,7 @@ from three_pillar_demo.query.service_map import (
     service,
 )
 from three_pillar_demo.query.service_map_statements import (
-    CALLED_NAMES,
+    ATTRIBUTES,
     SELECT_ANSWERED,
     SELECT_BOUNDARY,
     SELECT_CALLS,
@@ -25,7 +25,7 @@ from three_pillar_demo.query.service_map_statements import (
 )
 from three_pillar_demo.query.sqlite_reader import SqliteReader
 
-ROWS_SCANNED = (2_000, 10_000, 50_000)
+ROWS_SCANNED = (2_000, 10_000, 25_000)
 """The numbers of spans, the newest ones, of which the first that covers the time range is read.
 
 If even the last one does not, the map begins later than it was asked for.
@@ -34,6 +34,8 @@ ROWS_COMPARED = 101
 """The number of spans before the scanned ones whose median end says whether they are too old."""
 MAX_ADDRESSES = 1_000
 """The number of addresses whose services are remembered."""
+MAX_TEXT = 255
+"""The number of characters of an attribute that are kept."""
 LOOKED_BACK_S = 3600.0
 """How far back, in seconds, the address of a service is searched."""
 
@@ -57,7 +59,7 @@ class LocalServiceMaps:
         self.answered: dict[str, str] = {}
 
     async def service_map(self, start: float, end: float) -> ServiceMap:
-        """Return the service map of the time range, from the newest 50,000 spans at most."""
+        """Return the service map of the time range, from the newest 25,000 spans at most."""
         start, scanned = await self._bounds(start, end)
         parameters = {
             "scanned": scanned,
@@ -153,6 +155,7 @@ def _calls(row: Sequence[Any]) -> _Calls:
 
 
 def _attributes(called: str) -> Attributes:
-    """Return the attributes in a value of ``CALLED``, all as text."""
-    values = zip(CALLED_NAMES, json.loads(called), strict=True)
-    return {name: str(value) for name, value in values if value is not None}
+    """Return the attributes in a value of ``CALLED``, all as text that is cut."""
+    values, _, origin = called.partition("\n")
+    pairs = [*zip(ATTRIBUTES, json.loads(values), strict=False), (callee_names.URLS[0], origin)]
+    return {name: str(value)[:MAX_TEXT] for name, value in pairs if value not in (None, "")}

@@ -1,11 +1,14 @@
 """SELECT statements for the service map, from the tables of local_store/schema.sql."""
 
+import json
+from collections.abc import Iterable
+
 from three_pillar_demo.query import callee_names
 
 MAX_GROUPS = 2_000
 """The number of groups of equal calls, the largest ones, that are read."""
-MAX_TEXT = 255
-"""The number of characters of an attribute that are read."""
+MAX_CALLED = 4_000
+"""The number of characters of the attributes of a call, in JSON, up to which they are read."""
 SERVER_SPANS_SCANNED = 20_000
 """The number of SERVER spans, the newest ones, among which the address of a service is searched."""
 
@@ -23,26 +26,26 @@ ATTRIBUTES = (
 """The attributes of a call that are read as they are; of a URL only the origin is."""
 
 
-def _text(name: str) -> str:
-    return f"substr(json_extract(attributes, '$.\"{name}\"'), 1, {MAX_TEXT})"
+def _extract(names: Iterable[str]) -> str:
+    """Return the SQL expression for a JSON array with the values of attributes, null if missing."""
+    paths = ", ".join(f"'$.\"{name}\"'" for name in names)
+    return f"json_extract(attributes, {paths})"
 
 
 def _origin(name: str) -> str:
     """Return the SQL expression for the part of a URL before its path, such as ``http://a:80``."""
-    url = _text(name)
+    url = f"json_extract(attributes, '$.\"{name}\"')"
     after_scheme = f"instr({url}, '://') + 3"
-    return (
-        f"substr({url}, 1, {after_scheme} - 2 + instr(substr({url}, {after_scheme}) || '/', '/'))"
-    )
+    end = f"instr(substr({url}, {after_scheme}) || '/', '/')"
+    return f"substr({url}, 1, min({after_scheme} - 2 + {end}, {MAX_CALLED}))"
 
 
-HAS_HOST = f"coalesce({', '.join(_text(name) for name in callee_names.HOSTS)}) IS NOT NULL"
-ORIGINS = ", ".join(
-    f"CASE WHEN {HAS_HOST} THEN NULL ELSE {_origin(name)} END" for name in callee_names.URLS
-)
-CALLED = f"json_array({', '.join(_text(name) for name in ATTRIBUTES)}, {ORIGINS})"
-"""The SQL expression for the attributes of a call, in the order of ``CALLED_NAMES``."""
-CALLED_NAMES = (*ATTRIBUTES, *callee_names.URLS)
+NO_HOST = json.dumps([None for _ in callee_names.HOSTS], separators=(",", ":"))
+ORIGIN = f"coalesce({', '.join(_origin(name) for name in callee_names.URLS)}, '')"
+CALLED = f"""iif(length({_extract(ATTRIBUTES)}) > {MAX_CALLED}, '[]', {_extract(ATTRIBUTES)})
+|| char(10) || iif({_extract(callee_names.HOSTS)} = '{NO_HOST}', {ORIGIN}, '')"""
+"""The SQL expression for the attributes of a call: a JSON array, in the order of ``ATTRIBUTES``,
+and in a second line the origin of its URL, if it names no host otherwise."""
 SELECT_BOUNDARY = """SELECT start + duration FROM span
 WHERE rowid BETWEEN (SELECT max(rowid) FROM span) - :scanned - :compared + 1
 AND (SELECT max(rowid) FROM span) - :scanned
@@ -72,17 +75,24 @@ SELECT_CALLS = f"""{WITH_RECENT}, served AS MATERIALIZED (
   FROM recent LEFT JOIN served
     ON served.trace_id = recent.trace_id AND served.parent_id = recent.span_id
   WHERE recent.kind IN (3, 4)
+), arrived_within AS MATERIALIZED (
+  SELECT DISTINCT trace_id, parent_id FROM made WHERE callee IS NOT NULL AND parent_id IS NOT NULL
+), described AS MATERIALIZED (
+  SELECT made.*, CASE WHEN made.callee IS NULL THEN {CALLED} END AS called
+  FROM made
+  LEFT JOIN made AS outer_call
+    ON outer_call.trace_id = made.trace_id AND outer_call.span_id = made.parent_id
+  LEFT JOIN arrived_within
+    ON arrived_within.trace_id = made.trace_id AND arrived_within.parent_id = made.span_id
+  LEFT JOIN span ON made.callee IS NULL AND span.rowid = made.number
+  WHERE made.start BETWEEN :start AND :end AND (made.callee IS NOT NULL
+    OR outer_call.number IS NULL AND arrived_within.trace_id IS NULL)
 ), grouped AS (
-  SELECT made.source AS caller, callee, made.kind = 4 AS is_message, count(*) AS calls,
-    sum(made.failed OR failed_there IS 1) AS failed, coalesce(sum(failed_there), 0) AS failed_there,
-    callee IS NULL AND ended >= :complete AS is_new,
-    CASE WHEN callee IS NULL THEN {CALLED} END AS called, max(number) AS newest
-  FROM made LEFT JOIN span ON callee IS NULL AND span.rowid = number
-  WHERE made.start BETWEEN :start AND :end AND (callee IS NOT NULL OR (
-    (made.trace_id, coalesce(made.parent_id, x'')) NOT IN (SELECT trace_id, span_id FROM made)
-    AND (made.trace_id, made.span_id) NOT IN (SELECT trace_id, coalesce(parent_id, x'') FROM made
-      WHERE callee IS NOT NULL)))
-  GROUP BY caller, callee, is_message, is_new, called ORDER BY calls DESC LIMIT {MAX_GROUPS}
+  SELECT source AS caller, callee, kind = 4 AS is_message, count(*) AS calls,
+    sum(failed OR failed_there IS 1) AS failed, coalesce(sum(failed_there), 0) AS failed_there,
+    callee IS NULL AND ended >= :complete AS is_new, called, max(number) AS newest
+  FROM described GROUP BY caller, callee, is_message, is_new, called
+  ORDER BY calls DESC LIMIT {MAX_GROUPS}
 )
 SELECT caller.service, callee.service, is_message, calls, failed, failed_there, is_new,
   coalesce(called, (SELECT {CALLED} FROM span WHERE span.rowid = newest))

@@ -14,6 +14,8 @@ MIGRATIONS = {
       UNIQUE (name, kind, unit, description)
     );
     ALTER TABLE series ADD COLUMN instrument INTEGER NOT NULL DEFAULT 0;
+    DROP INDEX log_time;
+    CREATE INDEX log_time ON log (time, severity, severity_text, source);
     """,
 }
 """The SQL statements that a file needs, by its version; afterwards it has the next version."""

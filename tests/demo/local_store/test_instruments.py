@@ -74,9 +74,23 @@ def to_version_3(path: Path) -> None:
     """Turn a store's file into one of schema version 3, which had no instruments."""
     connection = sqlite3.connect(path)
     connection.executescript(
-        "DROP TABLE instrument; ALTER TABLE series DROP COLUMN instrument; PRAGMA user_version = 3"
+        """DROP TABLE instrument;
+        ALTER TABLE series DROP COLUMN instrument;
+        DROP INDEX log_time;
+        CREATE INDEX log_time ON log (time, severity_text, source);
+        PRAGMA user_version = 3"""
     )
     connection.close()
+
+
+def indexes(path: Path) -> list[tuple[object, ...]]:
+    """Return the statements that create the indexes of a file."""
+    connection = sqlite3.connect(path)
+    rows = connection.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name"
+    ).fetchall()
+    connection.close()
+    return rows
 
 
 def columns(path: Path) -> list[tuple[object, ...]]:
@@ -90,14 +104,16 @@ def columns(path: Path) -> list[tuple[object, ...]]:
 
 
 def test_a_file_of_version_3_is_kept_and_changed(tmp_path: Path) -> None:
-    """A file of the version before keeps its points, and learns the instruments as points come."""
+    """A file of the version before keeps its points, and gets the new tables and indexes."""
     path = tmp_path / "telemetry.db"
     now = time.time_ns()
     with running_store(path) as store:
         store.send("metrics", metric_request(orders(1, now - NANO)))
     new_columns = columns(path)
+    new_indexes = indexes(path)
     to_version_3(path)
     assert columns(path) != new_columns
+    assert indexes(path) != new_indexes
     with running_store(path) as store:
         assert store.rows("SELECT instrument FROM series") == [(0,)]
         store.send("metrics", metric_request(orders(2, now)))
@@ -105,4 +121,5 @@ def test_a_file_of_version_3_is_kept_and_changed(tmp_path: Path) -> None:
         assert [row[1] for row in store.rows(SELECT)] == ["orders.sold"]
         assert store.rows("PRAGMA user_version") == [(database.SCHEMA_VERSION,)]
     assert columns(path) == new_columns
+    assert indexes(path) == new_indexes
     assert not list(tmp_path.glob("*.aside-*"))

@@ -55,19 +55,24 @@ def _skews(view: TraceView) -> Iterator[_Skew]:
 
 def _skew(call: Span, request: Span) -> Iterator[_Skew]:
     """Yield the skew between the clocks of two spans, if they show one."""
-    call_duration = call.end - call.start
-    request_duration = request.end - request.start
-    if call_duration < 0 or request_duration < 0:
+    if call.end < call.start or request.end < request.start:
         return
     behind = call.start - request.start
     if behind >= MIN_SKEW_NS:
         yield _Skew(behind, call, request, is_behind=True)
         return
-    # Whoever answers may go on working afterwards, so a longer request proves nothing.
-    was_answered = call.kind == "CLIENT" and (not call.error or status_of(call))
     ahead = request.end - call.end
-    if was_answered and request_duration <= call_duration and ahead >= MIN_SKEW_NS:
+    if is_within_call(call, request) and ahead >= MIN_SKEW_NS:
         yield _Skew(ahead, call, request, is_behind=False)
+
+
+def is_within_call(call: Span, request: Span) -> bool:
+    """Return True if ``request`` must have ended before the call that caused it.
+
+    Whoever answers may go on working afterwards, so a request longer than its call proves nothing.
+    """
+    was_answered = call.kind == "CLIENT" and (not call.error or bool(status_of(call)))
+    return was_answered and request.end - request.start <= call.end - call.start
 
 
 def _sentence(skew: _Skew) -> str:

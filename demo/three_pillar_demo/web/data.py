@@ -153,19 +153,24 @@ class PageData:
         )
         traffic.mark_traces_found(result.value or [])
 
-    async def trace_page(self, trace_id: str, fold: str = "") -> QueryResult[TracePage]:
+    async def trace_page(
+        self, trace_id: str, fold: str = "", *, adjust: bool = False
+    ) -> QueryResult[TracePage]:
         """Return what has arrived of one trace; missing parts are no error.
 
-        ``fold`` says which parts of the tree are collapsed, as ``Folding.parse`` reads it.
+        ``fold`` says which parts of the tree are collapsed, as ``Folding.parse`` reads it, and
+        ``adjust`` whether the times of services whose clocks disagree are adjusted.
         """
         folding = Folding.parse(fold)
 
         async def query() -> TracePage:
             view, missing = await gather.fetch(self.backends, trace_id)
             # A huge trace takes a while, which must not block the event loop.
-            return await asyncio.to_thread(trace_page, view, missing, None, folding)
+            return await asyncio.to_thread(
+                trace_page, view, missing, None, folding, is_adjusted=adjust
+            )
 
-        return await self.cache.get(("trace", trace_id, folding), query)
+        return await self.cache.get(("trace", trace_id, folding, adjust), query)
 
     async def comparison(self, view: TraceView) -> QueryResult[Comparison | None]:
         """Return the comparison of a request with those beside it; None if there is no request."""

@@ -65,6 +65,11 @@ def duration(seconds: float | None) -> str:
     return f"{seconds * unit.factor:.{unit.digits}f} {unit.name}"
 
 
+def signed_duration(seconds: float) -> str:
+    """Format a difference of two times with its sign: ``+3.0 s``."""
+    return f"{'-' if seconds < 0 else '+'}{duration(abs(seconds))}"
+
+
 def percentage(ratio: float | None) -> str:
     """Format a ratio from 0 to 1 as a percentage: ``12.5 %``; None becomes ``NO_VALUE``.
 

@@ -21,6 +21,7 @@ from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import chart, formatting, grafana, request_search, runbook, waterfall
 from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
 from three_pillar_demo.web.alert_inbox.drill_view import current_drill
+from three_pillar_demo.web.attribute_units import value_hint
 from three_pillar_demo.web.cache import PENDING
 from three_pillar_demo.web.comparison_table import comparison_table
 from three_pillar_demo.web.context_panel import root_span
@@ -40,6 +41,8 @@ from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
 WEB_FOLDER = Path(__file__).parent
 MAX_VALUE = 400
 """The number of characters of an attribute's value that the page of a request shows."""
+MAX_LINKED_TRACES = 5
+"""The number of linked traces that the page of a request names at its top."""
 COPIED_IDS = ("span id", "parent span id")
 """What a row says of its origin that can be copied with a button."""
 TOUR_COOKIE = "toured"
@@ -69,6 +72,8 @@ def templates() -> Environment:
     environment.filters["clock"] = formatting.clock
     environment.filters["moment"] = formatting.moment
     environment.filters["date"] = formatting.date
+    environment.filters["signed_duration"] = formatting.signed_duration
+    environment.globals["value_hint"] = value_hint
     environment.filters["age"] = formatting.age
     environment.filters["fitting"] = fitting
     environment.filters["participant_key"] = key_of
@@ -78,6 +83,7 @@ def templates() -> Environment:
     # A template that is rendered for a file of its own, and not for this server, sets these two.
     environment.globals["standalone"] = False
     environment.globals["max_value"] = MAX_VALUE
+    environment.globals["max_linked"] = MAX_LINKED_TRACES
     environment.globals["copied_ids"] = COPIED_IDS
     environment.globals["minutes"] = MINUTES
     environment.globals["severities"] = SEVERITIES
@@ -154,7 +160,7 @@ class Pages:
             # A trace id has one spelling, so that each page has one address.
             return RedirectResponse(f"/trace/{trace_id.lower()}{state.query()}")
         result, health = await asyncio.gather(
-            self.data.trace_page(trace_id, state.fold), self.data.health()
+            self.data.trace_page(trace_id, state.fold, adjust=state.adjust), self.data.health()
         )
         page = result.value or TracePage(TraceView(trace_id, [], [], []))
         start, end = (nanoseconds / NANO for nanoseconds in waterfall.extent(page.view))
@@ -166,8 +172,8 @@ class Pages:
             panel = None  # A service without such metrics.
         return self._render(
             "trace.html",
-            # What is collapsed in one trace says nothing about another one.
-            state=state.model_copy(update={"fold": ""}),
+            # What is collapsed or adjusted in one trace says nothing about another one.
+            state=state.model_copy(update={"fold": "", "adjust": False}),
             trace_state=state,
             health=health,
             page=page,

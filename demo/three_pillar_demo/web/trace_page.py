@@ -1,16 +1,18 @@
 """What the page of one request shows, computed from its trace without further queries."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from three_pillar_demo.query.interface import Span
+from three_pillar_demo.query.interface import NANO, Span
 from three_pillar_demo.terminal import without_ansi
 from three_pillar_demo.trace_view import explanation
+from three_pillar_demo.trace_view.clock_adjustment import Adjusted, adjusted
 from three_pillar_demo.trace_view.clocks import clock_skews
 from three_pillar_demo.trace_view.tree import TreeRow, tree_rows
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web.context_panel import CONTEXT_S
 from three_pillar_demo.web.folding import Folding
+from three_pillar_demo.web.minimap import Minimap, minimap
 from three_pillar_demo.web.panels import Panel
 from three_pillar_demo.web.row_selection import has_failed
 from three_pillar_demo.web.service_classes import trace_service_classes
@@ -58,6 +60,9 @@ class TracePage:
             nothing has failed.
         row_keys: The keys of the drawn rows of spans, by span id.
         clock_skews: Sentences about services whose clocks disagree.
+        shifts: By how many seconds the times of a service are adjusted, by its name.
+        minimap: The small picture of all rows; None if there are few.
+        linked_traces: The ids of other traces to which spans have links, without repetition.
         services: The services of the trace, with their resources.
         resource_ids: The id on the page of each resource in ``services``, by its key.
         css_classes: The CSS class of each service, by its name.
@@ -72,6 +77,9 @@ class TracePage:
     first_failure: FirstFailure | None = None
     row_keys: dict[str, str] = field(default_factory=dict)
     clock_skews: list[str] = field(default_factory=list)
+    shifts: dict[str, float] = field(default_factory=dict)
+    minimap: Minimap | None = None
+    linked_traces: list[str] = field(default_factory=list)
     services: list[TraceService] = field(default_factory=list)
     resource_ids: dict[str, str] = field(default_factory=dict)
     css_classes: dict[str, str] = field(default_factory=dict)
@@ -88,25 +96,35 @@ def trace_page(
     missing: list[str],
     limits: Limits | None = None,
     folding: Folding | None = None,
+    *,
+    is_adjusted: bool = False,
 ) -> TracePage:
     """Return what the page of a trace shows, within ``limits``, or within the default ones.
 
-    Without ``folding``, no part of the tree is collapsed.
+    Without ``folding``, no part of the tree is collapsed. With ``is_adjusted``, the rows have the
+    times that they probably had by one clock; the sentences are about the times that were sent.
     """
-    tree = list(tree_rows(view))
-    rows = list(waterfall_rows(view, limits, folding, tree))
+    adjustment = adjusted(view) if is_adjusted else Adjusted(view)
+    drawn_view = adjustment.view
+    tree = list(tree_rows(drawn_view))
+    rows = list(waterfall_rows(drawn_view, limits, folding, tree))
+    if adjustment.shifts:
+        rows = _with_shifts(rows, tree, adjustment.shifts)
     services = trace_services(view)
     collapsed_count = sum(row.below.rows for row in rows if row.is_collapsed)
     left_out_count = len(tree) - collapsed_count - len(rows)
     return TracePage(
-        view,
+        drawn_view,
         missing,
         rows,
         left_out_at_end=left_out_count - sum(row.left_out for row in rows),
         explanation=explanation.explain(view),
-        first_failure=_first_failure(view, tree, rows),
+        first_failure=_first_failure(drawn_view, tree, rows),
         row_keys={row.span_id: row.key for row in reversed(rows) if row.span_id},
         clock_skews=clock_skews(view),
+        shifts={name: ns / NANO for name, ns in adjustment.by_service.items()},
+        minimap=minimap(rows),
+        linked_traces=linked_traces(view),
         services=services,
         resource_ids={
             service.key: f"resource-{number}" for number, service in enumerate(services, 1)
@@ -114,6 +132,12 @@ def trace_page(
         css_classes=trace_service_classes(view),
         left_out=_left_out_sentence(tree, len(rows)) if left_out_count else "",
     )
+
+
+def linked_traces(view: TraceView) -> list[str]:
+    """Return the ids of the other traces to which spans of ``view`` have links, the first first."""
+    links = (link for span in view.spans for link in span.links)
+    return list(dict.fromkeys(link.trace_id for link in links if link.trace_id != view.trace_id))
 
 
 def is_finished(page: TracePage, age_s: float, panel: Panel | None) -> bool:
@@ -127,6 +151,16 @@ def is_finished(page: TracePage, age_s: float, panel: Panel | None) -> bool:
     if page.missing:
         return age_s > INCOMPLETE_S
     return panel is None or age_s > CONTEXT_S or len(page.rows) > MAX_ROWS_REFRESHED
+
+
+def _with_shifts(
+    rows: Sequence[WaterfallRow], tree: Sequence[TreeRow], shifts: Mapping[int, int]
+) -> list[WaterfallRow]:
+    """Return ``rows``, each with the number of seconds by which it was moved."""
+    shift_by_key = {
+        row_key(position, row): shifts.get(id(row.node), 0) for position, row in enumerate(tree)
+    }
+    return [replace(row, shift=shift_by_key[row.key] / NANO) for row in rows]
 
 
 def _first_failure(

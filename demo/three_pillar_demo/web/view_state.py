@@ -57,6 +57,9 @@ class ViewState(BaseModel):
         description="at most 100 span ids, separated by dots, whose rows are collapsed; after the "
         "word all, those that are not",
     )
+    adjust: bool = Field(
+        default=False, description="1 to adjust the times of services whose clocks disagree"
+    )
     still: bool = Field(default=False, description="1 to pause the page")
     tour: int | None = Field(
         None, ge=0, le=5, description="a step of the tour, 1 to 5, or 0 to end the tour"

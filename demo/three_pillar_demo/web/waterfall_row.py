@@ -64,6 +64,7 @@ class WaterfallRow:
         origin: Names and values of the ids, the instrumentation scope, and what was dropped.
         left_out: The number of rows between this one and the one before it that are not drawn.
         below: What is below the row in the tree, drawn or not.
+        shift: By how much the row was moved because the clock of its service was wrong.
         is_collapsed: Whether the rows below this one are not drawn, because it is collapsed.
         span_id: The id of a span; "" for a log record.
         x: The horizontal position of the row's start.
@@ -96,6 +97,7 @@ class WaterfallRow:
     left_out: int = 0
     below: Below = field(default_factory=Below)
     is_collapsed: bool = False
+    shift: float = 0.0
     span_id: str = ""
     bar: Bar | None = None
     own_bars: list[Bar] = field(default_factory=list)

@@ -1,6 +1,7 @@
 """Tests in a real browser of what a person does on the page of a request: collapse and copy."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -10,7 +11,8 @@ from starlette.testclient import TestClient
 from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
 from tests.demo.web.conftest import HOST, StoredData
 from tests.demo.web.served import TIMEOUT_S, answers_of, new_context
-from tests.traces import TRACE
+from tests.traces import CHARGE, TRACE, span
+from three_pillar_demo.query.peers import Fact
 
 pytestmark = pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)
 PATH = f"/trace/{TRACE}"
@@ -97,12 +99,43 @@ def test_without_scripts_rows_collapse_and_nothing_copies(visit: Visit) -> None:
     assert page.locator("#waterfall .row:not(.headrow)").count() == 7
 
 
+def test_the_minimap_is_used_by_keyboard(visit: Visit, busy: StoredData) -> None:
+    """Tab reaches the minimap once, the arrow keys its parts, and Enter the row of a part."""
+    many = [span(f"{number:016x}", CHARGE, "INTERNAL", at=number) for number in range(100)]
+    busy.spans = [*busy.spans, *many]
+    page = visit()
+    bands = page.locator(".band")
+    expect(bands).to_have_count(18)
+    bands.first.focus()
+    for _ in range(9):
+        page.keyboard.press("ArrowDown")
+    expect(bands.nth(9)).to_be_focused()
+    page.keyboard.press("Enter")
+    target = page.locator(".row:target")
+    expect(target).to_be_in_viewport()
+    below = target.bounding_box()
+    picture = page.locator(".minimap").bounding_box()
+    assert below
+    assert picture
+    assert below["y"] >= picture["y"] + picture["height"], "the row is not behind the minimap"
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
 @pytest.mark.parametrize("width", [1280, 320])
-def test_a_collapsed_trace_is_accessible(visit: Visit, width: int) -> None:
-    """With a part collapsed and a row open, axe finds nothing, and the page fits the window."""
+def test_a_collapsed_trace_is_accessible(visit: Visit, busy: StoredData, width: int) -> None:
+    """Collapsed, compared and opened, axe finds nothing, and the page fits the window."""
+    network = {"card.network": "visa " * 30}
+    busy.spans[0] = replace(busy.spans[0], attributes=network)
+    fact = Fact("checkout", "card.network", network["card.network"])
+    busy.peers = {
+        True: [frozenset({fact}) for _ in range(9)],
+        False: [frozenset() for _ in range(50)],
+    }
     page = visit(width)
     page.locator("button.fold").nth(2).click()
     expect(page.locator(".collapsed")).to_have_count(1)
+    expect(page.locator("#comparison td")).to_have_count(2)
     page.locator("#waterfall summary").nth(1).click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     results = Axe().run(page)

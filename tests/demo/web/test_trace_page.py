@@ -109,6 +109,41 @@ def test_clock_skew_is_said(rich: StoredData, page: TestClient) -> None:
     assert expected in unescape(html_of(page))
 
 
+def test_times_are_adjusted_on_request(rich: StoredData, page: TestClient) -> None:
+    """An address shows the times by one clock, each moved row says by how much, and a link back."""
+    assert rich.spans
+    as_sent = html_of(page)
+    assert f'<a href="/trace/{TRACE}?adjust=1">Adjust the times</a>' in as_sent
+    assert ">adjusted +" not in as_sent
+    text = html_of(page, f"/trace/{TRACE}?adjust=1")
+    assert "The times below are adjusted:\n      stock +50 ms." in text
+    assert text.count(">adjusted +50 ms<") == 1
+    assert re.search(rf'<div class="row span [^"]* adjusted bad" id="s2-{CHARGE}"', text)
+    assert f'<a href="/trace/{TRACE}">Show the times as they were sent</a>' in text
+    assert "Clock skew: the clock of stock is 50 ms or more behind" in unescape(text)
+    assert "adjust=1" not in re.findall(r"<header.*?</header>", text, re.DOTALL)[0]
+    file = html_of(page, f"/trace/{TRACE}/request.html")
+    assert "Adjust the times" not in file
+    assert "Clock skew" in file
+
+
+def test_clocks_that_agree_need_no_adjustment(stored: StoredData, page: TestClient) -> None:
+    """Where no clock is wrong, nothing is offered, and the address changes nothing."""
+    stored.spans = moved([span(ROOT, ""), span(CALL, ROOT, "CLIENT")], 60)
+    assert "Adjust the times" not in html_of(page)
+    assert "adjusted" not in html_of(page, f"/trace/{TRACE}?adjust=1")
+
+
+def test_linked_traces_are_named_at_the_top(rich: StoredData, page: TestClient) -> None:
+    """The traces to which any span has links are links above the rows: five, and how many more."""
+    links = tuple(SpanLink(f"{number:032x}", "b" * 16, {}) for number in range(1, 9))
+    rich.spans[0] = replace(rich.spans[0], links=links * 2)
+    text = re.sub(r"\s+", " ", html_of(page).partition('id="waterfall"')[0])
+    assert "Linked traces:" in text
+    assert text.count('<a href="/trace/0000') == 5
+    assert "and 4 more" in text
+
+
 def test_a_row_leads_to_its_resource(rich: StoredData, page: TestClient) -> None:
     """A row has its ids, and a link to the resource in the list of services."""
     assert rich.spans

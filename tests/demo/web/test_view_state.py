@@ -14,6 +14,7 @@ from three_pillar_demo.web.view_state import ViewState
         ViewState(minutes=15, service="payment", severity="ERROR", text="a&b=c ü <b>"),
         ViewState(minutes=60, failed=True, still=True, tour=0),
         ViewState(tour=5),
+        ViewState(fold="all.00f067aa0ba902b7", adjust=True),
         ViewState(search='a="b c" d', slower=0.25, before=1_795_995_753_578_575_123),
     ],
 )
@@ -41,6 +42,8 @@ def test_default_state_has_an_empty_query() -> None:
         ("severity", "FATAL"),
         ("text", "x" * 101),
         ("failed", "perhaps"),
+        ("adjust", "perhaps"),
+        ("fold", "x" * 4001),
         ("tour", "6"),
         ("tour", "-1"),
         ("search", "x" * 201),

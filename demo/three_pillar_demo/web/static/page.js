@@ -227,13 +227,16 @@ document.addEventListener("focusout", ({ target }) => {
 // ---- Keyboard and forms -------------------------------------------------------------------
 
 document.addEventListener("keydown", (event) => {
-  // Tab reaches the newest dot of a chart; the arrow keys go on to the others.
-  const siblings = { ArrowLeft: "previousElementSibling", ArrowRight: "nextElementSibling" };
-  const dot = event.target.closest(".dot");
-  const sibling = siblings[event.key];
-  if (dot && sibling && dot[sibling]) {
+  // Tab reaches the newest dot of a chart, or the first band of a minimap; the arrow keys go on to
+  // the others.
+  const before = "previousElementSibling";
+  const after = "nextElementSibling";
+  const siblings = { ArrowLeft: before, ArrowUp: before, ArrowRight: after, ArrowDown: after };
+  const link = event.target.closest(".dot, .band");
+  const sibling = link && siblings[event.key] && link[siblings[event.key]];
+  if (sibling && sibling.matches(".dot, .band")) {
     event.preventDefault();
-    dot[sibling].focus();
+    sibling.focus();
   }
 });
 
@@ -300,7 +303,8 @@ document.addEventListener("click", async ({ target }) => {
   const what = target.getAttribute("aria-label").replace("Copy ", "");
   let result = "copied";
   try {
-    await navigator.clipboard.writeText(target.previousSibling.textContent.trim());
+    const source = target.matches("dd > *") ? target.parentElement.firstChild : target.previousSibling;
+    await navigator.clipboard.writeText(source.textContent.trim());
   } catch {
     // The clipboard is there only on this machine or by TLS, and only if the browser allows it.
     result = "not copied: the browser does not allow it here";

@@ -15,6 +15,8 @@ LEVEL_NUMBERS: Mapping[str, range] = {
     "ERROR": range(17, 25),
 }
 """OTLP's severity numbers of each level. ERROR includes everything worse, such as FATAL."""
+FIRST_FATAL = 21
+"""OTLP's first severity number of FATAL."""
 LEVEL_NAMES: Mapping[str, tuple[str, ...]] = {
     "TRACE": ("FINEST", "VERBOSE"),
     "DEBUG": ("FINE", "FINER", "CONFIG"),
@@ -54,6 +56,19 @@ def level_of(severity_text: str, severity_number: int) -> str:
         if text in texts:
             return level
     return ""
+
+
+def shown_level(severity_text: str, severity_number: int) -> str:
+    """Return how a log record's level is called on a page: as its sender has called it.
+
+    A severity text that means another level than the number, or none, gives way to OTLP's name of
+    the number, so that ``INFO`` with the number 17 is shown as ``ERROR``. Without a known number,
+    the text is shown whatever it is.
+    """
+    level = level_of(severity_text, severity_number)
+    if level_of(severity_text, 0) == level:
+        return severity_text.strip()
+    return "FATAL" if severity_number >= FIRST_FATAL else level
 
 
 def is_failure(severity_text: str, severity_number: int) -> bool:

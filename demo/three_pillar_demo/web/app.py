@@ -58,6 +58,7 @@ def create_app(
     pages_of_mode = ViewPages if mode == VIEW_MODE else Pages
     pages = pages_of_mode(data, traffic, firing_alerts, grafana_url)
     downloads = Downloads(data)
+    log_pages = pages.log_pages()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -78,6 +79,9 @@ def create_app(
     app.get("/status", response_class=HTMLResponse)(pages.status)
     app.get("/runbook", response_class=HTMLResponse)(pages.runbook)
     app.get("/trace/{trace_id}", response_class=HTMLResponse)(pages.trace)
+    app.get("/trace/{trace_id}/span/{span_id}", response_class=Response)(log_pages.span_row)
+    app.get("/logs", response_class=HTMLResponse)(log_pages.logs)
+    app.get("/logs/{key}", response_class=HTMLResponse)(log_pages.record)
     app.get("/trace/{trace_id}/request.html", response_class=Response)(downloads.html)
     app.get("/trace/{trace_id}/otlp.jsonl", response_class=Response)(downloads.otlp)
     if mode != VIEW_MODE:

@@ -10,7 +10,6 @@ import httpx2
 from three_pillar_demo.load.manual_traffic import ManualTraffic
 from three_pillar_demo.query.interface import (
     Backends,
-    LogRecord,
     RedSample,
 )
 from three_pillar_demo.stack import health
@@ -29,8 +28,6 @@ from three_pillar_demo.web.view_state import ViewState
 
 ROUTES = {"checkout": "/checkout", "payment": "/charges"}
 """The route whose metrics are shown, by service."""
-MAX_LOGS = 50
-"""The number of log records in the list."""
 COMPARISON_LIFETIME_S = 30.0
 """How long the comparison of a request is kept, in seconds."""
 COMPARISON_WAIT_S = 0.3
@@ -122,23 +119,6 @@ class PageData:
             return await asyncio.to_thread(service_graph, service_map, now - seconds, now)
 
         return await self.cache.get(("service_map", seconds), query)
-
-    async def logs(self, state: ViewState) -> QueryResult[list[LogRecord]]:
-        """Return the newest log records that match the filter of ``state``."""
-        now = time.time()
-
-        async def query() -> list[LogRecord]:
-            return await self.backends.logs(
-                now - state.minutes * 60,
-                now,
-                service=state.service,
-                severity=state.severity,
-                text=state.text,
-                limit=MAX_LOGS,
-            )
-
-        key = ("logs", state.minutes, state.service, state.severity, state.text)
-        return await self.cache.get(key, query)
 
     async def mark_readable_purchases(self, traffic: ManualTraffic) -> None:
         """Mark the purchases whose traces are stored: the page shows them as links to the trace."""

@@ -9,7 +9,7 @@ import re
 import time
 from dataclasses import dataclass
 
-from three_pillar_demo.terminal import printable
+from three_pillar_demo.terminal import printable, without_ansi
 
 NO_VALUE = "–"  # noqa: RUF001  (an en dash is as wide as a digit)
 """The text for an unknown value."""
@@ -128,10 +128,13 @@ def attribute_value(value: object) -> str:
 
 
 def printable_lines(text: object, limit: int) -> str:
-    """Return ``text`` without control characters, with its line breaks, cut after ``limit``."""
-    lines = str(text)[: limit + 1].splitlines()
-    shown = "\n".join(printable(line, limit + 1) for line in lines)
-    return f"{shown[: limit - 1]}…" if len(str(text)) > limit else shown
+    """Return ``text`` with its line breaks, cut after ``limit``, without control characters.
+
+    The escape sequences that a program wrote for a terminal are left out.
+    """
+    plain = without_ansi(str(text))
+    shown = "\n".join(printable(line, limit + 1) for line in plain[: limit + 1].splitlines())
+    return f"{shown[: limit - 1]}…" if len(plain) > limit else shown
 
 
 def clock(timestamp: float, *, milliseconds: bool = False) -> str:
@@ -150,14 +153,15 @@ def date(timestamp: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(timestamp))
 
 
-def moment(timestamp: float) -> str:
+def moment(timestamp: float, *, milliseconds: bool = False) -> str:
     """Format a time in seconds since the epoch as the local time, with the date if not today.
 
-    The result is ``14:05:09``, or ``2026-01-31 14:05:09``.
+    The result is ``14:05:09``, or ``2026-01-31 14:05:09``; with ``milliseconds``, it has these too.
     """
+    text = clock(timestamp, milliseconds=milliseconds)
     if date(timestamp) == date(time.time()):
-        return clock(timestamp)
-    return f"{date(timestamp)} {clock(timestamp)}"
+        return text
+    return f"{date(timestamp)} {text}"
 
 
 def age(seconds: float | None) -> str:

@@ -29,6 +29,9 @@ from three_pillar_demo.web.data import ROUTES, PageData
 from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.forms import read_form, redirect_back
 from three_pillar_demo.web.graph_parts import has_page, key_of
+from three_pillar_demo.web.log_list import newest_logs
+from three_pillar_demo.web.log_pages import LogPages
+from three_pillar_demo.web.log_row import log_row
 from three_pillar_demo.web.metric_pages import MetricPages
 from three_pillar_demo.web.request_list import DURATIONS_S, end_of_last, query_requests
 from three_pillar_demo.web.resolution import RESOLUTIONS
@@ -64,6 +67,7 @@ def templates() -> Environment:
     environment.filters["printable"] = printable
     environment.filters["without_ansi"] = without_ansi
     environment.filters["service_class"] = service_class
+    environment.filters["log_row"] = log_row
     environment.filters["printable_lines"] = formatting.printable_lines
     environment.filters["duration"] = formatting.duration
     environment.filters["percentage"] = formatting.percentage
@@ -125,7 +129,7 @@ class Pages:
             self.data.health(),
             self.data.panels(state, own_trace_id),
             self.data.service_graph(RESOLUTIONS[state.minutes].window),
-            self.data.logs(state),
+            newest_logs(self.data, state, state.minutes * 60),
             query_requests(self.data, state, failed=state.failed),
             self.data.mark_readable_purchases(self.traffic),
         )
@@ -207,6 +211,10 @@ class Pages:
     def metric_pages(self) -> MetricPages:
         """Return the handler of the page of metrics."""
         return MetricPages(self.data, self._render)
+
+    def log_pages(self) -> LogPages:
+        """Return the handlers of the pages of log records."""
+        return LogPages(self.data, self._render)
 
     async def buy(self, request: Request) -> Response:
         """Answer ``POST /buy``: start the purchases that the form asks for."""

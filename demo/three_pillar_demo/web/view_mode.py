@@ -1,18 +1,17 @@
 """The start page of the mode ``view``, which has no shop: the newest requests of any service."""
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from three_pillar_demo.query.interface import LogRecord
 from three_pillar_demo.stack import ports
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.first_request import FirstRequest
+from three_pillar_demo.web.log_list import LogList, newest_logs
 from three_pillar_demo.web.pages import Pages, address_of_trace
 from three_pillar_demo.web.request_list import (
     RANGE_S,
@@ -26,7 +25,6 @@ from three_pillar_demo.web.view_state import ViewState
 
 MODE = "view"
 """The name of the mode in which only the store and the web UI run."""
-MAX_LOGS = 50
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class ViewData:
     """
 
     requests: RequestList
-    logs: QueryResult[list[LogRecord]]
+    logs: LogList
     service_graph: QueryResult[ServiceGraph]
     services: list[str] = field(default_factory=list)
     is_waiting: bool = False
@@ -88,7 +86,7 @@ async def _query(data: PageData, state: ViewState, first_request: FirstRequest) 
         query_requests(data, state, failed=state.failed),
         query_requests(data, ViewState(), failed=False),
         query_requests(data, ViewState(), failed=True),
-        _logs(data, state),
+        newest_logs(data, state, RANGE_S),
         data.service_graph(state.minutes * 60),
     )
     newest_failure = failures.value[0] if failures.value else None
@@ -104,18 +102,3 @@ async def _query(data: PageData, state: ViewState, first_request: FirstRequest) 
     return ViewData(
         requests, logs, graph, services, is_waiting, first_row, newest_failure, explanation
     )
-
-
-async def _logs(data: PageData, state: ViewState) -> QueryResult[list[LogRecord]]:
-    async def query() -> list[LogRecord]:
-        now = time.time()
-        return await data.backends.logs(
-            now - RANGE_S,
-            now,
-            service=state.service,
-            severity=state.severity,
-            text=state.text,
-            limit=MAX_LOGS,
-        )
-
-    return await data.cache.get(("all_logs", state.service, state.severity, state.text), query)

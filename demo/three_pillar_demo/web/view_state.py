@@ -6,12 +6,14 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from three_pillar_demo.query.log_search import MAX_SKIPPED
+from three_pillar_demo.query.severity import LEVEL_NUMBERS
 from three_pillar_demo.web.folding import Folding
 
 MINUTES = (5, 15, 60)
 """The time ranges that a visitor can choose, in minutes."""
-SEVERITIES = ("INFO", "WARN", "ERROR")
-"""The severities of log records that a visitor can choose."""
+SEVERITIES = tuple(LEVEL_NUMBERS)
+"""The levels of log records that a visitor can choose."""
 
 
 class ViewState(BaseModel):
@@ -30,11 +32,23 @@ class ViewState(BaseModel):
         max_length=255,
         description="the name of the service whose logs are shown, at most 255 characters",
     )
-    severity: Literal["", "INFO", "WARN", "ERROR"] = Field(
-        "", description="INFO, WARN or ERROR: the level of the logs that are shown"
+    severity: Literal["", "TRACE", "DEBUG", "INFO", "WARN", "ERROR"] = Field(
+        "", description=f"{', '.join(SEVERITIES)}: the level of the logs that are shown"
     )
     text: str = Field(
-        "", max_length=100, description="a text of at most 100 characters that the logs contain"
+        "",
+        max_length=200,
+        description="at most 200 characters that the logs contain: words, NAME=VALUE of "
+        "attributes, or a trace id",
+    )
+    until: int = Field(
+        0, ge=0, lt=2**63, description="nanoseconds since 1970: the logs shown are not newer"
+    )
+    skip: int = Field(
+        0,
+        ge=0,
+        le=MAX_SKIPPED,
+        description=f"a number up to {MAX_SKIPPED}: logs with exactly that time are left out",
     )
     search: str = Field(
         "",

@@ -24,6 +24,7 @@ from three_pillar_demo.query.interface import (
     RequestFilter,
     Span,
 )
+from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.query.peers import Facts
 from three_pillar_demo.query.service_map import CallCounts, ServiceMap, service
 from three_pillar_demo.stack import health
@@ -38,6 +39,7 @@ QUERIES = (
     "peer_facts",
     "trace_logs",
     "logs",
+    "search_logs",
     "counters",
     "red",
     "exemplars",
@@ -74,7 +76,7 @@ class StoredData:
         self.trace_ids: list[str] = []
         self.request_spans: list[Span] = []
         self.queue_sizes: dict[tuple[str, ...], float] = {}
-        self.log_filter: dict[str, Any] = {}
+        self.log_filters: list[LogFilter] = []
         self.request_filter = RequestFilter()
         self.peers: dict[bool, list[Facts]] = {}
         self.instruments: list[Instrument] = []
@@ -98,6 +100,7 @@ class FakeBackends:
         if stored.is_prometheus:
             self.names["metrics"] = "Prometheus"
         self.components = dict.fromkeys(("traces", "logs", "metrics"), "store")
+        self.log_search_limit = "Only the newest records are searched."
 
     async def __aenter__(self) -> Self:
         """Open nothing."""
@@ -115,8 +118,6 @@ class FakeBackends:
     async def _answer(self, query: str, args: tuple[Any, ...], options: dict[str, Any]) -> Any:  # noqa: ANN401  (any answer)
         self.stored.queries.append(query)
         await self._fail(query)
-        if query == "logs":
-            self.stored.log_filter = options
         if query == "peer_facts":
             return self.stored.peers.get(args[0].failed, [])[: args[0].limit]
         if query == "instrument_series":
@@ -130,6 +131,7 @@ class FakeBackends:
             "trace": self.stored.spans,
             "trace_logs": self.stored.trace_logs,
             "logs": self.stored.logs,
+            "search_logs": self._logs(*args) if query == "search_logs" else [],
             "exemplars": self.stored.exemplars,
             "requests": self.stored.trace_ids,
             "search_requests": self._requests(*args) if query == "search_requests" else [],
@@ -154,6 +156,14 @@ class FakeBackends:
             if not wanted.ended_before or span.end < wanted.ended_before
         ]
         return [FoundRequest(span, (span.service, "stock"), span.message) for span in spans[:limit]]
+
+    def _logs(self, _start: float, _end: float, wanted: LogFilter, limit: int) -> list[LogRecord]:
+        """Return the stored log records up to the time that ``wanted`` sets."""
+        self.stored.log_filters.append(wanted)
+        records = [
+            record for record in self.stored.logs if not wanted.until or record.time <= wanted.until
+        ]
+        return records[wanted.skipped :][:limit]
 
     async def _fail(self, query: str) -> None:
         match self.stored.faults.get(query):

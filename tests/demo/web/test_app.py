@@ -27,6 +27,7 @@ from tests.demo.web.conftest import (
 )
 from tests.traces import CALL, ROOT, TRACE, line, span
 from three_pillar_demo.query.interface import Exemplar, LogRecord, RequestFilter
+from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.stack import health
 from three_pillar_demo.web import forms
 from three_pillar_demo.web.__main__ import Settings
@@ -144,7 +145,7 @@ def test_one_query_fails(stored: StoredData, page: TestClient, query: str, fault
         response = page.get(path)
         assert response.status_code == 200
         assert "<b>the store</b>" not in response.text
-    if query in {"red", "service_map", "logs", "freshness"}:
+    if query in {"red", "service_map", "search_logs", "freshness"}:
         assert "is not there" in page.get("/").text or fault == MALFORMED
 
 
@@ -325,9 +326,7 @@ def test_filter_is_applied_and_shown(stored: StoredData, page: TestClient) -> No
     """Service, level and text of the address are passed to the query and shown in the form."""
     filters = {"service": "payment", "severity": "WARN", "text": 'a"b<c'}
     text = unescape(page.get("/", params=filters).text)
-    assert stored.log_filter["service"] == "payment"
-    assert stored.log_filter["severity"] == "WARN"
-    assert stored.log_filter["text"] == 'a"b<c'
+    assert stored.log_filters == [LogFilter("payment", "WARN", 'a"b<c')]
     assert 'value="a"b<c"' in text
     assert "<option selected>payment" in text
 
@@ -351,7 +350,7 @@ def test_newest_purchase_is_announced_and_becomes_a_link(
     stored: StoredData, page: TestClient
 ) -> None:
     """The outcome of a purchase is announced, with a link when its trace can be read."""
-    assert 'id="newest-purchase" role="status"></p>' in page.get("/").text
+    assert 'id="newest-purchase" role="status" data-hold></p>' in page.get("/").text
     response = buy(page, card="gateway-timeout")
     assert (response.status_code, response.headers["location"]) == (303, "/?minutes=15")
     text = wait_for(page, lambda text: '<b class="bad">gateway_timeout' in text)

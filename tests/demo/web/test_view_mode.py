@@ -129,7 +129,7 @@ def test_the_mode_view_has_no_shop(view: TestClient) -> None:
 
 
 @pytest.mark.parametrize("fault", [FAILING, HANGING, MALFORMED])
-@pytest.mark.parametrize("query", ["search_requests", "logs", "trace", "freshness"])
+@pytest.mark.parametrize("query", ["search_requests", "search_logs", "trace", "freshness"])
 def test_one_failing_query_leaves_the_rest_of_the_page(
     shopfront: StoredData, open_page: OpenPage, query: str, fault: str
 ) -> None:
@@ -139,7 +139,7 @@ def test_one_failing_query_leaves_the_rest_of_the_page(
     assert answer.status_code == 200
     if query != "search_requests":
         assert "GET /products" in answer.text
-    if query != "logs":
+    if query != "search_logs":
         assert "no stock" in answer.text
     assert "Waiting for the first request" not in answer.text
 

@@ -40,7 +40,7 @@ def test_default_state_has_an_empty_query() -> None:
         ("minutes", "5; DROP"),
         ("service", "x" * 256),
         ("severity", "FATAL"),
-        ("text", "x" * 101),
+        ("text", "x" * 201),
         ("failed", "perhaps"),
         ("adjust", "perhaps"),
         ("fold", "x" * 4001),

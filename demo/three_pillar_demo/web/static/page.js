@@ -7,6 +7,8 @@
 //   data-refresh    the element is merged with each answer
 //   data-keep       the element keeps its state, because the visitor may be using it
 //   data-full-load  the form is submitted by the browser, not by this script
+//   data-hold       the element is not merged while the visitor is in it
+//   data-content    a details element gets its content from this address when it is opened
 //   data-filter     the form is submitted whenever one of its fields changes
 //   data-paused     on the body: do not refresh
 //   data-refresh-from  the address to fetch instead of the current one
@@ -19,6 +21,7 @@ const SUBMIT_TIMEOUT_MS = 15000;
 // ---- Merging ------------------------------------------------------------------------------
 
 function merge(current, fresh) {
+  if (holdsStill(current, fresh)) return;
   if (current.isEqualNode(fresh)) return;
   if (current.nodeType !== Node.ELEMENT_NODE) {
     current.data = fresh.data;
@@ -83,6 +86,46 @@ function removeFrom(node) {
   }
 }
 
+// ---- Holding still ------------------------------------------------------------------------
+
+// Nothing moves under the pointer, below the focus, or while something is open to be read.
+let isCatchingUp = false;
+// A click leaves the focus behind that no one sees, and that must not hold a list still.
+const IN_USE = ":hover, :focus-visible, :has(:focus-visible)";
+
+function isInUse(element) {
+  const region = element.closest(".scroll") || element;
+  const button = document.querySelector(`.new-items[data-list="${element.id}"]`);
+  return (
+    [region, button].some((part) => part && part.matches(IN_USE))
+    || element.querySelector("details[open]") !== null
+  );
+}
+
+// Says how much has come meanwhile, if the element is a list with a button for this.
+function holdsStill(current, fresh) {
+  if (!current.dataset || !("hold" in current.dataset)) return false;
+  const isHeld = !isCatchingUp && isInUse(current);
+  const button = document.querySelector(`.new-items[data-list="${current.id}"]`);
+  if (button) {
+    const items = [...fresh.querySelectorAll("li[id], tr[id]")];
+    const count = items.filter((item) => !document.getElementById(item.id)).length;
+    const number = count === items.length ? `${count} or more` : count;
+    button.hidden = !isHeld || count === 0;
+    button.textContent = `${number} new ${button.dataset.noun}${count === 1 ? "" : "s"}`;
+  }
+  return isHeld;
+}
+
+document.addEventListener("click", async ({ target, detail }) => {
+  if (!target.matches(".new-items")) return;
+  const list = document.getElementById(target.dataset.list);
+  await refresh(fetchPage(location.href, REFRESH_TIMEOUT_MS), true);
+  // The button is gone now. If it was pressed by keyboard, the focus goes to what it has brought.
+  const first = list.querySelector("summary, a");
+  if (first && detail === 0) first.focus();
+});
+
 // ---- Refreshing ---------------------------------------------------------------------------
 
 let pointerIsDown = false;
@@ -128,7 +171,11 @@ async function refresh(pendingPage = fetchPage(refreshAddress(), REFRESH_TIMEOUT
   if (thisRefresh !== newestRefresh) return;
   showAge(failure);
   // A click that has begun must end on the element that it began on.
-  if (fresh && (isAction || !pointerIsDown)) mergePage(fresh);
+  if (fresh && (isAction || !pointerIsDown)) {
+    isCatchingUp = isAction;
+    mergePage(fresh);
+    isCatchingUp = false;
+  }
 }
 
 // Says from when the figures are, and dims them, as long as there are no newer ones.
@@ -239,6 +286,48 @@ document.addEventListener("keydown", (event) => {
     sibling.focus();
   }
 });
+
+// Esc leaves a field, and closes what is open: what the focus is in, or what was opened last.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  const { target } = event;
+  if (target.matches("input, select, textarea")) {
+    event.preventDefault();
+    target.blur();
+    return;
+  }
+  const details = target.closest("details[open]") || lastOpened;
+  if (details && details.open) {
+    details.open = false;
+    details.querySelector("summary").focus();
+  }
+});
+
+let lastOpened = null;
+
+// The event does not bubble, but it can be captured.
+document.addEventListener("toggle", ({ target }) => {
+  if (!target.open) return;
+  lastOpened = target;
+  if (target.dataset.content) loadContent(target);
+}, true);
+
+// Shows the page of a log record within the list.
+async function loadContent(details) {
+  const content = details.querySelector(".details");
+  try {
+    const fresh = await fetchPage(details.dataset.content, SUBMIT_TIMEOUT_MS);
+    const parts = fresh.getElementById("content");
+    if (parts) content.replaceChildren(...document.importNode(parts, true).childNodes);
+    delete details.dataset.content;
+  } catch (error) {
+    // The link to the page remains.
+    const note = document.createElement("p");
+    note.className = "problem";
+    note.textContent = `Not shown here: ${reasonOf(error)}.`;
+    content.append(note);
+  }
+}
 
 // Submits a form, and tells the visitor if that fails, also while the figures are old anyway.
 async function submit(address, fields, name) {

@@ -15,7 +15,9 @@ from tests.traces import ROOT, TRACE, line, span
 from three_pillar_demo.query.interface import NANO, LogRecord, Scope
 from three_pillar_demo.query.log_search import MAX_SKIPPED, LogFilter
 from three_pillar_demo.web import log_list
+from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.log_row import record_key
+from three_pillar_demo.web.view_state import ViewState
 
 NOW = time.time_ns()
 TRACEBACK = (
@@ -72,8 +74,8 @@ def test_older_records_have_an_address(
 def test_too_many_records_of_one_time_end_in_older_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     """The address never leaves out more records than is allowed, and the pages go on."""
     monkeypatch.setattr(log_list, "MAX_RECORDS", 2)
-    state = log_list.ViewState(until=9, skip=MAX_SKIPPED - 1)
-    logs = log_list.LogList([record(time=9), record(time=9)])
+    state = ViewState(until=9, skip=MAX_SKIPPED - 1)
+    logs = QueryResult([record(time=9), record(time=9)])
     assert log_list.older(state, logs) == "?until=8"
 
 
@@ -151,11 +153,10 @@ def test_a_record_ahead_of_the_clock_is_marked(stored: StoredData, page: TestCli
     """A record that is dated in the future says so, and the list can leave it out."""
     stored.logs = [record("ahead", -7200), record("now")]
     text = page.get("/logs").text
-    assert "dated 120 min ahead" in rows(text)[0]
+    assert re.search(r"ahead dated 1\d\d min ahead", rows(text)[0])
     [address] = re.findall('<a href="([^"]*)">Only those up to now', text)
     [row] = rows(page.get(address).text)
-    assert row.startswith(time.strftime("%H:"))
-    assert "now" in row
+    assert row.endswith("INFO now")
 
 
 def test_one_record_shows_all_that_it_has(stored: StoredData, page: TestClient) -> None:

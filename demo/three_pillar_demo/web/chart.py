@@ -166,13 +166,19 @@ class Plot:
 
 
 def draw_chart(
-    data: ChartData, formatter: Formatter, *, min_top: float, from_zero: bool = True
+    data: ChartData,
+    formatter: Formatter,
+    *,
+    min_top: float,
+    from_zero: bool = True,
+    tick_formatter: Formatter | None = None,
 ) -> Plot:
     """Compute the geometry of ``data``; ``formatter`` turns values into texts.
 
     The value axis begins at 0, or below the lowest value if that is negative. Its top is at least
     ``min_top``, and at least the highest value. Without ``from_zero``, the axis leaves out the zero
-    if the values are so close together that their curves would be one flat line.
+    if the values are so close together that their curves would be one flat line. The ticks of the
+    value axis are formatted by ``tick_formatter``, if it is given.
     """
     times, series = _within_range(data)
     dots = list(select_dots(data))
@@ -183,6 +189,7 @@ def draw_chart(
         low = min(low, 0.0)
         high = max(high, min_top, 0.0)
     first_step, last_step, step = _axis_steps(low, high)
+    format_tick = tick_formatter or formatter
     plot = Plot(
         data.start,
         data.end,
@@ -197,7 +204,7 @@ def draw_chart(
         plot.polylines.append((line.css_class, list(polylines(times, line.values, plot))))
     for number in range(first_step, last_step + 1):
         value = step * number
-        plot.y_ticks.append((plot.y(value), formatting.without_zeros(formatter(value))))
+        plot.y_ticks.append((plot.y(value), formatting.without_zeros(format_tick(value))))
     plot.readouts.extend(_readouts(times, series, plot, formatter))
     return plot
 

@@ -33,6 +33,22 @@ DEFAULT_QUANTILE = "p95"
 
 
 @dataclass(frozen=True)
+class _Formats:
+    """The functions that format the values of a chart, and the ticks of its axis."""
+
+    value: units.Formatter
+    tick: units.Formatter
+
+    @classmethod
+    def of(cls, unit: str, name: str, *, per_second: bool = False) -> "_Formats":
+        """Return the functions for values in ``unit`` of the metric ``name``."""
+        return cls(
+            units.formatter(unit, name, per_second=per_second),
+            units.tick_formatter(unit, name, per_second=per_second),
+        )
+
+
+@dataclass(frozen=True)
 class InstrumentChart:
     """What the charts of one instrument are drawn from.
 
@@ -91,7 +107,7 @@ class InstrumentChart:
         is_rate = statistic == "rate" or kind not in (GAUGE, "up_down_counter")
         is_count = kind in (*HISTOGRAMS, SUMMARY)
         unit = "" if is_count else self.instrument.unit
-        formatter = units.formatter(unit, self.instrument.name, per_second=is_rate)
+        formats = _Formats.of(unit, self.instrument.name, per_second=is_rate)
         title = "Increase" if is_rate else "Value"
         if is_count:
             title = "Measurements"
@@ -99,49 +115,47 @@ class InstrumentChart:
         exemplars = [] if is_count else self.exemplars
         if kind != GAUGE:
             exemplars = [replace(exemplar, value=0.0) for exemplar in exemplars]
-        return self._panel("instrument-value", title, statistic, formatter, exemplars)
+        return self._panel("instrument-value", title, statistic, formats, exemplars)
 
     def _quantile_panel(self) -> Panel:
-        formatter = units.formatter(self.instrument.unit, self.instrument.name)
+        formats = _Formats.of(self.instrument.unit, self.instrument.name)
         if self.by:
             quantile = self.shown_quantile()
-            return self._panel(
-                "instrument-quantiles", quantile, quantile, formatter, self.exemplars
-            )
+            return self._panel("instrument-quantiles", quantile, quantile, formats, self.exemplars)
         lines = [line for group in self.series.groups for line in group.lines[1:]]
         colour = self._classes([""])[""]
         named = []
         for index, line in enumerate(lines):
             place = index * (len(QUANTILE_DASHES) - 1) // max(1, len(lines) - 1)
             named.append((line.statistic, colour + QUANTILE_DASHES[place], line))
-        return self._draw("instrument-quantiles", "Quantiles", named, formatter, self.exemplars)
+        return self._draw("instrument-quantiles", "Quantiles", named, formats, self.exemplars)
 
     def _panel(
         self,
         key: str,
         title: str,
         statistic: str,
-        formatter: units.Formatter,
+        formats: _Formats,
         exemplars: Sequence[Exemplar],
     ) -> Panel:
         """Return a chart with one line for each group."""
         groups = sorted(self.series.groups, key=lambda group: group.value)
         classes = self._classes([group.value for group in groups])
         named = [
-            (self._name(group), classes[group.value], line)
+            (self._name(group, statistic), classes[group.value], line)
             for group in groups
             for line in group.lines
             if line.statistic == statistic
         ]
         by = f" by {printable(self.by, MAX_NAME)}" if self.by else ""
-        return self._draw(key, title + by, named, formatter, exemplars)
+        return self._draw(key, title + by, named, formats, exemplars)
 
     def _draw(
         self,
         key: str,
         title: str,
         named: Sequence[tuple[str, str, Line]],
-        formatter: units.Formatter,
+        formats: _Formats,
         exemplars: Sequence[Exemplar],
     ) -> Panel:
         start = self._start(exemplars)
@@ -156,13 +170,19 @@ class InstrumentChart:
             exemplars,
         )
         legend = [
-            LegendEntry(name, css_class, formatter(line.values[-1] if line.values else None))
+            LegendEntry(name, css_class, formats.value(line.values[-1] if line.values else None))
             for name, css_class, line in named
         ]
         return Panel(
             key,
             title,
-            chart.draw_chart(data, formatter, min_top=0.0, from_zero=self.instrument.kind != GAUGE),
+            chart.draw_chart(
+                data,
+                formats.value,
+                min_top=0.0,
+                from_zero=self.instrument.kind != GAUGE,
+                tick_formatter=formats.tick,
+            ),
             legend,
             self.error,
             start if start > self.time_range[0] else 0.0,
@@ -183,9 +203,9 @@ class InstrumentChart:
         in_range = [time for time in times if start <= time <= end]
         return min(*in_range, end - MIN_RANGE_S) if in_range else start
 
-    def _name(self, group: Group) -> str:
+    def _name(self, group: Group, statistic: str) -> str:
         if not self.by:
-            return "all series" if self.series.series_count > 1 else "value"
+            return "all series" if self.series.series_count > 1 else statistic
         return printable(group.value, MAX_NAME) or f"{NO_LABEL} {printable(self.by, MAX_NAME)}"
 
     def _classes(self, values: Sequence[str]) -> dict[str, str]:
@@ -193,7 +213,7 @@ class InstrumentChart:
         if not self.by:
             services = self.instrument.services
             name = services[0] if len(services) == 1 else self.instrument.name
-            return {"": distinct_service_classes([name])[name]}
+            return dict.fromkeys(values, distinct_service_classes([name])[name])
         classes = distinct_service_classes(values)
         uses: Counter[str] = Counter()
         for value in values:

@@ -51,6 +51,8 @@ MAX_NUMBER = 1e15
 MIN_NUMBER = 1e-4
 MANY_DIGITS = 99.95
 """From here on, three significant digits are a whole number."""
+MAX_TICK_UNIT = 4
+"""The number of characters that one of a unit may have, to be written at each tick of an axis."""
 MAX_UNIT_TEXT = 16
 """The number of characters of an unknown unit that is shown."""
 
@@ -72,6 +74,12 @@ def formatter(unit: str, name: str = "", *, per_second: bool = False) -> Formatt
         return text if text == NO_VALUE else f"{text}/s"
 
     return rate_of_unit
+
+
+def tick_formatter(unit: str, name: str = "", *, per_second: bool = False) -> Formatter:
+    """Return the function for the ticks of an axis, which have no room for a long unit."""
+    is_long = len(formatter(unit, name)(1.0)) > MAX_TICK_UNIT
+    return formatter("" if is_long else unit, name, per_second=per_second)
 
 
 def unit_text(unit: str) -> str:

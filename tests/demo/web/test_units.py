@@ -5,7 +5,7 @@ import math
 import pytest
 
 from three_pillar_demo.web.formatting import NO_VALUE
-from three_pillar_demo.web.units import formatter, unit_text
+from three_pillar_demo.web.units import formatter, tick_formatter, unit_text
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,12 @@ def test_a_ratio_is_written_in_per_cent() -> None:
 def test_a_unit_is_named_in_words(unit: str, expected: str) -> None:
     """The list of metrics names units by words, without the braces of an annotation."""
     assert unit_text(unit) == expected
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [("EUR", "400 T/s"), ("x" * 50, "400 T/s"), ("By", "364 TiB/s"), ("W", "400 T W/s")],
+)
+def test_ticks_have_no_long_unit(unit: str, expected: str) -> None:
+    """A tick of an axis leaves out a unit for which there is no room."""
+    assert tick_formatter(unit, per_second=True)(400e12) == expected

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from three_pillar_demo.query.instruments import (
     GAUGE,
@@ -30,6 +31,8 @@ DASHES = ("", " p95", " p99")
 QUANTILE_DASHES = (" p50", " p95", " p99")
 """The CSS classes of the lowest, the middle and the highest quantiles."""
 DEFAULT_QUANTILE = "p95"
+MAX_QUANTILES = 12
+"""The number of quantiles of a summary that are drawn."""
 
 
 @dataclass(frozen=True)
@@ -70,33 +73,38 @@ class InstrumentChart:
     time_range: TimeRange
     error: str = ""
 
+    @cached_property
     def panels(self) -> list[Panel]:
-        """Return the charts: one of a counter or gauge, two of a histogram or summary."""
+        """The charts: one of a counter or gauge, two of a histogram or summary."""
         first_line = [line for group in self.series.groups for line in group.lines[:1]]
         if self.instrument.kind not in (*HISTOGRAMS, SUMMARY):
             statistic = first_line[0].statistic if first_line else ""
             return [self._value_panel(statistic)]
         return [self._value_panel("rate"), self._quantile_panel()]
 
+    @cached_property
     def quantiles(self) -> list[str]:
-        """Return the names of the quantiles, the lowest first."""
+        """The names of the quantiles, the lowest first; ``MAX_QUANTILES`` of them at most."""
         names = {
             line.statistic: None
             for group in self.series.groups
             for line in group.lines
             if line.statistic != "rate"
         }
-        return sorted(names, key=lambda name: float(name[1:]))
+        in_order = sorted(names, key=lambda name: float(name[1:]))
+        last = MAX_QUANTILES - 1
+        if len(in_order) <= last:
+            return in_order
+        return [in_order[number * (len(in_order) - 1) // last] for number in range(last + 1)]
 
     def axis_begin(self) -> str:
         """Return where the axis of the value begins, as text; empty if that is at zero or below."""
-        [panel, *_] = self.panels()
-        formatter = units.formatter(self.instrument.unit, self.instrument.name)
-        return formatter(panel.plot.bottom) if panel.plot.bottom > 0 else ""
+        bottom = self.panels[0].plot.bottom
+        return self._formats().value(bottom) if bottom > 0 else ""
 
     def shown_quantile(self) -> str:
         """Return the quantile that is drawn for each group: the chosen one, or the default."""
-        names = self.quantiles()
+        names = self.quantiles
         for wanted in (self.quantile, DEFAULT_QUANTILE):
             if wanted in names:
                 return wanted
@@ -106,8 +114,9 @@ class InstrumentChart:
         kind = self.instrument.kind
         is_rate = statistic == "rate" or kind not in (GAUGE, "up_down_counter")
         is_count = kind in (*HISTOGRAMS, SUMMARY)
-        unit = "" if is_count else self.instrument.unit
-        formats = _Formats.of(unit, self.instrument.name, per_second=is_rate)
+        formats = self._formats(per_second=is_rate)
+        if is_count:
+            formats = _Formats.of("", "", per_second=True)
         title = "Increase" if is_rate else "Value"
         if is_count:
             title = "Measurements"
@@ -118,16 +127,21 @@ class InstrumentChart:
         return self._panel("instrument-value", title, statistic, formats, exemplars)
 
     def _quantile_panel(self) -> Panel:
-        formats = _Formats.of(self.instrument.unit, self.instrument.name)
+        formats = self._formats()
         if self.by:
             quantile = self.shown_quantile()
             return self._panel("instrument-quantiles", quantile, quantile, formats, self.exemplars)
-        lines = [line for group in self.series.groups for line in group.lines[1:]]
+        lines = [line for group in self.series.groups for line in group.lines]
+        shown = [line for line in lines if line.statistic in self.quantiles]
         colour = self._classes([""])[""]
-        named = []
-        for index, line in enumerate(lines):
-            place = index * (len(QUANTILE_DASHES) - 1) // max(1, len(lines) - 1)
-            named.append((line.statistic, colour + QUANTILE_DASHES[place], line))
+        classes = {
+            # The lowest one is solid, the highest one dotted.
+            line.statistic: colour + QUANTILE_DASHES[2 * index // max(1, len(shown) - 1)]
+            for index, line in enumerate(shown)
+        }
+        if len(shown) > len(QUANTILE_DASHES):
+            classes = _distinct_classes(list(classes))
+        named = [(line.statistic, classes[line.statistic], line) for line in shown]
         return self._draw("instrument-quantiles", "Quantiles", named, formats, self.exemplars)
 
     def _panel(
@@ -158,7 +172,7 @@ class InstrumentChart:
         formats: _Formats,
         exemplars: Sequence[Exemplar],
     ) -> Panel:
-        start = self._start(exemplars)
+        start = self._start()
         data = chart.ChartData(
             start,
             self.time_range[1],
@@ -189,8 +203,11 @@ class InstrumentChart:
             dot_text=self._dot_text,
         )
 
-    def _start(self, exemplars: Sequence[Exemplar]) -> float:
-        """Return the time of the first value or dot, at least ``MIN_RANGE_S`` before the end."""
+    def _start(self) -> float:
+        """Return the time of the first value or dot, at least ``MIN_RANGE_S`` before the end.
+
+        All charts of an instrument begin at the same time.
+        """
         start, end = self.time_range
         times = [
             time
@@ -199,7 +216,7 @@ class InstrumentChart:
             for time, value in zip(self.series.times, line.values, strict=True)
             if value is not None
         ]
-        times += [exemplar.time for exemplar in exemplars]
+        times += [exemplar.time for exemplar in self.exemplars]
         in_range = [time for time in times if start <= time <= end]
         return min(*in_range, end - MIN_RANGE_S) if in_range else start
 
@@ -214,16 +231,34 @@ class InstrumentChart:
             services = self.instrument.services
             name = services[0] if len(services) == 1 else self.instrument.name
             return dict.fromkeys(values, distinct_service_classes([name])[name])
-        classes = distinct_service_classes(values)
-        uses: Counter[str] = Counter()
-        for value in values:
-            colour = classes[value]
-            classes[value] = colour + DASHES[min(uses[colour], len(DASHES) - 1)]
-            uses[colour] += 1
-        return classes
+        return _distinct_classes(values)
+
+    def _formats(self, *, per_second: bool = False) -> _Formats:
+        """Return the functions that format the values of the instrument."""
+        values = [
+            abs(value)
+            for group in self.series.groups
+            for line in group.lines
+            for value in line.values
+            if value is not None
+        ]
+        # Prometheus adds ``_ratio`` to the name of every gauge with the unit 1.
+        name = self.instrument.name if max(values, default=0.0) <= 1 else ""
+        return _Formats.of(self.instrument.unit, name, per_second=per_second)
 
     def _dot_text(self, exemplar: Exemplar) -> str:
         service = printable(exemplar.labels.get("service_name", ""), 64) or "a service"
-        formatter = units.formatter(self.instrument.unit, self.instrument.name)
+        formatter = self._formats().value
         is_value = self.instrument.kind in (GAUGE, *HISTOGRAMS)
         return f"{service}: {formatter(exemplar.value)}" if is_value else service
+
+
+def _distinct_classes(names: Sequence[str]) -> dict[str, str]:
+    """Return the CSS classes of lines, by name, which differ in colour or in their dashes."""
+    classes = distinct_service_classes(names)
+    uses: Counter[str] = Counter()
+    for name in names:
+        colour = classes[name]
+        classes[name] = colour + DASHES[min(uses[colour], len(DASHES) - 1)]
+        uses[colour] += 1
+    return {name: classes[name] for name in names}

@@ -57,7 +57,7 @@ class MetricPages:
             kind=KIND_TEXTS.get(chosen.kind, chosen.kind) if chosen else "",
             unit=unit_text(chosen.unit) if chosen else "",
             chart=chosen_chart,
-            panels=chosen_chart.panels() if chosen_chart else [],
+            panels=chosen_chart.panels if chosen_chart else [],
             several=[label for label in labels if label.count > 1],
             common=[label for label in labels if label.count == 1],
             has_quantiles=bool(chosen and chosen.kind in (*HISTOGRAMS, SUMMARY)),

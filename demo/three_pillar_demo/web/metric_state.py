@@ -1,7 +1,5 @@
 """The state of the page of metrics, which is kept only in the query parameters of its address."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from three_pillar_demo.web.view_state import ViewState
@@ -26,8 +24,10 @@ class MetricState(ViewState):
         max_length=100,
         description="a text of at most 100 characters that the listed metrics contain",
     )
-    quantile: Literal["", "p50", "p95", "p99"] = Field(
-        "", description="p50, p95 or p99: the quantile that is shown by label; p95 by default"
+    quantile: str = Field(
+        "",
+        pattern=r"^(p[0-9]{1,3}([.][0-9]{1,9})?)?$",
+        description="a quantile, such as p99 or p99.9, that is shown by label; p95 by default",
     )
 
     def elsewhere(self) -> ViewState:

@@ -174,6 +174,30 @@ def test_a_summary_has_the_quantiles_of_its_sender(stored: StoredData, page: Tes
     assert re.search(r'p99">p99.9</span> <b>300 ms</b>', text)
 
 
+def test_any_number_of_quantiles_is_drawn_within_bounds(
+    stored: StoredData, page: TestClient
+) -> None:
+    """Of five hundred quantiles some are drawn, the lowest and the highest among them."""
+    stored.instruments = [Instrument("gc", "gc_seconds", SUMMARY, "s", "", ("jvm",), 1)]
+    many = tuple(Line(f"p{number / 5:g}", (1.0,) * STEPS) for number in range(501))
+    stored.instrument_series = series(Group("", (Line("rate", (1.0,) * STEPS), *many)))
+    text = opened(page, "/metrics?metric=gc").partition("chart-instrument-quantiles")[2]
+    legend = re.findall(r'class="key ([^"]+)">([^<]+)</span>', text)
+    assert len(legend) == len({css_class for css_class, _ in legend}) == 12
+    assert (legend[0][1], legend[-1][1]) == ("p0", "p100")
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0.25, "25 %"), (20.0, "20")])
+def test_only_what_is_a_ratio_is_in_per_cent(
+    stored: StoredData, page: TestClient, value: float, expected: str
+) -> None:
+    """Prometheus calls every gauge with the unit 1 a ratio; one with values over 1 is none."""
+    name = "pool_count_ratio"
+    stored.instruments = [Instrument(name, name, GAUGE, "1", "", ("shop",), 1)]
+    stored.instrument_series = series(Group("", lines(value=value)))
+    assert f"<b>{expected}</b>" in opened(page, f"/metrics?metric={name}")
+
+
 def test_the_exemplar_of_a_counter_is_at_the_bottom(stored: StoredData, page: TestClient) -> None:
     """The exemplar of a counter is a dot on the time axis, as its value is no rate."""
     stored.instruments = [SOLD]
@@ -259,7 +283,7 @@ def test_a_query_that_goes_wrong_is_named(
 
 
 @pytest.mark.parametrize(
-    "query", ["minutes=7", "quantile=p42", f"metric={'x' * 600}", f"by={'x' * 300}"]
+    "query", ["minutes=7", "quantile=42", f"metric={'x' * 600}", f"by={'x' * 300}"]
 )
 def test_a_state_that_cannot_be_is_refused(page: TestClient, query: str) -> None:
     """A value that is not allowed gets an answer that says which values are."""

@@ -1,18 +1,14 @@
-"""Starts a drill in a process of its own, and waits until its symptom appears or until it ends."""
+"""Starts a drill for a command, and waits until its symptom appears or until it ends."""
 
-import os
 import subprocess
-import sys
 import time
 
 from rich.console import Console
 
 from three_pillar_demo.drills import fault_files, session
 from three_pillar_demo.drills.catalogue import Drill, DrillError
-from three_pillar_demo.paths import ROOT, STATE
+from three_pillar_demo.drills.launch import last_log_line, launch
 
-LOG = STATE / "logs" / "drill.log"
-"""The output of the newest drill's process (``runner_process``)."""
 POLL_INTERVAL_S = 0.2
 """Seconds between two reads of the session file."""
 STOP_TIMEOUT_S = 30.0
@@ -30,10 +26,7 @@ def start(
         DrillError: Another drill is running, ``drill`` cannot run, or ``drill`` ended before the
             symptom appeared (for example by Ctrl-C).
     """
-    current = session.latest()
-    if current and current.active:
-        raise DrillError("a drill is already running: `demo drill stop` ends it")
-    process = _start_runner(drill.name, normal_operation_s, blind=blind)
+    process = launch(drill, normal_operation_s, blind=blind)
     out.print(
         "The shop works normally for some seconds; then an incident begins. Wait to be paged.",
         style="dim",
@@ -44,30 +37,6 @@ def start(
         process.terminate()
         process.wait()
         raise DrillError("stopped before you were paged; everything is restored") from None
-
-
-def _start_runner(name: str, normal_operation_s: float, *, blind: bool) -> subprocess.Popen[bytes]:
-    """Start the module ``runner_process`` for the drill ``name``; its output goes to ``LOG``."""
-    command = [
-        sys.executable,
-        "-m",
-        "three_pillar_demo.drills.runner_process",
-        name,
-        str(normal_operation_s),
-    ]
-    if blind:
-        command.append("blind")
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    with LOG.open("wb") as log:
-        return subprocess.Popen(  # noqa: S603  (our own module)
-            command,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
 
 
 def _wait_for_page(process: subprocess.Popen[bytes]) -> session.DrillSession:
@@ -84,16 +53,8 @@ def _wait_for_page(process: subprocess.Popen[bytes]) -> session.DrillSession:
             if current.paged_at:
                 return current
         if process.poll() is not None:
-            raise DrillError(_last_log_line() or f"the drill runner ended; see {LOG}")
+            raise DrillError(last_log_line())
         time.sleep(POLL_INTERVAL_S)
-
-
-def _last_log_line() -> str:
-    """Return the last line of the file ``LOG`` that is not blank, or an empty string."""
-    for line in reversed(LOG.read_text(errors="replace").split("\n")):
-        if line.strip():
-            return line
-    return ""
 
 
 def wait_for_end(ended: session.DrillSession) -> None:

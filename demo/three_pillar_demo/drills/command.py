@@ -4,10 +4,8 @@ With them a person practises incidents in the afternoon instead of meeting them 
 """
 
 import asyncio
-import random
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -20,18 +18,19 @@ from rich.text import Text
 from three_pillar_demo.drills import background, catalogue, fault_files, session
 from three_pillar_demo.drills import check as drill_check
 from three_pillar_demo.drills.catalogue import REASONS, Drill, DrillError
+from three_pillar_demo.drills.choice import (
+    NORMAL_OPERATION_S,
+    choose_drill,
+    default_normal_operation_s,
+    running_mode,
+)
 from three_pillar_demo.load.checkout_client import CheckoutError
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import BackendError
-from three_pillar_demo.stack import state
 from three_pillar_demo.stack.components import BY_NAME, WEB
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-NORMAL_OPERATION_S = 12.0
-"""Seconds for which the shop works normally before the fault of a drill begins."""
-RATE_WINDOW_S = 30.0
-"""The window of the rates that the web UI shows, in seconds."""
 app = typer.Typer(help="Incident drills: start one, find its cause, answer.", no_args_is_help=True)
 
 
@@ -43,18 +42,6 @@ def _errors_reported() -> Iterator[None]:
     except (DrillError, BackendError, CheckoutError) as error:
         err.print(Text.assemble(("demo drill: ", "red"), str(error)))
         sys.exit(1)
-
-
-def _running_mode() -> str:
-    """Return the mode of the running stack, such as ``local``.
-
-    Raises:
-        DrillError: No stack is running.
-    """
-    mode = state.mode()
-    if mode is None:
-        raise DrillError("a drill needs a running stack: `demo up --detach` starts one")
-    return mode
 
 
 @app.command("list")
@@ -114,18 +101,6 @@ def start(
     _print_alert(drill, current)
 
 
-def default_normal_operation_s() -> float:
-    """Return for how many seconds the shop works normally before the fault begins.
-
-    It is ``NORMAL_OPERATION_S``. Soon after another drill it is longer, so that the rates in the
-    web UI no longer include the earlier drill when the fault begins.
-    """
-    previous = session.latest()
-    if previous is None or not previous.ended_at:
-        return NORMAL_OPERATION_S
-    return max(NORMAL_OPERATION_S, RATE_WINDOW_S - (time.time() - previous.ended_at))
-
-
 def _print_alert(drill: Drill, current: session.DrillSession) -> None:
     """Print the alert to the person on call: the drill's story, its symptom, and the commands."""
     paged_at = time.strftime("  %H:%M:%S", time.localtime(current.paged_at))
@@ -146,30 +121,6 @@ def _print_alert(drill: Drill, current: session.DrillSession) -> None:
     table.add_row(Text("Reasons", "bold"), ", ".join(REASONS))
     table.add_row(Text("End", "bold"), "demo drill give-up, demo drill stop")
     out.print(table)
-
-
-def choose_drill(name: str, *, blind: bool) -> tuple[Drill, bool]:
-    """Return the drill to play, and whether its name stays hidden until the drill is over.
-
-    With ``name`` and without ``blind``, the drill of this name is returned, and its name is shown.
-    Otherwise a random one of the drills that were played least is returned, and its name is hidden.
-
-    Raises:
-        DrillError: No stack is running, or there is no such drill in the mode of the stack.
-    """
-    mode = _running_mode()
-    if name and not blind:
-        drill = catalogue.load(name)
-        if mode not in drill.modes:
-            raise DrillError(
-                f"{name} exists in these modes: {', '.join(drill.modes)}; the stack runs in {mode}"
-            )
-        return drill, False
-    candidates = [drill for drill in map(catalogue.load, catalogue.names()) if mode in drill.modes]
-    played = Counter(session.played())
-    fewest = min(played[drill.name] for drill in candidates)
-    least_played = [drill for drill in candidates if played[drill.name] == fewest]
-    return random.choice(least_played), True  # noqa: S311  (a game, not a secret)
 
 
 @app.command()
@@ -253,7 +204,7 @@ def check(
 ) -> None:
     """Check a drill without a person: its symptom and evidence must appear, its decoys must not."""
     with _errors_reported():
-        mode = _running_mode()
+        mode = running_mode()
         drill_names = _names_to_check(name, all_drills=all_drills)
         drills = [catalogue.load(drill_name) for drill_name in drill_names]
         all_passed = True

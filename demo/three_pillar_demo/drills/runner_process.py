@@ -4,6 +4,7 @@ Usage: ``python -m three_pillar_demo.drills.runner_process NAME NORMAL_OPERATION
 """
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -102,21 +103,38 @@ def main(name: str, normal_operation_s: float, *, blind: bool) -> int:
         await serve(drill, connect.create_backends(), normal_operation_s)
 
     try:
-        with runner.exclusive():
-            session.save(
-                session.DrillSession(
-                    name, state.current_process(), time.time(), blind, earlier=session.played()
-                )
-            )
-            problem = _run_to_end(serve_until_signalled())
-            current = session.latest()
-            if problem and current and not current.outcome:
-                current.end(problem)
-                session.save(current)
+        _record(name, blind=blind)
     except DrillError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    problem = ""
+    try:
+        with runner.exclusive():
+            problem = _run_to_end(serve_until_signalled())
+    except DrillError as error:
+        sys.stderr.write(f"{error}\n")
+        problem = str(error)
+    if problem:
+        _end(problem)
     return 1 if problem else 0
+
+
+def _record(name: str, *, blind: bool) -> None:
+    """Record this process as the one that runs the drill, unless its starter has done so.
+
+    Raises:
+        DrillError: Another process runs a drill.
+    """
+    with session.lock():
+        current = session.latest()
+        if current and current.active and current.runner.pid != os.getpid():
+            raise DrillError("a drill is already running: `demo drill stop` ends it")
+        if current is None or current.runner.pid != os.getpid():
+            earlier = session.played()
+            runner_of_drill = state.current_process()
+            session.save(
+                session.DrillSession(name, runner_of_drill, time.time(), blind, earlier=earlier)
+            )
 
 
 def _run_to_end(serving: Coroutine[None, None, None]) -> str:

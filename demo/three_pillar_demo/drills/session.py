@@ -56,6 +56,11 @@ class DrillSession:
         return not self.outcome and self.runner.alive() is not None
 
     @property
+    def has_died(self) -> bool:
+        """Whether the process that runs the drill has ended without recording how."""
+        return not self.outcome and self.runner.alive() is None
+
+    @property
     def elapsed_s(self) -> float:
         """Seconds from the page to the end of the drill, or to now; 0 before the page."""
         if not self.paged_at:
@@ -103,15 +108,22 @@ def save(current: DrillSession) -> None:
 
 
 @contextmanager
+def lock() -> Iterator[None]:
+    """Hold the lock with which one process at a time changes the session."""
+    LOCK_FILE.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with LOCK_FILE.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def locked() -> Iterator[DrillSession]:
     """Lock and yield the session of the running drill, and save it at the end of the block.
 
     Raises:
         DrillError: No drill is running.
     """
-    LOCK_FILE.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with LOCK_FILE.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock():
         current = latest()
         if current is None or not current.active:
             raise DrillError("no drill is running: `demo drill start` begins one")

@@ -17,7 +17,8 @@ from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import health
 from three_pillar_demo.web.access import AccessMiddleware
 from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
-from three_pillar_demo.web.alert_inbox.routes import add_routes
+from three_pillar_demo.web.alert_inbox.drill_start import DrillStarter
+from three_pillar_demo.web.alert_inbox.routes import add_alert_routes, add_drill_routes
 from three_pillar_demo.web.cache import QueryCache
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.downloads import Downloads
@@ -56,7 +57,8 @@ def create_app(
     firing_alerts = FiringAlerts()
     data = PageData(backends, cache, health_client, mode)
     pages_of_mode = ViewPages if mode == VIEW_MODE else Pages
-    pages = pages_of_mode(data, traffic, firing_alerts, grafana_url)
+    drill_starter = DrillStarter(mode)
+    pages = pages_of_mode(data, traffic, firing_alerts, drill_starter, grafana_url)
     downloads = Downloads(data)
     log_pages = pages.log_pages()
 
@@ -72,7 +74,7 @@ def create_app(
     app.add_middleware(HeadMiddleware)
     app.add_middleware(AccessMiddleware, hosts=hosts)
     app.mount("/static", StaticFiles(directory=WEB_FOLDER / "static"))
-    add_routes(app, firing_alerts)
+    add_alert_routes(app, firing_alerts)
     app.get("/healthz")(healthz)
     app.get("/", response_class=HTMLResponse)(pages.index)
     app.get("/metrics", response_class=HTMLResponse)(pages.metric_pages().metrics)
@@ -87,6 +89,7 @@ def create_app(
     if mode != VIEW_MODE:
         app.post("/buy")(pages.buy)
         app.post("/stream")(pages.stream)
+        add_drill_routes(app, drill_starter)
     app.add_exception_handler(ValueError, pages.error)
     app.add_exception_handler(HTTPException, pages.error)
     return app

@@ -51,6 +51,8 @@ class PageData:
         self.cache = cache
         self.http = http
         self.mode = mode
+        self.problem_since: dict[str, float] = {}
+        """When the present problem of a component was seen first, in seconds since the epoch."""
 
     async def health(self) -> dict[str, QueryResult[Any]]:
         """Return the results that the status bar shows, by name.
@@ -210,6 +212,10 @@ class PageData:
             problems |= backend_health.result()
         backend_health.cancel()
         problems.pop("web", None)
+        now = time.time()
+        self.problem_since = {
+            name: self.problem_since.get(name, now) for name, problem in problems.items() if problem
+        }
         return problems
 
     async def _recent_exits(self) -> dict[str, str]:

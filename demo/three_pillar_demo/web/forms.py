@@ -1,6 +1,7 @@
 """Reads the bodies of POST requests, up to a limit, and redirects back to the overview."""
 
 import asyncio
+import re
 from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
@@ -13,6 +14,10 @@ MAX_FORM_BYTES = 1024
 """The largest body of a form, in bytes."""
 BODY_TIMEOUT_S = 10.0
 """How long a body may take to arrive, in seconds."""
+PAGE = re.compile(
+    r"https?://(?P<host>[^/?#]+)(?P<path>/(?!/)[\w./%-]*)(?P<query>\?[^#]*)?", re.ASCII
+)
+"""The address of a page to which a form may lead; a browser takes no such path for another host."""
 MAX_FORM_FIELDS = 10
 """The largest number of fields in a form."""
 
@@ -46,6 +51,18 @@ async def read_form(request: Request) -> dict[str, str]:
     """
     body = await read_body(request, MAX_FORM_BYTES)
     return dict(parse_qsl(body.decode("ascii"), max_num_fields=MAX_FORM_FIELDS))
+
+
+def redirect_to_page(request: Request) -> Response:
+    """Return a redirect to the page of ours that has sent a form, else to the overview.
+
+    A browser names that page in the header ``Referer``; the page asks it to by its referrer policy.
+    """
+    page = PAGE.fullmatch(request.headers.get("referer", ""))
+    is_own = page is not None and page["host"].lower() == request.headers["host"].lower()
+    if page is None or not is_own or page["path"] == request.url.path:
+        return redirect_back(request)
+    return RedirectResponse(f"{page['path']}{page['query'] or ''}", 303)
 
 
 def redirect_back(request: Request, **changes: object) -> Response:

@@ -20,6 +20,7 @@ from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import chart, formatting, grafana, request_search, runbook, waterfall
 from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
+from three_pillar_demo.web.alert_inbox.drill_start import DrillStarter
 from three_pillar_demo.web.alert_inbox.drill_view import current_drill
 from three_pillar_demo.web.attribute_units import value_hint
 from three_pillar_demo.web.cache import PENDING
@@ -110,11 +111,13 @@ class Pages:
         data: PageData,
         traffic: ManualTraffic,
         firing_alerts: FiringAlerts,
+        drill_starter: DrillStarter,
         grafana_url: str,
     ) -> None:
         self.data = data
         self.traffic = traffic
         self.firing_alerts = firing_alerts
+        self.drill_starter = drill_starter
         self.grafana_url = grafana_url
 
     async def index(self, request: Request) -> Response:
@@ -140,8 +143,8 @@ class Pages:
             panels=panels,
             service_graph=service_graph,
             logs=logs,
-            alerts=self.firing_alerts.list(),
-            drill=current_drill(),
+            is_overview=True,
+            drill_offer=self.drill_starter.offer(request),
             traffic=self.traffic,
             requests=requests,
             older=end_of_last(requests),
@@ -262,7 +265,10 @@ class Pages:
             templates()
             .get_template(template)
             .render(
-                context,
+                {"is_overview": False, **context},
+                alerts=self.firing_alerts.list(),
+                drill=current_drill(self.data.mode),
+                problem_since=self.data.problem_since,
                 mode=self.data.mode,
                 grafana_url=self.grafana_url,
                 unique_id=UniqueIds().next,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from three_pillar_demo.drills import background, command, session
+from three_pillar_demo.drills import background, choice, launch, session
 from three_pillar_demo.drills.catalogue import DrillError, load, names
 from three_pillar_demo.drills.session import DrillSession
 from three_pillar_demo.stack import state
@@ -61,9 +61,9 @@ def test_a_runner_that_dies_silently_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the drill's process exits without output, the start fails and names the log file."""
-    monkeypatch.setattr(background, "LOG", tmp_path / "drill.log")
+    monkeypatch.setattr(launch, "LOG", tmp_path / "drill.log")
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
-    with pytest.raises(DrillError, match=f"the drill runner ended; see {background.LOG}"):
+    with pytest.raises(DrillError, match=f"the drill runner ended; see {launch.LOG}"):
         background.start(Console(quiet=True), load("slow-bank"), 0, blind=False)
 
 
@@ -75,7 +75,7 @@ def test_a_random_drill_is_one_of_the_least_played(monkeypatch: pytest.MonkeyPat
     for _ in range(2):
         chosen = []
         for _ in candidates:
-            drill, blind = command.choose_drill("", blind=True)
+            drill, blind = choice.choose_drill("", blind=True)
             assert blind
             chosen.append(drill.name)
             session.save(DrillSession(drill.name, current_process(), 0.0, earlier=session.played()))
@@ -93,7 +93,7 @@ def test_normal_operation_is_longer_after_another_drill(
     if seconds_since_end is not None:
         ended_at = time.time() - seconds_since_end
         session.save(DrillSession("slow-bank", current_process(), 0.0, ended_at=ended_at))
-    assert minimum <= command.default_normal_operation_s() <= maximum
+    assert minimum <= choice.default_normal_operation_s() <= maximum
 
 
 def test_the_second_payments_clock_is_ahead_for_spans_and_logs() -> None:

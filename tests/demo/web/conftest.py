@@ -245,7 +245,7 @@ def open_page(
     """Yield a function that starts the web UI and returns a client of it.
 
     Its arguments are a fake checkout, the first wait and the timeout of the query cache, both in
-    seconds, and the mode of the stack.
+    seconds, the mode of the stack, and the address of the client.
     """
     clients: list[TestClient] = []
     monkeypatch.setattr(health, "addresses", lambda _mode: {})
@@ -255,6 +255,7 @@ def open_page(
         first_wait: float = 2.0,
         timeout: float = 5.0,
         mode: str = "local",
+        client_address: str = "127.0.0.1",
     ) -> TestClient:
         monkeypatch.setattr(cache.QueryCache.__init__, "__defaults__", (timeout, first_wait))
         transport = httpx2.MockTransport(checkout)
@@ -265,7 +266,9 @@ def open_page(
             "http://127.0.0.1:3000",
             httpx2.AsyncClient(transport=transport, base_url="http://shop"),
         )
-        client = TestClient(app, base_url=f"http://{HOST}", follow_redirects=False)
+        client = TestClient(
+            app, base_url=f"http://{HOST}", follow_redirects=False, client=(client_address, 50_000)
+        )
         clients.append(client.__enter__())
         return client
 

@@ -200,7 +200,9 @@ def test_alerts_with_the_same_name_have_different_ids(page: TestClient) -> None:
     text = page.get("/").text
     assert len(set(re.findall(r'id="(alert-[0-9a-f]{12})"', text))) == 3
     local_time = datetime.fromisoformat(str(FIRING["startsAt"])).astimezone()
-    assert text.count(f"since {local_time:%H:%M:%S}") == 2
+    assert text.count(f"since {local_time:%H:%M:%S}</span>") == 2
+    for key in set(re.findall(r'id="alert-([0-9a-f]{12})"', text)):
+        assert re.search(rf'<p id="say-alert-{key}">\w+ is firing', text)
 
 
 @pytest.mark.parametrize(

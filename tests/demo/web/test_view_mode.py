@@ -81,7 +81,7 @@ def test_a_filter_that_finds_nothing_is_not_waiting(
 
 def announcement(view: TestClient) -> str:
     """Return what a screen reader reads out of the start page."""
-    text = view.get("/").text.split('id="announcement"')[1]
+    text = view.get("/").text.split('id="say-page"')[1]
     return text.partition(">")[2].partition("<")[0]
 
 

@@ -3,9 +3,13 @@
 import time
 from dataclasses import dataclass
 
-from three_pillar_demo.drills import session
+from starlette.requests import Request
+
+from three_pillar_demo.drills import launch, session
+from three_pillar_demo.drills.answer_choices import Choices, choices_of
 from three_pillar_demo.drills.catalogue import Drill, DrillError, load
 from three_pillar_demo.web import runbook
+from three_pillar_demo.web.alert_inbox.drill_start import DRILL_MODES, DrillStarter
 
 SHOWN_AFTER_END_S = 600.0
 """How long the result of a drill is shown after its end, in seconds."""
@@ -15,14 +19,20 @@ MAX_ANSWER_LENGTH = 60
 
 @dataclass(frozen=True)
 class DrillView:
-    """A drill and the state of its session, with texts for the page."""
+    """A drill and the state of its session, with texts for the page.
+
+    ``mode`` is the mode of the stack.
+    """
 
     session: session.DrillSession
     drill: Drill
+    mode: str
 
     @property
     def summary(self) -> list[str]:
         """The lines of the result; empty while the drill runs."""
+        if self.session.has_died:
+            return [f"It has ended unexpectedly: {launch.last_log_line()}"]
         if not self.session.outcome:
             return []
         return session.summary(self.session, self.drill)
@@ -32,6 +42,11 @@ class DrillView:
         """The path of the page to read afterwards; "" if the cause is not shown."""
         is_cause_shown = self.session.outcome in session.OUTCOMES_WITH_CAUSE
         return runbook.address(self.drill.runbook) if is_cause_shown else ""
+
+    @property
+    def choices(self) -> dict[str, Choices]:
+        """The words among which the parts ``what`` and ``where`` of the answer are chosen."""
+        return choices_of(self.mode)
 
     @property
     def grade(self) -> list[str]:
@@ -54,28 +69,34 @@ class DrillView:
         return f"{minutes}:{seconds:02}"
 
 
-def current_drill() -> DrillView | None:
+def current_drill(mode: str) -> DrillView | None:
     """Return the running drill, or a drill that ended within the past ``SHOWN_AFTER_END_S``.
 
-    Return None when there is no such drill, or when the drill's file is invalid.
+    Return None when there is no such drill, when the drill's file is invalid, or when no drills
+    exist in ``mode``.
     """
-    newest = session.latest()
+    newest = session.latest() if mode in DRILL_MODES else None
     if newest is None or not (newest.active or _ended_recently(newest)):
         return None
     try:
-        return DrillView(newest, load(newest.drill))
+        return DrillView(newest, load(newest.drill), mode)
     except DrillError:
         return None
 
 
-def submit(form: dict[str, str]) -> None:
-    """Perform the action of a drill's form: show a hint, submit an answer, or give up.
+def submit(form: dict[str, str], drill_starter: DrillStarter, request: Request) -> None:
+    """Perform the action of a drill's form: start or stop a drill, show a hint, answer, give up.
 
     Raises:
+        HTTPException: The request may not start a drill.
         ValueError: The action is unknown or not possible now; the message says why.
     """
     try:
         match form.get("do"):
+            case "start":
+                drill_starter.start(form.get("drill", ""), request)
+            case "stop":
+                session.end("stopped")
             case "hint":
                 session.next_hint()
             case "give-up":
@@ -84,12 +105,13 @@ def submit(form: dict[str, str]) -> None:
                 answer = {part: form.get(part, "")[:MAX_ANSWER_LENGTH] for part in session.PARTS}
                 session.submit_answer(answer)
             case _:
-                raise ValueError("unknown action: it must be hint, answer or give-up")
+                raise ValueError("unknown action: it must be start, hint, answer, give-up or stop")
     except DrillError as error:
         raise ValueError(str(error)) from error
 
 
 def _ended_recently(drill_session: session.DrillSession) -> bool:
-    if not drill_session.ended_at:
-        return False
-    return time.time() - drill_session.ended_at < SHOWN_AFTER_END_S
+    ended_at = drill_session.ended_at
+    if drill_session.has_died:
+        ended_at = drill_session.paged_at or drill_session.started_at
+    return ended_at is not None and time.time() - ended_at < SHOWN_AFTER_END_S

@@ -10,6 +10,7 @@
 //   data-hold       the element is not merged while the visitor is in it
 //   data-content    a details element gets its content from this address when it is opened
 //   data-filter     the form is submitted whenever one of its fields changes
+//   data-draft      what is chosen in the form is kept for other pages; a new name is a new draft
 //   data-paused     on the body: do not refresh
 //   data-refresh-from  the address to fetch instead of the current one
 
@@ -195,6 +196,7 @@ function mergePage(fresh) {
     const part = document.getElementById(freshPart.id);
     if (part) merge(part, freshPart);
   }
+  restoreDrafts();
   for (const slider of document.querySelectorAll(".slider:hover, .slider:focus-visible")) {
     showReadout(slider);
   }
@@ -337,7 +339,8 @@ async function submit(address, fields, name) {
     const fresh = await fetchPage(address, SUBMIT_TIMEOUT_MS, { method: "POST", body: fields });
     await refresh(Promise.resolve(fresh), true);
   } catch (error) {
-    notice.textContent = `“${name}” was not confirmed by the web UI: ${reasonOf(error)}.`;
+    const time = new Date().toLocaleTimeString("en-GB");
+    notice.textContent = `“${name}” was not confirmed by the web UI: ${reasonOf(error)}. It was ${time}.`;
     notice.hidden = false;
   }
 }
@@ -356,7 +359,26 @@ document.addEventListener("submit", (event) => {
   }
 });
 
+// The draft of an answer outlives the page: a visitor looks at other pages before answering.
+const restoredForms = new WeakSet();
+
+function saveDraft(form) {
+  const fields = [...new FormData(form)].filter(([name]) => name !== "do");
+  sessionStorage.setItem("draft", JSON.stringify([form.dataset.draft, fields]));
+}
+
+function restoreDrafts() {
+  const [name, fields] = JSON.parse(sessionStorage.getItem("draft") || "[]");
+  for (const form of document.querySelectorAll("[data-draft]")) {
+    if (form.dataset.draft === name && !restoredForms.has(form)) {
+      for (const [field, value] of fields) form.elements[field].value = value;
+    }
+    restoredForms.add(form);
+  }
+}
+
 document.addEventListener("input", ({ target }) => {
+  if (target.form && target.form.matches("[data-draft]")) saveDraft(target.form);
   if (target.matches(".slider")) showReadout(target);
   if (target.form && target.form.matches("[data-filter]")) target.form.requestSubmit();
 });
@@ -411,4 +433,5 @@ document.addEventListener("click", async ({ target }) => {
 // Buttons that need this script are hidden without it.
 document.documentElement.classList.add("scripted");
 
+restoreDrafts();
 refreshForever();

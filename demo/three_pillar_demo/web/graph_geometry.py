@@ -142,12 +142,14 @@ class _Geometry:
         corners: The first corner of each box, and the beginning of each waypoint.
         layers: The layers with the waypoints.
         ports: How far from the middle of a side an arrow begins or ends, by node and edge.
+        crowds: How many more arrows there are at the box on the left of an edge than at the other.
     """
 
     size: Size
     corners: Mapping[int, Point]
     layers: Layers
     ports: dict[tuple[int, Edge], float] = field(default_factory=dict)
+    crowds: dict[Edge, int] = field(default_factory=dict)
 
     def assign_ports(self, edges: Sequence[Edge]) -> None:
         """Distribute the arrows at each side of a box in the order of their other ends."""
@@ -158,7 +160,11 @@ class _Geometry:
             if left != right:
                 sides[left, True].append((self.corners[[*between, right][0]][1], edge))
                 sides[right, False].append((self.corners[between[-1]][1], edge))
-        for (node, _), ends in sides.items():
+        for (node, is_last), ends in sides.items():
+            for _, edge in ends:
+                self.crowds[edge] = self.crowds.get(edge, 0) + (
+                    len(ends) if is_last else -len(ends)
+                )
             room = self.size.breadth - 2 * PORT_DISTANCE
             distance = min(PORT_DISTANCE, room / max(1, len(ends) - 1))
             for number, (_, edge) in enumerate(sorted(ends)):
@@ -179,7 +185,9 @@ class _Geometry:
             along, across = self.corners[waypoint]
             points += [(along, across), (along + self.size.length, across)]
         points.append((self.corners[right][0], self._port(right, edge)))
-        return self.writer.arrow(points, is_reversed=edge in self.layers.reversed_edges)
+        is_reversed = edge in self.layers.reversed_edges
+        crowd = self.crowds[edge]
+        return self.writer.arrow(points, is_reversed=is_reversed, lean=(crowd > 0) - (crowd < 0))
 
     def _ends(self, edge: Edge) -> Edge:
         return edge[::-1] if edge in self.layers.reversed_edges else edge

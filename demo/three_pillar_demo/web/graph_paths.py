@@ -12,6 +12,9 @@ LOOP_HEIGHT = 26.0
 """The room of the arrow from a box to itself, beside the box."""
 HEAD_LENGTH = 8.0
 HEAD_WIDTH = 4.0
+MIDDLE = 0.5
+LEAN = 0.14
+"""How far from the middle of a way, as a part of it, a label may be."""
 
 Point = tuple[float, float]
 """A position along the layers, and one across them."""
@@ -37,10 +40,11 @@ class PathWriter:
 
     is_tall: bool = False
 
-    def arrow(self, corners: Sequence[Point], *, is_reversed: bool) -> Arrow:
+    def arrow(self, corners: Sequence[Point], *, is_reversed: bool, lean: int = 0) -> Arrow:
         """Return the arrow along ``corners``, two for each layer that it crosses.
 
-        It ends at the last one, or at the first one if it is reversed.
+        It ends at the last one, or at the first one if it is reversed. ``lean`` is 1 if the label
+        should be near the last one, where fewer arrows are, -1 for the first one, else 0.
         """
         points = list(corners[::-1] if is_reversed else corners)
         forward = -1.0 if is_reversed else 1.0
@@ -58,7 +62,7 @@ class PathWriter:
         head = self._triangle(
             (base, across - HEAD_WIDTH), (tip, across), (base, across + HEAD_WIDTH)
         )
-        places = [self.on_paper(place) for place in _label_places(corners)]
+        places = [self.on_paper(place) for place in _label_places(corners, lean)]
         return Arrow(line, head, places)
 
     def loop(self, corner: Point, length: float) -> Arrow:
@@ -86,9 +90,27 @@ class PathWriter:
         return f"{command}{' '.join(f'{x:.1f} {y:.1f}' for x, y in written)}"
 
 
-def _label_places(corners: Sequence[Point]) -> Iterator[Point]:
-    """Yield the middle of each way between two layers, the last one first, then that in a layer."""
+def _label_places(corners: Sequence[Point], lean: int) -> Iterator[Point]:
+    """Yield the places of a label: between two layers, the last ones first, then in a layer."""
     between = list(zip(corners[::2], corners[1::2], strict=True))
-    within = list(zip(corners[1:-1:2], corners[2:-1:2], strict=True))
-    for (one, one_across), (other, other_across) in (between[-1], *between[:-1], *within):
-        yield (one + other) / 2, (one_across + other_across) / 2
+    for start, end in (between[-1], *between[:-1]):
+        for part in (MIDDLE + lean * LEAN, MIDDLE, MIDDLE - lean * LEAN):
+            yield _point_on_way(start, end, part)
+    for start, end in zip(corners[1:-1:2], corners[2:-1:2], strict=True):
+        yield (start[0] + end[0]) / 2, start[1]
+
+
+def _point_on_way(start: Point, end: Point, part: float) -> Point:
+    """Return a point of the curve from one layer to the next; ``part`` is from 0 to 1.
+
+    It is a Bézier curve whose two control points are half way along the layers.
+    """
+    rest = 1 - part
+    near = 3 * rest * rest * part
+    far = 3 * rest * part * part
+    along = (near + far) / 2 + part**3
+    across = far + part**3
+    return (
+        start[0] + along * (end[0] - start[0]),
+        start[1] + across * (end[1] - start[1]),
+    )

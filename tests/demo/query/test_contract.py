@@ -51,6 +51,13 @@ from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.query.peers import Fact, PeerQuery
 from three_pillar_demo.query.red_sources import SPANS
 from three_pillar_demo.query.service_figures import PARTS, Figures, ServiceRed
+from three_pillar_demo.query.service_map import (
+    ARRIVAL_GRACE_S,
+    CLIENTS,
+    CallCounts,
+    ServiceMap,
+    service,
+)
 from three_pillar_demo.trace_view.calls import status_of
 
 TIMEOUT_S = {"local": 2.0, "full": 60.0}
@@ -813,6 +820,40 @@ def test_the_service_graph_counts_calls_and_failures(contract: Contract) -> None
     )
     contract.expect(
         lambda backends: backends.service_graph(purchases.start - 100, purchases.start), []
+    )
+
+
+def test_the_service_map_has_requests_and_calls(contract: Contract) -> None:
+    """Services have their requests and failures, and calls lead from clients to each of them."""
+    purchases = contract.purchases
+    names = {purchases.front, purchases.bank}
+
+    def requests_of(service_map: ServiceMap) -> dict[str, tuple[float, float]]:
+        return {
+            name: (outcomes.requests, outcomes.failed)
+            for name, outcomes in service_map.services.items()
+            if name in names
+        }
+
+    # Tempo answers for a time that ended ``ARRIVAL_GRACE_S`` ago.
+    end = purchases.end + (ARRIVAL_GRACE_S if contract.mode == "full" else 0)
+    contract.expect(
+        lambda backends: backends.service_map(end - PERIOD_S, end),
+        {purchases.front: (3, 2), purchases.bank: (3, 1)},
+        requests_of,
+    )
+    contract.expect(
+        lambda backends: backends.service_map(end - 100, end - PERIOD_S - 1), {}, requests_of
+    )
+    if contract.mode == "full":
+        return  # Tempo counts calls in steps, and its new series lose their first ones.
+    contract.expect(
+        lambda backends: backends.service_map(end - PERIOD_S, end),
+        {
+            (CLIENTS, service(purchases.front)): CallCounts(3, 2, 2),
+            (service(purchases.front), service(purchases.bank)): CallCounts(3, 2, 1),
+        },
+        lambda service_map: service_map.calls,
     )
 
 

@@ -276,14 +276,16 @@ document.addEventListener("focusout", ({ target }) => {
 // ---- Keyboard and forms -------------------------------------------------------------------
 
 document.addEventListener("keydown", (event) => {
-  // Tab reaches the newest dot of a chart, or the first band of a minimap; the arrow keys go on to
-  // the others.
+  // Tab reaches the newest dot of a chart, the first band of a minimap, or the first node of a
+  // large graph; the arrow keys go on to the others.
   const before = "previousElementSibling";
   const after = "nextElementSibling";
   const siblings = { ArrowLeft: before, ArrowUp: before, ArrowRight: after, ArrowDown: after };
-  const link = event.target.closest(".dot, .band");
-  const sibling = link && siblings[event.key] && link[siblings[event.key]];
-  if (sibling && sibling.matches(".dot, .band")) {
+  const link = event.target.closest(".dot, .band, a.graph-node");
+  let sibling = link && siblings[event.key] && link[siblings[event.key]];
+  // What sends no spans is no link.
+  while (sibling && sibling.matches("g.graph-node")) sibling = sibling[siblings[event.key]];
+  if (sibling && sibling.matches(".dot, .band, a.graph-node")) {
     event.preventDefault();
     sibling.focus();
   }

@@ -92,7 +92,7 @@ def send_traffic(page: Page, seconds: float) -> None:
     """Send steady traffic, and then a purchase of each kind."""
     page.goto(f"{URL}/?tour=0")
     page.get_by_label("Checkouts per second").fill("6")
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_timeout(seconds * 1000)
     page.get_by_label("Checkouts per second").fill("1")
     page.get_by_role("button", name="Change").click()

@@ -229,7 +229,7 @@ def test_stream_is_started_and_stopped(visit: Visit) -> None:
     """A stream sends purchases at the chosen rate until it is stopped."""
     page = visit("/?tour=0")
     page.get_by_label("Checkouts per second").fill("50")
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator("#streaming")).to_contain_text("50 per second")
     expect(page.locator("#request-rows tr")).to_have_count(50)
     expect(page.get_by_role("link", name="Older requests")).to_be_visible()

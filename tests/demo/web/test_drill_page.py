@@ -23,7 +23,16 @@ from three_pillar_demo.stack import state
 OpenPage = Callable[..., TestClient]
 DRILL = catalogue.load("slow-bank")
 OWN = {"origin": f"http://{HOST}", "sec-fetch-site": "same-origin"}
-VIEWS = ("/", f"/trace/{TRACE}", "/runbook", "/status", "/nowhere", "/?minutes=7")
+VIEWS = (
+    "/",
+    f"/trace/{TRACE}",
+    "/logs",
+    "/metrics",
+    "/runbook",
+    "/status",
+    "/nowhere",
+    "/?minutes=7",
+)
 MODES = ("local", "full")
 
 

@@ -133,7 +133,7 @@ def test_a_refused_form_says_what_is_allowed(context: BrowserContext, server: Se
     """The reason of a refusal is shown, and the figures do not count as old."""
     page = open_page(context, "/?tour=0")
     page.locator("#stream-rate").evaluate("e => { e.type = 'text'; e.value = '1000' }")
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Start", exact=True).click()
     expect(page.locator("#not-done")).to_contain_text("“Start” was not confirmed")
     expect(page.locator("#not-done")).to_contain_text("50")
     wait_for_fetches(page, server, 2)

@@ -47,8 +47,6 @@ MAX_VALUE = 400
 """The number of characters of an attribute's value that the page of a request shows."""
 MAX_LINKED_TRACES = 5
 """The number of linked traces that the page of a request names at its top."""
-COPIED_IDS = ("span id", "parent span id")
-"""What a row says of its origin that can be copied with a button."""
 TOUR_COOKIE = "toured"
 """The name of the cookie of a visitor who has ended the tour."""
 TOUR_COOKIE_AGE_S = 365 * 24 * 3600
@@ -89,7 +87,6 @@ def templates() -> Environment:
     environment.globals["standalone"] = False
     environment.globals["max_value"] = MAX_VALUE
     environment.globals["max_linked"] = MAX_LINKED_TRACES
-    environment.globals["copied_ids"] = COPIED_IDS
     environment.globals["minutes"] = MINUTES
     environment.globals["severities"] = SEVERITIES
     environment.globals["services"] = list(ROUTES)
@@ -189,7 +186,9 @@ class Pages:
             root=root_span(page.view),
             still_arriving=age < ARRIVING_S,
             axis_ticks=waterfall.axis_ticks(end - start),
-            is_finished=not (result.error or comparison.error) and is_finished(page, age, panel),
+            is_finished=not result.error
+            and comparison.error != PENDING.error
+            and is_finished(page, age, panel),
             comparison=comparison_table(comparison.value),
             comparison_error=comparison.error if page.has_failed else "",
             context_panel=panel,

@@ -65,7 +65,7 @@ def test_attributes_are_shown_as_a_person_writes_them(stored: StoredData, page: 
     stored.spans = [span(ROOT, "", attributes=attributes, resource=resource, events=(event,))]
     stored.trace_logs = [replace(line(ROOT, "text"), attributes={"log.list": ["l", True]})]
     for path in (f"/trace/{TRACE}", f"/trace/{TRACE}/request.html"):
-        text = unescape(re.sub("<button.*?</button>", "", page.get(path).text))
+        text = unescape(page.get(path).text)
         for shown in (
             '["a", "b\u00fc", 1, null]',
             '{"deep": [true, {"x": 1.5}]}',

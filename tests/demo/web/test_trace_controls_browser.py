@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
 from tests.demo.web.conftest import HOST, StoredData
 from tests.demo.web.served import TIMEOUT_S, answers_of, new_context
-from tests.traces import CHARGE, TRACE, span
+from tests.traces import CHARGE, ORDER, TRACE, span
 from three_pillar_demo.query.peers import Fact
 
 pytestmark = pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)
@@ -64,8 +64,11 @@ def test_rows_are_collapsed_by_keyboard(visit: Visit) -> None:
     expect(page.get_by_role("button", expanded=False)).to_have_count(0)
 
 
-def test_a_copy_is_said(visit: Visit) -> None:
+def test_a_copy_is_said(visit: Visit, busy: StoredData) -> None:
     """A button copies what is beside it, says so, and tells a screen reader what was copied."""
+    order = busy.spans[1]
+    added = {"order.size_bytes": 2048, "order.note": "x" * 5000}
+    busy.spans[1] = replace(order, attributes=order.attributes | added)
     page = visit()
     button = page.get_by_role("button", name="Copy the command")
     button.focus()
@@ -75,9 +78,17 @@ def test_a_copy_is_said(visit: Visit) -> None:
     assert page.evaluate("navigator.clipboard.readText()") == f"demo follow {TRACE}"
     expect(button).to_have_text("copy")
     page.locator("#waterfall summary").nth(1).click()
-    page.get_by_role("button", name="Copy order.currency").click()
-    expect(page.locator("#copied")).to_have_text("order.currency copied")
-    assert page.evaluate("navigator.clipboard.readText()") == "EUR"
+    for name, value in {
+        "order.currency": "EUR",
+        "order.size_bytes": "2048",
+        "span id": ORDER,
+        "the beginning of order.note": "x" * 399 + "…",
+    }.items():
+        page.get_by_role("button", name=f"Copy {name}", exact=True).click()
+        expect(page.locator("#copied")).to_have_text(f"{name} copied")
+        assert page.evaluate("navigator.clipboard.readText()") == value
+    page.evaluate("refresh(fetchPage(location.href, 60000), true)")
+    expect(page.get_by_role("button", name="Copy span id", exact=True)).to_be_visible()
 
 
 def test_a_copy_that_fails_is_said(visit: Visit) -> None:

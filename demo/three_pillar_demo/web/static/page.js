@@ -82,7 +82,8 @@ function matchingChild(freshChild, position, unusedById) {
 function removeFrom(node) {
   while (node) {
     const next = node.nextSibling;
-    node.remove();
+    // What this script has added is in no answer.
+    if (!node.dataset || !("added" in node.dataset)) node.remove();
     node = next;
   }
 }
@@ -411,12 +412,34 @@ document.addEventListener("keydown", (event) => {
 
 const COPIED_SHOWN_MS = 2000;
 
+function addCopyButton(after, what) {
+  const button = document.createElement("button");
+  button.className = "copy";
+  button.type = "button";
+  button.textContent = "copy";
+  button.setAttribute("aria-label", `Copy ${what}`);
+  button.dataset.added = "";
+  after.append(button);
+}
+
+// The buttons of a row are added when it opens: a page may have thousands of rows.
+document.addEventListener("toggle", ({ target }) => {
+  if (!target.open || target.querySelector("[data-added]")) return;
+  for (const value of target.querySelectorAll("dd")) {
+    const part = "cut" in value.dataset ? "the beginning of " : "";
+    addCopyButton(value, part + value.previousElementSibling.textContent);
+  }
+  for (const id of target.querySelectorAll(".origin > span")) {
+    addCopyButton(id, id.firstChild.textContent.trim());
+  }
+}, true);
+
 document.addEventListener("click", async ({ target }) => {
   if (!target.matches(".copy")) return;
   const what = target.getAttribute("aria-label").replace("Copy ", "");
   let result = "copied";
   try {
-    const source = target.matches("dd > *") ? target.parentElement.firstChild : target.previousSibling;
+    const source = target.closest("dd") ? target.parentElement.firstChild : target.previousSibling;
     await navigator.clipboard.writeText(source.textContent.trim());
   } catch {
     // The clipboard is there only on this machine or by TLS, and only if the browser allows it.

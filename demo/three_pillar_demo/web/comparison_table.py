@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from three_pillar_demo.query.peers import Fact
+from three_pillar_demo.query.peers import MAX_TREE_SPANS, Fact
 from three_pillar_demo.trace_view.comparison import MIN_GROUP, MIN_OTHERS, WITHIN_S, Comparison
 from three_pillar_demo.trace_view.differences import Difference
 
@@ -71,8 +71,10 @@ def comparison_table(comparison: Comparison | None) -> ComparisonTable | None:
 def _basis(comparison: Comparison, group: str, others: str) -> str:
     counts = f"{comparison.group_size:,} {group} and {comparison.others_size:,} {others}"
     request = f"{comparison.request.name} of {comparison.request.service}"
-    within = f"within {WITHIN_S // 60} minutes of this one"
-    return f"{counts} requests {request}, {within}"
+    basis = f"{counts} requests {request}, within {WITHIN_S // 60} minutes of this one"
+    if comparison.whole_tree:
+        return basis
+    return f"{basis}, without what is below them: that is more than {MAX_TREE_SPANS} spans"
 
 
 def _nothing(comparison: Comparison, group: str) -> str:

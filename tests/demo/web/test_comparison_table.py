@@ -1,6 +1,7 @@
 """Tests for what the page of a request says about the requests beside it."""
 
 import re
+import time
 from html import unescape
 
 import pytest
@@ -16,6 +17,8 @@ HOST = Fact("payment", "host.name", "b")
 POD = Fact("payment", "k8s.pod.name", "c")
 NODE = Fact("payment", "k8s.node.name", "d")
 PATH = f"/trace/{TRACE}"
+WAIT_S = 60
+"""How long to wait for a newer answer, in seconds."""
 
 
 @pytest.fixture
@@ -62,6 +65,16 @@ def test_what_a_failure_has_is_said_in_a_row(failed: StoredData, page: TestClien
     search = "/?service=checkout&search=card.network%3D%22visa%22"
     assert unescape(html).count(search) == 1, "the list finds such requests by their own attributes"
     assert '<rect class="of-others" width="9%"' in html
+
+
+def test_what_is_not_compared_is_said(failed: StoredData, page: TestClient) -> None:
+    """Of a large request the page says that only its own span is compared."""
+    assert "without what is below them" not in text_of(page)
+    failed.spans += [span(f"{number:016x}", ROOT, "INTERNAL") for number in range(100)]
+    failed.peers = {True: peers(8, VISA), False: peers(40)}
+    deadline = time.monotonic() + WAIT_S
+    while "without what is below them: that is more than 100 spans" not in text_of(page):
+        assert time.monotonic() < deadline, "waited for the comparison of the large request"
 
 
 def test_too_little_to_compare_is_said(failed: StoredData, page: TestClient) -> None:

@@ -56,7 +56,7 @@ class InstrumentList:
     Attributes:
         groups: The heading and the rows of each group; the heading is empty if there is one group.
         more: The number of matching instruments that are not listed.
-        services: The names of the services that send metrics, sorted.
+        services: The printable names of the services that send metrics, sorted.
         is_short: Whether the list is short enough to be shown with all groups open.
     """
 
@@ -79,7 +79,7 @@ def instrument_list(
         groups[heading].append(_row(instrument, state, chosen))
     headings = sorted(groups, key=lambda heading: (heading == OTHERS, heading))
     services = {service for instrument in instruments for service in instrument.services}
-    names = sorted(name for name in services | {state.service} if name)
+    names = sorted(name for name in services | {state.service} if name and name.isprintable())
     return InstrumentList(
         [(heading if len(headings) > 1 else "", groups[heading]) for heading in headings],
         len(matching) - len(listed),

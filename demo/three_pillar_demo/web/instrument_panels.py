@@ -31,6 +31,7 @@ DASHES = ("", " p95", " p99")
 QUANTILE_DASHES = (" p50", " p95", " p99")
 """The CSS classes of the lowest, the middle and the highest quantiles."""
 DEFAULT_QUANTILE = "p95"
+ROUNDING_TOLERANCE = 1e-9
 MAX_QUANTILES = 12
 """The number of quantiles of a summary that are drawn."""
 
@@ -242,8 +243,10 @@ class InstrumentChart:
             for value in line.values
             if value is not None
         ]
-        # Prometheus adds ``_ratio`` to the name of every gauge with the unit 1.
-        name = self.instrument.name if max(values, default=0.0) <= 1 else ""
+        # Prometheus adds ``_ratio`` to the name of every gauge with the unit 1. Averages are not
+        # exact.
+        is_ratio = max(values, default=0.0) <= 1 + ROUNDING_TOLERANCE
+        name = self.instrument.name if is_ratio else ""
         return _Formats.of(self.instrument.unit, name, per_second=per_second)
 
     def _dot_text(self, exemplar: Exemplar) -> str:

@@ -123,4 +123,4 @@ class ViewState(BaseModel):
         Fields with their default values are left out. The result is "" if no field is left.
         """
         fields = self.fields(**changes)
-        return f"?{urlencode(fields)}" if fields else ""
+        return f"?{urlencode(fields, errors='replace')}" if fields else ""

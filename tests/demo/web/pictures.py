@@ -51,6 +51,8 @@ def states(page: Page) -> Iterator[tuple[str, str]]:
     yield "failed-only", "/?tour=0&failed=1&severity=ERROR"
     yield "no-matching-logs", "/?tour=0&text=nobody+says+this"
     yield "an-hour", "/?tour=0&minutes=60"
+    yield "metrics", "/metrics"
+    yield "metric-by-label", "/metrics?metric=http_server_request_duration_seconds&by=service_name"
     yield "paused", "/?tour=0&still=1"
     yield "tour-2", "/?tour=2"
     yield "tour-3", "/?tour=3"

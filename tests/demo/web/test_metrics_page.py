@@ -187,7 +187,9 @@ def test_any_number_of_quantiles_is_drawn_within_bounds(
     assert (legend[0][1], legend[-1][1]) == ("p0", "p100")
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0.25, "25 %"), (20.0, "20")])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.25, "25 %"), (1.0000000000000002, "100 %"), (20.0, "20")]
+)
 def test_only_what_is_a_ratio_is_in_per_cent(
     stored: StoredData, page: TestClient, value: float, expected: str
 ) -> None:
@@ -257,10 +259,8 @@ def test_hostile_names_are_text(stored: StoredData, page: TestClient, name: str)
     for shown in (raw, text):
         assert "<script>alert" not in shown
         assert "<img src=x" not in shown
-        # The value of a choice is the name as it is, which nobody sees.
-        visible = re.sub(r' value="[^"]*"', "", shown)
-        assert "\x1b" not in visible
-        assert "\u202e" not in visible
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
         assert len(shown) < MAX_PAGE_LENGTH
 
 

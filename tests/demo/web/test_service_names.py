@@ -13,6 +13,14 @@ from starlette.testclient import TestClient
 
 from tests.demo.web.conftest import StoredData, add_calls
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, exemplar, line, span
+from three_pillar_demo.query.instruments import (
+    GAUGE,
+    Group,
+    Instrument,
+    InstrumentSeries,
+    LabelValues,
+    Line,
+)
 from three_pillar_demo.query.interface import Exemplar, RedSample
 from three_pillar_demo.query.service_map import ServiceMap
 from three_pillar_demo.web import data
@@ -80,13 +88,24 @@ def fill(stored: StoredData, service: str) -> None:
         for age_s in (100, 40)
     ]
     stored.red_sample = lambda timestamp: RedSample(timestamp, 4.0, 0.125, (0.2, 0.4, 2.0))
+    stored.instruments = [
+        Instrument(name, name, GAUGE, services=(service, "payment"))
+        for name in ("orders.open", "orders_open", service)
+    ]
+    values = (Line("value", (1.0, 2.0)),)
+    stored.instrument_series = InstrumentSeries(
+        times=(time.time() - 60, time.time() - 30),
+        groups=(Group(service, values), Group("payment", values)),
+        series_count=2,
+        labels=(LabelValues("service_name", 2, service), LabelValues("x", 1, service)),
+    )
 
 
 def every_page(open_page: OpenPage) -> Iterator[str]:
     """Yield the HTML of every kind of page, each of a new process of the web UI."""
     for mode, paths in (
         ("local", ("/?tour=0", f"/trace/{TRACE}", f"/trace/{TRACE}/request.html")),
-        ("view", ("/",)),
+        ("view", ("/", "/metrics?metric=orders.open&by=service_name")),
     ):
         client = open_page(mode=mode)
         for path in paths:
@@ -126,7 +145,7 @@ def test_the_name_of_a_service_is_never_its_class(
         monkeypatch.setattr(data, "ROUTES", {name: "/orders", "payment": "/charges"})
         fill(stored, name)
         classes += [classes_of(html) for html in every_page(open_page)]
-    assert len(expected) == 4
+    assert len(expected) == 5
     assert found == expected
     assert all({"payment", "checkout", PLAIN_NAME}.isdisjoint(classes) for classes in expected)
 

@@ -79,8 +79,8 @@ async def instruments(prometheus: HttpClients, start: float, end: float) -> list
     out.
     """
     over_range = f"last_over_time({ANY_SERVICE}{_range(max(1.0, end - start))})"
-    # Functions remove the name, so it is copied to another label before.
-    named = f'label_replace({ANY_SERVICE}, "metric", "$1", "__name__", "(.+)")'
+    # The other functions remove the name, so it is copied to another label before.
+    named = f'label_replace({over_range}, "metric", "$1", "__name__", "(.+)")'
     names, native = await asyncio.gather(
         prometheus.promql(f"count by (__name__, service_name) ({over_range})", end),
         prometheus.promql(f"count by (metric) (histogram_count({named}))", end),

@@ -327,6 +327,7 @@ async function loadContent(details) {
     delete details.dataset.content;
   } catch (error) {
     // The link to the page remains.
+    content.querySelectorAll(".problem").forEach((note) => note.remove());
     const note = document.createElement("p");
     note.className = "problem";
     note.textContent = `Not shown here: ${reasonOf(error)}.`;

@@ -1,0 +1,197 @@
+"""Tests in a real browser that lists hold still while they are used, and open by keyboard."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from starlette.testclient import TestClient
+
+from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
+from tests.demo.web.conftest import HOST, StoredData
+from tests.demo.web.served import TIMEOUT_S, answers_of, new_context, open_page
+from tests.traces import ROOT, TRACE
+from three_pillar_demo.query.interface import NANO, LogRecord
+
+pytestmark = pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)
+STACK_TRACE = "java.lang.Error: no stock\n\tat shop.Stock.take(Stock.java:7)"
+HOSTILE = "<img src=x onerror=alert(1)>" + "n" * 300
+
+
+def record(number: int, body: str = "") -> LogRecord:
+    """Return a log record in a trace; a higher ``number`` is newer."""
+    return LogRecord(
+        time.time_ns() - (100 - number) * NANO,
+        "web",
+        "ERROR" if number % 2 else "INFO",
+        body or f"record {number}",
+        {"trace_id": TRACE, "span_id": ROOT, "n": str(number)},
+        attributes={"number": number, HOSTILE: HOSTILE},
+    )
+
+
+@pytest.fixture
+def context(browser: Browser, busy: StoredData, page: TestClient) -> Iterator[BrowserContext]:
+    """A context that shows the web UI with recent traffic and three log records."""
+    busy.logs = [record(3), record(2, STACK_TRACE), record(1)]
+    expect.set_options(timeout=TIMEOUT_S * 1000)
+    context = new_context(browser, answers_of(page))
+    yield context
+    context.unroute_all(behavior="ignoreErrors")
+    context.close()
+
+
+def wait_for_refreshes(page: Page) -> None:
+    """Wait until the page has fetched new data twice."""
+    for _ in range(2):
+        with page.expect_response(lambda response: response.request.resource_type == "fetch"):
+            pass
+
+
+def add(stored: StoredData, *numbers: int) -> None:
+    """Store further log records, the newest first."""
+    stored.logs = [*(record(number) for number in numbers), *stored.logs]
+
+
+@pytest.mark.parametrize("path", ["/logs", "/?tour=0"])
+def test_nothing_moves_under_the_pointer(
+    context: BrowserContext, busy: StoredData, path: str
+) -> None:
+    """The list holds still under the pointer, counts what is new, and catches up by click."""
+    page = open_page(context, path)
+    rows = page.locator("#log-rows li")
+    button = page.locator(".new-items[data-list=logs]")
+    rows.nth(1).hover()
+    place = rows.nth(1).bounding_box()
+    add(busy, 5, 4)
+    expect(button).to_have_text("2 new log records")
+    assert rows.count() == 3
+    assert rows.nth(1).bounding_box() == place
+    button.click()
+    expect(rows.first).to_contain_text("record 5")
+    expect(button).to_be_hidden()
+    page.mouse.move(0, 0)
+    add(busy, 6)
+    expect(rows.first).to_contain_text("record 6")
+    expect(button).to_be_hidden()
+
+
+def test_nothing_moves_below_the_focus(context: BrowserContext, busy: StoredData) -> None:
+    """The list holds still while the keyboard is in it, and a key fetches what is new."""
+    page = open_page(context, "/logs")
+    rows = page.locator("#log-rows li")
+    button = page.locator(".new-items[data-list=logs]")
+    page.get_by_label("Search logs").focus()
+    for _ in range(4):
+        page.keyboard.press("Tab")
+    expect(rows.nth(1).locator("summary")).to_be_focused()
+    add(busy, 4)
+    expect(button).to_have_text("1 new log record")
+    expect(rows).to_have_count(3)
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(rows.first.locator("summary")).to_be_focused()
+    expect(rows.first).to_contain_text("record 4")
+    add(busy, 5)
+    expect(button).to_be_visible()
+    page.get_by_label("Search logs").focus()
+    expect(rows.first).to_contain_text("record 5")
+
+
+def test_a_filter_changes_the_list_under_the_pointer(
+    context: BrowserContext, busy: StoredData
+) -> None:
+    """A list that holds still shows what the visitor has asked for in its filter."""
+    page = open_page(context, "/logs")
+    page.locator("#log-rows li").first.hover()
+    busy.logs = busy.logs[1:2]
+    page.get_by_label("Search logs").press_sequentially("java")
+    expect(page.locator("#log-rows li")).to_have_count(1)
+    expect(page).to_have_url("http://127.0.0.1:8080/logs?service=&severity=&text=java")
+
+
+def test_the_newest_purchase_holds_still_under_the_pointer(
+    context: BrowserContext, busy: StoredData, page: TestClient
+) -> None:
+    """While purchases run, the link to the newest one stays what it is under the pointer."""
+    assert busy.trace_ids
+    shown = open_page(context, "/?tour=0")
+    purchase = shown.locator("#newest-purchase")
+    shown.get_by_role("button", name="One checkout").click()
+    expect(purchase).to_contain_text("ordinary")
+    purchase.get_by_role("link").hover()
+    page.post("/buy", data={"card": "crash"}, headers={"origin": f"http://{HOST}"})
+    wait_for_refreshes(shown)
+    expect(purchase).to_contain_text("ordinary")
+    shown.get_by_label("Checkouts per second").hover()
+    expect(purchase).to_contain_text("crash")
+
+
+def press_until(page: Page, key: str, target: Locator) -> int:
+    """Press ``key`` until ``target`` has the focus; return how often it was pressed."""
+    for count in range(1, 20):
+        page.keyboard.press(key)
+        if target.evaluate("element => element === document.activeElement"):
+            return count
+    return pytest.fail(f"{target} is not reached")
+
+
+def test_a_record_is_reached_opened_and_closed_by_keyboard(
+    context: BrowserContext, busy: StoredData
+) -> None:
+    """The first links skip the lists; Enter opens a record, and Esc closes it and leaves fields."""
+    page = open_page(context, "/?tour=0")
+    press_until(page, "Tab", page.get_by_role("link", name="Skip to logs"))
+    page.keyboard.press("Enter")
+    search = page.get_by_label("Search logs")
+    assert press_until(page, "Tab", search) <= 3
+    page.keyboard.press("Escape")
+    expect(search).not_to_be_focused()
+    page.goto("/logs")
+    details = page.locator("#log-rows details").nth(1)
+    page.get_by_label("Search logs").focus()
+    press_until(page, "Tab", details.locator("summary"))
+    page.keyboard.press("Enter")
+    expect(details.locator("pre")).to_have_text(STACK_TRACE)
+    expect(details.get_by_role("link", name="Open its span")).to_be_visible()
+    page.evaluate("document.activeElement.blur()")
+    add(busy, 4)
+    expect(page.locator(".new-items[data-list=logs]")).to_have_text("1 new log record")
+    expect(details.locator("pre")).to_be_visible()
+    details.get_by_role("link", name="Open its span").focus()
+    page.keyboard.press("Escape")
+    expect(details.locator("pre")).to_be_hidden()
+    expect(details.locator("summary")).to_be_focused()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (320, "light")])
+def test_the_pages_of_log_records_are_accessible(
+    browser: Browser,
+    busy: StoredData,
+    page: TestClient,
+    width: int,
+    scheme: Literal["light", "dark"],
+) -> None:
+    """On both pages axe finds nothing, and they fit the window, with hostile records."""
+    busy.logs = [record(3, HOSTILE), record(2, STACK_TRACE), replace(record(1), service=HOSTILE)]
+    context = new_context(browser, answers_of(page), width)
+    shown = open_page(context, "/logs")
+    shown.emulate_media(color_scheme=scheme)
+    shown.locator("#log-rows summary").nth(1).click()
+    shown.locator("#log-rows pre").wait_for()
+    check(shown, width)
+    shown.get_by_role("link", name="trace of web").first.wait_for()
+    shown.goto(shown.locator("#log-rows details").first.get_attribute("data-content") or "")
+    check(shown, width)
+    context.unroute_all(behavior="ignoreErrors")
+    context.close()
+
+
+def check(page: Page, width: int) -> None:
+    """Check a page with axe, and its width."""
+    violations = Axe().run(page).response["violations"]
+    assert [(item["id"], item["nodes"][0]["html"][:200]) for item in violations] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -9,12 +9,14 @@ from three_pillar_demo.web.layered_layout import Edge, Layers, layers_of, positi
 
 WAYPOINT_HEIGHT = 8.0
 """The height that an arrow takes up in a layer that it crosses."""
-MARGIN = 10.0
+MARGIN = 8.0
 PORT_DISTANCE = 9.0
 """The distance of two arrows at the same side of a box, unless there are too many."""
-CHARACTER_WIDTH = 6.3
+CHARACTER_WIDTH = 6.2
 """The width of a character of a label, on average."""
 LINE_HEIGHT = 15.0
+LABEL_DISTANCE = 6.0
+"""The distance of a label from a box, at which the head of an arrow may be."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,10 @@ class Size:
         is_tall: Whether the layers are from top to bottom, not from left to right.
     """
 
-    length: float = 168.0
+    length: float = 148.0
     breadth: float = 46.0
     row_gap: float = 20.0
-    layer_gap: float = 116.0
+    layer_gap: float = 124.0
     is_compact: bool = False
     is_tall: bool = False
 
@@ -49,7 +51,7 @@ class Size:
 
 
 WIDE = Size()
-COMPACT = Size(150.0, 36.0, 9.0, 84.0, is_compact=True)
+COMPACT = Size(144.0, 36.0, 9.0, 84.0, is_compact=True)
 TALL = Size(46.0, 150.0, 16.0, 52.0, is_tall=True)
 MAX_LARGE_BOXES = 24
 """The number of nodes of a graph that is not drawn compactly."""
@@ -79,8 +81,14 @@ class Drawing:
         ``texts`` has the two lines of each label, in the order of the arrows. A label with a second
         line, which says that calls have failed, comes first.
         """
+        distance = 0.0 if self.size.is_compact else LABEL_DISTANCE
         taken = [
-            (box.x, box.y - 2, box.x + self.size.width, box.y + self.size.height + 2)
+            (
+                box.x - distance,
+                box.y - 2,
+                box.x + self.size.width + distance,
+                box.y + self.size.height + 2,
+            )
             for box in self.boxes
         ]
         labelled = list(zip(self.arrows, texts, strict=True))

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from three_pillar_demo.query import (
@@ -35,6 +36,7 @@ from three_pillar_demo.query.interface import (
 from three_pillar_demo.query.literals import quoted
 from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.query.peers import Facts, PeerQuery
+from three_pillar_demo.query.service_addresses import ServiceAddresses
 from three_pillar_demo.query.service_figures import Figures, ServiceRed
 from three_pillar_demo.query.service_map import ServiceMap
 from three_pillar_demo.query.severity import LEVEL_NUMBERS, logql_filter
@@ -281,7 +283,12 @@ class LgtmBackends(HttpClients):
 
     async def service_map(self, start: float, end: float) -> ServiceMap:
         """Return all services and calls in the time range, also calls that reached no service."""
-        return await lgtm_service_map.service_map(self, start, end)
+        return await lgtm_service_map.service_map(self, self._service_addresses, start, end)
+
+    @cached_property
+    def _service_addresses(self) -> ServiceAddresses:
+        """The services at called addresses, which are remembered for a while."""
+        return ServiceAddresses(self)
 
     async def ingested(self) -> dict[str, int]:
         """Return the number of ``spans``, ``lines`` (log records) and ``points`` ingested so far.

@@ -7,11 +7,11 @@ label of Tempo's metrics, which would take the address of a SERVER span from the
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from three_pillar_demo.query import callee_names
-from three_pillar_demo.query.lgtm_requests import IS_REQUEST
-from three_pillar_demo.query.literals import quoted
+from three_pillar_demo.query.lgtm_requests import IS_REQUEST, TempoSearch
+from three_pillar_demo.query.service_addresses import ServiceAddresses
 from three_pillar_demo.query.service_map import (
     ARRIVAL_GRACE_S,
     CLIENTS,
@@ -38,8 +38,6 @@ HOST_LABELS = ("span.server.address", "span.net.peer.name")
 PORT_LABELS = ("span.server.port", "span.net.peer.port")
 MAX_LOOKUPS = 5
 """The number of addresses, those with the most failed calls, whose services are searched."""
-LOOKED_BACK_S = 3600.0
-"""How far back, in seconds, the service at an address is searched."""
 NOTES = (
     "Tempo names a host only by server.address, net.peer.name or peer.service, not by a URL.",
     "Tempo does not say which end of a call between two services has failed.",
@@ -50,7 +48,7 @@ Labelled = tuple[dict[str, str], float]
 """The labels of a series, and its value."""
 
 
-class Clients(Protocol):
+class Clients(TempoSearch, Protocol):
     """The queries of Tempo and Prometheus that this module needs."""
 
     async def promql(self, query: str, at: float | None = None) -> list[Labelled]:
@@ -59,13 +57,10 @@ class Clients(Protocol):
     async def traceql_counts(self, query: str, start: float, end: float) -> list[Labelled]:
         """Return the labels and value of each series of a metrics query in TraceQL."""
 
-    async def search(
-        self, query: str, start: float, end: float, limit: int, spans_per_trace: int
-    ) -> list[dict[str, Any]]:
-        """Return the traces in a response of Tempo's search."""
 
-
-async def service_map(clients: Clients, start: float, end: float) -> ServiceMap:
+async def service_map(
+    clients: Clients, addresses: ServiceAddresses, start: float, end: float
+) -> ServiceMap:
     """Return the service map of the time range, which is moved by ``ARRIVAL_GRACE_S``."""
     first = start - ARRIVAL_GRACE_S
     last = end - ARRIVAL_GRACE_S
@@ -90,7 +85,7 @@ async def service_map(clients: Clients, start: float, end: float) -> ServiceMap:
     for labels, count in edges:
         if count > 0:
             _add_edge(result, labels, count, failed_by_edge.get(_key(labels), 0.0))
-    await _add_hosts(clients, result, unanswered)
+    await _add_hosts(addresses, result, unanswered)
     return result
 
 
@@ -150,16 +145,17 @@ def _queue(name: str, labels: Mapping[str, str]) -> Participant:
     return Participant(ParticipantKind.QUEUE, name, labels.get("messaging_system", ""))
 
 
-async def _add_hosts(clients: Clients, result: ServiceMap, counted: list[Labelled]) -> None:
+async def _add_hosts(
+    addresses: ServiceAddresses, result: ServiceMap, counted: list[Labelled]
+) -> None:
     """Add the calls of hosts without a span there; the service behind a failing one is searched."""
     failures: dict[str, float] = {}
     for labels, count in counted:
         callee = _host(labels, result, {})
         if labels.get("status") == "error" and callee.kind is ParticipantKind.HOST and callee.name:
             failures[callee.name] = failures.get(callee.name, 0.0) + count
-    addresses = sorted(failures, key=lambda address: -failures[address])[:MAX_LOOKUPS]
-    names = await asyncio.gather(*(_service_at(clients, address, result) for address in addresses))
-    answered = {address: name for address, name in zip(addresses, names, strict=True) if name}
+    most_failed = sorted(failures, key=lambda address: -failures[address])[:MAX_LOOKUPS]
+    answered = await addresses.services_at(most_failed, result.end)
     for labels, count in counted:
         callee = _host(labels, result, answered)
         failed = count if labels.get("status") == "error" else 0.0
@@ -178,22 +174,3 @@ def _host(
     attributes = {name.removeprefix("span."): value for name, value in labels.items()}
     callee = callee_names.callee_of(attributes)
     return callee_names.called_service(callee, result.services, answered)
-
-
-async def _service_at(clients: Clients, address: str, result: ServiceMap) -> str:
-    """Return the service that has answered at ``address`` in the last hour; "" if none has."""
-    host, _, port = address.rpartition(":") if address.count(":") == 1 else (address, "", "")
-    port_condition = f" && (span.server.port={port} || span.net.peer.port={port})"
-    condition = (
-        f"(span.server.address={quoted(host)} || span.net.peer.name={quoted(host)})"
-        f"{port_condition if port.isascii() and port.isdecimal() else ''}"
-    )
-    query = f"{{ kind=client && {condition} }} > {{ kind=server }} | select({SERVICE})"
-    traces = await clients.search(query, result.start - LOOKED_BACK_S, result.end, 1, 1)
-    for trace in traces:
-        for span_set in trace.get("spanSets") or []:
-            for span in span_set.get("spans", []):
-                for attribute in span.get("attributes", []):
-                    if attribute["key"] == "service.name":
-                        return str(attribute["value"].get("stringValue", ""))
-    return ""

@@ -1,6 +1,7 @@
 """Computes the service map from the spans in the local store's file."""
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -38,10 +39,12 @@ MAX_TEXT = 255
 """The number of characters of an attribute that are kept."""
 LOOKED_BACK_S = 3600.0
 """How far back, in seconds, the address of a service is searched."""
+LOOK_UP_INTERVAL_S = 30.0
+"""How long, in seconds, an address whose service was not found is not searched again."""
 
 
 class _Calls(NamedTuple):
-    """Calls of one service that are alike; ``called`` is empty for calls that have arrived."""
+    """Calls of one service that are alike; ``callee`` is empty if they have no span there."""
 
     caller: str
     callee: str
@@ -57,6 +60,7 @@ class LocalServiceMaps:
     def __init__(self, reader: SqliteReader) -> None:
         self.reader = reader
         self.answered: dict[str, str] = {}
+        self.searched: dict[str, float] = {}
 
     async def service_map(self, start: float, end: float) -> ServiceMap:
         """Return the service map of the time range, from the newest 25,000 spans at most."""
@@ -115,11 +119,22 @@ class LocalServiceMaps:
             for group in unanswered
             if group.counts.failed and not group.is_message
         }
-        if not any(callee.kind is ParticipantKind.HOST and callee.name for callee in callees):
+        hosts = {callee.name for callee in callees if callee.kind is ParticipantKind.HOST} - {""}
+        now = time.monotonic()
+        self.searched = {
+            host: searched
+            for host, searched in self.searched.items()
+            if searched > now - LOOK_UP_INTERVAL_S
+        }
+        if hosts <= self.searched.keys():
             return
+        self.searched |= dict.fromkeys(hosts, now)
         times = {"start": nanoseconds(start - LOOKED_BACK_S), "end": nanoseconds(start)}
         for name, called in await self.reader.fetch(SELECT_ANSWERED, times):
-            self._remember(_attributes(called), name)
+            attributes = _attributes(called)
+            # The newer calls of the time range know better.
+            if callee_names.called_address(attributes) not in self.answered:
+                self._remember(attributes, name)
 
     def _add_unanswered(self, result: ServiceMap, group: _Calls) -> None:
         """Add calls without a span at the other end, unless that may still arrive."""

@@ -51,11 +51,13 @@ class Backend:
         is_former = "by (resource.service.name, status, span.error.type, span.net.peer" in text
         return httpx2.Response(200, json=series(self.former_hosts if is_former else self.hosts))
 
-    def map(self) -> ServiceMap:
-        """Return the service map of half a minute."""
+    def map(self, times: int = 1) -> ServiceMap:
+        """Return the service map of half a minute, after asking for it that many ``times``."""
 
         async def query() -> ServiceMap:
             async with LgtmBackends(httpx2.MockTransport(self.answer)) as backends:
+                for _ in range(times - 1):
+                    await backends.service_map(START, END)
                 return await backends.service_map(START, END)
 
         return asyncio.run(query())
@@ -189,6 +191,16 @@ def test_a_dead_service_is_found_by_its_address() -> None:
     search = next(query["q"][0] for query in backend.queries if "select" in query.get("q", [""])[0])
     assert 'span.server.address="127.0.0.1"' in search
     assert "span.server.port=8001" in search
+
+
+def test_the_service_at_an_address_is_searched_once_in_a_while() -> None:
+    """Whether or not a service is found, its address is not searched again at once."""
+    for name in ("payment", ""):
+        backend = Backend()
+        backend.service_at_address = name
+        backend.hosts = [(host_calls("error", server__address="127.0.0.1", server__port=8001), 7)]
+        backend.map(times=3)
+        assert sum("select" in query.get("q", [""])[0] for query in backend.queries) == 1
 
 
 def test_hostile_addresses_are_quoted() -> None:

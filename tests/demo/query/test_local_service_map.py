@@ -22,6 +22,8 @@ from three_pillar_demo.query.service_map import (
     ServiceMap,
     service,
 )
+from three_pillar_demo.query.service_map_statements import SELECT_ANSWERED
+from three_pillar_demo.query.sqlite_reader import SqliteReader
 
 INTERNAL = OtlpSpan.SPAN_KIND_INTERNAL
 SERVER = OtlpSpan.SPAN_KIND_SERVER
@@ -148,6 +150,29 @@ def test_the_address_of_a_dead_service_is_remembered(senders: Senders) -> None:
     backends = LocalBackends(senders.store.path)
     map_of(senders.store, backends=backends)
     assert backends.service_maps.answered == {"10.0.0.7:8001": "payment"}
+
+
+def test_an_unknown_address_is_not_searched_every_time(
+    senders: Senders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search for the service at an address that fails for long is repeated after a while."""
+    searches: list[str] = []
+    fetch = SqliteReader.fetch
+
+    async def counted(reader: SqliteReader, statement: str, parameters: Any = ()) -> list[Any]:  # noqa: ANN401  (as in SqliteReader)
+        searches.extend(["search"] if statement == SELECT_ANSWERED else [])
+        return await fetch(reader, statement, parameters)
+
+    monkeypatch.setattr(SqliteReader, "fetch", counted)
+    senders.send("front", CLIENT, error=True, server__address="api.test")
+    backends = LocalBackends(senders.store.path)
+    for expected in (1, 1):
+        map_of(senders.store, backends=backends)
+        backends.reader.lock = asyncio.Lock()  # each call of asyncio.run has a loop of its own
+        assert len(searches) == expected
+    monkeypatch.setattr(local_service_map, "LOOK_UP_INTERVAL_S", 0.0)
+    map_of(senders.store, backends=backends)
+    assert len(searches) == 2
 
 
 def test_a_span_that_may_still_arrive_is_waited_for(senders: Senders) -> None:

@@ -1,9 +1,9 @@
 """The list of instruments on the page of metrics: searched, and grouped by how names begin."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from three_pillar_demo.query.instruments import (
     COUNTER,
@@ -74,16 +74,24 @@ def instrument_list(
     groups: dict[str, list[InstrumentRow]] = defaultdict(list)
     listed = matching[:MAX_ROWS]
     prefixes = [_prefix(instrument) for instrument in listed]
+    names = Counter(instrument.name for instrument in matching)
     for instrument, prefix in zip(listed, prefixes, strict=True):
         heading = prefix if prefixes.count(prefix) >= MIN_GROUP else OTHERS
-        groups[heading].append(_row(instrument, state, chosen))
+        row = _row(instrument, state, chosen)
+        if names[instrument.name] > 1 and instrument.services:
+            # Services that mean different things by one name are told apart by the service.
+            query = state.query(
+                metric=instrument.name, by="", quantile="", service=instrument.services[0]
+            )
+            row = replace(row, query=query)
+        groups[heading].append(row)
     headings = sorted(groups, key=lambda heading: (heading == OTHERS, heading))
     services = {service for instrument in instruments for service in instrument.services}
-    names = sorted(name for name in services | {state.service} if name and name.isprintable())
+    choices = sorted(name for name in services | {state.service} if name and name.isprintable())
     return InstrumentList(
         [(heading if len(headings) > 1 else "", groups[heading]) for heading in headings],
         len(matching) - len(listed),
-        names[:MAX_SERVICES],
+        choices[:MAX_SERVICES],
         len(listed) <= MAX_SHORT,
     )
 

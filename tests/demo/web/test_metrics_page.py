@@ -95,6 +95,21 @@ def test_search_and_service_narrow_the_list(stored: StoredData, page: TestClient
     assert "No matching metrics in the last 5 minutes" in opened(page, "/metrics?find=nothing")
 
 
+def test_two_metrics_of_one_name_have_links_of_their_own(
+    stored: StoredData, page: TestClient
+) -> None:
+    """Two services that send different instruments of the same name each have theirs charted."""
+    stored.instruments = [
+        Instrument("size", "size", GAUGE, "", "", ("shop",), 1),
+        Instrument("size", "size_bytes", GAUGE, "By", "", ("stock",), 1),
+    ]
+    links = re.findall(r'href="(/metrics[^"]*metric=size)"', opened(page, "/metrics"))
+    assert len(links) == 2
+    stored.instrument_series = series(Group("", lines(value=2048.0)))
+    assert "2,048" in opened(page, links[0])
+    assert "2 KiB" in opened(page, links[1])
+
+
 def test_without_metrics_the_page_says_so(page: TestClient) -> None:
     """Without metrics the page says that there are none, and draws nothing."""
     text = opened(page, "/metrics?minutes=15")

@@ -218,12 +218,15 @@ def summary(ended: DrillSession, drill: Drill) -> list[str]:
     """Return the lines to print when a drill is over: its outcome, and its cause.
 
     The cause is left out unless the player has solved the drill or has ended the search for its
-    cause: a drill that was stopped, or whose symptom did not appear, may be played again.
+    cause: a drill that was stopped, or whose symptom did not appear, may be played again. The name
+    of a blind drill is then left out too, because it may tell the cause.
     """
+    is_cause_shown = ended.outcome in OUTCOMES_WITH_CAUSE
+    name = drill.name if is_cause_shown or not ended.blind else "a blind drill"
     minutes, seconds = divmod(round(ended.elapsed_s), 60)
     effort = f"{_count(ended.hints_given, 'hint')}, {_count(len(ended.answers), 'answer')}"
-    result = f"{drill.name}: {ended.outcome} after {minutes} min {seconds:02} s, {effort}"
-    if ended.outcome not in OUTCOMES_WITH_CAUSE:
+    result = f"{name}: {ended.outcome} after {minutes} min {seconds:02} s, {effort}"
+    if not is_cause_shown:
         return [result]
     expected = drill.answer
     cause = f"{expected.what[0]}, {expected.where[0]}, {expected.why} ({REASONS[expected.why]})"

@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from three_pillar_demo.query.interface import NANO, Backends, Exemplar, RedSample, Span
 from three_pillar_demo.trace_view.view import TraceView
@@ -67,7 +68,12 @@ def panel(view: TraceView, root: Span, result: QueryResult[Context]) -> Panel:
         exemplars,
         trace_service_classes(view)[root.service],
     )
-    return panels.duration_panel(route_metrics, _time_range(root), highlight)
+    full_range = _time_range(root)
+    start, end = panels.range_with_data({root.service: route_metrics.result}, exemplars, full_range)
+    # The request itself is always on the chart, also if the metrics begin after it.
+    start = max(full_range[0], min(start, root.start / NANO - RESOLUTIONS[5].step))
+    since = start if start - full_range[0] > RESOLUTIONS[5].step else 0.0
+    return replace(panels.duration_panel(route_metrics, (start, end), highlight), since=since)
 
 
 def _time_range(root: Span) -> panels.TimeRange:

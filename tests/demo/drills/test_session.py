@@ -118,13 +118,17 @@ print((span.start_time - began) / 1e9, logged - began / 1e9)
 
 
 def test_a_drill_that_may_be_played_again_does_not_show_its_cause() -> None:
-    """The cause is printed after the search for it, but not if the drill was cut short."""
+    """The cause, and the name of a blind drill, are printed only after the search for the cause."""
     cause_shown = {}
+    name_shown = {}
     for outcome in CAUSE_SHOWN:
-        ended = DrillSession("slow-bank", current_process(), 0.0, outcome=outcome)
+        ended = DrillSession("slow-bank", current_process(), 0.0, blind=True, outcome=outcome)
         lines = session.summary(ended, load("slow-bank"))
         cause_shown[outcome] = any("visa" in line for line in lines)
-    assert cause_shown == CAUSE_SHOWN
+        name_shown[outcome] = any("slow-bank" in line for line in lines)
+        ended.blind = False
+        assert session.summary(ended, load("slow-bank"))[0].startswith("slow-bank: ")
+    assert cause_shown == name_shown == CAUSE_SHOWN
 
 
 def test_each_part_is_graded() -> None:

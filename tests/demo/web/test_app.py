@@ -86,6 +86,24 @@ def test_charts_begin_where_the_data_begin(busy: StoredData, page: TestClient) -
         assert last > 900
 
 
+@pytest.mark.parametrize(("begins_s", "request_at_percent"), [(-40, 41), (5, 5), (-400, 72)])
+def test_chart_of_a_request_begins_where_the_data_begin(
+    busy: StoredData, page: TestClient, begins_s: int, request_at_percent: int
+) -> None:
+    """The chart of a request begins with the data, but never after the request itself."""
+    start = time.time_ns() - 60 * 10**9
+    route = {"http.route": "/checkout"}
+    busy.spans = [replace(span(ROOT, "", attributes=route), start=start, end=start + 10**9)]
+    full = busy.red_sample
+    begin = start / 1e9 + begins_s
+    busy.red_sample = lambda at: full(at) if at >= begin else no_sample(at)
+    busy.exemplars = []
+    figure = page.get(f"/trace/{TRACE}").text.split('id="chart-duration-checkout"')[1]
+    assert ("since muted" in figure) == (begins_s > -150)
+    (x,) = re.findall(r'class="end-time" x1="([\d.]+)%"', figure)
+    assert float(x) == pytest.approx(request_at_percent, abs=4)
+
+
 def test_charts_show_the_whole_range_if_it_has_data(busy: StoredData, page: TestClient) -> None:
     """Charts whose data begin before the time range do not say when; neither do empty ones."""
     assert [since for since, _ in charts_of(page)] == [""] * 4

@@ -42,7 +42,6 @@ class PeerQuery:
 
     Attributes:
         trace_id: The trace of the request itself, which is no peer.
-        span_id: The span of the request itself.
         service: The name of the service.
         name: The name of the span.
         kind: The kind of the span: SERVER, CONSUMER or another one.
@@ -57,7 +56,6 @@ class PeerQuery:
     """
 
     trace_id: str
-    span_id: str
     service: str
     name: str
     kind: str

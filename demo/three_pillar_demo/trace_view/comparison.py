@@ -105,7 +105,6 @@ async def compare(backends: Backends, view: TraceView) -> Comparison | None:
     threshold = 0 if request.error else int(duration * SLOW_FRACTION)
     of_group = PeerQuery(
         request.trace_id,
-        request.span_id,
         request.service,
         request.name,
         request.kind,

@@ -308,7 +308,6 @@ def test_the_peers_of_a_request_say_what_their_spans_say(contract: Contract) -> 
     front = purchases.front
     wanted = PeerQuery(
         purchases.failed.hex(),
-        "0" * 16,
         front,
         "POST /checkout",
         "SERVER",

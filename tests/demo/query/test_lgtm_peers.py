@@ -9,7 +9,6 @@ from three_pillar_demo.query.peers import Fact, PeerQuery
 
 WANTED = PeerQuery(
     "ab".zfill(32),
-    "cd".zfill(16),
     'a "b"',
     "GET /",
     "SERVER",
@@ -34,7 +33,7 @@ def test_the_query_has_the_request_and_what_is_below_it() -> None:
 def test_conditions_are_written_in_traceql() -> None:
     """Successes, durations and an unknown kind are written as TraceQL knows them."""
     wanted = PeerQuery(
-        *("x", "y", "web", "n", "99"),
+        *("x", "web", "n", "99"),
         time=0,
         within=0,
         failed=False,

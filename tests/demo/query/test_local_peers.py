@@ -27,7 +27,6 @@ def peers(store: InMemoryStore, kind: str = "SERVER", **wanted: Any) -> list[Fac
     defaults: dict[str, Any] = {"failed": False, "names": ("n", "deep", "service.version")}
     query = PeerQuery(
         OWN_TRACE.hex(),
-        "00" * 8,
         "web",
         "GET /",
         kind,

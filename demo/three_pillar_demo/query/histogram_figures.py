@@ -84,22 +84,28 @@ def figures_by_group(
     return result
 
 
-Run = tuple[str, str, float]
+Run = tuple[object, ...]
+"""What identifies a run of one instrument of a process, or of one series of it."""
 
 
 def _run(series: SeriesPoints, run_start: float) -> Run:
     """Return what the series of one instrument of one process have in common."""
-    labels = series.labels
-    return series.metric, f"{labels.get('job', '')} {labels.get('instance', '')}", run_start
+    return series.metric, series.labels.get("job"), series.labels.get("instance"), run_start
+
+
+def _run_of_series(series: SeriesPoints, run_start: float) -> Run:
+    """Return what only this series has, and parts of it that the store keeps as another one."""
+    return series.metric, run_start, *sorted(series.labels.items())
 
 
 def _first_points(series: Sequence[SeriesPoints]) -> dict[Run, float]:
-    """Return the time of the first point of each run of a process."""
+    """Return the time of the first point of each run of a process, and of each of its series."""
     first: dict[Run, float] = {}
     for one in series:
         if one.points:
-            run = _run(one, one.points[0][1])
-            first[run] = min(one.born, first.get(run, math.inf))
+            run_start = one.points[0][1]
+            for run in (_run(one, run_start), _run_of_series(one, run_start)):
+                first[run] = min(one.born, first.get(run, math.inf))
     return first
 
 
@@ -134,7 +140,10 @@ def _zero_time(series: SeriesPoints, runs: Mapping[Run, float], start: float) ->
         return None
     if run_start >= start:
         return run_start
-    return time if run_start and runs[_run(series, run_start)] < time else None
+    is_late = runs[_run(series, run_start)] < time
+    # When two senders send the same series, the store goes on with one of them in a new one.
+    is_new = runs[_run_of_series(series, run_start)] >= time
+    return time if run_start and is_late and is_new else None
 
 
 def _increases(
@@ -219,11 +228,13 @@ def _rates(totals: _Totals, start: float, end: float) -> Iterator[float | None]:
     parts = [0.0 for _ in range(PARTS)]
     for between, requests in totals.increases.items():
         _spread(parts, requests, between, (start, end))
+    is_known = False
     for number, count in enumerate(parts):
         part_start = start + number * part_s
         known_s = min(part_start + part_s, totals.last) - max(part_start, totals.first)
-        # The requests of a short time count as those of half a part: they would be a peak.
-        is_known = count > 0 or known_s > 0
+        # The rate of a short time is not that of the part, unless there is nothing else.
+        is_too_short = known_s < part_s / 2 and (is_known or not count)
+        is_known = not is_too_short
         yield count / max(known_s, part_s / 2) if is_known else None
 
 

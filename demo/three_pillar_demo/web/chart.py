@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from three_pillar_demo.query.interface import Exemplar
+from three_pillar_demo.query.red_sources import is_failed
 from three_pillar_demo.web import formatting
 
 AXIS_LENGTH = 1000.0
@@ -311,8 +312,8 @@ def select_dots(data: ChartData) -> Iterator[Exemplar]:
 
 
 def failed(exemplar: Exemplar) -> bool:
-    """Return True if the exemplar's request was answered with an HTTP status of 500 or above."""
-    return exemplar.labels.get("http_response_status_code", "").startswith("5")
+    """Return True if the exemplar's request is one that the server failed."""
+    return is_failed(exemplar.labels)
 
 
 def _can_be_drawn(exemplar: Exemplar, data: ChartData) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -10,24 +9,20 @@ import httpx2
 from three_pillar_demo.load.manual_traffic import ManualTraffic
 from three_pillar_demo.query.interface import (
     Backends,
-    RedSample,
 )
+from three_pillar_demo.query.service_figures import Figures, ServiceRed
 from three_pillar_demo.stack import health
 from three_pillar_demo.trace_view import gather
 from three_pillar_demo.trace_view.comparison import Comparison, compare
 from three_pillar_demo.trace_view.view import TraceView
-from three_pillar_demo.web import context_panel, panels
+from three_pillar_demo.web import context_panel
 from three_pillar_demo.web.cache import QueryCache, QueryResult
 from three_pillar_demo.web.folding import Folding
-from three_pillar_demo.web.panels import QUANTILES, Panel, RedResult
+from three_pillar_demo.web.panels import QUANTILES, Panel
 from three_pillar_demo.web.resolution import RESOLUTIONS, on_grid
-from three_pillar_demo.web.service_classes import service_class
 from three_pillar_demo.web.service_graph import ServiceGraph, service_graph
 from three_pillar_demo.web.trace_page import TracePage, trace_page
-from three_pillar_demo.web.view_state import ViewState
 
-ROUTES = {"checkout": "/checkout", "payment": "/charges"}
-"""The route whose metrics are shown, by service."""
 COMPARISON_LIFETIME_S = 30.0
 """How long the comparison of a request is kept, in seconds."""
 COMPARISON_WAIT_S = 0.3
@@ -77,39 +72,41 @@ class PageData:
             "size": size,
         }
 
-    async def panels(self, state: ViewState, own_trace_id: str = "") -> list[Panel]:
-        """Return four panels: request rate, error ratio, and one of durations for each service.
+    async def services(self, minutes: int) -> QueryResult[list[Figures]]:
+        """Return the figures of all services over the past ``minutes``, sorted by name."""
 
-        All of them begin where the first data do. ``own_trace_id`` is the trace id of the
-        visitor's purchase, or "".
-        """
-        now = time.time()
-        time_range = (now - state.minutes * 60, now)
-        exemplars, results = await asyncio.gather(
-            self.cache.get(
-                ("exemplars", state.minutes), lambda: self.backends.exemplars(*time_range)
-            ),
-            asyncio.gather(*(self._red(service, state.minutes, now) for service in ROUTES)),
-        )
-        result_by_service = dict(zip(ROUTES, results, strict=True))
-        full_start = time_range[0]
-        time_range = panels.range_with_data(result_by_service, exemplars.value or [], time_range)
-        since = time_range[0] if time_range[0] - full_start > RESOLUTIONS[state.minutes].step else 0
-        all_panels = [
-            panels.rate_panel(result_by_service, time_range),
-            panels.error_ratio_panel(result_by_service, time_range),
-        ]
-        for service, route in ROUTES.items():
-            route_metrics = panels.RouteMetrics(
+        async def query() -> list[Figures]:
+            now = time.time()
+            return await self.backends.services(now - minutes * 60, now)
+
+        return await self.cache.get(("services", minutes), query)
+
+    async def service_red(self, service: str, minutes: int) -> QueryResult[ServiceRed]:
+        """Return the rate, error ratio and durations of a service over the past ``minutes``."""
+        resolution = RESOLUTIONS[minutes]
+        # Times on a grid keep what was drawn before where it was.
+        end = on_grid(time.time(), resolution.step)
+
+        async def query() -> ServiceRed:
+            return await self.backends.service_red(
                 service,
-                route,
-                result_by_service[service],
-                exemplars.value or [],
-                service_class(service),
-                own_trace_id,
+                end - minutes * 60,
+                end,
+                step=resolution.step,
+                window=resolution.window,
+                quantiles=QUANTILES,
             )
-            all_panels.append(panels.duration_panel(route_metrics, time_range))
-        return [replace(panel, since=since) for panel in all_panels]
+
+        return await self.cache.get(("service_red", service, minutes), query)
+
+    async def routes(self, service: str, minutes: int) -> QueryResult[list[Figures]]:
+        """Return the figures of the routes of a service over the past ``minutes``."""
+
+        async def query() -> list[Figures]:
+            now = time.time()
+            return await self.backends.routes(service, now - minutes * 60, now)
+
+        return await self.cache.get(("routes", service, minutes), query)
 
     async def service_graph(self, seconds: float) -> QueryResult[ServiceGraph]:
         """Return the graph of the services and calls in the last ``seconds``."""
@@ -175,26 +172,6 @@ class PageData:
             ("context", view.trace_id), lambda: context_panel.query(self.backends, root)
         )
         return context_panel.panel(view, root, result)
-
-    async def _red(self, service: str, minutes: int, now: float) -> RedResult:
-        """Return the rate, error ratio and durations of a service over the past ``minutes``."""
-        resolution = RESOLUTIONS[minutes]
-        route = ROUTES[service]
-        # Times on a grid keep what was drawn before where it was.
-        end = on_grid(now, resolution.step)
-
-        async def query() -> list[RedSample]:
-            return await self.backends.red(
-                service,
-                route,
-                end - minutes * 60,
-                end,
-                step=resolution.step,
-                window=resolution.window,
-                quantiles=QUANTILES,
-            )
-
-        return await self.cache.get((service, route, minutes), query)
 
     async def _component_problems(self) -> dict[str, str]:
         """Return the problem of each component except the web UI; "" if the component is healthy.

@@ -26,7 +26,7 @@ from three_pillar_demo.web.attribute_units import value_hint
 from three_pillar_demo.web.cache import PENDING
 from three_pillar_demo.web.comparison_table import comparison_table
 from three_pillar_demo.web.context_panel import root_span
-from three_pillar_demo.web.data import ROUTES, PageData
+from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.forms import read_form, redirect_back
 from three_pillar_demo.web.graph_parts import has_page, key_of
@@ -36,8 +36,11 @@ from three_pillar_demo.web.log_row import log_row
 from three_pillar_demo.web.metric_pages import MetricPages
 from three_pillar_demo.web.request_list import DURATIONS_S, end_of_last, query_requests
 from three_pillar_demo.web.resolution import RESOLUTIONS
-from three_pillar_demo.web.service_classes import service_class
+from three_pillar_demo.web.service_charts import SHOP
+from three_pillar_demo.web.service_classes import class_on_page
 from three_pillar_demo.web.service_graph import MAX_ROWS
+from three_pillar_demo.web.service_pages import ServicePages
+from three_pillar_demo.web.services_overview import choices, query_overview
 from three_pillar_demo.web.text_width import fitting
 from three_pillar_demo.web.trace_page import ARRIVING_S, TracePage, is_finished
 from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
@@ -65,7 +68,7 @@ def templates() -> Environment:
     )
     environment.filters["printable"] = printable
     environment.filters["without_ansi"] = without_ansi
-    environment.filters["service_class"] = service_class
+    environment.filters["service_class"] = class_on_page
     environment.filters["log_row"] = log_row
     environment.filters["printable_lines"] = formatting.printable_lines
     environment.filters["duration"] = formatting.duration
@@ -89,7 +92,6 @@ def templates() -> Environment:
     environment.globals["max_linked"] = MAX_LINKED_TRACES
     environment.globals["minutes"] = MINUTES
     environment.globals["severities"] = SEVERITIES
-    environment.globals["services"] = list(ROUTES)
     environment.globals["durations"] = DURATIONS_S
     environment.globals["max_call_rows"] = MAX_ROWS
     environment.globals["cards"] = CARDS
@@ -125,9 +127,9 @@ class Pages:
             return searched_trace
         own_purchase = self.traffic.find(state.purchase)
         own_trace_id = own_purchase.trace_id if own_purchase else ""
-        health, panels, service_graph, logs, requests, _ = await asyncio.gather(
+        health, services, service_graph, logs, requests, _ = await asyncio.gather(
             self.data.health(),
-            self.data.panels(state, own_trace_id),
+            query_overview(self.data, state, SHOP, own_trace_id),
             self.data.service_graph(RESOLUTIONS[state.minutes].window),
             newest_logs(self.data, state, state.minutes * 60),
             query_requests(self.data, state, failed=state.failed),
@@ -137,7 +139,9 @@ class Pages:
             "index.html",
             state=state,
             health=health,
-            panels=panels,
+            services=services,
+            service_classes=services.classes,
+            choices=choices(services, requests, logs, state),
             service_graph=service_graph,
             logs=logs,
             is_overview=True,
@@ -217,6 +221,10 @@ class Pages:
     def log_pages(self) -> LogPages:
         """Return the handlers of the pages of log records."""
         return LogPages(self.data, self._render)
+
+    def service_pages(self) -> ServicePages:
+        """Return the handlers of the pages of services."""
+        return ServicePages(self.data, self._render)
 
     async def buy(self, request: Request) -> Response:
         """Answer ``POST /buy``: start the purchases that the form asks for."""

@@ -60,7 +60,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class RouteMetrics:
-    """The metrics of one route of a service.
+    """The metrics of one route of a service, or of all its routes if ``route`` is empty.
 
     ``exemplars`` may be of any route and service; ``contains`` tells if one is of this route.
     ``css_class`` is the CSS class of the service. ``own_trace_id`` is the trace id of the visitor's
@@ -77,7 +77,8 @@ class RouteMetrics:
     def contains(self, exemplar: Exemplar) -> bool:
         """Return True if the exemplar belongs to this route of this service."""
         labels = exemplar.labels
-        return labels.get("service_name") == self.service and labels.get("http_route") == self.route
+        is_of_route = self.route in {"", labels.get("http_route")}
+        return is_of_route and labels.get("service_name") == self.service
 
 
 def range_with_data(
@@ -105,28 +106,32 @@ def range_with_data(
     return min(*times_in_range, end - MIN_RANGE_S), end
 
 
-def rate_panel(results: Mapping[str, RedResult], time_range: TimeRange) -> Panel:
+def rate_panel(
+    results: Mapping[str, RedResult], time_range: TimeRange, classes: Mapping[str, str]
+) -> Panel:
     """Return the panel with the request rate of each service.
 
-    The keys of ``results`` are the names of the services.
+    The keys of ``results`` are the names of the services, and ``classes`` has their CSS classes.
     """
     rates = {
         service: {sample.time: sample.rate for sample in result.value or []}
         for service, result in results.items()
     }
-    return _shared_panel("rate", "Requests", rates, results, time_range)
+    return _shared_panel("rate", "Requests", rates, results, time_range, classes)
 
 
-def error_ratio_panel(results: Mapping[str, RedResult], time_range: TimeRange) -> Panel:
+def error_ratio_panel(
+    results: Mapping[str, RedResult], time_range: TimeRange, classes: Mapping[str, str]
+) -> Panel:
     """Return the panel with the error ratio of each service.
 
-    The keys of ``results`` are the names of the services.
+    The keys of ``results`` are the names of the services, and ``classes`` has their CSS classes.
     """
     ratios = {
         service: {sample.time: sample.errors for sample in result.value or []}
         for service, result in results.items()
     }
-    return _shared_panel("errors", "Error ratio", ratios, results, time_range)
+    return _shared_panel("errors", "Error ratio", ratios, results, time_range, classes)
 
 
 def duration_panel(
@@ -160,12 +165,13 @@ def duration_panel(
     return Panel(key, title, plot, legend, metrics.result.error)
 
 
-def _shared_panel(
+def _shared_panel(  # noqa: PLR0913, PLR0917  (what is drawn, of which services, and when)
     key: str,
     title: str,
     values: Mapping[str, Mapping[float, float | None]],
     results: Mapping[str, RedResult],
     time_range: TimeRange,
+    classes: Mapping[str, str],
 ) -> Panel:
     """Return a panel with one line for each service.
 
@@ -175,16 +181,17 @@ def _shared_panel(
     formatter = formatting.rate if key == "rate" else formatting.percentage
     min_top = MIN_RATE_TOP if key == "rate" else MIN_ERROR_RATIO_TOP
     times = sorted({time for by_time in values.values() for time in by_time})
+    css_classes = {service: classes.get(service) or service_class(service) for service in values}
     series = [
         chart.Series(
-            printable(service, 64), service_class(service), [by_time.get(time) for time in times]
+            printable(service, 64), css_classes[service], [by_time.get(time) for time in times]
         )
         for service, by_time in values.items()
     ]
     data = chart.ChartData(*time_range, times=times, series=series)
     plot = chart.draw_chart(data, formatter, min_top=min_top)
     legend = [
-        LegendEntry(printable(service, 64), service_class(service), formatter(_newest(by_time)))
+        LegendEntry(printable(service, 64), css_classes[service], formatter(_newest(by_time)))
         for service, by_time in values.items()
     ]
     errors = [result.error for result in results.values() if result.error]

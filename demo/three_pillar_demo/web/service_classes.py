@@ -4,7 +4,10 @@ The name of a service is never a class itself: it could be that of a class with 
 """
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from jinja2 import pass_context
+from jinja2.runtime import Context
 
 from three_pillar_demo.trace_view.view import TraceView
 
@@ -19,6 +22,16 @@ def service_class(name: str) -> str:
     if name in SHOP_CLASSES:
         return SHOP_CLASSES[name]
     return OTHER_CLASSES[_preferred_index(name)]
+
+
+@pass_context
+def class_on_page(context: Context, name: str) -> str:
+    """Return the CSS class of a service on the page that is rendered: a filter of Jinja.
+
+    The variable ``service_classes`` of the page, if it has one, has the classes by name.
+    """
+    classes: Mapping[str, str] = context.get("service_classes") or {}
+    return classes.get(name) or service_class(name)
 
 
 def distinct_service_classes(names: Iterable[str]) -> dict[str, str]:

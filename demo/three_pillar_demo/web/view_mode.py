@@ -1,7 +1,7 @@
 """The start page of the mode ``view``, which has no shop: the newest requests of any service."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from starlette.requests import Request
@@ -21,6 +21,7 @@ from three_pillar_demo.web.request_list import (
     query_requests,
 )
 from three_pillar_demo.web.service_graph import ServiceGraph
+from three_pillar_demo.web.services_overview import ServicesOverview, choices, query_overview
 from three_pillar_demo.web.view_state import ViewState
 
 MODE = "view"
@@ -35,7 +36,7 @@ class ViewData:
         requests: The newest requests, newest first.
         logs: The newest log records, newest first.
         service_graph: The services and the calls between them.
-        services: The printable names of the services among them, sorted.
+        services: The services, with their figures.
         is_waiting: Whether no request at all has arrived.
         first_request: The first request, if it has just arrived; else None.
         newest_failure: The newest failed request; None if there is none.
@@ -45,7 +46,7 @@ class ViewData:
     requests: RequestList
     logs: LogList
     service_graph: QueryResult[ServiceGraph]
-    services: list[str] = field(default_factory=list)
+    services: ServicesOverview
     is_waiting: bool = False
     first_request: RequestRow | None = None
     newest_failure: RequestRow | None = None
@@ -74,6 +75,8 @@ class ViewPages(Pages):
             state=state,
             health=health,
             view=view,
+            service_classes=view.services.classes,
+            choices=choices(view.services, view.requests, view.logs, state),
             requests=view.requests,
             older=end_of_last(view.requests),
             http_port=ports.STORE.number,
@@ -82,7 +85,8 @@ class ViewPages(Pages):
 
 
 async def _query(data: PageData, state: ViewState, first_request: FirstRequest) -> ViewData:
-    requests, all_requests, failures, logs, graph = await asyncio.gather(
+    services, requests, all_requests, failures, logs, graph = await asyncio.gather(
+        query_overview(data, state),
         query_requests(data, state, failed=state.failed),
         query_requests(data, ViewState(), failed=False),
         query_requests(data, ViewState(), failed=True),
@@ -94,9 +98,6 @@ async def _query(data: PageData, state: ViewState, first_request: FirstRequest) 
     if newest_failure:
         page = await data.trace_page(newest_failure.span.trace_id)
         explanation = page.value.explanation if page.value else ""
-    names = {row.span.service for row in requests.value or []}
-    names |= {record.service for record in logs.value or []} | {state.service}
-    services = sorted(name for name in names if name and name.isprintable())
     first_row = first_request.notice(all_requests)
     is_waiting = all_requests.value == []
     return ViewData(

@@ -10,6 +10,8 @@ from three_pillar_demo.query.log_search import MAX_SKIPPED
 from three_pillar_demo.query.severity import LEVEL_NUMBERS
 from three_pillar_demo.web.folding import Folding
 
+MAX_SERVICE_NAME = 255
+"""The longest name of a service, in characters, that has a page of its own."""
 MINUTES = (5, 15, 60)
 """The time ranges that a visitor can choose, in minutes."""
 SEVERITIES = tuple(LEVEL_NUMBERS)
@@ -29,8 +31,8 @@ class ViewState(BaseModel):
     )
     service: str = Field(
         "",
-        max_length=255,
-        description="the name of the service whose logs are shown, at most 255 characters",
+        max_length=MAX_SERVICE_NAME,
+        description="the name of the service that is shown, at most 255 characters",
     )
     severity: Literal["", "TRACE", "DEBUG", "INFO", "WARN", "ERROR"] = Field(
         "", description=f"{', '.join(SEVERITIES)}: the level of the logs that are shown"
@@ -92,7 +94,10 @@ class ViewState(BaseModel):
         Raises:
             ValueError: A value is not allowed; the message says which values are.
         """
-        values = {name: value.strip() for name, value in query.items()}
+        # The name of a service may begin with a blank.
+        values = {
+            name: value if name == "service" else value.strip() for name, value in query.items()
+        }
         values_given = {name: value for name, value in values.items() if value}
         if values.get("toggle"):
             folding = Folding.parse(values.get("fold", "")).toggled(values["toggle"])
@@ -123,4 +128,5 @@ class ViewState(BaseModel):
         Fields with their default values are left out. The result is "" if no field is left.
         """
         fields = self.fields(**changes)
+        # A name that is not valid Unicode leads to nothing, but must not break the page.
         return f"?{urlencode(fields, errors='replace')}" if fields else ""

@@ -224,6 +224,20 @@ def test_a_new_series_of_a_known_process_counts_from_zero(in_memory_store: InMem
     assert (figures.requests, figures.failed) == (2, 2)
 
 
+def test_a_second_sender_of_the_same_series_adds_nothing(in_memory_store: InMemoryStore) -> None:
+    """When two processes send under the same names, only what each of them counts is added."""
+    for number in range(10):
+        at = ago(100 - number * 10)
+        send(in_memory_store, histogram(HTTP, point(700 + number, at)))
+        if number >= 5:
+            second = point(number - 4, at + NANO, since=ago(49.5))
+            send(in_memory_store, histogram(HTTP, second))
+    figures = services(in_memory_store)["web"]
+    # The store splits the series of the first process, whose increase over the split is unknown.
+    assert figures.requests == (9 - 1) + 5
+    assert max(rate for rate in figures.rates if rate is not None) < 0.5
+
+
 def test_what_was_counted_before_the_first_point_is_left_out(
     in_memory_store: InMemoryStore,
 ) -> None:

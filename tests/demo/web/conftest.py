@@ -26,6 +26,7 @@ from three_pillar_demo.query.interface import (
 )
 from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.query.peers import Facts
+from three_pillar_demo.query.service_figures import PARTS, Figures, ServiceRed
 from three_pillar_demo.query.service_map import CallCounts, ServiceMap, service
 from three_pillar_demo.stack import health
 from three_pillar_demo.web import cache
@@ -42,6 +43,9 @@ QUERIES = (
     "search_logs",
     "counters",
     "red",
+    "services",
+    "service_red",
+    "routes",
     "exemplars",
     "service_map",
     "freshness",
@@ -72,6 +76,9 @@ class StoredData:
         self.logs: list[LogRecord] = []
         self.exemplars: list[Exemplar] = []
         self.service_map = ServiceMap(0, 0)
+        self.services: list[Figures] = []
+        self.routes: list[Figures] = []
+        self.red_source = "http.server.request.duration"
         self.red_sample: Callable[[float], RedSample] = no_sample
         self.trace_ids: list[str] = []
         self.request_spans: list[Span] = []
@@ -127,12 +134,17 @@ class FakeBackends:
             return self._red_samples(start, end, options["step"])
         if query == "service_map":
             return replace(self.stored.service_map, start=args[0], end=args[1])
+        if query == "service_red":
+            service, start, end = args
+            return self._service_red(service, start, end, options)
         return {
             "trace": self.stored.spans,
             "trace_logs": self.stored.trace_logs,
             "logs": self.stored.logs,
             "search_logs": self._logs(*args) if query == "search_logs" else [],
             "exemplars": self.stored.exemplars,
+            "services": self.stored.services,
+            "routes": self.stored.routes,
             "requests": self.stored.trace_ids,
             "search_requests": self._requests(*args) if query == "search_requests" else [],
             "counters": self.stored.queue_sizes,
@@ -174,6 +186,19 @@ class FakeBackends:
             case "malformed":
                 raise KeyError("resourceSpans")
 
+    def _service_red(
+        self, service: str, start: float, end: float, options: dict[str, Any]
+    ) -> ServiceRed:
+        exemplars = [
+            exemplar
+            for exemplar in self.stored.exemplars
+            if exemplar.labels.get("service_name") == service
+        ]
+        samples = self._red_samples(start, end, options["step"])
+        return ServiceRed(
+            self.stored.red_source, options["window"], tuple(samples), tuple(exemplars)
+        )
+
     def _red_samples(self, start: float, end: float, step: float) -> list[RedSample]:
         count = int((end - start) / step) + 1
         return [self.stored.red_sample(start + number * step) for number in range(count)]
@@ -186,6 +211,20 @@ def add_calls(stored: StoredData, caller: str, callee: str, calls: int, failed: 
     stored.service_map.add_calls(
         service(caller), service(callee), CallCounts(calls, failed, failed)
     )
+
+
+def figures(name: str, requests: float = 1200, failed: float = 150, **fields: Any) -> Figures:  # noqa: ANN401  (any field)
+    """Return the figures of a service over the last five minutes; ``fields`` replace any."""
+    now = time.time()
+    defaults: dict[str, Any] = {
+        "source": "http.server.request.duration",
+        "start": now - 300,
+        "end": now,
+        "quantiles": (0.2, 0.4, 2.0),
+        "mean": 0.25,
+        "rates": tuple(requests / 300 for _ in range(PARTS)),
+    }
+    return Figures(name=name, requests=requests, failed=failed, **(defaults | fields))
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +257,7 @@ def busy(stored: StoredData) -> StoredData:
     stored.exemplars = [Exemplar(TRACE, item.value, now - 30, item.labels) for item in exemplars]
     add_calls(stored, "checkout", "payment", calls=30, failed=3)
     stored.red_sample = lambda timestamp: RedSample(timestamp, 4.0, 0.125, (0.2, 0.4, 2.0))
+    stored.services = [figures("checkout"), figures("payment")]
     stored.trace_ids = [TRACE]
     return stored
 

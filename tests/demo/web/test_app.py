@@ -163,7 +163,7 @@ def test_one_query_fails(stored: StoredData, page: TestClient, query: str, fault
         response = page.get(path)
         assert response.status_code == 200
         assert "<b>the store</b>" not in response.text
-    if query in {"red", "service_map", "search_logs", "freshness"}:
+    if query in {"service_red", "services", "service_map", "search_logs", "freshness"}:
         assert "is not there" in page.get("/").text or fault == MALFORMED
 
 
@@ -595,7 +595,7 @@ def test_pending_query_is_no_failure(stored: StoredData, open_page: OpenPage) ->
 
 def test_unknown_rate_is_not_shown_as_no_calls(stored: StoredData, open_page: OpenPage) -> None:
     """While the rates are pending the service graph does not claim that there were no calls."""
-    stored.faults = {"red": HANGING}
+    stored.faults = {"service_red": HANGING}
     text = open_page(first_wait=0.01, timeout=30.0).get("/").text
     assert "No answer" in text
     assert "No calls" not in text

@@ -10,12 +10,10 @@ from playwright.sync_api import Browser, Page
 from starlette.testclient import TestClient
 
 from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
-from tests.demo.web.conftest import StoredData, add_calls
+from tests.demo.web.conftest import StoredData, add_calls, figures
 from tests.demo.web.served import answers_of, new_context
 from tests.traces import TRACE, exemplar, slow
 from three_pillar_demo.query.interface import Exemplar, RedSample
-from three_pillar_demo.web import data
-from three_pillar_demo.web.pages import templates
 
 pytestmark = pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)
 OpenPage = Callable[..., TestClient]
@@ -70,7 +68,7 @@ OVERRUNS = f"""() => {{
 """The texts that leave their card, and the parts of a row whose texts overlap."""
 
 
-def fill(stored: StoredData, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def fill(stored: StoredData, name: str) -> None:
     """Put a failed purchase into ``stored``, in which payment, routes and values are ``name``."""
 
     def renamed(service: str) -> str:
@@ -98,8 +96,9 @@ def fill(stored: StoredData, monkeypatch: pytest.MonkeyPatch, name: str) -> None
     add_calls(stored, name, name, calls=30, failed=3)
     stored.queue_sizes = {(f"otlp_http/{name}",): 1.0}
     stored.red_sample = lambda timestamp: RedSample(timestamp, 4.0, 0.125, (0.2, 0.4, 2.0))
-    monkeypatch.setattr(data, "ROUTES", {"checkout": "/checkout", name: "/charges"})
-    monkeypatch.setitem(templates().globals, "services", ["checkout", name])
+    stored.services = [figures("checkout"), figures(name), figures(f"{name} 2", 3, 1)]
+    stored.services.append(figures(f"{name} 3", 1, 1))
+    stored.routes = stored.services
 
 
 async def slow_outcome(_request: httpx2.Request) -> httpx2.Response:
@@ -116,7 +115,18 @@ def every_view(
     A view is loaded once, because that takes most of the time, and the window is resized.
     """
     for mode, paths in (
-        ("local", ("/?tour=0", "/?tour=1", "/?tour=3", f"/trace/{TRACE}", "/nowhere")),
+        (
+            "local",
+            (
+                "/?tour=0",
+                "/?tour=1",
+                "/?tour=3",
+                "/service?service=checkout",
+                "/services",
+                f"/trace/{TRACE}",
+                "/nowhere",
+            ),
+        ),
         ("view", ("/",)),
     ):
         client = open_web(slow_outcome, mode=mode)
@@ -153,18 +163,17 @@ def test_long_names_stay_within_their_place(
     browser: Browser,
     stored: StoredData,
     open_page: OpenPage,
-    monkeypatch: pytest.MonkeyPatch,
     length: int,
 ) -> None:
     """A long name without a blank covers nothing, and no view is wider than the window."""
-    fill(stored, monkeypatch, "M".ljust(length, "w"))
+    fill(stored, "M".ljust(length, "w"))
     shown: set[tuple[str, int]] = set()
     for page, width in every_view(browser, open_page, WIDTHS):
         view = f"{page.url} in {width} pixels"
         assert page.evaluate("document.documentElement.scrollWidth") <= width, view
         assert page.evaluate(OVERRUNS) == [], view
         shown.add((page.url, width))
-    assert len(shown) == 6 * len(WIDTHS)
+    assert len(shown) == 8 * len(WIDTHS)
 
 
 @pytest.mark.parametrize("selector", ["#newest-purchase a", "#request-rows a"])
@@ -172,11 +181,10 @@ def test_links_to_traces_are_never_cut_off(
     browser: Browser,
     stored: StoredData,
     open_page: OpenPage,
-    monkeypatch: pytest.MonkeyPatch,
     selector: str,
 ) -> None:
     """The link to a trace is within its card, and can be clicked, however long the texts are."""
-    fill(stored, monkeypatch, "M".ljust(200, "w"))
+    fill(stored, "M".ljust(200, "w"))
     stored.trace_ids = [TRACE]
     client = open_page(slow_outcome)
     client.post("/buy", data={"card": "gateway-timeout"})
@@ -210,10 +218,10 @@ def test_links_to_traces_are_never_cut_off(
 
 
 def test_text_of_twice_the_size_loses_no_legend_entry(
-    browser: Browser, stored: StoredData, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, stored: StoredData, open_page: OpenPage
 ) -> None:
     """With text at 200 % every entry of a legend is within its card, above the chart, and whole."""
-    fill(stored, monkeypatch, "shopfront-service")
+    fill(stored, "shopfront-service")
     entries = 0
     for page, width in every_view(browser, open_page, (1280, 768, 390)):
         page.evaluate("document.documentElement.style.fontSize = '200%'")

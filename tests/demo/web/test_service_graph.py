@@ -44,7 +44,7 @@ def test_nodes_have_their_health_and_their_link(stored: StoredData, page: TestCl
     stored.service_map.add_calls(service("front"), DATABASE, CallCounts(3, 0))
     html = graph_html(page)
     assert "cart & co: 2.0/s, 10.0 % failed" in html
-    assert 'href="/?service=cart+%26+co"' in html
+    assert 'href="/service?service=cart+%26+co"' in html
     assert "front calls pg:5432 0.1/s, none failed" in html
     assert "database · postgresql" in html
 

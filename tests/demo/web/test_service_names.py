@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.demo.web.conftest import StoredData, add_calls
+from tests.demo.web.conftest import StoredData, add_calls, figures
 from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, exemplar, line, span
 from three_pillar_demo.query.instruments import (
     GAUGE,
@@ -23,7 +23,6 @@ from three_pillar_demo.query.instruments import (
 )
 from three_pillar_demo.query.interface import Exemplar, RedSample
 from three_pillar_demo.query.service_map import ServiceMap
-from three_pillar_demo.web import data
 from three_pillar_demo.web.element_ids import UniqueIds, element_id
 from three_pillar_demo.web.pages import WEB_FOLDER
 from three_pillar_demo.web.service_classes import (
@@ -87,6 +86,8 @@ def fill(stored: StoredData, service: str) -> None:
         )
         for age_s in (100, 40)
     ]
+    stored.services = [figures(service), figures("payment"), figures(f"{service} and more")]
+    stored.routes = [figures(service), figures(service)]
     stored.red_sample = lambda timestamp: RedSample(timestamp, 4.0, 0.125, (0.2, 0.4, 2.0))
     stored.instruments = [
         Instrument(name, name, GAUGE, services=(service, "payment"))
@@ -105,7 +106,15 @@ def every_page(open_page: OpenPage) -> Iterator[str]:
     """Yield the HTML of every kind of page, each of a new process of the web UI."""
     for mode, paths in (
         ("local", ("/?tour=0", f"/trace/{TRACE}", f"/trace/{TRACE}/request.html")),
-        ("view", ("/", "/metrics?metric=orders.open&by=service_name")),
+        (
+            "view",
+            (
+                "/",
+                "/metrics?metric=orders.open&by=service_name",
+                "/services",
+                "/service?service=payment",
+            ),
+        ),
     ):
         client = open_page(mode=mode)
         for path in paths:
@@ -133,19 +142,15 @@ def classes_of(html: str) -> Counter[str]:
     ],
 )
 def test_the_name_of_a_service_is_never_its_class(
-    stored: StoredData,
-    open_page: OpenPage,
-    monkeypatch: pytest.MonkeyPatch,
-    service: str,
+    stored: StoredData, open_page: OpenPage, service: str
 ) -> None:
     """A service called like any class of the style sheet has the classes of any other service."""
     expected: list[Counter[str]] = []
     found: list[Counter[str]] = []
     for name, classes in ((PLAIN_NAME, expected), (service, found)):
-        monkeypatch.setattr(data, "ROUTES", {name: "/orders", "payment": "/charges"})
         fill(stored, name)
         classes += [classes_of(html) for html in every_page(open_page)]
-    assert len(expected) == 5
+    assert len(expected) == 7
     assert found == expected
     assert all({"payment", "checkout", PLAIN_NAME}.isdisjoint(classes) for classes in expected)
 

@@ -1,0 +1,118 @@
+"""The charts of the rate, errors and durations of services, as many as the data have."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from three_pillar_demo.query.interface import Exemplar
+from three_pillar_demo.query.service_figures import Figures, ServiceRed
+from three_pillar_demo.web import formatting, panels
+from three_pillar_demo.web.cache import QueryResult
+from three_pillar_demo.web.data import PageData
+from three_pillar_demo.web.panels import LegendEntry, Panel, RedResult
+from three_pillar_demo.web.resolution import RESOLUTIONS
+from three_pillar_demo.web.service_classes import service_class
+from three_pillar_demo.web.view_state import ViewState
+
+SHOP = ("checkout", "payment")
+"""The services of the shop, which has charts of them also before the first request."""
+MAX_SERVICES = 4
+"""The number of services, the busiest ones, that share the charts of rate and error ratio."""
+MAX_DURATION_CHARTS = 2
+"""The number of services, the first ones of these, that have a chart of durations."""
+TWO_REQUESTS = 1.5
+"""From this number of requests on, which may be extrapolated, there are at least two."""
+
+RedResults = Mapping[str, QueryResult[ServiceRed]]
+"""The rate, errors and durations of services, by name."""
+
+
+def charted_services(figures: Sequence[Figures], shop: Sequence[str]) -> list[str]:
+    """Return the names of the services that have charts: those of the ``shop``, then the busiest.
+
+    Services without requests are left out, except those of the shop.
+    """
+    with_requests = [found for found in figures if found.source]
+    busiest = sorted(with_requests, key=lambda found: (-found.requests, found.name))
+    others = [found.name for found in busiest if found.name not in shop]
+    return [*shop, *sorted(others[: MAX_SERVICES - len(shop)])]
+
+
+async def service_panels(
+    data: PageData,
+    state: ViewState,
+    names: Sequence[str],
+    classes: Mapping[str, str],
+    own_trace_id: str = "",
+) -> list[Panel]:
+    """Return the panels of request rate, error ratio, and durations of the first services.
+
+    All of them begin where the first data do. ``classes`` has the CSS classes of services, and
+    ``own_trace_id`` is the trace id of the visitor's purchase, or "".
+    """
+    now = time.time()
+    full_range = (now - state.minutes * 60, now)
+    results = await asyncio.gather(*(data.service_red(name, state.minutes) for name in names))
+    by_service = dict(zip(names, results, strict=True))
+    samples = {name: _samples(result) for name, result in by_service.items()}
+    exemplars = [exemplar for result in results for exemplar in _exemplars(result)]
+    time_range = panels.range_with_data(samples, exemplars, full_range)
+    begins_later = time_range[0] - full_range[0] > RESOLUTIONS[state.minutes].step
+    all_panels = [
+        panels.rate_panel(samples, time_range, classes),
+        panels.error_ratio_panel(samples, time_range, classes),
+        *(
+            _duration_panel(
+                panels.RouteMetrics(
+                    service=name,
+                    route="",
+                    result=samples[name],
+                    exemplars=_exemplars(by_service[name]),
+                    css_class=classes.get(name) or service_class(name),
+                    own_trace_id=own_trace_id,
+                ),
+                by_service[name],
+                time_range,
+            )
+            for name in names[:MAX_DURATION_CHARTS]
+        ),
+    ]
+    return [replace(panel, since=time_range[0] if begins_later else 0) for panel in all_panels]
+
+
+def _samples(result: QueryResult[ServiceRed]) -> RedResult:
+    """Return the samples alone, or the error."""
+    return QueryResult(list(result.value.samples) if result.value else None, result.error)
+
+
+def _exemplars(result: QueryResult[ServiceRed]) -> Sequence[Exemplar]:
+    return result.value.exemplars if result.value else ()
+
+
+def _duration_panel(
+    metrics: panels.RouteMetrics, result: QueryResult[ServiceRed], time_range: panels.TimeRange
+) -> Panel:
+    panel = panels.duration_panel(metrics, time_range)
+    entry = _only_request(result, panel)
+    return replace(panel, legend=[entry]) if entry else panel
+
+
+def _only_request(result: QueryResult[ServiceRed], panel: Panel) -> LegendEntry | None:
+    """Return the legend of the newest sample if it has one request: three percentiles say nothing.
+
+    Its duration is that of its exemplar, if there is one.
+    """
+    if not result.value or not result.value.samples:
+        return None
+    newest = result.value.samples[-1]
+    window = result.value.window
+    if not newest.rate or newest.rate * window >= TWO_REQUESTS:
+        return None
+    durations = [
+        exemplar.value
+        for exemplar in result.value.exemplars
+        if newest.time - window < exemplar.time <= newest.time
+    ]
+    duration = durations[-1] if len(durations) == 1 else None
+    return LegendEntry("1 request", panel.legend[0].css_class, formatting.duration(duration))

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from three_pillar_demo.query.service_map import Participant, ParticipantKind, service
 
+# Of the hosts, only the first and the fourth name are current.
 HOSTS = ("server.address", "net.peer.name", "http.host", "network.peer.address", "net.peer.ip")
 PORTS = ("server.port", "net.peer.port", "network.peer.port")
 URLS = ("url.full", "http.url")

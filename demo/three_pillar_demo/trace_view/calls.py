@@ -8,20 +8,23 @@ import re
 from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
+from three_pillar_demo.query.callee_names import (
+    DATABASE_SYSTEMS,
+    DEFAULT_PORTS,
+    DESTINATIONS,
+    HOSTS,
+    MESSAGING_SYSTEMS,
+    PEER_SERVICES,
+    PORTS,
+    URLS,
+)
 from three_pillar_demo.query.interface import Span
 from three_pillar_demo.terminal import printable
 
-URLS = ("url.full", "http.url")
-"""The names of the attributes with the called URL; the second is the former name."""
-HOSTS = ("server.address", "net.peer.name", "http.host", "network.peer.address", "net.peer.ip")
-"""The names of the attributes with the called host; only the first and the fourth are current."""
-PORTS = ("server.port", "net.peer.port", "network.peer.port")
-"""The names of the attributes with the called port; the second is a former name."""
 PATHS = ("url.path", "http.target")
 """The names of the attributes with the called path; the second is the former name."""
-DATABASES = ("db.system.name", "db.system")
-DESTINATIONS = ("messaging.destination.name", "messaging.destination", "messaging.system")
-"""The names of the attributes that say to which topic or queue a message was sent."""
+CALLEES = (*URLS, *DESTINATIONS, *MESSAGING_SYSTEMS, *DATABASE_SYSTEMS, *PEER_SERVICES)
+"""The names of the attributes that name a callee, the best one first."""
 RPC_METHODS = ("rpc.service", "rpc.method")
 HTTP_CLIENT = ("http.request.method", "http.method", *URLS)
 """Names of attributes of which each CLIENT span of an HTTP client has at least one."""
@@ -30,7 +33,6 @@ PREFIXES_WITHOUT_SERVER = ("db.", "messaging.")
 
 Such systems rarely send spans of their own.
 """
-DEFAULT_PORTS = {"http": "80", "https": "443"}
 TIMEOUT = re.compile(
     r"time[sd]?[ _-]?out|deadline[ _]?exceeded|TaskCancel|CancelledError|context canceled"
     r"|AbortError|operation was aborted|ESOCKETTIMEDOUT",
@@ -104,7 +106,7 @@ def callee_name(call: Span) -> str:
     It is the URL, the topic, the database, the called service, the host with the path, or the RPC
     service, whichever is there first.
     """
-    name = _first(call, (*URLS, *DESTINATIONS, *DATABASES, "peer.service"))
+    name = _first(call, CALLEES)
     if not name and called_address(call):
         name = called_address(call) + _first(call, PATHS)
     return printable(name or _first(call, RPC_METHODS) or "another service")

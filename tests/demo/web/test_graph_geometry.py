@@ -94,6 +94,18 @@ def test_arrows_begin_and_end_at_their_boxes(
             assert box.y - 1 <= y <= box.y + height + 1
 
 
+def test_the_arrow_from_a_box_to_itself_crosses_no_other_box() -> None:
+    """Boxes above a loop end above its highest point."""
+    edges = [(0, 1), (0, 2), (0, 3), (2, 2), (3, 3)]
+    drawing = draw(4, edges)
+    for node, arrow in ((2, drawing.arrows[3]), (3, drawing.arrows[4])):
+        highest = min(numbers(arrow.line)[1::2])
+        above = [box for box in drawing.boxes if box.y < drawing.boxes[node].y]
+        beside = [box for box in above if box.x == drawing.boxes[node].x]
+        assert beside
+        assert all(box.y + drawing.size.height < highest for box in beside)
+
+
 def test_callers_are_to_the_left_of_callees() -> None:
     """Only the call that closes a cycle leads to the left, and its arrow says so."""
     drawing = draw(3, CYCLE)

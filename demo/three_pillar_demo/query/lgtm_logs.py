@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Protocol
 
 from three_pillar_demo.query.interface import LogRecord
@@ -15,8 +17,8 @@ NAMING_RECORDS = 200
 
 LogQL has no condition for any field: each has to be named.
 """
-MAX_FIELDS = 100
-"""The number of fields that one query names at most."""
+MAX_CONDITION = 15_000
+"""The number of characters of the condition for the fields, which is a part of an address."""
 NOT_SEARCHED = {"severity_number", "observed_timestamp", "flags", "detected_level"}
 """Fields whose values nobody writes into a search field."""
 SEARCH_LIMIT = (
@@ -115,16 +117,22 @@ def logql(wanted: LogFilter) -> str:
 
 
 def field_names(records: Sequence[LogRecord]) -> list[str]:
-    """Return the names of the fields that ``records`` have, sorted, at most ``MAX_FIELDS``."""
-    names = {name for record in records for name in record.fields} - NOT_SEARCHED
-    return sorted(name for name in names if FIELD_NAME.fullmatch(name))[:MAX_FIELDS]
+    """Return the names of the fields that ``records`` have, those that most records have first."""
+    counts = Counter(name for record in records for name in record.fields)
+    names = [name for name in counts if name not in NOT_SEARCHED and FIELD_NAME.fullmatch(name)]
+    return sorted(names, key=lambda name: (-counts[name], name))
 
 
 def _text_filter(names: Sequence[str], text: str) -> str:
-    """Return the stages of LogQL that select the records with ``text`` in one of the fields."""
+    """Return the stages of LogQL that select the records with ``text`` in one of the fields.
+
+    The last of ``names`` are left out if the condition would be longer than ``MAX_CONDITION``.
+    """
     pattern = quoted(f"(?is).*{re.escape(text)}.*")
-    alternatives = " or ".join(f"{_alias(name)}=~{pattern}" for name in names)
-    return _renaming(names, [f"| ({alternatives})"])
+    alternatives = [f"{_alias(name)}=~{pattern}" for name in names]
+    lengths = accumulate(len(alternative) for alternative in alternatives)
+    count = sum(length <= MAX_CONDITION for length in lengths)
+    return _renaming(names[:count], [f"| ({' or '.join(alternatives[:count])})"])
 
 
 def _renaming(names: Sequence[str], filters: Sequence[str]) -> str:

@@ -77,7 +77,7 @@ def test_a_text_is_searched_in_the_body_and_in_the_fields() -> None:
     assert [item.time for item in found] == [3, 2, 1]
     pattern = r'=~"(?is).*a\\.b.*"'
     in_fields = " or ".join(
-        f"{name}{pattern}" for name in ("net", "field_offset", "service_name", "trace_id")
+        f"{name}{pattern}" for name in ("service_name", "net", "field_offset", "trace_id")
     )
     assert loki.queries == [
         (ANY, NAMING_RECORDS, 5),
@@ -89,6 +89,18 @@ def test_a_text_is_searched_in_the_body_and_in_the_fields() -> None:
         ),
     ]
     assert "offset" in KEYWORDS
+
+
+def test_a_record_with_many_fields_hides_no_other() -> None:
+    """The fields that most records have are searched first, as many as fit into an address."""
+    many = record(1, "", **{f"a_{number}": "x" for number in range(2_000)})
+    usual = [record(2, "", net="visa"), record(3, "", net="visa")]
+    loki = Loki({"": [*usual, many]})
+    asyncio.run(search_logs(loki, 0, 1, LogFilter(text="visa"), 50))
+    [condition] = [query for query, _, _ in loki.queries if " or " in query]
+    assert 'net=~"(?is).*visa.*"' in condition
+    assert condition.count(" or ") > 200
+    assert len(condition) < 20_000
 
 
 def test_no_records_need_no_further_query() -> None:

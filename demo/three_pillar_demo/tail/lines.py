@@ -9,6 +9,7 @@ from rich.text import Text
 
 from three_pillar_demo.query.arrivals import time_of
 from three_pillar_demo.query.interface import NANO, Arrival, LogRecord, Span
+from three_pillar_demo.query.severity import shown_level
 from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.render import severity_colour
@@ -58,7 +59,7 @@ class LineRenderer:
             if reason:
                 content.append(f": {printable(reason, MAX_TEXT)}", "red")
         else:
-            severity = printable(arrival.severity, 12)
+            severity = printable(shown_level(arrival.severity, arrival.severity_number), 12)
             line.append(f"{severity:<{STATE_WIDTH}} ", severity_colour(arrival))
             content = Text(printable(without_ansi(arrival.body), MAX_TEXT))
         trace_id = trace_id_of(arrival)

@@ -106,7 +106,7 @@ def failures(span: Span) -> list[str]:
     # Instrumentations repeat the text of the exception as the description of the status.
     if not any(text.endswith(span.message) for text in texts):
         texts.append(span.message)
-    unique = dict.fromkeys(printable(text) for text in texts if text)
+    unique = dict.fromkeys(printable(without_ansi(text)) for text in texts if text)
     return list(unique)
 
 
@@ -146,7 +146,7 @@ def _explain_root_alone(root: Span, view: TraceView) -> str:
         sentence += ", without calling anybody else"
     for record in view.logs:
         if "reason" in record.fields:
-            return f'{sentence}: "{printable(record.fields["reason"])}".'
+            return f'{sentence}: "{printable(without_ansi(record.fields["reason"]))}".'
     return f"{sentence}."
 
 
@@ -161,7 +161,9 @@ def _failure_clause(span: Span, root: Span, view: TraceView) -> str:
     if logged_exceptions:
         # A log record may have the type alone, and the span the message as well.
         with_message = [text for text in recorded if text.startswith(f"{logged_exceptions[0]}: ")]
-        return f"{subject} raised {[*with_message, printable(logged_exceptions[0])][0]}"
+        return (
+            f"{subject} raised {[*with_message, printable(without_ansi(logged_exceptions[0]))][0]}"
+        )
     if error_logs:
         return f'{subject} logged "{printable(without_ansi(error_logs[0].body))}"'
     if recorded:

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from three_pillar_demo.query.interface import NANO, Exemplar, LogRecord, Span
-from three_pillar_demo.query.severity import level_of
+from three_pillar_demo.query.severity import level_of, shown_level
 from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.clocks import clock_skews
@@ -178,7 +178,7 @@ class _Renderer:
         return label
 
     def _log_rows(self, row: TreeRow, record: LogRecord) -> Iterator[Text]:
-        severity = printable(record.severity)
+        severity = printable(shown_level(record.severity, record.severity_number))
         text = Text.assemble(
             (f"{severity:<5} ", severity_colour(record)), printable(without_ansi(record.body))
         )

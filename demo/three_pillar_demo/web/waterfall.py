@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
+from three_pillar_demo.query.severity import shown_level
 from three_pillar_demo.terminal import without_ansi
 from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.problems import span_problems
@@ -125,7 +126,7 @@ class _Layout:
             css_class=self.css_classes[record.service],
             names_service=row.parent is None or row.parent.service != record.service,
             text=without_ansi(record.body),
-            level=record.severity,
+            level=shown_level(record.severity, record.severity_number),
             error=record.failed,
             attributes=self._pairs(without_stack_trace(fields)),
             sections=list(self.sections.of_attributes(fields)),

@@ -50,6 +50,28 @@ def test_escape_sequences_are_removed_from_log_records(
         assert "[1;31m" not in text
 
 
+def test_escape_sequences_are_removed_from_spans(stored: StoredData, page: TestClient) -> None:
+    """Messages, exceptions, attributes and stack traces are shown without colours of a terminal."""
+    red = "\x1b[31mno\x1b[0m stock"
+    exception = {"exception.type": "E", "exception.message": red, "exception.stacktrace": red}
+    failed = span(
+        ROOT,
+        "",
+        error=True,
+        message=red,
+        exceptions=(f"E: {red}",),
+        attributes={"note": red},
+        events=(SpanEvent(0, "exception", exception),),
+    )
+    stored.spans = [failed]
+    stored.request_spans = [failed]
+    stored.trace_logs = [line(ROOT, red, severity="INFO")]
+    for path in ("/?tour=0", f"/trace/{TRACE}", f"/trace/{TRACE}/request.html"):
+        text = page.get(path).text
+        assert "no stock" in text
+        assert "[31m" not in text
+
+
 def test_attributes_are_shown_as_a_person_writes_them(stored: StoredData, page: TestClient) -> None:
     """Lists, maps, Booleans and absent values of spans, events and resources are JSON."""
     attributes = {

@@ -21,6 +21,10 @@ NEWEST_COUNT = 12
 """The number of log records on the start page."""
 NEWEST_AHEAD_S = 60.0
 """How far ahead, in seconds, a record on the start page may be dated: the usual clock skew."""
+NAMES_RANGE_S = 3600.0
+"""How old the telemetry of the services is that can be chosen, in seconds."""
+NAMES_LIFETIME_S = 30.0
+"""How long their names are kept, in seconds."""
 RECORD_KEY = re.compile(r"(\d{1,19})-[0-9a-f]{12}", re.ASCII)
 """The pattern of ``log_row.record_key``."""
 MAX_EQUAL_TIMES = 1_000
@@ -63,6 +67,16 @@ async def query_logs(
 async def newest_logs(data: PageData, state: ViewState, range_s: float) -> LogList:
     """Return the few newest log records, at most ``range_s`` old, that the start page shows."""
     return await query_logs(data, state, range_s, NEWEST_AHEAD_S, NEWEST_COUNT)
+
+
+async def service_names(data: PageData) -> list[str]:
+    """Return the names of the services of the last hour; an empty list if they are not known."""
+
+    async def query() -> list[str]:
+        now = time.time()
+        return [figures.name for figures in await data.backends.services(now - NAMES_RANGE_S, now)]
+
+    return (await data.cache.get("service_names", query, NAMES_LIFETIME_S)).value or []
 
 
 async def find_record(data: PageData, key: str) -> QueryResult[LogRow | None]:

@@ -17,7 +17,7 @@ from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.log_list import AHEAD_S, MAX_RECORDS, RANGE_S
 from three_pillar_demo.web.log_row import LogRow, log_row
 from three_pillar_demo.web.sections import STACK_TRACES, without_stack_trace
-from three_pillar_demo.web.view_state import MINUTES, ViewState
+from three_pillar_demo.web.view_state import ViewState
 from three_pillar_demo.web.waterfall import sorted_pairs
 from three_pillar_demo.web.waterfall_row import Pairs
 
@@ -61,13 +61,12 @@ class LogPages:
     async def logs(self, request: Request) -> Response:
         """Answer ``GET /logs`` with the log records that match the filters of the address."""
         state = ViewState.parse(request.query_params)
-        health, logs, services = await asyncio.gather(
+        health, logs, service_names = await asyncio.gather(
             self.data.health(),
             log_list.query_logs(self.data, state, RANGE_S, AHEAD_S, MAX_RECORDS),
-            self.data.services(max(MINUTES)),
+            log_list.service_names(self.data),
         )
-        names = {figures.name for figures in services.value or []} | {state.service}
-        names |= {record.service for record in logs.value or []}
+        names = {state.service, *service_names, *(record.service for record in logs.value or [])}
         rows = [log_row(record) for record in logs.value or []]
         return self.render(
             "log_page.html",

@@ -14,6 +14,7 @@ from tests.demo.web.conftest import FAILING, StoredData
 from tests.traces import ROOT, TRACE, line, span
 from three_pillar_demo.query.interface import NANO, LogRecord, Scope
 from three_pillar_demo.query.log_search import MAX_SKIPPED, LogFilter
+from three_pillar_demo.query.service_figures import Figures
 from three_pillar_demo.web import log_list
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.log_row import record_key
@@ -236,6 +237,19 @@ def test_what_a_search_does_not_examine_is_said(stored: StoredData, page: TestCl
     assert limit in page.get("/logs?text=a=b").text
     assert limit not in page.get("/logs?severity=ERROR").text
     assert limit not in page.get(f"/logs?text={TRACE}").text
+
+
+def test_every_service_can_be_chosen(stored: StoredData, page: TestClient) -> None:
+    """A service is offered also if the newest records are of others, and the chosen one always."""
+    stored.logs = [record()]
+    stored.services = [Figures("rare", "", 0, 1)]
+    text = page.get("/logs?service=gone").text
+    found = re.findall(r"<option( selected)?>(\w+)</option>", text)
+    assert [option for option in found if option[1].islower()] == [
+        (" selected", "gone"),
+        ("", "rare"),
+        ("", "web"),
+    ]
 
 
 @pytest.mark.parametrize("mode", ["local", "view"])

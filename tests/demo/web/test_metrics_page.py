@@ -325,6 +325,8 @@ def test_every_page_leads_to_the_metrics(open_page: Callable[..., TestClient], m
     page = open_page(mode=mode)
     for path in ("/", f"/trace/{TRACE}", "/metrics"):
         assert re.search(r'<a href="/metrics[^"]*"[^>]*>Metrics</a>', page.get(path).text)
+    for address in re.findall(r'<a href="(/[a-z]*)"', page.get("/metrics").text):
+        assert page.get(address).status_code == 200
 
 
 def test_the_state_of_the_page_is_in_its_address(stored: StoredData, page: TestClient) -> None:

@@ -271,8 +271,7 @@ class FoundRequest:
         services: The names of the services that have spans in the trace, sorted.
         failure: Why the request failed, as far as the search knows: the exception or the status
             message of the failed span of the trace that started last, and not before the request.
-            Tempo's search knows only the span of the request. Empty if the span of the request has
-            not failed, or if no span says why.
+            Empty if the span of the request has not failed, or if no span says why.
     """
 
     span: Span

@@ -2,10 +2,19 @@
 
 import json
 import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from three_pillar_demo.query.arrivals import time_of
-from three_pillar_demo.query.interface import FoundRequest, RequestFilter, Span, failure_of
+from three_pillar_demo.query.interface import (
+    NANO,
+    FoundRequest,
+    RequestFilter,
+    Span,
+    failure_of,
+)
 from three_pillar_demo.query.literals import quoted
 
 MAX_SPANS_PER_TRACE = 100
@@ -17,6 +26,8 @@ SELECTED = (
     "span.http.response.status_code, span.http.status_code, span.error.type"
 )
 """What TraceQL's ``select`` adds to the ids and times of each span that is found."""
+SELECTED_OF_FAILURES = f"{SELECTED}, event.exception.type, event.exception.message"
+"""The same for spans whose failure is shown; of several exceptions, Tempo returns one."""
 ABSENT = "nil"
 """The value that Tempo gives to a selected attribute that the span does not have."""
 IS_REQUEST = "(kind=server || kind=consumer || nestedSetParent<0)"
@@ -38,16 +49,53 @@ async def search_requests(
     client: TempoSearch, start: float, end: float, wanted: RequestFilter, limit: int
 ) -> list[FoundRequest]:
     """Return the newest ``limit`` requests that ``wanted`` describes, newest first."""
-    query = f"{traceql(wanted)} | select({SELECTED}) with (most_recent=true)"
+    query = f"{traceql(wanted)} | select({SELECTED_OF_FAILURES}) with (most_recent=true)"
     traces = await client.search(query, start, end, limit, MAX_SPANS_PER_TRACE)
     found = [
-        FoundRequest(span, services, failure_of(span))
+        FoundRequest(span, services)
         for trace in traces
         for services in [tuple(sorted(trace.get("serviceStats", {})))]
         for span in spans_of(trace)
         if not wanted.ended_before or span.end < wanted.ended_before
     ]
-    return sorted(found, key=lambda request: time_of(request.span), reverse=True)[:limit]
+    newest = sorted(found, key=lambda request: time_of(request.span), reverse=True)[:limit]
+    return await _with_failures(client, newest)
+
+
+async def _with_failures(client: TempoSearch, found: Sequence[FoundRequest]) -> list[FoundRequest]:
+    """Return the requests that are ``found`` with the reason of each failed one.
+
+    The failed spans of the same traces say it, and are searched once for all of them.
+    """
+    failed = [request.span for request in found if request.span.error]
+    if not failed:
+        return list(found)
+    trace_ids = sorted({span.trace_id for span in failed})
+    is_one_of_them = " || ".join(f"trace:id={quoted(trace_id)}" for trace_id in trace_ids)
+    traces = await client.search(
+        f"{{ status=error && ({is_one_of_them}) }} | select({SELECTED_OF_FAILURES})",
+        min(span.start for span in failed) / NANO,
+        max(span.end for span in failed) / NANO + 1,
+        len(trace_ids),
+        MAX_SPANS_PER_TRACE,
+    )
+    spans_by_trace = defaultdict[str, list[Span]](list)
+    for trace in traces:
+        for span in spans_of(trace):
+            spans_by_trace[span.trace_id].append(span)
+    return [
+        replace(request, failure=_failure(request.span, spans_by_trace[request.span.trace_id]))
+        for request in found
+    ]
+
+
+def _failure(request: Span, spans: Sequence[Span]) -> str:
+    """Return why ``request`` failed: what the failed span that started last says."""
+    if not request.error:
+        return ""
+    later = [span for span in (request, *spans) if span.start >= request.start]
+    by_start = sorted(later, key=lambda span: span.start, reverse=True)
+    return next((failure_of(span) for span in by_start if failure_of(span)), "")
 
 
 def traceql(wanted: RequestFilter) -> str:
@@ -101,6 +149,8 @@ def _span(trace_id: str, found: dict[str, Any]) -> Span:
         for attribute in found.get("attributes", [])
     }
     attributes = {name: value for name, value in selected.items() if value != ABSENT}
+    exception_type = str(attributes.pop("exception.type", ""))
+    exception_message = str(attributes.pop("exception.message", ""))
     start = int(found.get("startTimeUnixNano", 0))
     duration = int(found.get("durationNanos", 0))
     return Span(
@@ -117,7 +167,7 @@ def _span(trace_id: str, found: dict[str, Any]) -> Span:
         error=attributes.pop("status", "") == "error",
         message=str(attributes.pop("statusMessage", "")),
         attributes=attributes,
-        exceptions=(),
+        exceptions=(f"{exception_type}: {exception_message}",) if exception_type else (),
     )
 
 

@@ -78,7 +78,11 @@ class _Totals:
 
 
 async def services(clients: Clients, start: float, end: float) -> list[Figures]:
-    """Return the services that were seen in the time range with their figures, sorted by name."""
+    """Return the services that were seen in the time range with their figures, sorted by name.
+
+    A series with a single point in the range has no increase: its service gets the figures of its
+    spans, as a service without any series does.
+    """
     presence, (traced, logged) = await asyncio.gather(
         clients.promql(presence_query(end - start), end), clients.service_names(start, end)
     )
@@ -88,8 +92,7 @@ async def services(clients: Clients, start: float, end: float) -> list[Figures]:
             _figures(clients, series, start, end, [series.service_label])
             for series in SERIES
             if series in chosen.values()
-        ),
-        _span_figures(clients, traced - chosen.keys(), start, end),
+        )
     )
     found = {
         figures.name: figures
@@ -97,6 +100,8 @@ async def services(clients: Clients, start: float, end: float) -> list[Figures]:
         for figures in result
         if figures.name not in chosen or chosen[figures.name].source == figures.source
     }
+    for figures in await _span_figures(clients, traced - found.keys(), start, end):
+        found[figures.name] = figures
     for name in (traced | logged | chosen.keys()) - {""}:
         found.setdefault(name, Figures(name, "", start, end))
     return [found[name] for name in sorted(found)]
@@ -105,11 +110,12 @@ async def services(clients: Clients, start: float, end: float) -> list[Figures]:
 async def routes(clients: Clients, service: str, start: float, end: float) -> list[Figures]:
     """Return the figures of the routes of ``service``, those with the most requests first."""
     chosen = found_series(await clients.promql(presence_query(end - start, service), end))
+    found: list[Figures] = []
     if service in chosen:
         series = chosen[service]
         of_service = series.of_service(service)
         found = await _figures(clients, series, start, end, series.route_labels, of_service)
-    else:
+    if not found:
         spans = await request_spans(clients, {service}, start, end, group_by_name=True)
         found = span_figures.figures_by_group(spans, start, end, complete_since(spans, start))
     by_requests = sorted(found, key=lambda figures: (-figures.requests, figures.name))

@@ -67,12 +67,13 @@ def span(
     start: int = 0,
     seconds: float = 0.1,
     error: bool = False,
+    message: str = "failed",
     **fields: Any,  # noqa: ANN401  (any field)
 ) -> Span:
     """Return a SERVER span with new ids; ``fields`` replace any of its protobuf fields.
 
     It starts at ``start`` (by default now) and lasts ``seconds``. With ``error``, its status is
-    ERROR.
+    ERROR, with ``message`` as its description.
     """
     start = start or time.time_ns()
     defaults: dict[str, Any] = {
@@ -84,7 +85,7 @@ def span(
         name=name,
         start_time_unix_nano=start,
         end_time_unix_nano=start + int(seconds * NANO),
-        status=Status(code=Status.STATUS_CODE_ERROR, message="failed") if error else None,
+        status=Status(code=Status.STATUS_CODE_ERROR, message=message) if error else None,
         **(defaults | fields),
     )
 

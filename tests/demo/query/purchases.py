@@ -169,6 +169,7 @@ class Purchases:
                 start=at + 2 * MILLISECOND,
                 seconds=wait_s,
                 error=error,
+                message="",
                 trace_id=trace_id,
                 span_id=ids[2],
                 parent_span_id=ids[1],

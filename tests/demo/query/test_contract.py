@@ -173,7 +173,7 @@ def test_a_trace_has_all_its_spans(contract: Contract) -> None:
                 "failed",
                 exceptions,
             ),
-            (front, "POST", "CLIENT", "place order", *times(2, 0.2), True, "failed", ()),
+            (front, "POST", "CLIENT", "place order", *times(2, 0.2), True, "", ()),
             (
                 purchases.bank,
                 "POST /charges",
@@ -299,6 +299,18 @@ def test_requests_are_found_by_a_search(contract: Contract, condition: str) -> N
         lambda backends: backends.search_requests(start, end, of_front),
         [(trace_id, services) for trace_id in expected],
         lambda found: [(request.span.trace_id, request.services) for request in found],
+    )
+
+
+def test_a_failed_request_says_why(contract: Contract) -> None:
+    """The reason is the exception of the request, or of a failed span that it called."""
+    purchases = contract.purchases
+    contract.expect(
+        lambda backends: backends.search_requests(
+            purchases.start, purchases.end, RequestFilter(service=purchases.front)
+        ),
+        ["PaymentError: no answer", "failed", ""],
+        lambda found: [request.failure for request in found],
     )
 
 

@@ -59,3 +59,64 @@ def test_the_services_of_a_trace_are_read() -> None:
         ("ab", ("stock", "web")),
         ("cd", ()),
     ]
+
+
+def found_span(number: int, **attributes: str) -> dict[str, Any]:
+    """Return a span of a response of Tempo's search, with these selected attributes."""
+    said = [{"key": key, "value": {"stringValue": value}} for key, value in attributes.items()]
+    return {
+        "spanID": f"{number}",
+        "startTimeUnixNano": f"{number * 10**9}",
+        "durationNanos": "1",
+        "attributes": said,
+    }
+
+
+def test_the_failed_spans_of_a_trace_say_why() -> None:
+    """The reason is that of the failed span that started last, and not before the request."""
+    request = found_span(2, kind="server", status="error", statusMessage="")
+    before = found_span(1, status="error", statusMessage="of another request")
+    first = found_span(3, status="error", statusMessage="first")
+    last = found_span(4, status="error", statusMessage="last")
+    last["attributes"] += [
+        {"key": "exception.type", "value": {"stringValue": "Away"}},
+        {"key": "exception.message", "value": {"stringValue": "no database"}},
+    ]
+    silent = found_span(5, status="error", statusMessage="")
+    fine = found_span(6, kind="server", status="unset")
+    searches: list[tuple[object, ...]] = []
+
+    class Tempo:
+        async def search(self, *arguments: object) -> list[dict[str, Any]]:
+            searches.append(arguments)
+            if len(searches) == 1:
+                return [
+                    {"traceID": "ab", "spanSets": [{"spans": [request]}]},
+                    {"traceID": "cd", "spanSets": [{"spans": [fine]}]},
+                ]
+            spans = [silent, last, before, first, request]
+            return [{"traceID": "ab", "spanSets": [{"spans": spans}]}]
+
+    found = asyncio.run(search_requests(Tempo(), 0, 9, RequestFilter(), 50))
+    assert [(request.span.span_id[-1], request.failure) for request in found] == [
+        ("6", ""),
+        ("2", "Away: no database"),
+    ]
+    query, start, _, limit, _ = searches[1]
+    assert f'trace:id="{"ab".zfill(32)}"' in str(query)
+    assert (start, limit) == (2.0, 1)
+
+
+def test_nothing_is_searched_for_requests_without_failure() -> None:
+    """Where no request has failed, one query of Tempo is enough."""
+
+    class Tempo:
+        searches = 0
+
+        async def search(self, *_: object) -> list[dict[str, Any]]:
+            self.searches += 1
+            return [{"traceID": "ab", "spanSets": [{"spans": [found_span(1, status="ok")]}]}]
+
+    tempo = Tempo()
+    asyncio.run(search_requests(tempo, 0, 9, RequestFilter(), 50))
+    assert tempo.searches == 1

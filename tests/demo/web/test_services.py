@@ -15,7 +15,7 @@ from three_pillar_demo.query.red_sources import ROOT_SPANS, SPANS
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.figure_rows import figure_row, sparkline
 from three_pillar_demo.web.formatting import NO_VALUE
-from three_pillar_demo.web.service_charts import charted_services
+from three_pillar_demo.web.service_charts import charted_services, dot_text
 from three_pillar_demo.web.service_list_state import ServiceListState
 from three_pillar_demo.web.service_pages import MAX_ROUTES_SHOWN
 from three_pillar_demo.web.services import (
@@ -204,6 +204,21 @@ def test_one_request_is_not_three_percentiles(busy: StoredData, page: TestClient
         "ms",
     ]
     assert "p95" not in chart.split("legend")[1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        ({"http_response_status_code": "200"}, "cart answered 200 in 25 ms"),
+        ({"http_status_code": "503", "error_type": "x"}, "cart answered 503 in 25 ms"),
+        ({"rpc_grpc_status_code": "0"}, "cart answered 0 in 25 ms"),
+        ({"error_type": "ERROR"}, "cart failed after 25 ms: ERROR"),
+        ({"error_type": ""}, "cart: 25 ms"),
+    ],
+)
+def test_a_dot_says_how_its_request_ended(labels: dict[str, str], text: str) -> None:
+    """A dot has the status of old and new HTTP and of RPC, and none that nobody has sent."""
+    assert dot_text(Exemplar(TRACE, 0.025, 0.0, {"service_name": "cart", **labels})) == text
 
 
 @pytest.mark.parametrize("mode", ["local", "view"])

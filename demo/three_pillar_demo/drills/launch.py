@@ -22,12 +22,14 @@ def launch(drill: Drill, normal_operation_s: float, *, blind: bool) -> subproces
     does not end with this one. Of two calls at the same time, in any processes, one starts a drill.
 
     Raises:
-        DrillError: Another drill is running, or the process cannot be started.
+        DrillError: Another drill is running or being undone, or the process cannot be started.
     """
     with session.lock():
         current = session.latest()
         if current and current.active:
             raise DrillError("a drill is already running: `demo drill stop` ends it")
+        if current and current.runner.alive():
+            raise DrillError("the last drill is still being undone: try again in some seconds")
         earlier = session.played()
         try:
             process = _start_runner(drill.name, normal_operation_s, blind=blind)

@@ -197,6 +197,10 @@ def test_component_that_is_down_is_named(
     text = page.get("/").text
     assert busy.queries
     assert "payment is down: " in text
+    assert re.search(r"Seen first at \d\d:\d\d:\d\d\.", text)
+    said = text.split('id="announcement"')[1].split("</div>")[0]
+    assert re.search(r'<p id="say-problem-payment">\s*payment is down: ', said)
+    assert "Seen first" not in said
     assert "12.5 %" in text
 
 
@@ -495,7 +499,8 @@ def test_a_slow_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_stream_runs_until_it_is_stopped(page: TestClient) -> None:
     """Purchases are sent at the given rate, which is shown, until the rate is 0."""
     assert page.post("/stream", data={"rate": "50"}).status_code == 303
-    wait_for(page, lambda text: "50 per second, " in text and "Newest checkout" in text)
+    text = wait_for(page, lambda text: "50 per second, " in text and "Newest checkout" in text)
+    assert 'id="newest-purchase" role=' not in text, "it changes too often to be read out"
     page.post("/stream", data={"rate": "0"})
     assert " per second, " not in page.get("/").text
 

@@ -15,6 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.demo.web.conftest import HOST
+from tests.processes import wait_for
 from tests.traces import TRACE
 from three_pillar_demo.drills import answer_choices, catalogue, choice, launch, session
 from three_pillar_demo.drills.catalogue import DrillError
@@ -93,6 +94,25 @@ def test_a_drill_is_started_and_stopped_on_the_page(page: TestClient) -> None:
     assert "slow-bank: stopped after" in page.get("/").text
     with pytest.raises(DrillError, match="no drill is running"):
         session.next_hint()
+
+
+@pytest.mark.usefixtures("runner")
+def test_the_next_drill_waits_until_the_last_one_is_undone(page: TestClient) -> None:
+    """While the process of an ended drill still restores the shop, no other drill starts."""
+    start(page, DRILL.name)
+    session.end("stopped")
+    assert "Practise an incident" not in page.get("/").text
+    answer = page.post("/drill", data={"do": "start", "drill": ""}, headers=OWN)
+    assert answer.status_code == 422
+    assert "the last drill is still being undone" in answer.text
+    current = session.latest()
+    assert current
+    process = current.runner.alive()
+    assert process
+    process.kill()
+    wait_for("the process to end", lambda: current.runner.alive() is None)
+    assert "Practise an incident" in page.get("/").text
+    assert start(page) == 303
 
 
 @pytest.mark.usefixtures("runner")

@@ -38,10 +38,10 @@ class DrillStarter:
     def offer(self, request: Request) -> list[Drill]:
         """Return the drills that ``request`` may start now, sorted by name.
 
-        The list is empty while a drill runs, or if the file of a drill is invalid.
+        The list is empty while the process of a drill runs, or if the file of a drill is invalid.
         """
         current = session.latest()
-        if not self.is_allowed(request) or (current and current.active):
+        if not self.is_allowed(request) or (current and current.runner.alive()):
             return []
         try:
             return choice.drills_of(self.mode)

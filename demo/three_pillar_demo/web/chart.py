@@ -82,6 +82,18 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Ticks:
+    """How the ticks of a value axis are made.
+
+    ``formatter`` formats them. They are round multiples of the result of ``unit``, whose argument
+    is the largest absolute value.
+    """
+
+    formatter: Formatter
+    unit: Callable[[float], float]
+
+
+@dataclass(frozen=True)
 class Highlight:
     """The request that a chart highlights.
 
@@ -172,14 +184,14 @@ def draw_chart(
     *,
     min_top: float,
     from_zero: bool = True,
-    tick_formatter: Formatter | None = None,
+    ticks: Ticks | None = None,
 ) -> Plot:
     """Compute the geometry of ``data``; ``formatter`` turns values into texts.
 
     The value axis begins at 0, or below the lowest value if that is negative. Its top is at least
     ``min_top``, and at least the highest value. Without ``from_zero``, the axis leaves out the zero
-    if the values are so close together that their curves would be one flat line. The ticks of the
-    value axis are formatted by ``tick_formatter``, if it is given.
+    if the values are so close together that their curves would be one flat line. ``ticks`` says how
+    the ticks of the value axis are made, if not by ``formatter`` and as round numbers.
     """
     times, series = _within_range(data)
     dots = list(select_dots(data))
@@ -189,8 +201,10 @@ def draw_chart(
     if from_zero or high - low > FLAT_RATIO * max(abs(low), abs(high)):
         low = min(low, 0.0)
         high = max(high, min_top, 0.0)
-    first_step, last_step, step = _axis_steps(low, high)
-    format_tick = tick_formatter or formatter
+    unit = ticks.unit(max(abs(low), abs(high))) if ticks else 1.0
+    first_step, last_step, step = _axis_steps(low / unit, high / unit)
+    step *= unit
+    format_tick = ticks.formatter if ticks else formatter
     plot = Plot(
         data.start,
         data.end,

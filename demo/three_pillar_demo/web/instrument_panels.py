@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from three_pillar_demo.query.instruments import (
     GAUGE,
@@ -38,17 +38,20 @@ MAX_QUANTILES = 12
 
 @dataclass(frozen=True)
 class _Formats:
-    """The functions that format the values of a chart, and the ticks of its axis."""
+    """The functions that format the values of a chart, and that make and format its ticks."""
 
     value: units.Formatter
-    tick: units.Formatter
+    ticks: chart.Ticks
 
     @classmethod
     def of(cls, unit: str, name: str, *, per_second: bool = False) -> "_Formats":
         """Return the functions for values in ``unit`` of the metric ``name``."""
         return cls(
             units.formatter(unit, name, per_second=per_second),
-            units.tick_formatter(unit, name, per_second=per_second),
+            chart.Ticks(
+                units.tick_formatter(unit, name, per_second=per_second),
+                partial(units.tick_unit, unit),
+            ),
         )
 
 
@@ -196,7 +199,7 @@ class InstrumentChart:
                 formats.value,
                 min_top=0.0,
                 from_zero=self.instrument.kind != GAUGE,
-                tick_formatter=formats.tick,
+                ticks=formats.ticks,
             ),
             legend,
             self.error,

@@ -82,6 +82,17 @@ def tick_formatter(unit: str, name: str = "", *, per_second: bool = False) -> Fo
     return formatter("" if is_long else unit, name, per_second=per_second)
 
 
+def tick_unit(unit: str, largest: float) -> float:
+    """Return what the ticks of an axis are round multiples of, in ``unit``.
+
+    An axis that ends at ``largest`` has ticks such as 500 KiB or 2 h, not 488 KiB or 1.94 h.
+    """
+    for factors, steps in ((BYTES, BYTE_STEPS), (SECONDS, DURATION_STEPS)):
+        if unit in factors and math.isfinite(largest):
+            return _step_of(largest * factors[unit], steps)[0] / factors[unit]
+    return 1.0
+
+
 def unit_text(unit: str) -> str:
     """Return the unit in words, ``bytes`` or ``request``, without braces; empty for 1."""
     if unit in UNIT_WORDS:
@@ -160,6 +171,11 @@ def _in_steps(value: float, steps: tuple[tuple[float, str], ...]) -> str:
     Of minutes, hours and days there must be two. The unit is chosen after rounding: 999.6 ms are
     1 s, and never 1,000 ms.
     """
+    factor, name = _step_of(value, steps)
+    return f"{_digits(value / factor)} {name}".rstrip()
+
+
+def _step_of(value: float, steps: tuple[tuple[float, str], ...]) -> tuple[float, str]:
     step = steps[0]
     for next_step in steps[1:]:
         least = MIN_OF_LONG_UNITS if next_step[1] in {"min", "h", "d"} else 1.0
@@ -167,7 +183,7 @@ def _in_steps(value: float, steps: tuple[tuple[float, str], ...]) -> str:
         if rounded < least * next_step[0]:
             break
         step = next_step
-    return f"{_digits(value / step[0])} {step[1]}".rstrip()
+    return step
 
 
 def _digits(value: float) -> str:

@@ -3,12 +3,13 @@
 import math
 import random
 import re
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from three_pillar_demo.query.interface import Exemplar
-from three_pillar_demo.web import chart, formatting
+from three_pillar_demo.web import chart, formatting, units
 from three_pillars.request_metrics import LATENCY_BUCKETS
 
 START = 1_767_225_600.0
@@ -233,3 +234,26 @@ def test_curves_that_would_be_flat_have_an_axis_without_zero() -> None:
     assert chart.draw_chart(steep, formatting.duration, min_top=0.0, from_zero=False).bottom == 0
     equal = chart_data([7.0, 7.0])
     assert chart.draw_chart(equal, formatting.duration, min_top=0.0, from_zero=False).bottom == 0
+
+
+@pytest.mark.parametrize(
+    ("unit", "largest", "expected"),
+    [
+        ("By", 1.3e6, ["0 B", "0.5 MiB", "1 MiB", "1.5 MiB"]),
+        ("By", 700.0 * 1024, ["0 B", "200 KiB", "400 KiB", "600 KiB", "800 KiB"]),
+        ("KiBy", 1500.0, ["0 B", "0.5 MiB", "1 MiB", "1.5 MiB"]),
+        ("s", 9000.0, ["0 s", "1 h", "2 h", "3 h"]),
+        ("ms", 1400.0, ["0 s", "500 ms", "1 s", "1.5 s"]),
+        ("{order}", 1400.0, ["0", "500", "1,000", "1,500"]),
+    ],
+)
+def test_ticks_are_round_in_their_unit(unit: str, largest: float, expected: list[str]) -> None:
+    """The ticks of sizes and of long times are round in the unit in which they are written."""
+    plot = chart.draw_chart(
+        chart_data([0.0, largest]),
+        units.formatter(unit),
+        min_top=0.0,
+        ticks=chart.Ticks(units.formatter(unit), partial(units.tick_unit, unit)),
+    )
+    shown = {"0.5 MiB": "512 KiB", "1 h": "60 min", "0 B": "0", "0 s": "0"}
+    assert [text for _, text in plot.y_ticks] == [shown.get(text, text) for text in expected]

@@ -63,10 +63,11 @@ class _Totals:
 
 
 def figures_by_group(
-    series: Sequence[SeriesPoints], group_of: GroupOf, start: float, end: float
+    series: Sequence[SeriesPoints], group_of: GroupOf, start: float, end: float, edge_s: float
 ) -> list[Figures]:
     """Return the figures of each group from ``start`` to ``end``, sorted by name.
 
+    ``edge_s`` is the number of seconds between two times for which each series has a point.
     A group is counted by the first of ``RED_METRICS`` that it has. Groups without a point in the
     time range are left out.
     """
@@ -80,7 +81,7 @@ def figures_by_group(
         source = next(source for source in RED_METRICS if source.metric in by_metric)
         totals = _totals(by_metric[source.metric], runs, start)
         if totals.last > start:
-            result.append(_figures(name, source.metric, totals, start, end))
+            result.append(_figures(name, source.metric, totals, start, end, edge_s))
     return result
 
 
@@ -168,14 +169,21 @@ def _is_reset(before: Sequence[Any], after: Sequence[Any]) -> bool:
 
 
 def _spread(
-    parts: list[float], count: float, since_until: tuple[float, float], limits: tuple[float, float]
+    parts: list[float],
+    count: float,
+    since_until: tuple[float, float],
+    limits: tuple[float, float],
+    longest_s: float,
 ) -> None:
-    """Add ``count`` to the parts of the range that lie between two times, in equal shares."""
+    """Add ``count`` to the parts of the range that lie between two times, in equal shares.
+
+    Only the last ``longest_s`` seconds before the second time count.
+    """
     start, end = limits
     since, until = since_until
     part_s = (end - start) / len(parts)
     # A sender with delta temporality sends nothing while there are no requests.
-    since = min(max(since, until - MAX_EXPORT_INTERVAL_S, start), end)
+    since = min(max(since, until - longest_s, start), end)
     until = min(max(until, start), end)
     first = min(len(parts) - 1, int((since - start) / part_s))
     last = min(len(parts) - 1, int((until - start) / part_s))
@@ -204,7 +212,9 @@ def _bucket_rows(
     return [(1, row(last)), (-1, row(first))] if last is not first else []
 
 
-def _figures(name: str, metric: str, totals: _Totals, start: float, end: float) -> Figures:
+def _figures(  # noqa: PLR0913, PLR0917  (whose figures, and when)
+    name: str, metric: str, totals: _Totals, start: float, end: float, edge_s: float
+) -> Figures:
     unit_s = BY_METRIC[metric].unit_s
     buckets = _buckets(totals.rows)
     quantiles = [histogram_quantile(quantile, buckets) for quantile in QUANTILES]
@@ -218,16 +228,16 @@ def _figures(name: str, metric: str, totals: _Totals, start: float, end: float) 
         failed=totals.failed,
         quantiles=tuple(None if value is None else value * unit_s for value in quantiles),
         mean=totals.seconds / totals.requests * unit_s if has_mean else None,
-        rates=tuple(_rates(totals, start, end)),
+        rates=tuple(_rates(totals, start, end, edge_s)),
     )
 
 
-def _rates(totals: _Totals, start: float, end: float) -> Iterator[float | None]:
+def _rates(totals: _Totals, start: float, end: float, edge_s: float) -> Iterator[float | None]:
     """Yield the rate of each part; None for a part before the first or after the last point."""
     part_s = (end - start) / PARTS
     parts = [0.0 for _ in range(PARTS)]
     for between, requests in totals.increases.items():
-        _spread(parts, requests, between, (start, end))
+        _spread(parts, requests, between, (start, end), max(MAX_EXPORT_INTERVAL_S, edge_s))
     is_known = False
     for number, count in enumerate(parts):
         part_start = start + number * part_s

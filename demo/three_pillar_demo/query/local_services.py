@@ -19,6 +19,10 @@ from three_pillar_demo.query.sqlite_reader import SqliteReader
 SPANS_SCANNED = 50_000
 """The number of spans, the newest ones, from which figures are computed at most."""
 HOUR_S = 3600
+MAX_POINTS = 24_000
+"""The number of points, between the first and the last one of each series, that are read about."""
+MIN_EDGES = 4
+"""The number of points of each series that are read at least."""
 RECEIVING_KINDS = (2, 5)
 """OTLP's numbers of the kinds SERVER and CONSUMER."""
 METRIC_NAMES = json.dumps([source.metric for source in RED_METRICS])
@@ -86,24 +90,31 @@ async def _metric_figures(
     reader: SqliteReader, start: float, end: float, service: str, group_of: GroupOf
 ) -> list[Figures]:
     """Return the figures of services or routes that have a histogram of request durations."""
-    edges = [nanoseconds(start + (end - start) * number / PARTS) for number in range(PARTS + 1)]
     parameters: dict[str, Any] = {
         "names": METRIC_NAMES,
         "service": service,
-        "edges": json.dumps(edges),
-        "last": PARTS,
-        "start": edges[0],
-        "end": edges[-1],
+        "start": nanoseconds(start),
+        "end": nanoseconds(end),
     }
     series = await reader.fetch(SELECT_SERIES, parameters)
+    # With thousands of series, fewer points of each one show how the rate has changed.
+    last = max(MIN_EDGES, min(PARTS, MAX_POINTS // max(1, len(series))))
+    edges = [nanoseconds(start + (end - start) * number / last) for number in range(last + 1)]
+    parameters |= {"edges": json.dumps(edges), "last": last}
     points = await reader.fetch(SELECT_POINTS, parameters) if series else []
-    found = await asyncio.to_thread(_compute, series, points, group_of, (start, end))
+    found = await asyncio.to_thread(
+        histogram_figures.figures_by_group,
+        await asyncio.to_thread(_with_points, series, points),
+        group_of,
+        start,
+        end,
+        (end - start) / last,
+    )
     return [figures for figures in found if figures.name]
 
 
-def _compute(
-    series: Sequence[Any], rows: Sequence[Any], group_of: GroupOf, time_range: tuple[float, float]
-) -> list[Figures]:
+def _with_points(series: Sequence[Any], rows: Sequence[Any]) -> list[SeriesPoints]:
+    """Return the series with their points, from the rows of the two statements."""
     points = defaultdict[int, dict[float, Any]](dict)
     for series_id, time, *values, buckets in rows:
         known = points[series_id].get(time)
@@ -111,21 +122,17 @@ def _compute(
         if known is None or buckets is not None:
             point_start, count, total = values
             points[series_id][time] = (time / NANO, point_start / NANO, count, total, buckets)
-    return histogram_figures.figures_by_group(
-        [
-            SeriesPoints(
-                name,
-                kind,
-                json.loads(labels),
-                bounds,
-                born / NANO,
-                [points[series_id][time] for time in sorted(points[series_id])],
-            )
-            for series_id, name, kind, labels, bounds, born in series
-        ],
-        group_of,
-        *time_range,
-    )
+    return [
+        SeriesPoints(
+            name,
+            kind,
+            json.loads(labels),
+            bounds,
+            born / NANO,
+            [points[series_id][time] for time in sorted(points[series_id])],
+        )
+        for series_id, name, kind, labels, bounds, born in series
+    ]
 
 
 async def _span_figures(

@@ -354,6 +354,17 @@ def test_routes_of_a_process_are_added(in_memory_store: InMemoryStore) -> None:
     assert {item.labels["service_name"] for item in red.exemplars} == {"web"}
 
 
+def test_many_series_are_read_at_fewer_times(
+    in_memory_store: InMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With many series, the numbers are exact as before, and the rate is spread between points."""
+    monkeypatch.setattr(local_services, "MAX_POINTS", 1)
+    send_rising(in_memory_store, HTTP)
+    figures = services(in_memory_store)["web"]
+    assert figures.requests == RANGE_S // INTERVAL_S
+    assert figures.rates == pytest.approx([1 / INTERVAL_S for _ in range(PARTS)])
+
+
 def test_a_search_of_spans_is_bounded(
     in_memory_store: InMemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,8 +196,8 @@ def draw_chart(
     times, series = _within_range(data)
     dots = list(select_dots(data))
     values = [*_finite_values(series), *(dot.value for dot in dots)]
-    low = min(values, default=0.0)
-    high = max(values, default=0.0)
+    low = max(min(values, default=0.0), -MAX_VALUE)
+    high = min(max(values, default=0.0), MAX_VALUE)
     if from_zero or high - low > FLAT_RATIO * max(abs(low), abs(high)):
         low = min(low, 0.0)
         high = max(high, min_top, 0.0)
@@ -247,8 +247,6 @@ def _axis_steps(low: float, high: float) -> tuple[int, int, float]:
 
     The third value is the length of a step.
     """
-    low = max(low, -MAX_VALUE)
-    high = min(high, MAX_VALUE)
     if high - low < MIN_RATIO * max(abs(low), abs(high)):  # all values are the same
         low = min(low, 0.0)
         high = max(high, 0.0)

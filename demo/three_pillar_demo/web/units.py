@@ -48,6 +48,8 @@ NUMBER_STEPS = ((1.0, ""), (1e6, "M"), (1e9, "G"), (1e12, "T"))
 MIN_OF_LONG_UNITS = 2.0
 """How many minutes, hours or days there are at least where they are the unit."""
 MAX_NUMBER = 1e15
+MAX_SCALED = 1e30
+"""A larger value is in the largest unit; in the smallest one, it might be beyond all numbers."""
 MIN_NUMBER = 1e-4
 MANY_DIGITS = 99.95
 """From here on, three significant digits are a whole number."""
@@ -88,7 +90,7 @@ def tick_unit(unit: str, largest: float) -> float:
     An axis that ends at ``largest`` has ticks such as 500 KiB or 2 h, not 488 KiB or 1.94 h.
     """
     for factors, steps in ((BYTES, BYTE_STEPS), (SECONDS, DURATION_STEPS)):
-        if unit in factors and math.isfinite(largest):
+        if unit in factors and math.isfinite(largest * factors[unit]):
             return _step_of(largest * factors[unit], steps)[0] / factors[unit]
     return 1.0
 
@@ -176,6 +178,8 @@ def _in_steps(value: float, steps: tuple[tuple[float, str], ...]) -> str:
 
 
 def _step_of(value: float, steps: tuple[tuple[float, str], ...]) -> tuple[float, str]:
+    if abs(value) > MAX_SCALED:
+        return steps[-1]
     step = steps[0]
     for next_step in steps[1:]:
         least = MIN_OF_LONG_UNITS if next_step[1] in {"min", "h", "d"} else 1.0

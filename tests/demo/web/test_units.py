@@ -5,7 +5,7 @@ import math
 import pytest
 
 from three_pillar_demo.web.formatting import NO_VALUE
-from three_pillar_demo.web.units import formatter, tick_formatter, unit_text
+from three_pillar_demo.web.units import formatter, tick_formatter, tick_unit, unit_text
 
 
 @pytest.mark.parametrize(
@@ -105,3 +105,18 @@ def test_a_unit_is_named_in_words(unit: str, expected: str) -> None:
 def test_ticks_have_no_long_unit(unit: str, expected: str) -> None:
     """A tick of an axis leaves out a unit for which there is no room."""
     assert tick_formatter(unit, per_second=True)(400e12) == expected
+
+
+@pytest.mark.parametrize("unit", ["By", "KiBy", "s", "d", "ns", "{order}"])
+@pytest.mark.parametrize("largest", [0.0, 5e-324, 1e18, 1.7e308, math.inf])
+def test_any_axis_has_a_unit_for_its_ticks(unit: str, largest: float) -> None:
+    """However small or large the values are, the ticks are multiples of some finite number."""
+    assert 0 < tick_unit(unit, largest) < math.inf
+
+
+@pytest.mark.parametrize("unit", ["By", "TiBy", "s", "d", "ns", "", "%", "EUR", "By/s"])
+@pytest.mark.parametrize("value", [1.7e308, -1.7e308, 5e-324, -5e-324, 1e30, 1e18])
+def test_no_number_is_too_large_to_be_written(unit: str, value: float) -> None:
+    """The largest and the smallest numbers have a short text in every unit."""
+    for per_second in (False, True):
+        assert 0 < len(formatter(unit, per_second=per_second)(value)) < 25

@@ -55,14 +55,14 @@ def red_samples(
     """Return rate, errors and durations of ``spans`` together at each of the ``steps``.
 
     A request counts at its end. Samples whose window begins before ``known_since``, in seconds
-    since the epoch, are unknown.
+    since the epoch, are unknown, and so are those before the first request.
     """
     ordered = sorted(spans, key=lambda span: span.end)
     ends = [span.end for span in ordered]
     samples = []
     for time in steps.times():
         window_start = time - steps.window
-        if window_start < known_since:
+        if window_start < known_since or not ends or time < ends[0]:
             samples.append(RedSample(time, None, None, tuple(None for _ in quantiles)))
             continue
         in_window = ordered[bisect_right(ends, window_start) : bisect_right(ends, time)]

@@ -33,12 +33,15 @@ RedResults = Mapping[str, QueryResult[ServiceRed]]
 def charted_services(figures: Sequence[Figures], shop: Sequence[str]) -> list[str]:
     """Return the names of the services that have charts: those of the ``shop``, then the busiest.
 
-    Services without requests are left out, except those of the shop.
+    The first ``MAX_DURATION_CHARTS``, and the others, are sorted by name, so that they keep their
+    place. Services without requests are left out, except those of the shop.
     """
     with_requests = [found for found in figures if found.source]
     busiest = sorted(with_requests, key=lambda found: (-found.requests, found.name))
     others = [found.name for found in busiest if found.name not in shop]
-    return [*shop, *sorted(others[: MAX_SERVICES - len(shop)])]
+    with_durations = max(0, MAX_DURATION_CHARTS - len(shop))
+    rest = others[with_durations : MAX_SERVICES - len(shop)]
+    return [*shop, *sorted(others[:with_durations]), *sorted(rest)]
 
 
 async def service_panels(

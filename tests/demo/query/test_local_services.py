@@ -302,6 +302,7 @@ def test_spans_give_exact_figures(in_memory_store: InMemoryStore) -> None:
     assert [route.name for route in routes(in_memory_store, "web")] == ["GET /a", "orders", "own"]
     red = service_red(in_memory_store, "web", window=240)
     assert (red.source, len(red.exemplars)) == (SPANS, 20)
+    assert red.samples[0].rate is None  # before the first request
     assert red.samples[-1].time == NOW
     assert red.samples[-1].rate == pytest.approx(20 / 240)
     assert red.samples[-1].errors == pytest.approx(0.05)

@@ -132,7 +132,7 @@ def test_charts_are_of_the_busiest_services() -> None:
         "svc-7",
         "svc-8",
     ]
-    assert charted_services(found, ()) == ["svc-5", "svc-6", "svc-7", "svc-8"]
+    assert charted_services(found, ()) == ["svc-7", "svc-8", "svc-5", "svc-6"]
     assert charted_services([], ()) == []
 
 

@@ -36,6 +36,7 @@ from bench.purchases import (
 )
 from bench.senders import OK, TRANSPORTS, HttpSender, send
 from three_pillar_demo.query.local import LocalBackends
+from three_pillar_demo.query.log_search import LogFilter
 
 ROUNDS = 60
 """How many times each query runs."""
@@ -249,6 +250,9 @@ def _queries(store: LocalBackends, trace_ids: list[str]) -> dict[str, Query]:
         "newest 50 errors": lambda now, _: store.logs(now - hour, now, severity="ERROR"),
         "text that no log record has, last hour": lambda now, _: store.logs(
             now - hour, now, text="no log record has this"
+        ),
+        "service, level and text that no log record has": lambda now, _: store.search_logs(
+            now - hour, now, LogFilter("checkout", "INFO", "no log record has this")
         ),
         "counters by label": lambda _now, _: store.counters(duration_count, ("http_route",)),
         "rate, error ratio, quantiles, 15 min at 5 s": lambda now, _: store.red(

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from three_pillar_demo.query.red_sources import NO_ROUTE, ROOT_SPANS, SPANS
 from three_pillar_demo.query.service_figures import MAX_ROUTES, Figures
+from three_pillar_demo.query.service_map import service as participant
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.figure_rows import FigureRow, count_of_requests, figure_row
@@ -27,8 +28,6 @@ MAX_ROUTES_SHOWN = 50
 """The number of routes of a service that its page shows, those with the most requests."""
 MAX_REQUESTS = 20
 """The number of requests of a service that its page shows."""
-MAX_CALLS = 20
-"""The number of callers, and of callees, that the page of a service shows."""
 SPAN_SOURCES = {
     SPANS: "its SERVER and CONSUMER spans, because it sends no histogram of request durations",
     ROOT_SPANS: "its spans without a parent, because it receives no requests",
@@ -150,8 +149,8 @@ class ServicePages:
             ],
             more_routes=_more_routes(len(routes.value or [])),
             route_error=routes.error,
-            callers=_calls(graph, lambda row: row.callee.name == name),
-            callees=_calls(graph, lambda row: row.caller.name == name),
+            callers=_calls(graph, "callee", name),
+            callees=_calls(graph, "caller", name),
             graph_error=graph.error,
             newest_requests=replace(requests, value=(requests.value or [])[:MAX_REQUESTS]),
             logs=logs,
@@ -200,6 +199,7 @@ def _more_routes(found: int) -> str:
     return f"{'over ' if found == MAX_ROUTES else ''}{more:,} more routes"
 
 
-def _calls(graph: QueryResult[ServiceGraph], is_wanted: Callable[[Row], bool]) -> list[Row]:
+def _calls(graph: QueryResult[ServiceGraph], end: str, name: str) -> list[Row]:
+    """Return the calls of which the service ``name`` is the ``end``: ``caller`` or ``callee``."""
     rows = graph.value.rows if graph.value else []
-    return [row for row in rows if is_wanted(row)][:MAX_CALLS]
+    return [row for row in rows if getattr(row, end) == participant(name)]

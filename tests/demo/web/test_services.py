@@ -12,6 +12,12 @@ from tests.demo.web.conftest import StoredData, add_calls, figures
 from tests.traces import TRACE, exemplar, line, span
 from three_pillar_demo.query.interface import Exemplar, RedSample
 from three_pillar_demo.query.red_sources import ROOT_SPANS, SPANS
+from three_pillar_demo.query.service_map import (
+    CallCounts,
+    Participant,
+    ParticipantKind,
+    service,
+)
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.figure_rows import figure_row, sparkline
 from three_pillar_demo.web.formatting import NO_VALUE
@@ -248,6 +254,19 @@ def test_a_service_has_a_page(busy: StoredData, open_page: OpenPage, mode: str) 
     assert 'id="log-rows"' in text
     assert busy.log_filters[-1].service == "checkout"
     assert busy.request_filter.service == "checkout"
+
+
+def test_callers_are_bounded_and_of_this_service(busy: StoredData, page: TestClient) -> None:
+    """Of many callers the first twenty are shown, with the number of others; a namesake is none."""
+    for number in range(25):
+        add_calls(busy, f"web-{number}", "checkout", calls=60, failed=0)
+    database = Participant(ParticipantKind.DATABASE, "checkout", "redis")
+    busy.service_map.add_calls(service("other"), database, CallCounts(5, 0, 0))
+    text = page.get("/service?service=checkout").text
+    called_by = text.split('aria-label="Called by"')[1].split("</section>")[0]
+    assert called_by.count("<li ") == 20
+    assert ">5 more<" in called_by
+    assert "other" not in text.split('aria-label="Called by"')[1].split('id="what-fails"')[0]
 
 
 @pytest.mark.parametrize(

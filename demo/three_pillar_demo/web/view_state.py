@@ -122,6 +122,10 @@ class ViewState(BaseModel):
             for name, value in changed.items()
         }
 
+    def page_query(self) -> str:
+        """Return the query string of links to other pages, which keep the time range alone."""
+        return ViewState(minutes=self.minutes).query()
+
     def query(self, **changes: object) -> str:
         """Return the query string of this state after ``changes`` of its fields: ``?minutes=15``.
 

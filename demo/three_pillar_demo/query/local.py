@@ -23,6 +23,7 @@ from three_pillar_demo.query import (
     promql_math,
     sqlite_rows,
 )
+from three_pillar_demo.query.arrivals import nanoseconds
 from three_pillar_demo.query.instruments import Instrument, InstrumentQuery, InstrumentSeries
 from three_pillar_demo.query.interface import (
     DURATION,
@@ -352,14 +353,15 @@ class LocalBackends:
         return dict(await self.reader.fetch("SELECT signal, rows FROM tally"))
 
     async def freshness(self) -> dict[str, float | None]:
-        """Return the age in seconds of the newest request, log record and metric point, by pillar.
+        """Return the age in seconds of the newest span, log record and metric point, by pillar.
 
         The age is None if there is no record from the last hour.
         """
         ages: dict[str, float | None] = {}
+        now = time.time()
         for pillar, statement in sqlite_rows.SELECT_NEWEST_TIME.items():
-            [(newest,)] = await self.reader.fetch(statement)
-            age = None if newest is None else max(0.0, time.time() - newest / NANO)
+            [(newest,)] = await self.reader.fetch(statement, {"now": nanoseconds(now)})
+            age = None if newest is None else max(0.0, now - newest / NANO)
             ages[pillar] = None if age is None or age > HOUR_S else age
         return ages
 

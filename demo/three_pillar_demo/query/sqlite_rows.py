@@ -56,15 +56,18 @@ SELECT_SERVICE_CALLS = """SELECT caller.service, called.service, sum(calls), sum
 WHERE caller.service != called.service GROUP BY 1, 2 ORDER BY 1, 2"""
 SELECT_NEWEST_TIME = {
     "traces": """SELECT max(start + duration) FROM
-(SELECT start, duration FROM span WHERE kind = 2 ORDER BY start DESC LIMIT 1)""",
-    "logs": "SELECT max(time) FROM log",
+(SELECT start, duration FROM span ORDER BY rowid DESC LIMIT 1000)
+WHERE start + duration <= :now""",
+    "logs": "SELECT max(time) FROM log WHERE time <= :now",
     "metrics": """SELECT max(
-(SELECT time FROM point WHERE series = series.id ORDER BY time DESC LIMIT 1)) FROM series""",
+(SELECT time FROM point WHERE series = series.id AND time <= :now ORDER BY time DESC LIMIT 1))
+FROM series""",
 }
-"""For each pillar, the SELECT statement that returns the time of the newest record.
+"""For each pillar, the SELECT statement that returns the time of the newest record until ``now``.
 
-The time is in nanoseconds since the epoch, or NULL if there is no record. For traces, the time is
-the end of the newest request.
+The time is in nanoseconds since the epoch, or NULL if there is no record. For traces, it is the end
+of a span, among the 1,000 that were stored last. A record that a sender dates in the future would
+hide that no others arrive, so it does not count.
 """
 
 

@@ -39,6 +39,8 @@ OF_OUTCOME = re.compile(
     r"(^|[._])(error|errors|exception|outcome|result|status)([._]|$)|^http\.response[._]"
 )
 """Names of attributes that say how a request ended, which is not why."""
+OF_CONNECTION = re.compile(r"^(client|(net|network)(\.sock)?\.peer)\.port$")
+"""Names of attributes with the port of a peer, which a machine chooses for each connection."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ class Comparison:
         if self.request.error:
             return True
         return self.is_possible and bool(self.differences) and self.group_size <= self.others_size
+
+
+def _is_cause(name: str) -> bool:
+    """Return whether an attribute of this name may be why a request failed."""
+    return not (name in RESOURCE_NAMES or OF_OUTCOME.search(name) or OF_CONNECTION.search(name))
 
 
 def compared_request(view: TraceView) -> Span | None:
@@ -146,7 +153,7 @@ def _tree(view: TraceView, request: Span) -> Iterator[Span]:
 def _names(spans: list[Span]) -> tuple[str, ...]:
     """Return the names of the attributes to compare, those of the resource included."""
     names = dict.fromkeys(name for span in spans for name in span.attributes)
-    of_cause = [name for name in names if name not in RESOURCE_NAMES if not OF_OUTCOME.search(name)]
+    of_cause = [name for name in names if _is_cause(name)]
     return (*of_cause[:MAX_NAMES], *RESOURCE_NAMES)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.demo.local_store.messages import (
     MIB,
@@ -397,6 +398,18 @@ def test_freshness_is_limited_to_the_last_hour(in_memory_store: InMemoryStore) -
     send_records(age_s=30)
     ages = run(path, lambda backends: backends.freshness())
     assert all(30 <= age < 60 for age in ages.values())
+
+
+def test_records_of_the_future_are_not_the_newest(in_memory_store: InMemoryStore) -> None:
+    """What a sender dates in the future does not hide how old the newest other records are."""
+    now = time.time_ns()
+    for record_time in (now - 30 * NANO, now + 60 * NANO):
+        job = span(start=record_time, seconds=0, kind=Span.SPAN_KIND_INTERNAL)
+        in_memory_store.send("traces", trace_request(job))
+        in_memory_store.send("logs", log_request(log_record(at=record_time)))
+    ages = run(in_memory_store.path, lambda backends: backends.freshness())
+    assert ages["traces"] >= 30
+    assert ages["logs"] >= 30
 
 
 def test_a_cancelled_query_does_not_block_the_next_one(in_memory_store: InMemoryStore) -> None:

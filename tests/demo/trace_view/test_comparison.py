@@ -101,10 +101,16 @@ def test_the_question_names_the_request() -> None:
         ("messaging.message.id", True),
         ("terror.level", True),
         ("http.request.method", True),
+        ("client.port", False),
+        ("network.peer.port", False),
+        ("net.peer.port", False),
+        ("net.sock.peer.port", False),
+        ("server.port", True),
+        ("client.address", True),
     ],
 )
-def test_how_a_request_ended_is_no_cause(name: str, *, is_asked: bool) -> None:
-    """Attributes that only say that a request failed are left out, whatever they are called."""
+def test_only_possible_causes_are_compared(name: str, *, is_asked: bool) -> None:
+    """What says that a request failed, or which port its connection got, is left out."""
     peers = Peers([], [])
     compared(view_of(span(ROOT, "", error=True, attributes={name: "x"})), peers)
     assert (name in peers.asked[0].names) == is_asked

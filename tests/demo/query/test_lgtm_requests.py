@@ -93,18 +93,23 @@ def test_the_failed_spans_of_a_trace_say_why() -> None:
                 return [
                     {"traceID": "ab", "spanSets": [{"spans": [request]}]},
                     {"traceID": "cd", "spanSets": [{"spans": [fine]}]},
+                    {"traceID": "ef", "spanSets": [{"spans": [silent]}]},
                 ]
             spans = [silent, last, before, first, request]
-            return [{"traceID": "ab", "spanSets": [{"spans": spans}]}]
+            return [
+                {"traceID": "ab", "spanSets": [{"spans": spans}]},
+                {"traceID": "ef", "spanSets": [{"spans": [before, silent]}]},
+            ]
 
     found = asyncio.run(search_requests(Tempo(), 0, 9, RequestFilter(), 50))
     assert [(request.span.span_id[-1], request.failure) for request in found] == [
         ("6", ""),
+        ("5", ""),
         ("2", "Away: no database"),
     ]
     query, start, _, limit, _ = searches[1]
     assert f'trace:id="{"ab".zfill(32)}"' in str(query)
-    assert (start, limit) == (2.0, 1)
+    assert (start, limit) == (2.0, 2)
 
 
 def test_nothing_is_searched_for_requests_without_failure() -> None:

@@ -6,6 +6,7 @@ spans lacks none.
 """
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -117,6 +118,18 @@ def missing_logs(
     for span in lacks_canonical_record(spans, logs):
         if span.service in with_canonical | known.with_canonical:
             yield f"{span.service}'s log line of {span.name}"
+
+
+def counted(parts: Sequence[str], limit: int) -> list[str]:
+    """Return the first ``limit`` different ``parts``, each with how often it occurs if not once.
+
+    A last line says how many parts are left out, if there are more.
+    """
+    counts = Counter(parts)
+    named = list(counts)[:limit]
+    lines = [part if counts[part] == 1 else f"{part} ({counts[part]:,} times)" for part in named]
+    left_out = len(parts) - sum(counts[part] for part in named)
+    return [*lines, f"{left_out:,} more"] if left_out else lines
 
 
 def has_all_exemplars(view: TraceView) -> bool:

@@ -15,6 +15,7 @@ from three_pillar_demo.query.interface import (
 )
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.completeness import (
+    counted,
     has_all_exemplars,
     missing_logs,
     missing_spans,
@@ -50,7 +51,7 @@ If the spans of a service are lost, its log records can be older or newer than a
 SEARCH_RANGE_S = 3600
 """How far back ``--last-error`` searches for a failure, in seconds."""
 MAX_MISSING = 5
-"""The number of missing parts that are named; of a large trace, hundreds may be missing."""
+"""The number of different missing parts that are named; of a large trace, there may be hundreds."""
 
 ReportWait = Callable[[str], None]
 """A function that is called before each pause, with a description of what is awaited."""
@@ -176,6 +177,5 @@ async def fetch(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]
     missing = list(missing_spans(spans, known, still_arriving=is_young))
     if logs_are_known:
         missing.extend(missing_logs(spans, logs, known))
-    if len(missing) > MAX_MISSING:
-        missing[MAX_MISSING:] = [f"{len(missing) - MAX_MISSING:,} more"]
-    return TraceView(trace_id, spans, logs, exemplars, tuple(remarks)), missing
+    view = TraceView(trace_id, spans, logs, exemplars, tuple(remarks))
+    return view, counted(missing, MAX_MISSING)

@@ -189,11 +189,27 @@ def test_waiting_ends_at_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_many_missing_parts_are_counted() -> None:
-    """Of hundreds of missing parents, a few are named and the rest are counted."""
-    spans = [span(f"{number:016x}", f"{number + 500:016x}", "INTERNAL") for number in range(300)]
+    """Of hundreds of different missing parents, a few are named and the rest are counted."""
+    spans = [
+        span(f"{number:016x}", f"{number + 500:016x}", "INTERNAL", name=f"step {number}")
+        for number in range(300)
+    ]
     view, _ = gather(ScriptedBackends(TraceView(TRACE, spans, [], [])))
     assert view.remarks[0].count("the parent of checkout's span") == gathering.MAX_MISSING
     assert "295 more" in view.remarks[0]
+
+
+def test_equal_missing_parts_are_counted_together() -> None:
+    """Missing parts with the same description are one line, which says how many they are."""
+    names = ["retry", "retry", "other", "retry"]
+    spans = [
+        span(f"{number:016x}", f"{number + 500:016x}", "INTERNAL", name=name)
+        for number, name in enumerate(names)
+    ]
+    view, _ = gather(ScriptedBackends(TraceView(TRACE, spans, [], [])))
+    assert "the parent of checkout's span retry (3 times)" in view.remarks[0]
+    assert "the parent of checkout's span other. " in view.remarks[0]
+    assert "more" not in view.remarks[0]
 
 
 def test_log_records_without_spans_are_shown(

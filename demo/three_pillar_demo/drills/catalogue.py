@@ -187,6 +187,9 @@ class Drill(DrillTable):
         StringConstraints(min_length=10, max_length=80),
         Field(description="One line that says what people notice; `demo drill list` shows it"),
     ]
+    former_name: str = Field(
+        "", description="Another name by which `demo drill` accepts the drill; it is never shown"
+    )
     story: Sentence = Field(description="The text of the page that the player gets")
     modes: tuple[Literal["local", "full"], ...] = Field(
         ("local", "full"), min_length=1, description="The modes of the stack in which it can run"
@@ -249,15 +252,21 @@ def names() -> list[str]:
 def load(name: str) -> Drill:
     """Return the drill ``name`` for the mode of the running stack.
 
-    If no stack is running, the mode is local.
+    ``name`` may also be the former name of a drill. If no stack is running, the mode is local.
 
     Raises:
         DrillError: There is no such drill, and the message lists all drills. Or the file is
             invalid, and the message says where and why.
     """
-    if name not in files():
-        raise DrillError(f"there is no drill {name[:40]!r}; there are: {', '.join(names())}")
-    return read(files()[name], state.mode() or DEFAULT)
+    mode = state.mode() or DEFAULT
+    paths = files()
+    if name in paths:
+        return read(paths[name], mode)
+    for path in paths.values():
+        drill = read(path, mode)
+        if name and name == drill.former_name:
+            return drill
+    raise DrillError(f"there is no drill {name[:40]!r}; there are: {', '.join(names())}")
 
 
 @cache

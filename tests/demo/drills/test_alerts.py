@@ -104,8 +104,8 @@ def test_a_growing_export_queue_fires(promtool: Path) -> None:
 
 @pytest.mark.parametrize("name", catalogue.names())
 def test_failing_checkouts_fire_an_alert(name: str) -> None:
-    """A drill whose symptom is failing checkouts expects an alert, and ``declined-surge`` none."""
+    """A drill whose symptom is failing checkouts expects an alert, and ``worried-bank`` none."""
     drill = catalogue.load(name)
     checkouts_fail = drill.symptom.ask == "red" and drill.symptom.read == "errors"
     assert not checkouts_fail or drill.alerts.fire
-    assert name != "declined-surge" or not drill.alerts.fire
+    assert name != "worried-bank" or not drill.alerts.fire

@@ -102,10 +102,10 @@ def test_no_drill_passes_without_a_fault(stack: Stack) -> None:
 
 def test_a_person_plays_a_drill(stack: Stack) -> None:
     """A drill pages the player, excludes a second drill, and ends only by a right answer."""
-    alert = stack.demo("drill", "start", "gateway-timeouts", "--calm", "0").stdout
-    assert catalogue.load("gateway-timeouts").story.split()[0] in alert
-    assert "Running now: gateway-timeouts" in stack.demo("drill", "list").stdout
-    for second in (("start", "slow-bank"), ("check", "slow-bank")):
+    alert = stack.demo("drill", "start", "lost-sales", "--calm", "0").stdout
+    assert catalogue.load("lost-sales").story.split()[0] in alert
+    assert "Running now: lost-sales" in stack.demo("drill", "list").stdout
+    for second in (("start", "waiting-customers"), ("check", "waiting-customers")):
         refused = stack.demo("drill", *second, check=False)
         assert refused.returncode == 1
         assert "a drill is already running" in refused.stderr
@@ -138,7 +138,7 @@ def test_an_interrupted_drill_leaves_nothing(
 ) -> None:
     """After SIGINT or SIGKILL at any step, no fault is left and the next drill can begin."""
     normal_operation_s = "30" if step == "before the fault" else "0"
-    with drill_runner(stack, "broken-context", normal_operation_s) as runner:
+    with drill_runner(stack, "half-a-trace", normal_operation_s) as runner:
         if step == "paged":
             wait_until(lambda: session(stack)["paged_at"], "the page")
         elif step == "broken":
@@ -146,14 +146,14 @@ def test_an_interrupted_drill_leaves_nothing(
         os.kill(runner.pid, number)
         runner.wait(30)
         wait_until(lambda: inspect(stack, "restored") == [], "the shop to be restored")
-    with drill_runner(stack, "gateway-timeouts"):
+    with drill_runner(stack, "lost-sales"):
         wait_until(lambda: len(fault_files(stack)) == 2, "the next drill")
 
 
 @pytest.mark.parametrize("normal_operation_s", ["30", "0"])
 def test_a_drill_can_be_stopped_before_the_page(stack: Stack, normal_operation_s: str) -> None:
     """``demo drill stop`` ends a drill at once, before its fault and before its symptom."""
-    with drill_runner(stack, "cardinality-bomb", normal_operation_s) as runner:
+    with drill_runner(stack, "rising-bill", normal_operation_s) as runner:
         if normal_operation_s == "0":
             wait_until(lambda: bool(fault_files(stack)), "the fault")
         assert not session(stack)["paged_at"]
@@ -164,7 +164,7 @@ def test_a_drill_can_be_stopped_before_the_page(stack: Stack, normal_operation_s
 
 def test_a_killed_component_comes_back_by_itself(stack: Stack) -> None:
     """If the drill's process is killed while payment is down, payment is started again."""
-    with drill_runner(stack, "payment-down") as runner:
+    with drill_runner(stack, "no-sales") as runner:
         wait_until(lambda: session(stack)["paged_at"], "the page", 90)
         runner.kill()
         runner.wait()
@@ -199,7 +199,7 @@ def test_the_documented_drill_works(stack: Stack, tmp_path: Path) -> None:
 
 def test_a_drill_ends_with_its_stack(stack: Stack) -> None:
     """``demo down`` ends a running drill and its process, and removes the fault files."""
-    with drill_runner(stack, "slow-bank") as runner:
+    with drill_runner(stack, "waiting-customers") as runner:
         wait_until(lambda: session(stack)["paged_at"], "the page")
         stack.down()
         try:

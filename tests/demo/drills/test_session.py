@@ -46,9 +46,9 @@ def own_session_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("own_session_files")
 def test_there_are_three_hints() -> None:
     """Each hint is given once, in order, and asking for a fourth is an error."""
-    session.save(DrillSession("slow-bank", current_process(), time.time()))
+    session.save(DrillSession("waiting-customers", current_process(), time.time()))
     hints = [session.next_hint() for _ in range(3)]
-    assert hints == list(enumerate(load("slow-bank").hints, 1))
+    assert hints == list(enumerate(load("waiting-customers").hints, 1))
     with pytest.raises(DrillError, match="no more than 3 hints"):
         session.next_hint()
     current = session.latest()
@@ -64,7 +64,7 @@ def test_a_runner_that_dies_silently_is_reported(
     monkeypatch.setattr(launch, "LOG", tmp_path / "drill.log")
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(DrillError, match=f"the drill runner ended; see {launch.LOG}"):
-        background.start(Console(quiet=True), load("slow-bank"), 0, blind=False)
+        background.start(Console(quiet=True), load("waiting-customers"), 0, blind=False)
 
 
 @pytest.mark.usefixtures("own_session_files")
@@ -92,7 +92,7 @@ def test_normal_operation_is_longer_after_another_drill(
     """The fault begins after 12 s, and not before the previous drill ended 30 s ago."""
     if seconds_since_end is not None:
         ended_at = time.time() - seconds_since_end
-        session.save(DrillSession("slow-bank", current_process(), 0.0, ended_at=ended_at))
+        session.save(DrillSession("waiting-customers", current_process(), 0.0, ended_at=ended_at))
     assert minimum <= choice.default_normal_operation_s() <= maximum
 
 
@@ -122,19 +122,24 @@ def test_a_drill_that_may_be_played_again_does_not_show_its_cause() -> None:
     cause_shown = {}
     name_shown = {}
     for outcome in CAUSE_SHOWN:
-        ended = DrillSession("slow-bank", current_process(), 0.0, blind=True, outcome=outcome)
-        lines = session.summary(ended, load("slow-bank"))
+        ended = DrillSession(
+            "waiting-customers", current_process(), 0.0, blind=True, outcome=outcome
+        )
+        lines = session.summary(ended, load("waiting-customers"))
         cause_shown[outcome] = any("visa" in line for line in lines)
-        name_shown[outcome] = any("slow-bank" in line for line in lines)
+        name_shown[outcome] = any("waiting-customers" in line for line in lines)
         ended.blind = False
-        assert session.summary(ended, load("slow-bank"))[0].startswith("slow-bank: ")
+        assert session.summary(ended, load("waiting-customers"))[0].startswith(
+            "waiting-customers: "
+        )
     assert cause_shown == name_shown == CAUSE_SHOWN
 
 
 def test_each_part_is_graded() -> None:
     """A wrong part of an answer is named, and the other parts are right all the same."""
     grade = session.grade(
-        load("slow-bank").answer, {"what": "payment", "where": "amex", "why": "slow-gateway"}
+        load("waiting-customers").answer,
+        {"what": "payment", "where": "amex", "why": "slow-gateway"},
     )
     assert grade.correct == {"what": True, "where": False, "why": True}
     assert not grade.solved
@@ -144,7 +149,7 @@ def test_each_part_is_graded() -> None:
 def test_several_words_for_one_part_are_wrong() -> None:
     """Several words for one part of an answer are wrong, even if one of them is right."""
     grade = session.grade(
-        load("slow-bank").answer,
+        load("waiting-customers").answer,
         {"what": "payment checkout", "where": "visa amex", "why": "slow-gateway"},
     )
     assert not grade.correct["what"]

@@ -18,7 +18,7 @@ from three_pillar_demo.web.alert_inbox import alerts
 from three_pillar_demo.web.alert_inbox.alerts import MAX_ALERTS
 from three_pillar_demo.web.alert_inbox.routes import MAX_ALERTS_BYTES
 
-DRILL = catalogue.load("slow-bank")
+DRILL = catalogue.load("waiting-customers")
 FIRING = {
     "status": "firing",
     "labels": {"alertname": "PaymentUnreachable", "severity": "page"},
@@ -105,7 +105,7 @@ def test_drill_is_played_on_the_page(page: TestClient) -> None:
     answer_drill(page, where="amex")
     assert "where amex: wrong" in page.get("/").text
     answer_drill(page, where="visa")
-    assert "slow-bank: solved after 1 min" in page.get("/").text
+    assert "waiting-customers: solved after 1 min" in page.get("/").text
 
 
 def test_giving_up_shows_the_solution(page: TestClient) -> None:

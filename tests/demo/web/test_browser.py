@@ -317,7 +317,7 @@ def test_alert_inbox_fits_the_window(visit: Visit, stack: Stack, width: int) -> 
     """A drill's form fits the window and has no accessibility violation."""
     now = time.time()
     drill_session = session.DrillSession(
-        "slow-bank", current_process(), now - 60, paged_at=now - 40, hints_given=3
+        "waiting-customers", current_process(), now - 60, paged_at=now - 40, hints_given=3
     )
     file = stack.state / "drill" / session.SESSION_FILE.name
     file.parent.mkdir(mode=0o700, exist_ok=True)

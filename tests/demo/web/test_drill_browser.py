@@ -34,7 +34,7 @@ def opened(
     monkeypatch.setattr(session, "LOCK_FILE", tmp_path / "session.lock")
     now = time.time()
     runner = state.current_process()
-    session.save(session.DrillSession("slow-bank", runner, now - 90, paged_at=now - 65))
+    session.save(session.DrillSession("waiting-customers", runner, now - 90, paged_at=now - 65))
     expect.set_options(timeout=TIMEOUT_S * 1000)
     context = new_context(browser, answers_of(page), width=NARROW)
     yield open_page(context, "/?tour=0")
@@ -62,7 +62,7 @@ def test_the_draft_of_an_answer_is_kept(opened: Page) -> None:
     expect(opened.locator("#say-drill")).to_contain_text("You have been paged at ")
     opened.get_by_label("Why").select_option("slow-gateway")
     opened.get_by_role("button", name="Answer").press("Enter")
-    expect(opened.locator("#alert-inbox")).to_contain_text("slow-bank: solved after 1 min")
+    expect(opened.locator("#alert-inbox")).to_contain_text("waiting-customers: solved after 1 min")
 
 
 def test_a_drill_fits_the_window_and_is_accessible(opened: Page) -> None:

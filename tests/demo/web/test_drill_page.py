@@ -22,7 +22,7 @@ from three_pillar_demo.drills.catalogue import DrillError
 from three_pillar_demo.stack import state
 
 OpenPage = Callable[..., TestClient]
-DRILL = catalogue.load("slow-bank")
+DRILL = catalogue.load("waiting-customers")
 OWN = {"origin": f"http://{HOST}", "sec-fetch-site": "same-origin"}
 VIEWS = (
     "/",
@@ -91,7 +91,7 @@ def test_a_drill_is_started_and_stopped_on_the_page(page: TestClient) -> None:
     with pytest.raises(DrillError, match="already running"):
         launch.launch(DRILL, 0, blind=False)
     assert page.post("/drill", data={"do": "stop"}, headers=OWN).status_code == 303
-    assert "slow-bank: stopped after" in page.get("/").text
+    assert "waiting-customers: stopped after" in page.get("/").text
     with pytest.raises(DrillError, match="no drill is running"):
         session.next_hint()
 
@@ -176,7 +176,7 @@ def test_modes_without_drills_offer_none(open_page: OpenPage, mode: str, status:
 
 
 @pytest.mark.usefixtures("runner")
-@pytest.mark.parametrize("name", ["no-such-drill", "../secret", "slow-bank blind", "-c"])
+@pytest.mark.parametrize("name", ["no-such-drill", "../secret", "waiting-customers blind", "-c"])
 def test_only_known_drills_are_started(page: TestClient, name: str) -> None:
     """A name that is no drill of the catalogue is refused, and no process is started with it."""
     assert start(page, name) == 422

@@ -4,6 +4,7 @@ from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.answers import answer_clause, is_unwanted, recorded_answer
 from three_pillar_demo.trace_view.calls import callee_name, status_of
+from three_pillar_demo.trace_view.log_body import log_body
 from three_pillar_demo.trace_view.timing import late_answers, own_time, seconds_text
 from three_pillar_demo.trace_view.tree import tree_rows
 from three_pillar_demo.trace_view.view import TraceView, is_canonical
@@ -164,8 +165,9 @@ def _failure_clause(span: Span, root: Span, view: TraceView) -> str:
         return (
             f"{subject} raised {[*with_message, printable(without_ansi(logged_exceptions[0]))][0]}"
         )
-    if error_logs:
-        return f'{subject} logged "{printable(without_ansi(error_logs[0].body))}"'
+    texts = [body.line for record in error_logs if not (body := log_body(record)).is_empty]
+    if texts:
+        return f'{subject} logged "{printable(texts[0])}"'
     if recorded:
         verb = "raised" if span.exceptions else "said"
         return f"{subject} {verb} {recorded[0]}"

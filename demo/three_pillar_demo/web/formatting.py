@@ -3,7 +3,6 @@
 The width of a text is nearly constant, so that the page does not move when a value changes.
 """
 
-import json
 import math
 import re
 import time
@@ -117,14 +116,6 @@ def bucket_range(low: float, high: float) -> str:
 def mebibytes(size: float) -> str:
     """Format a number of bytes in mebibytes: ``13.2 MiB``."""
     return f"{size / 1024**2:.1f} MiB"
-
-
-def attribute_value(value: object) -> str:
-    """Return the value of an attribute as a person writes it: a text as it is, all else as JSON.
-
-    Lists and maps become ``["a", "b"]`` and ``{"a": 1}``, a Boolean ``true``, no value ``null``.
-    """
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def printable_lines(text: object, limit: int) -> str:

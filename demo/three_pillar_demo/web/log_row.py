@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from three_pillar_demo.query.interface import NANO, LogRecord
 from three_pillar_demo.query.severity import shown_level
+from three_pillar_demo.trace_view.log_body import LogBody, log_body
 from three_pillar_demo.web import chart
-from three_pillar_demo.web.log_body import LogBody, log_body
 
 DIGEST_BYTES = 6
 """The length of the digest that tells records with the same time apart."""

@@ -1,4 +1,4 @@
-"""The events, links and stack traces of a row, as the page shows them below its attributes."""
+"""The events, links and long texts of a row, as the page shows them when the row is opened."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,15 +17,15 @@ CUT = "\n… the middle is left out …\n"
 
 @dataclass
 class SectionBuilder:
-    """Makes the sections of all rows of one page, within the limits for stack traces.
+    """Makes the sections of all rows of one page, within the limits for long texts.
 
     ``to_pairs`` turns attributes into the pairs that are shown.
     """
 
     to_pairs: Callable[[Mapping[str, Any]], Pairs]
     limits: Limits
-    shown_stack_traces: int = field(default=0, init=False)
-    """The number of characters of all stack traces so far."""
+    shown_characters: int = field(default=0, init=False)
+    """The number of characters of all stack traces and bodies so far."""
 
     def of_span(self, span: Span, trace_start: int) -> Iterator[Section]:
         """Yield the stack trace, the events and the links of ``span``."""
@@ -60,18 +60,20 @@ class SectionBuilder:
         )
 
     def _stack_trace(self, attributes: Mapping[str, Any]) -> str:
-        """Return the stack trace, without its middle if it is too long; "" if there is no room.
-
-        Java has the exception at the beginning, Python at the end.
-        """
         found = (str(attributes[name]) for name in STACK_TRACES if attributes.get(name))
-        text = next(found, "").strip("\n")
-        room = self.limits.all_stack_traces - self.shown_stack_traces
-        limit = min(self.limits.stack_trace, room)
+        return self.within_limits(next(found, "").strip("\n"))
+
+    def within_limits(self, text: str) -> str:
+        """Return ``text`` without its middle if it is too long; "" if there is no room left.
+
+        Of a stack trace, Java has the exception at the beginning, Python at the end.
+        """
+        room = self.limits.all_texts - self.shown_characters
+        limit = min(self.limits.text, room)
         if len(text) > limit:
             half = max(0, limit - len(CUT)) // 2
             text = f"{text[:half]}{CUT}{text[-half:]}" if half else ""
-        self.shown_stack_traces += len(text)
+        self.shown_characters += len(text)
         return text
 
 

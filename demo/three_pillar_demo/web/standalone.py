@@ -17,7 +17,7 @@ from three_pillar_demo.web.panels import Panel
 from three_pillar_demo.web.trace_page import trace_page
 from three_pillar_demo.web.waterfall_row import Limits
 
-LIMITS = Limits(rows=20_000, attributes=1_000, stack_trace=20_000, all_stack_traces=5_000_000)
+LIMITS = Limits(rows=20_000, attributes=1_000, text=20_000, all_texts=5_000_000)
 """How much of a trace is in the file; a row takes about two kilobytes."""
 MAX_VALUE = 20_000
 """The number of characters of an attribute's value in the file: enough for a stack trace."""

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from three_pillar_demo.query.interface import NANO, Span
-from three_pillar_demo.terminal import without_ansi
 from three_pillar_demo.trace_view import explanation
 from three_pillar_demo.trace_view.clock_adjustment import Adjusted, adjusted
 from three_pillar_demo.trace_view.clocks import clock_skews
+from three_pillar_demo.trace_view.log_body import log_body
 from three_pillar_demo.trace_view.tree import TreeRow, tree_rows
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web.context_panel import CONTEXT_S
@@ -35,8 +35,9 @@ MAX_ROWS_REFRESHED = 100
 class FirstFailure:
     """The span or log record to which the page leads first.
 
-    ``text`` is the name of the span or the body of the log record, and ``span_id`` is "" for a log
-    record. ``key`` is that of its row; ``is_drawn`` is False if the row is below a collapsed one.
+    ``text`` is the name of the span, or the line that stands for the body of the log record.
+    ``span_id`` is "" for a log record. ``key`` is that of its row; ``is_drawn`` is False if the row
+    is below a collapsed one.
     """
 
     key: str
@@ -189,7 +190,7 @@ def _first_failure(
 def _failure(row: TreeRow, key: str, *, is_drawn: bool) -> FirstFailure:
     if isinstance(row.node, Span):
         return FirstFailure(key, row.node.service, row.node.name, row.node.span_id, is_drawn)
-    return FirstFailure(key, row.node.service, without_ansi(row.node.body), is_drawn=is_drawn)
+    return FirstFailure(key, row.node.service, log_body(row.node).line, is_drawn=is_drawn)
 
 
 def _left_out_sentence(tree: Sequence[TreeRow], drawn_count: int) -> str:

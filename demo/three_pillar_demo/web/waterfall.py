@@ -10,14 +10,15 @@ from typing import Any
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.query.severity import shown_level
-from three_pillar_demo.terminal import without_ansi
 from three_pillar_demo.trace_view.calls import status_of
+from three_pillar_demo.trace_view.log_body import attribute_value, log_body
 from three_pillar_demo.trace_view.problems import span_problems
 from three_pillar_demo.trace_view.timing import late_answers, own_time
 from three_pillar_demo.trace_view.tree import MAX_INDENT, TreeRow, tree_rows
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import chart, formatting
 from three_pillar_demo.web.folding import Folding, rows_below, visible_positions
+from three_pillar_demo.web.log_row import record_key
 from three_pillar_demo.web.row_selection import selected_rows
 from three_pillar_demo.web.sections import SectionBuilder, without_stack_trace
 from three_pillar_demo.web.service_classes import trace_service_classes
@@ -117,6 +118,7 @@ class _Layout:
     def log_row(self, position: int, row: TreeRow, record: LogRecord) -> WaterfallRow:
         x, _ = self._bar(record.time, record.time)
         fields = _all_fields(record)
+        body = log_body(record)
         return WaterfallRow(
             key=row_key(position, row),
             start=(record.time - self.start) / NANO,
@@ -125,7 +127,9 @@ class _Layout:
             service=record.service,
             css_class=self.css_classes[record.service],
             names_service=row.parent is None or row.parent.service != record.service,
-            text=without_ansi(record.body),
+            text=body.line,
+            body=replace(body, text=self.sections.within_limits(body.text)),
+            record_key=record_key(record),
             level=shown_level(record.severity, record.severity_number),
             error=record.failed,
             attributes=self._pairs(without_stack_trace(fields)),
@@ -186,7 +190,7 @@ class _Layout:
 
 def sorted_pairs(attributes: Mapping[str, Any]) -> Pairs:
     """Return the names and values of attributes as texts, in the order of the names."""
-    return sorted((name, formatting.attribute_value(value)) for name, value in attributes.items())
+    return sorted((name, attribute_value(value)) for name, value in attributes.items())
 
 
 def resource_key(record: Span | LogRecord) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from three_pillar_demo.trace_view.log_body import LogBody
 from three_pillar_demo.web.folding import Below
 
 Bar = tuple[float, float]
@@ -17,14 +18,14 @@ class Limits:
     Attributes:
         rows: The number of spans and log records.
         attributes: The number of attributes of a span, event or link, or fields of a log record.
-        stack_trace: The number of characters of a stack trace.
-        all_stack_traces: The number of characters of all stack traces together.
+        text: The number of characters of a stack trace, or of the body of a log record.
+        all_texts: The number of characters of all stack traces and bodies together.
     """
 
     rows: int = 1_000
     attributes: int = 40
-    stack_trace: int = 8_000
-    all_stack_traces: int = 200_000
+    text: int = 8_000
+    all_texts: int = 200_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,9 @@ class WaterfallRow:
         start: The time from the start of the trace to the start of the span, or to the log record.
         depth: The number of spans above the row.
         indent: The number of levels that the row is indented: the depth, up to ``MAX_INDENT``.
-        text: The name of a span, or the body of a log record.
+        text: The name of a span, or the line that stands for the body of a log record.
+        body: The body of a log record, within the limits; None for a span.
+        record_key: What identifies a log record in the address of its page; "" for a span.
         level: The kind of a span, or the severity of a log record.
         error: Whether a span has error status, or the severity of a log record is that of
             an error.
@@ -91,6 +94,8 @@ class WaterfallRow:
     attributes: Pairs
     x: float
     names_service: bool = False
+    body: LogBody | None = None
+    record_key: str = ""
     sections: list[Section] = field(default_factory=list)
     resource_key: str = ""
     origin: Pairs = field(default_factory=list)

@@ -194,6 +194,33 @@ def test_errors_of_any_logger_are_reasons(severity: str) -> None:
     assert sentence == 'web answered 500 because it logged "database is away".'
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            "Traceback (most recent call last):\n  File x\na.OutOfStock: item 7",
+            "a.OutOfStock: item 7",
+        ),
+        ("no stock\n\tat shop.Stock.take(Stock.java:7)", "no stock"),
+        ('{"message": "no stock", "item": 7}', "no stock item=7"),
+    ],
+)
+def test_a_sentence_quotes_one_line_of_a_body(body: str, said: str) -> None:
+    """Of a body with several lines, or a map, the line that says most is the reason."""
+    root = span(ROOT, "", service="web", attributes={STATUS: 500})
+    record = line(ROOT, body, service="web", severity="ERROR")
+    sentence = explain(TraceView(TRACE, [root], [record], []))
+    assert sentence == f'web answered 500 because it logged "{said}".'
+
+
+def test_an_error_without_a_body_is_no_reason() -> None:
+    """An error record without a body leaves the word to what the span has recorded."""
+    root = span(ROOT, "", service="web", error=True, message="no stock", attributes={STATUS: 500})
+    record = line(ROOT, "", service="web", severity="ERROR")
+    sentence = explain(TraceView(TRACE, [root], [record], []))
+    assert sentence == "web answered 500 because it said no stock."
+
+
 def test_a_status_message_that_repeats_the_exception_is_shown_once() -> None:
     """Instrumentations copy the exception's text to the status; it is one failure, not two."""
     failed = span(ROOT, "", message="database is away", exceptions=("a.OSError: database is away",))

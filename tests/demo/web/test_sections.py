@@ -64,7 +64,7 @@ def test_a_stack_trace_of_a_record_is_apart(record: Span | LogRecord) -> None:
 def test_long_stack_traces_lose_their_middle() -> None:
     """Both ends of a long stack trace are shown; all of them together have a limit."""
     events = (exception("begin" + "x" * 5000 + "end"),) * 3
-    limits = Limits(stack_trace=1000, all_stack_traces=1500)
+    limits = Limits(text=1000, all_texts=1500)
     first, second, third = row_of(span(ROOT, "", events=events), limits).sections
     assert first.stack_trace.startswith("begin")
     assert CUT in first.stack_trace

@@ -7,7 +7,6 @@ from typing import Any
 
 from three_pillar_demo.query.interface import LogRecord
 from three_pillar_demo.terminal import without_ansi
-from three_pillar_demo.web.formatting import attribute_value
 
 MAX_PARSED = 20_000
 """The number of characters up to which a body is read as JSON."""
@@ -54,6 +53,14 @@ def log_body(record: LogRecord) -> LogBody:
         return LogBody(_stand_in(record), is_empty=True)
     line = lines[-1] if lines[0].startswith(PYTHON_STACK_TRACE) else lines[0]
     return LogBody(line.strip()[:MAX_LINE], len(lines) - 1, text)
+
+
+def attribute_value(value: object) -> str:
+    """Return the value of an attribute as a person writes it: a text as it is, all else as JSON.
+
+    Lists and maps become ``["a", "b"]`` and ``{"a": 1}``, a Boolean ``true``, no value ``null``.
+    """
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _structure(text: str) -> dict[str, Any] | list[Any] | None:

@@ -105,7 +105,7 @@ class Span:
         message: The description of the status.
         attributes: The attributes, with their OpenTelemetry names, and in addition the resource
             attribute ``VERSION`` if the resource has it.
-        exceptions: The recorded exceptions, each as ``Type: message``.
+        exceptions: The recorded exceptions, each as ``Type: message``; the type has no module.
         status: The name of the status: UNSET, OK or ERROR.
         events: All events in the order of the sender, exceptions included.
         links: All links with valid ids, in the order of the sender.

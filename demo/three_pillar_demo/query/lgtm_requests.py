@@ -16,6 +16,7 @@ from three_pillar_demo.query.interface import (
     failure_of,
 )
 from three_pillar_demo.query.literals import quoted
+from three_pillar_demo.query.otlp_json import class_name
 
 MAX_SPANS_PER_TRACE = 100
 """The number of requests of one trace that a search returns; Tempo allows no more by default."""
@@ -167,7 +168,7 @@ def _span(trace_id: str, found: dict[str, Any]) -> Span:
         error=attributes.pop("status", "") == "error",
         message=str(attributes.pop("statusMessage", "")),
         attributes=attributes,
-        exceptions=(f"{exception_type}: {exception_message}",) if exception_type else (),
+        exceptions=(f"{class_name(exception_type)}: {exception_message}",) if exception_type else (),
     )
 
 

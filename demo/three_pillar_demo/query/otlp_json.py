@@ -5,9 +5,13 @@ status that has no name in OTLP as its number.
 """
 
 import base64
+import re
 from typing import Any
 
 from three_pillar_demo.query.interface import VERSION, Scope, Span, SpanEvent, SpanLink
+
+QUALIFIED_NAME = re.compile(r"\*?[\w$]+(?:[.\\][\w$]+)+")
+"""A class with its module or namespace, as Python, Java, .NET, Go and PHP write it."""
 
 
 def spans_of(trace_id: str, batch: dict[str, Any]) -> list[Span]:
@@ -80,9 +84,23 @@ def _link(link: dict[str, Any]) -> SpanLink:
 
 
 def exception_text(attributes: dict[str, Any]) -> str:
-    """Return ``Type: message`` from an exception event's attributes; a missing part is left out."""
-    parts = (attributes.get("exception.type"), attributes.get("exception.message"))
+    """Return ``Type: message`` from an exception event's attributes; a missing part is left out.
+
+    The type has no module: ``httpx2.ReadTimeout`` becomes ``ReadTimeout``.
+    """
+    exception_type = attributes.get("exception.type")
+    parts = (
+        None if exception_type is None else class_name(str(exception_type)),
+        attributes.get("exception.message"),
+    )
     return ": ".join(str(part) for part in parts if part is not None)
+
+
+def class_name(exception_type: str) -> str:
+    """Return the name of a class without its module; a text of another form as it is."""
+    if not QUALIFIED_NAME.fullmatch(exception_type):
+        return exception_type
+    return re.split(r"[.\\]", exception_type)[-1]
 
 
 def _attributes(owner: dict[str, Any]) -> dict[str, Any]:

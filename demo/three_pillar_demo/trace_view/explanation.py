@@ -1,6 +1,7 @@
 """Writes the sentence that explains why a request got its answer."""
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
+from three_pillar_demo.query.otlp_json import class_name
 from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.answers import answer_clause, is_unwanted, recorded_answer
 from three_pillar_demo.trace_view.calls import callee_name, status_of
@@ -96,14 +97,10 @@ def _deepest(failed: list[tuple[Span, int]], view: TraceView) -> Span:
 def failures(span: Span) -> list[str]:
     """Return the failures that ``span`` records: its exceptions, then its status message.
 
-    An exception is written as ``Type: message``, and the type without its module:
-    ``httpx2.ReadTimeout`` becomes ``ReadTimeout``. Equal texts are returned once, and so is a
-    status message that an exception ends with.
+    An exception is written as ``Type: message``. Equal texts are returned once, and so is a status
+    message that an exception ends with.
     """
-    texts = []
-    for exception in span.exceptions:
-        exception_type, colon, message = exception.partition(":")
-        texts.append(f"{exception_type.rpartition('.')[2]}{colon}{message}")
+    texts = list(span.exceptions)
     # Instrumentations repeat the text of the exception as the description of the status.
     if not any(text.endswith(span.message) for text in texts):
         texts.append(span.message)
@@ -249,7 +246,7 @@ def _logged_exception(record: LogRecord) -> str:
 
     The body of such a record often says only that an exception was caught.
     """
-    exception_type = record.fields.get("exception_type", "").rpartition(".")[2]
+    exception_type = class_name(record.fields.get("exception_type", ""))
     parts = (exception_type, record.fields.get("exception_message", ""))
     return ": ".join(part for part in parts if part)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from three_pillar_demo.query.interface import LogRecord
+from three_pillar_demo.query.otlp_json import exception_text
 from three_pillar_demo.terminal import without_ansi
 
 MAX_PARSED = 20_000
@@ -88,14 +89,14 @@ def _line_of_map(entries: Mapping[str, Any]) -> str:
 def _stand_in(record: LogRecord) -> str:
     """Return what says most about a record without a body."""
     attributes = record.attributes or record.fields
-    exception = [
-        str(attributes[name])
-        for name in ("exception.type", "exception.message", "exception_type", "exception_message")
-        if attributes.get(name)
-    ]
-    return without_ansi(
-        record.event_name or ": ".join(exception) or _pairs(record.attributes) or "no body"
+    # Loki has attributes under names with ``_`` for each ``.``.
+    exception = exception_text(
+        {
+            name: attributes.get(name) or attributes.get(name.replace(".", "_")) or None
+            for name in ("exception.type", "exception.message")
+        }
     )
+    return without_ansi(record.event_name or exception or _pairs(record.attributes) or "no body")
 
 
 def _pairs(attributes: Mapping[str, Any]) -> str:

@@ -139,7 +139,7 @@ class Purchases:
         exception = Span.Event(
             name="exception",
             time_unix_nano=at,
-            attributes=attributes(exception__type="PaymentError", exception__message="no answer"),
+            attributes=attributes(exception__type="shop.PaymentError", exception__message="no answer"),
         )
         status = 500 if error else 200
         return [

@@ -90,9 +90,7 @@ def test_a_trace_is_converted_exactly(query: RunQuery) -> None:
             "error.type": "gateway_timeout",
             "order.outcome": "gateway_timeout",
         },
-        exceptions=(
-            "checkout.payment_client.PaymentError: payment answered 504: its gateway timed out",
-        ),
+        exceptions=("PaymentError: payment answered 504: its gateway timed out",),
         status="ERROR",
         events=(
             SpanEvent(

@@ -79,7 +79,7 @@ def test_the_failed_spans_of_a_trace_say_why() -> None:
     first = found_span(3, status="error", statusMessage="first")
     last = found_span(4, status="error", statusMessage="last")
     last["attributes"] += [
-        {"key": "exception.type", "value": {"stringValue": "Away"}},
+        {"key": "exception.type", "value": {"stringValue": "shop.stock.Away"}},
         {"key": "exception.message", "value": {"stringValue": "no database"}},
     ]
     silent = found_span(5, status="error", statusMessage="")

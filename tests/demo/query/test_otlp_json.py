@@ -3,8 +3,10 @@
 import base64
 from typing import Any
 
+import pytest
+
 from three_pillar_demo.query.interface import Scope, SpanEvent, SpanLink
-from three_pillar_demo.query.otlp_json import spans_of
+from three_pillar_demo.query.otlp_json import exception_text, spans_of
 
 TRACE_ID = bytes(range(16))
 SPAN_ID = bytes(range(8))
@@ -76,3 +78,22 @@ def test_a_kind_and_a_status_without_a_name_are_numbers() -> None:
     span: dict[str, Any] = {"kind": 99, "status": {"code": 7}}
     [converted] = spans_of(TRACE_ID.hex(), {"scopeSpans": [{"spans": [span]}]})
     assert (converted.kind, converted.status, converted.error) == ("99", "7", False)
+
+
+@pytest.mark.parametrize(
+    ("exception_type", "name"),
+    [
+        ("services.checkout.payment_client.PaymentError", "PaymentError"),
+        ("java.io.Files$Broken", "Files$Broken"),
+        ("*errors.errorString", "errorString"),
+        ("App\\Exceptions\\Away", "Away"),
+        ("OSError", "OSError"),
+        ("Net::ReadTimeout", "Net::ReadTimeout"),
+        ("no class. A sentence.", "no class. A sentence."),
+        (7, "7"),
+    ],
+)
+def test_an_exception_is_named_by_its_class(exception_type: object, name: str) -> None:
+    """The module of an exception's class is left out, so that the class and the reason are read."""
+    attributes = {"exception.type": exception_type, "exception.message": "a.b: c"}
+    assert exception_text(attributes) == f"{name}: a.b: c"

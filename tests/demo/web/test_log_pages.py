@@ -112,8 +112,8 @@ def test_a_body_is_one_line_in_the_list(
     ("fields", "shown"),
     [
         ({"event_name": "user.signed_in"}, "user.signed_in"),
-        ({"attributes": {"exception.type": "E", "exception.message": "m"}}, "E: m"),
-        ({"fields": {"exception_type": "E"}}, "E"),
+        ({"attributes": {"exception.type": "a.E", "exception.message": "m"}}, "E: m"),
+        ({"fields": {"exception_type": "a.E"}}, "E"),
         ({"attributes": {"a": 1, "b": [True]}}, "a=1 b=[true]"),
         ({}, "no body"),
     ],

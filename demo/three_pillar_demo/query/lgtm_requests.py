@@ -20,6 +20,12 @@ from three_pillar_demo.query.otlp_json import class_name
 
 MAX_SPANS_PER_TRACE = 100
 """The number of requests of one trace that a search returns; Tempo allows no more by default."""
+LIMIT_FACTORS = (1, 4, 16)
+"""The multiples of the limit that are searched for one after the other.
+
+Tempo finds requests by their start, to the second. So some of those that it finds may have ended
+after the end that is wanted, and more are needed.
+"""
 TRACE_ID_DIGITS = 32
 SPAN_ID_DIGITS = 16
 SELECTED = (
@@ -51,14 +57,20 @@ async def search_requests(
 ) -> list[FoundRequest]:
     """Return the newest ``limit`` requests that ``wanted`` describes, newest first."""
     query = f"{traceql(wanted)} | select({SELECTED_OF_FAILURES}) with (most_recent=true)"
-    traces = await client.search(query, start, end, limit, MAX_SPANS_PER_TRACE)
-    found = [
-        FoundRequest(span, services)
-        for trace in traces
-        for services in [tuple(sorted(trace.get("serviceStats", {})))]
-        for span in spans_of(trace)
-        if not wanted.ended_before or span.end < wanted.ended_before
-    ]
+    if wanted.ended_before:
+        end = min(end, wanted.ended_before / NANO)
+    found: list[FoundRequest] = []
+    for factor in LIMIT_FACTORS:
+        traces = await client.search(query, start, end, limit * factor, MAX_SPANS_PER_TRACE)
+        found = [
+            FoundRequest(span, services)
+            for trace in traces
+            for services in [tuple(sorted(trace.get("serviceStats", {})))]
+            for span in spans_of(trace)
+            if not wanted.ended_before or span.end < wanted.ended_before
+        ]
+        if len(found) >= limit or len(traces) < limit * factor:
+            break
     newest = sorted(found, key=lambda request: time_of(request.span), reverse=True)[:limit]
     return await _with_failures(client, newest)
 

@@ -63,6 +63,7 @@ class Purchases:
         self.front = f'front-{run} "\U0001f600" \\'
         self.bank = f"bank-{run}"
         self.meter = f"meter-{run}"
+        self.ahead = f"ahead-{run}"
         self.good = secrets.token_bytes(16)
         self.failed = secrets.token_bytes(16)
         self.late = secrets.token_bytes(16)
@@ -119,7 +120,9 @@ class Purchases:
             ("traces", trace_request(*front_spans, service=self.front)),
             ("traces", trace_request(*early_bank_spans, service=self.bank)),
             ("traces", trace_request(late_bank_span, service=self.bank)),
+            ("traces", trace_request(self._span_ahead(), service=self.ahead)),
             ("logs", log_request(*front_records, service=self.front)),
+            ("logs", log_request(self._record_ahead(), service=self.ahead)),
             ("logs", log_request(*bank_records, service=self.bank)),
             *(("metrics", self._metrics(number)) for number in range(POINTS)),
             ("metrics", metric_request(second_instance, service=self.front, instance="two")),
@@ -139,7 +142,9 @@ class Purchases:
         exception = Span.Event(
             name="exception",
             time_unix_nano=at,
-            attributes=attributes(exception__type="shop.PaymentError", exception__message="no answer"),
+            attributes=attributes(
+                exception__type="shop.PaymentError", exception__message="no answer"
+            ),
         )
         status = 500 if error else 200
         return [
@@ -185,6 +190,14 @@ class Purchases:
                 parent_span_id=ids[2],
             ),
         ]
+
+    def _span_ahead(self) -> Span:
+        """Return a request whose sender's clock is an hour ahead."""
+        return span("GET /ahead", start=time.time_ns() + 3600 * NANO)
+
+    def _record_ahead(self) -> LogRecord:
+        """Return a record that is dated as far ahead as the Collector leaves its time as it is."""
+        return log_record("written ahead", at=time.time_ns() + 240 * NANO)
 
     def _log_records(self, trace_id: bytes, second: int, *, error: bool) -> list[LogRecord]:
         """Return the bank's log record and the front's canonical log line of a purchase.

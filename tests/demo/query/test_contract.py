@@ -271,7 +271,9 @@ def test_request_spans_are_found_in_all_services(contract: Contract) -> None:
     )
 
 
-@pytest.mark.parametrize("condition", ["failed", "slower_than", "text", "attributes", "status"])
+@pytest.mark.parametrize(
+    "condition", ["failed", "slower_than", "text", "attributes", "status", "ended_before"]
+)
 def test_requests_are_found_by_a_search(contract: Contract, condition: str) -> None:
     """A search finds the requests with one condition, with the services of their traces."""
     purchases = contract.purchases
@@ -292,6 +294,7 @@ def test_requests_are_found_by_a_search(contract: Contract, condition: str) -> N
             RequestFilter(attributes=(("http.response.status_code", "500"),)),
             [late, failed],
         ),
+        "ended_before": (RequestFilter(ended_before=purchases.start_ns + 5 * NANO), [good]),
     }[condition]
     of_front = replace(wanted, service=purchases.front)
     services = tuple(sorted((purchases.front, purchases.bank)))
@@ -300,6 +303,52 @@ def test_requests_are_found_by_a_search(contract: Contract, condition: str) -> N
         [(trace_id, services) for trace_id in expected],
         lambda found: [(request.span.trace_id, request.services) for request in found],
     )
+
+
+def test_what_is_dated_ahead_of_the_clock_is_found(contract: Contract) -> None:
+    """A search beyond now finds what a clock that is ahead has dated; one up to now does not."""
+    name = contract.purchases.ahead
+    now = time.time()
+    contract.expect(
+        lambda backends: backends.search_requests(now - 60, now + 7200, RequestFilter(name)),
+        ["GET /ahead"],
+        lambda found: [request.span.name for request in found],
+    )
+    contract.expect(
+        lambda backends: backends.search_logs(now - 60, now + 7200, LogFilter(name)),
+        ["written ahead"],
+        bodies,
+    )
+    up_to_now = RequestFilter(name, ended_before=time.time_ns())
+    assert not contract.run(
+        lambda backends: backends.search_requests(now - 60, now + 7200, up_to_now)
+    )
+    assert not contract.run(lambda backends: backends.logs(now - 60, now, service=name))
+
+
+def test_older_requests_are_found_page_by_page(contract: Contract) -> None:
+    """The end of the last request leads to the one before it, however few are asked for."""
+    purchases = contract.purchases
+
+    def page(ended_before: int) -> list[int]:
+        wanted = RequestFilter(purchases.front, ended_before=ended_before)
+        found = contract.run(
+            lambda backends: backends.search_requests(purchases.start, purchases.end, wanted, 1)
+        )
+        return [request.span.end for request in found]
+
+    contract.expect(
+        lambda backends: backends.search_requests(
+            purchases.start, purchases.end, RequestFilter(purchases.front)
+        ),
+        3,
+        len,
+    )
+    [last] = page(0)
+    [middle] = page(last)
+    [first] = page(middle)
+    assert first < middle < last
+    assert page(first) == []
 
 
 def test_a_failed_request_says_why(contract: Contract) -> None:
@@ -919,7 +968,7 @@ def test_only_the_local_store_reports_its_size(contract: Contract) -> None:
 def test_ingested_counts_all_records(contract: Contract) -> None:
     """The totals of ingested records include all records that were sent."""
     ingested = contract.run(lambda backends: backends.ingested())
-    sent = {"spans": 12, "lines": 6, "points": 10 * POINTS + 1}
+    sent = {"spans": 13, "lines": 7, "points": 10 * POINTS + 1}
     assert set(ingested) == set(sent)
     if contract.mode == "local":
         assert ingested == sent

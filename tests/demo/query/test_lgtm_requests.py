@@ -125,3 +125,24 @@ def test_nothing_is_searched_for_requests_without_failure() -> None:
     tempo = Tempo()
     asyncio.run(search_requests(tempo, 0, 9, RequestFilter(), 50))
     assert tempo.searches == 1
+
+
+def test_older_requests_are_found_behind_newer_ones() -> None:
+    """The search ends where the wanted requests do, and goes on while it finds only newer ones."""
+    searches: list[tuple[float, int]] = []
+
+    class Tempo:
+        async def search(
+            self, _query: str, _start: float, end: float, limit: int, _spans: int
+        ) -> list[dict[str, Any]]:
+            searches.append((end, limit))
+            newest_first = [
+                {"traceID": f"{number}", "spanSets": [{"spans": [found_span(number)]}]}
+                for number in range(9, 0, -1)
+            ]
+            return newest_first[:limit]
+
+    wanted = RequestFilter(ended_before=5 * 10**9)
+    found = asyncio.run(search_requests(Tempo(), 0, 9, wanted, 2))
+    assert [request.span.trace_id[-1] for request in found] == ["4", "3"]
+    assert searches == [(5.0, 2), (5.0, 8)]

@@ -15,8 +15,6 @@ MAX_RECORDS = 50
 """The number of log records on the page of the log records."""
 RANGE_S = 48 * 3600.0
 """How old the log records may be, in seconds: the stores keep them for two days."""
-AHEAD_S = 24 * 3600.0
-"""How far ahead of this machine's clock, in seconds, a record may be dated."""
 NEWEST_COUNT = 12
 """The number of log records on the start page."""
 NEWEST_AHEAD_S = 60.0

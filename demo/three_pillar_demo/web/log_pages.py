@@ -1,7 +1,6 @@
 """The pages of log records: the list of all, and one for each record with all that it has."""
 
 import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -13,8 +12,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from three_pillar_demo.query.interface import LogRecord
 from three_pillar_demo.query.loki_records import RECORD_FIELDS
 from three_pillar_demo.web import log_list
+from three_pillar_demo.web.clock_ahead import MAX_AHEAD_S
 from three_pillar_demo.web.data import PageData
-from three_pillar_demo.web.log_list import AHEAD_S, MAX_RECORDS, RANGE_S
+from three_pillar_demo.web.log_list import MAX_RECORDS, RANGE_S
 from three_pillar_demo.web.log_row import LogRow, log_row
 from three_pillar_demo.web.sections import STACK_TRACES, without_stack_trace
 from three_pillar_demo.web.view_state import ViewState
@@ -63,7 +63,7 @@ class LogPages:
         state = ViewState.parse(request.query_params)
         health, logs, service_names = await asyncio.gather(
             self.data.health(),
-            log_list.query_logs(self.data, state, RANGE_S, AHEAD_S, MAX_RECORDS),
+            log_list.query_logs(self.data, state, RANGE_S, MAX_AHEAD_S, MAX_RECORDS),
             log_list.service_names(self.data),
         )
         names = {state.service, *service_names, *(record.service for record in logs.value or [])}
@@ -77,8 +77,6 @@ class LogPages:
             older=log_list.older(state, logs),
             service_names=sorted(name for name in names if name and name.isprintable()),
             search_limit=self._search_limit(state, rows),
-            ahead_count=sum(row.ahead > 0 for row in rows),
-            now=time.time_ns(),
         )
 
     async def record(self, request: Request, key: str) -> Response:

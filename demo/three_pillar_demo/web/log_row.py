@@ -1,18 +1,16 @@
 """One log record as the lists and the page of a log record show it."""
 
 import hashlib
-import time
 from dataclasses import dataclass
 
 from three_pillar_demo.query.interface import NANO, LogRecord
 from three_pillar_demo.query.severity import shown_level
 from three_pillar_demo.trace_view.log_body import LogBody, log_body
 from three_pillar_demo.web import chart
+from three_pillar_demo.web.clock_ahead import seconds_ahead
 
 DIGEST_BYTES = 6
 """The length of the digest that tells records with the same time apart."""
-AHEAD_S = 5.0
-"""How far ahead of this machine's clock, in seconds, a record's time is said to be ahead."""
 MAX_LEVEL = 12
 """The number of characters of a level that are shown."""
 
@@ -45,14 +43,13 @@ class LogRow:
 def log_row(record: LogRecord) -> LogRow:
     """Return the row of a record."""
     seconds = record.time / NANO
-    ahead = seconds - time.time()
     trace_id = record.fields.get("trace_id", "").lower()
     is_valid = chart.TRACE_ID.fullmatch(trace_id)
     return LogRow(
         record=record,
         key=record_key(record),
         time=seconds,
-        ahead=ahead if ahead > AHEAD_S else 0.0,
+        ahead=seconds_ahead(seconds),
         level=shown_level(record.severity, record.severity_number)[:MAX_LEVEL],
         body=log_body(record),
         trace_id=trace_id if is_valid else "",

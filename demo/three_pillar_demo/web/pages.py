@@ -93,6 +93,7 @@ def templates() -> Environment:
     environment.globals["minutes"] = MINUTES
     environment.globals["severities"] = SEVERITIES
     environment.globals["durations"] = DURATIONS_S
+    environment.globals["now_ns"] = time.time_ns
     environment.globals["max_call_rows"] = MAX_ROWS
     environment.globals["cards"] = CARDS
     environment.globals["max_rate"] = MAX_RATE

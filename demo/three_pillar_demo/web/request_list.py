@@ -7,6 +7,7 @@ from three_pillar_demo.query.interface import NANO, FoundRequest, RequestFilter,
 from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.web import request_search
 from three_pillar_demo.web.cache import QueryResult
+from three_pillar_demo.web.clock_ahead import MAX_AHEAD_S, seconds_ahead
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.view_state import ViewState
 
@@ -14,8 +15,6 @@ MAX_REQUESTS = 50
 """The number of requests in the list."""
 RANGE_S = 48 * 3600.0
 """How old the requests may be, in seconds: the stores keep them for two days."""
-AHEAD_S = 60.0
-"""How far ahead of this machine's clock, in seconds, a request may have started."""
 DURATIONS_S = (0.1, 0.5, 1.0, 5.0)
 """The durations, in seconds, that the list can be limited to."""
 
@@ -30,8 +29,9 @@ class RequestRow:
         failed: Whether the span has error status.
         failure: Why it failed; empty if that is not known, or if it has not failed.
         called: The names of the other services in its trace.
-        time: The start, in seconds since the epoch.
+        time: The end, by which the list is ordered, in seconds since the epoch.
         seconds: The duration, in seconds.
+        ahead: How far the end is ahead of this machine's clock, in seconds; 0 if it is not.
     """
 
     span: Span
@@ -41,6 +41,7 @@ class RequestRow:
     called: tuple[str, ...]
     time: float
     seconds: float
+    ahead: float
 
 
 RequestList = QueryResult[list[RequestRow]]
@@ -65,7 +66,7 @@ async def query_requests(data: PageData, state: ViewState, *, failed: bool) -> R
     async def query() -> list[RequestRow]:
         now = time.time()
         found = await data.backends.search_requests(
-            now - RANGE_S, now + AHEAD_S, wanted, MAX_REQUESTS
+            now - RANGE_S, now + MAX_AHEAD_S, wanted, MAX_REQUESTS
         )
         return [_row(request) for request in found]
 
@@ -89,6 +90,7 @@ def _row(request: FoundRequest) -> RequestRow:
         failed=span.error,
         failure=request.failure,
         called=tuple(name for name in request.services if name != span.service),
-        time=span.start / NANO,
+        time=span.end / NANO,
         seconds=(span.end - span.start) / NANO,
+        ahead=seconds_ahead(span.end / NANO),
     )

@@ -39,7 +39,9 @@ class ViewData:
         services: The services, with their figures.
         is_waiting: Whether no request at all has arrived.
         first_request: The first request, if it has just arrived; else None.
-        newest_failure: The newest failed request; None if there is none.
+        is_first: Whether that is known to be the first one of all.
+        newest_failure: The newest failed request; None if there is none. One that is dated ahead
+            of this machine's clock counts only if there is no other.
         explanation: The sentence that says why that request failed; empty if it is not known.
     """
 
@@ -49,6 +51,7 @@ class ViewData:
     services: ServicesOverview
     is_waiting: bool = False
     first_request: RequestRow | None = None
+    is_first: bool = False
     newest_failure: RequestRow | None = None
     explanation: str = ""
 
@@ -93,7 +96,9 @@ async def _query(data: PageData, state: ViewState, first_request: FirstRequest) 
         newest_logs(data, state, RANGE_S),
         data.service_graph(state.minutes * 60),
     )
-    newest_failure = failures.value[0] if failures.value else None
+    # A clock that is ahead must not hide the failures of the other services.
+    by_clock = sorted(failures.value or [], key=lambda row: row.ahead > 0)
+    newest_failure = by_clock[0] if by_clock else None
     explanation = ""
     if newest_failure:
         page = await data.trace_page(newest_failure.span.trace_id)
@@ -101,5 +106,13 @@ async def _query(data: PageData, state: ViewState, first_request: FirstRequest) 
     first_row = first_request.notice(all_requests)
     is_waiting = all_requests.value == []
     return ViewData(
-        requests, logs, graph, services, is_waiting, first_row, newest_failure, explanation
+        requests,
+        logs,
+        graph,
+        services,
+        is_waiting=is_waiting,
+        first_request=first_row,
+        is_first=first_request.is_first,
+        newest_failure=newest_failure,
+        explanation=explanation,
     )

@@ -15,6 +15,7 @@ from tests.demo.web.browser import CHROMIUM, FLAGS
 from tests.traces import TRACE, exemplar, slow
 from three_pillar_demo.query.instruments import Instrument, InstrumentQuery, InstrumentSeries
 from three_pillar_demo.query.interface import (
+    NANO,
     BackendError,
     Backends,
     Exemplar,
@@ -157,23 +158,27 @@ class FakeBackends:
         }[query]
 
     def _requests(
-        self, _start: float, _end: float, wanted: RequestFilter, limit: int
+        self, _start: float, end: float, wanted: RequestFilter, limit: int
     ) -> list[FoundRequest]:
-        """Return the stored requests that ``wanted`` selects by failure and end alone."""
+        """Return the stored requests up to ``end`` that ``wanted`` selects by failure and end."""
         self.stored.request_filter = wanted
         spans = [
             span
             for span in self.stored.request_spans
+            if span.start <= end * NANO
             if span.error or not wanted.failed
             if not wanted.ended_before or span.end < wanted.ended_before
         ]
         return [FoundRequest(span, (span.service, "stock"), span.message) for span in spans[:limit]]
 
-    def _logs(self, _start: float, _end: float, wanted: LogFilter, limit: int) -> list[LogRecord]:
-        """Return the stored log records up to the time that ``wanted`` sets."""
+    def _logs(self, _start: float, end: float, wanted: LogFilter, limit: int) -> list[LogRecord]:
+        """Return the stored log records up to ``end``, and to the time that ``wanted`` sets."""
         self.stored.log_filters.append(wanted)
         records = [
-            record for record in self.stored.logs if not wanted.until or record.time <= wanted.until
+            record
+            for record in self.stored.logs
+            if record.time <= end * NANO
+            if not wanted.until or record.time <= wanted.until
         ]
         return records[wanted.skipped :][:limit]
 

@@ -26,10 +26,10 @@ from tests.demo.web.conftest import (
     no_sample,
 )
 from tests.traces import CALL, ROOT, TRACE, line, span
-from three_pillar_demo.query.interface import Exemplar, LogRecord, RequestFilter
+from three_pillar_demo.query.interface import NANO, Exemplar, LogRecord, RequestFilter
 from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.stack import health
-from three_pillar_demo.web import forms
+from three_pillar_demo.web import formatting, forms
 from three_pillar_demo.web.__main__ import Settings
 from three_pillar_demo.web.forms import MAX_FORM_BYTES
 
@@ -415,6 +415,45 @@ def test_requests_are_listed(stored: StoredData, page: TestClient) -> None:
     assert re.findall(r">GET /(\d+)</a>", rows) == [str(number) for number in range(50, 60)]
     assert "Older requests" not in text
     assert 'href="/?minutes=15&amp;tour=0">All requests' in text
+
+
+@pytest.mark.parametrize("path", ["/?tour=0", "/service?service=checkout"])
+def test_requests_ahead_of_the_clock_are_marked(
+    stored: StoredData, page: TestClient, path: str
+) -> None:
+    """A request that is dated in the future is listed, says so, and can be left out."""
+    now = time.time_ns()
+    ahead, past = (
+        replace(span(f"{number:016x}", ""), name=name, start=end - NANO, end=end)
+        for number, (name, end) in enumerate([("ahead", now + 7200 * NANO), ("past", now - NANO)])
+    )
+    stored.request_spans = [ahead, past]
+    text = page.get(path).text
+    rows = text.split('id="request-rows"')[1].split("</table>")[0].split("</tr>")
+    assert re.search(r"ahead</a>\s*<span class=\"more\">dated 1[12]\d min ahead", rows[0])
+    assert "dated" not in rows[1]
+    assert "1 of these is dated ahead of this machine's clock" in text
+    [address] = re.findall('<a href="([^"]*)">Only those up to now', text)
+    text = page.get(unescape(address)).text
+    assert re.findall(r">(ahead|past)</a>", text) == ["past"]
+    assert "Only those up to now" not in text
+
+
+def test_the_time_of_a_request_is_the_one_that_orders_the_list(
+    stored: StoredData, page: TestClient
+) -> None:
+    """The list is ordered by the end of the requests, and its column of times has these ends."""
+    noon = 1_700_000_000 * NANO
+    long, short = (
+        replace(span(f"{number:016x}", ""), name=name, start=noon + start, end=noon + end)
+        for number, (name, start, end) in enumerate([("long", 0, 9 * NANO), ("short", NANO, NANO)])
+    )
+    stored.request_spans = [long, short]
+    table = page.get("/?tour=0").text.split('id="request-rows"')[0].rpartition("<table>")[2]
+    assert '<th class="when">ended</th>' in table
+    rows = page.get("/?tour=0").text.split('id="request-rows"')[1].split("</table>")[0]
+    times = re.findall(r'<td class="time when">([^<]*)</td>', rows)
+    assert times == [formatting.moment((noon + 9 * NANO) / NANO), formatting.moment(noon / NANO + 1)]
 
 
 def test_requests_are_searched(stored: StoredData, page: TestClient) -> None:

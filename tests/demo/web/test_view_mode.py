@@ -56,10 +56,46 @@ def test_the_first_request_is_named(
     text = wait_for(view, lambda text: "shopfront is sending" in text)
     card = text.split('id="first-request"')[1].split("</section>")[0]
     assert f'<a href="/trace/{TRACE}">GET /&lt;b&gt;</a>' in card
-    assert "shopfront is sending. Its first request has arrived" in announcement(view)
+    assert "shopfront is sending. Its first request has arrived." in announcement(view)
     assert "Waiting for the first request" not in text
     monkeypatch.setattr(first_request, "SHOWN_FOR_S", 0.0)
     assert "is sending" not in view.get("/").text
+
+
+def test_the_first_request_is_the_one_that_began_first(
+    stored: StoredData, view: TestClient
+) -> None:
+    """A request that ends, or arrives, after the requests that it causes is still the first."""
+    view.get("/")
+    inner = replace(span(CALL, ""), service="stock", name="GET /stock", start=2, end=3)
+    outer = replace(span(ROOT, ""), service="shopfront", name="GET /", start=1, end=4)
+    stored.request_spans = [inner]
+    wait_for(view, lambda text: "stock is sending" in text)
+    stored.request_spans = [outer, inner]
+    text = wait_for(view, lambda text: "shopfront is sending" in text)
+    assert "Its first request:" in text
+
+
+def test_none_of_many_requests_is_called_the_first(stored: StoredData, view: TestClient) -> None:
+    """If more requests than a list have come meanwhile, the page claims of none to be the first."""
+    view.get("/")
+    stored.request_spans = [
+        replace(span(f"{number:016x}", ""), service="shopfront") for number in range(60)
+    ]
+    text = wait_for(view, lambda text: "shopfront is sending" in text)
+    assert "A request of it:" in text
+    assert "first request" not in text.lower()
+
+
+def test_a_failure_ahead_of_the_clock_does_not_hide_the_others(
+    shopfront: StoredData, view: TestClient
+) -> None:
+    """The newest failure is one up to now, if there is one."""
+    [_, failed] = shopfront.request_spans
+    ahead = replace(failed, name="GET /ahead", end=time.time_ns() + 3600 * 10**9)
+    shopfront.request_spans = [ahead, failed]
+    card = view.get("/").text.split('id="newest-failure"')[1].split("</section>")[0]
+    assert "GET /products" in card
 
 
 @pytest.mark.usefixtures("shopfront")

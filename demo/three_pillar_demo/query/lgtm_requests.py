@@ -16,7 +16,7 @@ from three_pillar_demo.query.interface import (
     failure_of,
 )
 from three_pillar_demo.query.literals import quoted
-from three_pillar_demo.query.otlp_json import class_name
+from three_pillar_demo.query.otlp_json import exception_text
 
 MAX_SPANS_PER_TRACE = 100
 """The number of requests of one trace that a search returns; Tempo allows no more by default."""
@@ -35,6 +35,7 @@ SELECTED = (
 """What TraceQL's ``select`` adds to the ids and times of each span that is found."""
 SELECTED_OF_FAILURES = f"{SELECTED}, event.exception.type, event.exception.message"
 """The same for spans whose failure is shown; of several exceptions, Tempo returns one."""
+EXCEPTION = ("exception.type", "exception.message")
 ABSENT = "nil"
 """The value that Tempo gives to a selected attribute that the span does not have."""
 IS_REQUEST = "(kind=server || kind=consumer || nestedSetParent<0)"
@@ -162,8 +163,7 @@ def _span(trace_id: str, found: dict[str, Any]) -> Span:
         for attribute in found.get("attributes", [])
     }
     attributes = {name: value for name, value in selected.items() if value != ABSENT}
-    exception_type = str(attributes.pop("exception.type", ""))
-    exception_message = str(attributes.pop("exception.message", ""))
+    exception = {name: attributes.pop(name) for name in EXCEPTION if name in attributes}
     start = int(found.get("startTimeUnixNano", 0))
     duration = int(found.get("durationNanos", 0))
     return Span(
@@ -180,7 +180,7 @@ def _span(trace_id: str, found: dict[str, Any]) -> Span:
         error=attributes.pop("status", "") == "error",
         message=str(attributes.pop("statusMessage", "")),
         attributes=attributes,
-        exceptions=(f"{class_name(exception_type)}: {exception_message}",) if exception_type else (),
+        exceptions=(exception_text(exception),) if exception else (),
     )
 
 

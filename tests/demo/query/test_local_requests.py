@@ -117,7 +117,7 @@ def test_a_request_has_its_services_and_its_failure(in_memory_store: InMemorySto
     root = span("POST /checkout", start=now - NANO, seconds=1, error=True, trace_id=trace_id)
     exception = OtlpSpan.Event(
         name="exception",
-        attributes=attributes(**{"exception.type": "shop.stock.Away", "exception.message": "no database"}),
+        attributes=attributes(exception__type="stock.Away", exception__message="no database"),
     )
     cause = span(
         "SELECT",

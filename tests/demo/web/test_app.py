@@ -453,7 +453,7 @@ def test_the_time_of_a_request_is_the_one_that_orders_the_list(
     assert '<th class="when">ended</th>' in table
     rows = page.get("/?tour=0").text.split('id="request-rows"')[1].split("</table>")[0]
     times = re.findall(r'<td class="time when">([^<]*)</td>', rows)
-    assert times == [formatting.moment((noon + 9 * NANO) / NANO), formatting.moment(noon / NANO + 1)]
+    assert times == [formatting.moment(noon / NANO + seconds) for seconds in (9, 1)]
 
 
 def test_requests_are_searched(stored: StoredData, page: TestClient) -> None:

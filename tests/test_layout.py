@@ -81,10 +81,12 @@ every part of the demo. CONTRIBUTING.md prints this table; a test compares the t
 WEB_MAY_IMPORT = {
     "three_pillar_demo.drills": {
         "answer_choices",
+        "answers",
         "catalogue",
         "choice",
         "launch",
         "session",
+        "verdict",
     },
     "three_pillar_demo.stack": {"health", "ports"},
 }

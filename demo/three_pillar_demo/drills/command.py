@@ -15,7 +15,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from three_pillar_demo.drills import background, catalogue, fault_files, session
+from three_pillar_demo.drills import (
+    answer_choices,
+    answers,
+    background,
+    catalogue,
+    fault_files,
+    session,
+    verdict,
+)
 from three_pillar_demo.drills import check as drill_check
 from three_pillar_demo.drills.catalogue import REASONS, Drill, DrillError
 from three_pillar_demo.drills.choice import (
@@ -113,12 +121,12 @@ def _print_alert(drill: Drill, current: session.DrillSession) -> None:
         f"curl {BY_NAME['checkout'].address}/metrics",
     )
     table.add_row(Text("Hint", "bold"), "demo drill hint")
-    table.add_row(
-        Text("Answer", "bold"),
-        "demo drill answer WHAT WHERE WHY: a component, or customers; a service, route, version, "
-        "metric or card; a reason",
-    )
-    table.add_row(Text("Reasons", "bold"), ", ".join(REASONS))
+    table.add_row(Text("Answer", "bold"), "demo drill answer WHAT WHERE WHY")
+    choices = answer_choices.choices_of(running_mode())
+    for part in ("what", "where"):
+        listing = answer_choices.listing(choices[part]) or ["one word"]
+        table.add_row(Text(part.upper(), "bold"), "\n".join(listing))
+    table.add_row(Text("WHY", "bold"), f"a reason: {', '.join(REASONS)}")
     table.add_row(Text("End", "bold"), "demo drill give-up, demo drill stop")
     out.print(table)
 
@@ -135,13 +143,15 @@ def hint() -> None:
 def answer(
     words: Annotated[list[str] | None, typer.Argument(help="WHAT WHERE WHY, three words.")] = None,
     *,
-    what: Annotated[str, typer.Option(help="The component, or customers.")] = "",
-    where: Annotated[str, typer.Option(help="The service, route, version, metric or card.")] = "",
+    what: Annotated[str, typer.Option(help="A component, customers or the proxy.")] = "",
+    where: Annotated[
+        str, typer.Option(help="A component or its route, a version, a card, a metric or a header.")
+    ] = "",
     why: Annotated[str, typer.Option(help="A reason, or a part of its name.")] = "",
 ) -> None:
     """Name the cause in three words; each word is graded by itself."""
     with _errors_reported():
-        current, grade = session.submit_answer(_answer_parts(words or [what, where, why]))
+        current, grade = answers.submit_answer(_answer_parts(words or [what, where, why]))
     for line in grade.lines:
         out.print(line, style="green" if line.endswith("right") else "red")
     if not grade.solved:
@@ -158,7 +168,7 @@ def _answer_parts(words: list[str]) -> dict[str, str]:
     if len(words) != len(session.PARTS) or not all(words):
         raise DrillError(
             "an answer has three words: demo drill answer WHAT WHERE WHY, "
-            "for example: checkout basket bad-input"
+            "for example: checkout 0.1.0 bad-input"
         )
     return dict(zip(session.PARTS, words, strict=True))
 
@@ -186,7 +196,7 @@ def stop() -> None:
 def _print_summary(ended: session.DrillSession) -> None:
     """Print how the drill ended, and what its cause was; wait until everything is restored."""
     out.print()
-    for line in session.summary(ended, catalogue.load(ended.drill)):
+    for line in verdict.verdict(ended, catalogue.load(ended.drill)).lines:
         out.print(line, soft_wrap=True)
     background.wait_for_end(ended)
 

@@ -1,4 +1,4 @@
-"""The state of the drill that a person plays: hints, answers, and how the drill ended.
+"""The state of the drill that a person plays: its times, hints, answers, and how it ended.
 
 The runner process, the commands and the web UI share this state through one JSON file.
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
-from three_pillar_demo.drills.catalogue import REASONS, Drill, DrillError, ExpectedAnswer, load
+from three_pillar_demo.drills.catalogue import DrillError, load
 from three_pillar_demo.drills.fault_files import DRILL_FOLDER
 from three_pillar_demo.stack.state import Process
 
@@ -18,8 +18,6 @@ SESSION_FILE = DRILL_FOLDER / "session.json"
 LOCK_FILE = DRILL_FOLDER / "session.lock"
 PARTS = ("what", "where", "why")
 """The parts of an answer: the component, the place in it, and the reason (a key of ``REASONS``)."""
-OUTCOMES_WITH_CAUSE = ("solved", "given up", "nobody answered")
-"""The outcomes after which the cause of a drill is shown."""
 
 
 @dataclass
@@ -71,24 +69,6 @@ class DrillSession:
         """Record that the drill has ended now with ``outcome``. The caller saves the session."""
         self.outcome = outcome
         self.ended_at = time.time()
-
-
-@dataclass(frozen=True)
-class Grade:
-    """The grade of an answer.
-
-    Attributes:
-        correct: Maps each of the ``PARTS`` to whether the part is right.
-        lines: One line to print for each part: the player's word, and ``right`` or ``wrong``.
-    """
-
-    correct: dict[str, bool]
-    lines: list[str]
-
-    @property
-    def solved(self) -> bool:
-        """Whether every part of the answer is right."""
-        return all(self.correct.values())
 
 
 def latest() -> DrillSession | None:
@@ -162,83 +142,3 @@ def end(outcome: str) -> DrillSession:
     with locked() as current:
         current.end(outcome)
         return current
-
-
-def submit_answer(answer: dict[str, str]) -> tuple[DrillSession, Grade]:
-    """Grade ``answer``, which maps each of the ``PARTS`` to a word; a right answer ends the drill.
-
-    Raises:
-        DrillError: No drill is running, nobody was paged yet, or the reason is unknown.
-    """
-    answer = {**answer, "why": match_reason(answer["why"])}
-    with locked() as current:
-        if current.paged_at is None:
-            raise DrillError("you have not been paged yet: wait for the symptom")
-        result = grade(load(current.drill).answer, answer)
-        current.answers.append(answer)
-        if result.solved:
-            current.end("solved")
-        return current, result
-
-
-def match_reason(text: str) -> str:
-    """Return the reason (a key of ``REASONS``) that ``text`` names, by its name or a part of it.
-
-    Raises:
-        DrillError: ``text`` is part of no reason's name, or of several. The message lists all
-            reasons.
-    """
-    wanted = text.strip().lower()
-    if wanted in REASONS:
-        return wanted
-    matches = [name for name in REASONS if wanted and wanted in name]
-    if len(matches) != 1:
-        choices = "\n".join(f"  {name:<20}{meaning}" for name, meaning in REASONS.items())
-        raise DrillError(f"why is one of:\n{choices}")
-    return matches[0]
-
-
-def grade(expected: ExpectedAnswer, answer: dict[str, str]) -> Grade:
-    """Compare each part of ``answer`` with the words that the drill's file accepts for it.
-
-    A part is right if it equals one of these words; upper and lower case do not matter. A part that
-    lists several words is wrong, so that listing many words does not help.
-    """
-    accepted = {"what": expected.what, "where": expected.where, "why": (expected.why,)}
-    correct = {}
-    lines = []
-    for part in PARTS:
-        words = {word.lower() for word in accepted[part]}
-        correct[part] = answer[part].strip().lower() in words
-        lines.append(f"{part:<6}{answer[part]}: {'right' if correct[part] else 'wrong'}")
-    return Grade(correct, lines)
-
-
-def summary(ended: DrillSession, drill: Drill) -> list[str]:
-    """Return the lines to print when a drill is over: its outcome, and its cause.
-
-    The cause is left out unless the player has solved the drill or has ended the search for its
-    cause: a drill that was stopped, or whose symptom did not appear, may be played again. The name
-    of a blind drill is then left out too, because it may tell the cause.
-    """
-    is_cause_shown = ended.outcome in OUTCOMES_WITH_CAUSE
-    name = drill.name if is_cause_shown or not ended.blind else "a blind drill"
-    minutes, seconds = divmod(round(ended.elapsed_s), 60)
-    effort = f"{_count(ended.hints_given, 'hint')}, {_count(len(ended.answers), 'answer')}"
-    result = f"{name}: {ended.outcome} after {minutes} min {seconds:02} s, {effort}"
-    if not is_cause_shown:
-        return [result]
-    expected = drill.answer
-    cause = f"{expected.what[0]}, {expected.where[0]}, {expected.why} ({REASONS[expected.why]})"
-    return [
-        result,
-        f"Cause     {cause}",
-        f"Evidence  {expected.because}",
-        f"Fix       {drill.fix.strip()}",
-        f"Read      {drill.runbook}, docs/how-to/game-day.md",
-    ]
-
-
-def _count(number: int, noun: str) -> str:
-    """Return the number with the noun in the singular or the plural, such as ``2 hints``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

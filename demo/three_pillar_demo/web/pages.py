@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from three_pillar_demo.drills import answer_choices
 from three_pillar_demo.drills.catalogue import REASONS
 from three_pillar_demo.load.manual_traffic import CARDS, MAX_RATE, ManualPurchase, ManualTraffic
 from three_pillar_demo.query.interface import NANO
@@ -83,6 +84,8 @@ def templates() -> Environment:
     environment.filters["age"] = formatting.age
     environment.filters["fitting"] = fitting
     environment.filters["participant_key"] = key_of
+    environment.filters["place"] = answer_choices.place
+    environment.filters["place_label"] = answer_choices.label
     environment.filters["without_zeros"] = formatting.without_zeros
     environment.tests["failed"] = chart.failed
     environment.tests["with_page"] = has_page

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from three_pillar_demo.drills import background, choice, launch, session
+from three_pillar_demo.drills import answers, background, choice, launch, session
 from three_pillar_demo.drills.catalogue import DrillError, load, names
 from three_pillar_demo.drills.session import DrillSession
+from three_pillar_demo.drills.verdict import verdict
 from three_pillar_demo.stack import state
 from three_pillar_demo.stack.state import current_process
 
@@ -33,7 +34,7 @@ def test_every_accepted_word_is_right(name: str) -> None:
     for what in expected.what:
         for where in expected.where:
             answer = {"what": what.upper(), "where": where, "why": expected.why}
-            assert session.grade(expected, answer).solved
+            assert answers.grade(expected, answer).solved
 
 
 @pytest.fixture
@@ -125,19 +126,18 @@ def test_a_drill_that_may_be_played_again_does_not_show_its_cause() -> None:
         ended = DrillSession(
             "waiting-customers", current_process(), 0.0, blind=True, outcome=outcome
         )
-        lines = session.summary(ended, load("waiting-customers"))
+        lines = verdict(ended, load("waiting-customers")).lines
         cause_shown[outcome] = any("visa" in line for line in lines)
         name_shown[outcome] = any("waiting-customers" in line for line in lines)
         ended.blind = False
-        assert session.summary(ended, load("waiting-customers"))[0].startswith(
-            "waiting-customers: "
-        )
+        result = verdict(ended, load("waiting-customers")).result
+        assert result.startswith("waiting-customers: ")
     assert cause_shown == name_shown == CAUSE_SHOWN
 
 
 def test_each_part_is_graded() -> None:
     """A wrong part of an answer is named, and the other parts are right all the same."""
-    grade = session.grade(
+    grade = answers.grade(
         load("waiting-customers").answer,
         {"what": "payment", "where": "amex", "why": "slow-gateway"},
     )
@@ -146,9 +146,59 @@ def test_each_part_is_graded() -> None:
     assert grade.lines[1] == "where amex: wrong"
 
 
+def test_the_verdict_repeats_the_answer() -> None:
+    """At the end stands the newest answer, with which parts of it were right."""
+    right = {"what": "payment", "where": "visa", "why": "slow-gateway"}
+    for where, outcome, name, mark in (
+        ("visa", "solved", "Your answer", "right"),
+        ("amex", "given up", "Last answer", "wrong"),
+        ("amex", "stopped", "Last answer", "wrong"),
+    ):
+        given = [{**right, "where": "mastercard"}, {**right, "where": where}]
+        ended = DrillSession(
+            "waiting-customers", current_process(), 0.0, outcome=outcome, answers=given
+        )
+        rows = dict(verdict(ended, load("waiting-customers")).rows)
+        assert rows[name] == f"payment (right), {where} ({mark}), slow-gateway (right)"
+        assert ("Cause" in rows) == (outcome != "stopped")
+    unanswered = DrillSession("waiting-customers", current_process(), 0.0, outcome="given up")
+    assert "Last answer" not in dict(verdict(unanswered, load("waiting-customers")).rows)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_route_is_the_same_place_as_its_service(name: str) -> None:
+    """No answer depends on whether a service or its only route is named, which is one place."""
+    expected = load(name).answer
+    for service, route in (("checkout", "/checkout"), ("payment", "/charges")):
+        grades = {
+            answers.grade(expected, {"what": "x", "where": where, "why": "x"}).correct["where"]
+            for where in (service, route, f"POST {route}", route.removeprefix("/"))
+        }
+        assert len(grades) == 1, (service, grades)
+
+
+@pytest.mark.usefixtures("own_session_files")
+def test_what_no_drill_is_about_is_no_answer() -> None:
+    """A word that is no answer to any drill is not counted, and the choices are listed."""
+    now = time.time()
+    session.save(DrillSession("waiting-customers", current_process(), now, paged_at=now))
+    answer = {"what": "payment", "where": "basket", "why": "slow"}
+    with pytest.raises(DrillError, match="'basket' cannot be answered") as error:
+        answers.submit_answer(answer)
+    for kind in ("a component: ", "a version: ", "a card: ", "a metric: ", "a header "):
+        assert kind in str(error.value)
+    for word in ("store", "traceparent", "baggage"):
+        assert word in str(error.value)
+    with pytest.raises(DrillError, match=r"what is one of:\n.*\n  customers or the proxy"):
+        answers.submit_answer({**answer, "what": "basket"})
+    current = session.latest()
+    assert current
+    assert current.answers == []
+
+
 def test_several_words_for_one_part_are_wrong() -> None:
     """Several words for one part of an answer are wrong, even if one of them is right."""
-    grade = session.grade(
+    grade = answers.grade(
         load("waiting-customers").answer,
         {"what": "payment checkout", "where": "visa amex", "why": "slow-gateway"},
     )
@@ -158,8 +208,8 @@ def test_several_words_for_one_part_are_wrong() -> None:
 
 def test_a_reason_may_be_abbreviated() -> None:
     """Text that is part of one reason's name is accepted, and other text lists all reasons."""
-    assert session.match_reason("slow") == "slow-gateway"
-    assert session.match_reason(" SLOW-gateway ") == "slow-gateway"
+    assert answers.match_reason("slow") == "slow-gateway"
+    assert answers.match_reason(" SLOW-gateway ") == "slow-gateway"
     for ambiguous_or_unknown in ("gateway", "", "gremlins"):
         with pytest.raises(DrillError, match="why is one of"):
-            session.match_reason(ambiguous_or_unknown)
+            answers.match_reason(ambiguous_or_unknown)

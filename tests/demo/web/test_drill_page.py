@@ -216,7 +216,7 @@ def test_every_answer_can_be_chosen(mode: str) -> None:
     }
     for drill in choice.drills_of(mode):
         for part, words_of_part in words.items():
-            accepted = {word.lower() for word in getattr(drill.answer, part)}
+            accepted = {answer_choices.place(word) for word in getattr(drill.answer, part)}
             assert accepted & words_of_part, (drill.name, part)
             assert len(words_of_part - accepted) >= 4, (drill.name, part)
     assert answer_choices.FURTHER not in choices["what"]
@@ -225,7 +225,7 @@ def test_every_answer_can_be_chosen(mode: str) -> None:
 
 def test_every_kind_of_place_has_several_choices() -> None:
     """No heading has a single word, which would tell that some drill is about it."""
-    for heading, words in answer_choices.WHERE.items():
+    for heading, words in {**answer_choices.PLACES, **answer_choices.NOT_COMPONENTS}.items():
         assert len(words) >= 2, heading
 
 
@@ -258,6 +258,54 @@ def test_the_parts_of_an_answer_are_chosen_and_kept(page: TestClient) -> None:
 def answer_form(page: TestClient) -> str:
     """Return the HTML of the form for the answer."""
     return page.get("/").text.split('id="drill-answer"')[1].split("</form>")[0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_help_names_every_kind_of_answer(open_page: OpenPage, mode: str) -> None:
+    """The sentence above the form names each kind of what can be chosen in the form."""
+    paged()
+    text = open_page(mode=mode).get("/").text
+    said = text.split("Then answer what has the fault")[1].split("</p>")[0]
+    for choices in answer_choices.choices_of(mode).values():
+        for heading in choices:
+            assert heading in said
+
+
+def test_a_place_is_one_choice(page: TestClient) -> None:
+    """A service is chosen together with its route, and an answer by route shows it as chosen."""
+    paged()
+    where = answer_form(page).split('id="drill-where"')[1].split("</select>")[0]
+    assert '<option value="payment">payment (/charges)</option>' in where
+    assert where.count("/charges") == 1
+    answer = {"do": "answer", "what": "payment", "where": "POST /charges", "why": "slow-gateway"}
+    page.post("/drill", data=answer)
+    assert '<option value="payment" selected>payment (/charges)</option>' in answer_form(page)
+    assert "where POST /charges: wrong" in page.get("/").text
+
+
+def test_a_word_that_is_no_choice_is_refused(page: TestClient) -> None:
+    """A word that no drill is about is refused, and not graded as an answer."""
+    paged()
+    answer = {"do": "answer", "what": "payment", "where": "<b>", "why": "slow-gateway"}
+    refused = page.post("/drill", data=answer)
+    assert refused.status_code == 422
+    assert "&lt;b&gt;&#39; cannot be answered" in refused.text
+    current = session.latest()
+    assert current
+    assert current.answers == []
+
+
+def test_the_verdict_links_to_the_runbook(page: TestClient) -> None:
+    """The verdict has the answer that was given, and leads to the section of the runbook."""
+    paged()
+    answer = {"do": "answer", "what": "payment", "where": "visa", "why": "slow-gateway"}
+    page.post("/drill", data=answer)
+    shown = page.get("/").text.split('id="drill-verdict"')[1].split("</dl>")[0]
+    assert "payment (right), visa (right), slow-gateway (right)" in shown
+    section = DRILL.runbook.removeprefix("docs/how-to/runbook.md")
+    assert f'<a href="/runbook{section}">' in shown
+    assert "docs/how-to" not in shown
+    assert f'id="{section[1:]}"' in page.get("/runbook").text
 
 
 @pytest.mark.parametrize("path", VIEWS)

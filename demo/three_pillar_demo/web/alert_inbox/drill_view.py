@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from three_pillar_demo.drills import launch, session
-from three_pillar_demo.drills.answer_choices import Choices, choices_of
+from three_pillar_demo.drills import answers, launch, session
+from three_pillar_demo.drills.answer_choices import Choices, choices_of, kinds, place
 from three_pillar_demo.drills.catalogue import Drill, DrillError, load
+from three_pillar_demo.drills.verdict import Verdict, verdict
 from three_pillar_demo.web import runbook
 from three_pillar_demo.web.alert_inbox.drill_start import DRILL_MODES, DrillStarter
 
@@ -29,24 +30,32 @@ class DrillView:
     mode: str
 
     @property
-    def summary(self) -> list[str]:
-        """The lines of the result; empty while the drill runs."""
+    def verdict(self) -> Verdict | None:
+        """How the drill has ended; None while it runs."""
         if self.session.has_died:
-            return [f"It has ended unexpectedly: {launch.last_log_line()}"]
-        if not self.session.outcome:
-            return []
-        return session.summary(self.session, self.drill)
+            return Verdict(f"It has ended unexpectedly: {launch.last_log_line()}")
+        return verdict(self.session, self.drill) if self.session.outcome else None
 
     @property
     def runbook(self) -> str:
         """The path of the page to read afterwards; "" if the cause is not shown."""
-        is_cause_shown = self.session.outcome in session.OUTCOMES_WITH_CAUSE
-        return runbook.address(self.drill.runbook) if is_cause_shown else ""
+        return runbook.address(self.verdict.runbook) if self.verdict else ""
+
+    @property
+    def answered(self) -> dict[str, str]:
+        """The parts of the newest answer, as they can be chosen; empty before the first answer."""
+        newest = self.session.answers[-1] if self.session.answers else {}
+        return {part: place(word) for part, word in newest.items()}
 
     @property
     def choices(self) -> dict[str, Choices]:
         """The words among which the parts ``what`` and ``where`` of the answer are chosen."""
         return choices_of(self.mode)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """What the parts ``what`` and ``where`` can be, each as a part of a sentence."""
+        return {part: kinds(choices) for part, choices in self.choices.items() if choices}
 
     @property
     def grade(self) -> list[str]:
@@ -57,7 +66,7 @@ class DrillView:
         if not self.session.answers or self.session.outcome:
             return []
         newest_answer = self.session.answers[-1]
-        return session.grade(self.drill.answer, newest_answer).lines
+        return answers.grade(self.drill.answer, newest_answer).lines
 
     @property
     def elapsed(self) -> str:
@@ -103,7 +112,7 @@ def submit(form: dict[str, str], drill_starter: DrillStarter, request: Request) 
                 session.end("given up")
             case "answer":
                 answer = {part: form.get(part, "")[:MAX_ANSWER_LENGTH] for part in session.PARTS}
-                session.submit_answer(answer)
+                answers.submit_answer(answer)
             case _:
                 raise ValueError("unknown action: it must be start, hint, answer, give-up or stop")
     except DrillError as error:

@@ -1,0 +1,70 @@
+"""What is shown when a drill is over: how it ended, the answer that was given, and the cause."""
+
+from dataclasses import dataclass, field
+
+from three_pillar_demo.drills.answers import grade
+from three_pillar_demo.drills.catalogue import REASONS, Drill
+from three_pillar_demo.drills.session import PARTS, DrillSession
+
+OUTCOMES_WITH_CAUSE = ("solved", "given up", "nobody answered")
+"""The outcomes after which the cause of a drill is shown."""
+FURTHER_READING = "docs/how-to/game-day.md"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The end of a drill.
+
+    Attributes:
+        result: The sentence that says how the drill ended, and after how long.
+        rows: The name and the text of each further line: the answer, the cause, and what follows.
+        runbook: The section of the runbook to read, as the drill's file names it; empty if the
+            cause is not shown.
+    """
+
+    result: str
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    runbook: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines that a command prints."""
+        rows = [*self.rows, ("Read", f"{self.runbook}, {FURTHER_READING}")]
+        shown = rows if self.runbook else self.rows
+        return [self.result, *(f"{name:<13}{text}" for name, text in shown)]
+
+
+def verdict(ended: DrillSession, drill: Drill) -> Verdict:
+    """Return how ``ended``, a session of ``drill``, has ended.
+
+    The cause is left out unless the player has solved the drill or has ended the search for its
+    cause: a drill that was stopped, or whose symptom did not appear, may be played again. The name
+    of a blind drill is then left out too, because the player may meet it again.
+    """
+    is_cause_shown = ended.outcome in OUTCOMES_WITH_CAUSE
+    name = drill.name if is_cause_shown or not ended.blind else "a blind drill"
+    minutes, seconds = divmod(round(ended.elapsed_s), 60)
+    effort = f"{_count(ended.hints_given, 'hint')}, {_count(len(ended.answers), 'answer')}"
+    result = f"{name}: {ended.outcome} after {minutes} min {seconds:02} s, {effort}"
+    rows = _answer_row(ended, drill)
+    if not is_cause_shown:
+        return Verdict(result, rows)
+    expected = drill.answer
+    cause = f"{expected.what[0]}, {expected.where[0]}, {expected.why} ({REASONS[expected.why]})"
+    rows += [("Cause", cause), ("Evidence", expected.because), ("Fix", drill.fix.strip())]
+    return Verdict(result, rows, drill.runbook)
+
+
+def _answer_row(ended: DrillSession, drill: Drill) -> list[tuple[str, str]]:
+    """Return the row with the newest answer, and which parts of it are right; none without one."""
+    if not ended.answers:
+        return []
+    answer = ended.answers[-1]
+    correct = grade(drill.answer, answer).correct
+    parts = [f"{answer[part]} ({'right' if correct[part] else 'wrong'})" for part in PARTS]
+    return [("Your answer" if all(correct.values()) else "Last answer", ", ".join(parts))]
+
+
+def _count(number: int, noun: str) -> str:
+    """Return the number with the noun in the singular or the plural, such as ``2 hints``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

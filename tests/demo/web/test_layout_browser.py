@@ -239,3 +239,25 @@ def test_text_of_twice_the_size_loses_no_legend_entry(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         entries += page.locator(".entry").count()
     assert entries > 60
+
+
+@pytest.mark.parametrize("path", ["/?tour=0", "/logs", "/services", "/metrics"])
+def test_a_search_field_has_a_line_of_its_own_in_a_narrow_window(
+    browser: Browser, busy: StoredData, open_page: OpenPage, path: str
+) -> None:
+    """On a phone a search field is as wide as the head of its card, so that its hint can be read."""
+    assert busy.spans
+    context = new_context(browser, answers_of(open_page()))
+    page = context.new_page()
+    page.goto(path)
+    for width in (390, 320):
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        fields = page.locator("[type=search]")
+        assert fields.count() > 0
+        for field in fields.all():
+            box = field.bounding_box()
+            head = field.locator("xpath=ancestor::*[@class='head']").bounding_box()
+            assert box
+            assert head
+            assert box["width"] == pytest.approx(head["width"], abs=1), f"{width} pixels"
+    context.close()

@@ -67,6 +67,20 @@ OVERRUNS = f"""() => {{
 }}"""
 """The texts that leave their card, and the parts of a row whose texts overlap."""
 
+COVERED = f"""() => [...document.querySelectorAll(".new-items")].flatMap((button) => {{
+  const covering = button.getBoundingClientRect();
+  const others = [...({TEXTS})(), ...document.querySelectorAll("input, select")];
+  return others.filter((element) => element !== button).filter((element) => {{
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    const boxes = element.matches("input, select")
+      ? [element.getBoundingClientRect()] : [...range.getClientRects()];
+    return boxes.some((box) => box.left < covering.right && covering.left < box.right
+      && box.top < covering.bottom && covering.top < box.bottom);
+  }}).map((element) => element.outerHTML.slice(0, 120));
+}})"""
+"""The texts and fields that a button of new items covers."""
+
 
 def fill(stored: StoredData, name: str) -> None:
     """Put a failed purchase into ``stored``, in which payment, routes and values are ``name``."""
@@ -245,7 +259,7 @@ def test_text_of_twice_the_size_loses_no_legend_entry(
 def test_a_search_field_has_a_line_of_its_own_in_a_narrow_window(
     browser: Browser, busy: StoredData, open_page: OpenPage, path: str
 ) -> None:
-    """On a phone a search field is as wide as the head of its card, so that its hint can be read."""
+    """On a phone a search field is as wide as its card, so that its hint can be read."""
     assert busy.spans
     context = new_context(browser, answers_of(open_page()))
     page = context.new_page()
@@ -260,4 +274,26 @@ def test_a_search_field_has_a_line_of_its_own_in_a_narrow_window(
             assert box
             assert head
             assert box["width"] == pytest.approx(head["width"], abs=1), f"{width} pixels"
+    context.close()
+
+
+@pytest.mark.parametrize("path", ["/?tour=0", "/logs", "/service?service=checkout"])
+def test_the_button_of_new_items_covers_nothing(
+    browser: Browser, busy: StoredData, open_page: OpenPage, path: str
+) -> None:
+    """A button that says how much is new covers no text and no control, however wide it is."""
+    assert busy.spans
+    context = new_context(browser, answers_of(open_page()))
+    page = context.new_page()
+    page.goto(f"{path}{'&' if '?' in path else '?'}still=1")
+    page.evaluate(
+        """for (const button of document.querySelectorAll(".new-items")) {
+          button.hidden = false;
+          button.textContent = `50 or more new ${button.dataset.noun}s`;
+        }"""
+    )
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        assert page.locator(".new-items:visible").count() >= 1
+        assert page.evaluate(COVERED) == [], f"{width} pixels"
     context.close()

@@ -33,11 +33,22 @@ class Adjusted:
         shifts: By how much each moved span and log record was moved, by its Python id.
         by_service: By how much a service was moved, in the order of the names. Of several
             instances, it is the one that was moved most.
+        offsets: By how much each clock was moved.
     """
 
     view: TraceView
     shifts: Mapping[int, int] = field(default_factory=dict)
     by_service: Mapping[str, int] = field(default_factory=dict)
+    offsets: Mapping[Clock, int] = field(default_factory=dict)
+
+    def moved(self, span: Span) -> Span:
+        """Return ``span``, which is one of the trace as it was sent, with its adjusted times."""
+        offset = self.offset(span)
+        return _moved_span(span, offset) if offset else span
+
+    def offset(self, span: Span) -> int:
+        """Return what has been added to the times of ``span``."""
+        return self.offsets.get(_clock(span), 0)
 
 
 def adjusted(view: TraceView) -> Adjusted:
@@ -71,7 +82,7 @@ def adjusted(view: TraceView) -> Adjusted:
         spans=sorted(moved_spans, key=lambda span: span.start),
         logs=sorted(moved_logs, key=lambda record: record.time),
     )
-    return Adjusted(moved_view, shifts, dict(sorted(by_service.items())))
+    return Adjusted(moved_view, shifts, dict(sorted(by_service.items())), offsets)
 
 
 def _clock(record: Span | LogRecord) -> Clock:

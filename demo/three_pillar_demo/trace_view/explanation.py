@@ -5,6 +5,7 @@ from three_pillar_demo.query.otlp_json import class_name
 from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.answers import answer_clause, is_unwanted, recorded_answer
 from three_pillar_demo.trace_view.calls import callee_name, status_of
+from three_pillar_demo.trace_view.clock_adjustment import adjusted
 from three_pillar_demo.trace_view.log_body import log_body
 from three_pillar_demo.trace_view.timing import late_answers, own_time, seconds_text
 from three_pillar_demo.trace_view.tree import tree_rows
@@ -192,10 +193,11 @@ def _possessive(call: Span, root: Span) -> str:
 
 
 def _late_answer_clause(view: TraceView) -> str:
-    """Return a clause about a service that answered after its caller gave up.
+    """Return a clause about a service that answered after its caller gave up, by one clock.
 
     Return "" if no service did.
     """
+    view = adjusted(view).view
     calls = late_answers(view)
     for span in view.spans:
         call = calls.get(span.span_id)
@@ -209,9 +211,11 @@ def _late_answer_clause(view: TraceView) -> str:
 def _slowest_part_clause(root: Span, view: TraceView) -> str:
     """Return a clause that names the span which made a request slow, or "".
 
-    The own time of a span is the time during which none of its children ran. The span is named if
-    the request took at least ``SLOW_REQUEST_S`` and the span's own time is at least half of that.
+    The own time of a span is the time during which none of its children ran, by one clock. The
+    span is named if the request took at least ``SLOW_REQUEST_S`` and the span's own time is at
+    least half of that.
     """
+    view = adjusted(view).view
     root_duration = root.end - root.start
     slowest = max(view.spans, key=lambda span: _own_duration(span, view))
     own_duration = _own_duration(slowest, view)

@@ -14,7 +14,7 @@ from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.clocks import clock_skews
 from three_pillar_demo.trace_view.explanation import explain, failures
-from three_pillar_demo.trace_view.problems import span_problems
+from three_pillar_demo.trace_view.span_notes import span_notes
 from three_pillar_demo.trace_view.tree import MAX_INDENT, TreeRow, tree_rows
 from three_pillar_demo.trace_view.view import TraceView
 
@@ -271,7 +271,7 @@ def severity_colour(record: LogRecord) -> str:
 
 
 def _span_details(row: TreeRow, span: Span) -> Iterator[Text]:
-    """Yield a line with ``SHOWN_ATTRIBUTES``, then a line for each problem of the span."""
+    """Yield a line with ``SHOWN_ATTRIBUTES``, then one for each failure and note of the span."""
     attributes = {
         name: printable(span.attributes[name])
         for name in SHOWN_ATTRIBUTES
@@ -282,8 +282,10 @@ def _span_details(row: TreeRow, span: Span) -> Iterator[Text]:
     if attributes:
         pairs = [f"{name}={value}" for name, value in attributes.items()]
         yield Text(" ".join(pairs), "dim")
-    for problem in span_problems(row, span):
-        yield Text(problem, "red")
+    for failure in failures(span):
+        yield Text(failure, "red")
+    for note in span_notes(row, span):
+        yield Text(note, "yellow")
 
 
 def _known_errors(span: Span, attributes: dict[str, str]) -> set[str | None]:

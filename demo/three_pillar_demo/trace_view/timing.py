@@ -13,23 +13,27 @@ MIN_LATE_WITHOUT_TIMEOUT_NS = NANO // 20
 
 A connection that breaks ends the call and the called span at almost the same time.
 """
+MIN_OF_LONG_UNITS = 100
+"""The number of seconds that are written as minutes, and of minutes that are written as hours."""
 
 
 def own_time(span: Span, children: Sequence[Span]) -> Iterator[tuple[int, int]]:
     """Yield the parts of ``span`` during which none of its children runs.
 
+    The times of all must be by one clock. A span that is its own child counts as without it.
     Each part is a start and an end, in nanoseconds since the epoch. A span without children is
     one part, even if its duration is 0.
     """
     position = span.start
-    child_times = sorted((child.start, child.end) for child in children if child is not span)
+    others = [child for child in children if child.span_id != span.span_id]
+    child_times = sorted((child.start, child.end) for child in others)
     for start, end in child_times:
         if position < start:
             yield position, min(start, span.end)
         position = max(position, end)
         if position >= span.end:
             return
-    if position < span.end or not children:
+    if position < span.end or not others:
         yield position, span.end
 
 
@@ -77,7 +81,14 @@ def outside_parent(span: Span, parent: Span | None) -> list[str]:
 
 
 def seconds_text(seconds: float) -> str:
-    """Return a duration as ``2.9 s``, or as ``12 ms`` if it is shorter than a tenth of a second."""
+    """Return a duration in a suitable unit: ``12 ms``, ``2.9 s``, ``60 min`` or ``23.5 h``.
+
+    A tenth of a second and more is in seconds, from a hundred seconds on it is in minutes, and
+    from a hundred minutes on in hours.
+    """
+    for unit, name in ((60 * 60, "h"), (60, "min")):
+        if seconds >= MIN_OF_LONG_UNITS * unit / 60:
+            return f"{seconds / unit:.{1 if name == 'h' else 0}f} {name}"
     if seconds < 0.1:  # noqa: PLR2004  (the resolution of the text in seconds)
         return f"{seconds * 1000:.3g} ms"
     return f"{seconds:.1f} s"

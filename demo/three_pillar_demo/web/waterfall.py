@@ -11,8 +11,10 @@ from typing import Any
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.query.severity import shown_level
 from three_pillar_demo.trace_view.calls import status_of
+from three_pillar_demo.trace_view.clock_adjustment import adjusted
+from three_pillar_demo.trace_view.explanation import failures
 from three_pillar_demo.trace_view.log_body import attribute_value, log_body
-from three_pillar_demo.trace_view.problems import span_problems
+from three_pillar_demo.trace_view.span_notes import span_notes
 from three_pillar_demo.trace_view.timing import late_answers, own_time
 from three_pillar_demo.trace_view.tree import MAX_INDENT, TreeRow, tree_rows
 from three_pillar_demo.trace_view.view import TraceView
@@ -113,7 +115,9 @@ class _Layout:
         self.sections = SectionBuilder(self._pairs, limits)
         self.css_classes = trace_service_classes(view)
         self.start, self.end = extent(view)
-        self.late_answers = late_answers(view)
+        # What happened at the same time is told by one clock, whichever times are drawn.
+        self.by_one_clock = adjusted(view)
+        self.late_answers = late_answers(self.by_one_clock.view)
 
     def log_row(self, position: int, row: TreeRow, record: LogRecord) -> WaterfallRow:
         x, _ = self._bar(record.time, record.time)
@@ -141,14 +145,14 @@ class _Layout:
 
     def span_row(self, position: int, row: TreeRow, span: Span) -> WaterfallRow:
         bar = self._bar(span.start, span.end)
-        children = self.view.children_by_parent.get(span.span_id, [])
         late_bar: Bar | None = None
         late_duration = 0.0
         call = self.late_answers.get(span.span_id)
         if call and call.span_id == span.parent_id:
-            late_start = max(span.start, call.end)
-            late_bar = self._bar(late_start, span.end)
-            late_duration = (span.end - late_start) / NANO
+            moved = self.by_one_clock.moved(span)
+            late = moved.end - max(moved.start, call.end)
+            late_bar = self._bar(span.end - late, span.end)
+            late_duration = late / NANO
         return WaterfallRow(
             key=row_key(position, row),
             start=(span.start - self.start) / NANO,
@@ -166,13 +170,21 @@ class _Layout:
             span_id=span.span_id,
             x=bar[0],
             bar=bar,
-            own_bars=[self._bar(start, end) for start, end in own_time(span, children)],
+            own_bars=list(self._own_bars(span)),
             late_bar=late_bar,
             late_duration=late_duration,
             duration=(span.end - span.start) / NANO,
             status=status_of(span),
-            problems=span_problems(row, span),
+            failures=failures(span),
+            notes=span_notes(row, span),
         )
+
+    def _own_bars(self, span: Span) -> Iterator[Bar]:
+        """Yield the parts of ``span`` in which, by one clock, none of its children runs."""
+        children = self.by_one_clock.view.children_by_parent.get(span.span_id, [])
+        offset = self.by_one_clock.offset(span)
+        for start, end in own_time(self.by_one_clock.moved(span), children):
+            yield self._bar(start - offset, end - offset)
 
     def _bar(self, start: int, end: int) -> Bar:
         """Return the bar between two times, in nanoseconds since the epoch.

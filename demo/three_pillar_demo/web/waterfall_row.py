@@ -78,8 +78,8 @@ class WaterfallRow:
         late_duration: The duration of the part that ``late_bar`` shows; 0 if there is no such part.
         duration: The duration of a span; 0 for a log record.
         status: The HTTP status of a span; "" if unknown, and for a log record.
-        problems: Descriptions of a span's failures, and of how the span is outside the time of its
-            parent. The list is empty for a log record.
+        failures: The failures that a span records; empty for a log record.
+        notes: What is wrong with the time of a span or its parent; empty for a log record.
     """
 
     key: str
@@ -110,4 +110,5 @@ class WaterfallRow:
     late_duration: float = 0.0
     duration: float = 0.0
     status: str = ""
-    problems: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)

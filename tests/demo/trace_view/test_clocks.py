@@ -44,6 +44,8 @@ AHEAD = (
     ("spans", "expected"),
     [
         (call_and_request(-3000, 90), [BEHIND.format("3.0 s")]),
+        (call_and_request(-3_599_600, 90), [BEHIND.format("60 min")]),
+        (call_and_request(-20 * 3_600_000, 90), [BEHIND.format("20.0 h")]),
         (call_and_request(-40, 90), [BEHIND.format("40 ms")]),
         (call_and_request(-40, 200), [BEHIND.format("40 ms")]),
         (call_and_request(40, 90), [AHEAD.format("30 ms")]),

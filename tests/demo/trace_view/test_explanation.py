@@ -1,11 +1,12 @@
 """Tests for the sentence that explains why a request ended as it did."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, canonical, line, span
-from three_pillar_demo.query.interface import LogRecord, Span
+from tests.traces import CALL, CHARGE, ORDER, ROOT, TRACE, canonical, line, slow, span
+from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.trace_view.explanation import explain, failure_reason, failures
 from three_pillar_demo.trace_view.view import TraceView
 
@@ -132,6 +133,32 @@ def test_slow_success_names_the_slowest_part() -> None:
         "checkout answered 200; payment answered 200; "
         "1.0 of 1.2 s were checkout's own, in place order."
     )
+
+
+@pytest.mark.parametrize("skew_ms", [0, -3_600_000, 3_600_000])
+def test_own_time_is_told_by_one_clock(skew_ms: float) -> None:
+    """The time of a called service is not its caller's own, however wrong its clock is."""
+    answered = {STATUS: "200"}
+    root = span(ROOT, "", took=2000, attributes=answered)
+    call = span(CALL, ROOT, "CLIENT", at=10, took=1980, attributes=answered)
+    charge = span(CHARGE, CALL, at=20 + skew_ms, took=1950, service="payment", name="POST /charges")
+    charge = replace(charge, attributes=answered)
+    assert explain_spans(root, call, charge).endswith(
+        "; 1.9 of 2.0 s were payment's own, in POST /charges."
+    )
+
+
+def test_a_late_answer_is_told_by_one_clock() -> None:
+    """How long after the end of its call an answer came does not count the difference of clocks."""
+    view = slow()
+    skewed = [
+        replace(one, start=one.start - 3600 * NANO, end=one.end - 3600 * NANO)
+        if one.service == "payment"
+        else one
+        for one in view.spans
+    ]
+    sentence = explain(replace(view, spans=skewed))
+    assert "payment answered 200 authorised 1.0 s after checkout had given up" in sentence
 
 
 def test_answered_call_without_a_callee_span() -> None:

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
 from tests.demo.web.conftest import HOST, StoredData
+from tests.demo.web.served import answers_of, new_context, open_page
 from tests.traces import CALL, CHARGE, ROOT, TRACE, canonical, line, span
 from three_pillar_demo.query.interface import RedSample, Span, SpanEvent, SpanLink
 from three_pillar_demo.web.trace_page import ARRIVING_S, INCOMPLETE_S
@@ -125,6 +126,26 @@ def test_times_are_adjusted_on_request(rich: StoredData, page: TestClient) -> No
     file = html_of(page, f"/trace/{TRACE}/request.html")
     assert "Adjust the times" not in file
     assert "Clock skew" in file
+
+
+@needs_browser
+def test_a_wrong_clock_is_not_in_the_colour_of_failures(
+    browser: Browser, stored: StoredData, page: TestClient
+) -> None:
+    """What is said about the time of a span is no failure, so it is not red."""
+    hour_ms = 3_600_000
+    stored.spans = [
+        span(ROOT, "", error=True, message="broken"),
+        span(CALL, ROOT, "CLIENT"),
+        span(CHARGE, CALL, at=-hour_ms, service="stock"),
+    ]
+    context = new_context(browser, answers_of(page))
+    opened = open_page(context, f"/trace/{TRACE}?still=1")
+    colour = "element => getComputedStyle(element).color"
+    failure = opened.get_by_text("broken", exact=True).evaluate(colour)
+    for text in ("ends 60 min before its caller began", "Clock skew: the clock of stock is 60 min"):
+        assert opened.get_by_text(text).evaluate(colour) != failure
+    context.close()
 
 
 def test_clocks_that_agree_need_no_adjustment(stored: StoredData, page: TestClient) -> None:

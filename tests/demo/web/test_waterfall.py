@@ -78,7 +78,7 @@ def test_answered_call_has_no_late_part(at: int, description: str) -> None:
     charge = span(CHARGE, CALL, at=at, took=100, name="POST /charges")
     row = rows_by_text(view_of(span(ROOT, "", took=120), call, charge))["POST /charges"]
     expected = [description] if description else []
-    assert (row.late_bar, row.problems) == (None, expected)
+    assert (row.late_bar, row.failures, row.notes) == (None, [], expected)
 
 
 def test_own_time_is_without_children() -> None:
@@ -100,6 +100,22 @@ def test_span_without_children_is_all_own_time() -> None:
     """Without children the whole span is own time, even if it took no time."""
     alone = span(ROOT, "", took=0)
     assert list(own_time(alone, [])) == [(alone.start, alone.end)]
+
+
+def test_own_time_is_drawn_by_one_clock() -> None:
+    """A call whose callee's clock is wrong is drawn faint where the callee worked."""
+    answered = {"http.response.status_code": "200"}
+
+    def own_widths(skew_ms: float) -> list[float]:
+        call = span(CALL, "", "CLIENT", took=1000, attributes=answered)
+        charge = span(CHARGE, CALL, at=100 + skew_ms, took=800, service="payment", name="charge")
+        rows = rows_by_text(view_of(call, charge))
+        bar = rows["POST /checkout"].bar
+        assert bar
+        return [width / bar[1] for _, width in rows["POST /checkout"].own_bars]
+
+    assert own_widths(0) == pytest.approx([0.1, 0.1])
+    assert own_widths(-2000) == pytest.approx([0.1, 0.1])
 
 
 def test_shortest_bar_is_visible() -> None:
@@ -170,6 +186,6 @@ def test_row_describes_its_span() -> None:
     assert row.level == "client"
     assert row.error is True
     assert row.key.endswith(CALL)
-    assert row.problems == ["ReadTimeout: no answer within 2 s"]
+    assert row.failures == ["ReadTimeout: no answer within 2 s"]
     assert rows_by_text(slow())["POST /charges"].status == "200"
     assert rows_by_text(slow())["POST /charges"].key.endswith(CHARGE)

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 from three_pillar_demo.drills import session
 from three_pillar_demo.drills.catalogue import Drill, DrillError
@@ -30,13 +29,11 @@ def launch(drill: Drill, normal_operation_s: float, *, blind: bool) -> subproces
             raise DrillError("a drill is already running: `demo drill stop` ends it")
         if current and current.runner.alive():
             raise DrillError("the last drill is still being undone: try again in some seconds")
-        earlier = session.played()
         try:
             process = _start_runner(drill.name, normal_operation_s, blind=blind)
         except OSError as error:
             raise DrillError(f"the drill runner cannot be started: {error}") from error
-        runner = state.identify(process.pid)
-        session.save(session.DrillSession(drill.name, runner, time.time(), blind, earlier=earlier))
+        session.begin(drill.name, state.identify(process.pid), blind=blind)
     # Otherwise the process would stay a zombie if the caller does not wait for it.
     threading.Thread(target=process.wait, daemon=True).start()
     return process

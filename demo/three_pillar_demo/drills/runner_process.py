@@ -130,11 +130,7 @@ def _record(name: str, *, blind: bool) -> None:
         if current and current.active and current.runner.pid != os.getpid():
             raise DrillError("a drill is already running: `demo drill stop` ends it")
         if current is None or current.runner.pid != os.getpid():
-            earlier = session.played()
-            runner_of_drill = state.current_process()
-            session.save(
-                session.DrillSession(name, runner_of_drill, time.time(), blind, earlier=earlier)
-            )
+            session.begin(name, state.current_process(), blind=blind)
 
 
 def _run_to_end(serving: Coroutine[None, None, None]) -> str:

@@ -18,6 +18,11 @@ SESSION_FILE = DRILL_FOLDER / "session.json"
 LOCK_FILE = DRILL_FOLDER / "session.lock"
 PARTS = ("what", "where", "why")
 """The parts of an answer: the component, the place in it, and the reason (a key of ``REASONS``)."""
+MAX_EARLIER_TIMES = 200
+"""The number of earlier drills whose times are kept."""
+
+Times = tuple[float, float | None]
+"""When a drill began and ended, in seconds since the epoch; None if its end is not known."""
 
 
 @dataclass
@@ -35,6 +40,7 @@ class DrillSession:
         hints_given: The number of hints that the player has had.
         answers: The answers so far; each maps the ``PARTS`` to the player's words.
         earlier: The names of the drills that were played before, oldest first.
+        earlier_times: The times of the newest of them, oldest first.
     """
 
     drill: str
@@ -47,6 +53,7 @@ class DrillSession:
     hints_given: int = 0
     answers: list[dict[str, str]] = field(default_factory=list)
     earlier: list[str] = field(default_factory=list)
+    earlier_times: list[Times] = field(default_factory=list)
 
     @property
     def active(self) -> bool:
@@ -115,6 +122,23 @@ def played() -> list[str]:
     """Return the names of all drills that were played so far, oldest first."""
     current = latest()
     return [*current.earlier, current.drill] if current else []
+
+
+def times() -> list[Times]:
+    """Return the times of the drills that were played so far, oldest first."""
+    current = latest()
+    if current is None:
+        return []
+    earlier = [(started_at, ended_at) for started_at, ended_at in current.earlier_times]
+    return [*earlier, (current.started_at, current.ended_at)][-MAX_EARLIER_TIMES:]
+
+
+def begin(name: str, runner: Process, *, blind: bool) -> None:
+    """Record that the process ``runner`` runs the drill ``name`` from now on.
+
+    The caller holds the ``lock``.
+    """
+    save(DrillSession(name, runner, time.time(), blind, earlier=played(), earlier_times=times()))
 
 
 def next_hint() -> tuple[int, str]:

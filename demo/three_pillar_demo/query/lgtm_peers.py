@@ -33,8 +33,8 @@ async def peer_facts(client: TempoSearch, wanted: PeerQuery) -> list[Facts]:
     """
     traces = await client.search(
         traceql(wanted),
-        (wanted.time - wanted.within) / NANO,
-        (wanted.time + wanted.within) / NANO,
+        wanted.start / NANO,
+        wanted.end / NANO,
         wanted.limit + 1,
         MAX_TREE_SPANS,
     )

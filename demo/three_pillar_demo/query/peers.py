@@ -47,6 +47,8 @@ class PeerQuery:
         kind: The kind of the span: SERVER, CONSUMER or another one.
         time: The start of the request, in nanoseconds since the epoch.
         within: How long before and after ``time`` a peer may start, in nanoseconds.
+        since: The earliest time at which a peer may start, in nanoseconds since the epoch.
+        until: The latest time, the same.
         failed: Whether the peers have status ERROR, or all have another status.
         names: The names of the attributes that are wanted.
         whole_tree: Whether the spans below the request are wanted, too.
@@ -67,6 +69,18 @@ class PeerQuery:
     min_duration: int = 0
     max_duration: int = 2**63 - 1
     limit: int = 100
+    since: int = 0
+    until: int = 2**63 - 1
+
+    @property
+    def start(self) -> int:
+        """The earliest start of a peer, in nanoseconds since the epoch."""
+        return max(self.time - self.within, self.since)
+
+    @property
+    def end(self) -> int:
+        """The latest start of a peer, in nanoseconds since the epoch."""
+        return min(self.time + self.within, self.until)
 
 
 def facts_of(

@@ -5,7 +5,7 @@ A request that was slow, but did not fail, is compared with faster ones in the s
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from three_pillar_demo.query.interface import NANO, Backends, Span
@@ -34,6 +34,8 @@ MAX_NAMES = 60
 """The number of attribute names that are compared, those of the request's own span first."""
 SLOW_FRACTION = 0.5
 """The part of a request's duration from which on another request counts as slow, too."""
+NO_LIMITS = (0, 2**63 - 1)
+"""The earliest and the latest time, in nanoseconds, between which peers are not limited."""
 REQUEST_KINDS = ("SERVER", "CONSUMER")
 OF_OUTCOME = re.compile(
     r"(^|[._])(error|errors|exception|outcome|result|status)([._]|$)|^http\.response[._]"
@@ -53,6 +55,8 @@ class Comparison:
         others_size: The number of the others.
         differences: What is more frequent in the group; empty if there are too few to compare.
         whole_tree: Whether the spans below the request are compared, too.
+        breaks: The nearest times before and after the request, in seconds since the epoch, beyond
+            which nothing is compared, as far as there are such times within ``WITHIN_S``.
     """
 
     request: Span
@@ -60,6 +64,7 @@ class Comparison:
     others_size: int
     differences: list[Difference]
     whole_tree: bool = True
+    breaks: tuple[float, ...] = ()
 
     @property
     def is_possible(self) -> bool:
@@ -95,8 +100,13 @@ def compared_request(view: TraceView) -> Span | None:
     return next(iter([*failed, *requests]), None)
 
 
-async def compare(backends: Backends, view: TraceView) -> Comparison | None:
+async def compare(
+    backends: Backends, view: TraceView, breaks: Sequence[float] = ()
+) -> Comparison | None:
     """Compare a request with its peers; return None if the trace has no span.
+
+    ``breaks`` are times, in seconds since the epoch, at which the circumstances have changed:
+    only requests between the same two of them are compared.
 
     Raises:
         BackendError: The trace store cannot be queried.
@@ -110,6 +120,7 @@ async def compare(backends: Backends, view: TraceView) -> Comparison | None:
     names = _names(spans)
     duration = max(request.end - request.start, 0)
     threshold = 0 if request.error else int(duration * SLOW_FRACTION)
+    since, until = _limits(request, breaks)
     of_group = PeerQuery(
         request.trace_id,
         request.service,
@@ -122,6 +133,8 @@ async def compare(backends: Backends, view: TraceView) -> Comparison | None:
         whole_tree=whole_tree,
         min_duration=threshold,
         limit=MAX_GROUP - 1,
+        since=since,
+        until=until,
     )
     of_others = replace(of_group, failed=False, min_duration=0, limit=MAX_OTHERS)
     if not request.error:
@@ -130,12 +143,28 @@ async def compare(backends: Backends, view: TraceView) -> Comparison | None:
         backends.peer_facts(of_group), backends.peer_facts(of_others)
     )
     own = _facts(spans, names)
-    comparison = Comparison(request, len(group) + 1, len(others), [], whole_tree)
+    nearest = tuple(limit / NANO for limit in (since, until) if limit not in NO_LIMITS)
+    comparison = Comparison(request, len(group) + 1, len(others), [], whole_tree, nearest)
     if not comparison.is_possible:
         return comparison
     # The arithmetic takes some milliseconds, which would hold up other requests.
     found = await asyncio.to_thread(differences, own, [own, *group], others)
     return replace(comparison, differences=found)
+
+
+def _limits(request: Span, breaks: Sequence[float]) -> tuple[int, int]:
+    """Return the nearest of ``breaks`` before and after the start of ``request``, in nanoseconds.
+
+    A break that is further away than ``WITHIN_S`` is none; then ``NO_LIMITS`` has the value.
+    """
+    since, until = NO_LIMITS
+    for moment in breaks:
+        time = int(moment * NANO)
+        if request.start - WITHIN_S * NANO < time <= request.start:
+            since = max(since, time)
+        elif request.start < time < request.start + WITHIN_S * NANO:
+            until = min(until, time)
+    return since, until
 
 
 def _tree(view: TraceView, request: Span) -> Iterator[Span]:

@@ -7,6 +7,7 @@ from typing import Any
 from three_pillar_demo.query.peers import MAX_TREE_SPANS, Fact
 from three_pillar_demo.trace_view.comparison import MIN_GROUP, MIN_OTHERS, WITHIN_S, Comparison
 from three_pillar_demo.trace_view.differences import Difference
+from three_pillar_demo.web import formatting
 
 MAX_ALSO = 2
 """The number of further names, of what the same requests have, that a row gives."""
@@ -72,6 +73,9 @@ def _basis(comparison: Comparison, group: str, others: str) -> str:
     counts = f"{comparison.group_size:,} {group} and {comparison.others_size:,} {others}"
     request = f"{comparison.request.name} of {comparison.request.service}"
     basis = f"{counts} requests {request}, within {WITHIN_S // 60} minutes of this one"
+    if comparison.breaks:
+        moments = " and ".join(map(formatting.clock, comparison.breaks))
+        basis += f", but not beyond {moments}, when a drill began or ended"
     if comparison.whole_tree:
         return basis
     return f"{basis}, without what is below them: that is more than {MAX_TREE_SPANS} spans"

@@ -17,6 +17,7 @@ from three_pillar_demo.trace_view.comparison import Comparison, compare
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import context_panel
 from three_pillar_demo.web.cache import QueryCache, QueryResult
+from three_pillar_demo.web.drill_marks import drill_marks
 from three_pillar_demo.web.folding import Folding
 from three_pillar_demo.web.panels import QUANTILES, Panel
 from three_pillar_demo.web.resolution import RESOLUTIONS, on_grid
@@ -152,10 +153,14 @@ class PageData:
         return await self.cache.get(("trace", trace_id, folding, adjust), query)
 
     async def comparison(self, view: TraceView) -> QueryResult[Comparison | None]:
-        """Return the comparison of a request with those beside it; None if there is no request."""
+        """Return the comparison of a request with those beside it; None if there is no request.
+
+        Requests of other drills, and of the time between drills, are not beside it.
+        """
+        breaks = tuple(mark.time for mark in drill_marks(self.mode))
         return await self.cache.get(
-            ("comparison", view.trace_id, len(view.spans)),
-            lambda: compare(self.backends, view),
+            ("comparison", view.trace_id, len(view.spans), breaks),
+            lambda: compare(self.backends, view, breaks),
             COMPARISON_LIFETIME_S,
             COMPARISON_WAIT_S,
         )

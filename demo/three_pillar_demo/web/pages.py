@@ -28,6 +28,7 @@ from three_pillar_demo.web.cache import PENDING
 from three_pillar_demo.web.comparison_table import comparison_table
 from three_pillar_demo.web.context_panel import root_span
 from three_pillar_demo.web.data import PageData
+from three_pillar_demo.web.drill_marks import drill_marks, marks_on, newest_start, with_marks
 from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.forms import read_form, redirect_back
 from three_pillar_demo.web.graph_parts import has_page, key_of
@@ -86,6 +87,9 @@ def templates() -> Environment:
     environment.filters["participant_key"] = key_of
     environment.filters["place"] = answer_choices.place
     environment.filters["place_label"] = answer_choices.label
+    environment.filters["marks_on"] = marks_on
+    environment.filters["with_marks"] = with_marks
+    environment.filters["newest_start"] = newest_start
     environment.filters["without_zeros"] = formatting.without_zeros
     environment.tests["failed"] = chart.failed
     environment.tests["with_page"] = has_page
@@ -93,6 +97,8 @@ def templates() -> Environment:
     environment.globals["standalone"] = False
     environment.globals["max_value"] = MAX_VALUE
     environment.globals["max_linked"] = MAX_LINKED_TRACES
+    # A file of its own knows no drills.
+    environment.globals["drill_marks"] = ()
     environment.globals["minutes"] = MINUTES
     environment.globals["severities"] = SEVERITIES
     environment.globals["durations"] = DURATIONS_S
@@ -279,6 +285,7 @@ class Pages:
                 {"is_overview": False, **context},
                 alerts=self.firing_alerts.list(),
                 drill=current_drill(self.data.mode),
+                drill_marks=drill_marks(self.data.mode),
                 problem_since=self.data.problem_since,
                 mode=self.data.mode,
                 grafana_url=self.grafana_url,

@@ -74,6 +74,20 @@ def test_the_nearest_peers_are_found(in_memory_store: InMemoryStore, kind: int) 
     assert numbers(peers(in_memory_store, name, limit=2)) == [2, 3]
 
 
+@pytest.mark.parametrize("kind", [SERVER, CONSUMER])
+def test_peers_are_between_two_times(in_memory_store: InMemoryStore, kind: int) -> None:
+    """No peer started before the earliest or after the latest time that is asked for."""
+    send(in_memory_store, request(0, 0, kind, trace_id=OWN_TRACE))
+    for number, at_s in enumerate((-300, -1, 2, 400), start=1):
+        send(in_memory_store, request(number, at_s, kind))
+    name = "SERVER" if kind == SERVER else "CONSUMER"
+    since = NOW - 100 * NANO
+    until = NOW + 100 * NANO
+    assert numbers(peers(in_memory_store, name, since=since)) == [2, 3, 4]
+    assert numbers(peers(in_memory_store, name, until=until)) == [2, 3, 1]
+    assert numbers(peers(in_memory_store, name, since=since, until=until)) == [2, 3]
+
+
 def test_only_the_same_requests_are_peers(in_memory_store: InMemoryStore) -> None:
     """Another service, name, kind, outcome, or the trace itself is no peer."""
     send(in_memory_store, request(1, -1))

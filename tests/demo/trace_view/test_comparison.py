@@ -91,6 +91,38 @@ def test_the_question_names_the_request() -> None:
 
 
 @pytest.mark.parametrize(
+    ("breaks_s", "since_s", "until_s"),
+    [
+        ((), None, None),
+        ((-100, -40, 30, 60), -40, 30),
+        ((-40,), -40, None),
+        ((0,), 0, None),
+        ((30,), None, 30),
+        ((-WITHIN_S - 1, WITHIN_S + 1), None, None),
+    ],
+)
+def test_nothing_beyond_a_break_is_compared(
+    breaks_s: tuple[float, ...], since_s: float | None, until_s: float | None
+) -> None:
+    """Only requests between the nearest breaks before and after the request are asked for."""
+    peers = Peers([], [])
+    view = failed_visa()
+    start = view.spans[0].start
+    breaks = [start / NANO + seconds for seconds in breaks_s]
+    comparison = asyncio.run(compare(cast("Backends", peers), view, breaks))
+    assert comparison
+    limits = [None if limit is None else start / NANO + limit for limit in (since_s, until_s)]
+    assert comparison.breaks == pytest.approx([limit for limit in limits if limit is not None])
+    for asked in peers.asked:
+        assert asked.start == pytest.approx(
+            int((limits[0] or start / NANO - WITHIN_S) * NANO), abs=2000
+        )
+        assert asked.end == pytest.approx(
+            int((limits[1] or start / NANO + WITHIN_S) * NANO), abs=2000
+        )
+
+
+@pytest.mark.parametrize(
     ("name", "is_asked"),
     [
         ("order.outcome", False),

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self, cast
 
 import httpx2
@@ -13,6 +14,7 @@ from starlette.testclient import TestClient
 
 from tests.demo.web.browser import CHROMIUM, FLAGS
 from tests.traces import TRACE, exemplar, slow
+from three_pillar_demo.drills import session
 from three_pillar_demo.query.instruments import Instrument, InstrumentQuery, InstrumentSeries
 from three_pillar_demo.query.interface import (
     NANO,
@@ -239,6 +241,13 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_drill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the drills of a stack in the repository's own state folder out of all pages."""
+    monkeypatch.setattr(session, "SESSION_FILE", tmp_path / "session.json")
+    monkeypatch.setattr(session, "LOCK_FILE", tmp_path / "session.lock")
 
 
 @pytest.fixture

@@ -27,12 +27,6 @@ FIRING = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _session_in_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, file in (("SESSION_FILE", "session.json"), ("LOCK_FILE", "session.lock")):
-        monkeypatch.setattr(session, name, tmp_path / file)
-
-
 def start_drill(**changes: Any) -> None:  # noqa: ANN401  (any field of the session)
     """Save the session of a running drill, with this process as its runner."""
     started_at = time.time() - 80

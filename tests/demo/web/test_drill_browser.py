@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -25,13 +24,9 @@ def opened(
     browser: Browser,
     busy: StoredData,
     page: TestClient,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Page]:
     """The overview in a narrow window, during a drill whose player has been paged."""
     assert busy.spans
-    monkeypatch.setattr(session, "SESSION_FILE", tmp_path / "session.json")
-    monkeypatch.setattr(session, "LOCK_FILE", tmp_path / "session.lock")
     now = time.time()
     runner = state.current_process()
     session.save(session.DrillSession("waiting-customers", runner, now - 90, paged_at=now - 65))

@@ -38,9 +38,7 @@ MODES = ("local", "full")
 
 
 @pytest.fixture(autouse=True)
-def _session_in_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "SESSION_FILE", tmp_path / "session.json")
-    monkeypatch.setattr(session, "LOCK_FILE", tmp_path / "session.lock")
+def _log_in_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "LOG", tmp_path / "drill.log")
 
 

@@ -14,7 +14,9 @@ from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
 from tests.demo.web.conftest import HOST, StoredData
 from tests.demo.web.served import TIMEOUT_S, answers_of, new_context, open_page
 from tests.traces import ROOT, TRACE
+from three_pillar_demo.drills import session
 from three_pillar_demo.query.interface import NANO, LogRecord
+from three_pillar_demo.stack import state
 
 pytestmark = pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)
 STACK_TRACE = "java.lang.Error: no stock\n\tat shop.Stock.take(Stock.java:7)"
@@ -77,6 +79,20 @@ def test_nothing_moves_under_the_pointer(
     add(busy, 6)
     expect(rows.first).to_contain_text("record 6")
     expect(button).to_be_hidden()
+
+
+def test_the_beginning_of_a_drill_is_no_new_record(
+    context: BrowserContext, busy: StoredData
+) -> None:
+    """The row that says when a drill began does not count as a record that has come meanwhile."""
+    page = open_page(context, "/logs")
+    button = page.locator(".new-items[data-list=logs]")
+    page.locator("#log-rows li").nth(1).hover()
+    session.save(session.DrillSession("lost-sales", state.current_process(), time.time() - 50))
+    add(busy, 70)
+    expect(button).to_have_text("1 new log record")
+    button.click()
+    expect(page.locator("#log-rows li").nth(1)).to_contain_text("A drill began at")
 
 
 def test_nothing_moves_below_the_focus(context: BrowserContext, busy: StoredData) -> None:

@@ -110,7 +110,7 @@ function holdsStill(current, fresh) {
   const isHeld = !isCatchingUp && isInUse(current);
   const button = document.querySelector(`.new-items[data-list="${current.id}"]`);
   if (button) {
-    const items = [...fresh.querySelectorAll("li[id], tr[id]")];
+    const items = [...fresh.querySelectorAll("li[id]:not(.drill-mark), tr[id]:not(.drill-mark)")];
     const count = items.filter((item) => !document.getElementById(item.id)).length;
     const number = count === items.length ? `${count} or more` : count;
     button.hidden = !isHeld || count === 0;

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from three_pillar_demo.query.interface import NANO, Backends, Exemplar, RedSample, Span
+from three_pillar_demo.trace_view.tree import tree_rows
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import chart, panels
 from three_pillar_demo.web.cache import QueryResult
@@ -28,12 +29,11 @@ def charted_root(view: TraceView) -> Span | None:
 
 
 def root_span(view: TraceView) -> Span | None:
-    """Return the first span whose parent is not in the trace; None if there is no such span."""
-    span_ids = {span.span_id for span in view.spans}
-    for span in view.spans:
-        if span.parent_id not in span_ids:
-            return span
-    return None
+    """Return the span of the first row of the tree; None if the trace has no spans.
+
+    It is the first one whose parent is not in the trace, or else one of a cycle of parents.
+    """
+    return next((row.node for row in tree_rows(view) if isinstance(row.node, Span)), None)
 
 
 async def query(backends: Backends, root: Span) -> Context:

@@ -128,6 +128,20 @@ def test_times_are_adjusted_on_request(rich: StoredData, page: TestClient) -> No
     assert "Clock skew" in file
 
 
+@pytest.mark.parametrize("parents", [{ROOT: ROOT}, {ROOT: CALL, CALL: ROOT}])
+def test_a_trace_without_a_root_has_a_heading_and_a_date(
+    stored: StoredData, page: TestClient, parents: dict[str, str]
+) -> None:
+    """Where every span is its own ancestor, the page still says what it is, and when it was."""
+    stored.spans = [
+        span(span_id, parent_id, service="web", name="GET /")
+        for span_id, parent_id in parents.items()
+    ]
+    text = html_of(page)
+    assert "<h1>web GET /</h1>" in text
+    assert '<time datetime="2026-01-01T' in text
+
+
 @needs_browser
 def test_a_wrong_clock_is_not_in_the_colour_of_failures(
     browser: Browser, stored: StoredData, page: TestClient

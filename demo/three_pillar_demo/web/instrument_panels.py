@@ -18,6 +18,7 @@ from three_pillar_demo.query.interface import Exemplar
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.web import chart, units
 from three_pillar_demo.web.panels import MIN_RANGE_S, LegendEntry, Panel, TimeRange
+from three_pillar_demo.web.rate_ticks import rate_ticks
 from three_pillar_demo.web.service_classes import distinct_service_classes
 
 MAX_NAME = 48
@@ -187,6 +188,9 @@ class InstrumentChart:
             ],
             exemplars,
         )
+        ticks = formats.ticks
+        if formats.value is units.rate:
+            ticks = rate_ticks(value for _, _, line in named for value in line.values)
         legend = [
             LegendEntry(name, css_class, formats.value(line.values[-1] if line.values else None))
             for name, css_class, line in named
@@ -199,7 +203,7 @@ class InstrumentChart:
                 formats.value,
                 min_top=0.0,
                 from_zero=self.instrument.kind != GAUGE,
-                ticks=formats.ticks,
+                ticks=ticks,
             ),
             legend,
             self.error,

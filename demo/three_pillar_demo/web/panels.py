@@ -9,6 +9,7 @@ from three_pillar_demo.terminal import printable
 from three_pillar_demo.web import chart, formatting
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.element_ids import element_id
+from three_pillar_demo.web.rate_ticks import rate_ticks
 from three_pillar_demo.web.service_classes import service_class
 
 RedResult = QueryResult[list[RedSample]]
@@ -20,11 +21,13 @@ QUANTILES = (0.5, 0.95, 0.99)
 """The quantiles of the duration that are shown."""
 UNKNOWN_SAMPLE = RedSample(0.0, None, None, tuple(None for _ in QUANTILES))
 """A sample in which all values are unknown."""
-MIN_RATE_TOP = 1.0
-"""The rate axis always reaches at least this rate, in requests a second."""
+EMPTY_RATE_TOP = 1.0
+"""The end of the rate axis, in requests a second, without any request; else the rates decide."""
 MIN_ERROR_RATIO_TOP = 0.1
 """The error ratio axis always reaches at least this ratio: 10 %."""
-MIN_DURATION_TOP = 0.5
+EMPTY_DURATION_TOP = 0.5
+"""The end of the duration axis, in seconds, without any duration."""
+MIN_DURATION_TOP = 0.001
 """The duration axis always reaches at least this duration, in seconds."""
 MIN_RANGE_S = 20.0
 """The shortest time axis, in seconds, of charts whose data have just begun."""
@@ -154,7 +157,8 @@ def duration_panel(
         own_trace_id=metrics.own_trace_id,
     )
     title = f"Duration of {service}"
-    min_top = MIN_DURATION_TOP
+    has_values = bool(data.exemplars) or any(any(line.values) for line in data.series)
+    min_top = MIN_DURATION_TOP if has_values else EMPTY_DURATION_TOP
     legend = _quantile_legend(data.series, _sample_at(samples, highlight))
     if highlight:
         title += f" {printable(metrics.route, 80)}"
@@ -179,7 +183,6 @@ def _shared_panel(  # noqa: PLR0913, PLR0917  (what is drawn, of which services,
     values: ``rate`` or ``errors``.
     """
     formatter = formatting.rate if key == "rate" else formatting.percentage
-    min_top = MIN_RATE_TOP if key == "rate" else MIN_ERROR_RATIO_TOP
     times = sorted({time for by_time in values.values() for time in by_time})
     css_classes = {service: classes.get(service) or service_class(service) for service in values}
     series = [
@@ -189,7 +192,12 @@ def _shared_panel(  # noqa: PLR0913, PLR0917  (what is drawn, of which services,
         for service, by_time in values.items()
     ]
     data = chart.ChartData(*time_range, times=times, series=series)
-    plot = chart.draw_chart(data, formatter, min_top=min_top)
+    known = [value for by_time in values.values() for value in by_time.values()]
+    ticks = rate_ticks(known) if key == "rate" else None
+    min_top = MIN_ERROR_RATIO_TOP
+    if key == "rate":
+        min_top = 0.0 if any(known) else EMPTY_RATE_TOP
+    plot = chart.draw_chart(data, formatter, min_top=min_top, ticks=ticks)
     legend = [
         LegendEntry(printable(service, 64), css_classes[service], formatter(_newest(by_time)))
         for service, by_time in values.items()

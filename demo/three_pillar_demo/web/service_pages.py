@@ -3,18 +3,22 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from three_pillar_demo.query.red_sources import NO_ROUTE, ROOT_SPANS, SPANS
 from three_pillar_demo.query.service_figures import MAX_ROUTES, Figures
 from three_pillar_demo.query.service_map import service as participant
+from three_pillar_demo.terminal import printable
 from three_pillar_demo.web.cache import QueryResult
+from three_pillar_demo.web.clock_ahead import MAX_AHEAD_S
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.figure_rows import FigureRow, count_of_requests, figure_row
 from three_pillar_demo.web.graph_parts import Row
-from three_pillar_demo.web.log_list import LogList, newest_logs
+from three_pillar_demo.web.log_list import RANGE_S, LogList, newest_logs, query_logs
 from three_pillar_demo.web.panels import Panel
 from three_pillar_demo.web.request_list import RequestList, query_requests
 from three_pillar_demo.web.service_charts import service_panels
@@ -44,6 +48,7 @@ class ServicePage:
 
     Attributes:
         name: The name of the service.
+        is_listed: Whether it has sent anything in the time range.
         css_class: The class of the service, which sets its colour.
         source: What its rate, errors and durations come from, as a part of a sentence; empty if
             it has none in the time range.
@@ -62,6 +67,7 @@ class ServicePage:
     """
 
     name: str
+    is_listed: bool
     css_class: str
     source: str
     counts_statuses: bool
@@ -110,6 +116,13 @@ class ServicePages:
             self.data.services(state.minutes),
             self._page(state),
         )
+        if not services.error and await self._is_unknown(page):
+            raise HTTPException(
+                HTTPStatus.NOT_FOUND,
+                f'Nothing is known of a service "{printable(page.name, 80)}": there is no request '
+                "and no log record of it from the last two days, and no metric and no call from "
+                f"the last {state.minutes} minutes.",
+            )
         has_metrics = any(getattr(route, "path", "") == "/metrics" for route in request.app.routes)
         return self.render(
             "service.html",
@@ -120,6 +133,16 @@ class ServicePages:
             service_classes=classes_of(services, [state.service]),
             metrics_address=metrics_address(state) if has_metrics else "",
         )
+
+    async def _is_unknown(self, page: ServicePage) -> bool:
+        """Return whether there is no record of the service, as far as all queries have answers."""
+        errors = (page.route_error, page.graph_error, page.newest_requests.error)
+        found = (page.routes, page.callers, page.callees, page.newest_requests.value)
+        if page.is_listed or any(errors) or any(found):
+            return False
+        wanted = ViewState(service=page.name)
+        logs = await query_logs(self.data, wanted, RANGE_S, MAX_AHEAD_S, 1)
+        return logs.value == []
 
     async def _page(self, state: ViewState) -> ServicePage:
         name = state.service
@@ -137,6 +160,7 @@ class ServicePages:
         css_class = classes.get(name) or service_class(name)
         return ServicePage(
             name=name,
+            is_listed=figures is not None,
             css_class=css_class,
             source=source_sentence(figures),
             counts_statuses=figures is not None and figures.source not in {*SPAN_SOURCES, ""},

@@ -73,13 +73,14 @@ def address_of_list(state: ViewState) -> str:
 
 
 def overview_rows(services: ServiceFigures, state: ViewState) -> ServiceRows:
-    """Return at most ``MAX_ON_OVERVIEW`` services, sorted by name, so that rows keep their place.
+    """Return at most ``MAX_ON_OVERVIEW`` services, those with failed requests first.
 
-    If there are more, those with most failed requests are chosen, and then the busiest ones.
+    If there are more, those with most failed requests are chosen, and then the busiest ones. Those
+    with failures, and the others, are sorted by name, so that rows keep their place.
     """
     found = services.value or []
     chosen = sorted(found, key=lambda figures: (-figures.failed, -figures.requests, figures.name))
-    rows = sorted(chosen[:MAX_ON_OVERVIEW], key=lambda figures: figures.name)
+    rows = sorted(chosen[:MAX_ON_OVERVIEW], key=lambda figures: (figures.failed <= 0, figures.name))
     return ServiceRows(
         _rows(rows, services, state),
         len(found),

@@ -8,8 +8,10 @@ from itertools import pairwise
 
 import pytest
 
-from three_pillar_demo.query.interface import Exemplar
+from three_pillar_demo.query.interface import Exemplar, RedSample
 from three_pillar_demo.web import chart, formatting, units
+from three_pillar_demo.web.cache import QueryResult
+from three_pillar_demo.web.panels import RouteMetrics, duration_panel, rate_panel
 from three_pillars.request_metrics import LATENCY_BUCKETS
 
 START = 1_767_225_600.0
@@ -257,3 +259,35 @@ def test_ticks_are_round_in_their_unit(unit: str, largest: float, expected: list
     )
     shown = {"0.5 MiB": "512 KiB", "1 h": "60 min", "0 B": "0", "0 s": "0"}
     assert [text for _, text in plot.y_ticks] == [shown.get(text, text) for text in expected]
+
+
+@pytest.mark.parametrize(
+    ("highest", "expected"),
+    [
+        (0.011, ["0", "0.2/min", "0.4/min", "0.6/min", "0.8/min"]),
+        (0.033, ["0", "0.5/min", "1/min", "1.5/min", "2/min"]),
+        (0.12, ["0", "0.05/s", "0.1/s", "0.15/s"]),
+        (4.8, ["0", "2/s", "4/s", "6/s"]),
+        (1400.0, ["0", "500/s", "1,000/s", "1,500/s"]),
+        (0.0, ["0", "0.5/s", "1/s"]),
+    ],
+)
+def test_the_axis_of_a_rate_is_as_high_as_the_rate(highest: float, expected: list[str]) -> None:
+    """A service with few requests has a visible curve, and ticks in the unit of its legend."""
+    samples = [RedSample(START + at, rate, None, ()) for at, rate in ((0, 0.0), (9, highest))]
+    panel = rate_panel({"checkout": QueryResult(samples)}, (START, START + LENGTH_S), {})
+    assert [text for _, text in panel.plot.y_ticks] == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.0021, "3 ms"), (0.0004, "1 ms"), (0.3, "300 ms"), (None, "600 ms")],
+)
+def test_the_axis_of_durations_is_as_high_as_the_durations(
+    seconds: float | None, expected: str
+) -> None:
+    """The curves of a fast service fill the chart; without any the axis has an ordinary end."""
+    sample = RedSample(START, 1.0, 0.0, (seconds, seconds, seconds))
+    metrics = RouteMetrics("checkout", "", QueryResult([sample]), (), "checkout")
+    panel = duration_panel(metrics, (START, START + LENGTH_S))
+    assert panel.plot.y_ticks[-1][1] == expected

@@ -170,6 +170,19 @@ def test_a_label_makes_groups(stored: StoredData, page: TestClient) -> None:
     assert re.search(r'by=http_route[^"]*" aria-current="true">http_route', text)
 
 
+def test_ticks_of_a_small_rate_are_in_the_unit_of_its_legend(
+    stored: StoredData, page: TestClient
+) -> None:
+    """A rate that is written per minute has ticks per minute, all of them right."""
+    stored.instruments = [SOLD]
+    stored.instrument_series = series(Group("", lines(rate=0.033)))
+    text = opened(page, "/metrics?metric=orders.sold")
+    assert "<b>2.0/min</b>" in text
+    axis = text.split('<svg class="y"')[1].split("</svg>")[0]
+    ticks = [tick.strip() for tick in re.findall(r">([^<]+)</text>", axis)]
+    assert ticks == ["0", "0.5/min", "1/min", "1.5/min", "2/min"]
+
+
 def test_every_line_of_many_groups_can_be_told_apart(stored: StoredData, page: TestClient) -> None:
     """Twelve groups have twelve different combinations of colour and dashes."""
     stored.instruments = [SOLD]

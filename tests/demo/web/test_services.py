@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 from starlette.testclient import TestClient
 
-from tests.demo.web.conftest import StoredData, add_calls, figures
+from tests.demo.web.conftest import FAILING, StoredData, add_calls, figures
 from tests.traces import TRACE, exemplar, line, span
 from three_pillar_demo.query.interface import Exemplar, RedSample
 from three_pillar_demo.query.red_sources import ROOT_SPANS, SPANS
@@ -86,15 +86,16 @@ def test_a_sparkline_has_gaps_and_ends_at_its_edges() -> None:
 
 
 def test_two_hundred_services_are_bounded() -> None:
-    """The overview lists some, those that fail first, by name, and says how many more there are."""
+    """The overview lists some, failing ones first, by name, and says how many more there are."""
     found = QueryResult([figures(f"svc-{number:03}", number, 0) for number in range(200)])
     assert found.value
     found.value[7] = figures("svc-007", 7, 3)
+    found.value[198] = figures("svc-198", 198, 1)
     rows = overview_rows(found, ViewState(minutes=15))
     names = [row.name for row in rows.rows]
-    assert names == sorted(names)
-    assert names[0] == "svc-007"
-    assert names[1:] == [f"svc-{number}" for number in range(201 - MAX_ON_OVERVIEW, 200)]
+    assert names[:2] == ["svc-007", "svc-198"]
+    others = [f"svc-{number}" for number in range(199 - MAX_ON_OVERVIEW + 2, 200)]
+    assert names[2:] == [name for name in others if name != "svc-198"]
     assert (rows.more, rows.address) == (200 - MAX_ON_OVERVIEW, "/services?minutes=15")
 
 
@@ -286,13 +287,41 @@ def test_the_page_says_where_its_figures_come_from(
     assert sentence in page.get("/service?service=job").text
 
 
-def test_an_unknown_service_is_no_error(page: TestClient) -> None:
-    """The page of a service of which nothing is known says so; without a name there is none."""
+@pytest.mark.usefixtures("stored")
+def test_a_service_of_which_nothing_is_known_is_not_found(page: TestClient) -> None:
+    """A name without any record has no page; without a name there is none either."""
+    answer = page.get("/service?service=no%3Csuch&minutes=15")
+    assert answer.status_code == 404
+    assert 'Nothing is known of a service "no<such"' in unescape(answer.text)
+    assert "no call from the last 15 minutes" in answer.text
+    assert "no<such" not in answer.text
+    assert page.get("/service").status_code == 422
+    assert "the name of a service" in page.get("/service?service=").text
+
+
+@pytest.mark.parametrize(
+    "known_by", ["services", "routes", "request_spans", "logs", "caller", "an error"]
+)
+def test_a_service_of_which_anything_is_known_has_a_page(
+    stored: StoredData, page: TestClient, known_by: str
+) -> None:
+    """Any record of a service is enough, and a query without an answer proves nothing."""
+    match known_by:
+        case "services":
+            stored.services = [figures("gone", 0, 0, source="")]
+        case "routes":
+            stored.routes = [figures("GET /")]
+        case "request_spans":
+            stored.request_spans = [span("a" * 16, "", service="gone")]
+        case "logs":
+            stored.logs = [line("a" * 16, "done", service="gone")]
+        case "caller":
+            stored.service_map.add_calls(service("gone"), service("other"), CallCounts(1, 0, 0))
+        case _:
+            stored.faults["search_requests"] = FAILING
     answer = page.get("/service?service=gone")
     assert answer.status_code == 200
     assert "No request is known" in answer.text
-    assert page.get("/service").status_code == 422
-    assert "the name of a service" in page.get("/service?service=").text
 
 
 @pytest.mark.parametrize("name", [HOSTILE, " leading", "a/../b", "%2e%2e", "ä\U0001f600", "x y"])

@@ -66,6 +66,19 @@ def test_the_pages_are_accessible_and_fit(
             assert results.violations_count == 0, results.generate_report()
 
 
+def test_the_page_of_a_service_appears_with_its_first_record(
+    visit: Visit, busy: StoredData
+) -> None:
+    """Whoever waits on the page of a service of which nothing is known sees it without a reload."""
+    busy.request_spans = []
+    busy.routes = []
+    busy.logs = []
+    page = visit("/service?service=awaited")
+    expect(page.get_by_role("heading", name="Not found")).to_be_visible()
+    busy.services = [figures("awaited")]
+    expect(page.get_by_role("heading", name="awaited", exact=True)).to_be_visible()
+
+
 def test_a_service_is_found_and_followed_by_keyboard(visit: Visit) -> None:
     """With the keyboard a service is searched, opened, and a dot of its chart followed."""
     page = visit("/?tour=0")

@@ -150,6 +150,8 @@ async function fetchPage(address, timeoutMs, options = {}) {
     const reason = fresh.querySelector("#invalid-request .sentence");
     throw new AnswerError(reason ? reason.textContent : `it answered ${response.status}`);
   }
+  // What was not there, or was invalid, is there now.
+  if (response.ok && document.getElementById("invalid-request")) location.reload();
   if (!fresh.getElementById("top")) throw new AnswerError("it answered with another page");
   return fresh;
 }

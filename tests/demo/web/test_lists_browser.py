@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from starlette.testclient import TestClient
 
 from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
-from tests.demo.web.conftest import HOST, StoredData
+from tests.demo.web.conftest import HOST, StoredData, add_calls, figures
 from tests.demo.web.served import TIMEOUT_S, answers_of, new_context, open_page
 from tests.traces import ROOT, TRACE
 from three_pillar_demo.drills import session
@@ -144,6 +144,60 @@ def test_the_newest_purchase_holds_still_under_the_pointer(
     expect(purchase).to_contain_text("ordinary")
     shown.get_by_label("Checkouts per second").hover()
     expect(purchase).to_contain_text("crash")
+
+
+@pytest.mark.parametrize("by", ["pointer", "keyboard"])
+def test_a_chart_holds_still_while_it_is_used(
+    context: BrowserContext, busy: StoredData, by: str
+) -> None:
+    """The dot under the pointer, or with the focus, leads where it did, and the chart says so."""
+    page = open_page(context, "/?tour=0")
+    chart = page.locator("#chart-duration-checkout")
+    dot = chart.locator(".dot")
+    note = chart.locator(".held-note")
+    expect(dot).to_have_attribute("href", f"/trace/{TRACE}")
+    if by == "pointer":
+        dot.locator("circle").last.hover()
+    else:
+        dot.focus()
+    other = "b" * 32
+    busy.exemplars = [replace(busy.exemplars[0], trace_id=other, value=2.1)]
+    expect(note).to_be_visible()
+    wait_for_refreshes(page)
+    expect(dot).to_have_attribute("href", f"/trace/{TRACE}")
+    if by == "pointer":
+        page.mouse.move(0, 0)
+    else:
+        page.get_by_label("Checkouts per second").focus()
+    expect(dot).to_have_attribute("href", f"/trace/{other}")
+    expect(note).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("path", "region"),
+    [
+        ("/?tour=0", "#service-list"),
+        ("/?tour=0", "#pictures"),
+        ("/services", "#service-list"),
+        ("/service?service=checkout", "#route-list"),
+    ],
+)
+def test_links_hold_still_under_the_pointer(
+    context: BrowserContext, busy: StoredData, path: str, region: str
+) -> None:
+    """Services, routes and the service graph stay where they are while the pointer is there."""
+    busy.routes = busy.services
+    page = open_page(context, path)
+    expect(page.locator(region)).to_contain_text("checkout")
+    page.locator(region).hover()
+    busy.services = busy.routes = [figures("a-new-one"), *busy.services]
+    add_calls(busy, "a-new-one", "checkout", calls=30, failed=0)
+    card = page.locator(".card").filter(has=page.locator(region))
+    expect(card.locator(".held-note")).to_be_visible()
+    assert "a-new-one" not in page.locator(region).inner_text()
+    page.mouse.move(0, 0)
+    expect(page.locator(region)).to_contain_text("a-new-one")
+    expect(card.locator(".held-note")).to_be_hidden()
 
 
 def press_until(page: Page, key: str, target: Locator) -> int:

@@ -104,10 +104,11 @@ function isInUse(element) {
   );
 }
 
-// Says how much has come meanwhile, if the element is a list with a button for this.
+// Says that the element is held, and how much has come if it is a list with a button for this.
 function holdsStill(current, fresh) {
   if (!current.dataset || !("hold" in current.dataset)) return false;
   const isHeld = !isCatchingUp && isInUse(current);
+  current.classList.toggle("held", isHeld && !current.isEqualNode(fresh));
   const button = document.querySelector(`.new-items[data-list="${current.id}"]`);
   if (button) {
     const items = [...fresh.querySelectorAll("li[id]:not(.drill-mark), tr[id]:not(.drill-mark)")];

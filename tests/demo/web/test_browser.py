@@ -114,7 +114,7 @@ def test_failed_purchase_leads_to_its_explanation(visit: Visit) -> None:
     expect(explanation).to_contain_text("checkout answered 502 payment_crashed because")
     expect(page.locator(".row.log")).to_have_count(3)
     for line in ("POST /charges 500 crashed", "POST /checkout 502 payment_crashed"):
-        expect(page.get_by_text(line)).to_be_visible()
+        expect(page.locator(".row.log summary", has_text=line)).to_be_visible()
     expect(page.locator("#exemplars")).to_contain_text("in the bucket up to")
 
 

@@ -54,6 +54,7 @@ def create_service() -> FastAPI:
             environment="demo",
         ),
         trusted_networks=settings.trusted_networks,
+        fast_paths=settings.fast_paths,
     )
     # After install(), which makes the providers that this uses the process's own.
     three_pillars.instrument_client(payments.http)

@@ -6,6 +6,7 @@ import uvicorn
 from pydantic import Field, field_validator, model_validator
 
 import three_pillars
+from three_pillars.fast_paths import ALL, NAMES, NONE, check_fast_paths
 from three_pillars.http_protocol import BoundedHttpProtocol
 from three_pillars.settings import Settings
 from three_pillars.trusted_callers import check_networks
@@ -40,12 +41,20 @@ class ServiceSettings(Settings):
         "",
         description="Networks of callers whose traces are continued, comma-separated, or * for all",
     )
+    fast_paths: str = Field(
+        ALL,
+        description=(
+            f"Fast paths of the telemetry library: {ALL}, {NONE}, or of {', '.join(NAMES)}, "
+            "comma-separated"
+        ),
+    )
     drills: str = Field(
         "",
         description="File in which a drill turns faults on; refused where BIND is not loopback",
     )
 
     _trusted_networks_are_networks = field_validator("trusted_networks")(check_networks)
+    _fast_paths_are_known = field_validator("fast_paths")(check_fast_paths)
 
     @model_validator(mode="after")
     def _drills_require_loopback(self) -> Self:

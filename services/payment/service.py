@@ -40,5 +40,6 @@ def create_service() -> FastAPI:
             environment="demo",
         ),
         trusted_networks=settings.trusted_networks,
+        fast_paths=settings.fast_paths,
     )
     return app

@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from functools import lru_cache
 from types import SimpleNamespace
 
+from fastapi.routing import RouteContext
 from opentelemetry.context import Context, attach, detach
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .fast_paths import FastPaths
+from .route_cache import RouteCache
 from .routes import ResolvedRoute, match_template
 from .trusted_callers import UNTRUSTED_TRACEPARENTS, TrustedCallers
+from .used_headers import header_selector
 
 ORIGINAL_SCOPE = "three_pillars.original_scope"
-"""Key in the ASGI scope for the original values of the entries that ``_sanitized_scope`` replaces.
+"""Key in the ASGI scope for the original values of what ``BoundaryMiddleware`` replaces.
 
 These values are stored as a dictionary with the keys ``headers``, ``query_string`` and ``app``.
 """
@@ -42,6 +46,7 @@ class BoundaryMiddleware:
         uninstrumented_app: ASGIApp,
         excluded_paths: Sequence[str],
         trusted_callers: TrustedCallers,
+        fast_paths: FastPaths,
     ) -> None:
         # This attribute must be named ``app``: FastAPI's own telemetry follows the ``app`` of each
         # middleware to the next, and stays inactive if it finds OpenTelemetry's middleware there.
@@ -49,6 +54,8 @@ class BoundaryMiddleware:
         self.uninstrumented_app = uninstrumented_app
         self.excluded_paths = frozenset(excluded_paths)
         self.trusted_callers = trusted_callers
+        self.find_template = RouteCache().find_template if fast_paths.routes else match_template
+        self.select_headers = header_selector(only_used=fast_paths.headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call ``app`` if the request is to be recorded, otherwise ``uninstrumented_app``."""
@@ -61,7 +68,7 @@ class BoundaryMiddleware:
         # of the request before it, whose span would become the parent (Kludex/uvicorn#3158).
         token = attach(_EMPTY_CONTEXT)
         try:
-            await self.app(_sanitized_scope(scope, self.trusted_callers), receive, send)
+            await self.app(self._sanitized_scope(scope), receive, send)
         finally:
             detach(token)
 
@@ -73,34 +80,35 @@ class BoundaryMiddleware:
         root_path = scope.get("root_path", "").rstrip("/")
         return scope.get("path", "").removeprefix(root_path) not in self.excluded_paths
 
+    def _sanitized_scope(self, scope: Scope) -> Scope:
+        """Return a copy of the ASGI ``scope`` for OpenTelemetry's FastAPI instrumentation.
 
-def _sanitized_scope(scope: Scope, trusted_callers: TrustedCallers) -> Scope:
-    """Return a copy of the ASGI ``scope`` for OpenTelemetry's FastAPI instrumentation.
+        Three entries of the copy differ; their original values are under ``ORIGINAL_SCOPE``:
 
-    Three entries of the copy differ; their original values are under the key ``ORIGINAL_SCOPE``:
-
-    - ``headers`` are valid UTF-8, because the instrumentation fails on other bytes (contrib#1478).
-      The trace context headers of untrusted callers are removed.
-    - ``query_string`` is valid UTF-8.
-    - ``app`` is the result of ``_resolved_app``.
-    """
-    utf8_headers = [(_to_utf8(name), _to_utf8(value)) for name, value in scope["headers"]]
-    headers, untrusted_traceparents = trusted_callers.split_headers(scope, utf8_headers)
-    app = scope["app"]
-    template = match_template(app.routes, scope)
-    return {
-        **scope,
-        "headers": headers,
-        "query_string": _to_utf8(scope["query_string"]),
-        "app": _resolved_app(template),
-        ORIGINAL_SCOPE: {
-            "headers": scope["headers"],
-            "query_string": scope["query_string"],
-            "app": app,
-        },
-        UNTRUSTED_TRACEPARENTS: untrusted_traceparents,
-        ROUTE_TEMPLATE: template,
-    }
+        - ``headers`` are those that the instrumentation reads. They are valid UTF-8, because it
+          fails on other bytes (contrib#1478). The trace context headers of untrusted callers are
+          removed.
+        - ``query_string`` is valid UTF-8.
+        - ``app`` is the result of ``_resolved_app``.
+        """
+        used_headers = self.select_headers(scope["headers"])
+        utf8_headers = [(_to_utf8(name), _to_utf8(value)) for name, value in used_headers]
+        headers, untrusted_traceparents = self.trusted_callers.split_headers(scope, utf8_headers)
+        app = scope["app"]
+        template = self.find_template(app.routes, scope)
+        return {
+            **scope,
+            "headers": headers,
+            "query_string": _to_utf8(scope["query_string"]),
+            "app": _resolved_app(template),
+            ORIGINAL_SCOPE: {
+                "headers": scope["headers"],
+                "query_string": scope["query_string"],
+                "app": app,
+            },
+            UNTRUSTED_TRACEPARENTS: untrusted_traceparents,
+            ROUTE_TEMPLATE: template,
+        }
 
 
 # An application has few templates, so nearly every call is answered from the cache.
@@ -111,7 +119,18 @@ def _resolved_app(template: str | None) -> SimpleNamespace:
     If ``template`` is None, because no route matches the request, ``routes`` is empty. ``routes``
     is all that OpenTelemetry's FastAPI instrumentation reads of an application.
     """
-    return SimpleNamespace(routes=[ResolvedRoute(template)] if template else [])
+    # The route has the class in which the instrumentation would wrap it for each request.
+    return SimpleNamespace(routes=[RouteContext(ResolvedRoute(template))] if template else [])
+
+
+def restore_headers(scope: Scope) -> None:
+    """Replace the headers in the sanitized ``scope`` by all headers of the request, as UTF-8.
+
+    The handler that answers a crash is outside of the request recorder, so it gets this scope, and
+    may choose the format of the answer by the header ``accept``.
+    """
+    original_headers = scope[ORIGINAL_SCOPE]["headers"]
+    scope["headers"] = [(_to_utf8(name), _to_utf8(value)) for name, value in original_headers]
 
 
 def _to_utf8(raw: bytes) -> bytes:

@@ -14,11 +14,13 @@ from starlette.types import ASGIApp
 
 from . import environment, logs, traces
 from .boundary import BoundaryMiddleware
+from .fast_paths import ALL, FastPaths
 from .metrics_endpoint import metrics_handler
 from .other_telemetry import refuse_instrumented, refuse_other_setup
 from .providers import TelemetryProviders, otlp_providers
 from .request_recorder import RequestRecorderMiddleware
 from .resource import ServiceResource
+from .trace_response import TraceResponseMiddleware
 from .trusted_callers import TrustedCallers
 
 EXCLUDED_PATHS = ("/healthz", "/metrics")
@@ -40,6 +42,7 @@ def install(
     service: ServiceResource,
     *,
     trusted_networks: str = "",
+    fast_paths: str = ALL,
     providers: TelemetryProviders | None = None,
 ) -> None:
     """Install traces, logs and metrics into ``app``, and flush them when its lifespan ends.
@@ -52,6 +55,8 @@ def install(
             request metrics, even if OTEL_SERVICE_NAME sets another ``service.name``.
         trusted_networks: The callers whose traces are continued: addresses and networks,
             comma-separated, or ``*`` for all callers. By default no caller is trusted.
+        fast_paths: The fast paths to use: ``all``, ``none``, or a comma-separated list of the field
+            names of ``FastPaths``. They change nothing but the time that a request costs.
         providers: The OpenTelemetry providers that record the telemetry; by default those of
             ``otlp_providers``, which send the telemetry by OTLP.
 
@@ -59,7 +64,8 @@ def install(
         ConfigurationError: ``OTEL_*`` variables have values that are invalid or would not take
             effect; or another set-up of OpenTelemetry, such as ``opentelemetry-instrument``, has
             set the global providers, and ``providers`` are not given.
-        ValueError: ``trusted_networks`` has an item that is neither an address nor a network.
+        ValueError: ``trusted_networks`` has an item that is neither an address nor a network, or
+            ``fast_paths`` has an item that is not the name of a fast path.
         RuntimeError: ``app`` has already started, ``install()`` was called for it before, or it is
             instrumented already.
     """
@@ -74,6 +80,7 @@ def install(
     if providers is None:
         refuse_other_setup()
     refuse_instrumented(app)
+    chosen_paths = FastPaths.parse(fast_paths)
     variables = environment.prepare()
     trusted_callers = TrustedCallers(trusted_networks)
     providers = providers or otlp_providers(service, variables)
@@ -102,12 +109,14 @@ def install(
     # is, from outside to inside: OpenTelemetry (opens the span), Starlette's response to a crash,
     # request recorder, FastAPI's and the application's middleware, router. The recorder runs inside
     # the span, so its log line and its metrics (by exemplars) have the trace id.
-    traces.instrument(app, providers.traces)
+    traces.instrument(app, providers.traces, chosen_paths)
     instrumented_app = app.build_middleware_stack()
+    if chosen_paths.headers:
+        instrumented_app = TraceResponseMiddleware(instrumented_app)
 
     # Because middleware_stack is set, Starlette does not build a chain of its own at startup.
     app.middleware_stack = BoundaryMiddleware(
-        instrumented_app, uninstrumented_app, EXCLUDED_PATHS, trusted_callers
+        instrumented_app, uninstrumented_app, EXCLUDED_PATHS, trusted_callers, chosen_paths
     )
     # The router reads its lifespan at startup, so the lifespan can still be replaced.
     _flush_at_shutdown(app, providers)

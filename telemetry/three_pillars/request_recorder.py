@@ -22,17 +22,10 @@ from opentelemetry.metrics import Meter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
-from .boundary import ORIGINAL_SCOPE, ROUTE_TEMPLATE
+from .boundary import ORIGINAL_SCOPE, ROUTE_TEMPLATE, restore_headers
+from .http_methods import KNOWN_METHODS
 from .logs import ALREADY_LOGGED
 from .request_metrics import RequestMetrics
-
-KNOWN_METHODS = frozenset(
-    {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"}
-)
-"""HTTP methods that are recorded under their own name; any other is recorded as ``_OTHER``.
-
-The HTTP semantic conventions define these methods and ``_OTHER``.
-"""
 
 BODY_MESSAGES = frozenset({"http.response.body", "http.response.pathsend"})
 """Types of the ASGI messages that carry the response body.
@@ -77,6 +70,7 @@ class RequestRecorderMiddleware:
         The application gets the original headers, query string and ``app`` of the scope, which
         ``BoundaryMiddleware`` had replaced.
         """
+        sanitized_scope = scope
         scope = {**scope, **scope[ORIGINAL_SCOPE]}
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -100,6 +94,7 @@ class RequestRecorderMiddleware:
         try:
             await self.app(scope, observed_receive, observed_send)
         except Exception as error:
+            restore_headers(sanitized_scope)
             _mark_as_logged(error)
             recorder.record(error)
             raise

@@ -15,11 +15,15 @@ from opentelemetry.trace import Span
 from starlette.types import Scope
 
 from .boundary import ORIGINAL_SCOPE
+from .fast_paths import FastPaths
+from .trace_response import SPAN_CONTEXT
 from .trusted_callers import link_untrusted_trace
 
 
-def instrument(app: FastAPI, traces: TracerProvider) -> None:
+def instrument(app: FastAPI, traces: TracerProvider, fast_paths: FastPaths) -> None:
     """Instrument ``app``: each request gets a SERVER span and a response header ``traceresponse``.
+
+    With the fast path ``headers``, ``TraceResponseMiddleware`` adds this header instead.
 
     The tracer provider ``traces`` gets the spans. FastAPI's own telemetry stays inactive in an
     instrumented application, so that no request has two SERVER spans. That includes its automatic
@@ -27,7 +31,8 @@ def instrument(app: FastAPI, traces: TracerProvider) -> None:
     time, and past the redaction.
     """
     app._telemetry["auto_configure"] = False  # noqa: SLF001  (FastAPI has no public switch for it)
-    set_global_response_propagator(TraceResponsePropagator())  # type: ignore[no-untyped-call]
+    if not fast_paths.headers:
+        set_global_response_propagator(TraceResponsePropagator())  # type: ignore[no-untyped-call]
     FastAPIInstrumentor.instrument_app(
         app,
         tracer_provider=traces,
@@ -44,6 +49,7 @@ def instrument(app: FastAPI, traces: TracerProvider) -> None:
 def _on_span_started(span: Span, scope: Scope) -> None:
     # The instrumentation has read the route. Starlette's error handling needs the real application.
     scope["app"] = scope[ORIGINAL_SCOPE]["app"]
+    scope[SPAN_CONTEXT] = span.get_span_context()
     link_untrusted_trace(span, scope)
 
 

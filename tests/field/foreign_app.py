@@ -42,7 +42,7 @@ UNMATCHED = "unmatched"
 class ForeignApp:
     """A FastAPI application with the library installed, whose telemetry is kept in memory."""
 
-    def __init__(self, app: FastAPI, name: str = "foreign") -> None:
+    def __init__(self, app: FastAPI, name: str = "foreign", fast_paths: str = "all") -> None:
         """Install the library into ``app``; ``name`` is its service name and metric prefix."""
         self.app = app
         self.name = name
@@ -62,10 +62,11 @@ class ForeignApp:
             three_pillars.install(
                 app,
                 ServiceResource(name),
+                fast_paths=fast_paths,
                 providers=TelemetryProviders(traces, meters, logs, registry),
             )
 
-    def request(
+    def request(  # noqa: PLR0913  (each argument is one property of the request)
         self,
         path: str,
         method: str = "GET",
@@ -73,6 +74,7 @@ class ForeignApp:
         outer_app: ASGIApp | None = None,
         host: str = "foreign",
         root_path: str = "",
+        headers: list[tuple[str, str]] | None = None,
     ) -> httpx2.Response:
         """Send one request to the application and return the response.
 
@@ -83,7 +85,7 @@ class ForeignApp:
         async def send() -> httpx2.Response:
             transport = httpx2.ASGITransport(app, raise_app_exceptions=False, root_path=root_path)
             async with httpx2.AsyncClient(transport=transport, base_url=f"http://{host}") as http:
-                return await http.request(method, path)
+                return await http.request(method, path, headers=headers)
 
         return asyncio.run(send())
 

@@ -19,8 +19,8 @@ import pytest
 import yaml
 
 from bench import collector, report, web_pages
-from bench.http import load, profile, running, tables
-from bench.http.arms import ARMS, ROOT, ROUTES, ZERO_CODE, Route
+from bench.http import in_process, in_process_worker, load, profile, running, tables
+from bench.http.arms import ARMS, IN_PROCESS_ARMS, PREVIOUS, ROOT, ROUTES, ZERO_CODE, Route
 from bench.http.rounds import Result, Round
 from bench.http.steady import steady
 from tests.demo.local_store.messages import span, trace_request
@@ -39,9 +39,20 @@ needs_zero_code = pytest.mark.skipif(
     not ZERO_CODE.exists(), reason=".venv-bench is made by make bench"
 )
 
+needs_previous = pytest.mark.skipif(
+    not PREVIOUS.exists(), reason=".bench-previous is made by make bench"
+)
+
 
 @pytest.mark.parametrize(
-    "module", ["bench.http", "bench.http.profile", "bench.collector", "bench.footprint"]
+    "module",
+    [
+        "bench.http",
+        "bench.http.in_process",
+        "bench.http.profile",
+        "bench.collector",
+        "bench.footprint",
+    ],
 )
 @pytest.mark.parametrize("word", ["--quik", "nonsense"])
 def test_an_unknown_argument_is_refused(module: str, word: str) -> None:
@@ -143,6 +154,33 @@ def test_ours_emits_all_three_signals(
         REQUESTS,
         REQUESTS,
     )
+
+
+@needs_taskset
+@needs_previous
+def test_the_previous_release_has_its_own_code(
+    collector: InMemoryCollector, tmp_path: Path
+) -> None:
+    """The arm ``previous`` sends all three signals with the library of the previous release."""
+    exported, written = telemetry_of("previous", collector, tmp_path)
+    assert len(exported["spans"]) == len(exported["log_records"]) == len(written) == REQUESTS
+    arm = ARMS["previous"]
+    command = [*arm.python, "-P", "-c", "import three_pillars as t; print(t.__file__)"]
+    library = subprocess.run(command, cwd=arm.root, capture_output=True, text=True, check=True)
+    assert Path(library.stdout).is_relative_to(PREVIOUS)
+
+
+@pytest.mark.parametrize("arm", ["plain", "ours", "spans"])
+def test_the_cost_in_one_process_is_that_of_the_arm(
+    collector: InMemoryCollector, monkeypatch: pytest.MonkeyPatch, arm: str
+) -> None:
+    """In one process, an arm sends one span a request, and the requests without telemetry none."""
+    monkeypatch.setattr(in_process, "BLOCKS", 2)
+    cost = in_process.measure(IN_PROCESS_ARMS[arm], "nothing", collector.url)
+    assert cost.bare > 0
+    assert cost.times_bare > 1
+    requests = in_process_worker.WARM_UP_REQUESTS + 2 * in_process.REQUESTS_IN_BLOCK
+    assert len(collector.spans) == requests
 
 
 @needs_taskset
@@ -271,7 +309,9 @@ def test_a_section_is_replaced_on_the_page(tmp_path: Path, monkeypatch: pytest.M
     assert "old" not in text
 
 
-@pytest.mark.parametrize("section", ["kept", "added", "profile", "collector", "footprint"])
+@pytest.mark.parametrize(
+    "section", ["kept", "added", "in-process", "profile", "collector", "footprint"]
+)
 def test_the_page_has_each_section(section: str) -> None:
     """The page docs/benchmarks.md has each section that a benchmark writes, once."""
     page = report.PAGE.read_text()

@@ -14,12 +14,12 @@ from rich.console import Console
 
 from bench import report
 from bench.http import load, rounds, running, tables
-from bench.http.arms import ARMS, ROUTES, ZERO_CODE, Route
+from bench.http.arms import ARMS, PREVIOUS, ROUTES, ZERO_CODE, Route
 from bench.http.rounds import Result, Round
 
 Results = dict[tuple[str, str], Result]
 """The results by route and arm; an arm is the app with one kind of telemetry."""
-OPEN_LOOP_ARMS = ("bare", "ours")
+OPEN_LOOP_ARMS = ("bare", "ours", "previous", "spans")
 CEILING_S = 3
 progress = Console(stderr=True, highlight=False)
 
@@ -82,6 +82,8 @@ def parse_options() -> argparse.Namespace:
         parser.error(f"{unknown[0]}: arms are {arm_names}; routes are {route_names}")
     if "zero-code" in options.arms and not (ZERO_CODE / "opentelemetry-instrument").exists():
         parser.error("zero-code needs .venv-bench: run `make bench`, or name other --arms")
+    if "previous" in options.arms and not PREVIOUS.exists():
+        parser.error("previous needs `python -m bench.http.previous`, or name other --arms")
     return options
 
 

@@ -14,6 +14,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from pydantic_settings import SettingsConfigDict
 
 import services.checkout.service
 import services.payment.service
@@ -21,11 +22,20 @@ import three_pillars
 from services.common import errors, server
 
 
+class NothingSettings(server.ServiceSettings):
+    """The settings of the app that does nothing, from variables like ``NOTHING_FAST_PATHS``."""
+
+    model_config = SettingsConfigDict(env_prefix="NOTHING_")
+
+    port: int = 8002
+
+
 def do_nothing_app() -> FastAPI:
     """Return an app with telemetry whose only route, ``/nothing``, does no work.
 
     The mode on the command line decides which telemetry is installed.
     """
+    settings = NothingSettings.load()
     app = errors.create_app("nothing")
 
     @app.get("/nothing")
@@ -33,7 +43,9 @@ def do_nothing_app() -> FastAPI:
         return {"status": "ok"}
 
     three_pillars.reduce_pauses()
-    three_pillars.install(app, three_pillars.ServiceResource("nothing"))
+    three_pillars.install(
+        app, three_pillars.ServiceResource("nothing"), fast_paths=settings.fast_paths
+    )
     return app
 
 

@@ -3,12 +3,22 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from three_pillars.fast_paths import NAMES, NONE
+
 ROOT = Path(__file__).parent.parent.parent
 ZERO_CODE = ROOT / ".venv-bench" / "bin"
 """The folder with the commands of OpenTelemetry's zero-code instrumentation.
 
 ``make bench`` creates this separate environment. If the zero-code instrumentation were installed in
 the demo's environment, it would affect every arm.
+"""
+PREVIOUS_COMMIT = "3a181dc"
+"""The commit of the previous release, with which the arm ``previous`` compares this one.
+
+After a release, its own commit is entered here.
+"""
+PREVIOUS = ROOT / ".bench-previous" / PREVIOUS_COMMIT
+"""The folder of the previous release, with its own environment; ``bench.http.previous`` sets it up.
 """
 
 
@@ -21,17 +31,24 @@ class Arm:
         mode: How ``bench/http/app.py`` installs telemetry: ``install``, ``spans`` or ``bare``.
         settings: Environment variables of the service.
         python: The command that runs Python.
+        root: The folder whose code runs: this checkout, or that of the previous release.
     """
 
     description: str
     mode: str = "install"
     settings: dict[str, str] = field(default_factory=dict[str, str])
     python: tuple[str, ...] = (str(ROOT / ".venv/bin/python"),)
+    root: Path = ROOT
 
 
 ARMS = {
     "bare": Arm("the app without telemetry", mode="bare"),
     "ours": Arm("three_pillars.install: all three signals, every request, one log record"),
+    "previous": Arm(
+        f"the previous release ({PREVIOUS_COMMIT}), with its own library, services and packages",
+        python=(str(PREVIOUS / ".venv/bin/python"),),
+        root=PREVIOUS,
+    ),
     "always_off": Arm(
         "ours with OTEL_TRACES_SAMPLER=always_off", settings={"OTEL_TRACES_SAMPLER": "always_off"}
     ),
@@ -52,6 +69,27 @@ ARMS = {
         settings={"FASTAPI_OTEL_AUTO_CONFIGURE": "true"},
     ),
 }
+
+
+def _with_fast_paths(description: str, fast_paths: str) -> Arm:
+    """Return the arm ``ours`` with a value of the setting ``fast_paths``."""
+    variables = ("CHECKOUT_FAST_PATHS", "PAYMENT_FAST_PATHS", "NOTHING_FAST_PATHS")
+    return Arm(description, settings=dict.fromkeys(variables, fast_paths))
+
+
+ARMS["plain"] = _with_fast_paths("ours without its fast paths", NONE)
+
+IN_PROCESS_ARMS = {name: ARMS[name] for name in ("previous", "plain", "ours", "spans")}
+"""The arms that ``bench.http.in_process`` can measure.
+
+For each fast path there is an arm with it and those before it, in the order of ``FastPaths``; so
+the difference to the arm before shows what it gives. The other arms of ``ARMS`` would instrument
+the application without telemetry in the same process as well.
+"""
+for _count, _name in enumerate(NAMES, 1):
+    IN_PROCESS_ARMS[f"+{_name}"] = _with_fast_paths(
+        f"the fast paths up to {_name}", ",".join(NAMES[:_count])
+    )
 
 
 @dataclass(frozen=True)

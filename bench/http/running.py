@@ -75,9 +75,8 @@ def service(
     if arm.settings or arm.mode != "bare":
         settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
         settings["OTEL_SERVICE_NAME"] = route.app
-    with _running(
-        command, core, settings | arm.settings | extra_settings, log, arm.mode
-    ) as process:
+    settings |= arm.settings | extra_settings
+    with _running(command, core, settings, log, arm.mode, root=arm.root) as process:
         yield process
 
 
@@ -102,30 +101,40 @@ def route_service(arm: Arm, name: str, endpoint: str, folder: Path) -> Iterator[
 
 @contextmanager
 def _running(
-    command: list[str], core: str, settings: dict[str, str], log: Path, *final_arguments: str
+    command: list[str],
+    core: str,
+    settings: dict[str, str],
+    log: Path,
+    *final_arguments: str,
+    root: Path = ROOT,
 ) -> Iterator[Running]:
     port = free_port()
-    with started([*command, str(port), *final_arguments], core, port, log, settings) as process:
+    whole_command = [*command, str(port), *final_arguments]
+    with started(whole_command, core, port, log, settings, root=root) as process:
         yield Running(process, port)
 
 
 @contextmanager
-def started(
-    command: list[str], core: str, port: int, log: Path, settings: dict[str, str] | None = None
+def started(  # noqa: PLR0913  (each argument is one property of the process)
+    command: list[str],
+    core: str,
+    port: int,
+    log: Path,
+    settings: dict[str, str] | None = None,
+    *,
+    root: Path = ROOT,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` on CPU core ``core`` until the end of the block.
 
     The block begins when the process listens on ``port``. The output of the process goes to the
     file ``log``. ``settings`` are further environment variables. The process does not inherit
-    variables that configure OpenTelemetry or the services.
+    variables that configure OpenTelemetry or the services. It runs in the folder ``root``.
     """
-    prefixes = ("OTEL_", "FASTAPI_OTEL_", "CHECKOUT_", "PAYMENT_")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     with log.open("ab") as output:
         process = subprocess.Popen(
             ["taskset", "-c", core, *command],
-            cwd=ROOT,
-            env=inherited | (settings or {}),
+            cwd=root,
+            env=clean_environment() | (settings or {}),
             stdout=output,
             stderr=output,
         )
@@ -140,6 +149,12 @@ def started(
     finally:
         process.terminate()
         process.communicate(timeout=TIMEOUT_S)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without the variables that configure OpenTelemetry or the services."""
+    prefixes = ("OTEL_", "FASTAPI_OTEL_", "CHECKOUT_", "PAYMENT_", "NOTHING_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
 
 
 def _listens(port: int) -> bool:

@@ -3,6 +3,7 @@
 from three_pillar_demo.query.interface import Span
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.calls import GRPC_STATUSES, callee_name, status_of
+from three_pillar_demo.trace_view.names import service_text, span_text
 from three_pillar_demo.trace_view.view import TraceView, is_canonical
 
 MIN_ERROR_STATUS = 400
@@ -19,11 +20,11 @@ def answer_clause(span: Span, view: TraceView) -> str:
     status, outcome = recorded_answer(span, view)
     answer = printable(f"{status} {outcome}".strip())
     if answer and span.kind == "CLIENT":
-        return f"{printable(span.service)}'s call to {callee_name(span)} was answered {answer}"
+        return f"{service_text(span.service)}'s call to {callee_name(span)} was answered {answer}"
     if answer:
-        return f"{printable(span.service)} answered {answer}"
+        return f"{service_text(span.service)} answered {answer}"
     verb = "failed in" if span.error else "completed"
-    return f"{printable(span.service)} {verb} {printable(span.name)}"
+    return f"{service_text(span.service)} {verb} {span_text(span.name)}"
 
 
 def is_unwanted(span: Span, view: TraceView) -> bool:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from three_pillar_demo.query.interface import NANO, Span
-from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.calls import status_of
+from three_pillar_demo.trace_view.names import service_text, span_text
 from three_pillar_demo.trace_view.timing import seconds_text
 from three_pillar_demo.trace_view.view import TraceView
 
@@ -76,9 +76,9 @@ def is_within_call(call: Span, request: Span) -> bool:
 
 
 def _sentence(skew: _Skew) -> str:
-    caller = printable(skew.call.service)
-    callee = printable(skew.request.service)
-    name = printable(skew.request.name)
+    caller = service_text(skew.call.service)
+    callee = service_text(skew.request.service)
+    name = span_text(skew.request.name)
     difference = seconds_text(skew.nanoseconds / NANO)
     of_caller = f"{caller}'s" if caller != callee else "another instance's"
     if skew.is_behind:

@@ -17,6 +17,7 @@ from three_pillar_demo.trace_view.calls import (
     callee_name,
     has_no_server_span,
 )
+from three_pillar_demo.trace_view.names import service_text, span_text
 from three_pillar_demo.trace_view.view import TraceView, is_canonical
 
 INSIDE_SUFFIXES = (".internal", ".local", ".localhost", ".lan", ".svc")
@@ -58,10 +59,11 @@ def missing_spans(
     for span in orphans:
         begins_trace = root_count == 1 and span.kind in REQUEST_KINDS
         if still_arriving or not begins_trace:
-            yield f"the parent of {span.service}'s span {span.name}"
+            yield f"the parent of {service_text(span.service)}'s span {span_text(span.name)}"
     for call in unmatched_calls(spans):
         if _is_known(call, spans, known):
-            yield f"the span at the other end of {call.service}'s call to {callee_name(call)}"
+            caller = service_text(call.service)
+            yield f"the span at the other end of {caller}'s call to {callee_name(call)}"
 
 
 def unmatched_calls(spans: Sequence[Span]) -> list[Span]:
@@ -117,7 +119,7 @@ def missing_logs(
     with_canonical = {record.service for record in logs if is_canonical(record)}
     for span in lacks_canonical_record(spans, logs):
         if span.service in with_canonical | known.with_canonical:
-            yield f"{span.service}'s log line of {span.name}"
+            yield f"{service_text(span.service)}'s log line of {span_text(span.name)}"
 
 
 def counted(parts: Sequence[str], limit: int) -> list[str]:

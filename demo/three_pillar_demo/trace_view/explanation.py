@@ -7,6 +7,7 @@ from three_pillar_demo.trace_view.answers import answer_clause, is_unwanted, rec
 from three_pillar_demo.trace_view.calls import callee_name, status_of
 from three_pillar_demo.trace_view.clock_adjustment import adjusted
 from three_pillar_demo.trace_view.log_body import log_body
+from three_pillar_demo.trace_view.names import service_text, span_text
 from three_pillar_demo.trace_view.timing import late_answers, own_time, seconds_text
 from three_pillar_demo.trace_view.tree import tree_rows
 from three_pillar_demo.trace_view.view import TraceView, is_canonical
@@ -153,7 +154,7 @@ def _failure_clause(span: Span, root: Span, view: TraceView) -> str:
     """Return a clause like ``payment logged "the gateway did not answer"``."""
     if span.kind == "CLIENT" or (span.kind == "PRODUCER" and span is not root):
         return _failed_call_clause(span, root, view)
-    subject = "it" if span is root else printable(span.service)
+    subject = "it" if span is root else service_text(span.service)
     error_logs = _error_logs(span, view)
     recorded = failures(span)
     logged_exceptions = [text for record in error_logs if (text := _logged_exception(record))]
@@ -189,7 +190,7 @@ def _call_noun(call: Span) -> str:
 
 def _possessive(call: Span, root: Span) -> str:
     """Return whose call it is: ``its`` if the service of ``root`` made it."""
-    return "its" if call.service == root.service else f"{printable(call.service)}'s"
+    return "its" if call.service == root.service else f"{service_text(call.service)}'s"
 
 
 def _late_answer_clause(view: TraceView) -> str:
@@ -204,7 +205,7 @@ def _late_answer_clause(view: TraceView) -> str:
         if call and call.span_id == span.parent_id:
             lateness = seconds_text((span.end - call.end) / NANO)
             answer = answer_clause(span, view)
-            return f"; {answer} {lateness} after {printable(call.service)} had given up"
+            return f"; {answer} {lateness} after {service_text(call.service)} had given up"
     return ""
 
 
@@ -223,7 +224,7 @@ def _slowest_part_clause(root: Span, view: TraceView) -> str:
         return ""
     return (
         f"; {own_duration / NANO:.1f} of {root_duration / NANO:.1f} s were "
-        f"{printable(slowest.service)}'s own, in {printable(slowest.name)}"
+        f"{service_text(slowest.service)}'s own, in {span_text(slowest.name)}"
     )
 
 
@@ -259,5 +260,5 @@ def _callee(call: Span, view: TraceView) -> str:
     """Return the name of the called service, or what ``call`` names if that has no span."""
     for child in view.children_by_parent.get(call.span_id, []):
         if child.kind in ("SERVER", "CONSUMER"):
-            return printable(child.service)
+            return service_text(child.service)
     return callee_name(call)

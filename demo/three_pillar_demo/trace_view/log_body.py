@@ -96,7 +96,9 @@ def _stand_in(record: LogRecord) -> str:
             for name in ("exception.type", "exception.message")
         }
     )
-    return without_ansi(record.event_name or exception or _pairs(record.attributes) or "no body")
+    return without_ansi(
+        record.event_name.strip() or exception or _pairs(record.attributes) or "no body"
+    )
 
 
 def _pairs(attributes: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.clocks import clock_skews
 from three_pillar_demo.trace_view.explanation import explain, failures
+from three_pillar_demo.trace_view.names import service_text, span_text
 from three_pillar_demo.trace_view.span_notes import span_notes
 from three_pillar_demo.trace_view.tree import MAX_INDENT, TreeRow, tree_rows
 from three_pillar_demo.trace_view.view import TraceView
@@ -167,7 +168,7 @@ class _Renderer:
 
     def _span_label(self, span: Span, colour: str) -> Text:
         label = Text.assemble(
-            (printable(span.service), f"bold {colour}"), " ", printable(span.name)
+            (service_text(span.service), f"bold {colour}"), " ", span_text(span.name)
         )
         label.append(f" {printable(span.kind.lower())}", "dim")
         status = status_of(span)
@@ -183,7 +184,7 @@ class _Renderer:
             (f"{severity:<5} ", severity_colour(record)), printable(without_ansi(record.body))
         )
         if row.parent is None or row.parent.service != record.service:
-            text.append(f" ({printable(record.service)})", "dim")
+            text.append(f" ({service_text(record.service)})", "dim")
         start = _milliseconds(record.time - self.start)
         wrapped_prefix = row.child_prefix + SEVERITY_INDENT
         yield from self._row(start, row.prefix, wrapped_prefix, text)

@@ -7,6 +7,7 @@ from typing import Any
 from three_pillar_demo.query.peers import MAX_TREE_SPANS, Fact
 from three_pillar_demo.trace_view.comparison import MIN_GROUP, MIN_OTHERS, WITHIN_S, Comparison
 from three_pillar_demo.trace_view.differences import Difference
+from three_pillar_demo.trace_view.names import service_text, span_text
 from three_pillar_demo.web import formatting
 
 MAX_ALSO = 2
@@ -71,7 +72,7 @@ def comparison_table(comparison: Comparison | None) -> ComparisonTable | None:
 
 def _basis(comparison: Comparison, group: str, others: str) -> str:
     counts = f"{comparison.group_size:,} {group} and {comparison.others_size:,} {others}"
-    request = f"{comparison.request.name} of {comparison.request.service}"
+    request = f"{span_text(comparison.request.name)} of {service_text(comparison.request.service)}"
     basis = f"{counts} requests {request}, within {WITHIN_S // 60} minutes of this one"
     if comparison.breaks:
         moments = " and ".join(map(formatting.clock, comparison.breaks))

@@ -11,6 +11,7 @@ from three_pillar_demo.query.service_map import (
     ServiceMap,
 )
 from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.names import UNNAMED_SERVICE, named
 from three_pillar_demo.web import formatting
 from three_pillar_demo.web.service_classes import service_class
 
@@ -112,11 +113,11 @@ def full_name(participant: Participant) -> str:
     """
     unnamed = {
         ParticipantKind.CLIENTS: "clients",
-        ParticipantKind.SERVICE: "unnamed service",
+        ParticipantKind.SERVICE: UNNAMED_SERVICE,
         ParticipantKind.HOST: "unnamed host",
     }
-    name = participant.name or participant.system or unnamed.get(participant.kind, "")
-    return printable(name, MAX_NAME) or "unnamed"
+    stand_in = named(participant.system, unnamed.get(participant.kind, "unnamed"), MAX_NAME)
+    return named(participant.name, stand_in, MAX_NAME)
 
 
 def key_of(participant: Participant) -> str:

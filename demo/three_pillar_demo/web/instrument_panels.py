@@ -16,6 +16,7 @@ from three_pillar_demo.query.instruments import (
 )
 from three_pillar_demo.query.interface import Exemplar
 from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.names import named, service_text
 from three_pillar_demo.web import chart, units
 from three_pillar_demo.web.panels import MIN_RANGE_S, LegendEntry, Panel, TimeRange
 from three_pillar_demo.web.rate_ticks import rate_ticks
@@ -231,7 +232,7 @@ class InstrumentChart:
     def _name(self, group: Group, statistic: str) -> str:
         if not self.by:
             return "all series" if self.series.series_count > 1 else statistic
-        return printable(group.value, MAX_NAME) or f"{NO_LABEL} {printable(self.by, MAX_NAME)}"
+        return named(group.value, f"{NO_LABEL} {printable(self.by, MAX_NAME)}", MAX_NAME)
 
     def _classes(self, values: Sequence[str]) -> dict[str, str]:
         """Return the CSS classes of the line of each group, by the value of the label."""
@@ -257,7 +258,7 @@ class InstrumentChart:
         return _Formats.of(self.instrument.unit, name, per_second=per_second)
 
     def _dot_text(self, exemplar: Exemplar) -> str:
-        service = printable(exemplar.labels.get("service_name", ""), 64) or "a service"
+        service = service_text(exemplar.labels.get("service_name", ""), 64)
         formatter = self._formats().value
         is_value = self.instrument.kind in (GAUGE, *HISTOGRAMS)
         return f"{service}: {formatter(exemplar.value)}" if is_value else service

@@ -18,6 +18,7 @@ from three_pillar_demo.load.manual_traffic import CARDS, MAX_RATE, ManualPurchas
 from three_pillar_demo.query.interface import NANO
 from three_pillar_demo.stack.health import NO_ANSWER_IN_TIME
 from three_pillar_demo.terminal import printable, without_ansi
+from three_pillar_demo.trace_view.names import named, service_text, span_text
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import chart, formatting, grafana, request_search, runbook, waterfall
 from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
@@ -70,6 +71,9 @@ def templates() -> Environment:
     )
     environment.filters["printable"] = printable
     environment.filters["without_ansi"] = without_ansi
+    environment.filters["named"] = named
+    environment.filters["service_text"] = service_text
+    environment.filters["span_text"] = span_text
     environment.filters["service_class"] = class_on_page
     environment.filters["log_row"] = log_row
     environment.filters["printable_lines"] = formatting.printable_lines

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from three_pillar_demo.query.interface import Exemplar, RedSample
 from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.names import service_text
 from three_pillar_demo.web import chart, formatting
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.element_ids import element_id
@@ -146,7 +147,7 @@ def duration_panel(
     request. The legend then has the quantiles at the end of this request. Without a ``highlight``,
     the legend has the newest quantiles.
     """
-    service = printable(metrics.service, 64)
+    service = service_text(metrics.service, 64)
     samples = metrics.result.value or []
     data = chart.ChartData(
         *time_range,
@@ -187,7 +188,7 @@ def _shared_panel(  # noqa: PLR0913, PLR0917  (what is drawn, of which services,
     css_classes = {service: classes.get(service) or service_class(service) for service in values}
     series = [
         chart.Series(
-            printable(service, 64), css_classes[service], [by_time.get(time) for time in times]
+            service_text(service, 64), css_classes[service], [by_time.get(time) for time in times]
         )
         for service, by_time in values.items()
     ]
@@ -199,7 +200,7 @@ def _shared_panel(  # noqa: PLR0913, PLR0917  (what is drawn, of which services,
         min_top = 0.0 if any(known) else EMPTY_RATE_TOP
     plot = chart.draw_chart(data, formatter, min_top=min_top, ticks=ticks)
     legend = [
-        LegendEntry(printable(service, 64), css_classes[service], formatter(_newest(by_time)))
+        LegendEntry(service_text(service, 64), css_classes[service], formatter(_newest(by_time)))
         for service, by_time in values.items()
     ]
     errors = [result.error for result in results.values() if result.error]

@@ -9,6 +9,7 @@ from three_pillar_demo.query.interface import Exemplar
 from three_pillar_demo.query.red_sources import status_of
 from three_pillar_demo.query.service_figures import Figures, ServiceRed
 from three_pillar_demo.terminal import printable
+from three_pillar_demo.trace_view.names import service_text
 from three_pillar_demo.web import formatting, panels
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.data import PageData
@@ -108,7 +109,7 @@ def dot_text(exemplar: Exemplar) -> str:
 
     Spans and RPC may have no status, or only the type of an error.
     """
-    service = printable(exemplar.labels.get("service_name", "?"), 64)
+    service = service_text(exemplar.labels.get("service_name", "?"), 64)
     status = printable(status_of(exemplar.labels), 40)
     duration = formatting.duration(exemplar.value)
     if not status:

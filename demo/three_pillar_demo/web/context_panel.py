@@ -65,6 +65,7 @@ def panel(view: TraceView, root: Span, result: QueryResult[Context]) -> Panel:
         root.service,
         route,
         QueryResult(samples, result.error),
+        RESOLUTIONS[5].window,
         exemplars,
         trace_service_classes(view)[root.service],
     )

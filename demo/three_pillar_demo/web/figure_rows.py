@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from three_pillar_demo.query.red_sources import ROOT_SPANS
 from three_pillar_demo.query.service_figures import QUANTILES, Figures
 from three_pillar_demo.web import formatting
+from three_pillar_demo.web.quantile_support import requests_needed
 
 MIN_REQUESTS_FOR_SHARE = 20
 """With fewer requests, the failed ones are given as ``1 of 3`` instead of a percentage."""
@@ -88,7 +89,7 @@ def _errors(figures: Figures) -> str:
 def _durations(figures: Figures, requests: int) -> tuple[str, ...]:
     """Return the text of each quantile; p95 needs twenty requests, p99 a hundred."""
     return tuple(
-        formatting.duration(value if requests >= round(1 / (1 - quantile)) else None)
+        formatting.duration(value if requests >= requests_needed(quantile) else None)
         for quantile, value in zip(QUANTILES, figures.quantiles, strict=True)
     )
 

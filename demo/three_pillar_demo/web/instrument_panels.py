@@ -19,6 +19,7 @@ from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.names import named, service_text
 from three_pillar_demo.web import chart, units
 from three_pillar_demo.web.panels import MIN_RANGE_S, LegendEntry, Panel, TimeRange
+from three_pillar_demo.web.quantile_support import supported_group
 from three_pillar_demo.web.rate_ticks import rate_ticks
 from three_pillar_demo.web.service_classes import distinct_service_classes
 
@@ -89,6 +90,13 @@ class InstrumentChart:
         return [self._value_panel("rate"), self._quantile_panel()]
 
     @cached_property
+    def groups(self) -> Sequence[Group]:
+        """The groups; those of a histogram without quantiles of too few measurements."""
+        if self.instrument.kind not in HISTOGRAMS:
+            return self.series.groups
+        return [supported_group(group, self.series.window) for group in self.series.groups]
+
+    @cached_property
     def quantiles(self) -> list[str]:
         """The names of the quantiles, the lowest first; ``MAX_QUANTILES`` of them at most."""
         names = {
@@ -137,7 +145,7 @@ class InstrumentChart:
         if self.by:
             quantile = self.shown_quantile()
             return self._panel("instrument-quantiles", quantile, quantile, formats, self.exemplars)
-        lines = [line for group in self.series.groups for line in group.lines]
+        lines = [line for group in self.groups for line in group.lines]
         shown = [line for line in lines if line.statistic in self.quantiles]
         colour = self._classes([""])[""]
         classes = {
@@ -159,7 +167,7 @@ class InstrumentChart:
         exemplars: Sequence[Exemplar],
     ) -> Panel:
         """Return a chart with one line for each group."""
-        groups = sorted(self.series.groups, key=lambda group: group.value)
+        groups = sorted(self.groups, key=lambda group: group.value)
         classes = self._classes([group.value for group in groups])
         named = [
             (self._name(group, statistic), classes[group.value], line)

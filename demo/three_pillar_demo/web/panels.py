@@ -10,6 +10,7 @@ from three_pillar_demo.trace_view.names import service_text
 from three_pillar_demo.web import chart, formatting
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.element_ids import element_id
+from three_pillar_demo.web.quantile_support import supported_sample
 from three_pillar_demo.web.rate_ticks import rate_ticks
 from three_pillar_demo.web.service_classes import service_class
 
@@ -66,14 +67,15 @@ class Panel:
 class RouteMetrics:
     """The metrics of one route of a service, or of all its routes if ``route`` is empty.
 
-    ``exemplars`` may be of any route and service; ``contains`` tells if one is of this route.
-    ``css_class`` is the CSS class of the service. ``own_trace_id`` is the trace id of the visitor's
-    purchase, or "".
+    ``window`` is the number of seconds that each sample of ``result`` covers. ``exemplars`` may be
+    of any route and service; ``contains`` tells if one is of this route. ``css_class`` is the CSS
+    class of the service. ``own_trace_id`` is the trace id of the visitor's purchase, or "".
     """
 
     service: str
     route: str
     result: RedResult
+    window: float
     exemplars: Sequence[Exemplar]
     css_class: str
     own_trace_id: str = ""
@@ -145,10 +147,12 @@ def duration_panel(
 
     With a ``highlight``, the chart marks the histogram bucket and the end of the highlighted
     request. The legend then has the quantiles at the end of this request. Without a ``highlight``,
-    the legend has the newest quantiles.
+    the legend has the newest quantiles. Quantiles of too few requests are left out everywhere.
     """
     service = service_text(metrics.service, 64)
-    samples = metrics.result.value or []
+    samples = [
+        supported_sample(sample, QUANTILES, metrics.window) for sample in metrics.result.value or []
+    ]
     data = chart.ChartData(
         *time_range,
         times=[sample.time for sample in samples],

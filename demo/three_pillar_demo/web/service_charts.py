@@ -74,6 +74,7 @@ async def service_panels(
                     service=name,
                     route="",
                     result=samples[name],
+                    window=_window(by_service[name]),
                     exemplars=_exemplars(by_service[name]),
                     css_class=classes.get(name) or service_class(name),
                     own_trace_id=own_trace_id,
@@ -90,6 +91,10 @@ async def service_panels(
 def _samples(result: QueryResult[ServiceRed]) -> RedResult:
     """Return the samples alone, or the error."""
     return QueryResult(list(result.value.samples) if result.value else None, result.error)
+
+
+def _window(result: QueryResult[ServiceRed]) -> float:
+    return result.value.window if result.value else 0.0
 
 
 def _exemplars(result: QueryResult[ServiceRed]) -> Sequence[Exemplar]:

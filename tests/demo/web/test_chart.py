@@ -17,6 +17,7 @@ from three_pillars.request_metrics import LATENCY_BUCKETS
 START = 1_767_225_600.0
 """The start of all charts here, in seconds since the epoch: a full hour."""
 LENGTH_S = 300.0
+WINDOW_S = 30.0
 
 
 def chart_data(
@@ -287,7 +288,23 @@ def test_the_axis_of_durations_is_as_high_as_the_durations(
     seconds: float | None, expected: str
 ) -> None:
     """The curves of a fast service fill the chart; without any the axis has an ordinary end."""
-    sample = RedSample(START, 1.0, 0.0, (seconds, seconds, seconds))
-    metrics = RouteMetrics("checkout", "", QueryResult([sample]), (), "checkout")
+    sample = RedSample(START, 9.0, 0.0, (seconds, seconds, seconds))
+    metrics = RouteMetrics("checkout", "", QueryResult([sample]), WINDOW_S, (), "checkout")
     panel = duration_panel(metrics, (START, START + LENGTH_S))
     assert panel.plot.y_ticks[-1][1] == expected
+
+
+@pytest.mark.parametrize(
+    ("requests", "supported"),
+    [(1, 0), (2, 1), (19, 1), (20, 2), (99, 2), (100, 3), (0, 0), (None, 0)],
+)
+def test_a_chart_has_no_quantile_of_too_few_requests(requests: int | None, supported: int) -> None:
+    """Of fewer than 20 requests there is no p95, and of fewer than 100 no p99: no curve, no number."""
+    rate = None if requests is None else requests / WINDOW_S
+    sample = RedSample(START, rate, 0.0, (0.1, 0.2, 0.3))
+    metrics = RouteMetrics("checkout", "", QueryResult([sample]), WINDOW_S, (), "checkout")
+    panel = duration_panel(metrics, (START, START + LENGTH_S))
+    values = [entry.value for entry in panel.legend]
+    assert values[:supported] == ["100 ms", "200 ms", "300 ms"][:supported]
+    assert set(values[supported:]) <= {formatting.NO_VALUE}
+    assert sum(bool(parts) for _, parts in panel.plot.polylines) == supported

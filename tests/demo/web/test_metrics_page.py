@@ -25,6 +25,7 @@ from three_pillar_demo.query.instruments import (
     Line,
 )
 from three_pillar_demo.query.interface import Exemplar
+from three_pillar_demo.web import formatting
 from three_pillar_demo.web.instrument_list import MAX_ROWS
 
 STEPS = 60
@@ -154,8 +155,9 @@ def test_a_label_makes_groups(stored: StoredData, page: TestClient) -> None:
     stored.instruments = [DURATION]
     stored.instrument_series = series(
         Group("/cart", lines(rate=4.0, p50=0.02, p95=0.3, p99=2.5)),
-        Group("", lines(rate=1.0, p50=0.01, p95=0.1, p99=0.2)),
-        group_count=9,
+        Group("", lines(rate=3.5, p50=0.01, p95=0.1, p99=0.2)),
+        Group("/few", lines(rate=3.0, p50=0.01, p95=0.1, p99=0.2)),
+        group_count=10,
     )
     text = opened(page, f"/metrics?metric={DURATION.name}&by=http_route&quantile=p99")
     assert stored.instrument_query is not None
@@ -165,7 +167,9 @@ def test_a_label_makes_groups(stored: StoredData, page: TestClient) -> None:
     assert re.search(r"/cart</span> <b>4.0/s</b>", text)
     assert re.search(r"/cart</span> <b>2.5 s</b>", text)
     assert re.search(r"without http_route</span> <b>200 ms</b>", text)
-    assert re.search(r"7 more series</b>, smaller than these 2,", text)
+    # Three measurements a second are fewer than a hundred in the 30 s that a value covers.
+    assert f"/few</span> <b>{formatting.NO_VALUE}</b>" in text
+    assert re.search(r"7 more series</b>, smaller than these 3,", text)
     assert re.search(r'by=http_route&quantile=p99"\s+aria-current="true">p99', text)
     assert re.search(r'by=http_route[^"]*" aria-current="true">http_route', text)
 

@@ -69,6 +69,7 @@ class ServiceGraph:
         rows: All calls, those with failures first; the table has ``MAX_ROWS`` of them.
         not_drawn: What is not drawn, as text; empty if all is.
         disagreements: The calls that have arrived, and have failed for the caller alone.
+        has_failures: Whether a share of failures is drawn, at an arrow or in a box.
         notes: What the backend cannot tell.
         seconds: The length of the time range, in seconds.
         age_s: How many seconds before now the time range ends, if that is not now.
@@ -79,6 +80,7 @@ class ServiceGraph:
     rows: list[Row] = field(default_factory=list)
     not_drawn: str = ""
     disagreements: list[Disagreement] = field(default_factory=list)
+    has_failures: bool = False
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     age_s: float = 0.0
@@ -94,13 +96,15 @@ def service_graph(service_map: ServiceMap, start: float, end: float) -> ServiceG
     participants = _drawn(service_map, calls)
     drawn = [call for call in calls if {*call[:2]} <= set(participants)][:MAX_ARROWS]
     nodes = [node_of(participant, service_map, seconds) for participant in participants]
+    rows = [row_of(call, seconds) for call in drawn]
     total = {service(name) for name in service_map.services}
     total |= {participant for call in calls for participant in call[:2]}
     return ServiceGraph(
-        _pictures(nodes, [row_of(call, seconds) for call in drawn]),
+        _pictures(nodes, rows),
         [row_of(call, seconds) for call in calls],
         _not_drawn(len(total) - len(participants), len(calls) - len(drawn)),
         [disagreement(call) for call in calls if failed_for_caller_alone(call) >= 1],
+        any(node.failed for node in nodes) or any(row.failed for row in rows),
         service_map.notes,
         seconds,
         age_s,

@@ -358,11 +358,11 @@ def buy(page: TestClient, **fields: str) -> httpx2.Response:
     return page.post("/buy?minutes=15", data=fields)
 
 
-def wait_for(page: TestClient, is_ready: Callable[[str], object]) -> str:
-    """Fetch the overview until ``is_ready`` accepts its HTML, and return the HTML."""
+def wait_for(page: TestClient, is_ready: Callable[[str], object], path: str = "/?tour=0") -> str:
+    """Fetch ``path`` until ``is_ready`` accepts its HTML, and return the HTML."""
     deadline = time.monotonic() + 30
     while True:
-        text = page.get("/?tour=0").text
+        text = page.get(path).text
         if is_ready(text):
             return text
         assert time.monotonic() < deadline, text

@@ -299,7 +299,7 @@ def test_the_axis_of_durations_is_as_high_as_the_durations(
     [(1, 0), (2, 1), (19, 1), (20, 2), (99, 2), (100, 3), (0, 0), (None, 0)],
 )
 def test_a_chart_has_no_quantile_of_too_few_requests(requests: int | None, supported: int) -> None:
-    """Of fewer than 20 requests there is no p95, and of fewer than 100 no p99: no curve, no number."""
+    """Of fewer than 20 requests there is no p95, and of fewer than 100 no p99."""
     rate = None if requests is None else requests / WINDOW_S
     sample = RedSample(START, rate, 0.0, (0.1, 0.2, 0.3))
     metrics = RouteMetrics("checkout", "", QueryResult([sample]), WINDOW_S, (), "checkout")

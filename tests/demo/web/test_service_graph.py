@@ -83,7 +83,7 @@ def test_a_service_without_calls_is_drawn(stored: StoredData, page: TestClient) 
 
 
 def test_two_shares_of_failures_are_explained(stored: StoredData, page: TestClient) -> None:
-    """If calls failed for the caller alone, a sentence says how many, and of whom."""
+    """Where shares differ, the page says why, also if calls failed for the caller alone."""
     service_map = ServiceMap(0, 0)
     service_map.add_requests("payment", 10, 1)
     counts = CallCounts(10, 4, 1, 1)
@@ -91,6 +91,16 @@ def test_two_shares_of_failures_are_explained(stored: StoredData, page: TestClie
     stored.service_map = service_map
     text = " ".join(graph_html(page).split())
     assert "2 of the calls of checkout to payment failed for checkout alone" in text
+    assert "The share at an arrow is of the calls of one caller" in text
+
+
+def test_without_failures_no_share_is_explained(stored: StoredData, page: TestClient) -> None:
+    """Where nothing has failed, there is no share to explain."""
+    stored.service_map.add_requests("payment", 10, 0)
+    stored.service_map.add_calls(service("checkout"), service("payment"), CallCounts(10, 0, 0))
+    assert "The share at an arrow" not in graph_html(page)
+    stored.service_map.add_requests("mail", 10, 1)
+    assert graph_of(stored.service_map).has_failures
 
 
 @pytest.mark.parametrize("counts", [CallCounts(10, 4, 4), CallCounts(10, 4, None)])

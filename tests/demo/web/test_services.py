@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.demo.web.conftest import FAILING, StoredData, add_calls, figures
+from tests.demo.web.test_app import wait_for
 from tests.traces import TRACE, exemplar, line, span
 from three_pillar_demo.query.interface import Exemplar, RedSample
 from three_pillar_demo.query.red_sources import ROOT_SPANS, SPANS
@@ -348,6 +349,16 @@ def test_many_routes_are_bounded(busy: StoredData, page: TestClient) -> None:
     text = page.get("/service?service=checkout").text
     assert text.count('<tr id="figures-') == MAX_ROUTES_SHOWN
     assert "70 more routes with fewer requests" in text
+
+
+@pytest.mark.parametrize("path", ["/?tour=0&minutes=15", "/services?minutes=15"])
+def test_the_lists_say_what_has_failed(stored: StoredData, page: TestClient, path: str) -> None:
+    """Whoever sees another share in the graph learns what the list counts, and since when."""
+    stored.services = [figures("checkout", 100, 0)]
+    assert "Failed in the last" not in page.get(path).text
+    stored.services = [figures("checkout", 100, 7)]
+    text = wait_for(page, lambda text: "Failed in the last 15 minutes" in text, path)
+    assert "a status from 500 to 599" in text
 
 
 def test_the_list_of_all_services_pages(stored: StoredData, page: TestClient) -> None:

@@ -15,6 +15,7 @@ from itertools import accumulate
 from operator import add, sub
 from typing import Any
 
+from three_pillar_demo.query.beginning import covered_seconds
 from three_pillar_demo.query.instruments import (
     COUNTER,
     GAUGE,
@@ -81,19 +82,35 @@ class PointSeries:
         return parsed
 
 
+def begin_of(series: Iterable[PointSeries]) -> float | None:
+    """Return when the first of ``series`` begins, in seconds since the epoch; None without any.
+
+    A series that counted before its first known point began at an unknown time before.
+    """
+    begins = [-math.inf if one.zero_time is None else one.zero_time for one in series]
+    return min(begins, default=None)
+
+
 def compute_lines(
-    kind: str, series: Sequence[PointSeries], times: Sequence[float], window_s: float
+    kind: str,
+    series: Sequence[PointSeries],
+    times: Sequence[float],
+    window_s: float,
+    begin: float | None = None,
 ) -> tuple[Line, ...]:
     """Return the lines of all ``series`` together, with one value for each of ``times``.
 
-    Each value covers the ``window_s`` seconds before its time.
+    Each value covers the ``window_s`` seconds before its time, as far as that is after ``begin``,
+    at which the data of the instrument begin.
     """
     if kind in HISTOGRAMS:
-        return (_rate(series, times, window_s), *_bucket_quantiles(series, times, window_s))
+        rate = _rate(series, times, window_s, begin)
+        return (rate, *_bucket_quantiles(series, times, window_s))
     if kind == SUMMARY:
-        return (_rate(series, times, window_s), *_summary_quantiles(series, times, window_s))
+        rate = _rate(series, times, window_s, begin)
+        return (rate, *_summary_quantiles(series, times, window_s))
     if kind == COUNTER:
-        return (_rate(series, times, window_s),)
+        return (_rate(series, times, window_s, begin),)
     newest = [_newest(series, time, window_s) for time in times]
     return (Line("value", tuple(_combined(kind, values) for values in newest)),)
 
@@ -115,8 +132,14 @@ def _combined(kind: str, values: Sequence[float]) -> Value:
     return _finite(total / len(values) if kind == GAUGE else total)
 
 
-def _rate(series: Sequence[PointSeries], times: Sequence[float], window_s: float) -> Line:
-    values = [_sum(one.counter.rate(time, window_s) for one in series) for time in times]
+def _rate(
+    series: Sequence[PointSeries], times: Sequence[float], window_s: float, begin: float | None
+) -> Line:
+    values = []
+    for time in times:
+        factor = window_s / covered_seconds(time, window_s, begin)
+        rates = (one.counter.rate(time, window_s) for one in series)
+        values.append(_sum(rate if rate is None else rate * factor for rate in rates))
     return Line("rate", tuple(values))
 
 

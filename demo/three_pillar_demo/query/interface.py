@@ -214,13 +214,19 @@ class RedSample:
     ``quantiles``.
 
     All three are None if the window has too few points to compute a rate. ``errors`` and each
-    quantile are also None if the window has no requests.
+    quantile are also None if the window has no requests. ``covered_s`` is the number of seconds by
+    which the requests were divided, if the data begin in the window; else None.
     """
 
     time: float
     rate: float | None
     errors: float | None
     quantiles: tuple[float | None, ...]
+    covered_s: float | None = None
+
+    def requests(self, window_s: float) -> float:
+        """Return the number of requests, which may be extrapolated; ``window_s`` is the window."""
+        return (self.rate or 0.0) * (self.covered_s or window_s)
 
 
 @dataclass(frozen=True)

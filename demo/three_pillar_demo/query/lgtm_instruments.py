@@ -6,7 +6,10 @@ receiver has made: docs/reference/telemetry.md.
 """
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 
+from three_pillar_demo.query.beginning import covered_seconds
 from three_pillar_demo.query.http_clients import HttpClients
 from three_pillar_demo.query.instruments import (
     COUNTER,
@@ -31,6 +34,7 @@ from three_pillar_demo.query.instruments import (
     window_for,
 )
 from three_pillar_demo.query.interface import Exemplar
+from three_pillar_demo.query.lgtm_beginning import begin_of
 from three_pillar_demo.query.literals import quoted
 from three_pillar_demo.query.promql_math import Steps
 
@@ -155,7 +159,8 @@ async def instrument_series(prometheus: HttpClients, wanted: InstrumentQuery) ->
     if wanted.by:
         rank = f"topk({MAX_GROUPS}, {rank})"
     expressions = _expressions(wanted, counted, window)
-    sizes, matrices = await asyncio.gather(
+    begin, sizes, matrices = await asyncio.gather(
+        begin_of(prometheus, counted, wanted.start - window, wanted.end, wanted.step),
         prometheus.promql(rank, wanted.end),
         asyncio.gather(
             *(
@@ -170,6 +175,8 @@ async def instrument_series(prometheus: HttpClients, wanted: InstrumentQuery) ->
         for series_labels, values in matrix:
             name = statistic or quantile_name(float(series_labels["quantile"]))
             line = Line(name, tuple(values.get(time) for time in times))
+            if name == "rate":
+                line = _while_beginning(line, times, window, begin)
             found.setdefault(series_labels.get(wanted.by, ""), []).append(line)
     return InstrumentSeries(
         times=tuple(times),
@@ -179,6 +186,17 @@ async def instrument_series(prometheus: HttpClients, wanted: InstrumentQuery) ->
         labels=tuple(labels),
         window=window,
     )
+
+
+def _while_beginning(
+    line: Line, times: Sequence[float], window: float, begin: float | None
+) -> Line:
+    """Return a line of rates that are divided by the time in which there are data."""
+    values = [
+        None if value is None else value * window / covered_seconds(time, window, begin)
+        for time, value in zip(times, line.values, strict=True)
+    ]
+    return replace(line, values=tuple(values))
 
 
 async def instrument_exemplars(prometheus: HttpClients, wanted: InstrumentQuery) -> list[Exemplar]:

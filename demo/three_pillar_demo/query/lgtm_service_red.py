@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from three_pillar_demo.query import span_figures
 from three_pillar_demo.query.interface import Exemplar, RedSample
+from three_pillar_demo.query.lgtm_beginning import begin_of
 from three_pillar_demo.query.lgtm_red_series import RedSeries, found_series, presence_query
 from three_pillar_demo.query.lgtm_services import (
     Clients,
@@ -19,6 +20,7 @@ from three_pillar_demo.query.service_figures import (
     INTERVALS_PER_WINDOW,
     MAX_EXEMPLARS,
     ServiceRed,
+    while_beginning,
 )
 
 
@@ -46,6 +48,9 @@ async def _samples(
 ) -> list[RedSample]:
     times = [round(time, 3) for time in steps.times()]
     condition = series.of_service(service)
+    first = steps.start - steps.window
+    selector = series.selector("count", condition)
+    begin = await begin_of(clients, selector, first, steps.end, steps.step)
     rates, failed, *durations = await asyncio.gather(
         clients.promql_range(series.count("rate", steps.window, [], condition), times),
         clients.promql_range(series.failed("rate", steps.window, condition), times),
@@ -63,7 +68,7 @@ async def _samples(
         values = [by_time.get(time) for by_time in durations]
         in_seconds = tuple(None if value is None else value * series.unit_s for value in values)
         samples.append(RedSample(time, rate, errors, in_seconds))
-    return samples
+    return while_beginning(samples, steps.window, begin)
 
 
 async def _exemplars(

@@ -9,7 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from three_pillar_demo.query import exponential, promql_math
-from three_pillar_demo.query.instrument_math import PointSeries, compute_lines, point_series
+from three_pillar_demo.query.instrument_math import (
+    PointSeries,
+    begin_of,
+    compute_lines,
+    point_series,
+)
 from three_pillar_demo.query.instruments import (
     EXPONENTIAL_HISTOGRAM,
     GAUGE,
@@ -188,6 +193,7 @@ def _answer(
     if cell > wanted.step:  # the points that were read may be as far apart
         window = max(window, INTERVALS_PER_WINDOW * cell)
     times = _times(wanted, max(wanted.step, cell))
+    begin = begin_of(points.values())
     return InstrumentSeries(
         times=tuple(times),
         groups=tuple(
@@ -198,6 +204,7 @@ def _answer(
                     [points[one.id] for one in members if one.id in points],
                     times,
                     window,
+                    begin,
                 ),
             )
             for value, members in groups.items()

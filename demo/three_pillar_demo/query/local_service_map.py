@@ -22,6 +22,7 @@ from three_pillar_demo.query.service_map_statements import (
     SELECT_ANSWERED,
     SELECT_BOUNDARY,
     SELECT_CALLS,
+    SELECT_OLDEST,
     SELECT_REQUESTS,
 )
 from three_pillar_demo.query.sqlite_reader import SqliteReader
@@ -71,7 +72,7 @@ class LocalServiceMaps:
             "end": nanoseconds(end),
             "complete": nanoseconds(end - ARRIVAL_GRACE_S),
         }
-        result = ServiceMap(start, end)
+        result = ServiceMap(start, end, begin=await self._begin(start, end))
         for row in await self.reader.fetch(SELECT_REQUESTS, parameters):
             _add_requests(result, row)
         rows = await self.reader.fetch(SELECT_CALLS, parameters)
@@ -99,6 +100,12 @@ class LocalServiceMaps:
         boundary = rows[0][0] / NANO
         # A sender whose clock is ahead says nothing about the range.
         return (boundary if boundary < end else start), scanned
+
+    async def _begin(self, start: float, end: float) -> float | None:
+        """Return when the oldest span of the store began, if that is in the time range."""
+        rows = await self.reader.fetch(SELECT_OLDEST)
+        begin = rows[0][0] / NANO if rows else start
+        return begin if start < begin < end else None
 
     def _remember(self, attributes: Attributes, name: str) -> None:
         address = callee_names.called_address(attributes)

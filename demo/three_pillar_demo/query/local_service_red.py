@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from three_pillar_demo.query import exponential, promql_math, span_figures, sqlite_rows
@@ -16,6 +18,7 @@ from three_pillar_demo.query.service_figures import (
     INTERVALS_PER_WINDOW,
     MAX_EXEMPLARS,
     ServiceRed,
+    while_beginning,
 )
 from three_pillar_demo.query.sqlite_reader import SqliteReader
 
@@ -87,18 +90,31 @@ async def _from_spans(
 def _samples(
     rows: Sequence[Any], steps: Steps, quantiles: Sequence[float], unit_s: float
 ) -> list[RedSample]:
-    samples = promql_math.red_samples(
+    counted = promql_math.red_samples(
         merged_rows(exponential.explicit_rows(rows)), steps, quantiles
     )
+    samples = while_beginning(counted, steps.window, _begin(rows))
     return [
-        RedSample(
-            sample.time,
-            sample.rate,
-            sample.errors,
-            tuple(None if value is None else value * unit_s for value in sample.quantiles),
+        replace(
+            sample,
+            quantiles=tuple(
+                None if value is None else value * unit_s for value in sample.quantiles
+            ),
         )
         for sample in samples
     ]
+
+
+def _begin(rows: Sequence[Any]) -> float | None:
+    """Return when the first series began, in seconds since the epoch; None if before the rows.
+
+    ``rows`` are those of ``SELECT_POINTS``, which are ordered by series and time.
+    """
+    begins: dict[int, float] = {}
+    for series_id, _, _, born, time, start, *_ in rows:
+        begins.setdefault(series_id, start / NANO if born == time else -math.inf)
+    first = min(begins.values(), default=-math.inf)
+    return first if math.isfinite(first) else None
 
 
 def merged_rows(rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:

@@ -1,7 +1,9 @@
 """The figures of services and of their routes, as the query interface returns them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from three_pillar_demo.query.beginning import covered_seconds
 from three_pillar_demo.query.interface import Exemplar, RedSample
 
 QUANTILES = (0.5, 0.95, 0.99)
@@ -82,3 +84,17 @@ class ServiceRed:
     window: float
     samples: tuple[RedSample, ...] = ()
     exemplars: tuple[Exemplar, ...] = ()
+
+
+def while_beginning(
+    samples: Sequence[RedSample], window_s: float, begin: float | None
+) -> list[RedSample]:
+    """Return ``samples`` with rates that are divided by the covered part of their windows."""
+    return [_divided(sample, window_s, begin) for sample in samples]
+
+
+def _divided(sample: RedSample, window_s: float, begin: float | None) -> RedSample:
+    covered_s = covered_seconds(sample.time, window_s, begin)
+    if sample.rate is None or covered_s >= window_s:
+        return sample
+    return replace(sample, rate=sample.rate * window_s / covered_s, covered_s=covered_s)

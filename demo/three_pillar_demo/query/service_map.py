@@ -4,11 +4,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from three_pillar_demo.query.beginning import covered_seconds
+
 ARRIVAL_GRACE_S = 10.0
 """How long, in seconds, the span of the called service may take to arrive after that of the call.
 
 Only then a call without it counts as one that has reached nobody. Tempo waits as long.
 """
+
+MIN_SECONDS = 1e-9
+"""The length of a time range that is empty, so that numbers can be divided by it."""
 
 
 class ParticipantKind(Enum):
@@ -87,6 +92,7 @@ class ServiceMap:
         services: The requests of each service that has sent any span, by its name.
         calls: The calls, by caller and callee.
         notes: What the backend cannot tell, as complete sentences.
+        begin: When the stored spans begin, in seconds since the epoch, if that is in the range.
     """
 
     start: float
@@ -94,6 +100,12 @@ class ServiceMap:
     services: dict[str, Outcomes] = field(default_factory=dict)
     calls: dict[tuple[Participant, Participant], CallCounts] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    begin: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The number of seconds by which numbers are divided to be rates."""
+        return max(covered_seconds(self.end, self.end - self.start, self.begin), MIN_SECONDS)
 
     def add_requests(self, name: str, requests: float, failed: float) -> None:
         """Add to the requests of a service."""

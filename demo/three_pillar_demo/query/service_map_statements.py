@@ -46,6 +46,7 @@ CALLED = f"""iif(length({_extract(ATTRIBUTES)}) > {MAX_CALLED}, '[]', {_extract(
 || char(10) || iif({_extract(callee_names.HOSTS)} = '{NO_HOST}', {ORIGIN}, '')"""
 """The SQL expression for the attributes of a call: a JSON array, in the order of ``ATTRIBUTES``,
 and in a second line the origin of its URL, if it names no host otherwise."""
+SELECT_OLDEST = "SELECT start FROM span ORDER BY rowid LIMIT 1"
 SELECT_BOUNDARY = """SELECT start + duration FROM span
 WHERE rowid BETWEEN (SELECT max(rowid) FROM span) - :scanned - :compared + 1
 AND (SELECT max(rowid) FROM span) - :scanned

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from three_pillar_demo.query.beginning import covered_seconds
 from three_pillar_demo.query.interface import Exemplar, RedSample
 from three_pillar_demo.query.promql_math import Steps
 from three_pillar_demo.query.red_sources import ROOT_SPANS, SPANS
@@ -59,6 +60,7 @@ def red_samples(
     """
     ordered = sorted(spans, key=lambda span: span.end)
     ends = [span.end for span in ordered]
+    begin = ordered[0].end - ordered[0].seconds if ordered else None
     samples = []
     for time in steps.times():
         window_start = time - steps.window
@@ -67,12 +69,14 @@ def red_samples(
             continue
         in_window = ordered[bisect_right(ends, window_start) : bisect_right(ends, time)]
         failed = sum(span.failed for span in in_window)
+        covered_s = covered_seconds(time, steps.window, begin)
         samples.append(
             RedSample(
                 time,
-                len(in_window) / steps.window,
+                len(in_window) / covered_s,
                 failed / len(in_window) if in_window else None,
                 exact_quantiles([span.seconds for span in in_window], quantiles),
+                covered_s if covered_s < steps.window else None,
             )
         )
     return samples

@@ -133,7 +133,7 @@ def _only_request(result: QueryResult[ServiceRed], panel: Panel) -> LegendEntry 
         return None
     newest = result.value.samples[-1]
     window = result.value.window
-    if not newest.rate or newest.rate * window >= TWO_REQUESTS:
+    if not newest.rate or newest.requests(window) >= TWO_REQUESTS:
         return None
     durations = [
         exemplar.value

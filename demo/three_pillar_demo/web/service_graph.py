@@ -89,7 +89,7 @@ class ServiceGraph:
 
 def service_graph(service_map: ServiceMap, start: float, end: float) -> ServiceGraph:
     """Return the graph of ``service_map``, which was asked for from ``start`` to ``end``."""
-    seconds = max(service_map.end - service_map.start, 1e-9)
+    seconds = service_map.seconds
     age_s = end - service_map.end
     calls = [(*ends, counts) for ends, counts in service_map.calls.items() if counts.calls]
     calls.sort(key=_importance, reverse=True)

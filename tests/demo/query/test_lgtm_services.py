@@ -194,7 +194,25 @@ def test_jobs_are_counted_by_their_spans() -> None:
         lgtm_service_red.service_red(clients, "job", Steps(START + 60, END, 60, 60), (0.5,))
     )
     assert (red.source, red.exemplars[0].trace_id) == (ROOT_SPANS, "1".zfill(32))
-    assert red.samples[0].rate == pytest.approx(1 / 60)
+    assert red.samples[0].rate == pytest.approx(1 / 59), "it began 59 s before"
+
+
+def test_rates_are_divided_by_the_time_since_the_first_point() -> None:
+    """While a histogram begins, rates are those of the time since then; later they are as asked."""
+    clients = FakeClients(set())
+    web = {"service_name": "web"}
+    clients.vectors = {"count by (__name__": [({"__name__": f"{HTTP}_count", **web}, 1.0)]}
+    for first, expected in ((END - 20, [6, 4, 3]), (START, [1, 1, 1]), (END - 1, [6, 6, 6])):
+        clients.vectors["min(min_over_time(timestamp("] = [({}, first)]
+        red = asyncio.run(
+            lgtm_service_red.service_red(clients, "web", Steps(END - 10, END, 5, 60), (0.5,))
+        )
+        assert [sample.rate for sample in red.samples] == pytest.approx(expected)
+    [query] = {query for query in clients.queries if query.startswith("min(")}
+    assert query == (
+        f'min(min_over_time(timestamp({HTTP}_count{{job!~"otelcol.*", service_name="web"}})'
+        "[70000ms:5000ms]))"
+    )
 
 
 def test_a_full_search_covers_less_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -264,6 +264,27 @@ def test_the_first_events_of_a_new_series_count(in_memory_store: InMemoryStore) 
     assert lines["p50"] == pytest.approx(0.55)
 
 
+def test_steady_values_are_steady_from_their_beginning(in_memory_store: InMemoryStore) -> None:
+    """Rates are divided by the time since the instrument's first data, in each of its groups."""
+    began = 30
+    for group, rate in (("a", 4.0), ("b", 2.0)):
+        pairs = [(ago, rate * (began - ago)) for ago in range(began - 1, -1, -1)]
+        numbers = points(*pairs, start_ago=began)
+        for number in numbers:
+            number.attributes.extend(attributes(group=group))
+        send(in_memory_store, counter("sent", *numbers))
+    late = number_point(6, at=at(1), start=at(3))
+    late.attributes.extend(attributes(group="late"))
+    send(in_memory_store, counter("sent", late))
+    groups = {
+        group.value: group.lines[0].values
+        for group in series(in_memory_store, "sent", COUNTER, by="group").groups
+    }
+    assert groups["a"][-2:] == pytest.approx((4.0, 4.0))
+    assert groups["b"][-2:] == pytest.approx((2.0, 2.0))
+    assert groups["late"][-1] == pytest.approx(6 / began, rel=0.6), "not over two seconds"
+
+
 def test_a_histogram_without_observations_has_no_quantile(in_memory_store: InMemoryStore) -> None:
     """A rate of zero is zero; a quantile of nothing is unknown, not zero and not NaN."""
     empty = [histogram_point([3, 0, 0], at=at(ago), start=at(3600)) for ago in (20, 10, 0)]

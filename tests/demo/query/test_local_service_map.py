@@ -241,6 +241,27 @@ def test_a_bounded_number_of_spans_is_examined(
     assert map_of(senders.store, range_s=15).services == {"front": Outcomes(1, 0)}
 
 
+def test_rates_begin_with_the_spans(senders: Senders) -> None:
+    """Numbers are divided by the time since the oldest span of the store, if that is in range."""
+    sent_at = time.time() - 20
+    senders.send("front", SERVER, age_s=20)
+    senders.send("front", SERVER, age_s=2)
+    hour = map_of(senders.store, range_s=3600)
+    assert hour.begin
+    assert sent_at <= hour.begin <= time.time() - 20
+    assert hour.seconds == pytest.approx(3600 / 6), "at least a sixth of the range"
+    short = map_of(senders.store, range_s=15)
+    assert short.begin is None
+    assert short.seconds == pytest.approx(15)
+    assert ServiceMap(100, 160, begin=120).seconds == pytest.approx(40)
+
+
+def test_a_clock_that_is_ahead_begins_nothing(senders: Senders) -> None:
+    """A store whose oldest span is dated in the future has no other time range for it."""
+    senders.send("front", SERVER, age_s=-3600)
+    assert map_of(senders.store).begin is None
+
+
 def test_an_empty_store_has_an_empty_map(in_memory_store: InMemoryStore) -> None:
     """Without spans there are no services and no calls."""
     result = map_of(in_memory_store)

@@ -304,7 +304,7 @@ def test_spans_give_exact_figures(in_memory_store: InMemoryStore) -> None:
     assert (red.source, len(red.exemplars)) == (SPANS, 20)
     assert red.samples[0].rate is None  # before the first request
     assert red.samples[-1].time == NOW
-    assert red.samples[-1].rate == pytest.approx(20 / 240)
+    assert red.samples[-1].rate == pytest.approx(20 / 99), "the first request began 99 s ago"
     assert red.samples[-1].errors == pytest.approx(0.05)
 
 
@@ -333,6 +333,52 @@ def test_a_rare_export_widens_the_window(in_memory_store: InMemoryStore) -> None
     red = service_red(in_memory_store, "web", window=30)
     assert red.window == pytest.approx(150)
     assert red.samples[-1].rate == pytest.approx(1.0)
+
+
+def test_steady_traffic_is_steady_from_its_beginning(in_memory_store: InMemoryStore) -> None:
+    """A rate is divided by the time since the first data, not by a window that began before."""
+    rate = 4
+    for seconds in range(1, 41):
+        born = point(rate * seconds, ago(40 - seconds), since=ago(40))
+        send(in_memory_store, histogram(HTTP, born))
+    red = service_red(in_memory_store, "web", window=60)
+    rates = {round(NOW - sample.time): sample.rate for sample in red.samples}
+    assert rates[50] is None
+    assert [rates[seconds_ago] for seconds_ago in (30, 20, 10, 0)] == pytest.approx([rate] * 4)
+    assert red.samples[-1].covered_s == pytest.approx(40)
+    assert red.samples[-1].requests(red.window) == pytest.approx(160)
+
+
+def test_steady_spans_are_steady_from_their_beginning(in_memory_store: InMemoryStore) -> None:
+    """The rate of spans, too, is divided by the time since the first request began."""
+    spans = [span("GET /", start=ago(40 - number), seconds=0.0) for number in range(40)]
+    in_memory_store.send("traces", trace_request(*spans, service="web"))
+    red = service_red(in_memory_store, "web", window=60)
+    rates = {round(NOW - sample.time): sample.rate for sample in red.samples}
+    assert rates[50] is None
+    # A window has a request at each of its ends.
+    assert [rates[seconds_ago] for seconds_ago in (20, 10, 0)] == pytest.approx([1] * 3, abs=0.06)
+
+
+def test_one_request_is_not_many_a_second(in_memory_store: InMemoryStore) -> None:
+    """The rate of the first request is over a sixth of the window at least."""
+    send(in_memory_store, histogram(HTTP, point(1, ago(1), since=ago(1.5))))
+    newest = service_red(in_memory_store, "web", window=60).samples[-1]
+    assert newest.covered_s == pytest.approx(10)
+    assert newest.requests(60) < 2
+
+
+def test_new_failures_of_an_old_service_are_over_the_window(
+    in_memory_store: InMemoryStore,
+) -> None:
+    """A series that begins later, of a service that has data for longer, has its whole window."""
+    for number in range(13):
+        at = ago(RANGE_S - number * INTERVAL_S)
+        send(in_memory_store, histogram(HTTP, point(100 + 20 * number, at)))
+    send(in_memory_store, histogram(HTTP, point(3, ago(1), FAILURE, since=ago(2))))
+    newest = service_red(in_memory_store, "web", window=60).samples[-1]
+    assert newest.covered_s is None
+    assert newest.rate == pytest.approx(1 + 3 / 60, abs=0.1)
 
 
 def test_routes_of_a_process_are_added(in_memory_store: InMemoryStore) -> None:

@@ -197,10 +197,13 @@ def test_colours_on_a_page_are_distinct_and_the_same_everywhere(
     assert len(set.union(*classes.values())) == len(names)
 
 
-def test_one_request_is_not_three_percentiles(busy: StoredData, page: TestClient) -> None:
+@pytest.mark.parametrize(("rate", "covered_s"), [(1 / 30, None), (1 / 5, 5.0)])
+def test_one_request_is_not_three_percentiles(
+    busy: StoredData, page: TestClient, rate: float, covered_s: float | None
+) -> None:
     """The legend of a chart says that there was one request, with the duration of its dot."""
     now = time.time()
-    busy.red_sample = lambda timestamp: RedSample(timestamp, 1 / 30, 0.0, (0.1, 0.2, 0.3))
+    busy.red_sample = lambda timestamp: RedSample(timestamp, rate, 0.0, (0.1, 0.2, 0.3), covered_s)
     labels = exemplar("checkout", "/checkout", 200, "0.5", 0.123).labels
     busy.exemplars = [Exemplar(TRACE, 0.123, now - 10, labels)]
     text = page.get("/?tour=0").text

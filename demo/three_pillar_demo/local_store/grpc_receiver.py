@@ -35,7 +35,13 @@ CROWDED_TIMEOUT_S = 1.0
 """Seconds that a message may take to arrive while other calls wait for its place."""
 MAX_STREAMS = 100
 """The maximum number of calls at the same time on one connection."""
-MAX_IDLE_MS = 300_000
+MAX_CONNECTIONS = 500
+"""The number of connections at the same time; gRPC refuses more, it cannot close the oldest one.
+
+Without a limit, connections without calls would use up the file descriptors, which HTTP and the
+database need as well.
+"""
+MAX_IDLE_MS = 75_000
 """How long a connection without calls stays open; SDKs export once a minute or more often."""
 KEEPALIVE_MS = 60_000
 """How often a silent connection is checked, so that one whose client is gone is closed."""
@@ -49,6 +55,7 @@ OPTIONS = [
     ("grpc.max_concurrent_streams", MAX_STREAMS),
     # Else gRPC accepts ever more of the messages that nobody receives yet: 620 MiB were measured.
     ("grpc.http2.bdp_probe", 0),
+    ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
     ("grpc.max_connection_idle_ms", MAX_IDLE_MS),
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),

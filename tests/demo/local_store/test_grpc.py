@@ -1,10 +1,11 @@
 """Tests of the local store's gRPC server: which calls it accepts, and how it refuses others."""
 
 import asyncio
+import socket
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, cast
 
 import grpc
@@ -48,6 +49,10 @@ STUBS: dict[str, Any] = {
 }
 TRACE_METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 LOG_METHOD = TRACE_METHOD.replace("trace", "logs").replace("Trace", "Logs")
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""What a client of HTTP/2 sends first: the preface and empty settings."""
+MAX_TRIED = 5
+"""The limit on connections in the test of it."""
 ANY_SIZE = [("grpc.max_send_message_length", -1)]
 TIMEOUT_S = 60
 MAX_GROWTH_BYTES = 350 * MIB
@@ -94,6 +99,82 @@ def send(channel: grpc.aio.Channel, body: bytes | Message, **options: Any) -> Aw
     content = body if isinstance(body, bytes) else body.SerializeToString()
     method: Any = channel.unary_unary(TRACE_METHOD)
     return cast("Awaitable[bytes]", method(content, timeout=TIMEOUT_S, **options))
+
+
+def set_option(monkeypatch: pytest.MonkeyPatch, name: str, value: int) -> None:
+    """Change the value of an option of gRPC that the server sets."""
+    options = dict(grpc_receiver.OPTIONS)
+    assert name in options
+    monkeypatch.setattr(grpc_receiver, "OPTIONS", list((options | {name: value}).items()))
+
+
+def connect(address: tuple[str, int], opened: ExitStack, sent: bytes) -> socket.socket:
+    """Open a connection that makes no call, and send ``sent``."""
+    connection = opened.enter_context(socket.create_connection(address, TIMEOUT_S))
+    connection.sendall(sent)
+    return connection
+
+
+def is_greeted(connection: socket.socket) -> bool:
+    """Return whether the server has answered; it closes a connection that it refuses."""
+    try:
+        return bool(connection.recv(1000))
+    except ConnectionResetError:
+        return False
+
+
+def talk_to_server(
+    in_memory_store: InMemoryStore, talk: Callable[[tuple[str, int], ExitStack], None]
+) -> None:
+    """Run ``talk`` in a thread with the address of a gRPC server; close what it has opened."""
+
+    async def run() -> None:
+        port = free_port()
+        server = grpc_receiver.create_server(Intake(in_memory_store.writer), "127.0.0.1", port)
+        await server.start()
+        try:
+            with ExitStack() as opened:
+                await asyncio.to_thread(talk, ("127.0.0.1", port), opened)
+        finally:
+            await server.stop(0)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("option", "sent"),
+    [("grpc.max_connection_idle_ms", HTTP2_PREFACE), ("grpc.server_handshake_timeout_ms", b"")],
+)
+def test_a_connection_without_calls_is_closed(
+    in_memory_store: InMemoryStore, monkeypatch: pytest.MonkeyPatch, option: str, sent: bytes
+) -> None:
+    """A client that connects, and then calls nothing or says nothing, does not stay for ever."""
+    set_option(monkeypatch, option, 200)
+
+    def talk(address: tuple[str, int], opened: ExitStack) -> None:
+        connection = connect(address, opened, sent)
+        while is_greeted(connection):
+            pass
+
+    talk_to_server(in_memory_store, talk)
+
+
+def test_the_number_of_connections_is_limited(
+    in_memory_store: InMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Idle connections leave file descriptors to others, and one that closes makes room."""
+    set_option(monkeypatch, "grpc.max_allowed_incoming_connections", MAX_TRIED)
+
+    def talk(address: tuple[str, int], opened: ExitStack) -> None:
+        connections = [connect(address, opened, HTTP2_PREFACE) for _ in range(MAX_TRIED)]
+        assert all(map(is_greeted, connections))
+        assert not is_greeted(connect(address, opened, HTTP2_PREFACE))
+        connections[0].close()
+        poll_until(
+            lambda: is_greeted(connect(address, opened, HTTP2_PREFACE)), "room for another one"
+        )
+
+    talk_to_server(in_memory_store, talk)
 
 
 @pytest.mark.parametrize("compression", list(Compression), ids=lambda value: value.name)

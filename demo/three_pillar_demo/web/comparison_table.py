@@ -79,7 +79,10 @@ def _basis(comparison: Comparison, group: str, others: str) -> str:
         basis += f", but not beyond {moments}, when a drill began or ended"
     if comparison.whole_tree:
         return basis
-    return f"{basis}, without what is below them: that is more than {MAX_TREE_SPANS} spans"
+    return (
+        f"{basis}. Only the spans of the requests themselves are compared, because with those "
+        f"below it this one has more than {MAX_TREE_SPANS}"
+    )
 
 
 def _nothing(comparison: Comparison, group: str) -> str:
@@ -88,7 +91,7 @@ def _nothing(comparison: Comparison, group: str) -> str:
     if not comparison.differences:
         return (
             f"Nothing stands out: no attribute, version or instance is clearly more frequent in "
-            f"the {group} ones."
+            f"the {group} ones. Numbers are compared as single values, not as ranges."
         )
     return ""
 

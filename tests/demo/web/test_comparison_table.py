@@ -69,11 +69,12 @@ def test_what_a_failure_has_is_said_in_a_row(failed: StoredData, page: TestClien
 
 def test_what_is_not_compared_is_said(failed: StoredData, page: TestClient) -> None:
     """Of a large request the page says that only its own span is compared."""
-    assert "without what is below them" not in text_of(page)
+    said = "Only the spans of the requests themselves are compared, because with those below it"
+    assert said not in text_of(page)
     failed.spans += [span(f"{number:016x}", ROOT, "INTERNAL") for number in range(100)]
     failed.peers = {True: peers(8, VISA), False: peers(40)}
     deadline = time.monotonic() + WAIT_S
-    while "without what is below them: that is more than 100 spans" not in text_of(page):
+    while f"{said} this one has more than 100" not in text_of(page):
         assert time.monotonic() < deadline, "waited for the comparison of the large request"
 
 
@@ -88,6 +89,7 @@ def test_nothing_unusual_is_said(failed: StoredData, page: TestClient) -> None:
     """Where failed and successful requests are alike, the page says so."""
     failed.peers = {True: peers(40, VISA), False: peers(40, VISA)}
     assert "Nothing stands out: no attribute, version or instance" in text_of(page)
+    assert "Numbers are compared as single values, not as ranges." in text_of(page)
 
 
 def test_a_usual_success_has_no_comparison(failed: StoredData, page: TestClient) -> None:

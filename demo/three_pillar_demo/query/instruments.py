@@ -132,6 +132,8 @@ class InstrumentSeries:
         labels: The labels of the series, sorted by name.
         window: The seconds before a time that its value covers. Series with few points have a
             longer window than the query wants: ``INTERVALS_PER_WINDOW``.
+        begin: When the data begin, in seconds since the epoch; None if before all windows. A rate
+            is divided by the time of its window since then.
     """
 
     times: tuple[float, ...] = ()
@@ -141,6 +143,7 @@ class InstrumentSeries:
     unread_count: int = 0
     labels: tuple[LabelValues, ...] = ()
     window: float = 0.0
+    begin: float | None = None
 
 
 def quantile_name(quantile: float) -> str:

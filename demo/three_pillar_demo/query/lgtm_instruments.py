@@ -185,6 +185,7 @@ async def instrument_series(prometheus: HttpClients, wanted: InstrumentQuery) ->
         series_count=series_total,
         labels=tuple(labels),
         window=window,
+        begin=begin,
     )
 
 

@@ -213,6 +213,7 @@ def _answer(
         series_count=len(series),
         labels=tuple(label_values([one.labels for one in series], ())),
         window=window,
+        begin=begin,
     )
 
 

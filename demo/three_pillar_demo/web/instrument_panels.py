@@ -94,7 +94,7 @@ class InstrumentChart:
         """The groups; those of a histogram without quantiles of too few measurements."""
         if self.instrument.kind not in HISTOGRAMS:
             return self.series.groups
-        return [supported_group(group, self.series.window) for group in self.series.groups]
+        return [supported_group(group, self.series) for group in self.series.groups]
 
     @cached_property
     def quantiles(self) -> list[str]:

@@ -1,9 +1,10 @@
-"""Which quantiles a number of requests supports: no more than one beyond the slowest of them."""
+"""Which quantiles a number of requests supports: those beyond which there is one of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from three_pillar_demo.query.instruments import Group, Line
+from three_pillar_demo.query.beginning import covered_seconds
+from three_pillar_demo.query.instruments import Group, InstrumentSeries, Line
 from three_pillar_demo.query.interface import RedSample
 
 
@@ -12,34 +13,35 @@ def requests_needed(quantile: float) -> int:
     return round(1 / (1 - quantile))
 
 
-def is_supported(quantile: float, rate: float | None, window: float) -> bool:
-    """Return whether ``rate``, per second over ``window`` seconds, stands for enough requests."""
-    return rate is not None and round(rate * window) >= requests_needed(quantile)
-
-
 def supported_sample(sample: RedSample, quantiles: Sequence[float], window: float) -> RedSample:
     """Return ``sample`` without the quantiles for which its window has too few requests."""
+    requests = round(sample.requests(window))
     supported = tuple(
-        value if is_supported(quantile, sample.rate, window) else None
+        value if requests >= requests_needed(quantile) else None
         for quantile, value in zip(quantiles, sample.quantiles, strict=True)
     )
     return replace(sample, quantiles=supported)
 
 
-def supported_group(group: Group, window: float) -> Group:
-    """Return the lines of a histogram without the quantiles that have too few measurements."""
+def supported_group(group: Group, series: InstrumentSeries) -> Group:
+    """Return a group of a histogram without the quantiles of too few measurements.
+
+    ``series`` are the values of the instrument, of which the group is one.
+    """
     rates = next((line.values for line in group.lines if line.statistic == "rate"), ())
+    counts = [
+        round((rate or 0.0) * covered_seconds(time, series.window, series.begin))
+        for time, rate in zip(series.times, rates, strict=True)
+    ]
     lines = [
-        line if line.statistic == "rate" else _supported_line(line, rates, window)
-        for line in group.lines
+        line if line.statistic == "rate" else _supported_line(line, counts) for line in group.lines
     ]
     return replace(group, lines=tuple(lines))
 
 
-def _supported_line(line: Line, rates: Sequence[float | None], window: float) -> Line:
-    quantile = float(line.statistic.removeprefix("p")) / 100
+def _supported_line(line: Line, counts: Sequence[int]) -> Line:
+    needed = requests_needed(float(line.statistic.removeprefix("p")) / 100)
     values = tuple(
-        value if is_supported(quantile, rate, window) else None
-        for value, rate in zip(line.values, rates, strict=True)
+        value if count >= needed else None for value, count in zip(line.values, counts, strict=True)
     )
     return replace(line, values=values)

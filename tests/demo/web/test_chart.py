@@ -308,3 +308,12 @@ def test_a_chart_has_no_quantile_of_too_few_requests(requests: int | None, suppo
     assert values[:supported] == ["100 ms", "200 ms", "300 ms"][:supported]
     assert set(values[supported:]) <= {formatting.NO_VALUE}
     assert sum(bool(parts) for _, parts in panel.plot.polylines) == supported
+
+
+def test_a_quantile_needs_enough_requests_while_the_data_begin() -> None:
+    """A rate over the five seconds since the data began does not stand for a whole window."""
+    sample = RedSample(START, 19 / 5, 0.0, (0.1, 0.2, 0.3), covered_s=5.0)
+    metrics = RouteMetrics("checkout", "", QueryResult([sample]), WINDOW_S, (), "checkout")
+    panel = duration_panel(metrics, (START, START + LENGTH_S))
+    values = [entry.value for entry in panel.legend]
+    assert values == ["100 ms", formatting.NO_VALUE, formatting.NO_VALUE]

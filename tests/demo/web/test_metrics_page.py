@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from urllib.parse import quote_plus
 
@@ -172,6 +173,18 @@ def test_a_label_makes_groups(stored: StoredData, page: TestClient) -> None:
     assert re.search(r"7 more series</b>, smaller than these 3,", text)
     assert re.search(r'by=http_route&quantile=p99"\s+aria-current="true">p99', text)
     assert re.search(r'by=http_route[^"]*" aria-current="true">http_route', text)
+
+
+def test_quantiles_need_enough_measurements_while_the_data_begin(
+    stored: StoredData, page: TestClient
+) -> None:
+    """Nineteen measurements in the five seconds since the data began have no p95."""
+    stored.instruments = [DURATION]
+    found = series(Group("", lines(rate=19 / 5, p50=0.02, p95=0.3, p99=2.5)))
+    stored.instrument_series = replace(found, begin=found.times[-1] - 5)
+    text = opened(page, f"/metrics?metric={DURATION.name}")
+    assert re.search(r'p50">p50</span> <b>20 ms</b>', text)
+    assert re.search(rf'p95">p95</span> <b>{formatting.NO_VALUE}</b>', text)
 
 
 def test_ticks_of_a_small_rate_are_in_the_unit_of_its_legend(

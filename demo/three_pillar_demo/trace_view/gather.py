@@ -48,6 +48,8 @@ LOG_MARGIN_S = 60
 
 If the spans of a service are lost, its log records can be older or newer than all other spans.
 """
+AHEAD_S = 24 * 3600
+"""How far ahead of this machine's clock, in seconds, ``--last-error`` searches for a failure."""
 SEARCH_RANGE_S = 3600
 """How far back ``--last-error`` searches for a failure, in seconds."""
 MAX_MISSING = 5
@@ -64,6 +66,9 @@ class NotFoundError(Exception):
 async def newest_failure(backends: Backends, report_wait: ReportWait) -> str:
     """Return the trace id of the newest failed request of any service in the past hour.
 
+    One that is dated ahead of this machine's clock counts only if there is no other: it would be
+    the newest one for long, whatever fails meanwhile.
+
     Raises:
         NotFoundError: The trace store had no failed request within ``SEARCH_TIMEOUT_S``.
         BackendError: The trace store cannot be queried.
@@ -71,9 +76,11 @@ async def newest_failure(backends: Backends, report_wait: ReportWait) -> str:
     started = time.monotonic()
     while True:
         now = time.time()
-        requests = await backends.request_spans(now - SEARCH_RANGE_S, now, failed=True, limit=1)
-        if requests:
-            return requests[0].trace_id
+        start = now - SEARCH_RANGE_S
+        for end in (now, now + AHEAD_S):
+            requests = await backends.request_spans(start, end, failed=True, limit=1)
+            if requests:
+                return requests[0].trace_id
         if time.monotonic() - started >= SEARCH_TIMEOUT_S:
             raise NotFoundError(
                 "no request of any service failed in the last hour. To make one in the shop: "

@@ -90,7 +90,8 @@ class ScriptedBackends:
             spans = self.earlier_purchase.spans
             return [span for span in spans if span.service == service][:limit]
         self.queries.append(("request_spans", start, end))
-        return self.failed_requests[:limit]
+        in_range = [span for span in self.failed_requests if span.start <= end * 10**9]
+        return in_range[:limit]
 
 
 @pytest.fixture(autouse=True)
@@ -263,6 +264,21 @@ def test_last_error_is_followed(
     assert re.fullmatch(r"The newest failure is \d+ min old\.\n", err), (
         "an old failure may not be the one that the user means"
     )
+
+
+def test_a_failure_that_is_dated_ahead_is_the_last_resort() -> None:
+    """A failed request of a service whose clock is ahead is found if nothing else has failed."""
+    backends = ScriptedBackends(None)
+    awaited: list[str] = []
+    now = time.time_ns()
+    ahead = replace(span(ROOT, ""), start=now + 7200 * 10**9, end=now + 7201 * 10**9)
+    backends.failed_requests = [ahead]
+    newest = gathering.newest_failure(cast("Backends", backends), awaited.append)
+    assert asyncio.run(newest) == TRACE
+    backends.failed_requests = [ahead, replace(ahead, trace_id=OTHER_TRACE, start=now, end=now)]
+    newest = gathering.newest_failure(cast("Backends", backends), awaited.append)
+    assert asyncio.run(newest) == OTHER_TRACE
+    assert awaited == []
 
 
 def test_no_failure_says_how_to_make_one(

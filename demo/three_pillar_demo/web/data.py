@@ -21,6 +21,7 @@ from three_pillar_demo.web.drill_marks import drill_marks
 from three_pillar_demo.web.folding import Folding
 from three_pillar_demo.web.panels import QUANTILES, Panel
 from three_pillar_demo.web.resolution import RESOLUTIONS, on_grid
+from three_pillar_demo.web.service_classes import ServiceColours
 from three_pillar_demo.web.service_graph import ServiceGraph, service_graph
 from three_pillar_demo.web.trace_page import TracePage, trace_page
 
@@ -47,6 +48,7 @@ class PageData:
         self.cache = cache
         self.http = http
         self.mode = mode
+        self.colours = ServiceColours()
         self.problem_since: dict[str, float] = {}
         """When the present problem of a component was seen first, in seconds since the epoch."""
 

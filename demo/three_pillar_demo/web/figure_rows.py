@@ -27,7 +27,6 @@ class FigureRow:
 
     Attributes:
         name: The name of the service or route.
-        css_class: The class of the service, which sets the colour.
         address: Where the row leads; empty if there is no page.
         rate: The requests a second, as text.
         requests: The number of requests, as text; empty if it is not known.
@@ -39,7 +38,6 @@ class FigureRow:
     """
 
     name: str
-    css_class: str
     address: str
     rate: str
     requests: str
@@ -50,7 +48,7 @@ class FigureRow:
     lines: tuple[str, ...]
 
 
-def figure_row(figures: Figures, css_class: str, address: str) -> FigureRow:
+def figure_row(figures: Figures, address: str) -> FigureRow:
     """Return the row of a service or route."""
     requests = round(figures.requests)
     note = ""
@@ -60,7 +58,6 @@ def figure_row(figures: Figures, css_class: str, address: str) -> FigureRow:
         note = "job"
     return FigureRow(
         name=figures.name,
-        css_class=css_class,
         address=address,
         rate=formatting.rate(figures.rate) if requests else formatting.NO_VALUE,
         requests=f"{requests:,}" if figures.source else "",

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 from three_pillar_demo.query.instruments import (
@@ -21,7 +21,7 @@ from three_pillar_demo.web import chart, units
 from three_pillar_demo.web.panels import MIN_RANGE_S, LegendEntry, Panel, TimeRange
 from three_pillar_demo.web.quantile_support import supported_group
 from three_pillar_demo.web.rate_ticks import rate_ticks
-from three_pillar_demo.web.service_classes import distinct_service_classes
+from three_pillar_demo.web.service_classes import ServiceColours
 
 MAX_NAME = 48
 """The number of characters of a label's value that a legend shows."""
@@ -70,6 +70,7 @@ class InstrumentChart:
         quantile: The quantile to draw for each group; empty for the default.
         time_range: The start and the end of the time axis, in seconds since the epoch.
         error: Why data are missing; empty if none are missing.
+        colours: The colours that services and other groups had before.
     """
 
     instrument: Instrument
@@ -79,6 +80,7 @@ class InstrumentChart:
     quantile: str
     time_range: TimeRange
     error: str = ""
+    colours: ServiceColours = field(default_factory=ServiceColours)
 
     @cached_property
     def panels(self) -> list[Panel]:
@@ -154,7 +156,7 @@ class InstrumentChart:
             for index, line in enumerate(shown)
         }
         if len(shown) > len(QUANTILE_DASHES):
-            classes = _distinct_classes(list(classes))
+            classes = _distinct_classes(list(classes), self.colours)
         named = [(line.statistic, classes[line.statistic], line) for line in shown]
         return self._draw("instrument-quantiles", "Quantiles", named, formats, self.exemplars)
 
@@ -247,8 +249,8 @@ class InstrumentChart:
         if not self.by:
             services = self.instrument.services
             name = services[0] if len(services) == 1 else self.instrument.name
-            return dict.fromkeys(values, distinct_service_classes([name])[name])
-        return _distinct_classes(values)
+            return dict.fromkeys(values, self.colours.of([name])[name])
+        return _distinct_classes(values, self.colours)
 
     def _formats(self, *, per_second: bool = False) -> _Formats:
         """Return the functions that format the values of the instrument."""
@@ -272,9 +274,9 @@ class InstrumentChart:
         return f"{service}: {formatter(exemplar.value)}" if is_value else service
 
 
-def _distinct_classes(names: Sequence[str]) -> dict[str, str]:
+def _distinct_classes(names: Sequence[str], colours: ServiceColours) -> dict[str, str]:
     """Return the CSS classes of lines, by name, which differ in colour or in their dashes."""
-    classes = distinct_service_classes(names)
+    classes = colours.of(names)
     uses: Counter[str] = Counter()
     for name in names:
         colour = classes[name]

@@ -74,6 +74,7 @@ class LogPages:
             health=health,
             logs=logs,
             rows=rows,
+            service_classes=self.data.colours.of(row.record.service for row in rows),
             older=log_list.older(state, logs),
             service_names=sorted(name for name in names if name and name.isprintable()),
             search_limit=self._search_limit(state, rows),

@@ -105,6 +105,7 @@ class MetricPages:
             state.quantile,
             time_range,
             series.error or exemplars.error,
+            self.data.colours,
         )
 
 

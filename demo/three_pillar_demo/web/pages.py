@@ -43,7 +43,7 @@ from three_pillar_demo.web.service_charts import SHOP
 from three_pillar_demo.web.service_classes import class_on_page
 from three_pillar_demo.web.service_graph import MAX_ROWS
 from three_pillar_demo.web.service_pages import ServicePages
-from three_pillar_demo.web.services_overview import choices, query_overview
+from three_pillar_demo.web.services_overview import choices, colours_of_view, query_overview
 from three_pillar_demo.web.text_width import fitting
 from three_pillar_demo.web.trace_page import ARRIVING_S, TracePage, is_finished
 from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
@@ -141,10 +141,9 @@ class Pages:
             return searched_trace
         own_purchase = self.traffic.find(state.purchase)
         own_trace_id = own_purchase.trace_id if own_purchase else ""
-        health, services, service_graph, logs, requests, _ = await asyncio.gather(
+        health, services, logs, requests, _ = await asyncio.gather(
             self.data.health(),
-            query_overview(self.data, state, SHOP, own_trace_id),
-            self.data.service_graph(RESOLUTIONS[state.minutes].window),
+            query_overview(self.data, state, RESOLUTIONS[state.minutes].window, SHOP, own_trace_id),
             newest_logs(self.data, state, state.minutes * 60),
             query_requests(self.data, state, failed=state.failed),
             self.data.mark_readable_purchases(self.traffic),
@@ -154,9 +153,9 @@ class Pages:
             state=state,
             health=health,
             services=services,
-            service_classes=services.classes,
+            service_classes=colours_of_view(self.data, services, requests, logs),
             choices=choices(services, requests, logs, state),
-            service_graph=service_graph,
+            service_graph=services.graph,
             logs=logs,
             is_overview=True,
             drill_offer=self.drill_starter.offer(request),

@@ -45,24 +45,26 @@ def charted_services(figures: Sequence[Figures], shop: Sequence[str]) -> list[st
     return [*shop, *sorted(others[:with_durations]), *sorted(rest)]
 
 
-async def service_panels(
-    data: PageData,
-    state: ViewState,
-    names: Sequence[str],
-    classes: Mapping[str, str],
-    own_trace_id: str = "",
+async def query_red(data: PageData, state: ViewState, names: Sequence[str]) -> RedResults:
+    """Return the rate, errors and durations of the services ``names``, in this order."""
+    results = await asyncio.gather(*(data.service_red(name, state.minutes) for name in names))
+    return dict(zip(names, results, strict=True))
+
+
+def service_panels(
+    by_service: RedResults, state: ViewState, classes: Mapping[str, str], own_trace_id: str = ""
 ) -> list[Panel]:
     """Return the panels of request rate, error ratio, and durations of the first services.
 
-    All of them begin where the first data do. ``classes`` has the CSS classes of services, and
-    ``own_trace_id`` is the trace id of the visitor's purchase, or "".
+    All of them begin where the first data do; without services there are none. ``classes`` has the
+    CSS classes of services, and ``own_trace_id`` is the trace id of the visitor's purchase, or "".
     """
+    if not by_service:
+        return []
     now = time.time()
     full_range = (now - state.minutes * 60, now)
-    results = await asyncio.gather(*(data.service_red(name, state.minutes) for name in names))
-    by_service = dict(zip(names, results, strict=True))
     samples = {name: _samples(result) for name, result in by_service.items()}
-    exemplars = [exemplar for result in results for exemplar in _exemplars(result)]
+    exemplars = [exemplar for result in by_service.values() for exemplar in _exemplars(result)]
     time_range = panels.range_with_data(samples, exemplars, full_range)
     begins_later = time_range[0] - full_range[0] > RESOLUTIONS[state.minutes].step
     all_panels = [
@@ -82,7 +84,7 @@ async def service_panels(
                 by_service[name],
                 time_range,
             )
-            for name in names[:MAX_DURATION_CHARTS]
+            for name in list(by_service)[:MAX_DURATION_CHARTS]
         ),
     ]
     return [replace(panel, since=time_range[0] if begins_later else 0) for panel in all_panels]

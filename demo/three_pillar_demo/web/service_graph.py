@@ -86,6 +86,16 @@ class ServiceGraph:
     age_s: float = 0.0
     is_shortened: bool = False
 
+    @property
+    def service_names(self) -> list[str]:
+        """The names of the services that are drawn."""
+        return [
+            node.participant.name
+            for picture in self.pictures[:1]
+            for _, node in picture.nodes
+            if node.participant.kind is ParticipantKind.SERVICE
+        ]
+
 
 def service_graph(service_map: ServiceMap, start: float, end: float) -> ServiceGraph:
     """Return the graph of ``service_map``, which was asked for from ``start`` to ``end``."""

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from three_pillar_demo.query.red_sources import NO_ROUTE, ROOT_SPANS, SPANS
 from three_pillar_demo.query.service_figures import MAX_ROUTES, Figures
+from three_pillar_demo.query.service_map import ParticipantKind
 from three_pillar_demo.query.service_map import service as participant
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.web.cache import QueryResult
@@ -21,11 +22,10 @@ from three_pillar_demo.web.graph_parts import Row
 from three_pillar_demo.web.log_list import RANGE_S, LogList, newest_logs, query_logs
 from three_pillar_demo.web.panels import Panel
 from three_pillar_demo.web.request_list import RequestList, query_requests
-from three_pillar_demo.web.service_charts import service_panels
-from three_pillar_demo.web.service_classes import service_class
+from three_pillar_demo.web.service_charts import query_red, service_panels
 from three_pillar_demo.web.service_graph import ServiceGraph
 from three_pillar_demo.web.service_list_state import ServiceListState
-from three_pillar_demo.web.services import classes_of, page_rows
+from three_pillar_demo.web.services import page_rows
 from three_pillar_demo.web.view_state import ViewState
 
 MAX_ROUTES_SHOWN = 50
@@ -49,7 +49,6 @@ class ServicePage:
     Attributes:
         name: The name of the service.
         is_listed: Whether it has sent anything in the time range.
-        css_class: The class of the service, which sets its colour.
         source: What its rate, errors and durations come from, as a part of a sentence; empty if
             it has none in the time range.
         counts_statuses: Whether that is a histogram, which counts failures by the status.
@@ -68,7 +67,6 @@ class ServicePage:
 
     name: str
     is_listed: bool
-    css_class: str
     source: str
     counts_statuses: bool
     requests: str
@@ -98,12 +96,13 @@ class ServicePages:
         health, services = await asyncio.gather(
             self.data.health(), self.data.services(state.minutes)
         )
+        rows = page_rows(services, state)
         return self.render(
             "all_services.html",
             state=state,
             health=health,
-            services=page_rows(services, state),
-            service_classes=classes_of(services),
+            services=rows,
+            service_classes=self.data.colours.of(row.name for row in rows.rows),
         )
 
     async def service(self, request: Request) -> Response:
@@ -130,9 +129,15 @@ class ServicePages:
             health=health,
             page=page,
             services=services,
-            service_classes=classes_of(services, [state.service]),
+            service_classes=self._colours(page),
             metrics_address=metrics_address(state) if has_metrics else "",
         )
+
+    def _colours(self, page: ServicePage) -> dict[str, str]:
+        """Return the CSS class of the service and of those that it calls, or that call it."""
+        ends = [row.caller for row in page.callers] + [row.callee for row in page.callees]
+        others = [end.name for end in ends if end.kind is ParticipantKind.SERVICE]
+        return self.data.colours.of([page.name, *others])
 
     async def _is_unknown(self, page: ServicePage) -> bool:
         """Return whether there is no record of the service, as far as all queries have answers."""
@@ -147,9 +152,8 @@ class ServicePages:
     async def _page(self, state: ViewState) -> ServicePage:
         name = state.service
         services = await self.data.services(state.minutes)
-        classes = classes_of(services, [name])
-        panels, routes, graph, requests, logs = await asyncio.gather(
-            service_panels(self.data, state, [name], classes),
+        red, routes, graph, requests, logs = await asyncio.gather(
+            query_red(self.data, state, [name]),
             self.data.routes(name, state.minutes),
             self.data.service_graph(state.minutes * 60),
             query_requests(self.data, ViewState(service=name), failed=state.failed),
@@ -157,20 +161,15 @@ class ServicePages:
         )
         figures = next((one for one in services.value or [] if one.name == name), None)
         found_routes = (routes.value or [])[:MAX_ROUTES_SHOWN]
-        css_class = classes.get(name) or service_class(name)
         return ServicePage(
             name=name,
             is_listed=figures is not None,
-            css_class=css_class,
             source=source_sentence(figures),
             counts_statuses=figures is not None and figures.source not in {*SPAN_SOURCES, ""},
             requests=count_of_requests(figures.requests) if figures else "",
             since=_since(figures, state),
-            panels=panels,
-            routes=[
-                figure_row(route, css_class, address_of_route(route, state))
-                for route in found_routes
-            ],
+            panels=service_panels(red, state, self.data.colours.of([name])),
+            routes=[figure_row(route, address_of_route(route, state)) for route in found_routes],
             more_routes=_more_routes(len(routes.value or [])),
             route_error=routes.error,
             callers=_calls(graph, "callee", name),

@@ -1,12 +1,11 @@
 """The services of the telemetry: their list, their colours and their addresses."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from three_pillar_demo.query.service_figures import Figures
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.figure_rows import FigureRow, figure_row
-from three_pillar_demo.web.service_classes import distinct_service_classes
 from three_pillar_demo.web.service_list_state import ServiceListState
 from three_pillar_demo.web.view_state import MAX_SERVICE_NAME, ViewState
 
@@ -51,15 +50,6 @@ class ServiceRows:
         return self.total - self.before - len(self.rows)
 
 
-def classes_of(services: ServiceFigures, others: Iterable[str] = ()) -> dict[str, str]:
-    """Return the CSS class of each service, by name, as distinct as the palette allows.
-
-    ``others`` are the names of further services.
-    """
-    names = [figures.name for figures in services.value or []]
-    return distinct_service_classes([*names, *others])
-
-
 def address_of_service(name: str, state: ViewState) -> str:
     """Return the address of the page of a service; empty if its name is too long for an address."""
     if not 0 < len(name) <= MAX_SERVICE_NAME:
@@ -82,7 +72,7 @@ def overview_rows(services: ServiceFigures, state: ViewState) -> ServiceRows:
     chosen = sorted(found, key=lambda figures: (-figures.failed, -figures.requests, figures.name))
     rows = sorted(chosen[:MAX_ON_OVERVIEW], key=lambda figures: (figures.failed <= 0, figures.name))
     return ServiceRows(
-        _rows(rows, services, state),
+        _rows(rows, state),
         len(found),
         address=address_of_list(state),
         error=services.error,
@@ -96,13 +86,9 @@ def page_rows(services: ServiceFigures, state: ServiceListState) -> ServiceRows:
     found.sort(key=ORDERS[state.sort])
     last_page = max(1, -(-len(found) // PAGE_SIZE))
     before = (min(state.page, last_page) - 1) * PAGE_SIZE
-    rows = _rows(found[before : before + PAGE_SIZE], services, state)
+    rows = _rows(found[before : before + PAGE_SIZE], state)
     return ServiceRows(rows, len(found), before, address_of_list(state), services.error)
 
 
-def _rows(found: list[Figures], services: ServiceFigures, state: ViewState) -> list[FigureRow]:
-    classes = classes_of(services)
-    return [
-        figure_row(figures, classes[figures.name], address_of_service(figures.name, state))
-        for figures in found
-    ]
+def _rows(found: list[Figures], state: ViewState) -> list[FigureRow]:
+    return [figure_row(figures, address_of_service(figures.name, state)) for figures in found]

@@ -1,14 +1,17 @@
 """What the start pages show of all services: their list, their charts, and their names."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.log_list import LogList
 from three_pillar_demo.web.panels import Panel
 from three_pillar_demo.web.request_list import RequestList
-from three_pillar_demo.web.service_charts import charted_services, service_panels
-from three_pillar_demo.web.services import ServiceRows, classes_of, overview_rows
+from three_pillar_demo.web.service_charts import charted_services, query_red, service_panels
+from three_pillar_demo.web.service_graph import ServiceGraph
+from three_pillar_demo.web.services import ServiceRows, overview_rows
 from three_pillar_demo.web.view_state import MAX_SERVICE_NAME, ViewState
 
 MAX_CHOICES = 200
@@ -21,27 +24,50 @@ class ServicesOverview:
 
     Attributes:
         rows: Their list, or a part of it.
-        classes: The CSS class of each service, by name.
+        names: The names of all of them: those of the charts, of the graph, and of the list first.
         panels: The charts of rate, error ratio and durations; empty without any service.
+        graph: The calls between services.
     """
 
     rows: ServiceRows
-    classes: Mapping[str, str]
+    names: Sequence[str]
     panels: Sequence[Panel]
+    graph: QueryResult[ServiceGraph]
 
 
 async def query_overview(
-    data: PageData, state: ViewState, shop: Sequence[str] = (), own_trace_id: str = ""
+    data: PageData,
+    state: ViewState,
+    graph_seconds: float,
+    shop: Sequence[str] = (),
+    own_trace_id: str = "",
 ) -> ServicesOverview:
     """Return the services over the minutes of ``state``; those of the ``shop`` have charts.
 
-    ``own_trace_id`` is the trace id of the visitor's purchase, or "".
+    ``graph_seconds`` is the time range of the service graph, and ``own_trace_id`` the trace id of
+    the visitor's purchase, or "".
     """
     services = await data.services(state.minutes)
-    classes = classes_of(services, shop)
     charted = charted_services(services.value or [], shop)
-    panels = await service_panels(data, state, charted, classes, own_trace_id) if charted else []
-    return ServicesOverview(overview_rows(services, state), classes, panels)
+    red, graph = await asyncio.gather(
+        query_red(data, state, charted), data.service_graph(graph_seconds)
+    )
+    rows = overview_rows(services, state)
+    # Those of the charts come first: they must differ in colour, also where there are many more.
+    names = [*charted, *(graph.value.service_names if graph.value else [])]
+    names += [row.name for row in rows.rows]
+    panels = service_panels(red, state, data.colours.of(names), own_trace_id)
+    names += [figures.name for figures in services.value or []]
+    return ServicesOverview(rows, list(dict.fromkeys(names)), panels, graph)
+
+
+def colours_of_view(
+    data: PageData, services: ServicesOverview, requests: RequestList, logs: LogList
+) -> dict[str, str]:
+    """Return the CSS class of each service that a start page shows, by name."""
+    others = [row.span.service for row in requests.value or []]
+    others += [record.service for record in logs.value or []]
+    return data.colours.of([*services.names, *others])
 
 
 def choices(
@@ -51,7 +77,7 @@ def choices(
 
     Requests and log records may be older than the figures of the services.
     """
-    names = {*services.classes, state.service}
+    names = {*services.names, state.service}
     names |= {row.span.service for row in requests.value or []}
     names |= {record.service for record in logs.value or []}
     allowed = [name for name in names if 0 < len(name) <= MAX_SERVICE_NAME and name.isprintable()]

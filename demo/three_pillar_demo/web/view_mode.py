@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from three_pillar_demo.stack import ports
-from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.first_request import FirstRequest
 from three_pillar_demo.web.log_list import LogList, newest_logs
@@ -20,8 +19,12 @@ from three_pillar_demo.web.request_list import (
     end_of_last,
     query_requests,
 )
-from three_pillar_demo.web.service_graph import ServiceGraph
-from three_pillar_demo.web.services_overview import ServicesOverview, choices, query_overview
+from three_pillar_demo.web.services_overview import (
+    ServicesOverview,
+    choices,
+    colours_of_view,
+    query_overview,
+)
 from three_pillar_demo.web.view_state import ViewState
 
 MODE = "view"
@@ -35,8 +38,7 @@ class ViewData:
     Attributes:
         requests: The newest requests, newest first.
         logs: The newest log records, newest first.
-        service_graph: The services and the calls between them.
-        services: The services, with their figures.
+        services: The services, with their figures and the calls between them.
         is_waiting: Whether no request at all has arrived.
         first_request: The first request, if it has just arrived; else None.
         is_first: Whether that is known to be the first one of all.
@@ -47,7 +49,6 @@ class ViewData:
 
     requests: RequestList
     logs: LogList
-    service_graph: QueryResult[ServiceGraph]
     services: ServicesOverview
     is_waiting: bool = False
     first_request: RequestRow | None = None
@@ -78,7 +79,7 @@ class ViewPages(Pages):
             state=state,
             health=health,
             view=view,
-            service_classes=view.services.classes,
+            service_classes=colours_of_view(self.data, view.services, view.requests, view.logs),
             choices=choices(view.services, view.requests, view.logs, state),
             requests=view.requests,
             older=end_of_last(view.requests),
@@ -88,13 +89,12 @@ class ViewPages(Pages):
 
 
 async def _query(data: PageData, state: ViewState, first_request: FirstRequest) -> ViewData:
-    services, requests, all_requests, failures, logs, graph = await asyncio.gather(
-        query_overview(data, state),
+    services, requests, all_requests, failures, logs = await asyncio.gather(
+        query_overview(data, state, state.minutes * 60),
         query_requests(data, state, failed=state.failed),
         query_requests(data, ViewState(), failed=False),
         query_requests(data, ViewState(), failed=True),
         newest_logs(data, state, RANGE_S),
-        data.service_graph(state.minutes * 60),
     )
     # A clock that is ahead must not hide the failures of the other services.
     by_clock = sorted(failures.value or [], key=lambda row: row.ahead > 0)
@@ -108,7 +108,6 @@ async def _query(data: PageData, state: ViewState, first_request: FirstRequest) 
     return ViewData(
         requests,
         logs,
-        graph,
         services,
         is_waiting=is_waiting,
         first_request=first_row,

@@ -62,7 +62,7 @@ def test_a_figure_says_what_its_requests_support(
     requests: float, failed: float, expected: tuple[str, str, str]
 ) -> None:
     """One request has a duration, not three percentiles; a few have counts, not percentages."""
-    row = figure_row(figures("web", requests, failed), "service-2", "/service")
+    row = figure_row(figures("web", requests, failed), "/service")
     durations = row.only_duration or " ".join(row.durations)
     assert (row.requests, row.errors, durations) == expected
     assert row.note == ("" if requests else "no requests")
@@ -71,9 +71,9 @@ def test_a_figure_says_what_its_requests_support(
 
 def test_a_service_without_requests_has_no_figures() -> None:
     """A service that sends log records alone has no zeros, and a job is marked as one."""
-    row = figure_row(figures("logs", 0, 0, source="", rates=()), "service-2", "")
+    row = figure_row(figures("logs", 0, 0, source="", rates=()), "")
     assert (row.note, row.requests, row.lines) == ("no requests", "", ())
-    assert figure_row(figures("job", 2, 0, source=ROOT_SPANS), "service-2", "").note == "job"
+    assert figure_row(figures("job", 2, 0, source=ROOT_SPANS), "").note == "job"
 
 
 def test_a_sparkline_has_gaps_and_ends_at_its_edges() -> None:

@@ -28,6 +28,8 @@ from three_pillar_demo.web.waterfall_row import Bar, Limits, Pairs, WaterfallRow
 
 FULL_WIDTH = 1000.0
 """The width of the waterfall, in the unit of all positions."""
+LEFT_OUT = "not shown"
+"""The name of the last pair of attributes, which says how many others there are."""
 MIN_BAR_WIDTH = 2.0
 """The width of the shortest bar, in the unit of all positions."""
 MIN_EXTENT_NS = 500_000
@@ -197,7 +199,12 @@ class _Layout:
         return x, width
 
     def _pairs(self, attributes: Mapping[str, Any]) -> Pairs:
-        return sorted_pairs(attributes)[: self.max_attributes]
+        pairs = sorted_pairs(attributes)
+        more = len(pairs) - self.max_attributes
+        if more <= 0:
+            return pairs
+        noun = "attribute" if more == 1 else "attributes"
+        return [*pairs[: self.max_attributes], (LEFT_OUT, f"{more:,} more {noun}")]
 
 
 def sorted_pairs(attributes: Mapping[str, Any]) -> Pairs:

@@ -154,10 +154,11 @@ def test_broken_trees_end() -> None:
 
 
 def test_attributes_are_limited() -> None:
-    """A span with thousands of attributes shows a limited number."""
+    """A span with thousands of attributes shows a limited number, and how many are left out."""
     attributes = {f"key.{number}": number for number in range(5000)}
     (row,) = waterfall_rows(view_of(replace(slow().spans[0], attributes=attributes)))
-    assert len(row.attributes) == Limits().attributes
+    assert len(row.attributes) == Limits().attributes + 1
+    assert row.attributes[-1] == ("not shown", "4,960 more attributes")
 
 
 @pytest.mark.parametrize("seconds", [0.0005, 0.0012, 0.004, 0.163, 2.004, 3600])

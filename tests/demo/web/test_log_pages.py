@@ -179,7 +179,7 @@ def test_one_record_shows_all_that_it_has(stored: StoredData, page: TestClient) 
     [address] = re.findall(f'href="(/logs/{record_key(full)})"', text)
     text = unescape(page.get(address).text)
     for shown in (
-        '<pre>{\n  "message": "no stock",\n  "left": [\n    0\n  ]\n}</pre>',
+        'aria-label="body">{\n  "message": "no stock",\n  "left": [\n    0\n  ]\n}</pre>',
         "<dt>a.0</dt>",
         "<dt>a.299</dt>",
         "<dt>service.version</dt>\n  <dd>1.2.3</dd>",

@@ -1,12 +1,10 @@
-"""Tests of the list of services and of the page of one in a real browser."""
+"""Tests of the list of services and of the page of one, by keyboard in a real browser."""
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from starlette.testclient import TestClient
 
@@ -50,33 +48,6 @@ def visit(browser: Browser, busy: StoredData, page: TestClient) -> Iterator[Visi
     for context in browser.contexts:
         context.unroute_all(behavior="ignoreErrors")
         context.close()
-
-
-@pytest.mark.parametrize(("width", "schemes"), [(1280, ("light", "dark")), (320, ("dark",))])
-def test_the_pages_are_accessible_and_fit(
-    visit: Visit, width: int, schemes: Sequence[Literal["light", "dark"]]
-) -> None:
-    """With hostile names axe finds nothing, light and dark, and nothing runs out of the window."""
-    for path in ("/?tour=0", "/services", "/service?service=checkout"):
-        page = visit(path, width)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        for scheme in schemes:
-            page.emulate_media(color_scheme=scheme)
-            results = Axe().run(page)
-            assert results.violations_count == 0, results.generate_report()
-
-
-def test_the_page_of_a_service_appears_with_its_first_record(
-    visit: Visit, busy: StoredData
-) -> None:
-    """Whoever waits on the page of a service of which nothing is known sees it without a reload."""
-    busy.request_spans = []
-    busy.routes = []
-    busy.logs = []
-    page = visit("/service?service=awaited")
-    expect(page.get_by_role("heading", name="Not found")).to_be_visible()
-    busy.services = [figures("awaited")]
-    expect(page.get_by_role("heading", name="awaited", exact=True)).to_be_visible()
 
 
 def test_a_service_is_found_and_followed_by_keyboard(visit: Visit) -> None:

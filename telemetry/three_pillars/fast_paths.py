@@ -21,6 +21,8 @@ class FastPaths:
     headers: bool = True
     """Only the headers that the instrumentation reads, and the response header ``traceresponse``
     without its response propagator (``used_headers.py``, ``trace_response.py``)."""
+    metrics: bool = True
+    """One measurement a request, from which the metrics are derived (``request_tally.py``)."""
 
     @classmethod
     def parse(cls, text: str) -> "FastPaths":

@@ -19,7 +19,9 @@ from .metrics_endpoint import metrics_handler
 from .other_telemetry import refuse_instrumented, refuse_other_setup
 from .providers import TelemetryProviders, otlp_providers
 from .request_recorder import RequestRecorderMiddleware
+from .request_tally import RequestTally
 from .resource import ServiceResource
+from .tally_hook import tally_of
 from .trace_response import TraceResponseMiddleware
 from .trusted_callers import TrustedCallers
 
@@ -28,6 +30,9 @@ EXCLUDED_PATHS = ("/healthz", "/metrics")
 
 Such requests would outnumber all others.
 """
+
+METER_NAME = "telemetry"
+"""The instrumentation scope of the library's metrics."""
 
 CANCELLED_REQUESTS_WAIT_S = 0.1
 """Seconds between the end of the application's lifespan and the flush of the telemetry.
@@ -100,9 +105,10 @@ def install(
     logs.configure(providers.logs)
 
     # Metrics: a middleware records each request, and /metrics shows the instruments.
-    meter = providers.metrics.get_meter("telemetry")
+    meter = providers.metrics.get_meter(METER_NAME)
     _count_drops(meter, providers)
-    _record_requests(app, service, meter, providers)
+    tally = tally_of(providers.metrics, METER_NAME) if chosen_paths.metrics else None
+    _record_requests(app, service, meter, providers, tally)
     _add_metrics_route(app, providers)
 
     # Traces: OpenTelemetry replaces app.build_middleware_stack() as well, so that the next chain
@@ -133,7 +139,11 @@ def _count_drops(meter: Meter, providers: TelemetryProviders) -> None:
 
 
 def _record_requests(
-    app: FastAPI, service: ServiceResource, meter: Meter, providers: TelemetryProviders
+    app: FastAPI,
+    service: ServiceResource,
+    meter: Meter,
+    providers: TelemetryProviders,
+    tally: RequestTally | None,
 ) -> None:
     """Put the request recorder into the chain of middleware that ``app`` builds next.
 
@@ -154,6 +164,7 @@ def _record_requests(
             prefix=service.name,
             meter=meter,
             active_requests=providers.active_requests,
+            tally=tally,
         )
         return stack
 

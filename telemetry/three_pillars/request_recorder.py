@@ -25,7 +25,9 @@ from structlog.typing import FilteringBoundLogger
 from .boundary import ORIGINAL_SCOPE, ROUTE_TEMPLATE, restore_headers
 from .http_methods import KNOWN_METHODS
 from .logs import ALREADY_LOGGED
+from .request_labels import RequestLabels
 from .request_metrics import RequestMetrics
+from .request_tally import RequestTally
 
 BODY_MESSAGES = frozenset({"http.response.body", "http.response.pathsend"})
 """Types of the ASGI messages that carry the response body.
@@ -55,13 +57,14 @@ class RequestRecorderMiddleware:
         prefix: str,
         meter: Meter,
         active_requests: Counter[tuple[str, ...]],
+        tally: RequestTally | None,
     ) -> None:
         """Wrap ``app``, and create the request metrics from the other arguments.
 
         ``RequestMetrics`` explains these arguments.
         """
         self.app = app
-        self.metrics = RequestMetrics(prefix, meter, active_requests)
+        self.metrics = RequestMetrics(prefix, meter, active_requests, tally)
         self.log: FilteringBoundLogger = structlog.get_logger().bind()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,9 +117,8 @@ class RequestRecorder:
         self._status = 0
         self._started_at = time.perf_counter()
         self._seconds: float | None = None  # until the last byte, once that has been sent
-        self._span = trace.get_current_span()
         # Kept because the last byte may be sent from a task with another context.
-        self._context = trace.set_span_in_context(self._span)
+        self._span = trace.get_current_span()
         self._method = scope["method"] if scope["method"] in KNOWN_METHODS else "_OTHER"
         # A proxy may report the scheme of a websocket.
         self._scheme = "https" if scope.get("scheme") in {"https", "wss"} else "http"
@@ -175,19 +177,16 @@ class RequestRecorder:
         return SERVER_ERROR if crash else CLIENT_GONE
 
     def _record_metrics(self, status: int, seconds: float, error_type: str | None) -> None:
-        labels = {"method": self._method, "endpoint": self._endpoint, "status": str(status)}
-        attributes: dict[str, str | int] = {
-            "http.request.method": self._method,
-            "url.scheme": self._scheme,
-            "network.protocol.version": self._protocol_version,
-            "http.response.status_code": status,
-        }
-        if self._route:
-            attributes["http.route"] = self._route
-        if error_type:
-            attributes["error.type"] = error_type
+        labels = RequestLabels(
+            method=self._method,
+            route=self._route,
+            scheme=self._scheme,
+            protocol_version=self._protocol_version,
+            status=status,
+            error_type=error_type,
+        )
         self.metrics.active_requests[self._method, self._scheme] -= 1
-        self.metrics.record(seconds, labels, attributes, self._context)
+        self.metrics.record(labels, seconds, self._span)
 
     def _log_request(self, status: int, seconds: float, crash: Exception | None) -> None:
         """Write the canonical log line: at level error for 5xx, warning for 4xx, otherwise info."""

@@ -176,7 +176,9 @@ def test_every_setting_is_in_the_reference() -> None:
     page = (generate.DOCS / "reference/settings.md").read_text()
     named = set(
         re.findall(
-            r"^\| `((?:CHECKOUT|PAYMENT|STORE|WEB)_[A-Z_]+|[A-Z_]+_PORT)`", page, re.MULTILINE
+            r"^\| `((?:CHECKOUT|PAYMENT|STORE|WEB|TAIL_SAMPLING)_[A-Z_]+|[A-Z_]+_PORT)`",
+            page,
+            re.MULTILINE,
         )
     )
     assert named == settings.variables()

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from docs.generators.tables import NOTE, code, table
 from services.checkout.service import Settings as CheckoutSettings
+from services.common.tail_sampling import TailSamplingSettings
 from services.payment.service import Settings as PaymentSettings
 from three_pillar_demo.local_store.process import Settings as StoreSettings
 from three_pillar_demo.stack import ports
@@ -16,6 +17,7 @@ from three_pillars.variables import OpenTelemetryVariables
 OURS: dict[str, type[Settings]] = {
     "checkout": CheckoutSettings,
     "payment": PaymentSettings,
+    "Tail sampling: both services, and the gateway": TailSamplingSettings,
     "The local store": StoreSettings,
     "The web UI": WebSettings,
 }

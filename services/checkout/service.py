@@ -12,6 +12,7 @@ from services.checkout import faults
 from services.checkout.app import create_app
 from services.checkout.payment_client import PaymentClient
 from services.common.server import ServiceSettings
+from services.common.tail_sampling import TailSamplingSettings
 from three_pillars.variable_types import HTTP_ADDRESS
 
 
@@ -55,6 +56,7 @@ def create_service() -> FastAPI:
         ),
         trusted_networks=settings.trusted_networks,
         fast_paths=settings.fast_paths,
+        tail_sampling=TailSamplingSettings.load().rule(),
     )
     # After install(), which makes the providers that this uses the process's own.
     three_pillars.instrument_client(payments.http)

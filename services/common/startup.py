@@ -27,6 +27,7 @@ def run(module_name: str) -> int:
         environment.prepare()
         service = import_module(module_name)
         settings = service.Settings.load()
+        service.TailSamplingSettings.load()
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return USAGE_ERROR

@@ -9,6 +9,7 @@ from pydantic_settings import SettingsConfigDict
 
 import three_pillars
 from services.common.server import ServiceSettings
+from services.common.tail_sampling import TailSamplingSettings
 from services.payment.app import create_app
 from services.payment.faults import Faults
 
@@ -41,5 +42,6 @@ def create_service() -> FastAPI:
         ),
         trusted_networks=settings.trusted_networks,
         fast_paths=settings.fast_paths,
+        tail_sampling=TailSamplingSettings.load().rule(),
     )
     return app

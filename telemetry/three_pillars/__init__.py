@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from .pauses import reduce_pauses
     from .resource import ServiceResource
     from .settings import ConfigurationError
+    from .tail_sampling import TailSampling
     from .traces import instrument_client, trace_id
 
 __all__ = [
     "EXCLUDED_PATHS",
     "ConfigurationError",
     "ServiceResource",
+    "TailSampling",
     "install",
     "instrument_client",
     "log_to_stdout",
@@ -31,6 +33,7 @@ _MODULES = {
     "EXCLUDED_PATHS": "installation",
     "ConfigurationError": "settings",
     "ServiceResource": "resource",
+    "TailSampling": "tail_sampling",
     "install": "installation",
     "instrument_client": "traces",
     "log_to_stdout": "logs",

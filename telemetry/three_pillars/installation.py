@@ -23,6 +23,7 @@ from .request_tally import RequestTally
 from .resource import ServiceResource
 from .tally_hook import tally_of
 from .trace_response import TraceResponseMiddleware
+from .tail_sampling import TailSampling
 from .trusted_callers import TrustedCallers
 
 EXCLUDED_PATHS = ("/healthz", "/metrics")
@@ -48,6 +49,7 @@ def install(
     *,
     trusted_networks: str = "",
     fast_paths: str = ALL,
+    tail_sampling: TailSampling | None = None,
     providers: TelemetryProviders | None = None,
 ) -> None:
     """Install traces, logs and metrics into ``app``, and flush them when its lifespan ends.
@@ -62,8 +64,11 @@ def install(
             comma-separated, or ``*`` for all callers. By default no caller is trusted.
         fast_paths: The fast paths to use: ``all``, ``none``, or a comma-separated list of the field
             names of ``FastPaths``. They change nothing but the time that a request costs.
+        tail_sampling: The rule by which the Collector keeps traces. Exemplars then name only traces
+            that it is certain to keep. By default it keeps all.
         providers: The OpenTelemetry providers that record the telemetry; by default those of
-            ``otlp_providers``, which send the telemetry by OTLP.
+            ``otlp_providers``, which send the telemetry by OTLP. They have a filter of exemplars of
+            their own, so ``tail_sampling`` must not be given with them.
 
     Raises:
         ConfigurationError: ``OTEL_*`` variables have values that are invalid or would not take
@@ -71,6 +76,7 @@ def install(
             set the global providers, and ``providers`` are not given.
         ValueError: ``trusted_networks`` has an item that is neither an address nor a network, or
             ``fast_paths`` has an item that is not the name of a fast path.
+            both ``tail_sampling`` and ``providers`` are given.
         RuntimeError: ``app`` has already started, ``install()`` was called for it before, or it is
             instrumented already.
     """
@@ -79,6 +85,10 @@ def install(
     # application starts, and install() sets it below.
     if app.middleware_stack is not None:
         raise RuntimeError("install() must be called once, before the application starts")
+    if providers and tail_sampling:
+        raise ValueError(
+            "tail_sampling has no effect on providers; give their meter provider a filter"
+        )
     # First the variables, because OpenTelemetry may raise on a bad one as soon as it is asked for
     # its global providers.
     environment.validate()
@@ -88,7 +98,7 @@ def install(
     chosen_paths = FastPaths.parse(fast_paths)
     variables = environment.prepare()
     trusted_callers = TrustedCallers(trusted_networks)
-    providers = providers or otlp_providers(service, variables)
+    providers = providers or otlp_providers(service, variables, tail_sampling)
 
     # The application gets two chains of middleware around the same router: this one without
     # telemetry, for probes and scrapes, and the one below with telemetry. BoundaryMiddleware, at

@@ -12,7 +12,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk._logs import LoggerProvider, LogRecordLimits
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import ExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
@@ -25,6 +25,7 @@ from .export.session import RetryingSession, otlp_session
 from .forks import call_in_children
 from .other_telemetry import register_own
 from .resource import ServiceResource, build_resource
+from .tail_sampling import TailSampling, kept_traces_filter
 from .variables import OpenTelemetryVariables
 
 FLUSH_TIMEOUT_S = 4.0
@@ -89,14 +90,22 @@ class TelemetryProviders:
 
 
 def otlp_providers(
-    service: ServiceResource, variables: OpenTelemetryVariables
+    service: ServiceResource,
+    variables: OpenTelemetryVariables,
+    tail_sampling: TailSampling | None = None,
 ) -> TelemetryProviders:
     """Build providers that send by OTLP over HTTP, and make them the global providers.
 
     The providers send to OTEL_EXPORTER_OTLP_ENDPOINT, by default http://localhost:4318. If the
     variable OTEL_<signal>_EXPORTER is ``none``, the signal (``TRACES``, ``METRICS`` or ``LOGS``) is
-    recorded and not sent. ``GET /metrics`` shows the metrics in any case.
+    recorded and not sent. ``GET /metrics`` shows the metrics in any case. With ``tail_sampling``,
+    exemplars name only traces that this rule of the Collector keeps.
+
+    Raises:
+        ConfigurationError: OTEL_METRICS_EXEMPLAR_FILTER is ``always_on``, and ``tail_sampling`` is
+            given.
     """
+    exemplar_filter = kept_traces_filter(tail_sampling, variables)
     resource = build_resource(service)
 
     traces = tracer_provider(resource, variables)
@@ -120,7 +129,7 @@ def otlp_providers(
         interval_ms = variables.metric_export_interval
         metric_readers.append(PeriodicExportingMetricReader(exporter, interval_ms))
     registry = CollectorRegistry()  # the global one also has figures of the Python process
-    meters = meter_provider(resource, metric_readers, registry)
+    meters = meter_provider(resource, metric_readers, registry, exemplar_filter)
 
     register_own(traces, meters, records)
     trace.set_tracer_provider(traces)
@@ -162,15 +171,22 @@ def logger_provider(resource: Resource, variables: OpenTelemetryVariables) -> Lo
 
 
 def meter_provider(
-    resource: Resource, readers: Sequence[MetricReader], registry: CollectorRegistry
+    resource: Resource,
+    readers: Sequence[MetricReader],
+    registry: CollectorRegistry,
+    exemplar_filter: ExemplarFilter | None = None,
 ) -> MeterProvider:
     """Build a meter provider whose metrics go to ``readers`` and to ``registry``.
 
-    In ``registry`` the metrics have Prometheus's names.
+    In ``registry`` the metrics have Prometheus's names. Without ``exemplar_filter``,
+    OTEL_METRICS_EXEMPLAR_FILTER chooses the filter.
     """
     prometheus = PrometheusMetricReader(scope_info_enabled=False, registry=registry)
     return MeterProvider(
-        resource=resource, metric_readers=[*readers, prometheus], shutdown_on_exit=False
+        resource=resource,
+        metric_readers=[*readers, prometheus],
+        exemplar_filter=exemplar_filter,
+        shutdown_on_exit=False,
     )
 
 

@@ -31,10 +31,8 @@ def metrics(series: Keyed, time_ns: int, collected: int) -> list[Metric]:
     result = []
     for prefix in dict.fromkeys(key.prefix for key, _ in series):
         own = [(key, one) for key, one in series if key.prefix == prefix]
-        counted = _merged(
-            own, lambda key: (key.labels.method, key.labels.endpoint, key.labels.status)
-        )
-        latencies = _merged(own, lambda key: key.labels.endpoint)
+        counted = _merged(own, _counter_name)
+        latencies = _merged(own, _latency_name)
         count_points = [
             _count_point(labels.of_counter(), one, time_ns, collected) for labels, one in counted
         ]

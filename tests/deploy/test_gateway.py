@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from tests.deploy.tiers import Tier, run_gateway
+from tests.deploy.tiers import Tier, run_agent, run_gateway
 from tests.processes import InMemoryCollector, run_collector, wait_for
 from three_pillars.tail_sampling import KeptTracesFilter, TailSampling
 
@@ -134,6 +134,16 @@ def test_failed_and_slow_traces_are_kept(gateway: Tier, backend: InMemoryCollect
     wait_for("the three traces", lambda: expected <= kept(backend))
     sent = {*expected, *(f"{trace_id:032x}" for trace_id in (quick, refused, almost_slow))}
     assert kept(backend) & sent == expected
+
+
+def test_agent_finds_gateways_by_name(
+    gateway: Tier, backend: InMemoryCollector, tmp_path: Path
+) -> None:
+    """An agent with its file as it is looks up the name of the gateways, and sends to them."""
+    (trace_id,) = outside_of_the_share(1)
+    with run_agent(tmp_path, [gateway]) as agent:
+        send(agent, new_span(trace_id, status=503))
+        wait_for("the trace", lambda: f"{trace_id:032x}" in kept(backend))
 
 
 def test_logs_and_metrics_are_not_sampled(gateway: Tier, backend: InMemoryCollector) -> None:

@@ -123,13 +123,18 @@ def run_gateway(
 def run_agent(folder: Path, gateways: Sequence[Tier], name: str = "agent") -> Iterator[Tier]:
     """Run an agent that sends to ``gateways``.
 
-    It has a fixed list of addresses in place of the name that all gateways have.
+    With a single gateway its file is used as it is. With several, which differ in their ports, it
+    has a list of addresses in place of the name that all gateways have.
     """
     addresses = [f"127.0.0.1:{gateway.grpc}" for gateway in gateways]
-    resolver = {"resolver": {"dns": None, "static": {"hostnames": addresses}}}
-    exporters = dict.fromkeys(yaml.safe_load(AGENT.read_text())["exporters"], resolver)
-    overlay = {"exporters": exporters, "service": {"telemetry": NO_OWN_METRICS}}
-    agent = Tier(name, folder, (SHARED, AGENT), overlay)
+    overlay: dict[str, Any] = {"service": {"telemetry": NO_OWN_METRICS}}
+    if len(gateways) > 1:
+        resolver = {"resolver": {"dns": None, "static": {"hostnames": addresses}}}
+        overlay["exporters"] = dict.fromkeys(
+            yaml.safe_load(AGENT.read_text())["exporters"], resolver
+        )
+    variables = {"GATEWAYS_HOST": "127.0.0.1", "GATEWAYS_PORT": str(gateways[0].grpc)}
+    agent = Tier(name, folder, (SHARED, AGENT), overlay, **variables)
     try:
         agent.start()
         yield agent

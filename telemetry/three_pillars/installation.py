@@ -21,9 +21,9 @@ from .providers import TelemetryProviders, otlp_providers
 from .request_recorder import RequestRecorderMiddleware
 from .request_tally import RequestTally
 from .resource import ServiceResource
+from .tail_sampling import TailSampling
 from .tally_hook import tally_of
 from .trace_response import TraceResponseMiddleware
-from .tail_sampling import TailSampling
 from .trusted_callers import TrustedCallers
 
 EXCLUDED_PATHS = ("/healthz", "/metrics")
@@ -43,7 +43,7 @@ The cancelled requests end within this time, so their telemetry is in the last b
 """
 
 
-def install(
+def install(  # noqa: PLR0913  (each is a choice of its own, and all but two have a default)
     app: FastAPI,
     service: ServiceResource,
     *,

@@ -173,7 +173,7 @@ def test_invalid_rule(percentage: float, salt: str, slow_ms: int, message: str) 
 )
 def test_variable_of_the_sdk(variable: str, expected: type) -> None:
     """The filter takes the place of the SDK's ``trace_based`` one, and ``always_off`` is obeyed."""
-    variables = OpenTelemetryVariables(metrics_exemplar_filter=variable)  # type: ignore[arg-type]
+    variables = OpenTelemetryVariables(metrics_exemplar_filter=variable)
     assert type(kept_traces_filter(NOTHING, variables)) is expected
     assert kept_traces_filter(None, variables) is None
 

@@ -53,10 +53,13 @@ class Baseline:
         values: The values of the counters at that time. A key names a counter and its grouping
             label (``_counter_key``); below it is one value for each value of the label. The key
             ``INGESTED`` has one total for each of ``spans``, ``lines`` and ``points``.
+        window_s: The seconds before now over which the figures of routes are computed; None for
+            the time since the fault began.
     """
 
     began: float
     values: dict[str, dict[tuple[str, ...], float]] = field(default_factory=dict)
+    window_s: float | None = None
 
     @property
     def elapsed_s(self) -> float:
@@ -129,7 +132,7 @@ async def _red(backends: Backends, baseline: Baseline, condition: RedCondition) 
 async def _route_figure(
     backends: Backends, baseline: Baseline, service: str, route: str, figure: str
 ) -> float | None:
-    """Return a figure of one route since the fault began; None if unknown.
+    """Return a figure of one route over ``Baseline.window_s``; None if unknown.
 
     ``figure`` is ``rate`` (requests per second), ``errors`` (a share) or a key of ``QUANTILES``
     (seconds).
@@ -137,8 +140,9 @@ async def _route_figure(
     now = time.time()
     if baseline.elapsed_s < MIN_RATE_WINDOW_S:
         return None
+    window_s = baseline.window_s or baseline.elapsed_s
     samples = await backends.red(
-        service, route, now, now, window=baseline.elapsed_s, quantiles=tuple(QUANTILES.values())
+        service, route, now, now, window=window_s, quantiles=tuple(QUANTILES.values())
     )
     if not samples:
         return None

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from three_pillar_demo.drills import runner, session
 from three_pillar_demo.drills.catalogue import Drill, DrillError, load
+from three_pillar_demo.drills.choice import RATE_WINDOW_S
 from three_pillar_demo.load.checkout_client import CheckoutError
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import BackendError, Backends
@@ -22,6 +23,10 @@ MAX_DURATION_S = 3600.0
 """Seconds after which a drill ends by itself if nobody has ended it."""
 POLL_INTERVAL_S = 0.25
 """Seconds between two checks of the session file and of the stack."""
+SHOWN_AFTER_S = 3.0
+"""Seconds after which the web UI shows what a query has found: its charts have a point every 2 s,
+and it is fetched every second.
+"""
 
 
 async def serve(drill: Drill, backends: Backends, normal_operation_s: float) -> None:
@@ -33,7 +38,7 @@ async def serve(drill: Drill, backends: Backends, normal_operation_s: float) -> 
     initial_stack = state.running()
     deadline = time.monotonic() + MAX_DURATION_S
     over = asyncio.Event()
-    running = asyncio.create_task(_run(drill, backends, normal_operation_s, over))
+    running = asyncio.create_task(play(drill, backends, normal_operation_s, over))
     try:
         while not running.done():
             current = session.latest()
@@ -68,15 +73,19 @@ def _end(outcome: str) -> None:
         session.end(outcome)
 
 
-async def _run(
+async def play(
     drill: Drill, backends: Backends, normal_operation_s: float, over: asyncio.Event
 ) -> None:
     """Run the drill, page the player when the symptom appears, and wait until ``over`` is set.
 
-    If the symptom does not appear in time, the session ends and nobody is paged.
+    The figures of a symptom are those that the web UI shows at that time, so that the player finds
+    there what the page says. If the symptom does not appear in time, the session ends and nobody is
+    paged.
     """
     async with backends, runner.running(drill, backends, normal_operation_s) as active:
+        active.baseline.window_s = RATE_WINDOW_S
         met, _ = await active.wait_for(drill.symptom, drill.within)
+        await asyncio.sleep(SHOWN_AFTER_S)
         with session.locked() as current:
             if met:
                 current.paged_at = time.time()

@@ -8,7 +8,7 @@ import yaml
 
 from three_pillar_demo.drills import catalogue
 from three_pillar_demo.drills.catalogue import REASONS, DrillError
-from three_pillar_demo.drills.conditions import QueryCondition
+from three_pillar_demo.drills.conditions import QueryCondition, RedCondition
 from three_pillar_demo.stack.components import MODES
 
 ALERTS = {
@@ -83,6 +83,20 @@ def test_the_list_of_drills_does_not_tell_a_cause(name: str, mode: str) -> None:
     told |= set(drill.former_name.split("-"))
     known = told - COMMON_WORDS
     assert not [word for word in known if re.search(rf"\b{re.escape(word)}\b", listed)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", catalogue.names())
+def test_a_symptom_is_said_in_the_words_of_the_page(name: str, mode: str) -> None:
+    """A figure that the charts show too has the same name in the symptom, and its limit."""
+    symptom = catalogue.read(catalogue.files()[name], mode).symptom
+    if not isinstance(symptom, RedCondition):
+        return
+    names = {"errors": "error ratio", "rate": "requests"}
+    assert names.get(symptom.read, symptom.read) in symptom.says
+    if symptom.per is None and symptom.over is not None:
+        percent = f"{symptom.over * 100:g} %"
+        assert (percent if symptom.read == "errors" else f"{symptom.over:g} s") in symptom.says
 
 
 def test_former_names_are_still_accepted() -> None:

@@ -320,7 +320,7 @@ def test_the_pager_is_on_every_view(page: TestClient, path: str) -> None:
     assert 'id="drill-answer"' in inbox
     said = text.split('id="announcement"')[1].split("</div>")[0]
     assert "PaymentUnreachable is firing." in said
-    assert f"{DRILL.symptom.says}." in said
+    assert f"{DRILL.symptom.says}." in unescape(said)
     assert "1:0" not in said, "what changes each second is not read out"
 
 

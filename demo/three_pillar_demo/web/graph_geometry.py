@@ -1,8 +1,8 @@
-"""Geometry of the service graph: boxes, arrows and their labels, without two that overlap."""
+"""Geometry of the service graph: boxes without two that overlap, and arrows between them."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from three_pillar_demo.web.graph_paths import LOOP_HEIGHT, Arrow, PathWriter, Point
 from three_pillar_demo.web.layered_layout import Edge, Layers, layers_of, positions
@@ -12,11 +12,6 @@ WAYPOINT_HEIGHT = 8.0
 MARGIN = 8.0
 PORT_DISTANCE = 9.0
 """The distance of two arrows at the same side of a box, unless there are too many."""
-CHARACTER_WIDTH = 6.2
-"""The width of a character of a label, on average."""
-LINE_HEIGHT = 15.0
-LABEL_DISTANCE = 6.0
-"""The distance of a label from a box, at which the head of an arrow may be."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +48,13 @@ class Size:
 WIDE = Size()
 COMPACT = Size(144.0, 36.0, 9.0, 84.0, is_compact=True)
 TALL = Size(46.0, 150.0, 16.0, 52.0, is_tall=True)
+SLIM = Size(46.0, 102.0, 9.0, 52.0, is_tall=True)
+MIN_LENGTH = 124.0
+"""The length of a box along the layers, at the least, if the drawing gets as narrow as a window."""
+MAX_WIDTH = 1200.0
+"""The width that is visible in a window of 1,280 pixels."""
+MAX_SLIM_WIDTH = 350.0
+"""The width of a drawing that a phone shows as a whole, at the most, in pixels."""
 MAX_LARGE_BOXES = 24
 """The number of nodes of a graph that is not drawn compactly."""
 
@@ -75,34 +77,10 @@ class Drawing:
     width: float = 0.0
     height: float = 0.0
 
-    def place_labels(self, texts: Sequence[tuple[str, str]]) -> None:
-        """Give each arrow a place for its label, above and below the line, as long as one is free.
-
-        ``texts`` has the two lines of each label, in the order of the arrows. A label with a second
-        line, which says that calls have failed, comes first.
-        """
-        distance = 0.0 if self.size.is_compact else LABEL_DISTANCE
-        taken = [
-            (
-                box.x - distance,
-                box.y - 2,
-                box.x + self.size.width + distance,
-                box.y + self.size.height + 2,
-            )
-            for box in self.boxes
-        ]
-        labelled = list(zip(self.arrows, texts, strict=True))
-        for arrow, lines in sorted(labelled, key=lambda item: not item[1][1]):
-            if self.size.is_compact and not lines[1]:
-                continue
-            half = max(len(line) for line in lines) * CHARACTER_WIDTH / 2
-            below = LINE_HEIGHT if lines[1] else 0.0
-            for x, y in arrow.places:
-                area = (x - half, y - LINE_HEIGHT, x + half, y + below + 2)
-                if area[1] >= 0 and not any(_overlap(area, other) for other in taken):
-                    taken.append(area)
-                    arrow.label = (x, y)
-                    break
+    @property
+    def is_slim(self) -> bool:
+        """Whether a phone shows the whole width."""
+        return self.width <= MAX_SLIM_WIDTH
 
 
 def draw(count: int, edges: Sequence[Edge], size: Size | None = None) -> Drawing:
@@ -112,6 +90,7 @@ def draw(count: int, edges: Sequence[Edge], size: Size | None = None) -> Drawing
     """
     size = size or (WIDE if count <= MAX_LARGE_BOXES else COMPACT)
     layers = layers_of(count, edges)
+    size = _fitted(size, len(layers.rows))
     loops = {caller for caller, callee in edges if caller == callee}
     heights = {
         node: size.breadth + (LOOP_HEIGHT if node in loops else 0.0)
@@ -204,7 +183,9 @@ class _Geometry:
         return self.corners[node][1] + self.size.breadth / 2 + self.ports[node, edge]
 
 
-def _overlap(
-    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
-) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+def _fitted(size: Size, layer_count: int) -> Size:
+    """Return ``size`` with shorter boxes, if then all layers are visible at once."""
+    gaps = (layer_count - 1) * size.layer_gap
+    length = (MAX_WIDTH - 2 * MARGIN - gaps) / layer_count
+    is_short_enough = size.is_tall or length >= size.length
+    return size if is_short_enough or length < MIN_LENGTH else replace(size, length=length)

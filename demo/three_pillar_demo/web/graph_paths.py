@@ -16,6 +16,9 @@ MIDDLE = 0.5
 LEAN = 0.14
 """How far from the middle of a way, as a part of it, a label may be."""
 
+POINTS_PER_PART = 16
+"""The number of points of a line, for each part of it, with which labels are compared."""
+
 Point = tuple[float, float]
 """A position along the layers, and one across them."""
 
@@ -25,13 +28,14 @@ class Arrow:
     """One arrow: the ``d`` attributes of its line and its head, and where a label could be.
 
     ``places`` has positions from the left and from the top, the best one first. ``label`` is the
-    one that was chosen, or None if none is free.
+    one that was chosen, or None if none is free. ``points`` has positions along the whole line.
     """
 
     line: str
     head: str
     places: Sequence[Point] = ()
     label: Point | None = None
+    points: Sequence[Point] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class PathWriter:
             (base, across - HEAD_WIDTH), (tip, across), (base, across + HEAD_WIDTH)
         )
         places = [self.on_paper(place) for place in _label_places(corners, lean)]
-        return Arrow(line, head, places)
+        along = [self.on_paper(point) for point in _points_along(corners)]
+        return Arrow(line, head, places, points=along)
 
     def loop(self, corner: Point, length: float) -> Arrow:
         """Return the arrow of a box to itself, whose side before ``corner`` has that length."""
@@ -94,10 +99,21 @@ def _label_places(corners: Sequence[Point], lean: int) -> Iterator[Point]:
     """Yield the places of a label: between two layers, the last ones first, then in a layer."""
     between = list(zip(corners[::2], corners[1::2], strict=True))
     for start, end in (between[-1], *between[:-1]):
-        for part in (MIDDLE + lean * LEAN, MIDDLE, MIDDLE - lean * LEAN):
-            yield _point_on_way(start, end, part)
+        for offset in (lean * LEAN, 0.0, LEAN if lean <= 0 else -LEAN, LEAN if lean > 0 else -LEAN):
+            yield _point_on_way(start, end, MIDDLE + offset)
     for start, end in zip(corners[1:-1:2], corners[2:-1:2], strict=True):
         yield (start[0] + end[0]) / 2, start[1]
+
+
+def _points_along(corners: Sequence[Point]) -> Iterator[Point]:
+    """Yield points of a whole line: of its curves between the layers, and of its straight parts."""
+    for number, (start, end) in enumerate(pairwise(corners)):
+        for step in range(POINTS_PER_PART):
+            part = step / POINTS_PER_PART
+            if number % 2 == 0:
+                yield _point_on_way(start, end, part)
+            else:
+                yield start[0] + part * (end[0] - start[0]), start[1]
 
 
 def _point_on_way(start: Point, end: Point, part: float) -> Point:

@@ -6,8 +6,8 @@ INSET = 1.0
 """The distance of an outline from the rectangle of its node, which has room for the stroke."""
 SLANT = 11.0
 """How far, in pixels, the sides of a queue and of a host lean."""
-RIM = 6.0
-"""Half of the height of the upper end of a database."""
+RIM = 3.0
+"""Half of the height of the upper end of a database, which ends above its name."""
 CORNER = 6.0
 """The radius of the corners of a service."""
 
@@ -21,10 +21,14 @@ def outline(kind: ParticipantKind, width: float, height: float) -> str:
     right = width - INSET
     bottom = height - INSET
     if kind is ParticipantKind.DATABASE:
-        low = bottom - RIM + 1
-        upper_end = f"M1 {RIM}C1 -.7 {right} -.7 {right} {RIM}"
-        lower_end = f"V{low}C{right} {low + 6.7} 1 {low + 6.7} 1 {low}z"
-        return f"{upper_end}{lower_end}M1 {RIM}C1 12.7 {right} 12.7 {right} {RIM}"
+        # The middle of such a curve is at three quarters of its control points.
+        reach = RIM / 0.75
+        upper = INSET + RIM
+        lower = bottom - RIM
+        upper_end = f"M1 {upper}C1 {upper - reach} {right} {upper - reach} {right} {upper}"
+        lower_end = f"V{lower}C{right} {lower + reach} 1 {lower + reach} 1 {lower}z"
+        front = f"M1 {upper}C1 {upper + reach} {right} {upper + reach} {right} {upper}"
+        return f"{upper_end}{lower_end}{front}"
     if kind is ParticipantKind.QUEUE:
         return f"M{SLANT} 1H{right}L{right - SLANT} {bottom}H1z"
     if kind is ParticipantKind.HOST:

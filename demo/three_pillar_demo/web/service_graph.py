@@ -13,7 +13,8 @@ from three_pillar_demo.query.service_map import (
     ServiceMap,
     service,
 )
-from three_pillar_demo.web.graph_geometry import TALL, Box, Drawing, draw
+from three_pillar_demo.web.graph_geometry import SLIM, TALL, Box, Drawing, draw
+from three_pillar_demo.web.graph_labels import place_labels
 from three_pillar_demo.web.graph_parts import (
     Call,
     Disagreement,
@@ -31,8 +32,6 @@ MAX_NODES = 80
 """The number of nodes that are drawn; those with failures and the most calls come first."""
 MAX_ARROWS = 200
 """The number of calls that are drawn, in the same order."""
-MAX_TALL_WIDTH = 350.0
-"""The width up to which there is a drawing for narrow windows, in pixels."""
 MAX_ROWS = 200
 """The number of calls in the table."""
 
@@ -128,14 +127,15 @@ def _pictures(nodes: list[Node], rows: list[Row]) -> list[Picture]:
     # The numbers of calls change all the time, and must not move the nodes.
     ordered = sorted(rows, key=lambda row: (index[row.caller], index[row.callee]))
     edges = [(index[row.caller], index[row.callee]) for row in ordered]
+    drawings = [("wide", draw(len(nodes), edges))]
+    tall = (draw(len(nodes), edges, size) for size in (TALL, SLIM))
+    drawings += [("tall", drawing) for drawing in tall if drawing.is_slim][:1]
     pictures = []
-    for name, size in (("wide", None), ("tall", TALL)):
-        drawing = draw(len(nodes), edges, size)
-        drawing.place_labels([(row.rate, row.failure) for row in ordered])
-        if name == "wide" or drawing.width <= MAX_TALL_WIDTH:
-            boxes = list(zip(drawing.boxes, nodes, strict=True))
-            arrows = list(zip(drawing.arrows, ordered, strict=True))
-            pictures.append(Picture(name, drawing, boxes, arrows))
+    for name, drawing in drawings:
+        place_labels(drawing, [(row.rate, row.failure) for row in ordered])
+        boxes = list(zip(drawing.boxes, nodes, strict=True))
+        arrows = list(zip(drawing.arrows, ordered, strict=True))
+        pictures.append(Picture(name, drawing, boxes, arrows))
     return pictures if nodes else []
 
 

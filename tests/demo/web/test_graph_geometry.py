@@ -4,7 +4,10 @@ import re
 
 import pytest
 
-from three_pillar_demo.web.graph_geometry import TALL, Drawing, Size, draw
+from three_pillar_demo.query.service_map import ParticipantKind
+from three_pillar_demo.web.graph_geometry import COMPACT, SLIM, TALL, Drawing, Size, draw
+from three_pillar_demo.web.graph_labels import place_labels
+from three_pillar_demo.web.graph_shapes import outline
 from three_pillar_demo.web.layered_layout import Edge, layers_of
 
 CHAIN = [(0, 1), (1, 2), (2, 3)]
@@ -43,7 +46,7 @@ def numbers(path: str) -> list[float]:
 def drawing_of(count: int, edges: list[Edge], size: Size | None) -> Drawing:
     """Return a drawing in which each arrow has a label, if there is room."""
     drawing = draw(count, list(dict.fromkeys(edges)), size)
-    drawing.place_labels([("100.0/s", "12.5 % failed") for _ in drawing.arrows])
+    place_labels(drawing, [("100.0/s", "12.5 % failed") for _ in drawing.arrows])
     return drawing
 
 
@@ -76,6 +79,59 @@ def test_labels_cover_neither_boxes_nor_each_other(
             assert is_beside or y + 10 <= box.y or y - 10 >= box.y + drawing.size.height
         for other_x, other_y in places[:number]:
             assert abs(x - other_x) >= 60 or abs(y - other_y) >= 28
+
+
+@pytest.mark.parametrize("size", [None, TALL])
+@pytest.mark.parametrize(("count", "edges"), GRAPHS, ids=range(len(GRAPHS)))
+def test_a_label_covers_no_other_arrow(count: int, edges: list[Edge], size: Size | None) -> None:
+    """A label without a failure is left out where the line of another arrow would cross it."""
+    drawing = draw(count, list(dict.fromkeys(edges)), size)
+    place_labels(drawing, [("100.0/s", "") for _ in drawing.arrows])
+    for arrow in drawing.arrows:
+        if arrow.label:
+            x, y = arrow.label
+            crossing = [
+                other
+                for other in drawing.arrows
+                for point_x, point_y in other.points
+                if other is not arrow and abs(point_x - x) < 20 and y - 14 < point_y < y
+            ]
+            assert crossing == []
+
+
+def test_a_label_with_a_failure_is_where_it_covers_the_fewest_arrows() -> None:
+    """The label of a long call that has failed is not where short calls cross it."""
+    edges = [*CHAIN, (0, 3), (0, 2), (1, 3)]
+    drawing = draw(4, edges)
+    place_labels(drawing, [("1.0/s", "12.5 % failed" if edge == (0, 3) else "") for edge in edges])
+    long_call = drawing.arrows[edges.index((0, 3))]
+    assert long_call.label
+    x, y = long_call.label
+    for other in drawing.arrows:
+        if other is not long_call:
+            assert not [
+                point for point in other.points if abs(point[0] - x) < 38 and abs(point[1] - y) < 14
+            ]
+
+
+def test_five_layers_are_visible_at_once() -> None:
+    """The boxes of five layers get shorter, so that a usual window shows all of them."""
+    drawing = draw(5, [*CHAIN, (3, 4)])
+    assert drawing.width <= 1200
+    assert draw(4, CHAIN).size == Size()
+    assert draw(9, [(number, number + 1) for number in range(8)]).size == Size()
+
+
+@pytest.mark.parametrize("size", [Size(), COMPACT, TALL, SLIM])
+def test_the_rim_of_a_database_is_above_its_name(size: Size) -> None:
+    """The curve of the upper end of a database ends where the letters of its name begin."""
+    path = numbers(outline(ParticipantKind.DATABASE, size.width, size.height))
+    *_, start, _, lower, _, _, _, end = path
+    assert start == end
+    rim_bottom = start + 0.75 * (lower - start)
+    baseline = round(size.height / 2 + 3 - 4)
+    assert rim_bottom <= baseline - 10
+    assert min(path) >= -1.5
 
 
 @pytest.mark.parametrize("size", [None, TALL])

@@ -161,6 +161,28 @@ def test_a_small_graph_has_a_drawing_for_narrow_windows() -> None:
     assert [node for _, node in tall.nodes] == [node for _, node in wide.nodes]
 
 
+def test_three_services_side_by_side_fit_a_phone(stored: StoredData, page: TestClient) -> None:
+    """Narrower boxes show three callees in a phone; with more, the page says how to see them."""
+    for name in ("cart", "catalog", "mail"):
+        add_calls(stored, "front", name, calls=30, failed=3)
+    graph = graph_of(stored.service_map)
+    assert [picture.name for picture in graph.pictures] == ["wide", "tall"]
+    assert graph.pictures[1].drawing.width <= 350
+    assert "scroll it sideways" not in graph_html(page)
+    for name in ("stock", "rates"):
+        add_calls(stored, "front", name, calls=30, failed=3)
+    assert [picture.name for picture in graph_of(stored.service_map).pictures] == ["wide"]
+
+
+def test_a_graph_wider_than_a_phone_says_how_to_see_it(
+    stored: StoredData, page: TestClient
+) -> None:
+    """Where no drawing fits a phone, a sentence below it says that it can be scrolled."""
+    for number in range(5):
+        add_calls(stored, "front", f"callee {number}", calls=30, failed=3)
+    assert "scroll it sideways" in graph_html(page)
+
+
 def test_the_drawing_does_not_depend_on_the_numbers_of_calls() -> None:
     """Other numbers leave every node where it is, so that the drawing does not jump."""
     places = []

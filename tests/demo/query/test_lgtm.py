@@ -401,3 +401,23 @@ def test_a_trace_from_the_future_is_not_the_newest() -> None:
     age_s = asyncio.run(run())["traces"]
     assert age_s is not None
     assert age_s >= 49
+
+
+def test_a_log_record_from_the_future_is_not_the_newest() -> None:
+    """A record that a sender dates ahead does not hide that the newest other one is old."""
+    now = time.time()
+    dated = [int((now + seconds) * NANO) for seconds in (30, -50)]
+
+    def answer(call: httpx2.Request) -> httpx2.Response:
+        if call.url.path != "/loki/api/v1/query_range":
+            return httpx2.Response(200, json={"traces": [], "data": {"result": []}})
+        # Loki excludes the end of the range, and returns the newest records first.
+        values = [[str(at), "text"] for at in dated if at < int(call.url.params["end"])]
+        stream = {"stream": {}, "values": values[: int(call.url.params["limit"])]}
+        return httpx2.Response(200, json={"data": {"result": [stream]}})
+
+    async def run() -> dict[str, float | None]:
+        async with LgtmBackends(httpx2.MockTransport(answer)) as backends:
+            return await backends.freshness()
+
+    assert asyncio.run(run())["logs"] == pytest.approx(50, abs=9)

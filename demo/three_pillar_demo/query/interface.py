@@ -351,6 +351,8 @@ class Backends(Protocol):
     """
     log_search_limit: str
     """What ``search_logs`` does not examine for a text or an attribute, as a sentence."""
+    request_search_limit: str
+    """Which requests ``search_requests`` does not find, as a sentence; empty if it finds all."""
 
     async def __aenter__(self) -> Self:
         """Prepare the connections without querying anything."""
@@ -425,7 +427,8 @@ class Backends(Protocol):
         CONSUMER, or a span without a parent, that started in the time range. The local store
         searches only its newest 200,000 spans. It begins with those that were stored last, and
         ends when it has found enough, so a request that was stored much later than it ended may
-        come too early in the list. Tempo returns spans as ``request_spans`` describes.
+        come too early in the list. Tempo returns spans as ``request_spans`` describes, and none
+        that is dated ahead of the clock, whatever ``end`` is.
         """
 
     async def peer_facts(self, wanted: PeerQuery) -> list[Facts]:

@@ -68,6 +68,7 @@ class LgtmBackends(HttpClients):
     names: Mapping[str, str] = {"traces": "Tempo", "logs": "Loki", "metrics": "Prometheus"}
     components: Mapping[str, str] = {"traces": "tempo", "logs": "loki", "metrics": "prometheus"}
     log_search_limit = lgtm_logs.SEARCH_LIMIT
+    request_search_limit = lgtm_requests.SEARCH_LIMIT
 
     async def requests(  # noqa: PLR0913  (as in the interface)
         self,

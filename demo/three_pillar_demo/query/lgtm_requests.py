@@ -20,6 +20,11 @@ from three_pillar_demo.query.otlp_json import exception_text
 
 MAX_SPANS_PER_TRACE = 100
 """The number of requests of one trace that a search returns; Tempo allows no more by default."""
+SEARCH_LIMIT = (
+    "Tempo finds a request that is dated ahead of its clock only when that time has come; the "
+    "address of its trace leads to it before."
+)
+"""What ``Backends.request_search_limit`` says of Tempo, which searches up to now."""
 LIMIT_FACTORS = (1, 4, 16)
 """The multiples of the limit that are searched for one after the other.
 

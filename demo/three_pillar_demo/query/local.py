@@ -69,6 +69,7 @@ class LocalBackends:
     """Implements ``query.interface.Backends`` with the local store's file at ``path``."""
 
     log_search_limit = local_logs.SEARCH_LIMIT
+    request_search_limit = ""
 
     def __init__(self, path: Path, url: str = "") -> None:
         """Prepare to read the file at ``path``.

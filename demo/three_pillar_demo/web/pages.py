@@ -292,6 +292,7 @@ class Pages:
                 problem_since=self.data.problem_since,
                 mode=self.data.mode,
                 grafana_url=self.grafana_url,
+                request_search_limit=self.data.backends.request_search_limit,
                 unique_id=UniqueIds().next,
                 rendered_at=time.time(),
             )

@@ -93,6 +93,7 @@ class StoredData:
         self.instrument_series = InstrumentSeries()
         self.instrument_query: InstrumentQuery | None = None
         self.is_prometheus = False
+        self.request_search_limit = ""
 
 
 def no_sample(timestamp: float) -> RedSample:
@@ -111,6 +112,7 @@ class FakeBackends:
             self.names["metrics"] = "Prometheus"
         self.components = dict.fromkeys(("traces", "logs", "metrics"), "store")
         self.log_search_limit = "Only the newest records are searched."
+        self.request_search_limit = stored.request_search_limit
 
     async def __aenter__(self) -> Self:
         """Open nothing."""

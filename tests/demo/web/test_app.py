@@ -23,6 +23,7 @@ from tests.demo.web.conftest import (
     QUERIES,
     StoredData,
     add_calls,
+    figures,
     no_sample,
 )
 from tests.traces import CALL, ROOT, TRACE, line, span
@@ -437,6 +438,17 @@ def test_requests_ahead_of_the_clock_are_marked(
     text = page.get(unescape(address)).text
     assert re.findall(r">(ahead|past)</a>", text) == ["past"]
     assert "Only those up to now" not in text
+
+
+@pytest.mark.parametrize("path", ["/?tour=0", "/service?service=checkout"])
+def test_what_the_search_for_requests_does_not_find_is_said(
+    stored: StoredData, open_page: OpenPage, path: str
+) -> None:
+    """Where a backend does not find all requests, their lists say so."""
+    stored.services = [figures("checkout")]
+    assert "Not those of tomorrow." not in open_page().get(path).text
+    stored.request_search_limit = "Not those of tomorrow."
+    assert '<p class="muted">Not those of tomorrow.</p>' in open_page().get(path).text
 
 
 def test_the_time_of_a_request_is_the_one_that_orders_the_list(

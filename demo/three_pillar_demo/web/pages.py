@@ -45,6 +45,7 @@ from three_pillar_demo.web.service_graph import MAX_ROWS
 from three_pillar_demo.web.service_pages import ServicePages
 from three_pillar_demo.web.services_overview import choices, colours_of_view, query_overview
 from three_pillar_demo.web.text_width import fitting
+from three_pillar_demo.web.trace_ages import TraceAges
 from three_pillar_demo.web.trace_page import ARRIVING_S, TracePage, is_finished
 from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
 
@@ -132,6 +133,7 @@ class Pages:
         self.firing_alerts = firing_alerts
         self.drill_starter = drill_starter
         self.grafana_url = grafana_url
+        self.trace_ages = TraceAges()
 
     async def index(self, request: Request) -> Response:
         """Answer ``GET /`` with the overview: charts, service graph, requests and logs."""
@@ -185,7 +187,7 @@ class Pages:
         )
         page = result.value or TracePage(TraceView(trace_id, [], [], []))
         start, end = (nanoseconds / NANO for nanoseconds in waterfall.extent(page.view))
-        age = time.time() - end
+        age = self.trace_ages.age(trace_id, end)
         panel, comparison = await asyncio.gather(
             self.data.context_panel(page.view), self.data.comparison(page.view)
         )

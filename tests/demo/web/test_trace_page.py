@@ -4,6 +4,7 @@ import re
 import time
 from dataclasses import replace
 from html import unescape
+from types import SimpleNamespace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -15,6 +16,7 @@ from tests.demo.web.conftest import HOST, StoredData
 from tests.demo.web.served import answers_of, new_context, open_page
 from tests.traces import CALL, CHARGE, ROOT, TRACE, canonical, line, span
 from three_pillar_demo.query.interface import RedSample, Span, SpanEvent, SpanLink
+from three_pillar_demo.web import trace_ages
 from three_pillar_demo.web.trace_page import ARRIVING_S, INCOMPLETE_S
 
 OTHER_TRACE = "a" * 32
@@ -202,6 +204,26 @@ def test_a_young_request_is_fetched_again(rich: StoredData, page: TestClient, ag
     """As long as more of a request may arrive, its page is fetched each second."""
     rich.spans = moved(rich.spans, age_s)
     assert STATUS_ADDRESS not in html_of(page)
+
+
+def test_a_request_that_is_dated_ahead_is_finished_as_well(
+    rich: StoredData, page: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page of a request whose sender's clock is ahead does not wait for its time."""
+    rich.spans = moved(rich.spans, -3600)
+    assert STATUS_ADDRESS not in html_of(page)
+    later = time.time() + ARRIVING_S + 1
+    monkeypatch.setattr(trace_ages, "time", SimpleNamespace(time=lambda: later))
+    assert STATUS_ADDRESS in html_of(page)
+
+
+def test_only_some_traces_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many traces that are dated ahead do not fill the memory."""
+    monkeypatch.setattr(trace_ages, "MAX_TRACES", 2)
+    ages = trace_ages.TraceAges()
+    for trace_id in ("a", "b", "a", "c"):
+        ages.age(trace_id, time.time() + 3600)
+    assert list(ages.first_seen) == ["a", "c"]
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ def main(name: str, normal_operation_s: float, *, blind: bool) -> int:
         problem = str(error)
     if problem:
         _end(problem)
+    session.restored(state.current_process())
     return 1 if problem else 0
 
 

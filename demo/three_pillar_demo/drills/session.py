@@ -41,6 +41,7 @@ class DrillSession:
         answers: The answers so far; each maps the ``PARTS`` to the player's words.
         earlier: The names of the drills that were played before, oldest first.
         earlier_times: The times of the newest of them, oldest first.
+        restored_at: The time at which the runner had restored everything; None before.
     """
 
     drill: str
@@ -54,6 +55,7 @@ class DrillSession:
     answers: list[dict[str, str]] = field(default_factory=list)
     earlier: list[str] = field(default_factory=list)
     earlier_times: list[Times] = field(default_factory=list)
+    restored_at: float | None = None
 
     @property
     def active(self) -> bool:
@@ -71,6 +73,16 @@ class DrillSession:
         if not self.paged_at:
             return 0.0
         return max(0.0, (self.ended_at or time.time()) - self.paged_at)
+
+    @property
+    def times(self) -> Times:
+        """When the drill began, and when its last request had ended and its fault was removed.
+
+        The end of a drill whose runner was killed is that of the search for its cause.
+        """
+        if self.restored_at is None and self.runner.alive():
+            return self.started_at, None
+        return self.started_at, self.restored_at or self.ended_at
 
     def end(self, outcome: str) -> None:
         """Record that the drill has ended now with ``outcome``. The caller saves the session."""
@@ -130,7 +142,7 @@ def times() -> list[Times]:
     if current is None:
         return []
     earlier = [(started_at, ended_at) for started_at, ended_at in current.earlier_times]
-    return [*earlier, (current.started_at, current.ended_at)][-MAX_EARLIER_TIMES:]
+    return [*earlier, current.times][-MAX_EARLIER_TIMES:]
 
 
 def begin(name: str, runner: Process, *, blind: bool) -> None:
@@ -139,6 +151,15 @@ def begin(name: str, runner: Process, *, blind: bool) -> None:
     The caller holds the ``lock``.
     """
     save(DrillSession(name, runner, time.time(), blind, earlier=played(), earlier_times=times()))
+
+
+def restored(runner: Process) -> None:
+    """Record that ``runner`` has restored everything, if it runs the newest drill."""
+    with lock():
+        current = latest()
+        if current and current.runner.pid == runner.pid:
+            current.restored_at = time.time()
+            save(current)
 
 
 def next_hint() -> tuple[int, str]:

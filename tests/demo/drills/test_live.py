@@ -116,6 +116,7 @@ def test_a_person_plays_a_drill(stack: Stack) -> None:
     summary = stack.demo("drill", "answer", "payment", "/charges", "failing").stdout
     assert "solved after" in summary
     assert "1 hint, 2 answers" in summary
+    assert session(stack)["restored_at"] >= session(stack)["ended_at"]
     assert fault_files(stack) == []
     assert inspect(stack, "restored") == []
 

@@ -44,6 +44,7 @@ def play(*ago: session.Times) -> float:
     if ended_at:
         saved.outcome = "stopped"
         saved.ended_at = ended_at
+        saved.restored_at = ended_at
     session.save(saved)
     return now
 
@@ -69,6 +70,8 @@ def test_the_times_of_drills_are_kept() -> None:
     first = session.latest()
     assert first
     session.end("stopped")
+    assert session.times() == [(first.started_at, None)], "its last requests still run"
+    session.restored(runner)
     with session.lock():
         session.begin("lost-sales", runner, blind=True)
         session.begin("no-sales", runner, blind=True)
@@ -79,11 +82,22 @@ def test_the_times_of_drills_are_kept() -> None:
     assert session.played() == ["waiting-customers", "lost-sales", "no-sales"]
 
 
+def test_a_drill_whose_process_was_killed_has_an_end() -> None:
+    """A drill that nothing restores any more ended when the search for its cause did."""
+    gone = state.Process(2**22 + 1, 0.0)
+    session.save(session.DrillSession("lost-sales", gone, 5.0, ended_at=9.0, outcome="solved"))
+    assert session.times() == [(5.0, 9.0)]
+    session.restored(state.current_process())
+    assert session.times() == [(5.0, 9.0)], "another process says nothing of it"
+
+
 def test_a_session_without_times_is_read() -> None:
     """The session file of an earlier version, which has no times of earlier drills, is valid."""
     now = play((10, None))
     text = session.SESSION_FILE.read_text()
-    session.SESSION_FILE.write_text(re.sub(r',\s*"earlier_times": \[\]', "", text))
+    fields = r',\s*"(earlier_times|restored_at)": (\[\]|null)'
+    session.SESSION_FILE.write_text(re.sub(fields, "", text))
+    assert "restored_at" not in session.SESSION_FILE.read_text()
     assert "earlier_times" not in session.SESSION_FILE.read_text()
     assert session.times() == [(now - 10, None)]
 

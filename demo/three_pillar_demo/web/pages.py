@@ -265,6 +265,8 @@ class Pages:
         if isinstance(error, HTTPException):
             status = error.status_code
             reason = error.detail
+            if reason == HTTPStatus.NOT_FOUND.phrase:
+                reason = "There is no page with this address."
         title = "Not found" if status == HTTPStatus.NOT_FOUND else "Invalid request"
         health = await self.data.health()
         response = self._render(

@@ -713,3 +713,10 @@ def test_a_trace_id_is_accepted_in_any_case(busy: StoredData, page: TestClient) 
         )
     assert page.get(f"/trace/{'G' * 32}").status_code == 404
     assert page.get(f"/trace/{TRACE.upper()}/request.html").status_code == 200
+
+
+def test_an_unknown_address_says_so(page: TestClient) -> None:
+    """A page that does not exist is answered with a sentence, not with a status alone."""
+    response = page.get("/nowhere")
+    assert response.status_code == 404
+    assert "There is no page with this address." in response.text

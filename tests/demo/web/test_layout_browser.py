@@ -297,3 +297,24 @@ def test_the_button_of_new_items_covers_nothing(
         assert page.locator(".new-items:visible").count() >= 1
         assert page.evaluate(COVERED) == [], f"{width} pixels"
     context.close()
+
+
+def test_callers_and_callees_share_the_width(
+    browser: Browser, busy: StoredData, open_page: OpenPage
+) -> None:
+    """The two lists of calls fill their line in a wide window, and stand below each other else."""
+    assert busy.spans
+    context = new_context(browser, answers_of(open_page()))
+    page = context.new_page()
+    page.goto("/service?service=checkout")
+    cards = page.locator("#callers-and-callees > .card")
+    for width, columns in ((1280, 2), (768, 1), (390, 1)):
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        first, second = (card.bounding_box() for card in cards.all())
+        whole = page.locator("#callers-and-callees").bounding_box()
+        assert first
+        assert second
+        assert whole
+        assert (first["y"] == second["y"]) == (columns == 2)
+        assert second["x"] + second["width"] == pytest.approx(whole["x"] + whole["width"], abs=1)
+    context.close()

@@ -23,6 +23,8 @@ class FastPaths:
     without its response propagator (``used_headers.py``, ``trace_response.py``)."""
     metrics: bool = True
     """One measurement a request, from which the metrics are derived (``request_tally.py``)."""
+    export: bool = True
+    """Spans and log records are encoded when they end (``export/encoded_spans.py``)."""
 
     @classmethod
     def parse(cls, text: str) -> "FastPaths":

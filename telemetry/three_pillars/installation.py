@@ -98,7 +98,7 @@ def install(  # noqa: PLR0913  (each is a choice of its own, and all but two hav
     chosen_paths = FastPaths.parse(fast_paths)
     variables = environment.prepare()
     trusted_callers = TrustedCallers(trusted_networks)
-    providers = providers or otlp_providers(service, variables, tail_sampling)
+    providers = providers or otlp_providers(service, variables, tail_sampling, chosen_paths)
 
     # The application gets two chains of middleware around the same router: this one without
     # telemetry, for probes and scrapes, and the one below with telemetry. BoundaryMiddleware, at

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from .export.batch import CountingBatchLogRecordProcessor, CountingBatchSpanProcessor
 from .export.drops import DropCounter
 from .export.session import RetryingSession, otlp_session
+from .fast_paths import FastPaths
 from .forks import call_in_children
 from .other_telemetry import register_own
 from .resource import ServiceResource, build_resource
@@ -93,33 +94,42 @@ def otlp_providers(
     service: ServiceResource,
     variables: OpenTelemetryVariables,
     tail_sampling: TailSampling | None = None,
+    fast_paths: FastPaths | None = None,
 ) -> TelemetryProviders:
     """Build providers that send by OTLP over HTTP, and make them the global providers.
 
     The providers send to OTEL_EXPORTER_OTLP_ENDPOINT, by default http://localhost:4318. If the
     variable OTEL_<signal>_EXPORTER is ``none``, the signal (``TRACES``, ``METRICS`` or ``LOGS``) is
     recorded and not sent. ``GET /metrics`` shows the metrics in any case. With ``tail_sampling``,
-    exemplars name only traces that this rule of the Collector keeps.
+    exemplars name only traces that this rule of the Collector keeps. By default all fast paths are
+    used.
 
     Raises:
         ConfigurationError: OTEL_METRICS_EXEMPLAR_FILTER is ``always_on``, and ``tail_sampling`` is
             given.
     """
     exemplar_filter = kept_traces_filter(tail_sampling, variables)
+    encodes_at_end = (fast_paths or FastPaths()).export
     resource = build_resource(service)
 
     traces = tracer_provider(resource, variables)
     span_session = otlp_session("TRACES")
     span_drops = DropCounter("traces")
     if span_session:
-        traces.add_span_processor(CountingBatchSpanProcessor(span_session, span_drops, variables))
+        traces.add_span_processor(
+            CountingBatchSpanProcessor(
+                span_session, span_drops, variables, encodes_at_end=encodes_at_end
+            )
+        )
 
     records = logger_provider(resource, variables)
     record_session = otlp_session("LOGS")
     record_drops = DropCounter("logs")
     if record_session:
         records.add_log_record_processor(
-            CountingBatchLogRecordProcessor(record_session, record_drops, variables)
+            CountingBatchLogRecordProcessor(
+                record_session, record_drops, variables, encodes_at_end=encodes_at_end
+            )
         )
 
     metric_session = otlp_session("METRICS")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from three_pillar_demo.drills import answer_choices
 from three_pillar_demo.drills.answers import grade
 from three_pillar_demo.drills.catalogue import REASONS, Drill
 from three_pillar_demo.drills.session import PARTS, DrillSession
@@ -50,7 +51,10 @@ def verdict(ended: DrillSession, drill: Drill) -> Verdict:
     if not is_cause_shown:
         return Verdict(result, rows)
     expected = drill.answer
-    cause = f"{expected.what[0]}, {expected.where[0]}, {expected.why} ({REASONS[expected.why]})"
+    cause = (
+        f"what {expected.what[0]}; where {_shown(expected.where[0])}; "
+        f"why {expected.why} ({REASONS[expected.why]})"
+    )
     rows += [("Cause", cause), ("Evidence", expected.because), ("Fix", drill.fix.strip())]
     return Verdict(result, rows, drill.runbook)
 
@@ -61,8 +65,15 @@ def _answer_row(ended: DrillSession, drill: Drill) -> list[tuple[str, str]]:
         return []
     answer = ended.answers[-1]
     correct = grade(drill.answer, answer).correct
-    parts = [f"{answer[part]} ({'right' if correct[part] else 'wrong'})" for part in PARTS]
-    return [("Your answer" if all(correct.values()) else "Last answer", ", ".join(parts))]
+    words = {**answer, "where": _shown(answer["where"])}
+    parts = [f"{part} {words[part]}: {'right' if correct[part] else 'wrong'}" for part in PARTS]
+    return [("Your answer" if all(correct.values()) else "Last answer", "; ".join(parts))]
+
+
+def _shown(place: str) -> str:
+    """Return a place as it can be chosen: a service or its route as ``payment (/charges)``."""
+    name = answer_choices.place(place)
+    return answer_choices.label(name) if name in answer_choices.ROUTES.values() else place
 
 
 def _count(number: int, noun: str) -> str:

@@ -159,8 +159,13 @@ def test_the_verdict_repeats_the_answer() -> None:
             "waiting-customers", current_process(), 0.0, outcome=outcome, answers=given
         )
         rows = dict(verdict(ended, load("waiting-customers")).rows)
-        assert rows[name] == f"payment (right), {where} ({mark}), slow-gateway (right)"
+        assert rows[name] == f"what payment: right; where {where}: {mark}; why slow-gateway: right"
         assert ("Cause" in rows) == (outcome != "stopped")
+    by_route = {"what": "payment", "where": "POST /charges", "why": "process-gone"}
+    ended = DrillSession("no-sales", current_process(), 0.0, outcome="solved", answers=[by_route])
+    rows = dict(verdict(ended, load("no-sales")).rows)
+    assert "where payment (/charges): right" in rows["Your answer"]
+    assert "where payment (/charges); why process-gone" in rows["Cause"]
     unanswered = DrillSession("waiting-customers", current_process(), 0.0, outcome="given up")
     assert "Last answer" not in dict(verdict(unanswered, load("waiting-customers")).rows)
 

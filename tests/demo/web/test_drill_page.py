@@ -299,7 +299,7 @@ def test_the_verdict_links_to_the_runbook(page: TestClient) -> None:
     answer = {"do": "answer", "what": "payment", "where": "visa", "why": "slow-gateway"}
     page.post("/drill", data=answer)
     shown = page.get("/").text.split('id="drill-verdict"')[1].split("</dl>")[0]
-    assert "payment (right), visa (right), slow-gateway (right)" in shown
+    assert "what payment: right; where visa: right; why slow-gateway: right" in shown
     section = DRILL.runbook.removeprefix("docs/how-to/runbook.md")
     assert f'<a href="/runbook{section}">' in shown
     assert "docs/how-to" not in shown

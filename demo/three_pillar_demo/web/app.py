@@ -23,7 +23,12 @@ from three_pillar_demo.web.cache import QueryCache
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.downloads import Downloads
 from three_pillar_demo.web.head import HeadMiddleware
-from three_pillar_demo.web.pages import WEB_FOLDER, Pages
+from three_pillar_demo.web.log_pages import LogPages
+from three_pillar_demo.web.metric_pages import MetricPages
+from three_pillar_demo.web.page_templates import WEB_FOLDER
+from three_pillar_demo.web.pages import Pages
+from three_pillar_demo.web.rendering import Renderer
+from three_pillar_demo.web.service_pages import ServicePages
 from three_pillar_demo.web.view_mode import MODE as VIEW_MODE
 from three_pillar_demo.web.view_mode import ViewPages
 
@@ -58,9 +63,11 @@ def create_app(
     data = PageData(backends, cache, health_client, mode)
     pages_of_mode = ViewPages if mode == VIEW_MODE else Pages
     drill_starter = DrillStarter(mode)
-    pages = pages_of_mode(data, traffic, firing_alerts, drill_starter, grafana_url)
+    render = Renderer(data, firing_alerts, grafana_url)
+    pages = pages_of_mode(data, render, traffic, drill_starter)
     downloads = Downloads(data)
-    log_pages = pages.log_pages()
+    log_pages = LogPages(data, render)
+    service_pages = ServicePages(data, render)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -77,8 +84,7 @@ def create_app(
     add_alert_routes(app, firing_alerts)
     app.get("/healthz")(healthz)
     app.get("/", response_class=HTMLResponse)(pages.index)
-    app.get("/metrics", response_class=HTMLResponse)(pages.metric_pages().metrics)
-    service_pages = pages.service_pages()
+    app.get("/metrics", response_class=HTMLResponse)(MetricPages(data, render).metrics)
     app.get("/services", response_class=HTMLResponse)(service_pages.services)
     app.get("/service", response_class=HTMLResponse)(service_pages.service)
     app.get("/status", response_class=HTMLResponse)(pages.status)

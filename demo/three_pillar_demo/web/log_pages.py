@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from three_pillar_demo.query.interface import LogRecord
 from three_pillar_demo.query.loki_records import RECORD_FIELDS
@@ -16,17 +16,11 @@ from three_pillar_demo.web.clock_ahead import MAX_AHEAD_S
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.log_list import MAX_RECORDS, RANGE_S
 from three_pillar_demo.web.log_row import LogRow, log_row
+from three_pillar_demo.web.rendering import Render
 from three_pillar_demo.web.sections import STACK_TRACES, without_stack_trace
 from three_pillar_demo.web.view_state import ViewState
 from three_pillar_demo.web.waterfall import sorted_pairs
 from three_pillar_demo.web.waterfall_row import Pairs
-
-
-class Render(Protocol):
-    """Renders a template as a page of the web UI."""
-
-    def __call__(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:  # noqa: ANN401  (any value that a template shows)
-        """Return the page."""
 
 
 @dataclass(frozen=True)

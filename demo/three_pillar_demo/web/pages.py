@@ -1,138 +1,49 @@
 """The pages of the web UI: each handler collects the data of a page and renders its template."""
 
 import asyncio
-import time
-from functools import cache
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
-from three_pillar_demo.drills import answer_choices
-from three_pillar_demo.drills.catalogue import REASONS
-from three_pillar_demo.load.manual_traffic import CARDS, MAX_RATE, ManualPurchase, ManualTraffic
+from three_pillar_demo.load.manual_traffic import ManualPurchase, ManualTraffic
 from three_pillar_demo.query.interface import NANO
-from three_pillar_demo.stack.health import NO_ANSWER_IN_TIME
-from three_pillar_demo.terminal import printable, without_ansi
-from three_pillar_demo.trace_view.names import named, service_text, span_text
 from three_pillar_demo.trace_view.view import TraceView
-from three_pillar_demo.web import chart, formatting, grafana, request_search, runbook, waterfall
-from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
+from three_pillar_demo.web import chart, grafana, request_search, runbook, waterfall
 from three_pillar_demo.web.alert_inbox.drill_start import DrillStarter
-from three_pillar_demo.web.alert_inbox.drill_view import current_drill
-from three_pillar_demo.web.attribute_units import value_hint
 from three_pillar_demo.web.cache import PENDING
 from three_pillar_demo.web.comparison_table import comparison_table
 from three_pillar_demo.web.context_panel import root_span
 from three_pillar_demo.web.data import PageData
-from three_pillar_demo.web.drill_marks import drill_marks, marks_on, newest_start, with_marks
-from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.forms import read_form, redirect_back
-from three_pillar_demo.web.graph_parts import has_page, key_of
 from three_pillar_demo.web.log_list import newest_logs
-from three_pillar_demo.web.log_pages import LogPages
-from three_pillar_demo.web.log_row import log_row
-from three_pillar_demo.web.metric_pages import MetricPages
-from three_pillar_demo.web.request_list import DURATIONS_S, end_of_last, query_requests
+from three_pillar_demo.web.rendering import Render
+from three_pillar_demo.web.request_list import end_of_last, query_requests
 from three_pillar_demo.web.resolution import RESOLUTIONS
 from three_pillar_demo.web.service_charts import SHOP
-from three_pillar_demo.web.service_classes import class_on_page
-from three_pillar_demo.web.service_graph import MAX_ROWS
-from three_pillar_demo.web.service_pages import ServicePages
 from three_pillar_demo.web.services_overview import choices, colours_of_view, query_overview
-from three_pillar_demo.web.text_width import fitting
 from three_pillar_demo.web.trace_ages import TraceAges
 from three_pillar_demo.web.trace_page import ARRIVING_S, TracePage, is_finished
-from three_pillar_demo.web.view_state import MINUTES, SEVERITIES, ViewState
+from three_pillar_demo.web.view_state import ViewState
 
-WEB_FOLDER = Path(__file__).parent
-MAX_VALUE = 400
-"""The number of characters of an attribute's value that the page of a request shows."""
-MAX_LINKED_TRACES = 5
-"""The number of linked traces that the page of a request names at its top."""
 TOUR_COOKIE = "toured"
 """The name of the cookie of a visitor who has ended the tour."""
 TOUR_COOKIE_AGE_S = 365 * 24 * 3600
 """How long a browser keeps the cookie ``TOUR_COOKIE``: one year, in seconds."""
 
 
-@cache
-def templates() -> Environment:
-    """Return Jinja's environment for the templates; it escapes the markup in all values."""
-    environment = Environment(
-        loader=FileSystemLoader([WEB_FOLDER / "templates", WEB_FOLDER / "alert_inbox"]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["printable"] = printable
-    environment.filters["without_ansi"] = without_ansi
-    environment.filters["named"] = named
-    environment.filters["service_text"] = service_text
-    environment.filters["span_text"] = span_text
-    environment.filters["service_class"] = class_on_page
-    environment.filters["log_row"] = log_row
-    environment.filters["printable_lines"] = formatting.printable_lines
-    environment.filters["duration"] = formatting.duration
-    environment.filters["percentage"] = formatting.percentage
-    environment.filters["rate"] = formatting.rate
-    environment.filters["mebibytes"] = formatting.mebibytes
-    environment.filters["clock"] = formatting.clock
-    environment.filters["moment"] = formatting.moment
-    environment.filters["date"] = formatting.date
-    environment.filters["signed_duration"] = formatting.signed_duration
-    environment.globals["value_hint"] = value_hint
-    environment.filters["age"] = formatting.age
-    environment.filters["fitting"] = fitting
-    environment.filters["participant_key"] = key_of
-    environment.filters["place"] = answer_choices.place
-    environment.filters["place_label"] = answer_choices.label
-    environment.filters["marks_on"] = marks_on
-    environment.filters["with_marks"] = with_marks
-    environment.filters["newest_start"] = newest_start
-    environment.filters["without_zeros"] = formatting.without_zeros
-    environment.tests["failed"] = chart.failed
-    environment.tests["with_page"] = has_page
-    # A template that is rendered for a file of its own, and not for this server, sets these two.
-    environment.globals["standalone"] = False
-    environment.globals["max_value"] = MAX_VALUE
-    environment.globals["max_linked"] = MAX_LINKED_TRACES
-    # A file of its own knows no drills.
-    environment.globals["drill_marks"] = ()
-    environment.globals["minutes"] = MINUTES
-    environment.globals["severities"] = SEVERITIES
-    environment.globals["durations"] = DURATIONS_S
-    environment.globals["now_ns"] = time.time_ns
-    environment.globals["max_call_rows"] = MAX_ROWS
-    environment.globals["cards"] = CARDS
-    environment.globals["max_rate"] = MAX_RATE
-    environment.globals["drill_reasons"] = REASONS
-    environment.globals["pending"] = PENDING.error
-    environment.globals["no_answer_in_time"] = NO_ANSWER_IN_TIME
-    return environment
-
-
 class Pages:
     """The handlers of the pages, and of the forms that send purchases."""
 
     def __init__(
-        self,
-        data: PageData,
-        traffic: ManualTraffic,
-        firing_alerts: FiringAlerts,
-        drill_starter: DrillStarter,
-        grafana_url: str,
+        self, data: PageData, render: Render, traffic: ManualTraffic, drill_starter: DrillStarter
     ) -> None:
+        """Store the parameters; ``render`` renders a template."""
         self.data = data
+        self.render = render
         self.traffic = traffic
-        self.firing_alerts = firing_alerts
         self.drill_starter = drill_starter
-        self.grafana_url = grafana_url
         self.trace_ages = TraceAges()
 
     async def index(self, request: Request) -> Response:
@@ -150,7 +61,7 @@ class Pages:
             query_requests(self.data, state, failed=state.failed),
             self.data.mark_readable_purchases(self.traffic),
         )
-        response = self._render(
+        response = self.render(
             "index.html",
             state=state,
             health=health,
@@ -193,7 +104,7 @@ class Pages:
         )
         if panel and panel.plot.empty and not panel.error and age > ARRIVING_S:
             panel = None  # A service without such metrics.
-        return self._render(
+        return self.render(
             "trace.html",
             # What is collapsed or adjusted in one trace says nothing about another one.
             state=state.model_copy(update={"fold": "", "adjust": False}),
@@ -218,7 +129,7 @@ class Pages:
     async def status(self, request: Request) -> Response:
         """Answer ``GET /status`` with the status bar alone, for pages that need nothing else."""
         state = ViewState.parse(request.query_params)
-        return self._render("status.html", state=state, health=await self.data.health())
+        return self.render("status.html", state=state, health=await self.data.health())
 
     async def runbook(self, request: Request) -> Response:
         """Answer ``GET /runbook`` with the runbook, to which the alerts link."""
@@ -227,19 +138,7 @@ class Pages:
             raise HTTPException(404, "there is no runbook in this installation")
         html = runbook.to_html(runbook.FILE.read_text(encoding="utf-8"))
         health = await self.data.health()
-        return self._render("runbook.html", state=state, health=health, runbook=html)
-
-    def metric_pages(self) -> MetricPages:
-        """Return the handler of the page of metrics."""
-        return MetricPages(self.data, self._render)
-
-    def log_pages(self) -> LogPages:
-        """Return the handlers of the pages of log records."""
-        return LogPages(self.data, self._render)
-
-    def service_pages(self) -> ServicePages:
-        """Return the handlers of the pages of services."""
-        return ServicePages(self.data, self._render)
+        return self.render("runbook.html", state=state, health=health, runbook=html)
 
     async def buy(self, request: Request) -> Response:
         """Answer ``POST /buy``: start the purchases that the form asks for."""
@@ -269,7 +168,7 @@ class Pages:
                 reason = "There is no page with this address."
         title = "Not found" if status == HTTPStatus.NOT_FOUND else "Invalid request"
         health = await self.data.health()
-        response = self._render(
+        response = self.render(
             "problem.html",
             status,
             state=ViewState(),
@@ -283,25 +182,6 @@ class Pages:
 
     def _newest_purchase(self) -> ManualPurchase | None:
         return self.traffic.purchases[0] if self.traffic.purchases else None
-
-    def _render(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:  # noqa: ANN401  (any value that a template shows)
-        html = (
-            templates()
-            .get_template(template)
-            .render(
-                {"is_overview": False, **context},
-                alerts=self.firing_alerts.list(),
-                drill=current_drill(self.data.mode),
-                drill_marks=drill_marks(self.data.mode),
-                problem_since=self.data.problem_since,
-                mode=self.data.mode,
-                grafana_url=self.grafana_url,
-                request_search_limit=self.data.backends.request_search_limit,
-                unique_id=UniqueIds().next,
-                rendered_at=time.time(),
-            )
-        )
-        return HTMLResponse(html, status)
 
 
 def address_of_trace(state: ViewState) -> Response | None:

@@ -1,7 +1,7 @@
 """The pages of services: the list of all of them, and the page of one."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
@@ -21,6 +21,7 @@ from three_pillar_demo.web.figure_rows import FigureRow, count_of_requests, figu
 from three_pillar_demo.web.graph_parts import Row
 from three_pillar_demo.web.log_list import RANGE_S, LogList, newest_logs, query_logs
 from three_pillar_demo.web.panels import Panel
+from three_pillar_demo.web.rendering import Render
 from three_pillar_demo.web.request_list import RequestList, query_requests
 from three_pillar_demo.web.service_charts import query_red, service_panels
 from three_pillar_demo.web.service_graph import ServiceGraph
@@ -37,9 +38,6 @@ SPAN_SOURCES = {
     ROOT_SPANS: "its spans without a parent, because it receives no requests",
 }
 """What the page says of a source that is no metric."""
-
-Render = Callable[..., Response]
-"""A function that renders a template, with the variables of the template."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import context_panel, waterfall
 from three_pillar_demo.web.cache import QueryResult
 from three_pillar_demo.web.element_ids import UniqueIds
-from three_pillar_demo.web.pages import WEB_FOLDER, templates
+from three_pillar_demo.web.page_templates import WEB_FOLDER, templates
 from three_pillar_demo.web.panels import Panel
 from three_pillar_demo.web.trace_page import trace_page
 from three_pillar_demo.web.waterfall_row import Limits

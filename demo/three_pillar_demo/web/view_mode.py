@@ -74,7 +74,7 @@ class ViewPages(Pages):
         health, view = await asyncio.gather(
             self.data.health(), _query(self.data, state, self.first_request)
         )
-        return self._render(
+        return self.render(
             "view.html",
             state=state,
             health=health,

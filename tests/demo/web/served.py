@@ -4,11 +4,12 @@ The browser's requests are answered by the application in this process. A test m
 otherwise, as a server that is down, hangs or fails would.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Page, Route
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from starlette.testclient import TestClient
 
 from tests.demo.web.conftest import HOST
@@ -66,3 +67,21 @@ def open_page(context: BrowserContext, path: str) -> Page:
     page = context.new_page()
     page.goto(path)
     return page
+
+
+Visit = Callable[..., Page]
+"""Opens a path of the web UI, in a window of some width, and returns its page."""
+
+
+@contextmanager
+def visits(browser: Browser, client: TestClient) -> Iterator[Visit]:
+    """Yield a function that opens pages of the application; they are closed at the end."""
+    expect.set_options(timeout=TIMEOUT_S * 1000)
+
+    def start(path: str, width: int = 1280) -> Page:
+        return open_page(new_context(browser, answers_of(client), width), path)
+
+    yield start
+    for context in browser.contexts:
+        context.unroute_all(behavior="ignoreErrors")
+        context.close()

@@ -2,16 +2,16 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 from starlette.testclient import TestClient
 
 from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
 from tests.demo.web.conftest import StoredData
-from tests.demo.web.served import TIMEOUT_S, answers_of, new_context
+from tests.demo.web.served import Visit, visits
 from tests.demo.web.test_app import HOSTILE
 from tests.demo.web.test_metrics_page import DURATION, MEMORY, SOLD, lines, series
 from tests.traces import TRACE
@@ -20,13 +20,11 @@ from three_pillar_demo.query.interface import Exemplar
 
 pytestmark = pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)
 CHOSEN = f"/metrics?metric={DURATION.name}&by=http_route"
-Visit = Callable[..., Page]
 
 
 @pytest.fixture
 def visit(browser: Browser, stored: StoredData, page: TestClient) -> Iterator[Visit]:
     """Open a page of metrics, among which some are hostile, in a window of some width."""
-    expect.set_options(timeout=TIMEOUT_S * 1000)
     services = ("shop", HOSTILE, "x" * 200)
     chosen = replace(DURATION, services=services)
     hostile = Instrument(HOSTILE, HOSTILE, GAUGE, HOSTILE, HOSTILE, services, 2)
@@ -41,16 +39,8 @@ def visit(browser: Browser, stored: StoredData, page: TestClient) -> Iterator[Vi
         labels=(LabelValues("http_route", 5, "/cart"), LabelValues(HOSTILE, 1, "x" * 5000)),
     )
     stored.exemplars = [Exemplar(TRACE, 0.3, time.time() - 30, {"service_name": HOSTILE})]
-
-    def start(path: str, width: int = 1280) -> Page:
-        opened = new_context(browser, answers_of(page), width).new_page()
-        opened.goto(path)
-        return opened
-
-    yield start
-    for context in browser.contexts:
-        context.unroute_all(behavior="ignoreErrors")
-        context.close()
+    with visits(browser, page) as start:
+        yield start
 
 
 def test_a_metric_is_found_and_charted_by_keyboard(visit: Visit) -> None:

@@ -24,7 +24,7 @@ from three_pillar_demo.query.instruments import (
 from three_pillar_demo.query.interface import Exemplar, RedSample
 from three_pillar_demo.query.service_map import ServiceMap
 from three_pillar_demo.web.element_ids import UniqueIds, element_id
-from three_pillar_demo.web.pages import WEB_FOLDER
+from three_pillar_demo.web.page_templates import WEB_FOLDER
 from three_pillar_demo.web.service_classes import (
     OTHER_CLASSES,
     SHOP_CLASSES,

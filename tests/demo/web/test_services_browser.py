@@ -2,28 +2,26 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 from starlette.testclient import TestClient
 
 from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
 from tests.demo.web.conftest import StoredData, add_calls, figures
-from tests.demo.web.served import TIMEOUT_S, answers_of, new_context
+from tests.demo.web.served import Visit, visits
 from tests.demo.web.test_app import HOSTILE
 from tests.traces import TRACE
 from three_pillar_demo.query.interface import Exemplar
 from three_pillar_demo.query.red_sources import ROOT_SPANS
 
 pytestmark = pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)
-Visit = Callable[..., Page]
 
 
 @pytest.fixture
 def visit(browser: Browser, busy: StoredData, page: TestClient) -> Iterator[Visit]:
     """Open a page in a window of some width; some services have hostile names, jobs or nothing."""
-    expect.set_options(timeout=TIMEOUT_S * 1000)
     busy.services = [
         figures("checkout"),
         figures("payment", 1, 1),
@@ -38,16 +36,8 @@ def visit(browser: Browser, busy: StoredData, page: TestClient) -> Iterator[Visi
     busy.exemplars = [Exemplar(TRACE, 0.3, time.time() - 30, labels)]
     for caller in ("web", HOSTILE[:200]):
         add_calls(busy, caller, "checkout", calls=60, failed=6)
-
-    def start(path: str, width: int = 1280) -> Page:
-        opened = new_context(browser, answers_of(page), width).new_page()
-        opened.goto(path)
-        return opened
-
-    yield start
-    for context in browser.contexts:
-        context.unroute_all(behavior="ignoreErrors")
-        context.close()
+    with visits(browser, page) as start:
+        yield start
 
 
 def test_a_service_is_found_and_followed_by_keyboard(visit: Visit) -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-from three_pillar_demo.web.pages import WEB_FOLDER
+from three_pillar_demo.web.page_templates import WEB_FOLDER
 
 STYLE_SHEET = (WEB_FOLDER / "static" / "page.css").read_text(encoding="utf-8")
 OF_WIDTH = re.compile(r"@(?:media|container) \([^{]*width[^{]*\{(.*?)\n\}", re.DOTALL)

@@ -15,34 +15,60 @@ Tempo widens the range to whole seconds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from dataclasses import dataclass
+from typing import Protocol, Self
 
+from three_pillar_demo.query.found_requests import FoundRequest, RequestFilter, failure_of
 from three_pillar_demo.query.instruments import Instrument, InstrumentQuery, InstrumentSeries
 from three_pillar_demo.query.log_search import LogFilter
+from three_pillar_demo.query.measurements import (
+    DURATION,
+    LOOKBACK_S,
+    Exemplar,
+    RedSample,
+    ServiceCall,
+)
 from three_pillar_demo.query.peers import Facts, PeerQuery
+from three_pillar_demo.query.records import (
+    NANO,
+    VERSION,
+    Arrival,
+    LogRecord,
+    Scope,
+    Span,
+    SpanEvent,
+    SpanLink,
+)
+from three_pillar_demo.query.service_figures import Figures, ServiceRed
 from three_pillar_demo.query.service_map import ServiceMap
-from three_pillar_demo.query.severity import is_failure
 
-if TYPE_CHECKING:  # that module uses the types of this one
-    from three_pillar_demo.query.service_figures import Figures, ServiceRed
+__all__ = [
+    "DURATION",
+    "LOOKBACK_S",
+    "NANO",
+    "RETENTION_S",
+    "VERSION",
+    "Arrival",
+    "Arrivals",
+    "BackendError",
+    "Backends",
+    "Exemplar",
+    "FoundRequest",
+    "LogRecord",
+    "RedSample",
+    "RequestFilter",
+    "Scope",
+    "Selection",
+    "ServiceCall",
+    "Span",
+    "SpanEvent",
+    "SpanLink",
+    "failure_of",
+]
+"""The types of the results are a part of the interface: all else imports them from here."""
 
-NANO = 1_000_000_000
-"""Nanoseconds in a second."""
 RETENTION_S = 48 * 3600.0
 """How long any backend keeps spans and log records, in seconds."""
-LOOKBACK_S = 300.0
-"""The age, in seconds, up to which the newest point of a series is its current value.
-
-A series whose newest point is older has no current value. The number is Prometheus' default.
-"""
-DURATION = "http_server_request_duration_seconds"
-"""Prometheus' name of the histogram of request durations, ``http.server.request.duration``."""
-VERSION = "service.version"
-"""The one resource attribute that queries add to the attributes of spans and log records.
-
-Two versions of a service may run at once during a deployment. This attribute tells them apart.
-"""
 
 
 class BackendError(Exception):
@@ -50,250 +76,6 @@ class BackendError(Exception):
 
     If the backend did not answer, the message also names the command that shows the backend's log.
     """
-
-
-@dataclass(frozen=True)
-class Scope:
-    """The instrumentation scope of a record: the library that created it.
-
-    All fields are empty if the sender did not name a scope.
-    """
-
-    name: str = ""
-    version: str = ""
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SpanEvent:
-    """One event of a span; ``time`` is in nanoseconds since the epoch.
-
-    An exception is an event with the name ``exception`` and the attributes ``exception.type``,
-    ``exception.message`` and ``exception.stacktrace``. ``dropped_attributes`` is the number of
-    attributes that the sender or the backend has dropped.
-    """
-
-    time: int
-    name: str
-    attributes: dict[str, Any]
-    dropped_attributes: int = 0
-
-
-@dataclass(frozen=True)
-class SpanLink:
-    """One link from a span to a span of this or another trace, with the fields of OTLP.
-
-    ``trace_state`` is the linked span's W3C ``tracestate`` header, and ``flags`` its flags.
-    """
-
-    trace_id: str
-    span_id: str
-    attributes: dict[str, Any]
-    trace_state: str = ""
-    flags: int = 0
-    dropped_attributes: int = 0
-
-
-@dataclass(frozen=True)
-class Span:
-    """One span of a trace; ``start`` and ``end`` are in nanoseconds since the epoch.
-
-    Attributes:
-        parent_id: The id of the parent span; empty for a root span.
-        kind: SERVER, CLIENT, INTERNAL, PRODUCER, CONSUMER or UNSPECIFIED.
-        error: Whether the status is ERROR.
-        message: The description of the status.
-        attributes: The attributes, with their OpenTelemetry names, and in addition the resource
-            attribute ``VERSION`` if the resource has it.
-        exceptions: The recorded exceptions, each as ``Type: message``; the type has no module.
-        status: The name of the status: UNSET, OK or ERROR.
-        events: All events in the order of the sender, exceptions included.
-        links: All links with valid ids, in the order of the sender.
-        trace_state: The W3C ``tracestate`` header; empty if there was none.
-        flags: OTLP's flags: bits 0 to 7 are the W3C trace flags, bits 8 and 9 say whether the
-            parent is remote.
-        dropped_attributes: How many attributes the sender or the backend has dropped.
-        dropped_events: How many events the sender or the backend has dropped.
-        dropped_links: How many links the sender or the backend has dropped.
-        resource: All resource attributes, with their OpenTelemetry names.
-        scope: The instrumentation scope.
-    """
-
-    trace_id: str
-    span_id: str
-    parent_id: str
-    service: str
-    name: str
-    kind: str
-    start: int
-    end: int
-    error: bool
-    message: str
-    attributes: dict[str, Any]
-    exceptions: tuple[str, ...]
-    status: str = "UNSET"
-    events: tuple[SpanEvent, ...] = ()
-    links: tuple[SpanLink, ...] = ()
-    trace_state: str = ""
-    flags: int = 0
-    dropped_attributes: int = 0
-    dropped_events: int = 0
-    dropped_links: int = 0
-    resource: dict[str, Any] = field(default_factory=dict)
-    scope: Scope = Scope()
-
-
-@dataclass(frozen=True)
-class LogRecord:
-    """One log record; ``time`` is in nanoseconds since the epoch.
-
-    Only the local store fills ``attributes``, ``resource`` and the attributes of ``scope``. Loki
-    keeps all attributes as text in one list, under the names in ``fields``.
-
-    Attributes:
-        severity: OTLP's severity text, such as INFO, WARN or ERROR.
-        fields: The attributes as text, with ``_`` for each ``.`` (``http_route``). They include
-            ``trace_id`` and ``span_id`` for a record that was written during a span. Attributes
-            without a value are left out.
-        attributes: The attributes with their OpenTelemetry names and types.
-        severity_number: OTLP's severity number, 1 to 24; 0 if it is not known.
-        observed_time: The time at which the record was collected, in nanoseconds since the epoch;
-            0 if it is not known.
-        event_name: The name of the event that the record describes; empty for other records.
-        flags: OTLP's flags, whose bits 0 to 7 are the W3C trace flags.
-        dropped_attributes: How many attributes the sender or the store has dropped.
-        resource: All resource attributes, with their OpenTelemetry names.
-        scope: The instrumentation scope.
-    """
-
-    time: int
-    service: str
-    severity: str
-    body: str
-    fields: dict[str, str]
-    attributes: dict[str, Any] = field(default_factory=dict)
-    severity_number: int = 0
-    observed_time: int = 0
-    event_name: str = ""
-    flags: int = 0
-    dropped_attributes: int = 0
-    resource: dict[str, Any] = field(default_factory=dict)
-    scope: Scope = Scope()
-
-    @property
-    def failed(self) -> bool:
-        """Whether the severity is that of an error or of something worse."""
-        return is_failure(self.severity, self.severity_number)
-
-
-@dataclass(frozen=True)
-class Exemplar:
-    """One exemplar of a metric, often the histogram ``DURATION``: a measured value with its trace.
-
-    Attributes:
-        trace_id: The trace of the measured request; empty if it is unknown.
-        value: The value, in the unit of the metric; a duration in seconds.
-        time: The time of the measurement, in seconds since the epoch.
-        labels: All labels of the series, or of the histogram bucket that counted the value, such as
-            ``le`` and ``http_route``. The metric's name has the key ``__name__``. An exemplar of an
-            exponential histogram has the labels of the histogram, without ``le``.
-    """
-
-    trace_id: str
-    value: float
-    time: float
-    labels: dict[str, str]
-
-
-@dataclass(frozen=True)
-class RedSample:
-    """Rate, errors and duration of a route at ``time``, computed over the time window before it.
-
-    ``rate`` is in requests per second. ``errors`` is the share, 0 to 1, of requests with a status
-    from 500 to 599. ``quantiles`` are durations in seconds, in the order of the query's
-    ``quantiles``.
-
-    All three are None if the window has too few points to compute a rate. ``errors`` and each
-    quantile are also None if the window has no requests. ``covered_s`` is the number of seconds by
-    which the requests were divided, if the data begin in the window; else None.
-    """
-
-    time: float
-    rate: float | None
-    errors: float | None
-    quantiles: tuple[float | None, ...]
-    covered_s: float | None = None
-
-    def requests(self, window_s: float) -> float:
-        """Return the number of requests, which may be extrapolated; ``window_s`` is the window."""
-        return (self.rate or 0.0) * (self.covered_s or window_s)
-
-
-@dataclass(frozen=True)
-class ServiceCall:
-    """An edge of the service graph: the calls from one service to another in a time range.
-
-    ``calls`` is the number of calls, ``failed`` the number of calls whose CLIENT or SERVER span has
-    error status. From the local store, both numbers are exact. From Tempo's metrics, both numbers
-    are extrapolated by Prometheus, and so are not always whole.
-    """
-
-    client: str
-    server: str
-    calls: float
-    failed: float
-
-
-@dataclass(frozen=True)
-class RequestFilter:
-    """Which requests a search finds. A field with its default value sets no condition.
-
-    Attributes:
-        service: The name of the service.
-        failed: Whether the span of the request must have status ERROR.
-        slower_than: The duration that the request must exceed, in seconds.
-        attributes: Pairs of a name and a value, as text. The span of the request or its resource
-            must have all of them as attributes.
-        text: A part of the span's name or of its status message, in any case. The local store
-            finds it in the attributes of the span as well.
-        ended_before: The time, in nanoseconds since the epoch, before which the request must have
-            ended; 0 for any time.
-    """
-
-    service: str = ""
-    failed: bool = False
-    slower_than: float = 0.0
-    attributes: tuple[tuple[str, str], ...] = ()
-    text: str = ""
-    ended_before: int = 0
-
-
-@dataclass(frozen=True)
-class FoundRequest:
-    """One request that a search has found.
-
-    Attributes:
-        span: The span of the request.
-        services: The names of the services that have spans in the trace, sorted.
-        failure: Why the request failed, as far as the search knows: the exception or the status
-            message of the failed span of the trace that started last, and not before the request.
-            Empty if the span of the request has not failed, or if no span says why.
-    """
-
-    span: Span
-    services: tuple[str, ...] = ()
-    failure: str = ""
-
-
-def failure_of(span: Span) -> str:
-    """Return why a span has failed: its last exception or its status message; "" if neither."""
-    if not span.error:
-        return ""
-    return span.exceptions[-1] if span.exceptions else span.message
-
-
-Arrival = Span | LogRecord
-"""The span of a request, or a log record."""
 
 
 @dataclass(frozen=True)
@@ -552,7 +334,7 @@ class Backends(Protocol):
         A call is a CLIENT span of one service whose child is a SERVER span of another service.
         """
 
-    async def services(self, start: float, end: float) -> "list[Figures]":
+    async def services(self, start: float, end: float) -> list[Figures]:
         """Return the services that were seen in the time range with their figures, sorted by name.
 
         The rate, errors and durations of a service come from the first of these that it sends in
@@ -567,7 +349,7 @@ class Backends(Protocol):
         1000 traces of jobs and scripts.
         """
 
-    async def routes(self, service: str, start: float, end: float) -> "list[Figures]":
+    async def routes(self, service: str, start: float, end: float) -> list[Figures]:
         """Return the figures of each route of a service, those with the most requests first.
 
         The source is that of ``services``. A route of spans is the name of the span. At most 500
@@ -583,7 +365,7 @@ class Backends(Protocol):
         step: float = 5.0,
         window: float = 60.0,
         quantiles: Sequence[float] = (0.5, 0.95, 0.99),
-    ) -> "ServiceRed":
+    ) -> ServiceRed:
         """Return rate, errors and durations of all requests of a service over time.
 
         The source is that of ``services``, and the limits of both are the same. The arguments are

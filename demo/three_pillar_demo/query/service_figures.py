@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from three_pillar_demo.query.beginning import covered_seconds
-from three_pillar_demo.query.interface import Exemplar, RedSample
+from three_pillar_demo.query.measurements import Exemplar, RedSample
 
 QUANTILES = (0.5, 0.95, 0.99)
 """The quantiles of the durations of a service or route."""

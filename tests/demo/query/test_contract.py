@@ -306,10 +306,7 @@ def test_requests_are_found_by_a_search(contract: Contract, condition: str) -> N
 
 
 def test_what_is_dated_ahead_of_the_clock_is_found(contract: Contract) -> None:
-    """A search beyond now finds what a clock that is ahead has dated, or the page says so.
-
-    A search up to now does not find it.
-    """
+    """What a clock that is ahead has dated is found beyond now alone, or the page says so."""
     name = contract.purchases.ahead
     now = time.time()
     limit = contract.create_backends().request_search_limit

@@ -7,7 +7,7 @@ exemplars. A tally keeps the durations once, in one series for each combination 
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from time import time_ns
@@ -23,6 +23,9 @@ LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5
 
 The HTTP semantic conventions advise these for ``http.server.request.duration``.
 """
+
+
+IsKept = Callable[[int, int, float], bool]
 
 
 class Sample(NamedTuple):
@@ -79,11 +82,15 @@ class RequestTally:
     ``samples_unsampled`` is whether a measurement becomes an exemplar even if its span is not
     sampled, and ``samples_sampled`` the same for a sampled span: the values of
     OTEL_METRICS_EXEMPLAR_FILTER are ``always_on`` (both), ``trace_based`` and ``always_off``.
+    ``is_kept``, if it is given, must also be true of its trace id, status and seconds.
     """
 
-    def __init__(self, *, samples_sampled: bool, samples_unsampled: bool) -> None:
+    def __init__(
+        self, *, samples_sampled: bool, samples_unsampled: bool, is_kept: IsKept | None = None
+    ) -> None:
         self._samples_sampled = samples_sampled
         self._samples_unsampled = samples_unsampled
+        self._is_kept = is_kept
         self._count = 0
         self.reset()
         call_in_children(self.reset)
@@ -100,7 +107,7 @@ class RequestTally:
         """Record one request that took ``seconds``, with the context of its span."""
         bucket = bisect_left(LATENCY_BUCKETS, seconds)
         now_ns = time_ns()
-        sampled = span_context.trace_flags.sampled
+        is_exemplar = self._is_exemplar(key.labels.status, seconds, span_context)
         with self._lock:
             series = self._series.get(key)
             if series is None:
@@ -110,10 +117,19 @@ class RequestTally:
             series.min = min(series.min, seconds)
             series.max = max(series.max, seconds)
             self._count += 1
-            if self._samples_sampled if sampled else self._samples_unsampled:
+            if is_exemplar:
                 trace_id = span_context.trace_id or None
                 span_id = span_context.span_id or None
                 series.newest[bucket] = Sample(self._count, seconds, now_ns, trace_id, span_id)
+
+    def _is_exemplar(self, status: int, seconds: float, span_context: SpanContext) -> bool:
+        if span_context.trace_flags.sampled:
+            is_sampled = self._samples_sampled
+        else:
+            is_sampled = self._samples_unsampled
+        if self._is_kept is None or not is_sampled:
+            return is_sampled
+        return self._is_kept(span_context.trace_id, status, seconds)
 
     def snapshot(self) -> tuple[int, Sequence[tuple[Key, Series]]]:
         """Return the number of measurements so far, and a copy of each series, oldest first."""

@@ -25,6 +25,8 @@ MAX_UINT64 = 2**64 - 1
 """The constants of the hash FNV-1a with 64 bits (http://www.isthe.com/chongo/tech/comp/fnv/)."""
 
 WHOLE_PERCENT = 100
+MS_PER_S = 1_000
+NS_PER_S = 1_000_000_000
 SERVER_ERRORS = range(500, 600)
 """The statuses by which the Collector keeps a trace."""
 STATUS_ATTRIBUTES = ("http.response.status_code", "status")
@@ -72,7 +74,7 @@ class KeptTracesFilter(ExemplarFilter):
         # The Collector computes with 64 bits of precision, so its limit is this or one more.
         self._limit = int(MAX_UINT64 * Fraction(rule.percentage / WHOLE_PERCENT))
         # The Collector compares whole milliseconds.
-        self._slow_ns = (rule.slow_ms + 1) * 1_000_000
+        self._slow_seconds = (rule.slow_ms + 1) / MS_PER_S
 
     def should_sample(
         self,
@@ -86,10 +88,17 @@ class KeptTracesFilter(ExemplarFilter):
         span_context = span.get_span_context()
         if not span_context.trace_flags.sampled:
             return False
+        return self.is_kept(
+            span_context.trace_id, _status(attributes), _seconds_since_start(span, time_unix_nano)
+        )
+
+    def is_kept(self, trace_id: int, status: int, seconds: float) -> bool:
+        """Return whether the Collector keeps the trace of a request.
+
+        It was answered with ``status`` (0 if it is not known), and took at least ``seconds``.
+        """
         return (
-            _has_failed(attributes)
-            or self._is_slow(span, time_unix_nano)
-            or self.is_in_share(span_context.trace_id)
+            status in SERVER_ERRORS or seconds >= self._slow_seconds or self.is_in_share(trace_id)
         )
 
     def is_in_share(self, trace_id: int) -> bool:
@@ -99,14 +108,6 @@ class KeptTracesFilter(ExemplarFilter):
         trace id, compared with the share of all 64-bit numbers.
         """
         return fnv1a(self._salted, trace_id.to_bytes(16)) <= self._limit
-
-    def _is_slow(self, span: Span, time_unix_nano: int) -> bool:
-        """Return whether ``span``, which has not ended yet, is slow already.
-
-        The start of a span and the time of a measurement come from the same clock.
-        """
-        start_ns = getattr(span, "start_time", None)
-        return start_ns is not None and time_unix_nano - start_ns >= self._slow_ns
 
 
 def kept_traces_filter(
@@ -139,15 +140,22 @@ def fnv1a(state: int, data: bytes) -> int:
     return state
 
 
-def _has_failed(attributes: Attributes) -> bool:
-    """Return whether ``attributes`` are those of a request that was answered with 500 to 599.
+def _status(attributes: Attributes) -> int:
+    """Return the status in ``attributes``, those of a request metric; 0 if they have none.
 
-    The span of such a request has the status code as an attribute, by which the Collector keeps it.
+    The span of a request has its status too, by which the Collector keeps it.
     """
-    if not attributes:
-        return False
     for name in STATUS_ATTRIBUTES:
-        status = attributes.get(name)
-        if status is not None:
-            return str(status).isdecimal() and int(str(status)) in SERVER_ERRORS
-    return False
+        status = str((attributes or {}).get(name, ""))
+        if status.isdecimal():
+            return int(status)
+    return 0
+
+
+def _seconds_since_start(span: Span, time_unix_nano: int) -> float:
+    """Return for how long ``span``, which has not ended, lasts; 0 if its start is not known.
+
+    The start of a span and the time of a measurement come from the same clock.
+    """
+    start_ns = getattr(span, "start_time", None)
+    return 0.0 if start_ns is None else (time_unix_nano - start_ns) / NS_PER_S

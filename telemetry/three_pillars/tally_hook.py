@@ -35,6 +35,7 @@ from opentelemetry.sdk.metrics.view import (
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from .request_tally import RequestTally
+from .tail_sampling import KeptTracesFilter
 from .tally_points import metrics
 
 Collect = Callable[..., MetricsData | None]
@@ -81,7 +82,8 @@ def tally_of(provider: MeterProvider, scope_name: str) -> RequestTally | None:
 
 def _is_usual(provider: Any) -> bool:  # noqa: ANN401  (its private attributes are not typed)
     configuration = provider._sdk_config
-    if configuration.views or type(configuration.exemplar_filter) not in SAMPLED_BY_FILTER:
+    known = (*SAMPLED_BY_FILTER, KeptTracesFilter)
+    if configuration.views or type(configuration.exemplar_filter) not in known:
         return False
     return all(_is_usual_reader(reader) for reader in provider._metric_readers)
 
@@ -115,7 +117,12 @@ def _by_public_class(values: dict[type, Any]) -> dict[type, Any]:
 
 
 def _new_tally(provider: Any) -> RequestTally:  # noqa: ANN401
-    sampled, unsampled = SAMPLED_BY_FILTER[type(provider._sdk_config.exemplar_filter)]
+    exemplar_filter = provider._sdk_config.exemplar_filter
+    if isinstance(exemplar_filter, KeptTracesFilter):
+        return RequestTally(
+            samples_sampled=True, samples_unsampled=False, is_kept=exemplar_filter.is_kept
+        )
+    sampled, unsampled = SAMPLED_BY_FILTER[type(exemplar_filter)]
     return RequestTally(samples_sampled=sampled, samples_unsampled=unsampled)
 
 

@@ -23,6 +23,7 @@ SALT = "salt-of-the-test"
 TRACES = 100_000
 TRACES_PER_REQUEST = 2_000
 SECOND_NS = 1_000_000_000
+DECISIONS = "otelcol_processor_tail_sampling_global_count_traces_sampled"
 IDENTITY = {"service.name": "sender", "service.instance.id": "1"}
 
 
@@ -134,6 +135,19 @@ def test_failed_and_slow_traces_are_kept(gateway: Tier, backend: InMemoryCollect
     wait_for("the three traces", lambda: expected <= kept(backend))
     sent = {*expected, *(f"{trace_id:032x}" for trace_id in (quick, refused, almost_slow))}
     assert kept(backend) & sent == expected
+
+
+def test_failures_are_kept_after_the_decision(backend: InMemoryCollector, tmp_path: Path) -> None:
+    """A trace that fails after its first spans were dropped is kept from there on."""
+    share = {"TAIL_SAMPLING_PERCENTAGE": "0"}
+    with run_gateway(tmp_path, backend.url, decision_wait="1s", **share) as gateway:
+        send(gateway, new_span(1))
+        wait_for(
+            "the trace to be dropped",
+            lambda: gateway.own_metric(DECISIONS, 'decision="not_sampled"') == 1,
+        )
+        send(gateway, new_span(1, status=500))
+        wait_for("the failure", lambda: f"{1:032x}" in kept(backend))
 
 
 def test_agent_finds_gateways_by_name(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import yaml
 
 from tests.binaries import executable
@@ -21,7 +22,6 @@ AGENT = ROOT / "deploy/collector/agent.yaml"
 GATEWAY = ROOT / "deploy/collector/gateway.yaml"
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
-NO_OWN_METRICS: dict[str, Any] = {"metrics": {"level": "none", "readers": []}}
 
 
 class Tier:
@@ -38,9 +38,13 @@ class Tier:
         """Prepare a Collector with ``files`` and ``overlay``; its own files are in ``folder``."""
         self.http = free_port()
         self.grpc = free_port()
+        self._metrics = free_port()
         self.log = folder / f"{name}.log"
         file = folder / f"{name}.yaml"
-        file.write_text(yaml.safe_dump(overlay))
+        # Its own metrics go to no backend.
+        exporter = {"prometheus": {"host": "127.0.0.1", "port": self._metrics}}
+        telemetry = {"metrics": {"readers": [{"pull": {"exporter": exporter}}]}}
+        file.write_text(yaml.safe_dump({**overlay, "service": {"telemetry": telemetry}}))
         self._command = [str(executable(OTELCOL)), *(f"--config={path}" for path in (*files, file))]
         self._environment = {
             **os.environ,
@@ -56,6 +60,15 @@ class Tier:
     def url(self) -> str:
         """The URL of its OTLP receiver over HTTP."""
         return f"http://127.0.0.1:{self.http}"
+
+    def own_metric(self, name: str, label: str) -> float:
+        """Return the sum of its own metric ``name`` over the series that have ``label``."""
+        page = httpx2.get(f"http://127.0.0.1:{self._metrics}/metrics", trust_env=False).text
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in page.splitlines()
+            if line.startswith(name) and label in line
+        )
 
     def start(self) -> None:
         """Start the Collector, and wait until it is ready."""
@@ -103,14 +116,19 @@ class TwoTiers:
 
 @contextmanager
 def run_gateway(
-    folder: Path, backend_url: str, name: str = "gateway", **env: str
+    folder: Path, backend_url: str, name: str = "gateway", decision_wait: str = "", **env: str
 ) -> Iterator[Tier]:
-    """Run a gateway with all backends at ``backend_url``; ``env`` has variables of its file."""
+    """Run a gateway with all backends at ``backend_url``; ``env`` has variables of its file.
+
+    ``decision_wait``, such as ``2s``, takes the place of the value in its file.
+    """
     backends = {
         exporter: {"endpoint": backend_url, "compression": "none"}
         for exporter in yaml.safe_load(SHARED.read_text())["exporters"]
     }
-    overlay = {"exporters": backends, "service": {"telemetry": NO_OWN_METRICS}}
+    overlay: dict[str, Any] = {"exporters": backends}
+    if decision_wait:
+        overlay["processors"] = {"tail_sampling": {"decision_wait": decision_wait}}
     gateway = Tier(name, folder, (SHARED, GATEWAY), overlay, **env)
     try:
         gateway.start()
@@ -127,7 +145,7 @@ def run_agent(folder: Path, gateways: Sequence[Tier], name: str = "agent") -> It
     has a list of addresses in place of the name that all gateways have.
     """
     addresses = [f"127.0.0.1:{gateway.grpc}" for gateway in gateways]
-    overlay: dict[str, Any] = {"service": {"telemetry": NO_OWN_METRICS}}
+    overlay: dict[str, Any] = {}
     if len(gateways) > 1:
         resolver = {"resolver": {"dns": None, "static": {"hostnames": addresses}}}
         overlay["exporters"] = dict.fromkeys(

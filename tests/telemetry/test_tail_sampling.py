@@ -1,6 +1,7 @@
 """Exemplars under tail sampling: only traces that the Collector is certain to keep are named."""
 
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Span
 
 from three_pillars import ConfigurationError, ServiceResource, install
+from three_pillars.request_labels import RequestLabels
+from three_pillars.request_metrics import RequestMetrics
 from three_pillars.tail_sampling import (
     FNV_OFFSET_BASIS,
     KeptTracesFilter,
@@ -21,6 +24,7 @@ from three_pillars.tail_sampling import (
     fnv1a,
     kept_traces_filter,
 )
+from three_pillars.tally_hook import tally_of
 from three_pillars.variables import OpenTelemetryVariables
 
 NOTHING = TailSampling(percentage=0, hash_salt="salt", slow_ms=1000)
@@ -190,3 +194,29 @@ def test_rule_of_given_providers() -> None:
     providers: Any = object()
     with pytest.raises(ValueError, match="tail_sampling has no effect on providers"):
         install(FastAPI(), ServiceResource("shop"), tail_sampling=NOTHING, providers=providers)
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "expected"), [(200, 0.01, []), (503, 0.01, [1]), (200, 1.1, [1])]
+)
+def test_fast_path_of_metrics(status: int, seconds: float, expected: list[int]) -> None:
+    """The fast path ``metrics`` asks the filter: only traces that are kept become exemplars."""
+    reader = InMemoryMetricReader()
+    meters = MeterProvider(
+        [reader], exemplar_filter=KeptTracesFilter(NOTHING), shutdown_on_exit=False
+    )
+    tally = tally_of(meters, "telemetry")
+    assert tally
+    metrics = RequestMetrics("shop", meters.get_meter("telemetry"), Counter(), tally)
+    sampled = trace.TraceFlags(trace.TraceFlags.SAMPLED)
+    span = trace.NonRecordingSpan(trace.SpanContext(1, 1, is_remote=False, trace_flags=sampled))
+    metrics.record(RequestLabels("GET", "/", "http", "1.1", status, None), seconds, span)
+    data = reader.get_metrics_data()
+    assert data is not None
+    found = {
+        metric.name: [exemplar.trace_id for exemplar in point.exemplars]
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        for point in metric.data.data_points
+    }
+    names = ("shop.requests", "shop.request.latency", "http.server.request.duration")
+    assert found == dict.fromkeys(names, expected)

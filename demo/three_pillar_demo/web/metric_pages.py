@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -21,6 +20,7 @@ from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.instrument_list import KIND_TEXTS, find_instrument, instrument_list
 from three_pillar_demo.web.instrument_panels import InstrumentChart
 from three_pillar_demo.web.metric_state import MetricState
+from three_pillar_demo.web.rendering import Render
 from three_pillar_demo.web.resolution import RESOLUTIONS, on_grid
 from three_pillar_demo.web.units import unit_text
 
@@ -35,7 +35,7 @@ HIDDEN_LABELS = {"job", "service_namespace"}
 class MetricPages:
     """The handler of the page of metrics; ``render`` renders a template with its values."""
 
-    def __init__(self, data: PageData, render: Callable[..., Response]) -> None:
+    def __init__(self, data: PageData, render: Render) -> None:
         self.data = data
         self.render = render
 

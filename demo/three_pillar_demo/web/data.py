@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 
 from three_pillar_demo.load.manual_traffic import ManualTraffic
+from three_pillar_demo.query.beginning import covered_seconds
 from three_pillar_demo.query.interface import (
     Backends,
 )
@@ -17,7 +18,8 @@ from three_pillar_demo.trace_view.comparison import Comparison, compare
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import context_panel
 from three_pillar_demo.web.cache import QueryCache, QueryResult
-from three_pillar_demo.web.drill_marks import drill_marks
+from three_pillar_demo.web.drill_marks import drill_marks, newest_start
+from three_pillar_demo.web.drill_rates import since_drills
 from three_pillar_demo.web.folding import Folding
 from three_pillar_demo.web.panels import QUANTILES, Panel
 from three_pillar_demo.web.resolution import RESOLUTIONS, on_grid
@@ -91,7 +93,7 @@ class PageData:
         end = on_grid(time.time(), resolution.step)
 
         async def query() -> ServiceRed:
-            return await self.backends.service_red(
+            red = await self.backends.service_red(
                 service,
                 end - minutes * 60,
                 end,
@@ -99,6 +101,7 @@ class PageData:
                 window=resolution.window,
                 quantiles=QUANTILES,
             )
+            return since_drills(red, drill_marks(self.mode))
 
         return await self.cache.get(("service_red", service, minutes), query)
 
@@ -112,13 +115,18 @@ class PageData:
         return await self.cache.get(("routes", service, minutes), query)
 
     async def service_graph(self, seconds: float) -> QueryResult[ServiceGraph]:
-        """Return the graph of the services and calls in the last ``seconds``."""
+        """Return the graph of the services and calls in the last ``seconds``.
+
+        It has only what came since the newest drill began, but at least a part of this time.
+        """
 
         async def query() -> ServiceGraph:
             now = time.time()
-            service_map = await self.backends.service_map(now - seconds, now)
+            begin = newest_start(drill_marks(self.mode), now - seconds)
+            start = now - covered_seconds(now, seconds, begin or None)
+            service_map = await self.backends.service_map(start, now)
             # A large graph takes a while, which must not block the event loop.
-            return await asyncio.to_thread(service_graph, service_map, now - seconds, now)
+            return await asyncio.to_thread(service_graph, service_map, start, now)
 
         return await self.cache.get(("service_map", seconds), query)
 

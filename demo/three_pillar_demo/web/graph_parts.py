@@ -24,7 +24,7 @@ KIND_TEXTS = {
     ParticipantKind.DATABASE: "database",
     ParticipantKind.QUEUE: "queue",
     ParticipantKind.HOST: "host",
-    ParticipantKind.CLIENTS: "send no spans",
+    ParticipantKind.CLIENTS: "no spans",
 }
 
 Call = tuple[Participant, Participant, CallCounts]

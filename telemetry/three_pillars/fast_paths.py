@@ -25,6 +25,9 @@ class FastPaths:
     """One measurement a request, from which the metrics are derived (``request_tally.py``)."""
     export: bool = True
     """Spans and log records are encoded when they end (``export/encoded_spans.py``)."""
+    log: bool = True
+    """An ordinary log event is handled in one pass; it needs ``export`` (``ordinary_events.py``).
+    """
 
     @classmethod
     def parse(cls, text: str) -> "FastPaths":

@@ -112,7 +112,7 @@ def install(  # noqa: PLR0913  (each is a choice of its own, and all but two hav
     uninstrumented_app = app.build_middleware_stack()
 
     # Logs: from here on, structlog and logging write JSON to stdout, and structlog also to OTLP.
-    logs.configure(providers.logs)
+    logs.configure(providers.logs, providers.record_queue)
 
     # Metrics: a middleware records each request, and /metrics shows the instruments.
     meter = providers.metrics.get_meter(METER_NAME)

@@ -4,6 +4,7 @@ Each structlog event is one line of JSON on stdout and one OTLP log record, both
 and span id of the request. Records of ``logging`` go to stdout only.
 """
 
+import json
 import logging
 import sys
 import traceback
@@ -15,6 +16,8 @@ from opentelemetry.instrumentation.structlog import StructlogProcessor
 from opentelemetry.sdk._logs import LoggerProvider
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from .export.batch import CountingBatchLogRecordProcessor
+from .ordinary_events import OrdinaryEvents
 from .redaction import redact_mapping
 from .stdout import NonBlockingStdout
 from .values import flatten_if_oversized, safe_str, to_otlp_value
@@ -29,22 +32,25 @@ uvicorn logs the same exception again; ``_prepare_record`` suppresses uvicorn's 
 _add_timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
-def configure(provider: LoggerProvider) -> None:
+def configure(
+    provider: LoggerProvider, queue: CountingBatchLogRecordProcessor | None = None
+) -> None:
     """Make structlog write each event to stdout as JSON and to ``provider`` as a log record.
 
-    Also configure ``logging``, see ``log_to_stdout``.
+    Also configure ``logging``, see ``log_to_stdout``. With ``queue``, the processor of the
+    provider, the fast path ``log`` is used.
     """
     stdout = log_to_stdout()
     otlp = cast("Processor", StructlogProcessor(provider))  # type: ignore[no-untyped-call]
+    processors: list[Processor] = [_add_timestamp, sanitize_event, otlp]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            _add_timestamp,
-            sanitize_event,
-            otlp,  # before the ids, because an OTLP record has fields of its own for them
+            # Before the ids, because an OTLP record has fields of its own for them.
+            *_in_one_pass(processors, provider, queue),
             add_trace_ids,
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(_to_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", stdout)),
@@ -52,6 +58,32 @@ def configure(provider: LoggerProvider) -> None:
         # would outlive the next configure().
         cache_logger_on_first_use=False,
     )
+
+
+def _in_one_pass(
+    processors: list[Processor],
+    provider: LoggerProvider,
+    queue: CountingBatchLogRecordProcessor | None,
+) -> list[Processor]:
+    """Return one processor that does the work of ``processors``, or those if it cannot be used."""
+    if not queue or not queue.encodes_at_end:
+        return processors
+    try:
+        return [OrdinaryEvents(provider, queue, processors)]
+    except AttributeError as error:
+        logging.getLogger(__name__).warning(
+            f"fast path log is off, because the OpenTelemetry SDK has changed: {error}"
+        )
+        return processors
+
+
+def _to_json(event: EventDict, **_options: object) -> str:
+    """Return a sanitized event as JSON.
+
+    structlog's options would make Python build an encoder for each event; they are for values that
+    a sanitized event does not have.
+    """
+    return json.dumps(event)
 
 
 def log_to_stdout() -> NonBlockingStdout:

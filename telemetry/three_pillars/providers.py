@@ -55,6 +55,8 @@ class TelemetryProviders:
     """The counters of undelivered items: one for spans and one for log records."""
     active_requests: Counter[tuple[str, ...]] = field(default_factory=Counter)
     """The number of active requests by method and scheme, like ``("GET", "http")``."""
+    record_queue: CountingBatchLogRecordProcessor | None = None
+    """The processor of ``logs``, if the fast path ``log`` may put log records into its queue."""
 
     def shutdown(self, timeout_s: float = FLUSH_TIMEOUT_S) -> bool:
         """Shut down the three providers concurrently, which sends the queued telemetry.
@@ -109,7 +111,7 @@ def otlp_providers(
             given.
     """
     exemplar_filter = kept_traces_filter(tail_sampling, variables)
-    encodes_at_end = (fast_paths or FastPaths()).export
+    paths = fast_paths or FastPaths()
     resource = build_resource(service)
 
     traces = tracer_provider(resource, variables)
@@ -118,19 +120,19 @@ def otlp_providers(
     if span_session:
         traces.add_span_processor(
             CountingBatchSpanProcessor(
-                span_session, span_drops, variables, encodes_at_end=encodes_at_end
+                span_session, span_drops, variables, encodes_at_end=paths.export
             )
         )
 
     records = logger_provider(resource, variables)
     record_session = otlp_session("LOGS")
     record_drops = DropCounter("logs")
+    record_queue = None
     if record_session:
-        records.add_log_record_processor(
-            CountingBatchLogRecordProcessor(
-                record_session, record_drops, variables, encodes_at_end=encodes_at_end
-            )
+        record_queue = CountingBatchLogRecordProcessor(
+            record_session, record_drops, variables, encodes_at_end=paths.export
         )
+        records.add_log_record_processor(record_queue)
 
     metric_session = otlp_session("METRICS")
     metric_readers: list[MetricReader] = []
@@ -146,8 +148,16 @@ def otlp_providers(
     metrics.set_meter_provider(meters)
     logs.set_logger_provider(records)
     sessions = [session for session in (span_session, record_session, metric_session) if session]
+    # The SDK counts the log records of a logger itself, if it is to count its own work.
+    counts_itself = variables.python_sdk_internal_metrics_enabled == "true"
     providers = TelemetryProviders(
-        traces, meters, records, registry, sessions, drops=(span_drops, record_drops)
+        traces,
+        meters,
+        records,
+        registry,
+        sessions,
+        drops=(span_drops, record_drops),
+        record_queue=record_queue if paths.log and not counts_itself else None,
     )
     # The SDK's own handlers were registered before, by the providers, and so they run before it.
     call_in_children(providers.begin_at_zero)

@@ -107,10 +107,10 @@ def test_a_template_from_the_cache_is_that_of_the_search(
     if mounted:
         app.router.routes.append(Mount("/a", routes=[Route("/b", endpoint)]))
     cache = RouteCache()
-    # The second half of the routes is added while requests are served.
+    # The second half of the routes is added, before the others, while requests are served.
     for part in (routes[: len(routes) // 2], routes[len(routes) // 2 :]):
         for path, method in part:
-            app.router.routes.append(Route(path, endpoint, methods=[method]))
+            app.router.routes.insert(0, Route(path, endpoint, methods=[method]))
         for path, method, root_path in [*requests, *requests]:
             scope: Scope = {"type": "http", "path": path, "method": method, "root_path": root_path}
             expected = match_template(app.routes, dict(scope))

@@ -4,6 +4,7 @@ Most attributes of a request are those of the request before: names, methods, ro
 """
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 from .protobuf import LENGTH_DELIMITED, VARINT, delimited, pack_double, tag, varint
@@ -92,12 +93,15 @@ def _keep(cache: dict[Any, bytes], key: object, encoded: bytes) -> None:
 
 
 def _number(value: object) -> bytes | None:
-    """Return ``value`` as an ``AnyValue``, or None if it is no boolean or number, or a long one."""
+    """Return ``value`` as an ``AnyValue``, or None if it is not a boolean or a short number.
+
+    A number that is not finite is none, because JSON has no name for it.
+    """
     if type(value) is bool:
         return BOOL_VALUE + varint(value)
     if type(value) is int and -(10**MAX_PLAIN_DIGITS) < value < 10**MAX_PLAIN_DIGITS:
         return INT_VALUE + varint(value)
-    if type(value) is float and len(repr(value)) <= MAX_PLAIN_DIGITS:
+    if type(value) is float and isfinite(value) and len(repr(value)) <= MAX_PLAIN_DIGITS:
         return DOUBLE_VALUE + pack_double(value)
     return None
 

@@ -11,6 +11,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExp
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from ..redaction import redact_mapping
 from ..values import flatten_if_oversized, to_otlp_value
@@ -110,9 +111,18 @@ class CountingBatchLogRecordProcessor(BatchLogRecordProcessor):
         except Exception as error:  # noqa: BLE001  (OpenTelemetry's encoder may raise anything)
             self.drops.count_failed(error)
             return
+        resource = log_record.resource or Resource.get_empty()
+        self.enqueue(data, resource, log_record.instrumentation_scope)
+
+    @property
+    def encodes_at_end(self) -> bool:
+        """Whether the queue holds encoded records, so that ``enqueue`` can be used."""
+        return self._encoder is not None
+
+    def enqueue(self, data: bytes, resource: Resource, scope: InstrumentationScope | None) -> None:
+        """Put a record into the export queue that is encoded already, and sanitized."""
         if self.drops.count_enqueued(len(data)):
-            resource = log_record.resource or Resource.get_empty()
-            item = EncodedItem(resource, log_record.instrumentation_scope, data)
+            item = EncodedItem(resource, scope, data)
             self._batch_processor.emit(item)  # type: ignore[arg-type]
 
 

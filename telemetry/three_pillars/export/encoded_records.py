@@ -71,25 +71,34 @@ class RecordEncoder:
         fields = self._attributes.encode(dictionary_of(log_record), ATTRIBUTES)
         if fields is None or severity_text is None:
             return None
-        if log_record.trace_id:
-            fields.append(TRACE_ID + log_record.trace_id.to_bytes(16, "big"))
-        if log_record.span_id:
-            fields.append(SPAN_ID + log_record.span_id.to_bytes(8, "big"))
         if log_record.timestamp:
             fields.append(TIME + pack_fixed64(log_record.timestamp))
-        return b"".join(
-            (
-                OBSERVED_TIME,
-                pack_fixed64(observed),
-                SEVERITY_NUMBER,
-                varint(severity.value),
-                delimited(SEVERITY_TEXT, severity_text),
-                delimited(BODY, delimited(STRING_VALUE, body.encode())),
-                FLAGS,
-                pack_fixed32(int(log_record.trace_flags or 0)),
-                *fields,
-            )
+        fields += trace_fields(
+            log_record.trace_id or 0, log_record.span_id or 0, log_record.trace_flags or 0
         )
+        fields += severity_fields(severity.value, severity_text)
+        fields += (OBSERVED_TIME, pack_fixed64(observed), body_field(body.encode()))
+        return b"".join(fields)
+
+
+def trace_fields(trace_id: int, span_id: int, flags: int) -> list[bytes]:
+    """Return the fields that name the span of a record; an id of 0 stands for none."""
+    fields = [FLAGS + pack_fixed32(flags)]
+    if trace_id:
+        fields.append(TRACE_ID + trace_id.to_bytes(16, "big"))
+    if span_id:
+        fields.append(SPAN_ID + span_id.to_bytes(8, "big"))
+    return fields
+
+
+def severity_fields(number: int, text: bytes) -> list[bytes]:
+    """Return the fields of the severity: its number in OTLP and its name."""
+    return [SEVERITY_NUMBER, varint(number), delimited(SEVERITY_TEXT, text)]
+
+
+def body_field(text: bytes) -> bytes:
+    """Return the field of a body that is a text, given in UTF-8."""
+    return delimited(BODY, delimited(STRING_VALUE, text))
 
 
 def _is_valid(text: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from opentelemetry import propagate, trace
 from opentelemetry.instrumentation._semconv import _StabilityMode
@@ -97,6 +97,7 @@ def endpoint(_request: Request) -> PlainTextResponse:
     ),
     st.booleans(),
 )
+@example([("/a", "GET"), ("/{x}", "GET")], [("/a", "GET", "")], False)  # noqa: FBT003
 def test_a_template_from_the_cache_is_that_of_the_search(
     routes: list[tuple[str, str]],
     requests: list[tuple[str, str, str]],

@@ -130,6 +130,34 @@ def test_hostile_values_stay_texts(failed: StoredData, page: TestClient) -> None
     assert "search=" not in page.get(PATH).text
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "is_offered"),
+    [
+        ("note", "a", True),
+        ("note", 'a"b', False),
+        ("note", "a\u202e", False),
+        ("two words", "a", False),
+        ("note", "x" * 195, False),
+    ],
+)
+def test_only_a_search_that_works_is_offered(
+    failed: StoredData, page: TestClient, name: str, value: str, *, is_offered: bool
+) -> None:
+    """A value is a link to the requests that have it, unless the search field cannot say it."""
+    failed.spans = [span(ROOT, "", error=True, attributes={name: value})]
+    failed.peers = {True: peers(9, Fact("checkout", name, value)), False: peers(40)}
+    assert f"{name} = " in text_of(page)
+    assert ("search=" in page.get(PATH).text) == is_offered
+
+
+def test_the_same_name_of_two_services_is_said_once(failed: StoredData, page: TestClient) -> None:
+    """What the same requests have in several services is named once."""
+    failed.spans[0] = span(ROOT, "", error=True, resource={"host.name": "b"})
+    of_checkout = Fact("checkout", "host.name", "b")
+    failed.peers = {True: peers(8, VERSION, HOST, of_checkout), False: peers(140)}
+    assert "(the same requests: host.name)" in text_of(page)
+
+
 def test_the_file_has_no_comparison(failed: StoredData, page: TestClient) -> None:
     """The file of a request has what is in the request, and nothing of other requests."""
     failed.peers = {True: peers(8, VISA), False: peers(40)}

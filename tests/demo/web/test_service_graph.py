@@ -74,6 +74,27 @@ def test_calls_that_did_not_arrive_are_red(stored: StoredData, page: TestClient)
     assert re.search(r'class="[^"]* unreached"', html)
 
 
+@pytest.mark.parametrize(
+    ("requests", "counts"),
+    [
+        (5, CallCounts(30, 30, 0, 30)),
+        (0, CallCounts(30, 30, 0, 29)),
+        (0, None),
+    ],
+)
+def test_a_service_that_is_reached_is_not_called_dead(
+    requests: int, counts: CallCounts | None
+) -> None:
+    """No call arrives only where none of several has, and nothing else has arrived either."""
+    service_map = ServiceMap(0, 0)
+    service_map.add_requests("payment", requests, 0)
+    if counts:
+        service_map.add_calls(service("checkout"), service("payment"), counts)
+    sentences = [node.sentence for _, node in graph_of(service_map).pictures[0].nodes]
+    assert [sentence for sentence in sentences if sentence.startswith("payment: ")]
+    assert [sentence for sentence in sentences if "no call arrives" in sentence] == []
+
+
 def test_a_service_without_calls_is_drawn(stored: StoredData, page: TestClient) -> None:
     """A service that calls nobody and is called by nobody has a node."""
     stored.service_map.add_requests("nightly", 1, 0)
@@ -108,6 +129,13 @@ def test_equal_shares_of_failures_need_no_sentence(counts: CallCounts) -> None:
     """Nothing is explained if both ends agree, or if the backend does not know."""
     service_map = ServiceMap(0, 0)
     service_map.add_calls(service("checkout"), service("payment"), counts)
+    assert graph_of(service_map).disagreements == []
+
+
+def test_what_sends_no_spans_disagrees_with_nobody() -> None:
+    """A database cannot say that a call of it was fine, so no sentence compares the two."""
+    service_map = ServiceMap(0, 0)
+    service_map.add_calls(service("checkout"), DATABASE, CallCounts(10, 4, 0))
     assert graph_of(service_map).disagreements == []
 
 

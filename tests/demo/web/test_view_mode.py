@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from tests.demo.web.conftest import FAILING, HANGING, HOST, MALFORMED, StoredData
 from tests.demo.web.test_app import HOSTILE, wait_for
 from tests.traces import CALL, ROOT, TRACE, line, span
+from three_pillar_demo.stack import ports
 from three_pillar_demo.web import first_request
 
 OpenPage = Callable[..., TestClient]
@@ -37,12 +38,14 @@ def view(open_page: OpenPage) -> TestClient:
 
 @pytest.mark.usefixtures("stored")
 def test_without_telemetry_the_page_says_where_to_send_it(view: TestClient) -> None:
-    """The first page names the command to try and the endpoints for HTTP and gRPC."""
+    """The first page names the command to try, the store's endpoints, and what has arrived."""
     text = view.get("/").text
     assert "Waiting for the first request" in text
     assert "demo run -- COMMAND" in text
-    endpoints = re.findall(r"OTEL_EXPORTER_OTLP_ENDPOINT=http://127\.0\.0\.1:\d+", text)
-    assert len(set(endpoints)) == 2
+    endpoints = re.findall(r"OTEL_EXPORTER_OTLP_ENDPOINT=(http://127\.0\.0\.1:\d+)", text)
+    assert set(endpoints) == {ports.STORE.url, ports.STORE_GRPC.url}
+    shown = " ".join(re.sub(r"<[^>]*>", "", text).split())
+    assert "Arrived so far: spans yes, log records no, metrics yes." in shown
 
 
 def test_the_first_request_is_named(
@@ -54,12 +57,24 @@ def test_the_first_request_is_named(
     second = replace(first, span_id=CALL, name="GET /second")
     stored.request_spans = [second, first]
     text = wait_for(view, lambda text: "shopfront is sending" in text)
+    assert '<section class="card callout arrived" id="first-request"' in text, "it is green"
     card = text.split('id="first-request"')[1].split("</section>")[0]
     assert f'<a href="/trace/{TRACE}">GET /&lt;b&gt;</a>' in card
+    assert "✓" in card
+    assert "failed" not in card
     assert "shopfront is sending. Its first request has arrived." in announcement(view)
     assert "Waiting for the first request" not in text
     monkeypatch.setattr(first_request, "SHOWN_FOR_S", 0.0)
     assert "is sending" not in view.get("/").text
+
+
+def test_a_first_request_that_failed_is_said(stored: StoredData, view: TestClient) -> None:
+    """The card of the first request does not hide that it has failed."""
+    view.get("/")
+    stored.request_spans = [replace(span(ROOT, "", error=True), service="shopfront")]
+    text = wait_for(view, lambda text: "shopfront is sending" in text)
+    card = text.split('id="first-request"')[1].split("</section>")[0]
+    assert '<b class="bad">failed</b>' in card
 
 
 def test_the_first_request_is_the_one_that_began_first(

@@ -11,6 +11,7 @@ from tests.clients import installation
 from tests.clients.programs import EXPORT_SOON, Program, running, wait_listening
 from tests.clients.store import ClientStore, running_store
 from tests.private_ports import free_port
+from three_pillar_demo.trace_view.view import TraceView
 
 REQUEST_TIMEOUT_S = 60
 ERROR_MESSAGE = "the stock database is away"
@@ -172,6 +173,37 @@ def visited(client: Client, folder: Path) -> Iterator[Visit]:
             answer = httpx2.get(url, timeout=REQUEST_TIMEOUT_S, trust_env=False)
             assert answer.status_code == status, f"{url}: {answer.text}"
         yield Visit(client, store, shop.programs)
+
+
+def bought(visit: Visit, *, failed: bool) -> TraceView:
+    """Wait until the trace of the request is whole, with the log record of stock; return it."""
+    store = visit.store
+
+    def view() -> TraceView | None:
+        ids = [
+            trace_id
+            for trace_id in store.requests("shop")
+            if (trace_id in store.requests("shop", failed=True)) == failed
+        ]
+        return store.view(ids[0]) if ids else None
+
+    def is_whole() -> bool:
+        found = view()
+        if not found:
+            return False
+        services = {span.service for span in found.spans if span.kind == "SERVER"}
+        span_ids = {span.span_id for span in found.spans} | {""}
+        return (
+            services == {"shop", "stock"}
+            and all(span.parent_id in span_ids for span in found.spans)
+            and any(record.service == "stock" for record in found.logs)
+        )
+
+    outcome = "failed" if failed else "successful"
+    store.wait_until(f"the {outcome} request of {visit.client.name} in both services", is_whole)
+    found = view()
+    assert found
+    return found
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.clients.shops import ERROR_MESSAGE, REQUEST_TIMEOUT_S, Visit
+from tests.clients.shops import ERROR_MESSAGE, REQUEST_TIMEOUT_S, Visit, bought
 from tests.demo.local_store.stores import read_rows
 from three_pillar_demo.query.interface import Span
 from three_pillar_demo.trace_view import gather
@@ -16,43 +16,11 @@ from three_pillar_demo.trace_view.clocks import clock_skews
 from three_pillar_demo.trace_view.explanation import explain
 from three_pillar_demo.trace_view.timing import late_answers
 from three_pillar_demo.trace_view.tree import tree_rows
-from three_pillar_demo.trace_view.view import TraceView
 
 DURATION_SUM = "http_server_request_duration_seconds_sum"
 DURATION_COUNT = "http_server_request_duration_seconds_count"
 REFUSED = re.compile(r"partial.?success|rejected|failed to export|unimplemented", re.IGNORECASE)
 """What the SDKs print when the receiver refuses telemetry or cannot be reached."""
-
-
-def bought(visit: Visit, *, failed: bool) -> TraceView:
-    """Wait until the trace of the request is whole, with the log record of stock; return it."""
-    store = visit.store
-
-    def view() -> TraceView | None:
-        ids = [
-            trace_id
-            for trace_id in store.requests("shop")
-            if (trace_id in store.requests("shop", failed=True)) == failed
-        ]
-        return store.view(ids[0]) if ids else None
-
-    def is_whole() -> bool:
-        found = view()
-        if not found:
-            return False
-        services = {span.service for span in found.spans if span.kind == "SERVER"}
-        span_ids = {span.span_id for span in found.spans} | {""}
-        return (
-            services == {"shop", "stock"}
-            and all(span.parent_id in span_ids for span in found.spans)
-            and any(record.service == "stock" for record in found.logs)
-        )
-
-    outcome = "failed" if failed else "successful"
-    store.wait_until(f"the {outcome} request of {visit.client.name} in both services", is_whole)
-    found = view()
-    assert found
-    return found
 
 
 def ancestors(span: Span, spans: list[Span]) -> list[Span]:

@@ -77,6 +77,7 @@ def paged(**changes: Any) -> None:  # noqa: ANN401  (any field of the session)
 def test_a_drill_is_started_and_stopped_on_the_page(page: TestClient) -> None:
     """A drill is chosen, started and stopped on the page; the commands see the same one."""
     text = page.get("/").text
+    assert '<option value="">a surprise</option>' in text
     for drill in choice.drills_of("local"):
         assert f'<option value="{drill.name}">{drill.pain}</option>' in unescape(text)
     assert start(page, DRILL.name) == 303

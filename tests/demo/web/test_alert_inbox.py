@@ -4,6 +4,7 @@ import json
 import re
 import time
 from datetime import datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,14 @@ def test_an_alert_that_is_not_repeated_is_over(
 ) -> None:
     """An alert whose end was never reported is marked after a while, and later disappears."""
     post_alerts(page, FIRING)
-    assert "Over: Alertmanager has not repeated it" not in page.get("/").text
+    text = page.get("/").text
+    assert "Over: Alertmanager has not repeated it" not in text
+    assert '<b class="bad">page</b>' in text
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + alerts.OVER_AFTER_S + 1)
-    assert "Over: Alertmanager has not repeated it since" in page.get("/").text
+    text = page.get("/").text
+    assert "Over: Alertmanager has not repeated it since" in text
+    assert '<b class="muted">page</b>' in text
     post_alerts(page, FIRING)
     assert "Over: Alertmanager has not repeated it" not in page.get("/").text
     later = now + alerts.OVER_AFTER_S + alerts.FORGOTTEN_AFTER_S + 2
@@ -91,6 +96,7 @@ def test_drill_is_played_on_the_page(page: TestClient) -> None:
     start_drill(paged_at=time.time() - 75)
     text = page.get("/").text
     assert "Support has a dozen calls" in text
+    assert f"Symptom: {DRILL.symptom.says}." in unescape(text)
     assert "1:1" in text
     assert DRILL.name not in text
     assert DRILL.hints[0][:30] not in text
@@ -197,6 +203,18 @@ def test_alerts_with_the_same_name_have_different_ids(page: TestClient) -> None:
     assert text.count(f"since {local_time:%H:%M:%S}</span>") == 2
     for key in set(re.findall(r'id="alert-([0-9a-f]{12})"', text)):
         assert re.search(rf'<p id="say-alert-{key}">\w+ is firing', text)
+
+
+def test_few_alerts_are_on_the_other_views(page: TestClient) -> None:
+    """Beside other things a view shows three alerts, and leads to all of them on the overview."""
+    labels = [{"alertname": f"Alert{number}"} for number in range(5)]
+    post_alerts(page, *({**FIRING, "labels": own} for own in labels))
+    text = page.get("/logs").text
+    assert len(re.findall(r'<p id="alert-', text)) == 3
+    assert '<a href="/">2 more alerts</a>' in text
+    text = page.get("/").text
+    assert len(re.findall(r'<p id="alert-', text)) == 5
+    assert "more alerts" not in text
 
 
 @pytest.mark.parametrize(

@@ -259,10 +259,7 @@ def test_values_are_read_with_keyboard_and_mouse(visit: Visit) -> None:
 
 
 def test_tour_by_keyboard(visit: Visit) -> None:
-    """A new visitor takes the tour by keyboard and by names, and does not see it on the next visit.
-
-    Chromium's accessibility tree names each control, and what each step points at.
-    """
+    """By keyboard, and by names of the accessibility tree, a visitor takes the tour, and once."""
     page = visit("/")
     for control, target in (
         (r"Pay with gateway-timeout", r"^heading 1 of 5"),

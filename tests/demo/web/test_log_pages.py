@@ -229,7 +229,9 @@ def test_a_log_record_leads_to_the_row_of_its_span(stored: StoredData, page: Tes
     assert f'id="s0-{ROOT}"' in page.get(f"/trace/{TRACE}").text
 
 
-def test_what_a_search_does_not_examine_is_said(stored: StoredData, page: TestClient) -> None:
+def test_what_a_search_does_not_examine_is_said(
+    stored: StoredData, page: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A search that finds few records says which ones it did not look at; others do not."""
     stored.logs = [record()]
     limit = "Only the newest records are searched."
@@ -237,6 +239,23 @@ def test_what_a_search_does_not_examine_is_said(stored: StoredData, page: TestCl
     assert limit in page.get("/logs?text=a=b").text
     assert limit not in page.get("/logs?severity=ERROR").text
     assert limit not in page.get(f"/logs?text={TRACE}").text
+    monkeypatch.setattr("three_pillar_demo.web.log_pages.MAX_RECORDS", 1)
+    assert limit not in page.get("/logs?text=word").text, "the list is full"
+
+
+def test_only_what_can_change_is_fetched_again(stored: StoredData, page: TestClient) -> None:
+    """Older records are not fetched each second, and a link leads out of a filter alone."""
+    stored.logs = [record()]
+    newest = page.get("/logs").text
+    older = page.get(f"/logs?until={NOW}").text
+    filtered = page.get("/logs?text=a").text
+    assert ["data-refresh-from" in text for text in (newest, older, filtered)] == [
+        False,
+        True,
+        False,
+    ]
+    link = ">All log records</a>"
+    assert [link in text for text in (newest, older, filtered)] == [False, False, True]
 
 
 def test_every_service_can_be_chosen(stored: StoredData, page: TestClient) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import httpx2
 
 from three_pillar_demo.load.manual_traffic import ManualTraffic
-from three_pillar_demo.query.beginning import covered_seconds
 from three_pillar_demo.query.interface import (
     Backends,
 )
@@ -18,7 +17,7 @@ from three_pillar_demo.trace_view.comparison import Comparison, compare
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import context_panel
 from three_pillar_demo.web.cache import QueryCache, QueryResult
-from three_pillar_demo.web.drill_marks import drill_marks, newest_start
+from three_pillar_demo.web.drill_marks import drill_marks, figures_start
 from three_pillar_demo.web.drill_rates import since_drills
 from three_pillar_demo.web.folding import Folding
 from three_pillar_demo.web.panels import QUANTILES, Panel
@@ -78,11 +77,21 @@ class PageData:
         }
 
     async def services(self, minutes: int) -> QueryResult[list[Figures]]:
-        """Return the figures of all services over the past ``minutes``, sorted by name."""
+        """Return the figures of all services over the past ``minutes``, sorted by name.
+
+        The figures begin with the newest drill. A service that was seen only before it is listed
+        as one of which no request is known.
+        """
 
         async def query() -> list[Figures]:
             now = time.time()
-            return await self.backends.services(now - minutes * 60, now)
+            earliest = now - minutes * 60
+            start = self._figures_start(now, minutes * 60)
+            found = {one.name: one for one in await self.backends.services(start, now)}
+            if start > earliest:
+                for seen in await self.backends.services(earliest, now):
+                    found.setdefault(seen.name, Figures(seen.name, "", start, now))
+            return [found[name] for name in sorted(found)]
 
         return await self.cache.get(("services", minutes), query)
 
@@ -106,24 +115,26 @@ class PageData:
         return await self.cache.get(("service_red", service, minutes), query)
 
     async def routes(self, service: str, minutes: int) -> QueryResult[list[Figures]]:
-        """Return the figures of the routes of a service over the past ``minutes``."""
+        """Return the figures of the routes of a service over the past ``minutes``.
+
+        The figures begin with the newest drill.
+        """
 
         async def query() -> list[Figures]:
             now = time.time()
-            return await self.backends.routes(service, now - minutes * 60, now)
+            return await self.backends.routes(service, self._figures_start(now, minutes * 60), now)
 
         return await self.cache.get(("routes", service, minutes), query)
 
     async def service_graph(self, seconds: float) -> QueryResult[ServiceGraph]:
         """Return the graph of the services and calls in the last ``seconds``.
 
-        It has only what came since the newest drill began, but at least a part of this time.
+        It has only what came since the newest drill began.
         """
 
         async def query() -> ServiceGraph:
             now = time.time()
-            begin = newest_start(drill_marks(self.mode), now - seconds)
-            start = now - covered_seconds(now, seconds, begin or None)
+            start = self._figures_start(now, seconds)
             service_map = await self.backends.service_map(start, now)
             # A large graph takes a while, which must not block the event loop.
             return await asyncio.to_thread(service_graph, service_map, start, now)
@@ -187,6 +198,10 @@ class PageData:
             ("context", view.trace_id), lambda: context_panel.query(self.backends, root)
         )
         return context_panel.panel(view, root, result)
+
+    def _figures_start(self, now: float, seconds: float) -> float:
+        """Return when figures of the last ``seconds`` begin, in seconds since the epoch."""
+        return figures_start(drill_marks(self.mode), now, seconds)
 
     async def _component_problems(self) -> dict[str, str]:
         """Return the problem of each component except the web UI; "" if the component is healthy.

@@ -11,6 +11,8 @@ from three_pillar_demo.drills import session
 from three_pillar_demo.web.alert_inbox.drill_start import DRILL_MODES
 from three_pillar_demo.web.chart import AXIS_LENGTH, Plot
 
+MIN_FIGURES_S = 5.0
+"""The number of seconds that figures cover at least, also while a drill begins."""
 MIN_LABEL_GAP = 120.0
 """The distance of two labels on a chart, in thousandths of its width; a nearer one is left out."""
 
@@ -77,6 +79,16 @@ def newest_start(marks: Sequence[DrillMark], since: float) -> float:
     """Return when the newest drill began, if it was after ``since``; else 0."""
     starts = [mark.time for mark in marks if mark.is_start]
     return starts[0] if starts and starts[0] > since else 0.0
+
+
+def figures_start(marks: Sequence[DrillMark], now: float, seconds: float) -> float:
+    """Return when figures of the last ``seconds`` begin, in seconds since the epoch.
+
+    They begin with the newest drill, if it began in this time: what was before belongs to another
+    incident. They cover ``MIN_FIGURES_S`` at least.
+    """
+    start = now - seconds
+    return max(start, min(newest_start(marks, start), now - MIN_FIGURES_S))
 
 
 def marks_on(marks: Sequence[DrillMark], plot: Plot) -> list[PlacedMark]:

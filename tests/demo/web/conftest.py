@@ -67,7 +67,8 @@ class StoredData:
     """The telemetry of the fake backends.
 
     ``faults`` has the way in which a query goes wrong, by the name of the query. ``peers`` has what
-    other requests say, the failed ones and the others.
+    other requests say, the failed ones and the others. ``figure_starts`` has the query of each time
+    range of figures, with its start.
     """
 
     def __init__(self) -> None:
@@ -81,6 +82,7 @@ class StoredData:
         self.service_map = ServiceMap(0, 0)
         self.services: list[Figures] = []
         self.routes: list[Figures] = []
+        self.figure_starts: list[tuple[str, float]] = []
         self.red_source = "http.server.request.duration"
         self.red_sample: Callable[[float], RedSample] = no_sample
         self.trace_ids: list[str] = []
@@ -137,6 +139,10 @@ class FakeBackends:
         if query == "red":
             start, end = args[2:4]
             return self._red_samples(start, end, options["step"])
+        if query in ("services", "routes"):
+            self.stored.figure_starts.append((query, args[-2]))
+        if query == "services":
+            return [one for one in self.stored.services if one.end > args[0]]
         if query == "service_map":
             return replace(self.stored.service_map, start=args[0], end=args[1])
         if query == "service_red":
@@ -148,7 +154,6 @@ class FakeBackends:
             "logs": self.stored.logs,
             "search_logs": self._logs(*args) if query == "search_logs" else [],
             "exemplars": self.stored.exemplars,
-            "services": self.stored.services,
             "routes": self.stored.routes,
             "requests": self.stored.trace_ids,
             "search_requests": self._requests(*args) if query == "search_requests" else [],

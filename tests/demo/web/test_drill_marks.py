@@ -17,7 +17,13 @@ from three_pillar_demo.query.peers import Fact
 from three_pillar_demo.stack import state
 from three_pillar_demo.web import formatting
 from three_pillar_demo.web.chart import Plot
-from three_pillar_demo.web.drill_marks import DrillMark, drill_marks, marks_on, with_marks
+from three_pillar_demo.web.drill_marks import (
+    DrillMark,
+    drill_marks,
+    figures_start,
+    marks_on,
+    with_marks,
+)
 
 END = 1_767_225_600.0
 """The end of the chart on which marks are placed, in seconds since the epoch."""
@@ -197,15 +203,44 @@ def test_log_records_of_before_a_drill_are_separate(
     assert re.search(f"record 0 .*{began} .*record 1 .*{ended} .*record 2", text)
 
 
-def test_figures_say_when_the_drill_began(busy: StoredData, page: TestClient) -> None:
-    """The figures of the last minutes name the beginning of a drill in these minutes."""
-    assert busy.services
-    play((400, 350))
-    assert "a drill began" not in page.get("/?tour=0").text
+@pytest.mark.parametrize("path", ["/?tour=0", "/services", "/service?service=checkout"])
+def test_figures_begin_with_the_drill(busy: StoredData, page: TestClient, path: str) -> None:
+    """The figures of services and routes leave out what was before the drill, and say so."""
     now = play((60, None))
-    said = f"the last 5 minutes (a drill began at {formatting.clock(now - 60)})"
-    assert said in page.get("/?tour=0").text
-    assert said in page.get("/service?service=checkout").text
+    text = page.get(path).text
+    assert f"since the drill began at {formatting.clock(now - 60)}" in text
+    assert "in the last 5 minutes" not in text
+    queries = {"services", "routes"} if "checkout" in path else {"services"}
+    assert {query for query, start in busy.figure_starts if start == now - 60} == queries
+
+
+@pytest.mark.parametrize("path", ["/?tour=0", "/services", "/service?service=checkout"])
+def test_figures_of_long_after_a_drill_are_of_all_minutes(
+    busy: StoredData, page: TestClient, path: str
+) -> None:
+    """The figures are those of the last minutes if no drill began in them."""
+    now = play((400, 350))
+    text = page.get(path).text
+    assert "since the drill began" not in text
+    assert "in the last 5 minutes" in text
+    assert all(start >= now - 300 for _, start in busy.figure_starts)
+    assert len({query for query, _ in busy.figure_starts}) == len(busy.figure_starts)
+
+
+def test_a_service_that_was_seen_before_the_drill_stays_in_the_list(
+    busy: StoredData, page: TestClient
+) -> None:
+    """A service without requests since the drill began is listed without those of before."""
+    now = play((60, None))
+    busy.services = [replace(busy.services[0], name="stock", end=now - 90)]
+    assert "stock no requests" in list_of(page, "/services", "service-list")
+
+
+@pytest.mark.parametrize(("began_ago", "expected_ago"), [(None, 300), (400, 300), (60, 60), (1, 5)])
+def test_figures_cover_some_seconds(began_ago: float | None, expected_ago: float) -> None:
+    """Figures begin with the newest drill in their time range, and cover at least five seconds."""
+    all_marks = [] if began_ago is None else marks(END - began_ago)
+    assert figures_start(all_marks, END, 300) == END - expected_ago
 
 
 def test_a_file_of_one_request_has_no_marks(busy: StoredData, page: TestClient) -> None:

@@ -280,7 +280,7 @@ def test_callers_are_bounded_and_of_this_service(busy: StoredData, page: TestCli
         (SPANS, "come from its SERVER and CONSUMER spans, because it sends no histogram"),
         (ROOT_SPANS, "come from its spans without a parent, because it receives no requests"),
         ("http.server.duration", "come from its histogram http.server.duration"),
-        ("", "No request is known from the last 5 minutes"),
+        ("", "No request is known in the last 5 minutes"),
     ],
 )
 def test_the_page_says_where_its_figures_come_from(

@@ -7,7 +7,7 @@ more about the cause than the telemetry does.
 from collections.abc import Iterable
 from functools import cache
 
-from three_pillar_demo.drills.catalogue import DrillError
+from three_pillar_demo.drills.catalogue import REASONS, DrillError
 from three_pillar_demo.drills.choice import drills_of
 from three_pillar_demo.stack.components import MODES
 
@@ -94,6 +94,30 @@ def label(word: str) -> str:
     """Return how a place is shown: a service with its route, as ``payment (/charges)``."""
     route = next((route for route, service in ROUTES.items() if service == word), "")
     return f"{word} ({route})" if route else word
+
+
+def shown(part: str, word: str) -> str:
+    """Return how the ``part`` of an answer is shown: as the form for answers shows it.
+
+    A reason is shown by its meaning, and a service as a place by its name and its route.
+    """
+    if part == "why":
+        return REASONS.get(word, word)
+    name = place(word)
+    if name not in ROUTES.values():
+        return word
+    return label(name) if part == "where" else name
+
+
+def accepted_choices(mode: str, part: str, accepted: Iterable[str]) -> list[str]:
+    """Return the places that the words ``accepted`` name and that the form of ``mode`` offers.
+
+    The result has the first of these words alone if the form offers none of them.
+    """
+    words = list(accepted)
+    offered = {place(word) for group in choices_of(mode)[part].values() for word in group}
+    places = dict.fromkeys(place(word) for word in words)
+    return [name for name in places if name in offered] or words[:1]
 
 
 def kinds(choices: Choices) -> str:

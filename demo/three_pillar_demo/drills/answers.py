@@ -15,7 +15,8 @@ class Grade:
 
     Attributes:
         correct: Maps each of the ``PARTS`` to whether the part is right.
-        lines: One line to print for each part: the player's word, and ``right`` or ``wrong``.
+        lines: One line to print for each part: whether it is right, and the player's words for it,
+            such as ``Where is wrong: amex``.
     """
 
     correct: dict[str, bool]
@@ -86,5 +87,6 @@ def grade(expected: ExpectedAnswer, answer: dict[str, str]) -> Grade:
     for part in PARTS:
         words = set(map(answer_choices.place, accepted[part]))
         correct[part] = answer_choices.place(answer[part]) in words
-        lines.append(f"{part:<6}{answer[part]}: {'right' if correct[part] else 'wrong'}")
+        mark = "right" if correct[part] else "wrong"
+        lines.append(f"{part.capitalize()} is {mark}: {answer_choices.shown(part, answer[part])}")
     return Grade(correct, lines)

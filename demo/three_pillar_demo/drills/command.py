@@ -153,7 +153,7 @@ def answer(
     with _errors_reported():
         current, grade = answers.submit_answer(_answer_parts(words or [what, where, why]))
     for line in grade.lines:
-        out.print(line, style="green" if line.endswith("right") else "red")
+        out.print(line, style="green" if " is right: " in line else "red")
     if not grade.solved:
         sys.exit(1)
     _print_summary(current)

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 
 from three_pillar_demo.drills import answer_choices
 from three_pillar_demo.drills.answers import grade
-from three_pillar_demo.drills.catalogue import REASONS, Drill
+from three_pillar_demo.drills.catalogue import Drill
 from three_pillar_demo.drills.session import PARTS, DrillSession
+from three_pillar_demo.stack import state
+from three_pillar_demo.stack.components import DEFAULT
 
 OUTCOMES_WITH_CAUSE = ("solved", "given up", "nobody answered")
 """The outcomes after which the cause of a drill is shown."""
@@ -43,37 +45,52 @@ def verdict(ended: DrillSession, drill: Drill) -> Verdict:
     of a blind drill is then left out too, because the player may meet it again.
     """
     is_cause_shown = ended.outcome in OUTCOMES_WITH_CAUSE
-    name = drill.name if is_cause_shown or not ended.blind else "a blind drill"
+    name = drill.pain if is_cause_shown or not ended.blind else "a blind drill"
     minutes, seconds = divmod(round(ended.elapsed_s), 60)
     effort = f"{_count(ended.hints_given, 'hint')}, {_count(len(ended.answers), 'answer')}"
     result = f"{name}: {ended.outcome} after {minutes} min {seconds:02} s, {effort}"
     rows = _answer_row(ended, drill)
     if not is_cause_shown:
         return Verdict(result, rows)
-    expected = drill.answer
-    cause = (
-        f"what {expected.what[0]}; where {_shown(expected.where[0])}; "
-        f"why {expected.why} ({REASONS[expected.why]})"
-    )
-    rows += [("Cause", cause), ("Evidence", expected.because), ("Fix", drill.fix.strip())]
+    rows += [
+        ("Cause", _cause(ended, drill)),
+        ("Evidence", drill.answer.because),
+        ("Fix", drill.fix.strip()),
+    ]
     return Verdict(result, rows, drill.runbook)
 
 
 def _answer_row(ended: DrillSession, drill: Drill) -> list[tuple[str, str]]:
-    """Return the row with the newest answer, and which parts of it are right; none without one."""
-    if not ended.answers:
-        return []
-    answer = ended.answers[-1]
-    correct = grade(drill.answer, answer).correct
-    words = {**answer, "where": _shown(answer["where"])}
-    parts = [f"{part} {words[part]}: {'right' if correct[part] else 'wrong'}" for part in PARTS]
-    return [("Your answer" if all(correct.values()) else "Last answer", "; ".join(parts))]
+    """Return the row with the newest answer, and which parts of it are right.
+
+    There is none without an answer, and none if all parts are right: they are the cause.
+    """
+    newest = grade(drill.answer, ended.answers[-1]) if ended.answers else None
+    return [("Last answer", "; ".join(newest.lines))] if newest and not newest.solved else []
 
 
-def _shown(place: str) -> str:
-    """Return a place as it can be chosen: a service or its route as ``payment (/charges)``."""
-    name = answer_choices.place(place)
-    return answer_choices.label(name) if name in answer_choices.ROUTES.values() else place
+def _cause(ended: DrillSession, drill: Drill) -> str:
+    """Return the cause in the words of the form, the player's own ones first if they are right.
+
+    Other words that are right, too, follow them: ``Where: traceparent, or payment (/charges)``.
+    """
+    answer = ended.answers[-1] if ended.answers else {}
+    correct = grade(drill.answer, answer).correct if answer else {}
+    causes = []
+    for part in PARTS:
+        own = [answer[part]] if correct.get(part) else []
+        words = [*own, *_accepted(drill, part)]
+        shown = dict.fromkeys(answer_choices.shown(part, word) for word in words)
+        causes.append(f"{part.capitalize()}: {', or '.join(shown)}")
+    return "; ".join(causes)
+
+
+def _accepted(drill: Drill, part: str) -> list[str]:
+    """Return the words for a part of the answer that the form offers."""
+    if part == "why":
+        return [drill.answer.why]
+    mode = state.mode() or DEFAULT
+    return answer_choices.accepted_choices(mode, part, getattr(drill.answer, part))
 
 
 def _count(number: int, noun: str) -> str:

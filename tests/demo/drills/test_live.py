@@ -112,7 +112,7 @@ def test_a_person_plays_a_drill(stack: Stack) -> None:
     assert "1 of 3" in stack.demo("drill", "hint").stdout
     assert "three words" in stack.demo("drill", "answer", "payment", check=False).stderr
     answer = stack.demo("drill", "answer", "payment", "visa", "slow", check=False)
-    assert (answer.returncode, "where visa: wrong" in answer.stdout) == (1, True)
+    assert (answer.returncode, "Where is wrong: visa" in answer.stdout) == (1, True)
     summary = stack.demo("drill", "answer", "payment", "/charges", "failing").stdout
     assert "solved after" in summary
     assert "1 hint, 2 answers" in summary

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from three_pillar_demo.drills import answers, background, choice, launch, session
-from three_pillar_demo.drills.catalogue import DrillError, load, names
+from three_pillar_demo.drills import answer_choices, answers, background, choice, launch, session
+from three_pillar_demo.drills.catalogue import REASONS, DrillError, load, names
 from three_pillar_demo.drills.session import DrillSession
 from three_pillar_demo.drills.verdict import verdict
 from three_pillar_demo.stack import state
+from three_pillar_demo.stack.components import DEFAULT
 from three_pillar_demo.stack.state import current_process
 
 CAUSE_SHOWN = {
@@ -120,6 +121,7 @@ print((span.start_time - began) / 1e9, logged - began / 1e9)
 
 def test_a_drill_that_may_be_played_again_does_not_show_its_cause() -> None:
     """The cause, and the name of a blind drill, are printed only after the search for the cause."""
+    pain = load("waiting-customers").pain
     cause_shown = {}
     name_shown = {}
     for outcome in CAUSE_SHOWN:
@@ -128,10 +130,10 @@ def test_a_drill_that_may_be_played_again_does_not_show_its_cause() -> None:
         )
         lines = verdict(ended, load("waiting-customers")).lines
         cause_shown[outcome] = any("visa" in line for line in lines)
-        name_shown[outcome] = any("waiting-customers" in line for line in lines)
+        name_shown[outcome] = any(pain in line for line in lines)
         ended.blind = False
         result = verdict(ended, load("waiting-customers")).result
-        assert result.startswith("waiting-customers: ")
+        assert result.startswith(f"{pain}: ")
     assert cause_shown == name_shown == CAUSE_SHOWN
 
 
@@ -143,31 +145,63 @@ def test_each_part_is_graded() -> None:
     )
     assert grade.correct == {"what": True, "where": False, "why": True}
     assert not grade.solved
-    assert grade.lines[1] == "where amex: wrong"
+    assert grade.lines == [
+        "What is right: payment",
+        "Where is wrong: amex",
+        "Why is right: a gateway that payment calls has become slow",
+    ]
 
 
-def test_the_verdict_repeats_the_answer() -> None:
-    """At the end stands the newest answer, with which parts of it were right."""
-    right = {"what": "payment", "where": "visa", "why": "slow-gateway"}
-    for where, outcome, name, mark in (
-        ("visa", "solved", "Your answer", "right"),
-        ("amex", "given up", "Last answer", "wrong"),
-        ("amex", "stopped", "Last answer", "wrong"),
-    ):
-        given = [{**right, "where": "mastercard"}, {**right, "where": where}]
-        ended = DrillSession(
-            "waiting-customers", current_process(), 0.0, outcome=outcome, answers=given
-        )
-        rows = dict(verdict(ended, load("waiting-customers")).rows)
-        assert rows[name] == f"what payment: right; where {where}: {mark}; why slow-gateway: right"
-        assert ("Cause" in rows) == (outcome != "stopped")
-    by_route = {"what": "payment", "where": "POST /charges", "why": "process-gone"}
-    ended = DrillSession("no-sales", current_process(), 0.0, outcome="solved", answers=[by_route])
-    rows = dict(verdict(ended, load("no-sales")).rows)
-    assert "where payment (/charges): right" in rows["Your answer"]
-    assert "where payment (/charges); why process-gone" in rows["Cause"]
-    unanswered = DrillSession("waiting-customers", current_process(), 0.0, outcome="given up")
-    assert "Last answer" not in dict(verdict(unanswered, load("waiting-customers")).rows)
+def rows_at_end(name: str, outcome: str, *places: str) -> dict[str, str]:
+    """Return the rows of the verdict on the drill ``name``.
+
+    The answers were right but for their part "where", which had ``places`` in turn.
+    """
+    expected = load(name).answer
+    given = [{"what": expected.what[0], "where": where, "why": expected.why} for where in places]
+    ended = DrillSession(name, current_process(), 0.0, outcome=outcome, answers=given)
+    return dict(verdict(ended, load(name)).rows)
+
+
+@pytest.mark.parametrize("outcome", ["given up", "stopped"])
+def test_the_verdict_repeats_an_answer_that_was_not_right(outcome: str) -> None:
+    """At the end stands the newest answer, if any, with which parts of it were right."""
+    rows = rows_at_end("waiting-customers", outcome, "mastercard", "amex")
+    assert rows["Last answer"] == (
+        "What is right: payment; Where is wrong: amex; "
+        "Why is right: a gateway that payment calls has become slow"
+    )
+    assert ("Cause" in rows) == (outcome != "stopped")
+    assert "Last answer" not in rows_at_end("waiting-customers", outcome)
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "shown"),
+    [
+        ("waiting-customers", "visa", "visa"),
+        ("half-a-trace", "traceparent", "traceparent, or payment (/charges)"),
+        ("half-a-trace", "POST /charges", "payment (/charges), or traceparent"),
+        ("more-calls", "checkout", "checkout (/checkout), or payment (/charges)"),
+        ("worried-bank", "402", "402, or declined, or checkout (/checkout)"),
+    ],
+)
+def test_the_verdict_has_one_place(name: str, where: str, shown: str) -> None:
+    """The cause of a solved drill is the player's right answer, with what else was right."""
+    rows = rows_at_end(name, "solved", "baggage", where)
+    assert f"; Where: {shown}; Why: " in rows["Cause"]
+    assert not any("answer" in row for row in rows)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_verdict_has_the_words_of_the_form(name: str) -> None:
+    """Every word of a cause that was not found can be chosen in the form of the page."""
+    what, where, why = rows_at_end(name, "given up")["Cause"].split("; ")
+    choices = answer_choices.choices_of(DEFAULT)
+    for part, said in (("what", what), ("where", where)):
+        words = {word for group in choices[part].values() for word in group}
+        shown = {answer_choices.shown(part, word) for word in words}
+        assert set(said.partition(": ")[2].split(", or ")) <= shown
+    assert why == f"Why: {REASONS[load(name).answer.why]}"
 
 
 @pytest.mark.parametrize("name", names())

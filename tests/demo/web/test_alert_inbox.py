@@ -103,9 +103,9 @@ def test_drill_is_played_on_the_page(page: TestClient) -> None:
     assert page.post("/drill?minutes=15", data={"do": "hint"}).headers["location"] == "/?minutes=15"
     assert DRILL.hints[0][:30] in page.get("/").text
     answer_drill(page, where="amex")
-    assert "where amex: wrong" in page.get("/").text
+    assert "Where is wrong: amex" in page.get("/").text
     answer_drill(page, where="visa")
-    assert "waiting-customers: solved after 1 min" in page.get("/").text
+    assert f"{DRILL.pain}: solved after 1 min" in page.get("/").text
 
 
 def test_giving_up_shows_the_solution(page: TestClient) -> None:

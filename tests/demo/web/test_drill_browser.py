@@ -13,6 +13,7 @@ from tests.demo.web.conftest import StoredData
 from tests.demo.web.served import TIMEOUT_S, answers_of, new_context, open_page
 from tests.traces import TRACE
 from three_pillar_demo.drills import session
+from three_pillar_demo.drills.catalogue import load
 from three_pillar_demo.stack import state
 
 pytestmark = pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)
@@ -51,13 +52,14 @@ def test_the_draft_of_an_answer_is_kept(opened: Page) -> None:
     expect(opened.get_by_label("Why")).to_have_value("")
     opened.get_by_label("Why").select_option("wrong-clock")
     opened.get_by_role("button", name="Answer").press("Enter")
-    expect(opened.locator("#drill-part-3")).to_have_text("why   wrong-clock: wrong")
+    expect(opened.locator("#drill-part-3")).to_have_text("Why is wrong: a host's clock is wrong")
     assert opened.url.endswith(f"/trace/{TRACE}")
     expect(opened.locator("#drill-answer")).to_be_visible()
     expect(opened.locator("#say-drill")).to_contain_text("You have been paged at ")
     opened.get_by_label("Why").select_option("slow-gateway")
     opened.get_by_role("button", name="Answer").press("Enter")
-    expect(opened.locator("#alert-inbox")).to_contain_text("waiting-customers: solved after 1 min")
+    pain = load("waiting-customers").pain
+    expect(opened.locator("#alert-inbox")).to_contain_text(f"{pain}: solved after 1 min")
 
 
 def test_a_drill_fits_the_window_and_is_accessible(opened: Page) -> None:

@@ -90,7 +90,7 @@ def test_a_drill_is_started_and_stopped_on_the_page(page: TestClient) -> None:
     with pytest.raises(DrillError, match="already running"):
         launch.launch(DRILL, 0, blind=False)
     assert page.post("/drill", data={"do": "stop"}, headers=OWN).status_code == 303
-    assert "waiting-customers: stopped after" in page.get("/").text
+    assert f"{DRILL.pain}: stopped after" in unescape(page.get("/").text)
     with pytest.raises(DrillError, match="no drill is running"):
         session.next_hint()
 
@@ -279,7 +279,7 @@ def test_a_place_is_one_choice(page: TestClient) -> None:
     answer = {"do": "answer", "what": "payment", "where": "POST /charges", "why": "slow-gateway"}
     page.post("/drill", data=answer)
     assert '<option value="payment" selected>payment (/charges)</option>' in answer_form(page)
-    assert "where POST /charges: wrong" in page.get("/").text
+    assert "Where is wrong: payment (/charges)" in page.get("/").text
 
 
 def test_a_word_that_is_no_choice_is_refused(page: TestClient) -> None:
@@ -295,12 +295,13 @@ def test_a_word_that_is_no_choice_is_refused(page: TestClient) -> None:
 
 
 def test_the_verdict_links_to_the_runbook(page: TestClient) -> None:
-    """The verdict has the answer that was given, and leads to the section of the runbook."""
+    """The verdict has the words of the form, and leads to the section of the runbook."""
     paged()
     answer = {"do": "answer", "what": "payment", "where": "visa", "why": "slow-gateway"}
     page.post("/drill", data=answer)
     shown = page.get("/").text.split('id="drill-verdict"')[1].split("</dl>")[0]
-    assert "what payment: right; where visa: right; why slow-gateway: right" in shown
+    assert "What: payment; Where: visa; Why: a gateway that payment calls has" in shown
+    assert "slow-gateway" not in shown
     section = DRILL.runbook.removeprefix("docs/how-to/runbook.md")
     assert f'<a href="/runbook{section}">' in shown
     assert "docs/how-to" not in shown

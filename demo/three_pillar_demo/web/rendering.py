@@ -36,14 +36,20 @@ class Renderer:
     grafana_url: str
 
     def __call__(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:  # noqa: ANN401  (any value that a template shows)
-        """Return the page that ``template`` makes of ``context`` and of what all pages show."""
+        """Return the page that ``template`` makes of ``context`` and of what all pages show.
+
+        While a drill runs no page shows a step of the tour, which is about another failure.
+        """
+        drill = current_drill(self.data.mode)
+        if drill and not drill.verdict:
+            context["tour_step"] = 0
         html = (
             templates()
             .get_template(template)
             .render(
                 {"is_overview": False, **context},
                 alerts=self.firing_alerts.list(),
-                drill=current_drill(self.data.mode),
+                drill=drill,
                 drill_marks=drill_marks(self.data.mode),
                 problem_since=self.data.problem_since,
                 mode=self.data.mode,

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from starlette.testclient import TestClient
 
-from tests.demo.web.conftest import HOST
+from tests.demo.web.conftest import HOST, StoredData
 from tests.processes import wait_for
 from tests.traces import TRACE
 from three_pillar_demo.drills import answer_choices, catalogue, choice, launch, session
@@ -306,6 +306,20 @@ def test_the_verdict_links_to_the_runbook(page: TestClient) -> None:
     assert f'<a href="/runbook{section}">' in shown
     assert "docs/how-to" not in shown
     assert f'id="{section[1:]}"' in page.get("/runbook").text
+
+
+@pytest.mark.parametrize("path", ["/", "/?tour=2", f"/trace/{TRACE}?tour=4"])
+def test_there_is_no_tour_during_a_drill(busy: StoredData, page: TestClient, path: str) -> None:
+    """No page shows a step of the tour or leads to one while a drill runs; then they do again."""
+    assert busy.spans
+    paged()
+    text = page.get(path).text
+    assert 'id="tour"' not in text
+    assert ">Tour</a>" not in text
+    assert "tour-target" not in text
+    session.end("stopped")
+    text = page.get(path).text
+    assert 'id="tour"' in text
 
 
 @pytest.mark.parametrize("path", VIEWS)

@@ -5,6 +5,7 @@ tests taken into account as there are things to compare (Bonferroni).
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,11 @@ MIN_SUPPORT = 3
 """The number of requests of the group that must have what is reported."""
 MAX_DIFFERENCES = 5
 """The number of differences that are reported, the largest first."""
+VERSION = "service.version"
+OF_ADDRESS = re.compile(
+    r"^(server|client|source|destination|network|net)\.|^(http\.(host|url)|url\.full)$"
+)
+"""Names of attributes with a host, a port or a connection: they say where, and rarely why."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,12 @@ def _same_requests(
 
 
 def _importance(fact: Fact) -> tuple[int, Fact]:
-    """Return a key that orders attributes of spans before those of resources."""
-    is_of_resource = fact.name in RESOURCE_NAMES
-    return (RESOURCE_NAMES.index(fact.name) + 1 if is_of_resource else 0, fact)
+    """Return a key that orders the version first, then attributes of spans that may be a cause.
+
+    The instance and the other attributes of a resource come next, and addresses come last.
+    """
+    if fact.name == VERSION:
+        return (0, fact)
+    if fact.name in RESOURCE_NAMES:
+        return (2 + RESOURCE_NAMES.index(fact.name), fact)
+    return (2 + len(RESOURCE_NAMES) if OF_ADDRESS.search(fact.name) else 1, fact)

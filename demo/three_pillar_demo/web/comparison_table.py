@@ -12,6 +12,8 @@ from three_pillar_demo.web import formatting
 
 MAX_ALSO = 2
 """The number of further names, of what the same requests have, that a row gives."""
+MAX_SAME = 20
+"""The number of further attributes, of the same requests, whose values a row gives."""
 MAX_SEARCH = 200
 """The number of characters that the search field takes."""
 SEARCHABLE_NAME = re.compile(r"[\w.\-/]+")
@@ -24,6 +26,7 @@ class ComparisonRow:
     Attributes:
         fact: The attribute, and the service whose spans have it.
         also: Names of what exactly the same requests have, as ``host.name and 2 more``; or "".
+        same: These attributes with their values, the most important first.
         search: What finds such requests in the list; "" if the list cannot search for it.
         group: The number of requests like this one that have it, as ``9 of 9``.
         others: The same for the others.
@@ -33,6 +36,7 @@ class ComparisonRow:
 
     fact: Fact
     also: str
+    same: list[Fact]
     search: str
     group: str
     others: str
@@ -104,6 +108,7 @@ def _row(difference: Difference, comparison: Comparison) -> ComparisonRow:
     return ComparisonRow(
         fact,
         f"{also} and {more:,} more" if more > 0 else also,
+        same[:MAX_SAME],
         _search(fact, comparison),
         f"{difference.in_group:,} of {comparison.group_size:,}",
         f"{difference.in_others:,} of {comparison.others_size:,}",

@@ -64,6 +64,14 @@ def test_the_same_requests_are_one_difference() -> None:
     assert found.facts == (VERSION, INSTANCE)
 
 
+def test_the_version_is_named_before_attributes_and_addresses() -> None:
+    """Of what the same requests have, the version comes first, and the address comes last."""
+    address = Fact("payment", "server.address", "127.0.0.1:57987")
+    group = requests(9, address, INSTANCE, VISA, VERSION)
+    (found,) = differences(group[0], group, requests(50))
+    assert found.facts == (VERSION, VISA, INSTANCE, address)
+
+
 def test_the_largest_differences_come_first() -> None:
     """Five differences at most are reported, ordered by the difference of the shares."""
     facts = [Fact("checkout", f"name-{number}", "x") for number in range(8)]

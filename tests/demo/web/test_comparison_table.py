@@ -46,7 +46,7 @@ def text_of(page: TestClient) -> str:
 
 
 def test_what_a_failure_has_is_said_in_a_row(failed: StoredData, page: TestClient) -> None:
-    """Each row names an attribute, its service, and how many requests of both kinds have it."""
+    """Each row has an attribute, all values of the same requests, and both numbers of requests."""
     failed.peers = {
         True: peers(8, VISA, VERSION, HOST, POD, NODE),
         False: [*peers(12, VISA), *peers(128)],
@@ -58,8 +58,9 @@ def test_what_a_failure_has_is_said_in_a_row(failed: StoredData, page: TestClien
     ) in text
     assert "card.network = visa of checkout 9 of 9 12 of 140" in text
     assert (
-        "service.version = 0.2.0 of payment (the same requests: host.name, k8s.pod.name and 1 "
-        "more) 9 of 9 0 of 140"
+        "service.version = 0.2.0 of payment the same requests: host.name, k8s.pod.name and 1 "
+        "more host.name = b of payment k8s.pod.name = c of payment k8s.node.name = d of payment "
+        "9 of 9 0 of 140"
     ) in text
     html = page.get(PATH).text
     search = "/?service=checkout&search=card.network%3D%22visa%22"
@@ -155,7 +156,7 @@ def test_the_same_name_of_two_services_is_said_once(failed: StoredData, page: Te
     failed.spans[0] = span(ROOT, "", error=True, resource={"host.name": "b"})
     of_checkout = Fact("checkout", "host.name", "b")
     failed.peers = {True: peers(8, VERSION, HOST, of_checkout), False: peers(140)}
-    assert "(the same requests: host.name)" in text_of(page)
+    assert "the same requests: host.name host.name = b of checkout" in text_of(page)
 
 
 def test_the_file_has_no_comparison(failed: StoredData, page: TestClient) -> None:

@@ -214,8 +214,9 @@ class Drill(DrillTable):
         pattern=r"^/", description="The page of the web UI that shows the incident, as a URL path"
     )
     runbook: str = Field(
-        pattern=r"^docs/[\w/.-]+\.md(#[\w-]+)?$",
-        description="The section of the runbook to read afterwards",
+        "",
+        pattern=r"^(docs/[\w/.-]+\.md(#[\w-]+)?)?$",
+        description="The section of the runbook to read afterwards, if one fits",
     )
     full: dict[str, Any] = Field({}, description="Tables that replace the others in full mode")
 

@@ -21,19 +21,19 @@ class Verdict:
     Attributes:
         result: The sentence that says how the drill ended, and after how long.
         rows: The name and the text of each further line: the answer, the cause, and what follows.
-        runbook: The section of the runbook to read, as the drill's file names it; empty if the
-            cause is not shown.
+        reading: What to read, as paths: the section of the runbook that the drill's file names, if
+            any, and ``FURTHER_READING``; empty if the cause is not shown.
     """
 
     result: str
     rows: list[tuple[str, str]] = field(default_factory=list)
-    runbook: str = ""
+    reading: tuple[str, ...] = ()
 
     @property
     def lines(self) -> list[str]:
         """The lines that a command prints."""
-        rows = [*self.rows, ("Read", f"{self.runbook}, {FURTHER_READING}")]
-        shown = rows if self.runbook else self.rows
+        reading = [("Read", ", ".join(self.reading))] if self.reading else []
+        shown = [*self.rows, *reading]
         return [self.result, *(f"{name:<13}{text}" for name, text in shown)]
 
 
@@ -57,7 +57,8 @@ def verdict(ended: DrillSession, drill: Drill) -> Verdict:
         ("Evidence", drill.answer.because),
         ("Fix", drill.fix.strip()),
     ]
-    return Verdict(result, rows, drill.runbook)
+    reading = [drill.runbook] if drill.runbook else []
+    return Verdict(result, rows, (*reading, FURTHER_READING))
 
 
 def _answer_row(ended: DrillSession, drill: Drill) -> list[tuple[str, str]]:

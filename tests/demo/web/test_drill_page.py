@@ -19,6 +19,7 @@ from tests.processes import wait_for
 from tests.traces import TRACE
 from three_pillar_demo.drills import answer_choices, catalogue, choice, launch, session
 from three_pillar_demo.drills.catalogue import DrillError
+from three_pillar_demo.drills.verdict import verdict
 from three_pillar_demo.stack import state
 
 OpenPage = Callable[..., TestClient]
@@ -306,6 +307,24 @@ def test_the_verdict_links_to_the_runbook(page: TestClient) -> None:
     assert f'<a href="/runbook{section}">' in shown
     assert "docs/how-to" not in shown
     assert f'id="{section[1:]}"' in page.get("/runbook").text
+
+
+def test_a_verdict_without_a_section_has_no_link(page: TestClient) -> None:
+    """The verdict on a drill that no section of the runbook is about shows the cause alone."""
+    paged()
+    current = session.latest()
+    assert current
+    current.drill = "half-a-trace"
+    session.save(current)
+    session.end("given up")
+    shown = page.get("/").text.split('id="drill-verdict"')[1].split("</dl>")[0]
+    assert "the proxy drops traceparent" in shown
+    assert "runbook" not in shown
+    lines = verdict(current, catalogue.load("half-a-trace")).lines
+    assert not any(line.startswith("Read") for line in lines)
+    current.outcome = "given up"
+    *_, last_line = verdict(current, catalogue.load("half-a-trace")).lines
+    assert last_line.split() == ["Read", "docs/how-to/game-day.md"]
 
 
 @pytest.mark.parametrize("path", ["/", "/?tour=2", f"/trace/{TRACE}?tour=4"])

@@ -38,8 +38,12 @@ class DrillView:
 
     @property
     def runbook(self) -> str:
-        """The path of the page to read afterwards; "" if the cause is not shown."""
-        return runbook.address(self.verdict.runbook) if self.verdict else ""
+        """The path of the section of the runbook to read afterwards; "" if there is none.
+
+        There is none before the cause is shown.
+        """
+        ended = self.verdict
+        return runbook.address(ended.reading[0]) if ended and ended.reading else ""
 
     @property
     def answered(self) -> dict[str, str]:

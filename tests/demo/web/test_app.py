@@ -451,6 +451,13 @@ def test_what_the_search_for_requests_does_not_find_is_said(
     assert '<p class="muted">Not those of tomorrow.</p>' in open_page().get(path).text
 
 
+def test_a_search_says_which_spans_it_looks_at(page: TestClient) -> None:
+    """While a search is in the field, the list says that the spans below are not searched."""
+    said = "not at the spans below it."
+    assert said in page.get("/?tour=0&search=order.amount%3D0.5").text
+    assert said not in page.get("/?tour=0&failed=1").text
+
+
 def test_the_time_of_a_request_is_the_one_that_orders_the_list(
     stored: StoredData, page: TestClient
 ) -> None:

@@ -44,7 +44,9 @@ def do_nothing_app() -> FastAPI:
 
     three_pillars.reduce_pauses()
     three_pillars.install(
-        app, three_pillars.ServiceResource("nothing"), fast_paths=settings.fast_paths
+        app,
+        three_pillars.ServiceResource("nothing"),
+        recording=three_pillars.Recording(settings.fast_paths),
     )
     return app
 

@@ -55,8 +55,7 @@ def create_service() -> FastAPI:
             environment="demo",
         ),
         trusted_networks=settings.trusted_networks,
-        fast_paths=settings.fast_paths,
-        tail_sampling=TailSamplingSettings.load().rule(),
+        recording=three_pillars.Recording(settings.fast_paths, TailSamplingSettings.load().rule()),
     )
     # After install(), which makes the providers that this uses the process's own.
     three_pillars.instrument_client(payments.http)

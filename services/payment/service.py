@@ -41,7 +41,6 @@ def create_service() -> FastAPI:
             environment="demo",
         ),
         trusted_networks=settings.trusted_networks,
-        fast_paths=settings.fast_paths,
-        tail_sampling=TailSamplingSettings.load().rule(),
+        recording=three_pillars.Recording(settings.fast_paths, TailSamplingSettings.load().rule()),
     )
     return app

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .installation import EXCLUDED_PATHS, install
     from .logs import log_to_stdout
     from .pauses import reduce_pauses
+    from .recording import Recording
     from .resource import ServiceResource
     from .settings import ConfigurationError
     from .tail_sampling import TailSampling
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EXCLUDED_PATHS",
     "ConfigurationError",
+    "Recording",
     "ServiceResource",
     "TailSampling",
     "install",
@@ -32,6 +34,7 @@ __all__ = [
 _MODULES = {
     "EXCLUDED_PATHS": "installation",
     "ConfigurationError": "settings",
+    "Recording": "recording",
     "ServiceResource": "resource",
     "TailSampling": "tail_sampling",
     "install": "installation",

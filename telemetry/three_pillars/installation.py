@@ -14,14 +14,14 @@ from starlette.types import ASGIApp
 
 from . import environment, logs, traces
 from .boundary import BoundaryMiddleware
-from .fast_paths import ALL, FastPaths
+from .fast_paths import FastPaths
 from .metrics_endpoint import metrics_handler
 from .other_telemetry import refuse_instrumented, refuse_other_setup
 from .providers import TelemetryProviders, otlp_providers
+from .recording import USUAL, Recording
 from .request_recorder import RequestRecorderMiddleware
 from .request_tally import RequestTally
 from .resource import ServiceResource
-from .tail_sampling import TailSampling
 from .tally_hook import tally_of
 from .trace_response import TraceResponseMiddleware
 from .trusted_callers import TrustedCallers
@@ -43,13 +43,12 @@ The cancelled requests end within this time, so their telemetry is in the last b
 """
 
 
-def install(  # noqa: PLR0913  (each is a choice of its own, and all but two have a default)
+def install(
     app: FastAPI,
     service: ServiceResource,
     *,
     trusted_networks: str = "",
-    fast_paths: str = ALL,
-    tail_sampling: TailSampling | None = None,
+    recording: Recording = USUAL,
     providers: TelemetryProviders | None = None,
 ) -> None:
     """Install traces, logs and metrics into ``app``, and flush them when its lifespan ends.
@@ -62,21 +61,19 @@ def install(  # noqa: PLR0913  (each is a choice of its own, and all but two hav
             request metrics, even if OTEL_SERVICE_NAME sets another ``service.name``.
         trusted_networks: The callers whose traces are continued: addresses and networks,
             comma-separated, or ``*`` for all callers. By default no caller is trusted.
-        fast_paths: The fast paths to use: ``all``, ``none``, or a comma-separated list of the field
-            names of ``FastPaths``. They change nothing but the time that a request costs.
-        tail_sampling: The rule by which the Collector keeps traces. Exemplars then name only traces
-            that it is certain to keep. By default it keeps all.
+        recording: How requests are recorded. By default all fast paths are used, and the Collector
+            is expected to keep all traces.
         providers: The OpenTelemetry providers that record the telemetry; by default those of
             ``otlp_providers``, which send the telemetry by OTLP. They have a filter of exemplars of
-            their own, so ``tail_sampling`` must not be given with them.
+            their own, so ``recording`` must not have ``tail_sampling`` with them.
 
     Raises:
         ConfigurationError: ``OTEL_*`` variables have values that are invalid or would not take
             effect; or another set-up of OpenTelemetry, such as ``opentelemetry-instrument``, has
             set the global providers, and ``providers`` are not given.
         ValueError: ``trusted_networks`` has an item that is neither an address nor a network, or
-            ``fast_paths`` has an item that is not the name of a fast path.
-            both ``tail_sampling`` and ``providers`` are given.
+            ``recording`` is refused: its ``fast_paths`` has an item that is not the name of a fast
+            path, or its ``tail_sampling`` is given together with ``providers``.
         RuntimeError: ``app`` has already started, ``install()`` was called for it before, or it is
             instrumented already.
     """
@@ -85,7 +82,7 @@ def install(  # noqa: PLR0913  (each is a choice of its own, and all but two hav
     # application starts, and install() sets it below.
     if app.middleware_stack is not None:
         raise RuntimeError("install() must be called once, before the application starts")
-    if providers and tail_sampling:
+    if providers and recording.tail_sampling:
         raise ValueError(
             "tail_sampling has no effect on providers; give their meter provider a filter"
         )
@@ -95,10 +92,12 @@ def install(  # noqa: PLR0913  (each is a choice of its own, and all but two hav
     if providers is None:
         refuse_other_setup()
     refuse_instrumented(app)
-    chosen_paths = FastPaths.parse(fast_paths)
+    chosen_paths = FastPaths.parse(recording.fast_paths)
     variables = environment.prepare()
     trusted_callers = TrustedCallers(trusted_networks)
-    providers = providers or otlp_providers(service, variables, tail_sampling, chosen_paths)
+    providers = providers or otlp_providers(
+        service, variables, recording.tail_sampling, chosen_paths
+    )
 
     # The application gets two chains of middleware around the same router: this one without
     # telemetry, for probes and scrapes, and the one below with telemetry. BoundaryMiddleware, at

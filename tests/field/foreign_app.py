@@ -27,7 +27,7 @@ from starlette.types import ASGIApp
 
 import three_pillars
 from tests.field.otlp import log_records
-from three_pillars import ServiceResource, environment
+from three_pillars import Recording, ServiceResource, environment
 from three_pillars.providers import (
     TelemetryProviders,
     logger_provider,
@@ -62,7 +62,7 @@ class ForeignApp:
             three_pillars.install(
                 app,
                 ServiceResource(name),
-                fast_paths=fast_paths,
+                recording=Recording(fast_paths),
                 providers=TelemetryProviders(traces, meters, logs, registry),
             )
 

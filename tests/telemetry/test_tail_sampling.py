@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Span
 
-from three_pillars import ConfigurationError, ServiceResource, install
+from three_pillars import ConfigurationError, Recording, ServiceResource, install
 from three_pillars.request_labels import RequestLabels
 from three_pillars.request_metrics import RequestMetrics
 from three_pillars.tail_sampling import (
@@ -192,8 +192,9 @@ def test_exemplars_of_all_traces() -> None:
 def test_rule_of_given_providers() -> None:
     """A rule is refused together with providers, on whose exemplars it would have no effect."""
     providers: Any = object()
+    recording = Recording(tail_sampling=NOTHING)
     with pytest.raises(ValueError, match="tail_sampling has no effect on providers"):
-        install(FastAPI(), ServiceResource("shop"), tail_sampling=NOTHING, providers=providers)
+        install(FastAPI(), ServiceResource("shop"), recording=recording, providers=providers)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from three_pillar_demo.web.chart import AXIS_LENGTH, Plot
 
 MIN_FIGURES_S = 5.0
 """The number of seconds that figures cover at least, also while a drill begins."""
-MIN_LABEL_GAP = 120.0
-"""The distance of two labels on a chart, in thousandths of its width; a nearer one is left out."""
+LABEL_WIDTH = 120.0
+"""The room that a label on a chart takes beside its mark, in thousandths of the chart's width."""
 
 
 class Row(Protocol):
@@ -92,17 +92,21 @@ def figures_start(marks: Sequence[DrillMark], now: float, seconds: float) -> flo
 
 
 def marks_on(marks: Sequence[DrillMark], plot: Plot) -> list[PlacedMark]:
-    """Return the marks in the time range of a chart, the newest first."""
+    """Return the marks in the time range of a chart, the newest first.
+
+    A label is to the right of its mark, or to the left of it if another label is on the right.
+    """
     placed: list[PlacedMark] = []
-    last_label = AXIS_LENGTH + MIN_LABEL_GAP
+    occupied_from = AXIS_LENGTH
     for mark in marks:
         if not plot.start < mark.time < plot.end:
             continue
         x = plot.x(mark.time)
-        anchor = "end" if x > AXIS_LENGTH - MIN_LABEL_GAP else "start"
-        has_label = last_label - x >= MIN_LABEL_GAP
-        last_label = x if has_label else last_label
-        placed.append(PlacedMark(mark, x, anchor, has_label))
+        is_on_right = x + LABEL_WIDTH <= occupied_from
+        label_start = x if is_on_right else x - LABEL_WIDTH
+        has_label = is_on_right or (x <= occupied_from and label_start >= 0)
+        occupied_from = label_start if has_label else occupied_from
+        placed.append(PlacedMark(mark, x, "start" if is_on_right else "end", has_label))
     return placed
 
 

@@ -131,13 +131,35 @@ def test_a_mark_is_on_one_page_of_a_list() -> None:
 
 
 def test_marks_are_placed_on_the_time_axis() -> None:
-    """Marks in the range of a chart are at their time; a label that would cover another is out."""
+    """Marks in the range of a chart are at their time, each with its word."""
     plot = Plot(END - 300, END, 1.0)
     placed = marks_on(marks(END - 400, END - 150, END - 140, END - 15), plot)
     assert [round(one.x) for one in placed] == [950, 533, 500]
-    assert [one.has_label for one in placed] == [True, True, False]
-    assert [one.anchor for one in placed] == ["end", "start", "start"]
     assert [one.mark.label for one in placed] == ["end", "drill", "end"]
+
+
+@pytest.mark.parametrize(
+    ("positions", "labels"),
+    [
+        ([500, 533], [(533, 653), (380, 500)]),
+        ([820, 950], [(830, 950), (700, 820)]),
+        ([500, 600, 800], [(800, 920), (600, 720), (380, 500)]),
+        ([500, 510, 520], [(520, 640), (390, 510)]),
+        ([20, 40], [(40, 160)]),
+    ],
+)
+def test_no_label_of_a_mark_covers_another(
+    positions: list[int], labels: list[tuple[int, int]]
+) -> None:
+    """Labels of a drill's end and of the next beginning are on two sides; one without room is out.
+
+    Positions, and the start and end of each label, are in thousandths of the chart's width.
+    """
+    times = [END - 1000 + position for position in positions]
+    placed = marks_on(marks(*times), Plot(END - 1000, END, 1.0))
+    assert len(placed) == len(positions)
+    starts = [one.x if one.anchor == "start" else one.x - 120 for one in placed if one.has_label]
+    assert [(round(start), round(start + 120)) for start in starts] == labels
 
 
 def make_recent(stored: StoredData) -> None:

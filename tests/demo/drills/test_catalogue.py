@@ -73,6 +73,16 @@ def test_a_file_names_what_exists(name: str, mode: str) -> None:
     assert 1 <= len(re.findall(r"[.!?](?:\s|\"|$)", drill.story)) <= 4
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", catalogue.names())
+def test_a_text_of_the_pager_names_no_time_before_the_drill(name: str, mode: str) -> None:
+    """A drill is some seconds old when its player is paged, and its texts name no longer time."""
+    drill = catalogue.read(catalogue.files()[name], mode)
+    text = f"{drill.pain} {drill.story} {drill.symptom.says}"
+    longer = r"\b(hours?|today|yesterday|(this )?morning|lunch|weeks?|since \w+day)\b"
+    assert not re.findall(longer, text, re.IGNORECASE)
+
+
 @pytest.mark.parametrize(("mode", "others"), [("local", {"missing-data"}), ("full", set())])
 def test_a_drill_leads_to_a_section_about_its_incident(mode: str, others: set[str]) -> None:
     """Drills about what no alert of the runbook is about lead to no section of it."""

@@ -4,10 +4,11 @@ from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.query.otlp_json import class_name
 from three_pillar_demo.terminal import printable, without_ansi
 from three_pillar_demo.trace_view.answers import answer_clause, is_unwanted, recorded_answer
-from three_pillar_demo.trace_view.calls import callee_name, status_of
+from three_pillar_demo.trace_view.calls import status_of
 from three_pillar_demo.trace_view.clock_adjustment import adjusted
 from three_pillar_demo.trace_view.log_body import log_body
 from three_pillar_demo.trace_view.names import service_text, span_text
+from three_pillar_demo.trace_view.repeated_calls import callee, repeated_calls_clause
 from three_pillar_demo.trace_view.timing import late_answers, own_time, seconds_text
 from three_pillar_demo.trace_view.tree import tree_rows
 from three_pillar_demo.trace_view.view import TraceView, is_canonical
@@ -35,6 +36,8 @@ def explain(view: TraceView) -> str:
     2. The answer of the last called service that has a SERVER span.
     3. The last call or sent message, as its CLIENT or PRODUCER span records it.
     4. That the service called no other service.
+
+    With the first two it says how often a span repeated the call that led there.
     """
     spans_with_depth = _spans_with_depth(view)
     if not spans_with_depth:
@@ -113,7 +116,8 @@ def failures(span: Span) -> list[str]:
 def _explain_failure(cause: Span, root: Span, view: TraceView) -> str:
     conjunction = "because" if is_unwanted(root, view) else "although"
     reason = _failure_clause(cause, root, view)
-    return f"{answer_clause(root, view)} {conjunction} {reason}{_late_answer_clause(view)}."
+    details = f"{repeated_calls_clause(cause, view)}{_late_answer_clause(view)}"
+    return f"{answer_clause(root, view)} {conjunction} {reason}{details}."
 
 
 def _explain_answer(server: Span, root: Span, view: TraceView) -> str:
@@ -122,16 +126,17 @@ def _explain_answer(server: Span, root: Span, view: TraceView) -> str:
     is_reason = is_unwanted(root, view) and (outcome or is_unwanted(server, view))
     conjunction = " because" if is_reason else ";"
     answer = answer_clause(server, view)
-    return f"{answer_clause(root, view)}{conjunction} {answer}{_slowest_part_clause(root, view)}."
+    details = f"{repeated_calls_clause(server, view)}{_slowest_part_clause(root, view)}"
+    return f"{answer_clause(root, view)}{conjunction} {answer}{details}."
 
 
 def _explain_calls(calls: list[Span], root: Span, view: TraceView) -> str:
     call = calls[-1]
-    callee = _callee(call, view)
+    called = callee(call, view)
     noun = _call_noun(call)
-    subject = f"{_possessive(call, root)} {noun} to {callee}"
+    subject = f"{_possessive(call, root)} {noun} to {called}"
     if len(calls) > 1:
-        subject = f"{_possessive(call, root)} last {noun}, to {callee},"
+        subject = f"{_possessive(call, root)} last {noun}, to {called},"
     status = status_of(call)
     ending = f"was answered {printable(status)}" if status else "succeeded"
     if call.kind == "PRODUCER":
@@ -176,7 +181,7 @@ def _failure_clause(span: Span, root: Span, view: TraceView) -> str:
 
 
 def _failed_call_clause(call: Span, root: Span, view: TraceView) -> str:
-    clause = f"{_possessive(call, root)} {_call_noun(call)} to {_callee(call, view)} failed"
+    clause = f"{_possessive(call, root)} {_call_noun(call)} to {callee(call, view)} failed"
     recorded = failures(call)
     if recorded:
         return f"{clause}: {recorded[0]}"
@@ -254,11 +259,3 @@ def _logged_exception(record: LogRecord) -> str:
     exception_type = class_name(record.fields.get("exception_type", ""))
     parts = (exception_type, record.fields.get("exception_message", ""))
     return ": ".join(part for part in parts if part)
-
-
-def _callee(call: Span, view: TraceView) -> str:
-    """Return the name of the called service, or what ``call`` names if that has no span."""
-    for child in view.children_by_parent.get(call.span_id, []):
-        if child.kind in ("SERVER", "CONSUMER"):
-            return service_text(child.service)
-    return callee_name(call)

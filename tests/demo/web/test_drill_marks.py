@@ -186,6 +186,19 @@ def test_every_chart_has_the_marks(busy: StoredData, page: TestClient, path: str
     assert len(re.findall(r">drill</text>", text)) == charts
 
 
+def test_the_newest_mark_of_a_chart_is_drawn_last(busy: StoredData, page: TestClient) -> None:
+    """The line of an older mark does not cross the label of a newer one."""
+    assert busy.services
+    now = play((90, 65), (60, None))
+    chart = page.get("/?tour=0").text.split('<figure class="card chart')[1]
+    titles = re.findall(r'<g class="drill-line">\s*<title>(.*?)</title>', chart)
+    assert titles == [
+        f"A drill began at {formatting.clock(now - 90)}",
+        f"The drill ended at {formatting.clock(now - 65)}",
+        f"A drill began at {formatting.clock(now - 60)}",
+    ]
+
+
 def list_of(page: TestClient, path: str, rows: str) -> str:
     """Return the visible text of the list with the id ``rows``."""
     html = page.get(path).text.split(f'id="{rows}"')[1]

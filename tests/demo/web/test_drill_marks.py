@@ -151,10 +151,8 @@ def test_marks_are_placed_on_the_time_axis() -> None:
 def test_no_label_of_a_mark_covers_another(
     positions: list[int], labels: list[tuple[int, int]]
 ) -> None:
-    """Labels of a drill's end and of the next beginning are on two sides; one without room is out.
-
-    Positions, and the start and end of each label, are in thousandths of the chart's width.
-    """
+    """Labels of an end and of the next beginning are on two sides; one without room is out."""
+    # Positions, and the start and end of each label, are in thousandths of the chart's width.
     times = [END - 1000 + position for position in positions]
     placed = marks_on(marks(*times), Plot(END - 1000, END, 1.0))
     assert len(placed) == len(positions)

@@ -40,11 +40,21 @@ KIND_TEXTS = {
 
 @dataclass(frozen=True)
 class InstrumentRow:
-    """An instrument in the list; ``query`` is the query string of the address that shows it."""
+    """An instrument in the list.
+
+    Attributes:
+        instrument: The instrument.
+        kind: The name of its kind.
+        unit: Its unit in words.
+        series: The number of its series; 0 if that of the chosen service is not known.
+        query: The query string of the address that shows it.
+        is_chosen: Whether the page shows its chart.
+    """
 
     instrument: Instrument
     kind: str
     unit: str
+    series: int
     query: str
     is_chosen: bool = False
 
@@ -132,6 +142,7 @@ def _row(instrument: Instrument, state: MetricState, chosen: Instrument | None) 
         instrument,
         KIND_TEXTS.get(instrument.kind, instrument.kind),
         unit_text(instrument.unit),
+        0 if state.service and len(instrument.services) > 1 else instrument.series,
         state.query(metric=instrument.name, by="", quantile=""),
         instrument == chosen,
     )

@@ -8,8 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from three_pillar_demo.query.instruments import (
+    COUNTER,
+    GAUGE,
     HISTOGRAMS,
     SUMMARY,
+    UP_DOWN_COUNTER,
     Instrument,
     InstrumentQuery,
     InstrumentSeries,
@@ -30,6 +33,12 @@ MAX_LABELS = 30
 """The number of labels that the page shows."""
 HIDDEN_LABELS = {"job", "service_namespace"}
 """Labels that say nothing that another label does not say."""
+SIZE_TEXTS = {
+    COUNTER: "a larger increase",
+    GAUGE: "a larger newest value",
+    UP_DOWN_COUNTER: "a larger newest value",
+}
+"""What the values of a label are ordered by, to choose those that are drawn, for each kind."""
 
 
 class MetricPages:
@@ -60,6 +69,7 @@ class MetricPages:
             panels=chosen_chart.panels if chosen_chart else [],
             several=[label for label in labels if label.count > 1],
             common=[label for label in labels if label.count == 1],
+            size_text=SIZE_TEXTS.get(chosen.kind, "more measurements") if chosen else "",
             has_quantiles=bool(chosen and chosen.kind in (*HISTOGRAMS, SUMMARY)),
             backend=self.data.backends.names["metrics"],
         )

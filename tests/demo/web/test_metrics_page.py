@@ -82,6 +82,31 @@ def test_all_instruments_are_listed(stored: StoredData, page: TestClient) -> Non
     assert "<polyline" not in text
 
 
+def test_the_list_has_the_number_of_series(stored: StoredData, page: TestClient) -> None:
+    """Each metric has the number of its series, unless it is that of other services, too."""
+    stored.instruments = [replace(DURATION, series=4_321), replace(SOLD, series=2)]
+    text = " ".join(opened(page, "/metrics").split())
+    assert "histogram, s, 4,321 series</span>" in text
+    assert "counter, order, 2 series</span>" in text
+    text = " ".join(opened(page, "/metrics?service=shop").split())
+    assert "histogram, s</span>" in text
+    assert "counter, order, 2 series</span>" in text
+
+
+@pytest.mark.parametrize(
+    ("instrument", "statistic", "expected"),
+    [(SOLD, "rate", "a larger increase"), (MEMORY, "value", "a larger newest value")],
+)
+def test_how_the_drawn_values_were_chosen_is_said(
+    stored: StoredData, page: TestClient, instrument: Instrument, statistic: str, expected: str
+) -> None:
+    """Of a counter the largest increases are drawn, and of a gauge the largest newest values."""
+    stored.instruments = [instrument]
+    stored.instrument_series = series(Group("/cart", lines(**{statistic: 1.0})), group_count=10)
+    text = " ".join(opened(page, f"/metrics?metric={instrument.name}&by=http_route").split())
+    assert f"9 more values of http_route</b> are not drawn: none has {expected} than" in text
+
+
 def test_search_and_service_narrow_the_list(stored: StoredData, page: TestClient) -> None:
     """Words are found in names, descriptions, units and kinds; a service has its own metrics."""
     stored.instruments = [DURATION, SOLD, MEMORY]
@@ -170,7 +195,10 @@ def test_a_label_makes_groups(stored: StoredData, page: TestClient) -> None:
     assert re.search(r"without http_route</span> <b>200 ms</b>", text)
     # Three measurements a second are fewer than a hundred in the 30 s that a value covers.
     assert f"/few</span> <b>{formatting.NO_VALUE}</b>" in text
-    assert re.search(r"7 more series</b>, smaller than these 3,", text)
+    expected = (
+        "7 more values of http_route</b> are not drawn: none has more measurements than these 3."
+    )
+    assert expected in " ".join(text.split())
     assert re.search(r'by=http_route&quantile=p99"\s+aria-current="true">p99', text)
     assert re.search(r'by=http_route[^"]*" aria-current="true">http_route', text)
 

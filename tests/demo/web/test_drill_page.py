@@ -132,8 +132,13 @@ def test_of_many_starts_at_once_one_succeeds(page: TestClient) -> None:
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda _: start(page), range(8)))
     assert sorted(statuses) == [303] + [422] * 7
-    running = psutil.Process().children(recursive=True)
-    assert len([process for process in running if process.name() == "sleep"]) == 1
+
+    def sleepers() -> int:
+        running = psutil.Process().children(recursive=True)
+        return len([process for process in running if process.name() == "sleep"])
+
+    wait_for("a drill's process to have begun", lambda: sleepers() > 0)
+    assert sleepers() == 1
 
 
 @pytest.mark.parametrize(

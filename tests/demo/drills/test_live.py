@@ -122,13 +122,13 @@ def test_a_person_plays_a_drill(stack: Stack) -> None:
 
 
 def test_giving_up_shows_the_cause(stack: Stack) -> None:
-    """The name of a blind drill is hidden until it is over, and giving up shows name and cause."""
+    """The name of a blind drill is hidden until it is over; giving up shows summary and cause."""
     alert = stack.demo("drill", "start", "--blind", "--calm", "0").stdout
     assert "a blind drill" in stack.demo("drill", "list").stdout
     name = session(stack)["drill"]
     assert name not in alert
     summary = " ".join(stack.demo("drill", "give-up").stdout.split())
-    assert f"{name}: given up" in summary
+    assert f"{catalogue.load(name).pain}: given up" in summary
     assert " ".join(catalogue.load(name).fix.split()) in summary
     assert fault_files(stack) == []
 

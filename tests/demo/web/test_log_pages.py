@@ -261,7 +261,7 @@ def test_only_what_can_change_is_fetched_again(stored: StoredData, page: TestCli
 def test_every_service_can_be_chosen(stored: StoredData, page: TestClient) -> None:
     """A service is offered also if the newest records are of others, and the chosen one always."""
     stored.logs = [record()]
-    stored.services = [Figures("rare", "", 0, 1)]
+    stored.services = [Figures("rare", "", NOW / NANO - 60, NOW / NANO)]
     text = page.get("/logs?service=gone").text
     found = re.findall(r"<option( selected)?>(\w+)</option>", text)
     assert [option for option in found if option[1].islower()] == [

@@ -35,7 +35,7 @@ groups:
       - alert: SameButSlow
         expr: broken > 0
         labels: {severity: ticket, slo: tried}
-      - alert: Another
+      - alert: LowPriority
         expr: broken > 0
         labels: {severity: ticket}
         annotations: {summary: It can wait}
@@ -162,11 +162,11 @@ def test_firing_alert_appears_and_resolved_alert_disappears(alerting_stack: Aler
         stack.send_metric(value)
         return stack.web_ui_shows(*texts)
 
-    texts = ("Urgent", "This is urgent", "Another", "It can wait")
+    texts = ("Urgent", "This is urgent", "LowPriority", "It can wait")
     wait_until(lambda: shows_while_sending(1, *texts), "both alerts on the page", TIMEOUT_S)
     assert stack.inhibited_alerts() == {"SameButSlow"}
     wait_until(
-        lambda: not (shows_while_sending(0, "Urgent") or stack.web_ui_shows("Another")),
+        lambda: not (shows_while_sending(0, "Urgent") or stack.web_ui_shows("LowPriority")),
         "no alert on the page",
         2 * TIMEOUT_S,
     )

@@ -148,6 +148,7 @@ test-compose: dev ## test docker-compose.yaml on a container engine (DOCKER_HOST
 # One after the other, because each needs the whole machine.
 bench: dev binaries .venv-bench/.ready ## measure the cost of telemetry, for docs/benchmarks.md; takes an hour
 	@$(BIN)/python -m bench.http.previous
+	@$(BIN)/python -m bench.http.peer
 	@$(BIN)/python -m bench.http --write
 	@$(BIN)/python -m bench.http.in_process --write
 	@$(BIN)/python -m bench.http.profile nothing checkout --write
@@ -201,4 +202,4 @@ lock: ## update the lock files in requirements/ to the newest versions (needs uv
 clean: ## stop the stack and remove .demo, .venv and caches; keep the built binaries
 	@$(if $(MOVED),$(relocate);) \
 	if [ -x $(BIN)/demo ]; then $(BIN)/demo down || echo "the stack could not be asked to stop"; fi
-	@rm -rf .demo .venv .venv-bench .bench-previous .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf .demo .venv .venv-bench .bench-previous .bench-peer .mypy_cache .ruff_cache .pytest_cache

@@ -20,7 +20,16 @@ import yaml
 
 from bench import collector, report, web_pages
 from bench.http import in_process, in_process_worker, load, profile, running, tables
-from bench.http.arms import ARMS, IN_PROCESS_ARMS, PREVIOUS, ROOT, ROUTES, ZERO_CODE, Route
+from bench.http.arms import (
+    ARMS,
+    IN_PROCESS_ARMS,
+    PEER,
+    PREVIOUS,
+    ROOT,
+    ROUTES,
+    ZERO_CODE,
+    Route,
+)
 from bench.http.rounds import Result, Round
 from bench.http.steady import steady
 from tests.demo.local_store.messages import span, trace_request
@@ -38,7 +47,7 @@ needs_wrk = pytest.mark.skipif(
 needs_zero_code = pytest.mark.skipif(
     not ZERO_CODE.exists(), reason=".venv-bench is made by make bench"
 )
-
+needs_peer = pytest.mark.skipif(not PEER.exists(), reason=".bench-peer is made by make bench")
 needs_previous = pytest.mark.skipif(
     not PREVIOUS.exists(), reason=".bench-previous is made by make bench"
 )
@@ -78,13 +87,13 @@ def telemetry_of(
         The exported items by kind (``spans``, ``log_records`` and ``metrics``), each with the name
         of its instrumentation scope; and the canonical log lines on stdout.
     """
-    route = ROUTES["nothing"]
+    route = ARMS[arm].route("nothing")
     log = folder / "log"
     with running.service(ARMS[arm], route, collector.url, log, **settings) as service:
         for _ in range(REQUESTS):
             url = f"http://127.0.0.1:{service.port}{route.path}"
             response = httpx2.get(url, trust_env=False)
-            assert (response.status_code, response.json()) == (200, {"status": "ok"})
+            assert response.status_code == 200, response.text
         wait_for(
             "spans that are exported while it runs", lambda: len(collector.spans) >= min_spans, 30
         )
@@ -168,6 +177,24 @@ def test_the_previous_release_has_its_own_code(
     command = [*arm.python, "-P", "-c", "import three_pillars as t; print(t.__file__)"]
     library = subprocess.run(command, cwd=arm.root, capture_output=True, text=True, check=True)
     assert Path(library.stdout).is_relative_to(PREVIOUS)
+
+
+@needs_taskset
+@needs_peer
+def test_the_peer_sends_its_spans(collector: InMemoryCollector, tmp_path: Path) -> None:
+    """The arm ``peer`` runs the peer's own app, which sends three spans a request."""
+    exported, written = telemetry_of("peer", collector, tmp_path, 3 * REQUESTS)
+    assert len(exported["spans"]) == 3 * REQUESTS
+    assert (exported["metrics"], exported["log_records"], written) == ([], [], [])
+    assert (tmp_path / "log").read_text().count("Hello World") == REQUESTS
+
+
+def test_the_peer_serves_one_route() -> None:
+    """The arm ``peer`` is measured on the do-nothing route only, under its own path."""
+    peer = ARMS["peer"]
+    assert [name for name in ROUTES if peer.serves(name)] == ["nothing"]
+    assert peer.route("nothing").path == "/"
+    assert ARMS["ours"].route("nothing") == ROUTES["nothing"]
 
 
 @pytest.mark.parametrize("arm", ["plain", "ours", "spans"])

@@ -1,25 +1,33 @@
 """Measure what telemetry costs a service: ``python -m bench.http [--quick]``.
 
 ``--arms bare,ours`` and ``--routes nothing,charges,checkout`` choose what is measured: an arm is
-the app with one kind of telemetry. A closed loop (wrk) gives the throughput; an open loop at half
-of that rate gives the added latency.
+the app with one kind of telemetry. A closed loop (wrk) gives the throughput; open loops at a
+quarter, a half and three quarters of that rate give the added latency.
 """
 
 import argparse
 import os
 import random
-from collections.abc import Callable
 
 from rich.console import Console
 
 from bench import report
 from bench.http import load, rounds, running, tables
-from bench.http.arms import ARMS, PREVIOUS, ROUTES, ZERO_CODE, Route
+from bench.http.arms import ARMS, PEER, PREVIOUS, ROUTES, ZERO_CODE, Route
 from bench.http.rounds import Result, Round
 
 Results = dict[tuple[str, str], Result]
 """The results by route and arm; an arm is the app with one kind of telemetry."""
-OPEN_LOOP_ARMS = ("bare", "ours", "previous", "spans")
+OPEN_LOOP_ARMS = ("bare", "ours", "spans")
+"""The arms of the open loop: all of them can answer the highest of its rates."""
+OPEN_LOOP_SHARES = (0.25, 0.5, 0.75)
+"""The rates of the open loop, as shares of the throughput of ``ours``."""
+REQUIREMENTS = {
+    "zero-code": (ZERO_CODE / "opentelemetry-instrument", ".venv-bench: run `make bench`"),
+    "previous": (PREVIOUS / ".venv/.ready", "`python -m bench.http.previous`"),
+    "peer": (PEER / ".venv/.ready", "`python -m bench.http.peer`"),
+}
+"""For each arm with an environment of its own, a file of it and the command that creates it."""
 CEILING_S = 3
 progress = Console(stderr=True, highlight=False)
 
@@ -33,23 +41,30 @@ def main() -> None:
     with running.receiver(running.SERVICE_CORE) as server:
         ceiling = load.wrk(server.port, Route("", "/"), CEILING_S)
     with running.receiver() as receiver:
-        closed = run_all(
-            options,
-            options.arms,
-            lambda arm, route: rounds.run_round(arm, route, options.seconds, receiver),
-        )
+        closed = run_all(options, options.arms, receiver)
         show(throughput_section(closed, ceiling, options.seconds), write=options.write)
         if options.open or not options.quick:
-            reference = "ours" if "ours" in options.arms else options.arms[-1]
-            rates = {route: closed[route, reference].rate / 2 for route in options.routes}
-            opened = run_all(
-                options,
-                [arm for arm in options.arms if arm in OPEN_LOOP_ARMS],
-                lambda arm, route: rounds.run_round(
-                    arm, route, options.seconds, receiver, rates[route]
-                ),
-            )
-            show(latency_section(opened, rates, options.seconds), write=options.write)
+            show(measure_latency(options, closed, receiver), write=options.write)
+
+
+def measure_latency(
+    options: argparse.Namespace, closed: Results, receiver: running.Running
+) -> report.Section:
+    """Measure the added latency with open loops at three rates; return its section.
+
+    ``closed`` are the results of the closed loop: the rates are shares of the throughput of
+    ``ours``, or of the last arm if ``ours`` is not measured.
+    """
+    arms = [arm for arm in options.arms if arm in OPEN_LOOP_ARMS]
+    reference = "ours" if "ours" in options.arms else options.arms[-1]
+    capacities = {route: closed[route, reference].rate for route in options.routes}
+    latencies: dict[tuple[str, float], dict[str, Result]] = {}
+    for share in OPEN_LOOP_SHARES:
+        rates = {route: capacity * share for route, capacity in capacities.items()}
+        results = run_all(options, arms, receiver, rates)
+        for route in options.routes:
+            latencies[route, share] = _of_route(results, route)
+    return latency_section(latencies, capacities, options.seconds)
 
 
 def parse_options() -> argparse.Namespace:
@@ -80,29 +95,35 @@ def parse_options() -> argparse.Namespace:
     unknown += [route for route in options.routes if route not in ROUTES]
     if unknown:
         parser.error(f"{unknown[0]}: arms are {arm_names}; routes are {route_names}")
-    if "zero-code" in options.arms and not (ZERO_CODE / "opentelemetry-instrument").exists():
-        parser.error("zero-code needs .venv-bench: run `make bench`, or name other --arms")
-    if "previous" in options.arms and not PREVIOUS.exists():
-        parser.error("previous needs `python -m bench.http.previous`, or name other --arms")
+    for arm, (path, how) in REQUIREMENTS.items():
+        if arm in options.arms and not path.exists():
+            parser.error(f"{arm} needs {how}, or name other --arms")
     return options
 
 
 def run_all(
-    options: argparse.Namespace, arms: list[str], run_one: Callable[[str, str], Round]
+    options: argparse.Namespace,
+    arms: list[str],
+    receiver: running.Running,
+    rates: dict[str, float] | None = None,
 ) -> Results:
-    """Run every arm on every route once in each round, and return all results.
+    """Run every arm on every route that it serves once in each round, and return all results.
 
+    With ``rates``, requests per second by route, the load is an open loop; without, a closed one.
     The order of the arms differs from round to round, so that the slow minutes of the machine do
     not always affect the same arm.
     """
     finished: dict[tuple[str, str], list[Round]] = {
-        (route, arm): [] for route in options.routes for arm in arms
+        (route, arm): [] for route in options.routes for arm in arms if ARMS[arm].serves(route)
     }
     for number in range(options.rounds):
         for route in options.routes:
             shuffled = random.Random(number).sample(arms, len(arms))  # noqa: S311  (not a secret)
             for arm in shuffled:
-                round_ = run_one(arm, route)
+                if not ARMS[arm].serves(route):
+                    continue
+                rate = rates[route] if rates else None
+                round_ = rounds.run_round(arm, route, options.seconds, receiver, rate)
                 finished[route, arm].append(round_)
                 errors = f", {round_.load.errors} errors" if round_.load.errors else ""
                 progress.print(
@@ -138,18 +159,28 @@ def throughput_section(results: Results, ceiling: load.Load, seconds: int) -> re
     return report.Section("kept", text, route_tables)
 
 
-def latency_section(results: Results, rates: dict[str, float], seconds: int) -> report.Section:
-    """Return a section on the latency of each arm at a fixed request rate.
+def latency_section(
+    latencies: dict[tuple[str, float], dict[str, Result]],
+    capacities: dict[str, float],
+    seconds: int,
+) -> report.Section:
+    """Return a section on the latency of each arm at fixed request rates.
 
-    ``rates`` are the request rates by route. ``seconds`` is the duration of a round.
+    ``latencies`` are the results by route and share of the capacity, and then by arm.
+    ``capacities`` are the highest request rates by route, in requests per second. ``seconds`` is
+    the duration of a round.
     """
+    shares = ", ".join(f"{share:.0%}" for share in OPEN_LOOP_SHARES)
     text = (
-        f"Open loop, {seconds} s a round, at half of the throughput of `ours`; times run from the"
-        " planned moment of each request."
+        f"Open loop, {seconds} s a round, at {shares} of the throughput of `ours`; times run from"
+        " the planned moment of each request."
     )
     route_tables = [
-        tables.latency_table(route, rate, _of_route(results, route))
-        for route, rate in rates.items()
+        tables.latency_table(
+            f"{route}, at {share:.0%}", capacities[route] * share, latencies[route, share]
+        )
+        for route in capacities
+        for share in OPEN_LOOP_SHARES
     ]
     return report.Section("added", text, route_tables)
 

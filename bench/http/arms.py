@@ -1,6 +1,6 @@
 """The arms of the benchmark: the same app each time, with different telemetry."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from three_pillars.fast_paths import NAMES, NONE
@@ -20,6 +20,36 @@ After a release, its own commit is entered here.
 PREVIOUS = ROOT / ".bench-previous" / PREVIOUS_COMMIT
 """The folder of the previous release, with its own environment; ``bench.http.previous`` sets it up.
 """
+PEER_REPOSITORY = "https://github.com/blueswen/fastapi-observability"
+"""The public demo that is closest to this one: FastAPI with traces, metrics with exemplars, logs.
+"""
+PEER_COMMIT = "132a3c576f8b09e5311c68bd553215013bc75685"
+PEER = ROOT / ".bench-peer" / PEER_COMMIT[:7]
+"""The folder of the peer, with its own environment; ``bench.http.peer`` sets it up."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A request to measure: the app that serves it, its path, and its JSON body (empty: a GET)."""
+
+    app: str
+    path: str
+    body: str = ""
+
+
+ROUTES = {
+    "nothing": Route("nothing", "/nothing"),
+    "charges": Route(
+        "payment",
+        "/charges",
+        '{"order_id":"bench-1","amount":"9.00","currency":"EUR","card":"ordinary"}',
+    ),
+    "checkout": Route(
+        "checkout",
+        "/checkout",
+        '{"items":[{"sku":"tea","quantity":2,"unit_price":4.5}],"card":"ordinary"}',
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +61,10 @@ class Arm:
         mode: How ``bench/http/app.py`` installs telemetry: ``install``, ``spans`` or ``bare``.
         settings: Environment variables of the service.
         python: The command that runs Python.
-        root: The folder whose code runs: this checkout, or that of the previous release.
+        root: The folder whose code runs: this checkout, that of the previous release, or the peer.
+        program: The arguments of Python that start the app.
+        paths: The routes of ``ROUTES`` that the arm serves under another path, with that path.
+            An arm with such routes serves no others.
     """
 
     description: str
@@ -39,6 +72,17 @@ class Arm:
     settings: dict[str, str] = field(default_factory=dict[str, str])
     python: tuple[str, ...] = (str(ROOT / ".venv/bin/python"),)
     root: Path = ROOT
+    program: tuple[str, ...] = ("-m", "bench.http.app")
+    paths: dict[str, str] = field(default_factory=dict[str, str])
+
+    def serves(self, route_name: str) -> bool:
+        """Return whether the arm can serve the route called ``route_name``."""
+        return not self.paths or route_name in self.paths
+
+    def route(self, route_name: str) -> Route:
+        """Return the request to measure for the route called ``route_name``."""
+        route = ROUTES[route_name]
+        return replace(route, path=self.paths.get(route_name, route.path))
 
 
 ARMS = {
@@ -68,6 +112,13 @@ ARMS = {
         mode="bare",
         settings={"FASTAPI_OTEL_AUTO_CONFIGURE": "true"},
     ),
+    "peer": Arm(
+        f"the app of {PEER_REPOSITORY} ({PEER_COMMIT[:7]}), with its own packages",
+        python=(str(PEER / ".venv/bin/python"),),
+        root=PEER / "fastapi_app",
+        program=(str(ROOT / "bench/http/peer_app.py"),),
+        paths={"nothing": "/"},
+    ),
 }
 
 
@@ -90,27 +141,3 @@ for _count, _name in enumerate(NAMES, 1):
     IN_PROCESS_ARMS[f"+{_name}"] = _with_fast_paths(
         f"the fast paths up to {_name}", ",".join(NAMES[:_count])
     )
-
-
-@dataclass(frozen=True)
-class Route:
-    """A request to measure: the app that serves it, its path, and its JSON body (empty: a GET)."""
-
-    app: str
-    path: str
-    body: str = ""
-
-
-ROUTES = {
-    "nothing": Route("nothing", "/nothing"),
-    "charges": Route(
-        "payment",
-        "/charges",
-        '{"order_id":"bench-1","amount":"9.00","currency":"EUR","card":"ordinary"}',
-    ),
-    "checkout": Route(
-        "checkout",
-        "/checkout",
-        '{"items":[{"sku":"tea","quantity":2,"unit_price":4.5}],"card":"ordinary"}',
-    ),
-}

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.http import load, running
-from bench.http.arms import ARMS, ROUTES
+from bench.http.arms import ARMS
 from bench.http.steady import steady
 
 WARM_UP_S = 2
@@ -52,7 +52,7 @@ def run_round(
     With ``rate`` the load is an open loop of that many requests a second; without it, wrk runs a
     closed loop.
     """
-    route = ROUTES[route_name]
+    route = ARMS[arm].route(route_name)
     endpoint = f"http://127.0.0.1:{receiver.port}"
     with tempfile.TemporaryDirectory() as folder:
         running.take_counts(receiver)

@@ -70,7 +70,7 @@ def service(
     The service runs until the end of the block. ``endpoint`` is the URL to which it exports
     telemetry. Its output goes to the file ``log``. ``extra_settings`` are environment variables.
     """
-    command = [*arm.python, "-m", "bench.http.app", route.app]
+    command = [*arm.python, *arm.program, route.app]
     settings = dict(NO_FAULTS)
     if arm.settings or arm.mode != "bare":
         settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint

@@ -69,10 +69,11 @@ def throughput_table(route: str, results: Mapping[str, Result]) -> Table:
     return Table(f"{route}, {len(baseline.rounds)} rounds", KEPT_HEADINGS, rows)
 
 
-def latency_table(route: str, rate: float, results: Mapping[str, Result]) -> Table:
+def latency_table(title: str, rate: float, results: Mapping[str, Result]) -> Table:
     """Return a table of the latency of each arm at ``rate`` requests a second.
 
-    The columns ``added p50`` and ``added p99`` are the differences from the first arm.
+    ``title`` begins the title of the table. The columns ``added p50`` and ``added p99`` are the
+    differences from the first arm.
     """
     baseline = next(iter(results.values()))
     rows = []
@@ -97,7 +98,7 @@ def latency_table(route: str, rate: float, results: Mapping[str, Result]) -> Tab
                 f"{result.per_request('lines'):.2f}",
             ]
         )
-    return Table(f"{route}, {len(baseline.rounds)} rounds", ADDED_HEADINGS, rows)
+    return Table(f"{title}, {len(baseline.rounds)} rounds", ADDED_HEADINGS, rows)
 
 
 def _refused(arm: str, result: Result, columns: int) -> list[str]:

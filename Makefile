@@ -146,7 +146,7 @@ test-compose: dev ## test docker-compose.yaml on a container engine (DOCKER_HOST
 	@$(BIN)/pytest tests/compose
 
 # One after the other, because each needs the whole machine.
-bench: dev binaries .venv-bench/.ready ## measure the cost of telemetry, for docs/benchmarks.md; takes an hour
+bench: dev binaries .venv-bench/.ready ## measure the cost of telemetry, for docs/benchmarks.md; takes ninety minutes
 	@$(BIN)/python -m bench.http.previous
 	@$(BIN)/python -m bench.http.peer
 	@$(BIN)/python -m bench.http --write

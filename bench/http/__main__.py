@@ -82,7 +82,7 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument("--routes", help=f"of {route_names}; default all, with --quick nothing")
     parser.add_argument("--rounds", type=int, help="default 5")
-    parser.add_argument("--seconds", type=int, help="of a round; default 10")
+    parser.add_argument("--seconds", type=int, help="of a round; default 5")
     parser.add_argument("--open", action="store_true", help="with --quick: the open loop as well")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
@@ -90,7 +90,7 @@ def parse_options() -> argparse.Namespace:
     options.arms = options.arms.split(",")
     options.routes = (options.routes or default_routes).split(",")
     options.rounds = options.rounds or (3 if options.quick else 5)
-    options.seconds = options.seconds or (4 if options.quick else 10)
+    options.seconds = options.seconds or (4 if options.quick else 5)
     unknown = [arm for arm in options.arms if arm not in ARMS]
     unknown += [route for route in options.routes if route not in ROUTES]
     if unknown:

@@ -25,12 +25,9 @@ def instrument(app: FastAPI, traces: TracerProvider, fast_paths: FastPaths) -> N
 
     With the fast path ``headers``, ``TraceResponseMiddleware`` adds this header instead.
 
-    The tracer provider ``traces`` gets the spans. FastAPI's own telemetry stays inactive in an
-    instrumented application, so that no request has two SERVER spans. That includes its automatic
-    configuration: it would add exporters to the global providers, and so send everything a second
-    time, and past the redaction.
+    The tracer provider ``traces`` gets the spans.
     """
-    app._telemetry["auto_configure"] = False  # noqa: SLF001  (FastAPI has no public switch for it)
+    _switch_off_own_telemetry(app)
     if not fast_paths.headers:
         set_global_response_propagator(TraceResponsePropagator())  # type: ignore[no-untyped-call]
     FastAPIInstrumentor.instrument_app(
@@ -44,6 +41,19 @@ def instrument(app: FastAPI, traces: TracerProvider, fast_paths: FastPaths) -> N
         exclude_spans=["receive", "send"],
         server_request_hook=_on_span_started,
     )
+
+
+def _switch_off_own_telemetry(app: FastAPI) -> None:
+    """Switch off FastAPI's own telemetry, so that no request has two SERVER spans.
+
+    That includes its automatic configuration: it would add exporters to the global providers, and
+    so send everything a second time, and past the redaction. FastAPI would also stay inactive by
+    itself, but only after a search for OpenTelemetry's middleware, in each request.
+    """
+    # FastAPI has no public switch for an application that exists.
+    telemetry = app._telemetry  # noqa: SLF001
+    for option in ("auto_configure", "tracing", "metrics", "logs"):
+        telemetry[option] = False
 
 
 def _on_span_started(span: Span, scope: Scope) -> None:

@@ -21,6 +21,7 @@ import httpx2
 import pytest
 import structlog
 from fastapi import FastAPI
+from fastapi.telemetry._asgi import NativeTelemetry
 from opentelemetry import trace
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
@@ -51,6 +52,19 @@ def test_probes_are_not_recorded(shop: InMemoryShop, path: str) -> None:
     assert not any(sample.count for samples in shop.samples().values() for sample in samples)
     assert not shop.stdout.getvalue()
     assert not shop.records
+
+
+def test_telemetry_of_fastapi_is_switched_off(
+    shop: InMemoryShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No request goes through FastAPI's own telemetry, which would search the middleware."""
+
+    def fail(*_: object, **__: object) -> None:
+        pytest.fail("FastAPI's own telemetry handled a request")
+
+    monkeypatch.setattr(NativeTelemetry, "__call__", fail)
+    shop.request("GET", "/nowhere")
+    assert len(shop.spans) == 1
 
 
 @pytest.mark.parametrize("path", ["/healthzz", "/x/healthz", "/metrics/x", "/?/metrics"])

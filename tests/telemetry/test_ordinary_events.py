@@ -107,6 +107,7 @@ EVENTS = st.dictionaries(
     st.sampled_from([0, 1, 2**128 - 1]),
     st.sampled_from([None, 4, 20]),
 )
+@example("info", "no name", {"": ""}, 1, None)
 @example("info", "not finite", {"a": float("inf"), "b": float("nan")}, 1, None)
 def test_events_are_handled_as_by_the_other_processors(
     level: str, text: str, fields: dict[str, Any], trace_id: int, limit: int | None

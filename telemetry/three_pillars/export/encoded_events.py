@@ -36,8 +36,11 @@ SEVERITIES = {
 NO_ATTRIBUTES = frozenset({"event", "level", "timestamp"})
 """Fields of an event that are fields of the log record themselves."""
 
-UNUSUAL_FIELDS = frozenset({"exc_info", "exception", "_record", "_logger", "_name"})
-"""Fields of an event that ``StructlogProcessor`` treats in a way of its own."""
+UNUSUAL_FIELDS = frozenset({"", "exc_info", "exception", "_record", "_logger", "_name"})
+"""Fields of an event that ``StructlogProcessor`` treats in a way of its own.
+
+The one with the empty name is dropped by the SDK, and counted as dropped.
+"""
 
 NANOSECONDS_IN_MICROSECOND = 1000
 

@@ -1,8 +1,9 @@
 """Print the software bill of materials as CycloneDX JSON: ``python -m bench.bill``.
 
 The bill lists the Python packages with the hashes that pip checks, the Go modules of Collector,
-Prometheus and Alertmanager, and the images of docker-compose.yaml. Tempo, Loki and Grafana appear
-only as images, because this project does not build them.
+Prometheus and Alertmanager and of the tools that only tests build, and the images of
+docker-compose.yaml. Tempo, Loki and Grafana appear only as images, because this project does not
+build them.
 
 The licences are read from the installed packages. Everything else is read from files of this
 repository, and so is the same on every machine.
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from native.build import TEST_TOOLS
 
 ROOT = Path(__file__).parent.parent
 SCOPES = {"requirements/runtime.lock": "required", "requirements/dev.lock": "excluded"}
@@ -66,11 +69,12 @@ def licence(name: str) -> str:
 
 
 def go_modules() -> Iterator[Component]:
-    """Yield the Go modules pinned below native/ for Collector, Prometheus and Alertmanager."""
+    """Yield the Go modules pinned below native/, those that only tests use as ``excluded``."""
     listed = set[tuple[str, str]]()
-    for file in sorted((ROOT / "native").rglob("*")):
-        if file.name not in {"go.sum", "builder.yaml"}:
-            continue
+    files = [file for name in ("go.sum", "builder.yaml") for file in (ROOT / "native").rglob(name)]
+    # The tools of tests are last: a module that the demo uses too is not excluded.
+    for file in sorted(files, key=lambda file: (file.parent.name in TEST_TOOLS, file)):
+        scope = "excluded" if file.parent.name in TEST_TOOLS else "optional"
         pins = re.findall(
             r"(?:^|gomod: )([\w./-]+\.\w+/\S+) (v[^\s/]+)(?:$| h1)",
             file.read_text(),
@@ -80,7 +84,7 @@ def go_modules() -> Iterator[Component]:
             if (name, version) not in listed:
                 listed.add((name, version))
                 purl = f"pkg:golang/{name}@{version}"
-                yield component("library", name, version, purl, "optional")
+                yield component("library", name, version, purl, scope)
 
 
 def images() -> Iterator[Component]:

@@ -1,8 +1,9 @@
 """Build the Collector, Prometheus and Alertmanager from the Go modules that are pinned here.
 
 ``make binaries`` runs this script. The script builds every binary that does not yet exist in its
-pinned version, on PATH or in the output folder. If the arguments are names of components, the
-script builds only their binaries, and looks for existing ones only in the output folder.
+pinned version, on PATH or in the output folder. If the arguments are names of components, or of the
+tools that tests need, the script builds only their binaries, and looks for existing ones only in
+the output folder.
 
 Each recipe folder holds ``go.mod`` and ``go.sum``, which pin every module, and ``build.toml``,
 which names the Go packages to compile.
@@ -46,7 +47,16 @@ All builds together take 3 GB.
 TIMEOUT_S = 3600
 """The time limit, in seconds, of one command.
 
-The largest build takes about 3 minutes with two cores and a slow network.
+The largest build of a component takes about 3 minutes with two cores and a slow network; the API
+server and kubectl take 7 minutes with one compiler at a time.
+"""
+TEST_TOOLS = {
+    "etcd": Binary("etcd", "3.6.16", "etcd"),
+    "kubernetes": Binary("kubernetes", "1.34.4", "kube-apiserver"),
+}
+"""The programs that are built only by name: ``make test-kubernetes`` needs them, the demo does not.
+
+The folder of ``kubernetes`` has kubectl too.
 """
 ERROR_WORDS = re.compile(r"error|no space|denied|cannot|fail|dial|timeout", re.IGNORECASE)
 
@@ -56,7 +66,7 @@ class BuildError(Exception):
 
 
 def main(names: list[str]) -> None:
-    """Build the binaries of the components ``names``, or of all components if ``names`` is empty.
+    """Build the binaries of the components or tools ``names``; if it is empty, of all components.
 
     A binary that is in the output folder is not built again. If ``names`` is empty, a binary that
     is on PATH in its pinned version is not built either.
@@ -64,15 +74,16 @@ def main(names: list[str]) -> None:
     Raises:
         BuildError: A binary cannot be built, or a component has no recipe.
     """
-    binaries = {
+    components = {
         component.name: component.binary
         for component in FULL
         if isinstance(component.binary, Binary)
     }
+    binaries = components | TEST_TOOLS
     unknown = set(names) - binaries.keys()
     if unknown:
         raise BuildError(f"no recipe for {', '.join(unknown)}; recipes: {', '.join(binaries)}")
-    for name in names or binaries:
+    for name in names or components:
         binary = binaries[name]
         executable = find_built(binary) if names else find(binary)
         if executable:
@@ -143,7 +154,7 @@ def compile_into(work: Path, binary: Binary, output: TextIO) -> None:
     }
     command = [str(go), "build", "-v", *go_flags(settings, binary.version), "-o", f"{work}/"]
     run([*command, *settings["packages"]], recipe, environment, output)
-    executables = {package.rsplit("/", 1)[-1] for package in settings["packages"]}
+    executables = {executable_name(package) for package in settings["packages"]}
     builder_config = recipe / "builder.yaml"
     if builder_config.exists():
         assemble = [f"{work}/builder", "--config", str(builder_config), "--ldflags=-s -w"]
@@ -151,17 +162,27 @@ def compile_into(work: Path, binary: Binary, output: TextIO) -> None:
         executables = {binary.name}
     finished = work / "finished"
     finished.mkdir()
+    new_names = settings.get("rename", {})
     for name in executables:
-        shutil.move(work / name, finished / name)
+        shutil.move(work / name, finished / new_names.get(name, name))
     shutil.rmtree(binary.folder(), ignore_errors=True)
     finished.rename(binary.folder())
+
+
+def executable_name(package: str) -> str:
+    """Return the name that ``go build`` gives the executable of ``package``.
+
+    It is the last part of the path that is not a major version: "server" for ".../server/v3".
+    """
+    return re.sub(r"/v\d+$", "", package).rsplit("/", 1)[-1]
 
 
 def go_flags(settings: dict[str, Any], version: str) -> list[str]:
     """Return the flags of ``go build`` for the settings of a ``build.toml`` and a version."""
     linker_flags = "-s -w"
     if "version_variable" in settings:
-        linker_flags += f" -X {settings['version_variable']}={version}"
+        text = f"{settings.get('version_prefix', '')}{version}"
+        linker_flags += f" -X {settings['version_variable']}={text}"
     flags = ["-trimpath", "-buildvcs=false", f"-ldflags={linker_flags}"]
     if "tags" in settings:
         flags.append(f"-tags={','.join(settings['tags'])}")

@@ -24,6 +24,19 @@ from three_pillar_demo.stack.components import FULL
 
 NO_NETWORK = "go: example.com/tool@v1.2.3: dial tcp: lookup proxy.example.com: no such host"
 COMPONENTS = {"otel-collector": OTELCOL, "prometheus": PROMETHEUS, "alertmanager": ALERTMANAGER}
+RECIPES = COMPONENTS | build.TEST_TOOLS
+EXECUTABLES = {
+    "otel-collector": ["otelcol"],
+    "prometheus": ["prometheus", "promtool"],
+    "alertmanager": ["alertmanager"],
+    "etcd": ["etcd"],
+    "kubernetes": ["kube-apiserver", "kubectl"],
+}
+VERSION_VARIABLES = {
+    "prometheus": "github.com/prometheus/common/version.Version",
+    "alertmanager": "github.com/prometheus/common/version.Version",
+    "kubernetes": "k8s.io/component-base/version.gitVersion",
+}
 AGPL = ("github.com/grafana/tempo", "github.com/grafana/loki", "github.com/grafana/grafana")
 
 
@@ -50,23 +63,23 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
+@pytest.mark.parametrize("name", RECIPES)
 def test_missing_binary_is_built(cache: Path, tmp_path: Path, name: str) -> None:
     """After a build, the output folder contains the executables and nothing else."""
-    binary = COMPONENTS[name]
+    binary = RECIPES[name]
     assert binaries.find(binary) is None
     build.main([name])
     folder = binary.folder().name
-    executables = ["prometheus", "promtool"] if binary is PROMETHEUS else [binary.name]
-    assert files(cache) == {folder, *(f"{folder}/{name}" for name in executables)}
+    assert files(cache) == {folder, *(f"{folder}/{executable}" for executable in EXECUTABLES[name])}
     assert binaries.find(binary) == cache / folder / binary.name
     log = log_of(tmp_path, name).read_text()
     assert "go environment: CGO_ENABLED=0 GOWORK=off GOTOOLCHAIN=local" in log
     assert "-trimpath -buildvcs=false" in log
     if binary is OTELCOL:
         assert f"assembled: --config {ROOT}/native/collector/builder.yaml" in log
-    else:
-        assert f"-X github.com/prometheus/common/version.Version={binary.version}" in log
+    if name in VERSION_VARIABLES:
+        prefix = "v" if name == "kubernetes" else ""
+        assert f"-X {VERSION_VARIABLES[name]}={prefix}{binary.version}" in log
 
 
 def test_existing_binary_is_not_built_again(
@@ -101,7 +114,7 @@ def test_unknown_component_is_refused(cache: Path) -> None:
     """A component without a recipe is refused with a list of those that have one."""
     with pytest.raises(
         build.BuildError,
-        match="no recipe for tempo; recipes: otel-collector, prometheus, alertmanager",
+        match="no recipe for tempo; recipes: otel-collector, prometheus, alertmanager, etcd, kub",
     ):
         build.main(["tempo"])
     assert files(cache) == set()
@@ -224,10 +237,10 @@ def test_interrupted_build_leaves_nothing(cache: Path, tmp_path: Path, interrupt
     assert files(cache) == set()
 
 
-@pytest.mark.parametrize("name", COMPONENTS)
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipe_contains_no_agpl_module(name: str) -> None:
     """No Go module of Tempo, Loki or Grafana is in the pinned modules of a recipe."""
-    recipe = binaries.NATIVE / COMPONENTS[name].recipe
+    recipe = binaries.NATIVE / RECIPES[name].recipe
     modules = set(re.findall(r"^(\S+) v", (recipe / "go.sum").read_text(), re.MULTILINE))
     assert modules
     assert {module for module in modules if module.startswith(AGPL)} == set()
@@ -324,6 +337,8 @@ def test_flags_follow_the_recipe() -> None:
     settings = {"tags": ["netgo", "small"], "version_variable": "main.version"}
     assert "-tags=netgo,small" in build.go_flags(settings, "1.2.3")
     assert "-ldflags=-s -w -X main.version=1.2.3" in build.go_flags(settings, "1.2.3")
+    settings |= {"version_prefix": "v"}
+    assert "-ldflags=-s -w -X main.version=v1.2.3" in build.go_flags(settings, "1.2.3")
     assert build.go_flags({}, "1.2.3") == ["-trimpath", "-buildvcs=false", "-ldflags=-s -w"]
 
 

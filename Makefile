@@ -1,7 +1,7 @@
 # All tasks of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
 .PHONY: FORCE help setup dev demo up up-full binaries down status checkout follow traffic verify rehearse \
-	test test-fast test-full test-clients test-compose bench bench-embedded profile check audit sbom dashboards \
+	test test-fast test-full test-clients test-compose test-kubernetes bench bench-embedded profile check audit sbom dashboards \
 	docs pictures clean lock
 
 # Variables of the caller's shell that would change where packages are installed, which packages they
@@ -130,10 +130,10 @@ PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 test test-fast test-full test-clients: export PYTHONDONTWRITEBYTECODE =
 
 test: dev ## run all tests that need Python alone; starts the local mode
-	@$(BIN)/pytest $(PARALLEL) -m 'not full and not engine'
+	@$(BIN)/pytest $(PARALLEL) -m 'not full and not engine and not kubernetes'
 
 test-fast: dev ## run the tests that start no stack
-	@$(BIN)/pytest $(PARALLEL) -m 'not full and not stack'
+	@$(BIN)/pytest $(PARALLEL) -m 'not full and not stack and not kubernetes'
 
 test-full: dev binaries ## run the end-to-end tests in the full mode; without Tempo or Loki, a part of them
 	@STACK=full $(BIN)/pytest -m '(full or stack) and not engine'
@@ -144,6 +144,11 @@ test-clients: dev ## let programs in other languages send to the local store; in
 
 test-compose: dev ## test docker-compose.yaml on a container engine (DOCKER_HOST, COMPOSE)
 	@$(BIN)/pytest tests/compose
+
+# It builds etcd, kube-apiserver and kubectl first, once.
+test-kubernetes: dev ## let a real API server judge the manifests of deploy/kubernetes
+	@$(BIN)/python -m native.build etcd kubernetes
+	@$(BIN)/pytest tests/kubernetes
 
 # One after the other, because each needs the whole machine.
 bench: dev binaries .venv-bench/.ready ## measure the cost of telemetry, for docs/benchmarks.md; takes ninety minutes

@@ -57,6 +57,17 @@ def test_local_mode_needs_no_binaries(verb: str) -> None:
     assert "native.build" not in dry_run(verb)
 
 
+def test_api_server_is_built_before_it_is_needed() -> None:
+    """The tests of the manifests build the API server first, and no other verb needs it."""
+    commands_before, commands_after = dry_run("test-kubernetes").split(
+        "-m native.build etcd kubernetes\n"
+    )
+    assert "pytest" not in commands_before
+    assert "pytest tests/kubernetes" in commands_after
+    for verb in ("test", "test-fast"):
+        assert "not kubernetes" in dry_run(verb)
+
+
 # --- A clone that was renamed or copied, and the variables of the caller's shell ---
 
 FOLDER_NAMES = ["plain", "with a blank", "it's", 'dou"ble', "näme", "dollar$HOME"]

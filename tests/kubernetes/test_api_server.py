@@ -166,5 +166,6 @@ def test_every_reference_leads_to_an_object(
 def test_everything_is_in_the_namespace(rendered: dict[str, list[Manifest]], overlay: str) -> None:
     """All objects are in the one namespace, so that deleting it leaves nothing."""
     (namespace,) = named("Namespace", rendered[overlay])
+    assert namespace == "three-pillar-demo"
     for item in rendered[overlay]:
         assert item["kind"] == "Namespace" or item["metadata"]["namespace"] == namespace

@@ -36,8 +36,9 @@ COLLECTORS = ("agent", "gateway")
 def test_no_file_is_copied() -> None:
     """Each file of a ConfigMap is one that the other modes use, outside of deploy/kubernetes."""
     for files in FILES.values():
-        for file in files.values():
+        for key, file in files.items():
             assert file.is_file()
+            assert file.name in {key, ".gitkeep"}
             assert file.is_relative_to(ROOT)
             assert not file.is_relative_to(FOLDER)
 

@@ -192,6 +192,19 @@ def test_the_page_has_a_button_for_each_row_with_rows_below(
     assert 'href="/?minutes=15">Overview' in text, "the folding belongs to this trace alone"
 
 
+def test_expanding_is_offered_only_where_something_is_collapsed(
+    busy: StoredData, page: TestClient
+) -> None:
+    """The page offers to expand all only while something is collapsed."""
+    assert busy.spans
+    expanded = page.get(f"/trace/{TRACE}?minutes=15").text
+    collapsed = page.get(f"/trace/{TRACE}?minutes=15&fold={CALL}").text
+    for text in (expanded, collapsed):
+        assert ">Collapse all</a>" in text
+    assert "Expand all" not in expanded
+    assert f'<a href="/trace/{TRACE}?minutes=15#waterfall">Expand all</a>' in collapsed
+
+
 def test_the_link_to_a_collapsed_failure_expands(busy: StoredData, page: TestClient) -> None:
     """The address behind First failure has nothing collapsed, and the row of the failure."""
     assert busy.spans

@@ -54,6 +54,17 @@ def test_each_row_is_a_line_at_its_place() -> None:
     assert lines[last.css_class][-1].split()[1].startswith("59.5h")
 
 
+def test_a_short_span_can_be_seen() -> None:
+    """A span of no duration is as wide as a log record; a longer one is as wide as its bar."""
+    children = [span(f"{number:016x}", ROOT, "INTERNAL", took=0, at=500) for number in range(1, 50)]
+    lines = lines_of(
+        trace_page(TraceView(TRACE, [span(ROOT, "", took=1000), *children], [], []), [])
+    )
+    texts = [text for of_class in lines.values() for text in of_class]
+    assert "M0 0.5h1000" in texts
+    assert sum(text.startswith("M500 ") and text.endswith("h4") for text in texts) == 49
+
+
 def test_failures_are_drawn_above_the_others() -> None:
     """The lines of failed rows are red, and come last, so that nothing hides them."""
     page = page_of(60, {0, 31})
@@ -88,7 +99,12 @@ def test_log_records_are_in_the_minimap() -> None:
     view = TraceView(TRACE, [], [line(ROOT, str(number), at=number) for number in range(50)], [])
     lines = lines_of(trace_page(view, []))
     assert sum(len(of_class) for of_class in lines.values()) == 50
-    assert all("h4" in text for of_class in lines.values() for text in of_class)
+    texts = [text for of_class in lines.values() for text in of_class]
+    assert all(text.endswith("h4") for text in texts)
+    positions = [int(re.findall(r"M(\d+) ", text)[0]) for text in texts]
+    assert positions == sorted(positions)
+    assert positions[0] == 0
+    assert positions[25] == pytest.approx(1000 * 25 / 49, abs=1)
 
 
 @pytest.mark.parametrize("path", ["", "/request.html"])
@@ -100,5 +116,8 @@ def test_the_page_and_the_file_have_it(stored: StoredData, page: TestClient, pat
     keys = re.findall(r'<a class="band" href="#([^"]*)"', text)
     assert len(keys) == MAX_BANDS
     assert all(f'id="{key}"' in text for key in keys)
+    areas = re.findall(r'<rect width="1000" y="(\d+)" height="(\d+)"/>', text)
+    assert [int(y) for y, _ in areas] == [5 * number for number in range(MAX_BANDS)]
+    assert {height for _, height in areas} == {"5"}
     in_tab_order = MAX_BANDS if path else 1
     assert len(re.findall(r'<a class="band" href="[^"]*">', text)) == in_tab_order

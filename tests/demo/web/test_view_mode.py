@@ -36,6 +36,15 @@ def view(open_page: OpenPage) -> TestClient:
     return open_page(mode="view")
 
 
+@pytest.mark.usefixtures("shopfront")
+def test_the_endpoints_stay_on_the_page(view: TestClient) -> None:
+    """With telemetry, a card below the lists still says where a second service sends its own."""
+    card = view.get("/").text.split('id="endpoints"')[1].split("</details>")[0]
+    assert "Where to send telemetry" in card
+    endpoints = re.findall(r"OTEL_EXPORTER_OTLP_ENDPOINT=(http://127\.0\.0\.1:\d+)", card)
+    assert set(endpoints) == {ports.STORE.url, ports.STORE_GRPC.url}
+
+
 @pytest.mark.usefixtures("stored")
 def test_without_telemetry_the_page_says_where_to_send_it(view: TestClient) -> None:
     """The first page names the command to try, the store's endpoints, and what has arrived."""

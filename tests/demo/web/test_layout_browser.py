@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import httpx2
 import pytest
@@ -10,7 +11,7 @@ from playwright.sync_api import Browser, Page
 from starlette.testclient import TestClient
 
 from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
-from tests.demo.web.conftest import StoredData, add_calls, figures
+from tests.demo.web.conftest import StoredData, add_calls, figures, no_sample
 from tests.demo.web.served import answers_of, new_context
 from tests.traces import TRACE, exemplar, slow
 from three_pillar_demo.query.interface import Exemplar, RedSample
@@ -253,6 +254,38 @@ def test_text_of_twice_the_size_loses_no_legend_entry(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         entries += page.locator(".entry").count()
     assert entries > 60
+
+
+@pytest.mark.parametrize("root_size", ["100%", "200%"])
+def test_times_of_an_axis_do_not_overlap(
+    browser: Browser, stored: StoredData, open_page: OpenPage, root_size: str
+) -> None:
+    """The times below a chart stay apart in every window, also to the second and in large text."""
+    fill(stored, "shopfront")
+    began = time.time() - 100
+    sample = stored.red_sample
+    stored.red_sample = lambda timestamp: (
+        sample(timestamp) if timestamp > began else no_sample(timestamp)
+    )
+    context = new_context(browser, answers_of(open_page()))
+    page = context.new_page()
+    page.goto("/?tour=0")
+    page.evaluate(f"document.documentElement.style.fontSize = '{root_size}'")
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": HEIGHT})
+        axes = page.evaluate(
+            """() => [...document.querySelectorAll(".plot .x")].map((axis) =>
+              [...axis.querySelectorAll("text")].filter((text) => text.checkVisibility())
+                .map((text) => [text.getBoundingClientRect().left,
+                  text.getBoundingClientRect().right, text.textContent]))"""
+        )
+        assert len(axes) == 4
+        for labels in axes:
+            assert labels
+            assert all(len(text) == len("12:34:56") for _, _, text in labels)
+            gaps = [right[0] - left[1] for left, right in pairwise(labels)]
+            assert min(gaps, default=1) > 0, f"{labels} in {width} pixels"
+    context.close()
 
 
 @pytest.mark.parametrize("path", ["/?tour=0", "/logs", "/services", "/metrics"])

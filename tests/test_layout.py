@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "three_pillar_demo.paths",
         "three_pillar_demo.query",
         "three_pillar_demo.trace_view",
+        "three_pillars",
     },
     "three_pillar_demo.drills": {
         "three_pillar_demo.load",

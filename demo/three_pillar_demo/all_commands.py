@@ -25,6 +25,7 @@ from three_pillar_demo.trace_view import follow as follow_command
 from three_pillar_demo.trace_view.gather import NotFoundError
 from three_pillar_demo.verify import report as verify_report
 from three_pillar_demo.verify import verify as verify_command
+from three_pillars import ConfigurationError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -195,6 +196,8 @@ def verify(
                 checkouts, rate, max_freshness, lambda step: err.print(step, style="dim")
             )
         )
+    except ConfigurationError as error:
+        fail("verify", error, 2)
     except (BackendError, CheckoutError) as error:
         fail("verify", error)
     verify_report.report(checks, out, as_json=as_json)

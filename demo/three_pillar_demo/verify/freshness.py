@@ -12,6 +12,7 @@ from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.trace_view.view import is_canonical
 from three_pillar_demo.verify.metric_check import requests_total
+from three_pillar_demo.verify.sampling import Sampling
 
 POLL_INTERVAL_S = 0.2
 """The pause between two queries for the same purchase, in seconds."""
@@ -30,16 +31,24 @@ class Freshness:
     Every ``every``-th purchase is measured, once for each kind of query in ``KINDS``.
     """
 
-    def __init__(self, backends: Backends, total_before: float | None, every: int) -> None:
+    def __init__(
+        self,
+        backends: Backends,
+        total_before: float | None,
+        every: int,
+        sampling: Sampling | None = None,
+    ) -> None:
         """Start without measurements.
 
         ``total_before`` is the value of checkout's request counter before the run. It is None when
         other clients buy too. Then the kind "metric" is not measured, because the counter rises by
-        the purchases of the other clients as well.
+        the purchases of the other clients as well. The traces that ``sampling`` does not keep are
+        not measured.
         """
         self.backends = backends
         self.total_before = total_before
         self.every = every
+        self.sampling = sampling or Sampling()
         self.purchases = 0
         self.seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
 
@@ -53,10 +62,11 @@ class Freshness:
         if self.purchases % self.every or not purchase.order_id:
             return
         queries: dict[str, Callable[[], Awaitable[bool]]] = {
-            "trace by id": lambda: self._has_trace(purchase),
-            "search": lambda: self._is_found(purchase),
-            "log": lambda: self._has_log_record(purchase),
+            "log": lambda: self._has_log_record(purchase)
         }
+        if self.sampling.is_kept(purchase):
+            queries["trace by id"] = lambda: self._has_trace(purchase)
+            queries["search"] = lambda: self._is_found(purchase)
         if self.total_before is not None:
             total = self.total_before + self.purchases
             queries["metric"] = lambda: self._is_counted(total)

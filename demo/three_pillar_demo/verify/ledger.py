@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.verify.outcomes import EXPECTED, Expected
+from three_pillar_demo.verify.sampling import Sampling
 
 CARDS = (
     "ordinary",
@@ -43,11 +44,13 @@ class Ledger:
         purchases: The answered purchases.
         unanswered: One line for each purchase without an answer, with its number and the error.
         started: A time just before the first purchase.
+        sampling: Which traces the Collector keeps.
     """
 
     purchases: list[Purchase] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.time)
+    sampling: Sampling = field(default_factory=Sampling)
 
     @property
     def trace_ids(self) -> set[str]:
@@ -58,6 +61,16 @@ class Ledger:
     def outcomes(self) -> Counter[str]:
         """The number of answered purchases, by outcome."""
         return Counter(purchase.outcome for purchase in self.purchases)
+
+    @property
+    def kept(self) -> list[Purchase]:
+        """The purchases whose traces are certain to be kept."""
+        return [purchase for purchase in self.purchases if self.sampling.is_kept(purchase)]
+
+    @property
+    def dropped(self) -> list[Purchase]:
+        """The purchases whose traces are certain to be dropped."""
+        return [purchase for purchase in self.purchases if self.sampling.is_dropped(purchase)]
 
     def checkout_statuses(self) -> Counter[str]:
         """Return the number of answers of checkout, by HTTP status."""
@@ -73,6 +86,25 @@ class Ledger:
         return Counter(str(status) for status in statuses if status)
 
 
+def exemplar_series(ledger: Ledger) -> set[tuple[str, str]]:
+    """Return the pairs of route and HTTP status of which a service must have offered an exemplar.
+
+    Under tail sampling it offers only answers whose traces are certain to be kept.
+    """
+    series = set()
+    for purchase in ledger.purchases:
+        answers = (
+            ("/checkout", purchase.status),
+            ("/charges", expect(purchase).payment_status),
+        )
+        series |= {
+            (route, str(status))
+            for route, status in answers
+            if status and ledger.sampling.is_exemplar(purchase.trace_id, status)
+        }
+    return series
+
+
 def expect(purchase: Purchase) -> Expected:
     """Return the row of ``outcomes.EXPECTED`` for the outcome of ``purchase``.
 
@@ -81,7 +113,9 @@ def expect(purchase: Purchase) -> Expected:
     return EXPECTED.get(purchase.outcome, Expected(status=0, severity=""))
 
 
-async def fill(count: int, rate: float, on_answer: PurchaseCallback) -> Ledger:
+async def fill(
+    count: int, rate: float, on_answer: PurchaseCallback, sampling: Sampling | None = None
+) -> Ledger:
     """Start ``count`` purchases, ``rate`` a second, and return the ledger when all have ended.
 
     A purchase ends with an answer or with an error. Slow answers do not delay the next purchase.
@@ -89,7 +123,7 @@ async def fill(count: int, rate: float, on_answer: PurchaseCallback) -> Ledger:
     end of these tasks.
     """
     run_id = uuid.uuid4().hex[:8]
-    ledger = Ledger()
+    ledger = Ledger(sampling=sampling or Sampling())
     started_at = time.monotonic()
     async with checkout_client.client(connections=count) as http, asyncio.TaskGroup() as tasks:
 

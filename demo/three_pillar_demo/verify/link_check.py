@@ -107,7 +107,7 @@ class LinkFollower:
         self.backends = backends
         self.ledger = ledger
         self.sources = sources
-        by_outcome = {purchase.outcome: purchase for purchase in ledger.purchases}
+        by_outcome = {purchase.outcome: purchase for purchase in ledger.kept}
         self.purchases = list(by_outcome.values())
 
     async def exemplar_to_trace(self) -> int:

@@ -23,6 +23,7 @@ from three_pillar_demo.verify.metric_check import (
     read_counters,
     requests_total,
 )
+from three_pillar_demo.verify.sampling import load_sampling
 from three_pillar_demo.verify.trace_check import check_traces
 
 READY_TIMEOUT_S = 60.0
@@ -70,15 +71,20 @@ async def verify_with(
 
     Returns:
         The verdict of each check, and the ledger of the purchases.
+
+    Raises:
+        ConfigurationError: A variable ``TAIL_SAMPLING_*`` has an invalid value.
     """
+    sampling = load_sampling()
     report_step("waiting for the stack to be ready")
     await wait_until_ready(backends)
     report_step("waiting for the counters to stop changing")
     before = await wait_until_quiet(backends)
     total_before = None if before is None else await requests_total(backends)
-    freshness = Freshness(backends, total_before, max(1, count // FRESHNESS_SAMPLES))
+    every = max(1, count // FRESHNESS_SAMPLES)
+    freshness = Freshness(backends, total_before, every, sampling)
     report_step(f"buying {count} times, {rate:g} a second")
-    run_ledger = await ledger.fill(count, rate, freshness.watch)
+    run_ledger = await ledger.fill(count, rate, freshness.watch, sampling)
     stores = ", ".join(dict.fromkeys(backends.names.values()))
     report_step(f"comparing the purchases with {stores}")
     (logs, others), traces = await asyncio.gather(

@@ -1,0 +1,98 @@
+"""Which traces of a run the Collector keeps, if its gateways sample them.
+
+The services and ``deploy/collector/gateway.yaml`` read the same variables ``TAIL_SAMPLING_*``.
+``demo verify`` must be started with the same values.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.verify.outcomes import EXPECTED
+from three_pillars.settings import Settings
+
+MS_PER_S = 1_000
+
+
+class SamplingSettings(Settings):
+    """The variables ``TAIL_SAMPLING_*``, as ``services/common/tail_sampling.py`` has them."""
+
+    model_config = SettingsConfigDict(env_prefix="TAIL_SAMPLING_")
+
+    percentage: float | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="percent of all traces that the Collector keeps, 0 to 100; unset: all are kept",
+    )
+    hash_salt: str = Field(
+        "three-pillars",
+        pattern=r"^[A-Za-z][\w-]*$",
+        description="a word of letters, digits, _ and -",
+    )
+    slow_ms: int = Field(
+        1000,
+        ge=1,
+        le=3_600_000,
+        description="milliseconds above which every trace is kept, 1 to 3600000",
+    )
+
+
+class KeptTraces(Protocol):
+    """The rule of the gateways, which the library knows as well."""
+
+    def is_kept(self, trace_id: int, status: int, seconds: float) -> bool:
+        """Return whether a request is certain to keep its trace."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What the gateways do with the traces of a run.
+
+    Attributes:
+        rule: Their rule, or None if they keep all traces.
+        slow_s: The duration in seconds above which every trace is kept.
+    """
+
+    rule: KeptTraces | None = None
+    slow_s: float = 0.0
+
+    def is_kept(self, purchase: Purchase) -> bool:
+        """Return whether the trace of ``purchase`` is certain to be kept."""
+        expected = EXPECTED.get(purchase.outcome)
+        has_error = bool(expected and expected.errors)
+        return has_error or self.is_exemplar(purchase.trace_id, purchase.status)
+
+    def is_dropped(self, purchase: Purchase) -> bool:
+        """Return whether the trace of ``purchase`` is certain to be dropped.
+
+        The customer waits at least as long as the longest span of a trace lasts.
+        """
+        is_fast = purchase.finished - purchase.started < self.slow_s
+        return is_fast and not self.is_kept(purchase)
+
+    def is_exemplar(self, trace_id: str, status: int) -> bool:
+        """Return whether a service offers its answer ``status`` as an exemplar."""
+        return self.rule is None or self.rule.is_kept(int(trace_id, 16), status, 0.0)
+
+
+def load_sampling() -> Sampling:
+    """Return the sampling that the variables ``TAIL_SAMPLING_*`` name.
+
+    Raises:
+        ConfigurationError: A variable has an invalid value.
+    """
+    settings = SamplingSettings.load()
+    if settings.percentage is None:
+        return Sampling()
+    # OpenTelemetry's SDK takes long to import, and is needed only here.
+    from three_pillars.tail_sampling import (  # noqa: PLC0415
+        KeptTracesFilter,
+        TailSampling,
+    )
+
+    rule = TailSampling(settings.percentage, settings.hash_salt, settings.slow_ms)
+    return Sampling(KeptTracesFilter(rule), settings.slow_ms / MS_PER_S)

@@ -12,6 +12,7 @@ from tests.demo.local_store.stores import StoreProcess
 from tests.deploy.tiers import run_agent, run_gateway
 from tests.processes import serve
 from three_pillar_demo.query.local import LocalBackends
+from three_pillar_demo.verify import check as check_module
 from three_pillar_demo.verify.check import Check
 from three_pillar_demo.verify.ledger import Ledger
 from three_pillar_demo.verify.verify import verify_with
@@ -72,6 +73,7 @@ def test_verify_knows_the_sampling(
     assert traces.figures.endswith(f"; {len(ledger.dropped)} sampled out")
 
     monkeypatch.setenv("TAIL_SAMPLING_PERCENTAGE", "100")
+    monkeypatch.setattr(check_module, "TIMEOUT_S", 5.0)
     checks, _ = run_verify(sampled_shop)
     traces = next(check for check in checks if check.name == "traces")
     assert any("not in the local store" in problem for problem in traces.problems)

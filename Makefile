@@ -1,7 +1,7 @@
 # All tasks of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
 .PHONY: FORCE help setup dev demo up up-full binaries down status checkout follow traffic verify rehearse \
-	test test-fast test-full test-clients test-compose test-kubernetes bench bench-embedded profile check audit sbom dashboards \
+	up-kubernetes down-kubernetes test test-fast test-full test-clients test-compose test-kubernetes bench bench-embedded profile check audit sbom dashboards \
 	docs pictures clean lock
 
 # Variables of the caller's shell that would change where packages are installed, which packages they
@@ -98,6 +98,12 @@ up-full: setup binaries ## start the full mode: real Collector, Prometheus, Temp
 # An existing binary is not built again.
 binaries: setup ## build Collector, Prometheus and Alertmanager into ~/.cache, once; takes 4 minutes
 	@$(BIN)/python -m native.build
+
+up-kubernetes: setup ## start the demo on the cluster that kubectl reaches, and verify it there
+	@$(BIN)/python -m three_pillar_demo.kubernetes up
+
+down-kubernetes: setup ## remove the demo from the cluster
+	@$(BIN)/python -m three_pillar_demo.kubernetes down
 
 down: setup ## stop everything, from another terminal
 	@$(BIN)/demo down

@@ -67,6 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "three_pillar_demo.trace_view",
         "three_pillar_demo.web",
     },
+    "three_pillar_demo.kubernetes": {"three_pillar_demo.paths", "three_pillar_demo.stack"},
     "three_pillar_demo.tail": {
         "three_pillar_demo.query",
         "three_pillar_demo.terminal",

@@ -1,0 +1,1 @@
+"""Run the demo on the Kubernetes cluster that kubectl reaches: deploy/kubernetes/small."""

@@ -1,0 +1,1 @@
+"""Tests of three_pillar_demo.kubernetes."""

@@ -126,10 +126,12 @@ class PageData:
 
         return await self.cache.get(("routes", service, minutes), query)
 
-    async def service_graph(self, seconds: float) -> QueryResult[ServiceGraph]:
+    async def service_graph(
+        self, seconds: float, *, is_drawn: bool = True
+    ) -> QueryResult[ServiceGraph]:
         """Return the graph of the services and calls in the last ``seconds``.
 
-        It has only what came since the newest drill began.
+        It has only what came since the newest drill began, and pictures only if ``is_drawn``.
         """
 
         async def query() -> ServiceGraph:
@@ -137,9 +139,11 @@ class PageData:
             start = self._figures_start(now, seconds)
             service_map = await self.backends.service_map(start, now)
             # A large graph takes a while, which must not block the event loop.
-            return await asyncio.to_thread(service_graph, service_map, start, now)
+            return await asyncio.to_thread(
+                service_graph, service_map, start, now, is_drawn=is_drawn
+            )
 
-        return await self.cache.get(("service_map", seconds), query)
+        return await self.cache.get(("service_map", seconds, is_drawn), query)
 
     async def mark_readable_purchases(self, traffic: ManualTraffic) -> None:
         """Mark the purchases whose traces are stored: the page shows them as links to the trace."""

@@ -83,22 +83,36 @@ class Drawing:
         return self.width <= MAX_SLIM_WIDTH
 
 
-def draw(count: int, edges: Sequence[Edge], size: Size | None = None) -> Drawing:
+def drawings(count: int, edges: Sequence[Edge]) -> list[tuple[str, Drawing]]:
+    """Return the drawings of a graph: ``wide``, and ``tall`` if a phone shows that as a whole.
+
+    The nodes are 0 to ``count`` - 1, and each edge has an arrow.
+    """
+    layers = layers_of(count, edges)
+    found = [("wide", draw(count, edges, layers=layers))]
+    for size in (TALL, SLIM):
+        # Positions and arrows of a large graph take most of the time, and it is never slim.
+        if _least_width(layers, _heights(layers, count, edges, size), size) > MAX_SLIM_WIDTH:
+            continue
+        drawing = draw(count, edges, size, layers)
+        if drawing.is_slim:
+            found.append(("tall", drawing))
+            break
+    return found
+
+
+def draw(
+    count: int, edges: Sequence[Edge], size: Size | None = None, layers: Layers | None = None
+) -> Drawing:
     """Return the drawing of the nodes 0 to ``count`` - 1 with an arrow for each edge.
 
     Without a ``size``, the drawing is from left to right, and compact if there are many nodes.
+    ``layers`` are those of the graph, if they are known already.
     """
     size = size or (WIDE if count <= MAX_LARGE_BOXES else COMPACT)
-    layers = layers_of(count, edges)
+    layers = layers or layers_of(count, edges)
     size = _fitted(size, len(layers.rows))
-    loops = {caller for caller, callee in edges if caller == callee}
-    heights = {
-        node: size.breadth + (LOOP_HEIGHT if node in loops else 0.0)
-        if node < count
-        else WAYPOINT_HEIGHT
-        for row in layers.rows
-        for node in row
-    }
+    heights = _heights(layers, count, edges, size)
     middle = positions(layers, edges, heights, size.row_gap)
     first = min((middle[node] - heights[node] / 2 for node in middle), default=0.0) - MARGIN
     last = max((middle[node] + heights[node] / 2 for node in middle), default=0.0) + MARGIN
@@ -118,6 +132,28 @@ def draw(count: int, edges: Sequence[Edge], size: Size | None = None) -> Drawing
     boxes = [Box(*on_paper(corners[node])) for node in range(count)]
     arrows = [geometry.arrow(edge) for edge in edges]
     return Drawing(size, boxes, arrows, *on_paper((length, last - first)))
+
+
+def _heights(layers: Layers, count: int, edges: Sequence[Edge], size: Size) -> Mapping[int, float]:
+    """Return the length of each node and waypoint across the layers."""
+    loops = {caller for caller, callee in edges if caller == callee}
+    return {
+        node: size.breadth + (LOOP_HEIGHT if node in loops else 0.0)
+        if node < count
+        else WAYPOINT_HEIGHT
+        for row in layers.rows
+        for node in row
+    }
+
+
+def _least_width(layers: Layers, heights: Mapping[int, float], size: Size) -> float:
+    """Return the width across the layers that the fullest layer needs at the least."""
+    rows = (
+        sum(heights[node] for node in row) + size.row_gap * (len(row) - 1)
+        for row in layers.rows
+        if row
+    )
+    return max(rows, default=0.0) + 2 * MARGIN
 
 
 @dataclass

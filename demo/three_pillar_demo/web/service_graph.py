@@ -13,7 +13,7 @@ from three_pillar_demo.query.service_map import (
     ServiceMap,
     service,
 )
-from three_pillar_demo.web.graph_geometry import SLIM, TALL, Box, Drawing, draw
+from three_pillar_demo.web.graph_geometry import Box, Drawing, drawings
 from three_pillar_demo.web.graph_labels import place_labels
 from three_pillar_demo.web.graph_parts import (
     Call,
@@ -96,8 +96,13 @@ class ServiceGraph:
         ]
 
 
-def service_graph(service_map: ServiceMap, start: float, end: float) -> ServiceGraph:
-    """Return the graph of ``service_map``, which was asked for from ``start`` to ``end``."""
+def service_graph(
+    service_map: ServiceMap, start: float, end: float, *, is_drawn: bool = True
+) -> ServiceGraph:
+    """Return the graph of ``service_map``, which was asked for from ``start`` to ``end``.
+
+    Without ``is_drawn`` it has no pictures, which take most of the time, but all its rows.
+    """
     seconds = service_map.seconds
     age_s = end - service_map.end
     calls = [(*ends, counts) for ends, counts in service_map.calls.items() if counts.calls]
@@ -109,7 +114,7 @@ def service_graph(service_map: ServiceMap, start: float, end: float) -> ServiceG
     total = {service(name) for name in service_map.services}
     total |= {participant for call in calls for participant in call[:2]}
     return ServiceGraph(
-        _pictures(nodes, rows),
+        _pictures(nodes, rows) if is_drawn else [],
         [row_of(call, seconds) for call in calls],
         _not_drawn(len(total) - len(participants), len(calls) - len(drawn)),
         [disagreement(call) for call in calls if failed_for_caller_alone(call) >= 1],
@@ -127,11 +132,8 @@ def _pictures(nodes: list[Node], rows: list[Row]) -> list[Picture]:
     # The numbers of calls change all the time, and must not move the nodes.
     ordered = sorted(rows, key=lambda row: (index[row.caller], index[row.callee]))
     edges = [(index[row.caller], index[row.callee]) for row in ordered]
-    drawings = [("wide", draw(len(nodes), edges))]
-    tall = (draw(len(nodes), edges, size) for size in (TALL, SLIM))
-    drawings += [("tall", drawing) for drawing in tall if drawing.is_slim][:1]
     pictures = []
-    for name, drawing in drawings:
+    for name, drawing in drawings(len(nodes), edges):
         place_labels(drawing, [(row.rate, row.failure) for row in ordered])
         boxes = list(zip(drawing.boxes, nodes, strict=True))
         arrows = list(zip(drawing.arrows, ordered, strict=True))

@@ -153,7 +153,7 @@ class ServicePages:
         red, routes, graph, requests, logs = await asyncio.gather(
             query_red(self.data, state, [name]),
             self.data.routes(name, state.minutes),
-            self.data.service_graph(state.minutes * 60),
+            self.data.service_graph(state.minutes * 60, is_drawn=False),
             query_requests(self.data, ViewState(service=name), failed=state.failed),
             newest_logs(self.data, ViewState(service=name), state.minutes * 60),
         )

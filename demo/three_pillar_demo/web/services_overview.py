@@ -47,11 +47,11 @@ async def query_overview(
     ``graph_seconds`` is the time range of the service graph, and ``own_trace_id`` the trace id of
     the visitor's purchase, or "".
     """
+    # The charts need the list of services; the graph does not, and takes as long.
+    drawing = asyncio.ensure_future(data.service_graph(graph_seconds))
     services = await data.services(state.minutes)
     charted = charted_services(services.value or [], shop)
-    red, graph = await asyncio.gather(
-        query_red(data, state, charted), data.service_graph(graph_seconds)
-    )
+    red, graph = await asyncio.gather(query_red(data, state, charted), drawing)
     rows = overview_rows(services, state)
     # Those of the charts come first: they must differ in colour, also where there are many more.
     names = [*charted, *(graph.value.service_names if graph.value else [])]

@@ -5,7 +5,15 @@ import re
 import pytest
 
 from three_pillar_demo.query.service_map import ParticipantKind
-from three_pillar_demo.web.graph_geometry import COMPACT, SLIM, TALL, Drawing, Size, draw
+from three_pillar_demo.web.graph_geometry import (
+    COMPACT,
+    SLIM,
+    TALL,
+    Drawing,
+    Size,
+    draw,
+    drawings,
+)
 from three_pillar_demo.web.graph_labels import place_labels
 from three_pillar_demo.web.graph_shapes import outline
 from three_pillar_demo.web.layered_layout import Edge, layers_of
@@ -48,6 +56,18 @@ def drawing_of(count: int, edges: list[Edge], size: Size | None) -> Drawing:
     drawing = draw(count, list(dict.fromkeys(edges)), size)
     place_labels(drawing, [("100.0/s", "12.5 % failed") for _ in drawing.arrows])
     return drawing
+
+
+@pytest.mark.parametrize(
+    ("count", "edges"),
+    [*GRAPHS, *((1 + number % 9, scattered_edges(1 + number % 9, number)) for number in range(40))],
+)
+def test_a_tall_drawing_is_left_out_only_if_none_is_slim(count: int, edges: list[Edge]) -> None:
+    """A graph has the first of the tall drawings that a phone shows as a whole, and a wide one."""
+    distinct = list(dict.fromkeys(edges))
+    slim = [one for one in (draw(count, distinct, size) for size in (TALL, SLIM)) if one.is_slim]
+    expected = [("wide", draw(count, distinct)), *(("tall", one) for one in slim[:1])]
+    assert drawings(count, distinct) == expected
 
 
 @pytest.mark.parametrize("size", [None, TALL])

@@ -245,6 +245,17 @@ def test_the_page_says_which_spans_the_graph_is_about(stored: StoredData, page: 
     assert graph.notes == ("Tempo does not say.",)
 
 
+def test_a_graph_for_its_rows_is_not_drawn() -> None:
+    """Where only the calls are shown, as on the page of a service, no picture is made."""
+    service_map = many_services(30)
+    service_map.end = 30
+    drawn = service_graph(service_map, 0, 30)
+    undrawn = service_graph(service_map, 0, 30, is_drawn=False)
+    assert drawn.pictures
+    assert undrawn.pictures == []
+    assert undrawn.rows == drawn.rows
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

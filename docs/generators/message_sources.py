@@ -42,6 +42,7 @@ KINDS = {
     "ReadTimeout": "log, error: a part of `order not placed`",
     "LaunchError": "error of `demo`",
     "RunningError": "error of `demo`",
+    "ClusterError": "error of `make up-kubernetes` or `make down-kubernetes`",
     "ValueError": "start-up error",
     "RuntimeError": "exception in a log record",
     "OverflowError": "exception in a log record",

@@ -18,6 +18,7 @@ GROUPS = {
     "The local store": "demo/three_pillar_demo/local_store",
     "The web UI": "demo/three_pillar_demo/web",
     "The stack launcher": "demo/three_pillar_demo/stack",
+    "Kubernetes": "demo/three_pillar_demo/kubernetes",
 }
 """The headings of the page, each with the folder whose messages are listed below it."""
 
@@ -25,13 +26,13 @@ HEAD = f"""{NOTE}
 
 # Messages
 
-Every message that the library, the services, the local store, the web UI and the launcher print or
-answer, with what to do about it. Words in capitals stand for a value. Services log JSON lines; the
-message is the field `event`. The other processes log plain lines. `demo logs NAME` prints the
-log of a component. Errors that end a process are written to its stderr. A rejected setting is one
-line: `VARIABLE=VALUE: what is wrong (what is allowed)`; [settings](settings.md) lists what is
-allowed. The reasons of `partial success` are the local store's answer to an OTLP request that it
-stored in part; the sender's exporter logs them.
+Every message that the library, the services, the local store, the web UI, the launcher and the
+start on Kubernetes print or answer, with what to do about it. Words in capitals stand for a
+value. Services log JSON lines; the message is the field `event`. The other processes log plain
+lines. `demo logs NAME` prints the log of a component. Errors that end a process are written to
+its stderr. A rejected setting is one line: `VARIABLE=VALUE: what is wrong (what is allowed)`;
+[settings](settings.md) lists what is allowed. The reasons of `partial success` are the local
+store's answer to an OTLP request that it stored in part; the sender's exporter logs them.
 
 To add a message, write it in the code, add an entry to `docs/reference/messages.toml`, and run
 `make docs`. A test fails when a message has no entry, or an entry has no message.

@@ -164,6 +164,7 @@ bench: dev binaries .venv-bench/.ready ## measure the cost of telemetry, for doc
 	@$(BIN)/python -m bench.http.in_process --write
 	@$(BIN)/python -m bench.http.profile nothing checkout --write
 	@$(BIN)/python -m bench.collector --write
+	@$(BIN)/python -m bench.tiers --write
 	@$(BIN)/python -m bench.footprint --write
 
 profile: dev .venv-bench/.ready ## profile the requests of one route (ROUTE=nothing, charges or checkout)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generators import cli, decisions, messages, settings
+from docs.generators import capacity, cli, decisions, messages, settings
 
 DOCS = Path(__file__).parent
 
@@ -13,6 +13,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/cli.md": cli.page,
     "reference/messages.md": messages.page,
     "decisions/README.md": decisions.page,
+    "explanation/scale.md": capacity.page,
 }
 """The path of each generated page below docs/, and the function that returns its text."""
 

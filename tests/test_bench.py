@@ -60,6 +60,7 @@ needs_previous = pytest.mark.skipif(
         "bench.http.in_process",
         "bench.http.profile",
         "bench.collector",
+        "bench.tiers",
         "bench.footprint",
     ],
 )
@@ -354,7 +355,7 @@ def test_a_section_is_replaced_on_the_page(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "section", ["kept", "added", "in-process", "profile", "collector", "footprint"]
+    "section", ["kept", "added", "in-process", "profile", "collector", "tiers", "footprint"]
 )
 def test_the_page_has_each_section(section: str) -> None:
     """The page docs/benchmarks.md has each section that a benchmark writes, once."""

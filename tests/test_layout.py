@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "services.checkout": {"services.common", "three_pillars"},
     "three_pillar_demo.paths": set(),
     "three_pillar_demo.terminal": set(),
+    "three_pillar_demo.capacity": set(),
     "three_pillar_demo.stack": {"three_pillar_demo.paths"},
     "three_pillar_demo.query": {"three_pillar_demo.paths", "three_pillar_demo.stack"},
     "three_pillar_demo.run_program": {"three_pillar_demo.stack", "three_pillar_demo.terminal"},

@@ -1,6 +1,7 @@
 """The ``demo`` command with all its commands."""
 
 import asyncio
+import math
 import sys
 from typing import Annotated
 
@@ -8,6 +9,8 @@ import typer
 
 from three_pillar_demo import stack_commands
 from three_pillar_demo import tour as tour_command
+from three_pillar_demo.capacity import command as capacity_command
+from three_pillar_demo.capacity.model import Plan
 from three_pillar_demo.chaos import plan
 from three_pillar_demo.chaos import report as rehearsal_report
 from three_pillar_demo.chaos import run as rehearse_command
@@ -233,3 +236,20 @@ def rehearse(
     rehearsal_report.report(played, out, as_json=as_json)
     if not rehearsal_report.passed(played):
         sys.exit(1)
+
+
+@app.command()
+def capacity(
+    rate: Annotated[float, typer.Option(min=0.1, max=10_000_000, help="Checkouts a second.")] = 100,
+    kept: Annotated[
+        float,
+        typer.Option(
+            min=0.1, max=100, help="The percentage of the traces that tail sampling keeps."
+        ),
+    ] = 100,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long everything is stored.")] = 14,
+) -> None:
+    """Print what a rate of checkouts needs: processes, cores, memory, partitions, storage."""
+    if math.isnan(rate) or math.isnan(kept):
+        fail("capacity", "a rate and a percentage are numbers", 2)
+    capacity_command.print_plan(Plan(rate, kept / 100, days), out)

@@ -1,6 +1,5 @@
 """The generated part of docs/explanation/scale.md: the capacity table and its inputs."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,10 +22,16 @@ def page() -> str:
     """Return the text of docs/explanation/scale.md with its generated parts up to date."""
     text = PAGE.read_text(encoding="utf-8")
     for name, part in (("plan", _plan()), ("sampling", _sampling()), ("inputs", _inputs())):
-        marked = f"<!-- {name} -->\n{part}\n<!-- /{name} -->"
-        pattern = rf"<!-- {name} -->\n.*?<!-- /{name} -->"
-        text = re.sub(pattern, lambda _, marked=marked: marked, text, flags=re.DOTALL)
+        text = _with_part(text, name, part)
     return text
+
+
+def _with_part(text: str, name: str, part: str) -> str:
+    """Return ``text`` with ``part`` between the marks ``name``."""
+    start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+    before, _, rest = text.partition(start)
+    after = rest.rpartition(f"<!-- /{name} -->")[2]
+    return f"{before}{start}{part}{end}{after}"
 
 
 def _plan() -> str:

@@ -28,10 +28,11 @@ def page() -> str:
 
 def _with_part(text: str, name: str, part: str) -> str:
     """Return ``text`` with ``part`` between the marks ``name``."""
-    start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+    start = f"<!-- {name} -->"
+    end = f"<!-- /{name} -->"
     before, _, rest = text.partition(start)
-    after = rest.rpartition(f"<!-- /{name} -->")[2]
-    return f"{before}{start}{part}{end}{after}"
+    after = rest.partition(end)[2]
+    return f"{before}{start}\n{part}\n{end}{after}"
 
 
 def _plan() -> str:

@@ -65,7 +65,7 @@ def test_the_inputs_are_those_of_the_budget() -> None:
             "checkout",
             "after 12,000 checkouts",
         ),
-        (figures.GATEWAY_SPANS, "tiers", "", "2", "spans/s on a core of a gateway"),
+        (figures.GATEWAY_SPANS, "tiers", "", "4", "spans/s on a core of a gateway"),
     ],
 )
 def test_the_inputs_are_those_of_the_benchmarks(

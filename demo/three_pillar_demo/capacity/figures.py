@@ -28,7 +28,7 @@ class Figure:
 BUDGET = "tests/test_budget.py"
 FOOTPRINT = "docs/benchmarks.md, Footprint"
 THROUGHPUT = "docs/benchmarks.md, Throughput"
-COLLECTOR = "docs/benchmarks.md, The Collector"
+TIERS = "docs/benchmarks.md, Agents and gateways"
 TEMPO = "Tempo 3.0 documentation, Size the cluster"
 LOKI = "Loki 3.7 documentation, Size the cluster"
 LOKI_MODES = "Loki 3.7 documentation, Deployment modes"
@@ -49,8 +49,7 @@ CHECKOUT_CPU_US = Figure("CPU time of checkout for a checkout", 4154, "µs", THR
 PAYMENT_CPU_US = Figure("CPU time of payment for a checkout", 1635, "µs", THROUGHPUT)
 SERVICE_MIB = Figure("resident memory of a process of a service", 78, "MiB", FOOTPRINT)
 SERIES = Figure("series of a stack with one process of each service", 1250, "series", FOOTPRINT)
-GATEWAY_SPANS = Figure("spans a second on a core of a gateway", 10_700, "spans/s", COLLECTOR)
-GATEWAY_MIB = Figure("resident memory of a Collector", 51, "MiB", COLLECTOR)
+GATEWAY_SPANS = Figure("spans on a core of a gateway, one of four", 11_299, "spans/s", TIERS)
 TEMPO_BYTES = Figure("bytes of a checkout in Tempo", 3112, "bytes", FOOTPRINT)
 LOKI_BYTES = Figure("bytes of a checkout in Loki", 1126, "bytes", FOOTPRINT)
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -168,6 +169,17 @@ def test_failed_verification_is_the_result(cluster: StubCluster) -> None:
     """`make up-kubernetes` fails if the verification fails, and leaves the demo on the cluster."""
     assert run.up(cluster.lines.append, failed) is False
     assert "delete" not in cluster.commands
+
+
+def test_verification_expects_every_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`demo verify` looks for every trace, also if variables of tail sampling are set here."""
+    monkeypatch.setenv("TAIL_SAMPLING_PERCENTAGE", "10")
+    called = Mock(return_value=Mock(returncode=0))
+    monkeypatch.setattr(subprocess, "run", called)
+    assert run.verify_here() is True
+    assert called.call_args.args[0][-1] == "verify"
+    assert "PATH" in called.call_args.kwargs["env"]
+    assert "TAIL_SAMPLING_PERCENTAGE" not in called.call_args.kwargs["env"]
 
 
 def test_missing_image_is_named(monkeypatch: pytest.MonkeyPatch, cluster: StubCluster) -> None:

@@ -48,7 +48,7 @@ def test_the_inputs_are_those_of_the_budget() -> None:
     [
         (figures.CHECKOUT_CPU_US, "kept", "checkout,", "ours", "CPU µs"),
         (figures.PAYMENT_CPU_US, "kept", "charges,", "ours", "CPU µs"),
-        (figures.LOG_RECORDS, "footprint", "full: one checkout", "loki", "rows"),
+        (figures.LOG_RECORDS, "footprint", "full: one checkout", "loki", "items"),
         (figures.TEMPO_BYTES, "footprint", "full: one checkout", "tempo", "bytes on disk"),
         (figures.LOKI_BYTES, "footprint", "full: one checkout", "loki", "bytes on disk"),
         (

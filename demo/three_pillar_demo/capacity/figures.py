@@ -45,13 +45,13 @@ METRIC_EXPORT_BYTES = Figure(
     "bytes",
     BUDGET,
 )
-CHECKOUT_CPU_US = Figure("CPU time of checkout for a checkout", 4154, "µs", THROUGHPUT)
-PAYMENT_CPU_US = Figure("CPU time of payment for a checkout", 1635, "µs", THROUGHPUT)
-SERVICE_MIB = Figure("resident memory of a process of a service", 78, "MiB", FOOTPRINT)
-SERIES = Figure("series of a stack with one process of each service", 1250, "series", FOOTPRINT)
+CHECKOUT_CPU_US = Figure("CPU time of checkout for a checkout", 1663, "µs", THROUGHPUT)
+PAYMENT_CPU_US = Figure("CPU time of payment for a checkout", 458, "µs", THROUGHPUT)
+SERVICE_MIB = Figure("resident memory of a process of a service", 79, "MiB", FOOTPRINT)
+SERIES = Figure("series of a stack with one process of each service", 1322, "series", FOOTPRINT)
 GATEWAY_SPANS = Figure("spans on a core of a gateway, one of four", 11_299, "spans/s", TIERS)
-TEMPO_BYTES = Figure("bytes of a checkout in Tempo", 3112, "bytes", FOOTPRINT)
-LOKI_BYTES = Figure("bytes of a checkout in Loki", 1126, "bytes", FOOTPRINT)
+TEMPO_BYTES = Figure("bytes of a checkout in Tempo", 2539, "bytes", FOOTPRINT)
+LOKI_BYTES = Figure("bytes of a checkout in Loki", 1186, "bytes", FOOTPRINT)
 
 DISTRIBUTOR_MB = Figure("traces for one distributor", 10, "MB/s", TEMPO)
 DISTRIBUTOR_CORES = Figure("cores of a distributor", 2, "cores", TEMPO)

@@ -11,7 +11,6 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.verify.outcomes import EXPECTED
 from three_pillars.settings import Settings
 
 MS_PER_S = 1_000
@@ -61,10 +60,11 @@ class Sampling:
     slow_s: float = 0.0
 
     def is_kept(self, purchase: Purchase) -> bool:
-        """Return whether the trace of ``purchase`` is certain to be kept."""
-        expected = EXPECTED.get(purchase.outcome)
-        has_error = bool(expected and expected.errors)
-        return has_error or self.is_exemplar(purchase.trace_id, purchase.status)
+        """Return whether the trace of ``purchase`` is certain to be kept.
+
+        Every outcome with a span of status ERROR has a status of 500 or more.
+        """
+        return self.is_exemplar(purchase.trace_id, purchase.status)
 
     def is_dropped(self, purchase: Purchase) -> bool:
         """Return whether the trace of ``purchase`` is certain to be dropped.

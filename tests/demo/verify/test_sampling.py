@@ -14,6 +14,7 @@ from three_pillar_demo.verify import check as check_module
 from three_pillar_demo.verify.exemplar_check import check_exemplars
 from three_pillar_demo.verify.freshness import Freshness
 from three_pillar_demo.verify.ledger import Ledger, exemplar_series
+from three_pillar_demo.verify.outcomes import EXPECTED
 from three_pillar_demo.verify.sampling import Sampling, SamplingSettings, load_sampling
 from three_pillar_demo.verify.trace_check import check_traces
 from three_pillars import ConfigurationError
@@ -93,6 +94,11 @@ def test_a_kept_trace_must_be_whole() -> None:
     assert missing.problems == [f"{slow().trace_id}: not in the trace store"]
 
 
+def test_every_failure_has_the_status_of_one() -> None:
+    """An outcome with a span of status ERROR has a status by which its trace is kept."""
+    assert all(expected.status >= 500 for expected in EXPECTED.values() if expected.errors)
+
+
 def test_a_dropped_trace_is_not_expected() -> None:
     """A successful purchase outside of the share needs no trace, and is counted as sampled out."""
     run_ledger = sampled(ledger(("success", 200), trace_id=slow().trace_id))
@@ -118,6 +124,7 @@ def test_a_purchase_that_may_be_slow_enough_may_be_kept(*, is_stored: bool) -> N
     run_ledger = sampled(ledger(("success", 200), trace_id=slow().trace_id))
     (purchase,) = run_ledger.purchases
     run_ledger.purchases[0] = replace(purchase, started=purchase.finished - 1.1)
+    assert run_ledger.dropped == []
     check = asyncio.run(check_traces(cast("Backends", backends(has_trace=is_stored)), run_ledger))
     # The stored trace is that of another outcome, so it is no whole trace of this one.
     assert check.passed == (not is_stored)

@@ -2,7 +2,8 @@
 
 The clock of a called service is compared with that of its caller: a request lies within the call
 that caused it. Each such pair of spans limits the difference of the two clocks from below, and,
-if the call was answered, from above, as in the Network Time Protocol. Times are in nanoseconds.
+if the call was answered, from above, much as in the Network Time Protocol. Times are in
+nanoseconds.
 """
 
 from collections import defaultdict, deque
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from three_pillar_demo.query.interface import LogRecord, Span
-from three_pillar_demo.trace_view.clocks import MIN_SKEW_NS, REQUEST_KIND, is_within_call
+from three_pillar_demo.trace_view.clocks import MIN_SKEW_NS, REQUEST_KIND, was_answered
 from three_pillar_demo.trace_view.view import TraceView
 
 UNLIMITED = 2**63
@@ -22,6 +23,20 @@ class Clock(NamedTuple):
 
     service: str
     instance: str
+
+
+class _Limits(NamedTuple):
+    """What a call and its request say of the time to be added to the clock of the request.
+
+    Attributes:
+        least: The request does not begin before the call.
+        most: The request begins before the call is answered.
+        probably_most: The request also ends before the call, if it took no longer.
+    """
+
+    least: int
+    most: int
+    probably_most: int
 
 
 @dataclass(frozen=True)
@@ -118,29 +133,37 @@ def _roots_first(view: TraceView) -> Iterable[Span]:
 
 def _differences(view: TraceView) -> dict[tuple[Clock, Clock], int]:
     """Return what must be added to the second clock of each pair of caller and called service."""
-    limits = defaultdict[tuple[Clock, Clock], list[tuple[int, int]]](list)
+    limits = defaultdict[tuple[Clock, Clock], list[_Limits]](list)
     for call in view.spans:
         for request in view.children_by_parent.get(call.span_id, []):
             clocks = (_clock(call), _clock(request))
             is_pair = REQUEST_KIND.get(call.kind) == request.kind and clocks[0] != clocks[1]
             if is_pair and call.end >= call.start and request.end >= request.start:
-                most = call.end - request.end if is_within_call(call, request) else UNLIMITED
-                limits[clocks].append((call.start - request.start, most))
+                limits[clocks].append(_limits(call, request))
     return {clocks: _difference(pairs) for clocks, pairs in limits.items()}
 
 
-def _difference(limits: Sequence[tuple[int, int]]) -> int:
-    """Return the difference that is within all ``limits``, in the middle of those possible.
+def _limits(call: Span, request: Span) -> _Limits:
+    least = call.start - request.start
+    if not was_answered(call):
+        return _Limits(least, UNLIMITED, UNLIMITED)
+    most = call.end - request.start
+    is_shorter = request.end - request.start <= call.end - call.start
+    return _Limits(least, most, call.end - request.end if is_shorter else UNLIMITED)
+
+
+def _difference(limits: Sequence[_Limits]) -> int:
+    """Return the difference that is within all ``limits``, in the middle of the probable ones.
 
     It is 0 if that is possible, as precisely as clocks are. If the limits contradict each other,
     because a clock was set, the lower ones count: no request begins before its call.
     """
-    least = max(low for low, _ in limits)
-    most = min(high for _, high in limits)
-    if least < MIN_SKEW_NS and most > -MIN_SKEW_NS:
+    least = max(pair.least for pair in limits)
+    if least < MIN_SKEW_NS and min(pair.most for pair in limits) > -MIN_SKEW_NS:
         return 0
+    most = min(pair.probably_most for pair in limits)
     if most == UNLIMITED or least > most:
-        return least if least > 0 else most
+        return least
     return (least + most) // 2
 
 

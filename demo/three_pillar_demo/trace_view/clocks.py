@@ -1,4 +1,9 @@
-"""Finds services whose clocks disagree: a request cannot begin before the call that caused it."""
+"""Finds services whose clocks disagree.
+
+A request cannot begin before the call that caused it, nor after that call was answered. That a
+request ends after its call proves nothing: a server ends its span when it has sent the response,
+which the caller may have read by then.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,11 +41,7 @@ def clock_skews(view: TraceView) -> list[str]:
     for skew in _skews(view):
         services = (skew.call.service, skew.request.service)
         known = largest.get(services)
-        # That a request begins before its call is certain; that it ends after it is a hint.
-        if known is None or (skew.is_behind, skew.nanoseconds) > (
-            known.is_behind,
-            known.nanoseconds,
-        ):
+        if known is None or skew.nanoseconds > known.nanoseconds:
             largest[services] = skew
     skews = sorted(largest.values(), key=lambda skew: -skew.nanoseconds)
     return [_sentence(skew) for skew in skews[:MAX_SENTENCES]]
@@ -61,18 +62,14 @@ def _skew(call: Span, request: Span) -> Iterator[_Skew]:
     if behind >= MIN_SKEW_NS:
         yield _Skew(behind, call, request, is_behind=True)
         return
-    ahead = request.end - call.end
-    if is_within_call(call, request) and ahead >= MIN_SKEW_NS:
+    ahead = request.start - call.end
+    if was_answered(call) and ahead >= MIN_SKEW_NS:
         yield _Skew(ahead, call, request, is_behind=False)
 
 
-def is_within_call(call: Span, request: Span) -> bool:
-    """Return True if ``request`` must have ended before the call that caused it.
-
-    Whoever answers may go on working afterwards, so a request longer than its call proves nothing.
-    """
-    was_answered = call.kind == "CLIENT" and (not call.error or bool(status_of(call)))
-    return was_answered and request.end - request.start <= call.end - call.start
+def was_answered(call: Span) -> bool:
+    """Return True if ``call`` ended with an answer, so that its request had begun before."""
+    return call.kind == "CLIENT" and (not call.error or bool(status_of(call)))
 
 
 def _sentence(skew: _Skew) -> str:
@@ -87,6 +84,6 @@ def _sentence(skew: _Skew) -> str:
             "that long before the call that caused it"
         )
     return (
-        f"the clock of {callee} may be {difference} or more ahead of {of_caller}: {name} ends that "
-        "long after the call that caused it, and took no longer than the call"
+        f"the clock of {callee} is {difference} or more ahead of {of_caller}: {name} begins that "
+        "long after the call that caused it was answered"
     )

@@ -52,6 +52,7 @@ def starts(view: TraceView) -> dict[str, float]:
         (-3000, 500, ("PRODUCER", "CONSUMER"), 10),
         # Possible as it is.
         (20, 80, ("CLIENT", "SERVER"), 20),
+        (60, 80, ("CLIENT", "SERVER"), 60),
         (10, 500, ("CLIENT", "SERVER"), 10),
         (500, 80, ("PRODUCER", "CONSUMER"), 500),
         # As precise as clocks are.

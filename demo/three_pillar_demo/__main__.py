@@ -3,6 +3,8 @@
 import importlib
 import sys
 
+from three_pillars.pauses import no_collections
+
 QUICK_COMMANDS = {"up", "view", "run", "down", "status", "kill", "stop", "start", "logs"}
 """The commands of ``stack_commands``, which need few imports."""
 
@@ -11,7 +13,9 @@ def main() -> None:
     """Run the command that the arguments of this process name."""
     is_quick = len(sys.argv) > 1 and sys.argv[1] in QUICK_COMMANDS
     module = "stack_commands" if is_quick else "all_commands"
-    importlib.import_module(f"three_pillar_demo.{module}").app(prog_name="demo")
+    with no_collections():
+        commands = importlib.import_module(f"three_pillar_demo.{module}")
+    commands.app(prog_name="demo")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from services.common.tail_sampling import TailSamplingSettings
 from services.payment.service import Settings as PaymentSettings
 from three_pillar_demo.local_store.process import Settings as StoreSettings
 from three_pillar_demo.stack import ports
-from three_pillar_demo.web.__main__ import Settings as WebSettings
+from three_pillar_demo.web.process import Settings as WebSettings
 from three_pillars.environment import REFUSED_SUFFIXES
 from three_pillars.settings import Settings
 from three_pillars.surroundings import RULES

@@ -5,7 +5,7 @@ from typing import Self
 import uvicorn
 from pydantic import Field, field_validator, model_validator
 
-import three_pillars
+from three_pillars import log_to_stdout
 from three_pillars.fast_paths import ALL, NAMES, NONE, check_fast_paths
 from three_pillars.http_protocol import BoundedHttpProtocol
 from three_pillars.settings import Settings
@@ -72,7 +72,7 @@ def serve(factory: str, settings: ServiceSettings) -> None:
     ``factory`` names a function as "module:function", which uvicorn calls once in each worker
     process.
     """
-    three_pillars.log_to_stdout()
+    log_to_stdout()
     uvicorn.run(
         factory,
         factory=True,

@@ -3,8 +3,11 @@
 import sys
 from importlib import import_module
 
-from three_pillars import ConfigurationError, environment
-from three_pillars.other_telemetry import refuse_other_setup
+from three_pillars.pauses import no_collections
+
+with no_collections():
+    from three_pillars import ConfigurationError, environment
+    from three_pillars.other_telemetry import refuse_other_setup
 
 USAGE_ERROR = 2
 
@@ -25,7 +28,8 @@ def run(module_name: str) -> int:
         # Before the import of the service, because the service imports OpenTelemetry, and that
         # import raises on an unknown OTEL_PROPAGATORS.
         environment.prepare()
-        service = import_module(module_name)
+        with no_collections():
+            service = import_module(module_name)
         settings = service.Settings.load()
         service.TailSamplingSettings.load()
     except ConfigurationError as error:

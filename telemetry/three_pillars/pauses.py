@@ -1,7 +1,9 @@
-"""Opt-in settings of the Python process that shorten the pauses in which no request is served."""
+"""Opt-in settings of the Python process that shorten its start and the pauses between requests."""
 
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 SWITCH_INTERVAL_S = 0.001
 """Seconds that a thread may hold the interpreter lock while another thread waits for it.
@@ -23,3 +25,21 @@ def reduce_pauses() -> None:
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+
+
+@contextmanager
+def no_collections() -> Iterator[None]:
+    """Collect no garbage in the block, and freeze what exists at its end.
+
+    The block contains the imports of a program. Nearly all that imports create is used until the
+    process ends, but Python would search it for garbage again and again, which takes a seventh of
+    the CPU time of a start.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()

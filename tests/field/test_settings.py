@@ -29,7 +29,7 @@ from tests.processes import (
     wait_for,
 )
 from three_pillar_demo.local_store.process import Settings as StoreSettings
-from three_pillar_demo.web.__main__ import Settings as WebSettings
+from three_pillar_demo.web.process import Settings as WebSettings
 from three_pillars import ConfigurationError, environment
 from three_pillars.export.session import RetryingSession, otlp_session
 from three_pillars.settings import Settings

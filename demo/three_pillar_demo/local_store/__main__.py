@@ -7,7 +7,10 @@ process with a traceback, or without any reason. So they are imported after the 
 import os
 import sys
 
-from three_pillars import surroundings
+from three_pillars.pauses import no_collections
+
+with no_collections():
+    from three_pillars import surroundings
 
 PROTOBUF_VARIABLE = "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"
 GRPC_VARIABLE = "GRPC_POLL_STRATEGY"
@@ -27,7 +30,8 @@ def main() -> int:
         return USAGE_ERROR
     surroundings.remove_blank()
     os.environ.pop(GRPC_VARIABLE, None)
-    from three_pillar_demo.local_store import process  # noqa: PLC0415  (after the check)
+    with no_collections():
+        from three_pillar_demo.local_store import process  # noqa: PLC0415  (after the check)
 
     return process.main()
 

@@ -31,8 +31,8 @@ from three_pillar_demo.query.interface import NANO, Exemplar, LogRecord, Request
 from three_pillar_demo.query.log_search import LogFilter
 from three_pillar_demo.stack import health
 from three_pillar_demo.web import formatting, forms
-from three_pillar_demo.web.__main__ import Settings
 from three_pillar_demo.web.forms import MAX_FORM_BYTES
+from three_pillar_demo.web.process import Settings
 
 OpenPage = Callable[..., TestClient]
 HOSTILE = (

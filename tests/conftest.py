@@ -10,6 +10,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts a background job so. Programs that tests start would ignore Ctrl-C as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import functools
 import gc
 import logging
 import socket
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
 
+import httpcore2
 import pytest
 import structlog
 from opentelemetry import trace
@@ -36,6 +38,10 @@ ShopFactory = Callable[..., InMemoryShop]
 
 # Until all tests are collected: garbage collections would take half of that time.
 gc.disable()
+
+# A client of httpx2 reads all certificates of the machine when it is made, which takes 25 ms, and
+# the tests make thousands. The tests that are about certificates run processes of their own.
+httpcore2.default_ssl_context = functools.cache(httpcore2.default_ssl_context)
 
 LONGEST = (
     "demo/drills/test_live.py",

@@ -77,8 +77,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """The parts of the project, and the other parts that each of them may import.
 
-The command itself (``__main__``, ``all_commands``, ``stack_commands`` and ``tour``) may import
-every part of the demo. CONTRIBUTING.md prints this table; a test compares the two.
+The command itself (``__main__``, ``command_app``, ``tour`` and the modules ``..._commands``) may
+import every part of the demo. CONTRIBUTING.md prints this table; a test compares the two.
 """
 
 WEB_MAY_IMPORT = {

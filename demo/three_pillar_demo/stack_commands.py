@@ -1,49 +1,19 @@
-"""The commands that start, show and stop components, such as ``demo up`` and ``demo status``.
-
-They import only what that needs, so that they start in half the time of the whole command.
-"""
+"""The commands that start, show and stop components, such as ``demo up`` and ``demo status``."""
 
 import sys
 from typing import Annotated
 
 import typer
 
-from three_pillar_demo import paths
+from three_pillar_demo.command_app import command_app
 from three_pillar_demo.console import err, fail, out
 from three_pillar_demo.run_program import command as run_command
-from three_pillar_demo.stack import background, control, launcher, ports, state
+from three_pillar_demo.stack import background, control, launcher, state
 from three_pillar_demo.stack.preflight import LaunchError
 from three_pillar_demo.terminal import printable
 
-SHOP_COMMANDS = {"tour", "up", "checkout", "traffic", "verify", "drill", "rehearse"}
-"""The commands that need the services of the shop, which only a checkout contains."""
-NO_SHOP = "`demo view` is running, without the shop: `demo down`, then `demo up --detach`"
-
 commands = typer.Typer()
 """The commands of this module, for the whole ``demo`` command."""
-
-
-def check_settings(context: typer.Context) -> None:
-    """One checkout, followed through traces, logs and metrics."""
-    command = str(context.invoked_subcommand)
-    if _is_help_wanted(sys.argv[1:]):
-        return
-    try:
-        ports.validate()
-        if command in SHOP_COMMANDS:
-            paths.require_checkout(command)
-    except (ports.PortError, paths.NoCheckoutError) as error:
-        err.print(str(error), style="red", markup=False)
-        sys.exit(2)
-    if command in SHOP_COMMANDS - {"up"} and state.mode() == state.VIEW_MODE:
-        fail(command, NO_SHOP)
-
-
-def _is_help_wanted(arguments: list[str]) -> bool:
-    """Return whether a command only prints its help, which needs neither settings nor a clone."""
-    if arguments[:1] == ["run"]:  # What follows its options belongs to the user's program.
-        arguments = arguments[:2]
-    return "--help" in arguments
 
 
 @commands.command()
@@ -150,7 +120,5 @@ def _control(verb: str, name: str) -> None:
     out.print(f"{printable(name)} {done} after {seconds:.1f} s")
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = command_app(commands)
 """The ``demo`` command with the commands of this module alone."""
-app.callback()(check_settings)
-app.add_typer(commands)

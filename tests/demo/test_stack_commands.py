@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from three_pillar_demo import __main__, paths
+from three_pillar_demo.command_app import SHOP_COMMANDS
 from three_pillar_demo.stack import state
-from three_pillar_demo.stack_commands import SHOP_COMMANDS
 
 Output = pytest.CaptureFixture[str]
 

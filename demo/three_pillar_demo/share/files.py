@@ -15,7 +15,6 @@ from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.otlp_export import otlp_lines
 from three_pillar_demo.trace_view.view import TraceView
-from three_pillar_demo.web.standalone import request_file
 
 STDOUT = "-"
 """The name of a file that stands for stdout."""
@@ -62,6 +61,9 @@ class TraceFiles:
         err = Console(stderr=True, highlight=False, soft_wrap=True)
         contents: list[tuple[str, Callable[[], str]]] = []
         if self.html:
+            # It imports the templates of the web UI, which `demo follow` alone does not need.
+            from three_pillar_demo.web.standalone import request_file  # noqa: PLC0415
+
             html = await request_file(backends, view)
             contents.append((self.html, lambda: html))
         if self.otlp:

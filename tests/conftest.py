@@ -21,6 +21,7 @@ from pathlib import Path
 import httpcore2
 import pytest
 import structlog
+import yaml
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -42,6 +43,9 @@ gc.disable()
 # A client of httpx2 reads all certificates of the machine when it is made, which takes 25 ms, and
 # the tests make thousands. The tests that are about certificates run processes of their own.
 httpcore2.default_ssl_context = functools.cache(httpcore2.default_ssl_context)
+
+# The parser of YAML in C takes a tenth of the time of the one in Python. Some builds lack it.
+yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # type: ignore[misc]
 
 LONGEST = (
     "demo/drills/test_live.py",

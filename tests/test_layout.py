@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -181,7 +182,8 @@ service_modules = [
 ]
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Return the full names of everything that the module at ``path`` imports, anywhere in it."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -191,7 +193,7 @@ def imported(path: Path) -> set[str]:
             # A relative import, which only the library uses, cannot leave the package.
             module = node.module if node.level == 0 else f"three_pillars.{node.module or ''}"
             names |= {f"{module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def is_under(name: str, packages: set[str]) -> bool:

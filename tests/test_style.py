@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,22 @@ python_files = pytest.mark.parametrize(
 )
 
 
-def packed_assignments(tree: ast.AST) -> Iterator[ast.stmt]:
+KINDS = (ast.Assign, ast.IfExp, ast.BinOp)
+
+
+@cache
+def nodes_of(path: Path) -> list[ast.Assign | ast.IfExp | ast.BinOp]:
+    """Return the nodes of a Python file that the tests look at.
+
+    They are kept, because to parse the file takes most of the time of a test.
+    """
+    tree = ast.parse(path.read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, KINDS)]
+
+
+def packed_assignments(path: Path) -> Iterator[ast.stmt]:
     """Yield assignments of a tuple to a tuple (``a, b = x, y``), except swaps."""
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
             continue
         target = node.targets[0]
@@ -38,19 +52,19 @@ def packed_assignments(tree: ast.AST) -> Iterator[ast.stmt]:
             yield node
 
 
-def nested_conditionals(tree: ast.AST) -> Iterator[ast.expr]:
+def nested_conditionals(path: Path) -> Iterator[ast.expr]:
     """Yield conditional expressions (``x if a else y``) that directly contain another one."""
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if isinstance(node, ast.IfExp):
             parts = (node.test, node.body, node.orelse)
             if any(isinstance(part, ast.IfExp) for part in parts):
                 yield node
 
 
-def multiplied_literals(tree: ast.AST) -> Iterator[ast.expr]:
+def multiplied_literals(path: Path) -> Iterator[ast.expr]:
     """Yield strings and lists that are multiplied by a condition, as in ``[item] * flag``."""
     conditions = (ast.Compare, ast.BoolOp, ast.Name, ast.Attribute)
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
             continue
         is_list = isinstance(node.left, ast.List) and isinstance(node.right, conditions)
@@ -69,24 +83,19 @@ def multiplied_literals(tree: ast.AST) -> Iterator[ast.expr]:
 @python_files
 def test_each_statement_does_one_thing(path: Path) -> None:
     """A tuple is assigned to a tuple only to swap values, not to pack two assignments."""
-    assignments = [
-        f"{path.name}:{node.lineno}" for node in packed_assignments(ast.parse(path.read_text()))
-    ]
-    assert not assignments
+    assert not [f"{path.name}:{node.lineno}" for node in packed_assignments(path)]
 
 
 @python_files
 def test_conditionals_are_not_nested(path: Path) -> None:
     """No conditional expression contains another one."""
-    tree = ast.parse(path.read_text())
-    assert not [f"{path.name}:{node.lineno}" for node in nested_conditionals(tree)]
+    assert not [f"{path.name}:{node.lineno}" for node in nested_conditionals(path)]
 
 
 @python_files
 def test_nothing_is_multiplied_by_a_condition(path: Path) -> None:
     """No string or list is multiplied by a condition in place of an ``if``."""
-    tree = ast.parse(path.read_text())
-    assert not [f"{path.name}:{node.lineno}" for node in multiplied_literals(tree)]
+    assert not [f"{path.name}:{node.lineno}" for node in multiplied_literals(path)]
 
 
 @pytest.mark.parametrize("path", tracked("*.html"), ids=lambda path: path.name)

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -11,19 +10,16 @@ from three_pillar_demo.stack.components import BY_NAME
 
 URL = os.environ.get("GRAFANA_URL")
 HOME = os.environ.get("GRAFANA_HOME")
-FOLDER = Path(__file__).parent
 SKIP_REASON = (
     "no Grafana: name a running one in GRAFANA_URL, or a Grafana in GRAFANA_HOME and make test-full"
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder with ``stack``, and skip them if there is no Grafana."""
-    for item in items:
-        if FOLDER in item.path.parents:
-            item.add_marker(pytest.mark.stack)
-            if not URL and not (HOME and FULL):
-                item.add_marker(pytest.mark.skip(SKIP_REASON))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark a test of this folder with ``stack``, and skip it if there is no Grafana."""
+    item.add_marker(pytest.mark.stack)
+    if not URL and not (HOME and FULL):
+        item.add_marker(pytest.mark.skip(SKIP_REASON))
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import three_pillar_demo
 from services.checkout.service import Settings as CheckoutSettings
 from services.payment.service import Settings as PaymentSettings
 from tests.field.post_server import run_post_server
+from tests.forked_programs import fork_server
 from tests.processes import (
     InMemoryCollector,
     run_collector,
@@ -281,20 +282,30 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
 }
 
 
-def run_service(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a service with the environment ``variables`` until it ends.
+def service_of(variables: dict[str, str]) -> str:
+    """Return ``checkout`` if one of the names begins with CHECKOUT_, otherwise ``payment``."""
+    is_of_checkout = any(key.startswith("CHECKOUT_") for key in variables)
+    return "checkout" if is_of_checkout else "payment"
 
-    It is checkout if one of the names begins with CHECKOUT_, otherwise payment. A service that
-    accepts the variables ends as well, because it cannot listen on the address of another machine.
+
+def environment_of(variables: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a service that gets ``variables``, and no others of services.
+
+    A service that accepts them ends as well, because it cannot listen on the address of another
+    machine.
     """
-    name = "checkout" if any(key.startswith("CHECKOUT_") for key in variables) else "payment"
     prefixes = ("OTEL_", "CHECKOUT_", "PAYMENT_")
     clean = {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
     # An address of the range that is reserved for documentation.
-    foreign_address = {f"{name.upper()}_BIND": "203.0.113.1"}
+    foreign_address = {f"{service_of(variables).upper()}_BIND": "203.0.113.1"}
+    return clean | foreign_address | variables
+
+
+def run_service(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a service with the environment ``variables`` until it ends."""
     return subprocess.run(
-        [sys.executable, "-m", f"services.{name}"],
-        env=clean | foreign_address | variables,
+        [sys.executable, "-m", f"services.{service_of(variables)}"],
+        env=environment_of(variables),
         capture_output=True,
         text=True,
         timeout=60,
@@ -303,11 +314,23 @@ def run_service(variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def refusals() -> dict[str, subprocess.CompletedProcess[str]]:
-    """The completed process of each case in ``REFUSED``, by the name of the case."""
-    with ThreadPoolExecutor(3) as pool:
-        processes = pool.map(run_service, [variables for variables, _ in REFUSED.values()])
-        return dict(zip(REFUSED, processes, strict=True))
+def refusals(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, subprocess.CompletedProcess[str]]:
+    """The completed process of each case in ``REFUSED``, by the name of the case.
+
+    ``OTEL_*`` variables are checked before anything that obeys them is imported, so a fork of a
+    process that has imported only the check is enough for them.
+    """
+    completed: dict[str, subprocess.CompletedProcess[str]] = {}
+    with fork_server(tmp_path_factory.mktemp("refused"), "services.common.startup") as server:
+        for case_name, (variables, _) in REFUSED.items():
+            if all(name.startswith("OTEL_") for name in variables):
+                module = f"services.{service_of(variables)}"
+                completed[case_name] = server.run(environment_of(variables), module=module)
+            else:
+                completed[case_name] = run_service(variables)
+    return completed
 
 
 @pytest.mark.parametrize("case_name", REFUSED)

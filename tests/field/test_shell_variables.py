@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import httpx2
 import pytest
 
 from tests.field.post_server import run_post_server
+from tests.forked_programs import ForkServer, fork_server
 from tests.private_ports import free_port
 from tests.processes import InMemoryCollector, running_shop, serve, wait_for
 from three_pillars import environment, surroundings
@@ -37,22 +39,25 @@ REFUSED = {
 }
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """A server of programs that find imported what checks the variables."""
+    with fork_server(tmp_path_factory.mktemp("refused"), "services.common.startup") as server:
+        yield server
+
+
 @pytest.mark.parametrize("service", ["checkout", "payment"])
 @pytest.mark.parametrize("case_name", REFUSED)
-def test_variable_that_cannot_be_obeyed_is_refused(case_name: str, service: str) -> None:
+def test_variable_that_cannot_be_obeyed_is_refused(
+    server: ForkServer, case_name: str, service: str
+) -> None:
     """A service ends with code 2 and one line: the variable, its value and what is allowed."""
     name = case_name.partition(" ")[0]
     value, allowed = REFUSED[case_name]
     inherited = {key: text for key, text in os.environ.items() if not key.startswith("OTEL_")}
-    completed = subprocess.run(
-        [sys.executable, "-m", f"services.{service}"],
-        # An address of the range for documentation, so that a service that starts ends as well.
-        env=inherited | {name: value, f"{service.upper()}_BIND": "203.0.113.1"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    # An address of the range for documentation, so that a service that starts ends as well.
+    variables = {name: value, f"{service.upper()}_BIND": "203.0.113.1"}
+    completed = server.run(inherited | variables, module=f"services.{service}")
     assert (completed.returncode, completed.stdout) == (2, ""), completed.stderr
     assert completed.stderr == f"{name}={value}: allowed is {allowed}\n"
 

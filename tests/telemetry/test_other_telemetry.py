@@ -3,12 +3,26 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.forked_programs import ForkServer, fork_server
+
 INSTRUMENT = Path(sys.executable).parent / "opentelemetry-instrument"
 
+IMPORTED = (
+    "fastapi",
+    "opentelemetry.instrumentation.asgi",
+    "opentelemetry.instrumentation.fastapi",
+    "opentelemetry.instrumentation.structlog",
+    "opentelemetry.sdk._logs",
+    "opentelemetry.sdk.metrics",
+    "opentelemetry.sdk.trace",
+    "three_pillars.installation",
+)
+"""The modules that the programs below find imported. What is installed is different in each."""
 APPLICATION = """
 from fastapi import FastAPI
 from opentelemetry import _logs, metrics, trace
@@ -55,14 +69,26 @@ REFUSED = {
 """Each case: code between the creation of the application and ``install()``, and the error."""
 
 
+def environment() -> dict[str, str]:
+    """Return the variables of the test run but those of OpenTelemetry."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    # An address of the range for documentation: a service that starts ends all the same.
+    return inherited | {"PAYMENT_BIND": "203.0.113.1"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """A server of programs that find the modules ``IMPORTED`` imported."""
+    with fork_server(tmp_path_factory.mktemp("programs"), *IMPORTED) as server:
+        yield server
+
+
 def run(*command: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run ``command`` to its end without the ``OTEL_*`` variables of the test run."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     return subprocess.run(
         command,
         cwd=folder,
-        # An address of the range for documentation: a service that starts ends all the same.
-        env=inherited | {"PAYMENT_BIND": "203.0.113.1"},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=60,
@@ -71,27 +97,27 @@ def run(*command: str, folder: Path | None = None) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("case_name", REFUSED)
-def test_second_set_up_is_refused(tmp_path: Path, case_name: str) -> None:
+def test_second_set_up_is_refused(server: ForkServer, case_name: str) -> None:
     """``install()`` raises an error that names the other set-up and what to remove."""
     code, error = REFUSED[case_name]
-    completed = run(sys.executable, "-c", APPLICATION + code + "\n" + INSTALL, folder=tmp_path)
+    completed = server.run(environment(), code=APPLICATION + code + "\n" + INSTALL)
     assert completed.returncode == 1
     assert completed.stderr.splitlines()[-1].startswith(error)
 
 
 @pytest.mark.parametrize("signal", ["TRACER", "METER", "LOGGER"])
-def test_refused_variable_is_named_before_it_is_obeyed(tmp_path: Path, signal: str) -> None:
+def test_refused_variable_is_named_before_it_is_obeyed(server: ForkServer, signal: str) -> None:
     """A variable that names a global provider is refused by name, not by OpenTelemetry's error."""
     name = f"OTEL_PYTHON_{signal}_PROVIDER"
     code = f'import os\nos.environ["{name}"] = "theirs"\n{INSTALL}'
-    completed = run(sys.executable, "-c", APPLICATION + code, folder=tmp_path)
+    completed = server.run(environment(), code=APPLICATION + code)
     assert completed.returncode == 1
     assert completed.stderr.splitlines()[-1].startswith(
         f"three_pillars.settings.ConfigurationError: {name}=theirs: allowed is none"
     )
 
 
-def test_own_providers_may_stand_beside_global_ones(tmp_path: Path) -> None:
+def test_own_providers_may_stand_beside_global_ones(server: ForkServer) -> None:
     """With ``providers=`` the global providers are left to the application."""
     code = (
         "from three_pillars import environment, providers\n"
@@ -99,14 +125,14 @@ def test_own_providers_may_stand_beside_global_ones(tmp_path: Path) -> None:
         "trace._TRACER_PROVIDER = TracerProvider()\n"
         'install(app, ServiceResource("hello"), providers=own)\n'
     )
-    completed = run(sys.executable, "-c", APPLICATION + code, folder=tmp_path)
+    completed = server.run(environment(), code=APPLICATION + code)
     assert completed.returncode == 0, completed.stderr
 
 
-def test_two_applications_of_one_process_are_accepted(tmp_path: Path) -> None:
+def test_two_applications_of_one_process_are_accepted(server: ForkServer) -> None:
     """The global providers of an earlier ``install()`` are no other set-up."""
     code = f'{INSTALL}install(FastAPI(), ServiceResource("other"))\n'
-    completed = run(sys.executable, "-c", APPLICATION + code, folder=tmp_path)
+    completed = server.run(environment(), code=APPLICATION + code)
     assert completed.returncode == 0, completed.stderr
 
 

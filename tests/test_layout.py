@@ -92,7 +92,7 @@ WEB_MAY_IMPORT = {
         "session",
         "verdict",
     },
-    "three_pillar_demo.stack": {"health", "ports"},
+    "three_pillar_demo.stack": {"health", "plain_http", "ports"},
 }
 """The modules that the web UI may import from parts that mainly serve the command line."""
 

@@ -15,6 +15,7 @@ from three_pillar_demo.load import checkout_client
 from three_pillar_demo.query import connect
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import background, components, state
+from three_pillar_demo.stack.plain_http import NO_CERTIFICATES
 from three_pillar_demo.stack.preflight import LaunchError
 from three_pillar_demo.terminal import progress_messages
 from three_pillar_demo.trace_view.gather import gather
@@ -93,7 +94,7 @@ def _start_stack(out: Console, err: Console) -> None:
 def _checkout_answers() -> bool:
     url = f"{checkout_client.checkout_url()}/healthz"
     try:
-        return httpx2.get(url, timeout=1.0, trust_env=False).is_success
+        return httpx2.get(url, timeout=1.0, trust_env=False, verify=NO_CERTIFICATES).is_success
     except httpx2.HTTPError:
         return False
 

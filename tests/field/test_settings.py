@@ -854,12 +854,13 @@ DEMO = Path(three_pillar_demo.__file__).parent
 @pytest.mark.parametrize(
     "path", sorted(DEMO.rglob("*.py")), ids=lambda path: str(path.relative_to(DEMO))
 )
-def test_clients_of_the_demo_ignore_proxies(path: Path) -> None:
-    """Every HTTP client in the demo's code has ``trust_env=False``, because its peers are local."""
+def test_clients_of_the_demo_speak_plain_http(path: Path) -> None:
+    """Every HTTP client of the demo ignores proxies and reads no certificates: peers are local."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in CLIENTS:
             arguments = {item.arg: ast.unparse(item.value) for item in node.keywords}
             assert arguments.get("trust_env") == "False", ast.unparse(node)
+            assert arguments.get("verify") == "NO_CERTIFICATES", ast.unparse(node)
 
 
 # --- Instances ---

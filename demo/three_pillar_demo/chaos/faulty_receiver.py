@@ -11,6 +11,7 @@ from typing import Literal, Self
 
 import httpx2
 
+from three_pillar_demo.stack.plain_http import NO_CERTIFICATES
 from three_pillar_demo.stack.ports import LOOPBACK
 
 Behaviour = Literal["normal", "mute", "slow", "429", "503", "400"]
@@ -87,7 +88,9 @@ class FaultyReceiver:
         self.server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://{LOOPBACK}:{self.server.server_port}"
-        self.http = httpx2.Client(timeout=FORWARD_TIMEOUT_S, trust_env=False)
+        self.http = httpx2.Client(
+            timeout=FORWARD_TIMEOUT_S, trust_env=False, verify=NO_CERTIFICATES
+        )
 
     def __enter__(self) -> Self:
         """Start to serve requests."""

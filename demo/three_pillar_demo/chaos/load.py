@@ -12,6 +12,7 @@ import httpx2
 from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.checkout_client import SERVER_ERROR, Purchase
 from three_pillar_demo.load.stats import percentile
+from three_pillar_demo.stack.plain_http import NO_CERTIFICATES
 from three_pillar_demo.stack.ports import LOOPBACK
 
 MAX_RATE = 50.0
@@ -105,7 +106,11 @@ class Load:
         began = time.monotonic()
         async with (
             httpx2.AsyncClient(
-                base_url=self.url, timeout=timeout, trust_env=False, limits=limits
+                base_url=self.url,
+                timeout=timeout,
+                trust_env=False,
+                verify=NO_CERTIFICATES,
+                limits=limits,
             ) as http,
             asyncio.TaskGroup() as tasks,
         ):

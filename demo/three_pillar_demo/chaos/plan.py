@@ -13,6 +13,7 @@ from three_pillar_demo.chaos.faulty_receiver import Behaviour, FaultyReceiver
 from three_pillar_demo.chaos.judge import Expectation
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import health
+from three_pillar_demo.stack.plain_http import NO_CERTIFICATES
 
 COLLECTOR = "otel-collector"
 RECEIVER = {"local": "store", "full": COLLECTOR}
@@ -141,7 +142,7 @@ async def fault_reports(context: Context) -> list[str]:
     An error as the answer to the receiver's health check is a report. In full mode, a metric of the
     Collector and an alert can be reports too.
     """
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, verify=NO_CERTIFICATES) as http:
         problems = await health.problems(http, context.mode)
     problem = problems.get(context.receiver, "")
     reports = []

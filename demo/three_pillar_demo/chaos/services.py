@@ -19,6 +19,7 @@ import httpx2
 import psutil
 
 from three_pillar_demo.paths import STATE
+from three_pillar_demo.stack.plain_http import NO_CERTIFICATES
 from three_pillar_demo.stack.ports import LOOPBACK
 
 READY_TIMEOUT_S = 60.0
@@ -145,7 +146,9 @@ class Services:
         """Return whether the service ``name`` answers its health check with success."""
         url = f"http://{LOOPBACK}:{self.ports[name]}/healthz"
         try:
-            return httpx2.get(url, timeout=HEALTH_TIMEOUT_S, trust_env=False).is_success
+            return httpx2.get(
+                url, timeout=HEALTH_TIMEOUT_S, trust_env=False, verify=NO_CERTIFICATES
+            ).is_success
         except httpx2.HTTPError:
             return False
 

@@ -27,6 +27,7 @@ from three_pillar_demo.paths import STATE
 from three_pillar_demo.stack import control
 from three_pillar_demo.stack.components import BY_NAME
 from three_pillar_demo.stack.environment import variables_of
+from three_pillar_demo.stack.plain_http import NO_CERTIFICATES
 from three_pillar_demo.stack.ports import LOOPBACK
 from three_pillar_demo.stack.preflight import LaunchError
 
@@ -137,7 +138,10 @@ async def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
         DrillError: The process has exited.
         TimeoutError: The process is not ready after ``READY_TIMEOUT_S`` seconds.
     """
-    async with asyncio.timeout(READY_TIMEOUT_S), httpx2.AsyncClient(trust_env=False) as http:
+    async with (
+        asyncio.timeout(READY_TIMEOUT_S),
+        httpx2.AsyncClient(trust_env=False, verify=NO_CERTIFICATES) as http,
+    ):
         while process.poll() is None:
             with suppress(httpx2.HTTPError):
                 if (await http.get(f"{url}/healthz")).is_success:

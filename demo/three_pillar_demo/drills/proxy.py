@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from three_pillar_demo.stack.plain_http import NO_CERTIFICATES
 from three_pillar_demo.stack.ports import LOOPBACK
 
 CONNECTION_HEADERS = {
@@ -49,7 +50,9 @@ async def forwarding(upstreams: Sequence[str], *, drop_context: bool) -> AsyncIt
     The proxy forwards POST requests to the base URLs ``upstreams`` in turn. With ``drop_context``,
     it leaves out ``TRACE_CONTEXT_HEADERS``.
     """
-    async with httpx2.AsyncClient(timeout=FORWARD_TIMEOUT_S, trust_env=False) as http:
+    async with httpx2.AsyncClient(
+        timeout=FORWARD_TIMEOUT_S, trust_env=False, verify=NO_CERTIFICATES
+    ) as http:
         server = _Server(
             uvicorn.Config(
                 _application(http, upstreams, drop_context=drop_context),

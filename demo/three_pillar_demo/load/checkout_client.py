@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 
 from three_pillar_demo.stack import ports
+from three_pillar_demo.stack.plain_http import NO_CERTIFICATES
 
 REQUEST_TIMEOUT_S = 10.0
 """How long to wait for an answer, in seconds.
@@ -77,7 +78,11 @@ def client(connections: int = 100) -> httpx2.AsyncClient:
         max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=2.0
     )
     return httpx2.AsyncClient(
-        base_url=checkout_url(), timeout=REQUEST_TIMEOUT_S, trust_env=False, limits=limits
+        base_url=checkout_url(),
+        timeout=REQUEST_TIMEOUT_S,
+        trust_env=False,
+        verify=NO_CERTIFICATES,
+        limits=limits,
     )
 
 

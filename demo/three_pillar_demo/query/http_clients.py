@@ -14,6 +14,7 @@ from three_pillar_demo.query.interface import NANO, BackendError, Exemplar, LogR
 from three_pillar_demo.query.loki_records import log_record
 from three_pillar_demo.query.otlp_json import spans_of
 from three_pillar_demo.stack import ports
+from three_pillar_demo.stack.plain_http import NO_CERTIFICATES
 
 TIMEOUT_S = 10.0
 """The time limit, in seconds, of one HTTP request to a backend."""
@@ -53,6 +54,7 @@ class HttpClients:
         self.http = httpx2.AsyncClient(
             timeout=TIMEOUT_S,
             trust_env=False,
+            verify=NO_CERTIFICATES,
             limits=httpx2.Limits(max_connections=MAX_CONNECTIONS),
             transport=self.transport,
         )

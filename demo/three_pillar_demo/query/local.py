@@ -48,6 +48,7 @@ from three_pillar_demo.query.service_map import ServiceMap
 from three_pillar_demo.query.severity import LEVEL_NUMBERS, sql_condition
 from three_pillar_demo.query.sqlite_reader import SqliteReader
 from three_pillar_demo.stack import ports
+from three_pillar_demo.stack.plain_http import NO_CERTIFICATES
 
 HEALTH_TIMEOUT_S = 2.0
 MAX_HEALTH_TEXT = 200
@@ -96,13 +97,11 @@ class LocalBackends:
 
     @cached_property
     def _http(self) -> httpx2.AsyncClient:
-        """The client for ``health``; it keeps no connection open, so that it need not be closed.
-
-        There is one for all calls, because a client reads the system's certificates when it is
-        made, which takes 20 ms.
-        """
+        """The client for ``health``; it keeps no connection open, so that it need not be closed."""
         limits = httpx2.Limits(max_keepalive_connections=0)
-        return httpx2.AsyncClient(timeout=HEALTH_TIMEOUT_S, trust_env=False, limits=limits)
+        return httpx2.AsyncClient(
+            timeout=HEALTH_TIMEOUT_S, trust_env=False, verify=NO_CERTIFICATES, limits=limits
+        )
 
     async def trace(self, trace_id: str) -> list[Span]:
         """Return all spans of a trace, ordered by start; none if the trace is not stored."""

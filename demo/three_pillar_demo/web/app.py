@@ -15,6 +15,7 @@ from three_pillar_demo.load import checkout_client
 from three_pillar_demo.load.manual_traffic import MAX_IN_FLIGHT, ManualTraffic
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import health
+from three_pillar_demo.stack.plain_http import NO_CERTIFICATES
 from three_pillar_demo.web.access import AccessMiddleware
 from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
 from three_pillar_demo.web.alert_inbox.drill_start import DrillStarter
@@ -58,7 +59,9 @@ def create_app(
     """
     cache = QueryCache()
     traffic = ManualTraffic(http or checkout_client.client(MAX_IN_FLIGHT))
-    health_client = httpx2.AsyncClient(timeout=health.TIMEOUT_S, trust_env=False)
+    health_client = httpx2.AsyncClient(
+        timeout=health.TIMEOUT_S, trust_env=False, verify=NO_CERTIFICATES
+    )
     firing_alerts = FiringAlerts()
     data = PageData(backends, cache, health_client, mode)
     pages_of_mode = ViewPages if mode == VIEW_MODE else Pages

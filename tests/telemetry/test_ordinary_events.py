@@ -5,7 +5,8 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from typing import Any
+from functools import cache
+from typing import Any, Self
 
 import pytest
 import structlog
@@ -27,6 +28,7 @@ from three_pillars.export.batch import CountingBatchLogRecordProcessor
 from three_pillars.export.drops import DropCounter
 from three_pillars.export.encoded_events import SEVERITIES, EventEncoder
 from three_pillars.export.session import RetryingSession
+from three_pillars.variables import OpenTelemetryVariables
 
 TIME_NS = 1_800_000_000_123_456_789
 ORDINARY = {
@@ -49,11 +51,17 @@ def restored_logging() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@cache
+def variables() -> OpenTelemetryVariables:
+    """Return the variables of this process; to validate them takes 4 ms."""
+    return environment.validate()
+
+
 class Queue(CountingBatchLogRecordProcessor):
     """A batch processor that keeps encoded log records instead of sending them."""
 
     def __init__(self) -> None:
-        super().__init__(RetryingSession(), DropCounter("logs"), environment.validate())
+        super().__init__(RetryingSession(), DropCounter("logs"), variables())
         self.records: list[EncodedRecord] = []
 
     def enqueue(self, data: bytes, *_: object) -> None:
@@ -72,6 +80,14 @@ class Pipeline:
         with contextlib.redirect_stdout(self.stdout):
             logs.configure(self.provider, self.queue if fast else None)
         self.processors = structlog.get_config()["processors"]
+
+    def __enter__(self) -> Self:
+        """Do nothing: the pipeline works from the beginning."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the thread of the queue."""
+        self.provider.shutdown()
 
     def log(self, level: str, event: dict[str, Any], span_context: SpanContext) -> str:
         """Handle ``event`` as a logger does, and return its line on stdout."""
@@ -121,11 +137,11 @@ def test_events_are_handled_as_by_the_other_processors(
     lines: list[list[Any]] = []
     records: list[bytes] = []
     for fast in (True, False):
-        pipeline = Pipeline(fast=fast, limits=limits)
-        line = json.loads(pipeline.log(level, event, context))
-        assert line.pop("timestamp").endswith("Z")
-        lines.append(list(line.items()))
-        records += map(without_times, pipeline.queue.records)
+        with Pipeline(fast=fast, limits=limits) as pipeline:
+            line = json.loads(pipeline.log(level, event, context))
+            assert line.pop("timestamp").endswith("Z")
+            lines.append(list(line.items()))
+            records += map(without_times, pipeline.queue.records)
     assert str(lines[0]) == str(lines[1])
     assert len(records) == 2
     assert records[0] == records[1]
@@ -133,10 +149,12 @@ def test_events_are_handled_as_by_the_other_processors(
 
 def test_the_times_agree() -> None:
     """The record has the time of the line, in microseconds, and was observed at that moment."""
-    pipeline = Pipeline(fast=True)
-    line = json.loads(pipeline.log("info", ORDINARY | {"event": "e"}, trace.INVALID_SPAN_CONTEXT))
-    (record,) = pipeline.queue.records
-    parsed = StructlogProcessor(pipeline.provider)._translate(line)  # type: ignore[no-untyped-call]  # noqa: SLF001
+    with Pipeline(fast=True) as pipeline:
+        line = json.loads(
+            pipeline.log("info", ORDINARY | {"event": "e"}, trace.INVALID_SPAN_CONTEXT)
+        )
+        (record,) = pipeline.queue.records
+        parsed = StructlogProcessor(pipeline.provider)._translate(line)  # type: ignore[no-untyped-call]  # noqa: SLF001
     assert parsed.timestamp
     assert abs(parsed.timestamp - record.time_unix_nano) < 1000, "their own rounding is coarser"
     assert record.time_unix_nano % 1000 == 0
@@ -168,10 +186,10 @@ def test_an_ordinary_event_takes_the_fast_path() -> None:
 
 def test_processors_that_are_added_later_get_every_event() -> None:
     """If the application adds a processor to the provider, both get the events from then on."""
-    pipeline = Pipeline(fast=True)
     exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
-    pipeline.provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-    pipeline.log("info", ORDINARY | {"event": "e"}, trace.INVALID_SPAN_CONTEXT)
+    with Pipeline(fast=True) as pipeline:
+        pipeline.provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+        pipeline.log("info", ORDINARY | {"event": "e"}, trace.INVALID_SPAN_CONTEXT)
     assert len(exporter.get_finished_logs()) == len(pipeline.queue.records) == 1
 
 
@@ -179,15 +197,14 @@ def test_a_changed_sdk_takes_the_other_way(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """If the loggers of the SDK have changed, events are handled as before, with one warning."""
-    pipeline = Pipeline(fast=True)
-    get_logger = pipeline.provider.get_logger
 
     def get_changed_logger(name: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         logger = get_logger(name, *arguments, **options)
         vars(logger).pop("_log_record_limits", None)
         return logger
 
-    with monkeypatch.context() as patch:
+    with Pipeline(fast=True) as pipeline, monkeypatch.context() as patch:
+        get_logger = pipeline.provider.get_logger
         patch.setattr(pipeline.provider, "get_logger", get_changed_logger)
         logs.configure(pipeline.provider, pipeline.queue)
     warning = json.loads(capsys.readouterr().out)

@@ -1,6 +1,6 @@
 # All tasks of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: FORCE help setup dev demo up up-full binaries down status checkout follow traffic verify rehearse \
+.PHONY: FORCE help setup dev demo up up-full up-cluster binaries binaries-cluster test-cluster down status checkout follow traffic verify rehearse \
 	up-kubernetes down-kubernetes test test-fast test-full test-clients test-compose test-kubernetes bench bench-embedded profile check audit sbom dashboards \
 	docs pictures clean lock
 
@@ -99,6 +99,13 @@ up-full: setup binaries ## start the full mode: real Collector, Prometheus, Temp
 binaries: setup ## build Collector, Prometheus and Alertmanager into ~/.cache, once; takes 4 minutes
 	@$(BIN)/python -m native.build
 
+up-cluster: setup binaries-cluster ## start several of each: two tiers of Collectors, Thanos, Tempo and Loki
+	@$(BIN)/demo up --cluster
+
+# Kafka is for Tempo alone.
+binaries-cluster: setup ## build Collector, Thanos, object store and Kafka into ~/.cache, once; takes 6 minutes
+	@$(BIN)/python -m native.build otel-collector versitygw thanos $(if $(shell command -v tempo && command -v loki),kafka)
+
 up-kubernetes: setup ## start the demo on the cluster that kubectl reaches, and verify it there
 	@$(BIN)/python -m three_pillar_demo.kubernetes up
 
@@ -136,13 +143,13 @@ PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 test test-fast test-full test-clients: export PYTHONDONTWRITEBYTECODE =
 
 test: dev ## run all tests that need Python alone; starts the local mode
-	@$(BIN)/pytest $(PARALLEL) -m 'not full and not engine and not kubernetes'
+	@$(BIN)/pytest $(PARALLEL) -m 'not full and not engine and not kubernetes and not cluster'
 
 test-fast: dev ## run the tests that start no stack
-	@$(BIN)/pytest $(PARALLEL) -m 'not full and not stack and not kubernetes'
+	@$(BIN)/pytest $(PARALLEL) -m 'not full and not stack and not kubernetes and not cluster'
 
 test-full: dev binaries ## run the end-to-end tests in the full mode; without Tempo or Loki, a part of them
-	@STACK=full $(BIN)/pytest -m '(full or stack) and not engine'
+	@STACK=full $(BIN)/pytest -m '(full or stack) and not engine and not cluster'
 
 # The tests of this folder are skipped unless CLIENTS is set; it names the clients that must run.
 test-clients: dev ## let programs in other languages send to the local store; installs them first
@@ -155,6 +162,10 @@ test-compose: dev ## test docker-compose.yaml on a container engine (DOCKER_HOST
 test-kubernetes: dev ## let a real API server judge the manifests of deploy/kubernetes
 	@$(BIN)/python -m native.build etcd kubernetes
 	@$(BIN)/pytest tests/kubernetes
+
+# Tempo and Loki on PATH are tested too; without them the local store is in their place.
+test-cluster: dev binaries-cluster ## let the cluster lose one process of each kind under load
+	@$(BIN)/pytest tests/cluster
 
 # One after the other, because each needs the whole machine.
 bench: dev binaries .venv-bench/.ready ## measure the cost of telemetry, for docs/benchmarks.md; takes ninety minutes

@@ -6,7 +6,8 @@ tools that tests need, the script builds only their binaries, and looks for exis
 the output folder.
 
 Each recipe folder holds ``go.mod`` and ``go.sum``, which pin every module, and ``build.toml``,
-which names the Go packages to compile.
+which names the Go packages to compile. Kafka has ``pom.xml`` instead, for Maven, and
+``archives.sha256`` with the digest of every archive.
 """
 
 import hashlib
@@ -28,7 +29,10 @@ import psutil
 
 from three_pillar_demo.paths import STATE
 from three_pillar_demo.stack.binaries import (
+    KAFKA,
     NATIVE,
+    THANOS,
+    VERSITYGW,
     Binary,
     find,
     find_built,
@@ -54,10 +58,13 @@ TEST_TOOLS = {
     "etcd": Binary("etcd", "3.6.16", "etcd"),
     "kubernetes": Binary("kubernetes", "1.34.4", "kube-apiserver"),
 }
-"""The programs that are built only by name: ``make test-kubernetes`` needs them, the demo does not.
+"""The programs that are built only by name, for ``make test-kubernetes``.
 
 The folder of ``kubernetes`` has kubectl too.
 """
+CLUSTER_TOOLS = {binary.recipe: binary for binary in (THANOS, VERSITYGW, KAFKA)}
+"""The programs that are built only by name, for ``make up-cluster``."""
+MAVEN_COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 ERROR_WORDS = re.compile(r"error|no space|denied|cannot|fail|dial|timeout", re.IGNORECASE)
 
 
@@ -79,7 +86,7 @@ def main(names: list[str]) -> None:
         for component in FULL
         if isinstance(component.binary, Binary)
     }
-    binaries = components | TEST_TOOLS
+    binaries = components | TEST_TOOLS | CLUSTER_TOOLS
     unknown = set(names) - binaries.keys()
     if unknown:
         raise BuildError(f"no recipe for {', '.join(unknown)}; recipes: {', '.join(binaries)}")
@@ -144,6 +151,44 @@ def compile_into(work: Path, binary: Binary, output: TextIO) -> None:
     """
     recipe = NATIVE / binary.recipe
     settings = tomllib.loads((recipe / "build.toml").read_text())
+    finished = work / "finished"
+    finished.mkdir()
+    if (recipe / "pom.xml").exists():
+        copy_archives(recipe, settings, finished, output)
+    else:
+        compile_go(recipe, settings, binary, finished, output)
+    shutil.rmtree(binary.folder(), ignore_errors=True)
+    finished.rename(binary.folder())
+
+
+def copy_archives(recipe: Path, settings: dict[str, Any], finished: Path, output: TextIO) -> None:
+    """Let Maven copy the Java archives of ``recipe`` into ``finished``, and add its scripts.
+
+    Raises:
+        BuildError: The archives are not those of ``archives.sha256``.
+    """
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise FileNotFoundError("Maven copies its archives, and there is no mvn on PATH")
+    options = ["--batch-mode", "--strict-checksums", "--file", str(recipe / "pom.xml")]
+    run([maven, *options, MAVEN_COPY, f"-DoutputDirectory={finished}/lib"], recipe, None, output)
+    pinned = (recipe / "archives.sha256").read_text().splitlines()
+    copied = [
+        f"{hashlib.sha256(archive.read_bytes()).hexdigest()}  {archive.name}"
+        for archive in (finished / "lib").iterdir()
+    ]
+    if differing := sorted(set(pinned) ^ set(copied)):
+        names = ", ".join(dict.fromkeys(line.partition("  ")[2] for line in differing))
+        raise BuildError(f"not as in {recipe / 'archives.sha256'}: {names}")
+    for name in settings["scripts"]:
+        shutil.copy(recipe / name, finished / name)
+
+
+def compile_go(
+    recipe: Path, settings: dict[str, Any], binary: Binary, finished: Path, output: TextIO
+) -> None:
+    """Compile ``binary`` from its Go modules, and move the executables into ``finished``."""
+    work = finished.parent
     go = find_go(recipe, output)
     environment = {
         **os.environ,  # The proxy settings of the network are in it.
@@ -160,13 +205,9 @@ def compile_into(work: Path, binary: Binary, output: TextIO) -> None:
         assemble = [f"{work}/builder", "--config", str(builder_config), "--ldflags=-s -w"]
         run(assemble, work, environment, output)
         executables = {binary.name}
-    finished = work / "finished"
-    finished.mkdir()
     new_names = settings.get("rename", {})
     for name in executables:
         shutil.move(work / name, finished / new_names.get(name, name))
-    shutil.rmtree(binary.folder(), ignore_errors=True)
-    finished.rename(binary.folder())
 
 
 def executable_name(package: str) -> str:

@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "three_pillar_demo.load",
         "three_pillar_demo.paths",
         "three_pillar_demo.query",
+        "three_pillar_demo.stack",
         "three_pillar_demo.trace_view",
         "three_pillars",
     },

@@ -9,6 +9,7 @@ from three_pillar_demo.command_app import command_app
 from three_pillar_demo.console import err, fail, out
 from three_pillar_demo.run_program import command as run_command
 from three_pillar_demo.stack import background, control, launcher, state
+from three_pillar_demo.stack.cluster import choice as cluster_choice
 from three_pillar_demo.stack.preflight import LaunchError
 from three_pillar_demo.terminal import printable
 
@@ -25,9 +26,19 @@ def up(
     full: Annotated[
         bool, typer.Option("--full", help="Run the real Collector, Prometheus, Tempo and Loki.")
     ] = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Run several of each, as on several machines.")
+    ] = False,
 ) -> None:
     """Start the whole stack, by default in the mode that needs only Python. Ctrl-C stops it."""
-    _start("up", state.FULL_MODE if full else state.LOCAL_MODE, detach=detach)
+    if full and cluster:
+        fail("up", "--full and --cluster are two modes; choose one")
+    mode = state.FULL_MODE if full else state.LOCAL_MODE
+    if cluster:
+        mode = cluster_choice.choose()
+        if mode == state.CLUSTER_LOCAL_STORE_MODE:
+            err.print(cluster_choice.NO_ENGINES, style="yellow", markup=False)
+    _start("up", mode, detach=detach)
 
 
 @commands.command()

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from three_pillar_demo.stack import ports
-from three_pillar_demo.stack.components import BY_NAME, FULL, MODES, Component
+from three_pillar_demo.stack.component import Component
+from three_pillar_demo.stack.components import BY_NAME, FULL, MODES
 from three_pillar_demo.stack.environment import variables_of
 
 COMPOSE: dict[str, Any] = yaml.safe_load(Path("docker-compose.yaml").read_text())

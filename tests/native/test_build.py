@@ -19,23 +19,36 @@ from native import build
 from tests.stubs.running import FOLDER, wait_until
 from three_pillar_demo.paths import ROOT
 from three_pillar_demo.stack import binaries
-from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary
+from three_pillar_demo.stack.binaries import (
+    ALERTMANAGER,
+    KAFKA,
+    OTELCOL,
+    PROMETHEUS,
+    THANOS,
+    VERSITYGW,
+    Binary,
+)
 from three_pillar_demo.stack.components import FULL
 
 NO_NETWORK = "go: example.com/tool@v1.2.3: dial tcp: lookup proxy.example.com: no such host"
 COMPONENTS = {"otel-collector": OTELCOL, "prometheus": PROMETHEUS, "alertmanager": ALERTMANAGER}
-RECIPES = COMPONENTS | build.TEST_TOOLS
+GO_TOOLS = {"thanos": THANOS, "versitygw": VERSITYGW}
+RECIPES = COMPONENTS | build.TEST_TOOLS | GO_TOOLS
 EXECUTABLES = {
     "otel-collector": ["otelcol"],
     "prometheus": ["prometheus", "promtool"],
     "alertmanager": ["alertmanager"],
     "etcd": ["etcd"],
     "kubernetes": ["kube-apiserver", "kubectl"],
+    "thanos": ["thanos"],
+    "versitygw": ["versitygw"],
 }
 VERSION_VARIABLES = {
     "prometheus": "github.com/prometheus/common/version.Version",
     "alertmanager": "github.com/prometheus/common/version.Version",
     "kubernetes": "k8s.io/component-base/version.gitVersion",
+    "thanos": "github.com/prometheus/common/version.Version",
+    "versitygw": "main.Version",
 }
 AGPL = ("github.com/grafana/tempo", "github.com/grafana/loki", "github.com/grafana/grafana")
 
@@ -80,6 +93,65 @@ def test_missing_binary_is_built(cache: Path, tmp_path: Path, name: str) -> None
     if name in VERSION_VARIABLES:
         prefix = "v" if name == "kubernetes" else ""
         assert f"-X {VERSION_VARIABLES[name]}={prefix}{binary.version}" in log
+
+
+def install_maven(tmp_path: Path, *archives: str) -> None:
+    """Put a Maven on PATH that copies files with the names and the content ``archives``."""
+    program = tmp_path / "bin" / "mvn"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(
+        "#!/bin/sh\n"
+        'for argument in "$@"; do folder="${argument#-DoutputDirectory=}"; done\n'
+        'echo "arguments: $*"; mkdir -p "$folder"\n'
+        + "".join(f'printf %s {name} > "$folder/{name}"\n' for name in archives)
+    )
+    program.chmod(0o755)
+
+
+def pin_archives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *archives: str) -> None:
+    """Let the recipe of Kafka be a copy with the digests of ``archives``."""
+    shutil.copytree(binaries.NATIVE / "kafka", tmp_path / "native" / "kafka")
+    lines = [f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n" for name in archives]
+    (tmp_path / "native" / "kafka" / "archives.sha256").write_text("".join(lines))
+    monkeypatch.setattr(binaries, "NATIVE", tmp_path / "native")
+    monkeypatch.setattr(build, "NATIVE", tmp_path / "native")
+
+
+def test_archives_are_copied_by_maven(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path
+) -> None:
+    """Kafka is a folder with the pinned archives and the script that starts it."""
+    pin_archives(monkeypatch, tmp_path, "kafka-server-4.4.0.jar", "other.jar")
+    install_maven(tmp_path, "kafka-server-4.4.0.jar", "other.jar")
+    build.main(["kafka"])
+    folder = KAFKA.folder()
+    assert folder.parent == cache
+    expected = {"kafka", "log4j2.yaml", "lib", "lib/kafka-server-4.4.0.jar", "lib/other.jar"}
+    assert files(folder) == expected
+    assert binaries.version_of(folder / "kafka") == KAFKA.version
+    assert "--strict-checksums" in log_of(tmp_path, "kafka").read_text()
+
+
+@pytest.mark.parametrize("copied", [("a.jar",), ("a.jar", "b.jar", "c.jar"), ("a.jar", "d.jar")])
+def test_other_archives_than_the_pinned_ones_are_refused(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path, copied: tuple[str, ...]
+) -> None:
+    """An archive that is missing, or is another one, is named, and nothing is left."""
+    pin_archives(monkeypatch, tmp_path, "a.jar", "b.jar")
+    install_maven(tmp_path, *copied)
+    differing = sorted({"a.jar", "b.jar"} ^ set(copied))
+    with pytest.raises(build.BuildError, match=r"archives\.sha256: .*") as refused:
+        build.main(["kafka"])
+    assert all(name in str(refused.value) for name in differing)
+    assert files(cache) == set()
+
+
+def test_a_missing_maven_is_one_line(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """Without Maven the build of Kafka says what it needs."""
+    monkeypatch.setenv("PATH", str(FOLDER))
+    with pytest.raises(build.BuildError, match="there is no mvn on PATH"):
+        build.main(["kafka"])
+    assert files(cache) == set()
 
 
 def test_existing_binary_is_not_built_again(

@@ -4,6 +4,8 @@ COMPONENTS.json is a list of the descriptions that component.py understands. In 
 
 full       The component belongs to the full mode only.
 recipe     It has a binary of this recipe folder of native/, named "stubtool".
+start_order  Its position when the stack starts.
+tcp        It is ready once its port accepts connections.
 external   It has an external binary: name and version.
 """
 
@@ -17,7 +19,7 @@ from typing import Any
 import three_pillar_demo.stack.components
 import three_pillar_demo.stack.restarts
 from three_pillar_demo.stack.binaries import Binary
-from three_pillar_demo.stack.components import Component
+from three_pillar_demo.stack.component import Component
 from three_pillar_demo.stack.external_binary import ExternalBinary
 from three_pillar_demo.stack.ports import Port
 
@@ -47,11 +49,12 @@ components = tuple(
             Port(f"STUB_{plan['name'].upper()}_{index}_PORT", port)
             for index, port in enumerate((plan["port"], *plan.get("more_ports", ())))
         ),
-        "/ready",
+        "" if plan.get("tcp") else "/ready",
         plan.get("stop_order", 1),
         binary=binary(plan),
         grace_seconds=plan.get("grace", 10.0),
         ready_timeout_seconds=plan.get("ready_timeout", 60.0),
+        start_order=plan.get("start_order", 0),
     )
     for plan in plans
 )

@@ -15,7 +15,7 @@ PROBE_TIMEOUT_S = 1.0
 
 
 def running_mode() -> str:
-    """Return the mode of the running stack: ``local``, ``view``, ``full`` or ``compose``.
+    """Return the mode of the running stack: one of ``state.MODES``, or ``compose``.
 
     The launcher records its mode in a file. Docker Compose records no mode, so the mode ``compose``
     is recognised by Tempo. The result is ``local`` if nothing is running.
@@ -30,9 +30,15 @@ def running_mode() -> str:
 
 def create_backends() -> Backends:
     """Return the backends of the running mode: the local store, or Tempo, Loki and Prometheus."""
-    if running_mode() in state.LOCAL_STORE_MODES:
+    if running_mode() in state.LOCAL_QUERY_MODES:
         return LocalBackends(LOCAL_STORE_FILE)
     return LgtmBackends()
+
+
+def samples_traces() -> bool:
+    """Return whether the running stack keeps only some of the traces."""
+    run = state.running()
+    return run is not None and bool(run.tail_sampling)
 
 
 def _accepts_connections(port: int) -> bool:

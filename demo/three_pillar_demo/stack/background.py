@@ -17,7 +17,8 @@ from rich.table import Table
 
 from three_pillar_demo.paths import CHECKOUT, ROOT, STATE
 from three_pillar_demo.stack import control, state
-from three_pillar_demo.stack.components import BY_NAME, DEFAULT, MODES, Component
+from three_pillar_demo.stack.component import Component
+from three_pillar_demo.stack.components import BY_NAME, DEFAULT, MODES
 from three_pillar_demo.stack.environment import with_absolute_paths
 from three_pillar_demo.stack.preflight import LaunchError, find_executables
 from three_pillar_demo.stack.process import stop_orphans
@@ -34,6 +35,8 @@ COMMANDS = {
     state.LOCAL_MODE: ("up",),
     state.FULL_MODE: ("up", "--full"),
     state.VIEW_MODE: ("view",),
+    state.CLUSTER_MODE: ("up", "--cluster"),
+    state.CLUSTER_LOCAL_STORE_MODE: ("up", "--cluster"),
 }
 """The ``demo`` command that runs each mode in the foreground."""
 DETACH = '{ exec "$@" >&2; } & echo $!'

@@ -16,6 +16,7 @@ from three_pillar_demo.paths import ROOT
 NATIVE = ROOT / "native"
 """The folder of the build recipes, which has one folder for each binary."""
 VERSION_TIMEOUT_S = 10
+VERSION = re.compile(r"(?P<version>\d+\.\d+(\.\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,13 @@ PROMETHEUS = Binary("prometheus", "3.14.0", "prometheus")
 # from the module proxy alone.
 ALERTMANAGER = Binary("alertmanager", "0.31.1", "alertmanager")
 
+THANOS = Binary("thanos", "0.42.4", "thanos")
+"""It keeps the metrics of the cluster."""
+VERSITYGW = Binary("versitygw", "1.8.0", "versitygw")
+"""An object store with the interface of S3, which keeps its objects as files."""
+KAFKA = Binary("kafka", "4.4.0", "kafka")
+"""A folder of Java archives, and a script that starts Kafka from them."""
+
 
 def output_folder() -> Path:
     """Return the folder of all built binaries, which all checkouts of this user share."""
@@ -78,10 +86,13 @@ def find_built(binary: Binary) -> Path | None:
     return built if built.exists() else None
 
 
-def version_of(executable: str | Path, argument: str = "--version") -> str:
+def version_of(
+    executable: str | Path, argument: str = "--version", pattern: re.Pattern[str] = VERSION
+) -> str:
     """Return the first version number that a program prints when run with ``argument``.
 
-    The result is an empty string if the program cannot be run or prints no version number.
+    ``pattern`` finds it, as its group ``version``. The result is an empty string if the program
+    cannot be run or prints no version number.
     """
     try:
         completed = subprocess.run(  # noqa: S603  (a program that the user has put on PATH)
@@ -94,8 +105,8 @@ def version_of(executable: str | Path, argument: str = "--version") -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    version = re.search(r"\d+\.\d+(\.\d+)?", completed.stdout + completed.stderr)
-    return version[0] if version else ""
+    found = pattern.search(completed.stdout + completed.stderr)
+    return found["version"] if found else ""
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

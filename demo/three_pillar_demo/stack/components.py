@@ -1,75 +1,23 @@
-"""The components of each mode: command, binary, ports, readiness check and stop order.
+"""The components of each mode.
 
 ``docker-compose.yaml`` lists the components of the full mode as well. A test compares both lists.
 """
 
 import os
 import sys
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 from three_pillar_demo.paths import STATE, absolute_path
 from three_pillar_demo.stack import ports, state
-from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS, Binary
-from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
+from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS
+from three_pillar_demo.stack.cluster import collectors
+from three_pillar_demo.stack.cluster.engines import LOKI_CLUSTER, TEMPO_CLUSTER
+from three_pillar_demo.stack.cluster.storage import BROKER, OBJECT_STORE
+from three_pillar_demo.stack.cluster.storage import CONFIG as CLUSTER_CONFIG
+from three_pillar_demo.stack.cluster.thanos import THANOS_CLUSTER
+from three_pillar_demo.stack.component import Component
+from three_pillar_demo.stack.external_binary import LOKI, TEMPO
 from three_pillar_demo.stack.native_config import CONFIG
-from three_pillar_demo.stack.ports import Port
-
-
-@dataclass(frozen=True)
-class Component:
-    """One process of the stack.
-
-    Attributes:
-        name: The name of the component. The compose service has the same name.
-        command: The command line. If ``binary`` is set, only the arguments of the binary. A
-            ``${NAME}`` stands for the environment variable of the component's process.
-        ports: All ports on which the component listens. The first port is in the address shown to
-            the user.
-        ready_path: The HTTP path that answers 200 once the component works.
-        stop_order: The position when the stack stops, lowest first. Data flows from lower to higher
-            positions. Components with the same number stop together.
-        binary: The executable; None if ``command`` begins with an executable.
-        ready_port: The port of ``ready_path``; None stands for the first of ``ports``.
-        grace_seconds: How long the component may take to end after SIGTERM, before SIGKILL.
-        ready_timeout_seconds: How long the component may take from its start until it is ready.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    ports: tuple[Port, ...]
-    ready_path: str
-    stop_order: int
-    binary: Binary | ExternalBinary | None = None
-    ready_port: Port | None = None
-    grace_seconds: float = 10.0
-    ready_timeout_seconds: float = 60.0
-
-    @property
-    def variable_prefix(self) -> str:
-        """The prefix of the environment variables that concern the component."""
-        return self.name.upper().replace("-", "_")
-
-    @property
-    def data(self) -> Path:
-        """The folder of the component's data, which is kept across restarts."""
-        return STATE / "data" / self.name
-
-    @property
-    def log(self) -> Path:
-        """The log file, to which stdout and stderr of the component are appended."""
-        return STATE / "logs" / f"{self.name}.log"
-
-    @property
-    def address(self) -> str:
-        """The URL of the component that is shown to the user, on its first port."""
-        return self.ports[0].url
-
-    @property
-    def ready_url(self) -> str:
-        """The URL of the readiness check, which answers 200 once the component works."""
-        return f"{(self.ready_port or self.ports[0]).url}{self.ready_path}"
-
 
 SERVICES: tuple[Component, ...] = (
     Component(
@@ -213,12 +161,65 @@ if GRAFANA_HOME:
         ),
     )
 
-DEFAULT = state.LOCAL_MODE
-MODES = {state.LOCAL_MODE: LOCAL, state.FULL_MODE: FULL, state.VIEW_MODE: VIEW}
-"""The components of each mode, by the name of the mode.
+CLUSTER_SERVICES = tuple(
+    replace(
+        service,
+        start_order=3,
+        environment={
+            "OTEL_EXPORTER_OTLP_ENDPOINT": (
+                f"http://127.0.0.1:${{{collectors.AGENT_OF_SERVICE[service.name].ports[0].variable}}}"
+            )
+        },
+    )
+    for service in SERVICES
+)
+"""The services of the modes ``cluster``, two processes of each behind one port."""
 
-``demo up`` runs the mode ``local``, ``demo up --full`` the mode ``full``, and ``demo view`` the
-mode ``view``. ``run.json`` contains the name of the mode.
+CLUSTER: tuple[Component, ...] = (
+    OBJECT_STORE,
+    BROKER,
+    *TEMPO_CLUSTER,
+    *LOKI_CLUSTER,
+    *THANOS_CLUSTER,
+    *collectors.gateways(),
+    *collectors.AGENTS,
+    *CLUSTER_SERVICES,
+    replace(WEB, start_order=3),
+)
+"""The mode ``cluster``: two tiers of Collectors, and the engines' own clusters."""
+
+CLUSTER_LOCAL_STORE: tuple[Component, ...] = (
+    OBJECT_STORE,
+    replace(STORE, ports=(ports.CLUSTER_STORE, ports.CLUSTER_STORE_GRPC), stop_order=5),
+    *THANOS_CLUSTER,
+    *collectors.gateways(
+        str(CLUSTER_CONFIG / "gateway-local-store.yaml"),
+    ),
+    *collectors.AGENTS,
+    *CLUSTER_SERVICES,
+    replace(WEB, start_order=3),
+)
+"""The mode ``cluster`` without Tempo and Loki: the local store has traces and log records.
+
+Kafka, which only Tempo reads, is not there.
 """
 
-BY_NAME = {component.name: component for components in MODES.values() for component in components}
+DEFAULT = state.LOCAL_MODE
+ONE_MACHINE = {state.LOCAL_MODE: LOCAL, state.FULL_MODE: FULL, state.VIEW_MODE: VIEW}
+"""The components of the modes that have one process of each kind."""
+MODES = ONE_MACHINE | {
+    state.CLUSTER_MODE: CLUSTER,
+    state.CLUSTER_LOCAL_STORE_MODE: CLUSTER_LOCAL_STORE,
+}
+"""The components of each mode, by the name of the mode.
+
+``demo up`` runs the mode ``local``, ``demo up --full`` the mode ``full``, ``demo view`` the mode
+``view``, and ``demo up --cluster`` one of the modes ``cluster``. ``run.json`` contains the name of
+the mode.
+"""
+
+# Of the components that differ between the modes, this has those of one machine.
+BY_NAME = {
+    component.name: component for components in reversed(MODES.values()) for component in components
+}
+"""Every component, by its name."""

@@ -10,7 +10,8 @@ from contextlib import suppress
 
 from three_pillar_demo.paths import STATE
 from three_pillar_demo.stack import readiness, state
-from three_pillar_demo.stack.components import MODES, Component
+from three_pillar_demo.stack.component import Component
+from three_pillar_demo.stack.components import MODES
 from three_pillar_demo.stack.preflight import LaunchError, check_ports
 from three_pillar_demo.stack.process import KILL_TIMEOUT_S, POLL_INTERVAL_S
 

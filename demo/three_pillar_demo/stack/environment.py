@@ -3,10 +3,12 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from string import Template
 
 from three_pillar_demo.paths import CHECKOUT, ROOT, STATE, absolute_path
 from three_pillar_demo.stack import ports, state
-from three_pillar_demo.stack.components import BY_NAME, SERVICES, Component
+from three_pillar_demo.stack.component import Component
+from three_pillar_demo.stack.components import MODES, ONE_MACHINE, SERVICES
 from three_pillar_demo.stack.ports import LOOPBACK
 
 OTLP = "OTEL_EXPORTER_OTLP_"
@@ -19,6 +21,15 @@ CONNECTION_SUFFIXES = (
     "INSECURE",
 )
 """The ends of the OTLP exporters' variables that say where and how to connect."""
+
+TAIL_SAMPLING = "TAIL_SAMPLING_"
+SERVICE_NAMES = {service.name for service in SERVICES}
+CLUSTER_DEFAULTS = {
+    "CHECKOUT_WORKERS": "2",
+    "PAYMENT_WORKERS": "2",
+    "TAIL_SAMPLING_PERCENTAGE": "10",
+}
+"""Settings of the modes ``cluster`` that a variable of the user may replace."""
 
 SEARCH_PATHS = {"PATH", "PYTHONPATH"}
 """The variables with folders in which programs and modules are searched."""
@@ -68,7 +79,7 @@ def variables_of(component: Component) -> dict[str, str]:
     Raises:
         ports.PortError: A variable of a port is not a port number.
     """
-    if component in SERVICES:
+    if component.name in SERVICE_NAMES:
         not_inherited = set(unused_exporter_variables())
     else:
         # Tempo and Loki read OTEL_* variables and would trace themselves, into the Collector. The
@@ -79,7 +90,22 @@ def variables_of(component: Component) -> dict[str, str]:
     if not _is_found_by(environment.get("PYTHONPATH", "")):
         not_inherited.add("PYTHONPATH")
     inherited = {name: value for name, value in environment.items() if name not in not_inherited}
-    return _defaults() | inherited | _addresses_and_folders() | _settings_of(component)
+    variables = _defaults() | inherited | _addresses_and_folders() | _settings_of(component)
+    # A variable may stand for another one, as in the command of a component.
+    own = {
+        name: Template(value).safe_substitute(variables)
+        for name, value in component.environment.items()
+    }
+    return variables | own
+
+
+def tail_sampling_variables() -> dict[str, str]:
+    """Return the variables ``TAIL_SAMPLING_*`` of the modes ``cluster``: the user's or the default.
+
+    Services and gateways read the same variables.
+    """
+    values = CLUSTER_DEFAULTS | dict(os.environ)
+    return {name: value for name, value in values.items() if name.startswith(TAIL_SAMPLING)}
 
 
 def _is_found_by(python_path: str) -> bool:
@@ -99,11 +125,14 @@ def unused_exporter_variables() -> list[str]:
 
 def _defaults() -> dict[str, str]:
     """Return the settings that a variable of the user may replace."""
-    return {
+    defaults = {
         "CHECKOUT_PAYMENT_URL": ports.PAYMENT.url,
         "WEB_GRAFANA_URL": ports.GRAFANA.url,
         "PYTHONUNBUFFERED": "1",
     }
+    if state.mode() in state.CLUSTER_MODES:
+        defaults |= CLUSTER_DEFAULTS
+    return defaults
 
 
 def _addresses_and_folders() -> dict[str, str]:
@@ -111,7 +140,9 @@ def _addresses_and_folders() -> dict[str, str]:
     variables = {"BIND_ADDRESS": LOOPBACK, "DEMO_STATE": str(STATE)}
     for port in ports.ALL:
         variables[port.variable] = str(port.number)
-    for component in BY_NAME.values():
+    components = [component for mode in ONE_MACHINE.values() for component in mode]
+    components += MODES.get(state.mode() or "", ())
+    for component in components:
         variables |= {port.variable: str(port.number) for port in component.ports}
         variables[f"{component.variable_prefix}_HOST"] = LOOPBACK
         variables[f"{component.variable_prefix}_DATA"] = str(component.data)
@@ -125,7 +156,7 @@ def _settings_of(component: Component) -> dict[str, str]:
             "GF_PATHS_PROVISIONING": str(ROOT / "grafana" / "provisioning"),
             "GRAFANA_DASHBOARDS": str(ROOT / "grafana" / "dashboards"),
         }
-    if component not in SERVICES:
+    if component.name not in SERVICE_NAMES:
         return {}
     receiver, _ = ports.otlp_receivers(state.mode())
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}

@@ -7,10 +7,12 @@ compose, where each component has a host name of its own.
 import asyncio
 import os
 import time
+from urllib.parse import urlsplit
 
 import httpx2
 
 from three_pillar_demo.stack import ports, state
+from three_pillar_demo.stack.component import variable_prefix
 from three_pillar_demo.stack.components import MODES
 
 TIMEOUT_S = 2.0
@@ -32,11 +34,7 @@ def addresses(mode: str) -> dict[str, str]:
     """
     components = MODES.get(mode, MODES["full"])
     urls = {
-        component.name: (
-            f"http://{_host(component.name)}:"
-            f"{(component.ready_port or component.ports[0]).number}{component.ready_path}"
-        )
-        for component in components
+        component.name: component.ready_url_at(_host(component.name)) for component in components
     }
     # Compose always runs Grafana. The native list has it only where GRAFANA_HOME is set.
     if os.environ.get("GRAFANA_HOST"):
@@ -74,6 +72,8 @@ def recent_exits() -> dict[str, str]:
 
 
 async def _problem(http: httpx2.AsyncClient, url: str) -> str:
+    if url.startswith("tcp:"):
+        return await _connection_problem(url)
     try:
         async with asyncio.timeout(TIMEOUT_S):
             response = await http.get(url)
@@ -84,5 +84,19 @@ async def _problem(http: httpx2.AsyncClient, url: str) -> str:
     return "" if response.is_success else f"answers {response.status_code}"
 
 
+async def _connection_problem(url: str) -> str:
+    """Return why the port of ``url`` accepts no connections; "" if it does."""
+    parts = urlsplit(url)
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    except TimeoutError:
+        return NO_ANSWER_IN_TIME
+    except OSError as error:
+        return str(error)
+    writer.close()
+    return ""
+
+
 def _host(name: str) -> str:
-    return os.environ.get(name.upper().replace("-", "_") + "_HOST") or ports.LOOPBACK
+    return os.environ.get(f"{variable_prefix(name)}_HOST") or ports.LOOPBACK

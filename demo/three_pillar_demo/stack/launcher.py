@@ -22,8 +22,11 @@ from three_pillar_demo.stack import (
     restarts,
     state,
 )
-from three_pillar_demo.stack.components import COLLECTOR, DEFAULT, MODES, Component
-from three_pillar_demo.stack.environment import unused_exporter_variables
+from three_pillar_demo.stack.binaries import OTELCOL
+from three_pillar_demo.stack.cluster import storage
+from three_pillar_demo.stack.component import Component
+from three_pillar_demo.stack.components import DEFAULT, MODES
+from three_pillar_demo.stack.environment import tail_sampling_variables, unused_exporter_variables
 from three_pillar_demo.stack.port_claims import PortClaims
 from three_pillar_demo.stack.preflight import (
     LaunchError,
@@ -150,25 +153,36 @@ class Launcher:
         self.run.save()
         if self.run.mode == state.FULL_MODE:
             native_config.write()
+        if self.run.mode in state.CLUSTER_MODES:
+            storage.create_buckets()
+            self.run.tail_sampling = tail_sampling_variables()
+            self.run.save()
         with self.progress:
-            for component in self.components.values():
-                if self.signals:
-                    return
-                self._start(component)
-            while not self.signals and not self.run.ready:
-                time.sleep(START_POLL_INTERVAL_S)
-                self._check_children()
-                self.run.ready = all(
-                    child.ready_after_s is not None for child in self.children.values()
-                )
-        if self.run.ready:
+            in_order = sorted(self.components.values(), key=_start_order)
+            for _, group in groupby(in_order, key=_start_order):
+                self._start_group(list(group))
+        if not self.signals:
+            self.run.ready = True
             self.progress.summary(time.monotonic() - began)
             self._save()
+
+    def _start_group(self, components: list[Component]) -> None:
+        """Start ``components``, and wait until they are ready; a signal ends the wait."""
+        for component in components:
+            if self.signals:
+                return
+            self._start(component)
+        while not self.signals and not self._are_ready():
+            time.sleep(START_POLL_INTERVAL_S)
+            self._check_children()
+
+    def _are_ready(self) -> bool:
+        return all(child.ready_after_s is not None for child in self.children.values())
 
     def _start(self, component: Component) -> None:
         self.progress.step(component.name, "starting")
         try:
-            if component is COLLECTOR:
+            if component.binary is OTELCOL:
                 for path, reason in queue_files.set_damaged_aside(component.data):
                     self._warn(queue_files.report(path, reason))
             child = ChildProcess(component, self.executables.get(component.name))
@@ -288,6 +302,10 @@ class Launcher:
 
 def _save_warning(error: OSError) -> str:
     return f"the state of the stack cannot be recorded, trying again: {error}"
+
+
+def _start_order(component: Component) -> int:
+    return component.start_order
 
 
 def _stop_order(child: ChildProcess) -> int:

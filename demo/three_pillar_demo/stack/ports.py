@@ -84,6 +84,8 @@ PAYMENT = Port("PAYMENT_PORT", 8001)
 WEB = Port("WEB_PORT", 8080, "CONSOLE_PORT")
 STORE = Port("STORE_PORT", 4318, "EMBEDDED_PORT")
 STORE_GRPC = Port("STORE_GRPC_PORT", 4317)
+CLUSTER_STORE = Port("STORE_PORT", 4338)
+CLUSTER_STORE_GRPC = Port("STORE_GRPC_PORT", 4337)
 COLLECTOR = Port("OTEL_COLLECTOR_PORT", 4318)
 COLLECTOR_GRPC = Port("OTEL_COLLECTOR_GRPC_PORT", 4317)
 COLLECTOR_HEALTH = Port("OTEL_COLLECTOR_HEALTH_PORT", 13133)
@@ -118,7 +120,8 @@ ALL = (
 )
 """Every port of the demo.
 
-The store and the Collector never run together, so they have the same defaults.
+The store and the Collector never run together, so they have the same defaults. Only the modes
+``cluster`` have further ports, and there the store has the defaults of ``CLUSTER_STORE``.
 """
 
 

@@ -1,14 +1,15 @@
 """Checks before the stack is started: of variables, binaries, free disk space and free ports."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from three_pillar_demo.paths import STATE
 from three_pillar_demo.stack import binaries, port_choice, ports
-from three_pillar_demo.stack.binaries import Binary
-from three_pillar_demo.stack.components import Component
+from three_pillar_demo.stack.binaries import KAFKA, THANOS, Binary
+from three_pillar_demo.stack.component import Component
 from three_pillar_demo.stack.external_binary import ExternalBinary
 
 MIN_FREE_BYTES = 1024**3
@@ -16,7 +17,8 @@ MIN_FREE_BYTES = 1024**3
 
 The retention settings of the backends keep their data below this size.
 """
-
+MIN_JAVA = 17
+JAVA_VERSION = re.compile(r'version "(?P<version>\d+)')
 
 ON_LOOPBACK = "`demo up` runs every component on 127.0.0.1; unset the variable"
 IN_STATE_FOLDER = "`demo up` keeps all data in one folder; set DEMO_STATE to choose it"
@@ -36,6 +38,8 @@ def find_executables(components: Iterable[Component]) -> dict[str, Path]:
         LaunchError: At least one executable is missing. The message says how to obtain each
             missing executable.
     """
+    components = list(components)
+    option = "--cluster" if any(item.binary is THANOS for item in components) else "--full"
     executables: dict[str, Path] = {}
     not_installed: list[ExternalBinary] = []
     not_built: list[Binary] = []
@@ -53,10 +57,15 @@ def find_executables(components: Iterable[Component]) -> dict[str, Path]:
             else:
                 not_built.append(binary)
     messages = []
+    # In a cluster many components have the same binary.
+    not_installed = list(dict.fromkeys(not_installed))
+    not_built = list(dict.fromkeys(not_built))
     if not_installed:
         messages.append(_how_to_install(not_installed))
     if not_built:
-        messages.append(_how_to_build(not_built))
+        messages.append(_how_to_build(option, not_built))
+    if any(item.binary is KAFKA for item in components) and (problem := _java_problem()):
+        messages.append(f"{option} needs {problem}")
     if messages:
         raise LaunchError("\n".join(messages))
     return executables
@@ -79,11 +88,21 @@ def _how_to_install(missing: list[ExternalBinary]) -> str:
     )
 
 
-def _how_to_build(missing: list[Binary]) -> str:
+def _how_to_build(option: str, missing: list[Binary]) -> str:
+    target = "binaries-cluster" if option == "--cluster" else "binaries"
     return (
-        f"--full needs {_names(missing)}, on PATH or in {binaries.output_folder()}; "
-        "nothing has been started. Build what is missing, once: make binaries"
+        f"{option} needs {_names(missing)}, on PATH or in {binaries.output_folder()}; "
+        f"nothing has been started. Build what is missing, once: make {target}"
     )
+
+
+def _java_problem() -> str:
+    """Return what is missing for Kafka; "" if there is a Java that it runs on."""
+    installed = binaries.version_of("java", "-version", JAVA_VERSION)
+    if installed and int(installed) >= MIN_JAVA:
+        return ""
+    found = f"the one on PATH is {installed}" if installed else "there is none on PATH"
+    return f"Java {MIN_JAVA} or newer for Kafka, and {found}; nothing has been started"
 
 
 def version_warnings(components: Iterable[Component]) -> list[str]:
@@ -93,7 +112,7 @@ def version_warnings(components: Iterable[Component]) -> list[str]:
         for component in components
         if isinstance(component.binary, ExternalBinary)
     ]
-    return [warning for warning in warnings if warning]
+    return [warning for warning in dict.fromkeys(warnings) if warning]  # A cluster has many.
 
 
 def check_disk() -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from three_pillar_demo.paths import ROOT
 from three_pillar_demo.stack import readiness, state
-from three_pillar_demo.stack.components import Component
+from three_pillar_demo.stack.component import Component
 from three_pillar_demo.stack.environment import variables_of
 from three_pillar_demo.stack.progress import ignore_lost_output
 

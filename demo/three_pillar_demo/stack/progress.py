@@ -11,7 +11,8 @@ from rich.table import Table
 
 from three_pillar_demo.paths import STATE
 from three_pillar_demo.stack import ports, state
-from three_pillar_demo.stack.components import WEB, Component
+from three_pillar_demo.stack.component import Component
+from three_pillar_demo.stack.components import WEB
 
 SHOP_STEPS = """In another terminal:
 
@@ -30,6 +31,8 @@ NEXT_STEPS = {
     state.LOCAL_MODE: SHOP_STEPS,
     state.FULL_MODE: SHOP_STEPS,
     state.VIEW_MODE: VIEW_STEPS,
+    state.CLUSTER_MODE: SHOP_STEPS,
+    state.CLUSTER_LOCAL_STORE_MODE: SHOP_STEPS,
 }
 """What the user can do once everything is ready, by the name of the mode."""
 

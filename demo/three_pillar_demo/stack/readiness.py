@@ -1,10 +1,13 @@
 """Asks a component whether it is ready, by its readiness URL.
 
+A URL that begins with ``tcp:`` stands for a port that is ready once it accepts connections.
+
 The launcher asks often while components start, so this module uses the standard library: an HTTP
 client that could use TLS would read all certificates of the system for each request, which takes
 20 ms of CPU.
 """
 
+import socket
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
@@ -20,6 +23,8 @@ def ask(url: str) -> tuple[bool, str]:
     answer.
     """
     parts = urlsplit(url)
+    if parts.scheme == "tcp":
+        return _connect(parts.hostname or "", parts.port or 0)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", parts.path, headers={"Connection": "close"})
@@ -31,3 +36,11 @@ def ask(url: str) -> tuple[bool, str]:
         connection.close()
     is_success = response.status // 100 == 2  # noqa: PLR2004  (the class of the status)
     return is_success, f"{response.status} {body.strip()[:MAX_TEXT_CHARS]}"
+
+
+def _connect(host: str, port: int) -> tuple[bool, str]:
+    try:
+        socket.create_connection((host, port), TIMEOUT_S).close()
+    except OSError as error:
+        return False, str(error)
+    return True, "accepts connections"

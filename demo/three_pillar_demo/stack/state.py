@@ -17,10 +17,16 @@ from three_pillar_demo.paths import STATE, create_state_folder
 LOCAL_MODE = "local"
 FULL_MODE = "full"
 VIEW_MODE = "view"
-MODES = (LOCAL_MODE, FULL_MODE, VIEW_MODE)
+CLUSTER_MODE = "cluster"
+CLUSTER_LOCAL_STORE_MODE = "cluster-local-store"
+MODES = (LOCAL_MODE, FULL_MODE, VIEW_MODE, CLUSTER_MODE, CLUSTER_LOCAL_STORE_MODE)
 """The names of the modes; ``components.MODES`` has their components."""
 LOCAL_STORE_MODES = (LOCAL_MODE, VIEW_MODE)
 """The modes in which the local store receives and keeps the telemetry."""
+LOCAL_QUERY_MODES = (*LOCAL_STORE_MODES, CLUSTER_LOCAL_STORE_MODE)
+"""The modes in which the local store answers the questions of the commands and the web UI."""
+CLUSTER_MODES = (CLUSTER_MODE, CLUSTER_LOCAL_STORE_MODE)
+"""The modes with several processes of each kind, which two tiers of Collectors connect."""
 FILE = STATE / "run.json"
 LOCK = STATE / "lock"
 BACKGROUND_LOCK = STATE / "background-lock"
@@ -119,6 +125,8 @@ class Run:
         on_purpose: The components that a user has stopped or killed, by name, with the value
             ``stopped`` or ``killed``. The launcher does not restart them.
         exits: The unexpected exits in this run, by the name of the component.
+        tail_sampling: The variables ``TAIL_SAMPLING_*`` with which services and gateways run; empty
+            if nothing is sampled.
     """
 
     launcher: Process
@@ -129,6 +137,7 @@ class Run:
     components: dict[str, Process] = field(default_factory=dict)
     on_purpose: dict[str, str] = field(default_factory=dict)
     exits: dict[str, UnexpectedExits] = field(default_factory=dict)
+    tail_sampling: dict[str, str] = field(default_factory=dict)
 
     def save(self) -> None:
         """Write ``run.json`` atomically: a reader sees either the old or the new content."""
@@ -159,6 +168,7 @@ def load() -> Run | None:
             exits={
                 name: UnexpectedExits(**exits) for name, exits in content.get("exits", {}).items()
             },
+            tail_sampling=dict(content.get("tail_sampling", {})),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

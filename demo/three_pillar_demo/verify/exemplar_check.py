@@ -39,7 +39,7 @@ async def check_exemplars(backends: Backends, ledger: Ledger) -> Check:
         # Traces are exported in batches of their own, so the trace of a purchase that somebody
         # else made may arrive after its exemplar.
         nonlocal unresolved_ids
-        unresolved_ids = await _without_trace(backends, unresolved_ids)
+        unresolved_ids = await without_trace(backends, unresolved_ids)
         return not unresolved_ids
 
     await poll_until(all_traces_are_stored)
@@ -54,7 +54,7 @@ async def check_exemplars(backends: Backends, ledger: Ledger) -> Check:
     return Check("exemplars", not problems, figures, problems)
 
 
-async def _without_trace(backends: Backends, trace_ids: Sequence[str]) -> list[str]:
+async def without_trace(backends: Backends, trace_ids: Sequence[str]) -> list[str]:
     """Return those of ``trace_ids`` whose traces are not in the trace store."""
     limit = asyncio.Semaphore(MAX_CONCURRENT_QUERIES)
 

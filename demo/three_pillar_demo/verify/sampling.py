@@ -1,9 +1,11 @@
 """Which traces of a run the Collector keeps, if its gateways sample them.
 
 The services and ``deploy/collector/gateway.yaml`` read the same variables ``TAIL_SAMPLING_*``.
-``demo verify`` must be started with the same values.
+The launcher of a cluster records them; elsewhere ``demo verify`` must be started with the same
+values.
 """
 
+import os
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +13,8 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillars.settings import Settings
+from three_pillar_demo.stack import environment, state
+from three_pillars.settings import ConfigurationError, Settings
 
 MS_PER_S = 1_000
 
@@ -79,13 +82,32 @@ class Sampling:
         return self.rule is None or self.rule.is_kept(int(trace_id, 16), status, 0.0)
 
 
+def _load_settings() -> SamplingSettings:
+    run = state.running()
+    recorded = run.tail_sampling if run else {}
+    if not recorded:
+        return SamplingSettings.load()
+    problems = [
+        f"{name}={os.environ[name]}: the running stack has {value}; unset the variable"
+        for name, value in recorded.items()
+        if os.environ.get(name, value) != value
+    ]
+    if problems:
+        raise ConfigurationError(problems)
+    fields = {
+        name.removeprefix(environment.TAIL_SAMPLING).lower(): value
+        for name, value in recorded.items()
+    }
+    return SamplingSettings.model_validate(fields)
+
+
 def load_sampling() -> Sampling:
-    """Return the sampling that the variables ``TAIL_SAMPLING_*`` name.
+    """Return the sampling of the running stack, or that of the variables ``TAIL_SAMPLING_*``.
 
     Raises:
-        ConfigurationError: A variable has an invalid value.
+        ConfigurationError: A variable has an invalid value, or another one than the running stack.
     """
-    settings = SamplingSettings.load()
+    settings = _load_settings()
     if settings.percentage is None:
         return Sampling()
     # OpenTelemetry's SDK takes long to import, and is needed only here.

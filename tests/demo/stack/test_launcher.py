@@ -93,6 +93,23 @@ def test_signal_stops_all_components_in_order(make_stack: MakeStack, way: str) -
     assert (stack.run["ready"], stack.run["components"]) == (False, {})
 
 
+def test_components_start_in_their_order(make_stack: MakeStack) -> None:
+    """What others need is ready before they are started, also where only its port says so."""
+    last = SHOP | {"start_order": 2}
+    stack = make_stack(
+        last, LOGS | {"start_order": 1, "tcp": True}, TRACES | {"not_ready_body": "loading"}
+    )
+    stack.up(ready=False)
+    stack.wait_until(lambda: stack.events("started"), "the first component to be started")
+    # This takes longer than a launcher that does not wait would need to start the others.
+    assert "not ready" in stack.demo("status").stdout
+    assert stack.events("started") == ["traces started"]
+    stack.event_log.with_name("ready").touch()
+    stack.wait_until(lambda: stack.is_ready, "everything to be ready")
+    assert stack.events("started") == ["traces started", "logs started", "shop started"]
+    assert stack.demo("status").returncode == 0
+
+
 def test_second_ctrl_c_kills_at_once(make_stack: MakeStack) -> None:
     """A second Ctrl-C makes the launcher kill all components without a grace period."""
     stack = make_stack(SHOP | {"ignores_sigterm": True, "grace": 600}, COLLECTOR)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.stubs.running import Stack
-from three_pillar_demo.stack import ports, preflight, state
+from three_pillar_demo.stack import binaries, ports, preflight, state
 from three_pillar_demo.stack.binaries import Binary
+from three_pillar_demo.stack.cluster import choice as cluster_choice
 from three_pillar_demo.stack.components import (
     BY_NAME,
     DEFAULT,
@@ -125,6 +126,84 @@ def test_unbuilt_binary_is_one_line_that_names_make_binaries(
     assert stack.events() == []
 
 
+def test_what_a_cluster_lacks_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names what is missing, and the target of make that builds all of it."""
+    monkeypatch.setattr(binaries, "find", lambda _: None)
+    with pytest.raises(preflight.LaunchError) as refused:
+        preflight.find_executables(MODES[state.CLUSTER_LOCAL_STORE_MODE])
+    text = str(refused.value)
+    assert text.startswith("--cluster needs ")
+    assert "thanos 0.42.4" in text
+    assert text.count("thanos") == 1
+    assert text.endswith("Build what is missing, once: make binaries-cluster")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ('openjdk version "11.0.2" 2019', "Java 17 or newer for Kafka, and the one on PATH is 11"),
+        ("", "Java 17 or newer for Kafka, and there is none on PATH"),
+        ('openjdk version "17" 2021-09-14', ""),
+        ('openjdk version "21.0.4" 2024-07-16', ""),
+    ],
+)
+def test_kafka_needs_java(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: str, reason: str
+) -> None:
+    """A cluster with Kafka is refused where Java is missing or too old."""
+    monkeypatch.setattr(binaries, "find", lambda _: Path("found"))
+    monkeypatch.setattr(ExternalBinary, "path", Path("found"))
+    if answer:
+        (tmp_path / "java").write_text(f"#!/bin/sh\necho '{answer}' >&2\n")
+        (tmp_path / "java").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if reason:
+        with pytest.raises(preflight.LaunchError, match=reason):
+            preflight.find_executables(MODES[state.CLUSTER_MODE])
+    else:
+        assert "kafka" in preflight.find_executables(MODES[state.CLUSTER_MODE])
+    assert "thanos-query" in preflight.find_executables(MODES[state.CLUSTER_LOCAL_STORE_MODE])
+
+
+@pytest.mark.parametrize(
+    ("installed", "mode"),
+    [
+        (("tempo", "loki"), state.CLUSTER_MODE),
+        (("tempo",), state.CLUSTER_LOCAL_STORE_MODE),
+        ((), state.CLUSTER_LOCAL_STORE_MODE),
+    ],
+)
+def test_a_cluster_has_the_local_store_without_tempo_or_loki(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, installed: tuple[str, ...], mode: str
+) -> None:
+    """Only with both of them on PATH does the cluster run them."""
+    for name in installed:
+        install(tmp_path / name, "3.7.6")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cluster_choice.choose() == mode
+
+
+def test_two_modes_at_once_are_refused(make_stack: MakeStack) -> None:
+    """``--full`` and ``--cluster`` together are one line, and nothing is started."""
+    stack = make_stack(SHOP)
+    refused = stack.demo("up", "--full", "--cluster")
+    assert refused.returncode == 1
+    assert refused.stderr == "demo up: --full and --cluster are two modes; choose one\n"
+    assert stack.events() == []
+
+
+def test_a_process_of_a_cluster_has_its_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of one configuration file differ by their name, ports and folder."""
+    monkeypatch.setattr(state, "mode", lambda: state.CLUSTER_MODE)
+    for component in MODES[state.CLUSTER_MODE]:
+        if component.name.startswith(("tempo-", "loki-")):
+            variables = variables_of(component)
+            assert variables["INSTANCE"] == component.name
+            assert int(variables["HTTP_PORT"]) == component.ports[0].number
+            assert int(variables["GRPC_PORT"]) == component.ports[1].number
+            assert int(variables["GOSSIP_PORT"]) == component.ports[2].number
+
+
 @pytest.mark.parametrize("place", ["PATH", "the output folder"])
 def test_binary_is_started_from_where_it_is_found(
     make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
@@ -190,8 +269,11 @@ def test_local_mode_needs_python_alone() -> None:
     assert preflight.version_warnings(LOCAL) == []
     assert [component for component in FULL if component in LOCAL] == [*LOCAL[:2], WEB]
     assert BY_NAME["store"].ports[0].default == BY_NAME["otel-collector"].ports[0].default == 4318
-    binaries = [component.binary for component in FULL]
-    assert {binary for binary in binaries if isinstance(binary, ExternalBinary)} == {TEMPO, LOKI}
+    full_binaries = [component.binary for component in FULL]
+    assert {binary for binary in full_binaries if isinstance(binary, ExternalBinary)} == {
+        TEMPO,
+        LOKI,
+    }
 
 
 ELSEWHERE = {

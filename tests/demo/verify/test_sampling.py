@@ -10,6 +10,8 @@ from services.common.tail_sampling import TailSamplingSettings
 from tests.demo.verify.test_checks import PreparedBackends, ledger
 from tests.traces import exemplar, slow
 from three_pillar_demo.query.interface import Backends
+from three_pillar_demo.stack import state
+from three_pillar_demo.stack.state import CLUSTER_MODE, Process, Run
 from three_pillar_demo.verify import check as check_module
 from three_pillar_demo.verify.exemplar_check import check_exemplars
 from three_pillar_demo.verify.freshness import Freshness
@@ -80,6 +82,34 @@ def test_a_wrong_share_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAIL_SAMPLING_PERCENTAGE", "101")
     with pytest.raises(ConfigurationError, match="TAIL_SAMPLING_PERCENTAGE"):
         load_sampling()
+
+
+def test_the_running_cluster_says_what_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher of a cluster has recorded the variables, so no command needs them."""
+    recorded = {"TAIL_SAMPLING_PERCENTAGE": "0", "TAIL_SAMPLING_SLOW_MS": "2000"}
+    run = Run(Process(1, 0.0), 0.0, CLUSTER_MODE, tail_sampling=recorded)
+    monkeypatch.setattr(state, "running", lambda: run)
+    run_ledger = ledger(("success", 200), ("payment_slow", 504))
+    run_ledger.sampling = load_sampling()
+    assert len(run_ledger.kept) == 1
+    assert run_ledger.sampling.slow_s == 2.0
+    monkeypatch.setenv("TAIL_SAMPLING_SLOW_MS", "2000")
+    assert load_sampling().slow_s == 2.0
+
+
+def test_another_share_than_that_of_the_cluster_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A variable that differs from the running cluster is refused in one line with both values."""
+    recorded = {"TAIL_SAMPLING_PERCENTAGE": "10"}
+    run = Run(Process(1, 0.0), 0.0, CLUSTER_MODE, tail_sampling=recorded)
+    monkeypatch.setattr(state, "running", lambda: run)
+    monkeypatch.setenv("TAIL_SAMPLING_PERCENTAGE", "30")
+    with pytest.raises(ConfigurationError) as refused:
+        load_sampling()
+    assert str(refused.value) == (
+        "TAIL_SAMPLING_PERCENTAGE=30: the running stack has 10; unset the variable"
+    )
 
 
 def test_a_kept_trace_must_be_whole() -> None:

@@ -14,6 +14,7 @@ from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.verify.check import MAX_CONCURRENT_QUERIES
 from three_pillar_demo.verify.ledger import Ledger, expect
 from three_pillar_demo.verify.log_check import canonical_records
+from three_pillar_demo.verify.sampling import Sampling
 
 SAMPLE_SIZE = 16
 """The smallest number of traces in the sample that a comparison queries first.
@@ -48,13 +49,17 @@ class StoreAudit:
     A trace that was complete once is not queried again.
     """
 
-    def __init__(self, backends: Backends, run: str, started: float) -> None:
+    def __init__(
+        self, backends: Backends, run: str, started: float, sampling: Sampling | None = None
+    ) -> None:
         """Prepare to query ``backends``.
 
         ``run`` is the prefix of the services' instance names, and ``started`` is when the load
-        began, in seconds since the epoch.
+        began, in seconds since the epoch. ``sampling`` says which traces the Collector keeps; by
+        default all.
         """
         self.backends = backends
+        self.sampling = sampling or Sampling()
         self.run = run
         self.started = started
         self.span_ids: dict[str, list[str]] = {}
@@ -73,7 +78,7 @@ class StoreAudit:
         Raises:
             BackendError: A store does not answer.
         """
-        records = await self._count_canonical_records()
+        records = await self.count_canonical_records()
         await self._query_traces(purchases, thorough=thorough)
         result = AuditResult()
         for purchase in purchases:
@@ -81,7 +86,7 @@ class StoreAudit:
         await self._compare_counters(purchases, within_s, result)
         return result
 
-    async def _count_canonical_records(self) -> Counter[tuple[str, str]]:
+    async def count_canonical_records(self) -> Counter[tuple[str, str]]:
         """Return how many canonical log records are stored, by trace id and service.
 
         A service writes one such record for each request.
@@ -120,8 +125,11 @@ class StoreAudit:
     def _is_complete(self, purchase: Purchase) -> bool:
         """Return whether the last query of the trace of ``purchase`` found all expected spans.
 
-        A trace that was never queried is incomplete.
+        A trace that was never queried is incomplete. One that the Collector need not keep is
+        complete without its spans.
         """
+        if not self.sampling.is_kept(purchase):
+            return True
         return len(self.span_ids.get(purchase.trace_id, [])) >= len(expect(purchase).spans)
 
     def _compare_purchase(
@@ -134,6 +142,8 @@ class StoreAudit:
         expected = expect(purchase)
         span_ids = self.span_ids.get(purchase.trace_id, [])
         missing_spans = max(0, len(expected.spans) - len(set(span_ids)))
+        if not self.sampling.is_kept(purchase):
+            missing_spans = 0
         services = ["checkout"]
         if expected.payment_status:
             services.append("payment")
@@ -159,11 +169,11 @@ class StoreAudit:
             "payment_requests_total": ledger.payment_statuses(),
         }
         for name, expected in expected_by_counter.items():
-            counted = await self._counted_statuses(name, within_s)
+            counted = await self.counted_statuses(name, within_s)
             result.lost[COUNTS] += (expected - counted).total()
             result.duplicated[COUNTS] += (counted - expected).total()
 
-    async def _counted_statuses(self, name: str, within_s: float) -> Counter[str]:
+    async def counted_statuses(self, name: str, within_s: float) -> Counter[str]:
         """Return the sum of the counter ``name`` over the instances of this run, by HTTP status.
 
         Only values that were reported within the last ``within_s`` seconds are used.

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx2
@@ -12,11 +12,16 @@ from three_pillar_demo.chaos.faults import component_down, disk_filled, misbehav
 from three_pillar_demo.chaos.faulty_receiver import Behaviour, FaultyReceiver
 from three_pillar_demo.chaos.judge import Expectation
 from three_pillar_demo.query.interface import Backends
-from three_pillar_demo.stack import health
+from three_pillar_demo.stack import health, state
+from three_pillar_demo.stack.cluster.collectors import AGENT_OF_SERVICE, AGENTS
 from three_pillar_demo.stack.plain_http import NO_CERTIFICATES
 
 COLLECTOR = "otel-collector"
-RECEIVER = {"local": "store", "full": COLLECTOR}
+RECEIVER = {
+    state.LOCAL_MODE: "store",
+    state.FULL_MODE: COLLECTOR,
+    **dict.fromkeys(state.CLUSTER_MODES, AGENTS[0].name),
+}
 """The component that receives the services' telemetry, by the mode of the stack."""
 BACKENDS = ("tempo", "loki", "prometheus")
 """The components to which the Collector sends telemetry; rehearsals stop each of them."""
@@ -31,7 +36,7 @@ class Context:
     """The environment in which a rehearsal runs.
 
     Attributes:
-        mode: The mode of the stack, ``local`` or ``full``.
+        mode: The mode of the stack, a key of ``RECEIVER``.
         backends: The backends of the stack, to query what is stored.
         faulty_receiver: The ``FaultyReceiver`` in front of the real receiver; None if the rehearsal
             does not use one.
@@ -48,6 +53,20 @@ class Context:
     def receiver(self) -> str:
         """The name of the component that receives the services' telemetry in this mode."""
         return RECEIVER[self.mode]
+
+
+def service_variables() -> dict[str, dict[str, str]]:
+    """Return the variables that the services of a rehearsal need on the running stack, by service.
+
+    In a cluster each service sends to the agent of its machine, and knows what is sampled.
+    """
+    run = state.running()
+    if run is None or run.mode not in state.CLUSTER_MODES:
+        return {}
+    return {
+        name: {"OTEL_EXPORTER_OTLP_ENDPOINT": agent.address, **run.tail_sampling}
+        for name, agent in AGENT_OF_SERVICE.items()
+    }
 
 
 Fault = Callable[[Context], AbstractAsyncContextManager[None]]
@@ -171,8 +190,8 @@ async def _collector_reports(backends: Backends) -> list[str]:
     refused = totals.get((), 0)
     if refused:
         reports.append(f"the Collector has refused {refused:.0f} spans so far")
-    for name, state in alerts:
-        reports.append(f"alert {name} {state}")
+    for name, alert_state in alerts:
+        reports.append(f"alert {name} {alert_state}")
     return reports
 
 
@@ -218,6 +237,38 @@ BACKEND_OUTAGES = tuple(
         modes=("full",),
     )
     for name in BACKENDS
+)
+IN_CLUSTER = Expectation(
+    drain_s=120.0, at_least_once=True, complete_answers=True, exemplars_resolve=True
+)
+"""What holds when one process of several is killed."""
+KILLED_GATEWAY = replace(IN_CLUSTER, spans_in_memory=60)
+"""What holds when a gateway is killed.
+
+Its tail sampling acknowledges a request before the spans are in the queue on disk: at most one
+request for each core, which is what a service sends in a second.
+"""
+CLUSTER_OUTAGES = tuple(
+    Rehearsal(
+        name=f"{name}-killed",
+        description=f"{component} of the cluster is killed",
+        short=10,
+        long=60,
+        expectation=KILLED_GATEWAY if name == "gateway" else IN_CLUSTER,
+        fault=_down("kill", component),
+        modes=modes,
+    )
+    for name, component, modes in (
+        ("agent", "otel-agent-0", state.CLUSTER_MODES),
+        ("gateway", "otel-gateway-0", state.CLUSTER_MODES),
+        ("thanos-receive", "thanos-receive-0", state.CLUSTER_MODES),
+        ("object-store", "object-store", state.CLUSTER_MODES),
+        ("store", "store", (state.CLUSTER_LOCAL_STORE_MODE,)),
+        ("loki", "loki-1", (state.CLUSTER_MODE,)),
+        ("live-store", "tempo-live-store-a-0", (state.CLUSTER_MODE,)),
+        ("block-builder", "tempo-block-builder-0", (state.CLUSTER_MODE,)),
+        ("kafka", "kafka", (state.CLUSTER_MODE,)),
+    )
 )
 SERVICE_STOPS = (
     Rehearsal(
@@ -285,6 +336,7 @@ RECEIVER_FAULTS = (
 REHEARSALS = (
     *RECEIVER_OUTAGES,
     *BACKEND_OUTAGES,
+    *CLUSTER_OUTAGES,
     *SERVICE_STOPS,
     FULL_DISK,
     *RECEIVER_FAULTS,

@@ -68,7 +68,14 @@ def report(results: Results, console: Console, *, as_json: bool) -> None:
 
 def _print_json(results: Results, console: Console) -> None:
     """Print the results as one JSON object."""
-    rehearsals = [{**vars(observed), **vars(verdict)} for observed, verdict in results]
+    rehearsals = [
+        {
+            **vars(observed),
+            "answers": vars(observed.answers) if observed.answers else None,
+            **vars(verdict),
+        }
+        for observed, verdict in results
+    ]
     document = {"passed": passed(results), "rehearsals": rehearsals}
     # JSON has no NaN: an unknown time is null.
     console.out(json.dumps(document, indent=2).replace("NaN", "null"), highlight=False)
@@ -114,7 +121,8 @@ def list_rehearsals(rehearsals: Sequence[Rehearsal], console: Console) -> None:
     console.print(table)
     console.print(
         "\n[bold]demo rehearse NAME[/] runs one, [bold]--all[/] runs all. "
-        "Those of tempo, loki and prometheus need `demo up --full`."
+        "Those of tempo, loki and prometheus need `demo up --full`, those that kill one process of "
+        "several `demo up --cluster`."
     )
 
 
@@ -147,7 +155,8 @@ def _service_row(observed: Observation, _verdict: Verdict) -> list[Cell]:
 def _remarks(observed: Observation) -> list[str]:
     """Return lines of information about a rehearsal, which are printed below its problems.
 
-    They say why the rehearsal was skipped, and list outcomes, stops and reports of the fault.
+    They say why the rehearsal was skipped, and list outcomes, stops, answers of the stores and
+    reports of the fault.
     """
     remarks = []
     if observed.skipped:
@@ -158,6 +167,15 @@ def _remarks(observed: Observation) -> list[str]:
     if observed.stop_durations_s:
         durations = observed.stop_durations_s
         remarks.append(f"{len(durations)} stops, the slowest took {max(durations):.1f} s")
+    if answers := observed.answers:
+        remarks.append(
+            f"answers of the stores: {answers.whole} whole, {answers.refused} refused with an "
+            f"error, {answers.partial} partial"
+        )
+        remarks.append(
+            f"exemplars lead to {observed.exemplars} traces; "
+            f"{len(observed.dead_exemplars)} of these are not stored"
+        )
     remarks += [f"during the fault: {text}" for text in observed.reports]
     return remarks
 

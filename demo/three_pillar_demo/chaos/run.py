@@ -37,10 +37,16 @@ def select_rehearsals(name: str | None, mode: str, *, long: bool) -> list[Rehear
         raise LaunchError(f"there is no rehearsal {name!r}; there are: {', '.join(BY_NAME)}")
     rehearsal = BY_NAME[name]
     if mode not in rehearsal.modes:
-        raise LaunchError(f"{name} needs the full mode: `demo up --full --detach` starts it")
+        raise LaunchError(f"{name} needs another mode: {_how_to_start(rehearsal)} starts it")
     if rehearsal not in available:
         raise LaunchError(f"{name} has a long form only: add --long")
     return [rehearsal]
+
+
+def _how_to_start(rehearsal: Rehearsal) -> str:
+    """Return the command that starts a stack on which ``rehearsal`` can run."""
+    options = " ".join(background.COMMANDS[rehearsal.modes[0]])
+    return f"`demo {options} --detach`"
 
 
 def rehearse(name: str | None, err: Console, *, long: bool) -> Results:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from three_pillar_demo.chaos import drops, plan
+from three_pillar_demo.chaos.answer_watch import AnswerWatch
 from three_pillar_demo.chaos.audit import AuditResult, StoreAudit
 from three_pillar_demo.chaos.faults import UnsupportedError, run_shielded, small_disk
 from three_pillar_demo.chaos.faulty_receiver import FaultyReceiver, otlp_violations
@@ -20,6 +21,8 @@ from three_pillar_demo.query.interface import BackendError
 from three_pillar_demo.stack.components import BY_NAME
 from three_pillar_demo.stack.ports import LOOPBACK
 from three_pillar_demo.stack.preflight import LaunchError
+from three_pillar_demo.verify.exemplar_check import without_trace
+from three_pillar_demo.verify.sampling import load_sampling
 
 WARM_UP_S = 2.0
 """Seconds of load on freshly started services before the steady state is measured."""
@@ -72,7 +75,9 @@ class RehearsalRun:
         try:
             async with AsyncExitStack() as stack:
                 endpoint = await self._prepare_receiver(stack)
-                services = stack.enter_context(Services(endpoint, self.rehearsal.workers))
+                services = stack.enter_context(
+                    Services(endpoint, self.rehearsal.workers, variables=plan.service_variables())
+                )
                 self._progress("starting its own services")
                 await run_shielded(services.start)
                 await self._run_with(services)
@@ -103,13 +108,15 @@ class RehearsalRun:
         """Send the load to ``services`` through all phases, and collect all observations."""
         log_offset = CHECKOUT_LOG.stat().st_size
         load = Load(services.url, services.run)
-        self.audit = StoreAudit(self.context.backends, services.run, load.started)
+        self.audit = StoreAudit(self.context.backends, services.run, load.started, load_sampling())
         recovered_at = await self._run_phases(services, load)
         self.observed.purchases = len(load.purchases)
         log = CHECKOUT_LOG.read_text(errors="replace")[log_offset:]
         self._count_requests(load, logged_words=set(log.split('"')))
         if self.expectation.stored:
             await self._audit(load, recovered_at)
+        if self.expectation.exemplars_resolve:
+            await self._resolve_exemplars(load, recovered_at)
         if self.context.faulty_receiver:
             answers = self.context.faulty_receiver.answers
             self.observed.otlp_violations = otlp_violations(answers)
@@ -129,6 +136,10 @@ class RehearsalRun:
             self._progress(f"steady state, {load.rate:g} requests a second")
             await asyncio.sleep(WARM_UP_S)
             load.phase = "steady"
+            watch = AnswerWatch(self.audit, lambda: load.purchases)
+            if self.expectation.complete_answers:
+                self.observed.answers = watch.answers
+                watching = tasks.create_task(watch.watch(MARGIN_S + self.amount))
             await asyncio.sleep(STEADY_S if self.expectation.latency_unaffected else 0.0)
             load.phase = "fault"
             if self.rehearsal.fault:
@@ -146,6 +157,8 @@ class RehearsalRun:
             measuring.cancel()
             self._progress(f"looking up {len(load.purchases)} purchases in the stores")
             _, self.observed.drained_s = await draining
+            if self.expectation.complete_answers:
+                watching.cancel()
         return recovered_at
 
     async def _inject(self, fault: plan.Fault) -> None:
@@ -219,6 +232,24 @@ class RehearsalRun:
         observed.drops_logged = await drops.drop_was_logged(
             self.context.backends, load.started - 1, time.time()
         )
+
+    async def _resolve_exemplars(self, load: Load, recovered_at: float) -> None:
+        """Record to how many traces of this load exemplars lead, and which of these are not there.
+
+        The traces have until ``expectation.drain_s`` seconds after ``recovered_at``.
+        """
+        backends = self.context.backends
+        own = {purchase.trace_id for purchase in load.purchases}
+        exemplars = await backends.exemplars(load.started, time.time())
+        trace_ids = sorted({item.trace_id for item in exemplars} & own)
+        self.observed.exemplars = len(trace_ids)
+        deadline = recovered_at + (self.expectation.drain_s or 0.0)
+        self.observed.dead_exemplars = await without_trace(backends, trace_ids)
+        while self.observed.dead_exemplars and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_INTERVAL_S)
+            self.observed.dead_exemplars = await without_trace(
+                backends, self.observed.dead_exemplars
+            )
 
     async def wait_until_stored(
         self, purchases: Sequence[Purchase], recovered_at: float, kinds: Sequence[str]

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
@@ -53,6 +54,7 @@ class Services:
         endpoint: The OTLP endpoint to which the services export.
         workers: The number of worker processes of each service.
         run: The prefix of the instance names.
+        variables: Further environment variables of each service, by its name.
         starts: How often the services were started. This number is the suffix of the instance
             names.
         ports: The loopback port of each service.
@@ -62,6 +64,7 @@ class Services:
     endpoint: str
     workers: int = 1
     run: str = field(default_factory=lambda: f"rehearsal-{uuid.uuid4().hex[:8]}")
+    variables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     starts: int = 0
     ports: dict[str, int] = field(default_factory=dict)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -140,6 +143,7 @@ class Services:
             "CHECKOUT_PAYMENT_TIMEOUT": "8",
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.endpoint,
             "OTEL_RESOURCE_ATTRIBUTES": f"service.instance.id={self.run}-{self.starts}",
+            **self.variables.get(name, {}),
         }
 
     def _is_ready(self, name: str) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from three_pillar_demo.chaos.answer_watch import Answers
 from three_pillar_demo.chaos.judge import Expectation, Observation, Verdict, judge
 from three_pillar_demo.chaos.plan import REHEARSALS
 
@@ -20,6 +21,9 @@ GOOD = Observation(
     steady_mib=150,
     peak_mib=160,
 )
+PARTIAL = "trace a: 3 spans after 4"
+DEAD = "an exemplar, but no trace"
+LATE = "not drained 60 s after the recovery"
 
 
 def test_a_good_observation_passes() -> None:
@@ -104,6 +108,70 @@ def test_counted_losses_are_allowed_where_expected(
     """Losses must equal the counted drops of each kind, and a log record must report them."""
     observed = replace(GOOD, lost=lost, dropped=dropped, drops_logged=drops_logged)
     assert judge(observed, Expectation(loss="counted")).problems == problems
+
+
+@pytest.mark.parametrize(
+    ("answers", "problems"),
+    [
+        (Answers(whole=9, refused=3), []),
+        (
+            Answers(whole=9, partial=1, descriptions=["trace a: 3 spans after 4"]),
+            ["trace a: 3 spans after 4"],
+        ),
+        (Answers(refused=3), ["no store has answered a question completely"]),
+        (None, ["no store has answered a question completely"]),
+    ],
+)
+def test_a_partial_answer_is_a_problem_and_an_error_is_none(
+    answers: Answers | None, problems: list[str]
+) -> None:
+    """Where answers must be complete, each partial one is named, and some must be there."""
+    expected = Expectation(complete_answers=True)
+    assert judge(replace(GOOD, answers=answers), expected).problems == problems
+    assert judge(replace(GOOD, answers=answers), Expectation()).problems == []
+
+
+def test_exemplars_must_lead_to_traces_where_expected() -> None:
+    """A dead exemplar is named, and so is a rehearsal that has none at all."""
+    expected = Expectation(exemplars_resolve=True)
+    assert judge(replace(GOOD, exemplars=4), expected).passed
+    assert judge(GOOD, expected).problems == ["no exemplar is stored"]
+    dead = replace(GOOD, exemplars=4, dead_exemplars=["abc"])
+    assert judge(dead, expected).problems == ["abc: an exemplar, but no trace"]
+
+
+def test_duplicates_are_allowed_where_delivery_is_at_least_once() -> None:
+    """Spans and log records may be stored twice there; a count never may."""
+    observed = replace(GOOD, duplicated=Counter(spans=4, log_records=2, counts=1))
+    problems = judge(observed, Expectation(at_least_once=True)).problems
+    assert problems == ["1 counts duplicated"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "dead", "problems"),
+    [
+        (Counter(spans=3), ["abc"], []),
+        (
+            Counter(spans=3),
+            ["a", "b", "c", "d"],
+            [f"{name}: an exemplar, but no trace" for name in "abcd"],
+        ),
+        (Counter(spans=61), [], ["61 spans lost", "not drained 60 s after the recovery"]),
+        (Counter(spans=3, log_records=1), [], ["1 log records lost"]),
+        (
+            Counter(),
+            ["abc"],
+            ["not drained 60 s after the recovery", "abc: an exemplar, but no trace"],
+        ),
+    ],
+)
+def test_what_a_process_held_in_memory_may_be_lost(
+    lost: Counter[str], dead: list[str], problems: list[str]
+) -> None:
+    """Up to the limit, acknowledged spans may be lost with a process; nothing else may."""
+    expected = Expectation(spans_in_memory=60, exemplars_resolve=True)
+    observed = replace(GOOD, lost=lost, drained_s=None, exemplars=9, dead_exemplars=dead)
+    assert sorted(judge(observed, expected).problems) == sorted(problems)
 
 
 def test_without_a_receiver_nothing_is_audited() -> None:

@@ -85,7 +85,12 @@ def test_all_rehearsals_are_listed() -> None:
     ("name", "mode", "reason"),
     [
         ("nothing", "local", "there is no rehearsal 'nothing'; there are: receiver-killed"),
-        ("tempo-stopped", "local", "tempo-stopped needs the full mode"),
+        (
+            "tempo-stopped",
+            "local",
+            "tempo-stopped needs another mode: `demo up --full --detach` starts it",
+        ),
+        ("loki-killed", "full", "needs another mode: `demo up --cluster --detach` starts it"),
         ("receiver-stopped", "full", "receiver-stopped has a long form only: add --long"),
     ],
 )
@@ -96,9 +101,15 @@ def test_an_unavailable_rehearsal_is_refused(name: str, mode: str, reason: str) 
 
 
 def test_all_rehearsals_of_a_mode() -> None:
-    """Local mode has no rehearsal of Tempo, and full mode has all, one only in the long form."""
+    """Each mode has the rehearsals of its components, and one has only a long form."""
     local = {rehearsal.name for rehearsal in select_rehearsals(None, "local", long=True)}
     assert "tempo-stopped" not in local
+    assert "loki-killed" not in local
     full = {rehearsal.name for rehearsal in select_rehearsals(None, "full", long=True)}
-    assert full == {rehearsal.name for rehearsal in REHEARSALS}
-    assert len(select_rehearsals(None, "full", long=False)) == len(REHEARSALS) - 1
+    cluster = {rehearsal.name for rehearsal in select_rehearsals(None, "cluster", long=True)}
+    assert local < full
+    assert not full & cluster
+    without_engines = select_rehearsals(None, "cluster-local-store", long=True)
+    names = full | cluster | {rehearsal.name for rehearsal in without_engines}
+    assert names == {rehearsal.name for rehearsal in REHEARSALS}
+    assert len(select_rehearsals(None, "full", long=False)) == len(full) - 1

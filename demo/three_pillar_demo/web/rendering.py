@@ -6,12 +6,16 @@ from typing import Any, Protocol
 
 from starlette.responses import HTMLResponse
 
+from three_pillar_demo.query import connect
 from three_pillar_demo.web.alert_inbox.alerts import FiringAlerts
 from three_pillar_demo.web.alert_inbox.drill_view import current_drill
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.drill_marks import drill_marks
 from three_pillar_demo.web.element_ids import UniqueIds
 from three_pillar_demo.web.page_templates import templates
+
+MAX_COMPONENTS = 12
+"""The number of components up to which the status bar lists those that are up."""
 
 
 class Render(Protocol):
@@ -53,6 +57,8 @@ class Renderer:
                 drill_marks=drill_marks(self.data.mode),
                 problem_since=self.data.problem_since,
                 mode=self.data.mode,
+                max_components=MAX_COMPONENTS,
+                samples_traces=connect.samples_traces(),
                 grafana_url=self.grafana_url,
                 request_search_limit=self.data.backends.request_search_limit,
                 unique_id=UniqueIds().next,

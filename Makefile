@@ -140,7 +140,7 @@ WORKERS ?= 5
 PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Tests start hundreds of processes, and each would compile the sources of the project again.
-test test-fast test-full test-clients: export PYTHONDONTWRITEBYTECODE =
+test test-fast test-full test-clients test-cluster: export PYTHONDONTWRITEBYTECODE =
 
 test: dev ## run all tests that need Python alone; starts the local mode
 	@$(BIN)/pytest $(PARALLEL) -m 'not full and not engine and not kubernetes and not cluster'

@@ -16,9 +16,10 @@ unexport UV_PYTHON UV_SYSTEM_PYTHON UV_CONSTRAINT UV_BUILD_CONSTRAINT UV_OVERRID
 unexport PYTHONHOME PYTHONPATH PYTHONPLATLIBDIR PYTHONSAFEPATH PYTHONINSPECT PYTHONUSERBASE \
 	PYTHONWARNINGS __PYVENV_LAUNCHER__
 
-# The first Python on PATH that is new enough. -I: whatever PYTHONHOME and PYTHONPATH are.
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
-	$$p -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# The first Python on PATH that is new enough. -I: whatever PYTHONHOME and PYTHONPATH are. It is
+# looked for at its first use, and only once.
+PYTHON ?= $(eval PYTHON := $$(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$$$p -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$$$p && break; done))$(PYTHON)
 BIN := .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-user
 # Python compiles each module at its first import, so the installation does not, which makes it

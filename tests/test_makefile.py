@@ -42,6 +42,22 @@ def test_setup_compiles_where_python_may_not(dont_write_bytecode: str, *, compil
     assert commands.count("--no-compile") == (0 if compiles else 2)
 
 
+def test_python_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The set-up names the interpreter several times, and looks for it once: that takes 0.1 s."""
+    monkeypatch.delenv("PYTHON", raising=False)  # it would be used without a search
+    searches = tmp_path / "searches"
+    (tmp_path / "python3").write_text(f"#!/bin/sh\necho search >> {searches}\n")
+    (tmp_path / "python3").chmod(0o755)
+    commands = dry_run(
+        "-W",
+        "requirements/runtime.lock",
+        ".venv/.ready",
+        PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+    )
+    assert commands.count('"python3"') > 1
+    assert searches.read_text().splitlines() == ["search"]
+
+
 @pytest.mark.parametrize("verb", ["up-full", "test-full", "bench"])
 def test_binaries_are_built_before_they_are_needed(verb: str) -> None:
     """A make verb that uses real backends runs the build script once, and before them."""

@@ -15,11 +15,11 @@ The flag files are in the folder of the event log.
 import json
 import os
 import signal
-import subprocess
+import socket
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +29,33 @@ SHUTDOWN_S = 0.2
 They are long enough to notice if the next component is stopped before this one has ended.
 """
 POLL_INTERVAL_S = 0.02
+REQUEST_TIMEOUT_S = 1
+"""Seconds in which a connection must send its request; a check of the port alone sends none."""
 
 plan: dict[str, Any] = json.loads(sys.argv[1])
 event_log = Path(plan["event_log"])
 
 
-class ReadinessHandler(BaseHTTPRequestHandler):
-    """Answers 200 on every path, or 503 while the component is not ready."""
+def serve(listener: socket.socket) -> None:
+    """Answer every request with 200, or with 503 while the component is not ready.
 
-    def do_GET(self) -> None:
-        """Answer a GET request."""
-        body = plan.get("not_ready_body", "")
-        if event_log.with_name("ready").exists():
-            body = ""
-        self.send_response(503 if body else 200)
-        self.end_headers()
-        self.wfile.write(body.encode())
+    The module ``http.server`` takes longer to import than all the rest takes.
+    """
+    while True:
+        connection, _ = listener.accept()
+        connection.settimeout(REQUEST_TIMEOUT_S)
+        with connection, suppress(OSError):  # the client has gone
+            if connection.recv(65536):
+                connection.sendall(response().encode())
 
-    def log_message(self, *_: object) -> None:
-        """Log nothing, so that the component's log contains only what the test asked for."""
+
+def response() -> str:
+    """Return the response to any request, in HTTP."""
+    body = plan.get("not_ready_body", "")
+    if event_log.with_name("ready").exists():
+        body = ""
+    status = "503 Service Unavailable" if body else "200 OK"
+    return f"HTTP/1.0 {status}\r\nContent-Length: {len(body.encode())}\r\n\r\n{body}"
 
 
 def record(event: str) -> None:
@@ -84,6 +92,8 @@ def spawn_child() -> None:
         "no_listener": True,
         "ignores_sigterm": True,
     }
+    import subprocess  # noqa: PLC0415  (few components need it)
+
     subprocess.Popen([sys.executable, __file__, json.dumps(child)])
 
 
@@ -96,8 +106,8 @@ if "exit_code" in plan:
     threading.Thread(target=exit_on_flag, daemon=True).start()
 if not plan.get("no_listener"):
     port = int(os.environ.get(f"STUB_{plan['name'].upper()}_0_PORT", plan["port"]))
-    server = ThreadingHTTPServer(("127.0.0.1", port), ReadinessHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    listener = socket.create_server(("127.0.0.1", port))
+    threading.Thread(target=serve, args=[listener], daemon=True).start()
 while True:
     # Not signal.pause(), which would miss a signal that arrived just before it.
     time.sleep(POLL_INTERVAL_S)

@@ -1,17 +1,19 @@
 """Fixtures for all tests: both services in memory, a Collector in memory, and a running stack."""
 
 # ruff: noqa: E402  (the state folder is read when the demo is imported)
+import gc
 import signal
 
 from tests import private_ports
 
+# Until all tests are collected: garbage collections would take half of that time.
+gc.disable()
 private_ports.reserve()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts a background job so. Programs that tests start would ignore Ctrl-C as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import functools
-import gc
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -36,9 +38,6 @@ from three_pillars import environment
 from three_pillars.providers import tracer_provider
 
 ShopFactory = Callable[..., InMemoryShop]
-
-# Until all tests are collected: garbage collections would take half of that time.
-gc.disable()
 
 # A client of httpx2 reads all certificates of the machine when it is made, which takes 25 ms, and
 # the tests make thousands. The tests that are about certificates run processes of their own.

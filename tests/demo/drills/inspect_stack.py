@@ -11,11 +11,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any, cast
 
-from three_pillar_demo.drills import catalogue, check, runner
-from three_pillar_demo.drills.catalogue import Drill, Fault
-from three_pillar_demo.drills.conditions import Condition
-from three_pillar_demo.query import connect
-from three_pillar_demo.query.interface import Backends
+from three_pillars.pauses import no_collections
+
+with no_collections():
+    from three_pillar_demo.drills import catalogue, check, runner
+    from three_pillar_demo.drills.catalogue import Drill, Fault
+    from three_pillar_demo.drills.conditions import Condition
+    from three_pillar_demo.query import connect
+    from three_pillar_demo.query.interface import Backends
 
 EMPTY_RESULTS: dict[str, Any] = {
     "requests": [],

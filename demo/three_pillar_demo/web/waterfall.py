@@ -6,7 +6,7 @@ are pure.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from three_pillar_demo.query.interface import NANO, LogRecord, Span
 from three_pillar_demo.query.severity import shown_level
@@ -19,7 +19,7 @@ from three_pillar_demo.trace_view.timing import late_answers, own_time
 from three_pillar_demo.trace_view.tree import MAX_INDENT, TreeRow, tree_rows
 from three_pillar_demo.trace_view.view import TraceView
 from three_pillar_demo.web import chart, formatting
-from three_pillar_demo.web.folding import Folding, rows_below, visible_positions
+from three_pillar_demo.web.folding import Below, Folding, rows_below, visible_positions
 from three_pillar_demo.web.log_row import record_key
 from three_pillar_demo.web.row_selection import selected_rows
 from three_pillar_demo.web.sections import SectionBuilder, without_stack_trace
@@ -72,17 +72,12 @@ def waterfall_rows(
     for index in selected_rows([rows[position] for position in visible], limits.rows):
         position = visible[index]
         row = rows[position]
-        if isinstance(row.node, Span):
-            drawn = layout.span_row(position, row, row.node)
-        else:
-            drawn = layout.log_row(position, row, row.node)
         is_collapsed = bool(below[position].rows) and folding.is_collapsed(row)
-        yield replace(
-            drawn,
-            left_out=position - next_position,
-            below=below[position],
-            is_collapsed=is_collapsed,
-        )
+        place = _Place(position, position - next_position, below[position], is_collapsed)
+        if isinstance(row.node, Span):
+            yield layout.span_row(place, row, row.node)
+        else:
+            yield layout.log_row(place, row, row.node)
         next_position = position + 1
         if is_collapsed:
             next_position += below[position].rows
@@ -108,6 +103,15 @@ def axis_ticks(seconds: float) -> list[tuple[float, str]]:
     return ticks
 
 
+class _Place(NamedTuple):
+    """The position of a row among all rows, drawn or not, and what is not drawn around it."""
+
+    position: int
+    left_out: int
+    below: Below
+    is_collapsed: bool
+
+
 class _Layout:
     """Computes the rows of the waterfall of one trace."""
 
@@ -121,12 +125,15 @@ class _Layout:
         self.by_one_clock = adjusted(view)
         self.late_answers = late_answers(self.by_one_clock.view)
 
-    def log_row(self, position: int, row: TreeRow, record: LogRecord) -> WaterfallRow:
+    def log_row(self, place: _Place, row: TreeRow, record: LogRecord) -> WaterfallRow:
         x, _ = self._bar(record.time, record.time)
         fields = _all_fields(record)
         body = log_body(record)
         return WaterfallRow(
-            key=row_key(position, row),
+            key=row_key(place.position, row),
+            left_out=place.left_out,
+            below=place.below,
+            is_collapsed=place.is_collapsed,
             start=(record.time - self.start) / NANO,
             depth=row.depth,
             indent=min(row.depth, MAX_INDENT),
@@ -145,7 +152,7 @@ class _Layout:
             x=x,
         )
 
-    def span_row(self, position: int, row: TreeRow, span: Span) -> WaterfallRow:
+    def span_row(self, place: _Place, row: TreeRow, span: Span) -> WaterfallRow:
         bar = self._bar(span.start, span.end)
         late_bar: Bar | None = None
         late_duration = 0.0
@@ -156,7 +163,10 @@ class _Layout:
             late_bar = self._bar(span.end - late, span.end)
             late_duration = late / NANO
         return WaterfallRow(
-            key=row_key(position, row),
+            key=row_key(place.position, row),
+            left_out=place.left_out,
+            below=place.below,
+            is_collapsed=place.is_collapsed,
             start=(span.start - self.start) / NANO,
             depth=row.depth,
             indent=min(row.depth, MAX_INDENT),

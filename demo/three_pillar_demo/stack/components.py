@@ -10,7 +10,7 @@ from dataclasses import replace
 from three_pillar_demo.paths import STATE, absolute_path
 from three_pillar_demo.stack import ports, state
 from three_pillar_demo.stack.binaries import ALERTMANAGER, OTELCOL, PROMETHEUS
-from three_pillar_demo.stack.cluster import collectors
+from three_pillar_demo.stack.cluster import collectors, thanos
 from three_pillar_demo.stack.cluster.engines import LOKI_CLUSTER, TEMPO_CLUSTER
 from three_pillar_demo.stack.cluster.storage import BROKER, OBJECT_STORE
 from three_pillar_demo.stack.cluster.storage import CONFIG as CLUSTER_CONFIG
@@ -78,6 +78,22 @@ COLLECTOR = Component(
 )
 """The OpenTelemetry Collector, whose queues on disk are checked before each start."""
 
+ALERTS = Component(
+    "alertmanager",
+    (
+        f"--config.file={CONFIG / 'config' / 'alertmanager.yml'}",
+        f"--storage.path={STATE / 'data' / 'alertmanager'}",
+        "--web.listen-address=${BIND_ADDRESS}:${ALERTMANAGER_PORT}",
+        # No cluster: a single Alertmanager would otherwise listen for peers on 0.0.0.0:9094.
+        "--cluster.listen-address=",
+    ),
+    (ports.ALERTMANAGER,),
+    "/-/ready",
+    stop_order=5,  # After Prometheus, which still delivers alerts while it stops.
+    binary=ALERTMANAGER,
+)
+"""Alertmanager, which sends alerts to the web UI."""
+
 FULL: tuple[Component, ...] = (
     # Services and Collector come first: checkouts work at once, and the Collector's queue holds the
     # telemetry that a backend which is still starting cannot accept yet.
@@ -99,20 +115,7 @@ FULL: tuple[Component, ...] = (
         stop_order=4,
         binary=PROMETHEUS,
     ),
-    Component(
-        "alertmanager",
-        (
-            f"--config.file={CONFIG / 'config' / 'alertmanager.yml'}",
-            f"--storage.path={STATE / 'data' / 'alertmanager'}",
-            "--web.listen-address=${BIND_ADDRESS}:${ALERTMANAGER_PORT}",
-            # No cluster: a single Alertmanager would otherwise listen for peers on 0.0.0.0:9094.
-            "--cluster.listen-address=",
-        ),
-        (ports.ALERTMANAGER,),
-        "/-/ready",
-        stop_order=5,  # After Prometheus, which still delivers alerts while it stops.
-        binary=ALERTMANAGER,
-    ),
+    ALERTS,
     Component(
         "tempo",
         ("-config.file=config/tempo.yaml", "-config.expand-env=true"),
@@ -141,12 +144,15 @@ The Collector and the backends use the same configuration files as in docker-com
 GRAFANA_HOME = absolute_path(os.environ.get("GRAFANA_HOME", ""))
 """The folder of the user's own Grafana, from the environment variable ``GRAFANA_HOME``; or "".
 
-If it is set, the mode ``full`` runs Grafana as well. This project does not install Grafana, which
-is under the AGPL.
+If it is set, the modes ``full`` and ``cluster`` run Grafana as well. This project does not install
+Grafana, which is under the AGPL.
 """
 
+GRAFANA: tuple[Component, ...] = ()
+"""Grafana, if the user has one."""
+
 if GRAFANA_HOME:
-    FULL += (
+    GRAFANA = (
         Component(
             "grafana",
             (
@@ -160,6 +166,7 @@ if GRAFANA_HOME:
             stop_order=4,
         ),
     )
+    FULL += GRAFANA
 
 CLUSTER_SERVICES = tuple(
     replace(
@@ -175,16 +182,21 @@ CLUSTER_SERVICES = tuple(
 )
 """The services of the modes ``cluster``, two processes of each behind one port."""
 
+ALERTS_OF_CLUSTER = (thanos.RULES, replace(ALERTS, stop_order=6))
+"""What evaluates the alert rules, and what sends the alerts. Rules stop before Alertmanager."""
+
 CLUSTER: tuple[Component, ...] = (
     OBJECT_STORE,
     BROKER,
     *TEMPO_CLUSTER,
     *LOKI_CLUSTER,
     *THANOS_CLUSTER,
+    *ALERTS_OF_CLUSTER,
     *collectors.gateways(),
     *collectors.AGENTS,
     *CLUSTER_SERVICES,
     replace(WEB, start_order=3),
+    *GRAFANA,
 )
 """The mode ``cluster``: two tiers of Collectors, and the engines' own clusters."""
 
@@ -192,6 +204,7 @@ CLUSTER_LOCAL_STORE: tuple[Component, ...] = (
     OBJECT_STORE,
     replace(STORE, ports=(ports.CLUSTER_STORE, ports.CLUSTER_STORE_GRPC), stop_order=5),
     *THANOS_CLUSTER,
+    *ALERTS_OF_CLUSTER,
     *collectors.gateways(
         str(CLUSTER_CONFIG / "gateway-local-store.yaml"),
     ),

@@ -151,7 +151,7 @@ class Launcher:
         began = time.monotonic()
         control.clear()
         self.run.save()
-        if self.run.mode == state.FULL_MODE:
+        if self.run.mode in (state.FULL_MODE, *state.CLUSTER_MODES):
             native_config.write()
         if self.run.mode in state.CLUSTER_MODES:
             storage.create_buckets()

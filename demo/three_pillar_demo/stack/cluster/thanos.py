@@ -10,6 +10,7 @@ from three_pillar_demo.stack import ports
 from three_pillar_demo.stack.binaries import THANOS
 from three_pillar_demo.stack.cluster.storage import ACCESS_KEY, SECRET_KEY
 from three_pillar_demo.stack.component import Component, variable_prefix
+from three_pillar_demo.stack.native_config import CONFIG as NATIVE_CONFIG
 from three_pillar_demo.stack.ports import Port
 
 REPLICAS = 3
@@ -24,6 +25,8 @@ RECEIVE_WRITE = tuple(
     Port(f"THANOS_RECEIVE_{number}_WRITE_PORT", 10913 + 10 * number) for number in range(REPLICAS)
 )
 QUERY_GRPC = Port("THANOS_QUERY_GRPC_PORT", 10901)
+RULE_HTTP = Port("THANOS_RULE_PORT", 10952)
+RULE_GRPC = Port("THANOS_RULE_GRPC_PORT", 10951)
 STORE_GRPC = Port("THANOS_STORE_GRPC_PORT", 10941)
 STORE_HTTP = Port("THANOS_STORE_PORT", 10942)
 HASHRING = json.dumps(
@@ -47,6 +50,8 @@ ENDPOINTS = json.dumps(
                 for port in RECEIVE_GRPC
             ),
             {"address": f"127.0.0.1:${{{STORE_GRPC.variable}}}", "strict": True},
+            # Only alerts and recorded figures are missing without it.
+            {"address": f"127.0.0.1:${{{RULE_GRPC.variable}}}"},
         ]
     }
 )
@@ -132,3 +137,27 @@ THANOS_CLUSTER = (
     ),
 )
 """Thanos: metrics on three processes, and in the object store after two hours."""
+
+RULES = Component(
+    "thanos-rule",
+    (
+        "rule",
+        "--http-address=${BIND_ADDRESS}:${THANOS_RULE_PORT}",
+        "--grpc-address=${BIND_ADDRESS}:${THANOS_RULE_GRPC_PORT}",
+        "--data-dir=${THANOS_RULE_DATA}",
+        f"--rule-file={NATIVE_CONFIG / 'config' / 'alerts.yml'}",
+        "--eval-interval=15s",
+        "--query=127.0.0.1:${PROMETHEUS_PORT}",
+        "--alertmanagers.url=http://127.0.0.1:${ALERTMANAGER_PORT}",
+        '--label=replica="rule"',
+        # Alertmanager would take an alert of each replica for another alert.
+        "--alert.label-drop=replica",
+        "--log.level=warn",
+    ),
+    (RULE_HTTP, RULE_GRPC),
+    "/-/ready",
+    stop_order=4,
+    binary=THANOS,
+    start_order=1,
+)
+"""It evaluates the alert rules, which Prometheus does itself on one machine."""

@@ -2,10 +2,12 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import yaml
 
 from tests.cluster.conftest import MODE
 from tests.end_to_end.conftest import Stack, wait_until
@@ -14,6 +16,12 @@ from three_pillar_demo.stack import ports
 
 pytestmark = pytest.mark.timeout(400)
 
+ALERT_NAMES = {
+    rule["alert"]
+    for group in yaml.safe_load(Path("config/alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
+}
 MAX_MEMORY_MIB = 5 * 1024
 KILLED = [rehearsal.name for rehearsal in CLUSTER_OUTAGES if MODE in rehearsal.modes]
 
@@ -95,6 +103,25 @@ def test_a_question_without_a_part_of_the_answer_is_an_error(cluster: Stack) -> 
         lambda: ask_thanos("query", query="checkout_requests_total").status_code == 200,
         "queries to be answered again",
     )
+
+
+def test_alerts_are_evaluated(cluster: Stack) -> None:
+    """Figures are recorded by the rules, and an alert about failed purchases is sent."""
+    for _ in range(4):
+        cluster.demo("checkout", "--card", "gateway-timeout", check=False)
+
+    def recorded() -> list[Any]:
+        found = ask_thanos("query", query="job_route:http_errors:ratio_rate5m").json()
+        series: list[Any] = found["data"]["result"]
+        return series
+
+    def names() -> set[str]:
+        answer = httpx2.get(f"{ports.ALERTMANAGER.url}/api/v2/alerts", trust_env=False)
+        return {alert["labels"]["alertname"] for alert in answer.json()}
+
+    wait_until(lambda: bool(recorded()), "a recorded figure", seconds=120)
+    wait_until(lambda: bool(names()), "an alert", seconds=240)
+    assert names() <= ALERT_NAMES
 
 
 @pytest.mark.parametrize("name", KILLED)

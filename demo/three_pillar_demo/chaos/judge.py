@@ -34,8 +34,8 @@ class Expectation:
         latency_unaffected: Whether to check the customers' p99 latency against ``MAX_P99_RATIO``.
         stored: Whether to check that no item is lost or duplicated. False if no telemetry can
             reach a store.
-        at_least_once: Whether items may be stored twice, because a batch is sent again as a whole
-            if one of several gateways did not take its part.
+        duplicates: The most items of a kind, other than counts, that may be stored once more: those
+            that were on their way when a process was killed, and are sent again.
         spans_in_memory: The most spans that may be lost because a process had acknowledged them,
             and had not written them to disk yet.
         complete_answers: Whether to check that no answer of a store lacks what an earlier one had.
@@ -48,7 +48,7 @@ class Expectation:
     fault_reported: bool = False
     latency_unaffected: bool = True
     stored: bool = True
-    at_least_once: bool = False
+    duplicates: int = 0
     spans_in_memory: int = 0
     complete_answers: bool = False
     exemplars_resolve: bool = False
@@ -174,8 +174,8 @@ def _answer_problems(observed: Observation, expected: Expectation) -> list[str]:
 def _loss_problems(observed: Observation, expected: Expectation) -> list[str]:
     """Return what is wrong with the stored items, one line for each problem.
 
-    No item may be stored twice, unless ``expected.at_least_once``. With ``expected.loss == "none"``
-    no item may be lost. With ``"counted"`` items may be lost. The number of lost items of each kind
+    At most ``expected.duplicates`` items may be stored twice. With ``expected.loss == "none"`` no
+    item may be lost. With ``"counted"`` items may be lost. The number of lost items of each kind
     must then equal the number that the services counted as dropped, and a log record must report
     the drops.
     """
@@ -183,7 +183,7 @@ def _loss_problems(observed: Observation, expected: Expectation) -> list[str]:
         f"{count} {label(kind)} duplicated"
         for kind, count in observed.duplicated.items()
         # A counter is a sum, which a repetition does not change.
-        if count and not (expected.at_least_once and kind != COUNTS)
+        if count > (0 if kind == COUNTS else expected.duplicates)
     ]
     lost = {kind: count for kind, count in observed.lost.items() if count}
     if lost.get(SPANS, 0) <= expected.spans_in_memory:

@@ -239,7 +239,7 @@ BACKEND_OUTAGES = tuple(
     for name in BACKENDS
 )
 IN_CLUSTER = Expectation(
-    drain_s=120.0, at_least_once=True, complete_answers=True, exemplars_resolve=True
+    drain_s=120.0, duplicates=200, complete_answers=True, exemplars_resolve=True
 )
 """What holds when one process of several is killed."""
 KILLED_GATEWAY = replace(IN_CLUSTER, spans_in_memory=60)

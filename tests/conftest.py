@@ -48,6 +48,7 @@ yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # type: ignore[
 
 LONGEST = (
     "demo/drills/test_live.py",
+    "demo/drills/test_live_sessions.py",
     "end_to_end/test_rehearsals.py",
     "end_to_end/test_nothing_is_lost.py",
     "end_to_end/test_restarts.py",

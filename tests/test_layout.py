@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import LONGEST
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -173,14 +171,8 @@ def sources() -> Iterator[Path]:
         yield from sorted(folder.rglob("*.py"))
 
 
-modules = [
-    pytest.param(part_of(path), path, id=str(path.relative_to(ROOT)))
-    for path in sources()
-    if part_of(path)
-]
-service_modules = [
-    parameter for parameter in modules if str(parameter.values[0]).startswith("services.")
-]
+MODULES = [(part_of(path), path) for path in sources() if part_of(path)]
+"""Every module that belongs to a part, after the name of the part."""
 
 
 @cache
@@ -202,13 +194,24 @@ def is_under(name: str, packages: set[str]) -> bool:
     return any(f"{name}.".startswith(f"{package}.") for package in packages)
 
 
-@pytest.mark.parametrize(("part", "path"), modules)
-def test_imports_follow_the_table(part: str, path: Path) -> None:
+def not_allowed(path: Path, packages: set[str], allowed: set[str]) -> list[str]:
+    """Return what a module imports of ``packages`` and not of ``allowed``, after its path."""
+    return [
+        f"{path.relative_to(ROOT)}: {name}"
+        for name in sorted(imported(path))
+        if is_under(name, packages) and not is_under(name, allowed)
+    ]
+
+
+def test_imports_follow_the_table() -> None:
     """A module imports only the parts that ``MAY_IMPORT`` lists for its own part."""
     own_packages = {"three_pillars", "three_pillar_demo", "services"}
-    names = {name for name in imported(path) if is_under(name, own_packages)}
-    allowed = MAY_IMPORT[part] | {part}
-    assert not {name for name in names if not is_under(name, allowed)}
+    found = [
+        text
+        for part, path in MODULES
+        for text in not_allowed(path, own_packages, MAY_IMPORT[part] | {part})
+    ]
+    assert found == []
 
 
 def test_every_folder_is_in_the_table() -> None:
@@ -264,33 +267,38 @@ def test_no_module_under_agpl_is_fetched_or_built() -> None:
     assert not re.search(r"github\.com/grafana/(tempo|loki|grafana|k6)\b", pinned)
 
 
-@pytest.mark.parametrize(("part", "path"), modules)
-def test_only_the_library_uses_the_sdk(part: str, path: Path) -> None:
+def test_only_the_library_uses_the_sdk() -> None:
     """Parts other than the library import only what ``ALLOWED_OPENTELEMETRY_IMPORTS`` lists."""
-    if part != "three_pillars":
-        allowed = ALLOWED_OPENTELEMETRY_IMPORTS.get(part, set())
-        names = {
-            name
-            for name in imported(path)
-            if is_under(name, {"opentelemetry", "prometheus_client"})
-        }
-        assert not {name for name in names if not is_under(name, allowed)}
+    sdk = {"opentelemetry", "prometheus_client"}
+    found = [
+        text
+        for part, path in MODULES
+        if part != "three_pillars"
+        for text in not_allowed(path, sdk, ALLOWED_OPENTELEMETRY_IMPORTS.get(part, set()))
+    ]
+    assert found == []
 
 
-@pytest.mark.parametrize(("part", "path"), service_modules)
-def test_simulation_lives_in_the_fault_modules(part: str, path: Path) -> None:
-    """The services use random numbers and sleeping only in their ``faults.py``."""
-    simulation_names = {
+def simulation_names(path: Path) -> set[str]:
+    """Return the names of random numbers and of sleeping that a module uses."""
+    names = {
         name
         for name in imported(path)
         if is_under(name, {"random", "secrets", "asyncio.sleep", "time.sleep"})
     }
-    simulation_names |= {
+    names |= {
         ast.unparse(node)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "sleep"
     }
-    assert bool(simulation_names) == (path.name == "faults.py"), f"{part}: {simulation_names}"
+    return names
+
+
+def test_simulation_lives_in_the_fault_modules() -> None:
+    """The services use random numbers and sleeping in their ``faults.py``, and only there."""
+    services = [path for part, path in MODULES if part.startswith("services.")]
+    simulating = {path for path in services if simulation_names(path)}
+    assert simulating == {path for path in services if path.name == "faults.py"}
 
 
 def test_trace_id_has_one_spelling() -> None:

@@ -3,11 +3,9 @@
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_TEMPLATE_LINE = 160
@@ -20,9 +18,14 @@ def tracked(*patterns: str) -> list[Path]:
     return [path for line in listed.stdout.splitlines() if (path := ROOT / line).exists()]
 
 
-python_files = pytest.mark.parametrize(
-    "path", [pytest.param(path, id=str(path.relative_to(ROOT))) for path in tracked("*.py")]
-)
+PYTHON_FILES = tracked("*.py")
+
+
+def places(find: Callable[[Path], Iterator[ast.stmt | ast.expr]]) -> list[str]:
+    """Return file and line of everything that ``find`` finds in the Python files."""
+    return [
+        f"{path.relative_to(ROOT)}:{node.lineno}" for path in PYTHON_FILES for node in find(path)
+    ]
 
 
 KINDS = (ast.Assign, ast.IfExp, ast.BinOp)
@@ -80,29 +83,30 @@ def multiplied_literals(path: Path) -> Iterator[ast.expr]:
             yield node
 
 
-@python_files
-def test_each_statement_does_one_thing(path: Path) -> None:
+def test_each_statement_does_one_thing() -> None:
     """A tuple is assigned to a tuple only to swap values, not to pack two assignments."""
-    assert not [f"{path.name}:{node.lineno}" for node in packed_assignments(path)]
+    assert places(packed_assignments) == []
 
 
-@python_files
-def test_conditionals_are_not_nested(path: Path) -> None:
+def test_conditionals_are_not_nested() -> None:
     """No conditional expression contains another one."""
-    assert not [f"{path.name}:{node.lineno}" for node in nested_conditionals(path)]
+    assert places(nested_conditionals) == []
 
 
-@python_files
-def test_nothing_is_multiplied_by_a_condition(path: Path) -> None:
+def test_nothing_is_multiplied_by_a_condition() -> None:
     """No string or list is multiplied by a condition in place of an ``if``."""
-    assert not [f"{path.name}:{node.lineno}" for node in multiplied_literals(path)]
+    assert places(multiplied_literals) == []
 
 
-@pytest.mark.parametrize("path", tracked("*.html"), ids=lambda path: path.name)
-def test_template_lines_are_short(path: Path) -> None:
+def test_template_lines_are_short() -> None:
     """No line of an HTML template is longer than 160 characters."""
-    lines = enumerate(path.read_text().splitlines(), start=1)
-    assert not [number for number, line in lines if len(line) > MAX_TEMPLATE_LINE]
+    long_lines = [
+        f"{path.name}:{number}"
+        for path in tracked("*.html")
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if len(line) > MAX_TEMPLATE_LINE
+    ]
+    assert long_lines == []
 
 
 def test_the_library_has_no_complexity_exceptions() -> None:

@@ -38,9 +38,7 @@ def _instance(name: str, http: Port, grpc: Port, gossip: Port, **more: str) -> M
     }
 
 
-def _tempo(
-    target: str, number: int, *, start_order: int, suffix: str = "", **more: str
-) -> Component:
+def _tempo(target: str, number: int, *, suffix: str = "", **more: str) -> Component:
     """Return one process of Tempo; ``number`` sets its ports apart from those of the others."""
     name = f"tempo-{target}{suffix}"
     prefix = variable_prefix(name)
@@ -63,25 +61,25 @@ def _tempo(
         binary=TEMPO,
         grace_seconds=5.0,
         ready_timeout_seconds=120.0,
-        start_order=start_order,
+        start_order=1,
         environment=_instance(name, http, grpc, gossip, GOMEMLIMIT=TEMPO_MEMORY, **more),
     )
 
 
 TEMPO_CLUSTER = (
     # A partition of Kafka has a live-store in each of two zones.
-    _tempo("live-store", 0, start_order=1, suffix="-a-0", ZONE="a"),
-    _tempo("live-store", 1, start_order=1, suffix="-a-1", ZONE="a"),
-    _tempo("live-store", 2, start_order=1, suffix="-b-0", ZONE="b"),
-    _tempo("live-store", 3, start_order=1, suffix="-b-1", ZONE="b"),
-    _tempo("block-builder", 4, start_order=1, suffix="-0"),
-    _tempo("block-builder", 5, start_order=1, suffix="-1"),
-    _tempo("distributor", 6, start_order=1),
-    _tempo("query-frontend", 7, start_order=1),
-    _tempo("querier", 8, start_order=1),
-    _tempo("backend-scheduler", 9, start_order=1),
-    _tempo("backend-worker", 10, start_order=1),
-    _tempo("metrics-generator", 11, start_order=1, suffix="-0"),
+    _tempo("live-store", 0, suffix="-a-0", ZONE="a"),
+    _tempo("live-store", 1, suffix="-a-1", ZONE="a"),
+    _tempo("live-store", 2, suffix="-b-0", ZONE="b"),
+    _tempo("live-store", 3, suffix="-b-1", ZONE="b"),
+    _tempo("block-builder", 4, suffix="-0"),
+    _tempo("block-builder", 5, suffix="-1"),
+    _tempo("distributor", 6),
+    _tempo("query-frontend", 7),
+    _tempo("querier", 8),
+    _tempo("backend-scheduler", 9),
+    _tempo("backend-worker", 10),
+    _tempo("metrics-generator", 11, suffix="-0"),
 )
 """Tempo as microservices: the spans of a partition survive the loss of any one process."""
 

@@ -187,7 +187,7 @@ def test_memory_stays_below_the_limits(project: ComposeProject, print_figure: Pr
             )
             used_mib[name] = round(_mebibytes(stats["MemUsage"].split(" / ")[0]))
             assert float(stats["MemPerc"].rstrip("%")) < 85, name
-            assert not engine.inspect(container)["State"]["OOMKilled"]
+            assert not engine.inspect(container)["State"]["OOMKilled"], name
     assert used_mib
     note = "" if "grafana" in project.services else ", without Grafana"
     details = ", ".join(f"{name} {size}" for name, size in used_mib.most_common())

@@ -10,6 +10,7 @@ from tests.compose import engine
 from tests.compose.conftest import ComposeProject
 from tests.end_to_end.conftest import wait_until
 from three_pillar_demo.stack import ports
+from three_pillar_demo.web.element_ids import element_id
 
 pytestmark = [pytest.mark.stack, pytest.mark.engine, pytest.mark.timeout(300)]
 WEB_UI = ports.WEB.url
@@ -40,7 +41,7 @@ def test_container_is_healthy_and_reaches_all_backends(project: ComposeProject) 
     assert engine.inspect(engine.containers()["web"])["State"]["Health"]["Status"] == "healthy"
     wait_until(
         lambda: all(
-            f'<span class="component" id="component-{name}"' in page("/?tour=0")
+            f'<span class="component" id="{element_id("component", name)}"' in page("/?tour=0")
             for name in BACKENDS
         ),
         "all backends to be up",
@@ -111,7 +112,8 @@ def test_failed_purchase_is_followed_to_its_cause(project: ComposeProject) -> No
     assert project.services
     assert buy("gateway-timeout").status_code == 303
     row = re.compile(
-        r'<td class="bad">gateway_timeout(?:(?!</tr>).)*?href="(/trace/[0-9a-f]{32})', re.DOTALL
+        r'href="(/trace/[0-9a-f]{32})[^"]*">POST /checkout</a>(?:(?!</tr>).)*?gateway timed out',
+        re.DOTALL,
     )
     wait_until(
         lambda: row.search(page("/?tour=0&failed=1")) is not None, "the purchase to be a link"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.demo.web.browser import CHROMIUM, FLAGS, REQUIRED, WHY_NOT
 from tests.demo.web.page_checks import accessible_controls
@@ -27,6 +28,9 @@ from three_pillar_demo.web import formatting
 pytestmark = [pytest.mark.stack, pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)]
 TIMEOUT_S = 30
 POLL_INTERVAL_MS = 100
+CLICK_MS = 5000
+"""How long a page may take to be there after a click, in milliseconds, before the next click."""
+TRACE_URL = re.compile("/trace/[0-9a-f]{32}$")
 HOSTILE = "<script>alert(1)</script><img/src=x/onerror=alert(1)>"
 BIDI = "\u202egnp.exe"
 SUSPENDED = "loki" if FULL else "store"
@@ -127,9 +131,14 @@ def test_dot_leads_to_its_trace(visit: Visit) -> None:
     page = visit("/?tour=0")
     buy(page, "gateway-timeout")
     dot = page.locator("#chart-duration-checkout .dot.bad").last
-    # Another dot may lie over this one, and then that one is opened.
-    dot.locator("circle").last.click(force=True)
-    expect(page).to_have_url(re.compile("/trace/[0-9a-f]{32}$"))
+    deadline = time.monotonic() + TIMEOUT_S
+    while not TRACE_URL.search(page.url):
+        assert time.monotonic() < deadline, f"waited {TIMEOUT_S} s for a dot to open its trace"
+        # Another dot may lie over this one, and then that one is opened. The chart moves each
+        # second, so on a busy machine a click may miss all of them.
+        dot.locator("circle").last.click(force=True)
+        with suppress(PlaywrightTimeoutError):
+            page.wait_for_url(TRACE_URL, timeout=CLICK_MS)
     trace_id = page.url.rsplit("/", 1)[1]
     chart = page.locator("#chart-duration-checkout")
     expect(chart.locator(f"[id^=dot-{trace_id}-checkout-].highlight")).to_be_attached()

@@ -316,6 +316,7 @@ def test_page_size_is_limited(stored: StoredData, page: TestClient) -> None:
     assert len(page.get("/").text) < MAX_PAGE_LENGTH
 
 
+@pytest.mark.timeout(300)
 def test_huge_trace_is_drawn_in_part(stored: StoredData, page: TestClient) -> None:
     """Of twenty thousand rows the first thousand are drawn, and the page says so."""
     stored.spans = [
@@ -323,10 +324,10 @@ def test_huge_trace_is_drawn_in_part(stored: StoredData, page: TestClient) -> No
         for number in range(1, 10_000)
     ]
     stored.trace_logs = [line(f"{number:016x}", "text") for number in range(1, 10_001)]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     text = ""
     while '<div class="row ' not in text:  # On a busy machine the first answer is that it waits.
-        assert time.monotonic() < deadline, "waited 60 s for the page of the trace"
+        assert time.monotonic() < deadline, "waited 240 s for the page of the trace"
         text = page.get(f"/trace/{TRACE}").text
     assert text.count('<div class="row ') == 1_001  # and the heading
     assert "Only the first 1,000 of 19,999 spans and log lines are shown." in text

@@ -1,5 +1,6 @@
 """Tests for the geometry of the waterfall: bars, own time, late parts and broken traces."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -20,14 +21,19 @@ def view_of(*spans: Span) -> TraceView:
     return TraceView(TRACE, list(spans), [], [])
 
 
+MAX_CPU_S = 60
+"""Several times what a large trace takes on a busy machine, in seconds of CPU."""
+
+
 def rows_by_text(view: TraceView) -> dict[str, WaterfallRow]:
     """Return the rows of a trace by their text."""
     return {row.text: row for row in waterfall_rows(view)}
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(600)
 def test_large_trace_takes_linear_time() -> None:
-    """A trace of 100,000 rows takes seconds, where time in proportion to its square is minutes."""
+    """A trace of 100,000 rows takes seconds of CPU; in proportion to its square it is minutes."""
+    started = time.process_time()
     ids = [f"{number:016x}" for number in range(50_000)]
     spans = [
         span(span_id, ids[number // 50] if number else "") for number, span_id in enumerate(ids)
@@ -36,6 +42,7 @@ def test_large_trace_takes_linear_time() -> None:
     assert len(list(waterfall_rows(view, Limits(rows=100_000)))) == 100_000
     assert len(list(waterfall_rows(view))) == Limits().rows
     assert "checkout completed" in explain(view)
+    assert time.process_time() - started < MAX_CPU_S
 
 
 def test_every_span_and_log_record_has_a_row() -> None:

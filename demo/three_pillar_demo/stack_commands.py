@@ -35,8 +35,10 @@ def up(
         fail("up", "--full and --cluster are two modes; choose one")
     mode = state.FULL_MODE if full else state.LOCAL_MODE
     if cluster:
+        _check_sampling_rule()
         mode = cluster_choice.choose()
-        if mode == state.CLUSTER_LOCAL_STORE_MODE:
+        # With --detach, the launcher in the background says it, and its output is shown.
+        if mode == state.CLUSTER_LOCAL_STORE_MODE and not detach:
             err.print(cluster_choice.NO_ENGINES, style="yellow", markup=False)
     _start("up", mode, detach=detach)
 
@@ -50,6 +52,18 @@ def view(
 ) -> None:
     """Start the store and the page without the shop, for the telemetry of your own programs."""
     _start("view", state.VIEW_MODE, detach=detach)
+
+
+def _check_sampling_rule() -> None:
+    """Fail if the services would refuse a variable ``TAIL_SAMPLING_*``."""
+    # Only a cluster needs it, and it takes long to import.
+    from three_pillar_demo.verify.sampling import SamplingSettings  # noqa: PLC0415
+    from three_pillars import ConfigurationError  # noqa: PLC0415
+
+    try:
+        SamplingSettings.load()
+    except ConfigurationError as error:
+        fail("up", error)
 
 
 def _start(command: str, mode: str, *, detach: bool) -> None:

@@ -86,6 +86,8 @@ def variables_of(component: Component) -> dict[str, str]:
         # local store is a receiver and exports nothing.
         not_inherited = {name for name in os.environ if name.startswith("OTEL_")}
     not_inherited |= {port.former_variable for port in ports.ALL} | INTERPRETER_VARIABLES
+    if state.mode() in state.CLUSTER_MODES:
+        not_inherited |= _blank_settings()
     environment = with_absolute_paths(os.environ)
     if not _is_found_by(environment.get("PYTHONPATH", "")):
         not_inherited.add("PYTHONPATH")
@@ -104,8 +106,22 @@ def tail_sampling_variables() -> dict[str, str]:
 
     Services and gateways read the same variables.
     """
-    values = CLUSTER_DEFAULTS | dict(os.environ)
+    blank = _blank_settings()
+    set_by_user = {name: value for name, value in os.environ.items() if name not in blank}
+    values = CLUSTER_DEFAULTS | set_by_user
     return {name: value for name, value in values.items() if name.startswith(TAIL_SAMPLING)}
+
+
+def _blank_settings() -> set[str]:
+    """Return the settings of the modes ``cluster`` whose variables are set to nothing.
+
+    They count as unset. The services and the Collector would not take them for the same value.
+    """
+    return {
+        name
+        for name, value in os.environ.items()
+        if (name in CLUSTER_DEFAULTS or name.startswith(TAIL_SAMPLING)) and not value.strip()
+    }
 
 
 def _is_found_by(python_path: str) -> bool:

@@ -21,7 +21,11 @@ from three_pillar_demo.stack.components import (
     MODES,
     WEB,
 )
-from three_pillar_demo.stack.environment import unused_exporter_variables, variables_of
+from three_pillar_demo.stack.environment import (
+    tail_sampling_variables,
+    unused_exporter_variables,
+    variables_of,
+)
 from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
 
 MakeStack = Callable[..., Stack]
@@ -181,6 +185,29 @@ def test_a_cluster_has_the_local_store_without_tempo_or_loki(
         install(tmp_path / name, "3.7.6")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert cluster_choice.choose() == mode
+
+
+def test_a_blank_sampling_rule_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services, gateways and commands of a cluster take a blank variable for an unset one."""
+    monkeypatch.setattr(state, "mode", lambda: state.CLUSTER_MODE)
+    monkeypatch.setenv("TAIL_SAMPLING_PERCENTAGE", " ")
+    monkeypatch.setenv("TAIL_SAMPLING_HASH_SALT", "")
+    assert tail_sampling_variables() == {"TAIL_SAMPLING_PERCENTAGE": "10"}
+    for component in MODES[state.CLUSTER_MODE]:
+        if component.name in ("checkout", "payment", "otel-gateway-0"):
+            variables = variables_of(component)
+            assert variables["TAIL_SAMPLING_PERCENTAGE"] == "10"
+            assert "TAIL_SAMPLING_HASH_SALT" not in variables
+
+
+def test_a_wrong_sampling_rule_is_refused_before_the_start(make_stack: MakeStack) -> None:
+    """``demo up --cluster`` names a variable that the services would refuse, and starts nothing."""
+    stack = make_stack(SHOP)
+    stack.env["TAIL_SAMPLING_PERCENTAGE"] = "101"
+    refused = stack.demo("up", "--cluster")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("demo up: TAIL_SAMPLING_PERCENTAGE=101")
+    assert stack.events() == []
 
 
 def test_two_modes_at_once_are_refused(make_stack: MakeStack) -> None:

@@ -35,7 +35,9 @@ def printable(text: object, limit: int = 300) -> str:
 
     Control characters, which could steer a terminal, are written as escapes (``\x1b``).
     """
-    shown = "".join(_printable_character(character) for character in str(text)[: limit + 1])
+    shown = str(text)[: limit + 1]
+    if not shown.isprintable():
+        shown = "".join(_printable_character(character) for character in shown)
     if len(shown) > limit:
         return shown[: limit - 1] + "…"
     return shown

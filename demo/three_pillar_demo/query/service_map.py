@@ -25,6 +25,9 @@ class ParticipantKind(Enum):
     HOST = "host"
     CLIENTS = "clients"
 
+    # The one of Enum is written in Python, and a map looks up each participant many times.
+    __hash__ = object.__hash__
+
 
 class Participant(NamedTuple):
     """One end of a call.

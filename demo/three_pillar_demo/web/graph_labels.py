@@ -42,8 +42,13 @@ def place_labels(drawing: Drawing, texts: Sequence[tuple[str, str]]) -> None:
     line, which says that calls have failed, comes first, and gets the place that covers the fewest
     other arrows. Any other label must cover none, and a compact drawing has none of these.
     """
-    pairs = zip(drawing.arrows, texts, strict=True)
-    labels = [_label(arrow, lines) for arrow, lines in pairs]
+    labels = [
+        _label(arrow, lines)
+        for arrow, lines in zip(drawing.arrows, texts, strict=True)
+        if lines[1] or not drawing.size.is_compact
+    ]
+    if not labels:
+        return  # The points of all arrows, which most large graphs do not need, take a while.
     taken = list(_areas_of_boxes(drawing))
     find_lines = _line_finder(drawing.arrows)
     waiting = [label for label in labels if label.has_failed]
@@ -57,7 +62,7 @@ def place_labels(drawing: Drawing, texts: Sequence[tuple[str, str]]) -> None:
         }
         _put(label, min(costs, key=costs.__getitem__, default=None), taken)
     for label in labels:
-        if not label.has_failed and not drawing.size.is_compact:
+        if not label.has_failed:
             free = _free(label, taken)
             clear = (place for place in free if find_lines(free[place]) <= {id(label.arrow)})
             _put(label, next(clear, None), taken)

@@ -1,6 +1,7 @@
 """The parts of the service graph as texts: a node, the calls between two nodes, a disagreement."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from three_pillar_demo.query.service_map import (
@@ -19,6 +20,8 @@ MAX_SENTENCE_NAME = 40
 """The number of characters of a name within a sentence."""
 MAX_NAME = 255
 """The number of characters of a name in an address or a title."""
+MAX_REMEMBERED = 1_000
+"""The number of participants whose names are remembered; a graph has each of them many times."""
 EVERY_ONE = formatting.percentage(1.0)
 KIND_TEXTS = {
     ParticipantKind.DATABASE: "database",
@@ -106,6 +109,7 @@ class Disagreement(NamedTuple):
     callee: str
 
 
+@lru_cache(MAX_REMEMBERED)
 def full_name(participant: Participant) -> str:
     """Return the name of a participant without control characters, and what it is if it has none.
 
@@ -143,18 +147,20 @@ def node_of(participant: Participant, service_map: ServiceMap, seconds: float) -
             parts.append(printable(participant.system, MAX_NAME))
         return Node(participant, name, text=" · ".join(parts))
     outcomes = service_map.services.get(participant.name, Outcomes())
-    received = [
-        counts for (_, callee), counts in service_map.calls.items() if callee == participant
-    ]
-    is_unreached = (
-        not outcomes.requests
-        and bool(received)
-        and all(counts.not_arrived == counts.calls for counts in received)
-    )
+    # Looking through all calls takes a while, so it is left out where the answer is known.
+    is_unreached = not outcomes.requests and _is_unreached(participant, service_map)
     text = formatting.rate(outcomes.requests / seconds) if outcomes.requests else "no requests"
     failed = formatting.percentage(outcomes.failed / outcomes.requests) if outcomes.failed else ""
     css_class = service_class(participant.name)
     return Node(participant, name, css_class, text, failed, is_unreached)
+
+
+def _is_unreached(participant: Participant, service_map: ServiceMap) -> bool:
+    """Return whether there are calls of ``participant``, and none has arrived."""
+    received = [
+        counts for (_, callee), counts in service_map.calls.items() if callee == participant
+    ]
+    return bool(received) and all(counts.not_arrived == counts.calls for counts in received)
 
 
 def row_of(call: Call, seconds: float) -> Row:

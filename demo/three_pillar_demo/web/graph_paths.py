@@ -6,6 +6,7 @@ first one on its horizontal axis, a tall one, from top to bottom, on its vertica
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 LOOP_HEIGHT = 26.0
@@ -27,15 +28,52 @@ Point = tuple[float, float]
 class Arrow:
     """One arrow: the ``d`` attributes of its line and its head, and where a label could be.
 
-    ``places`` has positions from the left and from the top, the best one first. ``label`` is the
-    one that was chosen, or None if none is free. ``points`` has positions along the whole line.
+    Attributes:
+        line: The path of its line.
+        head: The path of its head.
+        way: What its label depends on; None for the loop of a box.
+        loop_places: Where the label of a loop could be.
+        label: The place that was chosen for the label, or None if none is free.
     """
 
     line: str
     head: str
-    places: Sequence[Point] = ()
+    way: "Way | None" = None
+    loop_places: Sequence[Point] = ()
     label: Point | None = None
-    points: Sequence[Point] = ()
+
+    @cached_property
+    def places(self) -> Sequence[Point]:
+        """Where a label could be, from the left and from the top, the best place first."""
+        return self.way.places() if self.way else self.loop_places
+
+    @cached_property
+    def points(self) -> Sequence[Point]:
+        """Positions along the whole line, from the left and from the top; none for a loop."""
+        return self.way.points() if self.way else ()
+
+
+@dataclass(frozen=True)
+class Way:
+    """The way of an arrow from the left to the right, from which places of a label follow.
+
+    Attributes:
+        corners: Two points for each layer that it crosses, and one at each end.
+        lean: 1 if the label should be near the last corner, -1 for the first one, else 0.
+        writer: The writer of the drawing.
+    """
+
+    corners: Sequence[Point]
+    lean: int
+    writer: "PathWriter"
+
+    def places(self) -> list[Point]:
+        """Return where a label could be, the best place first."""
+        return [self.writer.on_paper(place) for place in _label_places(self.corners, self.lean)]
+
+    def points(self) -> list[Point]:
+        """Return positions along the whole way."""
+        return [self.writer.on_paper(point) for point in _points_along(self.corners)]
 
 
 @dataclass(frozen=True)
@@ -66,9 +104,7 @@ class PathWriter:
         head = self._triangle(
             (base, across - HEAD_WIDTH), (tip, across), (base, across + HEAD_WIDTH)
         )
-        places = [self.on_paper(place) for place in _label_places(corners, lean)]
-        along = [self.on_paper(point) for point in _points_along(corners)]
-        return Arrow(line, head, places, points=along)
+        return Arrow(line, head, Way(corners, lean, self))
 
     def loop(self, corner: Point, length: float) -> Arrow:
         """Return the arrow of a box to itself, whose side before ``corner`` has that length."""
@@ -81,7 +117,7 @@ class PathWriter:
         base = side - HEAD_LENGTH
         head = self._triangle((last - HEAD_WIDTH, base), (last, side), (last + HEAD_WIDTH, base))
         place = (first - 46, side - 6)
-        return Arrow(line, head, [] if self.is_tall else [self.on_paper(place)])
+        return Arrow(line, head, loop_places=[] if self.is_tall else [place])
 
     def on_paper(self, point: Point) -> Point:
         """Return the position of a point from the left and from the top."""

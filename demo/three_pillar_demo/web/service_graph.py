@@ -108,7 +108,8 @@ def service_graph(
     calls = [(*ends, counts) for ends, counts in service_map.calls.items() if counts.calls]
     calls.sort(key=_importance, reverse=True)
     participants = _drawn(service_map, calls)
-    drawn = [call for call in calls if {*call[:2]} <= set(participants)][:MAX_ARROWS]
+    has_node = set(participants)
+    drawn = [call for call in calls if call[0] in has_node and call[1] in has_node][:MAX_ARROWS]
     nodes = [node_of(participant, service_map, seconds) for participant in participants]
     rows = [row_of(call, seconds) for call in drawn]
     total = {service(name) for name in service_map.services}
@@ -150,7 +151,7 @@ def _drawn(service_map: ServiceMap, calls: Iterable[Call]) -> list[Participant]:
     """Return the participants that are drawn, in a stable order."""
     chosen: dict[Participant, None] = {}
     for caller, callee, _ in calls:
-        if len({*chosen, caller, callee}) <= MAX_NODES:
+        if len(chosen) + len({caller, callee}.difference(chosen)) <= MAX_NODES:
             chosen |= {caller: None, callee: None}
     for name in sorted(service_map.services):
         if len(chosen) < MAX_NODES:

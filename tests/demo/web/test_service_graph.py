@@ -49,6 +49,17 @@ def test_nodes_have_their_health_and_their_link(stored: StoredData, page: TestCl
     assert "database · postgresql" in html
 
 
+def test_participants_of_the_same_name_are_told_apart(stored: StoredData, page: TestClient) -> None:
+    """A nameless service, host and database each say what they are, however often they are seen."""
+    for kind, system in (("SERVICE", ""), ("HOST", ""), ("DATABASE", "redis"), ("DATABASE", "pg")):
+        callee = Participant(ParticipantKind[kind], "", system)
+        stored.service_map.add_calls(service("front"), callee, CallCounts(60, 0))
+    for _ in range(2):
+        html = graph_html(page)
+        for name in ("unnamed service", "unnamed host", "redis", "pg"):
+            assert f"front calls {name} 2.0/s, none failed" in html
+
+
 def test_the_table_has_every_call(stored: StoredData, page: TestClient) -> None:
     """The table is as complete as the drawing: caller, callee, rate and failures of each call."""
     add_calls(stored, "front", "cart", calls=30, failed=3)

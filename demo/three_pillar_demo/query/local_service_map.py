@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from three_pillar_demo.query import callee_names
@@ -21,9 +22,8 @@ from three_pillar_demo.query.service_map_statements import (
     ATTRIBUTES,
     SELECT_ANSWERED,
     SELECT_BOUNDARY,
-    SELECT_CALLS,
     SELECT_OLDEST,
-    SELECT_REQUESTS,
+    SELECT_REQUESTS_AND_CALLS,
 )
 from three_pillar_demo.query.sqlite_reader import SqliteReader
 
@@ -32,10 +32,14 @@ ROWS_SCANNED = (2_000, 10_000, 25_000)
 
 If even the last one does not, the map begins later than it was asked for.
 """
+REQUEST_COLUMNS = 5
+"""The number of columns of requests, besides the first one."""
 ROWS_COMPARED = 101
 """The number of spans before the scanned ones whose median end says whether they are too old."""
 MAX_ADDRESSES = 1_000
 """The number of addresses whose services are remembered."""
+MAX_REMEMBERED = 1_000
+"""The number of values of ``CALLED`` whose attributes are remembered; many calls have the same."""
 MAX_TEXT = 255
 """The number of characters of an attribute that are kept."""
 LOOKED_BACK_S = 3600.0
@@ -73,10 +77,11 @@ class LocalServiceMaps:
             "complete": nanoseconds(end - ARRIVAL_GRACE_S),
         }
         result = ServiceMap(start, end, begin=await self._begin(start, end))
-        for row in await self.reader.fetch(SELECT_REQUESTS, parameters):
-            _add_requests(result, row)
-        rows = await self.reader.fetch(SELECT_CALLS, parameters)
-        calls = [_calls(row) for row in rows]
+        rows = await self.reader.fetch(SELECT_REQUESTS_AND_CALLS, parameters)
+        for are_calls, *row in rows:
+            if not are_calls:
+                _add_requests(result, row[:REQUEST_COLUMNS])
+        calls = [_calls(row) for are_calls, *row in rows if are_calls]
         for group in calls:
             result.add_requests(group.caller, 0, 0)
             if group.callee:
@@ -176,6 +181,7 @@ def _calls(row: Sequence[Any]) -> _Calls:
     return _Calls(caller, callee or "", bool(is_message), counts, bool(is_new), _attributes(called))
 
 
+@lru_cache(MAX_REMEMBERED)
 def _attributes(called: str) -> Attributes:
     """Return the attributes in a value of ``CALLED``, all as text that is cut."""
     values, _, origin = called.partition("\n")

@@ -53,22 +53,21 @@ AND (SELECT max(rowid) FROM span) - :scanned
 ORDER BY start + duration LIMIT 1 OFFSET :compared / 2"""
 # A span of kind 2 or 5 (SERVER, CONSUMER) is the other end of its parent of kind 3 or 4 (CLIENT,
 # PRODUCER). A call within a call, such as that of urllib3 within requests, counts once: as the one
-# that has arrived, or else as the outer one.
-WITH_RECENT = """WITH recent AS MATERIALIZED (
+# that has arrived, or else as the outer one. Requests and calls are one statement, because reading
+# the spans is what takes most of the time.
+SELECT_REQUESTS_AND_CALLS = f"""WITH recent AS MATERIALIZED (
   SELECT rowid AS number, trace_id, span_id, parent_id, source, kind, start,
     start + duration AS ended, status = 2 AS failed
   FROM span WHERE rowid > (SELECT max(rowid) FROM span) - :scanned
-    AND (kind BETWEEN 2 AND 5 OR parent_id IS NULL))"""
-SELECT_REQUESTS = f"""{WITH_RECENT}
-SELECT service, requests, failed, is_root, queue FROM (
+    AND (kind BETWEEN 2 AND 5 OR parent_id IS NULL)
+), request AS (
   SELECT recent.source, count(*) AS requests, sum(recent.failed) AS failed,
     recent.kind IN (2, 5) AND recent.parent_id IS NULL AS is_root,
     CASE WHEN recent.kind = 5 AND recent.parent_id IS NULL THEN {CALLED} END AS queue
   FROM recent LEFT JOIN span ON recent.kind = 5 AND span.rowid = number
   WHERE recent.start BETWEEN :start AND :end AND (recent.kind IN (2, 5) OR recent.parent_id IS NULL)
   GROUP BY recent.source, is_root, queue ORDER BY requests DESC LIMIT {MAX_GROUPS}
-) AS request JOIN source ON source.id = request.source"""  # noqa: S608  (of constants)
-SELECT_CALLS = f"""{WITH_RECENT}, served AS MATERIALIZED (
+), served AS MATERIALIZED (
   SELECT trace_id, parent_id, source, failed FROM recent
   WHERE kind IN (2, 5) AND parent_id IS NOT NULL
 ), made AS MATERIALIZED (
@@ -76,29 +75,35 @@ SELECT_CALLS = f"""{WITH_RECENT}, served AS MATERIALIZED (
   FROM recent LEFT JOIN served
     ON served.trace_id = recent.trace_id AND served.parent_id = recent.span_id
   WHERE recent.kind IN (3, 4)
-), arrived_within AS MATERIALIZED (
-  SELECT DISTINCT trace_id, parent_id FROM made WHERE callee IS NOT NULL AND parent_id IS NOT NULL
-), described AS MATERIALIZED (
-  SELECT made.*, CASE WHEN made.callee IS NULL THEN {CALLED} END AS called
-  FROM made
+), unanswered AS MATERIALIZED (
+  SELECT * FROM made WHERE callee IS NULL AND start BETWEEN :start AND :end
+), described AS (
+  SELECT *, NULL AS called FROM made WHERE callee IS NOT NULL AND start BETWEEN :start AND :end
+  UNION ALL
+  SELECT unanswered.*, {CALLED}
+  FROM unanswered
   LEFT JOIN made AS outer_call
-    ON outer_call.trace_id = made.trace_id AND outer_call.span_id = made.parent_id
-  LEFT JOIN arrived_within
-    ON arrived_within.trace_id = made.trace_id AND arrived_within.parent_id = made.span_id
-  LEFT JOIN span ON made.callee IS NULL AND span.rowid = made.number
-  WHERE made.start BETWEEN :start AND :end AND (made.callee IS NOT NULL
-    OR outer_call.number IS NULL AND arrived_within.trace_id IS NULL)
-), grouped AS (
+    ON outer_call.trace_id = unanswered.trace_id AND outer_call.span_id = unanswered.parent_id
+  LEFT JOIN made AS inner_call
+    ON inner_call.trace_id = unanswered.trace_id AND inner_call.parent_id = unanswered.span_id
+    AND inner_call.callee IS NOT NULL
+  JOIN span ON span.rowid = unanswered.number
+  WHERE outer_call.number IS NULL AND inner_call.number IS NULL
+), call AS (
   SELECT source AS caller, callee, kind = 4 AS is_message, count(*) AS calls,
     sum(failed OR failed_there IS 1) AS failed, coalesce(sum(failed_there), 0) AS failed_there,
     callee IS NULL AND ended >= :complete AS is_new, called, max(number) AS newest
   FROM described GROUP BY caller, callee, is_message, is_new, called
   ORDER BY calls DESC LIMIT {MAX_GROUPS}
 )
-SELECT caller.service, callee.service, is_message, calls, failed, failed_there, is_new,
+SELECT 0, service, requests, failed, is_root, queue, NULL, NULL, NULL
+FROM request JOIN source ON source.id = request.source
+UNION ALL
+SELECT 1, caller.service, callee.service, is_message, calls, failed, failed_there, is_new,
   coalesce(called, (SELECT {CALLED} FROM span WHERE span.rowid = newest))
-FROM grouped JOIN source AS caller ON caller.id = grouped.caller
-LEFT JOIN source AS callee ON callee.id = grouped.callee"""  # noqa: S608  (of constants)
+FROM call JOIN source AS caller ON caller.id = call.caller
+LEFT JOIN source AS callee ON callee.id = call.callee"""  # noqa: S608  (of constants)
+"""The first column of a row is 1 for calls, and 0 for requests, which have three columns less."""
 # The address of each instance of a service, from one earlier call of it by each of its callers.
 SELECT_ANSWERED = f"""WITH served AS MATERIALIZED (
   SELECT trace_id, parent_id, source FROM span INDEXED BY span_server

@@ -207,6 +207,21 @@ def test_a_call_within_a_call_counts_once(senders: Senders, *, has_arrived: bool
     assert map_of(senders.store).calls == {(service("front"), callee): CallCounts(1)}
 
 
+def test_a_call_with_two_answers_multiplies_no_other_call(senders: Senders) -> None:
+    """A call within one that was answered twice, as after a retry by a proxy, still counts once."""
+    outer = senders.send("front", CLIENT)
+    for callee in ("cart", "stock"):
+        senders.send(callee, SERVER, outer)
+    inner = senders.send("front", CLIENT, outer)
+    senders.send("payment", SERVER, inner)
+    calls = map_of(senders.store).calls
+    assert {callee.name: counts.calls for (_, callee), counts in calls.items()} == {
+        "cart": 1,
+        "stock": 1,
+        "payment": 1,
+    }
+
+
 def test_a_job_and_a_service_that_calls_itself_are_shown(senders: Senders) -> None:
     """A root span of any kind is a request, and a service may be its own callee."""
     root = senders.send("nightly", INTERNAL, error=True)

@@ -4,11 +4,13 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from three_pillar_demo.query import histogram_figures, span_figures, sqlite_rows
 from three_pillar_demo.query.arrivals import nanoseconds
-from three_pillar_demo.query.histogram_figures import GroupOf, SeriesPoints
+from three_pillar_demo.query.histogram_figures import GroupOf
+from three_pillar_demo.query.histogram_totals import SeriesPoints
 from three_pillar_demo.query.interface import NANO
 from three_pillar_demo.query.local_arrivals import IS_REQUEST
 from three_pillar_demo.query.red_sources import RED_METRICS, route_of
@@ -50,6 +52,9 @@ WHERE span.rowid > (SELECT max(rowid) - {SPANS_SCANNED} FROM span)
 AND start BETWEEN :start AND :end AND {IS_REQUEST}
 AND (:service = '' OR service = :service)
 AND service NOT IN (SELECT value FROM json_each(:known))"""  # noqa: S608  (of constants)
+SELECT_HAS_SENDER = """SELECT EXISTS (SELECT 1 FROM source
+WHERE (:service = '' OR service = :service)
+AND service NOT IN (SELECT value FROM json_each(:known)))"""
 SELECT_OLDEST_SCANNED = f"""SELECT start FROM span
 WHERE rowid = (SELECT max(rowid) - {SPANS_SCANNED} FROM span)"""  # noqa: S608  (of constants)
 SELECT_SERVICES = """SELECT service FROM source WHERE seen >= :hour
@@ -113,15 +118,17 @@ async def _metric_figures(
     return [figures for figures in found if figures.name]
 
 
+_time_of = itemgetter(0)
+
+
 def _with_points(series: Sequence[Any], rows: Sequence[Any]) -> list[SeriesPoints]:
     """Return the series with their points, from the rows of the two statements."""
-    points = defaultdict[int, dict[float, Any]](dict)
-    for series_id, time, *values, buckets in rows:
-        known = points[series_id].get(time)
+    points_by_series = defaultdict[int, dict[float, Any]](dict)
+    for series_id, time, point_start, count, total, buckets in rows:
+        points = points_by_series[series_id]
         # The same point may be the newest at several edges, and have buckets at some of them.
-        if known is None or buckets is not None:
-            point_start, count, total = values
-            points[series_id][time] = (time / NANO, point_start / NANO, count, total, buckets)
+        if buckets is not None or time not in points:
+            points[time] = (time / NANO, point_start / NANO, count, total, buckets)
     return [
         SeriesPoints(
             name,
@@ -129,7 +136,7 @@ def _with_points(series: Sequence[Any], rows: Sequence[Any]) -> list[SeriesPoint
             json.loads(labels),
             bounds,
             born / NANO,
-            [points[series_id][time] for time in sorted(points[series_id])],
+            sorted(points_by_series[series_id].values(), key=_time_of),
         )
         for series_id, name, kind, labels, bounds, born in series
     ]
@@ -157,6 +164,9 @@ async def request_spans(
         "service": service,
         "known": json.dumps(list(known)),
     }
+    [(has_sender,)] = await reader.fetch(SELECT_HAS_SENDER, parameters)
+    if not has_sender:
+        return [], start  # The search would read many spans, and find none.
     oldest = await reader.fetch(SELECT_OLDEST_SCANNED)
     since = max(start, oldest[0][0] / NANO) if oldest else start
     rows = await reader.fetch(SELECT_SPANS, parameters)

@@ -33,8 +33,10 @@ from three_pillar_demo.query import local_services
 from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.query.red_sources import ROOT_SPANS, SPANS
 from three_pillar_demo.query.service_figures import PARTS, Figures, ServiceRed
+from three_pillar_demo.query.sqlite_reader import SqliteReader
 
 INTERNAL = 1
+SERVER = 2
 CLIENT = 3
 CONSUMER = 5
 RANGE_S = 240
@@ -431,3 +433,26 @@ def test_a_search_of_spans_is_bounded(
     rates = [sample.rate for sample in service_red(in_memory_store, "web", window=20).samples]
     assert rates[:15] == [None for _ in range(15)]
     assert rates[-1] == 0.05
+
+
+def test_no_span_is_read_if_every_service_sends_a_histogram(
+    in_memory_store: InMemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search of spans, which takes a while, is left out where it could find nothing."""
+    fetched: list[str] = []
+    fetch = SqliteReader.fetch
+
+    async def recorded(reader: SqliteReader, statement: str, parameters: Any = ()) -> list[Any]:  # noqa: ANN401  (as in SqliteReader)
+        fetched.append(statement)
+        return await fetch(reader, statement, parameters)
+
+    monkeypatch.setattr(SqliteReader, "fetch", recorded)
+    send_rising(in_memory_store, HTTP)
+    sent = span(start=ago(10), kind=SERVER)
+    in_memory_store.send("traces", trace_request(sent, service="web"))
+    assert set(services(in_memory_store)) == {"web"}
+    assert not service_red(in_memory_store, "unknown").source
+    assert local_services.SELECT_SPANS not in fetched
+    in_memory_store.send("traces", trace_request(sent, service="other"))
+    assert services(in_memory_store)["other"].source == SPANS
+    assert local_services.SELECT_SPANS in fetched

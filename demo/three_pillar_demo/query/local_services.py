@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -23,6 +24,8 @@ SPANS_SCANNED = 50_000
 HOUR_S = 3600
 MAX_POINTS = 24_000
 """The number of points, between the first and the last one of each series, that are read about."""
+MAX_REMEMBERED = 5_000
+"""The number of series whose labels are remembered, which take a kilobyte each."""
 MIN_EDGES = 4
 """The number of points of each series that are read at least."""
 RECEIVING_KINDS = (2, 5)
@@ -35,10 +38,11 @@ AND kind IN ('histogram', 'exponential_histogram')
 AND (:service = '' OR json_extract(labels, '$.service_name') = :service)"""
 # The newest point at each edge of the parts, the first point of a series that began in the range,
 # and the buckets of the outermost ones: a few points of each series, found by the primary key.
-SELECT_POINTS = f"""WITH wanted AS ({SELECT_SERIES})
+SELECT_POINTS = f"""WITH wanted AS MATERIALIZED ({SELECT_SERIES}),
+edge AS MATERIALIZED (SELECT key, value FROM json_each(:edges))
 SELECT wanted.id, point.time, point.start, count, point.value,
   CASE WHEN edge.key IN (0, :last) OR point.time = born THEN buckets END
-FROM wanted CROSS JOIN json_each(:edges) AS edge CROSS JOIN point
+FROM wanted CROSS JOIN edge CROSS JOIN point
 ON point.series = wanted.id AND point.time = (
   SELECT max(time) FROM point WHERE series = wanted.id AND time <= edge.value)
 UNION ALL
@@ -121,6 +125,13 @@ async def _metric_figures(
 _time_of = itemgetter(0)
 
 
+@lru_cache(MAX_REMEMBERED)
+def _parsed_labels(labels: str) -> Mapping[str, str]:
+    """Return the labels of a series from their JSON; they must not be changed."""
+    parsed: dict[str, str] = json.loads(labels)
+    return parsed
+
+
 def _with_points(series: Sequence[Any], rows: Sequence[Any]) -> list[SeriesPoints]:
     """Return the series with their points, from the rows of the two statements."""
     points_by_series = defaultdict[int, dict[float, Any]](dict)
@@ -133,7 +144,7 @@ def _with_points(series: Sequence[Any], rows: Sequence[Any]) -> list[SeriesPoint
         SeriesPoints(
             name,
             kind,
-            json.loads(labels),
+            _parsed_labels(labels),
             bounds,
             born / NANO,
             sorted(points_by_series[series_id].values(), key=_time_of),

@@ -153,10 +153,13 @@ def _order(rows: list[list[int]], neighbours: Sequence[Edge]) -> None:
         to_right[left].append(right)
     place = {node: float(index) for row in rows for index, node in enumerate(row)}
     for _ in range(SWEEPS):
+        before = [list(row) for row in rows]
         for row in rows[1:]:
             _sort(row, to_left, place)
         for row in reversed(rows[:-1]):
             _sort(row, to_right, place)
+        if rows == before:
+            break  # Each further sweep would do the same again.
 
 
 def _sort(row: list[int], neighbours: Mapping[int, Sequence[int]], place: dict[int, float]) -> None:
@@ -214,4 +217,4 @@ def _move(
 
 
 def _mean(nodes: Sequence[int], values: Mapping[int, float], default: float) -> float:
-    return sum(values[node] for node in nodes) / len(nodes) if nodes else default
+    return sum(map(values.__getitem__, nodes)) / len(nodes) if nodes else default

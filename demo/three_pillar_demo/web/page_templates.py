@@ -21,6 +21,7 @@ from three_pillar_demo.web.log_row import log_row
 from three_pillar_demo.web.request_list import DURATIONS_S
 from three_pillar_demo.web.service_classes import class_on_page
 from three_pillar_demo.web.service_graph import MAX_ROWS
+from three_pillar_demo.web.services import addresses_from
 from three_pillar_demo.web.text_width import fitting
 from three_pillar_demo.web.view_state import MINUTES, SEVERITIES
 
@@ -57,6 +58,7 @@ def templates() -> Environment:
     environment.filters["moment"] = formatting.moment
     environment.filters["date"] = formatting.date
     environment.filters["signed_duration"] = formatting.signed_duration
+    environment.globals["service_addresses"] = addresses_from
     environment.globals["value_hint"] = value_hint
     environment.filters["age"] = formatting.age
     environment.filters["fitting"] = fitting

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from three_pillar_demo.query.service_figures import Figures
 from three_pillar_demo.web.cache import QueryResult
@@ -55,6 +56,14 @@ def address_of_service(name: str, state: ViewState) -> str:
     if not 0 < len(name) <= MAX_SERVICE_NAME:
         return ""
     return f"/service{ViewState(minutes=state.minutes, still=state.still).query(service=name)}"
+
+
+def addresses_from(state: ViewState) -> Callable[[str], str]:
+    """Return the function that returns the address of a service in the graph of a start page.
+
+    Unlike ``address_of_service``, it keeps the filters of the page. It makes each address once.
+    """
+    return cache(lambda name: f"/service{state.query(service=name, before=0, tour=None)}")
 
 
 def address_of_list(state: ViewState) -> str:

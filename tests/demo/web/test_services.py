@@ -29,6 +29,7 @@ from three_pillar_demo.web.services import (
     MAX_ON_OVERVIEW,
     PAGE_SIZE,
     address_of_service,
+    addresses_from,
     overview_rows,
     page_rows,
 )
@@ -373,3 +374,13 @@ def test_the_list_of_all_services_pages(stored: StoredData, page: TestClient) ->
     assert 'href="/services?minutes=15&amp;sort=errors"' in text
     assert "No service has such a name" in page.get("/services?find=nobody").text
     assert page.get("/services?sort=size").status_code == 422
+
+
+def test_addresses_in_the_graph_keep_the_filters_of_their_page() -> None:
+    """A node leads to the page of its own service, over the time range of the page it is on."""
+    hour = addresses_from(ViewState(minutes=60, tour=2, before=7))
+    quarter = addresses_from(ViewState(minutes=15, failed=True))
+    for _ in range(2):
+        assert hour("cart") == "/service?minutes=60&service=cart"
+        assert hour("stock") == "/service?minutes=60&service=stock"
+        assert quarter("cart") == "/service?minutes=15&service=cart&failed=1"

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from starlette.testclient import TestClient
 
 from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
@@ -62,6 +62,31 @@ def test_rows_are_collapsed_by_keyboard(visit: Visit) -> None:
     page.keyboard.press("ArrowRight")
     expect(rows).to_have_count(7)
     expect(page.get_by_role("button", expanded=False)).to_have_count(0)
+
+
+@pytest.mark.parametrize("answer", ["aborted", "hanging"])
+def test_rows_are_collapsed_by_a_later_answer(visit: Visit, answer: str) -> None:
+    """Rows are collapsed although the first request for them fails, or a refresh overtakes it."""
+    page = visit()
+    unanswered: list[Route] = []
+
+    def answer_late(route: Route) -> None:
+        if unanswered or "toggle=" not in route.request.url:
+            route.fallback()
+            return
+        unanswered.append(route)
+        if answer == "aborted":
+            route.abort()
+
+    page.route("**/*", answer_late)
+    expect(page.locator("#waterfall .row:not(.headrow)")).to_have_count(7)
+    # Of a finished request the status bar alone is refreshed.
+    expect(page.locator("[data-refresh-from]")).to_have_count(1)
+    page.get_by_role("button", name="2 rows below POST", expanded=True).click()
+    expect(page.locator("#waterfall .row:not(.headrow)")).to_have_count(5)
+    assert unanswered
+    if answer == "hanging":
+        unanswered[0].fallback()
 
 
 def test_a_copy_is_said(visit: Visit, busy: StoredData) -> None:

@@ -123,7 +123,7 @@ function holdsStill(current, fresh) {
 document.addEventListener("click", async ({ target, detail }) => {
   if (!target.matches(".new-items")) return;
   const list = document.getElementById(target.dataset.list);
-  await refresh(fetchPage(location.href, REFRESH_TIMEOUT_MS), true);
+  await refresh(location.href, true);
   // The button is gone now. If it was pressed by keyboard, the focus goes to what it has brought.
   const first = list.querySelector("summary, a");
   if (first && detail === 0) first.focus();
@@ -133,11 +133,14 @@ document.addEventListener("click", async ({ target, detail }) => {
 
 let pointerIsDown = false;
 let newestRefresh = 0;
+// The address whose answer was merged last. It differs from the current one until the answer to a
+// form that changes the address has arrived.
+let shownAddress = location.href;
 
 // A finished request does not change any more. Then the status bar alone is fetched.
 function refreshAddress() {
   const finished = document.querySelector("[data-refresh-from]");
-  return finished ? finished.dataset.refreshFrom : location.href;
+  return finished && shownAddress === location.href ? finished.dataset.refreshFrom : location.href;
 }
 
 // An answer that is not the wanted page. The message says what came instead.
@@ -162,7 +165,11 @@ function reasonOf(error) {
   return error.name === "TimeoutError" ? "it gave no answer in time" : "it cannot be reached";
 }
 
-async function refresh(pendingPage = fetchPage(refreshAddress(), REFRESH_TIMEOUT_MS), isAction = false) {
+async function refresh(
+  address = refreshAddress(),
+  isAction = false,
+  pendingPage = fetchPage(address, REFRESH_TIMEOUT_MS),
+) {
   newestRefresh += 1;
   const thisRefresh = newestRefresh;
   let failure = null;
@@ -177,9 +184,12 @@ async function refresh(pendingPage = fetchPage(refreshAddress(), REFRESH_TIMEOUT
   showAge(failure);
   // A click that has begun must end on the element that it began on.
   if (fresh && (isAction || !pointerIsDown)) {
-    isCatchingUp = isAction;
+    // A list with another filter is another list, also if a later refresh than that of the form
+    // brings it.
+    isCatchingUp = isAction || shownAddress !== location.href;
     mergePage(fresh);
     isCatchingUp = false;
+    if (address === location.href) shownAddress = address;
   }
 }
 
@@ -344,7 +354,7 @@ async function submit(address, fields, name) {
   notice.hidden = true;
   try {
     const fresh = await fetchPage(address, SUBMIT_TIMEOUT_MS, { method: "POST", body: fields });
-    await refresh(Promise.resolve(fresh), true);
+    await refresh(address, true, Promise.resolve(fresh));
   } catch (error) {
     const time = new Date().toLocaleTimeString("en-GB");
     notice.textContent = `“${name}” was not confirmed by the web UI: ${reasonOf(error)}. It was ${time}.`;
@@ -362,7 +372,7 @@ document.addEventListener("submit", (event) => {
     submit(form.action, fields, name);
   } else {
     history.replaceState(null, "", `${new URL(form.action).pathname}?${fields}`);
-    refresh(fetchPage(location.href, REFRESH_TIMEOUT_MS), true);
+    refresh(location.href, true);
   }
 });
 

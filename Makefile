@@ -139,17 +139,20 @@ rehearse: setup ## inject every failure under load into the running stack; takes
 # by file, in the order of tests/conftest.py.
 WORKERS ?= 5
 PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTHON_ALONE = not full and not engine and not kubernetes and not cluster
 
 # Tests start hundreds of processes, and each would compile the sources of the project again.
 test test-fast test-full test-clients test-cluster: export PYTHONDONTWRITEBYTECODE =
 
-test: dev ## run all tests that need Python alone; starts the local mode
-	@$(BIN)/pytest $(PARALLEL) -m 'not full and not engine and not kubernetes and not cluster'
+test: dev ## run the tests that need Python alone; starts the local mode
+	@$(BIN)/pytest $(PARALLEL) -m '$(PYTHON_ALONE) and not long'
 
 test-fast: dev ## run the tests that start no stack
-	@$(BIN)/pytest $(PARALLEL) -m 'not full and not stack and not kubernetes and not cluster'
+	@$(BIN)/pytest $(PARALLEL) -m '$(PYTHON_ALONE) and not long and not stack'
 
+# First the long cases of the tests in the local mode.
 test-full: dev binaries ## run the end-to-end tests in the full mode; without Tempo or Loki, a part of them
+	@$(BIN)/pytest $(PARALLEL) -m '$(PYTHON_ALONE) and long'
 	@STACK=full $(BIN)/pytest -m '(full or stack) and not engine and not cluster'
 
 # The tests of this folder are skipped unless CLIENTS is set; it names the clients that must run.

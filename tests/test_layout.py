@@ -260,6 +260,19 @@ def test_the_longest_tests_exist() -> None:
     assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []
 
 
+def test_only_cases_of_a_test_are_long() -> None:
+    """The marker ``long`` marks cases of tests, so that `make test` has a shorter case of each."""
+    mark = "pytest.mark." + "long"
+    lines = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for line in path.read_text().splitlines()
+        if mark in line
+    ]
+    assert lines
+    assert [line for line in lines if f"marks={mark}" not in line] == []
+
+
 def test_no_module_under_agpl_is_fetched_or_built() -> None:
     """No Go module of Tempo, Loki, Grafana or k6 (AGPL) is fetched or built by this project."""
     files = [path for path in (ROOT / "native").rglob("*") if path.is_file()]

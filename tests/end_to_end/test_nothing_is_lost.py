@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.end_to_end.conftest import FULL, Stack
+from tests.end_to_end.conftest import Stack
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.verify.check import poll_until
@@ -14,7 +14,6 @@ from three_pillar_demo.verify.ledger import Ledger, fill
 from three_pillar_demo.verify.log_check import check_logs
 from three_pillar_demo.verify.trace_check import check_traces
 
-STOPS = 10 if FULL else 4
 """How often the stack is stopped and started; an even number, as it runs in turn in the
 background and in the foreground, and must run in the background at the end."""
 COUNTER_WINDOW_S = 3600.0
@@ -42,7 +41,8 @@ async def totals(backends: Backends) -> dict[str, Counter[str]]:
 
 
 @pytest.mark.timeout(600)
-def test_a_stop_right_after_the_last_answer_loses_nothing(stack: Stack) -> None:
+@pytest.mark.parametrize("stops", [3, pytest.param(10, marks=pytest.mark.long)])
+def test_a_stop_right_after_the_last_answer_loses_nothing(stack: Stack, stops: int) -> None:
     """Stops, in turn by ``demo down`` and by Ctrl-C, lose no span, log record or count."""
 
     async def counters_before() -> dict[str, Counter[str]]:
@@ -77,7 +77,7 @@ def test_a_stop_right_after_the_last_answer_loses_nothing(stack: Stack) -> None:
 
     earlier = asyncio.run(counters_before())
     ledger = Ledger(started=time.time())
-    for stop in range(STOPS):
+    for stop in range(stops):
         # Twelve at once: with the slow card, payment is still working when the last answer arrives.
         ledger.purchases += asyncio.run(fill(12, 50, _ignore)).purchases
         if stack.foreground:

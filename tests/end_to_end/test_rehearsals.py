@@ -26,7 +26,7 @@ QUEUE_MAY_SKIP = pytest.mark.xfail(
     "name",
     [
         "receiver-killed",
-        "services-stopped",
+        pytest.param("services-stopped", marks=pytest.mark.long),
         *(pytest.param(name, marks=pytest.mark.full) for name in FULL_ONLY),
         pytest.param("disk-full", marks=[pytest.mark.full, QUEUE_MAY_SKIP]),
     ],

@@ -58,7 +58,9 @@ async def check_complete(backends: Backends, ledger: Ledger, counters_before: Co
     assert metrics.passed, metrics.problems
 
 
-@pytest.mark.parametrize("outage", ["killed", "away for eight seconds"])
+@pytest.mark.parametrize(
+    "outage", ["killed", pytest.param("away for eight seconds", marks=pytest.mark.long)]
+)
 def test_a_receiver_that_dies_in_mid_load_loses_nothing(stack: Stack, outage: str) -> None:
     """Telemetry of purchases while the receiver is killed and restarted is complete afterwards."""
 

@@ -12,6 +12,8 @@ from three_pillar_demo.drills import catalogue
 MODE = "full" if FULL else "local"
 DRILLS = [name for name in catalogue.names() if MODE in catalogue.load(name).modes]
 """The drills of the mode in which the tests run."""
+SHORT = DRILLS[::4]
+"""The drills that ``make test`` tries; ``make test-full`` tries all."""
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.timeout(300),
@@ -19,7 +21,10 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", DRILLS)
+@pytest.mark.parametrize(
+    "name",
+    [*SHORT, *(pytest.param(name, marks=pytest.mark.long) for name in DRILLS if name not in SHORT)],
+)
 def test_a_drill_passes_its_check(stack: Stack, name: str) -> None:
     """A drill passes its own check, and no evidence is found if its query has an empty result."""
     assert inspect(stack, "check", name) == []

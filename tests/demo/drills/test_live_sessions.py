@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.demo.drills.live_stack import drill_runner, fault_files, inspect, session
-from tests.end_to_end.conftest import FULL, Stack, wait_until
+from tests.end_to_end.conftest import Stack, wait_until
 from three_pillar_demo.drills import catalogue
 from three_pillar_demo.stack.state import Process
 
@@ -16,6 +16,8 @@ INTERRUPTIONS = [
     for step in ("before the fault", "broken", "paged")
 ]
 """The steps of a drill at which a test interrupts it, each with the signal."""
+SHORT = INTERRUPTIONS[1]
+"""The one that ``make test`` tries; ``make test-full`` tries all."""
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.timeout(300),
@@ -56,7 +58,13 @@ def test_giving_up_shows_the_cause(stack: Stack) -> None:
     assert fault_files(stack) == []
 
 
-@pytest.mark.parametrize(("step", "number"), INTERRUPTIONS if FULL else INTERRUPTIONS[1:4])
+@pytest.mark.parametrize(
+    ("step", "number"),
+    [
+        SHORT,
+        *(pytest.param(*each, marks=pytest.mark.long) for each in INTERRUPTIONS if each != SHORT),
+    ],
+)
 def test_an_interrupted_drill_leaves_nothing(
     stack: Stack, step: str, number: signal.Signals
 ) -> None:

@@ -73,6 +73,16 @@ VIEWS = {
     "invalid": ("/?minutes=7", "minutes must be 5, 15 or 60"),
 }
 """The address of each view, and a text that it shows, by what it is."""
+SHORT = (
+    "overview",
+    "service",
+    "logs",
+    "metric by label",
+    "trace, long names",
+    "trace, large",
+    "invalid",
+)
+"""The views that ``make test`` looks at; ``make test-full`` looks at all."""
 
 
 def stored_in(folder: Path) -> LocalBackends:
@@ -104,7 +114,10 @@ def visit(browser: Browser, folder: Path) -> Iterator[Visit]:
         yield visit
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    "view",
+    [*SHORT, *(pytest.param(view, marks=pytest.mark.long) for view in VIEWS if view not in SHORT)],
+)
 def test_every_view_of_hostile_telemetry(visit: Visit, view: str) -> None:
     """Every view is accessible, fits the window, and takes the HTML of a sender for text."""
     path, text = VIEWS[view]

@@ -173,7 +173,15 @@ def test_text_has_one_of_four_sizes(
     assert {"12px", "14px", "16px"} <= found
 
 
-@pytest.mark.parametrize("length", [7, 16, 40, LONGEST_NAME])
+@pytest.mark.parametrize(
+    "length",
+    [
+        16,
+        LONGEST_NAME,
+        pytest.param(7, marks=pytest.mark.long),
+        pytest.param(40, marks=pytest.mark.long),
+    ],
+)
 def test_long_names_stay_within_their_place(
     browser: Browser,
     stored: StoredData,

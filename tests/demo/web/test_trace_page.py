@@ -291,7 +291,7 @@ def test_what_is_left_out_is_said(stored: StoredData, page: TestClient) -> None:
 
 
 @needs_browser
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.long)])
 def test_a_browser_fetches_a_finished_request_once(
     browser: Browser, rich: StoredData, page: TestClient, *, width: int
 ) -> None:

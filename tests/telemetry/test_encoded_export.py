@@ -57,8 +57,8 @@ from three_pillars.values import to_otlp_value
 
 MAX_LENGTH = 40
 """The length, in characters, to which the spans of these tests truncate attribute values."""
-MANY = settings(max_examples=500, deadline=None)
-"""Each example has one to five spans or records."""
+EXAMPLES = [100, pytest.param(1_000, marks=pytest.mark.long)]
+"""How many lists a test generates, each with one to five spans or records."""
 
 SECRETS = (
     "Bearer abcdef123456",
@@ -173,22 +173,27 @@ def deterministic(message: Any) -> bytes:  # noqa: ANN401  (a message of protobu
     return bytes(message.SerializeToString(deterministic=True))
 
 
-@MANY
-@given(st.lists(ended_spans(), min_size=1, max_size=5))
-def test_spans_are_encoded_as_by_opentelemetry(spans: Sequence[ReadableSpan]) -> None:
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_spans_are_encoded_as_by_opentelemetry(examples: int) -> None:
     """Decoded field by field, encoded spans are those of the SDK's encoder after redaction."""
-    limits = {MAX_LENGTH}
-    encoder = SpanEncoder(limits)
-    for _ in range(2):  # the second time from the cache
-        items = [
-            EncodedItem(span.resource, span.instrumentation_scope, encoder.encode(span))
-            for span in spans
-        ]
-        request = ExportTraceServiceRequest.FromString(BatchEncoder().encode(items))
-        expected = encode_spans(
-            [span if is_clean(span, limits) else sanitized(span, limits) for span in spans]
-        )
-        assert deterministic(request) == deterministic(expected)
+
+    @settings(max_examples=examples, deadline=None)
+    @given(st.lists(ended_spans(), min_size=1, max_size=5))
+    def compare(spans: Sequence[ReadableSpan]) -> None:
+        limits = {MAX_LENGTH}
+        encoder = SpanEncoder(limits)
+        for _ in range(2):  # the second time from the cache
+            items = [
+                EncodedItem(span.resource, span.instrumentation_scope, encoder.encode(span))
+                for span in spans
+            ]
+            request = ExportTraceServiceRequest.FromString(BatchEncoder().encode(items))
+            expected = encode_spans(
+                [span if is_clean(span, limits) else sanitized(span, limits) for span in spans]
+            )
+            assert deterministic(request) == deterministic(expected)
+
+    compare()
 
 
 NESTED = st.recursive(
@@ -220,27 +225,32 @@ def emitted_records(draw: Callable[[st.SearchStrategy[Any]], Any]) -> ReadWriteL
 
 # An attribute with an empty name is dropped by the SDK.
 @pytest.mark.filterwarnings("ignore::opentelemetry.sdk._logs.LogRecordDroppedAttributesWarning")
-@MANY
-@given(st.lists(emitted_records(), min_size=1, max_size=5))
-def test_records_are_encoded_as_by_opentelemetry(records: Sequence[ReadWriteLogRecord]) -> None:
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_records_are_encoded_as_by_opentelemetry(examples: int) -> None:
     """Decoded field by field, encoded log records are those of the SDK's encoder."""
-    encoder = RecordEncoder()
-    for _ in range(2):
-        items = [
-            EncodedItem(record.resource, record.instrumentation_scope, encoder.encode(record))  # type: ignore[arg-type]
-            for record in records
-        ]
-        request = ExportLogsServiceRequest.FromString(BatchEncoder().encode(items))
-        readable = [
-            ReadableLogRecord(
-                record.log_record,
-                record.resource,  # type: ignore[arg-type]
-                record.instrumentation_scope,
-                record.limits,
-            )
-            for record in records
-        ]
-        assert deterministic(request) == deterministic(encode_logs(readable))
+
+    @settings(max_examples=examples, deadline=None)
+    @given(st.lists(emitted_records(), min_size=1, max_size=5))
+    def compare(records: Sequence[ReadWriteLogRecord]) -> None:
+        encoder = RecordEncoder()
+        for _ in range(2):
+            items = [
+                EncodedItem(record.resource, record.instrumentation_scope, encoder.encode(record))  # type: ignore[arg-type]
+                for record in records
+            ]
+            request = ExportLogsServiceRequest.FromString(BatchEncoder().encode(items))
+            readable = [
+                ReadableLogRecord(
+                    record.log_record,
+                    record.resource,  # type: ignore[arg-type]
+                    record.instrumentation_scope,
+                    record.limits,
+                )
+                for record in records
+            ]
+            assert deterministic(request) == deterministic(encode_logs(readable))
+
+    compare()
 
 
 @settings(deadline=None)

@@ -115,36 +115,41 @@ EVENTS = st.dictionaries(
 
 # An attribute with an empty name is dropped by the SDK.
 @pytest.mark.filterwarnings("ignore::opentelemetry.sdk._logs.LogRecordDroppedAttributesWarning")
-@settings(max_examples=500, deadline=None)
-@given(
-    st.sampled_from([*SEVERITIES, "made-up"]),
-    TEXTS,
-    EVENTS,
-    st.sampled_from([0, 1, 2**128 - 1]),
-    st.sampled_from([None, 4, 20]),
-)
-@example("info", "no name", {"": ""}, 1, None)
-@example("info", "not finite", {"a": float("inf"), "b": float("nan")}, 1, None)
-def test_events_are_handled_as_by_the_other_processors(
-    level: str, text: str, fields: dict[str, Any], trace_id: int, limit: int | None
-) -> None:
+@pytest.mark.parametrize("examples", [100, pytest.param(1_000, marks=pytest.mark.long)])
+def test_events_are_handled_as_by_the_other_processors(examples: int) -> None:
     """Any event gives the same line and the same record as without the fast path."""
-    limits = LogRecordLimits(max_log_record_attributes=limit, max_attribute_length=limit)
-    context = SpanContext(
-        trace_id, min(trace_id, 2**64 - 1), is_remote=False, trace_flags=TraceFlags(1)
+
+    @settings(max_examples=examples, deadline=None)
+    @given(
+        st.sampled_from([*SEVERITIES, "made-up"]),
+        TEXTS,
+        EVENTS,
+        st.sampled_from([0, 1, 2**128 - 1]),
+        st.sampled_from([None, 4, 20]),
     )
-    event = {**fields, "event": text}
-    lines: list[list[Any]] = []
-    records: list[bytes] = []
-    for fast in (True, False):
-        with Pipeline(fast=fast, limits=limits) as pipeline:
-            line = json.loads(pipeline.log(level, event, context))
-            assert line.pop("timestamp").endswith("Z")
-            lines.append(list(line.items()))
-            records += map(without_times, pipeline.queue.records)
-    assert str(lines[0]) == str(lines[1])
-    assert len(records) == 2
-    assert records[0] == records[1]
+    @example("info", "no name", {"": ""}, 1, None)
+    @example("info", "not finite", {"a": float("inf"), "b": float("nan")}, 1, None)
+    def compare(
+        level: str, text: str, fields: dict[str, Any], trace_id: int, limit: int | None
+    ) -> None:
+        limits = LogRecordLimits(max_log_record_attributes=limit, max_attribute_length=limit)
+        context = SpanContext(
+            trace_id, min(trace_id, 2**64 - 1), is_remote=False, trace_flags=TraceFlags(1)
+        )
+        event = {**fields, "event": text}
+        lines: list[list[Any]] = []
+        records: list[bytes] = []
+        for fast in (True, False):
+            with Pipeline(fast=fast, limits=limits) as pipeline:
+                line = json.loads(pipeline.log(level, event, context))
+                assert line.pop("timestamp").endswith("Z")
+                lines.append(list(line.items()))
+                records += map(without_times, pipeline.queue.records)
+        assert str(lines[0]) == str(lines[1])
+        assert len(records) == 2
+        assert records[0] == records[1]
+
+    compare()
 
 
 def test_the_times_agree() -> None:

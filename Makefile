@@ -151,7 +151,7 @@ test-fast: dev ## run the tests that start no stack
 	@$(BIN)/pytest $(PARALLEL) -m '$(PYTHON_ALONE) and not long and not stack'
 
 # First the long cases of the tests in the local mode.
-test-full: dev binaries ## run the end-to-end tests in the full mode; without Tempo or Loki, a part of them
+test-full: dev binaries ## run the long tests, and those of the full mode; without Tempo or Loki, a part of them
 	@$(BIN)/pytest $(PARALLEL) -m '$(PYTHON_ALONE) and long'
 	@STACK=full $(BIN)/pytest -m '(full or stack) and not engine and not cluster'
 

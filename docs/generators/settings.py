@@ -71,7 +71,7 @@ COMMAND = """## The `demo` command
 | `DEMO_DRILLS` | a folder with drill files of your own |
 | `GRAFANA_HOME` | the folder of a Grafana installation; full mode then starts Grafana too |
 | `GRAFANA_URL` | a running Grafana, for the tests in `tests/grafana/` |
-| `TEMPO_HOST` and so on | the host of a component, 127.0.0.1 by default; compose sets it |
+| `TEMPO_HOST` and so on | the host of a component, 127.0.0.1 by default; set in all containers |
 """
 
 OPENTELEMETRY = """## OpenTelemetry

@@ -11,19 +11,23 @@ from three_pillar_demo.stack import ports, state
 from three_pillar_demo.stack.ports import LOOPBACK
 
 LOCAL_STORE_FILE = STATE / "data" / "store" / "telemetry.db"
+IN_KUBERNETES = "KUBERNETES_SERVICE_HOST"
+"""The environment variable that Kubernetes sets in every container, whatever its manifest says."""
 PROBE_TIMEOUT_S = 1.0
 
 
 def running_mode() -> str:
-    """Return the mode of the running stack: one of ``state.MODES``, or ``compose``.
+    """Return the mode of the running stack: one of ``state.MODES``, ``compose``, ``kubernetes``.
 
-    The launcher records its mode in a file. Docker Compose records no mode, so the mode ``compose``
-    is recognised by Tempo. The result is ``local`` if nothing is running.
+    The launcher records its mode in a file. Docker Compose and Kubernetes record no mode, so both
+    are recognised by Tempo. The result is ``local`` if nothing is running.
     """
     recorded_mode = state.mode()
     if recorded_mode:
         return recorded_mode
     # Containers have TEMPO_HOST set; on the host, Tempo's port accepts connections.
+    if os.environ.get("TEMPO_HOST") and os.environ.get(IN_KUBERNETES):
+        return "kubernetes"
     is_compose = os.environ.get("TEMPO_HOST") or _accepts_connections(ports.TEMPO.number)
     return "compose" if is_compose else "local"
 

@@ -128,7 +128,7 @@ The store and the Collector never run together, so they have the same defaults. 
 def otlp_receivers(mode: str | None) -> tuple[Port, Port]:
     """Return the ports on which a stack of ``mode`` receives OTLP: over HTTP, and over gRPC.
 
-    ``mode`` is one of ``state.MODES`` or ``compose``. None stands for the mode that would be
+    ``mode`` is a result of ``connect.running_mode``. None stands for the mode that would be
     started, which has the local store.
     """
     if mode is None or mode in state.LOCAL_STORE_MODES:

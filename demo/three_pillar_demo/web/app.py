@@ -52,7 +52,7 @@ def create_app(
 
     Args:
         backends: The backends that hold the telemetry.
-        mode: The mode of the stack: ``local``, ``full`` or ``compose``.
+        mode: The mode of the stack, as ``connect.running_mode`` returns it.
         hosts: The accepted Host headers, in the form that ``AccessMiddleware`` expects.
         grafana_url: The URL of Grafana for a browser.
         http: The HTTP client that sends purchases to checkout. None creates a new client.

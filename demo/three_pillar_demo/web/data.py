@@ -43,7 +43,7 @@ class PageData:
         """Store the parameters.
 
         ``http`` is the client for the health checks of the stack's components. ``mode`` is the mode
-        of the stack: ``local``, ``full`` or ``compose``.
+        of the stack, as ``connect.running_mode`` returns it.
         """
         self.backends = backends
         self.cache = cache

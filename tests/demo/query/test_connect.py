@@ -9,6 +9,36 @@ from three_pillar_demo.stack import state
 
 
 @pytest.mark.parametrize(
+    ("recorded_mode", "variables", "tempo_listens", "mode"),
+    [
+        (None, {}, False, "local"),
+        (None, {}, True, "compose"),
+        (None, {"TEMPO_HOST": "tempo"}, False, "compose"),
+        (None, {"TEMPO_HOST": "tempo", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}, False, "kubernetes"),
+        # A container for development, in which somebody has started compose or the launcher.
+        (None, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, True, "compose"),
+        ("full", {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, True, "full"),
+    ],
+)
+def test_the_mode_is_recognised_where_none_is_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+    recorded_mode: str | None,
+    variables: dict[str, str],
+    *,
+    tempo_listens: bool,
+    mode: str,
+) -> None:
+    """Kubernetes is told from compose by the variable that it sets in each of its containers."""
+    monkeypatch.setattr(state, "mode", lambda: recorded_mode)
+    monkeypatch.setattr(connect, "_accepts_connections", lambda _: tempo_listens)
+    for name in ("TEMPO_HOST", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert connect.running_mode() == mode
+
+
+@pytest.mark.parametrize(
     ("recorded_mode", "tempo_host", "tempo_listens", "backends_type"),
     [
         ("local", "tempo", True, LocalBackends),

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -14,6 +15,7 @@ from three_pillar_demo.query.histogram_figures import GroupOf
 from three_pillar_demo.query.histogram_totals import SeriesPoints
 from three_pillar_demo.query.interface import NANO
 from three_pillar_demo.query.local_arrivals import IS_REQUEST
+from three_pillar_demo.query.local_clocks import seconds_ahead
 from three_pillar_demo.query.red_sources import RED_METRICS, route_of
 from three_pillar_demo.query.service_figures import MAX_ROUTES, PARTS, Figures
 from three_pillar_demo.query.span_figures import RequestSpan
@@ -80,6 +82,9 @@ async def services(reader: SqliteReader, start: float, end: float) -> list[Figur
     for (name,) in await reader.fetch(SELECT_SERVICES, parameters):
         if name:
             found.setdefault(name, Figures(name, "", start, end))
+    without_requests = [figures.name for figures in found.values() if not figures.source]
+    for name, ahead_s in (await seconds_ahead(reader, start, end, without_requests)).items():
+        found[name] = replace(found[name], ahead=ahead_s)
     return [found[name] for name in sorted(found)]
 
 

@@ -42,6 +42,8 @@ class Figures:
             the duration of this request.
         rates: The requests a second in each of ``PARTS`` equal parts of the time range, in order. A
             rate is None if nothing is known of that part.
+        ahead: How far the newest record of the service is ahead of the time range, in seconds, if
+            all that is known of it is ahead; else 0. Only the local store knows.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Figures:
     quantiles: tuple[float | None, ...] = (None, None, None)
     mean: float | None = None
     rates: tuple[float | None, ...] = ()
+    ahead: float = 0.0
 
     @property
     def rate(self) -> float | None:

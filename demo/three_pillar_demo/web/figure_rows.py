@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from three_pillar_demo.query.red_sources import ROOT_SPANS
 from three_pillar_demo.query.service_figures import QUANTILES, Figures
 from three_pillar_demo.web import formatting
+from three_pillar_demo.web.clock_ahead import MIN_AHEAD_S
 from three_pillar_demo.web.quantile_support import requests_needed
 
 MIN_REQUESTS_FOR_SHARE = 20
@@ -33,7 +34,9 @@ class FigureRow:
         errors: The share of failed requests, or ``1 of 3``, as text; empty if none has failed.
         durations: A text for each of ``QUANTILES``; a dash if there are too few requests.
         only_duration: The duration of the only request; empty if there are more.
-        note: What is particular: ``job``, or ``no requests``; else empty.
+        note: What is particular: ``job``, ``no requests``, or how far all that is known of a
+            service is dated ahead; else empty.
+        has_requests: Whether any request is known.
         lines: The parts of the line of the rate, as points of SVG polylines.
     """
 
@@ -45,14 +48,18 @@ class FigureRow:
     durations: tuple[str, ...]
     only_duration: str
     note: str
+    has_requests: bool
     lines: tuple[str, ...]
 
 
 def figure_row(figures: Figures, address: str) -> FigureRow:
     """Return the row of a service or route."""
     requests = round(figures.requests)
+    has_requests = bool(figures.source and requests)
     note = ""
-    if not figures.source or not requests:
+    if figures.ahead > MIN_AHEAD_S:
+        note = f"dated {formatting.duration(figures.ahead)} ahead"
+    elif not has_requests:
         note = "no requests"
     elif figures.source == ROOT_SPANS:
         note = "job"
@@ -65,6 +72,7 @@ def figure_row(figures: Figures, address: str) -> FigureRow:
         durations=_durations(figures, requests),
         only_duration=formatting.duration(figures.mean) if requests == 1 else "",
         note=note,
+        has_requests=has_requests,
         lines=tuple(sparkline(figures.rates)),
     )
 

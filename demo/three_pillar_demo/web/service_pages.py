@@ -15,7 +15,7 @@ from three_pillar_demo.query.service_map import ParticipantKind
 from three_pillar_demo.query.service_map import service as participant
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.web.cache import QueryResult
-from three_pillar_demo.web.clock_ahead import MAX_AHEAD_S
+from three_pillar_demo.web.clock_ahead import MAX_AHEAD_S, MIN_AHEAD_S
 from three_pillar_demo.web.data import PageData
 from three_pillar_demo.web.figure_rows import FigureRow, count_of_requests, figure_row
 from three_pillar_demo.web.graph_parts import Row
@@ -51,6 +51,8 @@ class ServicePage:
             it has none in the time range.
         counts_statuses: Whether that is a histogram, which counts failures by the status.
         requests: The number of requests, as text.
+        ahead: How far all that is known of it is dated ahead of this machine's clock, in seconds; 0
+            if that is not so.
         since: Since when they are counted, in seconds, if not over the whole range; else 0.
         panels: The charts of its rate, errors and durations.
         routes: Its routes, those with the most requests first.
@@ -68,6 +70,7 @@ class ServicePage:
     source: str
     counts_statuses: bool
     requests: str
+    ahead: float
     since: float
     panels: Sequence[Panel]
     routes: Sequence[FigureRow]
@@ -165,6 +168,7 @@ class ServicePages:
             source=source_sentence(figures),
             counts_statuses=figures is not None and figures.source not in {*SPAN_SOURCES, ""},
             requests=count_of_requests(figures.requests) if figures else "",
+            ahead=figures.ahead if figures and figures.ahead > MIN_AHEAD_S else 0.0,
             since=_since(figures, state),
             panels=service_panels(red, state, self.data.colours.of([name])),
             routes=[figure_row(route, address_of_route(route, state)) for route in found_routes],

@@ -328,6 +328,38 @@ def test_a_service_that_sends_logs_alone_is_listed(in_memory_store: InMemoryStor
     assert service_red(in_memory_store, "unknown").samples == ()
 
 
+def test_a_service_whose_clock_is_ahead_is_told_from_one_without_requests(
+    in_memory_store: InMemoryStore,
+) -> None:
+    """Only of a service of which all is dated ahead it is said, whatever it sends."""
+    hour_s = 3600
+    for name, kind, seconds_ago in (
+        ("ahead", SERVER, -hour_s),
+        ("worker", CONSUMER, -hour_s),
+        ("busy", SERVER, -hour_s),
+        ("busy", SERVER, 10),
+    ):
+        sent = span(start=ago(seconds_ago), seconds=1, kind=kind)
+        in_memory_store.send("traces", trace_request(sent, service=name))
+    for name, seconds_ago in (
+        ("logger", -hour_s),
+        ("logs-now", -hour_s),
+        ("logs-now", 10),
+        ("quiet", 10),
+    ):
+        sent_log = log_record("text", at=ago(seconds_ago))
+        in_memory_store.send("logs", log_request(sent_log, service=name))
+    found = services(in_memory_store)
+    assert {name: round(one.ahead) for name, one in found.items()} == {
+        "ahead": hour_s + 1,
+        "worker": hour_s + 1,
+        "busy": 0,
+        "logger": hour_s,
+        "logs-now": 0,
+        "quiet": 0,
+    }
+
+
 def test_a_rare_export_widens_the_window(in_memory_store: InMemoryStore) -> None:
     """With an export each minute, as is the default of SDKs, a rate over 30 s has a value."""
     for number in range(6):

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from html import unescape
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
@@ -384,3 +385,28 @@ def test_addresses_in_the_graph_keep_the_filters_of_their_page() -> None:
         assert hour("cart") == "/service?minutes=60&service=cart"
         assert hour("stock") == "/service?minutes=60&service=stock"
         assert quarter("cart") == "/service?minutes=15&service=cart&failed=1"
+
+
+def test_a_service_whose_clock_is_ahead_is_not_one_without_requests(
+    stored: StoredData, page: TestClient
+) -> None:
+    """The lists and the page of a service say that all of it is dated ahead, and how far."""
+    nothing: dict[str, Any] = {"requests": 0, "failed": 0, "source": "", "rates": ()}
+    stored.services = [
+        figures("early", **nothing, ahead=7200.0),
+        figures("skewed", **nothing, ahead=2.0),
+        figures("idle", **nothing),
+    ]
+    for address in ("/services", "/?tour=0"):
+        notes = re.findall(
+            r'<span class="muted">(no requests|dated[^<]*)</span>', page.get(address).text
+        )
+        assert sorted(notes) == ["dated 120 min ahead", "no requests", "no requests"]
+    sentences = {
+        name: " ".join(page.get(f"/service?service={name}").text.split())
+        for name in ("early", "skewed", "idle")
+    }
+    ahead = "is dated ahead of this machine's clock, the newest 120 min."
+    assert [name for name, text in sentences.items() if ahead in text] == ["early"]
+    for name in ("skewed", "idle"):
+        assert "No request is known in the last 5 minutes." in sentences[name]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.kubernetes.test_chart_values import at
+from tests.kubernetes.chart_values import at
 from three_pillar_demo.stack import environment
 from three_pillar_demo.stack.cluster.engines import LOKI_CLUSTER, TEMPO_CLUSTER
 from three_pillar_demo.stack.cluster.thanos import THANOS_CLUSTER

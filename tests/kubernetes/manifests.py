@@ -20,7 +20,7 @@ Manifest = dict[str, Any]
 
 
 def kustomization(folder: str) -> Manifest:
-    """Return the kustomization of ``folder``: ``base``, ``small`` or ``large``."""
+    """Return the kustomization of ``folder``: ``base``, ``small``, ``large`` or ``backends``."""
     content: Manifest = yaml.safe_load((FOLDER / folder / "kustomization.yaml").read_text())
     return content
 
@@ -86,10 +86,11 @@ def main_container(workload: Manifest) -> Manifest:
 
 
 def generated_files(*folders: str) -> dict[str, dict[str, Path]]:
-    """Return the repository's file for each key of each generated ConfigMap, by its name."""
+    """Return the repository's file for each key of each generated ConfigMap or Secret, by name."""
     found: dict[str, dict[str, Path]] = {}
     for folder in folders:
-        for generator in kustomization(folder)["configMapGenerator"]:
+        content = kustomization(folder)
+        for generator in content["configMapGenerator"] + content.get("secretGenerator", []):
             for entry in generator.get("files", []):
                 key, _, path = entry.rpartition("=")
                 file = (FOLDER / folder / path).resolve()

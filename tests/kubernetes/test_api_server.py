@@ -1,7 +1,9 @@
 """A real API server accepts what kubectl makes of both overlays, and refuses mistakes by name."""
 
+import base64
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +57,22 @@ def test_every_object_is_accepted(
 ) -> None:
     """The API server would store every object, without a warning, for example of Pod Security."""
     assert api_server.judge(*rendered[overlay]) == ""
+
+
+def test_what_the_charts_need_is_accepted(api_server: ApiServer) -> None:
+    """The API server would store the namespace of the backends, its policies and files."""
+    # It does not know the kinds of Strimzi.
+    objects = [item for item in render("backends") if "strimzi.io" not in item["apiVersion"]]
+    api_server.kubectl(
+        "apply", "--server-side", "-f", "-", objects=[*named("Namespace", objects).values()]
+    )
+    assert api_server.judge(*objects) == ""
+    found = {name: item["data"] for name, item in named("ConfigMap", objects).items()}
+    for name, files in generated_files("backends").items():
+        for key, file in files.items():
+            assert key == "alertmanager.yaml" or found[name][key] == file.read_text()
+    secret = named("Secret", objects)["alertmanager"]["data"]["alertmanager.yaml"]
+    assert base64.b64decode(secret).decode() == Path("config/alertmanager.yml").read_text()
 
 
 def deployment(objects: list[Manifest], name: str) -> Manifest:

@@ -1,20 +1,15 @@
 """The values for the official charts agree with the configuration of the other modes."""
 
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from tests.kubernetes.manifests import FOLDER, literals
-from three_pillar_demo.stack.external_binary import LOKI, TEMPO, ExternalBinary
-
-VALUES = {
-    path.stem: yaml.safe_load(path.read_text()) for path in (FOLDER / "values").glob("*.yaml")
-}
-CONFIG = {name: yaml.safe_load(Path(f"config/{name}.yaml").read_text()) for name in VALUES}
-WRITE = literals("base", "large")["backends-write"]
-READ = literals("base", "large")["backends-read"]
+from tests.kubernetes.chart_values import CONFIG, READ, VALUES, WRITE, at
+from tests.kubernetes.manifests import FOLDER
+from three_pillar_demo.stack.binaries import ALERTMANAGER, PROMETHEUS
+from three_pillar_demo.stack.external_binary import LOKI, TEMPO
 
 EQUAL = {
     "loki": {
@@ -49,15 +44,30 @@ EQUAL = {
         "overrides": "overrides",
         "usage_report.reporting_enabled": "reportingEnabled",
     },
+    "prometheus": {
+        "global.evaluation_interval": "prometheus.prometheusSpec.evaluationInterval",
+        "storage.tsdb.retention.time": "prometheus.prometheusSpec.retention",
+        "storage.tsdb.retention.size": "prometheus.prometheusSpec.retentionSize",
+        "storage.tsdb.out_of_order_time_window": (
+            "prometheus.prometheusSpec.tsdb.outOfOrderTimeWindow"
+        ),
+        "otlp.promote_resource_attributes": (
+            "prometheus.prometheusSpec.otlp.promoteResourceAttributes"
+        ),
+    },
 }
-"""What must be equal: the path in config/NAME.yaml, and the path in the values of the chart."""
+"""What must be equal: the path in the file of the other modes, and that in the values."""
 
-
-def at(content: Any, path: str) -> Any:  # noqa: ANN401  (YAML)
-    """Return the value at a dotted ``path``."""
-    for part in path.split("."):
-        content = content[part]
-    return content
+VERSIONS = {
+    ("loki", "loki.image.tag"): LOKI.version,
+    ("tempo", "tempo.image.tag"): TEMPO.version,
+    ("prometheus", "prometheus.prometheusSpec.image.tag"): f"v{PROMETHEUS.version}",
+    ("prometheus", "alertmanager.alertmanagerSpec.image.tag"): f"v{ALERTMANAGER.version}",
+    ("prometheus", "grafana.image.tag"): yaml.safe_load(Path("docker-compose.yaml").read_text())[
+        "services"
+    ]["grafana"]["image"].partition(":")[2],
+}
+"""The version of the other modes for each image."""
 
 
 @pytest.mark.parametrize(
@@ -68,10 +78,19 @@ def test_settings_are_those_of_the_other_modes(name: str, path: str) -> None:
     assert at(VALUES[name], EQUAL[name][path]) == at(CONFIG[name], path)
 
 
-@pytest.mark.parametrize(("name", "binary"), [("loki", LOKI), ("tempo", TEMPO)])
-def test_versions_are_those_of_the_other_modes(name: str, binary: ExternalBinary) -> None:
+@pytest.mark.parametrize(("name", "path"), VERSIONS)
+def test_versions_are_those_of_the_other_modes(name: str, path: str) -> None:
     """A chart runs the version that the other modes run."""
-    assert at(VALUES[name], f"{name}.image.tag") == binary.version
+    assert at(VALUES[name], path) == VERSIONS[name, path]
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_charts_are_pinned(name: str) -> None:
+    """The command in the head of each file names the version of the chart, and the file."""
+    head = (FOLDER / f"values/{name}.yaml").read_text().partition("\n\n")[0]
+    assert re.search(rf"helm upgrade --install {name} \S+ --version \d+\.\d+\.\d+ ", head)
+    assert f"--values deploy/kubernetes/values/{name}.yaml" in head
+    assert "--namespace backends" in head
 
 
 def test_schema_of_loki_differs_in_its_store_only() -> None:
@@ -94,7 +113,7 @@ def test_every_partition_has_its_processes() -> None:
     assert at(VALUES["tempo"], "blockBuilder.replicas") == partitions
 
 
-@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("name", ["loki", "tempo"])
 def test_charts_leave_no_token_and_no_credentials(name: str) -> None:
     """Pods get no token for the API server, and keys come from a Secret."""
     assert at(VALUES[name], "serviceAccount.automountServiceAccountToken") is False

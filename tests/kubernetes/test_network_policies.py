@@ -124,3 +124,18 @@ def test_backends_are_in_the_namespace_of_the_policies() -> None:
     """The hosts of the backends are in the namespace to which the policies allow connections."""
     hosts = {pairs[name] for pairs in (WRITE, READ) for name in pairs if name.endswith("_HOST")}
     assert {host.split(".", 1)[1] for host in hosts} == {f"{BACKENDS}.svc"}
+
+
+def test_backends_take_connections_of_the_shop_and_of_each_other_only() -> None:
+    """Backends without a login are reached by themselves and, on the needed ports, by the shop."""
+    (policy,) = named("NetworkPolicy", manifests(BACKENDS)).values()
+    assert policy["spec"]["podSelector"] == {}
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    themselves, shop = policy["spec"]["ingress"]
+    assert themselves == {"from": [{"podSelector": {}}]}
+    (peer,) = shop["from"]
+    assert peer == {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "three-pillar-demo"}}
+    }
+    ports = {entry["port"] for entry in shop["ports"]}
+    assert ports == {port for _, target, port in NEEDED if target == BACKENDS}

@@ -136,7 +136,8 @@ class Pages:
         state = ViewState.parse(request.query_params)
         if not runbook.FILE.is_file():
             raise HTTPException(404, "there is no runbook in this installation")
-        html = runbook.to_html(runbook.FILE.read_text(encoding="utf-8"))
+        text = runbook.with_actual_ports(runbook.FILE.read_text(encoding="utf-8"), self.data.mode)
+        html = runbook.to_html(text)
         health = await self.data.health()
         return self.render("runbook.html", state=state, health=health, runbook=html)
 

@@ -9,11 +9,14 @@ import re
 from markupsafe import Markup, escape
 
 from three_pillar_demo.paths import ROOT
+from three_pillar_demo.stack import ports
 
 FILE = ROOT / "docs" / "how-to" / "runbook.md"
 """The runbook; an installation without a checkout, such as the image, does not have it."""
 REFERENCE = re.compile(r"docs/how-to/runbook\.md(#[a-z0-9-]{1,100})?")
 """How alerts and drills name the runbook or a section of it."""
+ADDRESS = re.compile(rf"(?<={re.escape(ports.LOOPBACK)}:)\d+\b")
+"""The port in an address of a component."""
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"(#{1,3}) (.+)")
 INLINE = re.compile(
@@ -29,6 +32,17 @@ def address(reference: str) -> str:
     """
     match = REFERENCE.fullmatch(reference)
     return f"/runbook{match[1] or ''}" if match and FILE.is_file() else ""
+
+
+def with_actual_ports(text: str, mode: str) -> str:
+    """Return ``text`` with the ports of the running stack of ``mode`` in place of the defaults.
+
+    A stack has other ports where the defaults were taken when it started, or where a variable sets
+    them.
+    """
+    # The Collector and the store have the same defaults, so the receivers of the mode come last.
+    numbers = {port.default: port.number for port in (*ports.ALL, *ports.otlp_receivers(mode))}
+    return ADDRESS.sub(lambda found: str(numbers.get(int(found[0]), found[0])), text)
 
 
 def to_html(text: str) -> Markup:

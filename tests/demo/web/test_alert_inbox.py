@@ -125,6 +125,30 @@ def test_alert_is_shown_until_it_is_resolved(page: TestClient) -> None:
     assert "PaymentUnreachable" not in page.get("/").text
 
 
+@pytest.mark.parametrize("mode", ["local", "full"])
+def test_the_runbook_has_the_ports_of_the_stack(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """Addresses in the runbook have the ports of the running stack, and others stay as they are."""
+    monkeypatch.setenv("CHECKOUT_PORT", "8100")
+    monkeypatch.setenv("STORE_PORT", "4418")
+    monkeypatch.setenv("OTEL_COLLECTOR_PORT", "4518")
+    text = "curl 127.0.0.1:8000/metrics 127.0.0.1:4318 http://127.0.0.1:9 8000 10.0.0.1:8000"
+    receiver = {"local": "4418", "full": "4518"}[mode]
+    expected = (
+        f"curl 127.0.0.1:8100/metrics 127.0.0.1:{receiver} http://127.0.0.1:9 8000 10.0.0.1:8000"
+    )
+    assert runbook.with_actual_ports(text, mode) == expected
+
+
+def test_the_page_of_the_runbook_has_the_actual_ports(
+    monkeypatch: pytest.MonkeyPatch, page: TestClient
+) -> None:
+    """The page names the address of the web UI that runs, not the default one."""
+    monkeypatch.setenv("WEB_PORT", "8180")
+    html = page.get("/runbook").text
+    assert "http://127.0.0.1:8180" in html
+    assert "http://127.0.0.1:8080" not in html
+
+
 def test_an_alert_links_to_its_section_of_the_runbook(page: TestClient) -> None:
     """Each alert of the rules links to a heading of the page with the runbook."""
     rules = yaml.safe_load(Path("config/alerts.yml").read_text())

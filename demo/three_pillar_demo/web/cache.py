@@ -19,7 +19,7 @@ TIMEOUT_S = 5.0
 """How long a query may run, in seconds."""
 FIRST_WAIT_S = 0.7
 """How long a visitor waits for the first result of a query, in seconds."""
-REFRESH_WAIT_S = 0.1
+REFRESH_WAIT_S = 0.15
 """How long a visitor waits for a new result, in seconds, before the previous one is shown."""
 STALE_AFTER_S = 5.0
 """A result that is overdue by this number of seconds is discarded when its query runs again."""
@@ -104,6 +104,11 @@ class QueryCache:
                 wait = self.first_wait if first_wait is None else first_wait
             await asyncio.wait([entry.task], timeout=wait)
         return entry.result
+
+    def kept(self, key: Hashable) -> QueryResult[Any]:
+        """Return the kept result of a query, however old it is, and run nothing."""
+        entry = self.entries.get(key)
+        return entry.result if entry else PENDING
 
     async def close(self) -> None:
         """Cancel the running queries and wait for their end."""

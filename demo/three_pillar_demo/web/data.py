@@ -95,6 +95,10 @@ class PageData:
 
         return await self.cache.get(("services", minutes), query)
 
+    def kept_services(self, minutes: int) -> list[Figures]:
+        """Return what ``services`` has returned last, without a query; an empty list if nothing."""
+        return self.cache.kept(("services", minutes)).value or []
+
     async def service_red(self, service: str, minutes: int) -> QueryResult[ServiceRed]:
         """Return the rate, error ratio and durations of a service over the past ``minutes``."""
         resolution = RESOLUTIONS[minutes]

@@ -152,8 +152,8 @@ class ServicePages:
 
     async def _page(self, state: ViewState) -> ServicePage:
         name = state.service
-        services = await self.data.services(state.minutes)
-        red, routes, graph, requests, logs = await asyncio.gather(
+        services, red, routes, graph, requests, logs = await asyncio.gather(
+            self.data.services(state.minutes),
             query_red(self.data, state, [name]),
             self.data.routes(name, state.minutes),
             self.data.service_graph(state.minutes * 60, is_drawn=False),

@@ -47,11 +47,18 @@ async def query_overview(
     ``graph_seconds`` is the time range of the service graph, and ``own_trace_id`` the trace id of
     the visitor's purchase, or "".
     """
-    # The charts need the list of services; the graph does not, and takes as long.
+    # The graph does not need the list of services, and takes as long. The charts do need it; most
+    # often they are those of the list before, so that a visitor waits for both at once.
     drawing = asyncio.ensure_future(data.service_graph(graph_seconds))
-    services = await data.services(state.minutes)
+    expected = charted_services(data.kept_services(state.minutes), shop)
+    services, expected_red = await asyncio.gather(
+        data.services(state.minutes), query_red(data, state, expected)
+    )
     charted = charted_services(services.value or [], shop)
-    red, graph = await asyncio.gather(query_red(data, state, charted), drawing)
+    others = [name for name in charted if name not in expected_red]
+    other_red, graph = await asyncio.gather(query_red(data, state, others), drawing)
+    found_red = {**expected_red, **other_red}
+    red = {name: found_red[name] for name in charted}
     rows = overview_rows(services, state)
     # Those of the charts come first: they must differ in colour, also where there are many more.
     names = [*charted, *(graph.value.service_names if graph.value else [])]

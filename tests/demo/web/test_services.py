@@ -1,26 +1,29 @@
 """Tests of the lists and pages of services: honest figures, bounds, colours and addresses."""
 
+import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Hashable
 from html import unescape
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from tests.demo.web.conftest import FAILING, StoredData, add_calls, figures
+from tests.demo.web.conftest import FAILING, FakeBackends, StoredData, add_calls, figures
 from tests.demo.web.test_app import wait_for
 from tests.traces import TRACE, exemplar, line, span
 from three_pillar_demo.query.interface import Exemplar, RedSample
 from three_pillar_demo.query.red_sources import ROOT_SPANS, SPANS
+from three_pillar_demo.query.service_figures import Figures
 from three_pillar_demo.query.service_map import (
     CallCounts,
     Participant,
     ParticipantKind,
     service,
 )
-from three_pillar_demo.web.cache import QueryResult
+from three_pillar_demo.web import cache
+from three_pillar_demo.web.cache import QueryCache, QueryResult
 from three_pillar_demo.web.figure_rows import figure_row, sparkline
 from three_pillar_demo.web.formatting import NO_VALUE
 from three_pillar_demo.web.service_charts import charted_services, dot_text
@@ -410,3 +413,60 @@ def test_a_service_whose_clock_is_ahead_is_not_one_without_requests(
     assert [name for name, text in sentences.items() if ahead in text] == ["early"]
     for name in ("skewed", "idle"):
         assert "No request is known in the last 5 minutes." in sentences[name]
+
+
+@pytest.fixture
+def due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each visit run its queries again, and wait for them."""
+    get = QueryCache.get
+
+    async def get_new(
+        queries: QueryCache,
+        key: Hashable,
+        query: Callable[[], Awaitable[Any]],
+        *_: float | None,
+    ) -> QueryResult[Any]:
+        return await get(queries, key, query, lifetime=0.0)
+
+    monkeypatch.setattr(QueryCache, "get", get_new)
+    monkeypatch.setattr(cache, "REST_FACTOR", 0.0)
+    monkeypatch.setattr(cache, "REFRESH_WAIT_S", 30.0)
+
+
+@pytest.mark.usefixtures("due_at_once")
+@pytest.mark.parametrize(("address", "charted"), [("/?tour=0", 3), ("/service?service=cart", 1)])
+def test_charts_do_not_wait_for_the_list_of_services(
+    stored: StoredData,
+    page: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    charted: int,
+) -> None:
+    """A visitor waits for the next list of services and for the next charts at the same time."""
+    stored.services = [figures("cart")]
+    page.get(address)
+    stored.queries.clear()
+
+    async def services(_backends: FakeBackends, *_: float) -> list[Figures]:
+        deadline = time.monotonic() + 3
+        while stored.queries.count("service_red") < charted:
+            assert time.monotonic() < deadline, "the charts wait for the list"
+            await asyncio.sleep(0.01)
+        return stored.services
+
+    monkeypatch.setattr(FakeBackends, "services", services, raising=False)
+    html = page.get(address).text
+    assert stored.queries.count("service_red") == charted
+    assert "the charts wait for the list" not in html
+
+
+@pytest.mark.usefixtures("due_at_once")
+def test_charts_are_of_the_newest_list_of_services(stored: StoredData, page: TestClient) -> None:
+    """Where other services are the busiest now, the charts are of these at once."""
+    for names in (("a", "b"), ("c", "d")):
+        stored.services = [figures(name) for name in names]
+        html = page.get("/?tour=0").text
+        chart = re.search(r'id="chart-rate".*?</figure>', html, re.DOTALL)
+        assert chart
+        entries = re.findall(r'class="entry"><span class="key [^"]*">([^<]*)<', chart[0])
+        assert entries == ["checkout", "payment", *names]

@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 
 from fastapi.routing import RouteContext
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context, attach, detach, get_current
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .fast_paths import FastPaths
@@ -64,6 +64,9 @@ class BoundaryMiddleware:
         if not self._is_recorded(scope):
             await self.uninstrumented_app(scope, receive, send)
             return
+        if not get_current():
+            await self.app(self._sanitized_scope(scope), receive, send)
+            return
         # The request begins in an empty context: uvicorn starts a pipelined request in the context
         # of the request before it, whose span would become the parent (Kludex/uvicorn#3158).
         token = attach(_EMPTY_CONTEXT)
@@ -89,7 +92,7 @@ class BoundaryMiddleware:
           fails on other bytes (contrib#1478). The trace context headers of untrusted callers are
           removed.
         - ``query_string`` is valid UTF-8.
-        - ``app`` is the result of ``_resolved_app``.
+        - ``app`` is the result of ``stand_in_app``.
         """
         used_headers = self.select_headers(scope["headers"])
         utf8_headers = [(_to_utf8(name), _to_utf8(value)) for name, value in used_headers]
@@ -100,7 +103,7 @@ class BoundaryMiddleware:
             **scope,
             "headers": headers,
             "query_string": _to_utf8(scope["query_string"]),
-            "app": _resolved_app(template),
+            "app": stand_in_app(template),
             ORIGINAL_SCOPE: {
                 "headers": scope["headers"],
                 "query_string": scope["query_string"],
@@ -113,7 +116,7 @@ class BoundaryMiddleware:
 
 # An application has few templates, so nearly every call is answered from the cache.
 @lru_cache(maxsize=1024)
-def _resolved_app(template: str | None) -> SimpleNamespace:
+def stand_in_app(template: str | None) -> SimpleNamespace:
     """Return a stand-in for the application, whose ``routes`` hold one route with ``template``.
 
     If ``template`` is None, because no route matches the request, ``routes`` is empty. ``routes``

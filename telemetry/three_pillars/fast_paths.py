@@ -17,7 +17,8 @@ class FastPaths:
     """Which fast paths are used; the field names are those of the setting."""
 
     routes: bool = True
-    """Template of the route from a cache (``route_cache.py``)."""
+    """Template of the route, and name of the span, from a cache (``route_cache.py``,
+    ``span_details.py``)."""
     headers: bool = True
     """Only the headers that the instrumentation reads, and the response header ``traceresponse``
     without its response propagator (``used_headers.py``, ``trace_response.py``)."""

@@ -22,6 +22,7 @@ from .recording import USUAL, Recording
 from .request_recorder import RequestRecorderMiddleware
 from .request_tally import RequestTally
 from .resource import ServiceResource
+from .span_details import remember_details
 from .tally_hook import tally_of
 from .trace_response import TraceResponseMiddleware
 from .trusted_callers import TrustedCallers
@@ -126,6 +127,8 @@ def install(
     # the span, so its log line and its metrics (by exemplars) have the trace id.
     traces.instrument(app, providers.traces, chosen_paths)
     instrumented_app = app.build_middleware_stack()
+    if chosen_paths.routes:
+        remember_details(instrumented_app)
     if chosen_paths.headers:
         instrumented_app = TraceResponseMiddleware(instrumented_app)
 

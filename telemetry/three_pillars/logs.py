@@ -4,7 +4,6 @@ Each structlog event is one line of JSON on stdout and one OTLP log record, both
 and span id of the request. Records of ``logging`` go to stdout only.
 """
 
-import json
 import logging
 import sys
 import traceback
@@ -17,6 +16,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from .export.batch import CountingBatchLogRecordProcessor
+from .json_lines import to_json
 from .ordinary_events import OrdinaryEvents
 from .redaction import redact_mapping
 from .stdout import NonBlockingStdout
@@ -80,10 +80,9 @@ def _in_one_pass(
 def _to_json(event: EventDict, **_options: object) -> str:
     """Return a sanitized event as JSON.
 
-    structlog's options would make Python build an encoder for each event; they are for values that
-    a sanitized event does not have.
+    structlog's options are for values that a sanitized event does not have.
     """
-    return json.dumps(event)
+    return to_json(event)
 
 
 def log_to_stdout() -> NonBlockingStdout:

@@ -263,6 +263,20 @@ def test_varints_are_those_of_protobuf(number: int) -> None:
         assert len(varint(each)) == (10 if each < 0 else max(1, math.ceil(each.bit_length() / 7)))
 
 
+def test_equal_numbers_of_different_types_stay_apart() -> None:
+    """The equal values 1, True and 1.0 are encoded as an integer, a boolean and a double."""
+    ended = EndedSpans()
+    provider = TracerProvider()
+    provider.add_span_processor(ended)
+    encoder = SpanEncoder(set())
+    for value in (1, True, 1.0, 1, True, 1.0):
+        provider.get_tracer("scope").start_span("s", attributes={"value": value}).end()
+        [attribute] = EncodedSpan.FromString(encoder.encode(ended.spans[-1])).attributes
+        kind = attribute.value.WhichOneof("value")
+        assert kind == {int: "int_value", bool: "bool_value", float: "double_value"}[type(value)]
+        assert getattr(attribute.value, kind) == value
+
+
 def test_caches_are_bounded_and_hold_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many values there are, the caches stay small, and no secret is kept in them."""
     monkeypatch.setattr(attributes_module, "MAX_CACHED", 10)
@@ -272,14 +286,19 @@ def test_caches_are_bounded_and_hold_no_secrets(monkeypatch: pytest.MonkeyPatch)
     encoder = SpanEncoder(set())
     batches = BatchEncoder()
     for number in range(200):
-        values = {f"name-{number}": f"value-{number}", "user": SECRETS[number % 4]}
+        values: dict[str, str | int] = {
+            f"name-{number}": f"value-{number}",
+            "number": number,
+            "user": SECRETS[number % 4],
+        }
         provider.get_tracer(f"scope-{number}").start_span(f"s-{number}", attributes=values).end()
         span = ended.spans[-1]
         data = encoder.encode(span)
         batches.encode([EncodedItem(span.resource, span.instrumentation_scope, data)])
     caches = vars(encoder._attributes)  # noqa: SLF001
     sizes = [len(cache) for cache in caches.values() if isinstance(cache, dict)]
-    assert len(sizes) == 2
+    assert len(sizes) == 3
+    assert min(sizes) > 0
     assert max(sizes) <= 10
     assert not any(secret in str(caches) for secret in SECRETS)
     assert len(batches._heads) <= MAX_HEADS  # noqa: SLF001

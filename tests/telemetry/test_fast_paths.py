@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from opentelemetry import propagate, trace
 from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.instrumentation.asgi import (
+    OpenTelemetryMiddleware,
     asgi_getter,
     asgi_setter,
     collect_request_attributes,
@@ -29,6 +30,8 @@ from starlette.routing import Mount, Route
 from starlette.types import Message, Scope
 
 from tests.field.foreign_app import ForeignApp
+from three_pillars import span_details
+from three_pillars.boundary import ROUTE_TEMPLATE, stand_in_app
 from three_pillars.fast_paths import NAMES, FastPaths
 from three_pillars.http_methods import KNOWN_METHODS
 from three_pillars.route_cache import RouteCache
@@ -130,6 +133,55 @@ def test_clients_cannot_fill_the_cache_of_routes() -> None:
                 scope: Scope = {"type": "http", "path": path, "method": method, "root_path": ""}
                 cache.find_template(app.routes, scope)
     assert len(cache.templates) <= len(app.routes) * len(KNOWN_METHODS)
+
+
+# --- The name of the span ---
+
+
+def opentelemetry_middleware(fast_paths: str) -> OpenTelemetryMiddleware:
+    """Return the middleware of OpenTelemetry of an application."""
+    app = FastAPI()
+    app.add_api_route("/item/{x}", endpoint)
+    ForeignApp(app, fast_paths=fast_paths)
+    layer: Any = app.middleware_stack
+    while not isinstance(layer, OpenTelemetryMiddleware):
+        layer = layer.app
+    return layer
+
+
+@pytest.mark.parametrize("method", [*sorted(KNOWN_METHODS), "get", "MADE-UP", " ", None])
+@pytest.mark.parametrize("template", ["/", "/item/{x}", None])
+def test_remembered_details_are_those_of_the_instrumentation(
+    method: str | None, template: str | None
+) -> None:
+    """For any method and route, the name and the route of the span are the instrumentation's."""
+    plain = opentelemetry_middleware("none").default_span_details
+    remembered = opentelemetry_middleware("all").default_span_details
+    assert remembered is not plain
+    scope: dict[str, Any] = {"app": stand_in_app(template), ROUTE_TEMPLATE: template}
+    if method is not None:
+        scope["method"] = method
+    for _ in range(2):
+        assert remembered(scope) == plain(scope)
+
+
+def test_clients_cannot_fill_the_cache_of_details(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever methods clients send, the number of remembered details is limited."""
+    monkeypatch.setattr(span_details, "MAX_REMEMBERED", 5)
+    details: Any = opentelemetry_middleware("all").default_span_details
+    for number in range(20):
+        details({"method": f"M{number}", ROUTE_TEMPLATE: "/"})
+    assert details._remembered.cache_info().currsize == 5  # noqa: SLF001
+
+
+def test_another_chain_of_middleware_is_left_alone() -> None:
+    """If the instrumentation builds another chain of middleware, nothing is changed."""
+
+    async def chain(*_: object) -> None:
+        return
+
+    span_details.remember_details(chain)
+    assert not hasattr(chain, "app")
 
 
 # --- The headers of the request ---

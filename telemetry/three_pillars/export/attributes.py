@@ -29,26 +29,36 @@ DOUBLE_VALUE = tag(4, 1)
 class AttributeEncoder:
     """Encodes attributes whose values are texts, numbers and booleans.
 
-    ``accepts_text`` returns whether a name or a text value may be sent as it is. A text that it
-    does not accept is not kept in the cache, because it may be a secret.
+    An encoded attribute is a field with the tag ``field_tag``. ``accepts_text`` returns whether a
+    name or a text value may be sent as it is. A text that it does not accept is not kept in the
+    cache, because it may be a secret.
     """
 
-    def __init__(self, accepts_text: Callable[[str], bool]) -> None:
+    def __init__(self, field_tag: bytes, accepts_text: Callable[[str], bool]) -> None:
+        self._field_tag = field_tag
         self._accepts_text = accepts_text
-        self._attributes: dict[tuple[str, str], bytes] = {}
         self._texts: dict[str, bytes] = {}
+        # Two caches, because 1 equals True and 1.0, which are encoded differently.
+        self._text_attributes: dict[tuple[str, str], bytes] = {}
+        self._integer_attributes: dict[tuple[str, int], bytes] = {}
 
-    def encode(self, attributes: Mapping[str, Any], field_tag: bytes) -> list[bytes] | None:
-        """Return the ``attributes`` as fields with the tag ``field_tag``.
+    def encode(self, attributes: Mapping[str, Any]) -> list[bytes] | None:
+        """Return the ``attributes`` as fields.
 
         Return None if one of them is not of the types above, or is not accepted.
         """
         fields = []
         for name, value in attributes.items():
-            encoded = self._attribute(name, value)
+            encoded = None
+            if type(value) is str:
+                encoded = self._text_attributes.get((name, value))
+            elif type(value) is int:
+                encoded = self._integer_attributes.get((name, value))
             if encoded is None:
-                return None
-            fields.append(delimited(field_tag, encoded))
+                encoded = self._encode_new(name, value)
+                if encoded is None:
+                    return None
+            fields.append(encoded)
         return fields
 
     def text(self, text: str) -> bytes | None:
@@ -62,27 +72,23 @@ class AttributeEncoder:
                 _keep(self._texts, text, encoded)
         return encoded
 
-    def _attribute(self, name: str, value: object) -> bytes | None:
-        if type(value) is str:
-            return self._text_attribute(name, value)
-        any_value = _number(value)
+    def _encode_new(self, name: str, value: object) -> bytes | None:
+        """Encode an attribute that is not in the cache, and keep it there."""
+        any_value = self._text_value(value) if type(value) is str else _number(value)
         encoded_name = self.text(name)
         if any_value is None or encoded_name is None:
             return None
-        return delimited(KEY, encoded_name) + delimited(VALUE, any_value)
-
-    def _text_attribute(self, name: str, value: str) -> bytes | None:
-        encoded = self._attributes.get((name, value))
-        if encoded is not None:
-            return encoded
-        encoded_name = self.text(name)
-        if encoded_name is None or not self._accepts_text(value):
-            return None
-        any_value = delimited(STRING_VALUE, value.encode())
-        encoded = delimited(KEY, encoded_name) + delimited(VALUE, any_value)
-        if len(value) <= MAX_CACHED_LENGTH:
-            _keep(self._attributes, (name, value), encoded)
+        attribute = delimited(KEY, encoded_name) + delimited(VALUE, any_value)
+        encoded = delimited(self._field_tag, attribute)
+        if type(value) is str and len(value) <= MAX_CACHED_LENGTH:
+            _keep(self._text_attributes, (name, value), encoded)
+        elif type(value) is int:
+            _keep(self._integer_attributes, (name, value), encoded)
         return encoded
+
+    def _text_value(self, text: str) -> bytes | None:
+        """Return ``text`` as an ``AnyValue``, or None if it is not accepted."""
+        return delimited(STRING_VALUE, text.encode()) if self._accepts_text(text) else None
 
 
 def _keep(cache: dict[Any, bytes], key: object, encoded: bytes) -> None:

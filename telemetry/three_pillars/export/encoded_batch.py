@@ -5,7 +5,7 @@ numbers, down to the spans and records, so both are written by the same code.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
@@ -24,8 +24,7 @@ MAX_HEADS = 64
 """The most pairs of resource and scope whose heads are kept; a process has a few."""
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedItem:
+class EncodedItem(NamedTuple):
     """An encoded span or log record, with what it has in common with others."""
 
     resource: Resource

@@ -58,7 +58,7 @@ class EventEncoder:
             self._max_length = min(length_limit - 1, MAX_CACHED_LENGTH)
         count_limit = limits.max_log_record_attributes
         self._max_fields = MAX_FIELDS if count_limit is None else min(count_limit, MAX_FIELDS)
-        self._attributes = AttributeEncoder(self._is_plain)
+        self._attributes = AttributeEncoder(ATTRIBUTES, self._is_plain)
 
     def encode(
         self, event: Mapping[str, Any], time_ns: int, span_context: SpanContext
@@ -79,7 +79,7 @@ class EventEncoder:
             return None
         encoded_body = self._attributes.text(body)
         fields = self._attributes.encode(
-            {name: value for name, value in event.items() if name not in NO_ATTRIBUTES}, ATTRIBUTES
+            {name: value for name, value in event.items() if name not in NO_ATTRIBUTES}
         )
         if encoded_body is None or fields is None:
             return None

@@ -42,7 +42,7 @@ class RecordEncoder:
     """Encodes log records one by one. They have been redacted before."""
 
     def __init__(self) -> None:
-        self._attributes = AttributeEncoder(_is_valid)
+        self._attributes = AttributeEncoder(ATTRIBUTES, _is_valid)
 
     def encode(self, record: ReadWriteLogRecord) -> bytes:
         """Return ``record`` as a message ``LogRecord``.
@@ -68,7 +68,7 @@ class RecordEncoder:
         ):
             return None
         severity_text = self._attributes.text(log_record.severity_text or "")
-        fields = self._attributes.encode(dictionary_of(log_record), ATTRIBUTES)
+        fields = self._attributes.encode(dictionary_of(log_record))
         if fields is None or severity_text is None:
             return None
         if log_record.timestamp:

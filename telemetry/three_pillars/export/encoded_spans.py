@@ -50,7 +50,7 @@ class SpanEncoder:
     def __init__(self, length_limits: set[int]) -> None:
         self._length_limits = length_limits
         self._shortest_limit = min(length_limits, default=2**31)
-        self._attributes = AttributeEncoder(self._is_plain)
+        self._attributes = AttributeEncoder(ATTRIBUTES, self._is_plain)
 
     def encode(self, span: ReadableSpan) -> bytes:
         """Return ``span`` as a message ``Span``, redacted.
@@ -87,7 +87,7 @@ class SpanEncoder:
         ):
             return None
         name = self._attributes.text(span.name)
-        attributes = self._attributes.encode(dictionary_of(span), ATTRIBUTES)
+        attributes = self._attributes.encode(dictionary_of(span))
         if name is None or attributes is None:
             return None
         parent = span.parent

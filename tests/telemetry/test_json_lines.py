@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from three_pillars import json_lines
@@ -22,6 +22,8 @@ VALUES = st.one_of(
 
 @settings(max_examples=500, deadline=None)
 @given(st.dictionaries(st.text(), VALUES, max_size=8))
+@example({"a": float("inf"), "b": float("nan")})
+@example({"a": True, "b": None})
 def test_a_line_is_that_of_python(event: dict[str, object]) -> None:
     """Whatever the names and values of an event are, its line is that of ``json.dumps``."""
     assert to_json(event) == json.dumps(event)

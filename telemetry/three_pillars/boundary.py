@@ -67,8 +67,9 @@ class BoundaryMiddleware:
         if not get_current():
             await self.app(self._sanitized_scope(scope), receive, send)
             return
-        # The request begins in an empty context: uvicorn starts a pipelined request in the context
-        # of the request before it, whose span would become the parent (Kludex/uvicorn#3158).
+        # A request must begin in an empty context, as most do. uvicorn starts a pipelined request
+        # in that of the request before it, whose span would become the parent
+        # (Kludex/uvicorn#3158).
         token = attach(_EMPTY_CONTEXT)
         try:
             await self.app(self._sanitized_scope(scope), receive, send)

@@ -11,6 +11,7 @@ from json.encoder import encode_basestring_ascii
 from math import isfinite
 
 MAX_REMEMBERED_NAMES = 1024
+"""The number of names of fields that are kept in their encoded form."""
 
 
 def to_json(event: Mapping[str, object]) -> str:

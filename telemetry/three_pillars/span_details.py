@@ -13,12 +13,13 @@ from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from starlette.types import ASGIApp, Scope
 
 from .boundary import ROUTE_TEMPLATE, stand_in_app
+from .http_methods import KNOWN_METHODS
 
 Details = tuple[str, dict[str, str]]
 """The name of a span, and attributes of it."""
 
 MAX_REMEMBERED = 1024
-"""The number of remembered pairs of method and template. A client may send any method."""
+"""The number of remembered pairs of method and template."""
 
 
 def remember_details(chain: ASGIApp) -> None:
@@ -40,8 +41,10 @@ class _RememberedDetails:
         self._remembered = lru_cache(MAX_REMEMBERED)(self._find)
 
     def __call__(self, scope: Scope) -> Details:
-        # The scope of a WebSocket has no method.
-        return self._remembered(scope.get("method", ""), scope[ROUTE_TEMPLATE])
+        method = scope.get("method", "")  # The scope of a WebSocket has none.
+        # A client may send any method, of any length, so only the known ones are remembered.
+        find = self._remembered if method in KNOWN_METHODS else self._find
+        return find(method, scope[ROUTE_TEMPLATE])
 
     def _find(self, method: str, template: str | None) -> Details:
         return self._span_details({"method": method, "app": stand_in_app(template)})

@@ -166,11 +166,14 @@ def test_remembered_details_are_those_of_the_instrumentation(
 
 
 def test_clients_cannot_fill_the_cache_of_details(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever methods clients send, the number of remembered details is limited."""
+    """No method of a client is remembered that is not known, and few routes of the others are."""
     monkeypatch.setattr(span_details, "MAX_REMEMBERED", 5)
     details: Any = opentelemetry_middleware("all").default_span_details
     for number in range(20):
         details({"method": f"M{number}", ROUTE_TEMPLATE: "/"})
+    assert details._remembered.cache_info().currsize == 0  # noqa: SLF001
+    for number in range(20):
+        details({"method": "GET", ROUTE_TEMPLATE: f"/{number}"})
     assert details._remembered.cache_info().currsize == 5  # noqa: SLF001
 
 

@@ -304,6 +304,28 @@ def test_caches_are_bounded_and_hold_no_secrets(monkeypatch: pytest.MonkeyPatch)
     assert len(batches._heads) <= MAX_HEADS  # noqa: SLF001
 
 
+class CountedResource(Resource):
+    """A resource that counts how often its hash is computed, which takes microseconds."""
+
+    hashes = 0
+
+    def __hash__(self) -> int:
+        """Return the hash, and count it."""
+        self.hashes += 1
+        return super().__hash__()
+
+
+def test_a_batch_does_not_hash_the_resource_of_every_item() -> None:
+    """Spans of two scopes in turn, like those of a server and a client, cost no hash for each."""
+    resource = CountedResource({"service.name": "a"})
+    scopes = [InstrumentationScope("server"), InstrumentationScope("client")]
+    items = [EncodedItem(resource, scopes[number % 2], b"") for number in range(100)]
+    request = ExportTraceServiceRequest.FromString(BatchEncoder().encode(items))
+    [spans] = request.resource_spans
+    assert [len(scope_spans.spans) for scope_spans in spans.scope_spans] == [50, 50]
+    assert resource.hashes < len(items) / 5
+
+
 # --- The way through the processor and the exporter ---
 
 

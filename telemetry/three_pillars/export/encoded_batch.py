@@ -41,13 +41,15 @@ class BatchEncoder:
     def encode(self, items: Sequence[EncodedItem]) -> bytes:
         """Return the body of a request with ``items``, grouped by resource and scope."""
         groups: dict[Resource, dict[InstrumentationScope | None, list[bytes]]] = {}
-        last: EncodedItem | None = None
-        group: list[bytes] = []
+        # The hash of a resource takes microseconds, and most items share a few objects. An id is
+        # unique here, because ``items`` keeps the objects alive.
+        groups_by_id: dict[tuple[int, int], list[bytes]] = {}
         for item in items:
-            # Nearly all items share the objects of the one before, whose hashes take time.
-            if not last or item.resource is not last.resource or item.scope is not last.scope:
+            ids = (id(item.resource), id(item.scope))
+            group = groups_by_id.get(ids)
+            if group is None:
                 group = groups.setdefault(item.resource, {}).setdefault(item.scope, [])
-                last = item
+                groups_by_id[ids] = group
             group.append(delimited(ITEMS, item.data))
         return b"".join(
             delimited(RESOURCE_ITEMS, self._encode_resource(resource, scopes))

@@ -38,6 +38,7 @@ from three_pillar_demo.query.records import (
     Span,
     SpanEvent,
     SpanLink,
+    distinct_spans,
 )
 from three_pillar_demo.query.service_figures import Figures, ServiceRed
 from three_pillar_demo.query.service_map import ServiceMap
@@ -63,6 +64,7 @@ __all__ = [
     "Span",
     "SpanEvent",
     "SpanLink",
+    "distinct_spans",
     "failure_of",
 ]
 """The types of the results are a part of the interface: all else imports them from here."""

@@ -4,6 +4,7 @@ Times are nanoseconds since the epoch, as integers. Trace ids have 32 lower-case
 ids have 16.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,6 +108,23 @@ class Span:
     dropped_links: int = 0
     resource: dict[str, Any] = field(default_factory=dict)
     scope: Scope = Scope()
+
+
+def distinct_spans(spans: Sequence[Span]) -> list[Span]:
+    """Return ``spans`` without those that equal an earlier one in every field.
+
+    OTLP delivers at least once: a sender that got no answer sends its batch again, and a backend
+    may store both. Two different spans with one id are kept, because the sender made a mistake that
+    is to be seen.
+    """
+    if len({span.span_id for span in spans}) == len(spans):
+        return list(spans)
+    # The attributes are not hashable, and a comparison of each pair would take minutes in a trace
+    # of ten thousand spans with one id.
+    span_by_text: dict[str, Span] = {}
+    for span in spans:
+        span_by_text.setdefault(repr(span), span)
+    return list(span_by_text.values())
 
 
 @dataclass(frozen=True)

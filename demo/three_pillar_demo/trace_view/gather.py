@@ -12,6 +12,7 @@ from three_pillar_demo.query.interface import (
     Backends,
     Exemplar,
     LogRecord,
+    distinct_spans,
 )
 from three_pillar_demo.terminal import printable
 from three_pillar_demo.trace_view.completeness import (
@@ -156,7 +157,8 @@ async def fetch(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]
     Raises:
         BackendError: The trace store cannot be queried.
     """
-    spans = await backends.trace(trace_id)
+    stored_spans = await backends.trace(trace_id)
+    spans = distinct_spans(stored_spans)
     if not spans:
         return TraceView(trace_id, [], [], []), [f"{backends.names['traces']} to have the trace"]
     # A span may end before its start, or have no end, when its sender's clock was set.
@@ -164,6 +166,12 @@ async def fetch(backends: Backends, trace_id: str) -> tuple[TraceView, list[str]
     end = max(max(span.start, span.end) for span in spans) / NANO
     is_young = time.time() - end < COMPLETE_AFTER_S
     remarks: list[str] = []
+    if repeated_count := len(stored_spans) - len(spans):
+        store = backends.names["traces"]
+        repetitions = "1 repetition" if repeated_count == 1 else f"{repeated_count} repetitions"
+        remarks.append(
+            f"{store} also has {repetitions} of these spans: a batch was delivered more than once"
+        )
     logs: list[LogRecord] = []
     exemplars: list[Exemplar] = []
     try:

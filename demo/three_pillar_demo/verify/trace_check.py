@@ -3,7 +3,7 @@
 import asyncio
 
 from three_pillar_demo.load.checkout_client import Purchase
-from three_pillar_demo.query.interface import Backends, Span
+from three_pillar_demo.query.interface import Backends, Span, distinct_spans
 from three_pillar_demo.verify.check import MAX_CONCURRENT_QUERIES, Check, poll_until
 from three_pillar_demo.verify.ledger import Ledger, expect
 from three_pillar_demo.verify.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT, Expected
@@ -82,11 +82,20 @@ def trace_mismatch(purchase: Purchase, spans: list[Span], store: str) -> str:
     ``store`` is the name of the trace store, for the returned text.
 
     Returns:
-        A text that describes the first difference; "" when there is no difference.
+        A text that describes the first difference; "" when there is no difference. If spans are
+        stored twice, that is the difference, unless the trace has another one.
     """
-    expected = expect(purchase)
     if not spans:
         return f"not in {store}"
+    distinct = distinct_spans(spans)
+    repeated_count = len(spans) - len(distinct)
+    repeated = f"whole, but {repeated_count} of its {len(spans)} spans are repetitions"
+    return _span_mismatch(purchase, distinct) or (repeated if repeated_count else "")
+
+
+def _span_mismatch(purchase: Purchase, spans: list[Span]) -> str:
+    """Describe the first difference between ``spans`` and those that the outcome requires."""
+    expected = expect(purchase)
     by_role = {
         role: [span for span in spans if (span.service, span.kind) == identity]
         for role, identity in SERVICE_AND_KIND.items()

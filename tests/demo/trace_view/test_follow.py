@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any, Self, cast
 
@@ -198,6 +199,16 @@ def test_many_missing_parts_are_counted() -> None:
     view, _ = gather(ScriptedBackends(TraceView(TRACE, spans, [], [])))
     assert view.remarks[0].count("the parent of checkout's span") == gathering.MAX_MISSING
     assert "295 more" in view.remarks[0]
+
+
+def test_a_repeated_span_is_shown_once() -> None:
+    """A span that a sender delivered twice is shown once, and another one of its id is kept."""
+    view = moved_to_now(slow())
+    again = [deepcopy(span) for span in view.spans]
+    other = replace(view.spans[-1], name="another")
+    shown, _ = gather(ScriptedBackends(replace(view, spans=[*view.spans, *again, other])))
+    assert shown.spans == [*view.spans, other]
+    assert "also has 4 repetitions of these spans" in shown.remarks[0]
 
 
 def test_equal_missing_parts_are_counted_together() -> None:

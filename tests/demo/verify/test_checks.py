@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, cast
 
 import pytest
@@ -130,7 +131,7 @@ def test_a_duplicate_log_record_fails() -> None:
 
 
 def test_traces_are_compared_with_the_outcome_table() -> None:
-    """A whole trace passes, and an incomplete or missing one is named with the trace store."""
+    """A whole trace passes; an incomplete, missing or repeated one is named."""
     view = slow()
     run_ledger = ledger(("payment_slow", 504), trace_id=view.trace_id)
     check = asyncio.run(check_traces(cast("Backends", PreparedBackends(view.spans)), run_ledger))
@@ -139,6 +140,9 @@ def test_traces_are_compared_with_the_outcome_table() -> None:
         check_traces(cast("Backends", PreparedBackends(view.spans[:3])), run_ledger)
     )
     assert "payment_slow has 3 spans" in check.problems[0]
+    repeated = PreparedBackends([*view.spans, *map(deepcopy, view.spans[1:])])
+    check = asyncio.run(check_traces(cast("Backends", repeated), run_ledger))
+    assert check.problems == [f"{view.trace_id}: whole, but 3 of its 7 spans are repetitions"]
     check = asyncio.run(check_traces(cast("Backends", PreparedBackends()), run_ledger))
     assert check.problems == [f"{view.trace_id}: not in the trace store"]
 

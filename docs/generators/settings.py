@@ -17,7 +17,7 @@ from three_pillars.variables import OpenTelemetryVariables
 OURS: dict[str, type[Settings]] = {
     "checkout": CheckoutSettings,
     "payment": PaymentSettings,
-    "Tail sampling: both services, and the gateway": TailSamplingSettings,
+    "Tail sampling: both services, the gateway and the web UI": TailSamplingSettings,
     "The local store": StoreSettings,
     "The web UI": WebSettings,
 }

@@ -173,7 +173,7 @@ def test_collectors_have_every_host_of_their_files(name: str, overlay: str) -> N
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_services_and_gateways_have_one_sampling_rule(overlay: str) -> None:
-    """Services and gateways read share, salt and threshold from one ConfigMap."""
+    """Services, gateways and web UI read share, salt and threshold from one ConfigMap."""
     rule = literals("base", overlay)["tail-sampling"]
     assert rule.keys() == {
         TailSamplingSettings.model_config["env_prefix"] + name.upper()
@@ -181,7 +181,7 @@ def test_services_and_gateways_have_one_sampling_rule(overlay: str) -> None:
     }
     file = (ROOT / "deploy/collector/gateway.yaml").read_text()
     assert set(re.findall(r"\$\{env:(TAIL_SAMPLING_\w+)", file)) == rule.keys()
-    for name in ("checkout", "payment", "gateway"):
+    for name in ("checkout", "payment", "gateway", "web"):
         container = main_container(WORKLOADS[name])
         assert {"configMapRef": {"name": "tail-sampling"}} in container["envFrom"]
         assert not [entry for entry in container["env"] if "SAMPLING" in entry["name"]]

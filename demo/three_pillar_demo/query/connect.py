@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Mapping
 
 from three_pillar_demo.paths import STATE
 from three_pillar_demo.query.interface import Backends
@@ -13,6 +14,8 @@ from three_pillar_demo.stack.ports import LOOPBACK
 LOCAL_STORE_FILE = STATE / "data" / "store" / "telemetry.db"
 IN_KUBERNETES = "KUBERNETES_SERVICE_HOST"
 """The environment variable that Kubernetes sets in every container, whatever its manifest says."""
+SAMPLED_PERCENTAGE = "TAIL_SAMPLING_PERCENTAGE"
+ALL_TRACES = 100.0
 PROBE_TIMEOUT_S = 1.0
 
 
@@ -40,9 +43,15 @@ def create_backends() -> Backends:
 
 
 def samples_traces() -> bool:
-    """Return whether the running stack keeps only some of the traces."""
+    """Return whether the running stack keeps only some of the traces.
+
+    The launcher records its rule. On Kubernetes the variables of the web UI are those of the
+    gateways.
+    """
     run = state.running()
-    return run is not None and bool(run.tail_sampling)
+    variables: Mapping[str, str] = run.tail_sampling if run else os.environ
+    percentage = variables.get(SAMPLED_PERCENTAGE, "")
+    return bool(percentage) and float(percentage) < ALL_TRACES
 
 
 def _accepts_connections(port: int) -> bool:

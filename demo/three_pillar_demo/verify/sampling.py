@@ -9,38 +9,12 @@ import os
 from dataclasses import dataclass
 from typing import Protocol
 
-from pydantic import Field
-from pydantic_settings import SettingsConfigDict
-
 from three_pillar_demo.load.checkout_client import Purchase
 from three_pillar_demo.stack import environment, state
-from three_pillars.settings import ConfigurationError, Settings
+from three_pillar_demo.stack.sampling_settings import SamplingSettings
+from three_pillars.settings import ConfigurationError
 
 MS_PER_S = 1_000
-
-
-class SamplingSettings(Settings):
-    """The variables ``TAIL_SAMPLING_*``, as ``services/common/tail_sampling.py`` has them."""
-
-    model_config = SettingsConfigDict(env_prefix="TAIL_SAMPLING_")
-
-    percentage: float | None = Field(
-        None,
-        ge=0,
-        le=100,
-        description="percent of all traces that the Collector keeps, 0 to 100; unset: all are kept",
-    )
-    hash_salt: str = Field(
-        "three-pillars",
-        pattern=r"^[A-Za-z][\w-]*$",
-        description="a word of letters, digits, _ and -",
-    )
-    slow_ms: int = Field(
-        1000,
-        ge=1,
-        le=3_600_000,
-        description="milliseconds above which every trace is kept, 1 to 3600000",
-    )
 
 
 class KeptTraces(Protocol):

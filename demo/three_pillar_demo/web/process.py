@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from three_pillar_demo.query import connect
 from three_pillar_demo.stack import ports
+from three_pillar_demo.stack.sampling_settings import SamplingSettings
 from three_pillar_demo.web.app import create_app
 from three_pillars import ConfigurationError, settings
 from three_pillars.http_protocol import MAX_IDLE_CONNECTIONS, BoundedHttpProtocol
@@ -70,6 +71,7 @@ def main() -> int:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
         settings = Settings.load()
+        SamplingSettings.load()
         ports.validate()
     except (ConfigurationError, ports.PortError) as error:
         sys.stderr.write(f"{error}\n")

@@ -6,6 +6,7 @@ from three_pillar_demo.query import connect
 from three_pillar_demo.query.lgtm import LgtmBackends
 from three_pillar_demo.query.local import LocalBackends
 from three_pillar_demo.stack import state
+from three_pillar_demo.stack.state import Process, Run
 
 
 @pytest.mark.parametrize(
@@ -65,3 +66,32 @@ def test_the_backends_of_the_running_stack_are_chosen(
     else:
         monkeypatch.delenv("TEMPO_HOST", raising=False)
     assert type(connect.create_backends()) is backends_type
+
+
+@pytest.mark.parametrize(
+    ("recorded", "variable", "is_sampled"),
+    [
+        (None, None, False),
+        (None, "10", True),
+        (None, "100", False),
+        ({}, "10", False),
+        ({"TAIL_SAMPLING_PERCENTAGE": "99.5"}, "100", True),
+        ({"TAIL_SAMPLING_PERCENTAGE": "100"}, "10", False),
+    ],
+)
+def test_sampling_is_known_from_the_launcher_or_the_variable(
+    monkeypatch: pytest.MonkeyPatch,
+    recorded: dict[str, str] | None,
+    variable: str | None,
+    *,
+    is_sampled: bool,
+) -> None:
+    """The launcher's record says whether traces are sampled; without a launcher, the variable."""
+    run = None
+    if recorded is not None:
+        run = Run(Process(1, 0.0), 0.0, "cluster", tail_sampling=recorded)
+    monkeypatch.setattr(state, "running", lambda: run)
+    monkeypatch.delenv("TAIL_SAMPLING_PERCENTAGE", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("TAIL_SAMPLING_PERCENTAGE", variable)
+    assert connect.samples_traces() is is_sampled

@@ -11,13 +11,14 @@ from tests.demo.verify.test_checks import PreparedBackends, ledger
 from tests.traces import exemplar, slow
 from three_pillar_demo.query.interface import Backends
 from three_pillar_demo.stack import state
+from three_pillar_demo.stack.sampling_settings import SamplingSettings
 from three_pillar_demo.stack.state import CLUSTER_MODE, Process, Run
 from three_pillar_demo.verify import check as check_module
 from three_pillar_demo.verify.exemplar_check import check_exemplars
 from three_pillar_demo.verify.freshness import Freshness
 from three_pillar_demo.verify.ledger import Ledger, exemplar_series
 from three_pillar_demo.verify.outcomes import EXPECTED
-from three_pillar_demo.verify.sampling import Sampling, SamplingSettings, load_sampling
+from three_pillar_demo.verify.sampling import Sampling, load_sampling
 from three_pillar_demo.verify.trace_check import check_traces
 from three_pillars import ConfigurationError
 

@@ -33,6 +33,7 @@ from three_pillar_demo.stack import health
 from three_pillar_demo.web import formatting, forms
 from three_pillar_demo.web.forms import MAX_FORM_BYTES
 from three_pillar_demo.web.process import Settings
+from three_pillar_demo.web.process import main as run_web_ui
 
 OpenPage = Callable[..., TestClient]
 HOSTILE = (
@@ -728,3 +729,12 @@ def test_an_unknown_address_says_so(page: TestClient) -> None:
     response = page.get("/nowhere")
     assert response.status_code == 404
     assert "There is no page with this address." in response.text
+
+
+def test_a_wrong_sampling_rule_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The web UI does not start with a share that the gateways cannot have, and says so."""
+    monkeypatch.setenv("TAIL_SAMPLING_PERCENTAGE", "101")
+    assert run_web_ui() == 2
+    assert "TAIL_SAMPLING_PERCENTAGE=101" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 from starlette.testclient import TestClient
 
 from tests.demo.web.browser import CHROMIUM, REQUIRED, WHY_NOT
@@ -77,6 +77,40 @@ def test_nothing_moves_under_the_pointer(
     add(busy, 6)
     expect(rows.first).to_contain_text("record 6")
     expect(button).to_be_hidden()
+
+
+@pytest.mark.parametrize("answer", ["aborted", "hanging"])
+def test_what_a_click_has_asked_for_comes_with_a_later_answer(
+    context: BrowserContext, busy: StoredData, answer: str
+) -> None:
+    """A list catches up and gets the focus, though the answer to the click is late or lost."""
+    page = open_page(context, "/logs")
+    rows = page.locator("#log-rows li")
+    button = page.locator(".new-items[data-list=logs]")
+    rows.nth(1).hover()
+    add(busy, 4)
+    expect(button).to_have_text("1 new log record")
+    button.focus()
+    unanswered: list[Route] = []
+
+    def answer_late(route: Route) -> None:
+        if unanswered:
+            route.fallback()
+            return
+        unanswered.append(route)
+        if answer == "aborted":
+            route.abort()
+
+    # A refresh may be on its way. The next one is that of the key.
+    with page.expect_response(lambda response: response.request.resource_type == "fetch"):
+        pass
+    page.route("**/*", answer_late)
+    page.keyboard.press("Enter")
+    expect(rows.first).to_contain_text("record 4")
+    expect(rows.first.locator("summary")).to_be_focused()
+    assert unanswered
+    if answer == "hanging":
+        unanswered[0].fallback()
 
 
 def test_the_beginning_of_a_drill_is_no_new_record(

@@ -90,8 +90,12 @@ function removeFrom(node) {
 
 // ---- Holding still ------------------------------------------------------------------------
 
-// Nothing moves under the pointer, below the focus, or while something is open to be read.
+// Nothing moves under the pointer, below the focus, or while something is open to be read, unless the
+// visitor has asked for it. What was asked for is brought by the next answer, which may be that of a
+// later refresh, if its own is late or lost.
 let isCatchingUp = false;
+// The list that gets the focus then, if the visitor has asked by keyboard.
+let listToFocus = null;
 // A click leaves the focus behind that no one sees, and that must not hold a list still.
 const IN_USE = ":hover, :focus-visible, :has(:focus-visible)";
 
@@ -120,14 +124,18 @@ function holdsStill(current, fresh) {
   return isHeld;
 }
 
-document.addEventListener("click", async ({ target, detail }) => {
+document.addEventListener("click", ({ target, detail }) => {
   if (!target.matches(".new-items")) return;
-  const list = document.getElementById(target.dataset.list);
-  await refresh(location.href, true);
-  // The button is gone now. If it was pressed by keyboard, the focus goes to what it has brought.
-  const first = list.querySelector("summary, a");
-  if (first && detail === 0) first.focus();
+  // The button will be gone. If it was pressed by keyboard, the focus goes to what it has brought.
+  listToFocus = detail === 0 ? document.getElementById(target.dataset.list) : null;
+  refresh(location.href, true);
 });
+
+function focusNewItems() {
+  const first = listToFocus && listToFocus.querySelector("summary, a");
+  if (first) first.focus();
+  listToFocus = null;
+}
 
 // ---- Refreshing ---------------------------------------------------------------------------
 
@@ -170,6 +178,7 @@ async function refresh(
   isAction = false,
   pendingPage = fetchPage(address, REFRESH_TIMEOUT_MS),
 ) {
+  if (isAction) isCatchingUp = true;
   newestRefresh += 1;
   const thisRefresh = newestRefresh;
   let failure = null;
@@ -183,12 +192,10 @@ async function refresh(
   if (thisRefresh !== newestRefresh) return;
   showAge(failure);
   // A click that has begun must end on the element that it began on.
-  if (fresh && (isAction || !pointerIsDown)) {
-    // A list with another filter is another list, also if a later refresh than that of the form
-    // brings it.
-    isCatchingUp = isAction || shownAddress !== location.href;
+  if (fresh && (isCatchingUp || !pointerIsDown)) {
     mergePage(fresh);
     isCatchingUp = false;
+    focusNewItems();
     if (address === location.href) shownAddress = address;
   }
 }

@@ -45,8 +45,8 @@ METRIC_EXPORT_BYTES = Figure(
     "bytes",
     BUDGET,
 )
-CHECKOUT_CPU_US = Figure("CPU time of checkout for a checkout", 1797, "µs", THROUGHPUT)
-PAYMENT_CPU_US = Figure("CPU time of payment for a checkout", 438, "µs", THROUGHPUT)
+CHECKOUT_CPU_US = Figure("CPU time of checkout for a checkout", 1645, "µs", THROUGHPUT)
+PAYMENT_CPU_US = Figure("CPU time of payment for a checkout", 402, "µs", THROUGHPUT)
 SERVICE_MIB = Figure("resident memory of a process of a service", 79, "MiB", FOOTPRINT)
 SERIES = Figure("series of a stack with one process of each service", 1322, "series", FOOTPRINT)
 GATEWAY_SPANS = Figure("spans on a core of a gateway, one of four", 11_834, "spans/s", TIERS)

@@ -57,7 +57,7 @@ def view(
 def _check_sampling_rule() -> None:
     """Fail if the services would refuse a variable ``TAIL_SAMPLING_*``."""
     # Only a cluster needs it, and it takes long to import.
-    from three_pillar_demo.stack.sampling_settings import SamplingSettings  # noqa: PLC0415
+    from three_pillar_demo.sampling_settings import SamplingSettings  # noqa: PLC0415
     from three_pillars import ConfigurationError  # noqa: PLC0415
 
     try:

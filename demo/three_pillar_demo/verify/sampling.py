@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from three_pillar_demo.load.checkout_client import Purchase
+from three_pillar_demo.sampling_settings import SamplingSettings
 from three_pillar_demo.stack import environment, state
-from three_pillar_demo.stack.sampling_settings import SamplingSettings
 from three_pillars.settings import ConfigurationError
 
 MS_PER_S = 1_000

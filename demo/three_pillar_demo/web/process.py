@@ -9,8 +9,8 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from three_pillar_demo.query import connect
+from three_pillar_demo.sampling_settings import SamplingSettings
 from three_pillar_demo.stack import ports
-from three_pillar_demo.stack.sampling_settings import SamplingSettings
 from three_pillar_demo.web.app import create_app
 from three_pillars import ConfigurationError, settings
 from three_pillars.http_protocol import MAX_IDLE_CONNECTIONS, BoundedHttpProtocol

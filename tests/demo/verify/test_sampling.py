@@ -10,8 +10,8 @@ from services.common.tail_sampling import TailSamplingSettings
 from tests.demo.verify.test_checks import PreparedBackends, ledger
 from tests.traces import exemplar, slow
 from three_pillar_demo.query.interface import Backends
+from three_pillar_demo.sampling_settings import SamplingSettings
 from three_pillar_demo.stack import state
-from three_pillar_demo.stack.sampling_settings import SamplingSettings
 from three_pillar_demo.stack.state import CLUSTER_MODE, Process, Run
 from three_pillar_demo.verify import check as check_module
 from three_pillar_demo.verify.exemplar_check import check_exemplars

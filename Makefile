@@ -1,7 +1,7 @@
 # All tasks of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
 .PHONY: FORCE help setup dev demo up up-full up-cluster binaries binaries-cluster test-cluster down status checkout follow traffic verify rehearse \
-	up-kubernetes down-kubernetes test test-fast test-full test-clients test-compose test-kubernetes bench bench-embedded profile check audit sbom dashboards \
+	up-kubernetes down-kubernetes test test-fast test-full test-long test-real test-clients test-compose test-kubernetes bench bench-embedded profile check audit sbom dashboards \
 	docs pictures clean lock
 
 # Variables of the caller's shell that would change where packages are installed, which packages they
@@ -142,7 +142,7 @@ PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PYTHON_ALONE = not full and not engine and not kubernetes and not cluster
 
 # Tests start hundreds of processes, and each would compile the sources of the project again.
-test test-fast test-full test-clients test-cluster: export PYTHONDONTWRITEBYTECODE =
+test test-fast test-long test-real test-clients test-cluster: export PYTHONDONTWRITEBYTECODE =
 
 test: dev ## run the tests that need Python alone; starts the local mode
 	@$(BIN)/pytest $(PARALLEL) -m '$(PYTHON_ALONE) and not long'
@@ -150,9 +150,12 @@ test: dev ## run the tests that need Python alone; starts the local mode
 test-fast: dev ## run the tests that start no stack
 	@$(BIN)/pytest $(PARALLEL) -m '$(PYTHON_ALONE) and not long and not stack'
 
-# First the long cases of the tests in the local mode.
-test-full: dev binaries ## run the long tests, and those of the full mode; without Tempo or Loki, a part of them
+test-full: test-long test-real ## run the long tests, and those of the full mode; without Tempo or Loki, a part of them
+
+test-long: dev ## run the long cases of the tests that need Python alone
 	@$(BIN)/pytest $(PARALLEL) -m '$(PYTHON_ALONE) and long'
+
+test-real: dev binaries ## run the tests of the full mode; without Tempo or Loki, a part of them
 	@STACK=full $(BIN)/pytest -m '(full or stack) and not engine and not cluster'
 
 # The tests of this folder are skipped unless CLIENTS is set; it names the clients that must run.

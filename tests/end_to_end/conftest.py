@@ -34,7 +34,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     if "end_to_end" in str(item.path):
         item.add_marker(pytest.mark.stack)
     if item.get_closest_marker("full") and not FULL:
-        reason = "about the real Collector, Prometheus, Tempo and Loki: make test-full"
+        reason = "about the real Collector, Prometheus, Tempo and Loki: make test-real"
         item.add_marker(pytest.mark.skip(reason=reason))
 
 

@@ -11,7 +11,7 @@ from three_pillar_demo.stack.components import BY_NAME
 URL = os.environ.get("GRAFANA_URL")
 HOME = os.environ.get("GRAFANA_HOME")
 SKIP_REASON = (
-    "no Grafana: name a running one in GRAFANA_URL, or a Grafana in GRAFANA_HOME and make test-full"
+    "no Grafana: name a running one in GRAFANA_URL, or a Grafana in GRAFANA_HOME and make test-real"
 )
 
 

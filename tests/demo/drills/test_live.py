@@ -13,7 +13,7 @@ MODE = "full" if FULL else "local"
 DRILLS = [name for name in catalogue.names() if MODE in catalogue.load(name).modes]
 """The drills of the mode in which the tests run."""
 SHORT = DRILLS[::4]
-"""The drills that ``make test`` tries; ``make test-full`` tries all."""
+"""The drills that ``make test`` tries; ``make test-long`` tries all."""
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.timeout(300),

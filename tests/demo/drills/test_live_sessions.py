@@ -17,7 +17,7 @@ INTERRUPTIONS = [
 ]
 """The steps of a drill at which a test interrupts it, each with the signal."""
 SHORT = INTERRUPTIONS[1]
-"""The one that ``make test`` tries; ``make test-full`` tries all."""
+"""The one that ``make test`` tries; ``make test-long`` tries all."""
 pytestmark = [
     pytest.mark.stack,
     pytest.mark.timeout(300),

@@ -112,7 +112,7 @@ def contract(
     purchases = Purchases()
     if request.param == "full":
         if not FULL:
-            pytest.skip("needs the Collector, Prometheus, Tempo and Loki: make test-full")
+            pytest.skip("needs the Collector, Prometheus, Tempo and Loki: make test-real")
         request.getfixturevalue("stack")  # starts the stack, or skips with the reason
         purchases.send(receiver_url())
         yield Contract("full", LgtmBackends, purchases)

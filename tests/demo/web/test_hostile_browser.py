@@ -82,7 +82,7 @@ SHORT = (
     "trace, large",
     "invalid",
 )
-"""The views that ``make test`` looks at; ``make test-full`` looks at all."""
+"""The views that ``make test`` looks at; ``make test-long`` looks at all."""
 
 
 def stored_in(folder: Path) -> LocalBackends:

@@ -65,6 +65,7 @@ def test_the_inputs_are_those_of_the_budget() -> None:
             "checkout",
             "after 12,000 checkouts",
         ),
+        (figures.AGENT_SPANS, "tiers", "", "4", "spans/s on a core of the agent"),
         (figures.GATEWAY_SPANS, "tiers", "", "4", "spans/s on a core of a gateway"),
     ],
 )
@@ -84,6 +85,7 @@ def test_the_arithmetic() -> None:
     assert plan.live_stores == 2 * plan.partitions
     busy_cores = 10_000 * figures.CHECKOUT_CPU_US.value / 1e6
     assert busy_cores / plan.checkout_processes == pytest.approx(0.6, rel=0.05)
+    assert plan.agent_cores == pytest.approx(40_000 / figures.AGENT_SPANS.value / 0.6)
     assert plan.tempo_storage_gb == pytest.approx(
         10_000 * 86_400 * 2 * figures.TEMPO_BYTES.value / 2 / 1e9
     )

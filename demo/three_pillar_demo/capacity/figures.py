@@ -49,6 +49,7 @@ CHECKOUT_CPU_US = Figure("CPU time of checkout for a checkout", 1645, "µs", THR
 PAYMENT_CPU_US = Figure("CPU time of payment for a checkout", 402, "µs", THROUGHPUT)
 SERVICE_MIB = Figure("resident memory of a process of a service", 79, "MiB", FOOTPRINT)
 SERIES = Figure("series of a stack with one process of each service", 1322, "series", FOOTPRINT)
+AGENT_SPANS = Figure("spans on a core of an agent before four gateways", 29_268, "spans/s", TIERS)
 GATEWAY_SPANS = Figure("spans on a core of a gateway, one of four", 11_834, "spans/s", TIERS)
 TEMPO_BYTES = Figure("bytes of a checkout in Tempo", 2539, "bytes", FOOTPRINT)
 LOKI_BYTES = Figure("bytes of a checkout in Loki", 1186, "bytes", FOOTPRINT)

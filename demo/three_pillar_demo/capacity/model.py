@@ -108,6 +108,11 @@ class Plan:
         return self.series / MEGA * figures.SERIES_GIB.value * METRIC_REPLICAS
 
     @property
+    def agent_cores(self) -> float:
+        """The cores of all agents together, of which each machine of the services has one."""
+        return self.spans / figures.AGENT_SPANS.value / UTILISATION
+
+    @property
     def gateways(self) -> int:
         """The gateways, each with a core of its own."""
         return _replicas(self.spans / figures.GATEWAY_SPANS.value / UTILISATION)

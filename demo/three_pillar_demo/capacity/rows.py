@@ -46,6 +46,7 @@ ROWS = (
     Row("services", "processes of checkout", lambda plan: number(plan.checkout_processes)),
     Row("", "processes of payment", lambda plan: number(plan.payment_processes)),
     Row("", "memory, GiB", lambda plan: number(plan.service_gib)),
+    Row("agents", "cores, all together", lambda plan: number(plan.agent_cores)),
     Row("gateways", "processes, one core each", lambda plan: number(plan.gateways)),
     Row("Tempo", "traces kept, MB/s", lambda plan: number(plan.kept_trace_mb)),
     Row("", "partitions in Kafka", lambda plan: number(plan.partitions)),

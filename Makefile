@@ -137,7 +137,7 @@ rehearse: setup ## inject every failure under load into the running stack; takes
 # Each worker process has ports, a state folder and, for the tests marked `stack`, a stack of its own.
 # The workers are more than the cores of a small machine, because many tests wait. A worker takes file
 # by file, in the order of tests/conftest.py.
-WORKERS ?= 5
+WORKERS ?= 6
 PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PYTHON_ALONE = not full and not engine and not kubernetes and not cluster
 

@@ -26,6 +26,8 @@ from three_pillar_demo.stack.state import current_process
 from three_pillar_demo.web import formatting
 
 pytestmark = [pytest.mark.stack, pytest.mark.skipif(not CHROMIUM and not REQUIRED, reason=WHY_NOT)]
+WIDTHS = [320, *(pytest.param(width, marks=pytest.mark.long) for width in (390, 1280))]
+"""Window widths in pixels; the narrowest is the one in which most does not fit."""
 TIMEOUT_S = 30
 POLL_INTERVAL_MS = 100
 CLICK_MS = 5000
@@ -333,7 +335,7 @@ def test_page_is_accessible(visit: Visit, scheme: str) -> None:
         ] == []
 
 
-@pytest.mark.parametrize("width", [320, 390, 1280])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_page_fits_the_window(visit: Visit, width: int) -> None:
     """The page does not scroll sideways in a narrow or wide window."""
     page = visit("/?tour=1", width=width)
@@ -343,7 +345,7 @@ def test_page_fits_the_window(visit: Visit, width: int) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("width", [320, 390, 1280])
+@pytest.mark.parametrize("width", WIDTHS)
 def test_alert_inbox_fits_the_window(visit: Visit, stack: Stack, width: int) -> None:
     """A drill's form fits the window and has no accessibility violation."""
     now = time.time()

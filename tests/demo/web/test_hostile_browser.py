@@ -75,12 +75,9 @@ VIEWS = {
 """The address of each view, and a text that it shows, by what it is."""
 SHORT = (
     "overview",
-    "service",
     "logs",
-    "metric by label",
     "trace, long names",
     "trace, large",
-    "invalid",
 )
 """The views that ``make test`` looks at; ``make test-long`` looks at all."""
 

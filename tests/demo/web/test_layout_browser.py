@@ -176,10 +176,8 @@ def test_text_has_one_of_four_sizes(
 @pytest.mark.parametrize(
     "length",
     [
-        16,
         LONGEST_NAME,
-        pytest.param(7, marks=pytest.mark.long),
-        pytest.param(40, marks=pytest.mark.long),
+        *(pytest.param(length, marks=pytest.mark.long) for length in (7, 16, 40)),
     ],
 )
 def test_long_names_stay_within_their_place(

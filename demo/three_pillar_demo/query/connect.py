@@ -50,7 +50,7 @@ def samples_traces() -> bool:
     """
     run = state.running()
     variables: Mapping[str, str] = run.tail_sampling if run else os.environ
-    percentage = variables.get(SAMPLED_PERCENTAGE, "")
+    percentage = variables.get(SAMPLED_PERCENTAGE, "").strip()
     return bool(percentage) and float(percentage) < ALL_TRACES
 
 

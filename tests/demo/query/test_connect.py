@@ -74,6 +74,7 @@ def test_the_backends_of_the_running_stack_are_chosen(
         (None, None, False),
         (None, "10", True),
         (None, "100", False),
+        (None, " ", False),
         ({}, "10", False),
         ({"TAIL_SAMPLING_PERCENTAGE": "99.5"}, "100", True),
         ({"TAIL_SAMPLING_PERCENTAGE": "100"}, "10", False),

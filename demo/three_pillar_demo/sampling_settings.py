@@ -1,4 +1,7 @@
-"""The rule by which the gateways sample traces, read from the variables ``TAIL_SAMPLING_*``."""
+"""The rule by which the gateways sample traces, read from the variables ``TAIL_SAMPLING_*``.
+
+The services read the same variables. The demo does not import the services; a test compares both.
+"""
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict

@@ -71,7 +71,7 @@ def main() -> int:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
         settings = Settings.load()
-        SamplingSettings.load()
+        SamplingSettings.load()  # Refuses what connect.samples_traces() could not read.
         ports.validate()
     except (ConfigurationError, ports.PortError) as error:
         sys.stderr.write(f"{error}\n")

@@ -167,7 +167,29 @@ WITHOUT_EFFECT = {
 }
 
 
-@pytest.mark.parametrize("case_name", WITHOUT_EFFECT)
+ALONE = "Python"
+"""The variables that ``make test`` tries alone: with them, a process takes its time to start."""
+TOGETHER = "all others"
+CASES = {
+    **WITHOUT_EFFECT,
+    TOGETHER: {
+        name: value
+        for case_name, variables in WITHOUT_EFFECT.items()
+        if case_name != ALONE
+        for name, value in variables.items()
+    },
+}
+"""The variables of each case. ``make test-long`` tries those of each kind without the others."""
+
+
+@pytest.mark.parametrize(
+    "case_name",
+    [
+        ALONE,
+        TOGETHER,
+        *(pytest.param(name, marks=pytest.mark.long) for name in WITHOUT_EFFECT if name != ALONE),
+    ],
+)
 def test_variables_without_effect(
     tmp_path: Path, collector: InMemoryCollector, case_name: str
 ) -> None:
@@ -177,8 +199,7 @@ def test_variables_without_effect(
         (shadow / package).mkdir(parents=True)
         (shadow / package / "__init__.py").write_text("raise SystemExit('not our package')")
     variables = {
-        name: value.replace("SHADOW", str(shadow))
-        for name, value in WITHOUT_EFFECT[case_name].items()
+        name: value.replace("SHADOW", str(shadow)) for name, value in CASES[case_name].items()
     }
     with running_shop(tmp_path, collector.url, **variables) as services:
         checkout, payment = services

@@ -125,9 +125,14 @@ def from_clone(tmp_path: Path) -> Path:
     return environment / "bin"
 
 
-def test_pip_installs_a_clone(from_clone: Path, tmp_path: Path) -> None:
-    """``pip install DIR`` installs a working command, with only what an index has."""
-    demo = without_checkout(tmp_path, from_clone)
+@pytest.mark.parametrize(
+    "installation", ["installed", pytest.param("from_clone", marks=pytest.mark.long)]
+)
+def test_pip_installs_a_working_command(
+    request: pytest.FixtureRequest, tmp_path: Path, installation: str
+) -> None:
+    """The command works once pip has installed it, also from a clone with what an index has."""
+    demo = without_checkout(tmp_path, request.getfixturevalue(installation))
     try:
         result = demo.run("run", "--", "echo", "done", cwd=tmp_path)
         assert (result.returncode, result.stdout) == (0, "done\n"), result.stderr

@@ -9,6 +9,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -18,6 +19,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.packaging.conftest import build
 from tests.private_ports import free_port
 from tests.processes import status_of, wait_for
 from three_pillar_demo.local_store.process import FILE_NAME
@@ -27,6 +29,7 @@ from three_pillar_demo.query.local import LocalBackends
 ROOT = Path(__file__).resolve().parents[2]
 STOP_TIMEOUT_S = 15
 INSTALL_TIMEOUT_S = 600
+OFFLINE = "without an index"
 OUR_TOP_LEVEL_NAMES = {"three_pillars", "three_pillar_demo", "services", "telemetry", "demo"}
 
 LIST_TOP_LEVEL_NAMES = """
@@ -65,22 +68,30 @@ def constraints(folder: Path) -> Path:
     return file
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Create a virtual environment, install the library into it, and return its interpreter."""
+@pytest.fixture(
+    scope="module", params=[OFFLINE, pytest.param("with an index", marks=pytest.mark.long)]
+)
+def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Create a virtual environment, install the library into it, and return its interpreter.
+
+    The packages that the library depends on come from an index, or, if ``OFFLINE``, from the
+    environment of the tests.
+    """
     folder = tmp_path_factory.mktemp("environment")
     create = [sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")]
     subprocess.run(create, check=True, timeout=120)
     interpreter = folder / "venv" / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(interpreter), "--quiet"]
-    options = [
-        "--no-compile",
-        "--disable-pip-version-check",
-        "--constraint",
-        str(constraints(folder)),
-    ]
+    options = ["--no-compile", "--disable-pip-version-check"]
+    if request.param == OFFLINE:
+        build(ROOT / "telemetry", folder, "wheel")
+        (source,) = folder.glob("*.whl")
+        options += ["--no-deps", "--no-index"]
+    else:
+        source = ROOT / "telemetry"
+        options += ["--constraint", str(constraints(folder))]
     process = subprocess.run(
-        [*pip, "install", *options, f"{ROOT / 'telemetry'}[uvicorn]"],
+        [*pip, "install", *options, f"{source}[uvicorn]"],
         cwd=folder,
         env=clean_environment(),
         capture_output=True,
@@ -89,6 +100,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert process.returncode == 0, process.stderr
+    if request.param == OFFLINE:
+        (site_packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
+        (site_packages / "tests.pth").write_text(sysconfig.get_path("purelib"))
     return interpreter
 
 

@@ -321,7 +321,7 @@ def press(page: Page, name: str, target: str) -> None:
     page.wait_for_url(lambda url: url != previous_url)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_page_is_accessible(visit: Visit, scheme: str) -> None:
     """The accessibility checker axe finds no violation in either colour scheme."""
     page = visit("/?tour=3", scheme=scheme)

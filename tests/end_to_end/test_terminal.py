@@ -24,7 +24,7 @@ def test_a_failed_purchase_is_followed_to_its_reason(stack: Stack) -> None:
     trace_id = re.search(r"demo follow ([0-9a-f]{32})", bought)
     assert trace_id
     output = stack.demo("follow", trace_id[1]).stdout
-    # A search finds a trace a second or two later than a query by its id.
+    # A search finds a trace two or three seconds later than a query by its id.
     wait_until(
         lambda: trace_id[1] in stack.demo("follow", "--last-error").stdout,
         "the newest failure to be found",

@@ -13,6 +13,7 @@ from three_pillar_demo.query.interface import BackendError, Backends
 from three_pillar_demo.trace_view.view import is_canonical
 from three_pillar_demo.verify.metric_check import requests_total
 from three_pillar_demo.verify.sampling import Sampling
+from three_pillar_demo.verify.seen_spans import SeenSpans
 
 POLL_INTERVAL_S = 0.2
 """The pause between two queries for the same purchase, in seconds."""
@@ -29,6 +30,9 @@ class Freshness:
     """Measures the freshness: the seconds from an answer until a query finds the purchase.
 
     Every ``every``-th purchase is measured, once for each kind of query in ``KINDS``.
+
+    Attributes:
+        seen: The spans that the queries by id have returned.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Freshness:
         self.every = every
         self.sampling = sampling or Sampling()
         self.purchases = 0
+        self.seen = SeenSpans()
         self.seconds: dict[str, list[float]] = {kind: [] for kind in KINDS}
 
     async def watch(self, purchase: Purchase) -> None:
@@ -86,6 +91,7 @@ class Freshness:
 
     async def _has_trace(self, purchase: Purchase) -> bool:
         spans = await self.backends.trace(purchase.trace_id)
+        self.seen.add(spans)
         return any(span.kind == "SERVER" and span.service == "checkout" for span in spans)
 
     async def _is_found(self, purchase: Purchase) -> bool:

@@ -7,6 +7,7 @@ from three_pillar_demo.query.interface import Backends, Span, distinct_spans
 from three_pillar_demo.verify.check import MAX_CONCURRENT_QUERIES, Check, poll_until
 from three_pillar_demo.verify.ledger import Ledger, expect
 from three_pillar_demo.verify.outcomes import CHECKOUT, CLIENT, ORDER, PAYMENT, Expected
+from three_pillar_demo.verify.seen_spans import SeenSpans
 
 SERVICE_AND_KIND = {
     CHECKOUT: ("checkout", "SERVER"),
@@ -17,14 +18,17 @@ SERVICE_AND_KIND = {
 """The service and the span kind of each role of a span, from parent to child."""
 
 
-async def check_traces(backends: Backends, ledger: Ledger) -> Check:
+async def check_traces(backends: Backends, ledger: Ledger, seen: SeenSpans | None = None) -> Check:
     """Check that the trace of each purchase is stored as its outcome requires.
 
     The spans, their parents and their error statuses must be those in ``outcomes.EXPECTED``. The
     HTTP status in checkout's SERVER span must be the status that the customer received. Under tail
     sampling a trace that the rule drops must not be stored, and one of which only the Collector
     knows whether it was slow enough may be missing, but not incomplete.
+
+    ``seen`` has the spans that earlier queries returned. One that is there no more is named.
     """
+    seen = seen or SeenSpans()
     dropped_ids = {purchase.trace_id for purchase in ledger.dropped}
     expected = [purchase for purchase in ledger.purchases if purchase.trace_id not in dropped_ids]
     kept_ids = {purchase.trace_id for purchase in ledger.kept}
@@ -37,6 +41,11 @@ async def check_traces(backends: Backends, ledger: Ledger) -> Check:
             spans = await backends.trace(purchase.trace_id)
         may_be_missing = purchase.trace_id not in kept_ids
         problem = "" if may_be_missing and not spans else trace_mismatch(purchase, spans, store)
+        gone = seen.gone(purchase.trace_id, spans)
+        seen.add(spans)
+        if problem and gone:
+            names = ", ".join(f"{span.service} {span.kind}" for span in gone)
+            problem += f"; an earlier query of {store} returned {names} too"
         problem_by_trace[purchase.trace_id] = problem
 
     async def all_traces_match() -> bool:

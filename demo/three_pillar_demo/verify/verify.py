@@ -88,7 +88,7 @@ async def verify_with(
     stores = ", ".join(dict.fromkeys(backends.names.values()))
     report_step(f"comparing the purchases with {stores}")
     (logs, others), traces = await asyncio.gather(
-        check_logs(backends, run_ledger), check_traces(backends, run_ledger)
+        check_logs(backends, run_ledger), check_traces(backends, run_ledger, freshness.seen)
     )
     metrics = await check_metrics(
         backends, run_ledger, before or {}, None if before is None else others

@@ -14,6 +14,7 @@ from three_pillar_demo.query.interface import DURATION, NANO, Backends, Exemplar
 from three_pillar_demo.verify import check as check_module
 from three_pillar_demo.verify import log_check
 from three_pillar_demo.verify.exemplar_check import check_exemplars
+from three_pillar_demo.verify.freshness import Freshness
 from three_pillar_demo.verify.ledger import Ledger
 from three_pillar_demo.verify.log_check import check_logs
 from three_pillar_demo.verify.metric_check import REQUESTS, check_metrics
@@ -145,6 +146,32 @@ def test_traces_are_compared_with_the_outcome_table() -> None:
     assert check.problems == [f"{view.trace_id}: whole, but 3 of its 7 spans are repetitions"]
     check = asyncio.run(check_traces(cast("Backends", PreparedBackends()), run_ledger))
     assert check.problems == [f"{view.trace_id}: not in the trace store"]
+
+
+class SearchableBackends(PreparedBackends):
+    """Prepared backends in which the trace is found by a search, and its log records by its id."""
+
+    async def requests(self, *_: object, **__: object) -> list[str]:
+        """Return the id of the trace."""
+        return [self.spans[0].trace_id]
+
+    async def trace_logs(self, *_: object) -> list[LogRecord]:
+        """Return the log records."""
+        return self.records
+
+
+def test_a_span_that_the_trace_store_has_lost_is_named() -> None:
+    """The check says that an earlier query returned a span that is missing now."""
+    view = slow()
+    run_ledger = ledger(("payment_slow", 504), trace_id=view.trace_id)
+    freshness = Freshness(cast("Backends", SearchableBackends(view.spans, view.logs)), None, 1)
+    asyncio.run(freshness.watch(run_ledger.purchases[0]))
+    remaining = PreparedBackends(view.spans[:3])
+    check = asyncio.run(check_traces(cast("Backends", remaining), run_ledger, freshness.seen))
+    lost = "; an earlier query of the trace store returned payment SERVER too"
+    assert check.problems[0].endswith(lost)
+    check = asyncio.run(check_traces(cast("Backends", remaining), run_ledger))
+    assert "earlier" not in check.problems[0]
 
 
 def test_counters_must_rise_by_exactly_the_purchases() -> None:

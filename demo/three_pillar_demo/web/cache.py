@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from three_pillar_demo.query.interface import BackendError
 
 log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 T = TypeVar("T")
 
 LIFETIME_S = 1.0
@@ -92,12 +93,41 @@ class QueryCache:
 
         An exception of ``query`` becomes the ``error`` of the result.
         """
+        return await self._get(key, lambda: self._limited(query), lifetime, first_wait)
+
+    async def get_computed(
+        self,
+        key: Hashable,
+        query: Callable[[], Awaitable[Answer]],
+        compute: Callable[[Answer], T],
+    ) -> QueryResult[T]:
+        """Return what ``compute`` makes of the answer of ``query``, kept and shared as by ``get``.
+
+        ``compute`` runs in a thread, because it may take long enough to block the event loop. The
+        time limit is that of the query alone. Otherwise a large answer would never be shown on a
+        slow machine: the computation would be given up, and begin again with the next refresh.
+        """
+
+        async def work() -> T:
+            answer = await self._limited(query)
+            return await asyncio.to_thread(compute, answer)
+
+        return await self._get(key, work, LIFETIME_S, None)
+
+    async def _get(
+        self,
+        key: Hashable,
+        work: Callable[[], Awaitable[T]],
+        lifetime: float,
+        first_wait: float | None,
+    ) -> QueryResult[T]:
+        """Return the kept result of ``work``, or run it again, as ``get`` describes."""
         entry = self._use_entry(key)
         overdue = time.monotonic() - entry.due
         if entry.task is None and overdue >= 0:
             if overdue >= STALE_AFTER_S:
                 entry.result = PENDING
-            entry.task = asyncio.create_task(self._refresh(entry, query, lifetime))
+            entry.task = asyncio.create_task(self._refresh(entry, work, lifetime))
         if entry.task:
             wait = REFRESH_WAIT_S
             if entry.result is PENDING:
@@ -131,22 +161,27 @@ class QueryCache:
         return entry
 
     async def _refresh(
-        self, entry: _Entry, query: Callable[[], Awaitable[T]], lifetime: float
+        self, entry: _Entry, work: Callable[[], Awaitable[T]], lifetime: float
     ) -> None:
         try:
             async with self.slots:
                 started = time.monotonic()
-                entry.result = await self._run(query)
+                entry.result = await self._run(work)
                 finished = time.monotonic()
                 duration = finished - started
                 entry.due = finished + max(lifetime - duration, duration * REST_FACTOR)
         finally:
             entry.task = None
 
-    async def _run(self, query: Callable[[], Awaitable[T]]) -> QueryResult[T]:
+    async def _limited(self, query: Callable[[], Awaitable[T]]) -> T:
+        """Return the answer of ``query``; raise ``TimeoutError`` after the time limit."""
+        async with asyncio.timeout(self.timeout):
+            return await query()
+
+    async def _run(self, work: Callable[[], Awaitable[T]]) -> QueryResult[T]:
+        """Return the result of ``work``; its exception becomes the error of the result."""
         try:
-            async with asyncio.timeout(self.timeout):
-                return QueryResult(await query())
+            return QueryResult(await work())
         except TimeoutError:
             return QueryResult(error=f"no answer within {self.timeout:g} s")
         except BackendError as error:

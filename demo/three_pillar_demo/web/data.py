@@ -11,6 +11,7 @@ from three_pillar_demo.query.interface import (
     Backends,
 )
 from three_pillar_demo.query.service_figures import Figures, ServiceRed
+from three_pillar_demo.query.service_map import ServiceMap
 from three_pillar_demo.stack import health
 from three_pillar_demo.trace_view import gather
 from three_pillar_demo.trace_view.comparison import Comparison, compare
@@ -138,16 +139,16 @@ class PageData:
         It has only what came since the newest drill began, and pictures only if ``is_drawn``.
         """
 
-        async def query() -> ServiceGraph:
+        async def query() -> tuple[ServiceMap, float, float]:
             now = time.time()
             start = self._figures_start(now, seconds)
-            service_map = await self.backends.service_map(start, now)
-            # A large graph takes a while, which must not block the event loop.
-            return await asyncio.to_thread(
-                service_graph, service_map, start, now, is_drawn=is_drawn
-            )
+            return await self.backends.service_map(start, now), start, now
 
-        return await self.cache.get(("service_map", seconds, is_drawn), query)
+        return await self.cache.get_computed(
+            ("service_map", seconds, is_drawn),
+            query,
+            lambda answer: service_graph(*answer, is_drawn=is_drawn),
+        )
 
     async def mark_readable_purchases(self, traffic: ManualTraffic) -> None:
         """Mark the purchases whose traces are stored: the page shows them as links to the trace."""
@@ -172,14 +173,11 @@ class PageData:
         """
         folding = Folding.parse(fold)
 
-        async def query() -> TracePage:
-            view, missing = await gather.fetch(self.backends, trace_id)
-            # A huge trace takes a while, which must not block the event loop.
-            return await asyncio.to_thread(
-                trace_page, view, missing, None, folding, is_adjusted=adjust
-            )
-
-        return await self.cache.get(("trace", trace_id, folding, adjust), query)
+        return await self.cache.get_computed(
+            ("trace", trace_id, folding, adjust),
+            lambda: gather.fetch(self.backends, trace_id),
+            lambda answer: trace_page(*answer, folding=folding, is_adjusted=adjust),
+        )
 
     async def comparison(self, view: TraceView) -> QueryResult[Comparison | None]:
         """Return the comparison of a request with those beside it; None if there is no request.

@@ -26,6 +26,7 @@ from tests.demo.web.conftest import (
     figures,
     no_sample,
 )
+from tests.processes import POLL_INTERVAL_S
 from tests.traces import CALL, ROOT, TRACE, line, span
 from three_pillar_demo.query.interface import NANO, Exemplar, LogRecord, RequestFilter
 from three_pillar_demo.query.log_search import LogFilter
@@ -183,9 +184,7 @@ def test_page_recovers_after_all_queries_failed(stored: StoredData, page: TestCl
     stored.faults = dict.fromkeys(QUERIES, FAILING)
     assert page.get("/").text.count("is not there") >= 4
     stored.faults = {}
-    deadline = time.monotonic() + 30
-    while "is not there" in page.get("/").text:
-        assert time.monotonic() < deadline
+    wait_for(page, lambda text: "is not there" not in text, "/")
 
 
 def test_component_that_is_down_is_named(
@@ -325,11 +324,8 @@ def test_huge_trace_is_drawn_in_part(stored: StoredData, page: TestClient) -> No
         for number in range(1, 10_000)
     ]
     stored.trace_logs = [line(f"{number:016x}", "text") for number in range(1, 10_001)]
-    deadline = time.monotonic() + 240
-    text = ""
-    while '<div class="row ' not in text:  # On a busy machine the first answer is that it waits.
-        assert time.monotonic() < deadline, "waited 240 s for the page of the trace"
-        text = page.get(f"/trace/{TRACE}").text
+    # On a busy machine the first answer is that it waits.
+    text = wait_for(page, lambda text: '<div class="row ' in text, f"/trace/{TRACE}", 240)
     assert text.count('<div class="row ') == 1_001  # and the heading
     assert "Only the first 1,000 of 19,999 spans and log lines are shown." in text
 
@@ -361,14 +357,20 @@ def buy(page: TestClient, **fields: str) -> httpx2.Response:
     return page.post("/buy?minutes=15", data=fields)
 
 
-def wait_for(page: TestClient, is_ready: Callable[[str], object], path: str = "/?tour=0") -> str:
+def wait_for(
+    page: TestClient,
+    is_ready: Callable[[str], object],
+    path: str = "/?tour=0",
+    seconds: float = 30,
+) -> str:
     """Fetch ``path`` until ``is_ready`` accepts its HTML, and return the HTML."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + seconds
     while True:
         text = page.get(path).text
         if is_ready(text):
             return text
         assert time.monotonic() < deadline, text
+        time.sleep(POLL_INTERVAL_S)  # which leaves the processor to the page
 
 
 def test_newest_purchase_is_announced_and_becomes_a_link(

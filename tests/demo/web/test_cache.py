@@ -1,6 +1,7 @@
 """Tests for the query cache: shared results, limits, and errors that become results."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 
@@ -94,6 +95,34 @@ def test_slow_query_times_out() -> None:
         return await QueryCache(timeout=0.01, first_wait=5).get("key", hang)
 
     assert asyncio.run(visit()).error == "no answer within 0.01 s"
+
+
+def test_the_time_limit_leaves_out_what_is_computed() -> None:
+    """What is computed from an answer is returned however long it takes, or its error is."""
+    go_on = threading.Event()
+
+    async def query() -> int:
+        return 20
+
+    def compute(answer: int) -> int:
+        assert go_on.wait(10)
+        return 2 * answer
+
+    async def visit() -> list[QueryResult[int]]:
+        query_cache = QueryCache(timeout=0.01, first_wait=0.05)
+        results = [await query_cache.get_computed("key", query, compute)]
+        go_on.set()
+        query_cache.first_wait = 10
+        results.append(await query_cache.get_computed("key", query, compute))
+        results.append(await query_cache.get_computed("slow", hang, compute))
+        results.append(await query_cache.get_computed("wrong", query, lambda answer: answer // 0))
+        return results
+
+    pending, computed, slow, wrong = asyncio.run(visit())
+    assert pending is cache.PENDING
+    assert computed == QueryResult(40)
+    assert slow.error == "no answer within 0.01 s"
+    assert wrong.error.startswith("ZeroDivisionError: ")
 
 
 def test_visitor_waits_a_limited_time() -> None:

@@ -32,10 +32,10 @@ COMPLETE_AFTER_S = 6.0
 The age counts from the end of the last span. An export takes up to 1 s. When payment answers too
 late, payment's span takes another second.
 """
-SEARCH_TIMEOUT_S = 5.0
+SEARCH_TIMEOUT_S = 6.0
 """How long to search for a failed request, in seconds.
 
-A search finds a trace 2 to 4 s after its end (config/tempo.yaml).
+In Tempo, a search finds a trace 2 to 4 s after its end (config/tempo.yaml).
 """
 EXEMPLARS_AFTER_S = 4.0
 """The age of a trace, in seconds, from which its exemplars are no longer awaited.

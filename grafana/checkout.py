@@ -231,8 +231,8 @@ def by_service() -> list[FinishedPanel]:
         node_graph(
             "Service graph",
             (
-                "The calls between services from the traces: duration, rate, and in red the share"
-                " of failed calls."
+                "The calls in the traces that are stored: duration, rate, and in red the share of"
+                " failed calls."
             ),
             service_graph(),
             (10, 10),

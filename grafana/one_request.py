@@ -107,7 +107,7 @@ def one_request() -> build.Dashboard:
         .with_panel(
             table_of(
                 "Newest purchases",
-                "Click the outcome of a purchase to show it in this dashboard.",
+                "The newest purchases whose trace is stored; an outcome shows its purchase here.",
                 traceql("{ span.order.outcome != nil } | select(span.order.outcome)" + NEWEST),
                 (10, 9),
                 columns(145),

@@ -23,6 +23,19 @@ QUEUE_USAGE = "otelcol_exporter_queue_size / otelcol_exporter_queue_capacity"
 STORE = 'label_replace({}, "store", "$1", "exporter", ".*/(.*)")'
 """PromQL that adds the label ``store`` to a metric of the Collector: the part after the slash of
 its label ``exporter``, such as ``loki`` in ``otlp_http/loki``."""
+ACCEPTED = "rate(otelcol_receiver_accepted_KIND_total[$__rate_interval])"
+RECEIVED = (
+    f"sum({ACCEPTED} and on (instance) otelcol_loadbalancer_num_backends)"
+    f" or sum({ACCEPTED}) or vector(0)"
+)
+"""PromQL of the items per second that the services send. Of two tiers of Collectors it counts the
+agents, which alone have the second metric: a gateway receives the same items again."""
+EXPORTED = (
+    'sum(rate(otelcol_exporter_sent_KIND_total{exporter!~"load_balancing/.*"}[$__rate_interval]))'
+    " or vector(0)"
+)
+"""PromQL of the items per second that the backends accept. It leaves out what agents send to
+gateways."""
 
 
 def rates(metric: str) -> str:
@@ -38,15 +51,12 @@ def rates(metric: str) -> str:
     return " + ".join(f"({rate})" for rate in rates_by_signal)
 
 
-def by_signal(metric: str) -> list[tuple[str, str]]:
-    """Return a query and its legend for each signal; the query gives its items per second.
+def by_signal(query: str) -> list[tuple[str, str]]:
+    """Return a query and its legend for each signal.
 
-    ``metric`` is a counter name with ``{}`` for the kind of item, such as ``spans``.
+    ``query`` is PromQL with ``KIND`` for the kind of item, such as ``spans``.
     """
-    return [
-        (f"sum(rate({metric.format(kind)}[$__rate_interval])) or vector(0)", kind.replace("_", " "))
-        for kind in SIGNALS.values()
-    ]
+    return [(query.replace("KIND", kind), kind.replace("_", " ")) for kind in SIGNALS.values()]
 
 
 def losses() -> list[FinishedPanel]:
@@ -83,7 +93,10 @@ def losses() -> list[FinishedPanel]:
         ),
         number(
             "Collector",
-            "The time since the Collector last sent its own metrics, which it does every 5 s.",
+            (
+                "The time since the Collector, or the latest of several, sent its own metrics, as"
+                " it does every 5 s."
+            ),
             promql("time() - max(timestamp(otelcol_process_uptime_seconds_total))"),
             "s",
             thresholds(GREEN, (20, ORANGE), (60, RED)),
@@ -109,8 +122,8 @@ def agreement() -> list[FinishedPanel]:
         time_series(
             "Requests by pillar",
             (
-                "Requests from metrics, spans and log records; diverging lines mean that a pillar"
-                " loses items."
+                "Requests from metrics, stored spans and log records; if lines diverge, a pillar"
+                " loses items, or traces are sampled."
             ),
             [
                 promql(
@@ -139,23 +152,17 @@ def throughput() -> list[FinishedPanel]:
         time_series(
             "Received",
             "Items that the Collector received from the services, by signal.",
-            [
-                promql(query, legend)
-                for query, legend in by_signal("otelcol_receiver_accepted_{}_total")
-            ],
+            [promql(query, legend) for query, legend in by_signal(RECEIVED)],
             "cps",
             colours=COLOURS,
         ),
         time_series(
             "Exported",
             (
-                "Items that the backends confirmed, by signal; in the long run as many as were"
-                " received."
+                "Items that the backends confirmed, by signal; as many as were received, except"
+                " spans that are sampled out."
             ),
-            [
-                promql(query, legend)
-                for query, legend in by_signal("otelcol_exporter_sent_{}_total")
-            ],
+            [promql(query, legend) for query, legend in by_signal(EXPORTED)],
             "cps",
             colours=COLOURS,
         ),
@@ -208,8 +215,8 @@ def queues() -> list[FinishedPanel]:
         time_series(
             "Collector memory",
             (
-                "Memory of the process; above 320 MiB of heap the Collector asks senders to wait,"
-                " at 400 it refuses."
+                "Memory of the largest Collector; above 320 MiB of heap it asks senders to wait, at"
+                " 400 it refuses."
             ),
             [
                 promql("max(otelcol_process_memory_rss_bytes)", "process"),

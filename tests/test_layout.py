@@ -148,7 +148,7 @@ OTHER_SPELLINGS = {
     "tests/demo/share/otlp_files.py",
     "tests/demo/share/test_import.py",
     "tests/demo/trace_view/test_otlp_export.py",
-    "tests/end_to_end/test_dashboards.py",
+    "tests/dashboards.py",
     "tests/end_to_end/test_links.py",
     "tests/grafana/test_api.py",
     "tests/security/unredacted_otlp.py",

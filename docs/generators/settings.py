@@ -69,7 +69,7 @@ COMMAND = """## The `demo` command
 | `DEMO_STATE` | the folder of data, logs and state; by default `.demo` in the checkout |
 | `XDG_STATE_HOME` | where there is no checkout, the folder of the state folder |
 | `DEMO_DRILLS` | a folder with drill files of your own |
-| `GRAFANA_HOME` | the folder of a Grafana installation; full mode then starts Grafana too |
+| `GRAFANA_HOME` | the folder of a Grafana; the modes `full` and `cluster` then start it too |
 | `GRAFANA_URL` | a running Grafana, for the tests in `tests/grafana/` |
 | `TEMPO_HOST` and so on | the host of a component, 127.0.0.1 by default; set in all containers |
 """

@@ -102,6 +102,14 @@ def test_a_number_without_events_is_zero(panel: dict[str, Any]) -> None:
         assert panel["fieldConfig"]["defaults"]["noValue"] == "0"
 
 
+@each_panel
+def test_figures_of_traces_are_of_the_stored_ones(panel: dict[str, Any]) -> None:
+    """A panel whose figures come from traces says that they are those of the stored traces."""
+    targets = json.dumps(panel["targets"])
+    if "traces_spanmetrics_" in targets or "serviceMap" in targets:
+        assert "stored" in panel["description"]
+
+
 def test_links_between_dashboards_lead_somewhere() -> None:
     """Every dashboard that a dashboard, data source or alert rule links to exists."""
     texts = [path.read_text() for path in FOLDER.glob("*.json")]

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
+from tests.dashboards import DASHBOARDS, substitute_variables, targets
 from tests.end_to_end.conftest import wait_until
-from tests.end_to_end.test_dashboards import DASHBOARDS, substitute_variables, targets
 from three_pillar_demo.stack import ports
 
 Target = dict[str, Any]

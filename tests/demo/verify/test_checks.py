@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -165,7 +166,7 @@ def test_a_span_that_the_trace_store_has_lost_is_named() -> None:
     view = slow()
     run_ledger = ledger(("payment_slow", 504), trace_id=view.trace_id)
     freshness = Freshness(cast("Backends", SearchableBackends(view.spans, view.logs)), None, 1)
-    asyncio.run(freshness.watch(run_ledger.purchases[0]))
+    asyncio.run(freshness.watch(replace(run_ledger.purchases[0], finished=time.time())))
     remaining = PreparedBackends(view.spans[:3])
     check = asyncio.run(check_traces(cast("Backends", remaining), run_ledger, freshness.seen))
     lost = "; an earlier query of the trace store returned payment SERVER too"

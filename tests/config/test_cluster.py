@@ -8,6 +8,7 @@ import yaml
 
 from tests.kubernetes.chart_values import at
 from three_pillar_demo.stack import environment
+from three_pillar_demo.stack.cluster import thanos
 from three_pillar_demo.stack.cluster.engines import LOKI_CLUSTER, TEMPO_CLUSTER
 from three_pillar_demo.stack.cluster.thanos import THANOS_CLUSTER
 from three_pillar_demo.stack.components import CLUSTER, CLUSTER_LOCAL_STORE, FULL
@@ -67,10 +68,39 @@ def test_thanos_keeps_what_prometheus_does() -> None:
             if argument.startswith("--receive.otlp-promote-resource-attributes=")
         ]
         assert promoted == prometheus["otlp"]["promote_resource_attributes"]
-        assert storage["retention"]["time"] == "2d"
-        assert "--tsdb.retention=48h" in component.command
+        assert f"--tsdb.retention={thanos.RETENTION}" in component.command
         window = storage["out_of_order_time_window"]
         assert f"--tsdb.out-of-order.time-window={window}" in component.command
+
+
+def hours(duration: str) -> float:
+    """Return a duration of minutes, hours or days, such as ``2d``, in hours."""
+    return float(duration[:-1]) * {"m": 1 / 60, "h": 1, "d": 24}[duration[-1]]
+
+
+def test_metrics_are_kept_as_long_as_in_prometheus() -> None:
+    """Raw and downsampled blocks in the object store expire as the metrics of Prometheus do."""
+    retention = load(Path("prometheus.yml"))["storage"]["tsdb"]["retention"]["time"]
+    assert hours(thanos.RETENTION) == hours(retention)
+    flags = [flag for flag in thanos.COMPACTOR.command if flag.startswith("--retention.")]
+    assert flags == [
+        f"--retention.resolution-{resolution}={thanos.RETENTION}"
+        for resolution in ("raw", "5m", "1h")
+    ]
+    assert f"--tsdb.retention={thanos.RETENTION}" in thanos.RULES.command
+
+
+@pytest.mark.parametrize("components", [CLUSTER, CLUSTER_LOCAL_STORE])
+def test_one_process_deletes_metrics(components: tuple[Any, ...]) -> None:
+    """There is exactly one compactor for the bucket, and no store reads what it is deleting."""
+    compactors = [item for item in components if item.command[:1] == ("compact",)]
+    assert compactors == [thanos.COMPACTOR]
+    (store,) = [item for item in components if item.name == "thanos-store"]
+    assert f"--delete-delay={thanos.DELETE_DELAY}" in thanos.COMPACTOR.command
+    assert f"--ignore-deletion-marks-delay={thanos.IGNORE_DELAY}" in store.command
+    found_after = hours("15m")  # the default of --sync-block-duration
+    assert found_after < hours(thanos.IGNORE_DELAY)
+    assert hours(thanos.IGNORE_DELAY) + found_after < hours(thanos.DELETE_DELAY)
 
 
 def test_every_partition_has_its_readers() -> None:

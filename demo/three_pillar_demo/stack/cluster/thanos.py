@@ -1,7 +1,8 @@
 """The cluster of Thanos, which keeps the metrics and answers as Prometheus does.
 
 Each process that receives metrics sends them to all three. A query reads all of them and removes
-what is there several times.
+what is there several times. Blocks of two hours go to the object store, where one process merges
+and deletes them.
 """
 
 import json
@@ -18,6 +19,21 @@ REPLICAS = 3
 
 A sample is acknowledged once two have it. Two replicas would need both, and gain nothing.
 """
+RETENTION = "48h"
+"""How long metrics are kept, as in prometheus.yml; a test compares the two.
+
+A block is deleted as a whole, after its newest sample.
+"""
+DELETE_DELAY = "1h"
+"""How long a block that was merged or has expired stays in the object store.
+
+By then the store must have stopped reading it. The default, two days, would double the space.
+"""
+IGNORE_DELAY = "30m"
+"""How long the store still reads a block that will be deleted: half of ``DELETE_DELAY``.
+
+It is longer than the 15 minutes after which the store has found the merged block.
+"""
 RECEIVE_GRPC = tuple(
     Port(f"THANOS_RECEIVE_{number}_GRPC_PORT", 10911 + 10 * number) for number in range(REPLICAS)
 )
@@ -29,6 +45,7 @@ RULE_HTTP = Port("THANOS_RULE_PORT", 10952)
 RULE_GRPC = Port("THANOS_RULE_GRPC_PORT", 10951)
 STORE_GRPC = Port("THANOS_STORE_GRPC_PORT", 10941)
 STORE_HTTP = Port("THANOS_STORE_PORT", 10942)
+COMPACT_HTTP = Port("THANOS_COMPACT_PORT", 10962)
 HASHRING = json.dumps(
     [{"endpoints": [{"address": f"127.0.0.1:${{{port.variable}}}"} for port in RECEIVE_GRPC]}]
 )
@@ -75,7 +92,7 @@ def _receive(number: int) -> Component:
             f"--remote-write.address=${{BIND_ADDRESS}}:${{{write.variable}}}",
             f"--receive.capnproto-address=${{BIND_ADDRESS}}:${{{capnproto.variable}}}",
             f"--tsdb.path=${{{prefix}_DATA}}",
-            "--tsdb.retention=48h",
+            f"--tsdb.retention={RETENTION}",
             "--tsdb.max-exemplars=100000",
             # As in prometheus.yml: a Collector that was down sends what is in its queue.
             "--tsdb.out-of-order.time-window=48h",
@@ -97,6 +114,36 @@ def _receive(number: int) -> Component:
     )
 
 
+COMPACTOR = Component(
+    "thanos-compact",
+    (
+        "compact",
+        "--wait",
+        "--http-address=${BIND_ADDRESS}:${THANOS_COMPACT_PORT}",
+        "--data-dir=${THANOS_COMPACT_DATA}",
+        f"--objstore.config={BUCKET}",
+        *(f"--retention.resolution-{resolution}={RETENTION}" for resolution in ("raw", "5m", "1h")),
+        f"--delete-delay={DELETE_DELAY}",
+        # It is for queries over weeks, and begins with blocks of two days.
+        "--downsampling.disable",
+        # The blocks of the three receivers become one. Without it, the first blocks that overlap,
+        # as late samples make them, would end compaction and deletion.
+        "--deduplication.replica-label=replica",
+        # After an error that needs a person it would stay ready and do nothing. So it exits, and
+        # the launcher reports it.
+        "--no-debug.halt-on-error",
+        "--web.disable",
+        "--log.level=warn",
+    ),
+    (COMPACT_HTTP,),
+    "/-/ready",
+    stop_order=5,
+    binary=THANOS,
+    start_order=1,
+    environment=THANOS_KEYS,
+)
+"""The only process that deletes blocks. A second one for the same bucket would damage them."""
+
 THANOS_CLUSTER = (
     *(_receive(number) for number in range(REPLICAS)),
     Component(
@@ -106,6 +153,7 @@ THANOS_CLUSTER = (
             "--http-address=${BIND_ADDRESS}:${THANOS_STORE_PORT}",
             "--grpc-address=${BIND_ADDRESS}:${THANOS_STORE_GRPC_PORT}",
             "--data-dir=${THANOS_STORE_DATA}",
+            f"--ignore-deletion-marks-delay={IGNORE_DELAY}",
             f"--objstore.config={BUCKET}",
             "--log.level=warn",
         ),
@@ -116,6 +164,7 @@ THANOS_CLUSTER = (
         start_order=1,
         environment=THANOS_KEYS,
     ),
+    COMPACTOR,
     # It answers as Prometheus does, so it has the port of Prometheus.
     Component(
         "thanos-query",
@@ -145,6 +194,7 @@ RULES = Component(
         "--http-address=${BIND_ADDRESS}:${THANOS_RULE_PORT}",
         "--grpc-address=${BIND_ADDRESS}:${THANOS_RULE_GRPC_PORT}",
         "--data-dir=${THANOS_RULE_DATA}",
+        f"--tsdb.retention={RETENTION}",
         f"--rule-file={NATIVE_CONFIG / 'config' / 'alerts.yml'}",
         "--eval-interval=15s",
         "--query=127.0.0.1:${PROMETHEUS_PORT}",

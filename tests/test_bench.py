@@ -215,7 +215,9 @@ def test_the_peer_serves_one_route() -> None:
     assert ARMS["ours"].route("nothing") == ROUTES["nothing"]
 
 
-@pytest.mark.parametrize("arm", ["plain", "ours", "spans"])
+@pytest.mark.parametrize(
+    "arm", ["ours", *(pytest.param(arm, marks=pytest.mark.long) for arm in ("plain", "spans"))]
+)
 def test_the_cost_in_one_process_is_that_of_the_arm(
     collector: InMemoryCollector, monkeypatch: pytest.MonkeyPatch, arm: str
 ) -> None:

@@ -83,8 +83,21 @@ def test_the_state_is_in_the_users_folder(demo: Demo, tmp_path: Path) -> None:
     assert demo.run("down", cwd=tmp_path, DEMO_STATE="other").returncode == 0
 
 
+COMMANDS_OF_THE_SHOP = ("up", "tour", "checkout", "traffic", "verify", "rehearse", "drill list")
+SHORT = ("up", "drill list")
+"""The commands that ``make test`` tries; ``make test-long`` tries all."""
+
+
 @pytest.mark.parametrize(
-    "command", ["up", "tour", "checkout", "traffic", "verify", "rehearse", "drill list"]
+    "command",
+    [
+        *SHORT,
+        *(
+            pytest.param(command, marks=pytest.mark.long)
+            for command in COMMANDS_OF_THE_SHOP
+            if command not in SHORT
+        ),
+    ],
 )
 def test_a_command_of_the_shop_needs_a_checkout(demo: Demo, tmp_path: Path, command: str) -> None:
     """Without a checkout, a command of the shop says in one line what it needs."""

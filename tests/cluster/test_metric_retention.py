@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -65,7 +66,7 @@ class Bucket:
     ) -> Iterator[subprocess.Popen[bytes]]:
         """Run ``component`` with ``more`` arguments until the end of the block.
 
-        ``ready`` is the port and path that answer with 200 once it works.
+        ``ready`` is the port and path that answer with 200 once it works. The process may also end.
         """
         environment = self.variables | {name: str(value) for name, value in variables.items()}
         environment |= {
@@ -82,11 +83,17 @@ class Bucket:
             )
         try:
             url = f"http://{LOOPBACK}:{ready}"
-            wait_for(f"{component.name} to be ready", lambda: status_of(url) == 200)
+            wait_for(
+                f"{component.name} to be ready",
+                lambda: status_of(url) == 200 or process.poll() is not None,
+            )
             yield process
         finally:
             process.terminate()
-            process.wait(timeout=30)
+            try:
+                process.wait(timeout=30)
+            finally:
+                process.kill()
 
     def upload(self, name: str, replica: int, ages_h: list[float]) -> str:
         """Let a receiver make a block of samples of one metric, and return the name of the block.
@@ -190,3 +197,16 @@ def test_blocks_are_merged_and_deleted(
     wait_for("old blocks to be deleted with all files", lambda: bucket.folders() == {merged})
     assert merged in bucket.names()
     assert process.poll() is None
+
+
+def test_a_compactor_that_cannot_go_on_ends(bucket: Bucket) -> None:
+    """After an error that needs a person the compactor exits, and does not stay ready in vain."""
+    for _ in range(2):
+        bucket.upload("young", 0, [9, 6, 3, 0])
+    # Without this flag it may not merge blocks that overlap.
+    command = [flag for flag in thanos.COMPACTOR.command if "deduplication" not in flag]
+    compactor = replace(thanos.COMPACTOR, command=(*command, "--consistency-delay=0s"))
+    port = free_port()
+    with bucket.run(compactor, f"{port}/-/ready", THANOS_COMPACT_PORT=port) as process:
+        wait_for("the compactor to end", lambda: process.poll() is not None)
+    assert process.returncode == 1

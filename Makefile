@@ -69,10 +69,15 @@ endef
 
 FORCE:
 
+# All test processes start at the same time, so each of them would compile the same modules. A package
+# may contain a file that this version of Python cannot compile.
+COMPILE_ONCE = $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+
 # The additional packages of the tests and checks.
 .venv/.dev: .venv/.ready requirements/dev.lock
 	@echo "adding the packages of the tests"
 	@$(call install,requirements/dev.lock)
+	@$(COMPILE_ONCE)
 	@touch $@
 
 dev: .venv/.dev
@@ -155,8 +160,13 @@ test-full: test-long test-real ## run the long tests, and those of the full mode
 test-long: dev ## run the long cases of the tests that need Python alone
 	@$(BIN)/pytest $(PARALLEL) -m '$(PYTHON_ALONE) and long'
 
+# 0 is one test after the other, because the stack with Tempo and Loki needs two cores. Without Tempo
+# and Loki, the tests mostly wait, and with several workers they take less time.
+REAL_WORKERS ?= 0
+REAL_PARALLEL = -n $(REAL_WORKERS) --dist loadfile --no-loadscope-reorder
+
 test-real: dev binaries ## run the tests of the full mode; without Tempo or Loki, a part of them
-	@STACK=full $(BIN)/pytest -m '(full or stack) and not engine and not cluster'
+	@STACK=full $(BIN)/pytest $(REAL_PARALLEL) -m '(full or stack) and not engine and not cluster'
 
 # The tests of this folder are skipped unless CLIENTS is set; it names the clients that must run.
 test-clients: dev ## let programs in other languages send to the local store; installs them first

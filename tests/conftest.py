@@ -65,6 +65,14 @@ LONGEST = (
     "demo/stack/test_modes.py",
     "field/test_shell_variables.py",
     "telemetry/test_acceptance.py",
+    # Those of the full mode. A worker takes the next file together with the last test of the one
+    # before, so the files with one long test are not next to each other.
+    "config/test_paging.py",
+    "deploy/test_two_tiers.py",
+    "deploy/test_verify.py",
+    "config/test_alerts.py",
+    "config/test_limits.py",
+    "config/test_queue_files.py",
 )
 """The files whose tests take longest, longest first. Only the order of the tests depends on it."""
 

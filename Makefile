@@ -69,18 +69,20 @@ endef
 
 FORCE:
 
-# All test processes start at the same time, so each of them would compile the same modules. A package
-# may contain a file that this version of Python cannot compile.
-COMPILE_ONCE = $(BIN)/python -m compileall -qq -j 0 .venv/lib || true
-
 # The additional packages of the tests and checks.
 .venv/.dev: .venv/.ready requirements/dev.lock
 	@echo "adding the packages of the tests"
 	@$(call install,requirements/dev.lock)
-	@$(COMPILE_ONCE)
 	@touch $@
 
 dev: .venv/.dev
+
+# pytest compiles the tests when it collects them. The worker processes start at the same time, so
+# each of them would compile all of them. An error of the collection is reported by the tests.
+.venv/.compiled: export PYTHONDONTWRITEBYTECODE =
+.venv/.compiled: .venv/.dev
+	@$(BIN)/pytest -qq --collect-only >/dev/null || true
+	@touch $@
 
 # OpenTelemetry's zero-code distribution, which the benchmarks compare with. It has an environment of
 # its own, because it instruments every application of its environment.
@@ -149,15 +151,15 @@ PYTHON_ALONE = not full and not engine and not kubernetes and not cluster
 # Tests start hundreds of processes, and each would compile the sources of the project again.
 test test-fast test-long test-real test-clients test-cluster: export PYTHONDONTWRITEBYTECODE =
 
-test: dev ## run the tests that need Python alone; starts the local mode
+test: .venv/.compiled ## run the tests that need Python alone; starts the local mode
 	@$(BIN)/pytest $(PARALLEL) -m '$(PYTHON_ALONE) and not long'
 
-test-fast: dev ## run the tests that start no stack
+test-fast: .venv/.compiled ## run the tests that start no stack
 	@$(BIN)/pytest $(PARALLEL) -m '$(PYTHON_ALONE) and not long and not stack'
 
 test-full: test-long test-real ## run the long tests, and those of the full mode; without Tempo or Loki, a part of them
 
-test-long: dev ## run the long cases of the tests that need Python alone
+test-long: .venv/.compiled ## run the long cases of the tests that need Python alone
 	@$(BIN)/pytest $(PARALLEL) -m '$(PYTHON_ALONE) and long'
 
 # 0 is one test after the other, because the stack with Tempo and Loki needs two cores. Without Tempo

@@ -42,6 +42,15 @@ def test_setup_compiles_where_python_may_not(dont_write_bytecode: str, *, compil
     assert commands.count("--no-compile") == (0 if compiles else 2)
 
 
+def test_tests_are_compiled_before_their_processes_start() -> None:
+    """The tests are compiled once after each set-up, and not by each of the test processes."""
+    commands = dry_run("-W", "requirements/dev.lock", "test").splitlines()
+    [installation] = [n for n, line in enumerate(commands) if "if command -v uv" in line]
+    [compilation] = [n for n, line in enumerate(commands) if "pytest -qq --collect-only" in line]
+    [tests] = [n for n, line in enumerate(commands) if "pytest -n" in line]
+    assert installation < compilation < tests
+
+
 def test_python_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The set-up names the interpreter several times, and looks for it once: that takes 0.1 s."""
     monkeypatch.delenv("PYTHON", raising=False)  # it would be used without a search

@@ -47,11 +47,11 @@ VARIABLES = (
 FIRST_FREE_PORT = 10_000
 FREE_PORTS = 20_000
 """The number of ports from ``FIRST_FREE_PORT`` on that ``free_port`` chooses from."""
-SHARES = 8
-"""The number of processes at once whose ``free_port`` never return the same number."""
+SHARES = 40
+"""The number of processes that can use ``free_port`` at once, each with ports of its own."""
 
 _held_locks: list[IO[str]] = []
-_blocks: list[int] = []
+_shares: list[int] = []
 _next_offset = itertools.count()
 
 
@@ -60,14 +60,12 @@ def reserve() -> None:
 
     A file lock reserves the ports until this process ends; then the folder is removed.
     """
-    LOCKS.mkdir(exist_ok=True)
     for block in range(BLOCKS):
         ports = range(FIRST_PORT + block * BLOCK_SIZE, FIRST_PORT + (block + 1) * BLOCK_SIZE)
         if _lock(LOCKS / str(block)) and all(_is_free(port) for port in ports):
             os.environ.update(
                 {name: str(port) for name, port in zip(VARIABLES, ports, strict=False)}
             )
-            _blocks.append(block)
             state = tempfile.mkdtemp(prefix="three-pillar-demo-test-")
             os.environ["DEMO_STATE"] = state
             atexit.register(shutil.rmtree, state, ignore_errors=True)
@@ -79,7 +77,7 @@ def free_port() -> int:
     """Return the number of a loopback port on which nothing listens.
 
     Other test processes get other numbers, and no outgoing connection gets it, as it could get a
-    port that the kernel has chosen. A number returns after some thousand calls.
+    port that the kernel has chosen. A number returns after some hundred calls.
     """
     share = FREE_PORTS // SHARES
     first = FIRST_FREE_PORT + _own_share() * share
@@ -91,11 +89,18 @@ def free_port() -> int:
 
 
 def _own_share() -> int:
-    """Return which share of the ports this process has; without ``reserve``, one by its id."""
-    return (_blocks[0] if _blocks else os.getpid()) % SHARES
+    """Return which share of the ports this process has; a file lock reserves it until its end."""
+    if not _shares:
+        free = (share for share in range(SHARES) if _lock(LOCKS / f"share-{share}"))
+        share = next(free, None)
+        if share is None:
+            raise RuntimeError(f"{SHARES} test processes use free ports already")
+        _shares.append(share)
+    return _shares[0]
 
 
 def _lock(path: Path) -> bool:
+    LOCKS.mkdir(exist_ok=True)
     # The file stays open, and with it the lock, until the process ends.
     file = path.open("w")
     try:

@@ -124,14 +124,18 @@ class StoreProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process, and wait until it is healthy."""
+        """Start the process, and wait until it is healthy; fail if it ends before."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 COMMAND, env=self.env, stdout=output, stderr=subprocess.STDOUT
             )
-        poll_until(
-            self.is_healthy, f"the store to be healthy; {self.log.read_text()}", READY_TIMEOUT_S
-        )
+        process = self.process
+
+        def is_started() -> bool:
+            assert process.poll() is None, self.log.read_text()
+            return self.is_healthy()
+
+        poll_until(is_started, "the store to be healthy", READY_TIMEOUT_S)
 
     def run_to_end(self) -> subprocess.CompletedProcess[str]:
         """Run the process until it ends by itself; return its exit code and output."""

@@ -145,7 +145,8 @@ rehearse: setup ## inject every failure under load into the running stack; takes
 # The workers are more than the cores of a small machine, because many tests wait. A worker takes file
 # by file, in the order of tests/conftest.py.
 WORKERS ?= 6
-PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+BY_FILE = --dist loadfile --no-loadscope-reorder
+PARALLEL = -n $(WORKERS) $(BY_FILE)
 PYTHON_ALONE = not full and not engine and not kubernetes and not cluster
 
 # Tests start hundreds of processes, and each would compile the sources of the project again.
@@ -165,10 +166,9 @@ test-long: .venv/.compiled ## run the long cases of the tests that need Python a
 # 0 is one test after the other, because the stack with Tempo and Loki needs two cores. Without Tempo
 # and Loki, the tests mostly wait, and with several workers they take less time.
 REAL_WORKERS ?= 0
-REAL_PARALLEL = -n $(REAL_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-real: dev binaries ## run the tests of the full mode; without Tempo or Loki, a part of them
-	@STACK=full $(BIN)/pytest $(REAL_PARALLEL) -m '(full or stack) and not engine and not cluster'
+	@STACK=full $(BIN)/pytest -n $(REAL_WORKERS) $(BY_FILE) -m '(full or stack) and not engine and not cluster'
 
 # The tests of this folder are skipped unless CLIENTS is set; it names the clients that must run.
 test-clients: dev ## let programs in other languages send to the local store; installs them first
